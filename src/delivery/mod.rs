@@ -1,0 +1,6 @@
+//! The faces: command line, HTTP, renderings of the report, and the demo.
+
+pub mod cli;
+pub mod demo;
+pub mod http;
+pub mod render;

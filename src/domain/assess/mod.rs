@@ -1,0 +1,1 @@
+//! What follows from observations: lag, growth and rates.

@@ -1,0 +1,68 @@
+//! Every bound of the agent stands here, so that "how much can it use" has one answer.
+
+use std::time::Duration;
+
+/// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
+pub const DATABASES_MAX: usize = 50_000;
+
+/// Files that one directory entry of a `litestream.yml` may match.
+pub const DIRECTORY_MATCHES_MAX: usize = 50_000;
+
+/// Directories that a recursive scan descends into.
+pub const DIRECTORY_DEPTH_MAX: usize = 64;
+
+/// A configuration file's size.
+pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
+
+/// Keys in one page of a listing; a store that returns more is broken.
+pub const LIST_PAGE_KEYS_MAX: usize = 100_000;
+
+/// Pages in one listing of one prefix: 20 million keys on S3, whose pages hold 1000.
+pub const LIST_PAGES_MAX: usize = 20_000;
+
+/// Length of an object key (S3 allows 1024 bytes).
+pub const KEY_BYTES_MAX: usize = 4096;
+
+/// Bytes that one ranged read may return.
+pub const READ_BYTES_MAX: u64 = 64 << 20;
+
+/// Runs of contiguous files remembered for one level of one replica. A replica with more holes than this is broken in
+/// a way that the first holes already show.
+pub const RUNS_MAX: usize = 10_000;
+
+/// Snapshots remembered for one replica.
+pub const SNAPSHOTS_MAX: usize = 10_000;
+
+/// v0.3 generations remembered for one replica.
+pub const GENERATIONS_MAX: usize = 1_000;
+
+/// Compressed size of the newest v0.3 segment, which has to be read to know where it ends.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// Decompressed size of a v0.3 segment.
+pub const SEGMENT_DECODED_BYTES_MAX: u64 = 1 << 30;
+
+/// Sampled positions kept for one database: at one a second, longer than any lag that is not already an emergency.
+/// When full, the middle is thinned and the oldest unproven position is kept.
+pub const POSITIONS_MAX: usize = 512;
+
+/// Samples kept for growth and write rates of one database.
+pub const RATE_SAMPLES_MAX: usize = 128;
+
+/// Remote verifications in flight at once.
+pub const VERIFICATIONS_MAX: usize = 32;
+
+/// `-shm` descriptors kept open, so that the last commits before a database is closed are still counted.
+pub const HELD_DESCRIPTORS_MAX: usize = 1_024;
+
+/// Connections that the HTTP server serves at once.
+pub const CONNECTIONS_MAX: usize = 256;
+
+/// Body of a request to the HTTP server.
+pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Time a client has to send its request head.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that open requests have to finish when the agent stops.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);

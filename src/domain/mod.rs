@@ -1,0 +1,15 @@
+//! Values and rules: what is looked at, what was seen, what follows from it.
+//!
+//! Nothing here does IO, reads a clock, logs or spawns; `now` is an argument.
+
+pub mod assess;
+pub mod check;
+pub mod limits;
+pub mod litestream;
+pub mod moment;
+pub mod observation;
+pub mod reason;
+pub mod report;
+pub mod secret;
+pub mod sqlite;
+pub mod target;

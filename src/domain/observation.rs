@@ -1,0 +1,169 @@
+//! What was seen of a target, with the moment at which it was seen.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::litestream::Txid;
+use super::moment::Moment;
+use super::sqlite::WalPosition;
+
+/// What the files of a database say, cheap enough to be read after each commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatabaseLook {
+    /// When the position was sampled; everything committed before it is inside the position.
+    pub at: Moment,
+    /// Size of the database file.
+    pub size_bytes: u64,
+    /// Size of the `-wal` file, which is its high-water mark and not what is committed in it; `None` when there is none.
+    pub wal_size_bytes: Option<u64>,
+    /// Bytes in a page (512 to 65536).
+    pub page_size: u32,
+    pub journal: Journal,
+    /// When the last commit was made, if one was seen or the files can date one: `-wal`'s mtime, good to about 10 ms.
+    pub last_commit: Option<Timestamp>,
+    pub counters: Counters,
+}
+
+/// How the database keeps its journal, and how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Journal {
+    /// Write-ahead log with content that can be positioned.
+    Wal(WalState),
+    /// WAL mode, and no `-wal` with content: nobody has the database open, or it was just checkpointed and truncated.
+    /// `change_counter` is the header's; it does not count commits in WAL mode.
+    WalAbsent { change_counter: u32 },
+    /// A rollback journal: Litestream cannot replicate this. The header's change counter counts commits exactly.
+    Rollback { change_counter: u32 },
+}
+
+/// The write-ahead log as the wal-index (or, without one, a scan of the log) describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalState {
+    /// The committed end.
+    pub position: WalPosition,
+    /// Committed frames (`mxFrame`).
+    pub frames: u32,
+    /// Frames already copied into the database file (`nBackfill`); `None` when found by a scan.
+    pub backfilled_frames: Option<u32>,
+    /// The lowest frame that a reader still needs (smallest used read mark above 0), which is where checkpoints stop.
+    pub oldest_reader_frame: Option<u32>,
+    pub source: WalSource,
+}
+
+/// Where a [`WalState`] was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalSource {
+    /// The first 136 bytes of `-shm`, both copies equal and the checksum right.
+    WalIndex,
+    /// A scan of the `-wal` file, because there is no `-shm` (exclusive locking mode).
+    Scan,
+}
+
+/// Counters that only grow while the agent runs, accumulated from SQLite's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Write transactions committed since the agent first saw the database. Litestream's own writes are in it.
+    pub commits: u64,
+    /// Some commits between two looks may be missing from `commits`.
+    pub commits_lower_bound: bool,
+    /// WAL resets (a new salt).
+    pub wal_resets: u64,
+    /// Bytes of WAL frames committed.
+    pub written_bytes: u64,
+    /// Some frames between two looks may be missing from `written_bytes`.
+    pub written_bytes_lower_bound: bool,
+}
+
+/// What is slow to read or rarely changes: looked at by the sweep, not after each commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DatabasePosture {
+    pub at: Moment,
+    /// Permission bits and owner of the database, `-wal`, `-shm` and the directory that holds them.
+    pub modes: Vec<FileMode>,
+    /// The filesystem that holds the database.
+    pub filesystem: Option<Filesystem>,
+    /// Litestream's metadata directory, when there is one.
+    pub staging: Option<Staging>,
+    /// The process that holds Litestream's read lock, seen with F_GETLK and without taking a lock. Any process that has
+    /// the database open holds one, so this names a candidate and proves nothing.
+    pub lock_holder_pid: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileMode {
+    pub file: FileRole,
+    /// The permission bits, `0o600` and the like.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The closed set of the `file` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileRole {
+    Database,
+    Wal,
+    Shm,
+    Directory,
+}
+
+impl FileRole {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Wal => "wal",
+            Self::Shm => "shm",
+            Self::Directory => "directory",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Filesystem {
+    pub size_bytes: u64,
+    /// Free to unprivileged processes.
+    pub avail_bytes: u64,
+}
+
+/// Litestream's metadata directory: what it has staged and how far it claims to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Staging {
+    pub path: PathBuf,
+    /// All files in it.
+    pub bytes: u64,
+    pub position: StagedPosition,
+}
+
+/// How far Litestream's local state says it is. A claim, not proof.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StagedPosition {
+    /// v0.5: level-0 files, oldest first, at most the newest few hundred.
+    Ltx(Vec<StagedLtx>),
+    /// v0.3: the current generation and the indexes of its shadow WAL.
+    Shadow { generation: String, segments: Vec<ShadowWal> },
+    /// The directory is there and holds neither.
+    Empty,
+}
+
+/// One local level-0 file of v0.5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StagedLtx {
+    pub txid: Txid,
+    /// Where it ends in the WAL.
+    pub end: WalPosition,
+    /// Bytes of WAL it consumed.
+    pub wal_bytes: u64,
+    pub timestamp: Timestamp,
+}
+
+/// One shadow WAL file of v0.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShadowWal {
+    pub index: u32,
+    /// Its salts and its size as an end.
+    pub end: WalPosition,
+}

@@ -1,0 +1,112 @@
+//! Why something could not be seen: a closed set of words and a sentence for a person.
+
+use serde::Serialize;
+
+/// Why a probe has no observation. The word is metric label, page text and runbook heading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonKind {
+    /// It is not there.
+    NotFound,
+    /// The credentials or file permissions do not allow it.
+    Denied,
+    /// The server asked to slow down.
+    Throttled,
+    /// No answer in time.
+    Timeout,
+    /// No connection: name resolution, refused, TLS.
+    Unreachable,
+    /// It was read and is not what its format demands, or a listing contradicts itself.
+    Corrupt,
+    /// It exists and this version cannot read it.
+    Unsupported,
+    /// The configuration makes it impossible.
+    Misconfigured,
+    /// Any other failure of the operating system or the server.
+    Failed,
+}
+
+impl ReasonKind {
+    /// Every kind, in the order in which they are documented.
+    pub const ALL: &'static [Self] = &[
+        Self::NotFound,
+        Self::Denied,
+        Self::Throttled,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Corrupt,
+        Self::Unsupported,
+        Self::Misconfigured,
+        Self::Failed,
+    ];
+
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Denied => "denied",
+            Self::Throttled => "throttled",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Corrupt => "corrupt",
+            Self::Unsupported => "unsupported",
+            Self::Misconfigured => "misconfigured",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Why a probe has no observation, for the caller (`kind`), the operator (`message`) and whoever has to act (`hint`).
+///
+/// A message is lower case and reads verb, object, place, cause: `list s3://backups/app: access denied`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Reason {
+    pub kind: ReasonKind,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Reason {
+    pub fn new(kind: ReasonKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// Adds what a person can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts what was being done in front: `verb object place: cause`.
+    #[must_use]
+    pub fn context(mut self, doing: impl std::fmt::Display) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+}
+
+impl From<std::io::Error> for Reason {
+    fn from(error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => ReasonKind::NotFound,
+            ErrorKind::PermissionDenied => ReasonKind::Denied,
+            ErrorKind::TimedOut => ReasonKind::Timeout,
+            ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::HostUnreachable => {
+                ReasonKind::Unreachable
+            }
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => ReasonKind::Corrupt,
+            _ => ReasonKind::Failed,
+        };
+        // std's text ends in "(os error 2)"; the number helps nobody.
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        let mut characters = text.chars();
+        let message =
+            characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect());
+        Self::new(kind, message)
+    }
+}

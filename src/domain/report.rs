@@ -1,0 +1,281 @@
+//! Everything known at one instant. Every output (metrics, page, JSON, table) is a rendering of a [`Report`].
+//!
+//! `None` means unknown, and is rendered as absent: never as zero. The serialized form is the versioned JSON API
+//! (`/api/v1/report`), so renaming a field here is a breaking change.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::observation::{FileMode, Filesystem, WalSource};
+use super::reason::Reason;
+
+/// The version of the serialized form; raised when a field is removed or changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub schema: u32,
+    pub generated_at: Timestamp,
+    /// Each target was looked at once: what is missing below is unknown, not unread.
+    pub complete: bool,
+    pub agent: AgentReport,
+    /// In the order of their names.
+    pub databases: Vec<Arc<DatabaseReport>>,
+}
+
+/// The agent's own state.
+#[derive(Clone, Debug, Serialize)]
+pub struct AgentReport {
+    pub version: &'static str,
+    pub revision: &'static str,
+    pub started_at: Timestamp,
+    pub config: ConfigReport,
+    pub sources: Vec<SourceReport>,
+    pub collectors: Vec<CollectorReport>,
+    pub stores: Vec<StoreReport>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ConfigReport {
+    pub last_reload_successful: bool,
+    pub last_reload_success_at: Option<Timestamp>,
+    /// Why the last reload was refused; the configuration before it stays in force.
+    pub error: Option<String>,
+}
+
+/// A place from which databases were discovered (`litestream.yml`, `streamgauge.toml`).
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceReport {
+    pub source: String,
+    pub success: bool,
+    pub databases: usize,
+    pub warnings: Vec<String>,
+    pub error: Option<String>,
+}
+
+/// One kind of looking: `local`, `sweep`, `replica`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CollectorReport {
+    pub collector: &'static str,
+    pub success: bool,
+    pub last_success_at: Option<Timestamp>,
+    pub duration: DurationHistogram,
+}
+
+/// Requests to one kind of store, counted in the one wrapper that all backends share.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StoreReport {
+    /// `file`, `s3`, …
+    pub store: String,
+    pub received_bytes: u64,
+    pub operations: Vec<StoreOperationReport>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StoreOperationReport {
+    /// `list`, `folders`, `read`.
+    pub operation: &'static str,
+    pub requests: u64,
+    /// By [`ReasonKind::as_str`](super::reason::ReasonKind::as_str).
+    pub failures: Vec<(&'static str, u64)>,
+    pub duration: DurationHistogram,
+}
+
+/// A histogram of durations over [`DURATION_BOUNDS`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DurationHistogram {
+    /// Observations at most as long as the bound of the same index, not cumulated; one more bucket for the rest.
+    pub counts: [u64; DURATION_BOUNDS.len() + 1],
+    pub sum_seconds: f64,
+}
+
+/// Upper bounds of the buckets, in seconds.
+pub const DURATION_BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+impl DurationHistogram {
+    pub fn observe(&mut self, duration: std::time::Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(DURATION_BOUNDS.len());
+        self.counts[bucket] += 1;
+        self.sum_seconds += seconds;
+    }
+}
+
+/// Whether a database can be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseState {
+    /// Its files are read.
+    Monitored,
+    /// Not looked at yet.
+    Pending,
+    /// There is no file.
+    Missing,
+    /// There is one and it cannot be read, or it is not a database.
+    Unreadable,
+    /// Only its replica is known: there is no local database to look at.
+    Remote,
+    /// Beyond the number of databases that one agent watches.
+    OverLimit,
+}
+
+impl DatabaseState {
+    pub const ALL: &'static [Self] =
+        &[Self::Monitored, Self::Pending, Self::Missing, Self::Unreadable, Self::Remote, Self::OverLimit];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Monitored => "monitored",
+            Self::Pending => "pending",
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::Remote => "remote",
+            Self::OverLimit => "over_limit",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DatabaseReport {
+    pub name: String,
+    pub state: DatabaseState,
+    /// Why it is not monitored, or why the last look failed.
+    pub reason: Option<Reason>,
+    pub local: Option<LocalReport>,
+    /// The recovery point objective in force for this database.
+    pub rpo_seconds: f64,
+    pub replicas: Vec<ReplicaReport>,
+}
+
+/// What the local files said when they were last read.
+#[derive(Clone, Debug, Serialize)]
+pub struct LocalReport {
+    pub path: String,
+    pub observed_at: Timestamp,
+    pub page_size: u32,
+    pub size_bytes: u64,
+    /// `None`: there is no `-wal`.
+    pub wal_size_bytes: Option<u64>,
+    pub journal_mode_wal: bool,
+    pub wal_frames: Option<u32>,
+    pub wal_backfilled_frames: Option<u32>,
+    pub wal_oldest_reader_frame: Option<u32>,
+    pub wal_source: Option<WalSource>,
+    pub last_commit_at: Option<Timestamp>,
+    pub counters: super::observation::Counters,
+    /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
+    pub rates: Option<Rates>,
+    pub modes: Vec<FileMode>,
+    pub filesystem: Option<Filesystem>,
+    /// Size of Litestream's metadata directory.
+    pub staging_bytes: Option<u64>,
+    pub lock_holder_pid: Option<u32>,
+    /// The newest local TXID, which is how far Litestream claims to be (v0.5).
+    pub txid_claim: Option<u64>,
+}
+
+/// Growth and write rates over a window that outlives WAL resets, VACUUM and restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rates {
+    /// The time between the samples that were compared.
+    pub window_seconds: f64,
+    /// Growth of the database file; negative after a VACUUM.
+    pub growth_bytes_per_second: f64,
+    pub write_transactions_per_second: f64,
+    pub written_bytes_per_second: f64,
+}
+
+/// How the recovery point was proven, strongest first. Exported so that nobody trusts a weaker one too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// An LTX header in the bucket against the wal-index.
+    Wal,
+    /// The newest v0.3 segment in the bucket against the wal-index.
+    Segment,
+    /// Litestream's local TXID against the bucket's.
+    Txid,
+    /// The bucket only: there is no local database to compare with.
+    Observer,
+}
+
+impl Method {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wal => "wal",
+            Self::Segment => "segment",
+            Self::Txid => "txid",
+            Self::Observer => "observer",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ReplicaReport {
+    pub name: String,
+    /// `file`, `s3`, …
+    pub store: String,
+    /// Without credentials.
+    pub url: String,
+    /// `v0.3` or `v0.5`; `None` until something was listed.
+    pub layout: Option<&'static str>,
+    /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.
+    pub up: Option<bool>,
+    /// Why it did not.
+    pub reason: Option<Reason>,
+    pub method: Option<Method>,
+    /// The newest instant of which it is proven that all that was committed before it is in the bucket and chains to
+    /// a snapshot.
+    pub recovery_point: Option<Timestamp>,
+    /// The age of the oldest unproven commit; 0 when there is none.
+    pub lag_seconds: Option<f64>,
+    /// The oldest commit may be older than `lag_seconds` says, at most by this: it was not seen being made, only that
+    /// it came after the replica's newest file.
+    pub lag_upper_bound_seconds: Option<f64>,
+    pub unreplicated_since: Option<Timestamp>,
+    /// Committed WAL bytes that are not proven to be in the bucket.
+    pub unreplicated_bytes: Option<u64>,
+    /// `unreplicated_bytes` is a lower bound: the WAL was reset since the replica's newest file.
+    pub unreplicated_bytes_lower_bound: bool,
+    /// The last successful verification.
+    pub verified_at: Option<Timestamp>,
+    /// The newest object's time, by the replica's own dating: the founding rule's "no segments for 5 minutes".
+    pub last_segment_at: Option<Timestamp>,
+    /// The newest TXID in the bucket (v0.5).
+    pub txid: Option<u64>,
+    pub coverage: Option<CoverageReport>,
+}
+
+/// What could be restored, as far as a listing can tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CoverageReport {
+    /// There is a snapshot (or a chain from the start) from which something restores.
+    pub restorable: bool,
+    /// The start of the contiguous chain that reaches the newest object.
+    pub restorable_since: Option<Timestamp>,
+    /// Holes between the newest snapshot and the newest object that no level bridges: with one, restoring the latest
+    /// state fails.
+    pub gaps: Vec<GapReport>,
+    pub snapshots: u64,
+    pub newest_snapshot_at: Option<Timestamp>,
+    pub levels: Vec<LevelReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GapReport {
+    /// The last TXID (or `index/offset` for v0.3) before the hole.
+    pub after: String,
+    /// The first one behind it.
+    pub before: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelReport {
+    /// The `level` label: `0` to `9` for v0.5, where 9 are snapshots; `wal` and `snapshot` for v0.3.
+    pub level: &'static str,
+    pub objects: u64,
+    pub bytes: u64,
+    pub newest_at: Option<Timestamp>,
+}

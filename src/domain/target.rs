@@ -1,0 +1,129 @@
+//! What is looked at: a database, its replicas, and what is expected of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::Secret;
+
+/// The stable, short name of a target: the `database` label of every series.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetName(pub String);
+
+impl std::fmt::Display for TargetName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One database and its replicas. At least one of `database` and `replicas` is present.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub name: TargetName,
+    /// The local files; absent when only the bucket can be seen.
+    pub database: Option<DatabaseFiles>,
+    pub replicas: Vec<ReplicaTarget>,
+    pub objectives: Objectives,
+}
+
+/// Where the database and Litestream's metadata are, as this process sees them (after the prefix map).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseFiles {
+    /// The database file; `-wal` and `-shm` stand beside it.
+    pub path: PathBuf,
+    /// Litestream's metadata directory (`.<file>-litestream` unless configured); `None` without Litestream.
+    pub meta_path: Option<PathBuf>,
+}
+
+/// What the user wants; the bounds of the checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Objectives {
+    /// Recovery point objective: lag above it is critical. Default 5 minutes (the founding rule).
+    pub rpo: Duration,
+    /// How far back one wants to be able to restore, where the configuration says it.
+    pub retention: Option<Duration>,
+    /// How often a snapshot is to be taken, where the configuration says it.
+    pub snapshot_interval: Option<Duration>,
+}
+
+impl Default for Objectives {
+    fn default() -> Self {
+        Self { rpo: Duration::from_secs(300), retention: None, snapshot_interval: None }
+    }
+}
+
+/// One replica of a database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaTarget {
+    /// The `replica` label: Litestream's replica name, by default the type (`file`, `s3`, …).
+    pub name: String,
+    pub location: ReplicaLocation,
+    /// Litestream's sync interval, which sets how soon after a commit a look is worth its price. Default 1 s.
+    pub sync_interval: Duration,
+    /// v0.3 `age` encryption: contents cannot be read without an identity.
+    pub encrypted: bool,
+}
+
+/// Where a replica is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplicaLocation {
+    Directory(PathBuf),
+    S3(Box<S3Location>),
+    /// A kind that Litestream knows and this version cannot read; `url` has no credentials.
+    Unsupported {
+        kind: String,
+        url: String,
+    },
+}
+
+impl ReplicaLocation {
+    /// The closed set of the `store` label.
+    pub fn store(&self) -> &str {
+        match self {
+            Self::Directory(_) => "file",
+            Self::S3(_) => "s3",
+            Self::Unsupported { kind, .. } => kind,
+        }
+    }
+
+    /// The place as a person would write it, without credentials.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("file://{}", path.display()),
+            Self::S3(s3) if s3.path.is_empty() => format!("s3://{}", s3.bucket),
+            Self::S3(s3) => format!("s3://{}/{}", s3.bucket, s3.path),
+            Self::Unsupported { url, .. } => url.clone(),
+        }
+    }
+}
+
+/// An S3 bucket and the raw path inside it.
+///
+/// Litestream v0.5 builds keys by plain concatenation, `path + "/" + rest`, and never normalises: `path` is kept
+/// exactly as Litestream would use it (`"."` for `s3://bucket`, `""` for `bucket:` without `path:`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct S3Location {
+    pub bucket: String,
+    pub path: String,
+    /// Absent: asked from the bucket, or `us-east-1` with a custom endpoint, as Litestream does.
+    pub region: Option<String>,
+    /// Absent: Amazon's own.
+    pub endpoint: Option<String>,
+    pub force_path_style: bool,
+    /// Do not verify the server's certificate (`skip-verify`).
+    pub skip_verify: bool,
+    /// Both or neither; otherwise the usual AWS chain (environment, profile, web identity, container, instance).
+    pub credentials: Option<StaticCredentials>,
+    /// A named profile of the shared AWS configuration.
+    pub profile: Option<String>,
+    /// PEM file with additional certificate authorities.
+    pub ca_file: Option<PathBuf>,
+    /// SSE-C key headers that GET and HEAD need (`sse-customer-key`, base64).
+    pub sse_customer_key: Option<Secret>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StaticCredentials {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Option<Secret>,
+}

@@ -1,0 +1,5 @@
+//! The ports, for real.
+
+pub mod config;
+pub mod database;
+pub mod store;

@@ -1,0 +1,3 @@
+//! What the agent does, over ports: watch databases and replicas, and keep the report.
+
+pub mod ports;

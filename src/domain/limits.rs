@@ -33,6 +33,9 @@ pub const RUNS_MAX: usize = 10_000;
 /// Snapshots remembered for one replica.
 pub const SNAPSHOTS_MAX: usize = 10_000;
 
+/// Page index of an LTX file: at 9 bytes a page, a database of 30 GB in pages of 4096.
+pub const PAGE_INDEX_BYTES_MAX: u64 = 64 << 20;
+
 /// v0.3 generations remembered for one replica.
 pub const GENERATIONS_MAX: usize = 1_000;
 

@@ -1,8 +1,46 @@
 //! What Litestream writes: TXIDs, LTX files and their names (v0.5), generations and segments (v0.3), the chain that
 //! they form and the plan by which they restore.
 
-use serde::Serialize;
+pub mod coverage;
+pub mod decode;
+pub mod format_error;
+pub mod fuzz;
+pub mod generation;
+pub mod generation_plan;
+pub mod generations;
+pub mod generations_coverage;
+pub mod header;
+mod input;
+pub mod inventory;
+pub mod layout;
+pub mod name;
+pub mod page_index;
+pub mod plan;
+pub mod runs;
+#[cfg(test)]
+mod samples;
+pub mod segment;
+pub mod txid;
 
-/// A Litestream v0.5 transaction ID: one sync batch, not one SQLite transaction. Never 0 in a file name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Txid(pub u64);
+pub use coverage::{Coverage, Gap};
+pub use decode::{LtxSummary, decode};
+pub use format_error::{FormatError, Problem};
+pub use generation::{Generation, GenerationKey, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
+pub use generation_plan::{GenerationPlan, GenerationPlanError, plan_generation};
+pub use generations::{GenerationInventory, Generations};
+pub use generations_coverage::{GenerationsCoverage, IndexGap};
+pub use header::LtxHeader;
+pub use inventory::{Inventory, LevelInventory};
+pub use layout::{Layout, LevelKeys};
+pub use name::{LtxFile, LtxName, NameError};
+pub use page_index::{PageEntry, PageIndex};
+pub use plan::{PlanError, PlanTarget, plan};
+pub use runs::{Run, Runs};
+pub use segment::{SegmentEnd, segment_end};
+pub use txid::Txid;
+
+/// The level of snapshots (v0.5); 0 holds what was synced, 1 to 8 compactions of the level below.
+pub const SNAPSHOT_LEVEL: u8 = 9;
+
+/// How many levels there are.
+pub const LEVELS: usize = 10;

@@ -1,0 +1,5 @@
+//! A whole LTX file.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| streamgauge::domain::litestream::fuzz::ltx_file(bytes));

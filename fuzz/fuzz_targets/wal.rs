@@ -1,0 +1,5 @@
+//! A write-ahead log.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| streamgauge::domain::sqlite::fuzz::wal(bytes));

@@ -1,0 +1,102 @@
+//! One entry for each parser, called with any bytes by the fuzz targets and the property tests: what it accepts must
+//! mean what it says, and nothing may panic.
+
+use super::decode::decode;
+use super::generation::{Generation, GenerationKey, SegmentName};
+use super::header::LtxHeader;
+use super::layout::LevelKeys;
+use super::name::LtxName;
+use super::page_index::PageIndex;
+use super::segment::segment_end;
+use super::txid::Txid;
+
+/// An LTX header survives being written again.
+pub fn ltx_header(bytes: &[u8]) {
+    if let Ok(header) = LtxHeader::parse(bytes) {
+        assert_eq!(LtxHeader::parse(&header.encode()), Ok(header));
+        assert_eq!(header.wal_end().is_some(), header.wal_offset != 0);
+        assert!(header.check_name(LtxName { min: header.min, max: header.max }).is_ok());
+    }
+}
+
+/// A whole file that decodes has an index that names its pages.
+pub fn ltx_file(bytes: &[u8]) {
+    let mut pages = Vec::new();
+    if let Ok(summary) = decode(bytes, |page, content| pages.push((page, content.len() as u32))) {
+        assert_eq!((summary.bytes, summary.pages), (bytes.len() as u64, pages.len() as u64));
+        assert!(pages.iter().all(|(_, size)| *size == summary.header.page_size));
+        let index = PageIndex::parse(bytes, bytes.len() as u64).expect("what decodes has an index");
+        assert_eq!(index.file_checksum, summary.file_checksum);
+        assert_eq!(index.check_pages(&summary.header), Ok(()));
+        let indexed = index.entries().map(|entry| entry.page);
+        assert!(indexed.eq(pages.into_iter().map(|(page, _)| page)));
+    }
+}
+
+/// The tail of a file, whose first 8 bytes stand for the file's size.
+pub fn page_index(bytes: &[u8]) {
+    let Some((size, tail)) = bytes.split_first_chunk() else { return };
+    for size in [u64::from_be_bytes(*size), tail.len() as u64] {
+        if let Ok(index) = PageIndex::parse(tail, size) {
+            assert_eq!(index.entries().count() as u64, index.pages);
+        }
+    }
+}
+
+/// A v0.3 segment, at an offset that the first 8 bytes give.
+pub fn v3_segment(bytes: &[u8]) {
+    let Some((offset, segment)) = bytes.split_first_chunk() else { return };
+    for offset in [0, u64::from_be_bytes(*offset)] {
+        if let Ok(end) = segment_end(&SegmentName { index: 0, offset }, segment) {
+            assert_eq!(end.end.end, offset.saturating_add(end.decoded_bytes));
+        }
+    }
+}
+
+/// Names and keys that are accepted are written as they were read.
+pub fn names(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let written = |name: Option<String>| assert!(name.is_none_or(|name| name == text), "{text:?}");
+    written(text.parse::<Txid>().ok().map(|txid| txid.to_string()));
+    written(text.parse::<LtxName>().ok().map(|name| name.to_string()));
+    written(text.parse::<Generation>().ok().map(|generation| generation.to_string()));
+    for keys in [LevelKeys::Plain, LevelKeys::Hex] {
+        written(keys.parse_key(text).map(|(level, name)| keys.key(level, name)));
+    }
+    written(GenerationKey::parse(text).map(|key| match key {
+        GenerationKey::Snapshot(generation, name) => generation.snapshot_key(name),
+        GenerationKey::Segment(generation, name) => generation.segment_key(name),
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::litestream::samples;
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_a_parser(bytes: Vec<u8>) {
+            for target in [ltx_header, ltx_file, page_index, v3_segment, names] {
+                target(&bytes);
+            }
+        }
+
+        #[test]
+        fn no_damage_breaks_a_parser(file in samples::ltx_file(), damage in samples::damage()) {
+            for bytes in [damage.apply(&file.bytes), file.bytes] {
+                ltx_header(&bytes);
+                ltx_file(&bytes);
+                page_index(&[[0; 8].as_slice(), &bytes].concat());
+            }
+        }
+
+        #[test]
+        fn no_name_breaks_a_parser(text in "(generations/)?[0-9a-f]{0,17}[/_-]?(wal/|ltx/|snapshots/)?[0-9a-f]{0,17}[_-]?\
+            [0-9a-f]{0,17}(\\.ltx|\\.wal\\.lz4|\\.snapshot\\.lz4)?") {
+            names(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What the listings of a v0.3 replica told, in memory proportional to its generations, snapshots and holes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::Timestamp;
+
+use super::generation::{Generation, SegmentFile, SegmentName, SnapshotFile};
+use super::runs::{Run, Runs};
+use crate::domain::limits::{GENERATIONS_MAX, RUNS_MAX, SNAPSHOTS_MAX};
+
+/// The files of a v0.3 replica.
+///
+/// A file is to be inserted once; one that is inserted twice is counted twice, and changes nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generations {
+    generations: BTreeMap<Generation, GenerationInventory>,
+    dropped: u64,
+}
+
+/// The files of one generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenerationInventory {
+    pub snapshots: u64,
+    pub snapshot_bytes: u64,
+    pub segments: u64,
+    pub segment_bytes: u64,
+    /// When its newest file was uploaded.
+    pub newest_at: Option<Timestamp>,
+    /// The segment with the largest index and offset.
+    pub newest_segment: Option<SegmentFile>,
+    /// The names that a listing gives last: where the next incremental one starts.
+    pub last_segment: Option<SegmentName>,
+    pub last_snapshot: Option<u32>,
+    /// The files of the snapshots, by index.
+    pub(super) snapshot_files: VecDeque<SnapshotFile>,
+    /// Indexes whose first segment, the one at offset 0, is there.
+    pub(super) begun: Runs,
+    /// Indexes of which only later segments are there, with the lowest offset.
+    pub(super) headless: BTreeMap<u32, u64>,
+    dropped: u64,
+}
+
+impl Generations {
+    /// Adds a snapshot.
+    pub fn insert_snapshot(&mut self, generation: Generation, file: SnapshotFile) {
+        if let Some(inventory) = self.admit(generation, file.created) {
+            inventory.insert_snapshot(file);
+        }
+    }
+
+    /// Adds a segment. Any order is right; the order of a listing is fastest.
+    pub fn insert_segment(&mut self, generation: Generation, file: SegmentFile) {
+        if let Some(inventory) = self.admit(generation, file.created) {
+            inventory.insert_segment(file);
+        }
+    }
+
+    /// Forgets a generation, because it is gone or to list it again.
+    pub fn remove(&mut self, generation: Generation) {
+        self.generations.remove(&generation);
+    }
+
+    pub fn get(&self, generation: Generation) -> Option<&GenerationInventory> {
+        self.generations.get(&generation)
+    }
+
+    /// All generations in the order of their names, which says nothing of their age.
+    pub fn iter(&self) -> impl Iterator<Item = (Generation, &GenerationInventory)> {
+        self.generations.iter().map(|(generation, inventory)| (*generation, inventory))
+    }
+
+    /// The generation with the newest file: the one that v0.3 restores from and replicates to.
+    pub fn newest(&self) -> Option<(Generation, &GenerationInventory)> {
+        self.iter().max_by_key(|(_, inventory)| inventory.newest_at)
+    }
+
+    /// Files of all generations.
+    pub fn objects(&self) -> u64 {
+        self.generations.values().map(|inventory| inventory.segments + inventory.snapshots).sum()
+    }
+
+    /// Bytes of all generations.
+    pub fn bytes(&self) -> u64 {
+        let each = |inventory: &GenerationInventory| inventory.segment_bytes.saturating_add(inventory.snapshot_bytes);
+        self.generations.values().map(each).fold(0, u64::saturating_add)
+    }
+
+    /// Files, snapshots and holes, always the oldest ones, that exceeded the bounds and are missing from what is
+    /// derived.
+    pub fn dropped(&self) -> u64 {
+        self.dropped + self.generations.values().map(|inventory| inventory.dropped).sum::<u64>()
+    }
+
+    /// The generation to add a file to. When there are too many, the one that ended first makes room; a file older than
+    /// all of them is not kept.
+    fn admit(&mut self, generation: Generation, created: Timestamp) -> Option<&mut GenerationInventory> {
+        if self.generations.len() >= GENERATIONS_MAX && !self.generations.contains_key(&generation) {
+            let (oldest, inventory) = self.generations.iter().min_by_key(|(_, inventory)| inventory.newest_at)?;
+            if inventory.newest_at > Some(created) {
+                self.dropped += 1;
+                return None;
+            }
+            let oldest = *oldest;
+            self.dropped += inventory.segments + inventory.snapshots;
+            self.generations.remove(&oldest);
+        }
+        Some(self.generations.entry(generation).or_default())
+    }
+}
+
+impl GenerationInventory {
+    /// The largest index of which there is a segment.
+    pub fn last_index(&self) -> Option<u32> {
+        self.newest_segment.map(|segment| segment.index)
+    }
+
+    fn insert_snapshot(&mut self, file: SnapshotFile) {
+        self.snapshots += 1;
+        self.snapshot_bytes = self.snapshot_bytes.saturating_add(file.size);
+        self.newest_at = self.newest_at.max(Some(file.created));
+        self.last_snapshot = self.last_snapshot.max(Some(file.index));
+        let at = self.snapshot_files.partition_point(|snapshot| snapshot.index <= file.index);
+        self.snapshot_files.insert(at, file);
+        if self.snapshot_files.len() > SNAPSHOTS_MAX {
+            self.snapshot_files.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    fn insert_segment(&mut self, file: SegmentFile) {
+        self.segments += 1;
+        self.segment_bytes = self.segment_bytes.saturating_add(file.size);
+        self.newest_at = self.newest_at.max(Some(file.created));
+        if self.newest_segment.is_none_or(|newest| newest.name() <= file.name()) {
+            self.newest_segment = Some(file);
+        }
+        if self.last_segment.is_none_or(|last| precedes(last, file.name())) {
+            self.last_segment = Some(file.name());
+        }
+        let index = u64::from(file.index);
+        if file.offset == 0 {
+            self.headless.remove(&file.index);
+            self.begun.insert(Run { min: index, max: index, first_created: file.created, last_created: file.created });
+            if self.begun.len() > RUNS_MAX {
+                self.begun.pop_lowest();
+                self.dropped += 1;
+            }
+        } else if self.begun.find(index).is_none() {
+            let lowest = self.headless.entry(file.index).or_insert(file.offset);
+            *lowest = file.offset.min(*lowest);
+            if self.headless.len() > RUNS_MAX {
+                self.headless.pop_first();
+                self.dropped += 1;
+            }
+        }
+    }
+}
+
+/// Whether a listing gives `a` before `b`. That is the order of the names, which for offsets of more than eight digits
+/// is not that of the numbers.
+fn precedes(a: SegmentName, b: SegmentName) -> bool {
+    let short = u64::from(u32::MAX);
+    if a.offset <= short && b.offset <= short { a < b } else { a.to_string() < b.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn segment(index: u32, offset: u64, second: i64) -> SegmentFile {
+        SegmentFile { index, offset, size: 100, created: at(second) }
+    }
+
+    #[test]
+    fn keeps_holes_and_not_files() {
+        let mut generations = Generations::default();
+        let generation = Generation(7);
+        generations.insert_snapshot(generation, SnapshotFile { index: 0, size: 5000, created: at(1) });
+        for index in 0..10_000 {
+            for offset in [0, 568, 1104] {
+                generations.insert_segment(generation, segment(index, offset, i64::from(index)));
+            }
+        }
+        let inventory = generations.get(generation).unwrap();
+        assert_eq!((inventory.begun.len(), inventory.headless.len()), (1, 0));
+        assert_eq!((generations.objects(), generations.bytes()), (30_001, 3_005_000));
+        assert_eq!(inventory.newest_segment, Some(segment(9999, 1104, 9999)));
+        assert_eq!(inventory.last_segment, Some(SegmentName { index: 9999, offset: 1104 }));
+        assert_eq!(inventory.newest_at, Some(at(9999)));
+        assert_eq!(generations.dropped(), 0);
+    }
+
+    #[test]
+    fn the_newest_generation_is_the_one_written_last() {
+        let mut generations = Generations::default();
+        generations.insert_segment(Generation(9), segment(0, 0, 10));
+        generations.insert_segment(Generation(1), segment(0, 0, 20));
+        assert_eq!(generations.newest().unwrap().0, Generation(1));
+        generations.remove(Generation(1));
+        assert_eq!(generations.newest().unwrap().0, Generation(9));
+    }
+
+    #[test]
+    fn the_last_name_is_not_always_the_newest_segment() {
+        let mut generations = Generations::default();
+        generations.insert_segment(Generation(1), segment(0, 1 << 32, 10));
+        generations.insert_segment(Generation(1), segment(0, 0xffff_f000, 9));
+        let inventory = generations.get(Generation(1)).unwrap();
+        assert_eq!(inventory.newest_segment.unwrap().offset, 1 << 32);
+        assert_eq!(inventory.last_segment.unwrap().offset, 0xffff_f000);
+    }
+
+    #[test]
+    fn the_generations_that_ended_first_make_room() {
+        let mut generations = Generations::default();
+        let count = GENERATIONS_MAX as u64;
+        (1..=count).for_each(|n| generations.insert_segment(Generation(n), segment(0, 0, n.cast_signed())));
+        generations.insert_segment(Generation(0), segment(0, 0, 0));
+        assert_eq!((generations.iter().count(), generations.dropped()), (GENERATIONS_MAX, 1));
+        generations.insert_segment(Generation(count + 1), segment(0, 0, 5000));
+        assert_eq!((generations.iter().count(), generations.dropped()), (GENERATIONS_MAX, 2));
+        assert!(generations.get(Generation(1)).is_none() && generations.get(Generation(2)).is_some());
+    }
+}

@@ -1,0 +1,169 @@
+//! What the listings of a v0.5 replica told, in memory proportional to its holes and snapshots and not to its files.
+
+use std::collections::VecDeque;
+
+use super::name::{LtxFile, LtxName};
+use super::runs::{Run, Runs};
+use super::txid::Txid;
+use super::{LEVELS, SNAPSHOT_LEVEL};
+use crate::domain::limits::{RUNS_MAX, SNAPSHOTS_MAX};
+
+/// The files of a v0.5 replica.
+///
+/// A file is to be inserted once; one that is inserted twice is counted twice, and changes nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    levels: [LevelInventory; LEVELS],
+    snapshots: VecDeque<LtxFile>,
+    dropped: u64,
+}
+
+/// The files of one level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LevelInventory {
+    /// The continuity of the files; empty for snapshots, which do not continue each other.
+    pub runs: Runs,
+    pub objects: u64,
+    pub bytes: u64,
+    /// The file with the largest last TXID.
+    pub newest: Option<LtxFile>,
+    /// The name that a listing gives last: where the next incremental one starts.
+    pub last_name: Option<LtxName>,
+}
+
+impl Inventory {
+    /// Adds a file. Any order is right; the order of a listing is fastest.
+    pub fn insert(&mut self, file: LtxFile) {
+        let Some(level) = self.levels.get_mut(usize::from(file.level)) else {
+            self.dropped += 1;
+            return;
+        };
+        level.objects += 1;
+        level.bytes = level.bytes.saturating_add(file.size);
+        level.last_name = level.last_name.max(Some(file.name()));
+        if level.newest.is_none_or(|newest| (newest.max, newest.min) <= (file.max, file.min)) {
+            level.newest = Some(file);
+        }
+        if file.level == SNAPSHOT_LEVEL {
+            let at = self.snapshots.partition_point(|snapshot| snapshot.name() <= file.name());
+            self.snapshots.insert(at, file);
+            if self.snapshots.len() > SNAPSHOTS_MAX {
+                self.snapshots.pop_front();
+                self.dropped += 1;
+            }
+        } else {
+            let (min, max, created) = (file.min.0, file.max.0, file.created);
+            level.runs.insert(Run { min, max, first_created: created, last_created: created });
+            if level.runs.len() > RUNS_MAX {
+                level.runs.pop_lowest();
+                self.dropped += 1;
+            }
+        }
+    }
+
+    /// Forgets a level, to list it again.
+    pub fn clear_level(&mut self, level: u8) {
+        if let Some(level) = self.levels.get_mut(usize::from(level)) {
+            *level = LevelInventory::default();
+        }
+        if level == SNAPSHOT_LEVEL {
+            self.snapshots.clear();
+        }
+    }
+
+    /// The levels in order, 0 to 9, empty ones included.
+    pub fn levels(&self) -> impl Iterator<Item = (u8, &LevelInventory)> {
+        (0..).zip(&self.levels)
+    }
+
+    /// The file of a level with the largest last TXID.
+    pub fn newest(&self, level: u8) -> Option<&LtxFile> {
+        self.levels.get(usize::from(level))?.newest.as_ref()
+    }
+
+    /// The name that a listing of a level gives last: where the next incremental listing starts.
+    pub fn last_name(&self, level: u8) -> Option<LtxName> {
+        self.levels.get(usize::from(level))?.last_name
+    }
+
+    /// The largest TXID of any level: how far the replica is, whether or not it can be restored so far.
+    pub fn max_txid(&self) -> Option<Txid> {
+        self.levels.iter().filter_map(|level| level.newest).map(|file| file.max).max()
+    }
+
+    /// Files of all levels.
+    pub fn objects(&self) -> u64 {
+        self.levels.iter().map(|level| level.objects).sum()
+    }
+
+    /// Bytes of all levels.
+    pub fn bytes(&self) -> u64 {
+        self.levels.iter().fold(0, |bytes, level| bytes.saturating_add(level.bytes))
+    }
+
+    /// Snapshots in the order of their names, the newest last.
+    pub fn snapshots(&self) -> impl DoubleEndedIterator<Item = &LtxFile> {
+        self.snapshots.iter()
+    }
+
+    /// Runs and snapshots, always the lowest ones, that exceeded the bounds and are missing from what is derived.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn file(level: u8, min: u64, max: u64) -> LtxFile {
+        let created = Timestamp::from_second(max.min(1 << 30).cast_signed()).unwrap();
+        LtxFile { level, min: Txid(min), max: Txid(max), size: 200, created }
+    }
+
+    #[test]
+    fn keeps_holes_and_not_files() {
+        let mut inventory = Inventory::default();
+        (1..=100_000).filter(|txid| *txid != 77).for_each(|txid| inventory.insert(file(0, txid, txid)));
+        let (_, level) = inventory.levels().next().unwrap();
+        assert_eq!(level.runs.iter().map(|run| (run.min, run.max)).collect::<Vec<_>>(), [(1, 76), (78, 100_000)]);
+        assert_eq!((inventory.objects(), inventory.bytes()), (99_999, 19_999_800));
+        assert_eq!(inventory.newest(0), Some(&file(0, 100_000, 100_000)));
+        assert_eq!(inventory.last_name(0), Some(file(0, 100_000, 100_000).name()));
+    }
+
+    #[test]
+    fn the_last_name_is_not_always_the_newest_file() {
+        let mut inventory = Inventory::default();
+        inventory.insert(file(1, 1, 30));
+        inventory.insert(file(1, 5, 20));
+        assert_eq!(inventory.newest(1), Some(&file(1, 1, 30)));
+        assert_eq!(inventory.last_name(1), Some(file(1, 5, 20).name()));
+        assert_eq!(inventory.last_name(0), None);
+        assert_eq!(inventory.max_txid(), Some(Txid(30)));
+    }
+
+    #[test]
+    fn a_level_can_be_listed_again() {
+        let mut inventory = Inventory::default();
+        inventory.insert(file(9, 1, 30));
+        inventory.insert(file(0, 31, 31));
+        inventory.clear_level(9);
+        assert_eq!((inventory.objects(), inventory.snapshots().count()), (1, 0));
+        inventory.clear_level(0);
+        assert_eq!(inventory, Inventory::default());
+    }
+
+    #[test]
+    fn what_exceeds_the_bounds_is_counted() {
+        let mut inventory = Inventory::default();
+        (1..=RUNS_MAX as u64 + 3).for_each(|n| inventory.insert(file(0, 2 * n, 2 * n)));
+        (1..=SNAPSHOTS_MAX as u64 + 4).for_each(|n| inventory.insert(file(9, 1, n)));
+        inventory.insert(file(10, 1, 1));
+        assert_eq!(inventory.dropped(), 8);
+        assert_eq!(inventory.levels().next().unwrap().1.runs.iter().next().unwrap().min, 8);
+        assert_eq!(inventory.snapshots().next(), Some(&file(9, 1, 5)));
+    }
+}

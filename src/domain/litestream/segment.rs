@@ -1,0 +1,164 @@
+//! Where a v0.3 WAL segment ends, which only its content tells.
+
+use std::io::{BufReader, Read};
+
+use super::format_error::{FormatError, Problem};
+use super::generation::SegmentName;
+use super::header::{be32, is_page_size};
+use super::input::Input;
+use crate::domain::limits::SEGMENT_DECODED_BYTES_MAX;
+use crate::domain::sqlite::WalPosition;
+
+/// Bytes of a WAL header (SQLite file format, section 4.1).
+const WAL_HEADER_SIZE: u64 = 32;
+/// Bytes of a WAL frame before its page.
+const FRAME_HEADER_SIZE: u64 = 24;
+/// The magic number of a WAL header; its lowest bit is the byte order of the checksums.
+const WAL_MAGIC: u32 = 0x377f_0682;
+
+/// The end of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentEnd {
+    /// Where it ends in the WAL: what is committed before it is in the replica.
+    pub end: WalPosition,
+    /// Bytes that it decompresses to.
+    pub decoded_bytes: u64,
+}
+
+/// Decompresses a segment to see where it ends.
+///
+/// The first segment of an index starts with the WAL's header, others with a frame. An offset in an error about what
+/// was decompressed is one in the decompressed bytes.
+pub fn segment_end(name: &SegmentName, compressed: impl Read) -> Result<SegmentEnd, FormatError> {
+    let mut input = Input::new(BufReader::new(compressed));
+    let mut frame = input.lz4_frame()?;
+    let mut head = [0; WAL_HEADER_SIZE as usize];
+    let mut decoded_bytes = frame.read(&mut head, Problem::DecompressSegment)? as u64;
+    let mut buffer = vec![0; 64 << 10];
+    while decoded_bytes >= WAL_HEADER_SIZE {
+        let count = frame.read(&mut buffer, Problem::DecompressSegment)?;
+        decoded_bytes += count as u64;
+        if decoded_bytes > SEGMENT_DECODED_BYTES_MAX {
+            return Err(FormatError::new(decoded_bytes, Problem::TooLong(SEGMENT_DECODED_BYTES_MAX)));
+        }
+        if count < buffer.len() {
+            break;
+        }
+    }
+    drop(frame);
+    input.finish()?;
+    let (salt1, salt2) = if name.offset == 0 {
+        check_first(&head, decoded_bytes)?;
+        (be32(&head, 16), be32(&head, 20))
+    } else {
+        check_later(name.offset, decoded_bytes)?;
+        (be32(&head, 8), be32(&head, 12))
+    };
+    let end = name.offset.saturating_add(decoded_bytes);
+    Ok(SegmentEnd { end: WalPosition { salt1, salt2, end }, decoded_bytes })
+}
+
+/// The first segment of an index: the WAL's header and whole frames of its page size.
+fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
+    let Some(frames) = length.checked_sub(WAL_HEADER_SIZE) else {
+        return Err(FormatError::new(length, Problem::SegmentLength(length)));
+    };
+    let (magic, page_size) = (be32(head, 0), be32(head, 8));
+    if magic & !1 != WAL_MAGIC {
+        return Err(FormatError::new(0, Problem::WalMagic(magic)));
+    }
+    if !is_page_size(page_size) {
+        return Err(FormatError::new(8, Problem::PageSize(page_size)));
+    }
+    if !frames.is_multiple_of(FRAME_HEADER_SIZE + u64::from(page_size)) {
+        return Err(FormatError::new(length, Problem::SegmentLength(length)));
+    }
+    Ok(())
+}
+
+/// A later one: whole frames of a page size that also divides what is before it.
+fn check_later(offset: u64, length: u64) -> Result<(), FormatError> {
+    let before = offset.checked_sub(WAL_HEADER_SIZE);
+    let fits = |page_size: u32| {
+        let frame = FRAME_HEADER_SIZE + u64::from(page_size);
+        length.is_multiple_of(frame) && before.is_some_and(|before| before.is_multiple_of(frame))
+    };
+    if length == 0 || !(9..=16).any(|bits| fits(1 << bits)) {
+        return Err(FormatError::new(length, Problem::SegmentLength(length)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::litestream::samples;
+
+    #[test]
+    fn genuine_segments_follow_each_other() {
+        let mut expected = SegmentName { index: 0, offset: 0 };
+        let mut salts = None;
+        for (name, bytes) in samples::segments() {
+            if name.index != expected.index {
+                expected = SegmentName { index: expected.index + 1, offset: 0 };
+                salts = None;
+            }
+            assert_eq!(name, expected);
+            let SegmentEnd { end, decoded_bytes } = segment_end(&name, bytes).unwrap();
+            assert_eq!(end.end, name.offset + decoded_bytes);
+            assert_eq!(*salts.get_or_insert((end.salt1, end.salt2)), (end.salt1, end.salt2));
+            expected.offset = end.end;
+        }
+        assert_eq!(expected, SegmentName { index: 1, offset: 4856 });
+    }
+
+    #[test]
+    fn names_what_is_wrong_and_where() {
+        let end = |offset: u64, content: &[u8]| {
+            segment_end(&SegmentName { index: 0, offset }, samples::lz4_frame(content).as_slice())
+                .map_err(|error| error.to_string())
+        };
+        let mut wal = samples::wal(2);
+        assert_eq!(end(0, &wal).unwrap().end, WalPosition { salt1: 7, salt2: 8, end: 32 + 2 * 536 });
+        assert_eq!(end(0, &wal[..32]).unwrap().end.end, 32);
+        assert_eq!(end(568, &wal[32..]).unwrap().end, WalPosition { salt1: 7, salt2: 8, end: 568 + 2 * 536 });
+        assert_eq!(end(0, &wal[..567]).unwrap_err(), "segment of 567 bytes does not end at a WAL frame at byte 567");
+        assert_eq!(end(0, &wal[..31]).unwrap_err(), "segment of 31 bytes does not end at a WAL frame at byte 31");
+        assert_eq!(end(568, &[]).unwrap_err(), "segment of 0 bytes does not end at a WAL frame at byte 0");
+        assert_eq!(end(569, &wal[32..]).unwrap_err(), "segment of 1072 bytes does not end at a WAL frame at byte 1072");
+        wal[10] = 1;
+        assert_eq!(end(0, &wal).unwrap_err(), "page size 256 is not a power of two from 512 to 65536 at byte 8");
+        wal[0] = 0;
+        assert_eq!(end(0, &wal).unwrap_err(), "not a WAL header: magic 007f0682 at byte 0");
+        let name = SegmentName { index: 0, offset: 0 };
+        let error = segment_end(&name, b"age-encryption.org/v1".as_slice()).unwrap_err();
+        assert_eq!(error.to_string(), "not an LZ4 frame: magic 6167652d at byte 0");
+    }
+
+    #[test]
+    fn truncated_and_lengthened_segments_are_errors() {
+        for (name, bytes) in samples::segments() {
+            for length in 0..bytes.len() {
+                assert!(segment_end(&name, &bytes[..length]).is_err(), "{name} {length}");
+            }
+            let error = segment_end(&name, bytes.chain([0].as_slice())).unwrap_err();
+            assert_eq!(error, FormatError::new(bytes.len() as u64, Problem::TrailingBytes));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes: Vec<u8>, index: u32, offset: u64, which in 0..6usize, damage in samples::damage()) {
+            let name = SegmentName { index, offset };
+            let _ = segment_end(&name, bytes.as_slice());
+            let (name, segment) = samples::segments()[which];
+            let damaged = damage.apply(segment);
+            let end = segment_end(&name, damaged.as_slice());
+            if damaged != segment {
+                prop_assert!(end.is_err() || end == segment_end(&name, segment));
+            }
+        }
+    }
+}

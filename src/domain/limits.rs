@@ -69,3 +69,18 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time that open requests have to finish when the agent stops.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Size of one object. S3 and every filesystem in use stay far below; a listing that says more is broken.
+pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
+
+/// Body of any answer that is not an object's content: 1000 keys of 1024 escaped bytes fit.
+pub const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Folders below one prefix; Litestream makes one for each level or generation.
+pub const FOLDERS_MAX: usize = 100_000;
+
+/// Pages that are followed to list the folders below one prefix.
+pub const FOLDER_PAGES_MAX: usize = 1_000;
+
+/// File with additional certificate authorities.
+pub const CA_FILE_BYTES_MAX: u64 = 16 << 20;

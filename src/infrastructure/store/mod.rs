@@ -1,1 +1,72 @@
-//! placeholder
+//! Replicas in directories and buckets, read only. One file for each backend and one wrapper for all of them.
+
+mod checked;
+mod directory;
+mod memory;
+mod s3;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use memory::MemoryStore;
+
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::StoreReport;
+use crate::domain::target::ReplicaLocation;
+use crate::usecase::ports::ReplicaStore;
+use checked::{Checked, Gate, Meter};
+
+/// What all stores have in common.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// How long one call may take, retries included; waiting for a permit does not count.
+    pub timeout: Duration,
+    /// Calls in flight at once, over all stores. At least one.
+    pub concurrency: usize,
+    /// PEM file with certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Opens replicas and counts what is asked of them. It lives as long as the agent; stores that are dropped take their
+/// clients and connections along.
+pub struct Stores {
+    gate: Arc<Gate>,
+    clients: Arc<s3::Clients>,
+    meters: Mutex<BTreeMap<String, Arc<Meter>>>,
+}
+
+impl Stores {
+    pub fn new(options: StoreOptions) -> Self {
+        Self {
+            gate: Arc::new(Gate::new(options.timeout, options.concurrency)),
+            clients: Arc::new(s3::Clients::new(options.timeout, options.ca_file)),
+            meters: Mutex::default(),
+        }
+    }
+
+    /// The store of a location. Does no IO: whatever is wrong with the place shows in the first call.
+    pub fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
+        let backend: Box<dyn ReplicaStore> = match location {
+            ReplicaLocation::Directory(root) => Box::new(directory::DirectoryStore::new(root.clone())),
+            ReplicaLocation::S3(place) => Box::new(s3::S3Store::new(place.as_ref().clone(), &self.clients)?),
+            ReplicaLocation::Unsupported { kind, url } => {
+                let cause = format!("open {url}: replicas of type {kind} cannot be read by this version");
+                return Err(Reason::new(ReasonKind::Unsupported, cause));
+            }
+        };
+        Ok(Arc::new(Checked::new(backend, location.url(), self.meter(location.store()), self.gate.clone())))
+    }
+
+    /// Requests so far, by kind of store.
+    pub fn report(&self) -> Vec<StoreReport> {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.values().map(|meter| meter.report()).collect()
+    }
+
+    fn meter(&self, store: &str) -> Arc<Meter> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.entry(store.to_owned()).or_insert_with(|| Arc::new(Meter::new(store))).clone()
+    }
+}

@@ -1,0 +1,207 @@
+//! The one wrapper around every backend: it counts and times, bounds time and concurrency, says where a call failed,
+//! and refuses what a broken or hostile store answers before anybody believes it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::{StoreOperationReport, StoreReport};
+use crate::usecase::ports::{ListPage, ReplicaStore};
+
+/// The bounds that all stores share.
+pub(super) struct Gate {
+    timeout: Duration,
+    permits: Semaphore,
+}
+
+impl Gate {
+    pub(super) fn new(timeout: Duration, concurrency: usize) -> Self {
+        Self { timeout, permits: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)) }
+    }
+}
+
+/// What was asked of one kind of store.
+pub(super) struct Meter(Mutex<StoreReport>);
+
+/// In the order of [`OPERATIONS`].
+#[derive(Clone, Copy)]
+enum Operation {
+    List,
+    Folders,
+    Read,
+}
+
+const OPERATIONS: [&str; 3] = ["list", "folders", "read"];
+
+impl Operation {
+    fn as_str(self) -> &'static str {
+        OPERATIONS[self as usize]
+    }
+}
+
+impl Meter {
+    pub(super) fn new(store: &str) -> Self {
+        let operations =
+            OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
+        Self(Mutex::new(StoreReport { store: store.to_owned(), received_bytes: 0, operations }))
+    }
+
+    pub(super) fn report(&self) -> StoreReport {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, operation: Operation, duration: Duration, outcome: Result<u64, ReasonKind>) {
+        let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = &mut report.operations[operation as usize];
+        counts.requests += 1;
+        counts.duration.observe(duration);
+        match outcome {
+            Ok(bytes) => report.received_bytes += bytes,
+            Err(kind) => match counts.failures.iter_mut().find(|(name, _)| *name == kind.as_str()) {
+                Some((_, count)) => *count += 1,
+                None => counts.failures.push((kind.as_str(), 1)),
+            },
+        }
+    }
+}
+
+/// A backend behind the bounds, the counts and the distrust that all backends get.
+pub(super) struct Checked {
+    backend: Box<dyn ReplicaStore>,
+    /// Where the replica is, without credentials.
+    place: String,
+    meter: Arc<Meter>,
+    gate: Arc<Gate>,
+}
+
+impl Checked {
+    pub(super) fn new(backend: Box<dyn ReplicaStore>, place: String, meter: Arc<Meter>, gate: Arc<Gate>) -> Self {
+        Self { backend, place, meter, gate }
+    }
+
+    /// Runs one call. `checked` returns the bytes that were received, or why the answer is not believed.
+    async fn call<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        answer: impl Future<Output = Result<T, Reason>> + Send,
+        checked: impl FnOnce(&T) -> Result<u64, Reason> + Send,
+    ) -> Result<T, Reason> {
+        // The semaphore is never closed; without a permit the call would only be unbounded.
+        let permit = self.gate.permits.acquire().await;
+        let started = Instant::now();
+        let answer = tokio::time::timeout(self.gate.timeout, answer).await.unwrap_or_else(|_| {
+            let seconds = self.gate.timeout.as_secs_f64();
+            Err(Reason::new(ReasonKind::Timeout, format!("no answer within {seconds} s")))
+        });
+        drop(permit);
+        let outcome = answer.and_then(|answer| checked(&answer).map(|bytes| (answer, bytes)));
+        let counted = outcome.as_ref().map(|(_, bytes)| *bytes).map_err(|reason| reason.kind);
+        self.meter.count(operation, started.elapsed(), counted);
+        outcome
+            .map(|(answer, _)| answer)
+            .map_err(|reason| reason.context(format_args!("{} {}/{}", operation.as_str(), self.place, printable(key))))
+    }
+}
+
+#[async_trait]
+impl ReplicaStore for Checked {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        let answer = self.backend.list(prefix, after);
+        self.call(Operation::List, prefix, answer, |page| check_page(page, prefix, after).map(|()| 0)).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let answer = self.backend.folders(prefix);
+        self.call(Operation::Folders, prefix, answer, |names| check_folders(names).map(|()| 0)).await
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let answer = async {
+            if length > READ_BYTES_MAX {
+                let cause = format!("{length} bytes are more than the {READ_BYTES_MAX} that one read may return");
+                return Err(Reason::new(ReasonKind::Unsupported, cause));
+            }
+            self.backend.read(key, offset, length).await
+        };
+        let checked = |content: &Bytes| match content.len() as u64 {
+            received if received > length => Err(corrupt(format!("answered more than the {length} bytes asked for"))),
+            received => Ok(received),
+        };
+        self.call(Operation::Read, key, answer, checked).await
+    }
+}
+
+fn check_page(page: &ListPage, prefix: &str, after: Option<&str>) -> Result<(), Reason> {
+    if page.objects.len() > LIST_PAGE_KEYS_MAX {
+        return Err(corrupt(format!("a page of {} keys", page.objects.len())));
+    }
+    if page.more && page.objects.is_empty() {
+        return Err(corrupt("an empty page that promises more".to_owned()));
+    }
+    let mut previous = after;
+    for object in &page.objects {
+        let key = object.key.as_str();
+        let refuse = |why: &str| Err(corrupt(format!("key {} {why}", printable(key))));
+        if key.len() > KEY_BYTES_MAX {
+            return refuse("is too long");
+        }
+        if !key.starts_with(prefix) {
+            return refuse("is not below the prefix");
+        }
+        if previous.is_some_and(|previous| key <= previous) {
+            return refuse("is not in ascending order");
+        }
+        if object.size > OBJECT_BYTES_MAX {
+            return refuse(&format!("cannot have {} bytes", object.size));
+        }
+        previous = Some(key);
+    }
+    Ok(())
+}
+
+fn check_folders(names: &[String]) -> Result<(), Reason> {
+    if names.len() > FOLDERS_MAX {
+        return Err(corrupt(format!("{} folders", names.len())));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let refuse = |why: &str| Err(corrupt(format!("folder {} {why}", printable(name))));
+        if name.len() > KEY_BYTES_MAX || name.contains('/') {
+            return refuse("cannot be a name");
+        }
+        if index > 0 && names[index - 1] >= *name {
+            return refuse("is not in ascending order");
+        }
+    }
+    Ok(())
+}
+
+fn corrupt(cause: String) -> Reason {
+    Reason::new(ReasonKind::Corrupt, cause)
+}
+
+/// A key as it may stand in a message: on one line and of bounded length, whatever a store made up.
+pub(super) fn printable(key: &str) -> String {
+    const CHARACTERS_MAX: usize = 200;
+    let mut text: String = key.chars().take(CHARACTERS_MAX).flat_map(printable_character).collect();
+    if key.chars().nth(CHARACTERS_MAX).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+fn printable_character(character: char) -> impl Iterator<Item = char> {
+    // `escape_debug` also escapes quotes and backslashes, which are harmless and would no longer match what is stored.
+    let plain = !character.is_control() && (character.is_ascii() || character.escape_debug().len() == 1);
+    let escaped = (!plain).then(|| character.escape_debug());
+    escaped.into_iter().flatten().chain(plain.then_some(character))
+}

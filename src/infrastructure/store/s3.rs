@@ -1,0 +1,233 @@
+//! A replica in an S3 bucket. Listings start after a key, so that a poll is one request whatever the bucket holds.
+//!
+//! Litestream v0.5 joins path and key by concatenation and never normalises; v0.3 cleans what it writes. Both are
+//! followed here, and nowhere else.
+
+mod client;
+mod connector;
+mod failure;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::types::Object;
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+
+pub(super) use client::Clients;
+
+use super::checked::printable;
+use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::S3Location;
+use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
+use client::{ClientSlot, CustomerKey};
+use failure::Action;
+
+/// Keys in one page, the most that S3 gives.
+const PAGE_KEYS: i32 = 1000;
+
+/// The folder that holds everything v0.3 writes.
+const GENERATIONS: &str = "generations/";
+
+/// One replica in a bucket.
+pub(super) struct S3Store {
+    bucket: String,
+    root: Root,
+    customer_key: Option<CustomerKey>,
+    client: Arc<ClientSlot>,
+    clients: Arc<Clients>,
+}
+
+impl S3Store {
+    pub(super) fn new(place: S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+        let customer_key = place.sse_customer_key.as_ref().map(CustomerKey::new).transpose();
+        Ok(Self {
+            customer_key: customer_key.map_err(|reason| reason.context(format_args!("open s3://{}", place.bucket)))?,
+            client: clients.slot(&place),
+            clients: clients.clone(),
+            root: Root::new(&place.path),
+            bucket: place.bucket,
+        })
+    }
+
+    async fn client(&self) -> Result<Client, Reason> {
+        self.clients.client(&self.client).await
+    }
+
+    /// The names directly below a full prefix, in the order of the bucket.
+    async fn names_below(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let client = self.client().await?;
+        let mut names: Vec<String> = Vec::new();
+        let mut token = None;
+        for _ in 0..FOLDER_PAGES_MAX {
+            let request = client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
+            let page = request.max_keys(PAGE_KEYS).set_continuation_token(token).send().await;
+            let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
+            for folder in page.common_prefixes.unwrap_or_default() {
+                let folder = folder.prefix.unwrap_or_default();
+                let name = folder.strip_prefix(prefix).and_then(|name| name.strip_suffix('/'));
+                let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(&folder))))?;
+                // A doubled slash makes a folder without a name, which holds nothing that Litestream wrote.
+                if !name.is_empty() {
+                    names.push(name.to_owned());
+                }
+            }
+            token = page.next_continuation_token;
+            if !page.is_truncated.unwrap_or(false) || token.is_none() {
+                return Ok(names);
+            }
+            if names.len() > FOLDERS_MAX {
+                break;
+            }
+        }
+        Err(corrupt("a listing of folders that does not end".to_owned()))
+    }
+
+    /// There is something below a full prefix.
+    async fn holds_anything(&self, prefix: &str) -> Result<bool, Reason> {
+        let client = self.client().await?;
+        let page = client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(1).send().await;
+        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
+        Ok(page.contents.is_some_and(|contents| !contents.is_empty()))
+    }
+}
+
+#[async_trait]
+impl ReplicaStore for S3Store {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        let client = self.client().await?;
+        let place = self.root.place(prefix);
+        let start_after = after.map(|after| self.root.place(after));
+        let request = client.list_objects_v2().bucket(&self.bucket).prefix(&place).set_start_after(start_after);
+        let page = request.max_keys(PAGE_KEYS).send().await;
+        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
+        let objects = page.contents.unwrap_or_default().into_iter().map(|object| object_info(object, &place, prefix));
+        Ok(ListPage { objects: objects.collect::<Result<_, _>>()?, more: page.is_truncated.unwrap_or(false) })
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let mut names = self.names_below(&self.root.place(prefix)).await?;
+        if prefix.is_empty() && self.root.is_odd() {
+            // What v0.3 wrote is under another root than what v0.5 writes.
+            names.retain(|name| name != GENERATIONS.trim_end_matches('/'));
+            if self.holds_anything(&self.root.place(GENERATIONS)).await? {
+                names.push(GENERATIONS.trim_end_matches('/').to_owned());
+            }
+        }
+        // `a-/` comes before `a/`, while `a` is the smaller name.
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        let client = self.client().await?;
+        let last = offset.saturating_add(length.saturating_sub(1));
+        let mut request = client.get_object().bucket(&self.bucket).key(self.root.place(key));
+        if let Some(customer_key) = &self.customer_key {
+            request = request
+                .sse_customer_algorithm("AES256")
+                .sse_customer_key(customer_key.key.expose())
+                .sse_customer_key_md5(&customer_key.md5);
+        }
+        match request.range(format!("bytes={offset}-{last}")).send().await {
+            Ok(object) => content(object, offset, length).await,
+            // 416: the range starts at or behind the end.
+            Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 416) => {
+                Ok(Bytes::new())
+            }
+            Err(error) => Err(failure::reason(error, Action::Read, &self.bucket)),
+        }
+    }
+}
+
+/// Where keys are in the bucket.
+struct Root {
+    /// v0.5: as configured, followed by a slash.
+    raw: String,
+    /// v0.3: without empty and dot components; empty or ending in a slash.
+    clean: String,
+}
+
+impl Root {
+    fn new(path: &str) -> Self {
+        let mut names: Vec<&str> = Vec::new();
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
+        }
+        Self { raw: format!("{path}/"), clean: names.iter().flat_map(|name| [name, "/"]).collect() }
+    }
+
+    fn place(&self, key: &str) -> String {
+        let root = if key.starts_with(GENERATIONS) { &self.clean } else { &self.raw };
+        format!("{root}{key}")
+    }
+
+    fn is_odd(&self) -> bool {
+        self.raw != self.clean
+    }
+}
+
+fn object_info(object: Object, place: &str, prefix: &str) -> Result<ObjectInfo, Reason> {
+    let full = object.key.unwrap_or_default();
+    let refuse = |why: &str| corrupt(format!("key {} {why}", printable(&full)));
+    let name = full.strip_prefix(place).ok_or_else(|| refuse("is not below the prefix"))?;
+    let size = object.size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| refuse("has no valid size"))?;
+    let modified = object
+        .last_modified
+        .and_then(|modified| Timestamp::new(modified.secs(), i32::try_from(modified.subsec_nanos()).ok()?).ok());
+    let modified = modified.ok_or_else(|| refuse("has no valid time"))?;
+    Ok(ObjectInfo { key: format!("{prefix}{name}"), size, modified })
+}
+
+/// The body of an answer, at most one frame more than was asked for.
+async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
+    let range = object.content_range.as_deref().and_then(|range| range.strip_prefix("bytes "));
+    let start = range.and_then(|range| range.split('-').next()).map_or(Ok(0), str::parse::<u64>);
+    if start != Ok(offset) {
+        return Err(corrupt(format!("answered another range than the one from byte {offset}")));
+    }
+    let mut body = object.body;
+    let mut content = BytesMut::new();
+    while let Some(frame) = body.next().await {
+        let frame = frame.map_err(|error| failure::broken_body(&error))?;
+        content.extend_from_slice(&frame);
+        if content.len() as u64 > length {
+            break;
+        }
+    }
+    Ok(content.freeze())
+}
+
+fn corrupt(cause: String) -> Reason {
+    Reason::new(ReasonKind::Corrupt, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_joined_as_litestream_joins_them() {
+        let cases = [
+            ("apps/one", "apps/one/0000/x", "apps/one/generations/g"),
+            (".", "./0000/x", "generations/g"),
+            ("", "/0000/x", "generations/g"),
+            ("/a/b/", "/a/b//0000/x", "a/b/generations/g"),
+            ("a//b", "a//b/0000/x", "a/b/generations/g"),
+            ("a/./b/../c", "a/./b/../c/0000/x", "a/c/generations/g"),
+        ];
+        for (path, v05, v03) in cases {
+            let root = Root::new(path);
+            assert_eq!((root.place("0000/x"), root.place("generations/g")), (v05.to_owned(), v03.to_owned()), "{path}");
+        }
+    }
+}

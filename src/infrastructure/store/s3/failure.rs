@@ -1,0 +1,216 @@
+//! What an S3 failure means: the closed set of kinds, a cause in plain words, and what a person can do about it.
+
+use std::error::Error;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use super::printable;
+use crate::domain::reason::{Reason, ReasonKind};
+
+/// What was tried, which decides the permission that a hint names.
+#[derive(Clone, Copy)]
+pub(super) enum Action {
+    List,
+    Read,
+    FindRegion,
+}
+
+/// What is known of a failed request, freed from the SDK's types.
+#[derive(Debug, Default)]
+struct Refusal {
+    status: u16,
+    code: Option<String>,
+    /// The bucket's region, where the answer names it.
+    region: Option<String>,
+}
+
+/// Says why a request failed. Server-made text is not passed on: it may repeat what was sent.
+pub(super) fn reason<E>(error: SdkError<E, HttpResponse>, action: Action, bucket: &str) -> Reason
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match &error {
+        SdkError::ServiceError(service) => {
+            let answer = service.raw();
+            refused(
+                Refusal {
+                    status: answer.status().as_u16(),
+                    code: service.err().code().map(str::to_owned),
+                    region: answer.headers().get("x-amz-bucket-region").map(str::to_owned),
+                },
+                action,
+                bucket,
+            )
+        }
+        SdkError::TimeoutError(_) => Reason::new(ReasonKind::Timeout, "no answer in time"),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            Reason::new(ReasonKind::Timeout, "no answer in time")
+        }
+        SdkError::DispatchFailure(failure) if failure.is_io() => unreachable(&error),
+        SdkError::ResponseError(answer) => broken_answer(answer.raw().status().as_u16(), &error),
+        _ => not_sent(&error),
+    }
+}
+
+/// An object's content that ended early or otherwise broke off.
+pub(super) fn broken_body(error: &(dyn Error + 'static)) -> Reason {
+    Reason::new(ReasonKind::Unreachable, format!("the connection broke: {}", root_cause(error)))
+}
+
+fn refused(refusal: Refusal, action: Action, bucket: &str) -> Reason {
+    let code = refusal.code.as_deref().unwrap_or_default();
+    match (code, refusal.status) {
+        ("NoSuchBucket", _) => {
+            Reason::new(ReasonKind::NotFound, "no such bucket").with_hint(format!("check that bucket {bucket} exists"))
+        }
+        ("NoSuchKey", _) => Reason::new(ReasonKind::NotFound, "no such object"),
+        ("InvalidAccessKeyId" | "SignatureDoesNotMatch", _) => {
+            let cause = if code == "InvalidAccessKeyId" { "unknown access key" } else { "wrong secret key" };
+            Reason::new(ReasonKind::Denied, cause).with_hint("check access-key-id and secret-access-key")
+        }
+        ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => {
+            Reason::new(ReasonKind::Denied, "the credentials have expired").with_hint("renew the credentials")
+        }
+        ("RequestTimeTooSkewed", _) => {
+            Reason::new(ReasonKind::Misconfigured, "this machine's clock is wrong").with_hint("synchronise the clock")
+        }
+        (
+            "PermanentRedirect"
+            | "TemporaryRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+            _,
+        )
+        | (_, 301 | 307 | 308) => {
+            let hint = match &refusal.region {
+                Some(region) => format!("set region to {}", printable(region)),
+                None => format!("set region and endpoint to those of bucket {bucket}"),
+            };
+            Reason::new(ReasonKind::Misconfigured, "the bucket is in another region").with_hint(hint)
+        }
+        ("SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded", _)
+        | (_, 429 | 503) => Reason::new(ReasonKind::Throttled, "the store asks to slow down"),
+        ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 401 | 403) => {
+            let hint = match action {
+                Action::List => format!("grant s3:ListBucket on bucket {bucket}"),
+                Action::Read => format!("grant s3:GetObject on the objects of bucket {bucket}"),
+                Action::FindRegion => format!("set region, or grant s3:GetBucketLocation on bucket {bucket}"),
+            };
+            Reason::new(ReasonKind::Denied, "access denied").with_hint(hint)
+        }
+        ("RequestTimeout", _) | (_, 408 | 504) => Reason::new(ReasonKind::Timeout, "the store gave up waiting"),
+        (_, 404) => Reason::new(ReasonKind::NotFound, "not found"),
+        ("", status) => Reason::new(ReasonKind::Failed, format!("status {status}")),
+        (code, status) => Reason::new(ReasonKind::Failed, format!("status {status}, {}", printable(code))),
+    }
+}
+
+fn unreachable(error: &(dyn Error + 'static)) -> Reason {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::TimedOut
+        {
+            return Reason::new(ReasonKind::Timeout, "no connection in time");
+        }
+        cause = error.source();
+    }
+    let cause = root_cause(error);
+    let reason = Reason::new(ReasonKind::Unreachable, &cause);
+    match cause.contains("certificate") {
+        true => reason.with_hint("name the certificate authority as ca-file"),
+        false => reason,
+    }
+}
+
+/// An answer that cannot be understood, or that broke off.
+fn broken_answer(status: u16, error: &(dyn Error + 'static)) -> Reason {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<hyper::Error>() {
+            return broken_body(error);
+        }
+        cause = error.source();
+    }
+    Reason::new(ReasonKind::Corrupt, format!("answer with status {status}: {}", root_cause(error)))
+        .with_hint("check that the endpoint is an S3 server")
+}
+
+/// A request that was never sent: no credentials, or a bucket or endpoint that makes no address.
+fn not_sent(error: &(dyn Error + 'static)) -> Reason {
+    let causes = causes(error);
+    let cause = causes.last().cloned().unwrap_or_default();
+    match causes.iter().any(|cause| cause.contains("credential")) {
+        true => Reason::new(ReasonKind::Denied, format!("no usable credentials: {cause}"))
+            .with_hint("configure access-key-id and secret-access-key, or a profile or role of the AWS environment"),
+        false => Reason::new(ReasonKind::Misconfigured, cause).with_hint("check bucket, endpoint and region"),
+    }
+}
+
+fn root_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).pop().unwrap_or_default()
+}
+
+/// The texts of an error and of its causes, outermost first.
+fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        texts.push(match error.downcast_ref::<std::io::Error>() {
+            Some(error) if error.raw_os_error().is_some() => Reason::from(std::io::Error::from(error.kind())).message,
+            _ => printable(&error.to_string()),
+        });
+        next = error.source();
+    }
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(status: u16, code: &str, region: Option<&str>, action: Action) -> String {
+        let code = Some(code.to_owned()).filter(|code| !code.is_empty());
+        let refusal = Refusal { status, code, region: region.map(str::to_owned) };
+        let reason = refused(refusal, action, "backups");
+        format!("{}: {} | {}", reason.kind.as_str(), reason.message, reason.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn refusals_become_kinds_causes_and_hints() {
+        use Action::{FindRegion, List, Read};
+        for (status, code, action, expected) in [
+            (403, "AccessDenied", List, "denied: access denied | grant s3:ListBucket on bucket backups"),
+            (403, "", Read, "denied: access denied | grant s3:GetObject on the objects of bucket backups"),
+            (
+                403,
+                "AccessDenied",
+                FindRegion,
+                "denied: access denied | set region, or grant s3:GetBucketLocation on bucket backups",
+            ),
+            (403, "InvalidAccessKeyId", List, "denied: unknown access key | check access-key-id and secret-access-key"),
+            (
+                403,
+                "SignatureDoesNotMatch",
+                List,
+                "denied: wrong secret key | check access-key-id and secret-access-key",
+            ),
+            (400, "ExpiredToken", List, "denied: the credentials have expired | renew the credentials"),
+            (404, "NoSuchBucket", List, "not_found: no such bucket | check that bucket backups exists"),
+            (404, "NoSuchKey", Read, "not_found: no such object | "),
+            (404, "", List, "not_found: not found | "),
+            (503, "SlowDown", List, "throttled: the store asks to slow down | "),
+            (429, "", List, "throttled: the store asks to slow down | "),
+            (403, "RequestTimeTooSkewed", List, "misconfigured: this machine's clock is wrong | synchronise the clock"),
+            (500, "InternalError", List, "failed: status 500, InternalError | "),
+            (418, "a\nb", List, "failed: status 418, a\\nb | "),
+        ] {
+            assert_eq!(check(status, code, None, action), expected);
+        }
+        assert_eq!(
+            check(301, "PermanentRedirect", Some("eu-west-1"), List),
+            "misconfigured: the bucket is in another region | set region to eu-west-1"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! What can go wrong in a demo, on demand: one table, from which help text and peer are derived.
+
+use std::fs;
+
+use super::peer::Peer;
+use super::replicator::{COMPACTED, FileId, RAW, SNAPSHOT};
+use crate::domain::reason::Reason;
+
+/// One way to break replication.
+pub struct Fault {
+    pub name: &'static str,
+    /// What it does.
+    pub does: &'static str,
+    /// What is to be noticed.
+    pub noticed: &'static str,
+    /// Does it and says what was done; `None` when there is nothing to break yet.
+    pub(super) apply: fn(&mut Peer) -> Result<Option<String>, Reason>,
+}
+
+pub static FAULTS: &[Fault] = &[
+    Fault {
+        name: "stall",
+        does: "the replicator freezes, the writer goes on",
+        noticed: "lag grows from the first unproven commit, unreplicated bytes with it",
+        apply: |peer| {
+            peer.replicator.abilities.follow = false;
+            Ok(Some("the replicator is frozen".to_owned()))
+        },
+    },
+    Fault {
+        name: "upload",
+        does: "uploads stop, the replicator's local files go on",
+        noticed: "as stall; the local TXID runs away from the replica's",
+        apply: |peer| {
+            peer.replicator.abilities.upload = false;
+            Ok(Some("uploads have stopped".to_owned()))
+        },
+    },
+    Fault {
+        name: "gap",
+        does: "a level-0 file vanishes before a higher level holds it",
+        noticed: "one gap that no level bridges, and a recovery point that stays before it",
+        apply: gap,
+    },
+    Fault {
+        name: "corrupt",
+        does: "a byte in the header of each new file is flipped",
+        noticed: "the newest file cannot be read, so nothing newer is proven and lag grows",
+        apply: |peer| {
+            peer.replicator.abilities.damage = Some(|bytes| bytes[4] ^= 0x40);
+            Ok(Some("each new file has a flipped bit at offset 4".to_owned()))
+        },
+    },
+    Fault {
+        name: "truncate",
+        does: "of each new file only the first 64 bytes arrive",
+        noticed: "files shorter than any LTX file, so nothing newer is proven and lag grows",
+        apply: |peer| {
+            peer.replicator.abilities.damage = Some(|bytes| bytes.truncate(64));
+            Ok(Some("each new file is cut at 64 bytes".to_owned()))
+        },
+    },
+    Fault {
+        name: "delete-snapshot",
+        does: "the snapshots and all else that a restore can start from are deleted",
+        noticed: "nothing can be restored although the newest commits are in the replica",
+        apply: |peer| delete(peer, |file| file.level == SNAPSHOT || file.min == 1),
+    },
+    Fault {
+        name: "empty",
+        does: "the replica is emptied, and new files go on arriving",
+        noticed: "nothing can be restored although the newest commits are in the replica",
+        apply: |peer| delete(peer, |_| true),
+    },
+    Fault {
+        name: "unreadable",
+        does: "the replica's directory is renamed away",
+        noticed: "the replica is down and proof age grows; lag stays what was last known until it, too, is unproven",
+        apply: |peer| {
+            peer.replicator.abilities.upload = false;
+            let replica = peer.replicator.replica();
+            let away = replica.with_extension("away");
+            fs::rename(replica, &away).map_err(|error| Reason::from(error).context("rename replica"))?;
+            Ok(Some(format!("the replica is now at {}", away.display())))
+        },
+    },
+    Fault {
+        name: "idle",
+        does: "the writer stops, replication is well",
+        noticed: "nothing: an idle database has no lag",
+        apply: |peer| {
+            peer.stop_writer();
+            Ok(Some("the writer has stopped".to_owned()))
+        },
+    },
+];
+
+/// The names that `--fault` accepts.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FAULTS.iter().map(|fault| fault.name)
+}
+
+/// One line a fault: what it does, and what is to be noticed.
+pub fn help() -> String {
+    FAULTS.iter().map(|fault| format!("{:16}{} → {}\n", fault.name, fault.does, fault.noticed)).collect()
+}
+
+fn gap(peer: &mut Peer) -> Result<Option<String>, Reason> {
+    // Either would bridge the gap.
+    peer.replicator.abilities.compact = false;
+    peer.replicator.abilities.snapshot = false;
+    let covered = peer.replicator.files().filter(|file| file.level != RAW).map(|file| file.max).max().unwrap_or(0);
+    let mut only_raw = peer.replicator.level(RAW);
+    only_raw.retain(|file| file.min > covered);
+    let [_, middle, _, ..] = only_raw[..] else { return Ok(None) };
+    peer.replicator.delete(middle)?;
+    Ok(Some(format!("level {RAW} lost TXID {:016x}", middle.min)))
+}
+
+fn delete(peer: &mut Peer, which: fn(&FileId) -> bool) -> Result<Option<String>, Reason> {
+    // A new snapshot would make all well again.
+    peer.replicator.abilities.snapshot = false;
+    let doomed: Vec<FileId> = peer.replicator.files().filter(which).collect();
+    for &file in &doomed {
+        peer.replicator.delete(file)?;
+    }
+    let level = |level| doomed.iter().filter(|file| file.level == level).count();
+    let [raw, compacted, snapshots] = [RAW, COMPACTED, SNAPSHOT].map(level);
+    Ok(Some(format!("deleted {snapshots} snapshots, {compacted} compacted files, {raw} level-0 files")))
+}

@@ -1,0 +1,166 @@
+//! The process beside the agent in a demo: a writer, a replicator, and a fault when its time has come.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::Connection;
+
+use super::fault::{self, FAULTS};
+use super::replicator::{Replicator, sqlite};
+use super::{DATABASE, METADATA, REPLICA};
+use crate::domain::limits::DEMO_ROWS_MAX;
+use crate::domain::reason::Reason;
+
+/// Between two looks of the replicator: Litestream's default sync interval.
+const TICK: Duration = Duration::from_secs(1);
+/// Between two transactions of the writer.
+const WRITE_INTERVAL: Duration = Duration::from_millis(300);
+/// The line that says that the database and its first files are there.
+pub(super) const READY: &str = "ready";
+
+/// Writes and replicates a demo database until standard input ends. Started by `streamgauge demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PeerArgs {
+    /// An existing, empty directory.
+    #[arg(long)]
+    pub directory: PathBuf,
+    /// How to break replication.
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(fault::names()))]
+    pub fault: Option<String>,
+    /// Seconds of health before the fault.
+    #[arg(long, default_value_t = 0)]
+    pub fault_after: u64,
+}
+
+/// Runs until standard input ends, which it does when the parent dies, however it dies.
+pub fn peer_main(args: &PeerArgs) -> Result<(), Reason> {
+    let parent = parent_gone();
+    let mut peer = Peer::open(&args.directory)?;
+    let mut fault = FAULTS.iter().find(|fault| args.fault.as_deref() == Some(fault.name));
+    let due = Instant::now() + Duration::from_secs(args.fault_after);
+    peer.replicator.tick(now())?;
+    peer.start_writer()?;
+    say(READY);
+    while parent.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        if let Some(apply) = fault.filter(|_| Instant::now() >= due).map(|fault| fault.apply) {
+            match apply(&mut peer) {
+                Ok(None) => {}
+                Ok(Some(done)) => {
+                    say(&format!("fault: {done}"));
+                    fault = None;
+                }
+                Err(reason) => say(&format!("fault: {reason}")),
+            }
+        }
+        if let Err(reason) = peer.replicator.tick(now()) {
+            say(&reason.to_string());
+        }
+    }
+    peer.stop_writer();
+    peer.replicator.tick(now())
+}
+
+/// A database, who writes it, and who replicates it.
+pub struct Peer {
+    pub replicator: Replicator,
+    database: PathBuf,
+    writer: Option<(Sender<()>, JoinHandle<()>)>,
+    /// Keeps the database open: the last one to close it deletes its WAL.
+    _held: Connection,
+}
+
+impl Peer {
+    /// Creates the database in an empty directory. Nothing is written or replicated yet.
+    pub fn open(directory: &Path) -> Result<Self, Reason> {
+        let database = directory.join(DATABASE);
+        let held = create_database(&database)?;
+        let replicator = Replicator::open(&database, directory.join(METADATA), directory.join(REPLICA))?;
+        Ok(Self { replicator, database, writer: None, _held: held })
+    }
+
+    fn start_writer(&mut self) -> Result<(), Reason> {
+        let connection = open_database(&self.database)?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            while stopped.recv_timeout(WRITE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                if let Err(reason) = write(&connection) {
+                    say(&reason.to_string());
+                }
+            }
+        });
+        self.writer = Some((stop, thread));
+        Ok(())
+    }
+
+    pub(super) fn stop_writer(&mut self) {
+        if let Some((stop, thread)) = self.writer.take() {
+            drop(stop);
+            // A writer that panicked has stopped as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn create_database(path: &Path) -> Result<Connection, Reason> {
+    let connection = open_database(path)?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL;
+             CREATE TABLE orders(id INTEGER PRIMARY KEY, at TEXT NOT NULL, item TEXT NOT NULL, cents INTEGER NOT NULL);
+             CREATE INDEX orders_by_item ON orders(item);",
+        )
+        .map_err(sqlite("create database"))?;
+    Ok(connection)
+}
+
+/// A connection of the application's side, which leaves checkpoints to the replicator.
+pub fn open_database(path: &Path) -> Result<Connection, Reason> {
+    let connection = Connection::open(path).map_err(sqlite("open database"))?;
+    connection
+        .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL;")
+        .map_err(sqlite("set up connection"))?;
+    Ok(connection)
+}
+
+/// One small transaction: a new order, and the oldest goes when there are very many.
+pub fn write(connection: &Connection) -> Result<(), Reason> {
+    connection
+        .execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             INSERT INTO orders(at, item, cents)
+                 VALUES (strftime('%Y-%m-%dT%H:%M:%fZ'), 'item ' || hex(randomblob(40)), abs(random()) % 100000);
+             DELETE FROM orders WHERE id <= last_insert_rowid() - {DEMO_ROWS_MAX};
+             COMMIT;"
+        ))
+        .inspect_err(|_| {
+            // What failed may have been any statement; without a transaction this does nothing.
+            let _ = connection.execute_batch("ROLLBACK");
+        })
+        .map_err(sqlite("write order"))
+}
+
+/// Disconnects when standard input ends.
+fn parent_gone() -> Receiver<()> {
+    let (alive, gone) = mpsc::channel();
+    thread::spawn(move || {
+        // An error means that nobody can be at the other end, too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        drop(alive);
+    });
+    gone
+}
+
+/// One line to the parent.
+fn say(line: &str) {
+    // The parent may be gone, of which standard input tells.
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

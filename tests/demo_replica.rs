@@ -1,5 +1,7 @@
 //! What the demo's replicator writes is a replica that the real Litestream restores.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod lab;
 
 use std::fs;
@@ -7,9 +9,9 @@ use std::path::Path;
 use std::process::Command;
 
 use lab::Lab;
-use streamgauge::delivery::demo::Demo;
 use streamgauge::delivery::demo::peer::{Peer, open_database, write};
 use streamgauge::delivery::demo::replicator::{COMPACTED, FileId, RAW, SNAPSHOT};
+use streamgauge::delivery::demo::{Demo, FAULTS};
 
 /// 2026-01-01, in milliseconds: the clock of these tests is an argument.
 const START: u64 = 1_767_225_600_000;
@@ -51,12 +53,61 @@ fn a_replica_restores_byte_for_byte_across_resets_compactions_and_retention() {
     let plan = lab.restore_plan("0.5.17", &url).unwrap();
     assert!(plan.to_string().contains("0000000000000190"), "{plan}");
     lab.restore("0.5.17", &url, &restored).unwrap();
-    assert_eq!(integrity(&restored), "ok");
+    assert_eq!(sqlite(&restored, "PRAGMA integrity_check"), "ok");
     assert!(fs::read(&restored).unwrap() == fs::read(&database).unwrap(), "restored bytes differ from the database");
 }
 
+/// What the real Litestream says of a replica after a fault.
+#[derive(Debug)]
+enum Restore {
+    /// It restores the newest commit.
+    Newest,
+    /// It restores silently, without the commits after the fault.
+    Older,
+    /// It fails with this text.
+    Fails(&'static str),
+}
+
 #[test]
-fn the_demo_process_leaves_a_replica_that_restores_and_ends_with_its_parent() {
+fn each_fault_breaks_what_it_says() {
+    let Some(lab) = Lab::find() else { return };
+    for fault in FAULTS {
+        let expected = match fault.name {
+            "stall" | "upload" => Restore::Older,
+            "gap" => Restore::Fails("non-contiguous"),
+            "corrupt" => Restore::Fails("invalid flags"),
+            "truncate" => Restore::Fails("size 64"),
+            "delete-snapshot" | "empty" | "unreadable" => Restore::Fails("no matching backup files"),
+            "idle" => Restore::Newest,
+            name => panic!("what does the real Litestream say after {name}?"),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut peer = Peer::open(directory.path()).unwrap();
+        let writer = open_database(&directory.path().join("app.db")).unwrap();
+        let mut due = Some(fault);
+        for second in 0..30 {
+            write(&writer).unwrap();
+            if second >= 12 && due.is_some_and(|fault| peer.suffer(fault).unwrap().is_some()) {
+                due = None;
+            }
+            peer.replicator.tick(START + second * 1000).unwrap();
+        }
+        assert!(due.is_none(), "{} was never applied", fault.name);
+
+        let restored = directory.path().join("restored.db");
+        let url = format!("file://{}", directory.path().join("replica").display());
+        let outcome = lab.restore("0.5.17", &url, &restored).map(|()| sqlite(&restored, "SELECT max(id) FROM orders"));
+        let as_expected = match &expected {
+            Restore::Newest => outcome.as_deref() == Ok("30"),
+            Restore::Older => outcome.as_deref() == Ok("12"),
+            Restore::Fails(text) => outcome.as_ref().is_err_and(|error| error.contains(text)),
+        };
+        assert!(as_expected, "{}: expected {expected:?}, got {outcome:?}", fault.name);
+    }
+}
+
+#[test]
+fn the_demo_process_leaves_a_replica_that_restores_when_its_input_ends() {
     let Some(lab) = Lab::find() else { return };
     let directory = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_streamgauge"));
@@ -66,12 +117,12 @@ fn the_demo_process_leaves_a_replica_that_restores_and_ends_with_its_parent() {
 
     let restored = directory.path().join("restored.db");
     lab.restore("0.5.17", &format!("file://{}", demo.replica().display()), &restored).unwrap();
-    assert_eq!(integrity(&restored), "ok");
+    assert_eq!(sqlite(&restored, "PRAGMA integrity_check"), "ok");
     assert!(fs::read(&restored).unwrap() == fs::read(demo.database()).unwrap(), "restored bytes differ");
 }
 
-fn integrity(database: &Path) -> String {
-    let out = Command::new("sqlite3").arg(database).arg("PRAGMA integrity_check").output().unwrap();
+fn sqlite(database: &Path, query: &str) -> String {
+    let out = Command::new("sqlite3").arg(database).arg(query).output().unwrap();
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 

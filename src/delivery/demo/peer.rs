@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::fault::{self, FAULTS};
+use super::fault::{self, FAULTS, Fault};
 use super::replicator::{Replicator, sqlite};
 use super::{DATABASE, METADATA, REPLICA};
 use crate::domain::limits::DEMO_ROWS_MAX;
@@ -45,8 +45,8 @@ pub fn peer_main(args: &PeerArgs) -> Result<(), Reason> {
     peer.start_writer()?;
     say(READY);
     while parent.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-        if let Some(apply) = fault.filter(|_| Instant::now() >= due).map(|fault| fault.apply) {
-            match apply(&mut peer) {
+        if let Some(due_now) = fault.filter(|_| Instant::now() >= due) {
+            match peer.suffer(due_now) {
                 Ok(None) => {}
                 Ok(Some(done)) => {
                     say(&format!("fault: {done}"));
@@ -79,6 +79,11 @@ impl Peer {
         let held = create_database(&database)?;
         let replicator = Replicator::open(&database, directory.join(METADATA), directory.join(REPLICA))?;
         Ok(Self { replicator, database, writer: None, _held: held })
+    }
+
+    /// Breaks what the fault breaks and says what was done; `None` when there is nothing to break yet.
+    pub fn suffer(&mut self, fault: &Fault) -> Result<Option<String>, Reason> {
+        (fault.apply)(self)
     }
 
     fn start_writer(&mut self) -> Result<(), Reason> {

@@ -95,7 +95,8 @@ impl Replicator {
     pub fn open(database: &Path, metadata: PathBuf, replica: PathBuf) -> Result<Self, Reason> {
         let reader = connect(database)?;
         let gate = connect(database)?;
-        let page_size = gate.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite("read page size"))?;
+        let page_size =
+            gate.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite("read page size"))?;
         let mut wal = database.as_os_str().to_owned();
         wal.push("-wal");
         let replicator = Self {

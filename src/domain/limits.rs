@@ -90,3 +90,19 @@ pub const DEMO_WAL_BYTES_MAX: u64 = 256 << 20;
 
 /// Rows that the demo's writer keeps, so that a demo left running does not fill the disk.
 pub const DEMO_ROWS_MAX: u64 = 50_000;
+
+/// Databases and replicas of a report that is rendered where it is asked for; above, about 20 000 series, it is done
+/// where blocking is allowed.
+pub const INLINE_RENDER_TARGETS_MAX: usize = 800;
+
+/// Rows of a table on the page; the rest is counted.
+pub const PAGE_ROWS_MAX: usize = 300;
+
+/// Head of a request to the HTTP server.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// Time that a client may leave an answer unread.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time that a reload of the configuration may take before whoever asked for it is told so.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);

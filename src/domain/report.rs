@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::check::Verdict;
 use super::observation::{FileMode, Filesystem, WalSource};
 use super::reason::Reason;
 
@@ -23,6 +24,8 @@ pub struct Report {
     pub agent: AgentReport,
     /// In the order of their names.
     pub databases: Vec<Arc<DatabaseReport>>,
+    /// What every check came to, from [`evaluate`](super::check::evaluate); empty until it is filled in.
+    pub checks: Vec<Verdict>,
 }
 
 /// The agent's own state.
@@ -35,6 +38,19 @@ pub struct AgentReport {
     pub sources: Vec<SourceReport>,
     pub collectors: Vec<CollectorReport>,
     pub stores: Vec<StoreReport>,
+    /// What the agent itself uses; `None` where the system does not say.
+    pub process: Option<ProcessReport>,
+}
+
+/// What the agent's own process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ProcessReport {
+    /// User and system time together.
+    pub cpu_seconds: f64,
+    pub resident_memory_bytes: u64,
+    pub open_fds: u64,
+    /// The soft limit; `None` when there is none.
+    pub max_fds: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod database;
+pub mod process;
 pub mod store;

@@ -1,1 +1,9 @@
-//! placeholder
+//! Renderings of the report: metrics, JSON, page, and the cell from which they are served.
+
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod human;
+pub mod json;
+pub mod metrics;
+pub mod page;
+pub mod published;

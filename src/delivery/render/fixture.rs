@@ -1,0 +1,194 @@
+//! Reports for tests: one database in each state, and one report in which everything is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::check::{Severity, Status, Verdict};
+use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::*;
+
+/// The instant of every report here: 2026-01-01 00:00:00 UTC.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_second(1_767_225_600).expect("in range")
+}
+
+fn ago(seconds: i64) -> Option<Timestamp> {
+    Some(now() - SignedDuration::from_secs(seconds))
+}
+
+pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
+    Report {
+        schema: SCHEMA,
+        generated_at: now(),
+        complete: true,
+        agent: AgentReport {
+            version: "1.2.3",
+            revision: "abcdef0",
+            started_at: now() - SignedDuration::from_secs(3600),
+            config: ConfigReport { last_reload_successful: true, last_reload_success_at: ago(3600), error: None },
+            sources: Vec::new(),
+            collectors: Vec::new(),
+            stores: Vec::new(),
+            process: None,
+        },
+        databases: databases.into_iter().map(Arc::new).collect(),
+        checks: Vec::new(),
+    }
+}
+
+/// Written, replicated and proven four seconds ago.
+pub(crate) fn healthy(name: &str) -> DatabaseReport {
+    let levels = [("0", 12, 48_000), ("9", 2, 900_000)];
+    DatabaseReport {
+        name: name.to_owned(),
+        state: DatabaseState::Monitored,
+        reason: None,
+        local: Some(local(name)),
+        rpo_seconds: 300.0,
+        replicas: vec![ReplicaReport {
+            name: "s3".to_owned(),
+            store: "s3".to_owned(),
+            url: "s3://backups/app".to_owned(),
+            layout: Some("v0.5"),
+            up: Some(true),
+            reason: None,
+            method: Some(Method::Wal),
+            recovery_point: ago(4),
+            lag_seconds: Some(0.0),
+            lag_upper_bound_seconds: None,
+            unreplicated_since: None,
+            unreplicated_bytes: Some(0),
+            unreplicated_bytes_lower_bound: false,
+            verified_at: ago(4),
+            last_segment_at: ago(20),
+            txid: Some(116),
+            coverage: Some(CoverageReport {
+                restorable: true,
+                restorable_since: ago(86_400),
+                gaps: Vec::new(),
+                snapshots: 2,
+                newest_snapshot_at: ago(3600),
+                levels: levels
+                    .map(|(level, objects, bytes)| LevelReport { level, objects, bytes, newest_at: ago(20) })
+                    .to_vec(),
+            }),
+        }],
+    }
+}
+
+fn local(name: &str) -> LocalReport {
+    LocalReport {
+        path: format!("/srv/{name}.db"),
+        observed_at: now(),
+        page_size: 4096,
+        size_bytes: 1_048_576,
+        wal_size_bytes: Some(412_032),
+        journal_mode_wal: true,
+        wal_frames: Some(100),
+        wal_backfilled_frames: Some(80),
+        wal_oldest_reader_frame: Some(90),
+        wal_source: Some(WalSource::WalIndex),
+        last_commit_at: ago(20),
+        counters: Counters { commits: 42, wal_resets: 3, written_bytes: 905_680, ..Counters::default() },
+        rates: Some(Rates {
+            window_seconds: 600.0,
+            growth_bytes_per_second: -12.5,
+            write_transactions_per_second: 0.25,
+            written_bytes_per_second: 2048.0,
+        }),
+        modes: vec![FileMode { file: FileRole::Database, mode: 0o600, uid: 1000, gid: 1000 }],
+        filesystem: Some(Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30 }),
+        staging_bytes: Some(65_536),
+        lock_holder_pid: Some(77),
+        txid_claim: Some(117),
+    }
+}
+
+/// Commits wait for more than the objective, and nobody knows exactly how much there is of them.
+pub(crate) fn pending(name: &str) -> DatabaseReport {
+    let mut database = healthy(name);
+    let replica = &mut database.replicas[0];
+    replica.recovery_point = ago(410);
+    replica.lag_seconds = Some(400.0);
+    replica.lag_upper_bound_seconds = Some(410.0);
+    replica.unreplicated_since = ago(400);
+    replica.unreplicated_bytes = Some(20_600);
+    replica.unreplicated_bytes_lower_bound = true;
+    replica.verified_at = ago(10);
+    if let Some(coverage) = &mut replica.coverage {
+        coverage.gaps.push(GapReport { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() });
+    }
+    database
+}
+
+/// Neither the files nor the bucket could be read, ever.
+pub(crate) fn unknown(name: &str) -> DatabaseReport {
+    let mut database = healthy(name);
+    database.state = DatabaseState::Unreadable;
+    database.reason = Some(Reason::new(ReasonKind::Denied, "read /srv/app.db: permission denied"));
+    database.local = None;
+    let denied = Reason::new(ReasonKind::Denied, "list s3://backups/app: access denied");
+    database.replicas = vec![ReplicaReport {
+        layout: None,
+        up: Some(false),
+        reason: Some(denied.with_hint("grant s3:ListBucket on backups")),
+        method: None,
+        recovery_point: None,
+        lag_seconds: None,
+        unreplicated_bytes: None,
+        verified_at: None,
+        last_segment_at: None,
+        txid: None,
+        coverage: None,
+        ..database.replicas[0].clone()
+    }];
+    database
+}
+
+/// A report in which every family has a sample.
+pub(crate) fn full() -> Report {
+    let mut report = report(vec![healthy("app"), pending("orders"), unknown("zeta")]);
+    let mut duration = DurationHistogram::default();
+    duration.observe(Duration::from_millis(3));
+    duration.observe(Duration::from_secs(2));
+    duration.observe(Duration::from_secs(100));
+    report.agent.sources = vec![SourceReport {
+        source: "/etc/litestream.yml".to_owned(),
+        success: true,
+        databases: 3,
+        warnings: Vec::new(),
+        error: None,
+    }];
+    report.agent.collectors = vec![CollectorReport {
+        collector: "local",
+        success: true,
+        last_success_at: ago(1),
+        duration: duration.clone(),
+    }];
+    report.agent.stores = vec![StoreReport {
+        store: "s3".to_owned(),
+        received_bytes: 12_345,
+        operations: vec![StoreOperationReport {
+            operation: "list",
+            requests: 9,
+            failures: vec![("denied", 2)],
+            duration,
+        }],
+    }];
+    report.agent.process =
+        Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
+    report.checks = vec![
+        verdict("app", None, Severity::Critical, Status::Pass, "DatabaseUnreadable"),
+        verdict("orders", Some("s3"), Severity::Critical, Status::Fail, "ReplicationLag"),
+        verdict("zeta", Some("s3"), Severity::Warning, Status::Unknown, "SnapshotStale"),
+    ];
+    report
+}
+
+fn verdict(on: &str, replica: Option<&str>, severity: Severity, status: Status, check: &'static str) -> Verdict {
+    let (database, replica) = (on.to_owned(), replica.map(str::to_owned));
+    Verdict { check, title: "the title", severity, database, replica, status, detail: "the detail".to_owned() }
+}

@@ -1,0 +1,138 @@
+//! The agent's own state.
+
+use super::family::{Family, Kind};
+use crate::domain::report::DatabaseState;
+
+pub(super) static FAMILIES: &[Family] = &[
+    Family {
+        name: "streamgauge_build_info",
+        kind: Kind::Info,
+        labels: &["version", "revision"],
+        help: "The version that runs and the source revision it was built from.",
+        samples: |report, sink| sink.info(&[report.agent.version, report.agent.revision]),
+    },
+    Family {
+        name: "streamgauge_report_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When the report was made from which everything in this scrape comes.",
+        samples: |report, sink| sink.put(&[], report.generated_at),
+    },
+    Family {
+        name: "streamgauge_config_last_reload_successful",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if the last configuration that was read is in force, 0 if it was refused and the one before it is.",
+        samples: |report, sink| sink.put(&[], report.agent.config.last_reload_successful),
+    },
+    Family {
+        name: "streamgauge_config_last_reload_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When the configuration in force was read.",
+        samples: |report, sink| sink.put_known(&[], report.agent.config.last_reload_success_at),
+    },
+    Family {
+        name: "streamgauge_databases",
+        kind: Kind::Gauge,
+        labels: &["state"],
+        help: "Databases that the agent knows, by whether it can watch them.",
+        samples: |report, sink| {
+            for state in DatabaseState::ALL {
+                let count = report.databases.iter().filter(|database| database.state == *state).count();
+                sink.put(&[state.as_str()], count);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_discovery_success",
+        kind: Kind::Gauge,
+        labels: &["source"],
+        help: "1 if the databases of this source could be found out, 0 if not.",
+        samples: |report, sink| {
+            for source in &report.agent.sources {
+                sink.put(&[&source.source], source.success);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_collector_success",
+        kind: Kind::Gauge,
+        labels: &["collector"],
+        help: "1 if the last round of this collector ended well, 0 if not.",
+        samples: |report, sink| {
+            for collector in &report.agent.collectors {
+                sink.put(&[collector.collector], collector.success);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_collector_last_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["collector"],
+        help: "When a round of this collector last ended well.",
+        samples: |report, sink| {
+            for collector in &report.agent.collectors {
+                sink.put_known(&[collector.collector], collector.last_success_at);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_collector_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &["collector"],
+        help: "How long the rounds of this collector took.",
+        samples: |report, sink| {
+            for collector in &report.agent.collectors {
+                sink.histogram(&[collector.collector], &collector.duration);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_check_status",
+        kind: Kind::Gauge,
+        labels: &["database", "replica", "check", "status"],
+        help: "1 for what this check came to: pass, fail or unknown.",
+        samples: |report, sink| {
+            for verdict in &report.checks {
+                let replica = verdict.replica.as_deref().unwrap_or_default();
+                sink.put(&[&verdict.database, replica, verdict.check, verdict.status.as_str()], true);
+            }
+        },
+    },
+    Family {
+        name: "process_start_time_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When the agent started, in seconds since 1970.",
+        samples: |report, sink| sink.put(&[], report.agent.started_at),
+    },
+    Family {
+        name: "process_cpu_seconds_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "User and system time that the agent has used.",
+        samples: |report, sink| sink.put_known(&[], report.agent.process.map(|process| process.cpu_seconds)),
+    },
+    Family {
+        name: "process_resident_memory_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Memory that the agent holds.",
+        samples: |report, sink| sink.put_known(&[], report.agent.process.map(|process| process.resident_memory_bytes)),
+    },
+    Family {
+        name: "process_open_fds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "File descriptors that the agent has open.",
+        samples: |report, sink| sink.put_known(&[], report.agent.process.map(|process| process.open_fds)),
+    },
+    Family {
+        name: "process_max_fds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "File descriptors that the agent may have open.",
+        samples: |report, sink| sink.put_known(&[], report.agent.process.and_then(|process| process.max_fds)),
+    },
+];

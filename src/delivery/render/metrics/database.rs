@@ -1,0 +1,221 @@
+//! What the local files of a database say, and what Litestream's say beside them.
+
+use super::family::{Family, Kind};
+use crate::domain::report::{DatabaseReport, DatabaseState, LocalReport, Rates, Report};
+
+/// Calls `sample` for each database whose files were read.
+fn locals(report: &Report, mut sample: impl FnMut(&str, &LocalReport)) {
+    for database in &report.databases {
+        if let Some(local) = &database.local {
+            sample(&database.name, local);
+        }
+    }
+}
+
+/// Whether the last look succeeded; `None` where there was none.
+fn up(database: &DatabaseReport) -> Option<bool> {
+    match database.state {
+        DatabaseState::Monitored => Some(database.reason.is_none()),
+        DatabaseState::Missing | DatabaseState::Unreadable => Some(false),
+        DatabaseState::Pending | DatabaseState::Remote | DatabaseState::OverLimit => None,
+    }
+}
+
+fn rate(local: &LocalReport, which: fn(Rates) -> f64) -> Option<f64> {
+    local.rates.map(which)
+}
+
+/// Whether a process holds the lock; unknown until the sweep, which also reads the file modes, has been there.
+fn attached(local: &LocalReport) -> Option<bool> {
+    (!local.modes.is_empty() || local.lock_holder_pid.is_some()).then_some(local.lock_holder_pid.is_some())
+}
+
+pub(super) static FAMILIES: &[Family] = &[
+    Family {
+        name: "streamgauge_database_info",
+        kind: Kind::Info,
+        labels: &["database", "path", "page_size"],
+        help: "The file of the database and the size of its pages in bytes.",
+        samples: |report, sink| {
+            locals(report, |name, local| sink.info(&[name, &local.path, &local.page_size.to_string()]))
+        },
+    },
+    Family {
+        name: "streamgauge_database_up",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if the files of the database were read at the last look, 0 if they could not be.",
+        samples: |report, sink| {
+            for database in &report.databases {
+                sink.put_known(&[&database.name], up(database));
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_database_size_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Size of the database file.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.size_bytes)),
+    },
+    Family {
+        name: "streamgauge_database_wal_size_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Size of the WAL file, which is its high-water mark and not what is committed in it.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.wal_size_bytes)),
+    },
+    Family {
+        name: "streamgauge_database_wal_frames",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Committed frames in the WAL.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.wal_frames)),
+    },
+    Family {
+        name: "streamgauge_database_wal_backfilled_frames",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Frames of the WAL that a checkpoint has copied into the database.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.wal_backfilled_frames)),
+    },
+    Family {
+        name: "streamgauge_database_wal_oldest_reader_frame",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "The lowest frame that a reader still needs, which is where checkpoints stop.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.wal_oldest_reader_frame)),
+    },
+    Family {
+        name: "streamgauge_database_wal_resets_total",
+        kind: Kind::Counter,
+        labels: &["database"],
+        help: "Times that the WAL began anew since the agent first saw the database.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.counters.wal_resets)),
+    },
+    Family {
+        name: "streamgauge_database_commits_total",
+        kind: Kind::Counter,
+        labels: &["database"],
+        help: "Write transactions since the agent first saw the database, those of Litestream included.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.counters.commits)),
+    },
+    Family {
+        name: "streamgauge_database_commits_lower_bound",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if some commits may be missing from streamgauge_database_commits_total, 0 if it is exact.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.counters.commits_lower_bound)),
+    },
+    Family {
+        name: "streamgauge_database_written_bytes_total",
+        kind: Kind::Counter,
+        labels: &["database"],
+        help: "Bytes of WAL frames committed since the agent first saw the database.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.counters.written_bytes)),
+    },
+    Family {
+        name: "streamgauge_database_written_bytes_lower_bound",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if some bytes may be missing from streamgauge_database_written_bytes_total, 0 if it is exact.",
+        samples: |report, sink| {
+            locals(report, |name, local| sink.put(&[name], local.counters.written_bytes_lower_bound))
+        },
+    },
+    Family {
+        name: "streamgauge_database_last_commit_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "When the last commit was made.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.last_commit_at)),
+    },
+    Family {
+        name: "streamgauge_database_growth_bytes_per_second",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "How fast the database file grows over the window of rates; negative when it shrank.",
+        samples: |report, sink| {
+            locals(report, |name, local| sink.put_known(&[name], rate(local, |rates| rates.growth_bytes_per_second)))
+        },
+    },
+    Family {
+        name: "streamgauge_database_write_transactions_per_second",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Write transactions per second over the window of rates.",
+        samples: |report, sink| {
+            locals(report, |name, local| {
+                sink.put_known(&[name], rate(local, |rates| rates.write_transactions_per_second))
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_database_written_bytes_per_second",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Bytes of WAL frames committed per second over the window of rates.",
+        samples: |report, sink| {
+            locals(report, |name, local| sink.put_known(&[name], rate(local, |rates| rates.written_bytes_per_second)))
+        },
+    },
+    Family {
+        name: "streamgauge_database_rate_window_seconds",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "The time over which growth and write rates are averaged.",
+        samples: |report, sink| {
+            locals(report, |name, local| sink.put_known(&[name], rate(local, |rates| rates.window_seconds)))
+        },
+    },
+    Family {
+        name: "streamgauge_database_journal_mode_wal",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if the database is in WAL mode, 0 if it has a rollback journal that Litestream cannot replicate.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.journal_mode_wal)),
+    },
+    Family {
+        name: "streamgauge_database_filesystem_size_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Size of the filesystem that holds the database.",
+        samples: |report, sink| {
+            locals(report, |name, local| {
+                sink.put_known(&[name], local.filesystem.map(|filesystem| filesystem.size_bytes))
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_database_filesystem_avail_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Space on the filesystem of the database that is free to unprivileged processes.",
+        samples: |report, sink| {
+            locals(report, |name, local| {
+                sink.put_known(&[name], local.filesystem.map(|filesystem| filesystem.avail_bytes))
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_database_staging_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Size of all files in the metadata directory that Litestream keeps for the database.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.staging_bytes)),
+    },
+    Family {
+        name: "streamgauge_litestream_attached",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if a process holds the read lock that Litestream keeps on what it replicates, 0 if none does; other readers hold it too.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], attached(local))),
+    },
+    Family {
+        name: "streamgauge_litestream_txid_claim",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "The newest TXID among the local files of Litestream: how far it claims to be, which is no proof.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.txid_claim)),
+    },
+];

@@ -1,0 +1,197 @@
+//! What is proven of each replica.
+
+use super::family::{Family, Kind};
+use crate::domain::report::{CoverageReport, ReplicaReport, Report};
+
+/// Calls `sample` for each replica with its two labels.
+fn replicas(report: &Report, mut sample: impl FnMut(&[&str], &ReplicaReport)) {
+    for database in &report.databases {
+        for replica in &database.replicas {
+            sample(&[&database.name, &replica.name], replica);
+        }
+    }
+}
+
+/// Calls `sample` for each replica that was listed.
+fn covered(report: &Report, mut sample: impl FnMut(&[&str], &CoverageReport)) {
+    replicas(report, |on, replica| {
+        if let Some(coverage) = &replica.coverage {
+            sample(on, coverage);
+        }
+    });
+}
+
+pub(super) static FAMILIES: &[Family] = &[
+    Family {
+        name: "streamgauge_replica_info",
+        kind: Kind::Info,
+        labels: &["database", "replica", "store", "layout", "url"],
+        help: "Where the replica is and in which layout of Litestream it is written.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                sink.info(&[on[0], on[1], &replica.store, replica.layout.unwrap_or_default(), &replica.url]);
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_up",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if the replica was listed and its newest object read at the last look, 0 if not.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.up)),
+    },
+    Family {
+        name: "streamgauge_replica_recovery_point_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The newest instant of which it is proven that all that was committed before it can be restored from the replica.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.recovery_point)),
+    },
+    Family {
+        name: "streamgauge_replica_lag_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Age of the oldest commit that is not proven to be in the replica, 0 when there is none.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.lag_seconds)),
+    },
+    Family {
+        name: "streamgauge_replica_lag_upper_bound_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The most that the lag can be where the oldest unproven commit was not seen being made.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.lag_upper_bound_seconds)),
+    },
+    Family {
+        name: "streamgauge_replica_unreplicated_bytes",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Committed WAL bytes that are not proven to be in the replica.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.unreplicated_bytes)),
+    },
+    Family {
+        name: "streamgauge_replica_unreplicated_bytes_lower_bound",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if streamgauge_replica_unreplicated_bytes is a lower bound because the WAL began anew, 0 if it is exact.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                sink.put_known(on, replica.unreplicated_bytes.map(|_| replica.unreplicated_bytes_lower_bound))
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_replica_unreplicated_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the oldest commit was made that is not proven to be in the replica.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.unreplicated_since)),
+    },
+    Family {
+        name: "streamgauge_replica_verified_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the replica was last verified: how old everything said about it is.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.verified_at)),
+    },
+    Family {
+        name: "streamgauge_replica_lag_method_info",
+        kind: Kind::Info,
+        labels: &["database", "replica", "method"],
+        help: "How the recovery point was proven, strongest first: wal, segment, txid, observer.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                if let Some(method) = replica.method {
+                    sink.info(&[on[0], on[1], method.as_str()]);
+                }
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_last_segment_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the newest object of the replica was written; old on an idle database, and no alarm by itself.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.last_segment_at)),
+    },
+    Family {
+        name: "streamgauge_replica_txid",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The newest TXID in the replica.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.txid)),
+    },
+    Family {
+        name: "streamgauge_replica_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica", "level"],
+        help: "Objects of the replica, by level.",
+        samples: |report, sink| {
+            covered(report, |on, coverage| {
+                for level in &coverage.levels {
+                    sink.put(&[on[0], on[1], level.level], level.objects);
+                }
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_stored_bytes",
+        kind: Kind::Gauge,
+        labels: &["database", "replica", "level"],
+        help: "Size of the objects of the replica, by level.",
+        samples: |report, sink| {
+            covered(report, |on, coverage| {
+                for level in &coverage.levels {
+                    sink.put(&[on[0], on[1], level.level], level.bytes);
+                }
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_snapshots",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Snapshots in the replica.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put(on, coverage.snapshots)),
+    },
+    Family {
+        name: "streamgauge_replica_newest_snapshot_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the newest snapshot of the replica was taken.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.newest_snapshot_at)),
+    },
+    Family {
+        name: "streamgauge_replica_restorable",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if the listing has a snapshot or a chain from the start from which something restores, 0 if not.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put(on, coverage.restorable)),
+    },
+    Family {
+        name: "streamgauge_replica_restorable_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The earliest instant that can be restored without a hole between it and the newest object.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.restorable_since)),
+    },
+    Family {
+        name: "streamgauge_replica_gaps",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Holes between the newest snapshot and the newest object that no level bridges; with one, the latest state does not restore.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put(on, coverage.gaps.len())),
+    },
+    Family {
+        name: "streamgauge_replica_rpo_objective_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The lag that is tolerated, as configured.",
+        samples: |report, sink| {
+            for database in &report.databases {
+                for replica in &database.replicas {
+                    sink.put(&[&database.name, &replica.name], database.rpo_seconds);
+                }
+            }
+        },
+    },
+];

@@ -1,0 +1,200 @@
+//! Reports in, exposition out.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::super::fixture;
+use super::*;
+
+/// Compares with a file of this repository, and rewrites it when `UPDATE=1`.
+fn golden(path: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, actual).expect("golden file is written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "{} is out of date; look at the difference and run with UPDATE=1", path.display());
+}
+
+/// The samples of one database, without descriptions.
+fn samples(database: crate::domain::report::DatabaseReport) -> String {
+    let text = openmetrics(&Arc::new(fixture::report(vec![database])));
+    text.split_inclusive('\n').filter(|line| line.contains("database=\"app\"")).collect()
+}
+
+#[test]
+fn a_healthy_database() {
+    golden("src/delivery/render/metrics/golden/healthy.txt", &samples(fixture::healthy("app")));
+}
+
+#[test]
+fn a_database_whose_commits_wait() {
+    golden("src/delivery/render/metrics/golden/pending.txt", &samples(fixture::pending("app")));
+}
+
+#[test]
+fn a_database_of_which_nothing_is_known() {
+    golden("src/delivery/render/metrics/golden/unknown.txt", &samples(fixture::unknown("app")));
+}
+
+#[test]
+fn an_agent_without_databases() {
+    let text = openmetrics(&Arc::new(fixture::report(Vec::new())));
+    golden("src/delivery/render/metrics/golden/empty.txt", &text);
+}
+
+#[test]
+fn the_reference_is_what_the_table_says() {
+    golden("docs/METRICS.md", &catalogue::markdown());
+}
+
+#[test]
+fn names_are_legal_once_and_end_as_their_type_demands() {
+    let mut seen = std::collections::BTreeSet::new();
+    for family in families() {
+        let name = family.name;
+        assert!(seen.insert(name), "{name} is declared twice");
+        assert!(name.starts_with("streamgauge_") || name.starts_with("process_"), "{name}");
+        for word in family.labels.iter().chain([&name]) {
+            let legal = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            assert!(legal && !word.contains("__") && !word.ends_with('_'), "{word} of {name}");
+        }
+        assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
+        assert_eq!(name.ends_with("_info"), family.kind == Kind::Info, "{name}");
+        if name.contains("timestamp") {
+            assert!(name.ends_with("_timestamp_seconds"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn help_is_one_sentence_that_needs_no_escaping() {
+    for Family { name, help, .. } in families() {
+        let plain = help.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\\' | b'"'));
+        assert!(plain, "help of {name}");
+        assert!(help.ends_with('.') && !help.trim_end_matches('.').contains(". "), "help of {name}");
+        assert!(help.starts_with(|first: char| first.is_ascii_uppercase() || first.is_ascii_digit()), "help of {name}");
+    }
+}
+
+/// Names that people's rules and dashboards stand on: removing one is a breaking change.
+#[test]
+fn promised_names_are_there() {
+    let promised = [
+        "streamgauge_replica_lag_seconds",
+        "streamgauge_replica_recovery_point_timestamp_seconds",
+        "streamgauge_replica_unreplicated_bytes",
+        "streamgauge_replica_verified_timestamp_seconds",
+        "streamgauge_replica_last_segment_timestamp_seconds",
+        "streamgauge_replica_up",
+        "streamgauge_replica_gaps",
+        "streamgauge_replica_restorable_since_timestamp_seconds",
+        "streamgauge_database_up",
+        "streamgauge_database_size_bytes",
+        "streamgauge_database_wal_size_bytes",
+        "streamgauge_database_commits_total",
+        "streamgauge_database_growth_bytes_per_second",
+        "streamgauge_database_write_transactions_per_second",
+        "streamgauge_database_written_bytes_per_second",
+        "streamgauge_build_info",
+    ];
+    for name in promised {
+        assert!(families().any(|family| family.name == name), "{name}");
+    }
+}
+
+#[test]
+fn every_family_has_a_sample_in_a_full_report_and_one_block_of_its_own() {
+    let text = to_text(&openmetrics(&Arc::new(fixture::full())));
+    for Family { name, kind, .. } in families() {
+        let sample = match kind {
+            Kind::Histogram => format!("{name}_bucket{{"),
+            _ => name.to_string(),
+        };
+        let has_sample = text.lines().any(|line| {
+            line.strip_prefix(&sample).is_some_and(|rest| *kind == Kind::Histogram || rest.starts_with([' ', '{']))
+        });
+        assert!(has_sample, "{name}");
+        assert_eq!(text.matches(&format!("# TYPE {name} ")).count(), 1, "{name}");
+        assert_eq!(text.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn label_values_are_escaped() {
+    let text = openmetrics(&Arc::new(fixture::report(vec![fixture::unknown("a\"b\\c\nd é\u{1f4a7}\r")])));
+    let line = text.lines().find(|line| line.starts_with("streamgauge_database_up{")).expect("a sample");
+    assert_eq!(line, "streamgauge_database_up{database=\"a\\\"b\\\\c\\nd é\u{1f4a7}\r\"} 0");
+}
+
+#[test]
+fn no_number_is_no_sample() {
+    let mut database = fixture::healthy("app");
+    database.replicas[0].lag_seconds = Some(f64::INFINITY);
+    database.rpo_seconds = f64::NAN;
+    let text = samples(database);
+    assert!(!text.contains("replica_lag_seconds") && !text.contains("rpo_objective"), "{text}");
+}
+
+#[test]
+fn text_has_the_names_and_types_of_its_own() {
+    let openmetrics = "\
+# HELP a_seconds Seconds.\n# TYPE a_seconds counter\n# UNIT a_seconds seconds\na_seconds_total 1\n\
+# HELP b Info.\n# TYPE b info\nb_info{x=\"# EOF\"} 1\n\
+# HELP c Anything.\n# TYPE c unknown\nc 1\n\
+# HELP d_seconds How long.\n# TYPE d_seconds histogram\n# UNIT d_seconds seconds\nd_seconds_sum 1.0\n# EOF\n";
+    let text = "\
+# HELP a_seconds_total Seconds.\n# TYPE a_seconds_total counter\na_seconds_total 1\n\
+# HELP b_info Info.\n# TYPE b_info gauge\nb_info{x=\"# EOF\"} 1\n\
+# HELP c Anything.\n# TYPE c untyped\nc 1\n\
+# HELP d_seconds How long.\n# TYPE d_seconds histogram\nd_seconds_sum 1.0\n";
+    assert_eq!(to_text(openmetrics), text);
+}
+
+/// The program `promtool`: from the laboratory, or from the path.
+fn promtool() -> Option<PathBuf> {
+    let lab = std::env::var_os("STREAMGAUGE_LAB").map(PathBuf::from);
+    let lab = lab.map(|lab| lab.join("prometheus-3/usr/bin/promtool")).filter(|path| path.is_file());
+    lab.or_else(|| {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|folder| folder.join("promtool")).find(|path| path.is_file())
+    })
+}
+
+#[test]
+fn promtool_finds_nothing_to_complain_about() {
+    let Some(promtool) = promtool() else {
+        assert!(std::env::var_os("CI").is_none(), "promtool is neither in $STREAMGAUGE_LAB nor on the path");
+        println!("skipped: promtool is neither in $STREAMGAUGE_LAB nor on the path");
+        return;
+    };
+    for report in [fixture::full(), fixture::report(vec![fixture::unknown("a\"b\\c\nd é\r\u{0}")])] {
+        let text = to_text(&openmetrics(&Arc::new(report)));
+        let mut child = Command::new(&promtool)
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("promtool starts");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+        let output = child.wait_with_output().expect("promtool ends");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
+    }
+}
+
+proptest! {
+    /// Whatever a file is called, it stays inside its quotes: the number of lines does not depend on it.
+    #[test]
+    fn no_name_adds_a_line(name in "\\PC*|[\\x00-\\x7f]*") {
+        let plain = openmetrics(&Arc::new(fixture::report(vec![fixture::healthy("app")])));
+        let hostile = openmetrics(&Arc::new(fixture::report(vec![fixture::healthy(&name)])));
+        prop_assert_eq!(hostile.matches('\n').count(), plain.matches('\n').count());
+        prop_assert_eq!(to_text(&hostile).matches('\n').count(), to_text(&plain).matches('\n').count());
+    }
+}

@@ -1,0 +1,200 @@
+//! The landing page: what is known of each database, as plain HTML that needs no script.
+
+use std::fmt::{Display, Formatter, Result};
+
+use jiff::Timestamp;
+
+use super::human;
+use crate::domain::limits::PAGE_ROWS_MAX;
+use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
+
+const STYLE: &str = "\
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1a1a1a;background:#fff}\
+table{border-collapse:collapse}th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #ddd;vertical-align:top}\
+.bad{font-weight:600;color:#a40000}.unknown{color:#666}nav a{margin-right:1rem}\
+@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}th,td{border-color:#3a3a3a}a{color:#8ab4f8}\
+.bad{color:#ff8a80}.unknown{color:#999}}";
+
+/// The page of a report, or of an agent that has none yet.
+pub fn page(report: Option<&Report>) -> String {
+    let body = report.map_or_else(
+        || "<p>No report yet: the agent has just started.</p>\n".to_owned(),
+        |report| Summary(report).to_string(),
+    );
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>streamgauge</title>\
+         <style>{STYLE}</style></head>\n<body><h1>streamgauge</h1>\n\
+         <nav><a href=\"/metrics\">metrics</a><a href=\"/api/v1/report\">report (JSON)</a>\
+         <a href=\"/-/healthy\">healthy</a><a href=\"/-/ready\">ready</a></nav>\n{body}</body></html>\n"
+    )
+}
+
+struct Summary<'a>(&'a Report);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let report = self.0;
+        writeln!(
+            f,
+            "<p>{} databases at {}. Version {}, revision {}.</p>",
+            report.databases.len(),
+            human::instant(report.generated_at),
+            Escaped(report.agent.version),
+            Escaped(report.agent.revision)
+        )?;
+        if let Some(error) = &report.agent.config.error {
+            writeln!(f, "<p class=\"bad\">The last configuration was refused: {}</p>", Escaped(error))?;
+        }
+        for source in report.agent.sources.iter().filter(|source| !source.success) {
+            let error = source.error.as_deref().unwrap_or("unknown error");
+            writeln!(f, "<p class=\"bad\">{}: {}</p>", Escaped(&source.source), Escaped(error))?;
+        }
+        if report.databases.is_empty() {
+            return writeln!(f, "<p class=\"bad\">No databases are watched.</p>");
+        }
+        let mut rows: Vec<Row<'_>> = report.databases.iter().flat_map(|database| rows(database, report)).collect();
+        // What is wrong comes first; otherwise the order of the names stays.
+        rows.sort_by_key(|row| !row.bad());
+        writeln!(
+            f,
+            "<table><thead><tr><th>database</th><th>replica</th><th>state</th><th>recovery point</th><th>lag</th>\
+             <th>unreplicated</th><th>proof age</th><th>reason</th></tr></thead><tbody>"
+        )?;
+        rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
+        writeln!(f, "</tbody></table>")?;
+        match rows.len().checked_sub(PAGE_ROWS_MAX) {
+            Some(more @ 1..) => writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One line of the table: a replica, or a database that has none.
+struct Row<'a> {
+    database: &'a DatabaseReport,
+    replica: Option<&'a ReplicaReport>,
+    now: Timestamp,
+}
+
+fn rows<'a>(database: &'a DatabaseReport, report: &Report) -> Vec<Row<'a>> {
+    let now = report.generated_at;
+    if database.replicas.is_empty() {
+        return vec![Row { database, replica: None, now }];
+    }
+    database.replicas.iter().map(|replica| Row { database, replica: Some(replica), now }).collect()
+}
+
+impl Row<'_> {
+    fn behind(&self) -> bool {
+        self.replica.and_then(|replica| replica.lag_seconds).is_some_and(|lag| lag > self.database.rpo_seconds)
+    }
+
+    fn bad(&self) -> bool {
+        let state = matches!(
+            self.database.state,
+            DatabaseState::Missing | DatabaseState::Unreadable | DatabaseState::OverLimit
+        );
+        let replica = self.replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
+        state || self.database.reason.is_some() || replica || self.behind()
+    }
+
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { database, replica, now } = self;
+        let replica_name = replica.map_or("", |replica| &replica.name);
+        write!(f, "<tr><td>{}</td><td>{}</td>", Escaped(&database.name), Escaped(replica_name))?;
+        write!(f, "<td>{}</td>", database.state.as_str())?;
+        let known = |value: Option<String>| {
+            value.map_or_else(|| "<td class=\"unknown\">unknown</td>".to_owned(), |value| format!("<td>{value}</td>"))
+        };
+        f.write_str(&known(replica.and_then(|replica| replica.recovery_point).map(human::instant)))?;
+        match replica.and_then(|replica| replica.lag_seconds) {
+            Some(lag) if self.behind() => write!(f, "<td class=\"bad\">{}</td>", human::duration(lag))?,
+            lag => f.write_str(&known(lag.map(human::duration)))?,
+        }
+        let unreplicated = replica.and_then(|replica| {
+            let bound = if replica.unreplicated_bytes_lower_bound { "≥ " } else { "" };
+            replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
+        });
+        f.write_str(&known(unreplicated))?;
+        let proof = replica.and_then(|replica| replica.verified_at);
+        f.write_str(&known(proof.map(|at| human::duration(human::age_seconds(at, *now)))))?;
+        f.write_str("<td>")?;
+        let reasons = [database.reason.as_ref(), replica.and_then(|replica| replica.reason.as_ref())];
+        for reason in reasons.into_iter().flatten() {
+            write!(f, "<div class=\"bad\">{}</div>", Escaped(&reason.message))?;
+            if let Some(hint) = &reason.hint {
+                write!(f, "<div>hint: {}</div>", Escaped(hint))?;
+            }
+        }
+        f.write_str("</td></tr>\n")
+    }
+}
+
+/// Text from outside, as HTML text.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        use std::fmt::Write;
+        self.0.chars().try_for_each(|character| match character {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            // HTML has no way to write most of them.
+            control if control.is_control() => f.write_char('\u{fffd}'),
+            other => f.write_char(other),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_says_so() {
+        let page = page(Some(&fixture::report(vec![fixture::unknown("app")])));
+        let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
+        assert_eq!(row.matches("unknown</td>").count(), 4, "{row}");
+        assert!(row.contains("list s3://backups/app: access denied"), "{row}");
+        assert!(row.contains("hint: grant s3:ListBucket on backups"), "{row}");
+    }
+
+    #[test]
+    fn a_pending_replica_shows_lag_and_a_lower_bound() {
+        let page = page(Some(&fixture::report(vec![fixture::pending("app")])));
+        let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
+        assert!(row.contains("<td class=\"bad\">6m 40s</td><td>≥ 20.1 KiB</td><td>10s</td>"), "{row}");
+    }
+
+    #[test]
+    fn names_cannot_break_out_of_the_page() {
+        let page = page(Some(&fixture::report(vec![fixture::unknown("<script>\"'&\u{0}")])));
+        assert!(page.contains("<td>&lt;script&gt;&quot;&#39;&amp;\u{fffd}</td>"), "{page}");
+        assert!(!page.contains("<script"));
+    }
+
+    #[test]
+    fn rows_end_somewhere_and_trouble_comes_first() {
+        let healthy = Arc::new(fixture::healthy("fine"));
+        let mut report = fixture::report(Vec::new());
+        report.databases = vec![healthy; PAGE_ROWS_MAX + 6];
+        report.databases.push(Arc::new(fixture::unknown("zzz")));
+        let page = page(Some(&report));
+        assert_eq!(page.matches("<tr><td>").count(), PAGE_ROWS_MAX);
+        assert!(page.contains("<p>and 7 more"));
+        assert!(page.find(">zzz<") < page.find(">fine<"));
+    }
+
+    #[test]
+    fn no_databases_do_not_look_healthy() {
+        assert!(page(Some(&fixture::report(Vec::new()))).contains("No databases are watched."));
+        assert!(page(None).contains("No report yet"));
+    }
+}

@@ -1,0 +1,180 @@
+//! A report with its renderings, each made when it is first asked for and at most once.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::sync::OnceCell;
+
+use super::{json, metrics, page};
+use crate::domain::limits::INLINE_RENDER_TARGETS_MAX;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::Report;
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Representation {
+    OpenMetrics,
+    Text,
+    Json,
+    Page,
+}
+
+/// A report that does not change any more.
+#[derive(Debug)]
+pub struct Published {
+    report: Arc<Report>,
+    plain: [OnceCell<Bytes>; 4],
+    gzip: [OnceCell<Bytes>; 4],
+    /// Rendering takes so long that it must not keep other connections waiting.
+    large: bool,
+}
+
+impl Published {
+    pub fn new(report: Report) -> Self {
+        let replicas: usize = report.databases.iter().map(|database| database.replicas.len()).sum();
+        let large = report.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
+        Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large }
+    }
+
+    pub fn report(&self) -> &Arc<Report> {
+        &self.report
+    }
+
+    /// The bytes of one representation. Whoever asks while they are being made waits for them.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is going down while a large report is rendered.
+    pub async fn body(&self, representation: Representation, gzip: bool) -> Result<Bytes, Reason> {
+        let index = representation as usize;
+        let plain = self.plain[index].get_or_try_init(|| {
+            let (report, text) = (Arc::clone(&self.report), representation == Representation::Text);
+            async move {
+                // The text format is made from OpenMetrics, which another client may have asked for already.
+                let openmetrics =
+                    if text { self.plain[Representation::OpenMetrics as usize].get().cloned() } else { None };
+                self.away(move || render(representation, &report, openmetrics)).await?
+            }
+        });
+        let plain = plain.await?.clone();
+        if !gzip {
+            return Ok(plain);
+        }
+        let gzip = self.gzip[index].get_or_try_init(|| async move { self.away(move || compress(&plain)).await? });
+        gzip.await.cloned()
+    }
+
+    /// Does the work here when it is short, and where blocking is allowed when it is not.
+    async fn away<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reason> {
+        if !self.large {
+            return Ok(work());
+        }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Reason::new(ReasonKind::Failed, format!("render report: {error}")))
+    }
+}
+
+fn render(what: Representation, report: &Arc<Report>, openmetrics: Option<Bytes>) -> Result<Bytes, Reason> {
+    Ok(match what {
+        Representation::OpenMetrics => metrics::openmetrics(report).into(),
+        Representation::Text => match openmetrics.as_deref().map(std::str::from_utf8) {
+            Some(Ok(openmetrics)) => metrics::to_text(openmetrics).into(),
+            _ => metrics::to_text(&metrics::openmetrics(report)).into(),
+        },
+        Representation::Json => json::json(report)?.into(),
+        Representation::Page => page::page(Some(report)).into(),
+    })
+}
+
+/// At level 1: higher ones cost seven times as much for a body that is a third smaller.
+fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
+    encoder.write_all(plain)?;
+    Ok(encoder.finish()?.into())
+}
+
+/// Where the agent puts each report and the faces take the newest.
+#[derive(Clone, Debug, Default)]
+pub struct ReportCell(Arc<ArcSwapOption<Published>>);
+
+impl ReportCell {
+    pub fn publish(&self, report: Report) {
+        self.0.store(Some(Arc::new(Published::new(report))));
+    }
+
+    /// The newest report; `None` until there is one.
+    pub fn current(&self) -> Option<Arc<Published>> {
+        self.0.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::super::fixture;
+    use super::*;
+
+    fn decompress(gzip: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(gzip).read_to_end(&mut plain).expect("gzip");
+        plain
+    }
+
+    #[tokio::test]
+    async fn each_representation_is_made_once_and_compresses_to_itself() {
+        let published = Published::new(fixture::full());
+        for what in [Representation::OpenMetrics, Representation::Text, Representation::Json, Representation::Page] {
+            let first = published.body(what, false).await.expect("rendered");
+            let again = published.body(what, false).await.expect("rendered");
+            assert_eq!(first.as_ptr(), again.as_ptr(), "{what:?} was rendered twice");
+            let gzip = published.body(what, true).await.expect("compressed");
+            assert_eq!(decompress(&gzip), first, "{what:?}");
+            assert_eq!(gzip.as_ptr(), published.body(what, true).await.expect("compressed").as_ptr());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_text_does_not_depend_on_what_was_asked_before() {
+        let (cold, warm) = (Published::new(fixture::full()), Published::new(fixture::full()));
+        warm.body(Representation::OpenMetrics, false).await.expect("rendered");
+        assert_eq!(
+            cold.body(Representation::Text, false).await.expect("rendered"),
+            warm.body(Representation::Text, false).await.expect("rendered")
+        );
+    }
+
+    /// On the one thread that also has to serve everybody else.
+    #[tokio::test(flavor = "current_thread")]
+    async fn those_who_ask_while_a_large_report_is_rendered_get_the_same_bytes() {
+        let mut report = fixture::full();
+        let database = Arc::clone(&report.databases[0]);
+        report.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
+        let published = Arc::new(Published::new(report));
+        assert!(published.large);
+        let asks = (0..20).map(|_| {
+            let published = Arc::clone(&published);
+            tokio::spawn(async move { published.body(Representation::Text, true).await })
+        });
+        let mut pointers: Vec<_> = Vec::new();
+        for ask in asks.collect::<Vec<_>>() {
+            pointers.push(ask.await.expect("joined").expect("rendered").as_ptr() as usize);
+        }
+        pointers.dedup();
+        assert_eq!(pointers.len(), 1);
+    }
+
+    #[test]
+    fn the_cell_has_the_newest_report() {
+        let cell = ReportCell::default();
+        assert!(cell.current().is_none());
+        cell.publish(fixture::report(Vec::new()));
+        assert_eq!(cell.clone().current().expect("published").report().databases.len(), 0);
+        cell.publish(fixture::full());
+        assert!(!cell.current().expect("published").report().databases.is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! What this process itself uses, from `/proc/self`. The agent reads it before it makes a report, never a scrape.
+
+use std::path::Path;
+
+use crate::domain::report::ProcessReport;
+
+/// Clock ticks per second in `/proc/<pid>/stat`: Linux fixes what it shows to programs at 100 on every architecture
+/// this program is built for (`USER_HZ`), whatever the kernel's own tick is.
+const USER_HZ: f64 = 100.0;
+
+/// Reads what this process uses now; `None` where `/proc` is missing or says something unexpected.
+pub fn read() -> Option<ProcessReport> {
+    let proc = Path::new("/proc/self");
+    Some(ProcessReport {
+        cpu_seconds: cpu_seconds(&std::fs::read_to_string(proc.join("stat")).ok()?)?,
+        resident_memory_bytes: resident_bytes(&std::fs::read_to_string(proc.join("status")).ok()?)?,
+        // The directory being read is open itself.
+        open_fds: (std::fs::read_dir(proc.join("fd")).ok()?.count() as u64).saturating_sub(1),
+        max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+    })
+}
+
+/// utime and stime, fields 14 and 15 of proc(5) `stat`. The second field is the program's name in brackets and may
+/// hold blanks and brackets itself.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user.saturating_add(system) as f64 / USER_HZ)
+}
+
+/// `VmRSS` of proc(5) `status`, which is in KiB whatever its unit is called.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_blanks_and_brackets_does_not_shift_the_fields() {
+        let stat = "4242 (a b) c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 3 0 99";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(cpu_seconds("4242 (a) S 1 2"), None);
+        assert_eq!(cpu_seconds(""), None);
+    }
+
+    #[test]
+    fn resident_memory_is_in_kib() {
+        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
+        assert_eq!(resident_bytes("VmRSS: 99999999999999999999 kB"), None);
+        assert_eq!(resident_bytes("Name: x"), None);
+    }
+
+    #[test]
+    fn this_process_uses_something() {
+        let process = read().expect("/proc/self is readable");
+        assert!(process.resident_memory_bytes > 0);
+        assert!(process.open_fds > 0);
+    }
+}

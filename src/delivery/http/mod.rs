@@ -1,1 +1,15 @@
-//! placeholder
+//! The HTTP server: hands out what was rendered, takes requests to reload, and survives whatever else is sent to it.
+//!
+//! HTTP/1.1 without TLS. No request causes a look at a database or a bucket.
+
+mod negotiate;
+mod reload;
+mod routes;
+mod server;
+mod stall;
+
+pub use reload::{ReloadHandle, ReloadRequests};
+pub use server::Server;
+
+#[cfg(test)]
+mod tests;

@@ -146,12 +146,11 @@ impl Sink<'_, '_> {
             return;
         }
         self.write(labels, |metric, labels, kind| {
-            let mut metric = metric.encode_family(labels)?;
-            match (kind, value) {
-                (Kind::Counter, Number::Int(value)) => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
-                (Kind::Counter, Number::Float(value)) => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
-                (_, Number::Int(value)) => metric.encode_gauge(&value),
-                (_, Number::Float(value)) => metric.encode_gauge(&value),
+            // An empty set would print as `{}`.
+            if labels.0.is_empty() {
+                number(metric, kind, value)
+            } else {
+                number(&mut metric.encode_family(labels)?, kind, value)
             }
         });
     }
@@ -205,6 +204,15 @@ impl Sink<'_, '_> {
         if encode(metric, &labels, self.family.kind).is_err() {
             self.state = State::Failed;
         }
+    }
+}
+
+fn number(metric: &mut MetricEncoder<'_>, kind: Kind, value: Number) -> Result<(), Error> {
+    match (kind, value) {
+        (Kind::Counter, Number::Int(value)) => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
+        (Kind::Counter, Number::Float(value)) => metric.encode_counter::<NoLabelSet, _, f64>(&value, None),
+        (_, Number::Int(value)) => metric.encode_gauge(&value),
+        (_, Number::Float(value)) => metric.encode_gauge(&value),
     }
 }
 

@@ -1,0 +1,146 @@
+//! What is served where.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Body;
+
+use super::negotiate::{wants_gzip, wants_openmetrics};
+use super::reload::ReloadHandle;
+use crate::delivery::render::page::page;
+use crate::delivery::render::published::{ReportCell, Representation};
+use crate::domain::limits::REQUEST_BODY_BYTES_MAX;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT_0_0_4: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPENMETRICS_1_0: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the handlers stand on.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) cell: ReportCell,
+    pub(super) reload: ReloadHandle,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+enum Route {
+    Page,
+    Metrics,
+    Report,
+    Healthy,
+    Ready,
+    Reload,
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/" => Self::Page,
+            "/metrics" => Self::Metrics,
+            "/api/v1/report" => Self::Report,
+            "/-/healthy" => Self::Healthy,
+            "/-/ready" => Self::Ready,
+            "/-/reload" => Self::Reload,
+            _ => return None,
+        })
+    }
+
+    fn allow(&self) -> &'static str {
+        if matches!(self, Self::Reload) { "POST, PUT" } else { "GET, HEAD" }
+    }
+
+    fn allows(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+impl App {
+    /// Answers one request. Its body is never read: no route has a use for one.
+    pub(super) async fn respond<B: Body>(&self, request: &Request<B>) -> Answer {
+        let Some(route) = Route::of(request.uri().path()) else {
+            return say(StatusCode::NOT_FOUND, "not found; / says what there is\n");
+        };
+        if !route.allows(request.method()) {
+            let mut answer =
+                say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {}\n", route.allow()));
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(route.allow()));
+            return answer;
+        }
+        if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
+            return say(StatusCode::PAYLOAD_TOO_LARGE, "request body too large; send none\n");
+        }
+        let headers = request.headers();
+        match route {
+            Route::Page => self.page(headers).await,
+            Route::Metrics if wants_openmetrics(headers) => {
+                self.rendered(Representation::OpenMetrics, OPENMETRICS_1_0, headers).await
+            }
+            Route::Metrics => self.rendered(Representation::Text, TEXT_0_0_4, headers).await,
+            Route::Report => self.rendered(Representation::Json, JSON, headers).await,
+            Route::Healthy => say(StatusCode::OK, "streamgauge is healthy\n"),
+            Route::Ready => self.ready(),
+            Route::Reload => match self.reload.reload().await {
+                Ok(()) => say(StatusCode::OK, "configuration reloaded\n"),
+                Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
+            },
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        match self.cell.current() {
+            Some(published) if published.report().complete => say(StatusCode::OK, "streamgauge is ready\n"),
+            _ => say(StatusCode::SERVICE_UNAVAILABLE, "not ready: not every database and replica was looked at yet\n"),
+        }
+    }
+
+    async fn page(&self, headers: &HeaderMap) -> Answer {
+        let mut answer = match self.cell.current() {
+            Some(_) => self.rendered(Representation::Page, HTML, headers).await,
+            None => answer(StatusCode::OK, HTML, page(None)),
+        };
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        answer.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        answer
+    }
+
+    /// The newest report in one representation, compressed for those who take it.
+    async fn rendered(&self, what: Representation, content_type: &'static str, headers: &HeaderMap) -> Answer {
+        let Some(published) = self.cell.current() else {
+            return say(StatusCode::SERVICE_UNAVAILABLE, "no report yet: the agent has just started\n");
+        };
+        let gzip = wants_gzip(headers);
+        let mut answer = match published.body(what, gzip).await {
+            Ok(body) => answer(StatusCode::OK, content_type, body),
+            Err(reason) => return say(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")),
+        };
+        let headers = answer.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        if gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        answer
+    }
+}
+
+fn say(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    answer(status, PLAIN, text)
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let fixed: [(HeaderName, &'static str); 3] = [
+        (header::CONTENT_TYPE, content_type),
+        // Each report replaces the one before it: an old one must not be taken for the state of now.
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    answer.headers_mut().extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    answer
+}

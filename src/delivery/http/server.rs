@@ -1,0 +1,140 @@
+//! Listening, and one task for each connection.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::reload::ReloadHandle;
+use super::routes::App;
+use super::stall::Stall;
+use crate::delivery::render::published::ReportCell;
+use crate::domain::limits::{
+    CONNECTIONS_MAX, HEADER_READ_TIMEOUT, REQUEST_HEAD_BYTES_MAX, SHUTDOWN_TIMEOUT, WRITE_STALL_TIMEOUT,
+};
+use crate::domain::reason::{Reason, ReasonKind};
+
+/// Addresses that are listened on, and not yet served.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+}
+
+impl Server {
+    /// Listens on all addresses or on none. `host:port`, `[::1]:port`, and `:port` for every interface; port 0 takes a
+    /// free one.
+    pub async fn bind(addresses: &[String]) -> Result<Self, Reason> {
+        if addresses.is_empty() {
+            return Err(Reason::new(ReasonKind::Misconfigured, "listen for HTTP: no address is given"));
+        }
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            listeners.push(listen(address).await?);
+        }
+        Ok(Self { listeners })
+    }
+
+    /// Where the server listens, in the order of the addresses given.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Serves until `shutdown` completes, then gives open requests [`SHUTDOWN_TIMEOUT`] to finish.
+    pub async fn serve(self, cell: ReportCell, reload: ReloadHandle, shutdown: impl Future<Output = ()>) {
+        let app = Arc::new(App { cell, reload });
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            // Before accepting, so that what is too much waits in the kernel's queue and costs nothing here.
+            let permit = tokio::select! {
+                () = &mut shutdown => break,
+                permit = Arc::clone(&permits).acquire_owned() => permit,
+            };
+            let stream = tokio::select! {
+                () = &mut shutdown => break,
+                stream = accept(&self.listeners) => stream,
+            };
+            let connection = graceful.watch(connect(stream, Arc::clone(&app)));
+            connections.spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "HTTP connection ended early");
+                }
+                drop(permit);
+            });
+            while connections.try_join_next().is_some() {}
+        }
+        drop(self.listeners);
+        // What is still open afterwards ends with the set of tasks.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
+    }
+}
+
+async fn listen(address: &str) -> Result<TcpListener, Reason> {
+    let bound = match address.strip_prefix(':') {
+        // The IPv6 wildcard takes IPv4 as well, where there is IPv6.
+        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
+            Err(error) if error.kind() != ErrorKind::AddrInUse => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+            bound => bound,
+        },
+        None => TcpListener::bind(address).await,
+    };
+    bound.map_err(|error| {
+        let kind = error.kind();
+        let reason = Reason::from(error).context(format_args!("listen on {address}"));
+        match kind {
+            ErrorKind::AddrInUse => reason.with_hint("another program has the port; --web.listen-address takes others"),
+            ErrorKind::InvalidInput => reason.with_hint("an address is host:port, [ipv6]:port or :port"),
+            _ => reason,
+        }
+    })
+}
+
+/// The next connection of any listener.
+async fn accept(listeners: &[TcpListener]) -> TcpStream {
+    loop {
+        let accepted = poll_fn(|cx| {
+            let ready = listeners.iter().map(|listener| listener.poll_accept(cx)).find(Poll::is_ready);
+            ready.unwrap_or(Poll::Pending)
+        });
+        match accepted.await {
+            Ok((stream, _)) => return stream,
+            // The client changed its mind.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            // Out of descriptors or memory: the connection stays in the queue, so trying at once would spin.
+            Err(error) => {
+                tracing::warn!(%error, "accept HTTP connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn connect(
+    stream: TcpStream,
+    app: Arc<App>,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
+    // Only costs latency when refused.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(app.respond(&request).await) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .max_header_size(REQUEST_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(Stall::new(stream, WRITE_STALL_TIMEOUT)), service)
+}

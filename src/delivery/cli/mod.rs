@@ -1,1 +1,263 @@
-//! placeholder
+//! The command line: its words here, in the style of Prometheus's own programs, and one file for what is printed.
+
+pub mod output;
+pub mod table;
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use jiff::SignedDuration;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The source revision of this build, from `STREAMGAUGE_REVISION` in the environment of the compiler.
+pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (revision {REVISION})"));
+
+/// Says what could be restored right now, for every SQLite database that Litestream replicates.
+#[derive(Debug, Parser)]
+#[command(
+    name = "streamgauge",
+    version = LONG_VERSION.as_str(),
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  One look, as a table:
+    streamgauge check --litestream.config /etc/litestream.yml
+  Watch, and serve http://127.0.0.1:10099/metrics:
+    streamgauge run --litestream.config /etc/litestream.yml
+  See replication break, with nothing installed:
+    streamgauge demo --fault stall"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch databases and their replicas and serve metrics until told to stop
+    #[command(after_help = "\
+Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop.
+
+Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags win over the
+environment, the environment over the file, the file over the defaults.
+
+Examples:
+  streamgauge run --litestream.config /etc/litestream.yml
+  streamgauge run --config.file /etc/streamgauge.toml --web.listen-address :10099")]
+    Run(RunArgs),
+
+    /// Look once and say for each database what could be restored
+    #[command(after_help = "\
+Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Usable from cron, Nagios and CI.
+
+A replica is proven up to a moment only if the database was looked at before it: --wait is the time between the two.
+
+Examples:
+  streamgauge check --litestream.config /etc/litestream.yml
+  streamgauge check orders --format json | jq '.databases[].replicas[].lag_seconds'")]
+    Check(CheckArgs),
+
+    /// Examine configuration
+    Config(ConfigArgs),
+
+    /// List every metric with its labels and its meaning
+    Metrics(MetricsArgs),
+
+    /// Watch a database made for the purpose, replicated by a built-in peer, and optionally see replication break
+    #[command(after_help = "\
+Everything happens in a temporary directory that is removed at the end. The built-in replicator writes genuine
+Litestream files; it is a peer for demonstrations and tests, not a replacement.
+
+Examples:
+  streamgauge demo
+  streamgauge demo --fault stall --fault-after 20s")]
+    Demo(DemoArgs),
+
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Example:
+  streamgauge completions bash > /etc/bash_completion.d/streamgauge")]
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// Where databases come from; the same for `run`, `check` and `config check`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceArgs {
+    /// streamgauge's own configuration
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Litestream's configuration, v0.3 or v0.5 [repeatable]
+    #[arg(long = "litestream.config", value_name = "FILE")]
+    pub litestream_config: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// Address to listen on: host:port, [ipv6]:port, or :port for all interfaces [repeatable] [default: 127.0.0.1:10099]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub web_listen_address: Vec<String>,
+
+    /// Directory for what is remembered across restarts
+    #[arg(long = "storage.path", value_name = "DIRECTORY")]
+    pub storage_path: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What is not given here comes from the configuration.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct LogArgs {
+    /// Least severe message that is logged [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
+    pub level: Option<LogLevel>,
+
+    /// How messages are written to standard error [default: logfmt]
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum)]
+    pub format: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl LogLevel {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+impl LogFormat {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logfmt => "logfmt",
+            Self::Json => "json",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Only these, by name or path [default: all]
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
+    pub format: CheckFormat,
+
+    /// How long commits seen at the start may take to reach the replica
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
+    pub wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    Table,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration, report every problem in it, and list what would be watched
+    Check(SourceArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct MetricsArgs {
+    #[arg(long, value_enum, default_value_t = MetricsFormat::Table)]
+    pub format: MetricsFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFormat {
+    Table,
+    Markdown,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// What breaks
+    #[arg(long, value_enum)]
+    pub fault: Option<Fault>,
+
+    /// When it breaks
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    pub fault_after: Duration,
+
+    /// Address to listen on [repeatable] [default: 127.0.0.1:10099]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub web_listen_address: Vec<String>,
+}
+
+/// How replication can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// The replicator stops, without a word
+    Stall,
+    /// A file in the middle of the chain disappears
+    Gap,
+    /// A bit of the newest file flips
+    Corrupt,
+    /// The newest file loses its end
+    Truncate,
+    /// The newest file disappears
+    DeleteNewest,
+}
+
+/// `300ms`, `5s`, `1m30s`, `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a duration such as 300ms, 5s or 1m30s".to_owned();
+    let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(duration).map_err(|_| wrong())
+}
+
+/// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2.
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,8 @@ pub fn to_text(openmetrics: &str) -> String {
         match comment.split_once(' ') {
             Some(("HELP", rest)) => help = Some(rest),
             Some(("TYPE", rest)) => {
-                let (name, kind) = rest.trim_end().split_once(' ').unwrap_or((rest.trim_end(), "untyped"));
+                let rest = rest.trim_end();
+                let (name, kind) = rest.split_once(' ').unwrap_or((rest, "unknown"));
                 let (suffix, kind) = match kind {
                     "counter" => ("_total", "counter"),
                     "info" => ("_info", "gauge"),

@@ -1,0 +1,240 @@
+//! What a scrape of 100 000 series costs: served as it stands here (rendered once for each report, then handed out)
+//! against the usual way (a registry of families that every scrape refreshes and encodes). Both in one run, on the same
+//! series, so that the ratios mean something on a busy machine.
+//!
+//! `cargo bench --bench scrape`; `STREAMGAUGE_BENCH_DATABASES=100` for a quick look.
+
+#![allow(clippy::print_stdout, reason = "the numbers are its output")]
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use streamgauge::delivery::http::{ReloadHandle, Server};
+use streamgauge::delivery::render::metrics::openmetrics;
+use streamgauge::delivery::render::published::{Published, ReportCell, Representation};
+use streamgauge::domain::observation::{Counters, Filesystem};
+use streamgauge::domain::report::*;
+
+const ROUNDS: usize = 7;
+const SCRAPES: usize = 15;
+
+type Labels = Vec<(String, String)>;
+type GaugeFamily = Family<Labels, Gauge<f64, AtomicU64>>;
+
+fn main() {
+    let databases = std::env::var("STREAMGAUGE_BENCH_DATABASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_350);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
+    let report = report(databases);
+    let exposition = openmetrics(&Arc::new(report.clone()));
+    let usual = Arc::new(Usual::of(&exposition));
+    let series: usize = usual.families.values().map(|(_, samples)| samples.len()).sum();
+    println!("{databases} databases, {series} series, {:.1} MB", exposition.len() as f64 / 1e6);
+
+    let shared = Arc::new(report.clone());
+    let render = median(ROUNDS, || drop(openmetrics(&shared)));
+    let gzip = median(ROUNDS, || {
+        let published = Published::new(report.clone());
+        drop(runtime.block_on(published.body(Representation::OpenMetrics, true)).expect("rendered"));
+    });
+    let refresh = median(ROUNDS, || drop(usual.scrape()));
+    println!("\nto make one body                   median     against the usual way");
+    row("once for each report", render, refresh);
+    row("once for each report, and gzip", gzip, refresh);
+    row("families, refresh and encode", refresh, refresh);
+
+    let cached = runtime.block_on(serve_cached(report));
+    let rendering = runtime.block_on(serve_usual(usual));
+    let slow = median(SCRAPES, || scrape(rendering, ""));
+    // The first one renders.
+    for encoding in ["", "Accept-Encoding: gzip\r\n"] {
+        scrape(cached, encoding);
+    }
+    let plain = median(SCRAPES, || scrape(cached, ""));
+    let packed = median(SCRAPES, || scrape(cached, "Accept-Encoding: gzip\r\n"));
+    println!("\none scrape over loopback           p50        against the usual way");
+    row("bytes of the report", plain, slow);
+    row("bytes of the report, gzip", packed, slow);
+    row("families for each request", slow, slow);
+}
+
+fn row(name: &str, time: Duration, usual: Duration) {
+    println!("{name:<34} {time:<10.2?} {:.1}x", usual.as_secs_f64() / time.as_secs_f64());
+}
+
+fn median(rounds: usize, mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..rounds)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[rounds / 2]
+}
+
+/// The same series in families of prometheus-client.
+struct Usual {
+    registry: Registry,
+    families: BTreeMap<String, (GaugeFamily, Vec<(Labels, f64)>)>,
+}
+
+impl Usual {
+    fn of(exposition: &str) -> Self {
+        let mut families: BTreeMap<String, (GaugeFamily, Vec<(Labels, f64)>)> = BTreeMap::new();
+        for line in exposition.lines().filter(|line| !line.starts_with('#')) {
+            let (series, value) = line.rsplit_once(' ').expect("a sample");
+            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+            let labels = labels.trim_end_matches('}').split("\",").filter(|label| !label.is_empty());
+            let labels = labels.filter_map(|label| label.split_once("=\""));
+            let labels = labels.map(|(key, value)| (key.to_owned(), value.trim_end_matches('"').to_owned())).collect();
+            let (_, samples) = families.entry(name.to_owned()).or_default();
+            samples.push((labels, value.parse().expect("a number")));
+        }
+        let mut registry = Registry::default();
+        for (name, (family, _)) in &families {
+            registry.register(name, "One of many", family.clone());
+        }
+        Self { registry, families }
+    }
+
+    fn scrape(&self) -> String {
+        for (family, samples) in self.families.values() {
+            for (labels, value) in samples {
+                family.get_or_create_owned(labels).set(*value);
+            }
+        }
+        let mut out = String::new();
+        prometheus_client::encoding::text::encode(&mut out, &self.registry).expect("encoded");
+        out
+    }
+}
+
+async fn serve_cached(report: Report) -> SocketAddr {
+    let server = Server::bind(&["127.0.0.1:0".to_owned()]).await.expect("loopback");
+    let address = server.local_addrs()[0];
+    let cell = ReportCell::default();
+    cell.publish(report);
+    tokio::spawn(server.serve(cell, ReloadHandle::new().0, std::future::pending()));
+    address
+}
+
+async fn serve_usual(usual: Arc<Usual>) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let usual = Arc::clone(&usual);
+            let service = service_fn(move |_| {
+                let body = Full::new(Bytes::from(usual.scrape()));
+                async move { Ok::<_, Infallible>(Response::new(body)) }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+fn scrape(address: SocketAddr, headers: &str) {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    let accept = "Accept: application/openmetrics-text;version=1.0.0";
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{accept}\r\n{headers}\r\n").expect("sent");
+    let mut buffer = vec![0; 1 << 16];
+    while stream.read(&mut buffer).expect("read") > 0 {}
+}
+
+fn report(databases: usize) -> Report {
+    Report {
+        schema: SCHEMA,
+        generated_at: Timestamp::UNIX_EPOCH,
+        complete: true,
+        agent: AgentReport {
+            version: "0",
+            revision: "0",
+            started_at: Timestamp::UNIX_EPOCH,
+            config: ConfigReport::default(),
+            sources: Vec::new(),
+            collectors: Vec::new(),
+            stores: Vec::new(),
+            process: None,
+        },
+        databases: (0..databases).map(|number| Arc::new(database(number))).collect(),
+        checks: Vec::new(),
+    }
+}
+
+fn database(number: usize) -> DatabaseReport {
+    let at = Timestamp::from_millisecond(1_767_225_600_000 + number as i64 * 137).expect("in range");
+    let level = |level| LevelReport { level, objects: number as u64, bytes: number as u64 * 4099, newest_at: Some(at) };
+    DatabaseReport {
+        name: format!("tenant-{number:05}"),
+        state: DatabaseState::Monitored,
+        reason: None,
+        local: Some(LocalReport {
+            path: format!("/var/lib/app/tenant-{number:05}.db"),
+            observed_at: at,
+            page_size: 4096,
+            size_bytes: number as u64 * 4096,
+            wal_size_bytes: Some(number as u64 * 4120 + 32),
+            journal_mode_wal: true,
+            wal_frames: Some(number as u32),
+            wal_backfilled_frames: Some(number as u32 / 2),
+            wal_oldest_reader_frame: None,
+            wal_source: None,
+            last_commit_at: Some(at),
+            counters: Counters { commits: number as u64 * 31, ..Counters::default() },
+            rates: Some(Rates {
+                window_seconds: 600.0,
+                growth_bytes_per_second: number as f64 / 7.0,
+                write_transactions_per_second: number as f64 / 11.0,
+                written_bytes_per_second: number as f64 * 13.7,
+            }),
+            modes: Vec::new(),
+            filesystem: Some(Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39 }),
+            staging_bytes: Some(65_536),
+            lock_holder_pid: None,
+            txid_claim: Some(number as u64),
+        }),
+        rpo_seconds: 300.0,
+        replicas: vec![ReplicaReport {
+            name: "s3".to_owned(),
+            store: "s3".to_owned(),
+            url: format!("s3://backups/tenant-{number:05}"),
+            layout: Some("v0.5"),
+            up: Some(true),
+            reason: None,
+            method: Some(Method::Wal),
+            recovery_point: Some(at),
+            lag_seconds: Some(number as f64 / 1000.0),
+            lag_upper_bound_seconds: None,
+            unreplicated_since: None,
+            unreplicated_bytes: Some(number as u64),
+            unreplicated_bytes_lower_bound: false,
+            verified_at: Some(at),
+            last_segment_at: Some(at),
+            txid: Some(number as u64),
+            coverage: Some(CoverageReport {
+                restorable: true,
+                restorable_since: Some(at),
+                gaps: Vec::new(),
+                snapshots: 2,
+                newest_snapshot_at: Some(at),
+                levels: vec![level("0"), level("1"), level("9")],
+            }),
+        }],
+    }
+}

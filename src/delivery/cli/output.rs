@@ -1,0 +1,65 @@
+//! Standard output and standard error, for readers that may go away and terminals that may have no colours.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use crate::domain::reason::Reason;
+
+/// Writes to standard output. A reader that has had enough (`| head`) is no error.
+///
+/// # Errors
+///
+/// When the output cannot be written for any other reason, such as a full disk.
+pub fn print(text: &str) -> Result<(), Reason> {
+    write_to(&mut std::io::stdout().lock(), text)
+}
+
+fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Reason::from(error).context("write standard output"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says on standard error why the program ends, and what can be done about it.
+pub fn print_error(reason: &Reason) {
+    let mut text = format!("error: {reason}\n");
+    if let Some(hint) = &reason.hint {
+        text.extend(["hint: ", hint, "\n"]);
+    }
+    // There is nowhere left to complain to.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether standard output is to be coloured: on a terminal that can, unless `NO_COLOR` says no (no-color.org).
+pub fn colour() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let dumb = set("TERM").is_none_or(|term| term == "dumb");
+    set("NO_COLOR").is_none() && !dumb && std::io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as told.
+    struct Closed(ErrorKind);
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_a_reader_that_left_is_forgiven() {
+        assert_eq!(write_to(&mut Closed(ErrorKind::BrokenPipe), "x"), Ok(()));
+        let full = write_to(&mut Closed(ErrorKind::StorageFull), "x").expect_err("full");
+        assert_eq!(full.to_string(), "write standard output: no storage space");
+    }
+}

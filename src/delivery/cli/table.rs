@@ -1,0 +1,242 @@
+//! A report as a person reads it on a terminal: a block for each replica, and for each database that has none.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Formatter, Result};
+
+use crate::delivery::render::human;
+use crate::domain::check::{Severity, Status, Verdict};
+use crate::domain::reason::Reason;
+use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
+
+/// The word in front of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    Ok,
+    Warning,
+    Unknown,
+    Critical,
+}
+
+impl Word {
+    fn of<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
+        let words = verdicts.map(|verdict| match (verdict.status, verdict.severity) {
+            (Status::Fail, Severity::Critical) => Self::Critical,
+            (Status::Unknown, _) => Self::Unknown,
+            (Status::Fail, Severity::Warning) => Self::Warning,
+            (Status::Pass, _) | (Status::Fail, Severity::Info) => Self::Ok,
+        });
+        words.max().unwrap_or(Self::Unknown)
+    }
+
+    /// The word, and its colour on a terminal (ECMA-48 SGR).
+    fn text(self) -> (&'static str, u8) {
+        match self {
+            Self::Ok => ("OK", 32),
+            Self::Warning => ("WARNING", 33),
+            Self::Unknown => ("UNKNOWN", 35),
+            Self::Critical => ("CRITICAL", 31),
+        }
+    }
+}
+
+/// The report and its verdicts, in blocks, with a last line that counts them.
+pub fn table(report: &Report, colour: bool) -> String {
+    let mut verdicts: HashMap<&str, Vec<&Verdict>> = HashMap::new();
+    for verdict in &report.checks {
+        verdicts.entry(&verdict.database).or_default().push(verdict);
+    }
+    Table { report, verdicts, colour }.to_string()
+}
+
+struct Table<'a> {
+    report: &'a Report,
+    /// By database.
+    verdicts: HashMap<&'a str, Vec<&'a Verdict>>,
+    colour: bool,
+}
+
+impl Display for Table<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let mut counts = [0_usize; 4];
+        for database in &self.report.databases {
+            let replicas = database.replicas.iter().map(Some);
+            let alone = database.replicas.is_empty().then_some(None);
+            for replica in replicas.chain(alone) {
+                counts[self.block(f, database, replica)? as usize] += 1;
+            }
+        }
+        if self.report.databases.is_empty() {
+            return writeln!(f, "{} no databases were found", self.word(Word::Unknown));
+        }
+        let summary = [Word::Critical, Word::Unknown, Word::Warning, Word::Ok].into_iter();
+        let summary = summary.filter(|word| counts[*word as usize] > 0);
+        let summary: Vec<String> =
+            summary.map(|word| format!("{} {}", counts[word as usize], word.text().0.to_lowercase())).collect();
+        writeln!(f, "{}", summary.join(", "))
+    }
+}
+
+impl Table<'_> {
+    fn word(&self, word: Word) -> String {
+        let (text, colour) = word.text();
+        if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Verdicts on the database itself are repeated with each of its replicas.
+    fn verdicts<'a>(
+        &'a self,
+        database: &'a DatabaseReport,
+        replica: Option<&'a ReplicaReport>,
+    ) -> impl Iterator<Item = &'a Verdict> + Clone {
+        let verdicts = self.verdicts.get(database.name.as_str()).into_iter().flatten().copied();
+        verdicts.filter(move |verdict| {
+            let on = verdict.replica.as_deref();
+            on.is_none() || on == replica.map(|replica| replica.name.as_str())
+        })
+    }
+
+    fn block(
+        &self,
+        f: &mut Formatter<'_>,
+        database: &DatabaseReport,
+        replica: Option<&ReplicaReport>,
+    ) -> std::result::Result<Word, std::fmt::Error> {
+        let verdicts = self.verdicts(database, replica);
+        let word = Word::of(verdicts.clone());
+        write!(f, "{} {}", self.word(word), human::printable(&database.name))?;
+        match replica {
+            Some(replica) => writeln!(f, " -> {}", human::printable(&replica.url))?,
+            None => writeln!(f, " (no replica)")?,
+        }
+        if let Some(local) = &database.local {
+            line(f, "database", describe(local))?;
+        } else {
+            line(f, "database", database.state.as_str())?;
+        }
+        reason(f, database.reason.as_ref())?;
+        if let Some(replica) = replica {
+            self.replica(f, replica)?;
+        }
+        for verdict in verdicts.filter(|verdict| verdict.status != Status::Pass) {
+            let state = if verdict.status == Status::Fail { "failed" } else { "unknown" };
+            line(f, state, format_args!("{}: {}", verdict.check, human::printable(&verdict.detail)))?;
+        }
+        writeln!(f)?;
+        Ok(word)
+    }
+
+    fn replica(&self, f: &mut Formatter<'_>, replica: &ReplicaReport) -> Result {
+        let now = self.report.generated_at;
+        let age = |at| human::duration(human::age_seconds(at, now));
+        let point = replica.recovery_point.map(|at| format!("{} ({} ago)", human::instant(at), age(at)));
+        line(f, "recovery point", known(point))?;
+        let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
+            Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
+            _ => human::duration(lag),
+        });
+        line(f, "lag", known(lag))?;
+        let bound = if replica.unreplicated_bytes_lower_bound { "≥ " } else { "" };
+        line(
+            f,
+            "unreplicated",
+            known(replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))),
+        )?;
+        let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
+        line(f, "proof age", known(replica.verified_at.map(|at| age(at) + &method)))?;
+        if let Some(coverage) = &replica.coverage {
+            let since = coverage.restorable_since.map(|at| format!("{} ({})", human::instant(at), age(at)));
+            line(f, "restorable since", if coverage.restorable { known(since) } else { "never".to_owned() })?;
+            let first = coverage.gaps.first();
+            let first = first.map_or_else(String::new, |gap| {
+                format!(
+                    ", the first after {} and before {}",
+                    human::printable(&gap.after),
+                    human::printable(&gap.before)
+                )
+            });
+            line(f, "gaps", format_args!("{}{first}", coverage.gaps.len()))?;
+        }
+        reason(f, replica.reason.as_ref())
+    }
+}
+
+fn describe(local: &LocalReport) -> String {
+    let wal = local.wal_size_bytes.map_or_else(|| "no WAL".to_owned(), |bytes| format!("WAL {}", human::bytes(bytes)));
+    format!("{}, {}, {wal}", human::printable(&local.path), human::bytes(local.size_bytes))
+}
+
+fn known(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn line(f: &mut Formatter<'_>, name: &str, value: impl Display) -> Result {
+    writeln!(f, "  {name:<17} {value}")
+}
+
+fn reason(f: &mut Formatter<'_>, reason: Option<&Reason>) -> Result {
+    let Some(reason) = reason else { return Ok(()) };
+    line(f, "reason", human::printable(&reason.message))?;
+    reason.hint.as_ref().map_or(Ok(()), |hint| line(f, "hint", human::printable(hint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::render::fixture;
+
+    #[test]
+    fn one_block_for_each_replica() {
+        let expected = "\
+OK app -> s3://backups/app
+  database          /srv/app.db, 1.0 MiB, WAL 402.4 KiB
+  recovery point    2025-12-31 23:59:56Z (4s ago)
+  lag               0s
+  unreplicated      0 B
+  proof age         4s, by wal
+  restorable since  2025-12-31 00:00:00Z (1d)
+  gaps              0
+
+CRITICAL orders -> s3://backups/app
+  database          /srv/orders.db, 1.0 MiB, WAL 402.4 KiB
+  recovery point    2025-12-31 23:53:10Z (6m 50s ago)
+  lag               6m 40s to 6m 50s
+  unreplicated      ≥ 20.1 KiB
+  proof age         10s, by wal
+  restorable since  2025-12-31 00:00:00Z (1d)
+  gaps              1, the first after 0000000000000010 and before 0000000000000012
+  failed            ReplicationLag: the detail
+
+UNKNOWN zeta -> s3://backups/app
+  database          unreadable
+  reason            read /srv/app.db: permission denied
+  recovery point    unknown
+  lag               unknown
+  unreplicated      unknown
+  proof age         unknown
+  reason            list s3://backups/app: access denied
+  hint              grant s3:ListBucket on backups
+  unknown           SnapshotStale: the detail
+
+1 critical, 1 unknown, 1 ok
+";
+        assert_eq!(table(&fixture::full(), false), expected);
+    }
+
+    #[test]
+    fn what_was_not_judged_is_unknown() {
+        let mut database = fixture::healthy("app");
+        database.replicas.clear();
+        let text = table(&fixture::report(vec![database]), false);
+        assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
+        assert_eq!(table(&fixture::report(Vec::new()), false), "UNKNOWN no databases were found\n");
+    }
+
+    #[test]
+    fn colours_are_in_the_words_only() {
+        let (plain, coloured) = (table(&fixture::full(), false), table(&fixture::full(), true));
+        assert!(coloured.contains("\x1b[1;31mCRITICAL\x1b[0m orders"));
+        assert!(!plain.contains('\x1b'));
+        let hostile = table(&fixture::report(vec![fixture::unknown("\x1b[31mred")]), false);
+        assert!(hostile.contains("UNKNOWN \\u{1b}[31mred ->"), "{hostile}");
+    }
+}

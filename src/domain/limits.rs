@@ -80,7 +80,7 @@ pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub const FOLDERS_MAX: usize = 100_000;
 
 /// Pages that are followed to list the folders below one prefix.
-pub const FOLDER_PAGES_MAX: usize = 1_000;
+pub const FOLDER_PAGES_MAX: usize = 100;
 
 /// File with additional certificate authorities.
 pub const CA_FILE_BYTES_MAX: u64 = 16 << 20;

@@ -105,7 +105,12 @@ impl ReplicaStore for S3Store {
         let page = request.max_keys(PAGE_KEYS).send().await;
         let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
         let objects = page.contents.unwrap_or_default().into_iter().map(|object| object_info(object, &place, prefix));
-        Ok(ListPage { objects: objects.collect::<Result<_, _>>()?, more: page.is_truncated.unwrap_or(false) })
+        let objects = objects.collect::<Result<_, _>>()?;
+        // The SDK takes a document that breaks off for a complete one.
+        let more = page
+            .is_truncated
+            .ok_or_else(|| corrupt("a listing that does not say whether it is complete".to_owned()))?;
+        Ok(ListPage { objects, more })
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {

@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{
-    Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    Credentials, ProvideCredentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
 };
 use md5::{Digest, Md5};
 use tokio::sync::OnceCell;
@@ -142,9 +145,11 @@ impl Clients {
             .connect_timeout(self.connect_timeout())
             .operation_attempt_timeout(self.timeout / 2)
             .operation_timeout(self.timeout);
+        let connector = self.connector(&key.tls).await?;
+        let region = Region::new(key.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()));
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(self.connector(&key.tls).await?)
-            .region(Region::new(key.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned())))
+            .http_client(connector.clone())
+            .region(region.clone())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts.build())
             // The call's own time-out ends a stalled download.
@@ -152,14 +157,15 @@ impl Clients {
             // Many servers know no checksums or answer a range with the whole object's.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        if let Some(StaticCredentials { access_key_id, secret_access_key, session_token }) = &key.credentials {
-            let session_token = session_token.as_ref().map(|token| token.expose().to_owned());
-            let secret = secret_access_key.expose();
-            loader =
-                loader.credentials_provider(Credentials::new(access_key_id, secret, session_token, None, "config"));
-        }
-        if let Some(profile) = &key.profile {
-            loader = loader.profile_name(profile);
+        if let Some(credentials) = &key.credentials {
+            loader = loader.credentials_provider(static_credentials(credentials));
+        } else if let Some(profile) = &key.profile {
+            // A profile that is named is meant: the environment does not stand in for it, and neither does a role.
+            let shared = ProviderConfig::default().with_http_client(connector).with_region(Some(region));
+            let provider = ProfileFileCredentialsProvider::builder().configure(&shared).profile_name(profile).build();
+            // The SDK's own error would not name the profile.
+            provider.provide_credentials().await.map_err(|_| no_profile(profile))?;
+            loader = loader.credentials_provider(provider);
         }
         if let Some(endpoint) = &key.endpoint {
             loader = loader.endpoint_url(endpoint);
@@ -186,6 +192,17 @@ impl Clients {
     fn connect_timeout(&self) -> Duration {
         (self.timeout / 4).min(CONNECT_TIMEOUT_MAX)
     }
+}
+
+fn static_credentials(credentials: &StaticCredentials) -> Credentials {
+    let session_token = credentials.session_token.as_ref().map(|token| token.expose().to_owned());
+    let secret = credentials.secret_access_key.expose();
+    Credentials::new(&credentials.access_key_id, secret, session_token, None, "configuration")
+}
+
+fn no_profile(profile: &str) -> Reason {
+    Reason::new(ReasonKind::Denied, format!("no usable credentials in profile {profile}"))
+        .with_hint("check the profile in the shared AWS configuration, and that the agent's user can read it")
 }
 
 /// `arn:aws:s3:eu-west-1:123456789012:accesspoint/name` names its region itself.
@@ -224,6 +241,8 @@ impl CustomerKey {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     fn place(bucket: &str) -> S3Location {
@@ -270,6 +289,31 @@ mod tests {
         let arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/name";
         assert_eq!(region_of_arn(arn).as_deref(), Some("eu-west-1"));
         assert_eq!(region_of_arn("bucket"), None);
+    }
+
+    /// A server that gives one answer, and a client for it.
+    async fn answering(body: &'static str) -> Client {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read(&mut [0; 4096]).unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        });
+        let clients = Clients::new(Duration::from_secs(60), None);
+        let place = S3Location { endpoint: Some(endpoint), force_path_style: true, ..with_secret("secret") };
+        clients.client(&clients.slot(&place)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_bucket_says_where_it_is() {
+        for (answer, expected) in [
+            ("<LocationConstraint>eu-central-1</LocationConstraint>", "eu-central-1"),
+            ("<LocationConstraint>EU</LocationConstraint>", "eu-west-1"),
+            ("<LocationConstraint/>", "us-east-1"),
+        ] {
+            assert_eq!(bucket_region(&answering(answer).await, "a").await.unwrap(), expected, "{answer}");
+        }
     }
 
     #[test]

@@ -31,6 +31,10 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     match &error {
+        // The SDK counts an answer that it cannot parse as the service's error.
+        SdkError::ServiceError(service) if service.raw().status().is_success() => {
+            broken_answer(service.raw().status().as_u16(), &error)
+        }
         SdkError::ServiceError(service) => {
             let answer = service.raw();
             refused(
@@ -140,7 +144,9 @@ fn broken_answer(status: u16, error: &(dyn Error + 'static)) -> Reason {
 /// A request that was never sent: no credentials, or a bucket or endpoint that makes no address.
 fn not_sent(error: &(dyn Error + 'static)) -> Reason {
     let causes = causes(error);
-    let cause = causes.last().cloned().unwrap_or_default();
+    let cause = causes.last().map_or("", String::as_str);
+    // The chain lists each place where it looked.
+    let cause = cause.split(". Attempted").next().unwrap_or(cause);
     match causes.iter().any(|cause| cause.contains("credential")) {
         true => Reason::new(ReasonKind::Denied, format!("no usable credentials: {cause}"))
             .with_hint("configure access-key-id and secret-access-key, or a profile or role of the AWS environment"),

@@ -1,0 +1,165 @@
+//! What listing a replica on S3 costs: all of it, and only what came after the last known key.
+//!
+//! An in-process server makes up the pages, so the numbers hold without a network: on S3 each page adds tens of
+//! milliseconds of waiting. CPU is that of the thread that runs the store, the server has its own. `cargo bench --bench
+//! listing` prints the table; a number as argument limits the largest listing.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people, run by hand")]
+
+#[allow(dead_code, unreachable_pub, reason = "shared with the conformance tests, which use all of it")]
+#[path = "../tests/conformance/fake_s3.rs"]
+mod fake_s3;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use fake_s3::{FakeServer, ltx};
+use rustix::time::{ClockId, clock_gettime};
+use streamgauge::domain::secret::Secret;
+use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
+use streamgauge::infrastructure::store::{StoreOptions, Stores};
+use streamgauge::usecase::ports::ReplicaStore;
+
+/// One v0.3 segment a second for a day: what a poll without `start-after` would list each time.
+const DAY_OF_SEGMENTS: u64 = 86_400;
+
+/// How much less CPU a poll is to take than a listing of a day.
+const GOAL: f64 = 3000.0;
+
+/// Polls that are averaged.
+const POLLS: u32 = 500;
+
+fn main() {
+    let most = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
+    println!("      keys  pages   full: wall     CPU   poll: wall     CPU    CPU ratio   RSS growth");
+    for keys in [1_000, 10_000, DAY_OF_SEGMENTS, 1_000_000] {
+        if keys > most {
+            continue;
+        }
+        let port = serve(keys);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let measured = runtime.block_on(measure(&*open(port), keys));
+        println!("{measured}{}", if keys == DAY_OF_SEGMENTS { measured.verdict() } else { "" });
+    }
+}
+
+/// A bucket of `keys` objects, served by a thread of its own until the process ends.
+fn serve(keys: u64) -> u16 {
+    let (port, started) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = FakeServer::bucket(keys).await;
+            port.send(server.port).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    started.recv().unwrap()
+}
+
+fn open(port: u16) -> Arc<dyn ReplicaStore> {
+    let timeout = Duration::from_secs(60);
+    let stores = Stores::new(StoreOptions { timeout, concurrency: 1, ca_file: None });
+    let secret_access_key = Secret::new("bench");
+    let place = S3Location {
+        bucket: "bkt".to_owned(),
+        path: "app".to_owned(),
+        endpoint: Some(format!("http://127.0.0.1:{port}")),
+        force_path_style: true,
+        credentials: Some(StaticCredentials {
+            access_key_id: "bench".to_owned(),
+            secret_access_key,
+            session_token: None,
+        }),
+        ..S3Location::default()
+    };
+    stores.open(&ReplicaLocation::S3(Box::new(place))).unwrap()
+}
+
+struct Measured {
+    keys: u64,
+    pages: u64,
+    full: Cost,
+    poll: Cost,
+    grown_bytes: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+async fn measure(store: &dyn ReplicaStore, keys: u64) -> Measured {
+    // Connects, and fills whatever is filled once.
+    store.list("0000/", None).await.unwrap();
+    let resident = resident_bytes();
+    let mut peak = resident;
+    let start = now();
+    let (mut listed, mut pages, mut last) = (0, 0, None::<String>);
+    loop {
+        let mut page = store.list("0000/", last.as_deref()).await.unwrap();
+        listed += page.objects.len() as u64;
+        pages += 1;
+        peak = peak.max(resident_bytes());
+        last = page.objects.pop().map(|object| object.key).or(last);
+        if !page.more {
+            break;
+        }
+    }
+    let full = since(start);
+    assert_eq!((listed, last.as_deref()), (keys, Some(ltx(keys).as_str())));
+    let start = now();
+    for _ in 0..POLLS {
+        assert!(store.list("0000/", last.as_deref()).await.unwrap().objects.is_empty());
+    }
+    let polls = since(start);
+    let poll = Cost { wall: polls.wall / POLLS, cpu: polls.cpu / POLLS };
+    Measured { keys, pages, full, poll, grown_bytes: peak - resident }
+}
+
+impl Measured {
+    fn ratio(&self) -> f64 {
+        self.full.cpu.as_secs_f64() / self.poll.cpu.as_secs_f64()
+    }
+
+    fn verdict(&self) -> &'static str {
+        if self.ratio() >= GOAL { "  goal of 3000 met" } else { "  goal of 3000 missed" }
+    }
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
+        write!(
+            f,
+            "{:>10} {:>6} {:>8.1} ms {:>8.1} ms {:>7.3} ms {:>7.3} ms {:>10.0} × {:>8.1} MiB",
+            self.keys,
+            self.pages,
+            milliseconds(self.full.wall),
+            milliseconds(self.full.cpu),
+            milliseconds(self.poll.wall),
+            milliseconds(self.poll.cpu),
+            self.ratio(),
+            self.grown_bytes as f64 / (1 << 20) as f64,
+        )
+    }
+}
+
+fn now() -> (Instant, Duration) {
+    let cpu = clock_gettime(ClockId::ThreadCPUTime);
+    (Instant::now(), Duration::new(cpu.tv_sec.unsigned_abs(), u32::try_from(cpu.tv_nsec).unwrap()))
+}
+
+fn since((wall, cpu): (Instant, Duration)) -> Cost {
+    let (wall_now, cpu_now) = now();
+    Cost { wall: wall_now - wall, cpu: cpu_now - cpu }
+}
+
+/// Of the whole process: the server's pages are in it, and are dropped as well.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+}

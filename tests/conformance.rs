@@ -1,0 +1,61 @@
+//! What every store promises, asked of every backend: memory, a directory, and S3 as two real servers speak it. Then
+//! what no server should do, from a server that does it.
+//!
+//! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
+//! tests that need them say so and pass; with `CI` set they fail.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, and say what they skip")]
+
+#[path = "conformance/backends.rs"]
+mod backends;
+#[path = "conformance/fake_s3.rs"]
+mod fake_s3;
+#[path = "conformance/hostile.rs"]
+mod hostile;
+#[path = "conformance/servers.rs"]
+mod servers;
+#[path = "conformance/suite.rs"]
+mod suite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use streamgauge::domain::reason::Reason;
+use streamgauge::domain::secret::Secret;
+use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
+use streamgauge::infrastructure::store::{StoreOptions, Stores};
+use streamgauge::usecase::ports::ReplicaStore;
+
+/// Credentials of the real servers, and of no other.
+const ACCESS_KEY: &str = "test";
+const SECRET_KEY: &str = "testtesttest";
+
+fn stores(timeout: Duration) -> Stores {
+    Stores::new(StoreOptions { timeout, concurrency: 16, ca_file: None })
+}
+
+/// A path of a bucket on a server of this machine.
+fn place(port: u16, bucket: &str, path: &str) -> S3Location {
+    S3Location {
+        bucket: bucket.to_owned(),
+        path: path.to_owned(),
+        endpoint: Some(format!("http://127.0.0.1:{port}")),
+        force_path_style: true,
+        credentials: Some(StaticCredentials {
+            access_key_id: ACCESS_KEY.to_owned(),
+            secret_access_key: Secret::new(SECRET_KEY),
+            session_token: None,
+        }),
+        ..S3Location::default()
+    }
+}
+
+fn open(place: S3Location) -> Arc<dyn ReplicaStore> {
+    stores(Duration::from_secs(60)).open(&ReplicaLocation::S3(Box::new(place))).unwrap()
+}
+
+/// `kind: message | hint`.
+fn told(reason: Reason) -> String {
+    let hint = reason.hint.map(|hint| format!(" | {hint}")).unwrap_or_default();
+    format!("{}: {}{hint}", reason.kind.as_str(), reason.message)
+}

@@ -1,0 +1,231 @@
+//! The suite on each backend, and what only one of them can show.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use streamgauge::domain::secret::Secret;
+use streamgauge::domain::target::{ReplicaLocation, S3Location};
+use streamgauge::infrastructure::store::{MemoryStore, StoreOptions, Stores};
+use streamgauge::usecase::ports::ReplicaStore;
+
+use crate::servers::{Server, escaped};
+use crate::suite::{self, Backend, keys};
+use crate::{open, place, stores, told};
+
+const LTX: &str = "0000/0000000000000001-0000000000000001.ltx";
+
+struct Memory(Arc<MemoryStore>);
+
+#[async_trait]
+impl Backend for Memory {
+    async fn put(&self, key: &str, content: &[u8]) {
+        self.0.put(key, content.to_vec(), jiff::Timestamp::now());
+    }
+
+    fn store(&self) -> Arc<dyn ReplicaStore> {
+        self.0.clone()
+    }
+}
+
+/// A directory that is looked at directly or through a server; Litestream's writes appear by rename.
+struct Files {
+    root: PathBuf,
+    store: Arc<dyn ReplicaStore>,
+}
+
+#[async_trait]
+impl Backend for Files {
+    async fn put(&self, key: &str, content: &[u8]) {
+        write(&self.root.join(key), content);
+    }
+
+    fn store(&self) -> Arc<dyn ReplicaStore> {
+        self.store.clone()
+    }
+}
+
+struct Moto {
+    server: Server,
+    store: Arc<dyn ReplicaStore>,
+}
+
+#[async_trait]
+impl Backend for Moto {
+    async fn put(&self, key: &str, content: &[u8]) {
+        self.server.put(&escaped(&format!("/bkt/app/{key}")), content).await;
+    }
+
+    fn store(&self) -> Arc<dyn ReplicaStore> {
+        self.store.clone()
+    }
+}
+
+fn write(path: &Path, content: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+fn directory(root: &Path) -> Arc<dyn ReplicaStore> {
+    stores(Duration::from_secs(60)).open(&ReplicaLocation::Directory(root.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn memory_keeps_the_promises() {
+    suite::run(&Memory(Arc::new(MemoryStore::new()))).await;
+}
+
+#[tokio::test]
+async fn memory_is_written_and_emptied_by_tests_alone() {
+    let memory = MemoryStore::with_page_keys(1);
+    memory.put("a", "1", jiff::Timestamp::UNIX_EPOCH);
+    memory.put("b", "2", jiff::Timestamp::UNIX_EPOCH);
+    let page = memory.list("", None).await.unwrap();
+    assert_eq!((page.objects[0].modified, page.more), (jiff::Timestamp::UNIX_EPOCH, true));
+    assert!(memory.remove("a") && !memory.remove("a"));
+    assert_eq!(keys(&memory, "", None).await, ["b"]);
+}
+
+#[tokio::test]
+async fn a_directory_keeps_the_promises() {
+    let root = tempfile::tempdir().unwrap();
+    suite::run(&Files { root: root.path().to_owned(), store: directory(root.path()) }).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_missing_or_closed_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("missing");
+    let url = format!("file://{}", missing.display());
+    let store = directory(&missing);
+    let not_found = "no such file or directory";
+    assert_eq!(told(store.list("0000/", None).await.unwrap_err()), format!("not_found: list {url}/0000/: {not_found}"));
+    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: folders {url}/: {not_found}"));
+    assert_eq!(told(store.read("k", 0, 1).await.unwrap_err()), format!("not_found: read {url}/k: {not_found}"));
+    let file = root.path().join("file");
+    write(&file, b"x");
+    let told = told(directory(&file).list("", None).await.unwrap_err());
+    assert_eq!(told, format!("not_found: list file://{}/: not a directory", file.display()));
+}
+
+#[tokio::test]
+async fn moto_keeps_the_promises() {
+    let Some(server) = Server::moto("bkt").await else { return };
+    let store = open(place(server.port, "bkt", "app"));
+    suite::run(&Moto { server, store }).await;
+}
+
+#[tokio::test]
+async fn rclone_keeps_the_promises() {
+    let Some(server) = Server::rclone("bkt", &[]) else { return };
+    let store = open(place(server.port, "bkt", "app"));
+    suite::run(&Files { root: server.directory().join("bkt/app"), store }).await;
+}
+
+/// The keys are those that Litestream 0.5.17 and 0.3.13 were seen to write to this server for each path.
+#[tokio::test]
+async fn odd_roots_are_read_where_litestream_writes_them() {
+    let Some(server) = Server::moto("bkt").await else { return };
+    for (path, v05, v03) in [
+        (".", "./", ""),
+        ("", "/", ""),
+        ("/a/b/", "/a/b//", "a/b/"),
+        ("x//y", "x//y/", "x/y/"),
+        ("spaced out", "spaced out/", "spaced out/"),
+    ] {
+        let segment = "generations/0123456789abcdef/wal/00000000_00000000.wal.lz4";
+        server.put(&escaped(&format!("/bkt/{v05}{LTX}")), path.as_bytes()).await;
+        server.put(&escaped(&format!("/bkt/{v03}{segment}")), path.as_bytes()).await;
+        let store = open(place(server.port, "bkt", path));
+        assert_eq!(keys(&*store, "0000/", None).await, [LTX], "{path}");
+        assert!(keys(&*store, "0000/", Some(LTX)).await.is_empty(), "{path}");
+        assert_eq!(store.read(LTX, 0, 100).await.unwrap(), path, "{path}");
+        assert_eq!(keys(&*store, "generations/0123456789abcdef/wal/", None).await, [segment], "{path}");
+        assert_eq!(store.folders("").await.unwrap(), ["0000", "generations"], "{path}");
+        assert_eq!(store.folders("generations/").await.unwrap(), ["0123456789abcdef"], "{path}");
+        assert_eq!(store.read(segment, 0, 100).await.unwrap(), path, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_missing_says_so() {
+    let Some(server) = Server::moto("bkt").await else { return };
+    let store = open(place(server.port, "other", "app"));
+    let cause = "no such bucket | check that bucket other exists";
+    assert_eq!(
+        told(store.list("0000/", None).await.unwrap_err()),
+        format!("not_found: list s3://other/app/0000/: {cause}")
+    );
+    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: folders s3://other/app/: {cause}"));
+    assert_eq!(
+        told(store.read(LTX, 0, 1).await.unwrap_err()),
+        format!("not_found: read s3://other/app/{LTX}: {cause}")
+    );
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_denied_and_not_repeated() {
+    let Some(server) = Server::rclone("bkt", &[]) else { return };
+    for (access_key, secret_key, cause) in
+        [("test", "not the secret", "wrong secret key"), ("nobody", "testtesttest", "unknown access key")]
+    {
+        let mut place = place(server.port, "bkt", "app");
+        let credentials = place.credentials.as_mut().unwrap();
+        credentials.access_key_id = access_key.to_owned();
+        credentials.secret_access_key = Secret::new(secret_key);
+        let store = open(place);
+        let hint = "check access-key-id and secret-access-key";
+        assert_eq!(
+            told(store.list("0000/", None).await.unwrap_err()),
+            format!("denied: list s3://bkt/app/0000/: {cause} | {hint}")
+        );
+        assert_eq!(
+            told(store.read(LTX, 0, 1).await.unwrap_err()),
+            format!("denied: read s3://bkt/app/{LTX}: {cause} | {hint}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified() {
+    let tls = tempfile::tempdir().unwrap();
+    let (certificate, key) = (tls.path().join("cert.pem"), tls.path().join("key.pem"));
+    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(subject)
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "openssl is missing");
+        eprintln!("skipped: openssl makes no certificate");
+        return;
+    }
+    let options = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    let Some(server) = Server::rclone("bkt", &options) else { return };
+    let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
+    let plain = S3Location { endpoint, ..place(server.port, "bkt", "app") };
+
+    let refused = open(plain.clone()).list("", None).await.unwrap_err();
+    assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
+    assert_eq!(refused.hint.as_deref(), Some("name the certificate authority as ca-file"), "{refused}");
+
+    let trusted = S3Location { ca_file: Some(certificate.clone()), ..plain.clone() };
+    assert!(open(trusted).list("", None).await.unwrap().objects.is_empty());
+    let unverified = S3Location { skip_verify: true, ..plain.clone() };
+    assert!(open(unverified).list("", None).await.unwrap().objects.is_empty());
+    let options = StoreOptions { timeout: Duration::from_secs(60), concurrency: 1, ca_file: Some(certificate) };
+    let store = Stores::new(options).open(&ReplicaLocation::S3(Box::new(plain))).unwrap();
+    assert!(store.list("", None).await.unwrap().objects.is_empty());
+}
+
+#[tokio::test]
+async fn a_kind_that_cannot_be_read_is_refused_with_its_name() {
+    let location = ReplicaLocation::Unsupported { kind: "gs".to_owned(), url: "gs://bkt/app".to_owned() };
+    let refused = stores(Duration::from_secs(1)).open(&location).err().unwrap();
+    assert_eq!(told(refused), "unsupported: open gs://bkt/app: replicas of type gs cannot be read by this version");
+}

@@ -1,0 +1,372 @@
+//! Servers that refuse, hang, break off and lie. Each time the reason says which; nothing hangs, panics or is believed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use streamgauge::domain::target::{ReplicaLocation, S3Location};
+use streamgauge::infrastructure::store::{StoreOptions, Stores};
+use streamgauge::usecase::ports::ReplicaStore;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::fake_s3::{Answer, FakeServer, answer, listing, ltx, parameter, xml};
+use crate::{place, stores, told};
+
+/// Short, so that what hangs does not hold up the tests; long enough for two attempts on a busy machine.
+const IMPATIENT: Duration = Duration::from_secs(3);
+
+fn impatient(port: u16) -> Arc<dyn ReplicaStore> {
+    stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(place(port, "bkt", "app")))).unwrap()
+}
+
+/// A server that gives the same answer to everything, and the store of a replica on it.
+async fn always(answer: Answer) -> (FakeServer, Arc<dyn ReplicaStore>) {
+    let server = FakeServer::start(move |_| std::future::ready(answer.clone())).await;
+    let store = impatient(server.port);
+    (server, store)
+}
+
+async fn list_told(answer: Answer) -> String {
+    let (_server, store) = always(answer).await;
+    told(store.list("0000/", Some(&ltx(5))).await.unwrap_err())
+}
+
+/// A server that does something to each connection.
+async fn raw<F, A>(serve: F) -> Arc<dyn ReplicaStore>
+where
+    F: Fn(tokio::net::TcpStream) -> A + Send + 'static,
+    A: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    impatient(port)
+}
+
+fn objects(keys: &[&str]) -> Vec<(String, i64)> {
+    keys.iter().map(|key| ((*key).to_owned(), 4096)).collect()
+}
+
+#[tokio::test]
+async fn a_poll_is_one_request_whatever_the_bucket_holds() {
+    for count in [1, 1000, 5000] {
+        let server = FakeServer::bucket(count).await;
+        let store = impatient(server.port);
+        let page = store.list("0000/", Some(&ltx(count))).await.unwrap();
+        assert_eq!((page.objects.len(), page.more, server.requests()), (0, false, 1), "{count} objects, none new");
+        let page = store.list("0000/", Some(&ltx(count - 1))).await.unwrap();
+        assert_eq!((page.objects[0].key.clone(), page.more, server.requests()), (ltx(count), false, 2), "one new");
+    }
+}
+
+#[tokio::test]
+async fn listings_that_contradict_themselves_are_corrupt() {
+    let at = "corrupt: list s3://bkt/app/0000/: ";
+    let outside = "key other/0000/7 is not below the prefix";
+    let long = format!("app/0000/{}", "k".repeat(5000));
+    let shown = format!("0000/{}…", "k".repeat(195));
+    for (body, expected) in [
+        (listing(&objects(&["app/0000/7", "app/0000/6"]), false), "key 0000/6 is not in ascending order".to_owned()),
+        (listing(&objects(&["app/0000/7", "app/0000/7"]), true), "key 0000/7 is not in ascending order".to_owned()),
+        (listing(&[(format!("app/{}", ltx(5)), 1)], false), format!("key {} is not in ascending order", ltx(5))),
+        (listing(&objects(&["other/0000/7"]), false), outside.to_owned()),
+        (listing(&objects(&[&long]), false), format!("key {shown} is too long")),
+        ("<ListBucketResult>".to_owned(), "a listing that does not say whether it is complete".to_owned()),
+        ("<ListBucketResult><Contents>".to_owned(), "key  is not below the prefix".to_owned()),
+        (listing(&[], true), "an empty page that promises more".to_owned()),
+        (listing(&[("app/0000/7".to_owned(), -1)], false), "key app/0000/7 has no valid size".to_owned()),
+        (listing(&[("app/0000/7".to_owned(), i64::MAX)], false), format!("key 0000/7 cannot have {} bytes", i64::MAX)),
+        (listing(&objects(&["app/0000/7"]), false).replace("2026-11-22T", "292277026596-11-22T"), String::new()),
+        (
+            listing(&objects(&["app/0000/7"]), false).replace("LastModified", "X"),
+            "key app/0000/7 has no valid time".to_owned(),
+        ),
+    ] {
+        let told = list_told(xml(&body)).await;
+        assert!(told.starts_with(&format!("{at}{expected}")), "{told} is not {at}{expected}");
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_listings_are_corrupt() {
+    for body in ["", "<", "<html><body>Welcome to nginx!</body></html>", "\0\u{1}\u{2}"] {
+        let told = list_told(xml(body)).await;
+        let expected = "corrupt: list s3://bkt/app/0000/: answer with status 200: ";
+        assert!(told.starts_with(expected), "{body:?}: {told}");
+        assert!(told.ends_with(" | check that the endpoint is an S3 server"), "{body:?}: {told}");
+    }
+    let unlikely = listing(&objects(&["app/0000/7"]), false);
+    let mut nested = "<a>".repeat(200_000);
+    nested.push_str(&unlikely);
+    assert!(list_told(xml(&nested)).await.starts_with("corrupt: "));
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_any_listing_is_not_read_to_its_end() {
+    let store = raw(|mut stream| async move {
+        drop(stream.read(&mut [0; 4096]).await);
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n").await);
+        while stream.write_all(&[b' '; 65536]).await.is_ok() {}
+    })
+    .await;
+    let told = told(store.list("0000/", None).await.unwrap_err());
+    assert!(told.starts_with("corrupt: list s3://bkt/app/0000/: answer with status 200: length limit"), "{told}");
+}
+
+#[tokio::test]
+async fn a_listing_of_folders_without_end_ends() {
+    let folders = |names: &str, token: &str| {
+        xml(&format!(
+            "<ListBucketResult><IsTruncated>true</IsTruncated>{names}\
+             <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+        ))
+    };
+    let (_server, store) = always(folders("", "again")).await;
+    let told_empty = told(store.folders("").await.unwrap_err());
+    let (_server, store) = always(folders("<CommonPrefixes><Prefix>app/a/</Prefix></CommonPrefixes>", "again")).await;
+    let told_same = told(store.folders("").await.unwrap_err());
+    let (_server, store) = always(folders("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>", "")).await;
+    let told_outside = told(store.folders("").await.unwrap_err());
+    let at = "corrupt: folders s3://bkt/app/: ";
+    assert_eq!(told_empty, format!("{at}a listing of folders that does not end"));
+    assert_eq!(told_same, format!("{at}a listing of folders that does not end"));
+    assert_eq!(told_outside, format!("{at}other/ is not below the prefix"));
+}
+
+#[tokio::test]
+async fn folders_are_followed_over_pages() {
+    let server = FakeServer::start(|request| {
+        let (name, more) = match parameter(&request, "continuation-token").as_deref() {
+            None => ("0000", "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"),
+            Some(_) => ("0009", "<IsTruncated>false</IsTruncated>"),
+        };
+        let folder = format!("<CommonPrefixes><Prefix>app/{name}/</Prefix></CommonPrefixes>");
+        std::future::ready(xml(&format!("<ListBucketResult>{folder}{more}</ListBucketResult>")))
+    })
+    .await;
+    assert_eq!(impatient(server.port).folders("").await.unwrap(), ["0000", "0009"]);
+}
+
+#[tokio::test]
+async fn contents_that_were_not_asked_for_are_corrupt() {
+    let ranged = |status: u16, range: Option<&str>, body: &'static [u8]| {
+        let mut answer = Response::builder().status(status);
+        if let Some(range) = range {
+            answer = answer.header("content-range", range);
+        }
+        answer.body(Full::new(Bytes::from_static(body))).unwrap()
+    };
+    let at = "corrupt: read s3://bkt/app/k: ";
+    let other = format!("{at}answered another range than the one from byte 100");
+    for (offset, answer, expected) in [
+        (0, ranged(206, Some("bytes 0-3/99"), b"1234"), Ok("1234")),
+        (0, ranged(200, None, b"1234"), Ok("1234")),
+        (0, ranged(200, None, b"123456789"), Err(format!("{at}answered more than the 8 bytes asked for"))),
+        (
+            0,
+            ranged(206, Some("bytes 0-7/99"), b"123456789"),
+            Err(format!("{at}answered more than the 8 bytes asked for")),
+        ),
+        (100, ranged(200, None, b"1234"), Err(other.clone())),
+        (100, ranged(206, Some("bytes 0-3/99"), b"1234"), Err(other.clone())),
+        (100, ranged(206, Some("nonsense"), b"1234"), Err(other.clone())),
+        (100, ranged(416, None, b"<Error><Code>InvalidRange</Code></Error>"), Ok("")),
+    ] {
+        let (_server, store) = always(answer).await;
+        let read = store.read("k", offset, 8).await;
+        assert_eq!(read.map_err(told), expected.map(Bytes::from));
+    }
+}
+
+#[tokio::test]
+async fn a_read_beyond_the_bound_is_refused_without_a_request() {
+    let (server, store) = always(xml("")).await;
+    let told = told(store.read("k", 0, u64::MAX).await.unwrap_err());
+    assert!(told.starts_with("unsupported: read s3://bkt/app/k: 18446744073709551615 bytes are more than"), "{told}");
+    assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do() {
+    let error = |status: u16, code: &str| answer(status, &format!("<Error><Code>{code}</Code></Error>"));
+    let mut moved = error(301, "PermanentRedirect");
+    moved.headers_mut().insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
+    moved.headers_mut().insert("location", "http://127.0.0.1:1/".parse().unwrap());
+    for (answer, expected) in [
+        (error(403, "AccessDenied"), "denied: PLACE: access denied | grant s3:ListBucket on bucket bkt"),
+        (answer(403, ""), "denied: PLACE: access denied | grant s3:ListBucket on bucket bkt"),
+        (error(400, "ExpiredToken"), "denied: PLACE: the credentials have expired | renew the credentials"),
+        (moved, "misconfigured: PLACE: the bucket is in another region | set region to eu-west-1"),
+        (error(404, "NoSuchBucket"), "not_found: PLACE: no such bucket | check that bucket bkt exists"),
+        (error(501, "NotImplemented"), "failed: PLACE: status 501, NotImplemented"),
+        (error(503, "SlowDown"), "throttled: PLACE: the store asks to slow down"),
+    ] {
+        assert_eq!(list_told(answer).await, expected.replace("PLACE", "list s3://bkt/app/0000/"));
+    }
+}
+
+#[tokio::test]
+async fn a_profile_that_does_not_exist_is_named() {
+    let profile = Some("no-such-profile".to_owned());
+    let place = S3Location { credentials: None, profile, ..place(1, "bkt", "app") };
+    let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(place))).unwrap();
+    let told = told(store.list("0000/", None).await.unwrap_err());
+    let expected =
+        "denied: list s3://bkt/app/0000/: no usable credentials in profile no-such-profile | check the profile";
+    assert!(told.starts_with(expected), "{told}");
+}
+
+#[tokio::test]
+async fn a_store_that_recovers_is_asked_again() {
+    let asked = AtomicUsize::new(0);
+    let server = FakeServer::start(move |_| {
+        let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+        std::future::ready(if first { answer(500, "") } else { xml(&listing(&objects(&["app/0000/7"]), false)) })
+    })
+    .await;
+    assert_eq!(impatient(server.port).list("0000/", None).await.unwrap().objects.len(), 1);
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unreachable() {
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let told = told(impatient(port).list("0000/", None).await.unwrap_err());
+    assert_eq!(told, "unreachable: list s3://bkt/app/0000/: connection refused");
+    let nowhere = S3Location { endpoint: Some("http://no.such.host.invalid".to_owned()), ..place(1, "bkt", "app") };
+    let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(nowhere))).unwrap();
+    let kind = store.list("", None).await.unwrap_err().kind;
+    // A resolver that does not answer is as good.
+    assert!(["unreachable", "timeout"].contains(&kind.as_str()), "{}", kind.as_str());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_none_is_misconfigured() {
+    for endpoint in ["not a url", "ftp://", "minio:9000"] {
+        let place = S3Location { endpoint: Some(endpoint.to_owned()), ..place(1, "bkt", "app") };
+        let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(place))).unwrap();
+        let refused = store.list("", None).await.unwrap_err();
+        assert_eq!(refused.kind.as_str(), "misconfigured", "{endpoint}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_times_out() {
+    let store = raw(|stream| async move {
+        let _open = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let told = told(store.list("0000/", None).await.unwrap_err());
+    assert!(told.starts_with("timeout: list s3://bkt/app/0000/: no answer"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_in_the_middle_times_out() {
+    let store = raw(|mut stream| async move {
+        drop(stream.read(&mut [0; 4096]).await);
+        let head = "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-99/100\r\ncontent-length: 100\r\n\r\nbegin";
+        drop(stream.write_all(head.as_bytes()).await);
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let told_read = told(store.read("k", 0, 100).await.unwrap_err());
+    assert!(told_read.starts_with("timeout: read s3://bkt/app/k: no answer"), "{told_read}");
+    let told_list = told(store.list("", None).await.unwrap_err());
+    assert!(told_list.starts_with("timeout: list s3://bkt/app/: no answer"), "{told_list}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_unreachable() {
+    let resets = raw(|mut stream| async move {
+        drop(stream.read(&mut [0; 4096]).await);
+    })
+    .await;
+    let told_reset = told(resets.list("0000/", None).await.unwrap_err());
+    assert!(told_reset.starts_with("unreachable: list s3://bkt/app/0000/: "), "{told_reset}");
+
+    let cuts = raw(|mut stream| async move {
+        drop(stream.read(&mut [0; 4096]).await);
+        let head = "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-99/100\r\ncontent-length: 100\r\n\r\nbegin";
+        drop(stream.write_all(head.as_bytes()).await);
+    })
+    .await;
+    let told_read = told(cuts.read("k", 0, 100).await.unwrap_err());
+    assert!(told_read.starts_with("unreachable: read s3://bkt/app/k: the connection broke"), "{told_read}");
+    let told_list = told(cuts.list("", None).await.unwrap_err());
+    assert!(told_list.starts_with("unreachable: list s3://bkt/app/: the connection broke"), "{told_list}");
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_bounded_over_all_stores() {
+    let (current, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let server = FakeServer::start(move |_| {
+        let (current, most) = (current.clone(), most.clone());
+        async move {
+            most.fetch_max(current.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            current.fetch_sub(1, Ordering::SeqCst);
+            xml(&listing(&[], false))
+        }
+    })
+    .await;
+    let stores = Stores::new(StoreOptions { timeout: Duration::from_secs(60), concurrency: 3, ca_file: None });
+    let calls = (0..20).map(|replica| {
+        let place = place(server.port, "bkt", &format!("app{replica}"));
+        let store = stores.open(&ReplicaLocation::S3(Box::new(place))).unwrap();
+        async move { store.list("", None).await.unwrap() }
+    });
+    futures_util::future::join_all(calls).await;
+    assert_eq!(seen.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn what_is_asked_is_counted_by_kind_of_store() {
+    let server = FakeServer::start(|request| {
+        let listed = request.uri().query().is_some_and(|query| query.contains("list-type"));
+        std::future::ready(if listed { xml(&listing(&[], false)) } else { answer(403, "") })
+    })
+    .await;
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("k"), "12345").unwrap();
+    let stores = stores(IMPATIENT);
+    let s3 = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", "app")))).unwrap();
+    let file = stores.open(&ReplicaLocation::Directory(root.path().to_owned())).unwrap();
+    s3.list("", None).await.unwrap();
+    s3.list("", None).await.unwrap();
+    s3.read("k", 0, 9).await.unwrap_err();
+    file.read("k", 0, 9).await.unwrap();
+    let counted: Vec<String> = stores
+        .report()
+        .iter()
+        .flat_map(|store| {
+            store.operations.iter().map(|operation| {
+                let timed: u64 = operation.duration.counts.iter().sum();
+                assert_eq!(timed, operation.requests);
+                format!("{} {} {} {:?}", store.store, operation.operation, operation.requests, operation.failures)
+            })
+        })
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            "file list 0 []",
+            "file folders 0 []",
+            "file read 1 []",
+            "s3 list 2 []",
+            "s3 folders 0 []",
+            r#"s3 read 1 [("denied", 1)]"#,
+        ]
+    );
+    let received: Vec<u64> = stores.report().iter().map(|store| store.received_bytes).collect();
+    assert_eq!(received, [5, 0]);
+}

@@ -1,0 +1,109 @@
+//! The real S3 servers: moto and `rclone serve s3`, on free ports, gone when dropped.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+
+use crate::{ACCESS_KEY, SECRET_KEY};
+
+/// A server process.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    child: Child,
+    /// What it serves, removed with it.
+    directory: tempfile::TempDir,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Server {
+    /// moto, without authentication, with one bucket.
+    pub(crate) async fn moto(bucket: &str) -> Option<Self> {
+        let program = program("moto_server")?;
+        let server = Self::start(|port, _| {
+            let mut command = Command::new(&program);
+            command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+            command
+        });
+        server.put(&format!("/{bucket}"), b"").await;
+        Some(server)
+    }
+
+    /// rclone, which checks signatures, with one bucket that is a directory.
+    pub(crate) fn rclone(bucket: &str, options: &[&str]) -> Option<Self> {
+        let program = program("rclone")?;
+        Some(Self::start(|port, directory| {
+            std::fs::create_dir(directory.join(bucket)).unwrap();
+            let mut command = Command::new(&program);
+            command.args(["serve", "s3", "--addr", &format!("127.0.0.1:{port}")]);
+            command.args(["--auth-key", &format!("{ACCESS_KEY},{SECRET_KEY}"), "--config", ""]);
+            // It caches what it saw in a directory, and tests write there.
+            command.args(["--dir-cache-time", "0s"]).args(options).arg(directory);
+            command
+        }))
+    }
+
+    fn start(command: impl FnOnce(u16, &Path) -> Command) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = command(port, directory.path());
+        command.env_remove("AWS_CA_BUNDLE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Self { port, child: command.spawn().unwrap(), directory };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "{command:?} does not listen on port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// What the server serves, where that is a directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes an object with a plain, unsigned PUT to a path that is sent exactly so.
+    pub(crate) async fn put(&self, path: &str, content: &[u8]) {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let uri = format!("http://127.0.0.1:{}{path}", self.port);
+        let request = Request::builder().method(Method::PUT).uri(&uri).body(Full::new(Bytes::copy_from_slice(content)));
+        let answer = client.request(request.unwrap()).await.unwrap();
+        assert!(answer.status().is_success(), "PUT {uri}: {}", answer.status());
+    }
+}
+
+/// A path with everything escaped that HTTP would take for something else.
+pub(crate) fn escaped(key: &str) -> String {
+    key.bytes().fold(String::new(), |mut path, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => path.push(byte as char),
+            byte => path.push_str(&format!("%{byte:02X}")),
+        }
+        path
+    })
+}
+
+/// A program of the lab; `None`, and said why, where it is missing.
+fn program(name: &str) -> Option<PathBuf> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/target/lab");
+    let lab = std::env::var_os("STREAMGAUGE_LAB").map_or_else(|| PathBuf::from(default), PathBuf::from);
+    let program = lab.join("py/bin").join(name);
+    if program.exists() {
+        return Some(program);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing: run tests/lab/install", program.display());
+    eprintln!("skipped: {} is missing; tests/lab/install gets it", program.display());
+    None
+}

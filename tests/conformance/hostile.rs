@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
+use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
@@ -184,6 +185,29 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
         let read = store.read("k", offset, 8).await;
         assert_eq!(read.map_err(told), expected.map(Bytes::from));
     }
+}
+
+#[tokio::test]
+async fn a_customers_key_is_sent_with_reads_alone() {
+    let server = FakeServer::start(|request| {
+        let sent = |name: &str| Some(request.headers().get(name)?.to_str().unwrap().to_owned());
+        let prefix = "x-amz-server-side-encryption-customer";
+        let sent = ["algorithm", "key", "key-MD5"].map(|name| sent(&format!("{prefix}-{name}")));
+        let listed = request.uri().query().is_some_and(|query| query.contains("list-type"));
+        let expected = ["AES256", KEY, "cLyPS3KoaSFGi/joRB3OUQ=="].map(|value| (!listed).then(|| value.to_owned()));
+        let agreed = if listed { xml(&listing(&[], false)) } else { answer(200, "content") };
+        std::future::ready(if sent == expected { agreed } else { answer(403, "") })
+    })
+    .await;
+    // 32 zero bytes.
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let with_key =
+        |key: &str| S3Location { sse_customer_key: Some(Secret::new(key)), ..place(server.port, "bkt", "app") };
+    let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(with_key(KEY)))).unwrap();
+    assert_eq!(store.read("k", 0, 100).await.unwrap(), "content");
+    assert!(store.list("", None).await.unwrap().objects.is_empty());
+    let refused = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(with_key("c2hvcnQ=")))).err().unwrap();
+    assert_eq!(told(refused), "misconfigured: open s3://bkt: sse-customer-key is not the base64 of 32 bytes");
 }
 
 #[tokio::test]

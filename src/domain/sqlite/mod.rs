@@ -1,6 +1,21 @@
 //! What SQLite writes, read as plain bytes: database header, WAL, wal-index.
 
+pub mod fuzz;
+mod header;
+mod wal;
+mod wal_index;
+mod wal_scan;
+
+use std::fmt;
+
 use serde::Serialize;
+
+pub use header::{DATABASE_HEADER_BYTES, DatabaseHeader};
+pub use wal::{
+    FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalChecksum, WalHeader, WordOrder, committed_end, frame_bytes,
+};
+pub use wal_index::{WAL_INDEX_BYTES, WalIndexHeader};
+pub use wal_scan::WalScanner;
 
 /// A point in a write-ahead log: every committed byte before `end` of the WAL whose header carries these salts.
 ///
@@ -19,4 +34,71 @@ impl WalPosition {
     pub fn same_wal(&self, other: &Self) -> bool {
         self.salt1 == other.salt1 && self.salt2 == other.salt2
     }
+}
+
+/// Bytes that are not what SQLite writes in that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{part} at offset {offset}: {problem}")]
+pub struct FormatError {
+    pub part: FormatPart,
+    /// Byte offset in the file.
+    pub offset: u64,
+    pub problem: FormatProblem,
+}
+
+impl FormatError {
+    fn new(part: FormatPart, offset: u64, problem: FormatProblem) -> Self {
+        Self { part, offset, problem }
+    }
+}
+
+/// What was being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatPart {
+    DatabaseHeader,
+    WalHeader,
+    WalFrame,
+    WalIndex,
+}
+
+impl fmt::Display for FormatPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DatabaseHeader => "database header",
+            Self::WalHeader => "wal header",
+            Self::WalFrame => "wal frame",
+            Self::WalIndex => "wal-index header",
+        })
+    }
+}
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatProblem {
+    #[error("{have} bytes instead of {need}")]
+    Short { have: u64, need: u64 },
+    #[error("not the magic number")]
+    Magic,
+    #[error("version {0} is unknown")]
+    Version(u32),
+    #[error("page size {0} is not a power of two from 512 to 65536")]
+    PageSize(u32),
+    #[error("checksum does not match")]
+    Checksum,
+    /// A writer is in the middle of an update, or died there.
+    #[error("the two copies differ")]
+    CopiesDiffer,
+    /// The first connection has not built the wal-index yet.
+    #[error("not initialised")]
+    NotInitialised,
+}
+
+/// A page size that SQLite allows: a power of two from 512 to 65536 (file format §1.3.2).
+fn page_size(bytes: u32) -> Option<u32> {
+    (bytes.is_power_of_two() && (512..=65_536).contains(&bytes)).then_some(bytes)
+}
+
+/// Four bytes at `at`; `None` when the slice ends before.
+fn word(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
+    bytes.get(at..)?.first_chunk().copied()
 }

@@ -106,3 +106,27 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time that a reload of the configuration may take before whoever asked for it is told so.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads of the event queue in one poll, 64 KiB each. A queue that is still not empty counts as overflown.
+pub const EVENT_READS_MAX: usize = 256;
+
+/// Databases without trusted events that one poll looks at, in turn.
+pub const POLLED_PER_POLL_MAX: usize = 256;
+
+/// Polls in a row in which a wal-index may be unreadable before it counts as corrupt and not as being written.
+pub const TORN_POLLS_MAX: u8 = 3;
+
+/// Bytes of one WAL that one look scans; a longer scan goes on at the next look.
+pub const WAL_SCAN_BYTES_MAX: u64 = 1 << 30;
+
+/// Frames whose headers one look reads to count commits after the wal-index was rebuilt.
+pub const WAL_COUNT_FRAMES_MAX: u32 = 1 << 20;
+
+/// Directory entries that a look at Litestream's metadata directory visits.
+pub const STAGING_ENTRIES_MAX: usize = 100_000;
+
+/// Directory levels below Litestream's metadata directory that hold anything.
+pub const STAGING_DEPTH_MAX: usize = 4;
+
+/// Newest local level-0 files whose headers are read.
+pub const STAGED_FILES_MAX: usize = 64;

@@ -1,0 +1,177 @@
+//! How files are opened, read and described: read-only, never through a symbolic link, never blocking.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use crate::domain::reason::{Reason, ReasonKind};
+
+/// The database file and what SQLite puts beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Paths {
+    pub database: PathBuf,
+    pub wal: PathBuf,
+    pub shm: PathBuf,
+}
+
+impl Paths {
+    pub(super) fn of(database: &Path) -> Self {
+        let beside = |suffix: &str| {
+            let mut path = OsString::from(database);
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        Self { database: database.to_owned(), wal: beside("-wal"), shm: beside("-shm") }
+    }
+
+    /// The directory that holds them.
+    pub(super) fn directory(&self) -> &Path {
+        match self.database.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+}
+
+/// Which file it is. The time of birth tells a file from another one that got the inode of a deleted one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    device: (u32, u32),
+    inode: u64,
+    born: (i64, u32),
+}
+
+/// What one `statx` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct FileStat {
+    pub id: FileId,
+    pub size: u64,
+    pub modified: Option<Timestamp>,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl From<Statx> for FileStat {
+    fn from(stat: Statx) -> Self {
+        let has_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        let born = if has_birth { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };
+        let modified = Timestamp::new(stat.stx_mtime.tv_sec, i32::try_from(stat.stx_mtime.tv_nsec).unwrap_or(0)).ok();
+        Self {
+            id: FileId { device: (stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino, born },
+            size: stat.stx_size,
+            modified,
+            mode: stat.stx_mode.into(),
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+        }
+    }
+}
+
+impl FileStat {
+    pub(super) fn file_type(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+}
+
+const STAT: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+/// Describes the file at `path`, not what a symbolic link there points to; `None` when there is none.
+pub(super) fn stat(path: &Path) -> Result<Option<FileStat>, Reason> {
+    match rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, STAT) {
+        Ok(stat) => Ok(Some(stat.into())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(reason("stat", path, error.into())),
+    }
+}
+
+/// Describes an open file.
+pub(super) fn stat_open(file: &File, path: &Path) -> Result<FileStat, Reason> {
+    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, STAT);
+    stat.map(FileStat::from).map_err(|error| reason("stat", path, error.into()))
+}
+
+/// Opens a file for reading; `None` when there is none.
+pub(super) fn open(path: &Path) -> Result<Option<File>, Reason> {
+    // NONBLOCK and NOCTTY for whoever puts a fifo or a terminal there: opening it must neither wait nor adopt it.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(descriptor) => Ok(Some(File::from(descriptor))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(reason("open", path, error.into())),
+    }
+}
+
+/// Fills `buffer` from `offset` on, as far as the file goes, and says how far that was.
+pub(super) fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, Reason> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(reason("read", path, error)),
+        }
+    }
+    Ok(filled)
+}
+
+/// Words an operating system error about a file.
+pub(super) fn reason(verb: &str, path: &Path, error: io::Error) -> Reason {
+    let doing = format!("{verb} {}", path.display());
+    match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => symbolic_link(path),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            Reason::from(error).context(doing).with_hint("let the agent's user read the file and enter its directories")
+        }
+        _ => Reason::from(error).context(doing),
+    }
+}
+
+/// SQLite itself follows the link and puts `-wal` beside the real file, so only the real name is right.
+pub(super) fn symbolic_link(path: &Path) -> Reason {
+    let reason = Reason::new(ReasonKind::Misconfigured, format!("open {}: it is a symbolic link", path.display()));
+    match std::fs::canonicalize(path) {
+        Ok(real) => reason.with_hint(format!("configure the real path {}", real.display())),
+        Err(_) => reason,
+    }
+}
+
+pub(super) fn not_found(path: &Path) -> Reason {
+    Reason::new(ReasonKind::NotFound, format!("open {}: no such file or directory", path.display()))
+}
+
+/// Why the filesystem that holds `directory` cannot be trusted to report changes; `None` when it can.
+///
+/// Network filesystems do not report what other machines do, FUSE and overlay not what happens below them.
+pub(super) fn untrusted_filesystem(directory: &Path) -> Option<&'static str> {
+    // `include/uapi/linux/magic.h` and the filesystems' own headers.
+    const UNTRUSTED: &[(u32, &str)] = &[
+        (0x6969, "nfs"),
+        (0x517b, "smb"),
+        (0xff53_4d42, "cifs"),
+        (0xfe53_4d42, "smb2"),
+        (0x6573_5546, "fuse"),
+        (0x794c_7630, "overlay"),
+        (0x0102_1997, "9p"),
+        (0x00c3_6400, "ceph"),
+        (0x5346_414f, "afs"),
+        (0x6b41_4653, "afs"),
+        (0x7375_7245, "coda"),
+        (0x0bd0_0bd0, "lustre"),
+        (0x4750_4653, "gpfs"),
+        (0x786f_4256, "vboxsf"),
+        (0xbacb_acbc, "vmhgfs"),
+        (0x0116_1970, "gfs2"),
+        (0x7461_636f, "ocfs2"),
+    ];
+    // The type's width differs between architectures; the magic numbers have 32 bits.
+    let magic = rustix::fs::statfs(directory).ok()?.f_type as u32;
+    UNTRUSTED.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
+}

@@ -1,0 +1,56 @@
+//! What is slow to read or rarely changes: modes, filesystem, Litestream's directory, who holds its lock.
+
+use std::path::Path;
+
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+
+use super::files::{self, Paths};
+use super::staging::staging;
+use crate::domain::moment::Moment;
+use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem};
+
+/// The lock bytes of `-shm` (SQLite WAL format §2.3): Litestream keeps a read transaction open (`READ0` to `READ4`), and
+/// each connection holds the last one.
+const READ_LOCKS: (u64, u64) = (123, 5);
+const CONNECTED_LOCK: (u64, u64) = (128, 1);
+
+pub(super) fn posture(paths: &Paths, meta: Option<&Path>, at: Moment) -> DatabasePosture {
+    let files: [(FileRole, &Path); 4] = [
+        (FileRole::Database, &paths.database),
+        (FileRole::Wal, &paths.wal),
+        (FileRole::Shm, &paths.shm),
+        (FileRole::Directory, paths.directory()),
+    ];
+    let modes = files.into_iter().filter_map(|(file, path)| mode(file, path)).collect();
+    DatabasePosture {
+        at,
+        modes,
+        filesystem: filesystem(paths.directory()),
+        staging: meta.and_then(staging),
+        lock_holder_pid: lock_holder(&paths.shm),
+    }
+}
+
+fn mode(file: FileRole, path: &Path) -> Option<FileMode> {
+    let stat = files::stat(path).ok().flatten()?;
+    Some(FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid })
+}
+
+fn filesystem(directory: &Path) -> Option<Filesystem> {
+    let space = rustix::fs::statvfs(directory).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+    Some(Filesystem { size_bytes: bytes(space.f_blocks), avail_bytes: bytes(space.f_bavail) })
+}
+
+/// Asks whose lock would be in the way. This takes none: F_GETLK only answers.
+fn lock_holder(shm: &Path) -> Option<u32> {
+    let file = files::open(shm).ok()??;
+    [READ_LOCKS, CONNECTED_LOCK].into_iter().find_map(|(start, length)| {
+        // Shared locks are in the way of an exclusive one only.
+        let typ = FlockType::WriteLock;
+        let wanted = Flock { start, length, pid: None, typ, offset_type: FlockOffsetType::Set };
+        let held = fcntl_getlk(&file, &wanted).ok()??;
+        // None or negative: another PID namespace, or a lock that belongs to no process.
+        u32::try_from(held.pid?.as_raw_nonzero().get()).ok()
+    })
+}

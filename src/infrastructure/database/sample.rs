@@ -1,0 +1,318 @@
+//! One consistent look at the files of a database: wal-index first, then what has to agree with it.
+
+use std::fs::File;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::fs::FileType;
+
+use super::files::{self, FileId, FileStat, Paths, open, read_at, stat, stat_open};
+use super::wal_log;
+use crate::domain::moment::Moment;
+use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::sqlite::{
+    DATABASE_HEADER_BYTES, DatabaseHeader, FormatProblem, WAL_HEADER_BYTES, WAL_INDEX_BYTES, WalIndexHeader,
+    WalPosition, WalScanner,
+};
+
+/// Reads of a wal-index that is being written, before the look is tried again as a whole.
+const INDEX_READS: usize = 4;
+
+/// Looks at files that change under the reader, before what they say counts as wrong.
+const ATTEMPTS: usize = 3;
+
+/// Long enough for a writer that lost its processor in the middle of an update to get it back, mostly.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// Why there is no sample.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub reason: Reason,
+    /// What a file in the middle of a change looks like: worth another try.
+    pub transient: bool,
+}
+
+impl Failure {
+    pub(super) fn transient(reason: Reason) -> Self {
+        Self { reason, transient: true }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, transient: false }
+    }
+}
+
+/// An open `-shm`.
+#[derive(Debug)]
+pub(super) struct OpenIndex {
+    file: File,
+    pub id: FileId,
+    /// Size of the file when it was last described: it only grows until the wal-index is rebuilt.
+    pub size: u64,
+}
+
+impl OpenIndex {
+    fn open(paths: &Paths) -> Result<Option<Self>, Reason> {
+        let Some(file) = open(&paths.shm)? else { return Ok(None) };
+        let FileStat { id, size, .. } = stat_open(&file, &paths.shm)?;
+        Ok(Some(Self { file, id, size }))
+    }
+
+    /// Describes the file again.
+    pub(super) fn measure(&mut self, paths: &Paths) -> Result<(), Reason> {
+        self.size = stat_open(&self.file, &paths.shm)?.size;
+        Ok(())
+    }
+
+    /// The header; `None` when the first connection has not built it (yet).
+    pub(super) fn read(&self, paths: &Paths) -> Result<Option<WalIndexHeader>, Failure> {
+        let mut bytes = [0; WAL_INDEX_BYTES];
+        let mut reads = 0;
+        loop {
+            let count = read_at(&self.file, &paths.shm, &mut bytes, 0)?;
+            reads += 1;
+            let error = match WalIndexHeader::parse(&bytes[..count]) {
+                Ok(header) => return Ok(Some(header)),
+                Err(error) => error,
+            };
+            let message = format!("read {}: {error}", paths.shm.display());
+            match error.problem {
+                FormatProblem::CopiesDiffer
+                | FormatProblem::Checksum
+                | FormatProblem::Short { .. }
+                | FormatProblem::NotInitialised
+                    if reads < INDEX_READS =>
+                {
+                    std::thread::yield_now();
+                }
+                FormatProblem::Short { .. } | FormatProblem::NotInitialised => return Ok(None),
+                FormatProblem::Version(_) => return Err(Reason::new(ReasonKind::Unsupported, message).into()),
+                _ => return Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message))),
+            }
+        }
+    }
+}
+
+/// What one look leaves for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub scanner: Option<Box<WalScanner>>,
+    pub page_size: Option<u32>,
+}
+
+/// What the files said, all of it consistent.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub size: u64,
+    pub database: FileId,
+    pub database_modified: Option<Timestamp>,
+    pub wal: Option<FileStat>,
+    pub page_size: u32,
+    /// The wal-index, which goes on counting when the log was truncated.
+    pub index: Option<IndexSample>,
+    pub log: Log,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IndexSample {
+    pub id: FileId,
+    pub size: u64,
+    pub header: WalIndexHeader,
+}
+
+/// Where the committed content is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Log {
+    Indexed(WalIndexHeader),
+    Scanned { position: WalPosition, frames: u32, commits: u64 },
+    Absent { change_counter: u32 },
+    Rollback { change_counter: u32 },
+}
+
+/// Looks at the files. `index` is an open `-shm` that the caller knows to be the one at its path; the result has a newly
+/// opened one when it was not given or did not fit.
+pub(super) fn sample(
+    paths: &Paths,
+    index: Option<&OpenIndex>,
+    memory: &mut Memory,
+) -> Result<(Sample, Option<OpenIndex>), Failure> {
+    let mut outcome = attempt(paths, index, memory);
+    for _ in 1..ATTEMPTS {
+        match &outcome {
+            Err(Failure { transient: true, .. }) => std::thread::sleep(PAUSE),
+            _ => break,
+        }
+        outcome = attempt(paths, None, memory);
+    }
+    outcome
+}
+
+/// One pass. The wal-index is read first: what it calls committed is already in the `-wal` file, so a `-wal` that is too
+/// short for it was changed in between.
+fn attempt(
+    paths: &Paths,
+    known: Option<&OpenIndex>,
+    memory: &mut Memory,
+) -> Result<(Sample, Option<OpenIndex>), Failure> {
+    let opened = if known.is_none() { OpenIndex::open(paths)? } else { None };
+    let index = match known.or(opened.as_ref()) {
+        Some(open) => open.read(paths)?.map(|header| IndexSample { id: open.id, size: open.size, header }),
+        None => None,
+    };
+    let wal = stat(&paths.wal)?;
+    let database = stat(&paths.database)?.ok_or_else(|| files::not_found(&paths.database))?;
+    match database.file_type() {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err(files::symbolic_link(&paths.database).into()),
+        _ => {
+            let message = format!("open {}: not a regular file", paths.database.display());
+            return Err(Reason::new(ReasonKind::Misconfigured, message).into());
+        }
+    }
+    let (log, page_size) = match index.map(|index| index.header) {
+        Some(header) => indexed(paths, &header, wal.as_ref(), memory)?,
+        None => unindexed(paths, wal.as_ref(), memory)?,
+    };
+    memory.page_size = Some(page_size);
+    let sample = Sample {
+        size: database.size,
+        database: database.id,
+        database_modified: database.modified,
+        wal,
+        page_size,
+        index,
+        log,
+    };
+    Ok((sample, opened))
+}
+
+/// Whether the `-wal` file is long enough to hold anything.
+fn has_content(wal: Option<&FileStat>) -> bool {
+    wal.is_some_and(|wal| wal.size >= WAL_HEADER_BYTES as u64)
+}
+
+fn indexed(
+    paths: &Paths,
+    header: &WalIndexHeader,
+    wal: Option<&FileStat>,
+    memory: &mut Memory,
+) -> Result<(Log, u32), Failure> {
+    memory.scanner = None;
+    let wal_size = wal.map_or(0, |wal| wal.size);
+    if header.frames > 0
+        && let Some(position) = header.position()
+        && wal_size < position.end
+    {
+        let message = format!(
+            "read {}: {wal_size} bytes, but {} says that {} are committed",
+            paths.wal.display(),
+            paths.shm.display(),
+            position.end
+        );
+        return Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message)));
+    }
+    // Salts are 0 when there was no valid log to build the index from.
+    let has_log = has_content(wal) && (header.salt1, header.salt2) != (0, 0);
+    match header.page_size.or(memory.page_size) {
+        Some(page_size) if has_log => Ok((Log::Indexed(*header), page_size)),
+        _ => {
+            let database = database_header(paths)?;
+            let log = if has_log { Log::Indexed(*header) } else { without_log(&database) };
+            Ok((log, database.page_size))
+        }
+    }
+}
+
+fn unindexed(paths: &Paths, wal: Option<&FileStat>, memory: &mut Memory) -> Result<(Log, u32), Failure> {
+    let database = database_header(paths)?;
+    if !has_content(wal) || !database.is_wal() {
+        memory.scanner = None;
+        return Ok((without_log(&database), database.page_size));
+    }
+    wal_log::scan(&paths.wal, &mut memory.scanner)?;
+    let Some(scanner) = &memory.scanner else { return Ok((without_log(&database), database.page_size)) };
+    let (frames, commits) = (scanner.committed_frames(), scanner.commits());
+    Ok((Log::Scanned { position: scanner.position(), frames, commits }, scanner.header().page_size))
+}
+
+fn without_log(database: &DatabaseHeader) -> Log {
+    let change_counter = database.change_counter;
+    if database.is_wal() { Log::Absent { change_counter } } else { Log::Rollback { change_counter } }
+}
+
+fn database_header(paths: &Paths) -> Result<DatabaseHeader, Failure> {
+    let path = &paths.database;
+    let Some(file) = open(path)? else { return Err(files::not_found(path).into()) };
+    let mut bytes = [0; DATABASE_HEADER_BYTES];
+    let count = read_at(&file, path, &mut bytes, 0)?;
+    if count == 0 {
+        let reason = Reason::new(ReasonKind::Unsupported, format!("read {}: the file is empty", path.display()))
+            .with_hint("SQLite writes the header with the first table");
+        return Err(reason.into());
+    }
+    DatabaseHeader::parse(&bytes[..count]).map_err(|error| {
+        let kind = match error.problem {
+            FormatProblem::Version(_) => ReasonKind::Unsupported,
+            _ => ReasonKind::Corrupt,
+        };
+        let reason = Reason::new(kind, format!("read {}: {error}", path.display()));
+        // A rollback-mode commit may be writing page 1.
+        Failure::transient(match error.problem {
+            FormatProblem::Magic => reason.with_hint("not a SQLite database, or an encrypted one"),
+            _ => reason,
+        })
+    })
+}
+
+impl Sample {
+    /// The last commit as the files date it, when nobody saw it.
+    pub(super) fn dated(&self) -> Option<Timestamp> {
+        match self.log {
+            Log::Indexed(header) if header.frames > 0 => self.wal?.modified,
+            Log::Scanned { frames, .. } if frames > 0 => self.wal?.modified,
+            Log::Rollback { .. } => self.database_modified,
+            // A checkpoint writes both files, too.
+            _ => None,
+        }
+    }
+
+    /// The sample in the domain's words.
+    pub(super) fn look(&self, at: Moment, counters: Counters, last_commit: Option<Timestamp>) -> DatabaseLook {
+        DatabaseLook {
+            at,
+            size_bytes: self.size,
+            wal_size_bytes: self.wal.map(|wal| wal.size),
+            page_size: self.page_size,
+            journal: self.journal(),
+            last_commit,
+            counters,
+        }
+    }
+
+    fn journal(&self) -> Journal {
+        match self.log {
+            Log::Indexed(header) => {
+                let empty = WalPosition { salt1: header.salt1, salt2: header.salt2, end: WAL_HEADER_BYTES as u64 };
+                Journal::Wal(WalState {
+                    position: header.position().unwrap_or(empty),
+                    frames: header.frames,
+                    backfilled_frames: Some(header.backfilled),
+                    oldest_reader_frame: header.oldest_reader,
+                    source: WalSource::WalIndex,
+                })
+            }
+            Log::Scanned { position, frames, .. } => Journal::Wal(WalState {
+                position,
+                frames,
+                backfilled_frames: None,
+                oldest_reader_frame: None,
+                source: WalSource::Scan,
+            }),
+            Log::Rollback { change_counter } => Journal::Rollback { change_counter },
+            Log::Absent { change_counter } => Journal::WalAbsent { change_counter },
+        }
+    }
+}

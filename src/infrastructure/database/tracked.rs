@@ -1,0 +1,219 @@
+//! One target of the watch: its watches, what events said of it, and what the last look left.
+
+use std::io;
+
+use jiff::Timestamp;
+
+use super::counting::{Evidence, Step};
+use super::events::{Events, Happening};
+use super::files::Paths;
+use super::sample::{Failure, Log, Memory, OpenIndex, Sample, sample};
+use crate::domain::moment::Moment;
+use crate::domain::observation::{Counters, DatabaseLook, FileRole};
+use crate::domain::sqlite::WalIndexHeader;
+use crate::domain::target::{DatabaseFiles, TargetName};
+
+/// One target and what is remembered of it.
+pub(super) struct Tracked {
+    pub(super) name: TargetName,
+    pub(super) files: DatabaseFiles,
+    pub(super) paths: Paths,
+    pub(super) directory_watched: bool,
+    pub(super) wal_watch: Option<i32>,
+    pub(super) database_watch: Option<i32>,
+    pub(super) index_watch: Option<i32>,
+    /// Why its filesystem's events are not used.
+    pub(super) filesystem: Option<&'static str>,
+    pub(super) polled: bool,
+    pub(super) queued: bool,
+    pub(super) last: Option<Sample>,
+    pub(super) settling: bool,
+    pub(super) evidence: Evidence,
+    pub(super) index: Option<OpenIndex>,
+    pub(super) used: u64,
+    pub(super) memory: Memory,
+    /// The files at the paths are other ones, and no event said so.
+    pub(super) strayed: bool,
+    pub(super) torn: u8,
+    pub(super) counters: Counters,
+    pub(super) last_commit: Option<Timestamp>,
+    pub(super) postured: bool,
+}
+
+impl Tracked {
+    pub(super) fn new(name: TargetName, files: DatabaseFiles, filesystem: Option<&'static str>) -> Self {
+        Self {
+            name,
+            paths: Paths::of(&files.path),
+            files,
+            directory_watched: false,
+            wal_watch: None,
+            database_watch: None,
+            index_watch: None,
+            filesystem,
+            polled: false,
+            queued: false,
+            last: None,
+            settling: false,
+            evidence: Evidence::default(),
+            index: None,
+            used: 0,
+            memory: Memory::default(),
+            strayed: false,
+            torn: 0,
+            counters: Counters::default(),
+            last_commit: None,
+            postured: false,
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, id: usize, dirty: &mut Vec<usize>) {
+        if !std::mem::replace(&mut self.queued, true) {
+            dirty.push(id);
+        }
+    }
+
+    fn watch_of(&mut self, role: FileRole) -> &mut Option<i32> {
+        match role {
+            FileRole::Wal => &mut self.wal_watch,
+            FileRole::Shm => &mut self.index_watch,
+            FileRole::Database | FileRole::Directory => &mut self.database_watch,
+        }
+    }
+
+    pub(super) fn note(&mut self, happening: Happening, events: &mut Events) {
+        match happening {
+            Happening::Written(role) => {
+                match role {
+                    FileRole::Wal => self.evidence.wal_written = true,
+                    FileRole::Shm => self.evidence.index_written = true,
+                    FileRole::Database | FileRole::Directory => self.evidence.database_written = true,
+                }
+                if role != FileRole::Shm {
+                    *self.watch_of(role) = None;
+                }
+            }
+            Happening::Replaced { role, created } => {
+                self.evidence.replaced = true;
+                let created = u8::from(created);
+                match role {
+                    FileRole::Shm => {
+                        self.evidence.indexes_created = self.evidence.indexes_created.saturating_add(created);
+                    }
+                    // It was not watched from its first write on.
+                    FileRole::Database => self.evidence.database_written |= created > 0,
+                    FileRole::Wal | FileRole::Directory => {}
+                }
+                if let Some(wd) = self.watch_of(role).take() {
+                    events.forget_file(wd);
+                }
+            }
+            Happening::DirectoryGone => {
+                self.evidence = Evidence { replaced: true, blind: true, ..self.evidence };
+                self.forget_watches(events);
+            }
+        }
+    }
+
+    pub(super) fn forget_watches(&mut self, events: &mut Events) {
+        self.directory_watched = false;
+        for watch in [&mut self.wal_watch, &mut self.database_watch, &mut self.index_watch] {
+            if let Some(wd) = watch.take() {
+                events.forget_file(wd);
+            }
+        }
+    }
+
+    pub(super) fn arm(&mut self, id: usize, events: &mut Events, thorough: bool) -> io::Result<()> {
+        if thorough || !self.directory_watched {
+            let name = self.paths.database.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            if !events.watch_directory(self.paths.directory(), name, id)? {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            self.directory_watched = true;
+        }
+        if self.wal_watch.is_none() {
+            self.wal_watch = events.watch_file(&self.paths.wal, id, FileRole::Wal)?;
+        }
+        if self.database_watch.is_none() {
+            self.database_watch = events.watch_file(&self.paths.database, id, FileRole::Database)?;
+        }
+        if self.index_watch.is_none() {
+            self.index_watch = events.watch_file(&self.paths.shm, id, FileRole::Shm)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the files and counts what was committed since the last look.
+    pub(super) fn look(&mut self, now: Moment, thorough: bool) -> Result<DatabaseLook, Failure> {
+        let doubtful = thorough || self.evidence.replaced || self.evidence.blind;
+        if self.evidence.index_written
+            && let Some(index) = &mut self.index
+        {
+            index.measure(&self.paths)?;
+        }
+        let known = if doubtful { None } else { self.index.as_ref() };
+        let (sample, opened) = match sample(&self.paths, known, &mut self.memory) {
+            Ok(sampled) => sampled,
+            Err(failure) => {
+                // The files may be other ones when they can be read again.
+                self.evidence.replaced = true;
+                return Err(failure);
+            }
+        };
+        self.torn = 0;
+        self.strayed = !self.evidence.replaced
+            && self.last.as_ref().is_some_and(|last| {
+                last.database != sample.database
+                    || last.index.map(|index| index.id) != sample.index.map(|index| index.id)
+            });
+        let finale = self.adopt(&sample, opened);
+        self.count(&sample, finale);
+        self.last_commit = self.last_commit.or_else(|| sample.dated());
+        let look = sample.look(now, self.counters, self.last_commit);
+        self.last = Some(sample);
+        Ok(look)
+    }
+
+    /// Keeps the `-shm` that was read, and returns what the one before it says in the end.
+    fn adopt(&mut self, sample: &Sample, opened: Option<OpenIndex>) -> Option<WalIndexHeader> {
+        let seen = sample.index.map(|index| index.id);
+        match (&self.index, seen) {
+            (Some(held), Some(seen)) if held.id == seen => {
+                if opened.is_some() {
+                    self.index = opened;
+                }
+                None
+            }
+            (Some(held), _) => {
+                let finale = held.read(&self.paths).ok().flatten();
+                self.index = opened.filter(|_| seen.is_some());
+                finale
+            }
+            (None, _) => {
+                self.index = opened.filter(|_| seen.is_some());
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, sample: &Sample, finale: Option<WalIndexHeader>) {
+        let Some(last) = &self.last else {
+            self.settling = true;
+            return;
+        };
+        let step =
+            Step { last, now: sample, evidence: self.evidence, settling: self.settling, finale, wal: &self.paths.wal };
+        let tally = step.tally();
+        tally.add_to(&mut self.counters);
+        self.settling = tally.new_epoch;
+        if tally.commits > 0 {
+            let written = match sample.log {
+                Log::Indexed(_) | Log::Scanned { .. } => sample.wal.and_then(|wal| wal.modified),
+                // Closing and checkpointing write the database soon after the last commit.
+                Log::Absent { .. } | Log::Rollback { .. } => sample.database_modified,
+            };
+            self.last_commit = written.or(self.last_commit);
+        }
+    }
+}

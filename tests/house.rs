@@ -1,0 +1,129 @@
+//! The rules of the house that a compiler does not know.
+
+#![expect(clippy::unwrap_used, reason = "a source tree that cannot be read fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Lines in a file before it has to be split along a noun.
+const FILE_LINES_MAX: usize = 600;
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![Path::new(ROOT).join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push((path.strip_prefix(ROOT).unwrap().to_owned(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The part of a file that is shipped.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+fn refuse(folder: &str, words: &[&str], why: &str) {
+    let mut found = Vec::new();
+    for (path, text) in sources(folder) {
+        for (number, line) in shipped(&text).lines().enumerate() {
+            let code = line.split("//").next().unwrap();
+            for word in words.iter().filter(|word| code.contains(**word)) {
+                found.push(format!("{}:{}: `{word}`", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{why}\n{}", found.join("\n"));
+}
+
+#[test]
+fn domain_is_pure() {
+    refuse(
+        "src/domain",
+        &[
+            "std::fs",
+            "std::net",
+            "std::process",
+            "std::env",
+            "std::thread",
+            "tokio",
+            "hyper",
+            "rusqlite",
+            "rustix",
+            "tracing",
+            "async fn",
+            "::now()",
+            "println!",
+            "unsafe",
+        ],
+        "domain/ does no IO, reads no clock, logs nothing and spawns nothing: move this to usecase/ or infrastructure/",
+    );
+}
+
+#[test]
+fn dependencies_point_inwards() {
+    refuse(
+        "src/domain",
+        &["crate::usecase", "crate::infrastructure", "crate::delivery"],
+        "domain/ knows nobody: move what it needs inwards",
+    );
+    refuse(
+        "src/usecase",
+        &["crate::infrastructure", "crate::delivery", "std::fs", "std::net", "Timestamp::now", "SystemTime::now"],
+        "usecase/ knows the outside world through ports only: add what it needs to ports.rs",
+    );
+    refuse("src/infrastructure", &["crate::delivery"], "infrastructure/ does not know the faces");
+}
+
+#[test]
+fn watched_files_are_only_read() {
+    refuse(
+        "src/infrastructure/database",
+        &[
+            "rusqlite",
+            "File::create",
+            ".write(true)",
+            "fs::write",
+            "remove_file",
+            "rename(",
+            "fcntl_lock",
+            "flock(",
+            "set_len",
+        ],
+        "what is watched is never changed or locked, and never opened by SQLite",
+    );
+    refuse(
+        "src/infrastructure/store",
+        &[".put_object", ".delete_object", "File::create", ".write(true)", "fs::write", "remove_file", "set_len"],
+        "stores have no write method",
+    );
+}
+
+#[test]
+fn every_file_says_what_it_owns_and_stays_readable() {
+    let mut found = Vec::new();
+    for (path, text) in sources("src") {
+        if !text.starts_with("//!") {
+            found.push(format!("{}: begins without a `//!` sentence that says what it owns", path.display()));
+        }
+        let lines = shipped(&text).lines().count();
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{}: {lines} lines; split it along a noun", path.display()));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    refuse("src", &["todo!(", "unimplemented!(", "FIXME", "dbg!("], "finish it or say in an issue what is missing");
+}

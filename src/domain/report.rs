@@ -24,8 +24,8 @@ pub struct Report {
     pub agent: AgentReport,
     /// In the order of their names.
     pub databases: Vec<Arc<DatabaseReport>>,
-    /// What every check came to, from [`evaluate`](super::check::evaluate); empty until it is filled in.
-    pub checks: Vec<Verdict>,
+    /// Databases beyond the number that one agent watches.
+    pub over_limit: usize,
 }
 
 /// The agent's own state.
@@ -163,6 +163,8 @@ pub struct DatabaseReport {
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
     pub replicas: Vec<ReplicaReport>,
+    /// What every check came to.
+    pub checks: Vec<Verdict>,
 }
 
 /// What the local files said when they were last read.
@@ -257,6 +259,8 @@ pub struct ReplicaReport {
     pub unreplicated_bytes_lower_bound: bool,
     /// The last successful verification.
     pub verified_at: Option<Timestamp>,
+    /// The longest time that may pass between two verifications when all is well.
+    pub verify_interval_seconds: f64,
     /// The newest object's time, by the replica's own dating: the founding rule's "no segments for 5 minutes".
     pub last_segment_at: Option<Timestamp>,
     /// The newest TXID in the bucket (v0.5).

@@ -1,1 +1,5 @@
-//! What follows from observations: lag, growth and rates.
+//! What follows from observations: the proven recovery point, lag, growth and rates.
+
+pub mod positions;
+pub mod proof;
+pub mod rates;

@@ -1,33 +1,36 @@
-//! What is expected of a database and its replicas.
+//! What is expected of a database and its replicas: one catalogue, in reading order.
+//!
+//! A check compares a quantity of the report with a bound. What is not known is [`Status::Unknown`], never a pass.
 
+mod database;
+mod replica;
+
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::report::Report;
+use super::report::{DatabaseReport, ReplicaReport, Report};
 
-/// How bad it is when a check fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+/// How bad a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Someone is woken up.
-    Critical,
+    Info,
     /// A ticket.
     Warning,
-    /// Worth knowing.
-    Info,
+    /// A page.
+    Critical,
 }
 
-/// What a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Pass,
     Fail,
-    /// What it needs was not observed; never counted as a pass.
     Unknown,
 }
 
 impl Status {
-    /// The closed set of the `status` label.
+    /// The word used as a label value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -37,36 +40,140 @@ impl Status {
     }
 }
 
-/// One check applied to one database or one of its replicas.
+/// The result of one check on one database or replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// The check's name, as in `ReplicationLag`.
+    /// The check's name, which is the label value and the alert's name.
     pub check: &'static str,
-    /// What is demanded, in words.
     pub title: &'static str,
     pub severity: Severity,
     pub database: String,
-    /// `None`: the check is about the database itself.
     pub replica: Option<String>,
     pub status: Status,
-    /// What was found, for a person.
+    /// The numbers that decided, in a sentence.
     pub detail: String,
 }
 
-/// Applies every check to everything in the report.
-pub fn evaluate(_report: &Report) -> Vec<Verdict> {
-    Vec::new()
+/// How the report came to be, which decides what a backlog of unknown age means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// An agent that saw commits being made: lag is as old as it says.
+    Continuously,
+    /// One look and a short wait: a backlog that did not move in the meantime is taken to be as old as it can be.
+    Once,
 }
 
-/// 0 all is well, 1 warning, 2 critical, 3 unknown: the codes that Nagios and its kin expect.
+/// What a check is told.
+struct Subject<'a> {
+    now: Timestamp,
+    watching: Watching,
+    database: &'a DatabaseReport,
+}
+
+/// What a check answers; `None` where it does not apply.
+type Answer = Option<(Severity, Status, String)>;
+
+/// What a check looks at.
+enum Scope {
+    Database(fn(&Subject<'_>) -> Answer),
+    Replica(fn(&Subject<'_>, &ReplicaReport) -> Answer),
+}
+
+/// One entry of the catalogue.
+struct Check {
+    name: &'static str,
+    title: &'static str,
+    scope: Scope,
+}
+
+static CHECKS: &[Check] = &[
+    Check {
+        name: "DatabaseUnreadable",
+        title: "The database can be read",
+        scope: Scope::Database(database::unreadable),
+    },
+    Check {
+        name: "JournalModeNotWal",
+        title: "The database is in WAL mode",
+        scope: Scope::Database(database::journal_mode),
+    },
+    Check {
+        name: "ReplicaUnverifiable",
+        title: "The replica is verified regularly",
+        scope: Scope::Replica(replica::unverifiable),
+    },
+    Check { name: "NeverReplicated", title: "The replica holds something", scope: Scope::Replica(replica::never) },
+    Check {
+        name: "NotRestorable",
+        title: "There is a snapshot to restore from",
+        scope: Scope::Replica(replica::not_restorable),
+    },
+    Check {
+        name: "ReplicaGap",
+        title: "The chain from the snapshot to the newest file has no hole",
+        scope: Scope::Replica(replica::gap),
+    },
+    Check {
+        name: "ReplicationLag",
+        title: "All commits older than the objective are in the bucket",
+        scope: Scope::Replica(replica::lag),
+    },
+];
+
+/// Judges every database and replica of a report, in the report's and the catalogue's order.
+pub fn evaluate(report: &Report, watching: Watching) -> Vec<Verdict> {
+    report.databases.iter().flat_map(|database| judge(database, report.generated_at, watching)).collect()
+}
+
+/// Judges one database and its replicas.
+pub fn judge(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
+    let subject = Subject { now, watching, database };
+    let mut verdicts = Vec::new();
+    for check in CHECKS {
+        let mut push = |replica: Option<&ReplicaReport>, answer: Answer| {
+            let Some((severity, status, detail)) = answer else { return };
+            verdicts.push(Verdict {
+                check: check.name,
+                title: check.title,
+                severity,
+                database: database.name.clone(),
+                replica: replica.map(|replica| replica.name.clone()),
+                status,
+                detail,
+            });
+        };
+        match check.scope {
+            Scope::Database(answer) => push(None, answer(&subject)),
+            Scope::Replica(answer) => {
+                database.replicas.iter().for_each(|replica| push(Some(replica), answer(&subject, replica)));
+            }
+        }
+    }
+    verdicts
+}
+
+/// The exit code of `streamgauge check`, which is Nagios's: 0 ok, 1 warning, 2 critical, 3 unknown. What is critical
+/// outweighs what is unknown, and that outweighs a warning.
 pub fn exit_code(verdicts: &[Verdict]) -> u8 {
-    let failed =
-        |severity| verdicts.iter().any(|verdict| verdict.status == Status::Fail && verdict.severity == severity);
+    let failed = |severity| verdicts.iter().any(|v| v.status == Status::Fail && v.severity == severity);
     if failed(Severity::Critical) {
         2
-    } else if verdicts.iter().any(|verdict| verdict.status == Status::Unknown) {
+    } else if verdicts.is_empty() || verdicts.iter().any(|verdict| verdict.status == Status::Unknown) {
         3
+    } else if failed(Severity::Warning) {
+        1
     } else {
-        u8::from(failed(Severity::Warning))
+        0
+    }
+}
+
+/// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
+fn spoken(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..86_400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
     }
 }

@@ -8,7 +8,7 @@ mod wal_scan;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use header::{DATABASE_HEADER_BYTES, DatabaseHeader};
 pub use wal::{
@@ -21,7 +21,7 @@ pub use wal_scan::WalScanner;
 ///
 /// The wal-index says how far the source is, an LTX header or a v0.3 segment how far a replica is: this is the word in
 /// which both are said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalPosition {
     pub salt1: u32,
     pub salt2: u32,

@@ -1,0 +1,246 @@
+//! What the bucket proves: recovery point, lag and unreplicated bytes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::positions::Positions;
+use crate::domain::moment::Moment;
+use crate::domain::report::Method;
+use crate::domain::sqlite::WalPosition;
+
+/// What the last successful look at a replica found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// When the source was sampled for it, which is before the listing began.
+    pub verified_at: Moment,
+    /// What the newest object says that it consumed; `None` where it does not say (compacted files, VFS writers).
+    pub position: Option<WalPosition>,
+    /// What `position` was taken from.
+    pub method: Method,
+    /// The time that the newest object carries: nothing in the replica is younger.
+    pub newest_at: Option<Timestamp>,
+    pub chain: Chain,
+}
+
+/// Whether the newest object can be reached from a snapshot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Chain {
+    /// From a snapshot (or the first file) to the newest object without a hole.
+    Complete,
+    /// A hole: what restores ends at `end`, and what is lost begins not later than `lost_since`.
+    Broken { end: Option<Timestamp>, lost_since: Timestamp },
+    /// Nothing to start from.
+    NoStart,
+}
+
+/// What follows for one replica of one database.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Exposure {
+    pub method: Option<Method>,
+    pub recovery_point: Option<Timestamp>,
+    pub lag: Option<SignedDuration>,
+    /// `lag` is at most this: since what is known to be proven. Present while something is pending.
+    pub lag_upper_bound: Option<SignedDuration>,
+    pub unreplicated_since: Option<Timestamp>,
+    pub unreplicated_bytes: Option<u64>,
+    pub unreplicated_bytes_lower_bound: bool,
+}
+
+/// Compares a database with what is known of its replica.
+///
+/// `failing`: the replica could not be read since `evidence`. Lag then stays what was last known, because commits made
+/// since are neither seen in the bucket nor seen missing; their bytes are counted, and proof age tells the rest.
+pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: bool, now: Moment) -> Exposure {
+    let proven_until = positions.proven_until().map(|moment| moment.wall);
+    let Some(evidence) = evidence else {
+        return Exposure { recovery_point: proven_until, ..Exposure::default() };
+    };
+    match &evidence.chain {
+        Chain::Complete if positions.newest().is_none() || evidence.position.is_none() => {
+            // Nothing to compare: what the bucket holds is as old as it says, and whether more was written is unknown.
+            Exposure { method: Some(Method::Observer), recovery_point: evidence.newest_at, ..Exposure::default() }
+        }
+        Chain::Complete => {
+            let until = if failing { evidence.verified_at } else { now };
+            pending(positions, evidence, until)
+        }
+        Chain::Broken { end, lost_since } => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
+        Chain::NoStart => match positions.oldest_unproven().or_else(|| positions.newest()) {
+            Some(sample) => broken(evidence, None, sample.first_seen, positions, now),
+            None => Exposure { method: Some(Method::Observer), ..Exposure::default() },
+        },
+    }
+}
+
+fn broken(
+    evidence: &Evidence,
+    recovery_point: Option<Timestamp>,
+    since: Moment,
+    positions: &Positions,
+    now: Moment,
+) -> Exposure {
+    let beyond = positions.newest().and_then(|newest| newest.position).and_then(|source| bytes(source, evidence));
+    Exposure {
+        method: Some(evidence.method),
+        recovery_point,
+        lag: Some(now.since(since)),
+        lag_upper_bound: None,
+        unreplicated_since: Some(since.wall),
+        // What lies behind the hole is in the bucket and useless; how much that is, a listing does not say.
+        unreplicated_bytes: beyond.map(|(count, _)| count),
+        unreplicated_bytes_lower_bound: true,
+    }
+}
+
+fn pending(positions: &Positions, evidence: &Evidence, until: Moment) -> Exposure {
+    let recovery_point = positions.proven_until().map(|moment| moment.wall);
+    let mut exposure = Exposure { method: Some(evidence.method), recovery_point, ..Exposure::default() };
+    let Some(oldest) = positions.oldest_unproven() else {
+        exposure.lag = Some(SignedDuration::ZERO);
+        exposure.unreplicated_bytes = Some(0);
+        return exposure;
+    };
+    let Some(first_commit) = positions.unproven().find(|sample| sample.committed) else {
+        // Only looks at which it is not known whether something was committed.
+        return exposure;
+    };
+    let known = first_commit.first_seen.mono <= until.mono;
+    exposure.lag = Some(if known { until.since(first_commit.first_seen) } else { SignedDuration::ZERO });
+    let proven = positions.proven_until().or_else(|| evidence.newest_at.map(|newest| until.at_wall(newest)));
+    exposure.lag_upper_bound = proven.filter(|_| known).map(|proven| until.since(proven));
+    exposure.unreplicated_since = Some(oldest.first_seen.wall);
+    let source = positions.newest().and_then(|newest| newest.position);
+    if let Some((count, lower_bound)) = source.and_then(|source| bytes(source, evidence)) {
+        exposure.unreplicated_bytes = Some(count);
+        exposure.unreplicated_bytes_lower_bound = lower_bound;
+    }
+    exposure
+}
+
+/// Committed bytes of the source's WAL behind the replica, and whether that is a lower bound: with another WAL in the
+/// bucket, all of the current one is missing and perhaps the end of the one before.
+fn bytes(source: WalPosition, evidence: &Evidence) -> Option<(u64, bool)> {
+    const WAL_HEADER_BYTES: u64 = 32;
+    match evidence.position {
+        Some(replica) if replica.same_wal(&source) => Some((source.end.saturating_sub(replica.end), false)),
+        Some(_) => Some((source.end.saturating_sub(WAL_HEADER_BYTES), true)),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
+
+    fn at(seconds: i64) -> Moment {
+        Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+    }
+
+    fn wal(salt1: u32, end: u64) -> WalPosition {
+        WalPosition { salt1, salt2: 0, end }
+    }
+
+    /// A database that stood at `end` of WAL `salt1` at each of `looks`.
+    fn source(looks: &[(i64, u32, u64)]) -> Positions {
+        let mut positions = Positions::default();
+        for (commits, (seconds, salt1, end)) in looks.iter().enumerate() {
+            positions.record(&DatabaseLook {
+                at: at(*seconds),
+                size_bytes: 0,
+                wal_size_bytes: None,
+                page_size: 4096,
+                journal: Journal::Wal(WalState {
+                    position: wal(*salt1, *end),
+                    frames: 1,
+                    backfilled_frames: None,
+                    oldest_reader_frame: None,
+                    source: WalSource::WalIndex,
+                }),
+                last_commit: None,
+                counters: Counters { commits: commits as u64, ..Counters::default() },
+            });
+        }
+        positions
+    }
+
+    fn evidence(position: Option<WalPosition>, chain: Chain) -> Evidence {
+        Evidence { verified_at: at(50), position, method: Method::Wal, newest_at: Some(at(45).wall), chain }
+    }
+
+    fn check(positions: Positions, evidence: Option<Evidence>, failing: bool, now: i64, expected: &str) {
+        let mut positions = positions;
+        if let Some(position) = evidence.as_ref().and_then(|evidence| evidence.position) {
+            positions.prove(position);
+        }
+        let result = exposure(&positions, evidence.as_ref(), failing, at(now));
+        let seconds =
+            |value: Option<SignedDuration>| value.map_or_else(|| "unknown".into(), |v| v.as_secs().to_string());
+        let instant = |value: Option<Timestamp>| {
+            value.map_or_else(|| "unknown".into(), |v| v.duration_since(at(0).wall).as_secs().to_string())
+        };
+        let bytes = result.unreplicated_bytes.map_or_else(
+            || "unknown".into(),
+            |count| format!("{}{count}", if result.unreplicated_bytes_lower_bound { ">=" } else { "" }),
+        );
+        let actual =
+            format!("recovery point {}, lag {}, bytes {bytes}", instant(result.recovery_point), seconds(result.lag));
+        assert_eq!(actual, expected);
+    }
+
+    #[test]
+    fn never_verified_is_unknown() {
+        check(source(&[(1, 5, 100)]), None, false, 60, "recovery point unknown, lag unknown, bytes unknown");
+    }
+
+    #[test]
+    fn in_sync() {
+        let found = evidence(Some(wal(5, 100)), Chain::Complete);
+        check(source(&[(50, 5, 100)]), Some(found), false, 60, "recovery point 50, lag 0, bytes 0");
+    }
+
+    #[test]
+    fn stalled() {
+        let found = evidence(Some(wal(5, 100)), Chain::Complete);
+        let looks = source(&[(1, 5, 100), (10, 5, 150), (20, 5, 170)]);
+        check(looks, Some(found), false, 60, "recovery point 1, lag 50, bytes 70");
+    }
+
+    #[test]
+    fn stalled_with_another_wal_is_a_lower_bound() {
+        let found = evidence(Some(wal(4, 5000)), Chain::Complete);
+        check(source(&[(10, 5, 150)]), Some(found), false, 60, "recovery point unknown, lag 50, bytes >=118");
+    }
+
+    #[test]
+    fn unreadable_bucket_keeps_the_lag_that_was_known_and_counts_the_bytes() {
+        let found = evidence(Some(wal(5, 100)), Chain::Complete);
+        let looks = source(&[(50, 5, 100), (55, 5, 150)]);
+        check(looks, Some(found), true, 600, "recovery point 50, lag 0, bytes 50");
+    }
+
+    #[test]
+    fn unreadable_bucket_while_stalled_keeps_the_lag_that_was_known() {
+        let found = evidence(Some(wal(5, 100)), Chain::Complete);
+        let looks = source(&[(1, 5, 100), (10, 5, 150)]);
+        check(looks, Some(found), true, 600, "recovery point 1, lag 40, bytes 50");
+    }
+
+    #[test]
+    fn hole_takes_back_what_was_proven() {
+        let chain = Chain::Broken { end: Some(at(20).wall), lost_since: at(21).wall };
+        let found = evidence(Some(wal(5, 100)), chain);
+        check(source(&[(50, 5, 100)]), Some(found), false, 60, "recovery point 20, lag 39, bytes >=0");
+    }
+
+    #[test]
+    fn emptied_bucket_has_no_recovery_point() {
+        let found = evidence(None, Chain::NoStart);
+        check(source(&[(10, 5, 100)]), Some(found), false, 60, "recovery point unknown, lag 50, bytes unknown");
+    }
+
+    #[test]
+    fn bucket_only_knows_no_lag() {
+        let found = evidence(None, Chain::Complete);
+        check(Positions::default(), Some(found), false, 60, "recovery point 45, lag unknown, bytes unknown");
+    }
+}

@@ -1,0 +1,107 @@
+//! Checks of a replica: is it verified, does it restore, how far behind is it.
+
+use super::{Answer, Severity, Status, Subject, Watching, spoken};
+use crate::domain::report::ReplicaReport;
+
+/// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
+const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
+
+fn not_verified(replica: &ReplicaReport) -> String {
+    replica.reason.as_ref().map_or_else(|| "not looked at yet".into(), ToString::to_string)
+}
+
+/// Proof age against twice the interval at which proof is sought. Critical when commits wait for it.
+pub(super) fn unverifiable(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let pending = replica.unreplicated_since.is_some();
+    let severity = if pending { Severity::Critical } else { Severity::Warning };
+    let Some(verified_at) = replica.verified_at else {
+        return Some((severity, Status::Unknown, format!("never verified: {}", not_verified(replica))));
+    };
+    let age = subject.now.duration_since(verified_at).as_secs_f64();
+    let bound = 2.0 * replica.verify_interval_seconds + PROOF_AGE_SLACK_SECONDS;
+    let failing = subject.watching == Watching::Once && replica.up == Some(false);
+    let (status, detail) = if failing {
+        (Status::Unknown, not_verified(replica))
+    } else if age > bound {
+        (
+            Status::Fail,
+            format!(
+                "verified {} ago, which should be at most {}: {}",
+                spoken(age),
+                spoken(bound),
+                not_verified(replica)
+            ),
+        )
+    } else {
+        (Status::Pass, format!("verified {} ago", spoken(age)))
+    };
+    Some((severity, status, detail))
+}
+
+/// A replica without any object.
+pub(super) fn never(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let (status, detail) = match &replica.coverage {
+        None => (Status::Unknown, not_verified(replica)),
+        Some(coverage) if coverage.levels.iter().all(|level| level.objects == 0) => {
+            (Status::Fail, format!("nothing was ever written to {}", replica.url))
+        }
+        Some(_) => (Status::Pass, "it holds files".into()),
+    };
+    Some((Severity::Critical, status, detail))
+}
+
+/// Files, and nothing to start from.
+pub(super) fn not_restorable(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let coverage =
+        replica.coverage.as_ref().filter(|coverage| coverage.levels.iter().any(|level| level.objects > 0))?;
+    let (status, detail) = if coverage.restorable {
+        (Status::Pass, format!("{} snapshots", coverage.snapshots))
+    } else {
+        (Status::Fail, "there is no snapshot and no chain from the first file: nothing can be restored".into())
+    };
+    Some((Severity::Critical, status, detail))
+}
+
+/// Holes that no level bridges on the way to the newest file.
+pub(super) fn gap(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let coverage = replica.coverage.as_ref().filter(|coverage| coverage.restorable)?;
+    let (status, detail) = match coverage.gaps.first() {
+        None => (Status::Pass, "no hole".into()),
+        Some(gap) => {
+            (Status::Fail, format!("{} holes, the first between {} and {}", coverage.gaps.len(), gap.after, gap.before))
+        }
+    };
+    Some((Severity::Critical, status, detail))
+}
+
+/// Lag against the recovery point objective.
+pub(super) fn lag(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let objective = subject.database.rpo_seconds;
+    let answer = |status, detail| Some((Severity::Critical, status, detail));
+    let Some(lag) = replica.lag_seconds else {
+        let why = match (&replica.reason, subject.database.local.is_some()) {
+            (Some(reason), _) => reason.to_string(),
+            (None, false) => "there is no local database to compare with".into(),
+            (None, true) => "not verified, or the database has no WAL that could be compared".into(),
+        };
+        return answer(Status::Unknown, why);
+    };
+    let bound = spoken(objective);
+    if lag > objective {
+        return answer(Status::Fail, format!("commits wait since {}, objective {bound}", spoken(lag)));
+    }
+    if replica.up == Some(false) {
+        return answer(Status::Unknown, format!("last known {}: {}", spoken(lag), not_verified(replica)));
+    }
+    match replica.lag_upper_bound_seconds {
+        Some(most) if subject.watching == Watching::Once && most > objective => answer(
+            Status::Fail,
+            format!(
+                "commits wait and the replica does not move; its newest file is {} old, objective {bound}",
+                spoken(most)
+            ),
+        ),
+        _ if lag == 0.0 => answer(Status::Pass, "nothing waits".into()),
+        _ => answer(Status::Pass, format!("commits wait since {}, objective {bound}", spoken(lag))),
+    }
+}

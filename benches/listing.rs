@@ -20,6 +20,7 @@ use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
+use streamgauge::usecase::ports::Stores as _;
 
 /// One v0.3 segment a second for a day: what a poll without `start-after` would list each time.
 const DAY_OF_SEGMENTS: u64 = 86_400;

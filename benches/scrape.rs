@@ -173,7 +173,7 @@ fn report(databases: usize) -> Report {
             process: None,
         },
         databases: (0..databases).map(|number| Arc::new(database(number))).collect(),
-        checks: Vec::new(),
+        over_limit: 0,
     }
 }
 
@@ -225,6 +225,7 @@ fn database(number: usize) -> DatabaseReport {
             unreplicated_bytes: Some(number as u64),
             unreplicated_bytes_lower_bound: false,
             verified_at: Some(at),
+            verify_interval_seconds: 300.0,
             last_segment_at: Some(at),
             txid: Some(number as u64),
             coverage: Some(CoverageReport {
@@ -236,5 +237,6 @@ fn database(number: usize) -> DatabaseReport {
                 levels: vec![level("0"), level("1"), level("9")],
             }),
         }],
+        checks: Vec::new(),
     }
 }

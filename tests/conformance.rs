@@ -25,6 +25,7 @@ use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
+use streamgauge::usecase::ports::Stores as _;
 
 /// Credentials of the real servers, and of no other.
 const ACCESS_KEY: &str = "test";

@@ -1,6 +1,8 @@
 //! The ports, for real.
 
+pub mod clock;
 pub mod config;
 pub mod database;
+pub mod journal;
 pub mod process;
 pub mod store;

@@ -1,3 +1,5 @@
 //! What the agent does, over ports: watch databases and replicas, and keep the report.
 
 pub mod ports;
+pub mod replica_probe;
+pub mod watch;

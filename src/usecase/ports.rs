@@ -1,5 +1,8 @@
 //! The interfaces to the outside world. Infrastructure implements them; nothing inward knows how.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -7,7 +10,8 @@ use jiff::Timestamp;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;
-use crate::domain::target::{DatabaseFiles, TargetName};
+use crate::domain::report::{ProcessReport, Report, SourceReport, StoreReport};
+use crate::domain::target::{DatabaseFiles, ReplicaLocation, Target, TargetName};
 
 /// One object of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,80 @@ pub trait DatabaseWatch: Send {
     /// Looks at the next `count` databases in turn, events or not, with their posture.
     fn sweep(&mut self, now: Moment, count: usize) -> Vec<LocalUpdate>;
 
-    /// The target's files are on a filesystem whose events cannot be trusted (NFS, FUSE, overlay): poll it by sweeping.
+    /// Looks at one database now. `None` when it is not watched, or is being written at this very moment.
+    fn look(&mut self, target: &TargetName, now: Moment) -> Option<LocalUpdate>;
+
+    /// Targets on a filesystem whose events cannot be trusted (NFS, FUSE, overlay); `poll` looks at these each time.
     fn untrusted(&self) -> Vec<TargetName>;
 }
+
+/// The one place that reads clocks.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Moment;
+}
+
+/// Opens replicas and accounts for what reading them took.
+pub trait Stores: Send + Sync {
+    /// Does no IO: what is wrong with a place is found by the first call.
+    fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason>;
+
+    fn report(&self) -> Vec<StoreReport>;
+}
+
+/// What is to be watched, and how. Blocking.
+pub trait Configuration: Send + Sync {
+    /// Reads everything anew. The error is for a person: all problems, one a line.
+    fn load(&self) -> Result<Configured, String>;
+}
+
+/// A configuration that was read.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// Sorted by name.
+    pub targets: Vec<Target>,
+    /// Targets beyond the number that one agent watches.
+    pub over_limit: usize,
+    pub sources: Vec<SourceReport>,
+    pub pace: Pace,
+}
+
+/// How often things are looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    /// Local poll, and the most often that a report is published.
+    pub poll: Duration,
+    /// One full round of the sweep over all databases.
+    pub sweep: Duration,
+    /// A busy replica in a directory.
+    pub directory: Duration,
+    /// A busy replica in a bucket, where each look costs money.
+    pub bucket: Duration,
+    /// An idle, proven replica.
+    pub idle: Duration,
+    /// Listing of the compacted levels and snapshots of a replica that changes.
+    pub levels: Duration,
+    /// Listing of everything, which notices deletions.
+    pub reconcile: Duration,
+    /// How long a target that is gone from the configuration is still watched.
+    pub grace: Duration,
+    /// Reading the configuration's directories anew.
+    pub discovery: Duration,
+    /// Looks in flight for one place (one bucket, one directory tree).
+    pub concurrency: usize,
+}
+
+/// Where reports go.
+pub trait Publisher: Send + Sync {
+    fn publish(&self, report: Report);
+}
+
+/// What survives a restart: one opaque text a target. Blocking. Losing it loses comfort, not correctness.
+pub trait Journal: Send {
+    fn load(&mut self) -> Result<Vec<(String, String)>, Reason>;
+
+    /// Adds or replaces entries, and forgets those named in `gone`.
+    fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason>;
+}
+
+/// The agent's own use of the machine.
+pub type ProcessProbe = fn() -> Option<ProcessReport>;

@@ -9,6 +9,7 @@ use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{MemoryStore, StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
+use streamgauge::usecase::ports::Stores as _;
 
 use crate::servers::{Server, escaped};
 use crate::suite::{self, Backend, keys};

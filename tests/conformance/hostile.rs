@@ -11,6 +11,7 @@ use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
+use streamgauge::usecase::ports::Stores as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

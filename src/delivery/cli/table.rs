@@ -42,7 +42,7 @@ impl Word {
 /// The report and its verdicts, in blocks, with a last line that counts them.
 pub fn table(report: &Report, colour: bool) -> String {
     let mut verdicts: HashMap<&str, Vec<&Verdict>> = HashMap::new();
-    for verdict in &report.checks {
+    for verdict in report.databases.iter().flat_map(|database| &database.checks) {
         verdicts.entry(&verdict.database).or_default().push(verdict);
     }
     Table { report, verdicts, colour }.to_string()

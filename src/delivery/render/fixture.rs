@@ -35,7 +35,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
             process: None,
         },
         databases: databases.into_iter().map(Arc::new).collect(),
-        checks: Vec::new(),
+        over_limit: 0,
     }
 }
 
@@ -63,6 +63,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             unreplicated_bytes: Some(0),
             unreplicated_bytes_lower_bound: false,
             verified_at: ago(4),
+            verify_interval_seconds: 300.0,
             last_segment_at: ago(20),
             txid: Some(116),
             coverage: Some(CoverageReport {
@@ -76,6 +77,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                     .to_vec(),
             }),
         }],
+        checks: Vec::new(),
     }
 }
 
@@ -180,11 +182,14 @@ pub(crate) fn full() -> Report {
     }];
     report.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
-    report.checks = vec![
+    let verdicts = [
         verdict("app", None, Severity::Critical, Status::Pass, "DatabaseUnreadable"),
         verdict("orders", Some("s3"), Severity::Critical, Status::Fail, "ReplicationLag"),
         verdict("zeta", Some("s3"), Severity::Warning, Status::Unknown, "SnapshotStale"),
     ];
+    for (database, verdict) in report.databases.iter_mut().zip(verdicts) {
+        Arc::make_mut(database).checks = vec![verdict];
+    }
     report
 }
 

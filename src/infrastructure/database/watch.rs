@@ -23,6 +23,8 @@ use crate::usecase::ports::{DatabaseWatch, LocalUpdate};
 pub struct Watch {
     events: Option<Events>,
     targets: Vec<Option<Tracked>>,
+    /// Where each stands in `targets`.
+    ids: HashMap<TargetName, usize>,
     /// To be looked at by the next poll.
     dirty: Vec<usize>,
     /// Targets without events that can be trusted.
@@ -61,6 +63,7 @@ impl Watch {
         Self {
             events,
             targets: Vec::new(),
+            ids: HashMap::new(),
             dirty: Vec::new(),
             polled: Vec::new(),
             next_polled: 0,
@@ -121,7 +124,7 @@ impl Watch {
     }
 
     /// Looks at one target. `None` when its wal-index is being written: the next poll looks again.
-    fn look(&mut self, id: usize, now: Moment, thorough: bool) -> Option<LocalUpdate> {
+    fn look_at(&mut self, id: usize, now: Moment, thorough: bool) -> Option<LocalUpdate> {
         // Watches that could not be set are tried again by the sweep.
         if thorough || !self.targets.get(id)?.as_ref()?.polled {
             self.arm(id, thorough);
@@ -146,8 +149,9 @@ impl Watch {
             target.forget_watches(events);
             target.enqueue(id, &mut self.dirty);
         }
-        if target.evidence.database_written && look.is_ok() {
-            // A checkpoint updates nBackfill after its last write: the end of it raises no event.
+        if (target.evidence.wal_written || target.evidence.database_written) && look.is_ok() {
+            // SQLite updates the wal-index after its last write, at a commit (after an fsync) as at a checkpoint, and
+            // that raises no event: the look that this write caused may have come too early to see its effect.
             target.enqueue(id, &mut self.dirty);
         }
         if look.is_ok() {
@@ -160,6 +164,7 @@ impl Watch {
 
     fn remove(&mut self, id: usize) {
         let Some(mut target) = self.targets.get_mut(id).and_then(Option::take) else { return };
+        self.ids.remove(&target.name);
         self.held.by_use.remove(&target.used);
         if target.polled {
             self.polled.retain(|&other| other != id);
@@ -185,6 +190,7 @@ impl Watch {
             self.targets.len() - 1
         });
         if let Some(slot) = self.targets.get_mut(id) {
+            self.ids.insert(target.name.clone(), id);
             slot.insert(target).enqueue(id, &mut self.dirty);
         }
     }
@@ -192,9 +198,7 @@ impl Watch {
 
 impl DatabaseWatch for Watch {
     fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
-        let tracked = self.targets.iter().enumerate();
-        let mut gone: HashMap<TargetName, usize> =
-            tracked.filter_map(|(id, target)| Some((target.as_ref()?.name.clone(), id))).collect();
+        let mut gone = self.ids.clone();
         let is_same = |id: usize, files: &DatabaseFiles| {
             self.targets.get(id).and_then(Option::as_ref).is_some_and(|target| target.files == *files)
         };
@@ -227,12 +231,12 @@ impl DatabaseWatch for Watch {
             let target = self.targets.get_mut(id).and_then(Option::as_mut);
             target.is_some_and(|target| std::mem::take(&mut target.queued))
         });
-        let mut updates: Vec<LocalUpdate> = dirty.iter().filter_map(|&id| self.look(id, now, false)).collect();
+        let mut updates: Vec<LocalUpdate> = dirty.iter().filter_map(|&id| self.look_at(id, now, false)).collect();
         for _ in 0..self.polled.len().min(POLLED_PER_POLL_MAX) {
             self.next_polled = (self.next_polled + 1) % self.polled.len().max(1);
             let Some(&id) = self.polled.get(self.next_polled) else { continue };
             if !dirty.contains(&id) {
-                updates.extend(self.look(id, now, false));
+                updates.extend(self.look_at(id, now, false));
             }
         }
         updates
@@ -246,9 +250,15 @@ impl DatabaseWatch for Watch {
                 break;
             }
             self.next_swept = (self.next_swept + 1) % self.targets.len();
-            updates.extend(self.look(self.next_swept, now, true));
+            updates.extend(self.look_at(self.next_swept, now, true));
         }
         updates
+    }
+
+    fn look(&mut self, target: &TargetName, now: Moment) -> Option<LocalUpdate> {
+        self.collect();
+        let id = *self.ids.get(target)?;
+        self.look_at(id, now, false)
     }
 
     fn untrusted(&self) -> Vec<TargetName> {

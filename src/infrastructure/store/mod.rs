@@ -15,7 +15,7 @@ pub use memory::MemoryStore;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
-use crate::usecase::ports::ReplicaStore;
+use crate::usecase::ports::{self, ReplicaStore};
 use checked::{Checked, Gate, Meter};
 
 /// What all stores have in common.
@@ -46,8 +46,14 @@ impl Stores {
         }
     }
 
-    /// The store of a location. Does no IO: whatever is wrong with the place shows in the first call.
-    pub fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
+    fn meter(&self, store: &str) -> Arc<Meter> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.entry(store.to_owned()).or_insert_with(|| Arc::new(Meter::new(store))).clone()
+    }
+}
+
+impl ports::Stores for Stores {
+    fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let backend: Box<dyn ReplicaStore> = match location {
             ReplicaLocation::Directory(root) => Box::new(directory::DirectoryStore::new(root.clone())),
             ReplicaLocation::S3(place) => Box::new(s3::S3Store::new(place.as_ref().clone(), &self.clients)?),
@@ -59,14 +65,8 @@ impl Stores {
         Ok(Arc::new(Checked::new(backend, location.url(), self.meter(location.store()), self.gate.clone())))
     }
 
-    /// Requests so far, by kind of store.
-    pub fn report(&self) -> Vec<StoreReport> {
+    fn report(&self) -> Vec<StoreReport> {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         meters.values().map(|meter| meter.report()).collect()
-    }
-
-    fn meter(&self, store: &str) -> Arc<Meter> {
-        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.entry(store.to_owned()).or_insert_with(|| Arc::new(Meter::new(store))).clone()
     }
 }

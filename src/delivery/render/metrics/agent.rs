@@ -39,7 +39,8 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "Databases that the agent knows, by whether it can watch them.",
         samples: |report, sink| {
             for state in DatabaseState::ALL {
-                let count = report.databases.iter().filter(|database| database.state == *state).count();
+                let beyond = if *state == DatabaseState::OverLimit { report.over_limit } else { 0 };
+                let count = beyond + report.databases.iter().filter(|database| database.state == *state).count();
                 sink.put(&[state.as_str()], count);
             }
         },
@@ -94,7 +95,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica", "check", "status"],
         help: "1 for what this check came to: pass, fail or unknown.",
         samples: |report, sink| {
-            for verdict in &report.checks {
+            for verdict in report.databases.iter().flat_map(|database| &database.checks) {
                 let replica = verdict.replica.as_deref().unwrap_or_default();
                 sink.put(&[&verdict.database, replica, verdict.check, verdict.status.as_str()], true);
             }

@@ -1,0 +1,243 @@
+//! A v0.3 replica: generations of snapshots and WAL segments.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::{Finding, corrupt, listing};
+use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::limits::{GENERATIONS_MAX, SEGMENT_BYTES_MAX};
+use crate::domain::litestream::generation::ROOT;
+use crate::domain::litestream::{
+    Generation, GenerationKey, Generations, GenerationsCoverage, Layout, SegmentFile, SegmentName, SnapshotFile,
+    SnapshotName, segment_end,
+};
+use crate::domain::moment::Moment;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
+use crate::domain::sqlite::WalPosition;
+use crate::usecase::ports::{Pace, ReplicaStore};
+
+/// How often a busy replica is asked for new generations and snapshots, which replication goes on to without a word.
+const GENERATIONS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What is remembered of the generations.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    generations: Generations,
+    /// The newest segment and where it ends.
+    newest: Option<(Generation, SegmentFile, WalPosition)>,
+    /// When everything was listed.
+    reconciled: Option<Moment>,
+    /// When generations and snapshots were listed.
+    swept: Option<Moment>,
+    /// The content cannot be read: there is no WAL position.
+    encrypted: bool,
+}
+
+impl Segments {
+    pub(super) fn new(encrypted: bool) -> Self {
+        Self { encrypted, ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.generations.objects() == 0
+    }
+
+    /// Everything was just listed, which is when an upgrade of the writer is looked for.
+    pub(super) fn upgrade_due(&self, sampled: Moment) -> bool {
+        self.reconciled == Some(sampled)
+    }
+
+    pub(super) async fn look(
+        &mut self,
+        store: &dyn ReplicaStore,
+        sampled: Moment,
+        pace: &Pace,
+    ) -> Result<(Finding, Evidence), Reason> {
+        let due = |last: Option<Moment>, interval| {
+            last.is_none_or(|last| {
+                sampled.since(last) >= SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX)
+            })
+        };
+        if due(self.reconciled, pace.reconcile) || !self.list_new(store).await? {
+            self.reconcile(store, sampled).await?;
+        } else if due(self.swept, GENERATIONS_INTERVAL) {
+            self.sweep(store, sampled).await?;
+        }
+        self.read_newest(store).await?;
+        Ok(self.conclude(sampled))
+    }
+
+    /// Lists the newest generation's segments from the newest known one on. `false` when that one is gone.
+    async fn list_new(&mut self, store: &dyn ReplicaStore) -> Result<bool, Reason> {
+        let Some((generation, _)) = self.generations.newest() else { return Ok(true) };
+        self.list_wal(store, generation).await
+    }
+
+    async fn list_wal(&mut self, store: &dyn ReplicaStore, generation: Generation) -> Result<bool, Reason> {
+        let last = self.generations.get(generation).and_then(|inventory| inventory.last_segment);
+        let known = last.map(|name| generation.segment_key(name));
+        self.list(store, &generation.wal_prefix(), known).await
+    }
+
+    async fn list_snapshots(&mut self, store: &dyn ReplicaStore, generation: Generation) -> Result<bool, Reason> {
+        let last = self.generations.get(generation).and_then(|inventory| inventory.last_snapshot);
+        let known = last.map(|index| generation.snapshot_key(SnapshotName { index }));
+        self.list(store, &generation.snapshots_prefix(), known).await
+    }
+
+    async fn list(&mut self, store: &dyn ReplicaStore, prefix: &str, known: Option<String>) -> Result<bool, Reason> {
+        let mut still_there = known.is_none();
+        let generations = &mut self.generations;
+        listing::each(store, prefix, known.as_deref().map(listing::just_before), |object| {
+            if known.as_deref() == Some(object.key.as_str()) {
+                still_there = true;
+                return;
+            }
+            let (size, created) = (object.size, object.modified);
+            match GenerationKey::parse(&object.key) {
+                Some(GenerationKey::Snapshot(generation, SnapshotName { index })) => {
+                    generations.insert_snapshot(generation, SnapshotFile { index, size, created });
+                }
+                Some(GenerationKey::Segment(generation, SegmentName { index, offset })) => {
+                    generations.insert_segment(generation, SegmentFile { index, offset, size, created });
+                }
+                None => {}
+            }
+        })
+        .await?;
+        Ok(still_there)
+    }
+
+    /// Looks for new generations and snapshots.
+    async fn sweep(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
+        for generation in self.named(store).await? {
+            let new = self.generations.get(generation).is_none();
+            if new {
+                self.list_wal(store, generation).await?;
+            }
+            if !self.list_snapshots(store, generation).await? {
+                // Retention: what it took from the segments has to be seen as well.
+                return self.reconcile(store, sampled).await;
+            }
+        }
+        self.swept = Some(sampled);
+        Ok(())
+    }
+
+    async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
+        let before = std::mem::take(&mut self.generations);
+        if let Err(reason) = self.list_all(store).await {
+            self.generations = before;
+            return Err(reason);
+        }
+        self.reconciled = Some(sampled);
+        self.swept = Some(sampled);
+        Ok(())
+    }
+
+    async fn list_all(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
+        for generation in self.named(store).await? {
+            // Retention deletes snapshots before the segments that follow them, so segments are listed first: a
+            // snapshot that is then still there has its segments in the listing.
+            self.list_wal(store, generation).await?;
+            self.list_snapshots(store, generation).await?;
+        }
+        Ok(())
+    }
+
+    async fn named(&self, store: &dyn ReplicaStore) -> Result<Vec<Generation>, Reason> {
+        let folders = store.folders(ROOT).await?;
+        if folders.len() > GENERATIONS_MAX {
+            let message = format!("list {ROOT}: {} generations, at most {GENERATIONS_MAX} are read", folders.len());
+            return Err(
+                Reason::new(ReasonKind::Unsupported, message).with_hint("retention does not work on this replica")
+            );
+        }
+        Ok(folders.iter().filter_map(|folder| folder.parse().ok()).collect())
+    }
+
+    /// Reads the newest segment, once for each new one: only its content says where it ends.
+    async fn read_newest(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
+        let newest = self
+            .generations
+            .newest()
+            .and_then(|(generation, inventory)| inventory.newest_segment.map(|segment| (generation, segment)));
+        let Some((generation, segment)) = newest.filter(|_| !self.encrypted) else {
+            self.newest = None;
+            return Ok(());
+        };
+        if self.newest.is_some_and(|(known, file, _)| (known, file) == (generation, segment)) {
+            return Ok(());
+        }
+        let key = generation.segment_key(segment.name());
+        if segment.size > SEGMENT_BYTES_MAX {
+            let message = format!("read {key}: {} bytes, at most {SEGMENT_BYTES_MAX} are read", segment.size);
+            return Err(Reason::new(ReasonKind::Unsupported, message));
+        }
+        let bytes = store.read(&key, 0, segment.size).await.inspect_err(|reason| {
+            if reason.kind == ReasonKind::NotFound {
+                self.reconciled = None;
+            }
+        })?;
+        let end = segment_end(&segment.name(), bytes.as_ref()).map_err(|error| corrupt(&key, error))?;
+        self.newest = Some((generation, segment, end.end));
+        Ok(())
+    }
+
+    fn conclude(&self, sampled: Moment) -> (Finding, Evidence) {
+        let coverage = self.generations.coverage();
+        let position = self.newest.map(|(_, _, end)| end);
+        let newest_at = self.generations.newest().and_then(|(_, inventory)| inventory.newest_at);
+        let evidence = Evidence {
+            verified_at: sampled,
+            position,
+            method: if position.is_some() { Method::Segment } else { Method::Observer },
+            newest_at,
+            chain: chain(&coverage, sampled),
+        };
+        let finding = Finding {
+            layout: Some(Layout::V3.as_str()),
+            txid: None,
+            last_segment_at: newest_at,
+            coverage: self.report(coverage),
+        };
+        (finding, evidence)
+    }
+
+    fn report(&self, coverage: GenerationsCoverage) -> CoverageReport {
+        let all = || self.generations.iter().map(|(_, inventory)| inventory);
+        let levels = [
+            LevelReport {
+                level: "snapshot",
+                objects: all().map(|inventory| inventory.snapshots).sum(),
+                bytes: all().map(|inventory| inventory.snapshot_bytes).sum(),
+                newest_at: coverage.newest_snapshot.map(|snapshot| snapshot.created),
+            },
+            LevelReport {
+                level: "wal",
+                objects: all().map(|inventory| inventory.segments).sum(),
+                bytes: all().map(|inventory| inventory.segment_bytes).sum(),
+                newest_at: coverage.newest_segment.map(|segment| segment.created),
+            },
+        ];
+        CoverageReport {
+            restorable: coverage.restorable,
+            restorable_since: coverage.restorable_since,
+            gaps: coverage.gaps.into_iter().map(|gap| GapReport { after: gap.after, before: gap.before }).collect(),
+            snapshots: coverage.snapshots,
+            newest_snapshot_at: coverage.newest_snapshot.map(|snapshot| snapshot.created),
+            levels: levels.into_iter().filter(|level| level.objects > 0).collect(),
+        }
+    }
+}
+
+fn chain(coverage: &GenerationsCoverage, sampled: Moment) -> Chain {
+    match coverage.newest_snapshot {
+        None => Chain::NoStart,
+        Some(_) if coverage.gaps.is_empty() => Chain::Complete,
+        // When the segments before the hole were uploaded is not remembered; the snapshot is proven to be before it.
+        Some(snapshot) => Chain::Broken { end: Some(snapshot.created), lost_since: snapshot.created.min(sampled.wall) },
+    }
+}

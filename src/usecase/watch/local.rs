@@ -1,0 +1,122 @@
+//! The thread on which databases are watched: blocking reads never meet the agent's own task.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc as asynchronous;
+use tokio::sync::oneshot;
+
+use crate::domain::moment::Moment;
+use crate::domain::target::{DatabaseFiles, TargetName};
+use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate};
+
+/// Batches of updates that may wait for the agent; the thread pauses when it is behind.
+const BATCHES_MAX: usize = 64;
+
+/// What one round on the thread saw.
+pub(super) struct LocalRound {
+    pub(super) updates: Vec<LocalUpdate>,
+    pub(super) took: Duration,
+    pub(super) swept: bool,
+}
+
+enum Command {
+    Targets(Vec<(TargetName, DatabaseFiles)>, Duration, Duration),
+    Look(TargetName, oneshot::Sender<Moment>),
+}
+
+/// The agent's end. Dropping it ends the thread.
+#[derive(Clone)]
+pub(super) struct LocalWatch {
+    commands: Sender<Command>,
+}
+
+impl LocalWatch {
+    /// Starts the thread; what it sees arrives at the receiver in the order in which it was seen.
+    pub(super) fn start(
+        watch: Box<dyn DatabaseWatch>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<(Self, asynchronous::Receiver<LocalRound>)> {
+        let (commands, inbox) = channel();
+        let (rounds, outbox) = asynchronous::channel(BATCHES_MAX);
+        let thread = Thread { watch, clock, rounds, poll: Duration::from_secs(1), sweep_per_poll: 0 };
+        std::thread::Builder::new().name("local-watch".into()).spawn(move || thread.run(&inbox))?;
+        Ok((Self { commands }, outbox))
+    }
+
+    /// Replaces what is watched. `sweep` is the time in which the sweep gets round once.
+    pub(super) fn set_targets(&self, targets: Vec<(TargetName, DatabaseFiles)>, poll: Duration, sweep: Duration) {
+        // A thread that is gone is seen by the agent, whose receiver is then closed.
+        let _ = self.commands.send(Command::Targets(targets, poll, sweep));
+    }
+
+    /// Has one database looked at now, and answers when it was sampled. The look itself arrives with the others, before
+    /// this answers. `None` when the database is not watched.
+    pub(super) async fn look(&self, target: TargetName) -> Option<Moment> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Look(target, reply)).ok()?;
+        answer.await.ok()
+    }
+}
+
+struct Thread {
+    watch: Box<dyn DatabaseWatch>,
+    clock: Arc<dyn Clock>,
+    rounds: asynchronous::Sender<LocalRound>,
+    poll: Duration,
+    sweep_per_poll: usize,
+}
+
+impl Thread {
+    fn run(mut self, inbox: &Receiver<Command>) {
+        let mut next_poll = Instant::now();
+        loop {
+            match inbox.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
+                Ok(Command::Targets(targets, poll, sweep)) => {
+                    let polls = (sweep.as_secs_f64() / poll.as_secs_f64().max(0.001)).max(1.0);
+                    self.sweep_per_poll = (targets.len() as f64 / polls).ceil() as usize;
+                    self.poll = poll;
+                    self.watch.set_targets(targets);
+                    next_poll = Instant::now();
+                }
+                Ok(Command::Look(target, reply)) => {
+                    let now = self.clock.now();
+                    let update = self.watch.look(&target, now);
+                    let found = update.is_some();
+                    if !self.hand_over(update.into_iter().collect(), now, false) {
+                        return;
+                    }
+                    if found {
+                        // Nobody waits for the answer any more: the verification timed out.
+                        let _ = reply.send(now);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    next_poll = Instant::now() + self.poll;
+                    if !self.round() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn round(&mut self) -> bool {
+        let now = self.clock.now();
+        let updates = self.watch.poll(now);
+        if !self.hand_over(updates, now, false) {
+            return false;
+        }
+        let now = self.clock.now();
+        let updates = self.watch.sweep(now, self.sweep_per_poll);
+        self.hand_over(updates, now, true)
+    }
+
+    /// `false` when the agent is gone.
+    fn hand_over(&self, updates: Vec<LocalUpdate>, since: Moment, swept: bool) -> bool {
+        let took = self.clock.now().since(since).unsigned_abs();
+        self.rounds.blocking_send(LocalRound { updates, took, swept }).is_ok()
+    }
+}

@@ -1,0 +1,12 @@
+//! The agent: one task owns the state, everything else sends it what it saw.
+//!
+//! Local looks arrive from the watch thread, replica looks from short-lived tasks, and at most once a poll interval the
+//! changed parts of the report are built anew and published.
+
+mod agent;
+mod local;
+mod replica;
+mod schedule;
+mod subject;
+
+pub use agent::{Agent, AgentParts, ReloadRequest};

@@ -1,0 +1,189 @@
+//! What the agent knows of one target.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::replica::WatchedReplica;
+use crate::domain::assess::positions::{Positions, SavedPositions};
+use crate::domain::assess::rates::RateWindow;
+use crate::domain::check::{Watching, judge};
+use crate::domain::moment::Moment;
+use crate::domain::observation::{DatabaseLook, DatabasePosture, Journal, StagedPosition};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::{DatabaseReport, DatabaseState, LocalReport};
+use crate::domain::target::Target;
+use crate::usecase::ports::{LocalUpdate, Pace};
+
+pub(super) struct Subject {
+    pub(super) target: Target,
+    look: Option<DatabaseLook>,
+    posture: Option<DatabasePosture>,
+    failure: Option<Reason>,
+    rates: RateWindow,
+    pub(super) replicas: Vec<WatchedReplica>,
+    /// It is gone from the configuration, since then.
+    pub(super) gone_since: Option<Moment>,
+    /// It changed since it was last saved.
+    pub(super) unsaved: bool,
+    pub(super) report: Arc<DatabaseReport>,
+}
+
+/// What of a subject survives a restart.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saved {
+    rates: RateWindow,
+    /// By replica name.
+    replicas: Vec<(String, SavedPositions)>,
+}
+
+impl Subject {
+    pub(super) fn new(
+        target: Target,
+        replicas: Vec<WatchedReplica>,
+        saved: Option<&str>,
+        pace: &Pace,
+        now: Moment,
+    ) -> Self {
+        // A text of another version is not worth a word: history is comfort.
+        let saved: Saved = saved.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let mut replicas = replicas;
+        for replica in &mut replicas {
+            if let Some((_, positions)) = saved.replicas.iter().find(|(name, _)| *name == replica.target.name) {
+                replica.positions = Positions::restore(positions, now);
+            }
+        }
+        let report = Arc::new(DatabaseReport {
+            name: target.name.0.clone(),
+            state: DatabaseState::Pending,
+            reason: None,
+            local: None,
+            rpo_seconds: target.objectives.rpo.as_secs_f64(),
+            replicas: Vec::new(),
+            checks: Vec::new(),
+        });
+        let mut subject = Self {
+            target,
+            look: None,
+            posture: None,
+            failure: None,
+            rates: saved.rates,
+            replicas,
+            gone_since: None,
+            unsaved: false,
+            report,
+        };
+        subject.rebuild(pace, now);
+        subject
+    }
+
+    pub(super) fn save(&self) -> String {
+        let replicas = self.replicas.iter().map(|replica| (replica.target.name.clone(), replica.positions.save()));
+        let saved = Saved { rates: self.rates.clone(), replicas: replicas.collect() };
+        serde_json::to_string(&saved).unwrap_or_default()
+    }
+
+    /// Takes in a local look; yields the replicas that are now behind something that they were not behind before.
+    pub(super) fn observe(&mut self, update: LocalUpdate) -> Vec<usize> {
+        if update.posture.is_some() {
+            self.posture = update.posture;
+        }
+        match update.look {
+            Ok(look) => {
+                self.rates.record(&look);
+                let replicas = self.replicas.iter_mut().enumerate();
+                let behind = replicas.filter_map(|(index, replica)| replica.record(&look).then_some(index)).collect();
+                self.unsaved = true;
+                self.look = Some(look);
+                self.failure = None;
+                behind
+            }
+            Err(reason) => {
+                self.failure = Some(reason);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Everything about it was looked at once.
+    pub(super) fn complete(&self) -> bool {
+        let local = self.target.database.is_none() || self.look.is_some() || self.failure.is_some();
+        local && self.replicas.iter().all(WatchedReplica::looked_at)
+    }
+
+    /// Its numbers change with time alone: something is pending, or writes leave the window of the rates.
+    pub(super) fn moving(&self, now: Moment) -> bool {
+        let writing = self
+            .rates
+            .rates(now)
+            .is_none_or(|rates| rates.write_transactions_per_second != 0.0 || rates.growth_bytes_per_second != 0.0);
+        (self.look.is_some() && writing) || self.replicas.iter().any(WatchedReplica::pending)
+    }
+
+    /// Where Litestream's local state says it is.
+    pub(super) fn staged(&self) -> Option<&StagedPosition> {
+        self.posture.as_ref()?.staging.as_ref().map(|staging| &staging.position)
+    }
+
+    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) {
+        let mut report = DatabaseReport {
+            name: self.target.name.0.clone(),
+            state: self.state(),
+            reason: self.failure.clone(),
+            local: self.local(now),
+            rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
+            replicas: self.replicas.iter().map(|replica| replica.report(pace, now)).collect(),
+            checks: Vec::new(),
+        };
+        report.checks = judge(&report, now.wall, Watching::Continuously);
+        self.report = Arc::new(report);
+    }
+
+    fn state(&self) -> DatabaseState {
+        match (&self.target.database, &self.failure, &self.look) {
+            (None, ..) => DatabaseState::Remote,
+            (_, Some(reason), _) if reason.kind == ReasonKind::NotFound => DatabaseState::Missing,
+            (_, Some(_), _) => DatabaseState::Unreadable,
+            (_, None, Some(_)) => DatabaseState::Monitored,
+            (_, None, None) => DatabaseState::Pending,
+        }
+    }
+
+    fn local(&self, now: Moment) -> Option<LocalReport> {
+        let (files, look) = (self.target.database.as_ref()?, self.look.as_ref()?);
+        // What a database that cannot be read was like is not what it is like.
+        if self.failure.is_some() {
+            return None;
+        }
+        let wal = match &look.journal {
+            Journal::Wal(wal) => Some(wal),
+            Journal::WalAbsent { .. } | Journal::Rollback { .. } => None,
+        };
+        let posture = self.posture.as_ref();
+        let staging = posture.and_then(|posture| posture.staging.as_ref());
+        let txid_claim = self.staged().and_then(|position| match position {
+            StagedPosition::Ltx(files) => files.last().map(|file| file.txid.0),
+            StagedPosition::Shadow { .. } | StagedPosition::Empty => None,
+        });
+        Some(LocalReport {
+            path: files.path.display().to_string(),
+            observed_at: look.at.wall,
+            page_size: look.page_size,
+            size_bytes: look.size_bytes,
+            wal_size_bytes: look.wal_size_bytes,
+            journal_mode_wal: !matches!(look.journal, Journal::Rollback { .. }),
+            wal_frames: wal.map(|wal| wal.frames),
+            wal_backfilled_frames: wal.and_then(|wal| wal.backfilled_frames),
+            wal_oldest_reader_frame: wal.and_then(|wal| wal.oldest_reader_frame),
+            wal_source: wal.map(|wal| wal.source),
+            last_commit_at: look.last_commit,
+            counters: look.counters,
+            rates: self.rates.rates(now),
+            modes: posture.map(|posture| posture.modes.clone()).unwrap_or_default(),
+            filesystem: posture.and_then(|posture| posture.filesystem),
+            staging_bytes: staging.map(|staging| staging.bytes),
+            lock_holder_pid: posture.and_then(|posture| posture.lock_holder_pid),
+            txid_claim,
+        })
+    }
+}

@@ -16,7 +16,7 @@ use streamgauge::domain::litestream::{Inventory, LevelKeys, LtxFile, LtxName, Pl
 const SIZE: u64 = 131;
 
 /// Replicas to compare; each costs one run of the genuine program for each of three targets, 50 ms or so.
-const REPLICAS: u32 = 60;
+const REPLICAS: u32 = 100;
 
 #[test]
 fn plans_what_litestream_plans() {

@@ -2,6 +2,8 @@
 //!
 //! A dry run reads names, sizes and times and no content, so that a replica is a directory of empty files.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of a test")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

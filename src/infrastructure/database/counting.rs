@@ -37,7 +37,7 @@ pub(super) struct Step<'a> {
     pub last: &'a Sample,
     pub now: &'a Sample,
     pub evidence: Evidence,
-    /// The wal-index that `last` saw began with it, so that events about its making may still arrive.
+    /// Events about the making of the wal-index that `last` saw may have arrived only now.
     pub settling: bool,
     /// What the wal-index that `last` saw says after it went from its path.
     pub finale: Option<WalIndexHeader>,
@@ -52,8 +52,8 @@ pub(super) struct Tally {
     pub resets: u64,
     pub commits_inexact: bool,
     pub bytes_inexact: bool,
-    /// The wal-index is not the one of the last look, or counts from 0 again.
-    pub new_epoch: bool,
+    /// The wal-index of the last look was rebuilt in place.
+    pub restarted: bool,
 }
 
 impl Tally {
@@ -79,7 +79,7 @@ impl Step<'_> {
                 self.within_epoch(&mut tally, &last.header, &now.header, true);
             }
             (Some(last), Some(now)) => {
-                tally.new_epoch = true;
+                tally.restarted = last.id == now.id;
                 if !self.along_log(&mut tally, &last.header, &now.header) {
                     let end = self.close_epoch(&mut tally, &last.header);
                     self.open_epoch(&mut tally, Some(&end), &now.header);
@@ -89,10 +89,7 @@ impl Step<'_> {
                 let end = self.close_epoch(&mut tally, &last.header);
                 self.without_index(&mut tally, &end);
             }
-            (None, Some(now)) => {
-                tally.new_epoch = true;
-                self.first_index(&mut tally, &now.header);
-            }
+            (None, Some(now)) => self.first_index(&mut tally, &now.header),
             (None, None) => self.never_indexed(&mut tally),
         }
         tally

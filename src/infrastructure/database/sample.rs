@@ -55,7 +55,7 @@ pub(super) struct OpenIndex {
 }
 
 impl OpenIndex {
-    fn open(paths: &Paths) -> Result<Option<Self>, Reason> {
+    pub(super) fn open(paths: &Paths) -> Result<Option<Self>, Reason> {
         let Some(file) = open(&paths.shm)? else { return Ok(None) };
         let FileStat { id, size, .. } = stat_open(&file, &paths.shm)?;
         Ok(Some(Self { file, id, size }))

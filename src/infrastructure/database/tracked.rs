@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::counting::{Evidence, Step};
 use super::events::{Events, Happening};
-use super::files::Paths;
+use super::files::{FileId, Paths};
 use super::sample::{Failure, Log, Memory, OpenIndex, Sample, sample};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, FileRole};
@@ -27,7 +27,10 @@ pub(super) struct Tracked {
     pub(super) polled: bool,
     pub(super) queued: bool,
     pub(super) last: Option<Sample>,
+    /// Events about the making of the wal-index that `last` saw may still arrive.
     pub(super) settling: bool,
+    /// Present when this look set the watch of `-shm`: the wal-index and its count right before.
+    pub(super) built_before: Option<Option<(FileId, u32)>>,
     pub(super) evidence: Evidence,
     pub(super) index: Option<OpenIndex>,
     pub(super) used: u64,
@@ -55,6 +58,7 @@ impl Tracked {
             queued: false,
             last: None,
             settling: false,
+            built_before: None,
             evidence: Evidence::default(),
             index: None,
             used: 0,
@@ -139,6 +143,9 @@ impl Tracked {
             self.database_watch = events.watch_file(&self.paths.database, id, FileRole::Database)?;
         }
         if self.index_watch.is_none() {
+            let built = OpenIndex::open(&self.paths).ok().flatten();
+            let built = built.and_then(|index| Some((index.id, index.read(&self.paths).ok()??.change)));
+            self.built_before = Some(built);
             self.index_watch = events.watch_file(&self.paths.shm, id, FileRole::Shm)?;
         }
         Ok(())
@@ -198,15 +205,21 @@ impl Tracked {
     }
 
     fn count(&mut self, sample: &Sample, finale: Option<WalIndexHeader>) {
+        // When it was complete before it was watched, events tell only of what came after.
+        let unwatched = self.built_before.take().is_some_and(|built| {
+            sample
+                .index
+                .is_some_and(|now| !built.is_some_and(|(id, change)| id == now.id && change <= now.header.change))
+        });
         let Some(last) = &self.last else {
-            self.settling = true;
+            self.settling = unwatched;
             return;
         };
         let step =
             Step { last, now: sample, evidence: self.evidence, settling: self.settling, finale, wal: &self.paths.wal };
         let tally = step.tally();
         tally.add_to(&mut self.counters);
-        self.settling = tally.new_epoch;
+        self.settling = unwatched || tally.restarted;
         if tally.commits > 0 {
             let written = match sample.log {
                 Log::Indexed(_) | Log::Scanned { .. } => sample.wal.and_then(|wal| wal.modified),

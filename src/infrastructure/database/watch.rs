@@ -155,7 +155,7 @@ impl Watch {
             target.enqueue(id, &mut self.dirty);
         }
         if look.is_ok() {
-            target.evidence = Evidence::default();
+            target.evidence = Evidence { blind: target.strayed, ..Evidence::default() };
         }
         let with_posture = thorough || !std::mem::replace(&mut target.postured, true);
         let posture = with_posture.then(|| posture(&target.paths, target.files.meta_path.as_deref(), now));

@@ -2,6 +2,8 @@
 //!
 //! The test executable starts itself again with `--exact writer_child --ignored` and talks to it in lines.
 
+#![allow(dead_code, reason = "each test that includes it uses its own part")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};

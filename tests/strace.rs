@@ -2,6 +2,8 @@
 //!
 //! Takes some seconds; `STREAMGAUGE_STRACE_SECONDS=60` watches for a minute.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

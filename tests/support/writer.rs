@@ -2,6 +2,7 @@
 //!
 //! The test executable starts itself again with `--exact writer_child --ignored` and talks to it in lines.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test that includes it uses its own part")]
 
 use std::io::{BufRead, BufReader, Write};

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
-/// Files that one directory entry of a `litestream.yml` may match.
+/// Databases that the directory entries of one `litestream.yml` may match.
 pub const DIRECTORY_MATCHES_MAX: usize = 50_000;
 
 /// Directories that a recursive scan descends into.
@@ -13,6 +13,16 @@ pub const DIRECTORY_DEPTH_MAX: usize = 64;
 
 /// A configuration file's size.
 pub const CONFIG_BYTES_MAX: u64 = 4 << 20;
+
+/// Nesting of a YAML file. Litestream's own needs six.
+pub const YAML_DEPTH_MAX: usize = 64;
+
+/// Values of a YAML file with its aliases written out, so that aliases cannot multiply: twenty for each of
+/// [`DATABASES_MAX`] databases.
+pub const YAML_NODES_MAX: usize = 1_000_000;
+
+/// Mistakes of one load that are shown.
+pub const CONFIG_PROBLEMS_MAX: usize = 200;
 
 /// Keys in one page of a listing; a store that returns more is broken.
 pub const LIST_PAGE_KEYS_MAX: usize = 100_000;

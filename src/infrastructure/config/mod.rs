@@ -1,1 +1,229 @@
-//! placeholder
+//! Configuration: what to watch and how, from `litestream.yml` (v0.3 and v0.5) and our own `streamgauge.toml`,
+//! environment and flags.
+//!
+//! [`load`] is all: it reads everything, reports every mistake at once, and returns [`Settings`] and [`Target`]s.
+//!
+//! ```text
+//! flags, STREAMGAUGE__…, streamgauge.toml ─► layers ─► node ─► settings, database ─┐
+//! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets (names)
+//! ```
+
+mod database;
+mod duration;
+mod expand;
+mod glob;
+mod layers;
+mod litestream;
+mod names;
+mod node;
+mod paths;
+mod problem;
+mod replica;
+mod s3;
+mod scan;
+mod settings;
+mod targets;
+mod url;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
+use crate::domain::reason::Reason;
+use crate::domain::report::SourceReport;
+use crate::domain::target::Target;
+
+use self::node::{Dialect, Section};
+use self::paths::Base;
+use self::problem::{Place, Sink};
+use self::targets::Collection;
+
+pub use self::paths::PathMapping;
+pub use self::problem::Problem;
+pub use self::settings::{
+    Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica, STORAGE_PATH, Settings, Storage, Watch, Web,
+};
+
+/// Everything that a load depends on besides files.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// `--config.file`. A file that is named has to exist.
+    pub config_file: Option<PathBuf>,
+    /// `--litestream.config`; in place of `litestream.config` of the file when not empty.
+    pub litestream_config: Vec<PathBuf>,
+    pub environment: BTreeMap<String, String>,
+    /// Flags, by the key that they override: `("web.listen-address", ["127.0.0.1:10099"])`.
+    pub overrides: Vec<(&'static str, Vec<String>)>,
+    /// Against which relative paths are resolved.
+    pub working_directory: PathBuf,
+    /// What `~` stands for.
+    pub home: Option<PathBuf>,
+}
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub settings: Settings,
+    /// Sorted by name, at most [`DATABASES_MAX`].
+    pub targets: Vec<Target>,
+    /// Targets beyond that.
+    pub over_limit: usize,
+    pub sources: Vec<SourceReport>,
+    /// What is surely not meant and can be lived with, such as keys that Litestream ignores.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads all sources. Blocking; called at start, on reload, and at each `litestream.discovery-interval`.
+///
+/// # Errors
+///
+/// All problems of all sources, in the order of the sources.
+pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
+    let sink = Sink::default();
+    let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
+    let (settings, entries) = own(input, &base, &sink);
+
+    let mut collection = Collection::default();
+    let mut counts: Vec<Source> = Vec::new();
+    for path in &settings.litestream.config {
+        let source = litestream_file(path, input, &base, &settings, &mut collection, &sink);
+        counts.push(source);
+    }
+    if let Some(path) = &input.config_file {
+        counts.push(Source { name: name(path), databases: entries.len(), error: None });
+    }
+    let nothing = settings.litestream.config.is_empty() && entries.is_empty() && collection.is_empty();
+    for entry in entries {
+        collection.add_entry(entry, &settings.objectives, &sink);
+    }
+    let mut targets = collection.into_targets(&settings.objectives, &sink);
+    if nothing && sink.is_clean() {
+        let place = Place::file(&input.config_file.as_deref().map_or_else(|| "configuration".into(), name));
+        sink.problem(place.problem(
+            "nothing to watch: name a litestream.yml with --litestream.config, or a [[database]] in streamgauge.toml",
+        ));
+    }
+
+    let (problems, warnings) = sink.into_parts();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let over_limit = targets.len().saturating_sub(DATABASES_MAX);
+    targets.truncate(DATABASES_MAX);
+    let sources = counts.into_iter().map(|source| source.report(&warnings)).collect();
+    Ok(Loaded { settings, targets, over_limit, sources, warnings })
+}
+
+/// A file that was read, before its warnings are known.
+struct Source {
+    name: Arc<str>,
+    databases: usize,
+    error: Option<String>,
+}
+
+impl Source {
+    fn report(self, warnings: &[Problem]) -> SourceReport {
+        let own = warnings.iter().filter(|warning| warning.file == *self.name);
+        SourceReport {
+            source: self.name.to_string(),
+            success: self.error.is_none(),
+            databases: self.databases,
+            warnings: own.map(ToString::to_string).collect(),
+            error: self.error,
+        }
+    }
+}
+
+fn name(path: &Path) -> Arc<str> {
+    path.display().to_string().into()
+}
+
+/// Our own file, environment and flags.
+fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<database::Entry>) {
+    let file = input.config_file.as_deref().map(|path| {
+        let name = name(path);
+        let text = read_text(&base.working_directory.join(path), CONFIG_BYTES_MAX).unwrap_or_else(|message| {
+            sink.problem(Place::file(&name).problem(message));
+            String::new()
+        });
+        (name, text)
+    });
+    let mut flags = input.overrides.clone();
+    if !input.litestream_config.is_empty() {
+        let paths = input.litestream_config.iter().map(|path| path.display().to_string());
+        flags.push(("litestream.config", paths.collect()));
+    }
+    let root = layers::merge(file.as_ref().map(|(name, text)| (name, text.as_str())), &input.environment, &flags, sink);
+    let name = file.map_or_else(|| "configuration".into(), |(name, _)| name);
+    let mut section = Section::root(&root, Dialect::Toml, &name, sink);
+    let litestream_config = input.environment.get("LITESTREAM_CONFIG").map(String::as_str);
+    let settings = settings::read(&mut section, &settings::Context { base, litestream_config });
+    // What these entries name is named as this process sees it.
+    let context = replica::Context { base, path_map: &[], environment: &input.environment, v03: false };
+    let entries = section.sections("database").into_iter().map(|section| database::read(section, &context)).collect();
+    section.finish();
+    (settings, entries)
+}
+
+fn litestream_file(
+    path: &Path,
+    input: &Input,
+    base: &Base,
+    settings: &Settings,
+    collection: &mut Collection,
+    sink: &Sink,
+) -> Source {
+    let name = name(path);
+    let fail = |message: String| {
+        sink.problem(Place::file(&name).problem(message.clone()));
+        Source { name: Arc::clone(&name), databases: 0, error: Some(message) }
+    };
+    let mut text = match read_text(path, CONFIG_BYTES_MAX) {
+        Ok(text) => text,
+        Err(message) => return fail(message),
+    };
+    if settings.litestream.expand_env {
+        let limit = usize::try_from(CONFIG_BYTES_MAX).unwrap_or(usize::MAX);
+        let Some(expanded) = expand::expand(&text, &input.environment, limit) else {
+            return fail(format!("more than {CONFIG_BYTES_MAX} bytes with its variables expanded"));
+        };
+        for variable in &expanded.unset {
+            let message = match variable.as_str() {
+                "PID" => "${PID} is the number of Litestream's process, which is not known here; replaced by nothing",
+                _ => "not set in this process's environment, replaced by nothing as Litestream would",
+            };
+            sink.warning(Place { key: format!("${variable}"), ..Place::file(&name) }.problem(message));
+        }
+        text = expanded.text;
+    }
+    let Some(root) = yaml::parse(&text, &name, sink) else {
+        return Source { name, databases: 0, error: Some("not YAML".to_owned()) };
+    };
+    let context =
+        replica::Context { base, path_map: &settings.litestream.path_map, environment: &input.environment, v03: false };
+    let document = litestream::read(&root, &name, &context, sink);
+    let databases = document.databases.len();
+    for database in document.databases {
+        collection.add_litestream(database, &settings.objectives, sink);
+    }
+    Source { name, databases, error: document.error }
+}
+
+/// Reads a text file of at most `limit` bytes.
+fn read_text(path: &Path, limit: u64) -> Result<String, String> {
+    let sentence = |error: std::io::Error| Reason::from(error).message;
+    let file = File::open(path).map_err(sentence)?;
+    if file.metadata().map_err(sentence)?.is_dir() {
+        return Err("a directory, not a file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(sentence)?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("more than {limit} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
+}

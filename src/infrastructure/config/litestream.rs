@@ -1,0 +1,379 @@
+//! `litestream.yml` of v0.3 and v0.5: which databases Litestream replicates, where to, and what it was told to keep.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::limits::DIRECTORY_MATCHES_MAX;
+use crate::domain::target::ReplicaTarget;
+
+use super::node::{Dialect, Node, Section};
+use super::paths::map_path;
+use super::problem::{Place, Sink};
+use super::replica::{self, Context, Keys, go_duration, positive};
+use super::scan::scan;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A database of a `litestream.yml`.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) place: Place,
+    /// As Litestream knows it.
+    pub(super) litestream_path: PathBuf,
+    /// As this process sees it.
+    pub(super) path: PathBuf,
+    pub(super) meta_path: PathBuf,
+    pub(super) replicas: Vec<ReplicaTarget>,
+    pub(super) retention: Option<Duration>,
+    pub(super) snapshot_interval: Option<Duration>,
+}
+
+/// Everything that one file names.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) databases: Vec<Database>,
+    /// A `dir` that could not be read.
+    pub(super) error: Option<String>,
+}
+
+/// What is written under an item of `dbs`.
+struct Item {
+    place: Place,
+    path: Option<PathBuf>,
+    directory: Option<Directory>,
+    meta_path: Option<PathBuf>,
+    meta_dir: Option<PathBuf>,
+    replicas: Vec<Keys>,
+    /// Written as `replica`, v0.5's key.
+    single: bool,
+    snapshot: Snapshot,
+}
+
+struct Directory {
+    path: PathBuf,
+    pattern: String,
+    recursive: bool,
+    watch: bool,
+}
+
+/// The `snapshot` section of v0.5.
+#[derive(Clone, Copy, Default)]
+struct Snapshot {
+    interval: Option<Duration>,
+    retention: Option<Duration>,
+}
+
+/// Which Litestream a file is for, where that shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V03,
+    V05,
+    Either,
+}
+
+/// What the top of the file says.
+struct Top {
+    settings: Keys,
+    snapshot: Snapshot,
+    /// `retention.enabled: false`: a bucket lifecycle decides, which is not known here.
+    keeps_all: bool,
+    /// A key that only v0.5 has.
+    v05: bool,
+}
+
+/// Reads a parsed file.
+pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &Sink) -> Document {
+    let mut section = Section::root(root, Dialect::Yaml, file, sink);
+    let top = top(&mut section);
+    let dbs = section.sections("dbs");
+    if dbs.is_empty() {
+        section.warning(section.place_of("dbs").problem("no databases"));
+    }
+    let items: Vec<Item> = dbs.into_iter().map(|section| item(section, context)).collect();
+    section.finish();
+
+    let version = version(&top, &items);
+    let context = Context { v03: version == Version::V03, ..*context };
+    let snapshot = snapshot(&top, &items, sink);
+    let mut document = Document::default();
+    for mut item in items {
+        for keys in &mut item.replicas {
+            advise(keys, version, sink);
+            keys.inherit(&top.settings, context.v03);
+        }
+        let (retention, snapshot_interval) = match version {
+            Version::V03 => v03_objectives(&item.replicas),
+            Version::V05 if top.keeps_all => (None, snapshot.interval),
+            Version::V05 => (snapshot.retention, snapshot.interval),
+            Version::Either => (Some(DAY), None),
+        };
+        let first = document.databases.len();
+        expand(&item, &context, &mut document, sink);
+        for database in &mut document.databases[first..] {
+            database.retention = retention;
+            database.snapshot_interval = snapshot_interval;
+        }
+    }
+    document
+}
+
+fn top(section: &mut Section<'_>) -> Top {
+    let v05_keys = ["levels", "snapshot", "socket", "validation", "retention", "l0-retention", "mcp-addr"];
+    let v05 = v05_keys.iter().any(|key| section.has(key));
+    let settings = Keys::read_settings(section);
+    let snapshot = read_snapshot(section);
+    let mut keeps_all = false;
+    if let Some(mut retention) = section.section("retention") {
+        keeps_all = retention.boolean("enabled") == Some(false);
+        retention.finish();
+    }
+    for mut level in section.sections("levels") {
+        go_duration(&mut level, "interval");
+        level.finish();
+    }
+    if let Some(mut validation) = section.section("validation") {
+        go_duration(&mut validation, "interval");
+        validation.finish();
+    }
+    for (key, keys) in [
+        ("socket", ["enabled", "path", "permissions"].as_slice()),
+        ("logging", ["level", "type", "stderr", "source"].as_slice()),
+    ] {
+        if let Some(mut inner) = section.section(key) {
+            inner.ignore(keys);
+            inner.finish();
+        }
+    }
+    for key in [
+        "l0-retention",
+        "l0-retention-check-interval",
+        "heartbeat-interval",
+        "shutdown-sync-timeout",
+        "shutdown-sync-interval",
+    ] {
+        go_duration(section, key);
+    }
+    section.ignore(&["addr", "verify-compaction", "heartbeat-url", "exec", "mcp-addr"]);
+    Top { settings, snapshot, keeps_all, v05 }
+}
+
+fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
+    let Some(mut inner) = section.section("snapshot") else { return Snapshot::default() };
+    let snapshot = Snapshot {
+        interval: go_duration(&mut inner, "interval").and_then(positive),
+        retention: go_duration(&mut inner, "retention").and_then(positive),
+    };
+    inner.finish();
+    snapshot
+}
+
+fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
+    let mut path = |key: &'static str| {
+        let absolute = |text: &str| match text {
+            "" => Ok(None),
+            text => context.base.litestream(text).map(Some).map_err(str::to_owned),
+        };
+        section.parsed(key, "a path", absolute).flatten()
+    };
+    let (file, directory) = (path("path"), path("dir"));
+    let (meta_path, meta_dir) = (path("meta-path"), path("meta-dir"));
+    let pattern = section.text("pattern").unwrap_or_default();
+    let recursive = section.boolean("recursive").unwrap_or(false);
+    let watch = section.boolean("watch").unwrap_or(false);
+    match (&file, &directory) {
+        (Some(_), Some(_)) => {
+            section.problem(section.place().problem("both `path` and `dir`").accepted("one of the two"))
+        }
+        (None, None) if !section.has("path") && !section.has("dir") => {
+            section.problem(section.place().problem("neither `path` nor `dir`").accepted("one of the two"));
+        }
+        (None, Some(_)) if pattern.is_empty() => {
+            let place = section.place_of("pattern");
+            section.problem(place.problem("missing beside `dir`").accepted("a pattern such as *.db"));
+        }
+        (Some(_), None) if watch => section.problem(section.place_of("watch").problem("only works with `dir`")),
+        _ => {}
+    }
+    let single = section.has("replica");
+    let mut replicas: Vec<Keys> = section.sections("replicas").into_iter().map(Keys::read).collect();
+    if single && !replicas.is_empty() {
+        section.problem(
+            section.place().problem("both `replica` and `replicas`").accepted("`replica` in v0.5, `replicas` in v0.3"),
+        );
+    }
+    replicas.extend(section.section("replica").map(Keys::read));
+    if replicas.is_empty() {
+        section.warning(section.place().problem("no replica: the database is not backed up"));
+    }
+    for key in ["monitor-interval", "checkpoint-interval", "busy-timeout"] {
+        go_duration(&mut section, key);
+    }
+    section.ignore(&[
+        "min-checkpoint-page-count",
+        "max-checkpoint-page-count",
+        "truncate-page-n",
+        "max-sync-wal-bytes",
+        "restore-if-db-not-exists",
+    ]);
+    let item = Item {
+        place: section.place().clone(),
+        path: file,
+        directory: directory.map(|path| Directory { path, pattern, recursive, watch }),
+        meta_path,
+        meta_dir,
+        replicas,
+        single,
+        snapshot: read_snapshot(&mut section),
+    };
+    section.finish();
+    item
+}
+
+/// A key of v0.5 counts more than one of v0.3: v0.5 ignores those, and people leave them behind when they upgrade.
+fn version(top: &Top, items: &[Item]) -> Version {
+    let v05_kind = |keys: &Keys| {
+        ["gs", "webdav", "nats", "oss"].contains(&keys.kind.as_str())
+            || ["gs:", "webdav:", "webdavs:", "nats:", "oss:"].iter().any(|scheme| keys.url.starts_with(scheme))
+    };
+    let v05_item = |item: &Item| {
+        item.single
+            || item.directory.is_some()
+            || item.snapshot.interval.or(item.snapshot.retention).is_some()
+            || item.replicas.iter().any(v05_kind)
+    };
+    let v03_keys = |keys: &Keys| {
+        keys.retention.or(keys.snapshot_interval).is_some()
+            || keys.age
+            || keys.kind == "gcs"
+            || keys.url.starts_with("gcs:")
+    };
+    if top.v05 || items.iter().any(v05_item) {
+        Version::V05
+    } else if items.iter().any(|item| item.replicas.len() > 1 || item.replicas.iter().any(v03_keys)) {
+        Version::V03
+    } else {
+        Version::Either
+    }
+}
+
+/// v0.5 has one snapshot schedule: the top of the file, else what databases say, which must not differ.
+fn snapshot(top: &Top, items: &[Item], sink: &Sink) -> Snapshot {
+    let one = |name: &str, global: Option<Duration>, of: fn(&Snapshot) -> Option<Duration>| {
+        let mut chosen: Option<Duration> = None;
+        for item in items {
+            match (of(&item.snapshot), chosen) {
+                (Some(value), Some(other)) if value != other && global.is_none() => {
+                    let key = format!("{}.snapshot.{name}", item.place.key);
+                    let place = Place { key, ..item.place.clone() };
+                    sink.problem(place.problem("differs from another database's; Litestream has one schedule for all"));
+                }
+                (Some(value), None) => chosen = Some(value),
+                _ => {}
+            }
+        }
+        Some(global.or(chosen).unwrap_or(DAY))
+    };
+    Snapshot {
+        interval: one("interval", top.snapshot.interval, |snapshot| snapshot.interval),
+        retention: one("retention", top.snapshot.retention, |snapshot| snapshot.retention),
+    }
+}
+
+/// What every replica of a v0.3 database has to fulfil: the shortest retention, the longest snapshot interval.
+fn v03_objectives(replicas: &[Keys]) -> (Option<Duration>, Option<Duration>) {
+    let retention = replicas.iter().map(|keys| keys.retention.unwrap_or(DAY)).min();
+    let intervals: Option<Vec<Duration>> = replicas.iter().map(|keys| keys.snapshot_interval).collect();
+    (retention, intervals.and_then(|intervals| intervals.into_iter().max()))
+}
+
+/// What a Litestream of that version does not do although it is written.
+fn advise(keys: &Keys, version: Version, sink: &Sink) {
+    if version != Version::V05 {
+        return;
+    }
+    let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
+    if keys.age {
+        warn("age", "Litestream v0.5 does not encrypt: 0.5.0 writes plain text, later ones refuse to start");
+    }
+    if keys.retention.is_some() {
+        warn("retention", "Litestream v0.5 ignores it here and keeps `snapshot.retention`, 24h unless set at the top");
+    }
+    if keys.snapshot_interval.is_some() {
+        warn("snapshot-interval", "Litestream v0.5 ignores it here; set `snapshot.interval` at the top");
+    }
+    if keys.kind == "gcs" || keys.url.starts_with("gcs:") {
+        let key = if keys.url.is_empty() { "type" } else { "url" };
+        warn(key, "Litestream v0.5 refuses `gcs`; it wants `gs`");
+    }
+}
+
+/// Adds the database of an item, or those that its directory holds.
+fn expand(item: &Item, context: &Context<'_>, document: &mut Document, sink: &Sink) {
+    // Faults are the same for every database of a directory: report them once.
+    for keys in &item.replicas {
+        if let Err(fault) = replica::target(keys, None, context) {
+            sink.problem(keys.problem(fault));
+        }
+    }
+    match (&item.path, &item.directory) {
+        (Some(path), _) => {
+            let meta = item.meta_path.clone().unwrap_or_else(|| default_meta_path(path));
+            document.databases.push(database(item, path.clone(), &meta, None, context));
+        }
+        (None, Some(directory)) => expand_directory(item, directory, context, document, sink),
+        (None, None) => {}
+    }
+}
+
+fn expand_directory(item: &Item, directory: &Directory, context: &Context<'_>, document: &mut Document, sink: &Sink) {
+    let place = |key: &str| Place { key: format!("{}.{key}", item.place.key), ..item.place.clone() };
+    let shown = directory.path.display().to_string();
+    let here = map_path(context.path_map, &directory.path);
+    let limit = DIRECTORY_MATCHES_MAX.saturating_sub(document.databases.len());
+    let found = match scan(&here, &directory.pattern, directory.recursive, limit) {
+        Ok(found) => found,
+        Err(message) => {
+            let problem = place("dir").problem(format!("read {}: {message}", here.display())).value(&shown);
+            document.error.get_or_insert_with(|| problem.to_string());
+            sink.warning(problem);
+            return;
+        }
+    };
+    for warning in found.warnings {
+        sink.warning(place("dir").problem(warning).value(&shown));
+    }
+    if found.databases.is_empty() {
+        let fatal =
+            if directory.watch { "" } else { ", without which Litestream refuses to start (unless `watch: true`)" };
+        sink.warning(place("dir").problem(format!("no database matches `{}`{fatal}", directory.pattern)).value(&shown));
+    }
+    for relative in found.databases {
+        let path = directory.path.join(&relative);
+        let meta = match (&item.meta_dir, &item.meta_path) {
+            (Some(base), _) => base.join(format!("{relative}-litestream")),
+            (None, Some(base)) => default_meta_path(&base.join(&relative)),
+            (None, None) => default_meta_path(&path),
+        };
+        document.databases.push(database(item, path, &meta, Some(&relative), context));
+    }
+}
+
+fn database(item: &Item, path: PathBuf, meta: &Path, relative: Option<&str>, context: &Context<'_>) -> Database {
+    let target = |keys: &Keys| replica::target(keys, relative, context).ok();
+    Database {
+        place: item.place.clone(),
+        path: map_path(context.path_map, &path),
+        litestream_path: path,
+        meta_path: map_path(context.path_map, meta),
+        replicas: item.replicas.iter().filter_map(target).collect(),
+        retention: None,
+        snapshot_interval: None,
+    }
+}
+
+/// `<directory>/.<file>-litestream`.
+pub(super) fn default_meta_path(path: &Path) -> PathBuf {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{file}-litestream"))
+}

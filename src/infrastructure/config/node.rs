@@ -1,0 +1,377 @@
+//! A parsed configuration text with the place of everything in it, and the reader that takes keys out of it.
+//!
+//! Reading a key *is* declaring it: [`Section::finish`] reports every key that was not read, so there is no second list
+//! of names. Both languages (YAML of `litestream.yml`, TOML of `streamgauge.toml`) are read by the same code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::secret::Secret;
+
+use super::duration;
+use super::problem::{Place, Problem, Sink, did_you_mean};
+
+/// How a scalar was written, which decides what it may be read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// In quotes: a string and nothing else.
+    Quoted,
+    /// A TOML number or boolean: not a string.
+    Bare,
+    /// Plain YAML, an environment variable or a flag: whatever the key wants.
+    Loose,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Null,
+    Scalar { text: String, style: Style },
+    List(Vec<Arc<Node>>),
+    Map(Vec<Entry>),
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) line: Option<usize>,
+    /// Set where the value comes from an environment variable or a flag.
+    pub(super) origin: Option<Origin>,
+    pub(super) kind: Kind,
+}
+
+/// An environment variable or a flag.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// `environment` or `command line`.
+    pub(super) source: Arc<str>,
+    pub(super) name: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) line: Option<usize>,
+    pub(super) value: Arc<Node>,
+}
+
+/// The two languages, where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// yaml.v2 into Go structs: unknown keys are ignored (we warn), `yes` is a boolean, an integer is a duration in
+    /// nanoseconds.
+    Yaml,
+    /// Unknown keys are errors.
+    Toml,
+}
+
+/// One scalar and where it stands.
+pub(super) struct Scalar<'a> {
+    pub(super) text: &'a str,
+    pub(super) style: Style,
+    pub(super) place: Place,
+}
+
+impl<'a> Scalar<'a> {
+    /// What is in force when nothing is written.
+    pub(super) fn default_of(text: &'a str) -> Self {
+        Self { text, style: Style::Loose, place: Place::file(&"default".into()) }
+    }
+}
+
+/// A mapping whose keys are being read.
+pub(super) struct Section<'a> {
+    dialect: Dialect,
+    sink: &'a Sink,
+    entries: &'a [Entry],
+    place: Place,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// The document itself. Anything but a mapping is a problem and reads as an empty one.
+    pub(super) fn root(node: &'a Node, dialect: Dialect, file: &Arc<str>, sink: &'a Sink) -> Self {
+        let root = Self { dialect, sink, entries: &[], place: Place::file(file), known: Vec::new() };
+        match &node.kind {
+            Kind::Null => root,
+            Kind::Map(entries) => Self { entries, ..root },
+            _ => {
+                sink.problem(Place { line: node.line, ..root.place.clone() }.problem("expected keys at the top"));
+                root
+            }
+        }
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The place of a key that was or could have been written here.
+    pub(super) fn place_of(&self, key: &str) -> Place {
+        match self.entries.iter().rev().find(|entry| entry.key == key) {
+            Some(entry) => self.entry_place(entry),
+            None => Place { key: self.path(key), ..self.place.clone() },
+        }
+    }
+
+    /// The place of the section and those of its keys.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let keys = self.entries.iter().map(|entry| self.entry_place(entry));
+        std::iter::once(self.place.clone()).chain(keys).collect()
+    }
+
+    pub(super) fn problem(&self, problem: Problem) {
+        self.sink.problem(problem);
+    }
+
+    pub(super) fn warning(&self, problem: Problem) {
+        self.sink.warning(problem);
+    }
+
+    /// Whether a key is written here with a value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key && !matches!(entry.value.kind, Kind::Null))
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.place.key.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place.key) }
+    }
+
+    fn entry_place(&self, entry: &Entry) -> Place {
+        self.node_place(&entry.value, self.path(&entry.key), entry.line)
+    }
+
+    fn node_place(&self, node: &Node, key: String, line: Option<usize>) -> Place {
+        match &node.origin {
+            Some(origin) => Place { file: Arc::clone(&origin.source), line: None, key: origin.name.clone() },
+            None => Place { file: Arc::clone(&self.place.file), line: line.or(self.place.line), key },
+        }
+    }
+
+    /// The last entry of that name: duplicates are the parser's to report.
+    fn take(&mut self, key: &'static str) -> Option<&'a Entry> {
+        self.known.push(key);
+        let entry = self.entries.iter().rev().find(|entry| entry.key == key)?;
+        (!matches!(entry.value.kind, Kind::Null)).then_some(entry)
+    }
+
+    /// One value, however written.
+    pub(super) fn any(&mut self, key: &'static str, expected: &str) -> Option<Scalar<'a>> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(entry);
+        match &entry.value.kind {
+            Kind::Scalar { text, style } => Some(Scalar { text, style: *style, place }),
+            Kind::List(_) => self.refuse(&place, "a list", expected),
+            _ => self.refuse(&place, "a section", expected),
+        }
+    }
+
+    fn refuse<T>(&self, place: &Place, found: &str, expected: &str) -> Option<T> {
+        self.sink.problem(place.problem(format!("{found} where one value is expected")).accepted(expected));
+        None
+    }
+
+    /// A string.
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+        self.scalar(key, "a string").map(|scalar| scalar.text.to_owned())
+    }
+
+    /// A string and its place.
+    pub(super) fn scalar(&mut self, key: &'static str, accepted: &str) -> Option<Scalar<'a>> {
+        let scalar = self.any(key, accepted)?;
+        if scalar.style == Style::Bare {
+            self.sink.problem(scalar.place.problem("not in quotes").value(scalar.text).accepted(accepted));
+            return None;
+        }
+        Some(scalar)
+    }
+
+    /// A string that is never shown.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        let scalar = self.any(key, "a string")?;
+        if scalar.style == Style::Bare {
+            self.sink.problem(scalar.place.problem("not in quotes").accepted("a string"));
+            return None;
+        }
+        (!scalar.text.is_empty()).then(|| Secret::new(scalar.text))
+    }
+
+    /// A string with a meaning of its own.
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        accepted: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let scalar = self.scalar(key, accepted)?;
+        match parse(scalar.text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
+                None
+            }
+        }
+    }
+
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let scalar = self.any(key, "true or false")?;
+        let value = match (self.dialect, scalar.style, scalar.text) {
+            (_, Style::Quoted, _) => None,
+            (_, _, "true") => Some(true),
+            (_, _, "false") => Some(false),
+            (Dialect::Yaml, _, text) => yaml_boolean(text),
+            _ => None,
+        };
+        if value.is_none() {
+            self.sink.problem(scalar.place.problem("not a boolean").value(scalar.text).accepted("true or false"));
+        }
+        value
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn integer(&mut self, key: &'static str, least: usize, most: usize) -> Option<usize> {
+        let accepted = format!("a number from {least} to {most}");
+        let scalar = self.any(key, &accepted)?;
+        let value = scalar.text.parse().ok().filter(|value| (least..=most).contains(value));
+        if value.is_none() || scalar.style == Style::Quoted {
+            self.sink.problem(scalar.place.problem("not such a number").value(scalar.text).accepted(accepted));
+            return None;
+        }
+        value
+    }
+
+    /// A duration of our own configuration, above zero.
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        let scalar = self.any(key, duration::ACCEPTED)?;
+        let value = match duration::parse(scalar.text) {
+            Ok(Duration::ZERO) => Err("must be above zero"),
+            Ok(_) if scalar.style == Style::Bare => Err("not in quotes"),
+            other => other,
+        };
+        value
+            .map_err(|message| {
+                self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(duration::ACCEPTED));
+            })
+            .ok()
+    }
+
+    /// Strings in a list. A single string is a list of one, and one from the environment is split at commas.
+    pub(super) fn texts(&mut self, key: &'static str, accepted: &str) -> Option<Vec<Scalar<'a>>> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(entry);
+        match &entry.value.kind {
+            Kind::Scalar { text, style: Style::Loose } if self.dialect == Dialect::Toml => Some(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|text| !text.is_empty())
+                    .map(|text| Scalar { text, style: Style::Loose, place: place.clone() })
+                    .collect(),
+            ),
+            Kind::Scalar { text, style } if *style != Style::Bare => Some(vec![Scalar { text, style: *style, place }]),
+            Kind::List(items) => Some(self.list(&place, items, accepted)),
+            _ => {
+                self.sink.problem(place.problem("not a list of strings").accepted(accepted));
+                None
+            }
+        }
+    }
+
+    fn list(&self, place: &Place, items: &'a [Arc<Node>], accepted: &str) -> Vec<Scalar<'a>> {
+        let mut scalars = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let place = self.node_place(item, format!("{}[{index}]", place.key), item.line.or(place.line));
+            match &item.kind {
+                Kind::Scalar { text, style } if *style != Style::Bare => {
+                    scalars.push(Scalar { text, style: *style, place });
+                }
+                _ => self.sink.problem(place.problem("not a string").accepted(accepted)),
+            }
+        }
+        scalars
+    }
+
+    /// A mapping below this one.
+    pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(entry);
+        self.enter(&entry.value, place)
+    }
+
+    /// A mapping below this one; absent reads as empty.
+    pub(super) fn section_or_empty(&mut self, key: &'static str) -> Self {
+        let place = self.place_of(key);
+        self.section(key).unwrap_or(Self {
+            dialect: self.dialect,
+            sink: self.sink,
+            entries: &[],
+            place,
+            known: Vec::new(),
+        })
+    }
+
+    /// The mappings of a list.
+    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
+        let Some(entry) = self.take(key) else { return Vec::new() };
+        let place = self.entry_place(entry);
+        let Kind::List(items) = &entry.value.kind else {
+            let accepted = match self.dialect {
+                Dialect::Yaml => format!("a list, each item starting with `- ` below `{key}:`"),
+                Dialect::Toml => format!("[[{}]] tables", self.path(key)),
+            };
+            self.sink.problem(place.problem("not a list").accepted(accepted));
+            return Vec::new();
+        };
+        let item_place = |(index, item): (usize, &'a Arc<Node>)| {
+            self.enter(item, self.node_place(item, format!("{}[{index}]", place.key), item.line.or(place.line)))
+        };
+        items.iter().enumerate().filter_map(item_place).collect()
+    }
+
+    fn enter(&self, node: &'a Node, place: Place) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            self.sink.problem(place.problem("not a section").accepted("keys with values"));
+            return None;
+        };
+        Some(Self { dialect: self.dialect, sink: self.sink, entries, place, known: Vec::new() })
+    }
+
+    /// Declares keys whose values say nothing to us.
+    pub(super) fn ignore(&mut self, keys: &[&'static str]) {
+        self.known.extend_from_slice(keys);
+    }
+
+    /// Reports the keys that nothing read. Their values are not shown: a misspelt key may hold a credential.
+    pub(super) fn finish(self) {
+        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
+            let place = Place { key: cut(self.entry_place(entry).key), ..self.entry_place(entry) };
+            let meant = did_you_mean(&entry.key, &self.known).map(|key| format!("did you mean `{key}`?"));
+            match self.dialect {
+                Dialect::Yaml => {
+                    let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
+                    self.sink.warning(place.problem(format!("unknown key, which Litestream ignores{meant}")));
+                }
+                Dialect::Toml => {
+                    let meant = meant.map(|meant| format!(", {meant}")).unwrap_or_default();
+                    let mut known = self.known.clone();
+                    known.sort_unstable();
+                    self.sink.problem(place.problem(format!("unknown key{meant}")).accepted(known.join(", ")));
+                }
+            }
+        }
+    }
+}
+
+fn cut(key: String) -> String {
+    const CHARACTERS: usize = 120;
+    if key.chars().any(char::is_control) || key.chars().count() > CHARACTERS {
+        return key.chars().take(CHARACTERS).flat_map(char::escape_debug).collect();
+    }
+    key
+}
+
+/// YAML 1.1's booleans as yaml.v2 has them.
+fn yaml_boolean(text: &str) -> Option<bool> {
+    match text {
+        "y" | "Y" | "yes" | "Yes" | "YES" | "True" | "TRUE" | "on" | "On" | "ON" => Some(true),
+        "n" | "N" | "no" | "No" | "NO" | "False" | "FALSE" | "off" | "Off" | "OFF" => Some(false),
+        _ => None,
+    }
+}

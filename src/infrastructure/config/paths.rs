@@ -1,0 +1,90 @@
+//! Paths: the home directory, the working directory, and the prefix map of agents that see the files elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use super::url::clean;
+
+/// A rule of `litestream.path-map`: what Litestream calls `from` is found under `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathMapping {
+    pub from: PathBuf,
+    pub to: PathBuf,
+}
+
+/// Replaces the longest matching prefix, whole components at a time; a path that nothing matches stays.
+pub(super) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
+    map.iter()
+        .filter_map(|rule| path.strip_prefix(&rule.from).ok().map(|rest| (rule, rest)))
+        .max_by_key(|(rule, _)| rule.from.components().count())
+        .map_or_else(
+            || path.to_owned(),
+            |(rule, rest)| if rest == Path::new("") { rule.to.clone() } else { rule.to.join(rest) },
+        )
+}
+
+/// Where relative paths and `~` lead.
+pub(super) struct Base {
+    pub(super) working_directory: PathBuf,
+    pub(super) home: Option<PathBuf>,
+}
+
+impl Base {
+    /// The absolute, cleaned path that Litestream makes of `text`. A home directory that is not known is an error.
+    pub(super) fn absolute(&self, text: &str) -> Result<PathBuf, &'static str> {
+        let below_home = if text == "~" { Some("") } else { text.strip_prefix("~/") };
+        let path = match (below_home, &self.home) {
+            (Some(rest), Some(home)) => format!("{}/{rest}", home.display()),
+            (Some(_), None) => return Err("no home directory is known"),
+            (None, _) if text.starts_with('/') => text.to_owned(),
+            (None, _) => format!("{}/{text}", self.working_directory.display()),
+        };
+        Ok(PathBuf::from(clean(&path)))
+    }
+
+    /// As [`Self::absolute`], after Litestream's `sqlite://` and `sqlite3://` prefixes are taken off.
+    pub(super) fn litestream(&self, text: &str) -> Result<PathBuf, &'static str> {
+        let text = text.strip_prefix("sqlite3://").or_else(|| text.strip_prefix("sqlite://")).unwrap_or(text);
+        self.absolute(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_of_whole_components_wins() {
+        let rule = |from: &str, to: &str| PathMapping { from: from.into(), to: to.into() };
+        let map =
+            [rule("/data", "/host/data"), rule("/data/hot", "/fast"), rule("/", "/root"), rule("/one.db", "/x/y.db")];
+        for (path, expected) in [
+            ("/data/a.db", "/host/data/a.db"),
+            ("/data", "/host/data"),
+            ("/data/hot/a.db", "/fast/a.db"),
+            ("/data/hotter/a.db", "/host/data/hotter/a.db"),
+            ("/database/a.db", "/root/database/a.db"),
+            ("/one.db", "/x/y.db"),
+        ] {
+            assert_eq!(map_path(&map, Path::new(path)), Path::new(expected), "{path}");
+        }
+        assert_eq!(map_path(&map[..1], Path::new("/srv/a.db")), Path::new("/srv/a.db"));
+    }
+
+    #[test]
+    fn paths_become_absolute_as_litestreams() {
+        let base = Base { working_directory: "/cwd".into(), home: Some("/home/u".into()) };
+        for (text, expected) in [
+            ("/a//b/../c.db", "/a/c.db"),
+            ("a.db", "/cwd/a.db"),
+            ("~", "/home/u"),
+            ("~/a.db", "/home/u/a.db"),
+            ("~other/a.db", "/cwd/~other/a.db"),
+            ("sqlite:///srv/a.db", "/srv/a.db"),
+            ("sqlite3://a.db", "/cwd/a.db"),
+        ] {
+            assert_eq!(base.litestream(text).as_deref(), Ok(Path::new(expected)), "{text}");
+        }
+        let homeless = Base { home: None, ..base };
+        assert_eq!(homeless.absolute("~/a"), Err("no home directory is known"));
+    }
+}

@@ -1,0 +1,342 @@
+//! The agent's own settings: every key of `streamgauge.toml` but `[[database]]`, with its default.
+//!
+//! To add an option: a field, the line that reads it with its default, and a line in the commented `streamgauge.toml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::limits::VERIFICATIONS_MAX;
+use crate::domain::target::ReplicaLocation;
+
+use super::node::{Scalar, Section};
+use super::paths::{Base, PathMapping};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Where history is kept when nothing is configured and the directory is there and writable.
+pub const STORAGE_PATH: &str = "/var/lib/streamgauge";
+
+/// Everything of `streamgauge.toml`, the environment and the flags that is not about one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub web: Web,
+    pub storage: Storage,
+    pub log: Log,
+    pub litestream: Litestream,
+    pub watch: Watch,
+    pub replica: Replica,
+    pub objectives: ObjectiveDefaults,
+}
+
+/// `[web]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where HTTP is served. Default `127.0.0.1:10099`.
+    pub listen_address: Vec<SocketAddr>,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Directory for what should survive a restart. Default [`STORAGE_PATH`] where that is writable, else nothing is
+    /// kept; an empty string switches it off.
+    pub path: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Default info.
+    pub level: LogLevel,
+    /// Default logfmt.
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub const ALL: &'static [Self] = &[Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+impl LogFormat {
+    pub const ALL: &'static [Self] = &[Self::Logfmt, Self::Json];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logfmt => "logfmt",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// `[litestream]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Litestream {
+    /// Configuration files of Litestream, absolute. Default `$LITESTREAM_CONFIG`, else `/etc/litestream.yml` if it is
+    /// there.
+    pub config: Vec<PathBuf>,
+    /// Replace `$NAME` in them, as Litestream does without `-no-expand-env`. Default true.
+    pub expand_env: bool,
+    /// Where this process finds what Litestream calls by other paths.
+    pub path_map: Vec<PathMapping>,
+    /// How often the files and their `dir` entries are read again. Default 1 minute.
+    pub discovery_interval: Duration,
+}
+
+/// `[watch]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// How often databases that changed are read. Default 1 second.
+    pub poll_interval: Duration,
+    /// How often each database is read although nothing said that it changed. Default 1 minute.
+    pub sweep_interval: Duration,
+    /// How long a database that is no longer configured keeps its series. Default 5 minutes.
+    pub series_grace: Duration,
+}
+
+/// `[replica]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// At most this often is the replica of a busy database verified. Absent: by kind, [`Self::interval_of`].
+    pub interval: Option<Duration>,
+    /// How often the replica of an idle, proven database is verified. Default 5 minutes.
+    pub idle_interval: Duration,
+    /// How often levels above 0 are listed. Default 1 minute.
+    pub level_interval: Duration,
+    /// How often everything is listed again, which notices deletions. Default 1 hour.
+    pub reconcile_interval: Duration,
+    /// For one request with its retries. Default 30 seconds.
+    pub timeout: Duration,
+    /// Verifications at the same time. Default 32.
+    pub concurrency: usize,
+    /// PEM file of additional certificate authorities for every store.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Replica {
+    /// The verification interval of a busy database: 2 seconds for a directory, 10 for a bucket, whose listings cost
+    /// money (one every 10 seconds is 8640 a day, about $0.043 on S3).
+    pub fn interval_of(&self, location: &ReplicaLocation) -> Duration {
+        self.interval.unwrap_or(match location {
+            ReplicaLocation::Directory(_) => Duration::from_secs(2),
+            ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => Duration::from_secs(10),
+        })
+    }
+}
+
+/// `[objectives]`: what is wanted of every database that does not say otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectiveDefaults {
+    /// Default 5 minutes.
+    pub rpo: Duration,
+    /// Absent: what the database's `litestream.yml` says.
+    pub retention: Option<Duration>,
+    /// Absent: what the database's `litestream.yml` says.
+    pub snapshot_interval: Option<Duration>,
+}
+
+/// What reading the settings needs to know of the outside.
+pub(super) struct Context<'a> {
+    pub(super) base: &'a Base,
+    /// The value of `LITESTREAM_CONFIG`.
+    pub(super) litestream_config: Option<&'a str>,
+}
+
+/// Litestream's default configuration file.
+const LITESTREAM_CONFIG: &str = "/etc/litestream.yml";
+
+pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
+    Settings {
+        web: web(root.section_or_empty("web")),
+        storage: storage(root.section_or_empty("storage"), context),
+        log: log(root.section_or_empty("log")),
+        litestream: litestream(root.section_or_empty("litestream"), context),
+        watch: watch(root.section_or_empty("watch")),
+        replica: replica(root.section_or_empty("replica"), context),
+        objectives: objectives(root.section_or_empty("objectives")),
+    }
+}
+
+fn web(mut section: Section<'_>) -> Web {
+    const ACCEPTED: &str = "address:port such as 127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099";
+    let mut listen_address = Vec::new();
+    for scalar in section.texts("listen-address", ACCEPTED).unwrap_or_else(|| default("127.0.0.1:10099")) {
+        match address(scalar.text) {
+            Some(address) if listen_address.contains(&address) => {
+                section.problem(scalar.place.problem("a second time").value(scalar.text).accepted("each address once"));
+            }
+            Some(address) => listen_address.push(address),
+            None => section
+                .problem(scalar.place.problem("not an address with a port").value(scalar.text).accepted(ACCEPTED)),
+        }
+    }
+    section.finish();
+    Web { listen_address }
+}
+
+fn default(text: &str) -> Vec<Scalar<'_>> {
+    vec![Scalar::default_of(text)]
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    let text = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.replacen("localhost:", "127.0.0.1:", 1),
+    };
+    text.parse().ok()
+}
+
+fn storage(mut section: Section<'_>, context: &Context<'_>) -> Storage {
+    let path = if section.has("path") {
+        path(&mut section, "path", context)
+    } else {
+        section.ignore(&["path"]);
+        let writable = rustix::fs::access(STORAGE_PATH, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+        writable.is_ok().then(|| PathBuf::from(STORAGE_PATH))
+    };
+    section.finish();
+    Storage { path }
+}
+
+fn path(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<PathBuf> {
+    let resolve = |text: &str| {
+        if text.is_empty() { Ok(None) } else { context.base.absolute(text).map(Some).map_err(str::to_owned) }
+    };
+    section.parsed(key, "a path", resolve).flatten()
+}
+
+/// A file that has to be readable, so that a typing error shows at once.
+pub(super) fn readable_file(section: &mut Section<'_>, key: &'static str, base: &Base) -> Option<PathBuf> {
+    section.parsed(key, "a readable file", |text| {
+        let path = base.absolute(text)?;
+        readable(&path)?;
+        Ok(path)
+    })
+}
+
+fn readable(path: &Path) -> Result<(), String> {
+    let file = std::fs::metadata(path).map_err(|error| crate::domain::reason::Reason::from(error).message)?;
+    if !file.is_file() {
+        return Err("not a file".to_owned());
+    }
+    rustix::fs::access(path, rustix::fs::Access::READ_OK).map_err(|_| "not readable".to_owned())
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    let level = choice(&mut section, "level", LogLevel::ALL, LogLevel::as_str).unwrap_or(LogLevel::Info);
+    let format = choice(&mut section, "format", LogFormat::ALL, LogFormat::as_str).unwrap_or(LogFormat::Logfmt);
+    section.finish();
+    Log { level, format }
+}
+
+fn choice<T: Copy>(section: &mut Section<'_>, key: &'static str, all: &[T], name: fn(T) -> &'static str) -> Option<T> {
+    let accepted = all.iter().map(|choice| name(*choice)).collect::<Vec<_>>().join(", ");
+    section.parsed(key, &accepted, |text| {
+        all.iter().copied().find(|choice| name(*choice) == text).ok_or_else(|| "not one of the choices".to_owned())
+    })
+}
+
+fn litestream(mut section: Section<'_>, context: &Context<'_>) -> Litestream {
+    let mut config = Vec::new();
+    match section.texts("config", "paths of litestream.yml files") {
+        Some(texts) => {
+            for scalar in texts {
+                match context.base.absolute(scalar.text) {
+                    Ok(path) if config.contains(&path) => {
+                        section.warning(scalar.place.problem("a second time").value(scalar.text));
+                    }
+                    Ok(path) => config.push(path),
+                    Err(message) => section.problem(scalar.place.problem(message).value(scalar.text)),
+                }
+            }
+        }
+        None => config.extend(default_litestream_config(context)),
+    }
+    let litestream = Litestream {
+        config,
+        expand_env: section.boolean("expand-env").unwrap_or(true),
+        path_map: section.sections("path-map").into_iter().filter_map(path_mapping).collect(),
+        discovery_interval: section.duration("discovery-interval").unwrap_or(MINUTE),
+    };
+    section.finish();
+    litestream
+}
+
+fn default_litestream_config(context: &Context<'_>) -> Option<PathBuf> {
+    match context.litestream_config {
+        Some(path) if !path.is_empty() => context.base.absolute(path).ok(),
+        _ => Path::new(LITESTREAM_CONFIG).exists().then(|| PathBuf::from(LITESTREAM_CONFIG)),
+    }
+}
+
+fn path_mapping(mut section: Section<'_>) -> Option<PathMapping> {
+    let mut absolute = |key: &'static str| {
+        if !section.has(key) {
+            section.problem(section.place_of(key).problem("missing").accepted("an absolute path"));
+        }
+        section.parsed(key, "an absolute path", |text| {
+            if text.starts_with('/') { Ok(PathBuf::from(text)) } else { Err("not absolute".to_owned()) }
+        })
+    };
+    let (from, to) = (absolute("from"), absolute("to"));
+    section.finish();
+    Some(PathMapping { from: from?, to: to? })
+}
+
+fn watch(mut section: Section<'_>) -> Watch {
+    let watch = Watch {
+        poll_interval: section.duration("poll-interval").unwrap_or(Duration::from_secs(1)),
+        sweep_interval: section.duration("sweep-interval").unwrap_or(MINUTE),
+        series_grace: section.duration("series-grace").unwrap_or(5 * MINUTE),
+    };
+    section.finish();
+    watch
+}
+
+fn replica(mut section: Section<'_>, context: &Context<'_>) -> Replica {
+    let replica = Replica {
+        interval: section.duration("interval"),
+        idle_interval: section.duration("idle-interval").unwrap_or(5 * MINUTE),
+        level_interval: section.duration("level-interval").unwrap_or(MINUTE),
+        reconcile_interval: section.duration("reconcile-interval").unwrap_or(60 * MINUTE),
+        timeout: section.duration("timeout").unwrap_or(Duration::from_secs(30)),
+        concurrency: section.integer("concurrency", 1, VERIFICATIONS_MAX).unwrap_or(VERIFICATIONS_MAX),
+        ca_file: readable_file(&mut section, "ca-file", context.base),
+    };
+    section.finish();
+    replica
+}
+
+fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
+    let objectives = ObjectiveDefaults {
+        rpo: section.duration("rpo").unwrap_or(5 * MINUTE),
+        retention: section.duration("retention"),
+        snapshot_interval: section.duration("snapshot-interval"),
+    };
+    section.finish();
+    objectives
+}

@@ -1,0 +1,234 @@
+//! Puts together what `litestream.yml` files and `[[database]]` entries say of the same database, and names the result.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
+
+use super::database::Entry;
+use super::litestream::{Database, default_meta_path};
+use super::names::{Naming, names};
+use super::problem::{Place, Sink};
+use super::settings::ObjectiveDefaults;
+
+/// A database or replica that something named.
+#[derive(Debug)]
+struct Found {
+    place: Place,
+    /// The line of a name that a person gave.
+    name: Option<(String, Place)>,
+    files: Option<DatabaseFiles>,
+    replicas: Vec<ReplicaTarget>,
+    rpo: Option<Duration>,
+    retention: Option<Duration>,
+    snapshot_interval: Option<Duration>,
+}
+
+/// Collects databases; the same path is one database.
+#[derive(Debug, Default)]
+pub(super) struct Collection {
+    found: Vec<Found>,
+    /// By the path that this process sees, and by the one that Litestream knows.
+    by_path: BTreeMap<PathBuf, usize>,
+}
+
+impl Collection {
+    /// Adds a database of a `litestream.yml`. `retention` and `snapshot-interval` of `[objectives]` win over what is
+    /// written there: they say what is wanted, the file only what Litestream was told.
+    pub(super) fn add_litestream(&mut self, database: Database, defaults: &ObjectiveDefaults, sink: &Sink) {
+        if let Some(index) = self.by_path.get(&database.path) {
+            let problem = database.place.problem("names a database a second time");
+            sink.warning(problem.value(&database.litestream_path.display().to_string()));
+            self.found[*index].add_replicas(database.replicas);
+            return;
+        }
+        let index = self.found.len();
+        self.by_path.insert(database.path.clone(), index);
+        self.by_path.entry(database.litestream_path).or_insert(index);
+        let mut found = Found {
+            place: database.place,
+            name: None,
+            files: Some(DatabaseFiles { path: database.path, meta_path: Some(database.meta_path) }),
+            replicas: Vec::new(),
+            rpo: None,
+            retention: defaults.retention.or(database.retention),
+            snapshot_interval: defaults.snapshot_interval.or(database.snapshot_interval),
+        };
+        found.add_replicas(database.replicas);
+        self.found.push(found);
+    }
+
+    /// Adds a `[[database]]`, or applies it to the database of the same path.
+    pub(super) fn add_entry(&mut self, entry: Entry, defaults: &ObjectiveDefaults, sink: &Sink) {
+        let known = entry.path.as_ref().and_then(|path| self.by_path.get(path)).copied();
+        let index = match known {
+            Some(index) if Self::is_own(&self.found[index], &entry) => {
+                sink.problem(entry.place.problem("names a database a second time").accepted("each path once"));
+                return;
+            }
+            Some(index) => index,
+            None => self.add_new(&entry, defaults),
+        };
+        let found = &mut self.found[index];
+        found.place = entry.place.clone();
+        found.name = entry.name.map(|name| (name, entry.place));
+        found.rpo = entry.rpo.or(found.rpo);
+        found.retention = entry.retention.or(found.retention);
+        found.snapshot_interval = entry.snapshot_interval.or(found.snapshot_interval);
+        if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
+            files.meta_path = Some(meta_path);
+        }
+        found.add_replicas(entry.replicas);
+    }
+
+    fn is_own(found: &Found, entry: &Entry) -> bool {
+        found.place.file == entry.place.file
+    }
+
+    fn add_new(&mut self, entry: &Entry, defaults: &ObjectiveDefaults) -> usize {
+        let index = self.found.len();
+        let files = entry.path.as_ref().map(|path| {
+            self.by_path.insert(path.clone(), index);
+            // Without a replica there is no Litestream to keep metadata.
+            let meta_path = (!entry.replicas.is_empty()).then(|| default_meta_path(path));
+            DatabaseFiles { path: path.clone(), meta_path }
+        });
+        self.found.push(Found {
+            place: entry.place.clone(),
+            name: None,
+            files,
+            replicas: Vec::new(),
+            rpo: None,
+            retention: defaults.retention,
+            snapshot_interval: defaults.snapshot_interval,
+        });
+        index
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// All targets, sorted by name.
+    pub(super) fn into_targets(self, defaults: &ObjectiveDefaults, sink: &Sink) -> Vec<Target> {
+        let found = drop_repeated(self.found, sink);
+        warn_of_shared_replicas(&found, sink);
+        check_names(&found, sink);
+        let naming: Vec<Naming> = found.iter().map(Found::naming).collect();
+        let mut targets: Vec<Target> =
+            names(&naming).into_iter().zip(found).map(|(name, found)| found.target(name, defaults)).collect();
+        targets.sort_by(|a, b| a.name.cmp(&b.name));
+        targets
+    }
+}
+
+impl Found {
+    /// Appends those that are not there yet, each under a name of its own.
+    fn add_replicas(&mut self, replicas: Vec<ReplicaTarget>) {
+        for mut replica in replicas {
+            if self.replicas.iter().any(|known| known.location == replica.location) {
+                continue;
+            }
+            let wanted = replica.name.clone();
+            let mut number = 2;
+            while self.replicas.iter().any(|known| known.name == replica.name) {
+                replica.name = format!("{wanted}-{number}");
+                number += 1;
+            }
+            self.replicas.push(replica);
+        }
+    }
+
+    fn naming(&self) -> Naming {
+        match (&self.name, &self.files) {
+            (Some((name, _)), _) => Naming::Given(name.clone()),
+            (None, Some(files)) => Naming::Path(files.path.display().to_string()),
+            (None, None) => Naming::Path(self.replicas.first().map(remote_path).unwrap_or_default()),
+        }
+    }
+
+    fn target(self, name: String, defaults: &ObjectiveDefaults) -> Target {
+        Target {
+            name: TargetName(name),
+            database: self.files,
+            replicas: self.replicas,
+            objectives: Objectives {
+                rpo: self.rpo.unwrap_or(defaults.rpo),
+                retention: self.retention,
+                snapshot_interval: self.snapshot_interval,
+            },
+        }
+    }
+}
+
+/// What a replica without a database is named after: `bucket/path`, or its directory.
+fn remote_path(replica: &ReplicaTarget) -> String {
+    match &replica.location {
+        ReplicaLocation::Directory(path) => path.display().to_string(),
+        location => {
+            let url = location.url();
+            let path = url.split_once("://").map_or(url.as_str(), |(_, path)| path);
+            path.trim_end_matches(['/', '.']).to_owned()
+        }
+    }
+}
+
+/// Replicas without a database that are the same place twice.
+fn drop_repeated(found: Vec<Found>, sink: &Sink) -> Vec<Found> {
+    let mut seen = HashSet::new();
+    let first = |found: &Found| {
+        let Naming::Path(path) = found.naming() else { return true };
+        let new = found.files.is_some() || seen.insert(path);
+        if !new {
+            sink.problem(found.place.problem("the same replica as another, and no `name` to tell them apart"));
+        }
+        new
+    };
+    found.into_iter().filter(first).collect()
+}
+
+/// Two databases that write to one place destroy each other's backup.
+fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
+    let mut owners: HashMap<String, &Found> = HashMap::new();
+    for found in found.iter().filter(|found| found.files.is_some()) {
+        for replica in &found.replicas {
+            let url = place_of(&replica.location);
+            match owners.get(&url) {
+                Some(owner) => {
+                    let path = |found: &Found| path_of(found).display().to_string();
+                    let message = format!("{} and {} share the replica {url}", path(owner), path(found));
+                    sink.warning(found.place.problem(message));
+                }
+                None => {
+                    owners.insert(url, found);
+                }
+            }
+        }
+    }
+}
+
+/// The place itself: the same bucket name at two endpoints is two places.
+fn place_of(location: &ReplicaLocation) -> String {
+    match location {
+        ReplicaLocation::S3(s3) => match &s3.endpoint {
+            Some(endpoint) => format!("{} at {}", location.url(), super::url::redact(endpoint)),
+            None => location.url(),
+        },
+        _ => location.url(),
+    }
+}
+
+fn path_of(found: &Found) -> &Path {
+    found.files.as_ref().map_or_else(|| Path::new(""), |files| &files.path)
+}
+
+fn check_names(found: &[Found], sink: &Sink) {
+    let mut seen = HashSet::new();
+    for (name, place) in found.iter().filter_map(|found| found.name.as_ref()) {
+        if !seen.insert(name) {
+            let place = Place { key: format!("{}.name", place.key), ..place.clone() };
+            sink.problem(place.problem("a second time").value(name).accepted("each name once"));
+        }
+    }
+}

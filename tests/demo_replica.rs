@@ -111,7 +111,7 @@ fn the_demo_process_leaves_a_replica_that_restores_when_its_input_ends() {
     let Some(lab) = Lab::find() else { return };
     let directory = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_streamgauge"));
-    let mut demo = Demo::start_program(program, directory.path().to_owned(), None).unwrap();
+    let mut demo = Demo::start_in(program, directory.path().to_owned(), false, None).unwrap();
     lab::wait_for("ten level-0 files", || fs::read_dir(demo.replica().join("ltx/0")).unwrap().count() >= 10);
     demo.stop().unwrap();
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
+
 use super::peer::Peer;
 use super::replicator::{COMPACTED, FileId, RAW, SNAPSHOT};
 use crate::domain::reason::Reason;
@@ -75,7 +77,7 @@ pub static FAULTS: &[Fault] = &[
     Fault {
         name: "unreadable",
         does: "the replica's directory is renamed away",
-        noticed: "the replica is down and proof age grows; lag stays what was last known until it, too, is unproven",
+        noticed: "the replica is down and proof age grows; lag stays what was last known",
         apply: |peer| {
             peer.replicator.abilities.upload = false;
             let replica = peer.replicator.replica();
@@ -95,14 +97,9 @@ pub static FAULTS: &[Fault] = &[
     },
 ];
 
-/// The names that `--fault` accepts.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    FAULTS.iter().map(|fault| fault.name)
-}
-
-/// One line a fault: what it does, and what is to be noticed.
-pub fn help() -> String {
-    FAULTS.iter().map(|fault| format!("{:16}{} → {}\n", fault.name, fault.does, fault.noticed)).collect()
+/// What `--fault` accepts, with its help.
+pub fn possible_values() -> PossibleValuesParser {
+    FAULTS.iter().map(|fault| PossibleValue::new(fault.name).help(format!("{} → {}", fault.does, fault.noticed))).into()
 }
 
 fn gap(peer: &mut Peer) -> Result<Option<String>, Reason> {

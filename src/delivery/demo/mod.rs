@@ -33,37 +33,38 @@ const REPLICA: &str = "replica";
 /// The child has to have the database and its first files ready within this.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running demo. Dropping it ends the child and removes the directory if it was new.
+/// A running demo. Dropping it ends the child and removes the directory if it was made for it.
 pub struct Demo {
     directory: PathBuf,
-    created: bool,
+    temporary: bool,
     peer: Child,
 }
 
 impl Demo {
-    /// Starts writer and replicator in `directory`, which is created, and waits for the first files.
-    /// `fault` is a name of [`FAULTS`] and after how many seconds.
-    pub fn start(directory: PathBuf, fault: Option<(&str, u64)>) -> Result<Self, Reason> {
+    /// Starts writer and replicator in a temporary directory and waits for their first files.
+    /// `fault` is a name of [`FAULTS`] and how long all is well before it.
+    pub fn start(fault: Option<(&str, Duration)>) -> Result<Self, Reason> {
         let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
-        Self::start_program(&program, directory, fault)
-    }
-
-    /// As [`Demo::start`], with the `streamgauge` program named.
-    pub fn start_program(program: &Path, directory: PathBuf, fault: Option<(&str, u64)>) -> Result<Self, Reason> {
-        let created = !directory.exists();
+        let directory = std::env::temp_dir().join(format!("streamgauge-demo-{}", std::process::id()));
+        // What is there already belongs to somebody else.
         DirBuilder::new()
-            .recursive(true)
             .mode(0o700)
             .create(&directory)
             .map_err(|error| Reason::from(error).context(format!("create {}", directory.display())))?;
-        if directory.join(DATABASE).exists() {
-            let message = format!("create {}: it exists already", directory.join(DATABASE).display());
-            return Err(Reason::new(ReasonKind::Misconfigured, message).with_hint("name an empty directory"));
-        }
+        Self::start_in(&program, directory, true, fault)
+    }
+
+    /// As [`Demo::start`], with the `streamgauge` program and an empty directory, which is kept unless it is temporary.
+    pub fn start_in(
+        program: &Path,
+        directory: PathBuf,
+        temporary: bool,
+        fault: Option<(&str, Duration)>,
+    ) -> Result<Self, Reason> {
         let mut command = Command::new(program);
         command.arg(PEER_COMMAND).arg("--directory").arg(&directory);
         if let Some((name, after)) = fault {
-            command.args(["--fault", name, "--fault-after", &after.to_string()]);
+            command.args(["--fault", name, "--fault-after-ms", &after.as_millis().to_string()]);
         }
         let mut peer = command
             .stdin(Stdio::piped())
@@ -72,9 +73,21 @@ impl Demo {
             .map_err(|error| Reason::from(error).context("start demo peer"))?;
         let stdout = peer.stdout.take();
         // From here on, dropping ends the child.
-        let demo = Self { directory, created, peer };
+        let demo = Self { directory, temporary, peer };
+        demo.write("litestream.yml", &demo.litestream_yml())?;
+        demo.write("streamgauge.toml", &demo.streamgauge_toml())?;
         wait_until_ready(stdout)?;
         Ok(demo)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Reason> {
+        let path = self.directory.join(name);
+        fs::write(&path, text).map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
+    }
+
+    /// The agent's configuration. It names a `litestream.yml` that says what the replicator does.
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.join("streamgauge.toml")
     }
 
     /// The database that is written and replicated.
@@ -87,29 +100,35 @@ impl Demo {
         self.directory.join(REPLICA)
     }
 
-    /// A place for the agent's own state.
-    pub fn storage(&self) -> PathBuf {
-        self.directory.join("streamgauge")
-    }
-
     /// The process that writes and replicates.
     pub fn peer_id(&self) -> u32 {
         self.peer.id()
     }
 
-    /// A `litestream.yml` that says what the replicator does.
-    pub fn litestream_yml(&self) -> String {
-        let (database, replica) = (self.database(), self.replica());
+    fn litestream_yml(&self) -> String {
         format!(
             "# What the demo's replicator does, in Litestream's words.\n\
              snapshot: {{interval: {}s, retention: {}s}}\n\
              l0-retention: {}s\n\
-             dbs:\n  - path: {}\n    replica: {{type: file, path: {}, sync-interval: 1s}}\n",
+             dbs:\n  - path: {:?}\n    replica: {{type: file, path: {:?}, sync-interval: 1s}}\n",
             SNAPSHOT_INTERVAL.as_secs(),
             SNAPSHOT_RETENTION.as_secs(),
             RAW_RETENTION.as_secs(),
-            database.display(),
-            replica.display(),
+            self.database(),
+            self.replica(),
+        )
+    }
+
+    fn streamgauge_toml(&self) -> String {
+        format!(
+            "# Short intervals, so that one need not wait to see a fault noticed.\n\
+             [litestream]\nconfig = {:?}\n\n\
+             [storage]\npath = {:?}\n\n\
+             [objectives]\nrpo = \"15s\"\n\n\
+             [replica]\ninterval = \"1s\"\nidle-interval = \"10s\"\nlevel-interval = \"5s\"\n\
+             reconcile-interval = \"10s\"\n",
+            self.directory.join("litestream.yml"),
+            self.directory.join("streamgauge"),
         )
     }
 
@@ -129,7 +148,7 @@ impl Drop for Demo {
         // Best effort: the child also ends by itself, and the system clears its temporary directory.
         let _ = self.peer.kill();
         let _ = self.peer.wait();
-        if self.created {
+        if self.temporary {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }

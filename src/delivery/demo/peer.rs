@@ -28,11 +28,11 @@ pub struct PeerArgs {
     #[arg(long)]
     pub directory: PathBuf,
     /// How to break replication.
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(fault::names()))]
+    #[arg(long, value_parser = fault::possible_values())]
     pub fault: Option<String>,
-    /// Seconds of health before the fault.
+    /// Milliseconds of health before the fault.
     #[arg(long, default_value_t = 0)]
-    pub fault_after: u64,
+    pub fault_after_ms: u64,
 }
 
 /// Runs until standard input ends, which it does when the parent dies, however it dies.
@@ -40,7 +40,7 @@ pub fn peer_main(args: &PeerArgs) -> Result<(), Reason> {
     let parent = parent_gone();
     let mut peer = Peer::open(&args.directory)?;
     let mut fault = FAULTS.iter().find(|fault| args.fault.as_deref() == Some(fault.name));
-    let due = Instant::now() + Duration::from_secs(args.fault_after);
+    let due = Instant::now() + Duration::from_millis(args.fault_after_ms);
     peer.replicator.tick(now())?;
     peer.start_writer()?;
     say(READY);

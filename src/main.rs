@@ -3,16 +3,19 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use streamgauge::delivery::cli::{self, Cli, Command, MetricsFormat, output};
+use streamgauge::delivery::cli::{self, Cli, Command, ConfigArgs, ConfigCommand, MetricsFormat, output};
+use streamgauge::delivery::demo::peer_main;
 use streamgauge::delivery::render::metrics::catalogue;
-use streamgauge::domain::reason::{Reason, ReasonKind};
 
 fn main() -> ExitCode {
-    let done = match cli::parse().command {
-        Command::Run(_) => Err(not_wired("run")),
-        Command::Check(_) => Err(not_wired("check")),
-        Command::Config(_) => Err(not_wired("config check")),
-        Command::Demo(_) => Err(not_wired("demo")),
+    let command = cli::parse().command;
+    let checking = matches!(command, Command::Check(_));
+    let done = match command {
+        Command::Run(args) => cli::run::main(&args),
+        Command::Check(args) => cli::check::main(&args),
+        Command::Config(ConfigArgs { command: ConfigCommand::Check(args) }) => cli::config_check::main(&args),
+        Command::Demo(args) => cli::demo::main(&args),
+        Command::DemoPeer(args) => peer_main(&args).map(|()| ExitCode::SUCCESS),
         Command::Metrics(args) => output::print(&match args.format {
             MetricsFormat::Table => catalogue::table(),
             MetricsFormat::Markdown => catalogue::markdown(),
@@ -27,10 +30,7 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|reason| {
         output::print_error(&reason);
-        ExitCode::from(2)
+        // For `check` this is Nagios's "unknown"; elsewhere it is the usual code of a wrong call.
+        ExitCode::from(if checking { 3 } else { 2 })
     })
-}
-
-fn not_wired(command: &str) -> Reason {
-    Reason::new(ReasonKind::Unsupported, format!("{command}: not wired yet"))
 }

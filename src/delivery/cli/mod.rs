@@ -1,6 +1,12 @@
 //! The command line: its words here, in the style of Prometheus's own programs, and one file for what is printed.
 
+pub mod check;
+pub mod config_check;
+pub mod demo;
+pub mod logging;
 pub mod output;
+pub mod run;
+pub mod sources;
 pub mod table;
 
 use std::path::PathBuf;
@@ -10,6 +16,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::SignedDuration;
+
+use crate::delivery::demo::{PEER_COMMAND, PeerArgs, fault};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -83,6 +91,10 @@ Examples:
   streamgauge demo
   streamgauge demo --fault stall --fault-after 20s")]
     Demo(DemoArgs),
+
+    /// Write and replicate the demo's database: started by `demo`, in a process of its own
+    #[command(name = PEER_COMMAND, hide = true)]
+    DemoPeer(PeerArgs),
 
     /// Print a completion script for a shell
     #[command(after_help = "\
@@ -220,8 +232,8 @@ pub enum MetricsFormat {
 #[derive(Args, Debug)]
 pub struct DemoArgs {
     /// What breaks
-    #[arg(long, value_enum)]
-    pub fault: Option<Fault>,
+    #[arg(long, value_parser = fault::possible_values())]
+    pub fault: Option<String>,
 
     /// When it breaks
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s")]
@@ -230,21 +242,6 @@ pub struct DemoArgs {
     /// Address to listen on [repeatable] [default: 127.0.0.1:10099]
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub web_listen_address: Vec<String>,
-}
-
-/// How replication can break.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Fault {
-    /// The replicator stops, without a word
-    Stall,
-    /// A file in the middle of the chain disappears
-    Gap,
-    /// A bit of the newest file flips
-    Corrupt,
-    /// The newest file loses its end
-    Truncate,
-    /// The newest file disappears
-    DeleteNewest,
 }
 
 /// `300ms`, `5s`, `1m30s`, `2h`.

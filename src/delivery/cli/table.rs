@@ -1,6 +1,5 @@
 //! A report as a person reads it on a terminal: a block for each replica, and for each database that has none.
 
-use std::collections::HashMap;
 use std::fmt::{Display, Formatter, Result};
 
 use crate::delivery::render::human;
@@ -41,17 +40,11 @@ impl Word {
 
 /// The report and its verdicts, in blocks, with a last line that counts them.
 pub fn table(report: &Report, colour: bool) -> String {
-    let mut verdicts: HashMap<&str, Vec<&Verdict>> = HashMap::new();
-    for verdict in report.databases.iter().flat_map(|database| &database.checks) {
-        verdicts.entry(&verdict.database).or_default().push(verdict);
-    }
-    Table { report, verdicts, colour }.to_string()
+    Table { report, colour }.to_string()
 }
 
 struct Table<'a> {
     report: &'a Report,
-    /// By database.
-    verdicts: HashMap<&'a str, Vec<&'a Verdict>>,
     colour: bool,
 }
 
@@ -84,12 +77,10 @@ impl Table<'_> {
 
     /// Verdicts on the database itself are repeated with each of its replicas.
     fn verdicts<'a>(
-        &'a self,
         database: &'a DatabaseReport,
         replica: Option<&'a ReplicaReport>,
     ) -> impl Iterator<Item = &'a Verdict> + Clone {
-        let verdicts = self.verdicts.get(database.name.as_str()).into_iter().flatten().copied();
-        verdicts.filter(move |verdict| {
+        database.checks.iter().filter(move |verdict| {
             let on = verdict.replica.as_deref();
             on.is_none() || on == replica.map(|replica| replica.name.as_str())
         })
@@ -101,7 +92,7 @@ impl Table<'_> {
         database: &DatabaseReport,
         replica: Option<&ReplicaReport>,
     ) -> std::result::Result<Word, std::fmt::Error> {
-        let verdicts = self.verdicts(database, replica);
+        let verdicts = Self::verdicts(database, replica);
         let word = Word::of(verdicts.clone());
         write!(f, "{} {}", self.word(word), human::printable(&database.name))?;
         match replica {

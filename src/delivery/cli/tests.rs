@@ -43,10 +43,10 @@ fn check_and_demo_have_durations() {
     assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, CheckFormat::Json, 90));
     let Ok(Command::Check(check)) = parse("streamgauge check") else { panic!("check") };
     assert_eq!((check.format, check.wait), (CheckFormat::Table, Duration::from_secs(5)));
-    let Ok(Command::Demo(demo)) = parse("streamgauge demo --fault delete-newest --fault-after 300ms") else {
+    let Ok(Command::Demo(demo)) = parse("streamgauge demo --fault delete-snapshot --fault-after 300ms") else {
         panic!("demo")
     };
-    assert_eq!((demo.fault, demo.fault_after), (Some(Fault::DeleteNewest), Duration::from_millis(300)));
+    assert_eq!((demo.fault, demo.fault_after), (Some("delete-snapshot".to_owned()), Duration::from_millis(300)));
     assert!(matches!(parse("streamgauge config check"), Ok(Command::Config(_))));
 }
 
@@ -55,7 +55,7 @@ fn mistakes_say_what_is_accepted() {
     let cases = [
         ("streamgauge check --wait=-5s", "expected a duration such as 300ms, 5s or 1m30s"),
         ("streamgauge check --wait soon", "expected a duration such as 300ms, 5s or 1m30s"),
-        ("streamgauge demo --fault rain", "[possible values: stall, gap, corrupt, truncate, delete-newest]"),
+        ("streamgauge demo --fault rain", "invalid value 'rain' for '--fault <FAULT>'"),
         ("streamgauge run --log.level trace", "[possible values: debug, info, warn, error]"),
         ("streamgauge run extra", "unexpected argument 'extra'"),
         ("streamgauge watch", "unrecognized subcommand 'watch'"),

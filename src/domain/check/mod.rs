@@ -120,9 +120,9 @@ static CHECKS: &[Check] = &[
     },
 ];
 
-/// Judges every database and replica of a report, in the report's and the catalogue's order.
-pub fn evaluate(report: &Report, watching: Watching) -> Vec<Verdict> {
-    report.databases.iter().flat_map(|database| judge(database, report.generated_at, watching)).collect()
+/// What the checks said of all databases of a report.
+pub fn verdicts(report: &Report) -> impl Iterator<Item = &Verdict> + Clone {
+    report.databases.iter().flat_map(|database| &database.checks)
 }
 
 /// Judges one database and its replicas.
@@ -154,11 +154,12 @@ pub fn judge(database: &DatabaseReport, now: Timestamp, watching: Watching) -> V
 
 /// The exit code of `streamgauge check`, which is Nagios's: 0 ok, 1 warning, 2 critical, 3 unknown. What is critical
 /// outweighs what is unknown, and that outweighs a warning.
-pub fn exit_code(verdicts: &[Verdict]) -> u8 {
-    let failed = |severity| verdicts.iter().any(|v| v.status == Status::Fail && v.severity == severity);
+pub fn exit_code<'a>(verdicts: impl Iterator<Item = &'a Verdict> + Clone) -> u8 {
+    let mut all = verdicts.clone();
+    let failed = |severity| verdicts.clone().any(|v| v.status == Status::Fail && v.severity == severity);
     if failed(Severity::Critical) {
         2
-    } else if verdicts.is_empty() || verdicts.iter().any(|verdict| verdict.status == Status::Unknown) {
+    } else if verdicts.clone().next().is_none() || all.any(|verdict| verdict.status == Status::Unknown) {
         3
     } else if failed(Severity::Warning) {
         1

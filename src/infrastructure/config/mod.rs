@@ -45,7 +45,8 @@ use self::targets::Collection;
 pub use self::paths::PathMapping;
 pub use self::problem::Problem;
 pub use self::settings::{
-    Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica, STORAGE_PATH, Settings, Storage, Watch, Web,
+    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica,
+    STORAGE_PATH, Settings, Storage, Watch, Web,
 };
 
 /// Everything that a load depends on besides files.

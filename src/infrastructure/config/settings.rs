@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::limits::VERIFICATIONS_MAX;
-use crate::domain::target::ReplicaLocation;
 
 use super::node::{Scalar, Section};
 use super::paths::{Base, PathMapping};
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// The verification interval of a busy database whose replica is a directory.
+pub const DIRECTORY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The verification interval of a busy database whose replica is in a bucket, where listings cost money: one every 10
+/// seconds is 8640 a day, about $0.043 on S3.
+pub const BUCKET_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where history is kept when nothing is configured and the directory is there and writable.
 pub const STORAGE_PATH: &str = "/var/lib/streamgauge";
@@ -121,7 +127,8 @@ pub struct Watch {
 /// `[replica]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// At most this often is the replica of a busy database verified. Absent: by kind, [`Self::interval_of`].
+    /// At most this often is the replica of a busy database verified. Absent: by kind, [`DIRECTORY_INTERVAL`] or
+    /// [`BUCKET_INTERVAL`].
     pub interval: Option<Duration>,
     /// How often the replica of an idle, proven database is verified. Default 5 minutes.
     pub idle_interval: Duration,
@@ -135,17 +142,6 @@ pub struct Replica {
     pub concurrency: usize,
     /// PEM file of additional certificate authorities for every store.
     pub ca_file: Option<PathBuf>,
-}
-
-impl Replica {
-    /// The verification interval of a busy database: 2 seconds for a directory, 10 for a bucket, whose listings cost
-    /// money (one every 10 seconds is 8640 a day, about $0.043 on S3).
-    pub fn interval_of(&self, location: &ReplicaLocation) -> Duration {
-        self.interval.unwrap_or(match location {
-            ReplicaLocation::Directory(_) => Duration::from_secs(2),
-            ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => Duration::from_secs(10),
-        })
-    }
 }
 
 /// `[objectives]`: what is wanted of every database that does not say otherwise.

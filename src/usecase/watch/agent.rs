@@ -13,6 +13,7 @@ use super::replica::WatchedReplica;
 use super::schedule::{Queue, ReplicaId, after_commit, after_look, busy_interval};
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
+use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, Report, SCHEMA};
@@ -247,27 +248,36 @@ impl Agent {
 
     async fn reload(&mut self, request: ReloadRequest) {
         let result = self.read_configuration().await;
-        self.agent.config.last_reload_successful = result.is_ok();
-        self.agent.config.error = result.as_ref().err().cloned();
-        match &result {
-            Ok(()) => {
-                self.agent.config.last_reload_success_at = Some(self.clock.now().wall);
-                tracing::info!(databases = self.subjects.len(), "configuration reloaded");
-            }
-            Err(problems) => tracing::error!(%problems, "configuration not reloaded, the one before stays in force"),
+        if result.is_ok() {
+            tracing::info!(databases = self.subjects.len(), "configuration reloaded");
         }
         self.publish();
         // Whoever asked may have gone.
         let _ = request.send(result);
     }
 
+    /// Reads the configuration and takes it over; one with mistakes changes nothing.
     async fn read_configuration(&mut self) -> Result<(), String> {
         let configuration = Arc::clone(&self.configuration);
-        let configured = spawn_blocking(move || configuration.load()).await.map_err(|error| error.to_string())??;
+        let read = spawn_blocking(move || configuration.load()).await.map_err(|error| error.to_string());
         let now = self.clock.now();
-        self.next_discovery = after(now, configured.pace.discovery);
-        self.adopt(configured, now);
-        Ok(())
+        let result = match read.flatten() {
+            Ok(configured) => {
+                self.agent.config.last_reload_success_at = Some(now.wall);
+                self.adopt(configured, now);
+                Ok(())
+            }
+            Err(problems) => {
+                if self.agent.config.error.as_ref() != Some(&problems) {
+                    tracing::error!(%problems, "configuration not read, the one before stays in force");
+                }
+                Err(problems)
+            }
+        };
+        self.next_discovery = after(now, self.configured.pace.discovery);
+        self.agent.config.last_reload_successful = result.is_ok();
+        self.agent.config.error = result.as_ref().err().cloned();
+        result
     }
 
     fn take_round(&mut self, round: LocalRound) {
@@ -443,18 +453,16 @@ impl Agent {
 
     async fn tick(&mut self) {
         let now = self.clock.now();
+        let mut told = false;
         if now.mono >= self.next_discovery.mono {
-            self.next_discovery = after(now, self.configured.pace.discovery);
-            if let Err(problems) = self.read_configuration().await {
-                tracing::warn!(%problems, "configuration not read anew, the one before stays in force");
-                self.agent.config.error = Some(problems);
-            }
+            let before = self.agent.config.last_reload_successful;
+            told = self.read_configuration().await.is_ok() != before;
         }
         self.forget_gone(now);
         if now.mono >= self.next_save.mono {
             self.save().await;
         }
-        if !self.dirty.is_empty() || !self.moving.is_empty() {
+        if told || !self.dirty.is_empty() || !self.moving.is_empty() {
             self.publish();
         }
     }
@@ -484,7 +492,7 @@ impl Agent {
         self.dirty.clear();
         for name in changed {
             let Some(subject) = self.subjects.get_mut(&name) else { continue };
-            subject.rebuild(&self.configured.pace, now);
+            subject.rebuild(&self.configured.pace, now, Watching::Continuously);
             if subject.complete() {
                 self.incomplete.remove(&name);
             }

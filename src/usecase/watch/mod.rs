@@ -5,8 +5,10 @@
 
 mod agent;
 mod local;
+mod once;
 mod replica;
 mod schedule;
 mod subject;
 
 pub use agent::{Agent, AgentParts, ReloadRequest};
+pub use once::{OnceParts, look_once, named};

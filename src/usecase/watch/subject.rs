@@ -73,7 +73,7 @@ impl Subject {
             unsaved: false,
             report,
         };
-        subject.rebuild(pace, now);
+        subject.rebuild(pace, now, Watching::Continuously);
         subject
     }
 
@@ -125,7 +125,7 @@ impl Subject {
         self.posture.as_ref()?.staging.as_ref().map(|staging| &staging.position)
     }
 
-    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) {
+    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment, watching: Watching) {
         let mut report = DatabaseReport {
             name: self.target.name.0.clone(),
             state: self.state(),
@@ -135,7 +135,7 @@ impl Subject {
             replicas: self.replicas.iter().map(|replica| replica.report(pace, now)).collect(),
             checks: Vec::new(),
         };
-        report.checks = judge(&report, now.wall, Watching::Continuously);
+        report.checks = judge(&report, now.wall, watching);
         self.report = Arc::new(report);
     }
 

@@ -1,6 +1,7 @@
 //! The agent's own state.
 
 use super::family::{Family, Kind};
+use crate::domain::check::verdicts;
 use crate::domain::report::DatabaseState;
 
 pub(super) static FAMILIES: &[Family] = &[
@@ -95,7 +96,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica", "check", "status"],
         help: "1 for what this check came to: pass, fail or unknown.",
         samples: |report, sink| {
-            for verdict in report.databases.iter().flat_map(|database| &database.checks) {
+            for verdict in verdicts(report) {
                 let replica = verdict.replica.as_deref().unwrap_or_default();
                 sink.put(&[&verdict.database, replica, verdict.check, verdict.status.as_str()], true);
             }

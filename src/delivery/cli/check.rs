@@ -1,0 +1,61 @@
+//! `streamgauge check`: one look, a verdict, an exit code.
+
+use std::process::ExitCode;
+
+use super::sources::{Sources, pace, stores};
+use super::table::table;
+use super::{CheckArgs, CheckFormat, REVISION, VERSION, output, run};
+use crate::delivery::render::json::json;
+use crate::domain::check::{exit_code, verdicts};
+use crate::domain::reason::Reason;
+use crate::domain::report::{AgentReport, ConfigReport, Report, SCHEMA};
+use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::config::Log;
+use crate::infrastructure::config::{LogFormat, LogLevel};
+use crate::infrastructure::database::Watch;
+use crate::usecase::ports::{Clock, Stores};
+use crate::usecase::watch::{OnceParts, look_once, named};
+
+/// Looks once and prints what was found.
+///
+/// # Errors
+///
+/// When the configuration has problems or names a database that is not there. What keeps a database or a replica from
+/// being read is part of the report.
+pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
+    // What matters is in the report; this is for what cannot be in it.
+    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    let loaded = Sources::new(&args.sources).read()?;
+    let targets = named(loaded.targets, &args.databases)?;
+    let (clock, stores, pace) = (SystemClock::start(), stores(&loaded.settings), pace(&loaded.settings));
+    let started = clock.now();
+    let mut watch = Watch::new();
+    let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
+    let databases = run::runtime()?.block_on(look_once(parts, targets, args.wait));
+    let report = Report {
+        schema: SCHEMA,
+        generated_at: clock.now().wall,
+        complete: true,
+        agent: AgentReport {
+            version: VERSION,
+            revision: REVISION,
+            started_at: started.wall,
+            config: ConfigReport {
+                last_reload_successful: true,
+                last_reload_success_at: Some(started.wall),
+                error: None,
+            },
+            sources: loaded.sources,
+            collectors: Vec::new(),
+            stores: stores.report(),
+            process: None,
+        },
+        databases,
+        over_limit: loaded.over_limit,
+    };
+    match args.format {
+        CheckFormat::Table => output::print(&table(&report, output::colour()))?,
+        CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+    }
+    Ok(ExitCode::from(exit_code(verdicts(&report))))
+}

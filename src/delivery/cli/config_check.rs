@@ -1,0 +1,43 @@
+//! `streamgauge config check`: every problem of the configuration, or what would be watched.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::sources::Sources;
+use super::{SourceArgs, output};
+use crate::domain::reason::Reason;
+use crate::infrastructure::config::Loaded;
+
+/// Reads the configuration and prints what came of it.
+///
+/// # Errors
+///
+/// All problems.
+pub fn main(args: &SourceArgs) -> Result<ExitCode, Reason> {
+    let loaded = Sources::new(args).read().map_err(|reason| Reason { hint: None, ..reason })?;
+    output::print(&text(&loaded))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(loaded: &Loaded) -> String {
+    let mut text = String::new();
+    for target in &loaded.targets {
+        let path =
+            target.database.as_ref().map_or_else(|| "replica only".into(), |files| files.path.display().to_string());
+        let _ = writeln!(text, "{}  {path}", target.name);
+        for replica in &target.replicas {
+            let _ = writeln!(text, "    {}  {}", replica.name, replica.location.url());
+        }
+        if target.replicas.is_empty() {
+            text.push_str("    no replica\n");
+        }
+    }
+    for warning in &loaded.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    if loaded.over_limit > 0 {
+        let _ = writeln!(text, "warning: {} databases more than one agent watches", loaded.over_limit);
+    }
+    let _ = writeln!(text, "ok: {} databases, {} warnings", loaded.targets.len(), loaded.warnings.len());
+    text
+}

@@ -1,0 +1,129 @@
+//! `streamgauge run`: the agent and its server, until told to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::sources::{Sources, configured, stores};
+use super::{REVISION, RunArgs, VERSION, logging};
+use crate::delivery::http::{ReloadHandle, Server};
+use crate::delivery::render::published::ReportCell;
+use crate::domain::limits::SHUTDOWN_TIMEOUT;
+use crate::domain::reason::Reason;
+use crate::domain::report::Report;
+use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::config::Loaded;
+use crate::infrastructure::database::Watch;
+use crate::infrastructure::journal::SqliteJournal;
+use crate::infrastructure::process;
+use crate::usecase::ports::{Journal, Publisher};
+use crate::usecase::watch::{Agent, AgentParts};
+
+/// Threads for looks at replicas and for scrapes. The databases have one of their own.
+const WORKERS: usize = 2;
+
+impl Publisher for ReportCell {
+    fn publish(&self, report: Report) {
+        Self::publish(self, report);
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// When the configuration has problems or an address cannot be listened on.
+pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
+    let sources = Sources::of_run(args);
+    let loaded = sources.read()?;
+    logging::init(&loaded.settings.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    runtime()?.block_on(serve(sources, loaded, |_| {}))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The runtime that agent and server share.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Reason> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    built.map_err(|error| Reason::from(error).context("start the runtime"))
+}
+
+/// Runs agent and server; `ready` is told the addresses that are listened on.
+pub async fn serve(
+    sources: Sources,
+    loaded: Loaded,
+    ready: impl FnOnce(&[std::net::SocketAddr]),
+) -> Result<(), Reason> {
+    let addresses: Vec<String> = loaded.settings.web.listen_address.iter().map(ToString::to_string).collect();
+    let server = Server::bind(&addresses).await?;
+    let cell = ReportCell::default();
+    let (reload, reloads) = ReloadHandle::new();
+    let parts = AgentParts {
+        clock: Arc::new(SystemClock::start()),
+        watch: Box::new(Watch::new()),
+        stores: stores(&loaded.settings),
+        configuration: Arc::new(sources),
+        journal: loaded.settings.storage.path.as_deref().and_then(journal),
+        publisher: Arc::new(cell.clone()),
+        process: process::read,
+        version: VERSION,
+        revision: REVISION,
+    };
+    let agent = Agent::start(parts, configured(loaded), reloads)?;
+    let (stop, stopped) = watch::channel(false);
+    let stopping = |mut stopped: watch::Receiver<bool>| async move {
+        // The sender going away is a stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let local = server.local_addrs();
+    for address in &local {
+        tracing::info!(%address, "listening");
+    }
+    ready(&local);
+    let agent = tokio::spawn(agent.run(stopping(stopped.clone())));
+    let server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
+    signals(&reload).await?;
+    tracing::info!("stopping");
+    // Nobody is left to be told when both have ended already.
+    let _ = stop.send(true);
+    let ended = async { (agent.await, server.await) };
+    match tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await {
+        Ok((Ok(()), Ok(()))) => {}
+        Ok((Err(error), _) | (_, Err(error))) => tracing::error!(%error, "a task panicked"),
+        Err(_) => tracing::warn!("not all requests came to an end in time"),
+    }
+    Ok(())
+}
+
+/// Waits for the signal to stop; SIGHUP reloads.
+async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
+    let listen = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen for signals"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut hangup = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                let reload = reload.clone();
+                // What goes wrong is logged by the agent and seen in its metrics.
+                tokio::spawn(async move { drop(reload.reload().await) });
+            }
+        }
+    }
+}
+
+fn journal(directory: &Path) -> Option<Box<dyn Journal>> {
+    match SqliteJournal::open(directory) {
+        Ok(journal) => Some(Box::new(journal)),
+        Err(reason) => {
+            tracing::warn!(%reason, hint = reason.hint, "nothing is remembered over a restart");
+            None
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! From flags, files and environment to what the agent is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{LogArgs, RunArgs, SourceArgs};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::config::{BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Settings, load};
+use crate::infrastructure::store::{StoreOptions, Stores};
+use crate::usecase::ports::{Configuration, Configured, Pace};
+
+/// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
+const STORE_CALLS_MAX: usize = 1024;
+
+/// Where the configuration is read from, again and again.
+#[derive(Clone, Debug)]
+pub struct Sources(Input);
+
+impl Sources {
+    /// What is named on the command line, in this process's environment.
+    pub fn new(sources: &SourceArgs) -> Self {
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self(Input {
+            config_file: sources.config_file.clone(),
+            litestream_config: sources.litestream_config.clone(),
+            environment,
+            overrides: Vec::new(),
+            working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            home: std::env::home_dir(),
+        })
+    }
+
+    /// As [`Sources::new`], with the flags of `run`.
+    pub fn of_run(args: &RunArgs) -> Self {
+        let mut this = Self::new(&args.sources);
+        this.set("web.listen-address", args.web_listen_address.clone());
+        this.set("storage.path", args.storage_path.iter().map(|path| path.display().to_string()).collect());
+        this.log(args.log);
+        this
+    }
+
+    fn log(&mut self, log: LogArgs) {
+        self.set("log.level", log.level.iter().map(|level| level.as_str().to_owned()).collect());
+        self.set("log.format", log.format.iter().map(|format| format.as_str().to_owned()).collect());
+    }
+
+    fn set(&mut self, key: &'static str, values: Vec<String>) {
+        if !values.is_empty() {
+            self.0.overrides.push((key, values));
+        }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    ///
+    /// All problems in one reason, a line each.
+    pub fn read(&self) -> Result<Loaded, Reason> {
+        load(&self.0).map_err(|problems| {
+            let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
+            Reason::new(ReasonKind::Misconfigured, lines(&problems)).with_hint(hint)
+        })
+    }
+}
+
+/// Problems, a line each.
+pub fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl Configuration for Sources {
+    fn load(&self) -> Result<Configured, String> {
+        load(&self.0).map(configured).map_err(|problems| lines(&problems))
+    }
+}
+
+/// What the agent is told of a configuration.
+pub fn configured(loaded: Loaded) -> Configured {
+    let pace = pace(&loaded.settings);
+    Configured { targets: loaded.targets, over_limit: loaded.over_limit, sources: loaded.sources, pace }
+}
+
+/// How often things are looked at.
+pub fn pace(settings: &Settings) -> Pace {
+    let replica = &settings.replica;
+    Pace {
+        poll: settings.watch.poll_interval,
+        sweep: settings.watch.sweep_interval,
+        directory: replica.interval.unwrap_or(DIRECTORY_INTERVAL),
+        bucket: replica.interval.unwrap_or(BUCKET_INTERVAL),
+        idle: replica.idle_interval,
+        levels: replica.level_interval,
+        reconcile: replica.reconcile_interval,
+        grace: settings.watch.series_grace,
+        discovery: settings.litestream.discovery_interval,
+        concurrency: replica.concurrency,
+    }
+}
+
+/// Opens replicas as configured.
+pub fn stores(settings: &Settings) -> Arc<Stores> {
+    Arc::new(Stores::new(StoreOptions {
+        timeout: settings.replica.timeout,
+        concurrency: STORE_CALLS_MAX,
+        ca_file: settings.replica.ca_file.clone(),
+    }))
+}

@@ -1,0 +1,118 @@
+//! One look at everything, for a command that ends: the same state as the agent's, without its clockwork.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jiff::SignedDuration;
+
+use super::replica::WatchedReplica;
+use super::subject::Subject;
+use crate::domain::assess::proof::Evidence;
+use crate::domain::check::Watching;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::DatabaseReport;
+use crate::domain::target::Target;
+use crate::usecase::ports::{Clock, DatabaseWatch, Pace, Stores};
+use crate::usecase::replica_probe::{Finding, ReplicaProbe};
+
+/// How often a replica that is behind is looked at again while there is time.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What a single look works with.
+pub struct OnceParts<'a> {
+    pub clock: &'a dyn Clock,
+    pub watch: &'a mut dyn DatabaseWatch,
+    pub stores: &'a dyn Stores,
+    pub pace: &'a Pace,
+}
+
+/// Looks at every target once. Replicas that are behind what was seen get `wait` to catch up with it: what was
+/// committed in the meantime is not asked of them.
+pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duration) -> Vec<Arc<DatabaseReport>> {
+    let OnceParts { clock, watch, stores, pace } = parts;
+    let now = clock.now();
+    let databases = targets.iter().filter_map(|target| Some((target.name.clone(), target.database.clone()?)));
+    watch.set_targets(databases.collect());
+    let mut subjects: Vec<Subject> = targets
+        .into_iter()
+        .map(|target| {
+            let replicas = target.replicas.iter();
+            let replicas = replicas.map(|replica| WatchedReplica::new(replica.clone(), stores.open(&replica.location)));
+            let replicas = replicas.collect();
+            Subject::new(target, replicas, None, pace, now)
+        })
+        .collect();
+    let mut updates = watch.sweep(now, subjects.len());
+    updates.sort_by(|one, other| one.target.cmp(&other.target));
+    for subject in &mut subjects {
+        if let Ok(index) = updates.binary_search_by(|update| update.target.cmp(&subject.target.name)) {
+            subject.observe(updates[index].clone());
+        }
+    }
+
+    let deadline = clock.now().mono.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));
+    look_at(&mut subjects, clock, now, pace, |_| true).await;
+    while subjects.iter().any(|subject| subject.replicas.iter().any(behind)) && clock.now().mono < deadline {
+        tokio::time::sleep(AGAIN.min(wait)).await;
+        look_at(&mut subjects, clock, now, pace, behind).await;
+    }
+    let now = clock.now();
+    subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now, Watching::Once));
+    subjects.into_iter().map(|subject| subject.report).collect()
+}
+
+/// It was read and is not as far as the database was.
+fn behind(replica: &WatchedReplica) -> bool {
+    replica.pending() && replica.standing().failures == 0
+}
+
+async fn look_at(
+    subjects: &mut [Subject],
+    clock: &dyn Clock,
+    sampled: crate::domain::moment::Moment,
+    pace: &Pace,
+    which: fn(&WatchedReplica) -> bool,
+) {
+    type Looked<'a> = (&'a mut WatchedReplica, ReplicaProbe, Result<(Finding, Evidence), Reason>);
+    let mut looks = Vec::new();
+    for subject in subjects {
+        let staged = subject.staged().cloned();
+        for replica in subject.replicas.iter_mut().filter(|replica| which(replica)) {
+            let Some(mut probe) = replica.probe.take() else { continue };
+            let (store, staged) = (replica.store.clone(), staged.clone());
+            looks.push(async move {
+                let result = match store {
+                    Ok(store) => probe.look(store.as_ref(), staged.as_ref(), sampled, pace).await,
+                    Err(reason) => Err(reason),
+                };
+                (replica, probe, result)
+            });
+        }
+    }
+    let done: Vec<Looked<'_>> =
+        futures_util::stream::iter(looks).buffer_unordered(pace.concurrency.max(1)).collect().await;
+    for (replica, probe, result) in done {
+        replica.probe = Some(probe);
+        replica.conclude(result, clock.now());
+    }
+}
+
+/// The targets that a person named, by name or path; all when nothing was named.
+///
+/// # Errors
+///
+/// The first name that nothing goes by.
+pub fn named(targets: Vec<Target>, names: &[String]) -> Result<Vec<Target>, Reason> {
+    let goes_by = |target: &Target, name: &str| {
+        let path = target.database.as_ref().is_some_and(|files| files.path.as_os_str() == name);
+        path || target.name.0 == name
+    };
+    if let Some(name) = names.iter().find(|name| !targets.iter().any(|target| goes_by(target, name))) {
+        let reason = Reason::new(ReasonKind::NotFound, format!("check {name}: no such database"));
+        let known: Vec<_> = targets.iter().take(10).map(|target| target.name.0.as_str()).collect();
+        return Err(reason.with_hint(format!("known are {}", known.join(", "))));
+    }
+    let wanted = |target: &Target| names.is_empty() || names.iter().any(|name| goes_by(target, name));
+    Ok(targets.into_iter().filter(wanted).collect())
+}

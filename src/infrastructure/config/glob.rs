@@ -6,6 +6,11 @@ pub(super) fn matches(pattern: &str, name: &str) -> Result<bool, &'static str> {
     Ok(run(&parse(pattern)?, &name.chars().collect::<Vec<_>>()))
 }
 
+/// Whether a pattern is well formed.
+pub(super) fn check(pattern: &str) -> Result<(), &'static str> {
+    parse(pattern).map(|_| ())
+}
+
 enum Token {
     /// `*`
     Any,

@@ -80,10 +80,14 @@ impl Places {
         let starts: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
         let lines = |offset: usize| 1 + starts.partition_point(|start| *start <= offset);
         let (table, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
+        for error in &errors {
             let line = error.span().map(|span| lines(span.start));
             let message = format!("not TOML: {}", error.message().replace('\n', ", "));
             sink.problem(Place { line, ..Place::file(file) }.problem(message));
+        }
+        if !errors.is_empty() {
+            // What the parser guesses behind an error makes no sense to a person.
+            return Map::new();
         }
         let mut top = self.table("", table.into_inner(), &lines);
         // The crate takes these for path expressions, where `x[999999999]` would make a list of that length.

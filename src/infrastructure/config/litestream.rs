@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::domain::limits::DIRECTORY_MATCHES_MAX;
 use crate::domain::target::ReplicaTarget;
 
+use super::glob;
 use super::node::{Dialect, Node, Section};
 use super::paths::map_path;
 use super::problem::{Place, Sink};
@@ -98,6 +99,9 @@ pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
     let snapshot = snapshot(&top, &items, sink);
     let mut document = Document::default();
     for mut item in items {
+        if version == Version::V05 && item.replicas.len() > 1 {
+            sink.warning(item.place.problem("Litestream v0.5 refuses more than one replica of a database"));
+        }
         for keys in &mut item.replicas {
             advise(keys, version, sink);
             keys.inherit(&top.settings, context.v03);
@@ -171,30 +175,18 @@ fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
 fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     let mut path = |key: &'static str| {
         let absolute = |text: &str| match text {
-            "" => Ok(None),
-            text => context.base.litestream(text).map(Some).map_err(str::to_owned),
+            "" => Err("empty".to_owned()),
+            text => context.base.litestream(text).map_err(str::to_owned),
         };
-        section.parsed(key, "a path", absolute).flatten()
+        section.parsed(key, "a path", absolute)
     };
     let (file, directory) = (path("path"), path("dir"));
     let (meta_path, meta_dir) = (path("meta-path"), path("meta-dir"));
     let pattern = section.text("pattern").unwrap_or_default();
     let recursive = section.boolean("recursive").unwrap_or(false);
     let watch = section.boolean("watch").unwrap_or(false);
-    match (&file, &directory) {
-        (Some(_), Some(_)) => {
-            section.problem(section.place().problem("both `path` and `dir`").accepted("one of the two"))
-        }
-        (None, None) if !section.has("path") && !section.has("dir") => {
-            section.problem(section.place().problem("neither `path` nor `dir`").accepted("one of the two"));
-        }
-        (None, Some(_)) if pattern.is_empty() => {
-            let place = section.place_of("pattern");
-            section.problem(place.problem("missing beside `dir`").accepted("a pattern such as *.db"));
-        }
-        (Some(_), None) if watch => section.problem(section.place_of("watch").problem("only works with `dir`")),
-        _ => {}
-    }
+    let directory = directory.map(|path| Directory { path, pattern, recursive, watch });
+    check_paths(&section, file.is_some(), directory.as_ref(), watch);
     let single = section.has("replica");
     let mut replicas: Vec<Keys> = section.sections("replicas").into_iter().map(Keys::read).collect();
     if single && !replicas.is_empty() {
@@ -219,7 +211,7 @@ fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     let item = Item {
         place: section.place().clone(),
         path: file,
-        directory: directory.map(|path| Directory { path, pattern, recursive, watch }),
+        directory,
         meta_path,
         meta_dir,
         replicas,
@@ -228,6 +220,30 @@ fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     };
     section.finish();
     item
+}
+
+/// `path` or `dir`, and what belongs to each.
+fn check_paths(section: &Section<'_>, file: bool, directory: Option<&Directory>, watch: bool) {
+    match (file, directory) {
+        (true, Some(_)) => {
+            section.problem(section.place().problem("both `path` and `dir`").accepted("one of the two"));
+        }
+        (true, None) if watch => section.problem(section.place_of("watch").problem("only works with `dir`")),
+        (true, None) => {}
+        (false, None) if section.has("path") || section.has("dir") => {}
+        (false, None) => {
+            section.problem(section.place().problem("neither `path` nor `dir`").accepted("one of the two"));
+        }
+        (false, Some(Directory { pattern, .. })) => {
+            let place = section.place_of("pattern");
+            let problem = match glob::check(pattern) {
+                _ if pattern.is_empty() => place.problem("missing beside `dir`"),
+                Err(message) => place.problem(message).value(pattern),
+                Ok(()) => return,
+            };
+            section.problem(problem.accepted("a pattern such as *.db"));
+        }
+    }
 }
 
 /// A key of v0.5 counts more than one of v0.3: v0.5 ignores those, and people leave them behind when they upgrade.

@@ -63,6 +63,8 @@ pub(super) enum Dialect {
     Toml,
 }
 
+const IN_QUOTES: &str = "in quotes, which makes it text";
+
 /// One scalar and where it stands.
 pub(super) struct Scalar<'a> {
     pub(super) text: &'a str,
@@ -221,7 +223,8 @@ impl<'a> Section<'a> {
             _ => None,
         };
         if value.is_none() {
-            self.sink.problem(scalar.place.problem("not a boolean").value(scalar.text).accepted("true or false"));
+            let message = if scalar.style == Style::Quoted { IN_QUOTES } else { "not a boolean" };
+            self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted("true or false"));
         }
         value
     }
@@ -231,11 +234,13 @@ impl<'a> Section<'a> {
         let accepted = format!("a number from {least} to {most}");
         let scalar = self.any(key, &accepted)?;
         let value = scalar.text.parse().ok().filter(|value| (least..=most).contains(value));
-        if value.is_none() || scalar.style == Style::Quoted {
-            self.sink.problem(scalar.place.problem("not such a number").value(scalar.text).accepted(accepted));
-            return None;
-        }
-        value
+        let message = match (scalar.style, value) {
+            (Style::Quoted, _) => IN_QUOTES,
+            (_, None) => "not such a number",
+            _ => return value,
+        };
+        self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
+        None
     }
 
     /// A duration of our own configuration, above zero.

@@ -129,7 +129,13 @@ pub(super) struct Sink {
 impl Sink {
     /// What makes the configuration unusable.
     pub(super) fn problem(&self, problem: Problem) {
-        push(&mut self.problems.borrow_mut(), problem);
+        let mut problems = self.problems.borrow_mut();
+        // What follows from a mistake at a key is not a second mistake.
+        let same =
+            |known: &Problem| known.file == problem.file && known.line == problem.line && known.key == problem.key;
+        if problem.key.is_empty() || !problems.iter().any(same) {
+            push(&mut problems, problem);
+        }
     }
 
     /// What is surely not meant and can be lived with.
@@ -141,10 +147,18 @@ impl Sink {
         self.problems.borrow().is_empty()
     }
 
-    /// Problems and warnings.
+    /// Problems and warnings: file by file, in the order of the lines.
     pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
-        (self.problems.into_inner(), self.warnings.into_inner())
+        (in_order(self.problems.into_inner()), in_order(self.warnings.into_inner()))
     }
+}
+
+fn in_order(mut list: Vec<Problem>) -> Vec<Problem> {
+    let mut files: Vec<String> = list.iter().map(|problem| problem.file.clone()).collect();
+    let mut seen = std::collections::HashSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    list.sort_by_key(|problem| (files.iter().position(|file| *file == problem.file), problem.line));
+    list
 }
 
 fn push(list: &mut Vec<Problem>, problem: Problem) {
@@ -213,5 +227,14 @@ mod tests {
             sink.problem(Place::file(&"a".into()).problem("p"));
         }
         assert_eq!(sink.into_parts().0.len(), CONFIG_PROBLEMS_MAX + 1);
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_not_a_second_one() {
+        let sink = Sink::default();
+        let place = Place { file: "a".into(), line: Some(1), key: "bucket".to_owned() };
+        sink.problem(place.problem("a list"));
+        sink.problem(place.problem("missing"));
+        assert_eq!(sink.into_parts().0, [place.problem("a list")]);
     }
 }

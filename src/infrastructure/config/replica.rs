@@ -287,7 +287,7 @@ pub(super) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
 fn directory(path: &str, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
     let path = url.map_or_else(|| path.to_owned(), Url::directory);
     if path.is_empty() {
-        return Err(Fault::new("path", "missing for a file replica", "").accepted("a directory"));
+        return Err(Fault::new("path", "missing, and a replica of kind file needs it", "").accepted("a directory"));
     }
     let path = context.base.litestream(&path).map_err(|message| Fault::new("path", message, &path))?;
     Ok(ReplicaLocation::Directory(map_path(context.path_map, &path)))
@@ -295,8 +295,9 @@ fn directory(path: &str, url: Option<&Url>, context: &Context<'_>) -> Result<Rep
 
 fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
     let s3_keys = s3::Keys { path, ..keys.s3.clone() };
-    let location = s3::location(&s3_keys, url, context.v03)
-        .ok_or_else(|| Fault::new("bucket", "missing for an s3 replica", "").accepted("a bucket's name"))?;
+    let location = s3::location(&s3_keys, url, context.v03).ok_or_else(|| {
+        Fault::new("bucket", "missing, and a replica of kind s3 needs it", "").accepted("a bucket's name")
+    })?;
     let sse_customer_key = match (&keys.sse_customer_key, keys.sse_customer_key_path.as_str()) {
         (None, "") => None,
         (Some(key), _) => Some(key.clone()),
@@ -338,7 +339,7 @@ fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, Fault> {
 /// A kind that we cannot read, named without credentials.
 fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Result<ReplicaLocation, Fault> {
     let missing = |key: &'static str, accepted: &'static str| {
-        Err(Fault::new(key, format!("missing for a {kind} replica"), "").accepted(accepted))
+        Err(Fault::new(key, format!("missing, and a replica of kind {kind} needs it"), "").accepted(accepted))
     };
     let host = url.map_or("", |url| url.host.as_str());
     let bucket = match kind.as_str() {

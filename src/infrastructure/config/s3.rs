@@ -177,19 +177,14 @@ fn with_https(endpoint: &str) -> String {
     if endpoint.is_empty() || has_scheme(endpoint) { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 
-/// Litestream's idea of an endpoint that speaks plain HTTP.
+/// Litestream's idea of an endpoint that speaks plain HTTP. Its `172.2` also takes in 172.200.0.0 and the like.
 fn is_local(endpoint: &str) -> bool {
+    const PREFIXES: &[&str] =
+        &["192.168.", "10.", "172.16.", "172.17.", "172.18.", "172.19.", "172.2", "172.30.", "172.31."];
     let endpoint = endpoint.trim().to_lowercase();
     let host = endpoint.rsplit_once(':').map_or(endpoint.as_str(), |(host, _)| host);
-    let private = |second: &str| {
-        let number = second.split('.').next().and_then(|text| text.parse::<u8>().ok());
-        number.is_some_and(|number| (16..=31).contains(&number))
-    };
-    host == "localhost"
-        || host == "127.0.0.1"
-        || host.starts_with("192.168.")
-        || host.starts_with("10.")
-        || host.strip_prefix("172.").is_some_and(private)
+    matches!(host, "localhost" | "127.0.0.1")
+        || PREFIXES.iter().any(|prefix| host.starts_with(prefix))
         || host.ends_with(".local")
         || host.ends_with(".localhost")
 }
@@ -285,7 +280,8 @@ mod tests {
         for (url, expected) in [
             ("s3://b?endpoint=localhost:9000&region=r", "b . r http://localhost:9000 path"),
             ("s3://b?endpoint=172.20.0.2:9000", "b . - http://172.20.0.2:9000 path"),
-            ("s3://b?endpoint=172.200.0.2", "b . - https://172.200.0.2 path"),
+            ("s3://b?endpoint=172.200.0.2", "b . - http://172.200.0.2 path"),
+            ("s3://b?endpoint=172.32.0.2", "b . - https://172.32.0.2 path"),
             ("s3://b?endpoint=minio.example.org", "b . - https://minio.example.org path"),
             ("s3://b?endpoint=http://x.example.org&forcePathStyle=false", "b . - http://x.example.org host"),
             // A port makes it a MinIO for Litestream, and only the key, not the parameter, can say otherwise.

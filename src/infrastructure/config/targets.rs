@@ -64,7 +64,9 @@ impl Collection {
         let known = entry.path.as_ref().and_then(|path| self.by_path.get(path)).copied();
         let index = match known {
             Some(index) if Self::is_own(&self.found[index], &entry) => {
-                sink.problem(entry.place.problem("names a database a second time").accepted("each path once"));
+                let shown = entry.path.unwrap_or_default().display().to_string();
+                let place = Place { key: format!("{}.path", entry.place.key), ..entry.place };
+                sink.problem(place.problem("a second time").value(&shown).accepted("each path once"));
                 return;
             }
             Some(index) => index,

@@ -1,0 +1,323 @@
+//! `streamgauge.toml`, the environment and the flags.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use streamgauge::domain::target::ReplicaLocation;
+use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
+
+use super::Files;
+
+const EXAMPLE: &str = include_str!("../../streamgauge.toml");
+
+fn own(text: &str) -> Files {
+    let files = Files::new();
+    files.write("streamgauge.toml", text);
+    files
+}
+
+#[test]
+fn defaults() {
+    let settings = own("[[database]]\npath = '/a.db'\n").load().settings;
+    assert_eq!(settings.web.listen_address, ["127.0.0.1:10099".parse().expect("an address")]);
+    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Info, LogFormat::Logfmt));
+    assert_eq!(settings.watch.poll_interval, Duration::from_secs(1));
+    assert_eq!(settings.watch.series_grace, Duration::from_secs(300));
+    assert_eq!(settings.replica.concurrency, 32);
+    assert_eq!(settings.objectives.rpo, Duration::from_secs(300));
+    assert!(settings.litestream.expand_env);
+    let directory = ReplicaLocation::Directory("/b".into());
+    let bucket = ReplicaLocation::S3(Box::default());
+    assert_eq!(settings.replica.interval_of(&directory), Duration::from_secs(2));
+    assert_eq!(settings.replica.interval_of(&bucket), Duration::from_secs(10));
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let mut files =
+        own("[log]\nlevel = 'warn'\nformat = 'json'\n[watch]\npoll-interval = '2s'\n[[database]]\npath = '/a.db'\n");
+    files
+        .set("STREAMGAUGE__LOG__LEVEL", "debug")
+        .set("STREAMGAUGE__WATCH__POLL_INTERVAL", "3s")
+        .set("STREAMGAUGE__WEB__LISTEN_ADDRESS", ":1, [::1]:2")
+        .set("STREAMGAUGE__REPLICA__CONCURRENCY", "8")
+        .set("STREAMGAUGE_CONFIG_FILE", "not a key of ours");
+    let mut input = files.input();
+    input.overrides = vec![("log.level", vec!["trace".to_owned()])];
+    let settings = load(&input).expect("valid").settings;
+    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Trace, LogFormat::Json));
+    assert_eq!(settings.watch.poll_interval, Duration::from_secs(3));
+    assert_eq!(settings.replica.concurrency, 8);
+    let addresses: Vec<String> = settings.web.listen_address.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["0.0.0.0:1", "[::1]:2"]);
+
+    input.overrides.push(("web.listen-address", vec!["127.0.0.1:3".to_owned(), "localhost:4".to_owned()]));
+    let settings = load(&input).expect("valid").settings;
+    let addresses: Vec<String> = settings.web.listen_address.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["127.0.0.1:3", "127.0.0.1:4"]);
+}
+
+#[test]
+fn mistakes_in_the_environment_and_flags_are_named_by_their_own_names() {
+    let mut files = own("[[database]]\npath = '/a.db'\n");
+    files
+        .set("STREAMGAUGE__LOG__LEVEL", "loud")
+        .set("STREAMGAUGE__LOG__COLOUR", "always")
+        .set("STREAMGAUGE__REPLICA__TIMEOUT_2", "1s")
+        .set("STREAMGAUGE__WEB", "x")
+        .set("STREAMGAUGE__X[9999999]", "1")
+        .set("STREAMGAUGE__DATABASE", "/b.db");
+    let mut input = files.input();
+    input.overrides = vec![("storage.path", vec!["~/x".to_owned()]), ("web.listen-address", vec!["here".to_owned()])];
+    input.home = None;
+    let shown: Vec<String> = load(&input).expect_err("broken").iter().map(ToString::to_string).collect();
+    for expected in [
+        "environment: STREAMGAUGE__X[9999999]: not a key; accepted: STREAMGAUGE__SECTION__KEY",
+        "command line: --web.listen-address: value `here`: not an address with a port; accepted: address:port such as \
+         127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099",
+        "command line: --storage.path: value `~/x`: no home directory is known; accepted: a path",
+        "environment: STREAMGAUGE__LOG__COLOUR: unknown key; accepted: format, level",
+        "environment: STREAMGAUGE__LOG__LEVEL: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
+        "environment: STREAMGAUGE__REPLICA__TIMEOUT_2: unknown key, did you mean `timeout`?; accepted: ca-file, concurrency, \
+         idle-interval, interval, level-interval, reconcile-interval, timeout",
+        "environment: STREAMGAUGE__DATABASE: not a list; accepted: [[database]] tables",
+    ] {
+        assert!(shown.contains(&expected.to_owned()), "{expected}\nis not in\n{}", shown.join("\n"));
+    }
+    assert_eq!(shown.len(), 7, "{}", shown.join("\n"));
+}
+
+#[test]
+fn a_database_can_be_named_overridden_and_added() {
+    let files = own("
+[objectives]
+rpo = '2m'
+retention = '30d'
+[[database]]
+name = 'shop'
+path = '/srv/shop.db'
+rpo = '30s'
+snapshot-interval = '2h'
+[[database.replica]]
+url = 'file:///mnt/shop'
+[[database]]
+path = '/srv/plain.db'
+[[database]]
+path = '/srv/other.db'
+meta-path = '/meta'
+[[database.replica]]
+url = 's3://bkt/other'
+profile = 'reader'
+sync-interval = '5s'
+[[database]]
+[[database.replica]]
+url = 's3://bkt/remote/far.db'
+name = 'offsite'
+region = 'eu-west-1'
+access-key-id = 'AKIA'
+secret-access-key = 'geheim'
+session-token = 'geheim'
+");
+    files.write(
+        "litestream.yml",
+        "dbs: [{path: /srv/shop.db, replica: {url: 's3://bkt/shop'}}, {path: /srv/x.db, replica: {url: 's3://bkt/x'}}]",
+    );
+    assert_eq!(
+        files.targets(),
+        [
+            "far remote -> offsite=s3[bkt][remote/far.db] eu-west-1 key:AKIA 1s {120s 720h -}",
+            "other /srv/other.db [/meta] -> s3=s3[bkt][other] reader 5s {120s 720h -}",
+            "plain /srv/plain.db [-] ->  {120s 720h -}",
+            "shop /srv/shop.db [/srv/.shop.db-litestream] -> s3=s3[bkt][shop] 1s, file=/mnt/shop 1s {30s 720h 2h}",
+            "x /srv/x.db [/srv/.x.db-litestream] -> s3=s3[bkt][x] 1s {120s 720h 24h}",
+        ]
+    );
+    let sources: Vec<_> = files.load().sources.iter().map(|s| (files.short(&s.source), s.databases)).collect();
+    assert_eq!(sources, [("DIR/litestream.yml".to_owned(), 2), ("streamgauge.toml".to_owned(), 4)]);
+}
+
+#[test]
+fn the_prefix_map_moves_what_litestream_names() {
+    let files = own("
+[litestream]
+path-map = [{ from = '/data', to = 'ROOT/data' }, { from = '/data/hot', to = '/fast' }, { from = '/backup', to = '/mnt' }]
+[[database]]
+name = 'by-litestreams-path'
+path = '/data/a.db'
+[[database]]
+name = 'by-our-path'
+path = 'ROOT/data/sub/b.db'
+");
+    let text = fs::read_to_string(files.path().join("streamgauge.toml")).expect("a file");
+    files.write("streamgauge.toml", text.replace("ROOT", &files.path().display().to_string()));
+    files.database("data/sub/b.db").write(
+        "litestream.yml",
+        "dbs:
+  - {path: /data/a.db, replica: {path: /backup/a}}
+  - {dir: /data/sub, pattern: '*.db', meta-path: /data/meta, replica: {url: 'file:///backup'}}
+  - {path: /data/hot/c.db, replica: {url: 's3://backup/c'}}
+  - {path: /database/d.db, replica: {path: /backups/d}}
+",
+    );
+    assert_eq!(
+        files.targets(),
+        [
+            "by-litestreams-path DIR/data/a.db [DIR/data/.a.db-litestream] -> file=/mnt/a 1s {300s 24h 24h}",
+            "by-our-path DIR/data/sub/b.db [DIR/data/meta/.b.db-litestream] -> file=/mnt/b.db 1s {300s 24h 24h}",
+            "c /fast/c.db [/fast/.c.db-litestream] -> s3=s3[backup][c] 1s {300s 24h 24h}",
+            "d /database/d.db [/database/.d.db-litestream] -> file=/backups/d 1s {300s 24h 24h}",
+        ]
+    );
+}
+
+#[test]
+fn litestreams_own_variable_names_its_file() {
+    let mut files = Files::new();
+    files.write("elsewhere.yml", "dbs: [{path: /a.db, replica: {path: /b}}]").write("streamgauge.toml", "");
+    files.set("LITESTREAM_CONFIG", "elsewhere.yml");
+    assert_eq!(files.load().settings.litestream.config, [files.path().join("elsewhere.yml")]);
+    assert_eq!(files.targets().len(), 1);
+}
+
+#[test]
+fn a_file_that_is_named_has_to_exist() {
+    let input = Input { config_file: Some("/nowhere/streamgauge.toml".into()), ..Input::default() };
+    let shown: Vec<String> = load(&input).expect_err("missing").iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["/nowhere/streamgauge.toml: no such file or directory"]);
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let files = own("
+[[database]]
+path = '/a.db'
+[[database.replica]]
+url = 's3://bkt/a'
+access-key-id = 'AKIA'
+secret-access-key = 'geheim1'
+session-token = 'geheim2'
+sse-customer-key = 'geheim3'
+[[database.replica]]
+url = 'sftp://me:geheim4@host/x?password=geheim5'
+");
+    files.write(
+        "litestream.yml",
+        "dbs: [{path: /b.db, secret-acess-key: geheim6, replica: {url: 's3://me:geheim7@bkt/b', access-key-id: I, secret-access-key: geheim8}}]",
+    );
+    let loaded = files.load();
+    let mut shown = format!("{loaded:?}");
+    for target in &loaded.targets {
+        for replica in &target.replicas {
+            shown.push_str(&replica.location.url());
+        }
+    }
+    shown.push_str(&serde_json::to_string(&loaded.sources).expect("json"));
+    loaded.warnings.iter().for_each(|warning| shown.push_str(&warning.to_string()));
+    assert!(!shown.contains("geheim"), "{shown}");
+
+    let broken = own("
+secret-access-key = 'geheim'
+[[database]]
+name = 'http://me:geheim@host\\u0000'
+[[database.replica]]
+url = 'http://me:geheim@host/geheim@x'
+secret-access-key = ['geheim']
+[[database.replica]]
+url = 's3://me:geheim@host:port/x?secret=geheim'
+secret-acess-key = 'geheim'
+");
+    let problems: Vec<Problem> = load(&broken.input()).expect_err("broken");
+    assert!(problems.len() >= 4, "{problems:?}");
+    assert!(!format!("{problems:?} {}", problems[0]).contains("geheim"), "{problems:#?}");
+}
+
+#[test]
+fn the_commented_example_is_valid() {
+    let files = own(EXAMPLE);
+    files.write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /b}}]");
+    let as_shipped = files.load().settings;
+    files.write("streamgauge.toml", "");
+    assert_eq!(as_shipped, files.load().settings, "an example that is all comments changes something");
+}
+
+#[test]
+fn the_commented_example_is_valid_with_every_option_on() {
+    let files = Files::new();
+    let certificate = files.path().join("ca.pem").display().to_string();
+    let text = uncommented().replace("/etc/ssl/certs/ca-certificates.crt", &certificate);
+    files.write("ca.pem", "").write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /b}}]");
+    // A replica takes either keys or a profile; the example shows each in its own.
+    files.write("streamgauge.toml", text);
+    let loaded = files.load();
+    assert_eq!(loaded.targets.len(), 2);
+    let shop = &loaded.targets[1];
+    assert_eq!((shop.name.0.as_str(), shop.replicas.len()), ("shop", 3));
+    let defaults = own("[[database]]\npath = '/a.db'\n").load().settings;
+    assert_eq!(loaded.settings.watch, defaults.watch, "the example does not show the defaults");
+    assert_eq!((&loaded.settings.web, &loaded.settings.log), (&defaults.web, &defaults.log));
+    assert_eq!(loaded.settings.replica.idle_interval, defaults.replica.idle_interval);
+    assert_eq!(loaded.settings.replica.level_interval, defaults.replica.level_interval);
+    assert_eq!(loaded.settings.replica.reconcile_interval, defaults.replica.reconcile_interval);
+    assert_eq!(loaded.settings.replica.timeout, defaults.replica.timeout);
+    assert_eq!(loaded.settings.replica.concurrency, defaults.replica.concurrency);
+    assert_eq!(loaded.settings.litestream.discovery_interval, defaults.litestream.discovery_interval);
+    assert_eq!(loaded.settings.objectives.rpo, defaults.objectives.rpo);
+}
+
+/// Options are commented with `#` alone, prose with `# `.
+fn uncommented() -> String {
+    EXAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line))
+        .fold(String::new(), |text, line| text + line + "\n")
+}
+
+#[test]
+fn the_commented_example_mentions_every_option() {
+    // Each section says what it accepts when it meets a key that it does not know.
+    let files = own("
+zzz = 1
+web.zzz = 1
+storage.zzz = 1
+log.zzz = 1
+litestream.zzz = 1
+watch.zzz = 1
+replica.zzz = 1
+objectives.zzz = 1
+[[litestream.path-map]]
+zzz = 1
+[[database]]
+zzz = 1
+[[database.replica]]
+url = 's3://bkt'
+zzz = 1
+");
+    let text = uncommented();
+    let mut sections: BTreeMap<String, String> = BTreeMap::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).to_owned();
+        }
+        let known = sections.entry(section.clone()).or_default();
+        known.push_str(line);
+        known.push('\n');
+    }
+    let mut options = 0;
+    for problem in load(&files.input()).expect_err("unknown keys") {
+        let Some(key) = problem.key.strip_suffix("zzz") else { continue };
+        let section = key.trim_end_matches('.').replace("[0]", "");
+        for option in problem.accepted.expect("a list").split(", ") {
+            let there = match section.as_str() {
+                "" => sections.contains_key(option),
+                "litestream.path-map" => text.contains(&format!("{option} = ")),
+                "database" if option == "replica" => sections.contains_key("database.replica"),
+                _ => sections[&section].lines().any(|line| line.starts_with(&format!("{option} = "))),
+            };
+            assert!(there, "streamgauge.toml does not mention `{option}` of [{section}]");
+            options += 1;
+        }
+    }
+    assert!(options > 40, "only {options} options were found: does this test still see them?");
+}

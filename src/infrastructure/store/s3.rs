@@ -6,6 +6,7 @@
 mod client;
 mod connector;
 mod failure;
+mod proxy;
 
 use std::sync::Arc;
 

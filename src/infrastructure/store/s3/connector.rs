@@ -16,7 +16,9 @@ use aws_smithy_types::body::SdkBody;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Limited;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, connect};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect;
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -24,6 +26,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::proxy::Proxied;
 use crate::domain::limits::{ANSWER_BYTES_MAX, CA_FILE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 
@@ -41,7 +44,7 @@ pub(super) struct TlsOptions {
 
 /// A shared pool of connections. Cloning shares it.
 #[derive(Clone)]
-pub(super) struct Connector(Client<HttpsConnector<connect::HttpConnector>, SdkBody>);
+pub(super) struct Connector(Client<HttpsConnector<Proxied>, SdkBody>);
 
 impl Connector {
     /// Reads certificates: call it where blocking is allowed.
@@ -50,6 +53,7 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect_timeout));
+        let tcp = Proxied::new(tcp, Matcher::from_env());
         let tls = tls_config(options)?;
         let https =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);

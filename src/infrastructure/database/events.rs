@@ -22,7 +22,7 @@ use crate::domain::observation::FileRole;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The smallest event; a read that returns no more than the buffer holds at least this many of.
+/// Size of the smallest event.
 const EVENT_BYTES: usize = 16;
 
 /// What happened to a target's files.
@@ -75,8 +75,8 @@ impl Events {
             };
             let flags = event.events();
             if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-                // What is still queued is older than the loss.
-                continue_after_loss(&mut reader, events_max);
+                // Everything is looked at anyway.
+                discard(&mut reader, events_max);
                 return false;
             }
             let Entry::Occupied(entry) = watched.entry(event.wd()) else { continue };
@@ -176,7 +176,7 @@ impl Events {
 }
 
 /// Empties the queue.
-fn continue_after_loss(reader: &mut Reader<'_, &mut OwnedFd>, events_max: usize) {
+fn discard(reader: &mut Reader<'_, &mut OwnedFd>, events_max: usize) {
     for _ in 0..events_max {
         if reader.next().is_err() {
             return;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -235,6 +235,24 @@ fn a_growing_wal_index_is_not_a_rebuilt_one() {
 }
 
 #[test]
+fn a_wal_index_that_was_left_behind_is_not_believed() {
+    let mut bench = Bench::new();
+    let mut writer = Writer::wal(&bench.path());
+    writer.write(3);
+    bench.settle().unwrap();
+    writer.kill();
+    // In exclusive mode the wal-index is in the writer's memory; the file of the killed one stays as it was.
+    let setup = "pragma locking_mode=exclusive; pragma synchronous=off; pragma wal_autocheckpoint=0";
+    let mut writer = Writer::open(&bench.path(), setup);
+    writer.write(5);
+    assert!(bench.beside("-shm").exists());
+    let look = bench.settle().unwrap();
+    assert_eq!((wal(&look).source, look.counters.commits), (WalSource::Scan, 5));
+    assert_eq!(wal(&look).position.end, committed_end(writer.frames().0, look.page_size));
+    writer.close();
+}
+
+#[test]
 fn scans_the_log_in_exclusive_mode() {
     let mut bench = Bench::new();
     Writer::wal(&bench.path()).close();
@@ -314,14 +332,7 @@ fn damaged_files_are_a_reason_that_names_the_file() {
     };
     let good = FileDatabase.look(&files(&copy("good")), now()).unwrap();
 
-    let torn = damage(&copy("a"), "-shm", &|bytes| bytes[16] ^= 1).unwrap_err();
-    assert_eq!(torn.kind, ReasonKind::Corrupt);
-    assert!(torn.message.ends_with("a-shm: wal-index header at offset 48: the two copies differ"), "{torn}");
-    let short = damage(&copy("b"), "-wal", &|bytes| bytes.truncate(5_000)).unwrap_err();
-    assert!(short.message.contains("b-wal: 5000 bytes, but "), "{short}");
-    let junk = copy("c");
-    std::fs::remove_file(bench.beside("c-shm")).unwrap();
-    let junk = damage(&junk, "-wal", &|bytes| bytes[0] = 0).unwrap_err();
+    let junk = damage(&copy("c"), "-wal", &|bytes| bytes[0] = 0).unwrap_err();
     assert!(junk.message.ends_with("c-wal: wal header at offset 0: not the magic number"), "{junk}");
     let closed = copy("d");
     std::fs::remove_file(bench.beside("d-shm")).unwrap();
@@ -331,9 +342,28 @@ fn damaged_files_are_a_reason_that_names_the_file() {
     let empty = damage(&closed, "", &Vec::clear).unwrap_err();
     assert_eq!(empty.kind, ReasonKind::Unsupported);
 
-    // A wal-index that nobody has built is none: the log itself says what is committed.
-    let rebuilt = damage(&copy("e"), "-shm", &|bytes| bytes.fill(0)).unwrap();
-    assert_eq!(wal(&rebuilt).position, wal(&good).position);
+    // Nobody is connected to the copy, so the next one to open it will not believe the wal-index: the log counts.
+    let stale = damage(&copy("e"), "-shm", &|bytes| bytes[16] ^= 1).unwrap();
+    assert_eq!(wal(&stale).position, wal(&good).position);
+    let cut = damage(&copy("b"), "-wal", &|bytes| bytes.truncate(5_000)).unwrap();
+    assert_eq!(wal(&cut).position.end, 32, "the first transaction has two frames, and one is left");
+
+    // Here somebody is.
+    let live = files(&bench.path());
+    let poke = |suffix: &str, at: u64, value: &[u8]| {
+        let file = std::fs::File::options().write(true).open(bench.beside(suffix)).unwrap();
+        file.write_all_at(value, at).unwrap();
+    };
+    let flip = |at: usize| [std::fs::read(bench.beside("-shm")).unwrap()[at] ^ 1];
+    poke("-shm", 16, &flip(16));
+    let torn = FileDatabase.look(&live, now()).unwrap_err();
+    assert_eq!(torn.kind, ReasonKind::Corrupt);
+    assert!(torn.message.ends_with("db-shm: wal-index header at offset 48: the two copies differ"), "{torn}");
+    poke("-shm", 16, &flip(16));
+    assert_eq!(wal(&FileDatabase.look(&live, now()).unwrap()).position, wal(&good).position);
+    std::fs::File::options().write(true).open(bench.beside("-wal")).unwrap().set_len(5_000).unwrap();
+    let short = FileDatabase.look(&live, now()).unwrap_err();
+    assert!(short.message.contains("db-wal: 5000 bytes, but "), "{short}");
 
     // Whatever is damaged, it is an answer and never a panic.
     let target = copy("f");
@@ -343,7 +373,7 @@ fn damaged_files_are_a_reason_that_names_the_file() {
             let _ = damage(&target, suffix, &|bytes| bytes[at] ^= 0x55);
         }
     }
-    writer.close();
+    writer.kill();
 }
 
 #[test]
@@ -352,12 +382,11 @@ fn a_wal_index_that_stays_torn_is_reported_after_some_polls() {
     let mut writer = Writer::wal(&bench.path());
     writer.write(1);
     bench.settle().unwrap();
-    writer.kill();
-    let mut shm = std::fs::read(bench.beside("-shm")).unwrap();
-    shm[16] ^= 1;
-    std::fs::write(bench.beside("-shm"), &shm).unwrap();
+    let shm = std::fs::File::options().write(true).open(bench.beside("-shm")).unwrap();
+    shm.write_all_at(&[0xaa], 16).unwrap();
     let polls: Vec<Option<ReasonKind>> = (0..4).map(|_| bench.poll().map(|look| look.unwrap_err().kind)).collect();
     assert_eq!(polls, [None, None, None, Some(ReasonKind::Corrupt)]);
+    writer.kill();
 }
 
 #[test]

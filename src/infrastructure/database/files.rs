@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use crate::domain::reason::{Reason, ReasonKind};
 
@@ -120,6 +121,15 @@ pub(super) fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) 
         }
     }
     Ok(filled)
+}
+
+/// The byte of `-shm` on which each connection holds a shared lock (SQLite's `UNIX_SHM_DMS`), and how many bytes that is.
+pub(super) const CONNECTED_LOCK: (u64, u64) = (128, 1);
+
+/// Asks whose lock would be in the way of an exclusive one. This takes none: F_GETLK only answers.
+pub(super) fn lock_in_the_way(file: &File, (start, length): (u64, u64)) -> rustix::io::Result<Option<Flock>> {
+    let typ = FlockType::WriteLock;
+    fcntl_getlk(file, &Flock { start, length, pid: None, typ, offset_type: FlockOffsetType::Set })
 }
 
 /// Words an operating system error about a file.

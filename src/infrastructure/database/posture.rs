@@ -2,17 +2,13 @@
 
 use std::path::Path;
 
-use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
-
-use super::files::{self, Paths};
+use super::files::{self, CONNECTED_LOCK, Paths, lock_in_the_way};
 use super::staging::staging;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem};
 
-/// The lock bytes of `-shm` (SQLite WAL format §2.3): Litestream keeps a read transaction open (`READ0` to `READ4`), and
-/// each connection holds the last one.
+/// Litestream keeps a read transaction open, which holds one of `READ0` to `READ4`.
 const READ_LOCKS: (u64, u64) = (123, 5);
-const CONNECTED_LOCK: (u64, u64) = (128, 1);
 
 pub(super) fn posture(paths: &Paths, meta: Option<&Path>, at: Moment) -> DatabasePosture {
     let files: [(FileRole, &Path); 4] = [
@@ -42,15 +38,11 @@ fn filesystem(directory: &Path) -> Option<Filesystem> {
     Some(Filesystem { size_bytes: bytes(space.f_blocks), avail_bytes: bytes(space.f_bavail) })
 }
 
-/// Asks whose lock would be in the way. This takes none: F_GETLK only answers.
 fn lock_holder(shm: &Path) -> Option<u32> {
     let file = files::open(shm).ok()??;
-    [READ_LOCKS, CONNECTED_LOCK].into_iter().find_map(|(start, length)| {
-        // Shared locks are in the way of an exclusive one only.
-        let typ = FlockType::WriteLock;
-        let wanted = Flock { start, length, pid: None, typ, offset_type: FlockOffsetType::Set };
-        let held = fcntl_getlk(&file, &wanted).ok()??;
+    [READ_LOCKS, CONNECTED_LOCK].into_iter().find_map(|bytes| {
         // None or negative: another PID namespace, or a lock that belongs to no process.
-        u32::try_from(held.pid?.as_raw_nonzero().get()).ok()
+        let pid = lock_in_the_way(&file, bytes).ok()??.pid?;
+        u32::try_from(pid.as_raw_nonzero().get()).ok()
     })
 }

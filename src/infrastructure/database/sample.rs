@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::files::{self, FileId, FileStat, Paths, open, read_at, stat, stat_open};
+use super::files::{self, CONNECTED_LOCK, FileId, FileStat, Paths, lock_in_the_way, open, read_at, stat, stat_open};
 use super::wal_log;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
@@ -65,6 +65,12 @@ impl OpenIndex {
     pub(super) fn measure(&mut self, paths: &Paths) -> Result<(), Reason> {
         self.size = stat_open(&self.file, &paths.shm)?.size;
         Ok(())
+    }
+
+    /// Whether a connection maintains it. When there is none, SQLite itself does not believe what it says: the next
+    /// connection rebuilds it from the log, which after a crash of the machine may hold more or less.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(lock_in_the_way(&self.file, CONNECTED_LOCK), Ok(None))
     }
 
     /// The header; `None` when the first connection has not built it (yet).
@@ -132,7 +138,7 @@ pub(super) enum Log {
     Rollback { change_counter: u32 },
 }
 
-/// Looks at the files. `index` is an open `-shm` that the caller knows to be the one at its path; the result has a newly
+/// Looks at the files. `index` is an open `-shm` that the caller knows to be the one at its path, and in use; the result has a newly
 /// opened one when it was not given or did not fit.
 pub(super) fn sample(
     paths: &Paths,
@@ -157,7 +163,7 @@ fn attempt(
     known: Option<&OpenIndex>,
     memory: &mut Memory,
 ) -> Result<(Sample, Option<OpenIndex>), Failure> {
-    let opened = if known.is_none() { OpenIndex::open(paths)? } else { None };
+    let opened = if known.is_none() { OpenIndex::open(paths)?.filter(OpenIndex::is_connected) } else { None };
     let index = match known.or(opened.as_ref()) {
         Some(open) => open.read(paths)?.map(|header| IndexSample { id: open.id, size: open.size, header }),
         None => None,

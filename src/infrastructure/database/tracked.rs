@@ -160,7 +160,15 @@ impl Tracked {
             index.measure(&self.paths)?;
         }
         let known = if doubtful { None } else { self.index.as_ref() };
-        let (sample, opened) = match sample(&self.paths, known, &mut self.memory) {
+        let sampled = match sample(&self.paths, known, &mut self.memory) {
+            // The log was written and the wal-index did not move: a transaction in progress, or a writer that has its
+            // wal-index in its own memory and left this one behind.
+            Ok((same, None)) if self.evidence.wal_written && self.is_where_it_was(&same) && !self.is_connected() => {
+                sample(&self.paths, None, &mut self.memory)
+            }
+            sampled => sampled,
+        };
+        let (sample, opened) = match sampled {
             Ok(sampled) => sampled,
             Err(failure) => {
                 // The files may be other ones when they can be read again.
@@ -180,6 +188,15 @@ impl Tracked {
         let look = sample.look(now, self.counters, self.last_commit);
         self.last = Some(sample);
         Ok(look)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.index.as_ref().is_some_and(OpenIndex::is_connected)
+    }
+
+    fn is_where_it_was(&self, sample: &Sample) -> bool {
+        let header = |sample: &Sample| sample.index.map(|index| index.header);
+        self.last.as_ref().is_some_and(|last| header(last) == header(sample))
     }
 
     /// Keeps the `-shm` that was read, and returns what the one before it says in the end.

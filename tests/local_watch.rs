@@ -2,86 +2,27 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::domain::moment::Moment;
-use streamgauge::domain::observation::{Counters, DatabaseLook, FileRole, Journal, WalSource};
-use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::observation::{Counters, Journal, WalSource};
+use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::sqlite::committed_end;
-use streamgauge::domain::target::{DatabaseFiles, TargetName};
-use streamgauge::infrastructure::database::{FileDatabase, Watch};
-use streamgauge::usecase::ports::{DatabaseWatch, LocalDatabase, LocalUpdate};
+use streamgauge::domain::target::TargetName;
+use streamgauge::infrastructure::database::Watch;
+use streamgauge::usecase::ports::{DatabaseWatch, LocalUpdate};
 
+#[path = "support/bench.rs"]
+mod bench;
 #[path = "support/writer.rs"]
 mod writer;
+use bench::{Bench, files, now, wal};
 use writer::Writer;
 
 #[test]
 #[ignore = "the other side of Writer"]
 fn writer_child() {
     writer::serve();
-}
-
-fn now() -> Moment {
-    Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO }
-}
-
-fn files(path: &Path) -> DatabaseFiles {
-    DatabaseFiles { path: path.to_owned(), meta_path: None }
-}
-
-/// A directory with one database in it, and its watch.
-struct Bench {
-    directory: tempfile::TempDir,
-    watch: Watch,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new();
-        watch.set_targets(vec![(TargetName("db".into()), files(&directory.path().join("db")))]);
-        Self { directory, watch }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("db")
-    }
-
-    fn beside(&self, suffix: &str) -> PathBuf {
-        self.directory.path().join(format!("db{suffix}"))
-    }
-
-    fn poll(&mut self) -> Option<Result<DatabaseLook, Reason>> {
-        self.watch.poll(now()).pop().map(|update| update.look)
-    }
-
-    /// Polls until nothing is left to look at, and returns the last look.
-    fn settle(&mut self) -> Result<DatabaseLook, Reason> {
-        let mut last = None;
-        for _ in 0..8 {
-            match self.poll() {
-                Some(look) => last = Some(look),
-                None if last.is_some() => break,
-                None => {}
-            }
-        }
-        last.expect("something changed")
-    }
-
-    fn counters(&mut self) -> Counters {
-        self.settle().unwrap().counters
-    }
-}
-
-fn wal(look: &DatabaseLook) -> &streamgauge::domain::observation::WalState {
-    match &look.journal {
-        Journal::Wal(state) => state,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -313,95 +254,6 @@ fn notices_a_deleted_a_recreated_and_a_replaced_database() {
 }
 
 #[test]
-fn damaged_files_are_a_reason_that_names_the_file() {
-    let bench = Bench::new();
-    let mut writer = Writer::wal(&bench.path());
-    writer.write(20);
-    let copy = |name: &str| {
-        for suffix in ["", "-wal", "-shm"] {
-            std::fs::copy(bench.beside(suffix), bench.beside(&format!("{name}{suffix}"))).unwrap();
-        }
-        bench.beside(name)
-    };
-    let damage = |path: &Path, suffix: &str, change: &dyn Fn(&mut Vec<u8>)| {
-        let file = PathBuf::from(format!("{}{suffix}", path.display()));
-        let mut bytes = std::fs::read(&file).unwrap();
-        change(&mut bytes);
-        std::fs::write(file, bytes).unwrap();
-        FileDatabase.look(&files(path), now())
-    };
-    let good = FileDatabase.look(&files(&copy("good")), now()).unwrap();
-
-    let junk = damage(&copy("c"), "-wal", &|bytes| bytes[0] = 0).unwrap_err();
-    assert!(junk.message.ends_with("c-wal: wal header at offset 0: not the magic number"), "{junk}");
-    let closed = copy("d");
-    std::fs::remove_file(bench.beside("d-shm")).unwrap();
-    std::fs::remove_file(bench.beside("d-wal")).unwrap();
-    let magic = damage(&closed, "", &|bytes| bytes[0] = 0).unwrap_err();
-    assert_eq!((magic.kind, magic.hint.is_some()), (ReasonKind::Corrupt, true));
-    let empty = damage(&closed, "", &Vec::clear).unwrap_err();
-    assert_eq!(empty.kind, ReasonKind::Unsupported);
-
-    // Nobody is connected to the copy, so the next one to open it will not believe the wal-index: the log counts.
-    let stale = damage(&copy("e"), "-shm", &|bytes| bytes[16] ^= 1).unwrap();
-    assert_eq!(wal(&stale).position, wal(&good).position);
-    let cut = damage(&copy("b"), "-wal", &|bytes| bytes.truncate(5_000)).unwrap();
-    assert_eq!(wal(&cut).position.end, 32, "the first transaction has two frames, and one is left");
-
-    // Here somebody is.
-    let live = files(&bench.path());
-    let poke = |suffix: &str, at: u64, value: &[u8]| {
-        let file = std::fs::File::options().write(true).open(bench.beside(suffix)).unwrap();
-        file.write_all_at(value, at).unwrap();
-    };
-    let flip = |at: usize| [std::fs::read(bench.beside("-shm")).unwrap()[at] ^ 1];
-    poke("-shm", 16, &flip(16));
-    let torn = FileDatabase.look(&live, now()).unwrap_err();
-    assert_eq!(torn.kind, ReasonKind::Corrupt);
-    assert!(torn.message.ends_with("db-shm: wal-index header at offset 48: the two copies differ"), "{torn}");
-    poke("-shm", 16, &flip(16));
-    assert_eq!(wal(&FileDatabase.look(&live, now()).unwrap()).position, wal(&good).position);
-    std::fs::File::options().write(true).open(bench.beside("-wal")).unwrap().set_len(5_000).unwrap();
-    let short = FileDatabase.look(&live, now()).unwrap_err();
-    assert!(short.message.contains("db-wal: 5000 bytes, but "), "{short}");
-
-    // Whatever is damaged, it is an answer and never a panic.
-    let target = copy("f");
-    for suffix in ["", "-wal", "-shm"] {
-        for at in (0..140).step_by(3) {
-            let _ = damage(&target, suffix, &|bytes| bytes[at] ^= 0x55);
-            let _ = damage(&target, suffix, &|bytes| bytes[at] ^= 0x55);
-        }
-    }
-    writer.kill();
-}
-
-#[test]
-fn a_wal_index_that_stays_torn_is_reported_after_some_polls() {
-    let mut bench = Bench::new();
-    let mut writer = Writer::wal(&bench.path());
-    writer.write(1);
-    bench.settle().unwrap();
-    let shm = std::fs::File::options().write(true).open(bench.beside("-shm")).unwrap();
-    shm.write_all_at(&[0xaa], 16).unwrap();
-    let polls: Vec<Option<ReasonKind>> = (0..4).map(|_| bench.poll().map(|look| look.unwrap_err().kind)).collect();
-    assert_eq!(polls, [None, None, None, Some(ReasonKind::Corrupt)]);
-    writer.kill();
-}
-
-#[test]
-fn a_symbolic_link_is_refused_with_the_real_name() {
-    let mut bench = Bench::new();
-    let real = bench.beside("-real");
-    Writer::wal(&real).close();
-    std::os::unix::fs::symlink(&real, bench.path()).unwrap();
-    let reason = bench.settle().unwrap_err();
-    assert_eq!(reason.kind, ReasonKind::Misconfigured);
-    let hint = format!("configure the real path {}", real.canonicalize().unwrap().display());
-    assert_eq!(reason.hint, Some(hint));
-}
-
-#[test]
 fn a_missing_directory_is_polled_until_it_is_there() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("later/db");
@@ -443,20 +295,4 @@ fn targets_that_stay_keep_their_counters() {
     writer.write(1);
     assert_eq!(bench.poll(), None, "it is watched no more");
     writer.close();
-}
-
-#[test]
-fn posture_names_modes_space_and_the_holder_of_the_lock() {
-    let bench = Bench::new();
-    let mut writer = Writer::wal(&bench.path());
-    writer.sql("begin; select * from t");
-    let posture = FileDatabase.posture(&files(&bench.path()), now());
-    assert_eq!(posture.lock_holder_pid, Some(writer.pid()));
-    let roles: Vec<FileRole> = posture.modes.iter().map(|mode| mode.file).collect();
-    assert_eq!(roles, [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Directory]);
-    let directory = std::fs::metadata(bench.directory.path()).unwrap();
-    assert_eq!(posture.modes[3].mode, directory.permissions().mode() & 0o7777);
-    assert!(posture.filesystem.unwrap().size_bytes > 0);
-    writer.close();
-    assert_eq!(FileDatabase.posture(&files(&bench.path()), now()).lock_holder_pid, None);
 }

@@ -1,5 +1,5 @@
-//! `litestream.yml` as Litestream reads it. What Litestream itself makes of these files was asked from 0.3.13 and
-//! 0.5.17 (`litestream databases -config`) wherever that command shows it.
+//! `litestream.yml` as Litestream reads it. What Litestream itself makes of these files was asked from 0.5.17
+//! (`litestream databases -config`) wherever that command shows it.
 
 use super::{Files, place};
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
 
 use super::Files;
@@ -27,10 +26,7 @@ fn defaults() {
     assert_eq!(settings.replica.concurrency, 32);
     assert_eq!(settings.objectives.rpo, Duration::from_secs(300));
     assert!(settings.litestream.expand_env);
-    let directory = ReplicaLocation::Directory("/b".into());
-    let bucket = ReplicaLocation::S3(Box::default());
-    assert_eq!(settings.replica.interval_of(&directory), Duration::from_secs(2));
-    assert_eq!(settings.replica.interval_of(&bucket), Duration::from_secs(10));
+    assert_eq!(settings.replica.interval, None);
 }
 
 #[test]

@@ -127,3 +127,29 @@ fn every_file_says_what_it_owns_and_stays_readable() {
 fn nothing_is_left_unfinished() {
     refuse("src", &["todo!(", "unimplemented!(", "FIXME", "dbg!("], "finish it or say in an issue what is missing");
 }
+
+/// Building the fuzz crate costs minutes; that its targets are there and call what exists is seen without.
+#[test]
+fn every_parser_has_a_fuzz_target() {
+    use streamgauge::domain::{litestream, sqlite};
+    type Entry = (&'static str, &'static str, fn(&[u8]));
+    let entries: &[Entry] = &[
+        ("ltx_header", "litestream", litestream::fuzz::ltx_header),
+        ("ltx_file", "litestream", litestream::fuzz::ltx_file),
+        ("page_index", "litestream", litestream::fuzz::page_index),
+        ("v3_segment", "litestream", litestream::fuzz::v3_segment),
+        ("names", "litestream", litestream::fuzz::names),
+        ("wal", "sqlite", sqlite::fuzz::wal),
+        ("wal_index", "sqlite", sqlite::fuzz::wal_index),
+        ("database_header", "sqlite", sqlite::fuzz::database_header),
+    ];
+    let manifest = fs::read_to_string(Path::new(ROOT).join("fuzz/Cargo.toml")).unwrap();
+    for (name, module, target) in entries {
+        let file = fs::read_to_string(Path::new(ROOT).join(format!("fuzz/fuzz_targets/{name}.rs"))).unwrap();
+        let call = format!("streamgauge::domain::{module}::fuzz::{name}(");
+        assert!(file.contains(&call), "fuzz_targets/{name}.rs does not call {call}");
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "fuzz/Cargo.toml does not name {name}");
+        target(b"");
+        target(&[0xff; 300]);
+    }
+}

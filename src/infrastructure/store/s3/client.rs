@@ -140,11 +140,10 @@ impl Clients {
     }
 
     async fn make(&self, key: &ClientKey) -> Result<Client, Reason> {
-        // Two attempts that hang fit in one call.
+        // Two attempts that hang fit in one call, which the wrapper around all stores ends.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(self.connect_timeout())
-            .operation_attempt_timeout(self.timeout / 2)
-            .operation_timeout(self.timeout);
+            .operation_attempt_timeout(self.timeout / 2);
         let connector = self.connector(&key.tls).await?;
         let region = Region::new(key.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()));
         let mut loader = aws_config::defaults(BehaviorVersion::latest())

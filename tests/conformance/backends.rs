@@ -128,17 +128,22 @@ async fn rclone_keeps_the_promises() {
 #[tokio::test]
 async fn odd_roots_are_read_where_litestream_writes_them() {
     let Some(server) = Server::moto("bkt").await else { return };
-    for (path, v05, v03) in [
+    for (number, (path, v05, v03)) in [
         (".", "./", ""),
         ("", "/", ""),
         ("/a/b/", "/a/b//", "a/b/"),
         ("x//y", "x//y/", "x/y/"),
         ("spaced out", "spaced out/", "spaced out/"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bucket = format!("bucket{number}");
+        server.put(&format!("/{bucket}"), b"").await;
         let segment = "generations/0123456789abcdef/wal/00000000_00000000.wal.lz4";
-        server.put(&escaped(&format!("/bkt/{v05}{LTX}")), path.as_bytes()).await;
-        server.put(&escaped(&format!("/bkt/{v03}{segment}")), path.as_bytes()).await;
-        let store = open(place(server.port, "bkt", path));
+        server.put(&escaped(&format!("/{bucket}/{v05}{LTX}")), path.as_bytes()).await;
+        server.put(&escaped(&format!("/{bucket}/{v03}{segment}")), path.as_bytes()).await;
+        let store = open(place(server.port, &bucket, path));
         assert_eq!(keys(&*store, "0000/", None).await, [LTX], "{path}");
         assert!(keys(&*store, "0000/", Some(LTX)).await.is_empty(), "{path}");
         assert_eq!(store.read(LTX, 0, 100).await.unwrap(), path, "{path}");

@@ -69,6 +69,9 @@ pub struct Counters {
     pub commits: u64,
     /// Some commits between two looks may be missing from `commits`.
     pub commits_lower_bound: bool,
+    /// How often commits may have been missed: two looks with equal `commits` and `doubts` saw the same content.
+    #[serde(skip)]
+    pub doubts: u64,
     /// WAL resets (a new salt).
     pub wal_resets: u64,
     /// Bytes of WAL frames committed.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::limits::POSITIONS_MAX;
@@ -12,7 +13,7 @@ use crate::domain::sqlite::WalPosition;
 /// A position of the source, and for how long it was seen there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// When its newest commit was first seen, or was made if the files date it.
+    /// When the oldest commit that the entry before does not have was first seen, or was made if the files date it.
     pub first_seen: Moment,
     /// The last time at which the database was sampled and had committed nothing since.
     pub last_seen: Moment,
@@ -23,8 +24,10 @@ pub struct Sample {
     /// Something was committed here that the entry before does not have. `false` where that cannot be known: the first
     /// look at a database without a WAL, or one at which commits may have been missed.
     pub committed: bool,
-    /// The look's commit counter was a lower bound.
-    inexact: bool,
+    /// How often the look's counter may have missed commits.
+    doubts: u64,
+    /// It was saved before a restart: counters of this run say nothing of it.
+    restored: bool,
 }
 
 /// The sampled positions of one database, in the order in which they were seen.
@@ -42,14 +45,16 @@ pub struct Positions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SavedPositions {
     pub proven: Option<SavedSample>,
-    pub oldest_unproven: Option<SavedSample>,
+    /// The oldest one, and all later ones as one.
+    pub unproven: Vec<SavedSample>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedSample {
-    pub first_seen: jiff::Timestamp,
-    pub last_seen: jiff::Timestamp,
-    pub position: WalPosition,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    pub position: Option<WalPosition>,
+    pub committed: bool,
 }
 
 impl Positions {
@@ -60,67 +65,96 @@ impl Positions {
             Journal::Wal(wal) if wal.frames > 0 => Some(wal.position),
             Journal::Wal(_) | Journal::WalAbsent { .. } | Journal::Rollback { .. } => None,
         };
-        let inexact = look.counters.commits_lower_bound;
+        let (commits, doubts) = (look.counters.commits, look.counters.doubts);
         let mut committed = position.is_some();
+        // A backlog found at a first look is as old as its newest commit, at least.
+        let dated = look.last_commit.map_or(look.at, |date| look.at.at_wall(date));
+        let mut first_seen = dated;
         if let Some(last) = self.samples.back_mut() {
             let unchanged = if position.is_some() && last.position.is_some() {
                 position == last.position
             } else {
                 // The counter bridges what positions cannot: a WAL that was reset or removed without a commit.
-                inexact == last.inexact && look.counters.commits == last.commits
+                !last.restored && (commits, doubts) == (last.commits, last.doubts)
             };
-            committed |= look.counters.commits > last.commits;
             if unchanged {
-                last.last_seen = look.at;
-                last.commits = look.counters.commits;
+                *last = Sample { last_seen: look.at, commits, doubts, restored: false, ..*last };
                 return;
             }
+            committed |= !last.restored && commits > last.commits;
+            first_seen = match last.restored {
+                true if dated.mono < last.last_seen.mono => last.last_seen,
+                true => dated,
+                false => look.at,
+            };
         }
-        let first_look = self.samples.is_empty();
-        let first_seen = match look.last_commit {
-            // A backlog found at the first look is as old as its newest commit, at least.
-            Some(date) if first_look => look.at.at_wall(date),
-            _ => look.at,
-        };
-        let sample =
-            Sample { first_seen, last_seen: look.at, commits: look.counters.commits, position, committed, inexact };
+        let sample = Sample { first_seen, last_seen: look.at, commits, position, committed, doubts, restored: false };
         if self.samples.len() == POSITIONS_MAX {
             self.thin();
         }
         self.samples.push_back(sample);
     }
 
-    /// Drops every second entry between the oldest unproven one and the newest. Nothing is lost but resolution: the
-    /// entries that remain are proven a little later than those dropped would have been.
+    /// Joins every second entry between the oldest unproven one and the newest to the one behind it, which then stands
+    /// for the commits of both: the entries that remain are proven later than those dropped would have been, and their
+    /// lag counts from the older one.
     fn thin(&mut self) {
         let keep_until = 1 + self.proven_count();
         let last = self.samples.len() - 1;
-        let mut index = 0;
-        self.samples.retain(|_| {
-            let keep = index <= keep_until || index == last || index % 2 == 0;
-            index += 1;
-            keep
-        });
+        let mut kept = VecDeque::with_capacity(POSITIONS_MAX);
+        let mut dropped: Option<Sample> = None;
+        for (index, sample) in self.samples.drain(..).enumerate() {
+            let joined = dropped.take().map_or(sample, |older: Sample| older.join(sample));
+            if index <= keep_until || index == last || index % 2 == 0 {
+                kept.push_back(joined);
+            } else {
+                dropped = Some(joined);
+            }
+        }
+        self.samples = kept;
     }
 
-    /// Takes `replica`'s position as proof of what it covers, and drops what is proven but the newest.
+    /// Takes `replica`'s position as proof of what it covers, and drops what is proven but the newest. `written` is when
+    /// the object with that position was written.
     ///
     /// Positions are only compared inside one WAL. An entry of an earlier WAL is proven as soon as the replica has
     /// reached any later WAL that was seen here, because Litestream only goes on to the next WAL when it has consumed
     /// the one before, and otherwise writes a full image.
-    pub fn prove(&mut self, replica: WalPosition) {
+    ///
+    /// A replica that ends before what it once proved has lost it: that is then no longer proven.
+    pub fn prove(&mut self, replica: WalPosition, written: Option<Timestamp>) {
         let same_wal = |sample: &Sample| sample.position.is_some_and(|position| position.same_wal(&replica));
-        let Some(first_of_wal) = self.samples.iter().position(same_wal) else { return };
         let covered = |sample: &Sample| {
             sample.position.is_some_and(|position| position.same_wal(&replica) && position.end <= replica.end)
         };
-        let newest_proven = match self.samples.iter().rposition(covered) {
-            Some(index) => index,
-            None if first_of_wal > 0 => first_of_wal - 1,
-            None => return,
+        let Some(first_of_wal) = self.samples.iter().position(same_wal) else {
+            // A later WAL than any that was seen, unless the object is older than what it would have to follow.
+            let older = self.proven().zip(written).is_some_and(|(proven, at)| at < proven.first_seen.wall);
+            if older {
+                self.take_back();
+            }
+            return;
         };
-        self.samples.drain(..newest_proven);
-        self.proven_until = self.samples.front().map(|sample| sample.last_seen);
+        match self.samples.iter().rposition(covered).or_else(|| first_of_wal.checked_sub(1)) {
+            Some(newest_proven) => {
+                self.samples.drain(..newest_proven);
+                self.proven_until = self.samples.front().map(|sample| sample.last_seen);
+            }
+            None => self.take_back(),
+        }
+    }
+
+    /// What was proven is no longer there.
+    fn take_back(&mut self) {
+        if self.proven_until.take().is_some()
+            && let Some(lost) = self.samples.front_mut()
+        {
+            lost.committed = true;
+        }
+    }
+
+    fn proven(&self) -> Option<&Sample> {
+        self.samples.front().filter(|_| self.proven_until.is_some())
     }
 
     /// The newest instant at which all that was committed is proven.
@@ -142,24 +176,29 @@ impl Positions {
         self.samples.iter().skip(self.proven_count())
     }
 
+    /// The oldest entry, proven or not.
+    pub fn oldest(&self) -> Option<&Sample> {
+        self.samples.front()
+    }
+
     /// The newest entry.
     pub fn newest(&self) -> Option<&Sample> {
         self.samples.back()
     }
 
     pub fn save(&self) -> SavedPositions {
-        let saved = |sample: &Sample| {
-            sample.position.map(|position| SavedSample {
-                first_seen: sample.first_seen.wall,
-                last_seen: sample.last_seen.wall,
-                position,
-            })
+        let saved = |sample: Sample| SavedSample {
+            first_seen: sample.first_seen.wall,
+            last_seen: sample.last_seen.wall,
+            position: sample.position,
+            committed: sample.committed,
         };
-        let proven = self
-            .proven_until
-            .zip(self.samples.front())
-            .and_then(|(until, sample)| saved(sample).map(|saved| SavedSample { last_seen: until.wall, ..saved }));
-        SavedPositions { proven, oldest_unproven: self.oldest_unproven().and_then(saved) }
+        let proven = self.proven_until.zip(self.samples.front());
+        let later = self.unproven().skip(1).copied().reduce(Sample::join);
+        SavedPositions {
+            proven: proven.map(|(until, sample)| saved(Sample { last_seen: until, ..*sample })),
+            unproven: self.oldest_unproven().copied().into_iter().chain(later).map(saved).collect(),
+        }
     }
 
     /// Continues from what was saved before a restart. `now` places the saved instants on this run's clock.
@@ -167,15 +206,25 @@ impl Positions {
         let sample = |saved: &SavedSample| Sample {
             first_seen: now.at_wall(saved.first_seen),
             last_seen: now.at_wall(saved.last_seen),
-            commits: u64::MAX,
-            position: Some(saved.position),
-            committed: true,
-            inexact: false,
+            commits: 0,
+            position: saved.position,
+            committed: saved.committed,
+            doubts: 0,
+            restored: true,
         };
         Self {
-            samples: saved.proven.iter().chain(&saved.oldest_unproven).map(sample).collect(),
+            samples: saved.proven.iter().chain(saved.unproven.iter().take(2)).map(sample).collect(),
             proven_until: saved.proven.map(|saved| now.at_wall(saved.last_seen)),
         }
+    }
+}
+
+impl Sample {
+    /// This entry and the `later` one as one.
+    fn join(self, later: Self) -> Self {
+        let committed = self.committed || later.committed;
+        let first_seen = if self.committed || !later.committed { self.first_seen } else { later.first_seen };
+        Self { first_seen, committed, ..later }
     }
 }
 
@@ -183,7 +232,7 @@ impl Positions {
 mod tests {
     use super::*;
     use crate::domain::observation::{Counters, WalSource, WalState};
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
 
     fn at(seconds: i64) -> Moment {
         Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
@@ -222,7 +271,8 @@ mod tests {
         for step in steps {
             match step {
                 Step::Look(look) => positions.record(look),
-                Step::Proof(replica) => positions.prove(*replica),
+                Step::Proof(replica) => positions.prove(*replica, None),
+                Step::ProofOf(replica, written) => positions.prove(*replica, Some(at(*written).wall)),
                 Step::Restart(now) => positions = Positions::restore(&positions.save(), at(*now)),
             }
         }
@@ -237,12 +287,15 @@ mod tests {
         assert_eq!(actual, expected);
     }
 
+    #[derive(Clone)]
     enum Step {
         Look(DatabaseLook),
         Proof(WalPosition),
+        /// A proof, and when its object was written.
+        ProofOf(WalPosition, i64),
         Restart(i64),
     }
-    use Step::{Look, Proof, Restart};
+    use Step::{Look, Proof, ProofOf, Restart};
 
     #[test]
     fn idle_database_in_sync_advances_with_each_look() {
@@ -320,7 +373,7 @@ mod tests {
     #[test]
     fn closed_with_inexact_counting_is_pending() {
         let mut closed = look(9, 7, Journal::WalAbsent { change_counter: 3 });
-        closed.counters.commits_lower_bound = true;
+        closed.counters.doubts = 1;
         check(
             &[Look(in_wal(1, 7, 5, 3)), Proof(wal(5, 3)), Look(closed), Proof(wal(5, 3))],
             "proven until 1, pending since 9",
@@ -363,10 +416,94 @@ mod tests {
     }
 
     #[test]
+    fn second_doubt_is_pending_as_well() {
+        let doubtful = |seconds, journal, doubts| {
+            let mut look = look(seconds, 7, journal);
+            look.counters.doubts = doubts;
+            look
+        };
+        let closed = Journal::WalAbsent { change_counter: 3 };
+        let mut open = in_wal(1, 7, 5, 3);
+        open.counters.doubts = 1;
+        check(
+            &[Look(open), Proof(wal(5, 3)), Look(doubtful(9, closed.clone(), 1)), Look(doubtful(20, closed, 2))],
+            "proven until 1, pending since 20",
+        );
+    }
+
+    #[test]
+    fn replica_that_lost_its_end_takes_back_what_it_proved() {
+        check(
+            &[Look(in_wal(10, 0, 5, 8)), Proof(wal(5, 8)), Look(in_wal(60, 0, 5, 8)), Proof(wal(5, 6))],
+            "proven until none, pending since 10",
+        );
+    }
+
+    #[test]
+    fn replica_that_fell_back_to_an_earlier_wal_takes_back_what_it_proved() {
+        let looks = [Look(in_wal(1, 0, 5, 3)), Proof(wal(5, 3)), Look(in_wal(10, 1, 6, 1)), Proof(wal(6, 1))];
+        let then = |step| [&looks[..], &[Look(in_wal(60, 1, 6, 1)), step]].concat();
+        check(&then(ProofOf(wal(5, 3), 2)), "proven until none, pending since 10");
+        // A WAL that begins between the look at the source and the one at the replica.
+        check(&then(ProofOf(wal(7, 1), 61)), "proven until 10, pending since none");
+    }
+
+    #[test]
+    fn restart_keeps_when_the_second_unproven_commit_was_seen() {
+        check(
+            &[
+                Look(in_wal(1, 0, 5, 3)),
+                Look(in_wal(10, 1, 5, 4)),
+                Look(in_wal(20, 2, 5, 5)),
+                Look(in_wal(30, 3, 5, 6)),
+                Restart(90),
+                Look(in_wal(91, 0, 5, 7)),
+                Proof(wal(5, 3)),
+            ],
+            "proven until 1, pending since 10",
+        );
+    }
+
+    #[test]
+    fn commits_made_while_nobody_looked_are_as_old_as_their_date() {
+        let mut first = in_wal(91, 0, 5, 7);
+        first.last_commit = Some(at(40).wall);
+        let steps = [Look(in_wal(1, 0, 5, 3)), Proof(wal(5, 3)), Restart(90), Look(first.clone())];
+        check(&steps, "proven until 1, pending since 40");
+        first.last_commit = Some(at(-40).wall);
+        let steps = [Look(in_wal(1, 0, 5, 3)), Proof(wal(5, 3)), Restart(90), Look(first)];
+        check(&steps, "proven until 1, pending since 1");
+    }
+
+    #[test]
+    fn closed_and_pending_is_pending_after_a_restart() {
+        let closed = look(9, 8, Journal::WalAbsent { change_counter: 3 });
+        check(
+            &[Look(in_wal(1, 7, 5, 3)), Proof(wal(5, 3)), Look(closed), Restart(60)],
+            "proven until 1, pending since 9",
+        );
+    }
+
+    #[test]
+    fn thinned_entries_never_make_a_commit_younger() {
+        let mut positions = Positions::default();
+        for second in 0..4000 {
+            positions.record(&in_wal(second, second as u64, 5, 1 + second as u32));
+        }
+        for proven in 0..3999_i64 {
+            positions.prove(wal(5, 1 + proven as u32), None);
+            let until = positions.proven_until().map_or(-1, |until| until.mono.as_secs());
+            assert!(until <= proven, "{until} claimed, {proven} true");
+            let pending = positions.oldest_unproven().unwrap().first_seen.mono.as_secs();
+            assert!(pending <= proven + 1, "pending since {pending}, true is {}", proven + 1);
+        }
+    }
+
+    #[test]
     fn full_ring_keeps_the_oldest_unproven_and_the_newest() {
         let mut positions = Positions::default();
         positions.record(&in_wal(0, 0, 5, 1));
-        positions.prove(wal(5, 1));
+        positions.prove(wal(5, 1), None);
         for second in 1..5000 {
             positions.record(&in_wal(second, second as u64, 5, 1 + second as u32));
         }

@@ -45,6 +45,15 @@ pub struct Exposure {
     pub unreplicated_bytes_lower_bound: bool,
 }
 
+/// Takes in what a successful look at a replica found.
+///
+/// What lies behind a hole, or has nothing to start from, restores nothing, and so proves nothing.
+pub fn settle(positions: &mut Positions, evidence: &Evidence) {
+    if let (Chain::Complete, Some(position)) = (&evidence.chain, evidence.position) {
+        positions.prove(position, evidence.newest_at);
+    }
+}
+
 /// Compares a database with what is known of its replica.
 ///
 /// `failing`: the replica could not be read since `evidence`. Lag then stays what was last known, because commits made
@@ -64,7 +73,7 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
             pending(positions, evidence, until)
         }
         Chain::Broken { end, lost_since } => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
-        Chain::NoStart => match positions.oldest_unproven().or_else(|| positions.newest()) {
+        Chain::NoStart => match positions.oldest() {
             Some(sample) => broken(evidence, None, sample.first_seen, positions, now),
             None => Exposure { method: Some(Method::Observer), ..Exposure::default() },
         },
@@ -83,7 +92,7 @@ fn broken(
         method: Some(evidence.method),
         recovery_point,
         lag: Some(now.since(since)),
-        lag_upper_bound: None,
+        lag_upper_bound: recovery_point.map(|end| now.since(now.at_wall(end))),
         unreplicated_since: Some(since.wall),
         // What lies behind the hole is in the bucket and useless; how much that is, a listing does not say.
         unreplicated_bytes: beyond.map(|(count, _)| count),
@@ -95,8 +104,11 @@ fn pending(positions: &Positions, evidence: &Evidence, until: Moment) -> Exposur
     let recovery_point = positions.proven_until().map(|moment| moment.wall);
     let mut exposure = Exposure { method: Some(evidence.method), recovery_point, ..Exposure::default() };
     let Some(oldest) = positions.oldest_unproven() else {
-        exposure.lag = Some(SignedDuration::ZERO);
-        exposure.unreplicated_bytes = Some(0);
+        // A source that could not be read may have committed since it last could.
+        if positions.newest().is_some_and(|newest| newest.last_seen.mono >= evidence.verified_at.mono) {
+            exposure.lag = Some(SignedDuration::ZERO);
+            exposure.unreplicated_bytes = Some(0);
+        }
         return exposure;
     };
     let Some(first_commit) = positions.unproven().find(|sample| sample.committed) else {
@@ -104,7 +116,11 @@ fn pending(positions: &Positions, evidence: &Evidence, until: Moment) -> Exposur
         return exposure;
     };
     let known = first_commit.first_seen.mono <= until.mono;
-    exposure.lag = Some(if known { until.since(first_commit.first_seen) } else { SignedDuration::ZERO });
+    let all_before = positions.proven_until().is_some_and(|proven| proven.mono >= evidence.verified_at.mono);
+    exposure.lag = match known {
+        true => Some(until.since(first_commit.first_seen)),
+        false => all_before.then_some(SignedDuration::ZERO),
+    };
     let proven = positions.proven_until().or_else(|| evidence.newest_at.map(|newest| until.at_wall(newest)));
     exposure.lag_upper_bound = proven.filter(|_| known).map(|proven| until.since(proven));
     exposure.unreplicated_since = Some(oldest.first_seen.wall);
@@ -169,8 +185,8 @@ mod tests {
 
     fn check(positions: Positions, evidence: Option<Evidence>, failing: bool, now: i64, expected: &str) {
         let mut positions = positions;
-        if let Some(position) = evidence.as_ref().and_then(|evidence| evidence.position) {
-            positions.prove(position);
+        if let Some(evidence) = &evidence {
+            settle(&mut positions, evidence);
         }
         let result = exposure(&positions, evidence.as_ref(), failing, at(now));
         let seconds =
@@ -236,6 +252,30 @@ mod tests {
     fn emptied_bucket_has_no_recovery_point() {
         let found = evidence(None, Chain::NoStart);
         check(source(&[(10, 5, 100)]), Some(found), false, 60, "recovery point unknown, lag 50, bytes unknown");
+    }
+
+    #[test]
+    fn what_lies_behind_a_hole_proves_nothing() {
+        let chain = Chain::Broken { end: Some(at(20).wall), lost_since: at(21).wall };
+        let mut positions = source(&[(30, 5, 100)]);
+        settle(&mut positions, &evidence(Some(wal(5, 100)), chain));
+        settle(&mut positions, &evidence(Some(wal(5, 100)), Chain::NoStart));
+        assert_eq!(positions.proven_until(), None);
+        let filled = evidence(Some(wal(5, 100)), Chain::Complete);
+        check(positions, Some(filled), false, 60, "recovery point 30, lag unknown, bytes unknown");
+    }
+
+    #[test]
+    fn emptied_bucket_of_a_busy_database_counts_from_the_oldest_that_is_known() {
+        let found = evidence(Some(wal(5, 170)), Chain::NoStart);
+        let looks = source(&[(10, 5, 100), (20, 5, 150), (59, 5, 170)]);
+        check(looks, Some(found), false, 60, "recovery point unknown, lag 50, bytes >=0");
+    }
+
+    #[test]
+    fn source_that_was_not_seen_at_the_verification_has_no_known_lag() {
+        let found = evidence(Some(wal(5, 100)), Chain::Complete);
+        check(source(&[(49, 5, 100)]), Some(found), false, 60, "recovery point 49, lag unknown, bytes unknown");
     }
 
     #[test]

@@ -59,8 +59,8 @@ impl RateWindow {
             wall: look.at.wall,
             watched_seconds: total.0 + watched,
             size_bytes: look.size_bytes,
-            commits: total.1 + commits,
-            written_bytes: total.2 + written,
+            commits: total.1.saturating_add(commits),
+            written_bytes: total.2.saturating_add(written),
         };
         let before_last = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index)).copied();
         if before_last.is_some_and(|before| sample.wall.duration_since(before.wall) < SPACING) {
@@ -93,8 +93,8 @@ impl RateWindow {
         Some(Rates {
             window_seconds: inside,
             growth_bytes_per_second: (last.size_bytes as f64 - first.size_bytes as f64) / span,
-            write_transactions_per_second: (last.commits - first.commits) as f64 / inside,
-            written_bytes_per_second: (last.written_bytes - first.written_bytes) as f64 / inside,
+            write_transactions_per_second: last.commits.saturating_sub(first.commits) as f64 / inside,
+            written_bytes_per_second: last.written_bytes.saturating_sub(first.written_bytes) as f64 / inside,
         })
     }
 }

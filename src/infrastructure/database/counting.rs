@@ -60,6 +60,7 @@ impl Tally {
     pub(super) fn add_to(self, counters: &mut Counters) {
         counters.commits += self.commits;
         counters.commits_lower_bound |= self.commits_inexact;
+        counters.doubts += u64::from(self.commits_inexact);
         counters.wal_resets += self.resets;
         counters.written_bytes += self.written_bytes;
         counters.written_bytes_lower_bound |= self.bytes_inexact;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::{Evidence, exposure};
+use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
 use crate::domain::reason::Reason;
@@ -16,6 +16,8 @@ use super::schedule::{Standing, busy_interval};
 
 pub(super) struct WatchedReplica {
     pub(super) target: ReplicaTarget,
+    /// Tells it from what a reload puts in its place.
+    pub(super) number: u64,
     pub(super) store: Result<Arc<dyn ReplicaStore>, Reason>,
     /// `None` while a look is in flight, which owns it.
     pub(super) probe: Option<ReplicaProbe>,
@@ -29,10 +31,11 @@ pub(super) struct WatchedReplica {
 }
 
 impl WatchedReplica {
-    pub(super) fn new(target: ReplicaTarget, store: Result<Arc<dyn ReplicaStore>, Reason>) -> Self {
+    pub(super) fn new(target: ReplicaTarget, store: Result<Arc<dyn ReplicaStore>, Reason>, number: u64) -> Self {
         Self {
             probe: Some(ReplicaProbe::new(target.encrypted)),
             target,
+            number,
             store,
             positions: Positions::default(),
             finding: None,
@@ -55,9 +58,7 @@ impl WatchedReplica {
         self.last_look = Some(now);
         match result {
             Ok((finding, evidence)) => {
-                if let Some(position) = evidence.position {
-                    self.positions.prove(position);
-                }
+                settle(&mut self.positions, &evidence);
                 self.finding = Some((finding, evidence));
                 self.failure = None;
                 self.failures = 0;
@@ -77,9 +78,14 @@ impl WatchedReplica {
         Standing { pending: self.pending(), failures: self.failures }
     }
 
-    /// Something was committed that is not proven, so that the numbers change with time alone.
+    /// Something was committed that is not proven.
     pub(super) fn pending(&self) -> bool {
         self.positions.unproven().any(|sample| sample.committed)
+    }
+
+    /// Its numbers change with time alone.
+    pub(super) fn moving(&self) -> bool {
+        self.pending() || self.finding.as_ref().is_some_and(|(_, evidence)| evidence.chain != Chain::Complete)
     }
 
     pub(super) fn report(&self, pace: &Pace, now: Moment) -> ReplicaReport {

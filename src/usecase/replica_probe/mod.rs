@@ -7,9 +7,11 @@ mod listing;
 mod v3;
 mod v5;
 
-use jiff::Timestamp;
+use std::time::Duration;
 
-use crate::domain::assess::proof::Evidence;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::Layout;
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
@@ -63,34 +65,45 @@ impl ReplicaProbe {
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
         if matches!(self.state, State::Blank) {
-            let layouts = Layout::recognise(&store.folders("").await?);
-            self.state = match layouts.first() {
-                None => State::Blank,
-                Some(Layout::V5(keys)) => State::V5(Box::new(v5::Levels::new(*keys))),
-                Some(Layout::V3) => State::V3(Box::new(v3::Segments::new(self.encrypted))),
-            };
+            self.recognise(store).await?;
         }
-        match &mut self.state {
-            State::Blank => Ok(nothing(sampled)),
-            State::V5(levels) => {
-                let found = levels.look(store, staged, sampled, pace).await?;
-                if levels.is_empty() {
-                    // Emptied: what comes next may be of another layout.
-                    self.state = State::Blank;
-                }
-                Ok(found)
+        if let State::V3(segments) = &mut self.state {
+            let found = segments.look(store, sampled, pace).await?;
+            let (empty, due) = (segments.is_empty(), segments.upgrade_due(sampled));
+            if empty {
+                self.state = State::Blank;
+            } else if due {
+                self.recognise(store).await?;
             }
-            State::V3(segments) => {
-                let found = segments.look(store, sampled, pace).await?;
-                let upgraded = segments.upgrade_due(sampled) && Layout::recognise(&store.folders("").await?).len() > 1;
-                if segments.is_empty() || upgraded {
-                    // Emptied, or v0.5 has begun beside the old generations.
-                    self.state = State::Blank;
-                }
-                Ok(found)
+            if !matches!(self.state, State::V5(_)) {
+                return Ok(found);
             }
         }
+        let State::V5(levels) = &mut self.state else { return Ok(nothing(sampled)) };
+        let found = levels.look(store, staged, sampled, pace).await?;
+        if levels.is_empty() {
+            // Emptied: what comes next may be of another layout.
+            self.state = State::Blank;
+        }
+        Ok(found)
     }
+
+    /// Finds out which release writes there. v0.5 counts when it has begun beside the generations of v0.3.
+    async fn recognise(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
+        let layouts = Layout::recognise(&store.folders("").await?);
+        match (layouts.first(), &self.state) {
+            (Some(Layout::V5(keys)), _) => self.state = State::V5(Box::new(v5::Levels::new(*keys))),
+            (Some(Layout::V3), State::Blank) => self.state = State::V3(Box::new(v3::Segments::new(self.encrypted))),
+            (Some(Layout::V3) | None, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether `interval` has gone by since `last`.
+fn due(last: Option<Moment>, interval: Duration, now: Moment) -> bool {
+    let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
+    last.is_none_or(|last| now.since(last) >= interval)
 }
 
 fn nothing(sampled: Moment) -> (Finding, Evidence) {
@@ -99,7 +112,7 @@ fn nothing(sampled: Moment) -> (Finding, Evidence) {
         position: None,
         method: Method::Observer,
         newest_at: None,
-        chain: crate::domain::assess::proof::Chain::NoStart,
+        chain: Chain::NoStart,
     };
     (Finding::default(), evidence)
 }

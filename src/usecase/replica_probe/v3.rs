@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
-use super::{Finding, corrupt, listing};
+use super::{Finding, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::{GENERATIONS_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::generation::ROOT;
@@ -22,7 +20,7 @@ use crate::usecase::ports::{Pace, ReplicaStore};
 const GENERATIONS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What is remembered of the generations.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Segments {
     generations: Generations,
     /// The newest segment and where it ends.
@@ -31,6 +29,8 @@ pub(super) struct Segments {
     reconciled: Option<Moment>,
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
+    /// Where the newest generation is broken, as two listings saw it.
+    holes: Vec<(String, String)>,
     /// The content cannot be read: there is no WAL position.
     encrypted: bool,
 }
@@ -44,9 +44,9 @@ impl Segments {
         self.generations.objects() == 0
     }
 
-    /// Everything was just listed, which is when an upgrade of the writer is looked for.
+    /// Generations were just listed, which is when an upgrade of the writer is looked for.
     pub(super) fn upgrade_due(&self, sampled: Moment) -> bool {
-        self.reconciled == Some(sampled)
+        self.swept == Some(sampled)
     }
 
     pub(super) async fn look(
@@ -55,18 +55,28 @@ impl Segments {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
-        let due = |last: Option<Moment>, interval| {
-            last.is_none_or(|last| {
-                sampled.since(last) >= SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX)
-            })
-        };
-        if due(self.reconciled, pace.reconcile) || !self.list_new(store).await? {
-            self.reconcile(store, sampled).await?;
-        } else if due(self.swept, GENERATIONS_INTERVAL) {
-            self.sweep(store, sampled).await?;
+        // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
+        let mut next = self.clone();
+        if due(next.reconciled, pace.reconcile, sampled) || !next.list_new(store).await? {
+            next.reconcile(store, sampled).await?;
+        } else if due(next.swept, GENERATIONS_INTERVAL, sampled) {
+            next.sweep(store, sampled).await?;
         }
+        // Only a hole that is still there when everything is listed once more is one.
+        if !next.is_empty() && next.holes() != next.holes {
+            next.reconcile(store, sampled).await?;
+            next.holes = next.holes();
+        }
+        *self = next;
         self.read_newest(store).await?;
         Ok(self.conclude(sampled))
+    }
+
+    /// Where the newest generation is broken; one without a snapshot is broken from the start.
+    fn holes(&self) -> Vec<(String, String)> {
+        let coverage = self.generations.coverage();
+        let start = (!coverage.restorable).then(Default::default);
+        start.into_iter().chain(coverage.gaps.into_iter().map(|gap| (gap.after, gap.before))).collect()
     }
 
     /// Lists the newest generation's segments from the newest known one on. `false` when that one is gone.
@@ -127,11 +137,8 @@ impl Segments {
     }
 
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
-        let before = std::mem::take(&mut self.generations);
-        if let Err(reason) = self.list_all(store).await {
-            self.generations = before;
-            return Err(reason);
-        }
+        self.generations = Generations::default();
+        self.list_all(store).await?;
         self.reconciled = Some(sampled);
         self.swept = Some(sampled);
         Ok(())

@@ -1,8 +1,6 @@
 //! A v0.5 replica: levels of LTX files.
 
-use jiff::SignedDuration;
-
-use super::{Finding, corrupt, listing};
+use super::{Finding, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{Coverage, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, SNAPSHOT_LEVEL, Txid};
@@ -16,21 +14,23 @@ use crate::usecase::ports::{Pace, ReplicaStore};
 const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 /// What is remembered of the levels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Levels {
     keys: LevelKeys,
     inventory: Inventory,
-    /// The newest file that says where it ends in the WAL, with its header.
+    /// The newest file with its header.
     newest: Option<(LtxFile, LtxHeader)>,
     /// When everything was listed.
     reconciled: Option<Moment>,
     /// When the levels above 0 were listed, and the newest TXID then.
     swept: Option<(Moment, Option<Txid>)>,
+    /// Where the chain is broken, as two listings saw it.
+    holes: Vec<(Txid, Txid)>,
 }
 
 impl Levels {
     pub(super) fn new(keys: LevelKeys) -> Self {
-        Self { keys, inventory: Inventory::default(), newest: None, reconciled: None, swept: None }
+        Self { keys, inventory: Inventory::default(), newest: None, reconciled: None, swept: None, holes: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,39 +44,56 @@ impl Levels {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
-        let due = |last: Option<Moment>, interval| {
-            last.is_none_or(|last| {
-                sampled.since(last) >= SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX)
-            })
-        };
-        let reconcile = due(self.reconciled, pace.reconcile);
-        if reconcile || !self.list_new(store).await? {
-            self.reconcile(store, sampled).await?;
-        } else if due(self.swept.map(|(at, _)| at), pace.levels) {
-            self.sweep(store, sampled).await?;
-        }
+        // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
+        let mut next = self.clone();
+        next.list(store, sampled, pace).await?;
+        *self = next;
         self.read_newest(store).await?;
         Ok(self.conclude(staged, sampled))
     }
 
-    /// Lists level 0 from the newest known file on, which is one request. `false` when that file is gone, which
-    /// Litestream never does: then nothing that is remembered can be trusted.
-    async fn list_new(&mut self, store: &dyn ReplicaStore) -> Result<bool, Reason> {
-        self.list_level(store, 0).await
+    async fn list(&mut self, store: &dyn ReplicaStore, sampled: Moment, pace: &Pace) -> Result<(), Reason> {
+        // Litestream deletes the newest level-0 file only when there are newer ones: when it is gone, nothing that is
+        // remembered can be trusted.
+        if due(self.reconciled, pace.reconcile, sampled) || !self.list_level(store, 0).await? {
+            self.reconcile(store, sampled).await?;
+        } else if due(self.swept.map(|(at, _)| at), pace.levels, sampled) {
+            self.sweep(store, sampled).await?;
+        }
+        // A listing takes its time, and what is compacted and deleted meanwhile can be missing from all its parts. Only
+        // a hole that is still there when everything is listed once more is one.
+        if !self.is_empty() && self.holes() != self.holes {
+            self.reconcile(store, sampled).await?;
+            self.holes = self.holes();
+        }
+        // The other levels were listed after level 0, which may have gone on; its newest file says more than theirs.
+        let listed = self.reconciled == Some(sampled) || self.swept.is_some_and(|(at, _)| at == sampled);
+        if listed && self.inventory.newest(0).map(|file| file.max) < self.inventory.max_txid() {
+            self.list_level(store, 0).await?;
+        }
+        Ok(())
     }
 
+    /// Where the chain is broken; a chain without a start is broken at 0.
+    fn holes(&self) -> Vec<(Txid, Txid)> {
+        let coverage = self.inventory.coverage();
+        let start = (!coverage.restorable).then_some((Txid(0), Txid(0)));
+        start.into_iter().chain(coverage.gaps.iter().map(|gap| (gap.after, gap.before))).collect()
+    }
+
+    /// Lists a level from the newest known file on, which is one request when there is little new. `false` when that
+    /// file is gone.
     async fn list_level(&mut self, store: &dyn ReplicaStore, level: u8) -> Result<bool, Reason> {
         let prefix = self.keys.prefix(level);
         let known = self.inventory.last_name(level).map(|name| self.keys.key(level, name));
         let mut still_there = known.is_none();
         let (keys, inventory) = (self.keys, &mut self.inventory);
         listing::each(store, &prefix, known.as_deref().map(listing::just_before), |object| {
-            still_there |= known.as_deref() == Some(object.key.as_str());
-            if let Some((level, name)) = keys.parse_key(&object.key) {
-                let file = LtxFile { level, min: name.min, max: name.max, size: object.size, created: object.modified };
-                if known.as_deref() != Some(object.key.as_str()) {
-                    inventory.insert(file);
-                }
+            if known.as_deref() == Some(object.key.as_str()) {
+                still_there = true;
+            } else if let Some((level, name)) = keys.parse_key(&object.key) {
+                let (min, max) = (name.min, name.max);
+                inventory.insert(LtxFile { level, min, max, size: object.size, created: object.modified });
             }
         })
         .await?;
@@ -99,14 +116,11 @@ impl Levels {
     }
 
     /// Lists everything anew. In ascending order of levels, so that a file that is compacted meanwhile is seen below, or
-    /// above, or at both, and never at none.
+    /// above, or at both.
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
-        let before = std::mem::take(&mut self.inventory);
+        self.inventory = Inventory::default();
         for level in self.levels(store).await? {
-            if let Err(reason) = self.list_level(store, level).await {
-                self.inventory = before;
-                return Err(reason);
-            }
+            self.list_level(store, level).await?;
         }
         self.reconciled = Some(sampled);
         self.swept = Some((sampled, self.inventory.max_txid()));
@@ -128,12 +142,12 @@ impl Levels {
         Ok((0..=SNAPSHOT_LEVEL).filter(there).collect())
     }
 
-    /// Reads the header of the newest file that has a WAL position, once for each new one.
+    /// Reads the header of the newest file, once for each new one.
     async fn read_newest(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
-        let candidates = [self.inventory.newest(0), self.inventory.newest(SNAPSHOT_LEVEL)];
-        // A snapshot ends where its level-0 file ends; that one says it exactly.
-        let newest = candidates.into_iter().flatten().max_by_key(|file| (file.max, std::cmp::Reverse(file.level)));
-        let Some(file) = newest.copied() else {
+        let files = (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level));
+        // Level 0 says exactly where it ends in the WAL, a snapshot where its level-0 file did, a compaction nothing.
+        let exact = |file: &LtxFile| (file.level == 0, file.level == SNAPSHOT_LEVEL);
+        let Some(file) = files.max_by_key(|file| (file.max, exact(file))).copied() else {
             self.newest = None;
             return Ok(());
         };
@@ -143,7 +157,7 @@ impl Levels {
         let key = self.keys.key(file.level, file.name());
         let bytes = store.read(&key, 0, HEADER_SIZE as u64).await.inspect_err(|reason| {
             if reason.kind == ReasonKind::NotFound {
-                // Listed a moment ago: deleted meanwhile. What is remembered is not what is there.
+                // What is remembered is not what is there.
                 self.reconciled = None;
             }
         })?;

@@ -151,6 +151,13 @@ impl Tracked {
         Ok(())
     }
 
+    /// Nothing told of a change since the last look, and the wal-index says what it said then.
+    pub(super) fn is_settled(&self) -> bool {
+        let last = self.last.as_ref().and_then(|last| last.index).map(|index| index.header);
+        let header = || self.index.as_ref()?.read(&self.paths).ok().flatten();
+        self.evidence == Evidence::default() && last.is_some() && last == header()
+    }
+
     /// Looks at the files and counts what was committed since the last look.
     pub(super) fn look(&mut self, now: Moment, thorough: bool) -> Result<DatabaseLook, Failure> {
         let doubtful = thorough || self.evidence.replaced || self.evidence.blind;

@@ -162,6 +162,11 @@ impl Watch {
         Some(LocalUpdate { target: target.name.clone(), look, posture })
     }
 
+    /// It was only marked to see whether the wal-index went on after the last event, and it did not.
+    fn is_settled(&self, id: usize) -> bool {
+        self.targets.get(id).and_then(Option::as_ref).is_some_and(|target| !target.polled && target.is_settled())
+    }
+
     fn remove(&mut self, id: usize) {
         let Some(mut target) = self.targets.get_mut(id).and_then(Option::take) else { return };
         self.ids.remove(&target.name);
@@ -231,7 +236,8 @@ impl DatabaseWatch for Watch {
             let target = self.targets.get_mut(id).and_then(Option::as_mut);
             target.is_some_and(|target| std::mem::take(&mut target.queued))
         });
-        let mut updates: Vec<LocalUpdate> = dirty.iter().filter_map(|&id| self.look_at(id, now, false)).collect();
+        let changed = |this: &mut Self, id| if this.is_settled(id) { None } else { this.look_at(id, now, false) };
+        let mut updates: Vec<LocalUpdate> = dirty.iter().filter_map(|&id| changed(self, id)).collect();
         for _ in 0..self.polled.len().min(POLLED_PER_POLL_MAX) {
             self.next_polled = (self.next_polled + 1) % self.polled.len().max(1);
             let Some(&id) = self.polled.get(self.next_polled) else { continue };

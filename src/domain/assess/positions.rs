@@ -15,6 +15,8 @@ use crate::domain::sqlite::WalPosition;
 pub struct Sample {
     /// When the oldest commit that the entry before does not have was first seen, or was made if the files date it.
     pub first_seen: Moment,
+    /// When its newest commit was first seen.
+    pub reached: Moment,
     /// The last time at which the database was sampled and had committed nothing since.
     pub last_seen: Moment,
     /// The commit counter of the look.
@@ -52,6 +54,7 @@ pub struct SavedPositions {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedSample {
     pub first_seen: Timestamp,
+    pub reached: Timestamp,
     pub last_seen: Timestamp,
     pub position: Option<WalPosition>,
     pub committed: bool,
@@ -88,7 +91,9 @@ impl Positions {
                 false => look.at,
             };
         }
-        let sample = Sample { first_seen, last_seen: look.at, commits, position, committed, doubts, restored: false };
+        let reached = first_seen;
+        let sample =
+            Sample { first_seen, reached, last_seen: look.at, commits, position, committed, doubts, restored: false };
         if self.samples.len() == POSITIONS_MAX {
             self.thin();
         }
@@ -129,7 +134,7 @@ impl Positions {
         };
         let Some(first_of_wal) = self.samples.iter().position(same_wal) else {
             // A later WAL than any that was seen, unless the object is older than what it would have to follow.
-            let older = self.proven().zip(written).is_some_and(|(proven, at)| at < proven.first_seen.wall);
+            let older = self.proven().zip(written).is_some_and(|(proven, at)| at < proven.reached.wall);
             if older {
                 self.take_back();
             }
@@ -189,6 +194,7 @@ impl Positions {
     pub fn save(&self) -> SavedPositions {
         let saved = |sample: Sample| SavedSample {
             first_seen: sample.first_seen.wall,
+            reached: sample.reached.wall,
             last_seen: sample.last_seen.wall,
             position: sample.position,
             committed: sample.committed,
@@ -205,6 +211,7 @@ impl Positions {
     pub fn restore(saved: &SavedPositions, now: Moment) -> Self {
         let sample = |saved: &SavedSample| Sample {
             first_seen: now.at_wall(saved.first_seen),
+            reached: now.at_wall(saved.reached),
             last_seen: now.at_wall(saved.last_seen),
             commits: 0,
             position: saved.position,
@@ -446,6 +453,13 @@ mod tests {
         check(&then(ProofOf(wal(5, 3), 2)), "proven until none, pending since 10");
         // A WAL that begins between the look at the source and the one at the replica.
         check(&then(ProofOf(wal(7, 1), 61)), "proven until 10, pending since none");
+    }
+
+    #[test]
+    fn joined_entries_are_taken_back_by_when_their_newest_commit_was_seen() {
+        let looks = [Look(in_wal(1, 0, 5, 3)), Look(in_wal(10, 1, 5, 4)), Look(in_wal(50, 2, 6, 1)), Restart(60)];
+        let then = [&looks[..], &[Proof(wal(6, 1)), ProofOf(wal(4, 9), 20)]].concat();
+        check(&then, "proven until none, pending since 10");
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, Method};
 use crate::usecase::ports::{Pace, ReplicaStore};
 
+/// How often one look lists everything anew to see whether a hole is still there.
+const RELISTINGS_MAX: usize = 3;
+
 /// What a look found, apart from what it proves.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
@@ -64,12 +67,13 @@ impl ReplicaProbe {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
-        if matches!(self.state, State::Blank) {
+        let blank = matches!(self.state, State::Blank);
+        if blank {
             self.recognise(store).await?;
         }
         if let State::V3(segments) = &mut self.state {
             let found = segments.look(store, sampled, pace).await?;
-            let (empty, due) = (segments.is_empty(), segments.upgrade_due(sampled));
+            let (empty, due) = (segments.is_empty(), !blank && segments.upgrade_due(sampled));
             if empty {
                 self.state = State::Blank;
             } else if due {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, corrupt, due, listing};
+use super::{Finding, RELISTINGS_MAX, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::{GENERATIONS_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::generation::ROOT;
@@ -62,11 +62,17 @@ impl Segments {
         } else if due(next.swept, GENERATIONS_INTERVAL, sampled) {
             next.sweep(store, sampled).await?;
         }
-        // Only a hole that is still there when everything is listed once more is one.
-        if !next.is_empty() && next.holes() != next.holes {
+        // A hole is believed when two listings in a row show it.
+        let mut believed = std::mem::take(&mut next.holes);
+        for _ in 0..RELISTINGS_MAX {
+            let seen = next.holes();
+            if seen == believed {
+                break;
+            }
+            believed = seen;
             next.reconcile(store, sampled).await?;
-            next.holes = next.holes();
         }
+        next.holes = next.holes();
         *self = next;
         self.read_newest(store).await?;
         Ok(self.conclude(sampled))

@@ -1,6 +1,6 @@
 //! A v0.5 replica: levels of LTX files.
 
-use super::{Finding, corrupt, due, listing};
+use super::{Finding, RELISTINGS_MAX, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{Coverage, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, SNAPSHOT_LEVEL, Txid};
@@ -57,21 +57,38 @@ impl Levels {
         // remembered can be trusted.
         if due(self.reconciled, pace.reconcile, sampled) || !self.list_level(store, 0).await? {
             self.reconcile(store, sampled).await?;
-        } else if due(self.swept.map(|(at, _)| at), pace.levels, sampled) {
+        } else if self.hasty() || due(self.swept.map(|(at, _)| at), pace.levels, sampled) {
             self.sweep(store, sampled).await?;
         }
-        // A listing takes its time, and what is compacted and deleted meanwhile can be missing from all its parts. Only
-        // a hole that is still there when everything is listed once more is one.
-        if !self.is_empty() && self.holes() != self.holes {
+        self.catch_up(store, sampled).await?;
+        // A listing takes its time, and what is compacted and deleted meanwhile can be missing from all its parts: a
+        // hole is believed when two listings in a row show it.
+        let mut believed = std::mem::take(&mut self.holes);
+        for _ in 0..RELISTINGS_MAX {
+            let seen = self.holes();
+            if seen == believed {
+                break;
+            }
+            believed = seen;
             self.reconcile(store, sampled).await?;
-            self.holes = self.holes();
+            self.catch_up(store, sampled).await?;
         }
-        // The other levels were listed after level 0, which may have gone on; its newest file says more than theirs.
-        let listed = self.reconciled == Some(sampled) || self.swept.is_some_and(|(at, _)| at == sampled);
+        self.holes = self.holes();
+        Ok(())
+    }
+
+    /// The other levels are listed after level 0, which may have gone on; its newest file says more than theirs.
+    async fn catch_up(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
+        let listed = self.swept.is_some_and(|(at, _)| at == sampled);
         if listed && self.inventory.newest(0).map(|file| file.max) < self.inventory.max_txid() {
             self.list_level(store, 0).await?;
         }
         Ok(())
+    }
+
+    /// Level 0 is empty: until 0.5.2, files went from there as soon as they were compacted, and what is new may be above.
+    fn hasty(&self) -> bool {
+        self.inventory.newest(0).is_none()
     }
 
     /// Where the chain is broken; a chain without a start is broken at 0.
@@ -103,7 +120,7 @@ impl Levels {
     /// Lists the levels above 0 from the newest known file on, if there is anything new that they could hold.
     async fn sweep(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         let newest = self.inventory.max_txid();
-        let unchanged = self.swept.is_some_and(|(_, txid)| txid == newest);
+        let unchanged = !self.hasty() && self.swept.is_some_and(|(_, txid)| txid == newest);
         if !unchanged {
             for level in self.levels(store).await?.into_iter().filter(|level| *level > 0) {
                 if !self.list_level(store, level).await? {

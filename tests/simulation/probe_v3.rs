@@ -1,0 +1,139 @@
+//! Looks at replicas of v0.3.
+
+use streamgauge::domain::reason::ReasonKind;
+use streamgauge::infrastructure::store::MemoryStore;
+
+use crate::world::{Scene, at, put, wal};
+
+const GENERATION: &str = "generations/050e5774cd45548e";
+
+macro_rules! segment {
+    ($name:literal) => {
+        (
+            concat!("wal/", $name, ".wal.lz4"),
+            include_bytes!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/fixtures/litestream/0.3.13/generations/050e5774cd45548e/wal/",
+                $name,
+                ".wal.lz4"
+            ))
+            .as_slice(),
+        )
+    };
+}
+
+/// The segments of a generation that Litestream 0.3.13 wrote, in order.
+const SEGMENTS: [(&str, &[u8]); 6] = [
+    segment!("00000000_00000000"),
+    segment!("00000000_00001728"),
+    segment!("00000000_00001f88"),
+    segment!("00000001_00000000"),
+    segment!("00000001_00000238"),
+    segment!("00000001_00000a98"),
+];
+
+fn put_segment(files: &MemoryStore, generation: &str, which: usize, second: i64) {
+    let (name, content) = SEGMENTS[which];
+    files.put(format!("{generation}/{name}"), content, at(second).wall);
+}
+
+fn put_snapshot(files: &MemoryStore, generation: &str, index: u32, second: i64) {
+    files.put(format!("{generation}/snapshots/{index:08x}.snapshot.lz4"), "image", at(second).wall);
+}
+
+/// A generation with a snapshot at index 0 and its first `segments` segments, one each second.
+fn generation(scene: &Scene, segments: usize) {
+    put_snapshot(&scene.files, GENERATION, 0, 1);
+    (0..segments).for_each(|which| put_segment(&scene.files, GENERATION, which, 2 + which as i64));
+}
+
+/// Where the newest segment ends, in bytes.
+fn end(scene: &mut Scene, second: i64) -> Option<u64> {
+    scene.look_at(second).unwrap().1.position.map(|position| position.end)
+}
+
+#[test]
+fn newest_segment_says_where_it_ends() {
+    let mut scene = Scene::new();
+    generation(&scene, 2);
+    assert_eq!(end(&mut scene, 10), Some(0x1f88));
+    scene.store.calls();
+    assert_eq!(end(&mut scene, 11), Some(0x1f88));
+    assert_eq!(scene.store.calls(), [1, 0, 0]);
+    put_segment(&scene.files, GENERATION, 2, 12);
+    put_segment(&scene.files, GENERATION, 3, 12);
+    assert_eq!(end(&mut scene, 12), Some(0x238));
+    assert_eq!(scene.store.calls(), [1, 0, 1]);
+}
+
+#[test]
+fn new_generation_is_found_while_the_old_one_is_silent() {
+    let mut scene = Scene::new();
+    generation(&scene, 6);
+    scene.look(10);
+    let other = "generations/ffffffffffffffff";
+    put_snapshot(&scene.files, other, 0, 20);
+    put_segment(&scene.files, other, 0, 21);
+    assert_ne!(end(&mut scene, 30), Some(0x1728));
+    assert_eq!(end(&mut scene, 75), Some(0x1728));
+}
+
+#[test]
+fn missing_index_is_a_hole() {
+    let mut scene = Scene::new();
+    put_snapshot(&scene.files, GENERATION, 0, 1);
+    put_segment(&scene.files, GENERATION, 3, 3);
+    let (finding, _) = scene.look_at(10).unwrap();
+    assert_eq!(finding.coverage.gaps.len(), 1);
+    assert_eq!(finding.coverage.gaps[0].before, "00000001/00000000");
+    (0..3).for_each(|which| put_segment(&scene.files, GENERATION, which, 2));
+    let (finding, _) = scene.look_at(4000).unwrap();
+    assert!(finding.coverage.gaps.is_empty());
+}
+
+#[test]
+fn generation_without_a_snapshot_restores_nothing() {
+    let mut scene = Scene::new();
+    put_segment(&scene.files, GENERATION, 0, 3);
+    let (finding, _) = scene.look_at(10).unwrap();
+    assert!(!finding.coverage.restorable);
+}
+
+#[test]
+fn encrypted_segments_have_no_position() {
+    let mut scene = Scene::with(MemoryStore::new(), true);
+    generation(&scene, 6);
+    scene.check(10, "v0.3 complete snapshot=1 wal=6 | 2 lists, 2 folders, 0 reads");
+}
+
+#[test]
+fn damaged_segment_names_its_key() {
+    let mut scene = Scene::new();
+    generation(&scene, 2);
+    scene.files.put(format!("{GENERATION}/{}", SEGMENTS[2].0), "not lz4", at(9).wall);
+    let reason = scene.look_at(10).unwrap_err();
+    assert_eq!(reason.kind, ReasonKind::Corrupt);
+    assert!(reason.message.starts_with(&format!("read {GENERATION}/wal/00000000_00001f88.wal.lz4: ")), "{reason}");
+}
+
+#[test]
+fn upgrade_to_v05_beside_the_old_generations_is_found_within_a_minute_or_so() {
+    let mut scene = Scene::new();
+    generation(&scene, 6);
+    scene.look(10);
+    put(&scene.files, 0, 1, 1, 20, Some(wal(5, 1)));
+    scene.check_found(75, "v0.5 txid 1 wal 5:1 complete 0=1");
+}
+
+#[test]
+fn emptied_replica_restores_nothing_until_it_is_filled_again() {
+    let mut scene = Scene::new();
+    generation(&scene, 1);
+    scene.look(10);
+    assert!(scene.files.remove(&format!("{GENERATION}/{}", SEGMENTS[0].0)));
+    assert!(scene.files.remove(&format!("{GENERATION}/snapshots/00000000.snapshot.lz4")));
+    scene.check_found(11, "v0.3 no start");
+    scene.check_found(12, "nothing no start");
+    put(&scene.files, 0, 1, 1, 20, Some(wal(5, 1)));
+    scene.check_found(21, "v0.5 txid 1 wal 5:1 complete 0=1");
+}

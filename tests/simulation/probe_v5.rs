@@ -1,0 +1,178 @@
+//! Looks at replicas of v0.5.
+
+use std::sync::Arc;
+
+use streamgauge::domain::litestream::{LevelKeys, Txid};
+use streamgauge::domain::observation::{StagedLtx, StagedPosition};
+use streamgauge::domain::reason::ReasonKind;
+use streamgauge::infrastructure::store::MemoryStore;
+
+use crate::world::{Call, Fate, Scene, at, ltx, name, put, remove, wal};
+
+/// A snapshot of TXIDs 1 to 3 and the level-0 files 1 to `newest`, one each second, one frame each.
+fn replica(newest: u64) -> Scene {
+    let scene = Scene::new();
+    for txid in 1..=newest {
+        put(&scene.files, 0, txid, txid, txid as i64, Some(wal(5, txid)));
+    }
+    put(&scene.files, 9, 1, 3, 3, Some(wal(5, 3)));
+    scene
+}
+
+#[test]
+fn first_look_lists_everything_and_later_ones_only_what_is_new() {
+    let mut scene = replica(5);
+    // The root's folders and the levels'; both levels; the newest header.
+    scene.check(10, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 2 lists, 2 folders, 1 reads");
+    scene.check(11, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 1 lists, 0 folders, 0 reads");
+    put(&scene.files, 0, 6, 6, 12, Some(wal(5, 6)));
+    scene.check(12, "v0.5 txid 6 wal 5:6 complete 0=6 9=1 | 1 lists, 0 folders, 1 reads");
+    scene.check(13, "v0.5 txid 6 wal 5:6 complete 0=6 9=1 | 1 lists, 0 folders, 0 reads");
+}
+
+#[test]
+fn levels_are_listed_at_their_own_pace_and_only_when_they_can_have_changed() {
+    let mut scene = replica(5);
+    scene.look(10);
+    put(&scene.files, 1, 1, 5, 20, None);
+    scene.check(310, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 1 lists, 0 folders, 0 reads");
+    put(&scene.files, 0, 6, 6, 311, Some(wal(5, 6)));
+    scene.check(611, "v0.5 txid 6 wal 5:6 complete 0=6 1=1 9=1 | 3 lists, 1 folders, 1 reads");
+    scene.check(3611, "v0.5 txid 6 wal 5:6 complete 0=6 1=1 9=1 | 3 lists, 1 folders, 0 reads");
+}
+
+#[test]
+fn newest_file_that_is_gone_has_everything_listed_anew() {
+    let mut scene = replica(5);
+    scene.look(10);
+    remove(&scene.files, 0, 5, 5);
+    scene.check(11, "v0.5 txid 4 wal 5:4 complete 0=4 9=1 | 3 lists, 1 folders, 1 reads");
+}
+
+#[test]
+fn emptied_replica_restores_nothing_until_it_is_filled_again() {
+    let mut scene = replica(2);
+    scene.look(10);
+    for (level, min, max) in [(0, 1, 1), (0, 2, 2), (9, 1, 3)] {
+        remove(&scene.files, level, min, max);
+    }
+    scene.check_found(11, "v0.5 no start");
+    scene.check_found(12, "nothing no start");
+    // Litestream goes on as if nothing had happened.
+    put(&scene.files, 0, 4, 4, 12, Some(wal(5, 4)));
+    scene.check_found(13, "v0.5 txid 4 wal 5:4 no start gap ..4 0=1");
+    put(&scene.files, 9, 1, 4, 14, Some(wal(5, 4)));
+    scene.check_found(4000, "v0.5 txid 4 wal 5:4 complete 0=1 9=1");
+}
+
+#[test]
+fn hole_is_one_when_no_level_bridges_it() {
+    let mut scene = replica(3);
+    for txid in [4, 6, 7] {
+        put(&scene.files, 0, txid, txid, txid as i64, Some(wal(5, txid)));
+    }
+    scene.check_found(10, "v0.5 txid 7 wal 5:7 broken after 4 gap 4..6 0=6 9=1");
+    // Known already: not listed a second time.
+    scene.check(11, "v0.5 txid 7 wal 5:7 broken after 4 gap 4..6 0=6 9=1 | 1 lists, 0 folders, 0 reads");
+    put(&scene.files, 1, 4, 6, 12, None);
+    put(&scene.files, 0, 8, 8, 12, Some(wal(5, 8)));
+    scene.check_found(320, "v0.5 txid 8 wal 5:8 complete 0=7 1=1 9=1");
+}
+
+#[test]
+fn snapshot_alone_is_a_whole_replica() {
+    let mut scene = Scene::new();
+    put(&scene.files, 9, 1, 40, 3, Some(wal(5, 8)));
+    scene.check_found(10, "v0.5 txid 40 wal 5:8 complete 9=1");
+}
+
+#[test]
+fn compaction_says_nothing_of_the_wal_and_litestreams_own_file_of_that_txid_does() {
+    let mut scene = Scene::new();
+    put(&scene.files, 1, 1, 4, 9, None);
+    scene.check_found(10, "v0.5 txid 4 complete 1=1");
+    let staged =
+        |txid, frames| StagedLtx { txid: Txid(txid), end: wal(5, frames), wal_bytes: 0, timestamp: at(9).wall };
+    scene.staged = Some(StagedPosition::Ltx(vec![staged(3, 7), staged(4, 8), staged(5, 9)]));
+    scene.check_found(11, "v0.5 txid 4 txid 5:8 complete 1=1");
+    let (_, evidence) = scene.look_at(12).unwrap();
+    assert_eq!(evidence.newest_at, Some(at(9).wall));
+}
+
+#[test]
+fn compaction_on_a_store_that_dates_uploads_is_as_old_as_its_header_says() {
+    let mut scene = Scene::new();
+    let file = name(1, 4);
+    scene.files.put(LevelKeys::Hex.key(1, file), ltx(file, at(9).wall, None), at(500).wall);
+    let (_, evidence) = scene.look_at(600).unwrap();
+    assert_eq!(evidence.newest_at, Some(at(9).wall));
+}
+
+#[test]
+fn damaged_header_names_its_key() {
+    let mut scene = replica(3);
+    let key = LevelKeys::Plain.key(0, name(4, 4));
+    scene.files.put(key.clone(), ltx(name(5, 5), at(4).wall, Some(wal(5, 4))), at(4).wall);
+    let reason = scene.look_at(10).unwrap_err();
+    assert_eq!(reason.kind, ReasonKind::Corrupt);
+    assert_eq!(
+        reason.message,
+        "read ltx/0/0000000000000004-0000000000000004.ltx: TXIDs 0000000000000005 to 0000000000000005 differ from the \
+         file's name 0000000000000004-0000000000000004.ltx at byte 16"
+    );
+    scene.files.put(key, ltx(name(4, 4), at(4).wall, Some(wal(5, 4))), at(4).wall);
+    scene.store.script(|call| if matches!(call, Call::Read(_)) { Fate::Cut(99) } else { Fate::Answered });
+    let reason = scene.look_at(11).unwrap_err();
+    assert_eq!(reason.message, "read ltx/0/0000000000000004-0000000000000004.ltx: unexpected end at byte 99");
+    scene.store.heal();
+    // What was listed is not listed again because a header could not be read.
+    scene.check(12, "v0.5 txid 4 wal 5:4 complete 0=4 9=1 | 1 lists, 0 folders, 1 reads");
+}
+
+#[test]
+fn file_that_goes_between_its_listing_and_its_reading_is_a_failed_look() {
+    let mut scene = replica(4);
+    let files = Arc::clone(&scene.files);
+    scene.store.script(move |call| {
+        if matches!(call, Call::Read(_)) {
+            remove(&files, 0, 4, 4);
+        }
+        Fate::Answered
+    });
+    scene.check_found(10, "not_found: no such object");
+    scene.store.heal();
+    scene.check_found(12, "v0.5 txid 3 wal 5:3 complete 0=3 9=1");
+}
+
+#[test]
+fn listing_that_fails_half_way_changes_nothing() {
+    let mut scene = Scene::with(MemoryStore::with_page_keys(2), false);
+    for txid in 1..=5 {
+        put(&scene.files, 0, txid, txid, txid as i64, Some(wal(5, txid)));
+    }
+    scene.check_found(10, "v0.5 txid 5 wal 5:5 complete 0=5");
+    // Retention took what was known, and new files are there.
+    (1..=5).for_each(|txid| remove(&scene.files, 0, txid, txid));
+    (9..=14).for_each(|txid| put(&scene.files, 0, txid, txid, txid as i64, Some(wal(5, txid))));
+    put(&scene.files, 9, 1, 9, 9, Some(wal(5, 9)));
+    for failing in 1..=5 {
+        let mut lists = 0;
+        scene.store.script(move |call| {
+            lists += usize::from(matches!(call, Call::List(_)));
+            if lists == failing { Fate::Fails(ReasonKind::Throttled) } else { Fate::Answered }
+        });
+        assert_eq!(scene.look_at(20).unwrap_err().kind, ReasonKind::Throttled);
+    }
+    scene.store.heal();
+    scene.check_found(30, "v0.5 txid 14 wal 5:14 complete 0=6 9=1");
+}
+
+#[test]
+fn layout_is_asked_for_until_there_is_one() {
+    let mut scene = Scene::new();
+    scene.check(10, "nothing no start | 0 lists, 1 folders, 0 reads");
+    scene.files.put("lost+found/x", "", at(0).wall);
+    scene.check_found(11, "nothing no start");
+    put(&scene.files, 0, 1, 1, 12, Some(wal(5, 1)));
+    scene.check_found(13, "v0.5 txid 1 wal 5:1 complete 0=1");
+}

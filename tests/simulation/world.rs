@@ -1,0 +1,251 @@
+//! A store that breaks as told, files to put into it, and a probe that is watched looking at it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::assess::proof::{Chain, Evidence};
+use streamgauge::domain::litestream::{LevelKeys, LtxHeader, LtxName, Txid};
+use streamgauge::domain::moment::Moment;
+use streamgauge::domain::observation::StagedPosition;
+use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::sqlite::WalPosition;
+use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge::usecase::ports::{ListPage, Pace, ReplicaStore};
+use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
+
+pub(crate) const PAGE_SIZE: u32 = 4096;
+
+/// The instant that lies `seconds` after the beginning of all tests.
+pub(crate) fn at(seconds: i64) -> Moment {
+    Moment { wall: Timestamp::from_second(1_700_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+}
+
+/// The end of `frames` frames in the WAL with this salt.
+pub(crate) fn wal(salt1: u32, frames: u64) -> WalPosition {
+    WalPosition { salt1, salt2: salt1.wrapping_mul(7), end: 32 + frames * u64::from(24 + PAGE_SIZE) }
+}
+
+pub(crate) fn pace() -> Pace {
+    Pace {
+        poll: Duration::from_secs(1),
+        sweep: Duration::from_secs(60),
+        directory: Duration::from_secs(2),
+        bucket: Duration::from_secs(10),
+        idle: Duration::from_secs(300),
+        levels: Duration::from_secs(300),
+        reconcile: Duration::from_secs(3600),
+        grace: Duration::from_secs(300),
+        discovery: Duration::from_secs(60),
+        concurrency: 32,
+    }
+}
+
+/// Where a file ends in the WAL, as its header says it; `None` as in a compaction.
+pub(crate) fn ltx(name: LtxName, written: Timestamp, end: Option<WalPosition>) -> Vec<u8> {
+    let end = end.unwrap_or(WalPosition { salt1: 0, salt2: 0, end: 0 });
+    let header = LtxHeader {
+        page_size: PAGE_SIZE,
+        commit: 4,
+        min: name.min,
+        max: name.max,
+        timestamp: written,
+        wal_offset: end.end.min(32),
+        wal_size: end.end.saturating_sub(32),
+        wal_salt1: end.salt1,
+        wal_salt2: end.salt2,
+    };
+    // The probe reads headers; the rest only has to be as long as a file at least is.
+    let mut file = header.encode().to_vec();
+    file.resize(131, 0);
+    file
+}
+
+pub(crate) fn name(min: u64, max: u64) -> LtxName {
+    LtxName { min: Txid(min), max: Txid(max) }
+}
+
+/// Puts a file that was written at `second`.
+pub(crate) fn put(store: &MemoryStore, level: u8, min: u64, max: u64, second: i64, end: Option<WalPosition>) {
+    let name = name(min, max);
+    store.put(LevelKeys::Plain.key(level, name), ltx(name, at(second).wall, end), at(second).wall);
+}
+
+pub(crate) fn remove(store: &MemoryStore, level: u8, min: u64, max: u64) {
+    assert!(store.remove(&LevelKeys::Plain.key(level, name(min, max))));
+}
+
+/// One call to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call<'a> {
+    List(&'a str),
+    Folders(&'a str),
+    Read(&'a str),
+}
+
+/// What becomes of a call.
+pub(crate) enum Fate {
+    Answered,
+    Fails(ReasonKind),
+    /// A read brings only so many bytes.
+    Cut(usize),
+    /// No answer, ever.
+    Hangs,
+}
+
+type Script = Box<dyn FnMut(Call<'_>) -> Fate + Send>;
+
+/// A store that does with each call as its script says, and counts them.
+pub(crate) struct FaultyStore<S> {
+    pub(crate) inner: S,
+    script: Mutex<Script>,
+    calls: [AtomicUsize; 3],
+}
+
+impl<S: ReplicaStore> FaultyStore<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner, script: Mutex::new(Box::new(|_| Fate::Answered)), calls: Default::default() }
+    }
+
+    /// From now on, `script` is asked before each call.
+    pub(crate) fn script(&self, script: impl FnMut(Call<'_>) -> Fate + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.script(|_| Fate::Answered);
+    }
+
+    /// Lists, folder lists and reads since it was last asked.
+    pub(crate) fn calls(&self) -> [usize; 3] {
+        [0, 1, 2].map(|kind: usize| self.calls[kind].swap(0, Ordering::Relaxed))
+    }
+
+    async fn ask(&self, call: Call<'_>) -> Result<usize, Reason> {
+        let kind = match call {
+            Call::List(_) => 0,
+            Call::Folders(_) => 1,
+            Call::Read(_) => 2,
+        };
+        self.calls[kind].fetch_add(1, Ordering::Relaxed);
+        let fate = (self.script.lock().unwrap())(call);
+        match fate {
+            Fate::Answered => Ok(usize::MAX),
+            Fate::Fails(kind) => Err(Reason::new(kind, format!("{call:?}: scripted"))),
+            Fate::Cut(length) => Ok(length),
+            Fate::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl<S: ReplicaStore> ReplicaStore for FaultyStore<S> {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        self.ask(Call::List(prefix)).await?;
+        self.inner.list(prefix, after).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        self.ask(Call::Folders(prefix)).await?;
+        self.inner.folders(prefix).await
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        let at_most = self.ask(Call::Read(key)).await?;
+        let mut bytes = self.inner.read(key, offset, length).await?;
+        bytes.truncate(at_most);
+        Ok(bytes)
+    }
+}
+
+/// A store that others hold as well.
+pub(crate) struct Shared(pub(crate) Arc<MemoryStore>);
+
+#[async_trait]
+impl ReplicaStore for Shared {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        self.0.list(prefix, after).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        self.0.folders(prefix).await
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        self.0.read(key, offset, length).await
+    }
+}
+
+/// A probe, the store that it looks at, and the files in it.
+pub(crate) struct Scene {
+    pub(crate) files: Arc<MemoryStore>,
+    pub(crate) store: FaultyStore<Shared>,
+    pub(crate) probe: ReplicaProbe,
+    pub(crate) staged: Option<StagedPosition>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self::with(MemoryStore::new(), false)
+    }
+
+    pub(crate) fn with(files: MemoryStore, encrypted: bool) -> Self {
+        let files = Arc::new(files);
+        let store = FaultyStore::new(Shared(files.clone()));
+        Self { files, store, probe: ReplicaProbe::new(encrypted), staged: None }
+    }
+
+    pub(crate) fn look_at(&mut self, second: i64) -> Result<(Finding, Evidence), Reason> {
+        let pace = pace();
+        let look = self.probe.look(&self.store, self.staged.as_ref(), at(second), &pace);
+        look.now_or_never().expect("nothing in memory waits")
+    }
+
+    /// Looks, and says what was found and what it took.
+    pub(crate) fn look(&mut self, second: i64) -> String {
+        self.store.calls();
+        let result = self.look_at(second);
+        let [lists, folders, reads] = self.store.calls();
+        let found = match result {
+            Ok((finding, evidence)) => show(&finding, &evidence),
+            Err(reason) => format!("{}: {reason}", reason.kind.as_str()),
+        };
+        format!("{found} | {lists} lists, {folders} folders, {reads} reads")
+    }
+
+    pub(crate) fn check(&mut self, second: i64, expected: &str) {
+        let actual = self.look(second);
+        assert_eq!(actual, expected, "at {second}");
+    }
+
+    /// Looks, and checks what was found but not what it took.
+    pub(crate) fn check_found(&mut self, second: i64, expected: &str) {
+        let actual = self.look(second);
+        assert_eq!(actual.split(" | ").next().unwrap(), expected, "at {second}");
+    }
+}
+
+fn show(finding: &Finding, evidence: &Evidence) -> String {
+    let second = |time: Timestamp| time.duration_since(at(0).wall).as_secs();
+    let mut words = vec![finding.layout.unwrap_or("nothing").to_owned()];
+    words.extend(finding.txid.map(|txid| format!("txid {txid}")));
+    let frames = |position: WalPosition| (position.end - 32) / u64::from(24 + PAGE_SIZE);
+    words.extend(evidence.position.map(|p| format!("{} {}:{}", evidence.method.as_str(), p.salt1, frames(p))));
+    words.push(match &evidence.chain {
+        Chain::Complete => "complete".to_owned(),
+        Chain::Broken { end, .. } => format!("broken after {}", end.map_or(-1, second)),
+        Chain::NoStart => "no start".to_owned(),
+    });
+    words.extend(finding.coverage.gaps.iter().map(|gap| {
+        let short = |text: &str| text.trim_start_matches('0').to_owned();
+        format!("gap {}..{}", short(&gap.after), short(&gap.before))
+    }));
+    let objects: BTreeMap<_, _> = finding.coverage.levels.iter().map(|level| (level.level, level.objects)).collect();
+    words.extend(objects.iter().map(|(level, count)| format!("{level}={count}")));
+    words.join(" ")
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{ListPage, Pace, ReplicaStore};
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
+use tokio::sync::Semaphore;
 
 pub(crate) const PAGE_SIZE: u32 = 4096;
 
@@ -96,6 +97,8 @@ pub(crate) enum Fate {
     Cut(usize),
     /// No answer, ever.
     Hangs,
+    /// An answer as soon as there is a permit.
+    Waits(Arc<Semaphore>),
 }
 
 type Script = Box<dyn FnMut(Call<'_>) -> Fate + Send>;
@@ -114,7 +117,7 @@ impl<S: ReplicaStore> FaultyStore<S> {
 
     /// From now on, `script` is asked before each call.
     pub(crate) fn script(&self, script: impl FnMut(Call<'_>) -> Fate + Send + 'static) {
-        *self.script.lock().unwrap() = Box::new(script);
+        *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(script);
     }
 
     pub(crate) fn heal(&self) {
@@ -133,12 +136,17 @@ impl<S: ReplicaStore> FaultyStore<S> {
             Call::Read(_) => 2,
         };
         self.calls[kind].fetch_add(1, Ordering::Relaxed);
-        let fate = (self.script.lock().unwrap())(call);
+        // A script may panic, which is then the look's failure.
+        let fate = (self.script.lock().unwrap_or_else(PoisonError::into_inner))(call);
         match fate {
             Fate::Answered => Ok(usize::MAX),
             Fate::Fails(kind) => Err(Reason::new(kind, format!("{call:?}: scripted"))),
             Fate::Cut(length) => Ok(length),
             Fate::Hangs => std::future::pending().await,
+            Fate::Waits(permits) => {
+                permits.acquire().await.unwrap().forget();
+                Ok(usize::MAX)
+            }
         }
     }
 }

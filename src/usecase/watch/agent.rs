@@ -1,6 +1,9 @@
 //! The one task that owns the state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod looks;
+mod reading;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,26 +11,23 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinSet, spawn_blocking};
 
+use self::looks::{Flight, Look, Place};
+use self::reading::{Reading, configuration};
 use super::local::{LocalRound, LocalWatch};
 use super::replica::WatchedReplica;
-use super::schedule::{Queue, ReplicaId, after_commit, after_look, busy_interval};
+use super::schedule::Queue;
 use super::subject::Subject;
-use crate::domain::assess::proof::Evidence;
 use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, Report, SCHEMA};
-use crate::domain::target::{ReplicaLocation, Target, TargetName};
+use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
-    Clock, Configuration, Configured, DatabaseWatch, Journal, ProcessProbe, Publisher, Stores,
+    Clock, Configuration, Configured, DatabaseWatch, Journal, LocalUpdate, ProcessProbe, Publisher, Stores,
 };
-use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
 /// How often what survives a restart is written.
 const SAVE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// The longest that one look at a replica may take; a first listing of millions of keys needs its time.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Asks for a reload; the answer is what went wrong, for a person.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -43,22 +43,6 @@ pub struct AgentParts {
     pub process: ProcessProbe,
     pub version: &'static str,
     pub revision: &'static str,
-}
-
-/// A look at a replica that came to an end.
-struct Look {
-    id: ReplicaId,
-    place: String,
-    probe: ReplicaProbe,
-    started: Moment,
-    result: Result<(Finding, Evidence), Reason>,
-}
-
-/// Looks in flight and waiting for one place, so that a place that hangs only delays itself.
-#[derive(Default)]
-struct Place {
-    in_flight: usize,
-    waiting: VecDeque<ReplicaId>,
 }
 
 pub struct Agent {
@@ -77,6 +61,11 @@ pub struct Agent {
     queue: Queue,
     places: HashMap<String, Place>,
     looks: JoinSet<Look>,
+    flights: HashMap<tokio::task::Id, Flight>,
+    /// Replicas that ever began, which numbers them.
+    begun: u64,
+    /// A configuration is being read, and who waits for it.
+    reading: Option<Reading>,
     dirty: BTreeSet<TargetName>,
     moving: BTreeSet<TargetName>,
     incomplete: BTreeSet<TargetName>,
@@ -141,6 +130,9 @@ impl Agent {
             queue: Queue::default(),
             places: HashMap::new(),
             looks: JoinSet::new(),
+            flights: HashMap::new(),
+            begun: 0,
+            reading: None,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
             incomplete: BTreeSet::new(),
@@ -158,25 +150,26 @@ impl Agent {
         tokio::pin!(stop);
         let mut publishing = tokio::time::interval(self.configured.pace.poll.max(Duration::from_millis(50)));
         publishing.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut watching = true;
         loop {
             let now = self.clock.now();
             self.launch_due(now);
             let wait = self.queue.wait(now).unwrap_or(Duration::from_secs(60));
             tokio::select! {
+                // What comes rarely comes first, so that a flood of what is behind it never keeps it waiting.
                 biased;
                 () = &mut stop => break,
-                Some(request) = self.reloads.recv() => self.reload(request).await,
-                round = self.rounds.recv() => match round {
+                _ = publishing.tick() => self.tick().await,
+                read = configuration(&mut self.reading) => self.take_configuration(read),
+                Some(request) = self.reloads.recv() => self.reload(request),
+                round = self.rounds.recv(), if watching => match round {
                     Some(round) => self.take_round(round),
                     None => {
-                        tracing::error!("the watch thread ended; databases are no longer looked at");
-                        self.rounds = mpsc::channel(1).1;
-                        self.collector("local", false, Duration::ZERO);
-                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        watching = false;
+                        self.blind();
                     }
                 },
-                Some(look) = self.looks.join_next(), if !self.looks.is_empty() => self.conclude(look),
-                _ = publishing.tick() => self.tick().await,
+                Some(look) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.conclude(look),
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -208,16 +201,19 @@ impl Agent {
         for target in wanted.into_values() {
             self.begin(target, now);
         }
+        self.forget_waiting();
         self.send_targets();
     }
 
     fn begin(&mut self, target: Target, now: Moment) {
         let name = target.name.clone();
         let replicas = target.replicas.iter();
-        let replicas =
-            replicas.map(|replica| WatchedReplica::new(replica.clone(), self.stores.open(&replica.location)));
+        let numbered = (self.begun..).zip(replicas);
+        let replicas = numbered
+            .map(|(number, replica)| WatchedReplica::new(replica.clone(), self.stores.open(&replica.location), number));
         let saved = self.saved.remove(&name.0);
         let subject = Subject::new(target.clone(), replicas.collect(), saved.as_deref(), &self.configured.pace, now);
+        self.begun += target.replicas.len() as u64;
         self.subjects.insert(name.clone(), subject);
         for index in 0..target.replicas.len() {
             self.schedule(&(name.clone(), index), now);
@@ -246,38 +242,15 @@ impl Agent {
         self.local.set_targets(databases.collect(), self.configured.pace.poll, self.configured.pace.sweep);
     }
 
-    async fn reload(&mut self, request: ReloadRequest) {
-        let result = self.read_configuration().await;
-        if result.is_ok() {
-            tracing::info!(databases = self.subjects.len(), "configuration reloaded");
+    /// The watch thread ended: what it would have seen is not known from now on.
+    fn blind(&mut self) {
+        tracing::error!("the watch thread ended; databases are no longer looked at");
+        self.collector("local", false, Duration::ZERO);
+        let reason = Reason::new(ReasonKind::Failed, "watch databases: internal error").with_hint("restart the agent");
+        for (name, subject) in self.subjects.iter_mut().filter(|(_, subject)| subject.target.database.is_some()) {
+            subject.observe(LocalUpdate { target: name.clone(), look: Err(reason.clone()), posture: None });
+            self.dirty.insert(name.clone());
         }
-        self.publish();
-        // Whoever asked may have gone.
-        let _ = request.send(result);
-    }
-
-    /// Reads the configuration and takes it over; one with mistakes changes nothing.
-    async fn read_configuration(&mut self) -> Result<(), String> {
-        let configuration = Arc::clone(&self.configuration);
-        let read = spawn_blocking(move || configuration.load()).await.map_err(|error| error.to_string());
-        let now = self.clock.now();
-        let result = match read.flatten() {
-            Ok(configured) => {
-                self.agent.config.last_reload_success_at = Some(now.wall);
-                self.adopt(configured, now);
-                Ok(())
-            }
-            Err(problems) => {
-                if self.agent.config.error.as_ref() != Some(&problems) {
-                    tracing::error!(%problems, "configuration not read, the one before stays in force");
-                }
-                Err(problems)
-            }
-        };
-        self.next_discovery = after(now, self.configured.pace.discovery);
-        self.agent.config.last_reload_successful = result.is_ok();
-        self.agent.config.error = result.as_ref().err().cloned();
-        result
     }
 
     fn take_round(&mut self, round: LocalRound) {
@@ -299,146 +272,6 @@ impl Agent {
         }
     }
 
-    /// A commit was seen: a look soon after it can find it in the replica.
-    fn hurry(&mut self, id: &ReplicaId, now: Moment) {
-        let Some(replica) = self.subjects.get(&id.0).and_then(|subject| subject.replicas.get(id.1)) else { return };
-        if replica.probe.is_none() || replica.standing().failures > 0 {
-            // In flight, or backing off: the look that follows is soon enough.
-            return;
-        }
-        let soonest = after(now, after_commit(&replica.target));
-        let paced = replica.last_look.map(|last| after(last, busy_interval(&replica.target, &self.configured.pace)));
-        let due = match paced {
-            Some(paced) if paced.mono > soonest.mono => paced,
-            _ => soonest,
-        };
-        if replica.due.is_some_and(|planned| due.mono < planned.mono) {
-            self.schedule(id, due);
-        }
-    }
-
-    fn schedule(&mut self, id: &ReplicaId, due: Moment) {
-        let Some(replica) = self.subjects.get_mut(&id.0).and_then(|subject| subject.replicas.get_mut(id.1)) else {
-            return;
-        };
-        if let Some(planned) = replica.due.replace(due) {
-            self.queue.remove(planned, id);
-        }
-        self.queue.insert(due, id.clone());
-    }
-
-    fn launch_due(&mut self, now: Moment) {
-        while let Some(id) = self.queue.pop(now) {
-            let Some(replica) = self.subjects.get_mut(&id.0).and_then(|subject| subject.replicas.get_mut(id.1)) else {
-                continue;
-            };
-            replica.due = None;
-            let place = place(&replica.target.location);
-            let queue = self.places.entry(place.clone()).or_default();
-            if queue.in_flight >= self.configured.pace.concurrency {
-                queue.waiting.push_back(id);
-            } else {
-                self.launch(id, place);
-            }
-        }
-    }
-
-    fn launch(&mut self, id: ReplicaId, place: String) {
-        let started = self.clock.now();
-        let Some(subject) = self.subjects.get_mut(&id.0) else { return };
-        let staged = subject.staged().cloned();
-        let watched = subject.target.database.is_some();
-        let Some(replica) = subject.replicas.get_mut(id.1) else { return };
-        let Some(mut probe) = replica.probe.take() else { return };
-        let store = replica.store.clone();
-        self.places.entry(place.clone()).or_default().in_flight += 1;
-        let local = self.local.clone();
-        let pace = self.configured.pace.clone();
-        self.looks.spawn(async move {
-            let look = async {
-                let store = store?;
-                // The source first: whatever the bucket holds afterwards, it can only prove what was there before.
-                let sampled = if watched { local.look(id.0.clone()).await } else { None };
-                let verified_at = sampled.unwrap_or(started);
-                probe.look(store.as_ref(), staged.as_ref(), verified_at, &pace).await
-            };
-            let result = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
-                Err(Reason::new(
-                    ReasonKind::Timeout,
-                    format!("look at replica: not done in {} s", LOOK_TIMEOUT.as_secs()),
-                ))
-            });
-            Look { id, place, probe, started, result }
-        });
-    }
-
-    fn conclude(&mut self, look: Result<Look, tokio::task::JoinError>) {
-        let look = match look {
-            Ok(look) => look,
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => return self.recover(&error),
-        };
-        // Looks at the database that were made before this one ended are taken in before it.
-        while let Ok(round) = self.rounds.try_recv() {
-            self.take_round(round);
-        }
-        let now = self.clock.now();
-        self.leave(&look.place);
-        self.collector("replica", look.result.is_ok(), now.since(look.started).unsigned_abs());
-        let pace = self.configured.pace.clone();
-        let Some(replica) = self.subjects.get_mut(&look.id.0).and_then(|subject| subject.replicas.get_mut(look.id.1))
-        else {
-            return;
-        };
-        if let Err(reason) = &look.result {
-            tracing::debug!(database = %look.id.0, replica = replica.target.name, %reason, "replica not verified");
-        }
-        replica.probe = Some(look.probe);
-        replica.conclude(look.result, now);
-        let due = after(now, after_look(replica.standing(), &replica.target, &pace));
-        self.schedule(&look.id, due);
-        if let Some(subject) = self.subjects.get_mut(&look.id.0) {
-            subject.unsaved = true;
-        }
-        self.dirty.insert(look.id.0);
-    }
-
-    /// A look panicked, which is that look's failure: its replica starts again with a new probe.
-    fn recover(&mut self, error: &tokio::task::JoinError) {
-        tracing::error!(%error, "a look at a replica panicked");
-        let now = self.clock.now();
-        let lost = self.subjects.iter_mut().flat_map(|(name, subject)| {
-            subject.replicas.iter_mut().enumerate().map(move |(index, replica)| (name, index, replica))
-        });
-        let mut lost: Vec<_> = lost.filter(|(_, _, replica)| replica.probe.is_none()).collect();
-        // Which of those in flight it was is not known; the others bring their own probe back.
-        let ids: Vec<ReplicaId> = lost
-            .iter_mut()
-            .map(|(name, index, replica)| {
-                replica.probe = Some(ReplicaProbe::new(replica.target.encrypted));
-                replica.conclude(Err(Reason::new(ReasonKind::Failed, "look at replica: internal error")), now);
-                ((*name).clone(), *index)
-            })
-            .collect();
-        for id in ids {
-            self.schedule(&id, after(now, Duration::from_secs(60)));
-        }
-        self.places.clear();
-        self.collector("replica", false, Duration::ZERO);
-    }
-
-    fn leave(&mut self, name: &str) {
-        let Some(place) = self.places.get_mut(name) else { return };
-        place.in_flight = place.in_flight.saturating_sub(1);
-        let next = place.waiting.pop_front();
-        if place.in_flight == 0 && next.is_none() {
-            self.places.remove(name);
-        }
-        if let Some(next) = next {
-            self.launch(next, name.to_owned());
-        }
-    }
-
     fn collector(&mut self, name: &str, success: bool, took: Duration) {
         let wall = self.clock.now().wall;
         let Some(collector) = self.agent.collectors.iter_mut().find(|collector| collector.collector == name) else {
@@ -453,16 +286,14 @@ impl Agent {
 
     async fn tick(&mut self) {
         let now = self.clock.now();
-        let mut told = false;
-        if now.mono >= self.next_discovery.mono {
-            let before = self.agent.config.last_reload_successful;
-            told = self.read_configuration().await.is_ok() != before;
+        if now.mono >= self.next_discovery.mono && self.reading.is_none() {
+            self.read_configuration(Vec::new());
         }
         self.forget_gone(now);
         if now.mono >= self.next_save.mono {
             self.save().await;
         }
-        if told || !self.dirty.is_empty() || !self.moving.is_empty() {
+        if !self.dirty.is_empty() || !self.moving.is_empty() {
             self.publish();
         }
     }
@@ -524,7 +355,8 @@ impl Agent {
                 (name.0.clone(), subject.save())
             })
             .collect();
-        let gone = std::mem::take(&mut self.forgotten);
+        let mut gone = std::mem::take(&mut self.forgotten);
+        gone.retain(|name| !self.subjects.contains_key(&TargetName(name.clone())));
         let written = spawn_blocking(move || {
             let result = if entries.is_empty() && gone.is_empty() { Ok(()) } else { journal.save(&entries, &gone) };
             (journal, result)
@@ -538,15 +370,6 @@ impl Agent {
             }
             Err(error) => tracing::error!(%error, "history is no longer saved"),
         }
-    }
-}
-
-/// What shares one queue: a bucket at an endpoint, or all directories.
-fn place(location: &ReplicaLocation) -> String {
-    match location {
-        ReplicaLocation::Directory(_) => "file".into(),
-        ReplicaLocation::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),
-        ReplicaLocation::Unsupported { kind, .. } => kind.clone(),
     }
 }
 

@@ -92,13 +92,15 @@ impl Thread {
                         let _ = reply.send(now);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    next_poll = Instant::now() + self.poll;
-                    if !self.round() {
-                        return;
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // Also between two commands: a queue that is never empty does not keep the databases waiting.
+            if Instant::now() >= next_poll {
+                if !self.round() {
+                    return;
+                }
+                next_poll = Instant::now() + self.poll;
             }
         }
     }

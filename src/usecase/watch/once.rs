@@ -38,7 +38,8 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         .into_iter()
         .map(|target| {
             let replicas = target.replicas.iter();
-            let replicas = replicas.map(|replica| WatchedReplica::new(replica.clone(), stores.open(&replica.location)));
+            let replicas =
+                replicas.map(|replica| WatchedReplica::new(replica.clone(), stores.open(&replica.location), 0));
             let replicas = replicas.collect();
             Subject::new(target, replicas, None, pace, now)
         })

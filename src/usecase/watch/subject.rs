@@ -1,5 +1,6 @@
 //! What the agent knows of one target.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture, Journal, StagedPosition};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{DatabaseReport, DatabaseState, LocalReport};
-use crate::domain::target::Target;
+use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
 pub(super) struct Subject {
@@ -32,9 +33,24 @@ pub(super) struct Subject {
 /// What of a subject survives a restart.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
+    /// The database's file: what was counted and proven of another one says nothing of this one.
+    database: Option<PathBuf>,
     rates: RateWindow,
-    /// By replica name.
+    /// By [`identity`].
     replicas: Vec<(String, SavedPositions)>,
+}
+
+fn path(target: &Target) -> Option<PathBuf> {
+    target.database.as_ref().map(|files| files.path.clone())
+}
+
+/// Names a replica by where it is: another place under the same name holds nothing that was proven of this one.
+fn identity(replica: &ReplicaTarget) -> String {
+    let endpoint = match &replica.location {
+        ReplicaLocation::S3(s3) => s3.endpoint.as_deref().unwrap_or_default(),
+        ReplicaLocation::Directory(_) | ReplicaLocation::Unsupported { .. } => "",
+    };
+    format!("{} {endpoint} {}", replica.name, replica.location.url())
 }
 
 impl Subject {
@@ -46,10 +62,13 @@ impl Subject {
         now: Moment,
     ) -> Self {
         // A text of another version is not worth a word: history is comfort.
-        let saved: Saved = saved.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let saved: Option<Saved> = saved.and_then(|text| serde_json::from_str(text).ok());
+        let saved = saved.filter(|saved| saved.database == path(&target)).unwrap_or_default();
         let mut replicas = replicas;
         for replica in &mut replicas {
-            if let Some((_, positions)) = saved.replicas.iter().find(|(name, _)| *name == replica.target.name) {
+            if let Some((_, positions)) =
+                saved.replicas.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target))
+            {
                 replica.positions = Positions::restore(positions, now);
             }
         }
@@ -78,8 +97,8 @@ impl Subject {
     }
 
     pub(super) fn save(&self) -> String {
-        let replicas = self.replicas.iter().map(|replica| (replica.target.name.clone(), replica.positions.save()));
-        let saved = Saved { rates: self.rates.clone(), replicas: replicas.collect() };
+        let replicas = self.replicas.iter().map(|replica| (identity(&replica.target), replica.positions.save()));
+        let saved = Saved { database: path(&self.target), rates: self.rates.clone(), replicas: replicas.collect() };
         serde_json::to_string(&saved).unwrap_or_default()
     }
 
@@ -117,7 +136,7 @@ impl Subject {
             .rates
             .rates(now)
             .is_none_or(|rates| rates.write_transactions_per_second != 0.0 || rates.growth_bytes_per_second != 0.0);
-        (self.look.is_some() && writing) || self.replicas.iter().any(WatchedReplica::pending)
+        (self.look.is_some() && writing) || self.replicas.iter().any(WatchedReplica::moving)
     }
 
     /// Where Litestream's local state says it is.

@@ -12,6 +12,7 @@ pub mod wal;
 use std::fs::{self, DirBuilder};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -66,7 +67,9 @@ impl Demo {
         if let Some((name, after)) = fault {
             command.args(["--fault", name, "--fault-after-ms", &after.as_millis().to_string()]);
         }
+        // Ctrl-C goes to the whole group of a terminal. The child is to end in order, when its input does.
         let mut peer = command
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -6,7 +6,7 @@ use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::ReplicaReport;
 use crate::domain::target::ReplicaTarget;
 use crate::usecase::ports::{Pace, ReplicaStore};
@@ -90,7 +90,9 @@ impl WatchedReplica {
 
     pub(super) fn report(&self, pace: &Pace, now: Moment) -> ReplicaReport {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
-        let exposure = exposure(&self.positions, evidence, self.failure.is_some(), now);
+        // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
+        let failing = self.failure.as_ref().is_some_and(|reason| reason.kind != ReasonKind::Corrupt);
+        let exposure = exposure(&self.positions, evidence, failing, now);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
         ReplicaReport {
             name: self.target.name.clone(),

@@ -40,8 +40,12 @@ enum Operation {
 const OPERATIONS: [&str; 3] = ["list", "folders", "read"];
 
 impl Operation {
-    fn as_str(self) -> &'static str {
-        OPERATIONS[self as usize]
+    /// What it does, in a sentence.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::List | Self::Folders => "list",
+            Self::Read => "read",
+        }
     }
 }
 
@@ -106,7 +110,7 @@ impl Checked {
         self.meter.count(operation, started.elapsed(), counted);
         outcome
             .map(|(answer, _)| answer)
-            .map_err(|reason| reason.context(format_args!("{} {}/{}", operation.as_str(), self.place, printable(key))))
+            .map_err(|reason| reason.context(format_args!("{} {}/{}", operation.verb(), self.place, printable(key))))
     }
 }
 

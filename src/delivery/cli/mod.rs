@@ -55,7 +55,8 @@ pub struct Cli {
 pub enum Command {
     /// Watch databases and their replicas and serve metrics until told to stop
     #[command(after_help = "\
-Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop.
+Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop. What is in force of [web],
+[storage], [log] and of replica.timeout and replica.ca-file is what was read at start.
 
 Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags win over the
 environment, the environment over the file, the file over the defaults.
@@ -67,7 +68,8 @@ Examples:
 
     /// Look once and say for each database what could be restored
     #[command(after_help = "\
-Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Usable from cron, Nagios and CI.
+Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Usable from cron, Nagios and CI. What kept it from looking,
+such as a mistake in the configuration or on the command line, is unknown as well: nothing is known to be broken.
 
 A replica is proven up to a moment only if the database was looked at before it: --wait is the time between the two.
 
@@ -251,9 +253,17 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| wrong())
 }
 
-/// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2.
+/// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2, or
+/// 3 for `check`, where 2 says that something is critical.
 pub fn parse() -> Cli {
-    Cli::parse()
+    Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "check") {
+            // There is nowhere left to complain to.
+            let _ = error.print();
+            std::process::exit(3);
+        }
+        error.exit()
+    })
 }
 
 #[cfg(test)]

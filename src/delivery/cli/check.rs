@@ -31,7 +31,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let databases = run::runtime()?.block_on(look_once(parts, targets, args.wait));
+    let databases = run::block_on(look_once(parts, targets, args.wait))?;
     let report = Report {
         schema: SCHEMA,
         generated_at: clock.now().wall,

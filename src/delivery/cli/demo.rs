@@ -28,7 +28,7 @@ pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
         // A reader that left does not end the demo.
         let _ = output::print(&greeting(args, &demo, addresses));
     };
-    run::runtime()?.block_on(run::serve(sources, loaded, greet))?;
+    run::block_on(run::serve(sources, loaded, greet))??;
     demo.stop()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -43,14 +43,22 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(serve(sources, loaded, |_| {}))?;
+    block_on(serve(sources, loaded, |_| {}))??;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The runtime that agent and server share.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Reason> {
+/// Runs `future` on the threads that agent and server share. A read that hangs in the kernel, such as on a dead network
+/// mount, is not waited for when it is done.
+///
+/// # Errors
+///
+/// When the threads cannot be started.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Reason> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    built.map_err(|error| Reason::from(error).context("start the runtime"))
+    let runtime = built.map_err(|error| Reason::from(error).context("start the runtime"))?;
+    let done = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// Runs agent and server; `ready` is told the addresses that are listened on.

@@ -43,7 +43,7 @@ pub(super) fn never(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
     let (status, detail) = match &replica.coverage {
         None => (Status::Unknown, not_verified(replica)),
         Some(coverage) if coverage.levels.iter().all(|level| level.objects == 0) => {
-            (Status::Fail, format!("nothing was ever written to {}", replica.url))
+            (Status::Fail, format!("there is nothing at {}", replica.url))
         }
         Some(_) => (Status::Pass, "it holds files".into()),
     };

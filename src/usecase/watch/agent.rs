@@ -27,7 +27,7 @@ use crate::usecase::ports::{
 };
 
 /// How often what survives a restart is written.
-const SAVE_INTERVAL: Duration = Duration::from_secs(30);
+const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Asks for a reload; the answer is what went wrong, for a person.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -359,13 +359,19 @@ impl Agent {
         gone.retain(|name| !self.subjects.contains_key(&TargetName(name.clone())));
         let written = spawn_blocking(move || {
             let result = if entries.is_empty() && gone.is_empty() { Ok(()) } else { journal.save(&entries, &gone) };
-            (journal, result)
+            (journal, entries, gone, result)
         });
         match written.await {
-            Ok((journal, result)) => {
+            Ok((journal, _, _, Ok(()))) => self.journal = Some(journal),
+            Ok((journal, entries, gone, Err(reason))) => {
+                tracing::warn!(%reason, "history not saved: a restart would lose it");
                 self.journal = Some(journal);
-                if let Err(reason) = result {
-                    tracing::warn!(%reason, "history not saved: a restart would lose it");
+                // Tried again the next time.
+                self.forgotten = gone;
+                for (name, _) in entries {
+                    if let Some(subject) = self.subjects.get_mut(&TargetName(name)) {
+                        subject.unsaved = true;
+                    }
                 }
             }
             Err(error) => tracing::error!(%error, "history is no longer saved"),

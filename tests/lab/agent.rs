@@ -16,13 +16,18 @@ pub struct Agent {
 impl Agent {
     /// Starts it with this `streamgauge.toml`, which is written to `directory`, and waits for its address.
     pub fn start(directory: &Path, toml: &str, arguments: &[&str]) -> Self {
+        Self::start_keeping(directory, toml, &directory.join("streamgauge"), arguments)
+    }
+
+    /// As [`Agent::start`], with a storage path of its own.
+    pub fn start_keeping(directory: &Path, toml: &str, storage: &Path, arguments: &[&str]) -> Self {
         let config = directory.join("streamgauge.toml");
         fs::write(&config, toml).unwrap();
         let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
         command
             .arg("run")
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.path={}", directory.join("streamgauge").display()))
+            .arg(format!("--storage.path={}", storage.display()))
             .args(["--web.listen-address=127.0.0.1:0", "--log.format=logfmt"])
             .args(arguments);
         let mut process = Process::spawn(&mut command, directory.join("streamgauge.log"));

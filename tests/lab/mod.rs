@@ -111,6 +111,12 @@ impl Process {
         self.child.wait().unwrap()
     }
 
+    /// Waits until it has ended by itself; `None` when it does not.
+    pub fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        wait(patience, || !self.is_running());
+        self.child.try_wait().unwrap()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

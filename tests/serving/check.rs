@@ -1,0 +1,168 @@
+//! Commands that look once and end.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::lab::litestream::quick_yaml;
+use super::lab::{Lab, wait_for};
+use super::{database, told, watching};
+
+/// Exit code and standard output of a check that needs no patience.
+fn check(config: &Path, more: &[&str]) -> (i32, String) {
+    let config = format!("--config.file={}", config.display());
+    let (code, out, error) = told(&[&["check", &config], more].concat());
+    assert_eq!(error, "");
+    (code, out)
+}
+
+#[test]
+fn a_healthy_database_is_ok_and_a_stalled_one_is_critical() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    let mut writer = lab.writer(&path);
+    writer.create_table();
+    let replica = format!("type: file, path: {}", home.path().join("replica").display());
+    let litestream = lab.replicate("0.5.17", home.path(), &quick_yaml("0.5.17", &path, &replica));
+    let config = home.path().join("streamgauge.toml");
+    fs::write(&config, format!("[litestream]\nconfig = {:?}\n[objectives]\nrpo = \"1s\"\n", litestream.config))
+        .unwrap();
+    writer.commit(3);
+
+    wait_for("health", || check(&config, &["--wait=1s"]).0 == 0);
+    let (code, table) = check(&config, &["app", "--wait=30s"]);
+    let expected = "\
+OK app -> file://HOME/replica
+  database          HOME/app.db, …
+  recovery point    …
+  lag               0s
+  unreplicated      0 B
+  proof age         …
+  restorable since  …
+  gaps              0
+
+1 ok
+";
+    assert_eq!((code, redacted(&table, home.path()).as_str()), (0, expected));
+    let (code, json) = check(&config, &["--format=json", "--wait=30s"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &report["schema"], &report["complete"]), (0, &1.into(), &true.into()));
+    assert_eq!(report["databases"][0]["replicas"][0]["lag_seconds"], 0.0);
+
+    litestream.process.freeze();
+    writer.commit(1);
+    wait_for("the replica to be as old as the objective", || check(&config, &["--wait=1s"]).0 == 2);
+    let (_, table) = check(&config, &[]);
+    assert!(table.starts_with("CRITICAL app -> "), "{table}");
+    assert!(table.contains("  failed            ReplicationLag: commits wait"), "{table}");
+    litestream.process.thaw();
+}
+
+/// The table without what is different each time.
+fn redacted(table: &str, home: &Path) -> String {
+    let table = table.replace(&home.display().to_string(), "HOME");
+    let lines = table.lines().map(|line| match line.trim_start().split("  ").next().unwrap() {
+        "database" => format!("{}, …\n", line.split(", ").next().unwrap()),
+        "recovery point" | "proof age" | "restorable since" => {
+            assert!(!line.contains("unknown") && !line.contains("never"), "{line}");
+            format!("{}…\n", &line[..20])
+        }
+        _ => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+#[test]
+fn what_cannot_be_known_is_unknown() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    let _open = database(&path);
+    let config = home.path().join("streamgauge.toml");
+    fs::write(&config, watching("", [&path])).unwrap();
+    let (code, table) = check(&config, &[]);
+    assert_eq!(code, 0, "watched without Litestream, as asked: {table}");
+    assert!(table.starts_with("OK app (no replica)\n"), "{table}");
+    assert_eq!(check(&config, &[path.to_str().unwrap()]).0, 0, "a database goes by its path as well");
+
+    let (code, out, error) = told(&["check", "nosuch", &format!("--config.file={}", config.display())]);
+    assert_eq!((code, out.as_str()), (3, ""));
+    assert_eq!(error, "error: check nosuch: no such database\nhint: known are app\n");
+
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let replica = format!(
+        "[[database.replica]]\nurl = \"s3://bucket/app\"\nendpoint = \"http://{nobody}\"\nregion = \"us-east-1\"\n\
+         access-key-id = \"someone\"\nsecret-access-key = \"something\"\n"
+    );
+    fs::write(&config, watching("", [&path]) + &replica).unwrap();
+    let (code, table) = check(&config, &[]);
+    assert_eq!(code, 3, "{table}");
+    assert!(table.starts_with("UNKNOWN app -> s3://bucket/app\n"), "{table}");
+    assert!(table.contains("reason            list s3://bucket/app"), "{table}");
+    assert!(!table.contains("something"), "{table}");
+
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let replica = format!("[[database.replica]]\nurl = \"file://{}\"\n", empty.display());
+    fs::write(&config, watching("", [&path]) + &replica).unwrap();
+    let (code, table) = check(&config, &[]);
+    assert_eq!(code, 2, "{table}");
+    assert!(table.contains("failed            NeverReplicated: nothing was ever written to file://"), "{table}");
+}
+
+#[test]
+fn a_configuration_is_listed_with_its_warnings() {
+    let home = tempfile::tempdir().unwrap();
+    let yaml = home.path().join("litestream.yml");
+    let text = "dbs:\n  - path: /srv/app.db\n    colour: blue\n    replica: {url: \"s3://user:hidden@bucket/app\"}\n";
+    fs::write(&yaml, text).unwrap();
+    let (code, out, error) = told(&["config", "check", &format!("--litestream.config={}", yaml.display())]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert!(out.starts_with("app  /srv/app.db\n    s3  s3://bucket/app\n"), "{out}");
+    assert!(out.contains(&format!("warning: {}:3: dbs[0].colour: unknown key", yaml.display())), "{out}");
+    assert!(out.ends_with("ok: 1 databases, 1 warnings\n"), "{out}");
+    assert!(!out.contains("hidden"), "{out}");
+}
+
+#[test]
+fn the_catalogue_of_metrics_is_for_machines_too() {
+    let (code, json, _) = told(&["metrics", "--format", "json"]);
+    let catalogue: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let families = catalogue.as_array().unwrap();
+    let lag = families.iter().find(|family| family["name"] == "streamgauge_replica_lag_seconds").unwrap();
+    assert_eq!((code, &lag["type"]), (0, &"gauge".into()), "{lag}");
+    let (_, table, _) = told(&["metrics"]);
+    let (_, markdown, _) = told(&["metrics", "--format=markdown"]);
+    for family in families {
+        let name = family["name"].as_str().unwrap();
+        assert!(table.contains(name) && markdown.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn shells_take_the_completions() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, error) = told(&["completions", shell]);
+        assert_eq!((code, error.as_str()), (0, ""));
+        assert!(script.contains("litestream.config"), "{shell}: {script}");
+        let file = home.path().join(shell);
+        fs::write(&file, script).unwrap();
+        // A shell that is not installed cannot be asked.
+        if let Ok(parsed) = Command::new(shell).arg("-n").arg(&file).output() {
+            assert!(parsed.status.success(), "{shell}: {}", String::from_utf8_lossy(&parsed.stderr));
+        }
+    }
+}
+
+/// `streamgauge metrics | head -1`.
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let mut command = super::lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+    let mut child = command.arg("metrics").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(child.wait().unwrap().success());
+}

@@ -1,0 +1,179 @@
+//! The process: how it starts, refuses to start, stays up and ends.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::{Duration, SystemTime};
+
+use rustix::process::Signal;
+use streamgauge::delivery::demo::peer::{Peer, open_database, write};
+
+use super::lab::agent::Agent;
+use super::lab::{http, wait_for};
+use super::{database, descriptors, told, watching};
+
+/// An endpoint that takes connections and says nothing.
+fn silent() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// A database that does not matter, whose replica is at this endpoint.
+fn replicated_to(endpoint: &TcpListener, path: &Path) -> String {
+    format!(
+        "[[database]]\npath = {path:?}\n[[database.replica]]\nurl = \"s3://bucket/app\"\nendpoint = \"http://{}\"\n\
+         region = \"us-east-1\"\naccess-key-id = \"someone\"\nsecret-access-key = \"something\"\n",
+        endpoint.local_addr().unwrap()
+    )
+}
+
+#[test]
+fn what_is_wrong_is_said_once_with_file_line_and_key() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("streamgauge.toml");
+    fs::write(&file, "[[database]]\npath = \"/app.db\"\n[[database.replica]]\nurl = \"ftp://host/x\"\n").unwrap();
+    let flag = format!("--config.file={}", file.display());
+    let expected = format!("error: {}:4: database[0].replica[0].url: value `ftp://host/x`: ", file.display());
+    // Of a check, 2 would say that a database is in danger.
+    for (arguments, code) in [(&["run"][..], 2), (&["config", "check"], 2), (&["check"], 3)] {
+        let (exit, out, error) = told(&[arguments, &[&flag]].concat());
+        assert_eq!((exit, out.as_str()), (code, ""), "{arguments:?}: {error}");
+        assert!(error.starts_with(&expected), "{error}");
+        assert_eq!(error.matches("ftp://").count(), 1, "{error}");
+    }
+    for (arguments, code) in [(["run", "--no-such-flag"], 2), (["check", "--no-such-flag"], 3)] {
+        let (exit, _, error) = told(&arguments);
+        assert_eq!(exit, code, "{error}");
+        assert!(error.contains("unexpected argument '--no-such-flag'"), "{error}");
+    }
+    let (exit, _, error) = told(&["run", "--config.file=/nonexistent/streamgauge.toml"]);
+    assert_eq!(exit, 2);
+    assert!(error.starts_with("error: /nonexistent/streamgauge.toml: no such file or directory\n"), "{error}");
+}
+
+#[test]
+fn an_address_that_is_taken_ends_it_with_a_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("streamgauge.toml");
+    fs::write(&file, watching("", [&home.path().join("app.db")])).unwrap();
+    let taken = silent().local_addr().unwrap();
+    let _taken = TcpListener::bind(taken).unwrap();
+    let (code, _, error) =
+        told(&["run", &format!("--config.file={}", file.display()), &format!("--web.listen-address={taken}")]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains(&format!("error: listen on {taken}: address already in use\nhint: ")), "{error}");
+}
+
+#[test]
+fn it_listens_on_every_address() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    drop(database(&path));
+    let agent = Agent::start(home.path(), &watching("", [&path]), &["--web.listen-address=127.0.0.2:0"]);
+    agent.wait_until_ready();
+    let log = agent.process.log();
+    let (_, other) = log.split_once("address=127.0.0.2:").unwrap();
+    let other = format!("127.0.0.2:{}", other.lines().next().unwrap());
+    for address in [&agent.address, &other] {
+        let answer = http::get(address, "/metrics", &[]).unwrap();
+        assert!(answer.text().contains("streamgauge_database_up{database=\"app\"} 1"), "{address}");
+    }
+}
+
+/// The store that does not answer delays neither the other replica nor, in the end, readiness.
+#[test]
+fn it_is_ready_when_everything_was_looked_at_and_a_silent_store_delays_only_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let endpoint = silent();
+    let idle = home.path().join("idle.db");
+    drop(database(&idle));
+    let mut peer = Peer::open(home.path()).unwrap();
+    let connection = open_database(&home.path().join("app.db")).unwrap();
+    let mut replicate = || {
+        write(&connection).unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        peer.replicator.tick(now.as_millis() as u64).unwrap();
+        peer.replicator.txid() as f64
+    };
+    let first = replicate();
+    let toml = format!(
+        "[replica]\ntimeout = \"10m\"\ninterval = \"500ms\"\n[[database]]\npath = {:?}\n[[database.replica]]\n\
+         url = \"file://{}\"\n{}",
+        home.path().join("app.db"),
+        home.path().join("replica").display(),
+        replicated_to(&endpoint, &idle)
+    );
+    let agent = Agent::start(home.path(), &toml, &[]);
+    let app = [("database", "app")];
+    let proven = |txid| {
+        wait_for("the other replica to be verified", || {
+            agent.metric("streamgauge_replica_txid", &app) == Some(txid)
+                && agent.metric("streamgauge_replica_lag_seconds", &app) == Some(0.0)
+        });
+    };
+    proven(first);
+    proven(replicate());
+    proven(replicate());
+    assert_eq!(agent.metric("streamgauge_replica_up", &[("database", "idle")]), None, "unknown is not down");
+    let answer = agent.get("/-/ready");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(agent.get("/-/healthy").status, 200);
+
+    drop(endpoint);
+    agent.wait_until_ready();
+    assert_eq!(agent.metric("streamgauge_replica_up", &[("database", "idle")]), Some(0.0));
+    let lag = [("database", "idle"), ("check", "ReplicationLag"), ("status", "unknown")];
+    assert_eq!(agent.metric("streamgauge_check_status", &lag), Some(1.0));
+}
+
+/// Sends the signal and waits: not long, because whoever stops a service kills it after a while.
+fn ended_by(signal: Signal, agent: &mut Agent) -> ExitStatus {
+    agent.process.signal(signal);
+    let status = agent.process.ended(Duration::from_secs(10));
+    status.unwrap_or_else(|| panic!("still there: {}", agent.process.log()))
+}
+
+#[test]
+fn it_ends_in_order_whatever_hangs() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("app.db");
+        drop(database(&path));
+        let endpoint = silent();
+        let mut agent = Agent::start(home.path(), &replicated_to(&endpoint, &path), &[]);
+        wait_for("a report", || agent.get("/metrics").status == 200);
+        let mut half = TcpStream::connect(&agent.address).unwrap();
+        half.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").unwrap();
+        let mut unread = TcpStream::connect(&agent.address).unwrap();
+        unread.write_all("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200).as_bytes()).unwrap();
+        let status = ended_by(signal, &mut agent);
+        assert!(status.success(), "{signal:?}: {status}: {}", agent.process.log());
+    }
+}
+
+#[test]
+fn scrapes_and_reloads_leave_no_descriptor_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let paths = ["a.db", "b.db", "c.db"].map(|name| home.path().join(name));
+    let _open = paths.each_ref().map(|path| database(path));
+    let agent = Agent::start(home.path(), &watching("", &paths), &[]);
+    agent.wait_until_ready();
+    let pid = agent.process.pid();
+    let reload = |toml: String| {
+        fs::write(&agent.config, toml).unwrap();
+        assert_eq!(http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap().status, 200);
+    };
+    reload(watching("", &paths));
+    let before = descriptors(pid);
+    for round in 0..100 {
+        (0..3).for_each(|_| assert_eq!(agent.get("/metrics").status, 200));
+        // Databases come, go, and begin anew with other objectives.
+        let settings = format!("[objectives]\nrpo = \"{}s\"\n[watch]\nseries-grace = \"100ms\"\n", round + 1);
+        reload(watching(&settings, &paths[..round % 3 + 1]));
+    }
+    reload(watching("", &paths));
+    wait_for("all databases", || agent.report()["databases"].as_array().unwrap().len() == 3);
+    // The last connections are still being closed.
+    wait_for("the descriptors of before", || descriptors(pid) <= before);
+}

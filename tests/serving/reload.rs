@@ -1,0 +1,151 @@
+//! Configurations and databases that come, go, and go wrong while the agent runs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
+
+use super::lab::agent::Agent;
+use super::lab::{http, wait_for};
+use super::{commit, database, told, watching};
+
+fn reload(agent: &Agent) -> http::Response {
+    http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap()
+}
+
+fn up(agent: &Agent, database: &str) -> Option<f64> {
+    agent.metric("streamgauge_database_up", &[("database", database)])
+}
+
+fn reloaded(agent: &Agent) -> Option<f64> {
+    agent.metric("streamgauge_config_last_reload_successful", &[])
+}
+
+#[test]
+fn a_new_file_is_taken_over_and_a_bad_one_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let [a, b, c] = ["a.db", "b.db", "c.db"].map(|name| home.path().join(name));
+    let _open = [&a, &b, &c].map(|path| database(path));
+    // Time alone is not to repair anything here.
+    let settings = "[litestream]\ndiscovery-interval = \"1h\"\n[watch]\nseries-grace = \"1s\"\n";
+    let agent = Agent::start(home.path(), &watching(settings, [&a]), &[]);
+    agent.wait_until_ready();
+    assert_eq!((up(&agent, "a"), up(&agent, "b"), reloaded(&agent)), (Some(1.0), None, Some(1.0)));
+
+    fs::write(&agent.config, watching(settings, [&a, &b])).unwrap();
+    let answer = reload(&agent);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "configuration reloaded\n"));
+    wait_for("the second database", || up(&agent, "b") == Some(1.0));
+
+    fs::write(&agent.config, watching(settings, [&a, &c])).unwrap();
+    agent.process.signal(Signal::HUP);
+    wait_for("the third database", || up(&agent, "c") == Some(1.0));
+    wait_for("the second to go", || up(&agent, "b").is_none());
+
+    let config = agent.config.display();
+    let bad = format!("{settings}poll-intervall = \"1s\"\n[replica]\ntimeout = 5\n");
+    fs::write(&agent.config, bad).unwrap();
+    let answer = reload(&agent);
+    let expected = format!(
+        "reload configuration: {config}:5: watch.poll-intervall: unknown key, did you mean `poll-interval`?; \
+         accepted: poll-interval, series-grace, sweep-interval\n\
+         {config}:7: replica.timeout: value `5`: a number without a unit; accepted: a duration such as 500ms, 30s, 5m, \
+         1h30m or 7d\n"
+    );
+    assert_eq!((answer.status, answer.text()), (500, expected));
+    assert_eq!((reloaded(&agent), up(&agent, "a"), up(&agent, "c")), (Some(0.0), Some(1.0), Some(1.0)));
+    let report = agent.report();
+    assert!(report["agent"]["config"]["error"].as_str().unwrap().contains("poll-intervall"), "{report}");
+
+    fs::write(&agent.config, watching(settings, [&a])).unwrap();
+    agent.process.signal(Signal::HUP);
+    wait_for("the repaired file", || reloaded(&agent) == Some(1.0));
+    wait_for("the third to go", || up(&agent, "c").is_none());
+}
+
+#[test]
+fn a_database_that_is_deleted_is_missing_until_it_is_back() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    drop(database(&path));
+    let toml = watching("[watch]\npoll-interval = \"200ms\"\nsweep-interval = \"1s\"\n", [&path]);
+    let agent = Agent::start(home.path(), &toml, &[]);
+    agent.wait_until_ready();
+    let state = || agent.report()["databases"][0]["state"].clone();
+    let size = || agent.metric("streamgauge_database_size_bytes", &[("database", "app")]);
+    let config = agent.config.display().to_string();
+    let check = || told(&["check", "--config.file", &config]);
+    assert_eq!((state(), up(&agent, "app")), ("monitored".into(), Some(1.0)));
+    assert_eq!(check().0, 0);
+
+    fs::remove_file(&path).unwrap();
+    wait_for("the loss", || state() == "missing");
+    assert_eq!((up(&agent, "app"), size()), (Some(0.0), None), "what is gone has no size");
+    let failed = [("database", "app"), ("check", "DatabaseUnreadable"), ("status", "fail")];
+    assert_eq!(agent.metric("streamgauge_check_status", &failed), Some(1.0));
+    let (code, table, _) = check();
+    assert_eq!(code, 2, "{table}");
+    assert!(table.contains("app.db: no such file or directory"), "{table}");
+
+    drop(database(&path));
+    wait_for("its return", || state() == "monitored" && size().is_some());
+    assert_eq!((up(&agent, "app"), check().0), (Some(1.0), 0));
+}
+
+#[test]
+fn directories_are_searched_again_from_time_to_time() {
+    let home = tempfile::tempdir().unwrap();
+    let tenants = home.path().join("tenants");
+    fs::create_dir(&tenants).unwrap();
+    let tenant = |name: &str| tenants.join(name);
+    let yaml = home.path().join("litestream.yml");
+    let text = format!(
+        "dbs:\n  - dir: {}\n    pattern: \"*.db\"\n    watch: true\n    replica: {{type: file, path: {}}}\n",
+        tenants.display(),
+        home.path().join("replicas").display()
+    );
+    fs::write(&yaml, text).unwrap();
+    drop(database(&tenant("one.db")));
+    drop(database(&tenant("not-this.sqlite")));
+    let toml =
+        format!("[litestream]\nconfig = {yaml:?}\ndiscovery-interval = \"1s\"\n[watch]\nseries-grace = \"1s\"\n");
+    let agent = Agent::start(home.path(), &toml, &[]);
+    agent.wait_until_ready();
+    let databases = || {
+        let report = agent.report();
+        let names = report["databases"].as_array().unwrap().iter().map(|database| database["name"].as_str().unwrap());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(databases(), ["one"]);
+    drop(database(&tenant("two.db")));
+    fs::write(tenant("three.db"), "no database").unwrap();
+    wait_for("a new tenant", || databases() == ["one", "two"]);
+    fs::remove_file(tenant("one.db")).unwrap();
+    wait_for("a tenant to leave", || databases() == ["two"]);
+    let place = agent.report()["databases"][0]["replicas"][0]["url"].as_str().unwrap().to_owned();
+    assert!(place.ends_with("/replicas/two.db"), "{place}");
+}
+
+/// A pipe that nobody writes to stands for a file on a mount that does not answer.
+#[test]
+fn a_configuration_that_cannot_be_read_to_its_end_holds_nothing_up() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    let connection = database(&path);
+    let yaml: PathBuf = home.path().join("litestream.yml");
+    fs::write(&yaml, "dbs: []\n").unwrap();
+    let settings = format!("[litestream]\nconfig = {yaml:?}\n");
+    let mut agent = Agent::start(home.path(), &watching(&settings, [&path]), &[]);
+    agent.wait_until_ready();
+    fs::remove_file(&yaml).unwrap();
+    mknodat(CWD, &yaml, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    agent.process.signal(Signal::HUP);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+
+    let commits = || agent.metric("streamgauge_database_commits_total", &[("database", "app")]);
+    let before = commits();
+    commit(&connection);
+    wait_for("a commit to be counted", || commits() > before);
+    assert!(agent.process.stop().success(), "{}", agent.process.log());
+}

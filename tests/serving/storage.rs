@@ -1,0 +1,152 @@
+//! The storage path: losing it loses history and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rusqlite::Connection;
+
+use super::lab::agent::Agent;
+use super::lab::{http, wait_for};
+use super::{database, watching};
+
+/// A directory with a database, and the configuration that watches it.
+struct Home {
+    directory: tempfile::TempDir,
+    toml: String,
+}
+
+impl Home {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.db");
+        drop(database(&path));
+        let toml = watching("", [&path]);
+        Self { directory, toml }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// An agent that keeps its history there and is ready.
+    fn agent(&self, name: &str, storage: &Path) -> Agent {
+        self.agent_of(name, &self.toml, storage)
+    }
+
+    fn agent_of(&self, name: &str, toml: &str, storage: &Path) -> Agent {
+        let directory = self.path(name);
+        fs::create_dir(&directory).unwrap();
+        let agent = Agent::start_keeping(&directory, toml, storage, &[]);
+        agent.wait_until_ready();
+        assert_eq!(agent.metric("streamgauge_database_up", &[("database", "app")]), Some(1.0));
+        agent
+    }
+}
+
+/// Ends it in order and returns what it logged.
+fn ended(mut agent: Agent) -> String {
+    let status = agent.process.stop();
+    assert!(status.success(), "{status}: {}", agent.process.log());
+    agent.process.log()
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_warned_of() {
+    let home = Home::new();
+    // Not even root can make a directory of a file.
+    let log = ended(home.agent("agent", &home.path("app.db")));
+    assert!(log.contains("nothing is remembered over a restart"), "{log}");
+    assert!(log.contains("name a directory that the agent may write with --storage.path"), "{log}");
+}
+
+#[test]
+fn a_damaged_file_is_set_aside() {
+    let home = Home::new();
+    let storage = home.path("storage");
+    fs::create_dir(&storage).unwrap();
+    fs::write(storage.join("state.sqlite"), [0xa5; 10_000]).unwrap();
+    let log = ended(home.agent("agent", &storage));
+    assert!(log.contains("set aside as .bad"), "{log}");
+    assert_eq!(fs::read(storage.join("state.sqlite.bad")).unwrap(), [0xa5; 10_000]);
+    let log = ended(home.agent("again", &storage));
+    assert!(!log.contains("level=warn"), "{log}");
+}
+
+/// The databases of which something is remembered.
+fn remembered(storage: &Path) -> Vec<String> {
+    let file = Connection::open(storage.join("state.sqlite")).unwrap();
+    let mut statement = file.prepare("SELECT name FROM target ORDER BY name").unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn what_is_gone_is_forgotten_and_what_came_back_is_not() {
+    let home = Home::new();
+    let storage = home.path("storage");
+    let [gone, back] = ["gone.db", "back.db"].map(|name| home.path(name));
+    let _open = [&gone, &back].map(|path| database(path));
+    let settings = format!("{}[watch]\nseries-grace = \"100ms\"\n", home.toml);
+    let all = watching(&settings, [&gone, &back]);
+    ended(home.agent_of("agent", &all, &storage));
+    assert_eq!(remembered(&storage), ["app", "back", "gone"]);
+
+    let agent = home.agent_of("again", &all, &storage);
+    let reload = |toml: &str| {
+        fs::write(&agent.config, toml).unwrap();
+        assert_eq!(http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap().status, 200);
+    };
+    let up = |name| agent.metric("streamgauge_database_up", &[("database", name)]);
+    reload(&settings);
+    wait_for("both to go", || up("gone").is_none() && up("back").is_none());
+    reload(&watching(&settings, [&back]));
+    wait_for("one to be back", || up("back") == Some(1.0));
+    ended(agent);
+    assert_eq!(remembered(&storage), ["app", "back"]);
+}
+
+#[test]
+fn two_agents_may_share_it() {
+    let home = Home::new();
+    let storage = home.path("storage");
+    let (one, two) = (home.agent("one", &storage), home.agent("two", &storage));
+    ended(one);
+    ended(two);
+    ended(home.agent("three", &storage));
+}
+
+/// A file system of its own, unmounted when dropped. `None` for those who may not mount one.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn tiny(path: PathBuf) -> Option<Self> {
+        fs::create_dir(&path).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(&path).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(path))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Whatever is left goes with the machine.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "a skipped test says why")]
+fn a_full_disk_is_warned_of() {
+    let home = Home::new();
+    let Some(storage) = Mount::tiny(home.path("storage")) else {
+        eprintln!("skipped: mounting a small file system is for root");
+        return;
+    };
+    let agent = home.agent("agent", &storage.0);
+    // What `write` could not place of the last megabyte is what makes it full.
+    fs::write(storage.0.join("ballast"), vec![1; 1 << 20]).unwrap_err();
+    let log = ended(agent);
+    assert!(log.contains("history not saved: a restart would lose it"), "{log}");
+    fs::remove_file(storage.0.join("ballast")).unwrap();
+    let log = ended(home.agent("again", &storage.0));
+    assert!(!log.contains("level=warn"), "{log}");
+}

@@ -56,6 +56,11 @@ impl S3 {
         Self { process, port, directory: directory.to_owned() }
     }
 
+    /// Ends the server; [`Lab::rclone_restored`] brings rclone back.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }

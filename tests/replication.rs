@@ -1,0 +1,77 @@
+//! The agent as users run it, beside the real Litestream: what it says is compared with what the files say, with what
+//! the writer did, with what went over the wire and with what restores.
+
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
+
+#[path = "replication/counting.rs"]
+mod counting;
+#[path = "replication/idle.rs"]
+mod idle;
+mod lab;
+#[path = "replication/loss.rs"]
+mod loss;
+#[path = "replication/outage.rs"]
+mod outage;
+#[path = "replication/position.rs"]
+mod position;
+#[path = "replication/requests.rs"]
+mod requests;
+#[path = "replication/site.rs"]
+mod site;
+#[path = "replication/stall.rs"]
+mod stall;
+
+use std::path::Path;
+use std::thread;
+
+use lab::Lab;
+
+type Story = fn(&Lab, &Path);
+
+/// Plays stories at the same time, because they mostly wait; each has a folder of its own.
+fn play(stories: &[Story]) {
+    let Some(lab) = &Lab::find() else { return };
+    thread::scope(|scope| {
+        for story in stories {
+            scope.spawn(|| {
+                let home = tempfile::tempdir().unwrap();
+                story(lab, home.path());
+            });
+        }
+    });
+}
+
+#[test]
+fn lag_and_unreplicated_bytes_of_every_version_on_every_store() {
+    play(&[stall::every_version]);
+}
+
+#[test]
+fn idle_database_is_never_behind() {
+    play(&[idle::every_version]);
+}
+
+#[test]
+fn outages_freeze_the_proof_and_end_by_themselves() {
+    play(&[outage::credentials_revoked, outage::server_restarted, outage::agent_killed]);
+}
+
+#[test]
+fn commits_equal_the_writers_own_count() {
+    play(&[counting::commits]);
+}
+
+#[test]
+fn one_listing_for_each_look_whatever_the_number_of_objects() {
+    play(&[requests::of_a_written_database, requests::of_a_large_replica]);
+}
+
+#[test]
+fn everything_before_a_recovery_point_restores() {
+    play(&[loss::recovery_points_restore]);
+}
+
+#[test]
+fn lost_files_are_not_called_safe() {
+    play(&[loss::lost_files]);
+}

@@ -1,0 +1,178 @@
+//! What watching a bucket costs, counted on the wire.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::lab::agent::Agent;
+use super::lab::litestream::{ACCESS_KEY, SECRET_KEY, quick_yaml};
+use super::lab::s3::S3;
+use super::lab::{Lab, http};
+use super::site::{BUCKET, Seen};
+
+/// Passes connections on, and remembers the head of each request. Only for requests without a body.
+struct Proxy {
+    address: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    fn start(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&heads);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (server, heads) = (TcpStream::connect(&server).unwrap(), Arc::clone(&all));
+                let (back, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || pass(client, server, |bytes| note(bytes, &heads)));
+                thread::spawn(move || pass(back, to, |_| {}));
+            }
+        });
+        Self { address, heads }
+    }
+
+    /// Requests so far whose head contains `text`.
+    fn requests(&self, text: &str) -> usize {
+        self.heads.lock().unwrap().iter().filter(|head| head.contains(text)).count()
+    }
+}
+
+/// Takes the complete heads out of what was received.
+fn note(pending: &mut Vec<u8>, heads: &Mutex<Vec<String>>) {
+    while let Some(end) = pending.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+        let head: Vec<u8> = pending.drain(..end + 4).collect();
+        heads.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, mut see: impl FnMut(&mut Vec<u8>)) {
+    let (mut buffer, mut seen) = ([0; 16384], Vec::new());
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        seen.extend_from_slice(&buffer[..count]);
+        see(&mut seen);
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+fn toml(proxy: &Proxy, path: &str, database: &str, intervals: &str) -> String {
+    format!(
+        "[litestream]\nconfig = []\n\n\
+         [replica]\ninterval = \"1s\"\nlevel-interval = \"1h\"\nreconcile-interval = \"1h\"\n{intervals}\n\n\
+         [[database]]\n{database}\n\
+         [[database.replica]]\nurl = \"s3://{BUCKET}/{path}\"\nendpoint = \"http://{}\"\nregion = \"us-east-1\"\n\
+         access-key-id = \"{ACCESS_KEY}\"\nsecret-access-key = \"{SECRET_KEY}\"\n",
+        proxy.address
+    )
+}
+
+/// Finished looks at replicas and list requests, as the agent counts them and as the server got them.
+#[derive(Debug)]
+struct Counted {
+    looks: f64,
+    lists: usize,
+    reads: usize,
+    all: usize,
+    agent_lists: f64,
+}
+
+impl Counted {
+    fn now(agent: &Agent, proxy: &Proxy) -> Self {
+        let looks = ("streamgauge_collector_duration_seconds_count", [("collector", "replica")]);
+        let lists = [("store", "s3"), ("operation", "list")];
+        Self {
+            looks: agent.metric(looks.0, &looks.1).unwrap(),
+            lists: proxy.requests("list-type=2"),
+            reads: proxy.requests("range: bytes=0-99\r\n"),
+            all: proxy.requests(""),
+            agent_lists: agent.metric("streamgauge_store_requests_total", &lists).unwrap(),
+        }
+    }
+}
+
+/// A replica that Litestream writes to, with a dozen of objects: nothing is asked while nothing is written.
+pub fn of_a_written_database(lab: &Lab, home: &Path) {
+    let moto = lab.moto(home);
+    moto.create_bucket(BUCKET);
+    let proxy = Proxy::start(moto.address());
+    let database = home.join("app.db");
+    let mut writer = lab.writer(&database);
+    writer.create_table();
+    // As by default, files of level 0 stay for a while: a look finds the newest one of the look before.
+    let yaml =
+        quick_yaml("0.5.17", &database, &moto.replica(BUCKET, "app")).replace("l0-retention: 5s", "l0-retention: 5m");
+    let _litestream = lab.replicate("0.5.17", home, &yaml);
+    writer.commit(10);
+    let path = format!("path = \"{}\"", database.display());
+    let agent = Agent::start(home, &toml(&proxy, "app", &path, "idle-interval = \"1h\""), &[]);
+    let in_sync = || super::lab::wait_for("app to be in sync", || Seen::of(&agent, "app").in_sync());
+    in_sync();
+    // What Litestream does of its own after a commit.
+    thread::sleep(Duration::from_secs(3));
+    in_sync();
+
+    let before = Counted::now(&agent, &proxy);
+    writer.run(Duration::from_millis(50));
+    thread::sleep(Duration::from_secs(10));
+    writer.pause();
+    in_sync();
+    thread::sleep(Duration::from_secs(3));
+    let after = Counted::now(&agent, &proxy);
+    let looks = after.looks - before.looks;
+    assert!(looks >= 4.0, "{before:?} {after:?}");
+    assert_eq!((after.lists - before.lists) as f64, looks, "one list request for each look");
+    assert_eq!(after.agent_lists - before.agent_lists, looks, "and the agent counts them");
+    assert!((after.reads - before.reads) as f64 <= looks, "at most one header for each look");
+    let others = (after.all - before.all) - (after.lists - before.lists) - (after.reads - before.reads);
+    assert_eq!(others, 0, "{:?}", proxy.heads.lock().unwrap());
+}
+
+/// More objects in level 0 than one page of a listing holds.
+pub fn of_a_large_replica(lab: &Lab, home: &Path) {
+    let moto = lab.moto(home);
+    moto.create_bucket(BUCKET);
+    (1..=1600).for_each(|txid| put_ltx(&moto, txid));
+    let proxy = Proxy::start(moto.address());
+    let agent = Agent::start(home, &toml(&proxy, "large", "name = \"large\"", "idle-interval = \"1s\""), &[]);
+    let txid = || Seen::of(&agent, "large").get("replica_txid");
+    super::lab::wait_for("the first listing", || txid() == Some(1600.0));
+    let first = Counted::now(&agent, &proxy);
+    assert!(first.lists >= 2, "{first:?}");
+    assert_eq!(agent.metric("streamgauge_replica_objects", &[("database", "large"), ("level", "0")]), Some(1600.0));
+
+    for txid in 1601..=1630 {
+        put_ltx(&moto, txid);
+        thread::sleep(Duration::from_millis(300));
+    }
+    super::lab::wait_for("the newest file", || txid() == Some(1630.0));
+    let last = Counted::now(&agent, &proxy);
+    let (looks, lists) = (last.looks - first.looks, (last.lists - first.lists) as f64);
+    assert!(looks >= 4.0, "{first:?} {last:?}");
+    // A look may be on its way at either moment.
+    assert!((lists - looks).abs() <= 1.0, "{first:?} {last:?}");
+    let reads = (last.reads - first.reads) as f64;
+    assert!(reads <= looks + 1.0, "{first:?} {last:?}");
+    assert_eq!(last.all - first.all, (last.lists - first.lists) + (last.reads - first.reads));
+}
+
+/// A file of level 0 as its listing and its header show it.
+fn put_ltx(server: &S3, txid: u64) {
+    let mut file = vec![0; 200];
+    file[..4].copy_from_slice(b"LTX1");
+    for (at, value) in [(4, 2_u32), (8, 4096), (12, 1), (64, 7), (68, 9)] {
+        file[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    let end = 32 + (txid - 1) * 4120;
+    for (at, value) in [(16, txid), (24, txid), (32, 1_700_000_000_000 + txid), (48, end), (56, 4120)] {
+        file[at..at + 8].copy_from_slice(&value.to_be_bytes());
+    }
+    let key = format!("/{BUCKET}/large/0000/{txid:016x}-{txid:016x}.ltx");
+    assert_eq!(http::request("PUT", &server.address(), &key, &[], &file).unwrap().status, 200);
+}

@@ -1,4 +1,5 @@
-//! A database that nobody writes to is never behind, whatever Litestream does to it meanwhile.
+//! A database that nobody writes to is never behind. Litestream itself commits to it once after its checkpoint: that is
+//! a commit like any other, and replicated within seconds.
 
 use std::path::Path;
 use std::thread;
@@ -10,6 +11,9 @@ use super::lab::litestream::VERSIONS;
 use super::site::{self, Site};
 
 const WATCHED: Duration = Duration::from_secs(15);
+
+/// What Litestream needs for a commit of its own, on a machine that does much else.
+const FEW_SECONDS: f64 = 10.0;
 
 pub fn every_version(lab: &Lab, home: &Path) {
     // Litestream checkpoints once after the last commit, and commits to its own table afterwards.
@@ -31,16 +35,19 @@ fn idle(agent: &Agent, site: &mut Site) {
     site.wait_until_in_sync(agent);
     let before = site.seen(agent);
     let start = Instant::now();
-    let mut behind = Vec::new();
+    let commits = |seen: &site::Seen| seen.get("database_commits_total").unwrap();
+    let (mut behind, mut in_sync_at) = (Vec::new(), commits(&before));
     while start.elapsed() < WATCHED {
         let seen = site.seen(agent);
-        if seen.lag() != Some(0.0) {
+        if seen.lag() == Some(0.0) {
+            in_sync_at = commits(&seen);
+        } else if commits(&seen) == in_sync_at || seen.lag() > Some(FEW_SECONDS) {
             behind.push((start.elapsed().as_secs_f64(), seen.lag()));
         }
         thread::sleep(Duration::from_millis(100));
     }
+    site.wait_until_in_sync(agent);
     let after = site.seen(agent);
-    let commits = |seen: &site::Seen| seen.get("database_commits_total").unwrap();
     assert!(commits(&after) > commits(&before), "{}: Litestream commits after its checkpoint", site.name);
     assert!(behind.is_empty(), "{}: {behind:?}", site.name);
     let advanced = after.recovery_point().unwrap() - before.recovery_point().unwrap();

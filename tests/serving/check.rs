@@ -109,7 +109,7 @@ fn what_cannot_be_known_is_unknown() {
     fs::write(&config, watching("", [&path]) + &replica).unwrap();
     let (code, table) = check(&config, &[]);
     assert_eq!(code, 2, "{table}");
-    assert!(table.contains("failed            NeverReplicated: nothing was ever written to file://"), "{table}");
+    assert!(table.contains("failed            NeverReplicated: there is nothing at file://"), "{table}");
 }
 
 #[test]

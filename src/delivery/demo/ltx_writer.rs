@@ -1,6 +1,7 @@
 //! Writes LTX files as Litestream ≥ 0.5.16 does: LZ4 block pages, no database checksums, a page index, a CRC trailer.
 //!
-//! It shares nothing with the reader in `domain::litestream`, so that a test of one against the other proves something.
+//! Pages, index and checksum share nothing with the reader in `domain::litestream`, so that a test of one against the
+//! other proves something.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,47 +11,23 @@ use std::time::{Duration, SystemTime};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use crate::domain::litestream::LtxHeader;
+use crate::domain::litestream::header::lock_page;
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// Pages by page number.
 pub type Pages = BTreeMap<u32, Vec<u8>>;
 
-/// The bytes of the write-ahead log that a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WalRange {
-    pub offset: u64,
-    pub size: u64,
-    pub salts: [u8; 8],
-}
-
-/// What the 100-byte header says, apart from constants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LtxHeader {
-    pub page_size: u32,
-    /// Size of the database after this file, in pages.
-    pub commit: u32,
-    pub min_txid: u64,
-    pub max_txid: u64,
-    /// Milliseconds since 1970.
-    pub timestamp: u64,
-    /// Absent in compacted files.
-    pub wal: Option<WalRange>,
-}
-
-/// Header flag: the file has no pre- and post-apply checksums of the database.
-const NO_CHECKSUM: u32 = 2;
 /// Page flag: a length and one raw LZ4 block follow.
 const LZ4_BLOCK: u16 = 1;
 /// Set in every checksum, so that a real one is never zero.
 const CHECKSUM_PRESENT: u64 = 1 << 63;
-/// SQLite's lock bytes start here; the page that holds them is never stored.
-const LOCK_BYTE: u32 = 0x4000_0000;
 
 /// One whole file. Pages beyond `header.commit` are left out.
 pub fn encode(header: &LtxHeader, pages: &Pages) -> Result<Vec<u8>, Reason> {
-    let lock_page = LOCK_BYTE / header.page_size + 1;
+    let lock_page = lock_page(header.page_size);
     let mut crc = Digest::new(CrcAlgorithm::Crc64GoIso);
-    let mut file = header_bytes(header);
+    let mut file = header.encode().to_vec();
     crc.update(&file);
 
     let mut index = Vec::new();
@@ -100,24 +77,6 @@ pub fn place(path: &Path, bytes: &[u8], timestamp: u64) -> Result<(), Reason> {
     fs::rename(&temporary, path).map_err(doing)
 }
 
-fn header_bytes(header: &LtxHeader) -> Vec<u8> {
-    let wal = header.wal.unwrap_or(WalRange { offset: 0, size: 0, salts: [0; 8] });
-    let mut bytes = Vec::with_capacity(100);
-    bytes.extend_from_slice(b"LTX1");
-    bytes.extend_from_slice(&NO_CHECKSUM.to_be_bytes());
-    bytes.extend_from_slice(&header.page_size.to_be_bytes());
-    bytes.extend_from_slice(&header.commit.to_be_bytes());
-    bytes.extend_from_slice(&header.min_txid.to_be_bytes());
-    bytes.extend_from_slice(&header.max_txid.to_be_bytes());
-    bytes.extend_from_slice(&header.timestamp.to_be_bytes());
-    bytes.extend_from_slice(&[0; 8]);
-    bytes.extend_from_slice(&wal.offset.to_be_bytes());
-    bytes.extend_from_slice(&wal.size.to_be_bytes());
-    bytes.extend_from_slice(&wal.salts);
-    bytes.resize(100, 0);
-    bytes
-}
-
 fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
@@ -145,14 +104,7 @@ mod tests {
     fn a_file_of_the_real_litestream_is_written_again_byte_for_byte() {
         let genuine = hex(GENUINE);
         let page = lz4_flex::block::decompress(&genuine[110..157], 4096).unwrap();
-        let header = LtxHeader {
-            page_size: 4096,
-            commit: 4,
-            min_txid: 2,
-            max_txid: 2,
-            timestamp: 1_795_338_790_367,
-            wal: Some(WalRange { offset: 28872, size: 4120, salts: genuine[64..72].try_into().unwrap() }),
-        };
+        let header = LtxHeader::parse(&genuine).unwrap();
         assert_eq!(encode(&header, &Pages::from([(2, page.clone())])).unwrap(), genuine);
 
         let page_beyond_the_end = Pages::from([(2, page.clone()), (5, page)]);

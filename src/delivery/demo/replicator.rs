@@ -9,11 +9,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::ltx_writer::{LtxHeader, Pages, WalRange, encode, place};
-use super::wal::{HEADER_BYTES, Wal, WalPosition};
+use super::ltx_writer::{Pages, encode, place};
+use super::wal::{Place, Wal};
+use crate::domain::litestream::{LtxHeader, Txid};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition, committed_end, frame_bytes};
 
 /// Raw files, one a tick.
 pub const RAW: u8 = 0;
@@ -76,7 +79,7 @@ pub struct Replicator {
     replica: PathBuf,
     /// The newest TXID, and the end of what its file holds.
     txid: u64,
-    position: Option<WalPosition>,
+    position: Option<Place>,
     commit: u32,
     timestamp: u64,
     /// The database file holds all of the WAL up to `position`, so a reset of the WAL loses nothing.
@@ -164,19 +167,19 @@ impl Replicator {
     fn sync(&mut self, now: u64) -> Result<(), Reason> {
         let Some(start) = self.wal.start()? else { return Ok(()) };
         let from = match self.position {
-            Some(position) if position.salts == start.salts => position,
+            Some(last) if last.position.same_wal(&start.position) => last,
             Some(position) if self.checkpointed && start.is_reset_of(&position) => start,
             _ => return self.sync_whole(start, now),
         };
         let Some(commits) = self.wal.commits_since(&from)? else { return Ok(()) };
-        self.emit(commits.pages, commits.commit, from.offset, commits.end, now)
+        self.emit(commits.pages, commits.commit, from.position.end, commits.end, now)
     }
 
     /// Writes every page: the first file, and the file that keeps TXIDs contiguous when WAL frames were missed.
-    fn sync_whole(&mut self, start: WalPosition, now: u64) -> Result<(), Reason> {
+    fn sync_whole(&mut self, start: Place, now: u64) -> Result<(), Reason> {
         let end = self.wal.commits_since(&start)?.map_or(start, |commits| commits.end);
         let (pages, commit) = self.image()?;
-        self.emit(pages, commit, start.offset, end, now)
+        self.emit(pages, commit, start.position.end, end, now)
     }
 
     /// The database as of now, which no one can change during a tick.
@@ -187,10 +190,9 @@ impl Replicator {
         Ok((pages, commit))
     }
 
-    fn emit(&mut self, pages: Pages, commit: u32, from: u64, end: WalPosition, now: u64) -> Result<(), Reason> {
+    fn emit(&mut self, pages: Pages, commit: u32, from: u64, end: Place, now: u64) -> Result<(), Reason> {
         let file = FileId { level: RAW, min: self.txid + 1, max: self.txid + 1 };
-        let wal = WalRange { offset: from, size: end.offset - from, salts: end.salts };
-        let bytes = self.encode(file, &pages, commit, now, Some(wal))?;
+        let bytes = self.encode(file, &pages, commit, now, Some((from, end.position)))?;
         place(&file.path(&self.metadata), &bytes, now)?;
         self.txid = file.max;
         self.position = Some(end);
@@ -201,16 +203,29 @@ impl Replicator {
         self.upload(file, bytes, now)
     }
 
+    /// `consumed` is from where to where the WAL is in the file; `None` for what was not made from a WAL.
     fn encode(
         &self,
         file: FileId,
         pages: &Pages,
         commit: u32,
         timestamp: u64,
-        wal: Option<WalRange>,
+        consumed: Option<(u64, WalPosition)>,
     ) -> Result<Vec<u8>, Reason> {
-        let page_size = self.page_size;
-        let header = LtxHeader { page_size, commit, min_txid: file.min, max_txid: file.max, timestamp, wal };
+        let (from, end) = consumed.unwrap_or((0, WalPosition { salt1: 0, salt2: 0, end: 0 }));
+        let timestamp =
+            i64::try_from(timestamp).ok().and_then(|milliseconds| Timestamp::from_millisecond(milliseconds).ok());
+        let header = LtxHeader {
+            page_size: self.page_size,
+            commit,
+            min: Txid(file.min),
+            max: Txid(file.max),
+            timestamp: timestamp.unwrap_or(Timestamp::MAX),
+            wal_offset: from,
+            wal_size: end.end - from,
+            wal_salt1: end.salt1,
+            wal_salt2: end.salt2,
+        };
         encode(&header, pages)
     }
 
@@ -234,8 +249,8 @@ impl Replicator {
         });
         self.hold_read()?;
         let (busy, frames, moved) = moved.map_err(sqlite("checkpoint"))?;
-        let end = u64::try_from(frames).ok().map(|frames| HEADER_BYTES + frames * self.wal.frame_bytes());
-        self.checkpointed = busy == 0 && moved == frames && end == self.position.map(|position| position.offset);
+        let end = u32::try_from(frames).ok().map(|frames| committed_end(frames, self.page_size));
+        self.checkpointed = busy == 0 && moved == frames && end == self.position.map(|last| last.position.end);
         Ok(())
     }
 
@@ -245,14 +260,13 @@ impl Replicator {
 
     fn snapshot(&mut self, now: u64) -> Result<(), Reason> {
         let file = FileId { level: SNAPSHOT, min: 1, max: self.txid };
-        let Some(position) = self.position else { return Ok(()) };
+        let Some(Place { position, .. }) = self.position else { return Ok(()) };
         if self.files.contains_key(&file) {
             return Ok(());
         }
         let (pages, commit) = self.image()?;
-        let size = if position.offset > HEADER_BYTES { self.wal.frame_bytes() } else { 0 };
-        let wal = WalRange { offset: position.offset - size, size, salts: position.salts };
-        let bytes = self.encode(file, &pages, commit, now, Some(wal))?;
+        let last = if position.end > WAL_HEADER_BYTES as u64 { frame_bytes(self.page_size) } else { 0 };
+        let bytes = self.encode(file, &pages, commit, now, Some((position.end - last, position)))?;
         self.upload(file, bytes, now)
     }
 

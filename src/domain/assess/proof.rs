@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::positions::Positions;
 use crate::domain::moment::Moment;
 use crate::domain::report::Method;
-use crate::domain::sqlite::WalPosition;
+use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
 
 /// What the last successful look at a replica found.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,10 +135,9 @@ fn pending(positions: &Positions, evidence: &Evidence, until: Moment) -> Exposur
 /// Committed bytes of the source's WAL behind the replica, and whether that is a lower bound: with another WAL in the
 /// bucket, all of the current one is missing and perhaps the end of the one before.
 fn bytes(source: WalPosition, evidence: &Evidence) -> Option<(u64, bool)> {
-    const WAL_HEADER_BYTES: u64 = 32;
     match evidence.position {
         Some(replica) if replica.same_wal(&source) => Some((source.end.saturating_sub(replica.end), false)),
-        Some(_) => Some((source.end.saturating_sub(WAL_HEADER_BYTES), true)),
+        Some(_) => Some((source.end.saturating_sub(WAL_HEADER_BYTES as u64), true)),
         None => None,
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::format_error::{FormatError, Problem};
 use super::name::LtxName;
 use super::txid::Txid;
-use crate::domain::sqlite::WalPosition;
+use crate::domain::sqlite::{WalPosition, is_page_size};
 
 /// Bytes of an LTX header.
 pub const HEADER_SIZE: usize = 100;
@@ -123,10 +123,6 @@ impl LtxHeader {
 /// The page that SQLite keeps for its locks (the one at 1 GiB) and that no LTX file holds.
 pub fn lock_page(page_size: u32) -> u32 {
     0x4000_0000 / page_size.max(1) + 1
-}
-
-pub(super) fn is_page_size(size: u32) -> bool {
-    size.is_power_of_two() && (512..=65536).contains(&size)
 }
 
 fn timestamp(milliseconds: u64) -> Result<Timestamp, FormatError> {

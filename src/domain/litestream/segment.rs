@@ -4,17 +4,13 @@ use std::io::{BufReader, Read};
 
 use super::format_error::{FormatError, Problem};
 use super::generation::SegmentName;
-use super::header::{be32, is_page_size};
+use super::header::be32;
 use super::input::Input;
 use crate::domain::limits::SEGMENT_DECODED_BYTES_MAX;
-use crate::domain::sqlite::WalPosition;
+use crate::domain::sqlite::{WAL_HEADER_BYTES, WAL_MAGIC, WalPosition, frame_bytes, is_page_size};
 
-/// Bytes of a WAL header (SQLite file format, section 4.1).
-const WAL_HEADER_SIZE: u64 = 32;
-/// Bytes of a WAL frame before its page.
-const FRAME_HEADER_SIZE: u64 = 24;
-/// The magic number of a WAL header; its lowest bit is the byte order of the checksums.
-const WAL_MAGIC: u32 = 0x377f_0682;
+/// Where the frames of a WAL start.
+const WAL_START: u64 = WAL_HEADER_BYTES as u64;
 
 /// The end of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +28,10 @@ pub struct SegmentEnd {
 pub fn segment_end(name: &SegmentName, compressed: impl Read) -> Result<SegmentEnd, FormatError> {
     let mut input = Input::new(BufReader::new(compressed));
     let mut frame = input.lz4_frame()?;
-    let mut head = [0; WAL_HEADER_SIZE as usize];
+    let mut head = [0; WAL_HEADER_BYTES];
     let mut decoded_bytes = frame.read(&mut head, Problem::DecompressSegment)? as u64;
     let mut buffer = vec![0; 64 << 10];
-    while decoded_bytes >= WAL_HEADER_SIZE {
+    while decoded_bytes >= WAL_START {
         let count = frame.read(&mut buffer, Problem::DecompressSegment)?;
         decoded_bytes += count as u64;
         if decoded_bytes > SEGMENT_DECODED_BYTES_MAX {
@@ -60,7 +56,7 @@ pub fn segment_end(name: &SegmentName, compressed: impl Read) -> Result<SegmentE
 
 /// The first segment of an index: the WAL's header and whole frames of its page size.
 fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
-    let Some(frames) = length.checked_sub(WAL_HEADER_SIZE) else {
+    let Some(frames) = length.checked_sub(WAL_START) else {
         return Err(FormatError::new(length, Problem::SegmentLength(length)));
     };
     let (magic, page_size) = (be32(head, 0), be32(head, 8));
@@ -70,7 +66,7 @@ fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
     if !is_page_size(page_size) {
         return Err(FormatError::new(8, Problem::PageSize(page_size)));
     }
-    if !frames.is_multiple_of(FRAME_HEADER_SIZE + u64::from(page_size)) {
+    if !frames.is_multiple_of(frame_bytes(page_size)) {
         return Err(FormatError::new(length, Problem::SegmentLength(length)));
     }
     Ok(())
@@ -78,9 +74,9 @@ fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
 
 /// A later one: whole frames of a page size that also divides what is before it.
 fn check_later(offset: u64, length: u64) -> Result<(), FormatError> {
-    let before = offset.checked_sub(WAL_HEADER_SIZE);
+    let before = offset.checked_sub(WAL_START);
     let fits = |page_size: u32| {
-        let frame = FRAME_HEADER_SIZE + u64::from(page_size);
+        let frame = frame_bytes(page_size);
         length.is_multiple_of(frame) && before.is_some_and(|before| before.is_multiple_of(frame))
     };
     if length == 0 || !(9..=16).any(|bits| fits(1 << bits)) {

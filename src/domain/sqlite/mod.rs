@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use header::{DATABASE_HEADER_BYTES, DatabaseHeader};
 pub use wal::{
-    FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalChecksum, WalHeader, WordOrder, committed_end, frame_bytes,
+    FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WAL_MAGIC, WalChecksum, WalHeader, WordOrder, committed_end,
+    frame_bytes,
 };
 pub use wal_index::{WAL_INDEX_BYTES, WalIndexHeader};
 pub use wal_scan::WalScanner;
@@ -94,8 +95,12 @@ pub enum FormatProblem {
 }
 
 /// A page size that SQLite allows: a power of two from 512 to 65536 (file format §1.3.2).
+pub fn is_page_size(bytes: u32) -> bool {
+    bytes.is_power_of_two() && (512..=65_536).contains(&bytes)
+}
+
 fn page_size(bytes: u32) -> Option<u32> {
-    (bytes.is_power_of_two() && (512..=65_536).contains(&bytes)).then_some(bytes)
+    is_page_size(bytes).then_some(bytes)
 }
 
 /// Four bytes at `at`; `None` when the slice ends before.

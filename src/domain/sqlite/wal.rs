@@ -11,8 +11,8 @@ pub const FRAME_HEADER_BYTES: usize = 24;
 /// The only version there is (file format §4.1).
 const VERSION: u32 = 3_007_000;
 
-/// The lowest bit says that checksums are computed with big-endian words.
-const MAGIC: u32 = 0x377f_0682;
+/// How a `-wal` file begins; the lowest bit says that checksums are computed with big-endian words.
+pub const WAL_MAGIC: u32 = 0x377f_0682;
 
 /// Bytes that one frame takes: its header and a page.
 pub fn frame_bytes(page_size: u32) -> u64 {
@@ -87,7 +87,7 @@ impl WalHeader {
             return Err(error(0, problem));
         };
         let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        if number(0) & !1 != MAGIC {
+        if number(0) & !1 != WAL_MAGIC {
             return Err(error(0, FormatProblem::Magic));
         }
         let order = if number(0) & 1 == 1 { WordOrder::Big } else { WordOrder::Little };
@@ -136,7 +136,7 @@ mod tests {
     /// A WAL header as SQLite would write it on a machine of that byte order.
     fn header(order: WordOrder) -> [u8; WAL_HEADER_BYTES] {
         let mut bytes = [0; WAL_HEADER_BYTES];
-        let magic = if order == WordOrder::Big { MAGIC | 1 } else { MAGIC };
+        let magic = if order == WordOrder::Big { WAL_MAGIC | 1 } else { WAL_MAGIC };
         for (at, value) in [(0, magic), (4, VERSION), (8, 4096), (12, 7), (16, 0xa1), (20, 0xb2)] {
             bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
         }

@@ -4,16 +4,12 @@ use std::ffi::OsStr;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
 use super::files::{open, read_at};
 use crate::domain::limits::{STAGED_FILES_MAX, STAGING_DEPTH_MAX, STAGING_ENTRIES_MAX};
-use crate::domain::litestream::Txid;
+use crate::domain::litestream::header::HEADER_SIZE;
+use crate::domain::litestream::{LtxHeader, LtxName};
 use crate::domain::observation::{ShadowWal, StagedLtx, StagedPosition, Staging};
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
-
-/// Size of an LTX header.
-const LTX_HEADER_BYTES: usize = 100;
 
 /// The size of a generation's name, and of the line that holds it.
 const GENERATION_LENGTH: usize = 16;
@@ -57,31 +53,24 @@ fn named<T: Ord>(directory: &Path, parse: impl Fn(&str) -> Option<T>) -> Option<
 
 /// v0.5: the newest files of `ltx/0`.
 fn ltx(path: &Path) -> Option<StagedPosition> {
-    let files = named(&path.join("ltx/0"), |name| {
-        let (min, max) = name.strip_suffix(".ltx")?.split_once('-')?;
-        let txid = |digits: &str| (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten();
-        (txid(min)? <= txid(max)?).then(|| txid(max)).flatten()
-    })?;
+    let files = named(&path.join("ltx/0"), |name| name.parse().ok().map(|LtxName { max, .. }| max))?;
     let newest = files.get(files.len().saturating_sub(STAGED_FILES_MAX)..)?;
     let read = newest.iter().filter_map(|(txid, file)| {
-        let mut header = [0; LTX_HEADER_BYTES];
+        let mut header = [0; HEADER_SIZE];
         let count = read_at(&open(file).ok()??, file, &mut header, 0).ok()?;
-        staged_ltx(&header[..count]).filter(|staged| staged.txid == Txid(*txid))
+        staged_ltx(&header[..count]).filter(|staged| staged.txid == *txid)
     });
     Some(StagedPosition::Ltx(read.collect()))
 }
 
-/// Reads what matters here of an LTX header (Litestream v0.5, all numbers big-endian).
+/// Where a local file ends in the WAL; Litestream makes all of them from one.
 fn staged_ltx(header: &[u8]) -> Option<StagedLtx> {
-    let header = header.first_chunk::<LTX_HEADER_BYTES>().filter(|header| header.starts_with(b"LTX1"))?;
-    let long = |at: usize| header.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-    let short = |at: usize| header.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
-    let wal_bytes = long(56)?;
+    let header = LtxHeader::parse(header).ok()?;
     Some(StagedLtx {
-        txid: Txid(long(24)?),
-        end: WalPosition { salt1: short(64)?, salt2: short(68)?, end: long(48)?.checked_add(wal_bytes)? },
-        wal_bytes,
-        timestamp: Timestamp::from_millisecond(i64::try_from(long(32)?).ok()?).ok()?,
+        txid: header.max,
+        end: header.wal_end()?,
+        wal_bytes: header.wal_size,
+        timestamp: header.timestamp,
     })
 }
 
@@ -119,16 +108,24 @@ fn shadow_wal(index: u32, path: &Path) -> Option<ShadowWal> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::domain::litestream::Txid;
 
     fn ltx_header(txid: u64, offset: u64, size: u64) -> Vec<u8> {
-        let mut header = vec![0; LTX_HEADER_BYTES];
-        header[..4].copy_from_slice(b"LTX1");
-        for (at, value) in [(16, txid), (24, txid), (32, 1_700_000_000_123), (48, offset), (56, size)] {
-            header[at..at + 8].copy_from_slice(&value.to_be_bytes());
-        }
-        header[64..72].copy_from_slice(&[0, 0, 0, 7, 0, 0, 0, 9]);
-        header
+        let header = LtxHeader {
+            page_size: 4096,
+            commit: 1,
+            min: Txid(txid),
+            max: Txid(txid),
+            timestamp: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+            wal_offset: offset,
+            wal_size: size,
+            wal_salt1: 7,
+            wal_salt2: 9,
+        };
+        header.encode().to_vec()
     }
 
     #[test]

@@ -55,10 +55,10 @@ pub struct Cli {
 pub enum Command {
     /// Watch databases and their replicas and serve metrics until told to stop
     #[command(after_help = "\
-Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop. What is in force of [web],
+Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop. What is in force of [web], \
 [storage], [log] and of replica.timeout and replica.ca-file is what was read at start.
 
-Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags win over the
+Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags win over the \
 environment, the environment over the file, the file over the defaults.
 
 Examples:
@@ -68,10 +68,10 @@ Examples:
 
     /// Look once and say for each database what could be restored
     #[command(after_help = "\
-Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Usable from cron, Nagios and CI. What kept it from looking,
+Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Usable from cron, Nagios and CI. What kept it from looking, \
 such as a mistake in the configuration or on the command line, is unknown as well: nothing is known to be broken.
 
-A replica is proven up to a moment only if the database was looked at before it: --wait is the time between the two.
+Databases are looked at first, then their replicas. One that is behind what was seen gets --wait to catch up with it.
 
 Examples:
   streamgauge check --litestream.config /etc/litestream.yml
@@ -86,7 +86,7 @@ Examples:
 
     /// Watch a database made for the purpose, replicated by a built-in peer, and optionally see replication break
     #[command(after_help = "\
-Everything happens in a temporary directory that is removed at the end. The built-in replicator writes genuine
+Everything happens in a temporary directory that is removed at the end. The built-in replicator writes genuine \
 Litestream files; it is a peer for demonstrations and tests, not a replacement.
 
 Examples:

@@ -5,6 +5,7 @@ use std::fmt::{Display, Formatter, Result};
 use jiff::Timestamp;
 
 use super::human;
+use crate::domain::check::{Status, Verdict};
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
 
@@ -90,13 +91,20 @@ impl Row<'_> {
         self.replica.and_then(|replica| replica.lag_seconds).is_some_and(|lag| lag > self.database.rpo_seconds)
     }
 
+    /// The checks that failed for this line.
+    fn failed(&self) -> impl Iterator<Item = &Verdict> {
+        let replica = self.replica.map(|replica| replica.name.as_str());
+        let failed = self.database.checks.iter().filter(|verdict| verdict.status == Status::Fail);
+        failed.filter(move |verdict| verdict.replica.is_none() || verdict.replica.as_deref() == replica)
+    }
+
     fn bad(&self) -> bool {
         let state = matches!(
             self.database.state,
             DatabaseState::Missing | DatabaseState::Unreadable | DatabaseState::OverLimit
         );
         let replica = self.replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
-        state || self.database.reason.is_some() || replica || self.behind()
+        state || self.database.reason.is_some() || replica || self.behind() || self.failed().next().is_some()
     }
 
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -126,6 +134,9 @@ impl Row<'_> {
             if let Some(hint) = &reason.hint {
                 write!(f, "<div>hint: {}</div>", Escaped(hint))?;
             }
+        }
+        for verdict in self.failed() {
+            write!(f, "<div class=\"bad\">{}: {}</div>", verdict.check, Escaped(&verdict.detail))?;
         }
         f.write_str("</td></tr>\n")
     }

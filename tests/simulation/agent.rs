@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
@@ -15,13 +13,13 @@ use streamgauge::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, Re
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    Configuration, Configured, DatabaseWatch, ListPage, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
+    Configuration, Configured, DatabaseWatch, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::litestream::{Habits, Litestream};
-use crate::world::{Call, Fate, FaultyStore, pace, put, wal};
+use crate::world::{Call, Fate, FaultyStore, Shared, pace, put, wal};
 
 type Faulty = FaultyStore<MemoryStore>;
 
@@ -40,27 +38,10 @@ struct World {
 /// The agent's ends of a [`World`].
 struct Ports(Arc<World>);
 
-struct Opened(Arc<Faulty>);
-
-#[async_trait]
-impl ReplicaStore for Opened {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        self.0.list(prefix, after).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        self.0.folders(prefix).await
-    }
-
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
-        self.0.read(key, offset, length).await
-    }
-}
-
 impl Stores for Ports {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let ReplicaLocation::Directory(path) = location else { panic!("{location:?}") };
-        Ok(Arc::new(Opened(self.0.store(path.to_str().unwrap()))))
+        Ok(Arc::new(Shared(self.0.store(path.to_str().unwrap()))))
     }
 
     fn report(&self) -> Vec<StoreReport> {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use streamgauge::domain::assess::positions::Positions;
 use streamgauge::domain::assess::proof::{Chain, Evidence, Exposure, exposure, settle};
+use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
+use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::Pace;
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
 
@@ -41,9 +43,11 @@ struct Truth {
 struct Life {
     seed: u64,
     world: Arc<Mutex<Litestream>>,
-    store: FaultyStore<Shared>,
+    store: FaultyStore<Shared<MemoryStore>>,
     watcher: Watcher,
     truth: Truth,
+    /// Since when all looks found nothing to start from.
+    barren_since: Option<Moment>,
     /// Commits were once in the bucket that no longer are.
     lost: bool,
     /// The agent was started anew, or could not be sure that it saw each commit.
@@ -69,7 +73,17 @@ impl Life {
             pace,
         };
         let world = Arc::new(Mutex::new(model));
-        Self { seed, world, store, watcher, truth: Truth::default(), lost: false, unsure: false, dice }
+        Self {
+            seed,
+            world,
+            store,
+            watcher,
+            truth: Truth::default(),
+            barren_since: None,
+            lost: false,
+            unsure: false,
+            dice,
+        }
     }
 
     fn tell(&self, what: impl std::fmt::Display) {
@@ -110,6 +124,7 @@ impl Life {
         self.watcher.probe = ReplicaProbe::default();
         self.watcher.finding = None;
         self.watcher.failing = false;
+        self.barren_since = None;
         self.unsure = true;
     }
 
@@ -150,6 +165,8 @@ impl Life {
         match result {
             Some(Ok((finding, evidence))) => {
                 self.truth = *truth.lock().unwrap();
+                let barren = evidence.chain == Chain::NoStart;
+                self.barren_since = barren.then(|| self.barren_since.unwrap_or(sampled));
                 settle(&mut self.watcher.positions, &evidence);
                 self.tell(format_args!("look found {:?} {:?}", evidence.position, evidence.chain));
                 self.watcher.finding = Some((finding, evidence));
@@ -209,6 +226,9 @@ impl Life {
         let missing = self.truth.restores < self.truth.sampled;
         if missing && claim.unreplicated_since.is_none() {
             return Some("no lag is claimed, and a commit made before the verification is missing".into());
+        }
+        if let Some(since) = self.barren_since.filter(|since| lag < at(world.now).since(*since)) {
+            return Some(format!("nothing restores since {since:?}"));
         }
         let simple = !self.unsure
             && !self.lost

@@ -172,10 +172,10 @@ impl<S: ReplicaStore> ReplicaStore for FaultyStore<S> {
 }
 
 /// A store that others hold as well.
-pub(crate) struct Shared(pub(crate) Arc<MemoryStore>);
+pub(crate) struct Shared<S>(pub(crate) Arc<S>);
 
 #[async_trait]
-impl ReplicaStore for Shared {
+impl<S: ReplicaStore> ReplicaStore for Shared<S> {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
         self.0.list(prefix, after).await
     }
@@ -192,7 +192,7 @@ impl ReplicaStore for Shared {
 /// A probe, the store that it looks at, and the files in it.
 pub(crate) struct Scene {
     pub(crate) files: Arc<MemoryStore>,
-    pub(crate) store: FaultyStore<Shared>,
+    pub(crate) store: FaultyStore<Shared<MemoryStore>>,
     pub(crate) probe: ReplicaProbe,
     pub(crate) staged: Option<StagedPosition>,
 }

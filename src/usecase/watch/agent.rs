@@ -2,6 +2,7 @@
 
 mod looks;
 mod reading;
+mod saving;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
+use self::saving::{SAVE_INTERVAL, Saved, saved};
 use super::local::{LocalRound, LocalWatch};
 use super::replica::WatchedReplica;
 use super::schedule::Queue;
@@ -25,9 +27,6 @@ use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     Clock, Configuration, Configured, DatabaseWatch, Journal, LocalUpdate, ProcessProbe, Publisher, Stores,
 };
-
-/// How often what survives a restart is written.
-const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Asks for a reload; the answer is what went wrong, for a person.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -51,7 +50,9 @@ pub struct Agent {
     rounds: mpsc::Receiver<LocalRound>,
     stores: Arc<dyn Stores>,
     configuration: Arc<dyn Configuration>,
+    /// `None` without one, and while it is being written.
     journal: Option<Box<dyn Journal>>,
+    saving: Option<JoinHandle<Saved>>,
     publisher: Arc<dyn Publisher>,
     process: ProcessProbe,
     reloads: mpsc::Receiver<ReloadRequest>,
@@ -121,6 +122,7 @@ impl Agent {
             stores: parts.stores,
             configuration: parts.configuration,
             journal,
+            saving: None,
             publisher: parts.publisher,
             process: parts.process,
             reloads,
@@ -159,8 +161,9 @@ impl Agent {
                 // What comes rarely comes first, so that a flood of what is behind it never keeps it waiting.
                 biased;
                 () = &mut stop => break,
-                _ = publishing.tick() => self.tick().await,
+                _ = publishing.tick() => self.tick(),
                 read = configuration(&mut self.reading) => self.take_configuration(read),
+                saved = saved(&mut self.saving) => self.conclude_save(saved),
                 Some(request) = self.reloads.recv() => self.reload(request),
                 round = self.rounds.recv(), if watching => match round {
                     Some(round) => self.take_round(round),
@@ -174,7 +177,9 @@ impl Agent {
             }
         }
         self.looks.abort_all();
-        self.save().await;
+        self.finish_saving().await;
+        self.save();
+        self.finish_saving().await;
     }
 
     /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while.
@@ -284,14 +289,14 @@ impl Agent {
         }
     }
 
-    async fn tick(&mut self) {
+    fn tick(&mut self) {
         let now = self.clock.now();
         if now.mono >= self.next_discovery.mono && self.reading.is_none() {
             self.read_configuration(Vec::new());
         }
         self.forget_gone(now);
         if now.mono >= self.next_save.mono {
-            self.save().await;
+            self.save();
         }
         if !self.dirty.is_empty() || !self.moving.is_empty() {
             self.publish();
@@ -343,39 +348,6 @@ impl Agent {
             databases: self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect(),
             over_limit: self.configured.over_limit,
         });
-    }
-
-    async fn save(&mut self) {
-        self.next_save = after(self.clock.now(), SAVE_INTERVAL);
-        let Some(mut journal) = self.journal.take() else { return };
-        let unsaved = self.subjects.iter_mut().filter(|(_, subject)| subject.unsaved);
-        let entries: Vec<_> = unsaved
-            .map(|(name, subject)| {
-                subject.unsaved = false;
-                (name.0.clone(), subject.save())
-            })
-            .collect();
-        let mut gone = std::mem::take(&mut self.forgotten);
-        gone.retain(|name| !self.subjects.contains_key(&TargetName(name.clone())));
-        let written = spawn_blocking(move || {
-            let result = if entries.is_empty() && gone.is_empty() { Ok(()) } else { journal.save(&entries, &gone) };
-            (journal, entries, gone, result)
-        });
-        match written.await {
-            Ok((journal, _, _, Ok(()))) => self.journal = Some(journal),
-            Ok((journal, entries, gone, Err(reason))) => {
-                tracing::warn!(%reason, "history not saved: a restart would lose it");
-                self.journal = Some(journal);
-                // Tried again the next time.
-                self.forgotten = gone;
-                for (name, _) in entries {
-                    if let Some(subject) = self.subjects.get_mut(&TargetName(name)) {
-                        subject.unsaved = true;
-                    }
-                }
-            }
-            Err(error) => tracing::error!(%error, "history is no longer saved"),
-        }
     }
 }
 

@@ -102,7 +102,7 @@ async fn a_directory_that_is_missing_or_closed_says_so() {
     let store = directory(&missing);
     let not_found = "no such file or directory";
     assert_eq!(told(store.list("0000/", None).await.unwrap_err()), format!("not_found: list {url}/0000/: {not_found}"));
-    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: folders {url}/: {not_found}"));
+    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: list {url}/: {not_found}"));
     assert_eq!(told(store.read("k", 0, 1).await.unwrap_err()), format!("not_found: read {url}/k: {not_found}"));
     let file = root.path().join("file");
     write(&file, b"x");
@@ -163,7 +163,7 @@ async fn a_bucket_that_is_missing_says_so() {
         told(store.list("0000/", None).await.unwrap_err()),
         format!("not_found: list s3://other/app/0000/: {cause}")
     );
-    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: folders s3://other/app/: {cause}"));
+    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: list s3://other/app/: {cause}"));
     assert_eq!(
         told(store.read(LTX, 0, 1).await.unwrap_err()),
         format!("not_found: read s3://other/app/{LTX}: {cause}")

@@ -137,7 +137,7 @@ async fn a_listing_of_folders_without_end_ends() {
     let told_same = told(store.folders("").await.unwrap_err());
     let (_server, store) = always(folders("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>", "")).await;
     let told_outside = told(store.folders("").await.unwrap_err());
-    let at = "corrupt: folders s3://bkt/app/: ";
+    let at = "corrupt: list s3://bkt/app/: ";
     assert_eq!(told_empty, format!("{at}a listing of folders that does not end"));
     assert_eq!(told_same, format!("{at}a listing of folders that does not end"));
     assert_eq!(told_outside, format!("{at}other/ is not below the prefix"));

@@ -59,6 +59,10 @@ pub const SEGMENT_DECODED_BYTES_MAX: u64 = 1 << 30;
 /// When full, the middle is thinned and the oldest unproven position is kept.
 pub const POSITIONS_MAX: usize = 512;
 
+/// WAL resets between two looks at a database after which the order of two WALs is still read from their salts. A WAL
+/// that begins with a random salt comes to lie in this range once in four million times.
+pub const WAL_RESETS_BETWEEN_LOOKS_MAX: u32 = 1024;
+
 /// Samples kept for growth and write rates of one database.
 pub const RATE_SAMPLES_MAX: usize = 128;
 

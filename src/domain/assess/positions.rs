@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::limits::POSITIONS_MAX;
+use crate::domain::limits::{POSITIONS_MAX, WAL_RESETS_BETWEEN_LOOKS_MAX};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, Journal};
 use crate::domain::sqlite::WalPosition;
@@ -123,8 +123,9 @@ impl Positions {
     /// the object with that position was written.
     ///
     /// Positions are only compared inside one WAL. An entry of an earlier WAL is proven as soon as the replica has
-    /// reached any later WAL that was seen here, because Litestream only goes on to the next WAL when it has consumed
-    /// the one before, and otherwise writes a full image.
+    /// reached any later WAL, because Litestream only goes on to the next WAL when it has consumed the one before, and
+    /// otherwise writes a full image. A WAL is later when it was seen here later, or, where resets come faster than
+    /// looks, when its salt follows by a few resets and the object was written after the entry was reached.
     ///
     /// A replica that ends before what it once proved has lost it: that is then no longer proven.
     pub fn prove(&mut self, replica: WalPosition, written: Option<Timestamp>) {
@@ -133,6 +134,13 @@ impl Positions {
             sample.position.is_some_and(|position| position.same_wal(&replica) && position.end <= replica.end)
         };
         let Some(first_of_wal) = self.samples.iter().position(same_wal) else {
+            let precedes = |sample: &Sample| {
+                let follows = |position: WalPosition| replica.follows(&position, WAL_RESETS_BETWEEN_LOOKS_MAX);
+                sample.position.is_some_and(follows) && written.is_some_and(|at| at >= sample.reached.wall)
+            };
+            if let Some(newest_proven) = self.samples.iter().rposition(precedes) {
+                return self.anchor(newest_proven);
+            }
             // A later WAL than any that was seen, unless the object is older than what it would have to follow.
             let older = self.proven().zip(written).is_some_and(|(proven, at)| at < proven.reached.wall);
             if older {
@@ -141,12 +149,15 @@ impl Positions {
             return;
         };
         match self.samples.iter().rposition(covered).or_else(|| first_of_wal.checked_sub(1)) {
-            Some(newest_proven) => {
-                self.samples.drain(..newest_proven);
-                self.proven_until = self.samples.front().map(|sample| sample.last_seen);
-            }
+            Some(newest_proven) => self.anchor(newest_proven),
             None => self.take_back(),
         }
+    }
+
+    /// Everything up to the entry at `index` is proven.
+    fn anchor(&mut self, index: usize) {
+        self.samples.drain(..index);
+        self.proven_until = self.samples.front().map(|sample| sample.last_seen);
     }
 
     /// What was proven is no longer there.
@@ -388,6 +399,18 @@ mod tests {
     }
 
     #[test]
+    fn wal_that_follows_by_a_few_resets_proves_what_was_reached_before_its_object_was_written() {
+        let looks = [Look(in_wal(1, 0, 5, 3)), Look(in_wal(10, 9, 8, 3))];
+        let then = |step| [&looks[..], &[step]].concat();
+        check(&then(ProofOf(wal(7, 900), 9)), "proven until 1, pending since 10");
+        check(&then(ProofOf(wal(11, 1), 12)), "proven until 10, pending since none");
+        check(&then(ProofOf(wal(11, 1), 5)), "proven until 1, pending since 10");
+        check(&then(Proof(wal(11, 1))), "proven until none, pending since 1");
+        check(&then(ProofOf(wal(4, 900), 12)), "proven until none, pending since 1");
+        check(&then(ProofOf(wal(5_000_000, 1), 12)), "proven until none, pending since 1");
+    }
+
+    #[test]
     fn foreign_wal_proves_nothing() {
         check(&[Look(in_wal(1, 0, 5, 3)), Proof(wal(99, 1000))], "proven until none, pending since 1");
     }
@@ -452,7 +475,7 @@ mod tests {
         let then = |step| [&looks[..], &[Look(in_wal(60, 1, 6, 1)), step]].concat();
         check(&then(ProofOf(wal(5, 3), 2)), "proven until none, pending since 10");
         // A WAL that begins between the look at the source and the one at the replica.
-        check(&then(ProofOf(wal(7, 1), 61)), "proven until 10, pending since none");
+        check(&then(ProofOf(wal(7, 1), 61)), "proven until 60, pending since none");
     }
 
     #[test]

@@ -35,6 +35,12 @@ impl WalPosition {
     pub fn same_wal(&self, other: &Self) -> bool {
         self.salt1 == other.salt1 && self.salt2 == other.salt2
     }
+
+    /// Whether this WAL is one of the `within` that come after the other one by resets: each adds 1 to the first salt
+    /// (SQLite file format, section 4.1). `false` where that does not show, as after a WAL that began with random salts.
+    pub fn follows(&self, other: &Self, within: u32) -> bool {
+        (1..=within).contains(&self.salt1.wrapping_sub(other.salt1))
+    }
 }
 
 /// Bytes that are not what SQLite writes in that place.

@@ -184,10 +184,10 @@ impl Agent {
     }
 }
 
-/// What shares one queue: a bucket at an endpoint, or all directories.
+/// What shares one queue: a bucket at an endpoint, or the directories beside each other.
 fn place(location: &ReplicaLocation) -> String {
     match location {
-        ReplicaLocation::Directory(_) => "file".into(),
+        ReplicaLocation::Directory(path) => format!("file {}", path.parent().unwrap_or(path).display()),
         ReplicaLocation::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),
         ReplicaLocation::Unsupported { kind, .. } => kind.clone(),
     }

@@ -46,7 +46,9 @@ fn greeting(args: &DemoArgs, demo: &Demo, addresses: &[SocketAddr]) -> String {
         "replica   {} (written by the demo's own replicator, in Litestream's format)",
         demo.replica().display()
     );
-    let _ = writeln!(text, "check     streamgauge check --config.file {}", demo.config_file().display());
+    // Whoever starts this with cargo has no `streamgauge` on the path.
+    let program = std::env::current_exe().unwrap_or_else(|_| "streamgauge".into());
+    let _ = writeln!(text, "check     {} check --config.file {}", program.display(), demo.config_file().display());
     let fault = FAULTS.iter().find(|fault| args.fault.as_deref() == Some(fault.name));
     if let Some(fault) = fault {
         let _ = writeln!(text, "fault     after {:?}, {}: {}", args.fault_after, fault.does, fault.noticed);

@@ -5,10 +5,11 @@
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use streamgauge::domain::observation::FileRole;
-use streamgauge::domain::reason::ReasonKind;
-use streamgauge::infrastructure::database::FileDatabase;
-use streamgauge::usecase::ports::LocalDatabase;
+use streamgauge::domain::observation::{DatabaseLook, DatabasePosture, FileRole};
+use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::target::{DatabaseFiles, TargetName};
+use streamgauge::infrastructure::database::Watch;
+use streamgauge::usecase::ports::{DatabaseWatch, LocalUpdate};
 
 #[path = "support/bench.rs"]
 mod bench;
@@ -16,6 +17,21 @@ mod bench;
 mod writer;
 use bench::{Bench, files, now, wal};
 use writer::Writer;
+
+/// The first look that comes to an end: a file that is being written is looked at again.
+fn watched(files: &DatabaseFiles) -> LocalUpdate {
+    let mut watch = Watch::new();
+    watch.set_targets(vec![(TargetName("it".into()), files.clone())]);
+    (0..10).find_map(|_| watch.sweep(now(), 1).pop()).unwrap()
+}
+
+fn look_at(files: &DatabaseFiles) -> Result<DatabaseLook, Reason> {
+    watched(files).look
+}
+
+fn posture_of(files: &DatabaseFiles) -> DatabasePosture {
+    watched(files).posture.unwrap()
+}
 
 #[test]
 #[ignore = "the other side of Writer"]
@@ -39,9 +55,9 @@ fn damaged_files_are_a_reason_that_names_the_file() {
         let mut bytes = std::fs::read(&file).unwrap();
         change(&mut bytes);
         std::fs::write(file, bytes).unwrap();
-        FileDatabase.look(&files(path), now())
+        look_at(&files(path))
     };
-    let good = FileDatabase.look(&files(&copy("good")), now()).unwrap();
+    let good = look_at(&files(&copy("good"))).unwrap();
 
     let junk = damage(&copy("c"), "-wal", &|bytes| bytes[0] = 0).unwrap_err();
     assert!(junk.message.ends_with("c-wal: wal header at offset 0: not the magic number"), "{junk}");
@@ -67,13 +83,13 @@ fn damaged_files_are_a_reason_that_names_the_file() {
     };
     let flip = |at: usize| [std::fs::read(bench.beside("-shm")).unwrap()[at] ^ 1];
     poke("-shm", 16, &flip(16));
-    let torn = FileDatabase.look(&live, now()).unwrap_err();
+    let torn = look_at(&live).unwrap_err();
     assert_eq!(torn.kind, ReasonKind::Corrupt);
     assert!(torn.message.ends_with("db-shm: wal-index header at offset 48: the two copies differ"), "{torn}");
     poke("-shm", 16, &flip(16));
-    assert_eq!(wal(&FileDatabase.look(&live, now()).unwrap()).position, wal(&good).position);
+    assert_eq!(wal(&look_at(&live).unwrap()).position, wal(&good).position);
     std::fs::File::options().write(true).open(bench.beside("-wal")).unwrap().set_len(5_000).unwrap();
-    let short = FileDatabase.look(&live, now()).unwrap_err();
+    let short = look_at(&live).unwrap_err();
     assert!(short.message.contains("db-wal: 5000 bytes, but "), "{short}");
 
     // Whatever is damaged, it is an answer and never a panic.
@@ -117,7 +133,7 @@ fn posture_names_modes_space_and_the_holder_of_the_lock() {
     let bench = Bench::new();
     let mut writer = Writer::wal(&bench.path());
     writer.sql("begin; select * from t");
-    let posture = FileDatabase.posture(&files(&bench.path()), now());
+    let posture = posture_of(&files(&bench.path()));
     assert_eq!(posture.lock_holder_pid, Some(writer.pid()));
     let roles: Vec<FileRole> = posture.modes.iter().map(|mode| mode.file).collect();
     assert_eq!(roles, [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Directory]);
@@ -125,5 +141,5 @@ fn posture_names_modes_space_and_the_holder_of_the_lock() {
     assert_eq!(posture.modes[3].mode, directory.permissions().mode() & 0o7777);
     assert!(posture.filesystem.unwrap().size_bytes > 0);
     writer.close();
-    assert_eq!(FileDatabase.posture(&files(&bench.path()), now()).lock_holder_pid, None);
+    assert_eq!(posture_of(&files(&bench.path())).lock_holder_pid, None);
 }

@@ -54,15 +54,6 @@ pub trait ReplicaStore: Send + Sync {
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason>;
 }
 
-/// One database, read once and without memory. Blocking: call it where blocking is allowed.
-pub trait LocalDatabase: Send + Sync {
-    /// Reads where the database is. `now` must have been taken before the call; counters are zero.
-    fn look(&self, files: &DatabaseFiles, now: Moment) -> Result<DatabaseLook, Reason>;
-
-    /// Reads what is slow to read: modes, filesystem, Litestream's metadata directory, lock holder.
-    fn posture(&self, files: &DatabaseFiles, now: Moment) -> DatabasePosture;
-}
-
 /// What a watcher saw of one database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalUpdate {

@@ -187,6 +187,7 @@ fn database(number: usize) -> DatabaseReport {
         local: Some(LocalReport {
             path: format!("/var/lib/app/tenant-{number:05}.db"),
             observed_at: at,
+            polled: false,
             page_size: 4096,
             size_bytes: number as u64 * 4096,
             wal_size_bytes: Some(number as u64 * 4120 + 32),

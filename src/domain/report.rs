@@ -172,6 +172,8 @@ pub struct DatabaseReport {
 pub struct LocalReport {
     pub path: String,
     pub observed_at: Timestamp,
+    /// Its filesystem does not tell of changes, so that it is read in turn: a change is seen later.
+    pub polled: bool,
     pub page_size: u32,
     pub size_bytes: u64,
     /// `None`: there is no `-wal`.

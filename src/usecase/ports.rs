@@ -61,6 +61,8 @@ pub struct LocalUpdate {
     pub look: Result<DatabaseLook, Reason>,
     /// Present when the sweep (or the first look) read it.
     pub posture: Option<DatabasePosture>,
+    /// There are no events to be trusted for it (NFS, FUSE, overlay, too many watches): it is read in turn instead.
+    pub polled: bool,
 }
 
 /// All databases of one agent, watched by events where the filesystem has them. Blocking: it lives on its own thread.
@@ -76,9 +78,6 @@ pub trait DatabaseWatch: Send {
 
     /// Looks at one database now. `None` when it is not watched, or is being written at this very moment.
     fn look(&mut self, target: &TargetName, now: Moment) -> Option<LocalUpdate>;
-
-    /// Targets on a filesystem whose events cannot be trusted (NFS, FUSE, overlay); `poll` looks at these each time.
-    fn untrusted(&self) -> Vec<TargetName>;
 }
 
 /// The one place that reads clocks.

@@ -83,11 +83,7 @@ impl DatabaseWatch for Ports {
         let mut look = Litestream::new(7, habits).look();
         look.at = now;
         look.last_commit = None;
-        Some(LocalUpdate { target: target.clone(), look: Ok(look), posture: None })
-    }
-
-    fn untrusted(&self) -> Vec<TargetName> {
-        Vec::new()
+        Some(LocalUpdate { target: target.clone(), look: Ok(look), posture: None, polled: false })
     }
 }
 

@@ -85,6 +85,7 @@ fn local(name: &str) -> LocalReport {
     LocalReport {
         path: format!("/srv/{name}.db"),
         observed_at: now(),
+        polled: false,
         page_size: 4096,
         size_bytes: 1_048_576,
         wal_size_bytes: Some(412_032),

@@ -159,7 +159,7 @@ impl Watch {
         }
         let with_posture = thorough || !std::mem::replace(&mut target.postured, true);
         let posture = with_posture.then(|| posture(&target.paths, target.files.meta_path.as_deref(), now));
-        Some(LocalUpdate { target: target.name.clone(), look, posture })
+        Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }
 
     /// It was only marked to see whether the wal-index went on after the last event, and it did not.
@@ -265,10 +265,6 @@ impl DatabaseWatch for Watch {
         self.collect();
         let id = *self.ids.get(target)?;
         self.look_at(id, now, false)
-    }
-
-    fn untrusted(&self) -> Vec<TargetName> {
-        self.polled.iter().filter_map(|&id| Some(self.targets.get(id)?.as_ref()?.name.clone())).collect()
     }
 }
 

@@ -253,7 +253,12 @@ impl Agent {
         self.collector("local", false, Duration::ZERO);
         let reason = Reason::new(ReasonKind::Failed, "watch databases: internal error").with_hint("restart the agent");
         for (name, subject) in self.subjects.iter_mut().filter(|(_, subject)| subject.target.database.is_some()) {
-            subject.observe(LocalUpdate { target: name.clone(), look: Err(reason.clone()), posture: None });
+            subject.observe(LocalUpdate {
+                target: name.clone(),
+                look: Err(reason.clone()),
+                posture: None,
+                polled: false,
+            });
             self.dirty.insert(name.clone());
         }
     }

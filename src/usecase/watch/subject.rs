@@ -20,6 +20,7 @@ pub(super) struct Subject {
     pub(super) target: Target,
     look: Option<DatabaseLook>,
     posture: Option<DatabasePosture>,
+    polled: bool,
     failure: Option<Reason>,
     rates: RateWindow,
     pub(super) replicas: Vec<WatchedReplica>,
@@ -85,6 +86,7 @@ impl Subject {
             target,
             look: None,
             posture: None,
+            polled: false,
             failure: None,
             rates: saved.rates,
             replicas,
@@ -107,6 +109,7 @@ impl Subject {
         if update.posture.is_some() {
             self.posture = update.posture;
         }
+        self.polled = update.polled;
         match update.look {
             Ok(look) => {
                 self.rates.record(&look);
@@ -187,6 +190,7 @@ impl Subject {
         Some(LocalReport {
             path: files.path.display().to_string(),
             observed_at: look.at.wall,
+            polled: self.polled,
             page_size: look.page_size,
             size_bytes: look.size_bytes,
             wal_size_bytes: look.wal_size_bytes,

@@ -52,6 +52,13 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_database_polled",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if the filesystem does not tell of changes, so that they are seen later, 0 if it does.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.polled)),
+    },
+    Family {
         name: "streamgauge_database_size_bytes",
         kind: Kind::Gauge,
         labels: &["database"],

@@ -178,3 +178,120 @@ fn spoken(seconds: f64) -> String {
         _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::report::{CoverageReport, DatabaseState, GapReport, LevelReport, Method};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// In sync and verified 10 seconds before [`now`], with an objective of 5 minutes.
+    fn replica() -> ReplicaReport {
+        let level = LevelReport { level: "0", objects: 3, bytes: 600, newest_at: Some(at(9000)) };
+        ReplicaReport {
+            name: "s3".into(),
+            store: "s3".into(),
+            url: "s3://backups/app".into(),
+            layout: Some("v0.5"),
+            up: Some(true),
+            reason: None,
+            method: Some(Method::Wal),
+            recovery_point: Some(at(9990)),
+            lag_seconds: Some(0.0),
+            lag_upper_bound_seconds: None,
+            unreplicated_since: None,
+            unreplicated_bytes: Some(0),
+            unreplicated_bytes_lower_bound: false,
+            verified_at: Some(at(9990)),
+            verify_interval_seconds: 300.0,
+            last_segment_at: Some(at(9000)),
+            txid: Some(3),
+            coverage: Some(CoverageReport {
+                restorable: true,
+                snapshots: 1,
+                levels: vec![level],
+                ..CoverageReport::default()
+            }),
+        }
+    }
+
+    fn unreadable(mut replica: ReplicaReport) -> ReplicaReport {
+        replica.up = Some(false);
+        replica.reason = Some(Reason::new(ReasonKind::Denied, "list s3://backups/app/: access denied"));
+        replica
+    }
+
+    /// The checks that did not pass, and the exit code.
+    fn check(replica: ReplicaReport, watching: Watching, expected: &str) {
+        let database = DatabaseReport {
+            name: "app".into(),
+            state: DatabaseState::Monitored,
+            reason: None,
+            local: None,
+            rpo_seconds: 300.0,
+            replicas: vec![replica],
+            checks: Vec::new(),
+        };
+        let verdicts = judge(&database, at(10_000), watching);
+        let told = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
+        let told: Vec<_> = told.map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str())).collect();
+        assert_eq!(format!("{}; exit {}", told.join(", "), exit_code(verdicts.iter())), expected);
+    }
+
+    #[test]
+    fn all_is_well() {
+        check(replica(), Watching::Continuously, "; exit 0");
+    }
+
+    #[test]
+    fn lag_at_the_objective_passes_and_above_it_fails() {
+        let lag = |seconds| ReplicaReport { lag_seconds: Some(seconds), ..replica() };
+        check(lag(300.0), Watching::Continuously, "; exit 0");
+        check(lag(300.5), Watching::Continuously, "ReplicationLag fail; exit 2");
+    }
+
+    #[test]
+    fn backlog_of_unknown_age_fails_only_where_nobody_saw_it_begin() {
+        let old = ReplicaReport { lag_seconds: Some(2.0), lag_upper_bound_seconds: Some(400.0), ..replica() };
+        check(old.clone(), Watching::Continuously, "; exit 0");
+        check(old, Watching::Once, "ReplicationLag fail; exit 2");
+    }
+
+    #[test]
+    fn what_cannot_be_read_does_not_pass() {
+        let expected =
+            "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicationLag unknown; exit 3";
+        check(unreadable(replica()), Watching::Continuously, expected);
+    }
+
+    #[test]
+    fn what_failed_stays_failed_while_it_cannot_be_read() {
+        let mut broken = replica();
+        if let Some(coverage) = &mut broken.coverage {
+            coverage.gaps.push(GapReport { after: "1".into(), before: "3".into() });
+        }
+        check(broken.clone(), Watching::Continuously, "ReplicaGap fail; exit 2");
+        let expected =
+            "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown; exit 2";
+        check(unreadable(broken), Watching::Continuously, expected);
+    }
+
+    #[test]
+    fn old_proof_is_a_warning_and_critical_when_commits_wait() {
+        let old = ReplicaReport { verified_at: Some(at(8000)), ..replica() };
+        check(old.clone(), Watching::Continuously, "ReplicaUnverifiable fail; exit 1");
+        let waiting = ReplicaReport { unreplicated_since: Some(at(8100)), ..old };
+        check(waiting, Watching::Continuously, "ReplicaUnverifiable fail; exit 2");
+    }
+
+    #[test]
+    fn never_looked_at_is_unknown() {
+        let new = ReplicaReport { up: None, lag_seconds: None, verified_at: None, coverage: None, ..replica() };
+        let expected = "ReplicaUnverifiable unknown, NeverReplicated unknown, ReplicationLag unknown; exit 3";
+        check(new, Watching::Continuously, expected);
+    }
+}

@@ -10,6 +10,16 @@ fn not_verified(replica: &ReplicaReport) -> String {
     replica.reason.as_ref().map_or_else(|| "not looked at yet".into(), ToString::to_string)
 }
 
+/// What the last listing that was read lets pass is unknown while the replica cannot be read. What it failed stays
+/// failed.
+fn as_far_as_read(replica: &ReplicaReport, status: Status, detail: String) -> Answer {
+    let (status, detail) = match (status, replica.up) {
+        (Status::Pass, Some(false)) => (Status::Unknown, format!("last known: {detail}; {}", not_verified(replica))),
+        known => (known.0, detail),
+    };
+    Some((Severity::Critical, status, detail))
+}
+
 /// Proof age against twice the interval at which proof is sought. Critical when commits wait for it.
 pub(super) fn unverifiable(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
     let pending = replica.unreplicated_since.is_some();
@@ -47,7 +57,7 @@ pub(super) fn never(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
         }
         Some(_) => (Status::Pass, "it holds files".into()),
     };
-    Some((Severity::Critical, status, detail))
+    as_far_as_read(replica, status, detail)
 }
 
 /// Files, and nothing to start from.
@@ -59,7 +69,7 @@ pub(super) fn not_restorable(_: &Subject<'_>, replica: &ReplicaReport) -> Answer
     } else {
         (Status::Fail, "there is no snapshot and no chain from the first file: nothing can be restored".into())
     };
-    Some((Severity::Critical, status, detail))
+    as_far_as_read(replica, status, detail)
 }
 
 /// Holes that no level bridges on the way to the newest file.
@@ -71,7 +81,7 @@ pub(super) fn gap(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
             (Status::Fail, format!("{} holes, the first between {} and {}", coverage.gaps.len(), gap.after, gap.before))
         }
     };
-    Some((Severity::Critical, status, detail))
+    as_far_as_read(replica, status, detail)
 }
 
 /// Lag against the recovery point objective.

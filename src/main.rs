@@ -13,6 +13,10 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Run(args) => cli::run::main(&args),
         Command::Check(args) => cli::check::main(&args),
+        Command::Restore(args) => cli::restore::main(&args),
+        Command::Restorable(args) => cli::restorable::main(&args),
+        Command::Drill(args) => cli::drill::main(&args),
+        Command::DrillWorker => cli::drill::worker(),
         Command::Config(ConfigArgs { command: ConfigCommand::Check(args) }) => cli::config_check::main(&args),
         Command::Demo(args) => cli::demo::main(&args),
         Command::DemoPeer(args) => peer_main(&args).map(|()| ExitCode::SUCCESS),

@@ -4,12 +4,17 @@
 
 pub mod assess;
 pub mod check;
+pub mod drill;
 pub mod limits;
 pub mod litestream;
 pub mod moment;
 pub mod observation;
+pub mod price;
 pub mod reason;
 pub mod report;
+pub mod restore;
 pub mod secret;
 pub mod sqlite;
 pub mod target;
+pub mod timeline;
+pub mod verification;

@@ -1,9 +1,9 @@
 //! Why something could not be seen: a closed set of words and a sentence for a person.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a probe has no observation. The word is metric label, page text and runbook heading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonKind {
     /// It is not there.
@@ -59,7 +59,7 @@ impl ReasonKind {
 /// Why a probe has no observation, for the caller (`kind`), the operator (`message`) and whoever has to act (`hint`).
 ///
 /// A message is lower case and reads verb, object, place, cause: `list s3://backups/app: access denied`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Reason {
     pub kind: ReasonKind,

@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::check::Verdict;
+use super::drill::DrillReport;
 use super::observation::{FileMode, Filesystem, WalSource};
 use super::reason::Reason;
+use super::timeline::TimelineReport;
+use super::verification::VerificationReport;
 
 /// The version of the serialized form; raised when a field is removed or changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -268,6 +271,12 @@ pub struct ReplicaReport {
     /// The newest TXID in the bucket (v0.5).
     pub txid: Option<u64>,
     pub coverage: Option<CoverageReport>,
+    /// To which instants it can be restored; `None` until everything was listed.
+    pub timeline: Option<Arc<TimelineReport>>,
+    /// What reading its objects showed; `None` until one was read.
+    pub verification: Option<Arc<VerificationReport>>,
+    /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
+    pub drill: Option<Arc<DrillReport>>,
 }
 
 /// What could be restored, as far as a listing can tell.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::drill::DrillPolicy;
 use super::secret::Secret;
 
 /// The stable, short name of a target: the `database` label of every series.
@@ -23,6 +24,7 @@ pub struct Target {
     pub database: Option<DatabaseFiles>,
     pub replicas: Vec<ReplicaTarget>,
     pub objectives: Objectives,
+    pub drill: DrillPolicy,
 }
 
 /// Where the database and Litestream's metadata are, as this process sees them (after the prefix map).
@@ -61,6 +63,8 @@ pub struct ReplicaTarget {
     pub sync_interval: Duration,
     /// v0.3 `age` encryption: contents cannot be read without an identity.
     pub encrypted: bool,
+    /// The `age` identities that the configuration gives for it, as text.
+    pub age_identities: Vec<Secret>,
 }
 
 /// Where a replica is.

@@ -5,4 +5,5 @@ pub mod config;
 pub mod database;
 pub mod journal;
 pub mod process;
+pub mod scratch;
 pub mod store;

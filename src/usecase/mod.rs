@@ -2,4 +2,5 @@
 
 pub mod ports;
 pub mod replica_probe;
+pub mod restore;
 pub mod watch;

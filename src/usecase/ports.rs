@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::domain::drill::{DrillPolicy, DrillRecord};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;
 use crate::domain::report::{ProcessReport, Report, SourceReport, StoreReport};
-use crate::domain::target::{DatabaseFiles, ReplicaLocation, Target, TargetName};
+use crate::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, Target, TargetName};
 
 /// One object of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +147,43 @@ pub trait Journal: Send {
 
     /// Adds or replaces entries, and forgets those named in `gone`.
     fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason>;
+}
+
+/// The file that a restore writes. Blocking; several threads write it at once, each page once.
+pub trait RestoreFile: Send + Sync {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason>;
+
+    /// Makes it exactly `bytes` long; what was never written is zeros.
+    fn set_len(&self, bytes: u64) -> Result<(), Reason>;
+
+    /// Returns when everything written is on the disk.
+    fn sync(&self) -> Result<(), Reason>;
+}
+
+/// Who is told how far a long work is.
+pub trait Progress: Send + Sync {
+    /// So many more bytes were received.
+    fn received(&self, bytes: u64);
+}
+
+/// What is to be drilled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DrillJob {
+    pub database: TargetName,
+    /// To compare with; `None` when only the replica can be seen.
+    pub files: Option<DatabaseFiles>,
+    pub replica: ReplicaTarget,
+    pub policy: DrillPolicy,
+    /// Restore everything, whatever was kept of the drill before.
+    pub full: bool,
+}
+
+/// Runs restore drills, each in a process of its own.
+#[async_trait]
+pub trait DrillRunner: Send + Sync {
+    /// Runs one drill to its end, which comes no later than the policy's timeout. Whatever goes wrong is in the record.
+    /// Dropping the future ends the process, and what it left is removed.
+    async fn drill(&self, job: DrillJob) -> DrillRecord;
 }
 
 /// The agent's own use of the machine.

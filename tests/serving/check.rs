@@ -89,7 +89,7 @@ fn what_cannot_be_known_is_unknown() {
 
     let (code, out, error) = told(&["check", "nosuch", &format!("--config.file={}", config.display())]);
     assert_eq!((code, out.as_str()), (3, ""));
-    assert_eq!(error, "error: check nosuch: no such database\nhint: known are app\n");
+    assert_eq!(error, "error: nosuch: no such database\nhint: known are app\n");
 
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let replica = format!(

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
@@ -135,6 +136,7 @@ fn target(name: &str, database: bool, path: &str) -> Target {
         location: ReplicaLocation::Directory(PathBuf::from(path)),
         sync_interval: Duration::from_millis(10),
         encrypted: false,
+        age_identities: Vec::new(),
     };
     let files = DatabaseFiles { path: PathBuf::from(format!("/{name}.db")), meta_path: None };
     Target {
@@ -142,6 +144,7 @@ fn target(name: &str, database: bool, path: &str) -> Target {
         database: database.then_some(files),
         replicas: vec![replica],
         objectives: Objectives::default(),
+        drill: DrillPolicy::default(),
     }
 }
 

@@ -3,8 +3,11 @@
 pub mod check;
 pub mod config_check;
 pub mod demo;
+pub mod drill;
 pub mod logging;
 pub mod output;
+pub mod restorable;
+pub mod restore;
 pub mod run;
 pub mod sources;
 pub mod table;
@@ -77,6 +80,22 @@ Examples:
   streamgauge check --litestream.config /etc/litestream.yml
   streamgauge check orders --format json | jq '.databases[].replicas[].lag_seconds'")]
     Check(CheckArgs),
+
+    /// Restore a database from its replica, without Litestream
+    #[command(after_help = restore::AFTER_HELP)]
+    Restore(restore::RestoreArgs),
+
+    /// Say to which instants a replica can be restored, and what stands in the way of the others
+    #[command(after_help = restorable::AFTER_HELP)]
+    Restorable(restorable::RestorableArgs),
+
+    /// Prove that backups restore: restore them to scratch space, check what came out, and remove it
+    #[command(after_help = drill::AFTER_HELP)]
+    Drill(drill::DrillArgs),
+
+    /// Run one drill: started by `drill` and `run`, in a process of its own
+    #[command(name = drill::WORKER_COMMAND, hide = true)]
+    DrillWorker,
 
     /// Examine configuration
     Config(ConfigArgs),

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use super::{LogArgs, RunArgs, SourceArgs};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::config::{BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Settings, load};
+use crate::domain::target::{ReplicaTarget, Target};
+use crate::infrastructure::config::{
+    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Settings, load, replica_of_url, settings,
+};
 use crate::infrastructure::store::{StoreOptions, Stores};
 use crate::usecase::ports::{Configuration, Configured, Pace};
+use crate::usecase::watch::named;
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
 const STORE_CALLS_MAX: usize = 1024;
@@ -62,6 +66,48 @@ impl Sources {
             let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
             Reason::new(ReasonKind::Misconfigured, lines(&problems)).with_hint(hint)
         })
+    }
+}
+
+/// A replica that the command line names, with the database that it is of if that is configured.
+#[derive(Clone, Debug)]
+pub struct Picked {
+    pub settings: Settings,
+    pub target: Option<Target>,
+    pub replica: ReplicaTarget,
+}
+
+impl Sources {
+    /// Finds the replica that `DATABASE|URL` and `--replica` name. A URL needs no configuration.
+    ///
+    /// # Errors
+    ///
+    /// Problems of the configuration, and names that nothing goes by or that name several replicas.
+    pub fn pick(&self, place: &str, replica: Option<&str>) -> Result<Picked, Reason> {
+        let misconfigured = |text: String| Reason::new(ReasonKind::Misconfigured, text);
+        if place.contains("://") {
+            let settings = settings(&self.0).map_err(|problems| misconfigured(lines(&problems)))?;
+            let replica = replica_of_url(&self.0, place).map_err(|problem| misconfigured(problem.to_string()))?;
+            return Ok(Picked { settings, target: None, replica });
+        }
+        let Loaded { targets, settings, .. } = self.read()?;
+        let target = named(targets, &[place.to_owned()])?.pop();
+        let target = target.ok_or_else(|| Reason::new(ReasonKind::NotFound, format!("{place}: no such database")))?;
+        let names: Vec<&str> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
+        let known = format!("its replicas are {}", names.join(", "));
+        let picked = match (replica, target.replicas.as_slice()) {
+            (None, []) => return Err(Reason::new(ReasonKind::NotFound, format!("{place}: it has no replica"))),
+            (None, [only]) => only,
+            (None, [_, _, ..]) => {
+                let reason = misconfigured(format!("{place}: it has several replicas"));
+                return Err(reason.with_hint(format!("pick one with --replica; {known}")));
+            }
+            (Some(name), replicas) => replicas.iter().find(|replica| replica.name == name).ok_or_else(|| {
+                Reason::new(ReasonKind::NotFound, format!("{place}: no replica {name}")).with_hint(known)
+            })?,
+        };
+        let replica = picked.clone();
+        Ok(Picked { settings, replica, target: Some(target) })
     }
 }
 

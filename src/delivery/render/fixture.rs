@@ -76,6 +76,9 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                     .map(|(level, objects, bytes)| LevelReport { level, objects, bytes, newest_at: ago(20) })
                     .to_vec(),
             }),
+            timeline: None,
+            verification: None,
+            drill: None,
         }],
         checks: Vec::new(),
     }

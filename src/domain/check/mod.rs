@@ -216,6 +216,9 @@ mod tests {
                 levels: vec![level],
                 ..CoverageReport::default()
             }),
+            timeline: None,
+            verification: None,
+            drill: None,
         }
     }
 

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::name::NameError;
 
 /// A Litestream v0.5 transaction ID: one sync batch, not one SQLite transaction. Never 0 in a file name.
 ///
 /// Written as 16 lower-case hexadecimal digits, as in file names and in `litestream restore -txid`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Txid(pub u64);
 
 impl fmt::Display for Txid {

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
 use crate::domain::reason::Reason;
 use crate::domain::report::SourceReport;
-use crate::domain::target::Target;
+use crate::domain::target::{ReplicaTarget, Target};
 
 use self::node::{Dialect, Section};
 use self::paths::Base;
@@ -117,6 +117,31 @@ pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
     targets.truncate(DATABASES_MAX);
     let sources = counts.into_iter().map(|source| source.report(&warnings)).collect();
     Ok(Loaded { settings, targets, over_limit, sources, warnings })
+}
+
+/// The replica that a URL of the command line names, read as a `[[database.replica]]` is.
+///
+/// # Errors
+///
+/// What is wrong with the URL.
+pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Problem>> {
+    let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
+    let context = replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false };
+    let keys = replica::Keys { url: url.to_owned(), ..replica::Keys::default() };
+    replica::target(&keys, None, &context).map_err(|fault| Box::new(fault.at(&Place::file(&"command line".into()))))
+}
+
+/// What is configured apart from databases, for commands that are told where to look.
+///
+/// # Errors
+///
+/// All problems of `streamgauge.toml` and the environment.
+pub fn settings(input: &Input) -> Result<Settings, Vec<Problem>> {
+    let sink = Sink::default();
+    let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
+    let (settings, _) = own(input, &base, &sink);
+    let (problems, _) = sink.into_parts();
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 /// A file that was read, before its warnings are known.

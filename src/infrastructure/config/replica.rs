@@ -281,6 +281,7 @@ pub(super) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         location,
         sync_interval: keys.sync_interval.unwrap_or(Duration::from_secs(1)),
         encrypted: keys.age && context.v03,
+        age_identities: Vec::new(),
     })
 }
 

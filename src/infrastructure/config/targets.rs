@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::drill::DrillPolicy;
 use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
 
 use super::database::Entry;
@@ -160,6 +161,7 @@ impl Found {
                 retention: self.retention,
                 snapshot_interval: self.snapshot_interval,
             },
+            drill: DrillPolicy::default(),
         }
     }
 }

@@ -110,7 +110,7 @@ pub fn named(targets: Vec<Target>, names: &[String]) -> Result<Vec<Target>, Reas
         path || target.name.0 == name
     };
     if let Some(name) = names.iter().find(|name| !targets.iter().any(|target| goes_by(target, name))) {
-        let reason = Reason::new(ReasonKind::NotFound, format!("check {name}: no such database"));
+        let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database"));
         let known: Vec<_> = targets.iter().take(10).map(|target| target.name.0.as_str()).collect();
         return Err(reason.with_hint(format!("known are {}", known.join(", "))));
     }

@@ -113,6 +113,9 @@ impl WatchedReplica {
             last_segment_at: finding.and_then(|finding| finding.last_segment_at),
             txid: finding.and_then(|finding| finding.txid),
             coverage: finding.map(|finding| finding.coverage.clone()),
+            timeline: None,
+            verification: None,
+            drill: None,
         }
     }
 }

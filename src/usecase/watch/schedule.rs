@@ -107,6 +107,7 @@ mod tests {
             location: ReplicaLocation::Directory("/replica".into()),
             sync_interval: Duration::from_secs(1),
             encrypted: false,
+            age_identities: Vec::new(),
         }
     }
 

@@ -1,0 +1,218 @@
+//! A restore drill: what is wanted of it, and what it came to.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::price::Prices;
+use super::reason::Reason;
+use super::restore::{RestoredObject, Shortfall};
+
+/// How a database is drilled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DrillPolicy {
+    pub schedule: DrillSchedule,
+    /// Drills whose plan has more bytes to download are not begun by the schedule. Default 10 GiB.
+    pub size_max: u64,
+    /// A drill that takes longer is ended, and inconclusive. Default 6 hours.
+    pub timeout: Duration,
+    /// What SQLite is asked of the restored database. Default [`Integrity::Quick`].
+    pub integrity: Integrity,
+    /// Ask for `foreign_key_check` as well. Default true.
+    pub foreign_keys: bool,
+    /// Compare with the live database where positions allow, which reads it once. Default true.
+    pub compare: bool,
+    /// Of so many drills, one restores everything; the others apply what is new to the copy of the last one, which is
+    /// kept. 1 (the default): every drill restores everything, and nothing is kept.
+    pub full_every: u32,
+    /// Bytes of memory that the drill's process may use. Default 512 MiB.
+    pub memory_max: u64,
+    pub probes: Vec<DrillProbe>,
+    pub prices: Prices,
+    /// Restoring may take so long; above, the check RestoreTooSlow fails.
+    pub rto: Option<Duration>,
+}
+
+impl Default for DrillPolicy {
+    fn default() -> Self {
+        Self {
+            schedule: DrillSchedule::BySize,
+            size_max: 10 << 30,
+            timeout: Duration::from_secs(6 * 3600),
+            integrity: Integrity::Quick,
+            foreign_keys: true,
+            compare: true,
+            full_every: 1,
+            memory_max: 512 << 20,
+            probes: Vec::new(),
+            prices: Prices::S3,
+            rto: None,
+        }
+    }
+}
+
+/// When the agent drills a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DrillSchedule {
+    /// Never; `streamgauge drill` still does.
+    Off,
+    /// Daily up to a download of 1 GiB, every 30 days above.
+    BySize,
+    Every(Duration),
+    /// A cron expression of five fields with an optional time zone behind it.
+    Cron(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Integrity {
+    None,
+    /// `PRAGMA quick_check`: every page is where it belongs.
+    Quick,
+    /// `PRAGMA integrity_check`: also that indexes hold what their tables hold; about ten times as long.
+    Full,
+}
+
+/// A query whose answer tells whether the restored data is what it should be. It has to give one row of one value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillProbe {
+    /// The `probe` label.
+    pub name: String,
+    pub query: String,
+    pub expect: Expectation,
+}
+
+/// All that are given have to hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// The answer is an instant (Unix seconds or milliseconds, or a date text as SQLite writes it) and not older than
+    /// this when the drill starts.
+    pub max_age: Option<Duration>,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    /// The answer as text.
+    pub equals: Option<String>,
+}
+
+/// What a drill came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillResult {
+    /// It restores, and every check passed.
+    Passed,
+    /// The backup does not restore, or what was restored is wrong.
+    Failed,
+    /// It could not be found out: no space, no credentials, no answer, no time.
+    Inconclusive,
+}
+
+impl DrillResult {
+    pub const ALL: &'static [Self] = &[Self::Passed, Self::Failed, Self::Inconclusive];
+
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// One drill, with everything that an auditor asks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillRecord {
+    pub database: String,
+    pub replica: String,
+    /// Without credentials.
+    pub url: String,
+    /// `streamgauge` and its version.
+    pub program: String,
+    pub started_at: Timestamp,
+    pub finished_at: Timestamp,
+    pub result: DrillResult,
+    /// Why it did not pass.
+    pub reason: Option<Reason>,
+    /// Only what was new since the drill before was restored.
+    pub incremental: bool,
+    pub restored: Option<DrillRestored>,
+    /// In the order in which they were made.
+    pub checks: Vec<DrillCheck>,
+    pub probes: Vec<ProbeRecord>,
+    /// Bytes received from the store and requests made, listing included.
+    pub downloaded_bytes: u64,
+    pub requests: u64,
+    /// By the configured price table; known before the download (`estimated`) and as it turned out.
+    pub estimated_dollars: f64,
+    pub dollars: f64,
+    /// From the first request to the restored file being on disk: the measured RTO.
+    pub restore_seconds: Option<f64>,
+    /// Everything.
+    pub seconds: f64,
+}
+
+/// What a drill restored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillRestored {
+    /// `v0.3` or `v0.5`.
+    pub layout: String,
+    /// `TXID …` or `generation …`.
+    pub position: String,
+    /// Nothing committed later is in it.
+    pub recovery_point: Timestamp,
+    pub bytes: u64,
+    pub page_size: u32,
+    /// SHA-256 of the restored file, in hexadecimal; absent when it was restored incrementally.
+    pub sha256: Option<String>,
+    pub objects: Vec<RestoredObject>,
+    pub shortfall: Option<Shortfall>,
+}
+
+/// One step of a drill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillCheck {
+    /// `restore`, `quick_check`, `foreign_key_check`, `compare`, …
+    pub name: String,
+    pub result: DrillResult,
+    /// In a sentence, with the numbers.
+    pub detail: String,
+    pub seconds: f64,
+}
+
+/// What a probe query answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeRecord {
+    pub name: String,
+    pub result: DrillResult,
+    /// The answer as a number, where it is one: an age in seconds for `max_age`.
+    pub value: Option<f64>,
+    pub detail: String,
+}
+
+/// What the agent knows of the drills of one replica; survives a restart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrillHistory {
+    /// The last one, however it ended.
+    pub last: Option<DrillRecord>,
+    pub last_success_at: Option<Timestamp>,
+    /// The last one that passed or failed.
+    pub last_conclusive: Option<DrillResult>,
+    pub passed: u64,
+    pub failed: u64,
+    pub inconclusive: u64,
+    pub next_due_at: Option<Timestamp>,
+}
+
+/// The drills of one replica, as the report shows them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DrillReport {
+    /// The time between two drills; `None` when they are off.
+    pub interval_seconds: Option<f64>,
+    /// Why none is due although they are on: the size, for one.
+    pub withheld: Option<String>,
+    /// One is running since then.
+    pub running_since: Option<Timestamp>,
+    #[serde(flatten)]
+    pub history: DrillHistory,
+}

@@ -1,0 +1,100 @@
+//! What a restore is asked for, what it will read, and what it made of it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::litestream::{Generation, Layout, LtxFile, SegmentFile, SnapshotFile, Txid};
+use super::sqlite::WalPosition;
+
+/// A database that was restored before, to which only what is newer has to be applied (v0.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreBase {
+    /// The TXID whose state it holds.
+    pub txid: Txid,
+    /// Bytes in a page.
+    pub page_size: u32,
+    /// Pages in the database.
+    pub commit: u32,
+}
+
+/// What one restore reads, in the order in which it is applied. Known before anything is downloaded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestorePlan {
+    pub layout: Layout,
+    pub objects: Vec<PlannedObject>,
+    /// The TXID whose state is restored (v0.5).
+    pub txid: Option<Txid>,
+    /// The generation that is restored from (v0.3).
+    pub generation: Option<Generation>,
+    /// When the newest planned object was made: nothing committed later is restored.
+    pub through: Timestamp,
+    /// There are newer files that were asked for and that nothing leads to. Litestream's own restore gives the older
+    /// state without a word when a time was asked for.
+    pub shortfall: Option<Shortfall>,
+    pub base: Option<RestoreBase>,
+}
+
+impl RestorePlan {
+    /// Bytes of all planned objects: what is downloaded, apart from what is read twice after a broken connection.
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().fold(0, |bytes, object| bytes.saturating_add(object.size))
+    }
+}
+
+/// One object of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedObject {
+    /// The key below the replica's root.
+    pub key: String,
+    /// Bytes, as listed.
+    pub size: u64,
+    /// As listed.
+    pub created: Timestamp,
+    pub kind: PlannedKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedKind {
+    Ltx(LtxFile),
+    Snapshot(SnapshotFile),
+    Segment(SegmentFile),
+}
+
+/// What keeps a restore from what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortfall {
+    /// The last position that is reached: a TXID, or `index/offset` (v0.3).
+    pub after: String,
+    /// The first one behind the hole.
+    pub before: String,
+}
+
+/// What a restore made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Bytes of the database.
+    pub bytes: u64,
+    pub page_size: u32,
+    /// Pages of the database.
+    pub pages: u32,
+    /// The TXID whose state it is (v0.5).
+    pub txid: Option<Txid>,
+    /// Where the source's WAL was then, if the newest object says so.
+    #[serde(skip)]
+    pub position: Option<WalPosition>,
+    /// What was read and proven, in plan order.
+    pub objects: Vec<RestoredObject>,
+    /// Bytes received, repeated reads included.
+    pub downloaded_bytes: u64,
+    /// Requests made, repeated ones included; without the listing.
+    pub requests: u64,
+}
+
+/// An object that was read in full and whose checksum is right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredObject {
+    pub key: String,
+    pub bytes: u64,
+    /// The checksum that it carries: the CRC-64 of an LTX file, or the xxHash32 of an LZ4 frame, in hexadecimal.
+    pub checksum: String,
+}

@@ -1,0 +1,83 @@
+//! What reading the objects of a replica showed, beyond what their names say.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Its content is not what its format or its checksum demands.
+    Corrupt,
+    /// It ends early, or is smaller than it was.
+    Truncated,
+    /// It is not what its name says.
+    Misnamed,
+    /// It was replaced by another of the same name: two writers.
+    Rewritten,
+    /// It is gone, and Litestream's retention does not explain it: a bucket's lifecycle rule, or a person.
+    Vanished,
+    /// The database grew, and the new pages are not in it.
+    PagesMissing,
+    /// Its pages have another size than those of its neighbours.
+    PageSizeMismatch,
+    /// Its encoding is newer than the Litestream that is configured to restore it.
+    NewerEncoding,
+    /// v0.3: a segment does not begin where the one before it ends.
+    SegmentMissing,
+}
+
+impl FindingKind {
+    pub const ALL: &'static [Self] = &[
+        Self::Corrupt,
+        Self::Truncated,
+        Self::Misnamed,
+        Self::Rewritten,
+        Self::Vanished,
+        Self::PagesMissing,
+        Self::PageSizeMismatch,
+        Self::NewerEncoding,
+        Self::SegmentMissing,
+    ];
+
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Truncated => "truncated",
+            Self::Misnamed => "misnamed",
+            Self::Rewritten => "rewritten",
+            Self::Vanished => "vanished",
+            Self::PagesMissing => "pages_missing",
+            Self::PageSizeMismatch => "page_size_mismatch",
+            Self::NewerEncoding => "newer_encoding",
+            Self::SegmentMissing => "segment_missing",
+        }
+    }
+}
+
+/// One object with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectFinding {
+    pub kind: FindingKind,
+    /// The key below the replica's root.
+    pub key: String,
+    /// In a sentence, with the offset.
+    pub detail: String,
+    pub seen_at: Timestamp,
+}
+
+/// What was verified of the objects of one replica.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct VerificationReport {
+    /// Objects whose header and index were read.
+    pub structure_verified: u64,
+    /// Objects that were decoded in full and whose checksum is right.
+    pub content_verified: u64,
+    /// Bytes read for it.
+    pub read_bytes: u64,
+    /// Objects that wait, for the byte budget or their turn.
+    pub pending: u64,
+    /// With which something is wrong, newest first; at most as many as the limits say.
+    pub findings: Vec<ObjectFinding>,
+}

@@ -8,6 +8,8 @@ use streamgauge::infrastructure::config::{Input, Loaded, load};
 
 #[path = "config/broken.rs"]
 mod broken;
+#[path = "config/drill.rs"]
+mod drill;
 #[path = "config/litestream.rs"]
 mod litestream;
 #[path = "config/own.rs"]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::price::Prices;
 use super::reason::Reason;
 use super::restore::{RestoredObject, Shortfall};
+use super::target::ReplicaLocation;
 
 /// How a database is drilled.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +53,16 @@ impl Default for DrillPolicy {
     }
 }
 
+impl DrillPolicy {
+    /// What reading a replica at this place costs.
+    pub fn prices_at(&self, location: &ReplicaLocation) -> Prices {
+        match location {
+            ReplicaLocation::Directory(_) => Prices::FREE,
+            ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => self.prices,
+        }
+    }
+}
+
 /// When the agent drills a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DrillSchedule {
@@ -72,6 +83,19 @@ pub enum Integrity {
     Quick,
     /// `PRAGMA integrity_check`: also that indexes hold what their tables hold; about ten times as long.
     Full,
+}
+
+impl Integrity {
+    pub const ALL: &'static [Self] = &[Self::Quick, Self::Full, Self::None];
+
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Quick => "quick",
+            Self::Full => "integrity",
+        }
+    }
 }
 
 /// A query whose answer tells whether the restored data is what it should be. It has to give one row of one value.

@@ -69,6 +69,21 @@ pub const RATE_SAMPLES_MAX: usize = 128;
 /// Remote verifications in flight at once.
 pub const VERIFICATIONS_MAX: usize = 32;
 
+/// Probe queries of one database.
+pub const DRILL_PROBES_MAX: usize = 32;
+
+/// Text of one probe query.
+pub const DRILL_QUERY_BYTES_MAX: usize = 64 << 10;
+
+/// Drills that may follow each other without one that restores everything.
+pub const DRILL_FULL_EVERY_MAX: usize = 1_000;
+
+/// The longest time that one drill may be given: no other one runs meanwhile.
+pub const DRILL_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+/// The least memory in which a drill's process can work: its program, SQLite's cache, and the objects in flight.
+pub const DRILL_MEMORY_BYTES_MIN: u64 = 64 << 20;
+
 /// `-shm` descriptors kept open, so that the last commits before a database is closed are still counted.
 pub const HELD_DESCRIPTORS_MAX: usize = 1_024;
 

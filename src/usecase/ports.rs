@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::domain::drill::{DrillPolicy, DrillRecord};
+use crate::domain::drill_schedule::DrillLimits;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;
@@ -109,6 +110,8 @@ pub struct Configured {
     pub over_limit: usize,
     pub sources: Vec<SourceReport>,
     pub pace: Pace,
+    /// What holds for all scheduled drills together.
+    pub drills: DrillLimits,
 }
 
 /// How often things are looked at.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
+use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
 use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
 
 use super::Files;
@@ -259,6 +260,12 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(loaded.settings.replica.concurrency, defaults.replica.concurrency);
     assert_eq!(loaded.settings.litestream.discovery_interval, defaults.litestream.discovery_interval);
     assert_eq!(loaded.settings.objectives.rpo, defaults.objectives.rpo);
+    let drill = &loaded.settings.drill;
+    assert_eq!(drill.limits.daily_download, defaults.drill.limits.daily_download);
+    let shown = DrillPolicy { schedule: DrillSchedule::BySize, rto: None, ..drill.policy.clone() };
+    assert_eq!(shown, DrillPolicy::default(), "the example does not show the defaults");
+    assert_eq!(shop.drill.schedule, DrillSchedule::Cron("0 3 * * SUN Europe/Berlin".into()));
+    assert_eq!(shop.drill.probes.len(), 3);
 }
 
 /// Options are commented with `#` alone, prose with `# `.
@@ -281,9 +288,18 @@ litestream.zzz = 1
 watch.zzz = 1
 replica.zzz = 1
 objectives.zzz = 1
+drill.zzz = 1
+drill.price.zzz = 1
 [[litestream.path-map]]
 zzz = 1
 [[database]]
+zzz = 1
+[database.drill]
+zzz = 1
+[[database.probe]]
+name = 'x'
+query = 'SELECT 1'
+min = 1
 zzz = 1
 [[database.replica]]
 url = 's3://bkt'
@@ -308,12 +324,19 @@ zzz = 1
             let there = match section.as_str() {
                 "" => sections.contains_key(option),
                 "litestream.path-map" => text.contains(&format!("{option} = ")),
-                "database" if option == "replica" => sections.contains_key("database.replica"),
-                _ => sections[&section].lines().any(|line| line.starts_with(&format!("{option} = "))),
+                // Interval and schedule exclude each other, so that one is shown for all and the other for one.
+                "drill" | "database.drill" => {
+                    let shown = |section: &str| sections[section].contains(&format!("{option} = "));
+                    option == "price" || shown("drill") || shown("database.drill")
+                }
+                _ => {
+                    let below = sections.contains_key(&format!("{section}.{option}"));
+                    below || sections[&section].lines().any(|line| line.starts_with(&format!("{option} = ")))
+                }
             };
             assert!(there, "streamgauge.toml does not mention `{option}` of [{section}]");
             options += 1;
         }
     }
-    assert!(options > 40, "only {options} options were found: does this test still see them?");
+    assert!(options > 70, "only {options} options were found: does this test still see them?");
 }

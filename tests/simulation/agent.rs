@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use streamgauge::domain::drill::DrillPolicy;
+use streamgauge::domain::drill_schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
@@ -104,7 +105,8 @@ impl World {
     fn configure(&self, targets: Vec<Target>, concurrency: usize) -> Configured {
         let quick = Duration::from_millis(50);
         let pace = Pace { poll: quick, directory: quick, idle: quick, grace: Duration::ZERO, concurrency, ..pace() };
-        let configured = Configured { targets, over_limit: 0, sources: Vec::new(), pace };
+        let drills = DrillLimits::default();
+        let configured = Configured { targets, over_limit: 0, sources: Vec::new(), pace, drills };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
     }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use super::sources::Sources;
 use super::{SourceArgs, output};
+use crate::delivery::render::human;
+use crate::domain::drill::{DrillPolicy, DrillSchedule};
 use crate::domain::reason::Reason;
 use crate::infrastructure::config::Loaded;
 
@@ -19,6 +21,21 @@ pub fn main(args: &SourceArgs) -> Result<ExitCode, Reason> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// When it is drilled, and up to which download.
+fn drills(policy: &DrillPolicy) -> String {
+    let when = match &policy.schedule {
+        DrillSchedule::Off => return "not drilled by the agent".to_owned(),
+        DrillSchedule::BySize => "daily, or every 30 days above a download of 1 GiB".to_owned(),
+        DrillSchedule::Every(interval) => format!("every {}", human::duration(interval.as_secs_f64())),
+        DrillSchedule::Cron(text) => format!("at {text}"),
+    };
+    let most = human::bytes(policy.size_max);
+    match policy.probes.len() {
+        0 => format!("drilled {when}, up to {most}"),
+        probes => format!("drilled {when}, up to {most}, {probes} probes"),
+    }
+}
+
 fn text(loaded: &Loaded) -> String {
     let mut text = String::new();
     for target in &loaded.targets {
@@ -30,6 +47,8 @@ fn text(loaded: &Loaded) -> String {
         }
         if target.replicas.is_empty() {
             text.push_str("    no replica\n");
+        } else {
+            let _ = writeln!(text, "    {}", drills(&target.drill));
         }
     }
     for warning in &loaded.warnings {

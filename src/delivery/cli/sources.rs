@@ -125,7 +125,8 @@ impl Configuration for Sources {
 /// What the agent is told of a configuration.
 pub fn configured(loaded: Loaded) -> Configured {
     let pace = pace(&loaded.settings);
-    Configured { targets: loaded.targets, over_limit: loaded.over_limit, sources: loaded.sources, pace }
+    let drills = loaded.settings.drill.limits.clone();
+    Configured { targets: loaded.targets, over_limit: loaded.over_limit, sources: loaded.sources, pace, drills }
 }
 
 /// How often things are looked at.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::drill::DrillProbe;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, StaticCredentials};
 
+use super::drill;
 use super::node::Section;
 use super::problem::Place;
 use super::replica::{self, Context, Keys};
@@ -20,20 +22,28 @@ pub(super) struct Entry {
     pub(super) rpo: Option<Duration>,
     pub(super) retention: Option<Duration>,
     pub(super) snapshot_interval: Option<Duration>,
+    pub(super) rto: Option<Duration>,
+    pub(super) drill: drill::Keys,
+    pub(super) probes: Vec<DrillProbe>,
     pub(super) replicas: Vec<ReplicaTarget>,
 }
 
 /// Longest name: it is a label of every series.
 const NAME_CHARACTERS_MAX: usize = 128;
 
+pub(super) const NAME_ACCEPTED: &str = "a short name without control characters";
+
+/// Reads a name that becomes a label.
+pub(super) fn label(name: &str) -> Result<String, String> {
+    let length = name.chars().count();
+    if length == 0 || length > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
+        return Err("not a name".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
 pub(super) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
-    let name = section.parsed("name", "a short name without control characters", |name| {
-        let length = name.chars().count();
-        if length == 0 || length > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-            return Err("not a name".to_owned());
-        }
-        Ok(name.to_owned())
-    });
+    let name = section.parsed("name", NAME_ACCEPTED, label);
     let mut path = |key: &'static str| {
         let absolute = |text: &str| match text {
             "" => Err("empty".to_owned()),
@@ -50,6 +60,9 @@ pub(super) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
         rpo: section.duration("rpo"),
         retention: section.duration("retention"),
         snapshot_interval: section.duration("snapshot-interval"),
+        rto: section.duration("rto"),
+        drill: drill::read_database(section.section_or_empty("drill")),
+        probes: drill::read_probes(&mut section),
         replicas: section
             .sections("replica")
             .into_iter()

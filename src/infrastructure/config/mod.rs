@@ -9,6 +9,7 @@
 //! ```
 
 mod database;
+mod drill;
 mod duration;
 mod expand;
 mod glob;
@@ -22,6 +23,7 @@ mod replica;
 mod s3;
 mod scan;
 mod settings;
+mod size;
 mod targets;
 mod url;
 mod yaml;
@@ -42,6 +44,7 @@ use self::paths::Base;
 use self::problem::{Place, Sink};
 use self::targets::Collection;
 
+pub use self::drill::Drill;
 pub use self::paths::PathMapping;
 pub use self::problem::Problem;
 pub use self::settings::{
@@ -101,7 +104,7 @@ pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
     for entry in entries {
         collection.add_entry(entry, &settings.objectives, &sink);
     }
-    let mut targets = collection.into_targets(&settings.objectives, &sink);
+    let mut targets = collection.into_targets(&settings, &sink);
     if nothing && sink.is_clean() {
         let place = Place::file(&input.config_file.as_deref().map_or_else(|| "configuration".into(), name));
         sink.problem(place.problem(

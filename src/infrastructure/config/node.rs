@@ -10,6 +10,7 @@ use crate::domain::secret::Secret;
 
 use super::duration;
 use super::problem::{Place, Problem, Sink, did_you_mean};
+use super::size;
 
 /// How a scalar was written, which decides what it may be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,6 +242,35 @@ impl<'a> Section<'a> {
         };
         self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
         None
+    }
+
+    /// A number that may have a fraction, from `least` on.
+    pub(super) fn number(&mut self, key: &'static str, least: f64) -> Option<f64> {
+        let accepted = if least == 0.0 { "a number, 0 or above" } else { "a number" };
+        let scalar = self.any(key, accepted)?;
+        let value = scalar.text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= least);
+        let message = match (scalar.style, value) {
+            (Style::Quoted, _) => IN_QUOTES,
+            (_, None) => "not such a number",
+            _ => return value,
+        };
+        self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
+        None
+    }
+
+    /// Bytes: a number, or one with a unit in quotes.
+    pub(super) fn size(&mut self, key: &'static str, least: u64) -> Option<u64> {
+        let scalar = self.any(key, size::ACCEPTED)?;
+        let value = size::parse(scalar.text).and_then(|bytes| if bytes < least { Err("too small") } else { Ok(bytes) });
+        let accepted = || match least {
+            0 => size::ACCEPTED.to_owned(),
+            least => format!("{}, at least {least}", size::ACCEPTED),
+        };
+        value
+            .map_err(|message| {
+                self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted()));
+            })
+            .ok()
     }
 
     /// A duration of our own configuration, above zero.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::domain::limits::VERIFICATIONS_MAX;
 
+use super::drill::{self, Drill};
 use super::node::{Scalar, Section};
 use super::paths::{Base, PathMapping};
 
@@ -24,7 +25,7 @@ pub const BUCKET_INTERVAL: Duration = Duration::from_secs(10);
 pub const STORAGE_PATH: &str = "/var/lib/streamgauge";
 
 /// Everything of `streamgauge.toml`, the environment and the flags that is not about one database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     pub web: Web,
     pub storage: Storage,
@@ -33,6 +34,16 @@ pub struct Settings {
     pub watch: Watch,
     pub replica: Replica,
     pub objectives: ObjectiveDefaults,
+    pub drill: Drill,
+}
+
+impl Settings {
+    /// The directory in which drills restore.
+    pub fn drill_scratch(&self) -> PathBuf {
+        let below = |path: &Path| path.join("drill");
+        let configured = self.drill.scratch.clone().or_else(|| self.storage.path.as_deref().map(below));
+        configured.unwrap_or_else(|| std::env::temp_dir().join("streamgauge-drill"))
+    }
 }
 
 /// `[web]`
@@ -153,6 +164,8 @@ pub struct ObjectiveDefaults {
     pub retention: Option<Duration>,
     /// Absent: what the database's `litestream.yml` says.
     pub snapshot_interval: Option<Duration>,
+    /// How long a restore may take. Absent: as long as it needs.
+    pub rto: Option<Duration>,
 }
 
 /// What reading the settings needs to know of the outside.
@@ -166,6 +179,7 @@ pub(super) struct Context<'a> {
 const LITESTREAM_CONFIG: &str = "/etc/litestream.yml";
 
 pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
+    let objectives = objectives(root.section_or_empty("objectives"));
     Settings {
         web: web(root.section_or_empty("web")),
         storage: storage(root.section_or_empty("storage"), context),
@@ -173,7 +187,8 @@ pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
         litestream: litestream(root.section_or_empty("litestream"), context),
         watch: watch(root.section_or_empty("watch")),
         replica: replica(root.section_or_empty("replica"), context),
-        objectives: objectives(root.section_or_empty("objectives")),
+        drill: drill::read(root.section_or_empty("drill"), &objectives, context),
+        objectives,
     }
 }
 
@@ -218,7 +233,7 @@ fn storage(mut section: Section<'_>, context: &Context<'_>) -> Storage {
     Storage { path }
 }
 
-fn path(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<PathBuf> {
+pub(super) fn path(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<PathBuf> {
     let resolve = |text: &str| {
         if text.is_empty() { Ok(None) } else { context.base.absolute(text).map(Some).map_err(str::to_owned) }
     };
@@ -249,7 +264,13 @@ fn log(mut section: Section<'_>) -> Log {
     Log { level, format }
 }
 
-fn choice<T: Copy>(section: &mut Section<'_>, key: &'static str, all: &[T], name: fn(T) -> &'static str) -> Option<T> {
+/// One of a closed set of words.
+pub(super) fn choice<T: Copy>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    all: &[T],
+    name: fn(T) -> &'static str,
+) -> Option<T> {
     let accepted = all.iter().map(|choice| name(*choice)).collect::<Vec<_>>().join(", ");
     section.parsed(key, &accepted, |text| {
         all.iter().copied().find(|choice| name(*choice) == text).ok_or_else(|| "not one of the choices".to_owned())
@@ -332,6 +353,7 @@ fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
         rpo: section.duration("rpo").unwrap_or(5 * MINUTE),
         retention: section.duration("retention"),
         snapshot_interval: section.duration("snapshot-interval"),
+        rto: section.duration("rto"),
     };
     section.finish();
     objectives

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::domain::drill::DrillPolicy;
+use crate::domain::drill::{DrillPolicy, DrillProbe};
 use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
 
 use super::database::Entry;
+use super::drill;
 use super::litestream::{Database, default_meta_path};
 use super::names::{Naming, names};
 use super::problem::{Place, Sink};
-use super::settings::ObjectiveDefaults;
+use super::settings::{ObjectiveDefaults, Settings};
 
 /// A database or replica that something named.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ struct Found {
     rpo: Option<Duration>,
     retention: Option<Duration>,
     snapshot_interval: Option<Duration>,
+    rto: Option<Duration>,
+    drill: drill::Keys,
+    probes: Vec<DrillProbe>,
 }
 
 /// Collects databases; the same path is one database.
@@ -55,6 +59,9 @@ impl Collection {
             rpo: None,
             retention: defaults.retention.or(database.retention),
             snapshot_interval: defaults.snapshot_interval.or(database.snapshot_interval),
+            rto: None,
+            drill: drill::Keys::default(),
+            probes: Vec::new(),
         };
         found.add_replicas(database.replicas);
         self.found.push(found);
@@ -79,6 +86,9 @@ impl Collection {
         found.rpo = entry.rpo.or(found.rpo);
         found.retention = entry.retention.or(found.retention);
         found.snapshot_interval = entry.snapshot_interval.or(found.snapshot_interval);
+        found.rto = entry.rto;
+        found.drill = entry.drill;
+        found.probes = entry.probes;
         if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
             files.meta_path = Some(meta_path);
         }
@@ -105,6 +115,9 @@ impl Collection {
             rpo: None,
             retention: defaults.retention,
             snapshot_interval: defaults.snapshot_interval,
+            rto: None,
+            drill: drill::Keys::default(),
+            probes: Vec::new(),
         });
         index
     }
@@ -114,13 +127,13 @@ impl Collection {
     }
 
     /// All targets, sorted by name.
-    pub(super) fn into_targets(self, defaults: &ObjectiveDefaults, sink: &Sink) -> Vec<Target> {
+    pub(super) fn into_targets(self, settings: &Settings, sink: &Sink) -> Vec<Target> {
         let found = drop_repeated(self.found, sink);
         warn_of_shared_replicas(&found, sink);
         check_names(&found, sink);
         let naming: Vec<Naming> = found.iter().map(Found::naming).collect();
         let mut targets: Vec<Target> =
-            names(&naming).into_iter().zip(found).map(|(name, found)| found.target(name, defaults)).collect();
+            names(&naming).into_iter().zip(found).map(|(name, found)| found.target(name, settings)).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
         targets
     }
@@ -151,7 +164,8 @@ impl Found {
         }
     }
 
-    fn target(self, name: String, defaults: &ObjectiveDefaults) -> Target {
+    fn target(self, name: String, settings: &Settings) -> Target {
+        let defaults = &settings.objectives;
         Target {
             name: TargetName(name),
             database: self.files,
@@ -161,7 +175,11 @@ impl Found {
                 retention: self.retention,
                 snapshot_interval: self.snapshot_interval,
             },
-            drill: DrillPolicy::default(),
+            drill: DrillPolicy {
+                rto: self.rto.or(defaults.rto),
+                probes: self.probes,
+                ..settings.drill.policy_for(&self.drill)
+            },
         }
     }
 }

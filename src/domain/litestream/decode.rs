@@ -11,7 +11,12 @@ use super::input::Input;
 use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, PageOrder, check_trailer, read_entry};
 
 /// The payload is an LZ4 block behind its size (Litestream 0.5.16 and later); without it, an LZ4 frame (until 0.5.15).
-const PAGE_FLAG_BLOCK: u16 = 1;
+pub(super) const PAGE_FLAG_BLOCK: u16 = 1;
+
+/// The longest that LZ4 makes of a page that does not compress.
+pub(super) fn longest_block(page_size: u32) -> u32 {
+    page_size + page_size / 255 + 16
+}
 
 /// What a whole file turned out to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +88,7 @@ impl<R: Read> Decoder<R> {
         let offset = self.input.offset();
         let size = u32::from_be_bytes(self.take()?);
         let page_size = content.len() as u32;
-        // The longest that LZ4 makes of a page that does not compress.
-        let longest = page_size + page_size / 255 + 16;
+        let longest = longest_block(page_size);
         if size > longest {
             return Err(FormatError::new(offset, Problem::CompressedSize(size, longest)));
         }

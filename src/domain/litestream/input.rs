@@ -7,7 +7,7 @@ use lz4_flex::frame::FrameDecoder;
 use super::format_error::{FormatError, Problem};
 
 /// Magic number of an LZ4 frame, as its bytes stand in the file.
-const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+pub(super) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
 /// Counts what was read, so that errors can name an offset, and tells a file that ends from one that cannot be read.
 pub(super) struct Input<R> {

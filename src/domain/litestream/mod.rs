@@ -1,7 +1,9 @@
 //! What Litestream writes: TXIDs, LTX files and their names (v0.5), generations and segments (v0.3), the chain that
 //! they form and the plan by which they restore.
 
+pub mod chunk;
 pub mod coverage;
+pub mod cutter;
 pub mod decode;
 pub mod format_error;
 pub mod fuzz;
@@ -22,7 +24,9 @@ mod samples;
 pub mod segment;
 pub mod txid;
 
+pub use chunk::{Chunk, PageBuffer, Sum};
 pub use coverage::{Coverage, Gap};
+pub use cutter::{LtxCutter, LtxEnd};
 pub use decode::{LtxSummary, decode};
 pub use format_error::{FormatError, Problem};
 pub use generation::{Generation, GenerationKey, SegmentFile, SegmentName, SnapshotFile, SnapshotName};

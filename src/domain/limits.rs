@@ -159,3 +159,19 @@ pub const STAGING_DEPTH_MAX: usize = 4;
 
 /// Newest local level-0 files whose headers are read.
 pub const STAGED_FILES_MAX: usize = 64;
+
+/// Bytes of an object that a restore reads and decodes at once. So many are held for each download and each thread.
+pub const RESTORE_PIECE_BYTES: u64 = 1 << 20;
+
+/// The least that a restore asks for at once after reads have failed, so that a connection that is reset after some
+/// tens of thousands of bytes still brings a restore to its end.
+pub const RESTORE_READ_BYTES_MIN: u64 = 16 << 10;
+
+/// Attempts in a row that bring nothing, after which a restore gives up: about half a minute.
+pub const RESTORE_ATTEMPTS_MAX: u32 = 10;
+
+/// Times that a restore plans anew because an object was gone when it was read, as Litestream's retention deletes it.
+pub const RESTORE_PLANS_MAX: u32 = 3;
+
+/// Reads at once in one directory. A directory on a dead network mount keeps so many threads.
+pub const DIRECTORY_READS_MAX: usize = 4;

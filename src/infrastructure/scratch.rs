@@ -3,8 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::RestoreFile;
@@ -14,7 +16,8 @@ use crate::usecase::ports::RestoreFile;
 pub struct ScratchFile {
     file: File,
     path: PathBuf,
-    keep: bool,
+    /// There is nothing left to be removed.
+    done: AtomicBool,
 }
 
 impl ScratchFile {
@@ -26,7 +29,7 @@ impl ScratchFile {
     pub fn create(path: &Path) -> Result<Self, Reason> {
         let created = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
         let file = created.map_err(|error| failed("create", path, error))?;
-        Ok(Self { file, path: path.to_owned(), keep: false })
+        Ok(Self { file, path: path.to_owned(), done: AtomicBool::new(false) })
     }
 
     pub fn path(&self) -> &Path {
@@ -38,24 +41,50 @@ impl ScratchFile {
     /// # Errors
     ///
     /// When there is one, or the name cannot be given.
-    pub fn publish(mut self, to: &Path) -> Result<(), Reason> {
-        renameat_with(CWD, &self.path, CWD, to, RenameFlags::NOREPLACE)
-            .map_err(|error| failed("create", to, error.into()))?;
-        self.keep = true;
+    pub fn publish(&self, to: &Path) -> Result<(), Reason> {
+        rename_new(&self.path, to).map_err(|error| failed("create", to, error))?;
+        self.done.store(true, Ordering::Release);
         let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(directory)
             .and_then(|directory| directory.sync_all())
             .map_err(|error| failed("sync", directory, error))
     }
-}
 
-impl Drop for ScratchFile {
-    fn drop(&mut self) {
-        if !self.keep {
+    /// Removes the file unless it was published. Whoever still writes to it writes to a file without a name.
+    pub fn discard(&self) {
+        if !self.done.swap(true, Ordering::AcqRel) {
             // It may have been removed already, and there is nobody to tell.
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+impl Drop for ScratchFile {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
+/// Gives a file a name that nothing has yet.
+fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some filesystems cannot refuse to replace; a second name they never give in the place of another.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Bytes that this user may still write to the filesystem of a directory.
+///
+/// # Errors
+///
+/// When the filesystem does not say.
+pub fn free_bytes(directory: &Path) -> Result<u64, Reason> {
+    let answer = rustix::fs::statvfs(directory).map_err(|error| failed("look at", directory, error.into()))?;
+    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
 }
 
 impl RestoreFile for ScratchFile {

@@ -6,11 +6,14 @@ pub mod demo;
 pub mod drill;
 pub mod logging;
 pub mod output;
+pub mod progress;
 pub mod restorable;
 pub mod restore;
+pub mod restore_words;
 pub mod run;
 pub mod sources;
 pub mod table;
+pub mod when;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

@@ -1,17 +1,57 @@
 //! `streamgauge restore`: the recovery tool at three in the morning.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::SourceArgs;
+use super::progress::{Display, Received, say};
+use super::sources::{Picked, Sources, stores};
+use super::{SourceArgs, output, restore_words as words, run, when};
+use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::restore::RestorePlan;
+use crate::domain::target::ReplicaLocation;
+use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::config::{Log, LogFormat, LogLevel};
+use crate::infrastructure::scratch::{ScratchFile, free_bytes};
+use crate::usecase::ports::{Clock, ReplicaStore, Stores};
+use crate::usecase::restore::{RestoreOptions, RestoreRequest, database_bytes, plan_restore, restore_requested};
+
+/// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
+const BUCKET_DOWNLOADS: usize = 8;
+const DIRECTORY_DOWNLOADS: usize = 3;
+
+/// Left free on the disk beside what is restored.
+const SPARE_BYTES: u64 = 16 << 20;
 
 pub const AFTER_HELP: &str = "\
+Nothing that is there is touched: the database is restored beside PATH, every object's checksum is compared, and only a \
+whole and proven database gets the name PATH. What goes wrong, or Ctrl-C, leaves nothing behind.
+
+--at takes RFC 3339 (2026-11-22T08:30:00Z), a time in the local time zone ('2026-11-22 08:30'), or how long ago (2h). \
+All that the replica holds from before that instant is restored. `streamgauge restorable` says which instants there are.
+
+Exit code: 0 restored, 2 not restored. With files missing in the middle of the replica, --at restores what is before \
+them, and says so.
+
 Examples:
-  streamgauge restore orders -o /tmp/orders.db
-  streamgauge restore s3://backups/orders -o orders.db --at '2026-11-22 08:30'";
+  The newest state there is, of a database in the configuration:
+    streamgauge restore orders -o /var/tmp/orders.db
+  The same without any configuration (credentials from the environment, as for Litestream):
+    streamgauge restore s3://backups/orders -o orders.db
+    streamgauge restore file:///mnt/replica -o orders.db
+  As it was before the bad deployment, or two hours ago:
+    streamgauge restore orders -o orders.db --at '2026-11-22 08:30'
+    streamgauge restore orders -o orders.db --at 2h
+  Look at it before it goes into place:
+    sqlite3 orders.db 'PRAGMA integrity_check'";
 
 #[derive(Args, Debug)]
 pub struct RestoreArgs {
@@ -23,19 +63,214 @@ pub struct RestoreArgs {
     #[arg(short, long, value_name = "PATH")]
     pub output: PathBuf,
 
+    /// What was written before this instant [default: everything]
+    #[arg(long, value_name = "TIME", conflicts_with = "txid")]
+    pub at: Option<String>,
+
+    /// The state at a TXID of Litestream v0.5, as 16 hexadecimal digits
+    #[arg(long, value_name = "TXID", value_parser = when::txid)]
+    pub txid: Option<Txid>,
+
     /// The replica to restore from, where a database has several
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
+    /// Threads that decode [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+
+    /// Say nothing but errors, warnings and the result
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    #[arg(long, value_enum, default_value_t = RestoreFormat::Text)]
+    pub format: RestoreFormat,
+
     #[command(flatten)]
     pub sources: SourceArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RestoreFormat {
+    Text,
+    /// One object, at the end
+    Json,
 }
 
 /// Restores.
 ///
 /// # Errors
 ///
-/// Why it could not.
+/// Why it could not; nothing is left behind then.
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
-    Err(Reason::new(ReasonKind::Unsupported, format!("restore {}: not there yet", args.place)))
+    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    // Before anything is asked for or downloaded.
+    refuse_occupied(&args.output)?;
+    let picked = Sources::new(&args.sources).pick(&args.place, args.replica.as_deref())?;
+    let (now, zone) = (SystemClock::start().now().wall, TimeZone::system());
+    let point = match (&args.at, args.txid) {
+        (Some(at), _) => PlanTarget::Time(
+            when::instant(at, now, &zone)
+                .map_err(|expected| Reason::new(ReasonKind::Misconfigured, format!("--at {at:?}: {expected}")))?,
+        ),
+        (None, Some(txid)) => PlanTarget::Txid(txid),
+        (None, None) => PlanTarget::Latest,
+    };
+    run::block_on(interruptible(restore(args, picked, point, now, zone)))?
+}
+
+/// Ends the work when the process is asked to end. What is being restored is removed as its owner is dropped.
+async fn interruptible(work: impl Future<Output = Result<ExitCode, Reason>>) -> Result<ExitCode, Reason> {
+    let listen = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen for signals"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut hangup = listen(SignalKind::hangup())?;
+    let interrupted = || Err(Reason::new(ReasonKind::Failed, "restore: interrupted; nothing was left behind"));
+    tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => interrupted(),
+        _ = interrupt.recv() => interrupted(),
+        _ = hangup.recv() => interrupted(),
+    }
+}
+
+async fn restore(
+    args: &RestoreArgs,
+    picked: Picked,
+    point: PlanTarget,
+    now: Timestamp,
+    zone: TimeZone,
+) -> Result<ExitCode, Reason> {
+    let location = picked.replica.location.clone();
+    let store = stores(&picked.settings).open(&location)?;
+    let request = RestoreRequest { point, base: None };
+    let plan = plan_restore(store.as_ref(), &request).await?;
+    let database = database_bytes(store.as_ref(), &plan).await?;
+    let words = words::Words { location: &location, point, now, zone: &zone };
+    if !args.quiet {
+        say(&words.plan(&plan, database));
+    }
+    if let Some(warning) = words.shortfall(&plan) {
+        say(&warning);
+    }
+    refuse_full_disk(&args.output, database)?;
+
+    let started = Instant::now();
+    let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));
+    let options = RestoreOptions {
+        downloads: if matches!(location, ReplicaLocation::Directory(_)) {
+            DIRECTORY_DOWNLOADS
+        } else {
+            BUCKET_DOWNLOADS
+        },
+        threads: args.threads.map_or_else(cores, usize::from),
+        identities: picked.replica.age_identities.clone(),
+    };
+    let (plan, restored) = shown(args, store, &request, plan, &scratch, options).await?;
+    scratch.publish(&args.output)?;
+    let done = words::Done { path: &args.output, plan: &plan, restored: &restored, elapsed: started.elapsed() };
+    match args.format {
+        RestoreFormat::Text => output::print(&words.done(&done))?,
+        RestoreFormat::Json => output::print(&format!("{}\n", words.json(&done)?))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Restores and shows how far it is.
+async fn shown(
+    args: &RestoreArgs,
+    store: Arc<dyn ReplicaStore>,
+    request: &RestoreRequest,
+    plan: RestorePlan,
+    scratch: &Scratch,
+    options: RestoreOptions,
+) -> Result<(Arc<RestorePlan>, crate::domain::restore::Restored), Reason> {
+    let received = Arc::new(Received::default());
+    let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
+    let file = Arc::clone(&scratch.0);
+    let work = restore_requested(store, request, plan, file, options, received);
+    tokio::pin!(work);
+    let mut ticks = tokio::time::interval(display.interval());
+    // The first is at once, when there is nothing to be said yet.
+    ticks.tick().await;
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = ticks.tick() => display.draw(Instant::now()),
+        }
+    };
+    display.clear();
+    done
+}
+
+/// What is being restored. A thread may still hold the file when the process ends, so that it is removed by name.
+struct Scratch(Arc<ScratchFile>);
+
+impl Scratch {
+    fn publish(self, to: &Path) -> Result<(), Reason> {
+        self.0.publish(to)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.0.discard();
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Refuses a name that is taken, and one beside which files lie that SQLite would apply to the restored database.
+fn refuse_occupied(path: &Path) -> Result<(), Reason> {
+    let refused = |text: String, hint: &str| Err(Reason::new(ReasonKind::Misconfigured, text).with_hint(hint));
+    let shown = path.display();
+    let there = |path: &Path| path.symlink_metadata().is_ok();
+    if there(path) {
+        return refused(format!("restore to {shown}: it is there already"), "name a file that is not there yet");
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut beside = OsString::from(path);
+        beside.push(suffix);
+        if there(Path::new(&beside)) {
+            let text =
+                format!("restore to {shown}: {shown}{suffix} is there, and SQLite would apply it to what is restored");
+            return refused(text, "restore to another name, or move that file away if nothing uses it");
+        }
+    }
+    let directory = directory(path);
+    if !directory.is_dir() {
+        return refused(format!("restore to {shown}: {} is no directory", directory.display()), "create it first");
+    }
+    Ok(())
+}
+
+fn refuse_full_disk(path: &Path, database: Option<u64>) -> Result<(), Reason> {
+    let (directory, Some(needed)) = (directory(path), database) else { return Ok(()) };
+    let free = free_bytes(directory)?;
+    if needed.saturating_add(SPARE_BYTES) > free {
+        let text = words::no_space(directory, needed, free);
+        return Err(Reason::new(ReasonKind::Failed, text).with_hint("make room, or restore to another filesystem"));
+    }
+    Ok(())
+}
+
+/// `.NAME.restoring-PID`, beside the database that it will be.
+fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
+    let name = path.file_name().ok_or_else(|| {
+        Reason::new(ReasonKind::Misconfigured, format!("restore to {}: it names no file", path.display()))
+    })?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".restoring-{}", std::process::id()));
+    Ok(directory(path).join(hidden))
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Whole numbers of bytes a second.
+pub fn rate(bytes: u64, elapsed: Duration) -> u64 {
+    (bytes as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }

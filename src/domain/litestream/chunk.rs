@@ -168,6 +168,11 @@ impl Chunk {
         self.frames.is_empty()
     }
 
+    /// Bytes in a page.
+    pub fn page_size(&self) -> u32 {
+        self.page_size
+    }
+
     /// Says of each page, in order, whether it is to be written.
     pub fn choose(&mut self, mut wanted: impl FnMut(u32) -> bool) {
         self.frames.iter_mut().for_each(|frame| frame.wanted = wanted(frame.page));

@@ -69,12 +69,7 @@ impl LtxEnd {
             let problem = Problem::FileChecksum { found: self.file_checksum, expected };
             return Err(FormatError::new(self.bytes - 8, problem));
         }
-        Ok(LtxSummary {
-            header: self.header,
-            pages: self.pages,
-            bytes: self.bytes,
-            file_checksum: self.file_checksum,
-        })
+        Ok(LtxSummary { header: self.header, pages: self.pages, bytes: self.bytes, file_checksum: self.file_checksum })
     }
 }
 
@@ -367,5 +362,145 @@ impl IndexReader {
         };
         (self.value, self.shift) = (0, 0);
         Some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::litestream::{PageBuffer, decode, samples};
+    use crate::domain::reason::Reason;
+
+    type Pages = Vec<(u32, Vec<u8>)>;
+
+    /// Cuts a file that arrives in pieces of these sizes, in turn, and decodes its chunks last to first.
+    fn cut(file: &[u8], sizes: &[usize]) -> Result<(LtxSummary, Pages), Reason> {
+        let mut cutter = LtxCutter::new();
+        let mut chunks = Vec::new();
+        let mut sizes = sizes.iter().cycle();
+        let mut rest = file;
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+            chunks.push(cutter.push(Bytes::copy_from_slice(piece))?);
+            rest = behind;
+        }
+        let end = cutter.finish()?;
+        let mut buffer = PageBuffer::default();
+        let mut decoded = Vec::new();
+        for chunk in chunks.iter().rev() {
+            let mut pages: Pages = Vec::new();
+            let page_size = chunk.page_size().max(1) as usize;
+            let sum = chunk.decode(&mut buffer, |first, content| {
+                pages.extend((first..).zip(content.chunks(page_size).map(<[u8]>::to_vec)));
+                Ok(())
+            })?;
+            decoded.push((sum, pages));
+        }
+        decoded.reverse();
+        let sum = decoded.iter().fold(Sum::default(), |sum, (next, _)| sum.then(*next));
+        Ok((end.prove(sum)?, decoded.into_iter().flat_map(|(_, pages)| pages).collect()))
+    }
+
+    fn whole(file: &[u8]) -> Result<(LtxSummary, Pages), FormatError> {
+        let mut pages = Vec::new();
+        let summary = decode(file, |number, content| pages.push((number, content.to_vec())))?;
+        Ok((summary, pages))
+    }
+
+    #[test]
+    fn genuine_files_of_both_encodings_are_the_same_however_they_are_cut() {
+        for (file, name, _) in samples::LTX_FILES {
+            for size in [1, 2, 3, 7, 99, 100, 101, 512, file.len()] {
+                assert_eq!(cut(file, &[size]).ok(), whole(file).ok(), "{name} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn truncated_files_are_errors_wherever_they_end() {
+        for (file, name, _) in samples::LTX_FILES {
+            for length in 0..file.len() {
+                let error = cut(&file[..length], &[64]).unwrap_err();
+                assert_eq!(error.message, format!("unexpected end at byte {length}"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_changed_bit_is_an_error_or_changes_no_page() {
+        for (file, name, _) in samples::LTX_FILES {
+            let (_, pages) = whole(file).unwrap();
+            for at in 0..file.len() {
+                let mut damaged = file.to_vec();
+                damaged[at] ^= 1 << (at % 8);
+                let (ours, theirs) = (cut(&damaged, &[300]), whole(&damaged));
+                assert_eq!(ours.is_ok(), theirs.is_ok(), "{name} at {at}: {ours:?} and {theirs:?}");
+                assert!(ours.is_err() || ours.unwrap().1 == pages, "{name} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn unusual_lz4_frames_are_read_as_the_library_reads_them() {
+        use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+        use std::io::Write;
+        let content: Vec<u8> = (0..1024u32).map(|at| (at / 7) as u8).collect();
+        let plain = FrameInfo::new;
+        let infos = [
+            plain(),
+            plain().content_checksum(true),
+            plain().block_checksums(true),
+            plain().content_size(Some(1024)),
+            plain().block_size(BlockSize::Max4MB).content_checksum(true),
+            plain().block_mode(BlockMode::Linked).content_checksum(true).block_checksums(true),
+        ];
+        let header = LtxHeader::parse(&samples::genuine()).unwrap();
+        for info in infos {
+            let mut encoder = FrameEncoder::with_frame_info(info.clone(), Vec::new());
+            encoder.write_all(&content).unwrap();
+            let payload = encoder.finish().unwrap();
+            let frame = [&[0, 0, 0, 2, 0, 0][..], &payload].concat();
+            let header = LtxHeader { page_size: 1024, ..header };
+            let mut chunk = Chunk::default();
+            chunk.page_size = 1024;
+            assert_eq!(extent(&frame, &header, 0), Ok(Extent::Frame(frame.len())), "{info:?}");
+            chunk.begin_part(0);
+            chunk.add(2, 0, frame.len());
+            chunk.end_part(Bytes::from(frame));
+            let mut read = Vec::new();
+            chunk
+                .decode(&mut PageBuffer::default(), |_, page| {
+                    read.extend_from_slice(page);
+                    Ok(())
+                })
+                .unwrap();
+            assert!(read == content, "{info:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_simple_decoder(file in samples::ltx_file(), sizes in prop::collection::vec(1..900usize, 1..9)) {
+            let ours = cut(&file.bytes, &sizes);
+            prop_assert_eq!(ours.map_err(|reason| reason.message), whole(&file.bytes).map_err(|error| error.to_string()));
+        }
+
+        #[test]
+        fn refuses_what_the_simple_decoder_refuses(
+            file in samples::ltx_file(),
+            damage in samples::damage(),
+            sizes in prop::collection::vec(1..900usize, 1..9),
+        ) {
+            let damaged = damage.apply(&file.bytes);
+            prop_assert_eq!(cut(&damaged, &sizes).ok(), whole(&damaged).ok());
+        }
+
+        #[test]
+        fn never_panics(bytes: Vec<u8>, header in samples::header(), size in 1..200usize) {
+            let _ = cut(&bytes, &[size]);
+            let _ = cut(&[header, bytes].concat(), &[size]);
+        }
     }
 }

@@ -13,7 +13,9 @@ use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, Stat, fsta
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
-use crate::domain::limits::{DIRECTORY_DEPTH_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
+use crate::domain::limits::{
+    DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX,
+};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
 
@@ -23,22 +25,25 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::N
 /// A directory as a replica.
 pub(super) struct DirectoryStore {
     root: PathBuf,
-    /// One call at a time: a directory on a dead network mount keeps one thread, not one more with each attempt.
-    busy: Arc<Semaphore>,
+    /// One listing at a time, and few reads: a directory on a dead network mount keeps these threads, not one more with
+    /// each attempt.
+    listing: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
 }
 
 impl DirectoryStore {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, busy: Arc::new(Semaphore::new(1)) }
+        Self { root, listing: Arc::new(Semaphore::new(1)), reading: Arc::new(Semaphore::new(DIRECTORY_READS_MAX)) }
     }
 
     /// Runs `work` with the opened root where blocking is allowed.
     async fn with_root<T: Send + 'static>(
         &self,
+        busy: &Arc<Semaphore>,
         work: impl FnOnce(OwnedFd) -> Result<T, Reason> + Send + 'static,
     ) -> Result<T, Reason> {
         let stopped = |_| Reason::new(ReasonKind::Failed, "the reading thread stopped");
-        let permit = self.busy.clone().acquire_owned().await.map_err(|error| stopped(error.to_string()))?;
+        let permit = busy.clone().acquire_owned().await.map_err(|error| stopped(error.to_string()))?;
         let root = self.root.clone();
         let work = move || {
             let _permit = permit;
@@ -53,17 +58,17 @@ impl DirectoryStore {
 impl ReplicaStore for DirectoryStore {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
         let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.with_root(move |root| list(root, &prefix, after, LIST_PAGE_KEYS_MAX)).await
+        self.with_root(&self.listing, move |root| list(root, &prefix, after, LIST_PAGE_KEYS_MAX)).await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
         let prefix = prefix.to_owned();
-        self.with_root(move |root| folders(root, &prefix)).await
+        self.with_root(&self.listing, move |root| folders(root, &prefix)).await
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
         let key = key.to_owned();
-        self.with_root(move |root| read(root, &key, offset, length)).await
+        self.with_root(&self.reading, move |root| read(root, &key, offset, length)).await
     }
 }
 

@@ -201,8 +201,10 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
     if start != Ok(offset) {
         return Err(corrupt(format!("answered another range than the one from byte {offset}")));
     }
+    // What is announced is not believed further than what was asked for.
+    let announced = object.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0).min(length);
     let mut body = object.body;
-    let mut content = BytesMut::new();
+    let mut content = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(frame) = body.next().await {
         let frame = frame.map_err(|error| failure::broken_body(&error))?;
         content.extend_from_slice(&frame);

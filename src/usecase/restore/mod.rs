@@ -1,9 +1,13 @@
 //! Restoring natively: list a replica, plan as Litestream does, read and prove every planned object, write each page once.
 
+mod pages;
+mod reading;
 mod v5;
+mod v5_plan;
 
 use std::sync::Arc;
 
+use crate::domain::limits::RESTORE_PLANS_MAX;
 use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored};
@@ -38,7 +42,7 @@ pub struct RestoreOptions {
 pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
     let layouts = Layout::recognise(&store.folders("").await?);
     match layouts.first() {
-        Some(Layout::V5(keys)) => v5::plan_levels(store, *keys, request).await,
+        Some(Layout::V5(keys)) => v5_plan::plan_levels(store, *keys, request).await,
         Some(Layout::V3) => Err(Reason::new(ReasonKind::Unsupported, "restore: v0.3 replicas are not restored yet")),
         None => Err(Reason::new(ReasonKind::NotFound, "restore: no replica there")),
     }
@@ -60,5 +64,50 @@ pub async fn restore(
     match plan.layout {
         Layout::V5(_) => v5::restore_levels(store, plan, file, options, progress).await,
         Layout::V3 => Err(Reason::new(ReasonKind::Unsupported, "restore: v0.3 replicas are not restored yet")),
+    }
+}
+
+/// As [`restore`]; when an object that was planned is gone by the time it is read, as Litestream's retention deletes what
+/// it has compacted, plans anew. Gives the plan that was followed in the end.
+///
+/// # Errors
+///
+/// As [`restore`], and when what was planned first cannot be reached any more.
+pub async fn restore_requested(
+    store: Arc<dyn ReplicaStore>,
+    request: &RestoreRequest,
+    plan: RestorePlan,
+    file: Arc<dyn RestoreFile>,
+    options: RestoreOptions,
+    progress: Arc<dyn Progress>,
+) -> Result<(Arc<RestorePlan>, Restored), Reason> {
+    let mut plan = Arc::new(plan);
+    let mut plans = 1;
+    loop {
+        let (store, file) = (Arc::clone(&store), Arc::clone(&file));
+        let done = restore(Arc::clone(&store), Arc::clone(&plan), file, options.clone(), Arc::clone(&progress)).await;
+        let gone = match done {
+            Err(reason) if reason.kind == ReasonKind::NotFound && plans < RESTORE_PLANS_MAX => reason,
+            done => return done.map(|restored| (plan, restored)),
+        };
+        plans += 1;
+        let anew = plan_restore(store.as_ref(), request).await?;
+        let newer_is_right = request.point == PlanTarget::Latest && anew.txid >= plan.txid;
+        if anew == *plan || !(newer_is_right || anew.txid == plan.txid) {
+            return Err(gone);
+        }
+        plan = Arc::new(anew);
+    }
+}
+
+/// Bytes of the database that a plan leads to; `None` where that is not known before it is restored (v0.3).
+///
+/// # Errors
+///
+/// What kept the newest object from being read.
+pub async fn database_bytes(store: &dyn ReplicaStore, plan: &RestorePlan) -> Result<Option<u64>, Reason> {
+    match plan.layout {
+        Layout::V5(keys) => v5_plan::database_bytes(store, keys, plan).await,
+        Layout::V3 => Ok(None),
     }
 }

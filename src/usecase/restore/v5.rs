@@ -1,166 +1,306 @@
 //! Restoring a v0.5 replica. Files are applied newest first, so that each page is written once, by the newest file that
-//! holds it.
+//! holds it. Pieces arrive in order, several at a time; whole frames of a piece are decoded beside each other.
 
-use std::io::Read;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use futures_util::{StreamExt, stream};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{RestoreOptions, RestoreRequest};
+use super::RestoreOptions;
+use super::pages::Pages;
+use super::reading::Reader;
+use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::header::lock_page;
-use crate::domain::litestream::{Layout, LevelKeys, LtxFile, LtxHeader, SNAPSHOT_LEVEL, decode, plan};
+use crate::domain::litestream::{Chunk, LtxCutter, LtxEnd, LtxHeader, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, RestoredObject};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Restored, RestoredObject};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
-
-/// Bytes that one request asks for.
-const READ_BYTES: u64 = 4 << 20;
-
-pub(super) async fn plan_levels(
-    store: &dyn ReplicaStore,
-    keys: LevelKeys,
-    request: &RestoreRequest,
-) -> Result<RestorePlan, Reason> {
-    let mut files = Vec::new();
-    for level in 0..=SNAPSHOT_LEVEL {
-        let prefix = keys.prefix(level);
-        let mut after = None;
-        loop {
-            let page = store.list(&prefix, after.as_deref()).await?;
-            after = page.objects.last().map(|object| object.key.clone());
-            let found = page.objects.iter().filter_map(|object| {
-                let (level, name) = keys.parse_key(&object.key)?;
-                Some(LtxFile { level, min: name.min, max: name.max, size: object.size, created: object.modified })
-            });
-            files.extend(found);
-            if !page.more {
-                break;
-            }
-        }
-    }
-    let planned = plan(&files, request.point)
-        .map_err(|error| Reason::new(ReasonKind::NotFound, format!("plan restore: {error}")))?;
-    let through = planned.iter().map(|file| file.created).max().unwrap_or_default();
-    Ok(RestorePlan {
-        layout: Layout::V5(keys),
-        txid: planned.last().map(|file| file.max),
-        objects: planned
-            .iter()
-            .map(|file| PlannedObject {
-                key: keys.key(file.level, file.name()),
-                size: file.size,
-                created: file.created,
-                kind: PlannedKind::Ltx(*file),
-            })
-            .collect(),
-        generation: None,
-        through,
-        shortfall: None,
-        base: None,
-    })
-}
 
 pub(super) async fn restore_levels(
     store: Arc<dyn ReplicaStore>,
     plan: Arc<RestorePlan>,
     file: Arc<dyn RestoreFile>,
-    _options: RestoreOptions,
+    options: RestoreOptions,
     progress: Arc<dyn Progress>,
 ) -> Result<Restored, Reason> {
-    let mut restored = Restored {
-        bytes: 0,
-        page_size: 0,
-        pages: 0,
+    let reader = Arc::new(Reader::new(store, progress));
+    let mut engine = Engine::new(Arc::clone(&file), options.threads, plan.base);
+    let applied = engine.apply(&plan, &reader, options.downloads).await;
+    // Nothing may write to the file when this has returned.
+    engine.jobs.settle().await;
+    applied?;
+    let image = engine.image()?;
+    let mut objects = engine.objects;
+    objects.reverse();
+    let bytes = u64::from(image.pages) * u64::from(image.page_size);
+    spawn_blocking(move || file.set_len(bytes).and_then(|()| file.sync())).await.map_err(stopped)??;
+    Ok(Restored {
+        bytes,
+        page_size: image.page_size,
+        pages: image.pages,
         txid: plan.txid,
-        position: None,
-        objects: Vec::new(),
-        downloaded_bytes: 0,
-        requests: 0,
-    };
-    let mut written: Vec<bool> = Vec::new();
-    let mut newest: Option<LtxHeader> = None;
-    for object in plan.objects.iter().rev() {
-        let (chunks, content) = mpsc::channel(2);
-        let (sink, key) = (Arc::clone(&file), object.key.clone());
-        let known = newest;
-        let decoding = spawn_blocking(move || {
-            let mut failure = None;
-            let commit = known.map_or(u32::MAX, |header: LtxHeader| header.commit);
-            let mut pages = written;
-            let summary = decode(Chunks { content, current: Bytes::new() }, |page, bytes| {
-                if page > commit {
-                    return;
+        position: engine.newest.and_then(|header| header.wal_end()),
+        objects,
+        downloaded_bytes: reader.received(),
+        requests: reader.requests(),
+    })
+}
+
+/// The state of one restore.
+struct Engine {
+    base: Option<RestoreBase>,
+    written: Pages,
+    newest: Option<LtxHeader>,
+    /// The fewest pages that the database had after any file that was begun: what older files, and the base, hold
+    /// behind it was cut off since.
+    fewest: u32,
+    jobs: Jobs,
+    objects: Vec<RestoredObject>,
+}
+
+/// What the database will be.
+struct Image {
+    page_size: u32,
+    pages: u32,
+}
+
+impl Engine {
+    fn new(file: Arc<dyn RestoreFile>, threads: usize, base: Option<RestoreBase>) -> Self {
+        Self {
+            base,
+            written: Pages::default(),
+            newest: None,
+            fewest: u32::MAX,
+            jobs: Jobs {
+                file,
+                waiting: VecDeque::new(),
+                decoding: 0,
+                threads: threads.max(1),
+                buffers: Arc::default(),
+                sum: Sum::default(),
+            },
+            objects: Vec::new(),
+        }
+    }
+
+    /// Reads all planned objects, newest first.
+    async fn apply(&mut self, plan: &RestorePlan, reader: &Arc<Reader>, downloads: usize) -> Result<(), Reason> {
+        let mut pieces = stream::iter(pieces(plan))
+            .map(|piece| {
+                let reader = Arc::clone(reader);
+                // A task of its own, so that it goes on while chunks are waited for.
+                Task(tokio::spawn(async move { (reader.read(&piece.key, piece.offset, piece.length).await, piece) }))
+            })
+            .buffered(downloads.max(1));
+        let mut cutter = LtxCutter::new();
+        while let Some(read) = pieces.next().await {
+            let (content, piece) = read.map_err(stopped)?;
+            let object = &plan.objects[piece.object];
+            let chunk = cutter.push(content?).map_err(|error| Reason::from(error).context(reading(object)));
+            let mut chunk = match chunk {
+                Ok(chunk) => chunk,
+                // What is before it may be wrong too, and then it is what is to be named.
+                Err(reason) => return self.finish_jobs().await.and(Err(reason)),
+            };
+            if piece.offset == 0 {
+                let header = cutter.header().copied();
+                // Shorter than a header: the cutter says so at its end.
+                header.map_or(Ok(()), |header| self.begin(&header, object))?;
+            }
+            self.choose(&mut chunk);
+            let done = self.jobs.decode(chunk, object).await?;
+            self.objects.extend(done);
+            if piece.last {
+                let end = std::mem::take(&mut cutter).finish();
+                match end {
+                    Ok(end) => self.jobs.end(end, object),
+                    Err(error) => {
+                        let reason = Reason::from(error).context(reading(object));
+                        return self.finish_jobs().await.and(Err(reason));
+                    }
                 }
-                pages.resize(pages.len().max(page as usize), false);
-                if let Some(seen) = pages.get_mut(page as usize - 1).filter(|seen| !**seen) {
-                    *seen = true;
-                    let offset = u64::from(page - 1) * bytes.len() as u64;
-                    failure = failure.take().or_else(|| sink.write_at(offset, bytes).err());
-                }
+            }
+        }
+        self.finish_jobs().await
+    }
+
+    async fn finish_jobs(&mut self) -> Result<(), Reason> {
+        let done = self.jobs.finish().await?;
+        self.objects.extend(done);
+        Ok(())
+    }
+
+    /// Compares a file's header with its name and with the files before.
+    fn begin(&mut self, header: &LtxHeader, object: &PlannedObject) -> Result<(), Reason> {
+        let corrupt = |cause: String| Reason::new(ReasonKind::Corrupt, cause).context(reading(object));
+        if let PlannedKind::Ltx(file) = object.kind {
+            header.check_name(file.name()).map_err(|error| Reason::from(error).context(reading(object)))?;
+        }
+        let known = self.newest.map(|newest| newest.page_size).or(self.base.map(|base| base.page_size));
+        if let Some(known) = known.filter(|known| *known != header.page_size) {
+            return Err(corrupt(format!("pages of {} bytes, and of {known} in the other files", header.page_size)));
+        }
+        self.newest.get_or_insert(*header);
+        self.fewest = self.fewest.min(header.commit);
+        Ok(())
+    }
+
+    fn choose(&mut self, chunk: &mut Chunk) {
+        let (written, fewest) = (&mut self.written, self.fewest);
+        chunk.choose(|page| page <= fewest && written.insert(page));
+    }
+
+    /// What was written is the whole database.
+    fn image(&self) -> Result<Image, Reason> {
+        let (page_size, pages) = match (self.newest, self.base) {
+            (Some(header), _) => (header.page_size, header.commit),
+            (None, Some(base)) => (base.page_size, base.commit),
+            (None, None) => return Err(Reason::new(ReasonKind::NotFound, "restore: nothing is planned")),
+        };
+        let kept = self.base.map_or(0, |base| base.commit.min(self.fewest));
+        if let Some(page) = self.written.missing(kept, pages, lock_page(page_size)) {
+            let cause = format!("restore: page {page} of {pages} is in none of the planned files");
+            return Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("restore an older state with --at or --txid"));
+        }
+        Ok(Image { page_size, pages })
+    }
+}
+
+/// A part of an object that is read at once.
+struct Piece {
+    object: usize,
+    key: String,
+    offset: u64,
+    length: u64,
+    last: bool,
+}
+
+/// All pieces in the order in which they are applied.
+fn pieces(plan: &RestorePlan) -> impl Iterator<Item = Piece> + Send + 'static {
+    let objects: Vec<(usize, String, u64)> =
+        plan.objects.iter().enumerate().map(|(object, planned)| (object, planned.key.clone(), planned.size)).collect();
+    objects.into_iter().rev().flat_map(|(object, key, size)| {
+        let count = size.div_ceil(RESTORE_PIECE_BYTES).max(1);
+        (0..count).map(move |index| {
+            let offset = index * RESTORE_PIECE_BYTES;
+            let length = (size - offset).min(RESTORE_PIECE_BYTES);
+            Piece { object, key: key.clone(), offset, length, last: index + 1 == count }
+        })
+    })
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Chunks that are being decoded and written, in the order of the files.
+struct Jobs {
+    file: Arc<dyn RestoreFile>,
+    waiting: VecDeque<Job>,
+    /// Chunks among them.
+    decoding: usize,
+    threads: usize,
+    buffers: Arc<Mutex<Vec<PageBuffer>>>,
+    /// Of the chunks of the oldest file in work that are done.
+    sum: Sum,
+}
+
+enum Job {
+    Chunk(JoinHandle<Result<Sum, Reason>>),
+    End(LtxEnd, String),
+}
+
+impl Jobs {
+    /// Starts a chunk, after waiting for older ones where all threads are busy. Gives the objects that are proven by then.
+    async fn decode(&mut self, chunk: Chunk, object: &PlannedObject) -> Result<Vec<RestoredObject>, Reason> {
+        if chunk.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut done = Vec::new();
+        while self.decoding >= self.threads {
+            done.extend(self.next().await?);
+        }
+        let (file, buffers, key) = (Arc::clone(&self.file), Arc::clone(&self.buffers), object.key.clone());
+        self.decoding += 1;
+        self.waiting.push_back(Job::Chunk(spawn_blocking(move || {
+            let lock = || buffers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut buffer = lock().pop().unwrap_or_default();
+            let page_size = u64::from(chunk.page_size());
+            let mut written = Ok(());
+            let sum = chunk.decode(&mut buffer, |page, content| {
+                let offset = u64::from(page.saturating_sub(1)) * page_size;
+                written = file.write_at(offset, content);
+                written.clone()
             });
-            match (failure, summary) {
-                (Some(reason), _) => Err(reason),
-                (None, Ok(summary)) => Ok((pages, summary)),
-                (None, Err(error)) => Err(Reason::from(error).context(format!("read {key}"))),
+            lock().push(buffer);
+            // What is wrong with the file that is written has nothing to do with the object.
+            written.and(sum.map_err(|reason| reason.context(format_args!("read {key}"))))
+        })));
+        Ok(done)
+    }
+
+    /// Says that the file of the last chunk is complete.
+    fn end(&mut self, end: LtxEnd, object: &PlannedObject) {
+        self.waiting.push_back(Job::End(end, object.key.clone()));
+    }
+
+    /// Waits for the oldest.
+    async fn next(&mut self) -> Result<Option<RestoredObject>, Reason> {
+        match self.waiting.pop_front() {
+            Some(Job::Chunk(chunk)) => {
+                self.decoding -= 1;
+                self.sum = self.sum.then(chunk.await.map_err(stopped)??);
+                Ok(None)
             }
-        });
-        let mut offset = 0;
-        while offset < object.size {
-            let chunk = store.read(&object.key, offset, READ_BYTES).await?;
-            restored.requests += 1;
-            if chunk.is_empty() {
-                break;
+            Some(Job::End(end, key)) => {
+                let summary = end.prove(std::mem::take(&mut self.sum));
+                let summary = summary.map_err(|error| Reason::from(error).context(format_args!("read {key}")))?;
+                let checksum = format!("{:016x}", summary.file_checksum);
+                Ok(Some(RestoredObject { key, bytes: summary.bytes, checksum }))
             }
-            offset += chunk.len() as u64;
-            restored.downloaded_bytes += chunk.len() as u64;
-            progress.received(chunk.len() as u64);
-            if chunks.send(chunk).await.is_err() {
-                break;
+            None => Ok(None),
+        }
+    }
+
+    async fn finish(&mut self) -> Result<Vec<RestoredObject>, Reason> {
+        let mut done = Vec::new();
+        while !self.waiting.is_empty() {
+            done.extend(self.next().await?);
+        }
+        Ok(done)
+    }
+
+    /// Waits for what is still being written, whatever comes of it.
+    async fn settle(&mut self) {
+        for job in std::mem::take(&mut self.waiting) {
+            if let Job::Chunk(chunk) = job {
+                // The restore has failed already, for a reason that came before.
+                let _ = chunk.await;
             }
         }
-        drop(chunks);
-        let (pages, summary) = decoding.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))??;
-        written = pages;
-        newest = newest.or(Some(summary.header));
-        restored.objects.push(RestoredObject {
-            key: object.key.clone(),
-            bytes: summary.bytes,
-            checksum: format!("{:016x}", summary.file_checksum),
-        });
     }
-    restored.objects.reverse();
-    let Some(header) = newest else { return Err(Reason::new(ReasonKind::NotFound, "restore: nothing is planned")) };
-    let lock_page = lock_page(header.page_size);
-    written.resize(header.commit as usize, false);
-    let missing = (1..=header.commit).zip(&written).find(|(page, written)| !**written && *page != lock_page);
-    if let Some((page, _)) = missing {
-        return Err(Reason::new(ReasonKind::Corrupt, format!("restore: page {page} is in none of the files")));
-    }
-    restored.bytes = u64::from(header.commit) * u64::from(header.page_size);
-    restored.page_size = header.page_size;
-    restored.pages = header.commit;
-    restored.position = header.wal_end();
-    let length = restored.bytes;
-    spawn_blocking(move || file.set_len(length).and_then(|()| file.sync()))
-        .await
-        .map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))??;
-    Ok(restored)
 }
 
-struct Chunks {
-    content: mpsc::Receiver<Bytes>,
-    current: Bytes,
+fn reading(object: &PlannedObject) -> String {
+    format!("read {}", object.key)
 }
 
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.current.is_empty() {
-            self.current = self.content.blocking_recv().unwrap_or_default();
-        }
-        let count = self.current.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.current.split_to(count));
-        Ok(count)
-    }
+fn stopped(error: tokio::task::JoinError) -> Reason {
+    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }

@@ -1,0 +1,169 @@
+//! What `streamgauge restore` says before and after.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::restore::rate;
+use crate::delivery::render::human;
+use crate::domain::limits::RESTORE_PIECE_BYTES;
+use crate::domain::litestream::PlanTarget;
+use crate::domain::price::Prices;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::restore::{RestorePlan, Restored, Shortfall};
+use crate::domain::target::ReplicaLocation;
+
+/// What everything that is said is about.
+pub struct Words<'a> {
+    pub location: &'a ReplicaLocation,
+    pub point: PlanTarget,
+    pub now: Timestamp,
+    /// The local time zone.
+    pub zone: &'a TimeZone,
+}
+
+/// A database that was restored.
+pub struct Done<'a> {
+    pub path: &'a Path,
+    pub plan: &'a RestorePlan,
+    pub restored: &'a Restored,
+    pub elapsed: Duration,
+}
+
+/// The answer for programs.
+#[derive(Serialize)]
+struct Answer<'a> {
+    output: String,
+    replica: String,
+    layout: &'static str,
+    generation: Option<String>,
+    /// The recovery point: nothing that was committed later is in the database.
+    through: Timestamp,
+    shortfall: Option<&'a Shortfall>,
+    planned_bytes: u64,
+    estimated_dollars: f64,
+    seconds: f64,
+    #[serde(flatten)]
+    restored: &'a Restored,
+}
+
+impl Words<'_> {
+    /// What will be restored.
+    pub fn plan(&self, plan: &RestorePlan, database: Option<u64>) -> String {
+        let asked = match self.point {
+            PlanTarget::Latest => "the newest state".to_owned(),
+            PlanTarget::Txid(txid) => format!("the state at TXID {txid}"),
+            PlanTarget::Time(time) => format!("what was written before {}", self.instant(time)),
+        };
+        let objects = match plan.objects.len() {
+            1 => "1 object".to_owned(),
+            count => format!("{count} objects"),
+        };
+        let size = database.map_or_else(String::new, |bytes| format!(", a database of {}", human::bytes(bytes)));
+        let price = match self.location {
+            ReplicaLocation::S3(_) => format!(", at most ${:.4} at Amazon's prices", self.dollars(plan)),
+            _ => String::new(),
+        };
+        let url = human::printable(&self.location.url());
+        let (layout, position) = (plan.layout.as_str(), position(plan));
+        let (through, download) = (self.instant(plan.through), human::bytes(plan.bytes()));
+        format!(
+            "from    {url} ({layout})\n\
+             asked   {asked}\n\
+             found   {position}, written {through}\n\
+             read    {objects}, {download}{price}{size}\n"
+        )
+    }
+
+    /// A warning where less is restored than was asked for.
+    pub fn shortfall(&self, plan: &RestorePlan) -> Option<String> {
+        let Shortfall { after, before } = plan.shortfall.as_ref()?;
+        let silent = match self.point {
+            PlanTarget::Time(_) => {
+                "Litestream's own restore -timestamp gives this older state without a word, with exit code 0.\n"
+            }
+            _ => "",
+        };
+        Some(format!(
+            "WARNING: this is not all that was asked for. The replica has newer files, from {before} on, but the files \
+             between {after} and there are missing.\n\
+             WARNING: what was committed after {} is lost.\n{silent}",
+            self.instant(plan.through)
+        ))
+    }
+
+    /// What was restored, and what to do with it.
+    pub fn done(&self, done: &Done<'_>) -> String {
+        let Done { path, plan, restored, elapsed } = done;
+        let (path, size, pages) = (path.display(), human::bytes(restored.bytes), restored.pages);
+        let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());
+        let rate = human::bytes(rate(restored.bytes, *elapsed));
+        let (through, ago) = (self.instant(plan.through), human::duration(human::age_seconds(plan.through, self.now)));
+        let (received, requests) = (human::bytes(restored.downloaded_bytes), restored.requests);
+        let objects = restored.objects.len();
+        format!(
+            "restored {path}: {size}, {pages} pages of {page_size} bytes, in {seconds:.2} s ({rate}/s)\n\
+             state    {position}, written {through}, {ago} ago\n\
+             proven   {objects} objects, {received} in {requests} requests, every checksum right\n\
+             next     sqlite3 {path} 'PRAGMA integrity_check'\n\
+             \x20        then stop the application and Litestream, move the old database with its -wal and -shm away, \
+             put {path} in its place, and start them again\n",
+            position = position(plan),
+        )
+    }
+
+    /// The same for a program.
+    pub fn json(&self, done: &Done<'_>) -> Result<String, Reason> {
+        let plan = done.plan;
+        let answer = Answer {
+            output: done.path.display().to_string(),
+            replica: self.location.url(),
+            layout: plan.layout.as_str(),
+            generation: plan.generation.as_ref().map(ToString::to_string),
+            through: plan.through,
+            shortfall: plan.shortfall.as_ref(),
+            planned_bytes: plan.bytes(),
+            estimated_dollars: self.dollars(plan),
+            seconds: done.elapsed.as_secs_f64(),
+            restored: done.restored,
+        };
+        serde_json::to_string(&answer).map_err(|error| Reason::new(ReasonKind::Failed, format!("write JSON: {error}")))
+    }
+
+    fn dollars(&self, plan: &RestorePlan) -> f64 {
+        let prices = match self.location {
+            ReplicaLocation::S3(_) => Prices::S3,
+            _ => Prices::FREE,
+        };
+        let reads = plan.objects.iter().map(|object| object.size.div_ceil(RESTORE_PIECE_BYTES)).sum();
+        prices.dollars(reads, 0, plan.bytes())
+    }
+
+    /// An instant in UTC and, where that differs, in the local time zone.
+    fn instant(&self, at: Timestamp) -> String {
+        let local = at.to_zoned(self.zone.clone());
+        let utc = at.strftime("%Y-%m-%d %H:%M:%S%.fZ");
+        if local.offset().is_zero() {
+            utc.to_string()
+        } else {
+            format!("{utc} ({})", local.strftime("%Y-%m-%d %H:%M:%S%.f %:z"))
+        }
+    }
+}
+
+/// Why there is no room, with numbers.
+pub fn no_space(directory: &Path, needed: u64, free: u64) -> String {
+    let (directory, needed, free) = (directory.display(), human::bytes(needed), human::bytes(free));
+    format!("restore to {directory}: the database takes {needed}, and {free} are free")
+}
+
+fn position(plan: &RestorePlan) -> String {
+    match (&plan.txid, &plan.generation) {
+        (Some(txid), _) => format!("TXID {txid}"),
+        (None, Some(generation)) => format!("generation {generation}"),
+        (None, None) => "no position".to_owned(),
+    }
+}

@@ -1,0 +1,138 @@
+//! Reading objects patiently: what breaks off is asked for again from where it stopped, in smaller parts, for a bounded
+//! number of times.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::domain::limits::{RESTORE_ATTEMPTS_MAX, RESTORE_PIECE_BYTES, RESTORE_READ_BYTES_MIN};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::usecase::ports::{Progress, ReplicaStore};
+
+/// The pause before the first repetition; each further one is twice as long, up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Reads the objects of one restore and counts what that takes.
+pub(super) struct Reader {
+    store: Arc<dyn ReplicaStore>,
+    progress: Arc<dyn Progress>,
+    /// What one request asks for: less after a failure, more again after a success.
+    request_bytes: AtomicU64,
+    requests: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Reader {
+    pub(super) fn new(store: Arc<dyn ReplicaStore>, progress: Arc<dyn Progress>) -> Self {
+        Self {
+            store,
+            progress,
+            request_bytes: AtomicU64::new(RESTORE_PIECE_BYTES),
+            requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Exactly `length` bytes of an object from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// What kept it from being read after all repetitions, and an object that ends before.
+    pub(super) async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        let mut gathered = BytesMut::new();
+        let mut failures = 0;
+        loop {
+            let at = gathered.len() as u64;
+            let asked = (length - at).min(self.request_bytes.load(Ordering::Relaxed));
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let answer = self.store.read(key, offset + at, asked).await;
+            match answer {
+                Ok(content) if content.is_empty() && asked > 0 => {
+                    let (end, expected) = (offset + at, offset + length);
+                    let cause =
+                        format!("read {key}: the object ends at byte {end}, and at least {expected} were listed");
+                    return Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("the object is truncated"));
+                }
+                Ok(content) => {
+                    failures = 0;
+                    self.grow();
+                    self.received.fetch_add(content.len() as u64, Ordering::Relaxed);
+                    self.progress.received(content.len() as u64);
+                    if at == 0 && content.len() as u64 == length {
+                        return Ok(content);
+                    }
+                    gathered.extend_from_slice(&content);
+                    if gathered.len() as u64 == length {
+                        return Ok(gathered.freeze());
+                    }
+                }
+                Err(reason) => {
+                    failures += 1;
+                    if !passes(reason.kind) || failures >= RESTORE_ATTEMPTS_MAX {
+                        return Err(after(reason, failures));
+                    }
+                    self.request_bytes.store((asked / 2).max(RESTORE_READ_BYTES_MIN), Ordering::Relaxed);
+                    pause(failures).await;
+                }
+            }
+        }
+    }
+
+    fn grow(&self) {
+        let bytes = self.request_bytes.load(Ordering::Relaxed);
+        if bytes < RESTORE_PIECE_BYTES {
+            // Two reads at once may both do it, or one of them what the other undid: it is a rate, not a promise.
+            self.request_bytes.store((bytes + bytes / 4).min(RESTORE_PIECE_BYTES), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls until it answers, or fails for good.
+pub(super) async fn patiently<T, F: Future<Output = Result<T, Reason>>>(
+    mut call: impl FnMut() -> F,
+) -> Result<T, Reason> {
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Err(reason) if passes(reason.kind) && failures + 1 < RESTORE_ATTEMPTS_MAX => {
+                failures += 1;
+                pause(failures).await;
+            }
+            Err(reason) => return Err(after(reason, failures + 1)),
+            answer => return answer,
+        }
+    }
+}
+
+/// What may be over the next time.
+fn passes(kind: ReasonKind) -> bool {
+    use ReasonKind::{Failed, Throttled, Timeout, Unreachable};
+    matches!(kind, Throttled | Timeout | Unreachable | Failed)
+}
+
+fn after(reason: Reason, attempts: u32) -> Reason {
+    match attempts {
+        0 | 1 => reason,
+        _ => Reason { message: format!("{} (the last of {attempts} attempts)", reason.message), ..reason },
+    }
+}
+
+/// Waits before repetition `failures`, for a time that differs from one reader to the next: those that failed together
+/// should not come back together.
+async fn pause(failures: u32) {
+    let longest = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(PAUSE_MAX);
+    let part = RandomState::new().hash_one(failures) as u32;
+    tokio::time::sleep(longest / 2 + (longest / 2).mul_f64(f64::from(part) / f64::from(u32::MAX))).await;
+}

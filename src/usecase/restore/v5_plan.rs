@@ -1,0 +1,222 @@
+//! Planning the restore of a v0.5 replica: list all levels, find out which files are older than what is asked for, and
+//! choose as Litestream does.
+
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+
+use super::RestoreRequest;
+use super::reading::patiently;
+use crate::domain::limits::LIST_PAGES_MAX;
+use crate::domain::litestream::header::HEADER_SIZE;
+use crate::domain::litestream::{
+    Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
+};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Shortfall};
+use crate::usecase::ports::ReplicaStore;
+
+/// TXIDs behind the one that was asked for that are tried, to name one that can be restored.
+const NEIGHBOURS_TRIED: usize = 32;
+
+pub(super) async fn plan_levels(
+    store: &dyn ReplicaStore,
+    keys: LevelKeys,
+    request: &RestoreRequest,
+) -> Result<RestorePlan, Reason> {
+    let replica = Replica { store, keys };
+    let levels = try_join_all((0..=SNAPSHOT_LEVEL).map(|level| replica.list(level))).await?;
+    let (files, target) = match request.point {
+        PlanTarget::Time(time) => {
+            let borders = try_join_all(levels.iter().map(|level| replica.border(level, time))).await?;
+            let admitted = levels.iter().zip(borders).flat_map(|(level, border)| &level[..border]);
+            // What a listing dates a file does not matter any more.
+            (admitted.copied().collect::<Vec<_>>(), PlanTarget::Time(Timestamp::MAX))
+        }
+        point => (levels.concat(), point),
+    };
+    let planned = match plan(&files, target) {
+        Ok(planned) => planned,
+        Err(error) => return Err(replica.refusal(error, &levels, &files, request.point).await),
+    };
+    let last = planned.last().copied();
+    let newest = match &last {
+        Some(file) => Some(replica.header(file).await?),
+        None => None,
+    };
+    let chain = request.base.zip(newest).and_then(|(base, newest)| on_base(&files, target, &planned, base, &newest));
+    let (planned, base) = match chain {
+        Some(chain) => (chain, request.base),
+        None => (planned, None),
+    };
+    Ok(RestorePlan {
+        layout: Layout::V5(keys),
+        txid: last.map(|file| file.max),
+        objects: planned.iter().map(|file| replica.object(file)).collect(),
+        generation: None,
+        through: newest.map(|header| header.timestamp).unwrap_or_default(),
+        shortfall: last.and_then(|last| shortfall(&files, target, last.max)),
+        base,
+    })
+}
+
+/// Bytes of the database that a plan leads to.
+pub(super) async fn database_bytes(
+    store: &dyn ReplicaStore,
+    keys: LevelKeys,
+    plan: &RestorePlan,
+) -> Result<Option<u64>, Reason> {
+    let newest = plan.objects.iter().rev().find_map(|object| match object.kind {
+        PlannedKind::Ltx(file) => Some(file),
+        _ => None,
+    });
+    let (page_size, pages) = match (newest, plan.base) {
+        (Some(file), _) => {
+            let header = Replica { store, keys }.header(&file).await?;
+            (header.page_size, header.commit)
+        }
+        (None, Some(base)) => (base.page_size, base.commit),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(u64::from(page_size) * u64::from(pages)))
+}
+
+/// The chain that leads from a database that is there to where the whole plan leads. `None` when there is none, or when
+/// it is the longer way.
+fn on_base(
+    files: &[LtxFile],
+    target: PlanTarget,
+    whole: &[LtxFile],
+    base: RestoreBase,
+    newest: &LtxHeader,
+) -> Option<Vec<LtxFile>> {
+    let end = whole.last()?.max;
+    if base.txid > end || base.txid.0 == 0 || base.page_size != newest.page_size {
+        return None;
+    }
+    let stand_in =
+        LtxFile { level: SNAPSHOT_LEVEL, min: Txid(1), max: base.txid, size: 0, created: Timestamp::UNIX_EPOCH };
+    let increments = files.iter().filter(|file| file.level < SNAPSHOT_LEVEL && file.max > base.txid);
+    let files: Vec<LtxFile> = increments.copied().chain([stand_in]).collect();
+    let mut chain = plan(&files, target).ok()?;
+    chain.remove(0);
+    let bytes = |files: &[LtxFile]| files.iter().fold(0u64, |bytes, file| bytes.saturating_add(file.size));
+    let reached = chain.last().map_or(base.txid, |file| file.max) == end;
+    (reached && bytes(&chain) <= bytes(whole)).then_some(chain)
+}
+
+/// Files that were asked for and that nothing leads to.
+fn shortfall(files: &[LtxFile], target: PlanTarget, end: Txid) -> Option<Shortfall> {
+    // A TXID is reached, or there is no plan.
+    let asked = !matches!(target, PlanTarget::Txid(_));
+    let behind = files.iter().filter(|file| asked && file.level < SNAPSHOT_LEVEL && file.min > end);
+    behind.map(|file| file.min).min().map(|before| Shortfall { after: end.to_string(), before: before.to_string() })
+}
+
+struct Replica<'a> {
+    store: &'a dyn ReplicaStore,
+    keys: LevelKeys,
+}
+
+impl Replica<'_> {
+    /// All files of a level, by their names.
+    async fn list(&self, level: u8) -> Result<Vec<LtxFile>, Reason> {
+        let prefix = self.keys.prefix(level);
+        let mut files = Vec::new();
+        let mut after: Option<String> = None;
+        for _ in 0..LIST_PAGES_MAX {
+            let page = patiently(|| self.store.list(&prefix, after.as_deref())).await?;
+            files.extend(page.objects.iter().filter_map(|object| {
+                let (found, name) = self.keys.parse_key(&object.key)?;
+                let file = LtxFile { level, min: name.min, max: name.max, size: object.size, created: object.modified };
+                (found == level).then_some(file)
+            }));
+            after = page.objects.last().map(|object| object.key.clone());
+            if !page.more {
+                return Ok(files);
+            }
+        }
+        let cause = format!("list {prefix}: more than {LIST_PAGES_MAX} pages");
+        Err(Reason::new(ReasonKind::Unsupported, cause))
+    }
+
+    /// How many files of a level were made before a time. Their headers say when; within a level it ascends, so that
+    /// few have to be read.
+    async fn border(&self, level: &[LtxFile], time: Timestamp) -> Result<usize, Reason> {
+        let (mut from, mut to) = (0, level.len());
+        while from < to {
+            // Most who ask for a time ask for one not long ago.
+            let middle = if to == level.len() && from == 0 { to - 1 } else { from + (to - from) / 2 };
+            if self.header(&level[middle]).await?.timestamp < time {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Ok(from)
+    }
+
+    async fn header(&self, file: &LtxFile) -> Result<LtxHeader, Reason> {
+        let key = self.key(file);
+        let bytes = patiently(|| self.store.read(&key, 0, HEADER_SIZE as u64)).await?;
+        LtxHeader::parse(&bytes).map_err(|error| Reason::from(error).context(format_args!("read {key}")))
+    }
+
+    fn key(&self, file: &LtxFile) -> String {
+        self.keys.key(file.level, file.name())
+    }
+
+    fn object(&self, file: &LtxFile) -> PlannedObject {
+        PlannedObject { key: self.key(file), size: file.size, created: file.created, kind: PlannedKind::Ltx(*file) }
+    }
+
+    /// Why there is no plan, and what could be restored instead.
+    async fn refusal(&self, error: PlanError, levels: &[Vec<LtxFile>], files: &[LtxFile], point: PlanTarget) -> Reason {
+        let refused = Reason::new(ReasonKind::NotFound, format!("plan restore: {error}"));
+        match (error, point) {
+            (PlanError::NotContiguous { end }, _) => {
+                let found = shortfall(files, PlanTarget::Latest, end).map_or_else(String::new, |hole| hole.before);
+                let cause =
+                    format!("plan restore: nothing leads from TXID {end} to TXID {found}, where newer files begin");
+                let hint = format!("--txid {end} restores what is before the hole");
+                Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
+            }
+            (PlanError::TxidMissing { wanted, end }, _) => {
+                let all = levels.concat();
+                let mut behind: Vec<Txid> = all.iter().map(|file| file.max).filter(|max| *max > wanted).collect();
+                behind.sort_unstable();
+                behind.dedup();
+                let mut behind = behind.into_iter().take(NEIGHBOURS_TRIED);
+                let next = behind.find(|txid| plan(&all, PlanTarget::Txid(*txid)).is_ok());
+                let before = (end.0 > 0).then(|| format!("--txid {end} is before it"));
+                let next = next.map(|txid| format!("--txid {txid} behind it"));
+                match before.into_iter().chain(next).collect::<Vec<_>>().join(", ") {
+                    none if none.is_empty() => refused,
+                    neighbours => refused.with_hint(format!("what can be restored: {neighbours}")),
+                }
+            }
+            (PlanError::NoFiles, PlanTarget::Time(time)) => match self.first_instant(levels).await {
+                Ok(Some(first)) => {
+                    let cause =
+                        format!("plan restore: {time} is before the first restorable instant, which is {first}");
+                    let hint = format!("--at {first} restores the oldest state that there is");
+                    Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
+                }
+                Ok(None) => refused,
+                Err(reason) => reason,
+            },
+            (PlanError::NoFiles, _) => refused,
+        }
+    }
+
+    /// The first instant that can be asked for: just after the oldest file was made that is a whole database.
+    async fn first_instant(&self, levels: &[Vec<LtxFile>]) -> Result<Option<Timestamp>, Reason> {
+        let mut first: Option<Timestamp> = None;
+        for level in levels {
+            let Some(file) = level.iter().find(|file| file.min == Txid(1)) else { continue };
+            let made = self.header(file).await?.timestamp;
+            first = Some(first.map_or(made, |first| first.min(made)));
+        }
+        let millisecond = jiff::SignedDuration::from_millis(1);
+        Ok(first.and_then(|first| first.checked_add(millisecond).ok()))
+    }
+}

@@ -387,12 +387,19 @@ mod tests {
             rest = behind;
         }
         let end = cutter.finish()?;
-        let mut buffer = PageBuffer::default();
+        BUFFER.with_borrow_mut(|buffer| join(&chunks, &end, buffer))
+    }
+
+    thread_local! {
+        static BUFFER: std::cell::RefCell<PageBuffer> = std::cell::RefCell::default();
+    }
+
+    fn join(chunks: &[Chunk], end: &LtxEnd, buffer: &mut PageBuffer) -> Result<(LtxSummary, Pages), Reason> {
         let mut decoded = Vec::new();
         for chunk in chunks.iter().rev() {
             let mut pages: Pages = Vec::new();
             let page_size = chunk.page_size().max(1) as usize;
-            let sum = chunk.decode(&mut buffer, |first, content| {
+            let sum = chunk.decode(buffer, |first, content| {
                 pages.extend((first..).zip(content.chunks(page_size).map(<[u8]>::to_vec)));
                 Ok(())
             })?;

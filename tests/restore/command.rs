@@ -1,0 +1,103 @@
+//! What the command refuses, says and leaves.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Output;
+
+use super::lab::Lab;
+use super::source::{Source, restore, rows};
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn it_overwrites_nothing_and_leaves_nothing_beside_what_would_be_applied() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut source = Source::new(&lab, home.path(), 4096);
+    source.sql(&rows(10));
+    source.sync("0.5.17", true);
+    let folder = home.path().join("out");
+    fs::create_dir(&folder).unwrap();
+    let out = folder.join("out.db");
+    for taken in ["out.db", "out.db-wal", "out.db-shm", "out.db-journal"] {
+        let taken = folder.join(taken);
+        fs::write(&taken, "mine").unwrap();
+        let done = source.run(&out, &[]);
+        assert_eq!(done.status.code(), Some(2));
+        assert!(said(&done).contains(&format!("{}", taken.display())), "{}", said(&done));
+        assert!(said(&done).contains("\nhint: "), "{}", said(&done));
+        assert_eq!(fs::read(&taken).unwrap(), b"mine");
+        fs::remove_file(&taken).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
+    let done = source.run(&folder.join("missing/out.db"), &[]);
+    assert!(said(&done).contains("is no directory\nhint: create it first"), "{}", said(&done));
+
+    let done = source.run(&out, &[]);
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(told.contains("TXID 0000000000000001") && told.contains("PRAGMA integrity_check"), "{told}");
+}
+
+#[test]
+fn a_configured_database_is_restored_by_name_and_the_plan_is_said_first() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut source = Source::new(&lab, home.path(), 4096);
+    source.sql(&rows(10));
+    source.sync("0.5.17", true);
+    let config = home.path().join("litestream.yml");
+    let yaml = format!("dbs:\n  - path: {}\n    replica: {{url: '{}'}}\n", source.database.display(), source.url);
+    fs::write(&config, yaml).unwrap();
+    let out = home.path().join("out.db");
+    let mut command = super::lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+    command.args(["restore", "app", "--litestream.config"]).arg(&config).arg("-o").arg(&out);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    assert!(fs::read(&out).unwrap() == source.theirs("0.5.17", &[]).unwrap());
+    let said = said(&done);
+    for expected in [&*format!("from    {} (v0.5)\n", source.url), "asked   the newest state\n", "read    1 object, "] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_restored_is_answered_with_what_can() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut source = Source::new(&lab, home.path(), 4096);
+    for step in 0..3 {
+        source.sql(&rows(10));
+        source.sync("0.5.17", step == 1);
+    }
+    let refused = |options: &[&str]| {
+        let done = source.run(&home.path().join("out.db"), options);
+        assert_eq!(done.status.code(), Some(2));
+        said(&done)
+    };
+    // The instant that the message names is the first that works.
+    let text = refused(&["--at", "2001-01-01T00:00:00Z"]);
+    let first = text.split("--at ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    assert!(text.contains(&format!("before the first restorable instant, which is {first}")), "{text}");
+    let before: jiff::Timestamp = first.parse().unwrap();
+    let before = (before - jiff::SignedDuration::from_millis(1)).to_string();
+    assert!(refused(&["--at", &before]).contains("before the first restorable instant"));
+    assert!(source.theirs("0.5.17", &["-timestamp", &before]).is_err());
+    assert!(source.ours(&["--at", &first]).unwrap() == source.theirs("0.5.17", &["-timestamp", &first]).unwrap());
+
+    let text = refused(&["--txid", "0000000000000009"]);
+    assert!(text.contains("hint: what can be restored: --txid 0000000000000003 is before it\n"), "{text}");
+    fs::remove_file(&source.files(0)[0].0).unwrap();
+    let text = refused(&["--txid", "0000000000000001"]);
+    assert!(text.contains("hint: what can be restored: --txid 0000000000000002 behind it\n"), "{text}");
+    assert!(refused(&["--txid", "9"]).contains("expected 16 hexadecimal digits"));
+    assert!(refused(&["--at", "noon"]).contains("expected an instant such as"));
+
+    let nowhere = restore("file:///nonexistent/replica", &home.path().join("out.db")).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(said(&nowhere).starts_with("error: list file:///nonexistent/replica/"), "{}", said(&nowhere));
+}

@@ -1,0 +1,102 @@
+//! Replicas that lost something: never a wrong database, and never an older one without a word.
+
+use std::fs;
+
+use super::lab::Lab;
+use super::source::{Source, rows};
+
+/// A snapshot at TXID 2 and level-0 files up to TXID 6.
+fn replica<'a>(lab: &'a Lab, home: &std::path::Path) -> Source<'a> {
+    let mut source = Source::new(lab, home, 4096);
+    for step in 1..=6 {
+        source.sql(&rows(100));
+        source.sync("0.5.17", step == 2);
+    }
+    source
+}
+
+#[test]
+fn a_hole_is_named_and_an_older_state_is_never_given_silently() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let source = replica(&lab, home.path());
+    fs::remove_file(&source.files(0)[3].0).unwrap();
+    let out = home.path().join("out.db");
+
+    let done = source.run(&out, &[]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("nothing leads from TXID 0000000000000003 to TXID 0000000000000005"), "{said}");
+    assert!(said.contains("hint: --txid 0000000000000003 restores what is before the hole"), "{said}");
+    assert!(source.theirs("0.5.17", &[]).is_err());
+    assert!(source.ours(&["--txid", "0000000000000003"]).is_ok());
+
+    // Litestream takes no instant behind its newest file; this one is just before it.
+    let newest = source.files(0).last().unwrap().2.timestamp.to_string();
+    let theirs = source.theirs("0.5.17", &["-timestamp", &newest]).unwrap();
+    let done = source.run(&out, &["--at", &newest, "--format", "json"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(fs::read(&out).unwrap() == theirs, "the bytes differ");
+    assert!(said.contains("WARNING: ") && said.contains("without a word, with exit code 0"), "{said}");
+    let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(answer["shortfall"]["after"], "0000000000000003");
+    assert_eq!(answer["shortfall"]["before"], "0000000000000005");
+}
+
+#[test]
+fn a_damaged_object_is_named_with_the_place() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let source = replica(&lab, home.path());
+    let (path, name, _) = source.files(0)[4].clone();
+    let whole = fs::read(&path).unwrap();
+    let key = format!("ltx/0/{name}");
+    let folder = home.path().join("out");
+    fs::create_dir(&folder).unwrap();
+    let refused = |content: &[u8], cause: &str| {
+        fs::write(&path, content).unwrap();
+        let done = source.run(&folder.join("out.db"), &[]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(2), "{said}");
+        assert!(said.contains(&key) && said.contains(cause), "expected {cause}: {said}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        assert!(source.theirs("0.5.17", &[]).is_err(), "{cause}: Litestream restores it");
+    };
+    for length in [0, 50, 100, 500, whole.len() - 20, whole.len() - 1] {
+        refused(&whole[..length], if length < 100 { "read " } else { "unexpected end at byte " });
+    }
+    let flipped = |at: usize| {
+        let mut content = whole.clone();
+        content[at] ^= 0x40;
+        content
+    };
+    refused(&flipped(whole.len() - 3), "file checksum ");
+    for at in [0, 10, 101, 105, 107, 300, whole.len() - 12, whole.len() - 18, whole.len() - 30] {
+        refused(&flipped(at), " at byte ");
+    }
+    // Litestream does not look at these; what is restored would not be what the name says.
+    let mut renamed = whole.clone();
+    renamed[31] ^= 1;
+    fs::write(&path, renamed).unwrap();
+    let said = source.ours(&[]).unwrap_err();
+    assert!(said.contains(&key), "{said}");
+
+    fs::write(&path, &whole).unwrap();
+    assert!(source.ours(&[]).unwrap() == source.theirs("0.5.17", &[]).unwrap());
+}
+
+#[test]
+fn files_of_another_page_size_are_refused() {
+    let Some(lab) = Lab::find() else { return };
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let source = replica(&lab, home.path());
+    let mut stranger = Source::new(&lab, other.path(), 1024);
+    for _ in 1..=6 {
+        stranger.sql(&rows(100));
+        stranger.sync("0.5.17", false);
+    }
+    fs::copy(&stranger.files(0)[5].0, &source.files(0)[5].0).unwrap();
+    let said = source.ours(&[]).unwrap_err();
+    assert!(said.contains("pages of 4096 bytes, and of 1024 in the other files"), "{said}");
+}

@@ -138,6 +138,7 @@ fn every_parser_has_a_fuzz_target() {
         ("ltx_file", "litestream", litestream::fuzz::ltx_file),
         ("page_index", "litestream", litestream::fuzz::page_index),
         ("v3_segment", "litestream", litestream::fuzz::v3_segment),
+        ("v3_replay", "litestream", litestream::fuzz::v3_replay),
         ("names", "litestream", litestream::fuzz::names),
         ("wal", "sqlite", sqlite::fuzz::wal),
         ("wal_index", "sqlite", sqlite::fuzz::wal_index),

@@ -55,6 +55,25 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Decompressed size of a v0.3 segment.
 pub const SEGMENT_DECODED_BYTES_MAX: u64 = 1 << 30;
 
+/// Header of an `age` encrypted file, which has a line or two for each recipient.
+pub const AGE_HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// A file with `age` identities.
+pub const AGE_IDENTITY_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Decoded bytes of a v0.3 replica that are verified and written at once.
+pub const REPLAY_BATCH_BYTES: usize = 1 << 20;
+
+/// Pages kept of a transaction at the end of the WAL whose end is not there (yet). A larger one is written at once,
+/// and cannot be taken back.
+pub const OPEN_TRANSACTION_BYTES_MAX: usize = 32 << 20;
+
+/// Objects that one restore of a v0.3 replica reads: a segment a second for eleven days behind one snapshot.
+pub const REPLAY_OBJECTS_MAX: usize = 1_000_000;
+
+/// Segments, or runs of segments that follow each other, whose decoded lengths are remembered for one v0.3 replica.
+pub const SEGMENT_LENGTHS_MAX: usize = 10_000;
+
 /// Sampled positions kept for one database: at one a second, longer than any lag that is not already an emergency.
 /// When full, the middle is thinned and the oldest unproven position is kept.
 pub const POSITIONS_MAX: usize = 512;

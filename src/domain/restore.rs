@@ -32,6 +32,8 @@ pub struct RestorePlan {
     /// state without a word when a time was asked for.
     pub shortfall: Option<Shortfall>,
     pub base: Option<RestoreBase>,
+    /// What a person should know of it: where releases of Litestream differ, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl RestorePlan {

@@ -2,6 +2,10 @@
 
 use crate::domain::reason::{Reason, ReasonKind};
 
+/// What to do about content that cannot be decrypted.
+const AGE_HINT: &str = "name the file with the secret key in `age-identity-file` of the replica, or `age.identities` \
+                        in litestream.yml";
+
 /// A file that is not what its format demands: where, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at byte {offset}")]
@@ -22,6 +26,9 @@ impl From<FormatError> for Reason {
         let kind = match error.problem {
             Problem::Read(_) => ReasonKind::Failed,
             Problem::TooLong(_) => ReasonKind::Unsupported,
+            Problem::Encrypted | Problem::WrongIdentity => {
+                return Self::new(ReasonKind::Misconfigured, error.problem.to_string()).with_hint(AGE_HINT);
+            }
             _ => ReasonKind::Corrupt,
         };
         Self::new(kind, error.to_string())
@@ -90,10 +97,22 @@ pub enum Problem {
     IndexMismatch,
     #[error("file checksum {found:016x}: expected {expected:016x}")]
     FileChecksum { found: u64, expected: u64 },
+    #[error("segment does not begin at a WAL frame")]
+    SegmentStart,
+    #[error("encrypted with age")]
+    Encrypted,
+    #[error("encrypted with age for other identities")]
+    WrongIdentity,
+    #[error("decrypt: {0}")]
+    Decrypt(String),
+    #[error("LZ4 frame without a content checksum")]
+    Lz4Unchecked,
     #[error("not a WAL header: magic {0:08x}")]
     WalMagic(u32),
     #[error("not an LZ4 frame: magic {0:08x}")]
     Lz4Magic(u32),
+    #[error("decompress snapshot: {0}")]
+    DecompressSnapshot(String),
     #[error("decompress segment: {0}")]
     DecompressSegment(String),
     #[error("segment of {0} bytes does not end at a WAL frame")]

@@ -2,13 +2,16 @@
 //! mean what it says, and nothing may panic.
 
 use super::decode::decode;
+use super::encryption::AgeIdentities;
 use super::generation::{Generation, GenerationKey, SegmentName};
 use super::header::LtxHeader;
 use super::layout::LevelKeys;
 use super::name::LtxName;
 use super::page_index::PageIndex;
+use super::replay::{Applied, Replay, ReplayFile};
 use super::segment::segment_end;
 use super::txid::Txid;
+use crate::domain::reason::Reason;
 
 /// An LTX header survives being written again.
 pub fn ltx_header(bytes: &[u8]) {
@@ -53,6 +56,40 @@ pub fn v3_segment(bytes: &[u8]) {
     }
 }
 
+/// What a replay takes for whole is as long as it says; snapshot and segments are cut at lengths that the bytes give.
+pub fn v3_replay(bytes: &[u8]) {
+    let Some((lengths, objects)) = bytes.split_first_chunk::<4>() else { return };
+    let (snapshot, segments) =
+        objects.split_at(objects.len().min(usize::from(u16::from_be_bytes([lengths[0], lengths[1]]))));
+    let (first, second) =
+        segments.split_at(segments.len().min(usize::from(u16::from_be_bytes([lengths[2], lengths[3]]))));
+    let length = std::cell::Cell::new(0);
+    let mut replay = Replay::new(Length(&length), AgeIdentities::default(), Some(0));
+    let whole = replay.snapshot(0, snapshot).is_ok();
+    if let Ok(Applied { decoded_bytes, .. }) = replay.segment(SegmentName { index: 0, offset: 0 }, first) {
+        let _ = replay.segment(SegmentName { index: 0, offset: decoded_bytes }, second);
+    }
+    if let Ok(replayed) = replay.finish() {
+        assert!(whole && replayed.bytes == u64::from(replayed.pages) * u64::from(replayed.page_size));
+        assert_eq!(length.get(), replayed.bytes);
+    }
+}
+
+/// A file of which only the length is kept.
+struct Length<'a>(&'a std::cell::Cell<u64>);
+
+impl ReplayFile for Length<'_> {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+        self.0.set(self.0.get().max(offset.saturating_add(content.len() as u64)));
+        Ok(())
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
+        self.0.set(bytes);
+        Ok(())
+    }
+}
+
 /// Names and keys that are accepted are written as they were read.
 pub fn names(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -79,7 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_break_a_parser(bytes: Vec<u8>) {
-            for target in [ltx_header, ltx_file, page_index, v3_segment, names] {
+            for target in [ltx_header, ltx_file, page_index, v3_segment, v3_replay, names] {
                 target(&bytes);
             }
         }

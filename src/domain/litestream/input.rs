@@ -9,6 +9,9 @@ use super::format_error::{FormatError, Problem};
 /// Magic number of an LZ4 frame, as its bytes stand in the file.
 pub(super) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
+/// The bit of an LZ4 frame's first flags that says that its content has a checksum (frame format, FLG).
+const LZ4_CONTENT_CHECKSUM: u8 = 0x04;
+
 /// Counts what was read, so that errors can name an offset, and tells a file that ends from one that cannot be read.
 pub(super) struct Input<R> {
     reader: R,
@@ -55,7 +58,8 @@ impl<R: Read> Input<R> {
         if magic != LZ4_MAGIC {
             return Err(FormatError::new(start, Problem::Lz4Magic(u32::from_be_bytes(magic))));
         }
-        Ok(Lz4Frame { decoder: FrameDecoder::new(WithMagic { magic: LZ4_MAGIC, used: 0, input: self }) })
+        let reader = WithMagic { magic: LZ4_MAGIC, used: 0, flags: None, last: [0; 4], input: self };
+        Ok(Lz4Frame { decoder: FrameDecoder::new(reader) })
     }
 
     /// Why the last read gave less than it was asked for, if it was not the content's fault.
@@ -115,12 +119,23 @@ impl<R: Read> Lz4Frame<'_, R> {
         }
         Ok(filled)
     }
+
+    /// The xxHash32 of the content, which ends the frame and was compared with it. To be asked at the end of the frame;
+    /// `None` where the frame carries none.
+    pub(super) fn content_checksum(&self) -> Option<u32> {
+        let WithMagic { flags, last, .. } = self.decoder.get_ref();
+        flags.is_some_and(|flags| flags & LZ4_CONTENT_CHECKSUM != 0).then(|| u32::from_le_bytes(*last))
+    }
 }
 
 /// Gives the decoder back the magic number that was read to check it.
 struct WithMagic<'a, R> {
     magic: [u8; 4],
     used: usize,
+    /// The frame's first byte behind the magic number.
+    flags: Option<u8>,
+    /// The last bytes that were read.
+    last: [u8; 4],
     input: &'a mut Input<R>,
 }
 
@@ -128,7 +143,14 @@ impl<R: Read> Read for WithMagic<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let rest = self.magic.get(self.used..).unwrap_or_default();
         if rest.is_empty() {
-            return self.input.read(buffer);
+            let count = self.input.read(buffer)?;
+            let read = &buffer[..count];
+            self.flags = self.flags.or_else(|| read.first().copied());
+            let fresh = &read[count.saturating_sub(self.last.len())..];
+            self.last.rotate_left(fresh.len());
+            let kept = self.last.len() - fresh.len();
+            self.last[kept..].copy_from_slice(fresh);
+            return Ok(count);
         }
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read};
 
+use super::encryption::AgeIdentities;
 use super::format_error::{FormatError, Problem};
 use super::generation::SegmentName;
 use super::header::be32;
@@ -52,6 +53,16 @@ pub fn segment_end(name: &SegmentName, compressed: impl Read) -> Result<SegmentE
     };
     let end = name.offset.saturating_add(decoded_bytes);
     Ok(SegmentEnd { end: WalPosition { salt1, salt2, end }, decoded_bytes })
+}
+
+/// As [`segment_end`], of an object that may be encrypted.
+pub fn segment_end_of(
+    name: &SegmentName,
+    object: impl Read,
+    identities: &AgeIdentities,
+) -> Result<SegmentEnd, FormatError> {
+    let mut content = identities.open(object)?;
+    segment_end(name, &mut content).map_err(|error| content.blame(error))
 }
 
 /// The first segment of an index: the WAL's header and whole frames of its page size.

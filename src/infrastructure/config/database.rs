@@ -4,11 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::domain::drill::DrillProbe;
+use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
+use crate::domain::litestream::AgeIdentities;
+use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, StaticCredentials};
 
 use super::drill;
 use super::node::Section;
 use super::problem::Place;
+use super::read_text;
 use super::replica::{self, Context, Keys};
 use super::settings::readable_file;
 
@@ -97,6 +101,7 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
     let profile = section.text("profile").filter(|profile| !profile.is_empty());
     let session_token = section.secret("session-token");
     let ca_file = readable_file(&mut section, "ca-file", context.base);
+    let identity = age_identity(&mut section, context);
     if !section.has("url") {
         section.problem(section.place_of("url").problem("missing").accepted("s3://bucket/path or file:///directory"));
     }
@@ -129,6 +134,22 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
         s3.profile = profile;
         s3.ca_file = ca_file;
     }
+    if let Some(identity) = identity {
+        (target.encrypted, target.age_identities) = (true, vec![identity]);
+    }
     section.finish();
     Some(target)
+}
+
+/// The content of `age-identity-file`, in which there has to be an identity.
+fn age_identity(section: &mut Section<'_>, context: &Context<'_>) -> Option<Secret> {
+    section.parsed("age-identity-file", "a readable file of age identities (AGE-SECRET-KEY-1…)", |text| {
+        let text = read_text(&context.base.absolute(text)?, AGE_IDENTITY_FILE_BYTES_MAX)?;
+        let identity = Secret::new(text);
+        match AgeIdentities::parse(std::slice::from_ref(&identity)) {
+            Ok(identities) if identities.is_empty() => Err("no identity in it".to_owned()),
+            Ok(_) => Ok(identity),
+            Err(reason) => Err(reason.message),
+        }
+    })
 }

@@ -39,7 +39,9 @@ pub(super) struct Keys {
     pub(super) sync_interval: Option<Duration>,
     pub(super) retention: Option<Duration>,
     pub(super) snapshot_interval: Option<Duration>,
+    /// Encryption is asked for.
     pub(super) age: bool,
+    pub(super) age_identities: Vec<Secret>,
 }
 
 /// A duration as Litestream reads one. A number without a unit is nanoseconds there, which nobody means.
@@ -73,7 +75,7 @@ impl Keys {
     /// The settings that may also stand at the top of the file.
     pub(super) fn read_settings(section: &mut Section<'_>) -> Self {
         let text = |section: &mut Section<'_>, key| section.text(key).unwrap_or_default();
-        let keys = Self {
+        let mut keys = Self {
             s3: s3::Keys {
                 bucket: text(section, "bucket"),
                 path: String::new(),
@@ -90,9 +92,11 @@ impl Keys {
             user: text(section, "user"),
             webdav_url: text(section, "webdav-url"),
             sync_interval: sync_interval(section),
-            age: section.section("age").is_some_and(|age| age.finish_age()),
             ..Self::default()
         };
+        if let Some(age) = section.section("age") {
+            (keys.age, keys.age_identities) = age.finish_age();
+        }
         for key in ["validation-interval", "reconnect-wait", "timeout"] {
             go_duration(section, key);
         }
@@ -219,13 +223,15 @@ fn sync_interval(section: &mut Section<'_>) -> Option<Duration> {
 }
 
 impl Section<'_> {
-    /// Whether an `age` section asks for encryption.
-    fn finish_age(mut self) -> bool {
-        let strings =
-            |section: &mut Self, key| section.texts(key, "a list of keys").is_some_and(|keys| !keys.is_empty());
+    /// Whether an `age` section asks for encryption, and the identities that it gives.
+    fn finish_age(mut self) -> (bool, Vec<Secret>) {
+        let strings = |section: &mut Self, key| {
+            let keys = section.texts(key, "a list of keys").unwrap_or_default();
+            keys.into_iter().map(|key| Secret::new(key.text)).collect::<Vec<_>>()
+        };
         let (identities, recipients) = (strings(&mut self, "identities"), strings(&mut self, "recipients"));
         self.finish();
-        identities || recipients
+        (!identities.is_empty() || !recipients.is_empty(), identities)
     }
 }
 
@@ -281,7 +287,7 @@ pub(super) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         location,
         sync_interval: keys.sync_interval.unwrap_or(Duration::from_secs(1)),
         encrypted: keys.age && context.v03,
-        age_identities: Vec::new(),
+        age_identities: if context.v03 { keys.age_identities.clone() } else { Vec::new() },
     })
 }
 

@@ -12,11 +12,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::litestream::Layout;
+use crate::domain::litestream::{AgeIdentities, Layout};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, Method};
+use crate::domain::secret::Secret;
+use crate::domain::target::ReplicaTarget;
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// How often one look lists everything anew to see whether a hole is still there.
@@ -37,8 +39,10 @@ pub struct Finding {
 #[derive(Debug, Default)]
 pub struct ReplicaProbe {
     state: State,
-    /// The contents of v0.3 cannot be read (`age`).
+    /// The contents of v0.3 are encrypted (`age`).
     encrypted: bool,
+    /// With which they can be read.
+    identities: Vec<Secret>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +56,12 @@ enum State {
 
 impl ReplicaProbe {
     pub fn new(encrypted: bool) -> Self {
-        Self { state: State::Blank, encrypted }
+        Self { state: State::Blank, encrypted, identities: Vec::new() }
+    }
+
+    /// A probe that reads encrypted contents with the identities that are configured, if there are any.
+    pub fn of(target: &ReplicaTarget) -> Self {
+        Self { identities: target.age_identities.clone(), ..Self::new(target.encrypted) }
     }
 
     /// Looks at the replica. `sampled` is when the source was sampled for this look, before any request is made.
@@ -97,7 +106,11 @@ impl ReplicaProbe {
         let layouts = Layout::recognise(&store.folders("").await?);
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => self.state = State::V5(Box::new(v5::Levels::new(*keys))),
-            (Some(Layout::V3), State::Blank) => self.state = State::V3(Box::new(v3::Segments::new(self.encrypted))),
+            (Some(Layout::V3), State::Blank) => {
+                let identities = AgeIdentities::parse(&self.identities)?;
+                let readable = !self.encrypted || !identities.is_empty();
+                self.state = State::V3(Box::new(v3::Segments::new(readable.then_some(identities))));
+            }
             (Some(Layout::V3) | None, _) => {}
         }
         Ok(())

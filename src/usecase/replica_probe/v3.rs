@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Finding, RELISTINGS_MAX, corrupt, due, listing};
+use super::{Finding, RELISTINGS_MAX, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::{GENERATIONS_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::generation::ROOT;
 use crate::domain::litestream::{
-    Generation, GenerationKey, Generations, GenerationsCoverage, Layout, SegmentFile, SegmentName, SnapshotFile,
-    SnapshotName, segment_end,
+    AgeIdentities, Generation, GenerationKey, Generations, GenerationsCoverage, Layout, SegmentFile, SegmentName,
+    SnapshotFile, SnapshotName, segment_end_of,
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -31,13 +31,13 @@ pub(super) struct Segments {
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
     holes: Vec<(String, String)>,
-    /// The content cannot be read: there is no WAL position.
-    encrypted: bool,
+    /// With which encrypted content is read; `None` where it cannot be: there is no WAL position.
+    identities: Option<AgeIdentities>,
 }
 
 impl Segments {
-    pub(super) fn new(encrypted: bool) -> Self {
-        Self { encrypted, ..Self::default() }
+    pub(super) fn new(identities: Option<AgeIdentities>) -> Self {
+        Self { identities, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -177,7 +177,7 @@ impl Segments {
             .generations
             .newest()
             .and_then(|(generation, inventory)| inventory.newest_segment.map(|segment| (generation, segment)));
-        let Some((generation, segment)) = newest.filter(|_| !self.encrypted) else {
+        let (Some((generation, segment)), Some(identities)) = (newest, &self.identities) else {
             self.newest = None;
             return Ok(());
         };
@@ -194,7 +194,8 @@ impl Segments {
                 self.reconciled = None;
             }
         })?;
-        let end = segment_end(&segment.name(), bytes.as_ref()).map_err(|error| corrupt(&key, error))?;
+        let end = segment_end_of(&segment.name(), bytes.as_ref(), identities)
+            .map_err(|error| Reason::from(error).context(format_args!("read {key}")))?;
         self.newest = Some((generation, segment, end.end));
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Restoring natively: list a replica, plan as Litestream does, read and prove every planned object, write each page once.
 
+mod layouts;
 mod pages;
 mod reading;
+mod v3;
 mod v5;
 mod v5_plan;
 
@@ -40,12 +42,7 @@ pub struct RestoreOptions {
 ///
 /// What kept the replica from being listed, or why nothing there leads to what is asked for.
 pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
-    let layouts = Layout::recognise(&store.folders("").await?);
-    match layouts.first() {
-        Some(Layout::V5(keys)) => v5_plan::plan_levels(store, *keys, request).await,
-        Some(Layout::V3) => Err(Reason::new(ReasonKind::Unsupported, "restore: v0.3 replicas are not restored yet")),
-        None => Err(Reason::new(ReasonKind::NotFound, "restore: no replica there")),
-    }
+    layouts::plan(store, request).await
 }
 
 /// Reads and proves every planned object and writes the database, each page once. With a base, `file` is the database
@@ -63,7 +60,7 @@ pub async fn restore(
 ) -> Result<Restored, Reason> {
     match plan.layout {
         Layout::V5(_) => v5::restore_levels(store, plan, file, options, progress).await,
-        Layout::V3 => Err(Reason::new(ReasonKind::Unsupported, "restore: v0.3 replicas are not restored yet")),
+        Layout::V3 => v3::restore(store, plan, file, options, progress).await,
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) async fn plan_levels(
         through: newest.map(|header| header.timestamp).unwrap_or_default(),
         shortfall: last.and_then(|last| shortfall(&files, target, last.max)),
         base,
+        notes: Vec::new(),
     })
 }
 

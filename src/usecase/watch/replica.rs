@@ -33,7 +33,7 @@ pub(super) struct WatchedReplica {
 impl WatchedReplica {
     pub(super) fn new(target: ReplicaTarget, store: Result<Arc<dyn ReplicaStore>, Reason>, number: u64) -> Self {
         Self {
-            probe: Some(ReplicaProbe::new(target.encrypted)),
+            probe: Some(ReplicaProbe::of(&target)),
             target,
             number,
             store,

@@ -168,7 +168,7 @@ impl Agent {
         let Look { probe, result } = look.unwrap_or_else(|error| {
             tracing::error!(%error, database = %id.0, "a look at a replica panicked");
             let reason = Reason::new(ReasonKind::Failed, "look at replica: internal error");
-            Look { probe: ReplicaProbe::new(replica.target.encrypted), result: Err(reason) }
+            Look { probe: ReplicaProbe::of(&replica.target), result: Err(reason) }
         });
         if let Err(reason) = &result {
             tracing::debug!(database = %id.0, replica = replica.target.name, %reason, "replica not verified");

@@ -1,0 +1,613 @@
+//! Makes a database of a v0.3 snapshot and the WAL segments behind it, as SQLite's own recovery and checkpoint would.
+
+use std::io::Read;
+
+use super::encryption::{AgeIdentities, Content};
+use super::format_error::{FormatError, Problem};
+use super::generation::SegmentName;
+use super::input::{Input, Lz4Frame};
+use crate::domain::limits::{OPEN_TRANSACTION_BYTES_MAX, REPLAY_BATCH_BYTES};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::sqlite::{
+    self, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalChecksum, WalHeader, WalPosition,
+    frame_bytes,
+};
+
+/// The file that a replay writes.
+pub trait ReplayFile {
+    /// # Errors
+    ///
+    /// Why it could not be written; the replay then ends.
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason>;
+
+    /// Makes it exactly `bytes` long.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write_at`](Self::write_at).
+    fn set_len(&self, bytes: u64) -> Result<(), Reason>;
+}
+
+/// An object that was read to its end and is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Bytes that it decompresses to.
+    pub decoded_bytes: u64,
+    /// The xxHash32 of its content, which it carries.
+    pub checksum: u32,
+}
+
+/// The database that a replay made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    pub bytes: u64,
+    pub page_size: u32,
+    pub pages: u32,
+    /// Where the source's WAL was committed then; `None` where there is nothing but the snapshot.
+    pub position: Option<WalPosition>,
+}
+
+/// Why a replay ended. What was written by then is void.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    #[error(transparent)]
+    Object(#[from] FormatError),
+    /// In what the object decompresses to.
+    #[error("decompressed {0}")]
+    Content(#[from] sqlite::FormatError),
+    /// Not the first one of its index, and it does not begin where the one before it ends.
+    #[error("a segment is missing before it: the one before it ends at {:08x}", .0.offset)]
+    Missing(SegmentName),
+    #[error("it begins before the end of the segment before it, {end:08x}")]
+    Overlap { end: u64 },
+    #[error("its WAL has pages of {found} bytes: the database has pages of {expected}")]
+    PageSize { found: u32, expected: u32 },
+    #[error("a database of {bytes} bytes is no number of pages of {page_size}")]
+    Length { bytes: u64, page_size: u32 },
+    #[error("{0}")]
+    Frame(BadFrame),
+    /// A snapshot behind segments, or a segment without one.
+    #[error("a segment without a snapshot before it")]
+    NoSnapshot,
+    /// The last WAL ends inside a transaction that was too large to be held back.
+    #[error("the last transaction is not whole, and larger than {OPEN_TRANSACTION_BYTES_MAX} bytes")]
+    OpenTransaction,
+    #[error(transparent)]
+    Write(Reason),
+}
+
+/// A frame that does not belong where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("WAL frame at {offset:08x}: {cause}")]
+pub struct BadFrame {
+    /// Byte offset in the WAL of its index.
+    pub offset: u64,
+    pub cause: &'static str,
+}
+
+impl From<ReplayError> for Reason {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Object(error) => error.into(),
+            ReplayError::Write(reason) => reason,
+            error => Self::new(ReasonKind::Corrupt, error.to_string()),
+        }
+    }
+}
+
+/// A database in the making. Feed it the snapshot, then the segments from the snapshot's index on in the order of
+/// their names, then [`finish`](Self::finish).
+pub struct Replay<F> {
+    file: F,
+    identities: AgeIdentities,
+    /// The index from which on uncommitted frames are held back: at the end of the last WAL SQLite leaves them out.
+    last_index: Option<u32>,
+    /// The index of the snapshot, whose WAL comes first.
+    first_index: u32,
+    page_size: u32,
+    bytes: u64,
+    wal: Option<Wal>,
+    buffer: Vec<u8>,
+}
+
+/// The WAL of the index that is being applied.
+struct Wal {
+    index: u32,
+    header: WalHeader,
+    /// Where the next segment has to begin.
+    end: u64,
+    /// After the last frame.
+    checksum: WalChecksum,
+    /// After the last commit.
+    committed: u64,
+    /// Pages of the database after the last commit; 0 before the first.
+    pages: u32,
+    /// Frames since the last commit that are not written, header and page each.
+    held: Vec<u8>,
+    /// Frames since the last commit were written.
+    spilt: bool,
+}
+
+impl<F: ReplayFile> Replay<F> {
+    /// `last_index` is the index of the last segment that will come.
+    pub fn new(file: F, identities: AgeIdentities, last_index: Option<u32>) -> Self {
+        Self { file, identities, last_index, first_index: 0, page_size: 0, bytes: 0, wal: None, buffer: Vec::new() }
+    }
+
+    /// Takes the snapshot of an index: a copy of the database file, in one LZ4 frame.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or why the file cannot be written.
+    pub fn snapshot(&mut self, index: u32, object: impl Read) -> Result<Applied, ReplayError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(REPLAY_BATCH_BYTES, 0);
+        let (mut bytes, mut page_size) = (0, 0);
+        let applied = whole(&self.identities, object, |content| {
+            loop {
+                let count = content.read(&mut buffer, Problem::DecompressSnapshot)?;
+                let batch = &buffer[..count];
+                if bytes == 0 {
+                    page_size = DatabaseHeader::parse(batch)?.page_size;
+                }
+                self.file.write_at(bytes, batch).map_err(ReplayError::Write)?;
+                bytes += count as u64;
+                if count < buffer.len() {
+                    return Ok(bytes);
+                }
+            }
+        });
+        self.buffer = buffer;
+        let applied = applied?;
+        if !bytes.is_multiple_of(u64::from(page_size)) {
+            return Err(ReplayError::Length { bytes, page_size });
+        }
+        (self.first_index, self.page_size, self.bytes) = (index, page_size, bytes);
+        Ok(applied)
+    }
+
+    /// Takes the next segment: bytes of the WAL of its index, in one LZ4 frame.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or which one should have come before it, or why the file cannot be written.
+    pub fn segment(&mut self, name: SegmentName, object: impl Read) -> Result<Applied, ReplayError> {
+        if self.page_size == 0 {
+            return Err(ReplayError::NoSnapshot);
+        }
+        self.check_start(name)?;
+        // At most 65 560.
+        let frame = frame_bytes(self.page_size) as usize;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize((REPLAY_BATCH_BYTES / frame).max(1) * frame, 0);
+        let applied = self.frames(name, object, &mut buffer);
+        self.buffer = buffer;
+        applied
+    }
+
+    /// Cuts the database to its size. A transaction at the end of the last WAL whose commit is not there is left out,
+    /// as SQLite does: Litestream may upload a segment while it still copies what follows.
+    ///
+    /// # Errors
+    ///
+    /// Why the file cannot be written, or that the last transaction cannot be taken back.
+    pub fn finish(mut self) -> Result<Replayed, ReplayError> {
+        let wal = self.wal.take();
+        let position = wal.as_ref().map(|wal| WalPosition {
+            salt1: wal.header.salt1,
+            salt2: wal.header.salt2,
+            end: wal.committed,
+        });
+        match wal {
+            Some(wal) if wal.spilt => return Err(ReplayError::OpenTransaction),
+            Some(wal) => self.checkpoint(&wal)?,
+            None if self.page_size == 0 => return Err(ReplayError::NoSnapshot),
+            None => {}
+        }
+        let page_size = self.page_size;
+        let pages = u32::try_from(self.bytes / u64::from(page_size))
+            .map_err(|_| ReplayError::Length { bytes: self.bytes, page_size })?;
+        self.file.set_len(self.bytes).map_err(ReplayError::Write)?;
+        Ok(Replayed { bytes: self.bytes, page_size, pages, position })
+    }
+
+    /// Whether the segment goes on where the one before it ended, and begins a new WAL only behind a whole one.
+    fn check_start(&mut self, name: SegmentName) -> Result<(), ReplayError> {
+        match self.wal.take() {
+            Some(wal) if wal.index == name.index && wal.end == name.offset => self.wal = Some(wal),
+            Some(wal) if wal.index == name.index && wal.end > name.offset => {
+                return Err(ReplayError::Overlap { end: wal.end });
+            }
+            // What has no commit goes on in a segment that is not there.
+            Some(wal) if wal.index == name.index || wal.end > wal.committed => {
+                return Err(ReplayError::Missing(SegmentName { index: wal.index, offset: wal.end }));
+            }
+            Some(wal) if name.offset == 0 && wal.index.checked_add(1) == Some(name.index) => self.checkpoint(&wal)?,
+            Some(wal) => {
+                return Err(ReplayError::Missing(SegmentName { index: wal.index.saturating_add(1), offset: 0 }));
+            }
+            None if name.offset == 0 && name.index == self.first_index => {}
+            None => return Err(ReplayError::Missing(SegmentName { index: self.first_index, offset: 0 })),
+        }
+        Ok(())
+    }
+
+    /// What a checkpoint does when all pages are written: the database is as long as its last commit says.
+    fn checkpoint(&mut self, wal: &Wal) -> Result<(), ReplayError> {
+        if wal.pages != 0 {
+            self.bytes = u64::from(wal.pages) * u64::from(self.page_size);
+            self.file.set_len(self.bytes).map_err(ReplayError::Write)?;
+        }
+        Ok(())
+    }
+
+    fn frames(&mut self, name: SegmentName, object: impl Read, buffer: &mut [u8]) -> Result<Applied, ReplayError> {
+        let Self { file, identities, last_index, page_size, wal, .. } = self;
+        let hold = last_index.is_none_or(|last| last <= name.index);
+        let frame = frame_bytes(*page_size) as usize;
+        let start = |head: &[u8]| -> Result<Wal, ReplayError> {
+            let header = WalHeader::parse(head)?;
+            let (found, expected) = (header.page_size, *page_size);
+            if found != expected {
+                return Err(ReplayError::PageSize { found, expected });
+            }
+            Ok(Wal::new(name.index, header))
+        };
+        whole(identities, object, |content| {
+            let mut decoded = 0;
+            if name.offset == 0 {
+                let mut head = [0; WAL_HEADER_BYTES];
+                let count = content.read(&mut head, Problem::DecompressSegment)?;
+                *wal = Some(start(&head[..count])?);
+                decoded = count as u64;
+            }
+            let Some(wal) = wal.as_mut() else { return Err(FormatError::new(0, Problem::SegmentStart).into()) };
+            loop {
+                let count = content.read(buffer, Problem::DecompressSegment)?;
+                decoded += count as u64;
+                if !count.is_multiple_of(frame) || decoded == 0 {
+                    return Err(FormatError::new(decoded, Problem::SegmentLength(decoded)).into());
+                }
+                wal.take(&buffer[..count], frame, hold, file)?;
+                if count < buffer.len() {
+                    return Ok(decoded);
+                }
+            }
+        })
+    }
+}
+
+impl Wal {
+    fn new(index: u32, header: WalHeader) -> Self {
+        Self {
+            index,
+            header,
+            end: WAL_HEADER_BYTES as u64,
+            checksum: header.checksum,
+            committed: WAL_HEADER_BYTES as u64,
+            pages: 0,
+            held: Vec::new(),
+            spilt: false,
+        }
+    }
+
+    /// Takes whole frames: proves all of them, then writes those that are committed.
+    fn take(&mut self, frames: &[u8], frame: usize, hold: bool, file: &impl ReplayFile) -> Result<(), ReplayError> {
+        let mut committed = 0;
+        for (number, bytes) in frames.chunks_exact(frame).enumerate() {
+            let header = self.prove(bytes)?;
+            self.end += frame as u64;
+            if header.commit_pages != 0 {
+                committed = (number + 1) * frame;
+                (self.committed, self.pages) = (self.end, header.commit_pages);
+            }
+        }
+        let (whole, open) = frames.split_at_checked(committed).unwrap_or((frames, &[]));
+        if !whole.is_empty() {
+            write(&std::mem::take(&mut self.held), frame, file)?;
+            write(whole, frame, file)?;
+            self.spilt = false;
+        }
+        if !hold || self.spilt {
+            self.spilt |= !open.is_empty();
+            return write(open, frame, file);
+        }
+        self.held.extend_from_slice(open);
+        if self.held.len() > OPEN_TRANSACTION_BYTES_MAX {
+            self.spilt = true;
+            write(&std::mem::take(&mut self.held), frame, file)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a frame is the next one of this WAL.
+    fn prove(&mut self, frame: &[u8]) -> Result<FrameHeader, ReplayError> {
+        let offset = self.end;
+        let bad = |cause| ReplayError::Frame(BadFrame { offset, cause });
+        let header = FrameHeader::parse(frame, offset)?;
+        let (head, page) = frame.split_at(FRAME_HEADER_BYTES);
+        if (header.salt1, header.salt2) != (self.header.salt1, self.header.salt2) {
+            return Err(bad("salts of another WAL"));
+        }
+        let order = self.header.order;
+        self.checksum = self.checksum.extend(order, &head[..8]).extend(order, page);
+        if self.checksum != header.checksum {
+            return Err(bad("checksum does not match"));
+        }
+        if header.page_number == 0 {
+            return Err(bad("page number 0"));
+        }
+        Ok(header)
+    }
+}
+
+/// Writes the pages of whole frames.
+fn write(frames: &[u8], frame: usize, file: &impl ReplayFile) -> Result<(), ReplayError> {
+    for bytes in frames.chunks_exact(frame) {
+        let (_, page) = bytes.split_at(FRAME_HEADER_BYTES);
+        let number = FrameHeader::parse(bytes, 0)?.page_number;
+        let offset = u64::from(number.saturating_sub(1)) * page.len() as u64;
+        file.write_at(offset, page).map_err(ReplayError::Write)?;
+    }
+    Ok(())
+}
+
+/// Opens an object, hands its decompressed content to `take`, which reads it to its end and says how long it is, and
+/// demands that nothing follows.
+fn whole<R: Read>(
+    identities: &AgeIdentities,
+    object: R,
+    take: impl FnOnce(&mut Lz4Frame<'_, &mut Content<R>>) -> Result<u64, ReplayError>,
+) -> Result<Applied, ReplayError> {
+    let mut content = identities.open(object)?;
+    whole_frame(&mut content, take).map_err(|error| match error {
+        ReplayError::Object(error) => content.blame(error).into(),
+        error => error,
+    })
+}
+
+fn whole_frame<R: Read>(
+    content: &mut R,
+    take: impl FnOnce(&mut Lz4Frame<'_, &mut R>) -> Result<u64, ReplayError>,
+) -> Result<Applied, ReplayError> {
+    let mut input = Input::new(content);
+    let mut frame = input.lz4_frame()?;
+    let decoded_bytes = take(&mut frame)?;
+    let checksum = frame.content_checksum();
+    drop(frame);
+    input.finish()?;
+    let checksum = checksum.ok_or_else(|| FormatError::new(0, Problem::Lz4Unchecked))?;
+    Ok(Applied { decoded_bytes, checksum })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::litestream::samples::{self, lz4_frame};
+    use crate::domain::sqlite::{WAL_MAGIC, WordOrder};
+
+    const PAGE: usize = 512;
+
+    /// A file in memory.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Memory(RefCell<Vec<u8>>);
+
+    impl ReplayFile for &Memory {
+        fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+            let (mut bytes, start) = (self.0.borrow_mut(), offset as usize);
+            let length = bytes.len().max(start + content.len());
+            bytes.resize(length, 0);
+            bytes[start..start + content.len()].copy_from_slice(content);
+            Ok(())
+        }
+
+        fn set_len(&self, length: u64) -> Result<(), Reason> {
+            self.0.borrow_mut().resize(length as usize, 0);
+            Ok(())
+        }
+    }
+
+    /// One transaction: the pages that it writes, and how many pages the database has then.
+    type Transaction = (Vec<(u32, u8)>, u32);
+
+    fn image(pages: usize) -> Vec<u8> {
+        let mut image: Vec<u8> = (1..=pages).flat_map(|page| [page as u8; PAGE]).collect();
+        image[..20].copy_from_slice(b"SQLite format 3\0\x02\x00\x02\x02");
+        image
+    }
+
+    /// A WAL as SQLite writes it, and where its frames end that commit.
+    fn wal(order: WordOrder, salt: u32, transactions: &[Transaction], open: &[(u32, u8)]) -> (Vec<u8>, Vec<usize>) {
+        let magic = WAL_MAGIC | u32::from(order == WordOrder::Big);
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let mut bytes = words(&[magic, 3_007_000, PAGE as u32, 0, salt, !salt]);
+        let mut checksum = WalChecksum::default().extend(order, &bytes);
+        bytes.extend(words(&[checksum.0, checksum.1]));
+        let mut commits = Vec::new();
+        let whole = transactions.iter().map(|(pages, size)| (pages.as_slice(), *size));
+        for (pages, size) in whole.chain([(open, 0)]) {
+            for (number, (page, fill)) in pages.iter().enumerate() {
+                let commit = if number + 1 == pages.len() { size } else { 0 };
+                let (head, content) = (words(&[*page, commit]), [*fill; PAGE]);
+                checksum = checksum.extend(order, &head).extend(order, &content);
+                bytes.extend(head);
+                bytes.extend(words(&[salt, !salt, checksum.0, checksum.1]));
+                bytes.extend(content);
+            }
+            commits.push(bytes.len());
+        }
+        (bytes, commits)
+    }
+
+    /// What SQLite makes of one WAL when all of it is written back: the newest content of each page up to the size of
+    /// the last commit.
+    fn checkpoint(database: &mut Vec<u8>, transactions: &[Transaction]) {
+        let Some((_, pages)) = transactions.last() else { return };
+        for (page, fill) in transactions.iter().flat_map(|(pages, _)| pages).filter(|(page, _)| page <= pages) {
+            let end = *page as usize * PAGE;
+            database.resize(database.len().max(end), 0);
+            database[end - PAGE..end].fill(*fill);
+        }
+        database.resize(*pages as usize * PAGE, 0);
+    }
+
+    fn transactions() -> impl Strategy<Value = Vec<Transaction>> {
+        let pages = prop::collection::vec((1..12u32, any::<u8>()), 1..5);
+        prop::collection::vec((pages, 1..12u32), 0..5)
+    }
+
+    /// Cuts a WAL at frames that the numbers choose.
+    fn cut(index: u32, wal: &[u8], at: &[prop::sample::Index]) -> Vec<(SegmentName, Vec<u8>)> {
+        let frame = PAGE + FRAME_HEADER_BYTES;
+        let frames = (wal.len() - WAL_HEADER_BYTES) / frame;
+        let place = |index: &prop::sample::Index| WAL_HEADER_BYTES + (index.index(frames.max(1))) * frame;
+        let mut cuts: Vec<usize> = at.iter().map(place).filter(|at| *at < wal.len()).collect();
+        cuts.extend([0, wal.len()]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let part = |ends: &[usize]| (SegmentName { index, offset: ends[0] as u64 }, lz4_frame(&wal[ends[0]..ends[1]]));
+        cuts.windows(2).map(part).collect()
+    }
+
+    fn replay(image: &[u8], segments: &[(SegmentName, Vec<u8>)]) -> Result<(Memory, Replayed), ReplayError> {
+        let file = Memory::default();
+        let last = segments.last().map(|(name, _)| name.index);
+        let mut replay = Replay::new(&file, AgeIdentities::default(), last);
+        replay.snapshot(0, lz4_frame(image).as_slice())?;
+        for (name, content) in segments {
+            replay.segment(*name, content.as_slice())?;
+        }
+        let replayed = replay.finish()?;
+        Ok((file, replayed))
+    }
+
+    proptest! {
+        #[test]
+        fn a_replay_is_what_checkpoints_make(
+            pages in 1..10usize,
+            indexes in prop::collection::vec(transactions(), 0..4),
+            open in prop::collection::vec((1..12u32, any::<u8>()), 0..3),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+            big: bool,
+        ) {
+            let order = if big { WordOrder::Big } else { WordOrder::Little };
+            let mut expected = image(pages);
+            let mut segments = Vec::new();
+            let mut end = None;
+            let last = indexes.len().saturating_sub(1);
+            for (index, transactions) in indexes.iter().enumerate() {
+                let open = if index == last { open.as_slice() } else { &[] };
+                let (wal, commits) = wal(order, 7 + index as u32, transactions, open);
+                checkpoint(&mut expected, transactions);
+                segments.extend(cut(index as u32, &wal, &cuts));
+                let committed = transactions.len().checked_sub(1).map_or(WAL_HEADER_BYTES, |last| commits[last]);
+                end = Some((7 + index as u32, committed as u64));
+            }
+            let (file, replayed) = replay(&image(pages), &segments).unwrap();
+            prop_assert_eq!(file.0.into_inner(), expected.clone());
+            prop_assert_eq!(replayed.bytes, expected.len() as u64);
+            prop_assert_eq!(replayed.position.map(|position| (position.salt1, position.end)), end);
+        }
+
+        #[test]
+        fn a_segment_that_is_missing_is_named(
+            indexes in prop::collection::vec(transactions(), 1..4),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+            lost in any::<prop::sample::Index>(),
+        ) {
+            let wals = indexes.iter().enumerate().map(|(index, transactions)| {
+                (index as u32, wal(WordOrder::Little, 7 + index as u32, transactions, &[]))
+            });
+            let wals: Vec<_> = wals.collect();
+            let mut segments: Vec<_> = wals.iter().flat_map(|(index, (wal, _))| cut(*index, wal, &cuts)).collect();
+            let whole = segments.clone();
+            let (name, _) = segments.remove(lost.index(segments.len()));
+            let (_, commits) = &wals[name.index as usize].1;
+            let behind = segments.iter().any(|(other, _)| other.index == name.index && *other > name);
+            let later = segments.iter().any(|(other, _)| other.index > name.index);
+            // The end of a WAL leaves no trace where it was committed.
+            let whole_before = name.offset == WAL_HEADER_BYTES as u64 || commits.contains(&(name.offset as usize));
+            let expected = if behind || later && !whole_before { Err(ReplayError::Missing(name)) } else { Ok(()) };
+            prop_assert_eq!(replay(&image(3), &segments).map(drop), expected);
+            prop_assert!(replay(&image(3), &whole).is_ok());
+        }
+
+        #[test]
+        fn damage_is_found_or_changes_nothing(
+            transactions in transactions(),
+            which: bool,
+            damage in samples::damage(),
+        ) {
+            let (wal, _) = wal(WordOrder::Little, 7, &transactions, &[]);
+            let (image, segment) = (lz4_frame(&image(3)), lz4_frame(&wal));
+            let (damaged_image, damaged_segment) =
+                if which { (damage.apply(&image), segment.clone()) } else { (image.clone(), damage.apply(&segment)) };
+            let run = |image: &[u8], segment: &[u8]| {
+                let file = Memory::default();
+                let mut replay = Replay::new(&file, AgeIdentities::default(), Some(0));
+                let applied = replay.snapshot(0, image)?;
+                replay.segment(SegmentName { index: 0, offset: 0 }, segment)?;
+                let replayed = replay.finish()?;
+                Ok::<_, ReplayError>((applied.decoded_bytes, replayed, file))
+            };
+            let (whole, damaged) = (run(&image, &segment).unwrap(), run(&damaged_image, &damaged_segment));
+            prop_assert!(damaged.is_err() || damaged == Ok(whole));
+        }
+    }
+
+    #[test]
+    fn an_open_transaction_that_was_written_is_an_error() {
+        let pages: Vec<(u32, u8)> = (1..).zip([1; OPEN_TRANSACTION_BYTES_MAX / PAGE + 1]).collect();
+        let name = SegmentName { index: 0, offset: 0 };
+        let (open, _) = wal(WordOrder::NATIVE, 7, &[], &pages);
+        let error = replay(&image(1), &[(name, lz4_frame(&open))]).unwrap_err();
+        assert_eq!(error, ReplayError::OpenTransaction);
+        // Behind its commit it is a transaction like any other.
+        let (whole, _) = wal(WordOrder::NATIVE, 7, &[(pages.clone(), pages.len() as u32)], &[]);
+        let (file, _) = replay(&image(1), &[(name, lz4_frame(&whole))]).unwrap();
+        assert_eq!(file.0.into_inner(), vec![1; pages.len() * PAGE]);
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let (index, offset) = (0, 0);
+        let name = SegmentName { index, offset };
+        let one = |content: &[u8]| replay(&image(2), &[(name, lz4_frame(content))]).unwrap_err().to_string();
+        let (good, _) = wal(WordOrder::Little, 7, &[(vec![(1, 1), (2, 2)], 2)], &[]);
+        let mut bad = good.clone();
+        bad[40] ^= 1;
+        assert_eq!(one(&bad), "WAL frame at 00000020: salts of another WAL");
+        bad = good.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        assert_eq!(one(&bad), "WAL frame at 00000238: checksum does not match");
+        assert_eq!(one(&good[..good.len() - 1]), "segment of 1103 bytes does not end at a WAL frame at byte 1103");
+        assert_eq!(one(&good[..31]), "decompressed wal header at offset 0: 31 bytes instead of 32");
+        assert_eq!(one(&[]), "decompressed wal header at offset 0: 0 bytes instead of 32");
+        let twice = [(name, lz4_frame(&good)), (SegmentName { index, offset: 568 }, lz4_frame(&good[568..]))];
+        assert_eq!(
+            replay(&image(2), &twice).unwrap_err().to_string(),
+            "it begins before the end of the segment before it, 00000450"
+        );
+        let mut other = image(2);
+        other[16..18].copy_from_slice(&[4, 0]);
+        let error = replay(&other, &[(name, lz4_frame(&good))]).unwrap_err();
+        assert_eq!(error.to_string(), "its WAL has pages of 512 bytes: the database has pages of 1024");
+        let error = replay(&image(2)[..1000], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "a database of 1000 bytes is no number of pages of 512");
+        let unchecked = {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+            std::io::Write::write_all(&mut encoder, &good).unwrap();
+            encoder.finish().unwrap()
+        };
+        let error = replay(&image(2), &[(name, unchecked)]).unwrap_err();
+        assert_eq!(error.to_string(), "LZ4 frame without a content checksum at byte 0");
+        assert_eq!(
+            Replay::new(&Memory::default(), AgeIdentities::default(), None).finish(),
+            Err(ReplayError::NoSnapshot)
+        );
+    }
+}

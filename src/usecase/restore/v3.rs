@@ -1,0 +1,368 @@
+//! Restoring a v0.3 replica: list its generations, plan as Litestream 0.3.13 does, and replay snapshot and WAL.
+//!
+//! Objects are downloaded ahead, several at once, and applied in order by one thread, which never holds more than one
+//! batch of pages.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::{RestoreOptions, RestoreRequest};
+use crate::domain::limits::{GENERATIONS_MAX, LIST_PAGES_MAX, REPLAY_OBJECTS_MAX};
+use crate::domain::litestream::generation::ROOT;
+use crate::domain::litestream::generations_plan::starting_snapshot;
+use crate::domain::litestream::{
+    AgeIdentities, Applied, Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError,
+    Layout, ListedGeneration, PlanTarget, Replay, ReplayError, ReplayFile, Replayed, SegmentFile, SegmentName,
+    SnapshotFile, SnapshotName, plan_generations,
+};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, RestoredObject, Shortfall};
+use crate::usecase::ports::{ObjectInfo, Progress, ReplicaStore, RestoreFile};
+
+/// Bytes that one request asks for.
+const READ_BYTES: u64 = 4 << 20;
+
+/// Attempts in a row without a byte after which a failing read ends the restore.
+const ATTEMPTS_MAX: u32 = 5;
+
+/// How long to wait after the first failure; twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
+    let at = match request.point {
+        PlanTarget::Latest => None,
+        PlanTarget::Time(at) => Some(at),
+        PlanTarget::Txid(txid) => {
+            let message = format!("plan restore: TXID {txid} of a v0.3 replica, which has none");
+            return Err(Reason::new(ReasonKind::Misconfigured, message).with_hint("name a time instead"));
+        }
+    };
+    let listed = list(store, at).await?;
+    let planned = plan_generations(&listed, at).map_err(|error| not_planned(&error))?;
+    Ok(restore_plan(planned))
+}
+
+fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
+    let GenerationsPlan { generation, plan, cut, notes } = planned;
+    let snapshot = plan.snapshot;
+    let start = SegmentName { index: snapshot.index, offset: 0 };
+    let reached = plan.segments.last().map_or(start, SegmentFile::name);
+    let objects: Vec<PlannedObject> = std::iter::once(PlannedObject {
+        key: generation.snapshot_key(SnapshotName { index: snapshot.index }),
+        size: snapshot.size,
+        created: snapshot.created,
+        kind: PlannedKind::Snapshot(snapshot),
+    })
+    .chain(plan.segments.iter().map(|segment| PlannedObject {
+        key: generation.segment_key(segment.name()),
+        size: segment.size,
+        created: segment.created,
+        kind: PlannedKind::Segment(*segment),
+    }))
+    .collect();
+    RestorePlan {
+        layout: Layout::V3,
+        txid: None,
+        generation: Some(generation),
+        through: objects.iter().map(|object| object.created).max().unwrap_or_default(),
+        shortfall: cut.map(|cut| Shortfall { after: place(reached), before: place(cut.name()) }),
+        objects,
+        base: None,
+        notes,
+    }
+}
+
+fn place(name: SegmentName) -> String {
+    format!("{:08x}/{:08x}", name.index, name.offset)
+}
+
+fn not_planned(error: &GenerationsPlanError) -> Reason {
+    let reason = Reason::new(ReasonKind::NotFound, format!("plan restore: {error}"));
+    match error {
+        GenerationsPlanError::NoGenerations => reason,
+        GenerationsPlanError::BeforeFirst { first } => reason.with_hint(format!("the first instant is {first}")),
+        GenerationsPlanError::Broken { generation, cause, before } => {
+            let missing = match cause {
+                GenerationPlanError::NoSnapshot => None,
+                GenerationPlanError::IndexMissing(index) | GenerationPlanError::FirstSegmentMissing(index) => {
+                    Some(SegmentName { index: *index, offset: 0 })
+                }
+            };
+            let reason = Reason {
+                message: match missing {
+                    Some(name) => format!("{}: {} is missing", reason.message, generation.segment_key(name)),
+                    None => reason.message,
+                },
+                ..reason
+            };
+            match before {
+                Some(before) => reason.with_hint(format!("the state of {before} is before it: restore at that time")),
+                None => reason,
+            }
+        }
+    }
+}
+
+/// Lists the generations: of each, the snapshots and all segments from the one on that a restore starts from.
+async fn list(store: &dyn ReplicaStore, at: Option<Timestamp>) -> Result<Vec<ListedGeneration>, Reason> {
+    let folders = store.folders(ROOT).await?;
+    if folders.len() > GENERATIONS_MAX {
+        let message = format!("list {ROOT}: {} generations, at most {GENERATIONS_MAX} are read", folders.len());
+        return Err(Reason::new(ReasonKind::Unsupported, message));
+    }
+    let mut listed = Vec::new();
+    for generation in folders.iter().filter_map(|folder| folder.parse::<Generation>().ok()) {
+        let mut snapshots = Vec::new();
+        each(store, &generation.snapshots_prefix(), None, |ObjectInfo { key, size, modified: created }| {
+            if let Some(GenerationKey::Snapshot(_, SnapshotName { index })) = GenerationKey::parse(&key) {
+                snapshots.push(SnapshotFile { index, size, created });
+            }
+        })
+        .await?;
+        let start = starting_snapshot(&snapshots, at).map(|snapshot| snapshot.index);
+        let mut segments = Vec::new();
+        // A generation without a start may still be the one that was written last, which a time does not ask for.
+        if start.is_some() || at.is_none() {
+            let prefix = generation.wal_prefix();
+            let after = start.map(|index| format!("{prefix}{index:08x}_"));
+            each(store, &prefix, after, |ObjectInfo { key, size, modified: created }| {
+                if let Some(GenerationKey::Segment(_, SegmentName { index, offset })) = GenerationKey::parse(&key) {
+                    segments.push(SegmentFile { index, offset, size, created });
+                }
+            })
+            .await?;
+        }
+        if segments.len() > REPLAY_OBJECTS_MAX {
+            let message = format!("list {}: more than {REPLAY_OBJECTS_MAX} segments", generation.wal_prefix());
+            return Err(Reason::new(ReasonKind::Unsupported, message));
+        }
+        listed.push(ListedGeneration { generation, snapshots, segments });
+    }
+    Ok(listed)
+}
+
+/// Hands over every object below `prefix` after the key `after`.
+async fn each(
+    store: &dyn ReplicaStore,
+    prefix: &str,
+    after: Option<String>,
+    mut object: impl FnMut(ObjectInfo) + Send,
+) -> Result<(), Reason> {
+    let mut after = after;
+    for _ in 0..LIST_PAGES_MAX {
+        let page = store.list(prefix, after.as_deref()).await?;
+        after = page.objects.last().map(|object| object.key.clone());
+        page.objects.into_iter().for_each(&mut object);
+        if !page.more || after.is_none() {
+            return Ok(());
+        }
+    }
+    Err(Reason::new(ReasonKind::Unsupported, format!("list {prefix}: more than {LIST_PAGES_MAX} pages")))
+}
+
+pub(super) async fn restore(
+    store: Arc<dyn ReplicaStore>,
+    plan: Arc<RestorePlan>,
+    file: Arc<dyn RestoreFile>,
+    options: RestoreOptions,
+    progress: Arc<dyn Progress>,
+) -> Result<Restored, Reason> {
+    let identities = AgeIdentities::parse(&options.identities)?;
+    let (parts, received) = mpsc::channel(2);
+    let applying = {
+        let (plan, file) = (Arc::clone(&plan), Arc::clone(&file));
+        spawn_blocking(move || apply(&plan, &file, identities, received))
+    };
+    let fed = feed(store.as_ref(), &plan, options.downloads, progress.as_ref(), parts).await;
+    let applied = applying.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?;
+    // What could not be read explains what could not be applied.
+    let read = fed?;
+    let (replayed, objects) = applied?;
+    Ok(Restored {
+        bytes: replayed.bytes,
+        page_size: replayed.page_size,
+        pages: replayed.pages,
+        txid: None,
+        position: replayed.position,
+        objects,
+        downloaded_bytes: read.bytes,
+        requests: read.requests,
+    })
+}
+
+/// A piece of an object.
+struct Part {
+    content: Bytes,
+    /// Nothing follows.
+    last: bool,
+}
+
+/// What reading took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    bytes: u64,
+    requests: u64,
+}
+
+/// Downloads all objects in order, up to `downloads` requests at once, until they are all sent or nobody wants them.
+async fn feed(
+    store: &dyn ReplicaStore,
+    plan: &RestorePlan,
+    downloads: usize,
+    progress: &dyn Progress,
+    sink: mpsc::Sender<Part>,
+) -> Result<Cost, Reason> {
+    // An empty object has one part, so that it is seen.
+    let ranges = plan.objects.iter().flat_map(|object| {
+        let count = object.size.div_ceil(READ_BYTES).max(1);
+        (0..count).map(move |part| (object, part * READ_BYTES, part + 1 == count))
+    });
+    let reads = ranges.map(|(object, offset, last)| async move {
+        let length = (object.size - offset).min(READ_BYTES);
+        let (content, cost) = read(store, &object.key, offset, length).await?;
+        Ok::<_, Reason>((Part { content, last }, cost))
+    });
+    let mut parts = futures_util::stream::iter(reads).buffered(downloads.max(1));
+    let mut total = Cost::default();
+    while let Some(part) = parts.next().await {
+        let (part, cost) = part?;
+        total.bytes += cost.bytes;
+        total.requests += cost.requests;
+        progress.received(cost.bytes);
+        if sink.send(part).await.is_err() {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// Reads a range of an object, again and from where it stopped where that may help.
+async fn read(store: &dyn ReplicaStore, key: &str, offset: u64, length: u64) -> Result<(Bytes, Cost), Reason> {
+    let mut content: Vec<Bytes> = Vec::new();
+    let mut cost = Cost::default();
+    let mut failures = 0;
+    while cost.bytes < length {
+        cost.requests += 1;
+        match store.read(key, offset + cost.bytes, length - cost.bytes).await {
+            Ok(part) if part.is_empty() => {
+                let (end, expected) = (offset + cost.bytes, offset + length);
+                let message = format!("read {key}: it ends at byte {end}: at least {expected} were listed");
+                return Err(Reason::new(ReasonKind::Corrupt, message));
+            }
+            Ok(part) => {
+                // A store that answers a little each time gets all the time that it takes.
+                failures = 0;
+                cost.bytes += part.len() as u64;
+                content.push(part);
+            }
+            Err(reason) if failures + 1 < ATTEMPTS_MAX && may_pass(reason.kind) => {
+                tokio::time::sleep(FIRST_PAUSE * 2u32.pow(failures)).await;
+                failures += 1;
+            }
+            Err(reason) => return Err(reason),
+        }
+    }
+    // Nearly always in one piece.
+    let whole = if content.len() == 1 { content.pop().unwrap_or_default() } else { content.concat().into() };
+    Ok((whole, cost))
+}
+
+/// Whether the same request may succeed a moment later.
+fn may_pass(kind: ReasonKind) -> bool {
+    matches!(kind, ReasonKind::Throttled | ReasonKind::Timeout | ReasonKind::Unreachable | ReasonKind::Failed)
+}
+
+/// Applies the objects as they come in. Blocking.
+fn apply(
+    plan: &RestorePlan,
+    file: &Arc<dyn RestoreFile>,
+    identities: AgeIdentities,
+    mut parts: mpsc::Receiver<Part>,
+) -> Result<(Replayed, Vec<RestoredObject>), Reason> {
+    let last_index = plan.objects.iter().rev().find_map(|object| match object.kind {
+        PlannedKind::Segment(segment) => Some(segment.index),
+        _ => None,
+    });
+    let mut replay = Replay::new(Pages(Arc::clone(file)), identities, last_index);
+    let mut objects = Vec::with_capacity(plan.objects.len());
+    for object in &plan.objects {
+        let content = Parts { parts: &mut parts, current: Bytes::new(), ended: false };
+        let applied = match object.kind {
+            PlannedKind::Snapshot(snapshot) => replay.snapshot(snapshot.index, content),
+            PlannedKind::Segment(segment) => replay.segment(segment.name(), content),
+            PlannedKind::Ltx(_) => {
+                return Err(Reason::new(ReasonKind::Unsupported, format!("read {}: not of v0.3", object.key)));
+            }
+        };
+        let Applied { checksum, .. } = applied.map_err(|error| failed(plan, object, error))?;
+        let key = object.key.clone();
+        objects.push(RestoredObject { key, bytes: object.size, checksum: format!("{checksum:08x}") });
+    }
+    let replayed = replay.finish().map_err(|error| match plan.objects.last() {
+        Some(last) => failed(plan, last, error),
+        None => error.into(),
+    })?;
+    file.sync()?;
+    Ok((replayed, objects))
+}
+
+/// Names the object that is wrong, and the one that is missing before it.
+fn failed(plan: &RestorePlan, object: &PlannedObject, error: ReplayError) -> Reason {
+    let generation = plan.generation;
+    match error {
+        ReplayError::Write(reason) => reason,
+        ReplayError::Missing(name) => {
+            let missing = generation.map_or_else(|| place(name), |generation| generation.segment_key(name));
+            let message = format!("read {}: {missing} is missing, which comes before it", object.key);
+            Reason::new(ReasonKind::Corrupt, message).with_hint(
+                "an earlier time restores what is before it; Litestream 0.3.13 restores a malformed database here",
+            )
+        }
+        ReplayError::OpenTransaction => {
+            let reason = Reason::from(error).context(format_args!("read {}", object.key));
+            reason.with_hint("restore at a time before the last segment")
+        }
+        error => Reason::from(error).context(format_args!("read {}", object.key)),
+    }
+}
+
+/// The file as the replay sees it.
+struct Pages(Arc<dyn RestoreFile>);
+
+impl ReplayFile for Pages {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+        self.0.write_at(offset, content)
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
+        self.0.set_len(bytes)
+    }
+}
+
+/// The content of one object. It ends early when the download failed, whose reason is what counts then.
+struct Parts<'a> {
+    parts: &'a mut mpsc::Receiver<Part>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Read for Parts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() && !self.ended {
+            match self.parts.blocking_recv() {
+                Some(Part { content, last }) => (self.current, self.ended) = (content, last),
+                None => self.ended = true,
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.current.split_to(count));
+        Ok(count)
+    }
+}

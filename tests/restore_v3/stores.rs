@@ -1,0 +1,169 @@
+//! Where a v0.3 replica is: in a bucket, behind a store that fails, beside what v0.5 wrote after an upgrade.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::litestream::{Layout, PlanTarget, Txid};
+use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
+use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge::usecase::ports::{ListPage, ReplicaStore};
+
+use super::damage::Copy;
+use super::lab::Lab;
+use super::lab::litestream::{ACCESS_KEY, SECRET_KEY, printed};
+use super::ours::{Ours, restore_from, restore_store};
+use super::site::{Replica, Site, genuine_folder, objects};
+
+pub fn all(lab: &Lab, site: &Site) {
+    in_a_bucket(lab, site);
+    upgraded(lab, &site.replicas[1]);
+    failing(&site.replicas[1]);
+}
+
+/// The same objects from an S3 server, which keeps them as files.
+fn in_a_bucket(lab: &Lab, site: &Site) {
+    let replica = &site.replicas[0];
+    let server = lab.rclone(&site.home);
+    let location = |path: &str| {
+        let secret_access_key = streamgauge::domain::secret::Secret::new(SECRET_KEY);
+        ReplicaLocation::S3(Box::new(S3Location {
+            bucket: "bucket".to_owned(),
+            path: path.to_owned(),
+            region: Some("us-east-1".to_owned()),
+            endpoint: Some(server.endpoint()),
+            force_path_style: true,
+            credentials: Some(StaticCredentials {
+                access_key_id: ACCESS_KEY.to_owned(),
+                secret_access_key,
+                session_token: None,
+            }),
+            ..S3Location::default()
+        }))
+    };
+    let name = replica.folder.file_name().unwrap().to_str().unwrap();
+    let ours = restore_from(&location(name), PlanTarget::Latest, &[]).unwrap();
+    assert!(ours.database == replica.ours(PlanTarget::Latest).unwrap().database);
+    assert_eq!(ours.restored.requests, ours.plan.objects.len() as u64, "one request an object");
+}
+
+/// Litestream 0.5.17 goes on where 0.3.13 was: the newer of both is the latest state, as it is for 0.5.17.
+fn upgraded(lab: &Lab, replica: &Replica) {
+    let copy = Copy::of(replica);
+    let folder = copy.directory.path();
+    let old = replica.ours(PlanTarget::Latest).unwrap();
+    let database = folder.join("upgraded.db");
+    std::fs::write(&database, &old.database).unwrap();
+    let mut command = lab.litestream("0.5.17");
+    command.args(["replicate", "-once"]).arg(&database).arg(format!("file://{}", folder.display()));
+    printed(command.output().unwrap()).unwrap();
+    let restore = |point| super::ours::restore(folder, point, &[]);
+    let same = |ours: &Ours| ours.database == genuine_folder(lab, "0.5.17", folder, None).unwrap();
+
+    let latest = restore(PlanTarget::Latest).unwrap();
+    assert!(matches!(latest.plan.layout, Layout::V5(_)) && latest.plan.notes.is_empty() && same(&latest));
+    let before = restore(PlanTarget::Time(old.plan.through)).unwrap();
+    assert!(before.plan.layout == Layout::V3 && before.database == old.database, "{:?}", before.plan);
+    assert_eq!(before.plan.notes, ["v0.5 has nothing of that time: its v0.3 predecessor has"]);
+    let txid = restore(PlanTarget::Txid(Txid(1))).unwrap();
+    assert!(matches!(txid.plan.layout, Layout::V5(_)));
+
+    // Back to 0.3.13: what it writes is newer than all of v0.5.
+    let later = Timestamp::now() + SignedDuration::from_hours(1);
+    let generation = old.plan.generation.unwrap().to_string();
+    for (key, modified) in objects(folder).into_iter().filter(|(key, _)| key.contains(&generation)) {
+        let shifted = later + modified.duration_since(old.plan.through);
+        File::options().write(true).open(folder.join(key)).unwrap().set_modified(shifted.into()).unwrap();
+    }
+    let back = restore(PlanTarget::Latest).unwrap();
+    assert!(back.plan.layout == Layout::V3 && back.database == old.database && same(&back));
+    assert_eq!(back.plan.notes, ["the v0.3 generations are newer than what v0.5 wrote beside them"]);
+
+    // What v0.3 lost is no reason not to restore v0.5, unless it is the newer one.
+    let lost = old.plan.objects.iter().find(|object| object.key.contains("_00000000.wal")).unwrap();
+    std::fs::remove_file(folder.join(&lost.key)).unwrap();
+    let broken = restore(PlanTarget::Latest).unwrap();
+    assert!(matches!(broken.plan.layout, Layout::V5(_)));
+    assert!(broken.plan.notes[0].contains(&lost.key), "{:?}", broken.plan.notes);
+}
+
+/// What goes wrong while objects are read.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// Every read is short, and every twentieth fails.
+    Weak,
+    /// The objects after the first four are denied.
+    Denied,
+    /// The objects after the first four are gone.
+    Gone,
+    /// The objects after the first four are shorter than listed.
+    Short,
+}
+
+struct Failing {
+    files: MemoryStore,
+    fault: Fault,
+    reads: AtomicU64,
+}
+
+#[async_trait]
+impl ReplicaStore for Failing {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        self.files.list(prefix, after).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        self.files.folders(prefix).await
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        let number = self.reads.fetch_add(1, Ordering::Relaxed);
+        let fail = |kind| Err(Reason::new(kind, format!("read {key}: {}", kind.as_str())));
+        match self.fault {
+            Fault::Weak if number % 20 == 7 => fail(ReasonKind::Unreachable),
+            Fault::Weak => self.files.read(key, offset, length.min(10_000)).await,
+            Fault::Denied if number > 3 => fail(ReasonKind::Denied),
+            Fault::Gone if number > 3 => fail(ReasonKind::NotFound),
+            Fault::Short if number > 3 => self.files.read(key, offset + 10, length).await,
+            _ => self.files.read(key, offset, length).await,
+        }
+    }
+}
+
+fn failing(replica: &Replica) {
+    let whole = replica.ours(PlanTarget::Latest).unwrap();
+    let run = |fault| {
+        let files = memory(&replica.folder);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let store = Arc::new(Failing { files, fault, reads: AtomicU64::new(0) });
+        let ours = runtime.block_on(restore_store(store.clone(), PlanTarget::Latest, &[]));
+        (ours, store.reads.load(Ordering::Relaxed))
+    };
+    let (weak, reads) = run(Fault::Weak);
+    let weak = weak.unwrap();
+    assert!(weak.database == whole.database, "what was read again is the same");
+    assert_eq!((weak.restored.requests, weak.restored.downloaded_bytes), (reads, whole.restored.downloaded_bytes));
+    assert!(reads > whole.restored.requests);
+    for (fault, kind) in
+        [(Fault::Denied, ReasonKind::Denied), (Fault::Gone, ReasonKind::NotFound), (Fault::Short, ReasonKind::Corrupt)]
+    {
+        let reason = run(fault).0.unwrap_err();
+        assert_eq!(reason.kind, kind, "{reason}");
+        let named = whole.plan.objects[4..].iter().any(|object| reason.message.contains(&object.key));
+        assert!(named, "{reason}");
+    }
+}
+
+/// The objects of a folder in memory.
+fn memory(folder: &Path) -> MemoryStore {
+    let files = MemoryStore::with_page_keys(7);
+    for (key, modified) in objects(folder) {
+        files.put(key.clone(), std::fs::read(folder.join(key)).unwrap(), modified);
+    }
+    files
+}

@@ -194,3 +194,20 @@ pub const RESTORE_PLANS_MAX: u32 = 3;
 
 /// Reads at once in one directory. A directory on a dead network mount keeps so many threads.
 pub const DIRECTORY_READS_MAX: usize = 4;
+
+/// Files of one replica that its coverage map is made of, held only while it is made: 24 MB. With more, the oldest are
+/// put together and the map begins behind them.
+pub const TIMELINE_FILES_MAX: usize = 500_000;
+
+/// Spans of one coverage map; with more, the oldest are shown as one.
+pub const TIMELINE_SPANS_MAX: usize = 64;
+
+/// States remembered of one replica since everything was listed, to go on with its map. With more, every second one is
+/// forgotten, so that the map claims less than there is.
+pub const TIMELINE_TAIL_MAX: usize = 512;
+
+/// Headers that one question for an instant reads in each level, where a listing gives only the time of upload.
+pub const INSTANT_HEADERS_MAX: usize = 32;
+
+/// Databases for which a map is drawn in the terminal; more are a line each.
+pub const BANDS_MAX: usize = 5;

@@ -2,5 +2,6 @@
 
 pub mod ports;
 pub mod replica_probe;
+pub mod restorable;
 pub mod restore;
 pub mod watch;

@@ -4,6 +4,7 @@ pub mod check;
 pub mod config_check;
 pub mod demo;
 pub mod drill;
+pub mod instant;
 pub mod logging;
 pub mod output;
 pub mod progress;
@@ -276,10 +277,12 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2, or
-/// 3 for `check`, where 2 says that something is critical.
+/// 3 for `check` and `restorable`, where 2 says that something is critical.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr() && std::env::args_os().nth(1).is_some_and(|command| command == "check") {
+        if error.use_stderr()
+            && std::env::args_os().nth(1).is_some_and(|command| command == "check" || command == "restorable")
+        {
             // There is nowhere left to complain to.
             let _ = error.print();
             std::process::exit(3);

@@ -9,6 +9,7 @@ use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::*;
+use crate::domain::timeline::{Span, TimelineReport};
 
 /// The instant of every report here: 2026-01-01 00:00:00 UTC.
 pub(crate) fn now() -> Timestamp {
@@ -76,11 +77,29 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                     .map(|(level, objects, bytes)| LevelReport { level, objects, bytes, newest_at: ago(20) })
                     .to_vec(),
             }),
-            timeline: None,
+            timeline: Some(Arc::new(timeline())),
             verification: None,
             drill: None,
         }],
         checks: Vec::new(),
+    }
+}
+
+/// A day, the older half of it hour by hour.
+fn timeline() -> TimelineReport {
+    let span = |from, until, points, resolution_seconds: f64| Span {
+        from: now() - SignedDuration::from_secs(from),
+        until: now() - SignedDuration::from_secs(until),
+        points,
+        resolution_seconds,
+        typical_seconds: (resolution_seconds > 0.0).then_some(resolution_seconds),
+        blocked: None,
+    };
+    TimelineReport {
+        spans: vec![span(86_400, 43_200, 12, 3600.0), span(43_200, 4, 900, 0.0)],
+        since: ago(86_400),
+        listed_at: ago(1800),
+        ..TimelineReport::default()
     }
 }
 
@@ -149,6 +168,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
         last_segment_at: None,
         txid: None,
         coverage: None,
+        timeline: None,
         ..database.replicas[0].clone()
     }];
     database

@@ -7,3 +7,4 @@ pub mod json;
 pub mod metrics;
 pub mod page;
 pub mod published;
+pub mod timeline;

@@ -4,7 +4,7 @@ use std::fmt::{Display, Formatter, Result};
 
 use jiff::Timestamp;
 
-use super::human;
+use super::{human, timeline};
 use crate::domain::check::{Status, Verdict};
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
@@ -13,8 +13,10 @@ const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1a1a1a;background:#fff}\
 table{border-collapse:collapse}th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #ddd;vertical-align:top}\
 .bad{font-weight:600;color:#a40000}.unknown{color:#666}nav a{margin-right:1rem}\
+.band{width:12rem;height:.8rem;display:block;background:#e4e4e4}.band .n{fill:none}.band .r{fill:#2e7d32}\
+.band .f{opacity:.8}.band .c{opacity:.6}.band .d{opacity:.4}.band .b{fill:#a40000}\
 @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}th,td{border-color:#3a3a3a}a{color:#8ab4f8}\
-.bad{color:#ff8a80}.unknown{color:#999}}";
+.bad{color:#ff8a80}.unknown{color:#999}.band{background:#333}.band .r{fill:#81c784}.band .b{fill:#ff8a80}}";
 
 /// The page of a report, or of an agent that has none yet.
 pub fn page(report: Option<&Report>) -> String {
@@ -60,7 +62,8 @@ impl Display for Summary<'_> {
         writeln!(
             f,
             "<table><thead><tr><th>database</th><th>replica</th><th>state</th><th>recovery point</th><th>lag</th>\
-             <th>unreplicated</th><th>proof age</th><th>reason</th></tr></thead><tbody>"
+             <th>unreplicated</th><th>proof age</th><th>restorable</th>\
+             <th>reason</th></tr></thead><tbody>"
         )?;
         rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
         writeln!(f, "</tbody></table>")?;
@@ -127,6 +130,7 @@ impl Row<'_> {
         f.write_str(&known(unreplicated))?;
         let proof = replica.and_then(|replica| replica.verified_at);
         f.write_str(&known(proof.map(|at| human::duration(human::age_seconds(at, *now)))))?;
+        f.write_str(&known(replica.and_then(|replica| band(replica, *now))))?;
         f.write_str("<td>")?;
         let reasons = [database.reason.as_ref(), replica.and_then(|replica| replica.reason.as_ref())];
         for reason in reasons.into_iter().flatten() {
@@ -140,6 +144,13 @@ impl Row<'_> {
         }
         f.write_str("</td></tr>\n")
     }
+}
+
+/// The coverage map, over the retention that is wanted, if that is known, else over all of it.
+fn band(replica: &ReplicaReport, now: Timestamp) -> Option<String> {
+    let map = replica.timeline.as_ref()?;
+    let from = timeline::window(map, None, now)?;
+    Some(format!("{}{}", timeline::svg(map, from, now), timeline::sentence(map, now)))
 }
 
 /// Text from outside, as HTML text.
@@ -172,7 +183,7 @@ mod tests {
     fn what_is_unknown_says_so() {
         let page = page(Some(&fixture::report(vec![fixture::unknown("app")])));
         let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
-        assert_eq!(row.matches("unknown</td>").count(), 4, "{row}");
+        assert_eq!(row.matches("unknown</td>").count(), 5, "{row}");
         assert!(row.contains("list s3://backups/app: access denied"), "{row}");
         assert!(row.contains("hint: grant s3:ListBucket on backups"), "{row}");
     }
@@ -182,6 +193,17 @@ mod tests {
         let page = page(Some(&fixture::report(vec![fixture::pending("app")])));
         let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
         assert!(row.contains("<td class=\"bad\">6m 40s</td><td>≥ 20.1 KiB</td><td>10s</td>"), "{row}");
+    }
+
+    #[test]
+    fn a_band_shows_what_restores() {
+        let page = page(Some(&fixture::report(vec![fixture::healthy("app")])));
+        let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
+        assert!(row.contains("<title>since 2025-12-31 00:00:00Z, 1d; no gaps</title>"), "{row}");
+        assert!(
+            row.contains("<rect class=\"r c\" x=\"0\" width=\"60\" height=\"10\"/><rect class=\"r\" x=\"60\""),
+            "{row}"
+        );
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub mod runs;
 mod samples;
 pub mod segment;
 pub mod segment_lengths;
+pub mod timeline;
+pub mod timeline_caveats;
+pub mod timeline_generations;
 pub mod txid;
 
 pub use chunk::{Chunk, PageBuffer, Sum};
@@ -49,6 +52,9 @@ pub use replay::{Applied, Replay, ReplayError, ReplayFile, Replayed};
 pub use runs::{Run, Runs};
 pub use segment::{SegmentEnd, segment_end, segment_end_of};
 pub use segment_lengths::{SegmentGap, SegmentLengths};
+pub use timeline::{Damaged, LtxInstant, LtxTail, LtxTimeline, instant};
+pub use timeline_caveats::{Facts, caveats};
+pub use timeline_generations::{GenerationInstant, GenerationTimeline};
 pub use txid::Txid;
 
 /// The level of snapshots (v0.5); 0 holds what was synced, 1 to 8 compactions of the level below.

@@ -65,6 +65,11 @@ impl Runs {
         self.runs.get(at).filter(|run| run.min <= number)
     }
 
+    /// The first run that begins behind `number`.
+    pub fn next_behind(&self, number: u64) -> Option<&Run> {
+        self.runs.get(self.runs.partition_point(|run| run.min <= number))
+    }
+
     /// How far one comes from `number` without a hole; `number` itself where its successor is missing.
     pub fn reach(&self, number: u64) -> u64 {
         number.checked_add(1).and_then(|next| self.find(next)).map_or(number, |run| run.max)

@@ -6,7 +6,7 @@ use crate::usecase::ports::{ObjectInfo, ReplicaStore};
 
 /// Hands over every object below `prefix` after the key `after`, a page at a time: memory does not grow with the number
 /// of objects.
-pub(super) async fn each(
+pub(in crate::usecase) async fn each(
     store: &dyn ReplicaStore,
     prefix: &str,
     after: Option<String>,

@@ -3,10 +3,12 @@
 //! The probe remembers what it listed, so that a look costs one listing request whatever the number of objects. What it
 //! remembers is proportional to the number of holes, not of objects.
 
-mod listing;
+pub(super) mod listing;
 mod v3;
 mod v5;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +21,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, Method};
 use crate::domain::secret::Secret;
 use crate::domain::target::ReplicaTarget;
+use crate::domain::timeline::TimelineReport;
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// How often one look lists everything anew to see whether a hole is still there.
@@ -33,6 +36,8 @@ pub struct Finding {
     pub txid: Option<u64>,
     /// The newest object's time.
     pub last_segment_at: Option<Timestamp>,
+    /// To which instants it can be restored; `None` until everything was listed.
+    pub timeline: Option<Arc<TimelineReport>>,
 }
 
 /// What is remembered of one replica between two looks.
@@ -43,6 +48,8 @@ pub struct ReplicaProbe {
     encrypted: bool,
     /// With which they can be read.
     identities: Vec<Secret>,
+    /// Keys that are known to be damaged: the coverage map does without them.
+    damaged: Arc<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,12 +63,26 @@ enum State {
 
 impl ReplicaProbe {
     pub fn new(encrypted: bool) -> Self {
-        Self { state: State::Blank, encrypted, identities: Vec::new() }
+        Self { state: State::Blank, encrypted, identities: Vec::new(), damaged: Arc::default() }
     }
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &ReplicaTarget) -> Self {
         Self { identities: target.age_identities.clone(), ..Self::new(target.encrypted) }
+    }
+
+    /// Says which keys are known to be damaged. Where they are others than before, the next look lists everything to see
+    /// what that blocks.
+    pub fn set_damaged(&mut self, keys: BTreeSet<String>) {
+        if *self.damaged == keys {
+            return;
+        }
+        self.damaged = Arc::new(keys);
+        match &mut self.state {
+            State::V5(levels) => levels.tell(None, &self.damaged),
+            State::V3(segments) => segments.tell(&self.damaged),
+            State::Blank => {}
+        }
     }
 
     /// Looks at the replica. `sampled` is when the source was sampled for this look, before any request is made.
@@ -105,11 +126,17 @@ impl ReplicaProbe {
     async fn recognise(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
         let layouts = Layout::recognise(&store.folders("").await?);
         match (layouts.first(), &self.state) {
-            (Some(Layout::V5(keys)), _) => self.state = State::V5(Box::new(v5::Levels::new(*keys))),
+            (Some(Layout::V5(keys)), _) => {
+                let mut levels = v5::Levels::new(*keys);
+                levels.tell(Some(layouts.contains(&Layout::V3)), &self.damaged);
+                self.state = State::V5(Box::new(levels));
+            }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                self.state = State::V3(Box::new(v3::Segments::new(readable.then_some(identities))));
+                let mut segments = v3::Segments::new(readable.then_some(identities));
+                segments.tell(&self.damaged);
+                self.state = State::V3(Box::new(segments));
             }
             (Some(Layout::V3) | None, _) => {}
         }

@@ -1,5 +1,7 @@
 //! A v0.3 replica: generations of snapshots and WAL segments.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Finding, RELISTINGS_MAX, due, listing};
@@ -7,13 +9,14 @@ use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::{GENERATIONS_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::generation::ROOT;
 use crate::domain::litestream::{
-    AgeIdentities, Generation, GenerationKey, Generations, GenerationsCoverage, Layout, SegmentFile, SegmentName,
-    SnapshotFile, SnapshotName, segment_end_of,
+    AgeIdentities, Facts, Generation, GenerationKey, GenerationTimeline, Generations, GenerationsCoverage, Layout,
+    SegmentFile, SegmentName, SnapshotFile, SnapshotName, caveats, segment_end_of,
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::sqlite::WalPosition;
+use crate::domain::timeline::{Span, TimelineReport};
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// How often a busy replica is asked for new generations and snapshots, which replication goes on to without a word.
@@ -33,11 +36,26 @@ pub(super) struct Segments {
     holes: Vec<(String, String)>,
     /// With which encrypted content is read; `None` where it cannot be: there is no WAL position.
     identities: Option<AgeIdentities>,
+    /// Keys that are known to be damaged.
+    damaged: Arc<BTreeSet<String>>,
+    /// The files, while everything is listed.
+    collecting: Option<GenerationTimeline>,
+    /// The coverage map of when everything was listed, and how many segments came since.
+    map: Option<Arc<TimelineReport>>,
+    tail: u64,
 }
 
 impl Segments {
     pub(super) fn new(identities: Option<AgeIdentities>) -> Self {
         Self { identities, ..Self::default() }
+    }
+
+    /// Says which keys nothing is restored from.
+    pub(super) fn tell(&mut self, damaged: &Arc<BTreeSet<String>>) {
+        if self.damaged != *damaged {
+            self.reconciled = None;
+        }
+        self.damaged = Arc::clone(damaged);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -73,6 +91,12 @@ impl Segments {
             next.reconcile(store, sampled).await?;
         }
         next.holes = next.holes();
+        if let Some(files) = next.collecting.take() {
+            let facts = Facts { generations: true, pauses: files.has_pauses(), store: "file", ..Facts::default() };
+            let mut map = files.map(&next.damaged, sampled.wall);
+            map.caveats = caveats(&facts, &map);
+            (next.map, next.tail) = (Some(Arc::new(map)), 0);
+        }
         *self = next;
         self.read_newest(store).await?;
         Ok(self.conclude(sampled))
@@ -106,6 +130,7 @@ impl Segments {
     async fn list(&mut self, store: &dyn ReplicaStore, prefix: &str, known: Option<String>) -> Result<bool, Reason> {
         let mut still_there = known.is_none();
         let generations = &mut self.generations;
+        let (collecting, tail) = (&mut self.collecting, &mut self.tail);
         listing::each(store, prefix, known.as_deref().map(listing::just_before), |object| {
             if known.as_deref() == Some(object.key.as_str()) {
                 still_there = true;
@@ -114,10 +139,19 @@ impl Segments {
             let (size, created) = (object.size, object.modified);
             match GenerationKey::parse(&object.key) {
                 Some(GenerationKey::Snapshot(generation, SnapshotName { index })) => {
-                    generations.insert_snapshot(generation, SnapshotFile { index, size, created });
+                    let file = SnapshotFile { index, size, created };
+                    generations.insert_snapshot(generation, file);
+                    if let Some(files) = collecting {
+                        files.insert_snapshot(generation, file);
+                    }
                 }
                 Some(GenerationKey::Segment(generation, SegmentName { index, offset })) => {
-                    generations.insert_segment(generation, SegmentFile { index, offset, size, created });
+                    let file = SegmentFile { index, offset, size, created };
+                    generations.insert_segment(generation, file);
+                    match collecting {
+                        Some(files) => files.insert_segment(generation, file),
+                        None => *tail += 1,
+                    }
                 }
                 None => {}
             }
@@ -144,6 +178,7 @@ impl Segments {
 
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.generations = Generations::default();
+        self.collecting = Some(GenerationTimeline::default());
         self.list_all(store).await?;
         self.reconciled = Some(sampled);
         self.swept = Some(sampled);
@@ -216,8 +251,24 @@ impl Segments {
             txid: None,
             last_segment_at: newest_at,
             coverage: self.report(coverage),
+            timeline: self.timeline(sampled),
         };
         (finding, evidence)
+    }
+
+    /// The coverage map with what came since it was made: each segment is a state.
+    fn timeline(&self, sampled: Moment) -> Option<Arc<TimelineReport>> {
+        let map = self.map.as_ref()?;
+        let from = map.listed_at.filter(|_| self.tail > 0 && map.restorable_now());
+        let more = from.map(|from| Span {
+            from,
+            until: sampled.wall.max(from),
+            points: self.tail,
+            resolution_seconds: 0.0,
+            typical_seconds: None,
+            blocked: None,
+        });
+        Some(Arc::new(map.extended(more.into_iter().collect(), sampled.wall)))
     }
 
     fn report(&self, coverage: GenerationsCoverage) -> CoverageReport {

@@ -1,13 +1,20 @@
 //! A v0.5 replica: levels of LTX files.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::{Finding, RELISTINGS_MAX, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::header::HEADER_SIZE;
-use crate::domain::litestream::{Coverage, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, SNAPSHOT_LEVEL, Txid};
+use crate::domain::litestream::{
+    Coverage, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline, SNAPSHOT_LEVEL, Txid,
+    caveats,
+};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
+use crate::domain::timeline::TimelineReport;
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// The `level` label of each level.
@@ -26,11 +33,42 @@ pub(super) struct Levels {
     swept: Option<(Moment, Option<Txid>)>,
     /// Where the chain is broken, as two listings saw it.
     holes: Vec<(Txid, Txid)>,
+    /// Generations of v0.3 are beside it.
+    generations: bool,
+    /// Keys that are known to be damaged.
+    damaged: Arc<BTreeSet<String>>,
+    /// The files, while everything is listed.
+    collecting: Option<LtxTimeline>,
+    /// The coverage map of when everything was listed, and what came since.
+    map: Option<Arc<TimelineReport>>,
+    tail: LtxTail,
 }
 
 impl Levels {
     pub(super) fn new(keys: LevelKeys) -> Self {
-        Self { keys, inventory: Inventory::default(), newest: None, reconciled: None, swept: None, holes: Vec::new() }
+        Self {
+            keys,
+            inventory: Inventory::default(),
+            newest: None,
+            reconciled: None,
+            swept: None,
+            holes: Vec::new(),
+            generations: false,
+            damaged: Arc::default(),
+            collecting: None,
+            map: None,
+            tail: LtxTail::default(),
+        }
+    }
+
+    /// Says whether generations of v0.3 are there as well, if that is known, and which keys nothing is restored from.
+    pub(super) fn tell(&mut self, generations: Option<bool>, damaged: &Arc<BTreeSet<String>>) {
+        if self.damaged != *damaged {
+            // What that blocks is seen when everything is listed.
+            self.reconciled = None;
+        }
+        self.generations = generations.unwrap_or(self.generations);
+        self.damaged = Arc::clone(damaged);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,7 +112,25 @@ impl Levels {
             self.catch_up(store, sampled).await?;
         }
         self.holes = self.holes();
+        if let Some(files) = self.collecting.take() {
+            self.draw(files, sampled);
+        }
         Ok(())
+    }
+
+    /// Makes the coverage map of everything that was listed.
+    fn draw(&mut self, files: LtxTimeline, sampled: Moment) {
+        let damaged = self.damaged.iter().filter_map(|key| self.keys.parse_key(key)).collect();
+        let listed = files.files().map(<[LtxFile]>::to_vec).unwrap_or_default();
+        let mut map = files.map(&damaged, sampled.wall);
+        let store = match self.keys {
+            LevelKeys::Plain => "file",
+            LevelKeys::Hex => "s3",
+        };
+        let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
+        map.caveats = caveats(&facts, &map);
+        self.map = Some(Arc::new(map));
+        self.tail = LtxTail::new(sampled.wall, self.inventory.coverage().end);
     }
 
     /// The other levels are listed after level 0, which may have gone on; its newest file says more than theirs.
@@ -105,12 +161,18 @@ impl Levels {
         let known = self.inventory.last_name(level).map(|name| self.keys.key(level, name));
         let mut still_there = known.is_none();
         let (keys, inventory) = (self.keys, &mut self.inventory);
+        let (collecting, tail) = (&mut self.collecting, &mut self.tail);
         listing::each(store, &prefix, known.as_deref().map(listing::just_before), |object| {
             if known.as_deref() == Some(object.key.as_str()) {
                 still_there = true;
             } else if let Some((level, name)) = keys.parse_key(&object.key) {
                 let (min, max) = (name.min, name.max);
-                inventory.insert(LtxFile { level, min, max, size: object.size, created: object.modified });
+                let file = LtxFile { level, min, max, size: object.size, created: object.modified };
+                inventory.insert(file);
+                match collecting {
+                    Some(files) => files.insert(file),
+                    None => tail.insert(file),
+                }
             }
         })
         .await?;
@@ -136,6 +198,7 @@ impl Levels {
     /// above, or at both.
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.inventory = Inventory::default();
+        self.collecting = Some(LtxTimeline::default());
         for level in self.levels(store).await? {
             self.list_level(store, level).await?;
         }
@@ -211,6 +274,7 @@ impl Levels {
             txid: coverage.newest.map(|txid| txid.0),
             last_segment_at,
             coverage: self.report(coverage),
+            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
         };
         (finding, evidence)
     }

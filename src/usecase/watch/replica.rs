@@ -113,7 +113,7 @@ impl WatchedReplica {
             last_segment_at: finding.and_then(|finding| finding.last_segment_at),
             txid: finding.and_then(|finding| finding.txid),
             coverage: finding.map(|finding| finding.coverage.clone()),
-            timeline: None,
+            timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: None,
             drill: None,
         }

@@ -2,6 +2,7 @@
 
 use super::family::{Family, Kind};
 use crate::domain::report::{CoverageReport, ReplicaReport, Report};
+use crate::domain::timeline::TimelineReport;
 
 /// Calls `sample` for each replica with its two labels.
 fn replicas(report: &Report, mut sample: impl FnMut(&[&str], &ReplicaReport)) {
@@ -17,6 +18,15 @@ fn covered(report: &Report, mut sample: impl FnMut(&[&str], &CoverageReport)) {
     replicas(report, |on, replica| {
         if let Some(coverage) = &replica.coverage {
             sample(on, coverage);
+        }
+    });
+}
+
+/// Calls `sample` for each replica of which everything was listed.
+fn mapped(report: &Report, mut sample: impl FnMut(&[&str], &TimelineReport)) {
+    replicas(report, |on, replica| {
+        if let Some(map) = &replica.timeline {
+            sample(on, map);
         }
     });
 }
@@ -180,6 +190,27 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "Holes between the newest snapshot and the newest object that no level bridges; with one, the latest state does not restore.",
         samples: |report, sink| covered(report, |on, coverage| sink.put(on, coverage.gaps.len())),
+    },
+    Family {
+        name: "streamgauge_replica_restorable_gaps",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Stretches of time, back to the oldest snapshot, to which the replica cannot be restored because objects are missing.",
+        samples: |report, sink| mapped(report, |on, map| sink.put(on, map.gaps)),
+    },
+    Family {
+        name: "streamgauge_replica_largest_gap_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The longest of streamgauge_replica_restorable_gaps, 0 when there is none.",
+        samples: |report, sink| mapped(report, |on, map| sink.put(on, map.largest_gap_seconds.unwrap_or(0.0))),
+    },
+    Family {
+        name: "streamgauge_replica_restorable_resolution_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The longest time between two restorable states of which those between them were compacted away; 0 when every state is left.",
+        samples: |report, sink| mapped(report, |on, map| sink.put_known(on, map.resolution_seconds())),
     },
     Family {
         name: "streamgauge_replica_rpo_objective_seconds",

@@ -1,0 +1,566 @@
+//! The coverage map of a v0.5 replica: what Litestream's plan gives for every instant.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::SNAPSHOT_LEVEL;
+use super::name::{LtxFile, LtxName};
+use super::plan::{PlanError, PlanTarget, plan};
+use super::runs::{Run, Runs};
+use super::txid::Txid;
+use crate::domain::limits::{TIMELINE_FILES_MAX, TIMELINE_TAIL_MAX};
+use crate::domain::timeline::{Blocked, Span, Step, TimelineReport, spans};
+
+/// Files that are known to be damaged, by level and name: nothing is restored from them.
+pub type Damaged = BTreeSet<(u8, LtxName)>;
+
+/// All files of a replica, or the newest ones and what the older ones come to, on the way to a map.
+#[derive(Clone, Debug, Default)]
+pub struct LtxTimeline {
+    files: Vec<LtxFile>,
+    older: Older,
+}
+
+/// What the oldest files come to, when there are too many.
+#[derive(Clone, Debug, Default)]
+struct Older {
+    runs: Runs,
+    snapshot: Option<LtxFile>,
+    /// When the newest of them was made.
+    until: Option<Timestamp>,
+}
+
+/// What a restore to an instant gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LtxInstant {
+    /// The files that it is restored from; empty when nothing leads anywhere.
+    pub files: Vec<LtxFile>,
+    /// The TXID whose state it is.
+    pub txid: Option<Txid>,
+    /// When that state was replicated.
+    pub created: Option<Timestamp>,
+    /// Something newer than that, and before the instant, is not reached.
+    pub blocked: Option<Blocked>,
+}
+
+impl LtxTimeline {
+    pub fn insert(&mut self, file: LtxFile) {
+        self.files.push(file);
+        if self.files.len() > TIMELINE_FILES_MAX {
+            self.fold();
+        }
+    }
+
+    /// The files, unless the oldest were put together.
+    pub fn files(&self) -> Option<&[LtxFile]> {
+        self.older.until.is_none().then_some(&self.files)
+    }
+
+    /// Puts the older half together.
+    fn fold(&mut self) {
+        self.files.sort_unstable_by_key(|file| file.created);
+        for file in self.files.drain(..TIMELINE_FILES_MAX / 2) {
+            self.older.until = self.older.until.max(Some(file.created));
+            if file.level == SNAPSHOT_LEVEL {
+                let newest = self.older.snapshot.is_none_or(|snapshot| snapshot.name() <= file.name());
+                self.older.snapshot = if newest { Some(file) } else { self.older.snapshot };
+            } else {
+                self.older.runs.insert(run(&file));
+            }
+        }
+    }
+
+    /// The map; the last state of it lasts `until`.
+    pub fn map(self, damaged: &Damaged, until: Timestamp) -> TimelineReport {
+        let cut_off_at = self.older.until;
+        let (steps, holes) = self.steps(damaged);
+        let report = TimelineReport::of(spans(&steps, &holes, until));
+        TimelineReport { cut_off_at, listed_at: Some(until), ..report }
+    }
+
+    fn steps(mut self, damaged: &Damaged) -> (Vec<Step>, Vec<Blocked>) {
+        self.files.sort_unstable_by_key(|file| file.created);
+        let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) = if damaged.is_empty() {
+            (Vec::new(), self.files)
+        } else {
+            self.files.into_iter().partition(|file| damaged.contains(&(file.level, file.name())))
+        };
+        let mut walk = Walk::new(&good, &bad, self.older);
+        let mut start = 0;
+        let mut bad_times = bad.iter().map(|file| file.created).peekable();
+        loop {
+            let good_at = good.get(start).map(|file| file.created);
+            let at = match (good_at, bad_times.peek().copied()) {
+                (Some(one), Some(other)) => one.min(other),
+                (Some(one), None) | (None, Some(one)) => one,
+                (None, None) => break,
+            };
+            while bad_times.next_if(|time| *time <= at).is_some() {}
+            let batch = good[start..].iter().take_while(|file| file.created == at).count();
+            walk.admit(at, &good[start..start + batch]);
+            start += batch;
+        }
+        (walk.steps, walk.holes)
+    }
+}
+
+fn run(file: &LtxFile) -> Run {
+    Run { min: file.min.0, max: file.max.0, first_created: file.created, last_created: file.created }
+}
+
+/// What stands behind a chain that ends too early.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Hole {
+    /// The last TXID before it.
+    after: u64,
+    /// The first one behind it.
+    before: u64,
+    key: Option<LtxFile>,
+}
+
+impl Hole {
+    /// When the first state was made that is missing is not known: its own file is not there.
+    fn is_undated(self) -> bool {
+        self.key.is_none_or(|file| file.max.0 != self.after.saturating_add(1))
+    }
+}
+
+/// All files, which tell a hole from what only compaction thinned: TXIDs whose own files are gone and whose compacted
+/// file was made a little later are not missing.
+struct Ground<'a> {
+    all: Runs,
+    bad: &'a [LtxFile],
+}
+
+impl<'a> Ground<'a> {
+    fn new(files: &[LtxFile], bad: &'a [LtxFile], older: &Runs) -> Self {
+        let mut increments: Vec<&LtxFile> = files.iter().filter(|file| file.level < SNAPSHOT_LEVEL).collect();
+        increments.sort_unstable_by_key(|file| file.min);
+        let mut all = older.clone();
+        increments.into_iter().for_each(|file| all.insert(run(file)));
+        Self { all, bad }
+    }
+
+    /// The hole behind `end`, where the admitted files are in `admitted` and those made before `at`, or then, count.
+    fn hole(&self, admitted: &Runs, end: u64, at: impl Fn(Timestamp) -> bool) -> Option<Hole> {
+        let reach = self.all.reach(end);
+        let next = admitted.next_behind(reach).map(|run| run.min);
+        let newer_bad = self.bad.iter().filter(|file| file.max.0 > reach && at(file.created));
+        let first_bad = newer_bad.min_by_key(|file| (file.min, file.level)).copied();
+        let before = match (next, first_bad) {
+            (Some(next), _) => next,
+            (None, Some(bad)) => bad.max.0.saturating_add(1),
+            (None, None) => return None,
+        };
+        let key = first_bad.filter(|file| file.min.0 < before);
+        Some(Hole { after: reach, before, key })
+    }
+}
+
+/// The files in the order in which they were made, and what each changes.
+struct Walk<'a> {
+    ground: Ground<'a>,
+    runs: Runs,
+    snapshot: Option<LtxFile>,
+    steps: Vec<Step>,
+    holes: Vec<Blocked>,
+    /// Which hole the newest step has.
+    open: Option<Hole>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(good: &[LtxFile], bad: &'a [LtxFile], older: Older) -> Self {
+        let ground = Ground::new(good, bad, &older.runs);
+        let mut walk = Self {
+            ground,
+            runs: older.runs,
+            snapshot: older.snapshot,
+            steps: Vec::new(),
+            holes: Vec::new(),
+            open: None,
+        };
+        if let Some(until) = older.until {
+            walk.step(until, None);
+        }
+        walk
+    }
+
+    fn admit(&mut self, at: Timestamp, batch: &[LtxFile]) {
+        for file in batch {
+            if file.level < SNAPSHOT_LEVEL {
+                self.runs.insert(run(file));
+            } else if self.snapshot.is_none_or(|snapshot| snapshot.name() <= file.name()) {
+                self.snapshot = Some(*file);
+            }
+        }
+        let end = self.end();
+        let levels = || {
+            let ending = batch.iter().filter(|file| file.max.0 == end && file.level < SNAPSHOT_LEVEL);
+            ending.map(|file| file.level)
+        };
+        // What leads over lost states is a compacted file, though one of level 0 may be left of it.
+        let class = if self.loses(end) { levels().max() } else { levels().min() };
+        self.step(at, class);
+    }
+
+    fn end(&self) -> u64 {
+        self.runs.reach(self.snapshot.map_or(0, |snapshot| snapshot.max.0))
+    }
+
+    fn loses(&self, end: u64) -> bool {
+        self.steps.last().is_some_and(|last| end > last.end.saturating_add(1))
+    }
+
+    fn step(&mut self, at: Timestamp, class: Option<u8>) {
+        let end = self.end();
+        let hole = self.ground.hole(&self.runs, end, |created| created <= at);
+        // Without a start there is nothing to restore, whether or not there is a hole.
+        let hole = hole.or_else(|| (end == 0).then_some(Hole { after: 0, before: 1, key: None }));
+        let last = self.steps.last();
+        if last.is_some_and(|last| last.end == end) && hole == self.open {
+            return;
+        }
+        let lost = self.loses(end);
+        let since_before = hole.is_some_and(Hole::is_undated);
+        if let Some(hole) = hole.filter(|_| hole != self.open || self.holes.is_empty()) {
+            self.holes.push(blocked(&hole));
+        }
+        self.open = hole;
+        let hole = hole.is_some().then(|| self.holes.len().saturating_sub(1));
+        self.steps.push(Step { at, end, lost, class, hole, since_before });
+    }
+}
+
+fn blocked(hole: &Hole) -> Blocked {
+    let Hole { after, before, key } = hole;
+    let (first, last) = (Txid(after.saturating_add(1)), Txid(before.saturating_sub(1)));
+    let missing = match key {
+        Some(file) if file.level == SNAPSHOT_LEVEL => format!("the snapshot {} is damaged", file.name()),
+        Some(file) => format!("{} of level {} is damaged", file.name(), file.level),
+        None if *after == 0 => "there is no snapshot before it, and no file that starts at TXID 1".to_owned(),
+        None if first == last => format!("TXID {first} is in no file"),
+        None => format!("TXIDs {first} to {last} are in no file"),
+    };
+    Blocked {
+        after: Txid(*after).to_string(),
+        before: Txid(*before).to_string(),
+        key: key.map(|file| format!("{}/{}", file.level, file.name())),
+        detail: missing,
+    }
+}
+
+/// What a restore to the state before an instant gives, by Litestream's own plan, and what it does not reach.
+pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Result<LtxInstant, PlanError> {
+    let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) =
+        files.iter().partition(|file| damaged.contains(&(file.level, file.name())));
+    let before = |created: Timestamp| match target {
+        PlanTarget::Time(time) => created < time,
+        PlanTarget::Latest | PlanTarget::Txid(_) => true,
+    };
+    let planned = match plan(&good, target) {
+        Ok(files) => files,
+        // Older releases restore what is before the hole; what that is, is what is asked here.
+        Err(PlanError::NotContiguous { .. }) => plan(&good, PlanTarget::Time(Timestamp::MAX))?,
+        Err(PlanError::NoFiles) => Vec::new(),
+        Err(error @ PlanError::TxidMissing { .. }) => return Err(error),
+    };
+    let txid = planned.last().map(|file| file.max);
+    let end = txid.unwrap_or(Txid(0));
+    let mut admitted = Runs::default();
+    let increments = good.iter().filter(|file| file.level < SNAPSHOT_LEVEL && before(file.created));
+    let mut increments: Vec<&LtxFile> = increments.collect();
+    increments.sort_unstable_by_key(|file| file.min);
+    increments.into_iter().for_each(|file| admitted.insert(run(file)));
+    let hole = match target {
+        PlanTarget::Txid(_) => None,
+        _ => Ground::new(&good, &bad, &Runs::default()).hole(&admitted, end.0, before),
+    };
+    let created = good.iter().filter(|file| file.max == end).map(|file| file.created).min();
+    Ok(LtxInstant { files: planned, txid, created, blocked: hole.as_ref().map(blocked) })
+}
+
+/// The states that came after a map was made. What is compacted may be deleted at any time, so that only what no
+/// compacted file holds, and where such files end, is still claimed: less than there is, and never more.
+#[derive(Clone, Debug, Default)]
+pub struct LtxTail {
+    /// Where the map ended.
+    start: Option<(Timestamp, u64)>,
+    /// When a state was replicated, the TXID and the level of the file that ends there, in ascending order of TXIDs.
+    points: Vec<(Timestamp, u64, u8)>,
+}
+
+impl LtxTail {
+    /// Goes on from a map that was made at `at` and ends at `end`.
+    pub fn new(at: Timestamp, end: Option<Txid>) -> Self {
+        Self { start: end.map(|end| (at, end.0)), points: Vec::new() }
+    }
+
+    /// Adds a file, in the order of its level's listing.
+    pub fn insert(&mut self, file: LtxFile) {
+        let Some((_, start)) = self.start.filter(|(_, start)| file.max.0 > *start && file.level < SNAPSHOT_LEVEL)
+        else {
+            return;
+        };
+        debug_assert!(self.points.first().is_none_or(|(_, end, _)| *end > start));
+        if file.level > 0 {
+            let inside = |end: u64| (file.min.0..file.max.0).contains(&end);
+            self.points.retain(|(_, end, level)| !(inside(*end) && *level < file.level));
+        }
+        let at = self.points.partition_point(|(_, end, _)| *end < file.max.0);
+        match self.points.get_mut(at).filter(|(_, end, _)| *end == file.max.0) {
+            Some((_, _, level)) => *level = file.level.max(*level),
+            None => self.points.insert(at, (file.created, file.max.0, file.level)),
+        }
+        if self.points.len() > TIMELINE_TAIL_MAX {
+            let mut odd = false;
+            self.points.retain(|_| {
+                odd = !odd;
+                !odd
+            });
+        }
+    }
+
+    /// The map with what came later.
+    pub fn extend(&self, map: &TimelineReport, until: Timestamp) -> TimelineReport {
+        let Some((start, end)) = self.start.filter(|_| map.restorable_now()) else {
+            return map.extended(Vec::new(), until);
+        };
+        let mut last = Step { at: start, end, lost: false, class: None, hole: None, since_before: false };
+        let mut steps = vec![last];
+        for (created, end, level) in &self.points {
+            let lost = *end > last.end.saturating_add(1);
+            let at = last.at.max(*created);
+            last = Step { at, end: *end, lost, class: Some(*level), hole: None, since_before: false };
+            steps.push(last);
+        }
+        let mut more: Vec<Span> = spans(&steps, &[], until);
+        if let Some(first) = more.first_mut() {
+            // The state at the end of the map is counted there.
+            first.points = first.points.saturating_sub(1);
+        }
+        map.extended(more, until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn file((level, min, max, at): (u8, u64, u64, i64)) -> LtxFile {
+        LtxFile { level, min: Txid(min), max: Txid(max), size: 200, created: second(at) }
+    }
+
+    fn files(files: &[(u8, u64, u64, i64)]) -> Vec<LtxFile> {
+        files.iter().copied().map(file).collect()
+    }
+
+    fn timeline(files: &[LtxFile]) -> LtxTimeline {
+        let mut timeline = LtxTimeline::default();
+        files.iter().for_each(|file| timeline.insert(*file));
+        timeline
+    }
+
+    fn damaged(names: &[(u8, u64, u64)]) -> Damaged {
+        names.iter().map(|(level, min, max)| (*level, LtxName { min: Txid(*min), max: Txid(*max) })).collect()
+    }
+
+    fn shown(map: &TimelineReport) -> String {
+        let span = |span: &Span| {
+            let (from, until) = (span.from.as_second(), span.until.as_second());
+            match &span.blocked {
+                Some(blocked) => format!("{from}..{until} {}", blocked.detail),
+                None => format!("{from}..{until} {}@{}", span.points, span.resolution_seconds),
+            }
+        };
+        map.spans.iter().map(span).collect::<Vec<_>>().join(", ")
+    }
+
+    fn check(list: &[(u8, u64, u64, i64)], bad: &[(u8, u64, u64)], expected: &str) {
+        let map = timeline(&files(list)).map(&damaged(bad), second(100));
+        assert_eq!(shown(&map).replace("00000000000000", "…"), expected);
+    }
+
+    const WHOLE: &[(u8, u64, u64, i64)] = &[(9, 1, 1, 10), (0, 2, 2, 20), (0, 3, 3, 30), (0, 4, 4, 40), (0, 5, 5, 50)];
+
+    #[test]
+    fn a_whole_chain_is_one_span() {
+        check(WHOLE, &[], "10..100 5@0");
+        check(&[], &[], "");
+        check(&WHOLE[1..], &[], "20..100 there is no snapshot before it, and no file that starts at TXID 1");
+    }
+
+    #[test]
+    fn a_hole_blocks_until_a_snapshot_leads_on() {
+        let mut hole = WHOLE.to_vec();
+        hole.remove(2);
+        check(&hole, &[], "10..20 1@0, 20..100 TXID …03 is in no file");
+        hole.remove(2);
+        hole.push((9, 1, 6, 60));
+        check(&hole, &[], "10..20 1@0, 20..60 TXIDs …03 to …04 are in no file, 60..100 1@0");
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_hole_with_a_name() {
+        check(WHOLE, &[(0, 3, 3)], "10..30 2@0, 30..100 …03-…03.ltx of level 0 is damaged");
+        // The newest one is missed as well, though there is nothing behind it.
+        check(WHOLE, &[(0, 5, 5)], "10..50 4@0, 50..100 …05-…05.ltx of level 0 is damaged");
+        check(WHOLE, &[(9, 1, 1)], "10..100 the snapshot …01-…01.ltx is damaged");
+        // Another level bridges it.
+        let mut bridged = WHOLE.to_vec();
+        bridged.push((1, 2, 4, 40));
+        check(&bridged, &[(0, 3, 3)], "10..20 1@0, 20..40 1@20, 40..100 2@0");
+    }
+
+    /// Level 0 is deleted file by file, and what is left begins inside a compacted file.
+    #[test]
+    fn what_compaction_thinned_is_no_hole() {
+        let thinned = &[
+            (9, 1, 1, 10),
+            (1, 2, 11, 40),
+            (1, 12, 21, 70),
+            (0, 18, 18, 65),
+            (0, 19, 19, 66),
+            (0, 20, 20, 67),
+            (0, 21, 21, 70),
+            (0, 22, 22, 71),
+        ];
+        check(thinned, &[], "10..70 2@30, 70..100 2@0");
+    }
+
+    #[test]
+    fn too_many_files_are_put_together() {
+        let mut timeline = LtxTimeline::default();
+        timeline.insert(file((9, 1, 1, 1)));
+        let count = TIMELINE_FILES_MAX as u64 + 10;
+        (2..count).for_each(|txid| timeline.insert(file((0, txid, txid, txid.cast_signed()))));
+        assert!(timeline.files().is_none());
+        let map = timeline.map(&Damaged::new(), second(2 * count.cast_signed()));
+        assert_eq!(map.cut_off_at, Some(second(TIMELINE_FILES_MAX as i64 / 2)));
+        assert_eq!((map.gaps, map.spans.len(), map.since), (0, 1, map.cut_off_at));
+    }
+
+    #[test]
+    fn a_tail_claims_what_will_be_left() {
+        let map = timeline(&files(WHOLE)).map(&Damaged::new(), second(100));
+        let mut tail = LtxTail::new(second(100), Some(Txid(5)));
+        (6..=40).for_each(|txid| tail.insert(file((0, txid, txid, 100 + txid.cast_signed()))));
+        assert_eq!(shown(&tail.extend(&map, second(150))), "10..150 40@0");
+        tail.insert(file((1, 4, 15, 115)));
+        tail.insert(file((1, 16, 25, 125)));
+        assert_eq!(shown(&tail.extend(&map, second(150))), "10..100 5@0, 100..125 1@15, 125..150 16@0");
+        (41..4000).for_each(|txid| tail.insert(file((0, txid, txid, 100 + txid.cast_signed()))));
+        assert!(tail.points.len() <= TIMELINE_TAIL_MAX);
+    }
+
+    /// Replicas as Litestream leaves them, and worse.
+    fn any_files() -> impl Strategy<Value = Vec<LtxFile>> {
+        let increment = (0..4u8, 1..30u64, 0..6u64, 0..60i64);
+        let snapshot = (Just(9u8), Just(1u64), 0..20u64, 0..60i64);
+        let any = prop_oneof![8 => increment, 1 => snapshot];
+        let unique = |files: Vec<(u8, u64, u64, i64)>| -> BTreeMap<(u8, LtxName), LtxFile> {
+            let files = files.into_iter().map(|(level, min, more, at)| file((level, min, min + more, at)));
+            files.map(|file| ((file.level, file.name()), file)).collect()
+        };
+        prop::collection::vec(any, 0..40).prop_map(move |files| unique(files).into_values().collect()).prop_shuffle()
+    }
+
+    /// A chain that is mostly whole: level 0, compactions of it, snapshots, and some of it lost.
+    fn chain() -> impl Strategy<Value = Vec<LtxFile>> {
+        let lost = prop::collection::vec(any::<prop::sample::Index>(), 0..6);
+        (2..30u64, 1..5u64, 0..25u64, prop::collection::btree_set(1..30u64, 0..3), lost).prop_map(
+            |(newest, width, expired, snapshots, lost)| {
+                let at = |txid: u64| (txid * 2).cast_signed();
+                let mut files: Vec<_> = (expired + 1..=newest).map(|txid| file((0, txid, txid, at(txid)))).collect();
+                for min in (1..=newest).step_by(width as usize) {
+                    let max = (min + width - 1).min(newest);
+                    files.push(file((1, min, max, at(max))));
+                }
+                files.extend(snapshots.iter().filter(|max| **max <= newest).map(|max| file((9, 1, *max, at(*max)))));
+                for index in lost.iter().take(files.len().saturating_sub(1)) {
+                    files.remove(index.index(files.len()));
+                }
+                files
+            },
+        )
+    }
+
+    /// The slow way: which TXIDs between what is reached and what is there are in no file at all.
+    fn holey(files: &[LtxFile], bad: &Damaged, end: u64, at: Timestamp) -> bool {
+        let good = |file: &&LtxFile| !bad.contains(&(file.level, file.name()));
+        let held = |txid: u64| {
+            files.iter().filter(good).any(|f| f.level < SNAPSHOT_LEVEL && (f.min.0..=f.max.0).contains(&txid))
+        };
+        let reach = (end..).find(|txid| !held(txid + 1)).unwrap();
+        files.iter().filter(|file| file.created < at).any(|file| {
+            let snapshot = file.level == SNAPSHOT_LEVEL;
+            let bad = bad.contains(&(file.level, file.name()));
+            if bad { file.max.0 > reach } else { !snapshot && file.max.0 > reach }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_instant_is_what_the_plan_says(
+            files in prop_oneof![any_files(), chain()],
+            bad in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+        ) {
+            let bad: Damaged = match files.len() {
+                0 => Damaged::new(),
+                count => bad.iter().map(|index| &files[index.index(count)]).map(|f| (f.level, f.name())).collect(),
+            };
+            let good: Vec<LtxFile> = files.iter().filter(|f| !bad.contains(&(f.level, f.name()))).copied().collect();
+            let (steps, holes) = timeline(&files).steps(&bad);
+            let map = timeline(&files).map(&bad, second(70));
+            prop_assert!(steps.windows(2).all(|pair| pair[0].at < pair[1].at));
+            for at in 0..70 {
+                let at = second(at);
+                let end = plan(&good, PlanTarget::Time(at)).map_or(0, |files| files.last().unwrap().max.0);
+                let step = steps[..steps.partition_point(|step| step.at < at)].last();
+                prop_assert_eq!(step.map_or(0, |step| step.end), end, "at {}", at);
+                // Blocked: something is there that is not reached, and no file at all leads to it.
+                let blocked = holey(&files, &bad, end, at);
+                let found = step.is_some_and(|step| step.hole.is_some());
+                let nothing = end == 0 && files.iter().any(|file| file.created < at);
+                prop_assert_eq!(found, blocked || nothing, "at {} {:?}", at, step);
+                let asked = instant(&files, &bad, PlanTarget::Time(at)).unwrap();
+                prop_assert_eq!(asked.txid.map_or(0, |txid| txid.0), end);
+                prop_assert_eq!(asked.blocked.is_some(), blocked, "at {} {:?}", at, asked);
+                if let (Some(hole), Some(blocked)) = (step.and_then(|step| step.hole), &asked.blocked) {
+                    prop_assert_eq!(&holes[hole], blocked);
+                }
+                // And so does the map, where it says anything.
+                if let Some(span) = map.span_at(at) {
+                    // The gap of what is missing begins where the state before it was made.
+                    prop_assert!(span.blocked.is_some() || !found, "at {} {:?}", at, span);
+                } else {
+                    prop_assert!(end == 0, "at {}: {:?}", at, map);
+                }
+            }
+            prop_assert!(map.spans.windows(2).all(|pair| pair[0].until == pair[1].from));
+        }
+
+        #[test]
+        fn a_restore_gives_a_state_no_older_than_the_resolution(files in chain()) {
+            let map = timeline(&files).map(&Damaged::new(), second(70));
+            for at in 0..70 {
+                let at = second(at);
+                let Some(span) = map.span_at(at).filter(|span| span.blocked.is_none()) else { continue };
+                let asked = instant(&files, &Damaged::new(), PlanTarget::Time(at)).unwrap();
+                // The states of this replica are two seconds apart: the newest before the instant is known.
+                let (txid, newest) = (asked.txid.unwrap().0, files.iter().map(|file| file.max.0).max().unwrap());
+                let ideal = ((at.as_second() - 1) / 2).cast_unsigned().min(newest);
+                let lost = ideal.saturating_sub(txid) * 2;
+                prop_assert!(lost as f64 <= span.resolution_seconds, "{} lost at {}: {:?}", lost, at, span);
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ use streamgauge::delivery::render::metrics::catalogue;
 
 fn main() -> ExitCode {
     let command = cli::parse().command;
-    let checking = matches!(command, Command::Check(_) | Command::Restorable(_));
+    let verdict = matches!(command, Command::Check(_) | Command::Restorable(_) | Command::Drill(_));
     let done = match command {
         Command::Run(args) => cli::run::main(&args),
         Command::Check(args) => cli::check::main(&args),
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|reason| {
         output::print_error(&reason);
-        // For `check` and `restorable` this is Nagios's "unknown"; elsewhere it is the usual code of a wrong call.
-        ExitCode::from(if checking { 3 } else { 2 })
+        // Where the exit code is a verdict this is Nagios's "unknown"; elsewhere it is the usual code of a wrong call.
+        ExitCode::from(if verdict { 3 } else { 2 })
     })
 }

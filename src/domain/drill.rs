@@ -33,6 +33,8 @@ pub struct DrillPolicy {
     pub prices: Prices,
     /// Restoring may take so long; above, the check RestoreTooSlow fails.
     pub rto: Option<Duration>,
+    /// What is restored lacks no commit that is older than this. Default 5 minutes.
+    pub rpo: Duration,
 }
 
 impl Default for DrillPolicy {
@@ -49,6 +51,7 @@ impl Default for DrillPolicy {
             probes: Vec::new(),
             prices: Prices::S3,
             rto: None,
+            rpo: Duration::from_secs(300),
         }
     }
 }

@@ -211,3 +211,39 @@ pub const INSTANT_HEADERS_MAX: usize = 32;
 
 /// Databases for which a map is drawn in the terminal; more are a line each.
 pub const BANDS_MAX: usize = 5;
+
+/// Time that one probe query of a restore drill may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of one value, row or text in a probe query.
+pub const PROBE_VALUE_BYTES_MAX: i32 = 64 << 20;
+
+/// Instructions of the program that SQLite makes of a probe query.
+pub const PROBE_PROGRAM_MAX: i32 = 1 << 20;
+
+/// Characters of an answer, of a problem or of a reason that a drill's record quotes.
+pub const DRILL_QUOTE_CHARS_MAX: usize = 300;
+
+/// Problems of one check that a drill asks SQLite for; the first says enough, the others are counted.
+pub const DRILL_PROBLEMS_MAX: u32 = 100;
+
+/// Bytes of a drill job, which holds a probe's queries and a replica's place.
+pub const DRILL_JOB_BYTES_MAX: u64 = 16 << 20;
+
+/// Bytes that the process of one drill may write to its parent: a record names each object that was restored.
+pub const DRILL_OUTPUT_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of what the process of a drill complained, of which the end is kept.
+pub const DRILL_COMPLAINT_BYTES_MAX: usize = 4 << 10;
+
+/// Memory of a drill's process beyond what its policy grants: program, runtime and thread stacks.
+pub const DRILL_MEMORY_HEADROOM: u64 = 128 << 20;
+
+/// Free space that has to be left beside a restored database, beyond a tenth of its size.
+pub const DRILL_SPACE_MARGIN: u64 = 64 << 20;
+
+/// Attempts to read the live database at a position that the replica has reached, while both go on.
+pub const LIVE_IMAGE_ATTEMPTS: usize = 4;
+
+/// Pages of a live database that is compared, 8 bytes of memory each, twice.
+pub const LIVE_IMAGE_PAGES_MAX: u64 = 32 << 20;

@@ -6,13 +6,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::domain::drill::{DrillPolicy, DrillRecord};
+use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
+use crate::domain::drill_probe::Answer;
 use crate::domain::drill_schedule::DrillLimits;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;
 use crate::domain::report::{ProcessReport, Report, SourceReport, StoreReport};
+use crate::domain::restore::RestoreBase;
+use crate::domain::sqlite::WalPosition;
 use crate::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, Target, TargetName};
 
 /// One object of a listing.
@@ -187,6 +191,124 @@ pub trait DrillRunner: Send + Sync {
     /// Runs one drill to its end, which comes no later than the policy's timeout. Whatever goes wrong is in the record.
     /// Dropping the future ends the process, and what it left is removed.
     async fn drill(&self, job: DrillJob) -> DrillRecord;
+}
+
+/// Who is told how a drill goes on.
+pub trait DrillNews: Progress {
+    /// What will be downloaded; nothing was yet.
+    fn planned(&self, estimate: &DrillEstimate);
+
+    /// What is being done now, in a word or two.
+    fn step(&self, name: &str);
+}
+
+/// What a drill is going to cost, known before the download.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrillEstimate {
+    /// `TXID …` or `generation …`.
+    pub position: String,
+    pub objects: u64,
+    /// Bytes to download.
+    pub bytes: u64,
+    pub requests: u64,
+    pub dollars: f64,
+    /// Bytes of the restored database, where the newest object says it.
+    pub database_bytes: Option<u64>,
+    /// Only what is new since the drill before is downloaded.
+    pub incremental: bool,
+}
+
+/// Where one drill restores to: private, and gone afterwards. Blocking.
+pub trait DrillSpace: Send + Sync {
+    /// Bytes that can still be written there, as far as the system tells.
+    fn free(&self) -> Option<u64>;
+
+    /// No file there may grow larger than this from now on.
+    fn bound(&self, bytes: u64) -> Result<(), Reason>;
+
+    /// What is kept of the drill before. From this call on it counts as lost until [`keep`](Self::keep).
+    fn kept(&self) -> Option<KeptCopy>;
+
+    /// The file to restore to: the kept copy as it is, or a new and empty one in its place.
+    fn file(&self, kept: bool) -> Result<Arc<dyn RestoreFile>, Reason>;
+
+    /// Reads all that was restored, once.
+    fn digest(&self, page_size: u32) -> Result<CopyDigest, Reason>;
+
+    /// Opens what was restored with SQLite, which can change nothing.
+    fn open(&self) -> Result<Box<dyn RestoredCopy>, Reason>;
+
+    /// Keeps the restored copy for the next drill.
+    fn keep(&self, copy: &KeptCopy) -> Result<(), Reason>;
+}
+
+/// The restored copy of an earlier drill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCopy {
+    pub base: RestoreBase,
+    /// Incremental drills since everything was restored.
+    pub incremental_drills: u32,
+}
+
+/// What reading a restored database showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyDigest {
+    pub sha256: [u8; 32],
+    /// One for each page, in the order of their numbers; as in [`LiveImage`].
+    pub pages: Vec<u64>,
+}
+
+/// A restored database, as SQLite sees it. Blocking.
+pub trait RestoredCopy: Send {
+    /// Work after this instant of the monotonic clock is ended, with [`ReasonKind::Timeout`].
+    ///
+    /// [`ReasonKind::Timeout`]: crate::domain::reason::ReasonKind::Timeout
+    fn set_deadline(&mut self, remaining: Duration);
+
+    /// Reads the schema.
+    fn schema(&mut self) -> Result<(), Reason>;
+
+    /// What is wrong, in SQLite's words; at most as many as the limits say.
+    fn integrity(&mut self, integrity: Integrity) -> Result<Vec<String>, Reason>;
+
+    /// Rows that refer to rows that are not there: how many, and one of them.
+    fn foreign_keys(&mut self) -> Result<(u64, Option<String>), Reason>;
+
+    /// Asks a query for its one value.
+    fn probe(&mut self, query: &str) -> Result<Answer, Reason>;
+}
+
+/// The live database, read as plain files, with no lock and no connection. Blocking.
+pub trait LiveDatabase: Send + Sync {
+    /// Where it is.
+    fn position(&self) -> Result<LivePosition, Reason>;
+
+    /// Its pages as they were at a position of its WAL, or as they are now. The error says why that cannot be known.
+    fn image(&self, at: Option<LiveTarget>) -> Result<LiveImage, Reason>;
+}
+
+/// Where a live database is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LivePosition {
+    /// The committed end of its WAL; `None` when it has none.
+    pub position: Option<WalPosition>,
+    pub last_commit: Option<Timestamp>,
+}
+
+/// A position and how many pages the database has there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveTarget {
+    pub position: WalPosition,
+    pub pages: u32,
+}
+
+/// The pages of a live database, as one hash each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveImage {
+    pub page_size: u32,
+    pub pages: Vec<u64>,
+    /// The position whose image it is; `None` for the database file of which no position is known.
+    pub position: Option<WalPosition>,
 }
 
 /// The agent's own use of the machine.

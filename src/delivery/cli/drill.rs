@@ -1,21 +1,42 @@
 //! `streamgauge drill`: restore, check, remove, and say what came of it.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::SourceArgs;
+use super::drill_progress::Narrator;
+use super::sources::{STORE_CALLS_MAX, Sources};
+use super::{SourceArgs, duration, output, run};
+use crate::delivery::render::drill_report;
+use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::{ReplicaTarget, Target, TargetName};
+use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings};
+use crate::infrastructure::drill_process::{self, ProcessDrills};
+use crate::infrastructure::store::StoreOptions;
+use crate::usecase::ports::{DrillJob, DrillRunner};
+use crate::usecase::watch::named;
+
+pub use crate::infrastructure::drill_process::WORKER_COMMAND;
 
 pub const AFTER_HELP: &str = "\
-Exit code: 0 all passed, 2 one failed, 3 one was inconclusive.
+Each drill runs in a process of its own with low priority, restores into a private directory, asks SQLite and the \
+configured probes what was restored, compares it with the live database where that is possible, and removes it.
+
+passed:       it restores, and every check passed
+failed:       the backup does not restore, or what was restored is wrong
+inconclusive: it could not be found out: no space, no credentials, no answer, no time
+
+Exit code: 0 all passed, 2 one failed, 3 one was inconclusive or drills could not be begun.
 
 Examples:
   streamgauge drill
-  streamgauge drill orders --report orders.html";
-
-/// The hidden subcommand that does the work in a process of its own.
-pub const WORKER_COMMAND: &str = "drill-worker";
+  streamgauge drill orders --report orders.html
+  streamgauge drill s3://backups/orders --integrity full --max-size 10GiB";
 
 #[derive(Args, Debug)]
 pub struct DrillArgs {
@@ -23,8 +44,93 @@ pub struct DrillArgs {
     #[arg(value_name = "DATABASE|URL")]
     pub places: Vec<String>,
 
+    /// Only the replicas of this name
+    #[arg(long, value_name = "NAME")]
+    pub replica: Option<String>,
+
+    /// Restore everything, whatever was kept of the drill before
+    #[arg(long)]
+    pub full: bool,
+
+    /// What SQLite is asked of the restored database [default: as configured, else quick]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub integrity: Option<IntegrityArg>,
+
+    /// Do not drill what has more to download, such as 10GiB [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_size: Option<u64>,
+
+    /// End a drill that takes longer [default: as configured, else 6h]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+
+    /// Where databases are restored to for the time of the drill [default: drill below storage.path, else the system's
+    /// temporary directory]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub scratch: Option<PathBuf>,
+
+    /// Write a report for an auditor, FILE.html or FILE.json [repeatable]
+    #[arg(long, value_name = "FILE", value_parser = report_file)]
+    pub report: Vec<PathBuf>,
+
+    #[arg(long, value_enum, default_value_t = DrillFormat::Table)]
+    pub format: DrillFormat,
+
     #[command(flatten)]
     pub sources: SourceArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DrillFormat {
+    Table,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IntegrityArg {
+    /// Only that it opens
+    None,
+    /// PRAGMA quick_check
+    Quick,
+    /// PRAGMA integrity_check, about ten times as long
+    Full,
+}
+
+impl From<IntegrityArg> for Integrity {
+    fn from(arg: IntegrityArg) -> Self {
+        match arg {
+            IntegrityArg::None => Self::None,
+            IntegrityArg::Quick => Self::Quick,
+            IntegrityArg::Full => Self::Full,
+        }
+    }
+}
+
+/// `10GiB`, `500MB`, `1048576`.
+fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let (number, factor) = found.unwrap_or((text, 1));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes.ok_or_else(|| "expected a size such as 10GiB, 500MB or 1048576".to_owned())
+}
+
+fn report_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html" | "json") => Ok(path),
+        _ => Err("expected a file that ends in .html or .json".to_owned()),
+    }
 }
 
 /// Drills one database after the other.
@@ -33,7 +139,142 @@ pub struct DrillArgs {
 ///
 /// What kept the drills from being begun. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
-    Err(Reason::new(ReasonKind::Unsupported, format!("drill {}: not there yet", args.places.join(" "))))
+    super::logging::init(&Log { level: LogLevel::Warn, format: LogFormat::Logfmt });
+    let (settings, jobs) = jobs(args)?;
+    if jobs.is_empty() {
+        return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")
+            .with_hint("name the URL of one, or a configuration with --litestream.config"));
+    }
+    let scratch = args.scratch.clone().unwrap_or_else(|| scratch(&settings));
+    let narrator = Arc::new(Narrator::default());
+    let drills = runner(&settings, scratch)?.with_news(Arc::clone(&narrator) as _);
+    let records = run::block_on(run_all(&drills, jobs, &narrator))??;
+    for path in &args.report {
+        write_report(path, &records)?;
+    }
+    match args.format {
+        DrillFormat::Table => output::print(&drill_report::table(&records, output::colour()))?,
+        DrillFormat::Json => output::print(&drill_report::json(&records)?)?,
+    }
+    Ok(exit_code(&records))
+}
+
+/// Runs drills in processes of this same program.
+///
+/// # Errors
+///
+/// When the program cannot be found.
+pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Reason> {
+    let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
+    let options = StoreOptions {
+        timeout: settings.replica.timeout,
+        concurrency: STORE_CALLS_MAX,
+        ca_file: settings.replica.ca_file.clone(),
+    };
+    Ok(ProcessDrills::new(program, scratch, options))
+}
+
+/// Where drills restore to unless told otherwise.
+pub fn scratch(settings: &Settings) -> PathBuf {
+    settings.storage.path.as_ref().map_or_else(std::env::temp_dir, |path| path.join("drill"))
+}
+
+/// What is to be drilled.
+fn jobs(args: &DrillArgs) -> Result<(Settings, Vec<DrillJob>), Reason> {
+    let sources = Sources::new(&args.sources);
+    let (urls, names): (Vec<_>, Vec<_>) = args.places.iter().cloned().partition(|place| place.contains("://"));
+    let mut jobs = Vec::new();
+    let mut settings = None;
+    if urls.is_empty() || !names.is_empty() {
+        let loaded = sources.read()?;
+        settings = Some(loaded.settings);
+        for target in named(loaded.targets, &names)? {
+            let wanted = |replica: &&ReplicaTarget| args.replica.as_ref().is_none_or(|name| *name == replica.name);
+            let own: Vec<_> =
+                target.replicas.iter().filter(wanted).map(|replica| job(args, &target, replica)).collect();
+            if own.is_empty() && !names.is_empty() {
+                let known: Vec<_> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
+                let reason = Reason::new(ReasonKind::NotFound, format!("{}: it has no such replica", target.name));
+                return Err(reason.with_hint(format!("its replicas are {}", known.join(", "))));
+            }
+            jobs.extend(own);
+        }
+    }
+    for url in urls {
+        let picked = sources.pick(&url, None)?;
+        jobs.push(DrillJob {
+            database: TargetName(picked.replica.location.url()),
+            files: None,
+            replica: picked.replica,
+            policy: policy(args, DrillPolicy::default()),
+            full: args.full,
+        });
+        settings = settings.or(Some(picked.settings));
+    }
+    let settings = settings.ok_or_else(|| Reason::new(ReasonKind::Misconfigured, "drill: nothing is named"))?;
+    Ok((settings, jobs))
+}
+
+fn job(args: &DrillArgs, target: &Target, replica: &ReplicaTarget) -> DrillJob {
+    DrillJob {
+        database: target.name.clone(),
+        files: target.database.clone(),
+        replica: replica.clone(),
+        policy: policy(args, DrillPolicy { rpo: target.objectives.rpo, ..target.drill.clone() }),
+        full: args.full,
+    }
+}
+
+/// The configured policy with what the command line says. The configured size limit is the schedule's.
+fn policy(args: &DrillArgs, configured: DrillPolicy) -> DrillPolicy {
+    DrillPolicy {
+        size_max: args.max_size.unwrap_or(u64::MAX),
+        timeout: args.timeout.unwrap_or(configured.timeout),
+        integrity: args.integrity.map_or(configured.integrity, Integrity::from),
+        ..configured
+    }
+}
+
+/// Runs the drills until they are through or somebody wants them to end.
+async fn run_all(drills: &ProcessDrills, jobs: Vec<DrillJob>, narrator: &Narrator) -> Result<Vec<DrillRecord>, Reason> {
+    let stop = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen to signals"));
+    let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
+    let all = async {
+        let mut records = Vec::new();
+        for job in jobs {
+            narrator.begin(&job);
+            let record = drills.drill(job).await;
+            narrator.end(&record);
+            records.push(record);
+        }
+        records
+    };
+    // Dropping a drill ends its process and removes what it restored.
+    tokio::select! {
+        records = all => Ok(records),
+        _ = interrupt.recv() => Err(Reason::new(ReasonKind::Failed, "drill: interrupted")),
+        _ = terminate.recv() => Err(Reason::new(ReasonKind::Failed, "drill: terminated")),
+    }
+}
+
+/// Writes the report beside its name first, so that a reader never sees half of one.
+fn write_report(path: &Path, records: &[DrillRecord]) -> Result<(), Reason> {
+    let html = path.extension().is_some_and(|extension| extension == "html");
+    let text = if html { drill_report::html(records) } else { drill_report::json(records)? };
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
+}
+
+fn exit_code(records: &[DrillRecord]) -> ExitCode {
+    let any = |result| records.iter().any(|record| record.result == result);
+    ExitCode::from(match () {
+        () if any(DrillResult::Failed) => 2,
+        () if any(DrillResult::Inconclusive) => 3,
+        () => 0,
+    })
 }
 
 /// The other side: reads a job from standard input and writes what comes of it to standard output.
@@ -42,5 +283,28 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
 ///
 /// When the job cannot be read or the answer cannot be written.
 pub fn worker() -> Result<ExitCode, Reason> {
-    Err(Reason::new(ReasonKind::Unsupported, "drill: not there yet"))
+    drill_process::work()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(size("10GiB"), Ok(10 << 30));
+        assert_eq!(size("500 MB"), Ok(500_000_000));
+        assert_eq!(size("42"), Ok(42));
+        assert_eq!(size("7B"), Ok(7));
+        for wrong in ["", "GiB", "-1", "1.5GiB", "10 Gi", "99999999999TiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_html_or_json() {
+        assert!(report_file("a.html").is_ok() && report_file("a.json").is_ok());
+        assert!(report_file("a.pdf").is_err() && report_file("html").is_err());
+    }
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod config_check;
 pub mod demo;
 pub mod drill;
+pub mod drill_progress;
 pub mod instant;
 pub mod logging;
 pub mod output;
@@ -276,13 +277,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| wrong())
 }
 
+/// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.
+const VERDICTS: [&str; 3] = ["check", "restorable", "drill"];
+
 /// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2, or
-/// 3 for `check` and `restorable`, where 2 says that something is critical.
+/// 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
-        if error.use_stderr()
-            && std::env::args_os().nth(1).is_some_and(|command| command == "check" || command == "restorable")
-        {
+        let verdict = std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command));
+        if error.use_stderr() && verdict {
             // There is nowhere left to complain to.
             let _ = error.print();
             std::process::exit(3);

@@ -14,7 +14,7 @@ use crate::usecase::ports::{Configuration, Configured, Pace};
 use crate::usecase::watch::named;
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
-const STORE_CALLS_MAX: usize = 1024;
+pub const STORE_CALLS_MAX: usize = 1024;
 
 /// Where the configuration is read from, again and again.
 #[derive(Clone, Debug)]

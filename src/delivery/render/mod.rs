@@ -1,5 +1,6 @@
 //! Renderings of the report: metrics, JSON, page, and the cell from which they are served.
 
+pub mod drill_report;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod human;

@@ -154,7 +154,7 @@ fn band(replica: &ReplicaReport, now: Timestamp) -> Option<String> {
 }
 
 /// Text from outside, as HTML text.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

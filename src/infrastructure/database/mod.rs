@@ -7,6 +7,7 @@
 mod counting;
 mod events;
 mod files;
+mod live_image;
 mod posture;
 mod sample;
 mod staging;
@@ -14,4 +15,5 @@ mod tracked;
 mod wal_log;
 mod watch;
 
+pub use live_image::LiveFiles;
 pub use watch::Watch;

@@ -1,0 +1,356 @@
+//! Restore drills, for a terminal, for programs, and as a page that an auditor keeps.
+
+use std::fmt::{Display, Formatter, Result as FmtResult};
+
+use super::human;
+use super::page::Escaped;
+use crate::domain::drill::{DrillRecord, DrillRestored, DrillResult};
+use crate::domain::reason::{Reason, ReasonKind};
+
+/// Everything is in the page: it is read in ten years, from a mail, without a network.
+const STYLE: &str = "\
+body{font-family:system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;color:#1a1a1a;background:#fff}\
+table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}\
+th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #ddd;vertical-align:top;overflow-wrap:anywhere}\
+th{white-space:nowrap}td.n{text-align:right;white-space:nowrap}code{font-size:.85em}\
+.passed{font-weight:600;color:#0a6b2d}.failed{font-weight:600;color:#a40000}.inconclusive{font-weight:600;color:#8a5a00}\
+@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}th,td{border-color:#3a3a3a}\
+.passed{color:#7ddc9a}.failed{color:#ff8a80}.inconclusive{color:#ffcf70}}\
+@media print{body{margin:0;max-width:none;color:#000;background:#fff}section{break-inside:avoid-page}\
+th,td{border-color:#999}.passed,.failed,.inconclusive{color:#000}thead{display:table-header-group}tr{break-inside:avoid}}";
+
+/// What a result claims, in words that hold without this program's documentation.
+fn meaning(result: DrillResult) -> &'static str {
+    match result {
+        DrillResult::Passed => {
+            "The database was restored from the objects listed here, each of which was read in full and has the checksum \
+             that it carries, and what was restored passed every check that was asked for."
+        }
+        DrillResult::Failed => {
+            "The replica did not restore to a sound and current database. Treat it as no backup until this is explained."
+        }
+        DrillResult::Inconclusive => {
+            "Something outside the replica kept the drill from its end. It says nothing about the backup, neither good \
+             nor bad, and does not count as a test."
+        }
+    }
+}
+
+/// The records as a JSON array.
+///
+/// # Errors
+///
+/// When a value cannot be written as JSON.
+pub fn json(records: &[DrillRecord]) -> Result<String, Reason> {
+    let text = serde_json::to_string_pretty(records)
+        .map_err(|error| Reason::new(ReasonKind::Failed, format!("write the report: {error}")))?;
+    Ok(text + "\n")
+}
+
+/// One line for each drill, with what did not pass below it.
+pub fn table(records: &[DrillRecord], colour: bool) -> String {
+    let header = ["DATABASE", "REPLICA", "RESULT", "RECOVERY POINT", "SIZE", "RESTORED IN", "DOWNLOADED", "PRICE"];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(records.iter().map(cells));
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let record = index.checked_sub(1).and_then(|index| records.get(index));
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let padded = format!("{cell:<width$}  ");
+            match record.filter(|_| column == 2 && colour) {
+                Some(record) => line.push_str(&painted(record.result, &padded)),
+                None => line.push_str(&padded),
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+        if let Some(record) = record {
+            below(record, &mut text);
+        }
+    }
+    text
+}
+
+fn cells(record: &DrillRecord) -> [String; 8] {
+    let restored = record.restored.as_ref();
+    let unknown = || "-".to_owned();
+    [
+        human::printable(&record.database),
+        human::printable(&record.replica),
+        record.result.as_str().to_owned(),
+        restored.map_or_else(unknown, |restored| human::instant(restored.recovery_point)),
+        restored.map_or_else(unknown, |restored| human::bytes(restored.bytes)),
+        record.restore_seconds.map_or_else(unknown, human::duration),
+        human::bytes(record.downloaded_bytes),
+        dollars(record.dollars),
+    ]
+}
+
+fn below(record: &DrillRecord, text: &mut String) {
+    let mut say = |line: &str| text.extend(["  ", &human::printable(line), "\n"]);
+    if let Some(reason) = &record.reason {
+        say(&reason.message);
+        if let Some(hint) = &reason.hint {
+            say(&format!("hint: {hint}"));
+        }
+    }
+    let named = |name: &str| record.reason.as_ref().is_some_and(|reason| reason.message.contains(name));
+    for check in record.checks.iter().filter(|check| check.result != DrillResult::Passed && !named(&check.detail)) {
+        say(&format!("{}: {}", check.name, check.detail));
+    }
+    for probe in record.probes.iter().filter(|probe| probe.result != DrillResult::Passed && !named(&probe.detail)) {
+        say(&format!("probe {}: {}", probe.name, probe.detail));
+    }
+}
+
+fn painted(result: DrillResult, text: &str) -> String {
+    let code = match result {
+        DrillResult::Passed => 32,
+        DrillResult::Failed => 31,
+        DrillResult::Inconclusive => 33,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+fn dollars(dollars: f64) -> String {
+    if dollars > 0.0 { format!("${dollars:.4}") } else { "free".to_owned() }
+}
+
+/// The records as one page that needs nothing else.
+pub fn html(records: &[DrillRecord]) -> String {
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Restore drills</title>\
+         <style>{STYLE}</style></head>\n<body><h1>Restore drills</h1>\n"
+    );
+    page.push_str(
+        "<p>A restore drill downloads a backup, restores the database from it on scratch space, examines what came out, \
+         and removes it. Instants are in UTC.</p>\n<table><thead><tr><th>database</th><th>replica</th><th>result</th>\
+         <th>when</th><th>recovery point</th></tr></thead><tbody>\n",
+    );
+    for (number, record) in records.iter().enumerate() {
+        let point = record.restored.as_ref().map(|restored| human::instant(restored.recovery_point));
+        page.push_str(&format!(
+            "<tr><td><a href=\"#drill-{number}\">{}</a></td><td>{}</td>{}<td>{}</td><td>{}</td></tr>\n",
+            Escaped(&record.database),
+            Escaped(&record.replica),
+            ResultCell(record.result),
+            human::instant(record.started_at),
+            point.as_deref().unwrap_or("unknown"),
+        ));
+    }
+    page.push_str("</tbody></table>\n");
+    for (number, record) in records.iter().enumerate() {
+        page.push_str(&Section { number, record }.to_string());
+    }
+    page.push_str("</body></html>\n");
+    page
+}
+
+struct ResultCell(DrillResult);
+
+impl Display for ResultCell {
+    fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
+        let word = self.0.as_str();
+        write!(f, "<td class=\"{word}\">{word}</td>")
+    }
+}
+
+/// One drill.
+struct Section<'a> {
+    number: usize,
+    record: &'a DrillRecord,
+}
+
+impl Display for Section<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
+        let Self { number, record } = self;
+        let word = record.result.as_str();
+        writeln!(f, "<section id=\"drill-{number}\"><h2>{}: {word}</h2>", Escaped(&record.database))?;
+        writeln!(f, "<p class=\"{word}\">{}</p>", meaning(record.result))?;
+        if let Some(reason) = &record.reason {
+            writeln!(f, "<p>Reason: {}</p>", Escaped(&reason.message))?;
+            if let Some(hint) = &reason.hint {
+                writeln!(f, "<p>Hint: {}</p>", Escaped(hint))?;
+            }
+        }
+        self.facts(f)?;
+        self.checks(f)?;
+        self.probes(f)?;
+        if let Some(restored) = &record.restored {
+            objects(restored, f)?;
+        }
+        writeln!(f, "</section>")
+    }
+}
+
+impl Section<'_> {
+    fn facts(&self, f: &mut Formatter<'_>) -> FmtResult {
+        let record = self.record;
+        writeln!(f, "<h3>What was done</h3><table><tbody>")?;
+        let mut row = |name: &str, value: &str| writeln!(f, "<tr><th>{name}</th><td>{}</td></tr>", Escaped(value));
+        row("replica", &format!("{} at {}", record.replica, record.url))?;
+        row("started", &record.started_at.to_string())?;
+        row("finished", &format!("{}, after {}", record.finished_at, human::duration(record.seconds)))?;
+        row("performed by", &record.program)?;
+        row("extent", if record.incremental { "what was new since the drill before" } else { "everything" })?;
+        if let Some(restored) = &record.restored {
+            row("restored state", &format!("{} (Litestream {})", restored.position, restored.layout))?;
+            row("recovery point", &format!("{}: nothing committed later is in it", restored.recovery_point))?;
+            row("database", &format!("{} bytes in pages of {}", restored.bytes, restored.page_size))?;
+            row("SHA-256", restored.sha256.as_deref().unwrap_or("not computed: it was restored incrementally"))?;
+            if let Some(shortfall) = &restored.shortfall {
+                row("missing", &format!("nothing leads from {} to {}", shortfall.after, shortfall.before))?;
+            }
+        }
+        if let Some(seconds) = record.restore_seconds {
+            row(
+                "time to restore",
+                &format!("{seconds:.3} s, from the first request to the database being on the disk"),
+            )?;
+        }
+        row("downloaded", &format!("{} bytes in {} requests", record.downloaded_bytes, record.requests))?;
+        row(
+            "price",
+            &format!("{} (estimated before: {})", dollars(record.dollars), dollars(record.estimated_dollars)),
+        )?;
+        writeln!(f, "</tbody></table>")
+    }
+
+    fn checks(&self, f: &mut Formatter<'_>) -> FmtResult {
+        writeln!(
+            f,
+            "<h3>Checks</h3><table><thead><tr><th>check</th><th>result</th><th>finding</th><th>time</th></tr></thead><tbody>"
+        )?;
+        for check in &self.record.checks {
+            writeln!(
+                f,
+                "<tr><td>{}</td>{}<td>{}</td><td class=\"n\">{}</td></tr>",
+                Escaped(&check.name),
+                ResultCell(check.result),
+                Escaped(&check.detail),
+                human::duration(check.seconds)
+            )?;
+        }
+        writeln!(f, "</tbody></table>")
+    }
+
+    fn probes(&self, f: &mut Formatter<'_>) -> FmtResult {
+        if self.record.probes.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "<h3>Probes</h3><table><thead><tr><th>probe</th><th>result</th><th>answer</th></tr></thead><tbody>"
+        )?;
+        for probe in &self.record.probes {
+            let (name, detail) = (Escaped(&probe.name), Escaped(&probe.detail));
+            writeln!(f, "<tr><td>{name}</td>{}<td>{detail}</td></tr>", ResultCell(probe.result))?;
+        }
+        writeln!(f, "</tbody></table>")
+    }
+}
+
+fn objects(restored: &DrillRestored, f: &mut Formatter<'_>) -> FmtResult {
+    writeln!(
+        f,
+        "<h3>Objects</h3><p>In the order in which they were applied, each with the checksum that it carries and that was \
+         found right.</p><table><thead><tr><th>key</th><th>bytes</th><th>checksum</th></tr></thead><tbody>"
+    )?;
+    for object in &restored.objects {
+        writeln!(
+            f,
+            "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td><code>{}</code></td></tr>",
+            Escaped(&object.key),
+            object.bytes,
+            Escaped(&object.checksum)
+        )?;
+    }
+    writeln!(f, "</tbody></table>")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::drill::{DrillCheck, ProbeRecord};
+    use crate::domain::restore::RestoredObject;
+
+    const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{1b}[2J";
+
+    fn record(result: DrillResult) -> DrillRecord {
+        let at = Timestamp::from_second(1_795_336_200).unwrap();
+        DrillRecord {
+            database: HOSTILE.into(),
+            replica: HOSTILE.into(),
+            url: HOSTILE.into(),
+            program: "streamgauge 0.1.0".into(),
+            started_at: at,
+            finished_at: at,
+            result,
+            reason: Some(Reason::new(ReasonKind::Corrupt, HOSTILE).with_hint(HOSTILE)),
+            incremental: false,
+            restored: Some(DrillRestored {
+                layout: "v0.5".into(),
+                position: "TXID 0000000000000007".into(),
+                recovery_point: at,
+                bytes: 8192,
+                page_size: 4096,
+                sha256: Some("ab".repeat(32)),
+                objects: vec![RestoredObject { key: HOSTILE.into(), bytes: 5, checksum: HOSTILE.into() }],
+                shortfall: None,
+            }),
+            checks: vec![DrillCheck { name: HOSTILE.into(), result, detail: HOSTILE.into(), seconds: 0.5 }],
+            probes: vec![ProbeRecord { name: HOSTILE.into(), result, value: None, detail: HOSTILE.into() }],
+            downloaded_bytes: 5,
+            requests: 2,
+            estimated_dollars: 0.1,
+            dollars: 0.05,
+            restore_seconds: Some(0.25),
+            seconds: 1.5,
+        }
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_the_page_and_nothing_comes_from_outside() {
+        let page = html(&[record(DrillResult::Failed), record(DrillResult::Passed)]);
+        for word in ["<script", "http:", "https:", "url(", "@import", "src=", "\u{1b}", "javascript"] {
+            assert!(!page.contains(word), "{word} in {page}");
+        }
+        assert_eq!(page.matches("&lt;script&gt;").count(), 2 + 2 * 10, "{page}");
+        for part in [
+            "TXID 0000000000000007",
+            &"ab".repeat(32),
+            "2026-11-22",
+            "$0.0500",
+            "prefers-color-scheme:dark",
+            "@media print",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_not_driven_by_a_name() {
+        let text = table(&[record(DrillResult::Failed)], false);
+        assert!(!text.contains('\u{1b}'), "{text}");
+        let row = text.lines().nth(1).unwrap();
+        assert!(row.contains("failed") && row.contains("8.0 KiB") && row.contains("250ms"), "{row}");
+        assert!(text.contains("hint: "), "{text}");
+    }
+
+    #[test]
+    fn json_can_be_read_back() {
+        let records = [record(DrillResult::Inconclusive)];
+        let read: Vec<DrillRecord> = serde_json::from_str(&json(&records).unwrap()).unwrap();
+        assert_eq!(read, records);
+    }
+}

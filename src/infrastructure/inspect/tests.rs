@@ -1,0 +1,182 @@
+//! Databases and queries that mean harm.
+
+use super::*;
+
+struct Bench {
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(sql: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = Connection::open(directory.path().join("db ?#%")).unwrap();
+        connection.execute_batch(sql).unwrap();
+        Self { directory }
+    }
+
+    fn copy(&self) -> SqliteCopy {
+        let mut copy = SqliteCopy::open(&self.directory.path().join("db ?#%"), 64 << 20).unwrap();
+        copy.set_deadline(Duration::from_secs(60));
+        copy
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.directory.path().join("db ?#%")).unwrap()
+    }
+}
+
+const TABLE: &str = "create table t(x); insert into t values (7), (8)";
+
+#[test]
+fn answers_come_as_they_are() {
+    let bench = Bench::new(TABLE);
+    let mut copy = bench.copy();
+    for (query, expected) in [
+        ("select count(*) from t", Answer::Integer(2)),
+        ("select 1.5", Answer::Real(1.5)),
+        ("select 'a'", Answer::Text("a".into())),
+        ("select null", Answer::Null),
+        ("select x'0102'", Answer::Blob(2)),
+        ("select x from t", Answer::Several),
+        ("select 1, 2", Answer::Several),
+        ("select x from t where 0", Answer::NoRow),
+        ("select count(*) from pragma_table_info('t')", Answer::Integer(1)),
+        (
+            "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10) select sum(i) from n",
+            Answer::Integer(55),
+        ),
+    ] {
+        assert_eq!(copy.probe(query), Ok(expected), "{query}");
+    }
+}
+
+#[test]
+fn a_probe_cannot_write_attach_or_change_settings() {
+    let bench = Bench::new(TABLE);
+    let before = bench.bytes();
+    let other = bench.directory.path().join("other");
+    let mut copy = bench.copy();
+    let attach = format!("attach '{}' as other", other.display());
+    let vacuum = format!("vacuum into '{}'", other.display());
+    for query in [
+        "insert into t values (9)",
+        "insert into t values (9) returning x",
+        "update t set x = 1",
+        "delete from t",
+        "drop table t",
+        "create table u(x)",
+        "create temp table u(x)",
+        "create temp trigger g after insert on t begin select 1; end",
+        "alter table t add column y",
+        "pragma writable_schema = 1",
+        "pragma query_only = 0",
+        "pragma journal_mode = delete",
+        "pragma hard_heap_limit = 0",
+        "pragma user_version = 7",
+        "begin immediate",
+        "savepoint s",
+        "reindex",
+        "analyze",
+        "vacuum",
+        &vacuum,
+        &attach,
+        "select load_extension('/x')",
+        "create virtual table v using fts5(x)",
+        "select 1; delete from t",
+    ] {
+        let reason = copy.probe(query).expect_err(query);
+        assert_ne!(reason.kind, ReasonKind::Corrupt, "{query}: {reason}");
+    }
+    assert!(bench.bytes() == before && !other.exists());
+    let left: Vec<_> = std::fs::read_dir(bench.directory.path()).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn a_probe_cannot_run_for_ever() {
+    let bench = Bench::new(TABLE);
+    let mut copy = bench.copy();
+    copy.set_deadline(Duration::from_millis(50));
+    let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n";
+    assert_eq!(copy.probe(endless).unwrap_err().kind, ReasonKind::Timeout);
+    copy.set_deadline(Duration::from_secs(60));
+    assert_eq!(copy.probe("select 1"), Ok(Answer::Integer(1)), "the next one is not affected");
+}
+
+#[test]
+fn a_probe_cannot_eat_the_memory() {
+    let bench = Bench::new(TABLE);
+    let mut copy = bench.copy();
+    for query in [
+        "select zeroblob(1000000000)",
+        "select randomblob(500000000)",
+        "select printf('%.*c', 900000000, 'x')",
+        "with recursive n(i) as (select 1 union all select i + 1 from n limit 3000000) select group_concat(i || 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') from n",
+        "with recursive n(i) as (select 1 union all select i + 1 from n limit 300) \
+         select count(*) from (select distinct randomblob(1000000) from n)",
+    ] {
+        let reason = copy.probe(query).expect_err(query);
+        assert_eq!(reason.kind, ReasonKind::Failed, "{query}: {reason}");
+    }
+    assert_eq!(copy.probe("select 1"), Ok(Answer::Integer(1)));
+}
+
+#[test]
+fn views_and_triggers_of_the_database_have_no_power() {
+    let bench = Bench::new(
+        "create table t(x);
+         create view endless as with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) c from n;
+         create view big as select zeroblob(1000000000) b;
+         create trigger g instead of insert on big begin delete from t; end",
+    );
+    let before = bench.bytes();
+    let mut copy = bench.copy();
+    assert_eq!(copy.integrity(Integrity::Full), Ok(Vec::new()));
+    copy.set_deadline(Duration::from_millis(50));
+    assert_eq!(copy.probe("select c from endless").unwrap_err().kind, ReasonKind::Timeout);
+    copy.set_deadline(Duration::from_secs(60));
+    assert_eq!(copy.probe("select b from big").unwrap_err().kind, ReasonKind::Failed);
+    assert_eq!(copy.probe("insert into big values (1)").unwrap_err().kind, ReasonKind::Misconfigured);
+    assert!(bench.bytes() == before);
+}
+
+#[test]
+fn virtual_tables_that_sqlite_brings_can_be_asked() {
+    let bench = Bench::new(
+        "create virtual table f using fts5(x); insert into f values ('one two');
+         create virtual table r using rtree(id, a, b); insert into r values (1, 2, 3)",
+    );
+    let mut copy = bench.copy();
+    assert_eq!(copy.probe("select count(*) from f where f match 'two'"), Ok(Answer::Integer(1)));
+    assert_eq!(copy.probe("select count(*) from r where a > 1"), Ok(Answer::Integer(1)));
+    assert_eq!(bench.copy().integrity(Integrity::Full), Ok(Vec::new()));
+}
+
+#[test]
+fn a_table_that_is_not_there_is_not_a_mistake_in_the_query() {
+    let mut copy = Bench::new(TABLE).copy();
+    assert_eq!(copy.probe("select count(*) from orders").unwrap_err().kind, ReasonKind::NotFound);
+    assert_eq!(copy.probe("selekt 1").unwrap_err().kind, ReasonKind::Failed);
+}
+
+#[test]
+fn damage_is_found_and_said() {
+    let bench = Bench::new(
+        "create table t(x); create table parent(id integer primary key);
+         create table child(p references parent);
+         insert into child values (5);
+         with recursive n(i) as (select 1 union all select i + 1 from n limit 3000) insert into t select hex(randomblob(40)) from n",
+    );
+    let (count, first) = bench.copy().foreign_keys().unwrap();
+    assert_eq!((count, first.as_deref()), (1, Some("row 1 of child refers to parent")));
+    assert_eq!(bench.copy().integrity(Integrity::Quick), Ok(Vec::new()));
+    let path = bench.directory.path().join("db ?#%");
+    let mut bytes = bench.bytes();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0xa5);
+    std::fs::write(&path, &bytes).unwrap();
+    let problems = bench.copy().integrity(Integrity::Quick);
+    assert!(problems.as_ref().is_ok_and(|problems| !problems.is_empty()), "{problems:?}");
+    std::fs::write(&path, [0x55; 8192]).unwrap();
+    assert_eq!(bench.copy().schema().unwrap_err().kind, ReasonKind::Corrupt);
+}

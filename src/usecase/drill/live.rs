@@ -1,0 +1,307 @@
+//! The live database beside its replica: which state to restore so that it can be compared, and how far the replica is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::outcome::{COMPARE, RECENCY};
+use super::{Drill, blocking};
+use crate::domain::drill::DrillResult;
+use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
+use crate::domain::litestream::header::{HEADER_SIZE, lock_page};
+use crate::domain::litestream::{Layout, LevelKeys, LtxHeader, Txid};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::restore::Restored;
+use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
+use crate::usecase::ports::{CopyDigest, LiveImage, LivePosition, LiveTarget, ReplicaStore};
+
+/// Between two attempts: longer than a checkpoint of a small database takes.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What was seen of the live database before the restore.
+#[derive(Default)]
+pub(super) struct LiveView {
+    /// Where it was; sampled before the replica was listed.
+    position: Option<LivePosition>,
+    /// Where the newest level-0 file ends.
+    replicated: Option<WalPosition>,
+    /// The state that has to be restored for the image to be comparable; `None`: whatever the newest is.
+    pub txid: Option<Txid>,
+    image: Option<LiveImage>,
+    /// Why there is no image.
+    why: Option<String>,
+}
+
+impl LiveView {
+    /// Gives up comparing.
+    pub(super) fn without_image(self, why: &str) -> Self {
+        Self { txid: None, image: None, why: Some(why.to_owned()), ..self }
+    }
+}
+
+impl Drill {
+    /// Looks at the live database, and reads it whole if it is to be compared (`full`).
+    pub(super) async fn look_at_live(&self, store: &dyn ReplicaStore, layout: Layout, full: bool) -> LiveView {
+        let Some(live) = self.parts.live.clone() else { return LiveView::default() };
+        self.parts.news.step("looking at the live database");
+        let sample = Arc::clone(&live);
+        let position = blocking(move || sample.position()).await;
+        let mut view = LiveView { position: position.as_ref().ok().copied(), ..LiveView::default() };
+        if !self.job.policy.compare {
+            return view;
+        }
+        if !full {
+            view.why = Some("only in full drills".to_owned());
+            return view;
+        }
+        if let Err(reason) = position {
+            view.why = Some(reason.message);
+            return view;
+        }
+        for attempt in 0..LIVE_IMAGE_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let newest = match layout {
+                Layout::V5(keys) => newest_header(store, keys).await,
+                Layout::V3 => None,
+            };
+            view.replicated = newest.and_then(|header| header.wal_end());
+            let in_use = view.position.is_some_and(|position| position.position.is_some());
+            let target = newest.filter(|_| in_use).and_then(|header| {
+                Some((header.max, LiveTarget { position: header.wal_end()?, pages: header.commit }))
+            });
+            let live = Arc::clone(&live);
+            match blocking(move || live.image(target.map(|(_, target)| target))).await {
+                Ok(image) => {
+                    // An image of the file alone belongs to no TXID.
+                    view.txid = target.filter(|_| image.position.is_some()).map(|(txid, _)| txid);
+                    view.image = Some(image);
+                    view.why = None;
+                    break;
+                }
+                Err(reason) => view.why = Some(reason.message),
+            }
+        }
+        view
+    }
+
+    /// Compares the restored pages with those of the live database.
+    pub(super) fn compare(&mut self, restored: &Restored, digest: Option<&CopyDigest>, view: &LiveView) {
+        let since = self.mono();
+        if !self.job.policy.compare || self.parts.live.is_none() {
+            return;
+        }
+        let unknown = |why: &str| (DrillResult::Inconclusive, format!("not comparable: {why}"));
+        let (result, detail) = match (&view.image, digest) {
+            (Some(image), Some(digest)) => match differing(restored, digest, image) {
+                Difference::None => {
+                    (DrillResult::Passed, format!("all {} pages are those of the live database", image.pages.len()))
+                }
+                difference if same_state(restored, image, view.txid) => (
+                    DrillResult::Failed,
+                    format!("{difference} from the live database as it was at the same position of its WAL"),
+                ),
+                _ => unknown("the live database is not where the restored one is"),
+            },
+            _ => unknown(view.why.as_deref().unwrap_or("the live database was not read")),
+        };
+        self.check(COMPARE, result, detail, since);
+    }
+
+    /// How old what was restored is beside the live database.
+    pub(super) fn recency(&mut self, restored: &Restored, view: &LiveView) {
+        let Some(live) = &view.position else { return };
+        let since = self.mono();
+        let now = self.parts.clock.now().wall;
+        let identical =
+            self.record.checks.iter().any(|check| check.name == COMPARE && check.result == DrillResult::Passed);
+        let age = live.last_commit.map(|commit| now.duration_since(commit).max(SignedDuration::ZERO));
+        let rpo = SignedDuration::try_from(self.job.policy.rpo).unwrap_or(SignedDuration::MAX);
+        let reached = restored.position.or(view.replicated);
+        let (result, detail) = match missing(live.position, reached) {
+            Missing::Nothing => (DrillResult::Passed, "everything that was committed is in it".to_owned()),
+            Missing::Unknown if identical => (DrillResult::Passed, "it is the live database as it is".to_owned()),
+            Missing::Unknown => {
+                (DrillResult::Inconclusive, "its position and that of the live database cannot be compared".to_owned())
+            }
+            Missing::Bytes(bytes) => {
+                let of = age.map_or_else(String::new, |age| format!(", the last of {} s ago", age.as_secs()));
+                let late = age.is_some_and(|age| age > rpo);
+                let result = if late { DrillResult::Failed } else { DrillResult::Passed };
+                (result, format!("{bytes} bytes of WAL that are committed are not in it{of}"))
+            }
+        };
+        self.check(RECENCY, result, detail, since);
+    }
+}
+
+/// What of the live database is not in the replica.
+#[derive(Debug, PartialEq)]
+enum Missing {
+    Nothing,
+    /// At least so many bytes of WAL.
+    Bytes(u64),
+    Unknown,
+}
+
+fn missing(live: Option<WalPosition>, reached: Option<WalPosition>) -> Missing {
+    let (Some(live), Some(reached)) = (live, reached) else { return Missing::Unknown };
+    if live.same_wal(&reached) {
+        return match live.end.saturating_sub(reached.end) {
+            0 => Missing::Nothing,
+            bytes => Missing::Bytes(bytes),
+        };
+    }
+    if reached.follows(&live, WAL_RESETS_BETWEEN_LOOKS_MAX) {
+        return Missing::Nothing;
+    }
+    let header = WAL_HEADER_BYTES as u64;
+    if live.follows(&reached, WAL_RESETS_BETWEEN_LOOKS_MAX) && live.end > header {
+        return Missing::Bytes(live.end - header);
+    }
+    Missing::Unknown
+}
+
+/// How two databases differ.
+enum Difference {
+    None,
+    PageSize(u32, u32),
+    Pages(usize, usize),
+    /// The first page, and how many in all.
+    Content(u32, usize),
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("nothing differs"),
+            Self::PageSize(restored, live) => write!(f, "pages of {restored} bytes instead of {live} differ"),
+            Self::Pages(restored, live) => write!(f, "{restored} pages instead of {live} differ"),
+            Self::Content(page, 1) => write!(f, "page {page} differs"),
+            Self::Content(page, count) => write!(f, "page {page} and {} more differ", count - 1),
+        }
+    }
+}
+
+fn differing(restored: &Restored, digest: &CopyDigest, image: &LiveImage) -> Difference {
+    if restored.page_size != image.page_size {
+        return Difference::PageSize(restored.page_size, image.page_size);
+    }
+    if digest.pages.len() != image.pages.len() {
+        return Difference::Pages(digest.pages.len(), image.pages.len());
+    }
+    let lock_page = lock_page(restored.page_size);
+    let pairs = (1..).zip(digest.pages.iter().zip(&image.pages));
+    // Nothing is ever in the lock page, and it is not replicated.
+    let mut different = pairs.filter(|(page, (one, other))| one != other && *page != lock_page).map(|(page, _)| page);
+    match different.next() {
+        Some(page) => Difference::Content(page, 1 + different.count()),
+        None => Difference::None,
+    }
+}
+
+/// Whether the restored database and the image are of the same position, so that they have to be equal.
+fn same_state(restored: &Restored, image: &LiveImage, txid: Option<Txid>) -> bool {
+    match (image.position, txid) {
+        (Some(_), Some(txid)) => restored.txid == Some(txid),
+        (Some(position), None) => restored.position == Some(position),
+        (None, _) => false,
+    }
+}
+
+/// The newest name of level 0, which says what the replica has reached.
+pub(super) async fn newest_name(store: &dyn ReplicaStore, layout: Layout) -> Option<Txid> {
+    let Layout::V5(keys) = layout else { return None };
+    newest_key(store, keys).await.ok().flatten().map(|(_, txid)| txid)
+}
+
+async fn newest_key(store: &dyn ReplicaStore, keys: LevelKeys) -> Result<Option<(String, Txid)>, Reason> {
+    let prefix = keys.prefix(0);
+    let (mut after, mut newest) = (None, None);
+    loop {
+        let page = store.list(&prefix, after.as_deref()).await?;
+        let named = page.objects.iter().rev().find_map(|object| {
+            let (_, name) = keys.parse_key(&object.key)?;
+            Some((object.key.clone(), name.max))
+        });
+        newest = named.or(newest);
+        match page.objects.last() {
+            Some(last) if page.more => after = Some(last.key.clone()),
+            Some(_) | None if page.more => return Err(Reason::new(ReasonKind::Corrupt, "the listing does not go on")),
+            _ => return Ok(newest),
+        }
+    }
+}
+
+/// The header of the newest file of level 0; `None` when there is none or it cannot be read, which planning and
+/// restoring will speak of.
+async fn newest_header(store: &dyn ReplicaStore, keys: LevelKeys) -> Option<LtxHeader> {
+    let (key, txid) = newest_key(store, keys).await.ok()??;
+    let bytes = store.read(&key, 0, HEADER_SIZE as u64).await.ok()?;
+    LtxHeader::parse(&bytes).ok().filter(|header| header.max == txid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_positions_of_one_history_are_compared() {
+        let at = |salt1, end| Some(WalPosition { salt1, salt2: 9, end });
+        assert_eq!(missing(at(5, 4152), at(5, 4152)), Missing::Nothing);
+        assert_eq!(missing(at(5, 4152), at(5, 8272)), Missing::Nothing, "it went on since");
+        assert_eq!(missing(at(5, 8272), at(5, 4152)), Missing::Bytes(4120));
+        assert_eq!(missing(at(5, 8272), at(6, 32)), Missing::Nothing, "it was reset since");
+        assert_eq!(missing(at(6, 4152), at(5, 8272)), Missing::Bytes(4120));
+        assert_eq!(missing(at(6, 32), at(5, 8272)), Missing::Unknown, "the end of the WAL before is not known");
+        assert_eq!(missing(at(900_000, 4152), at(5, 8272)), Missing::Unknown);
+        assert_eq!(missing(None, at(5, 32)), Missing::Unknown);
+        assert_eq!(missing(at(5, 32), None), Missing::Unknown);
+    }
+
+    fn restored(txid: u64, position: Option<WalPosition>) -> Restored {
+        Restored {
+            bytes: 0,
+            page_size: 65_536,
+            pages: 0,
+            txid: Some(Txid(txid)),
+            position,
+            objects: Vec::new(),
+            downloaded_bytes: 0,
+            requests: 0,
+        }
+    }
+
+    #[test]
+    fn differences_are_named_and_the_lock_page_is_none() {
+        let lock = lock_page(65_536) as usize;
+        let digest = |pages: Vec<u64>| CopyDigest { sha256: [0; 32], pages };
+        let live = LiveImage { page_size: 65_536, pages: vec![7; lock + 2], position: None };
+        let mut pages = live.pages.clone();
+        pages[lock - 1] = 8;
+        let say = |pages: &[u64]| differing(&restored(1, None), &digest(pages.to_vec()), &live).to_string();
+        assert_eq!(say(&pages), "nothing differs");
+        pages[lock] = 8;
+        assert_eq!(say(&pages), format!("page {} differs", lock + 1));
+        pages[3] = 1;
+        assert_eq!(say(&pages), "page 4 and 1 more differ");
+        assert_eq!(say(&pages[1..]), format!("{} pages instead of {} differ", lock + 1, lock + 2));
+        let smaller = LiveImage { page_size: 512, ..live.clone() };
+        let size = differing(&restored(1, None), &digest(pages), &smaller).to_string();
+        assert_eq!(size, "pages of 65536 bytes instead of 512 differ");
+    }
+
+    #[test]
+    fn a_difference_is_only_damage_in_the_same_state() {
+        let position = WalPosition { salt1: 1, salt2: 2, end: 32 };
+        let image = |position| LiveImage { page_size: 512, pages: Vec::new(), position };
+        let same = |restored: &Restored, at, txid| same_state(restored, &image(at), txid);
+        assert!(same(&restored(5, None), Some(position), Some(Txid(5))));
+        assert!(!same(&restored(6, None), Some(position), Some(Txid(5))));
+        assert!(same(&restored(6, Some(position)), Some(position), None));
+        assert!(!same(&restored(6, None), Some(position), None));
+        assert!(!same(&restored(6, Some(position)), None, None), "a file without a position proves nothing");
+    }
+}

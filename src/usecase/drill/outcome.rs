@@ -1,0 +1,167 @@
+//! What a drill comes to: which troubles are the backup's fault and which only kept that from being found out.
+
+use crate::domain::drill::{DrillRecord, DrillResult};
+use crate::domain::reason::{Reason, ReasonKind};
+
+/// Checks that may remain unanswered without anything being wrong: where positions do not allow an answer.
+const OPTIONAL: &[&str] = &[COMPARE, RECENCY];
+
+pub(super) const COMPARE: &str = "compare";
+pub(super) const RECENCY: &str = "recency";
+pub(super) const FOREIGN_KEYS: &str = "foreign_key_check";
+
+/// Why a drill cannot go on.
+pub(super) struct Stop {
+    pub result: DrillResult,
+    pub reason: Reason,
+}
+
+impl Stop {
+    pub(super) fn failed(reason: Reason) -> Self {
+        Self { result: DrillResult::Failed, reason }
+    }
+
+    pub(super) fn inconclusive(reason: Reason) -> Self {
+        Self { result: DrillResult::Inconclusive, reason }
+    }
+
+    /// What planning, reading and decoding met: objects that are not there or not what they should be are the backup's
+    /// fault, everything else is not.
+    pub(super) fn of(reason: Reason) -> Self {
+        Self { result: trouble(&reason), reason }
+    }
+}
+
+/// The result of a step that ended with this reason.
+pub(super) fn trouble(reason: &Reason) -> DrillResult {
+    match reason.kind {
+        ReasonKind::NotFound | ReasonKind::Corrupt => DrillResult::Failed,
+        _ => DrillResult::Inconclusive,
+    }
+}
+
+/// The result of asking SQLite: only damage is the backup's fault.
+pub(super) fn damage(reason: &Reason) -> DrillResult {
+    match reason.kind {
+        ReasonKind::Corrupt => DrillResult::Failed,
+        _ => DrillResult::Inconclusive,
+    }
+}
+
+/// The worst of what was found out, and why. Rows that violate foreign keys do not fail a backup that is proven to be
+/// what the live database is: they are in there, too.
+pub(super) fn outcome(record: &DrillRecord, stop: Option<Stop>) -> (DrillResult, Option<Reason>) {
+    let identical = record.checks.iter().any(|check| check.name == COMPARE && check.result == DrillResult::Passed);
+    let mut doubt = None;
+    for check in &record.checks {
+        let reason = |kind| Reason::new(kind, format!("{}: {}", check.name, check.detail));
+        match check.result {
+            DrillResult::Passed => {}
+            DrillResult::Failed if check.name == FOREIGN_KEYS && identical => {}
+            // The reason of what stopped it has its kind and its hint.
+            DrillResult::Failed => {
+                let stop = stop.filter(|stop| stop.result == DrillResult::Failed);
+                return (
+                    DrillResult::Failed,
+                    Some(stop.map_or_else(|| reason(ReasonKind::Corrupt), |stop| stop.reason)),
+                );
+            }
+            DrillResult::Inconclusive if OPTIONAL.contains(&check.name.as_str()) || record.incremental => {}
+            DrillResult::Inconclusive => doubt = doubt.or_else(|| Some(reason(ReasonKind::Failed))),
+        }
+    }
+    if let Some(probe) = record.probes.iter().find(|probe| probe.result == DrillResult::Failed) {
+        let text = format!("probe {}: {}", probe.name, probe.detail);
+        return (DrillResult::Failed, Some(Reason::new(ReasonKind::Failed, text)));
+    }
+    if let Some(stop) = stop {
+        return (stop.result, Some(stop.reason));
+    }
+    let probe = record.probes.iter().find(|probe| probe.result == DrillResult::Inconclusive);
+    let unanswered = |probe: &crate::domain::drill::ProbeRecord| {
+        Reason::new(ReasonKind::Failed, format!("probe {}: {}", probe.name, probe.detail))
+    };
+    match doubt.or_else(|| probe.map(unanswered)) {
+        Some(reason) => (DrillResult::Inconclusive, Some(reason)),
+        None => (DrillResult::Passed, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::drill::{DrillCheck, ProbeRecord};
+    use DrillResult::{Failed, Inconclusive, Passed};
+
+    fn record(checks: &[(&str, DrillResult)], probes: &[DrillResult]) -> DrillRecord {
+        DrillRecord {
+            database: "db".into(),
+            replica: "file".into(),
+            url: "file:///r".into(),
+            program: "streamgauge".into(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            finished_at: jiff::Timestamp::UNIX_EPOCH,
+            result: Inconclusive,
+            reason: None,
+            incremental: false,
+            restored: None,
+            checks: checks
+                .iter()
+                .map(|(name, result)| DrillCheck {
+                    name: (*name).into(),
+                    result: *result,
+                    detail: "so".into(),
+                    seconds: 0.0,
+                })
+                .collect(),
+            probes: probes
+                .iter()
+                .map(|result| ProbeRecord { name: "p".into(), result: *result, value: None, detail: "so".into() })
+                .collect(),
+            downloaded_bytes: 0,
+            requests: 0,
+            estimated_dollars: 0.0,
+            dollars: 0.0,
+            restore_seconds: None,
+            seconds: 0.0,
+        }
+    }
+
+    fn stop(kind: ReasonKind) -> Option<Stop> {
+        Some(Stop::of(Reason::new(kind, "stopped")))
+    }
+
+    #[test]
+    fn only_what_is_known_to_be_bad_fails_and_only_what_is_known_to_be_good_passes() {
+        let cases: &[(DrillRecord, Option<Stop>, DrillResult)] = &[
+            (record(&[("restore", Passed), ("quick_check", Passed)], &[Passed]), None, Passed),
+            (record(&[("restore", Passed), ("quick_check", Failed)], &[]), None, Failed),
+            (record(&[("restore", Passed), ("quick_check", Inconclusive)], &[]), None, Inconclusive),
+            (record(&[("restore", Passed), (COMPARE, Inconclusive), (RECENCY, Inconclusive)], &[]), None, Passed),
+            (record(&[("restore", Passed), (COMPARE, Failed)], &[]), None, Failed),
+            (record(&[("restore", Passed)], &[Passed, Failed]), None, Failed),
+            (record(&[("restore", Passed)], &[Inconclusive]), None, Inconclusive),
+            (record(&[("restore", Passed), ("quick_check", Inconclusive)], &[Failed]), None, Failed),
+            (record(&[("restore", Passed)], &[]), stop(ReasonKind::Timeout), Inconclusive),
+            (record(&[("restore", Passed), ("quick_check", Failed)], &[]), stop(ReasonKind::Timeout), Failed),
+            (record(&[], &[]), stop(ReasonKind::Corrupt), Failed),
+            (record(&[], &[]), stop(ReasonKind::NotFound), Failed),
+            (record(&[(FOREIGN_KEYS, Failed)], &[]), None, Failed),
+            (record(&[(FOREIGN_KEYS, Failed), (COMPARE, Passed)], &[]), None, Passed),
+            (record(&[(FOREIGN_KEYS, Failed), (COMPARE, Inconclusive)], &[]), None, Failed),
+        ];
+        for (record, stop, expected) in cases {
+            let stop = stop.as_ref().map(|stop| Stop { result: stop.result, reason: stop.reason.clone() });
+            let (result, reason) = outcome(record, stop);
+            assert_eq!((result, reason.is_none()), (*expected, *expected == Passed), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn infrastructure_is_not_the_backups_fault() {
+        for kind in ReasonKind::ALL {
+            let failed = matches!(kind, ReasonKind::Corrupt | ReasonKind::NotFound);
+            assert_eq!(trouble(&Reason::new(*kind, "")) == Failed, failed, "{kind:?}");
+        }
+    }
+}

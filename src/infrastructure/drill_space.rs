@@ -212,8 +212,6 @@ impl DrillSpace for Space {
         let path = kept.directory.join(MANIFEST);
         let mut text = Vec::new();
         File::open(&path).ok()?.take(MANIFEST_BYTES_MAX).read_to_end(&mut text).ok()?;
-        fs::remove_file(&path).ok()?;
-        sync_directory(&kept.directory).ok()?;
         let manifest: Manifest = serde_json::from_slice(&text).ok()?;
         let base = manifest.copy.base;
         let bytes = u64::from(base.commit) * u64::from(base.page_size);
@@ -223,9 +221,13 @@ impl DrillSpace for Space {
 
     fn file(&self, kept: bool) -> Result<Arc<dyn RestoreFile>, Reason> {
         let path = self.database();
-        if !kept && path.exists() {
-            fs::remove_file(&path)
-                .map_err(|error| Reason::from(error).context(format!("remove {}", path.display())))?;
+        let doing = |error: std::io::Error| Reason::from(error).context(format!("make room for {}", path.display()));
+        if let Some(kept) = &self.kept {
+            remove_if_there(&kept.directory.join(MANIFEST)).map_err(doing)?;
+            sync_directory(&kept.directory).map_err(doing)?;
+        }
+        if !kept {
+            remove_if_there(&path).map_err(doing)?;
         }
         Ok(Arc::new(ScratchFile::lasting(&path, !kept)?))
     }
@@ -274,6 +276,13 @@ impl DrillSpace for Space {
             sync_directory(&kept.directory)
         };
         write().map_err(|error| Reason::from(error).context(format!("keep the copy in {}", kept.directory.display())))
+    }
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -347,9 +356,9 @@ mod tests {
         assert_eq!(mode(&held.path().join(DATABASE)), 0o600);
         space("a").keep(&copy()).unwrap();
         assert_eq!(space("a").kept(), Some(copy()));
-        assert_eq!(space("a").kept(), None, "lost until it is kept again");
-        space("a").keep(&copy()).unwrap();
         assert_eq!(space("b").kept(), None, "of another replica");
+        drop(space("a").file(true).unwrap());
+        assert_eq!(space("a").kept(), None, "lost until it is kept again");
         space("a").keep(&copy()).unwrap();
         fs::write(held.path().join(DATABASE), "short").unwrap();
         assert_eq!(space("a").kept(), None, "damaged");

@@ -114,7 +114,7 @@ impl SqliteCopy {
 
     fn ask(&self, query: &str) -> rusqlite::Result<Result<Answer, &'static str>> {
         let mut statement = self.connection.prepare(query)?;
-        if !statement.readonly() {
+        if !statement.readonly() || statement.column_count() == 0 {
             return Ok(Err("it is not a query that only reads"));
         }
         if statement.column_count() != 1 {

@@ -226,10 +226,11 @@ pub trait DrillSpace: Send + Sync {
     /// No file there may grow larger than this from now on.
     fn bound(&self, bytes: u64) -> Result<(), Reason>;
 
-    /// What is kept of the drill before. From this call on it counts as lost until [`keep`](Self::keep).
+    /// What is kept of the drill before.
     fn kept(&self) -> Option<KeptCopy>;
 
-    /// The file to restore to: the kept copy as it is, or a new and empty one in its place.
+    /// The file to restore to: the kept copy as it is, or a new and empty one in its place. From this call on nothing
+    /// counts as kept until [`keep`](Self::keep).
     fn file(&self, kept: bool) -> Result<Arc<dyn RestoreFile>, Reason>;
 
     /// Reads all that was restored, once.

@@ -40,7 +40,10 @@ impl Default for Narrator {
 impl Narrator {
     /// The drill of `job` begins.
     pub fn begin(&self, job: &DrillJob) {
-        let name = human::printable(&format!("{}/{}", job.database, job.replica.name));
+        // A replica that was named by its URL goes by it.
+        let own = job.database.0 != job.replica.location.url();
+        let name = if own { format!("{}/{}", job.database, job.replica.name) } else { job.database.0.clone() };
+        let name = human::printable(&name);
         self.change(|state| {
             let now = Instant::now();
             *state = State { name, step: "starting".to_owned(), total: 0, received: 0, since: now, said: now };
@@ -125,10 +128,11 @@ impl DrillNews for Narrator {
     fn planned(&self, estimate: &DrillEstimate) {
         self.change(|state| state.total = estimate.bytes);
         let kind = if estimate.incremental { "what is new up to " } else { "" };
-        let price = if estimate.dollars > 0.0 { format!(", about ${:.4}", estimate.dollars) } else { String::new() };
+        let price =
+            if estimate.dollars > 0.0 { format!(", at most about ${:.4}", estimate.dollars) } else { String::new() };
         let size = estimate.database_bytes.map_or_else(String::new, |bytes| format!(" for {}", human::bytes(bytes)));
         self.line(&format!(
-            "restores {kind}{}: {} to download in {} objects{size}{price}",
+            "restores {kind}{}: {} to download{size} (objects: {}){price}",
             estimate.position,
             human::bytes(estimate.bytes),
             estimate.objects

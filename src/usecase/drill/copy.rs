@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::live::LiveView;
-use super::outcome::{FOREIGN_KEYS, Stop, damage, trouble};
+use super::outcome::{FOREIGN_KEYS, ONLY_IN_FULL, Stop, damage, trouble};
 use super::{Drill, blocking};
 use crate::domain::drill::{DrillProbe, DrillResult, Integrity, ProbeRecord};
 use crate::domain::drill_probe::judge;
@@ -83,7 +83,7 @@ impl Drill {
     ) -> Result<Copy, Stop> {
         let since = self.mono();
         if !full {
-            self.check(name, DrillResult::Inconclusive, "only in full drills".to_owned(), since);
+            self.check(name, DrillResult::Inconclusive, ONLY_IN_FULL.to_owned(), since);
             return Ok(copy);
         }
         self.parts.news.step(name);

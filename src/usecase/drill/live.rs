@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::outcome::{COMPARE, RECENCY};
+use super::outcome::{COMPARE, ONLY_IN_FULL, RECENCY};
 use super::{Drill, blocking};
 use crate::domain::drill::DrillResult;
 use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct LiveView {
     /// Where it was; sampled before the replica was listed.
     position: Option<LivePosition>,
-    /// Where the newest level-0 file ends.
-    replicated: Option<WalPosition>,
+    /// The newest level-0 file, and where it ends.
+    replicated: Option<(Txid, WalPosition)>,
     /// The state that has to be restored for the image to be comparable; `None`: whatever the newest is.
     pub txid: Option<Txid>,
     image: Option<LiveImage>,
@@ -48,26 +48,22 @@ impl Drill {
         let sample = Arc::clone(&live);
         let position = blocking(move || sample.position()).await;
         let mut view = LiveView { position: position.as_ref().ok().copied(), ..LiveView::default() };
-        if !self.job.policy.compare {
-            return view;
-        }
-        if !full {
-            view.why = Some("only in full drills".to_owned());
-            return view;
-        }
-        if let Err(reason) = position {
-            view.why = Some(reason.message);
-            return view;
+        let why = match position {
+            Err(reason) => Some(reason.message),
+            Ok(_) if !full || !self.job.policy.compare => Some(ONLY_IN_FULL.to_owned()),
+            Ok(_) => None,
+        };
+        if why.is_some() {
+            let newest = newest_header(store, layout).await;
+            let replicated = newest.and_then(|header| Some((header.max, header.wal_end()?)));
+            return LiveView { why, replicated, ..view };
         }
         for attempt in 0..LIVE_IMAGE_ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
-            let newest = match layout {
-                Layout::V5(keys) => newest_header(store, keys).await,
-                Layout::V3 => None,
-            };
-            view.replicated = newest.and_then(|header| header.wal_end());
+            let newest = newest_header(store, layout).await;
+            view.replicated = newest.and_then(|header| Some((header.max, header.wal_end()?)));
             let in_use = view.position.is_some_and(|position| position.position.is_some());
             let target = newest.filter(|_| in_use).and_then(|header| {
                 Some((header.max, LiveTarget { position: header.wal_end()?, pages: header.commit }))
@@ -119,7 +115,9 @@ impl Drill {
             self.record.checks.iter().any(|check| check.name == COMPARE && check.result == DrillResult::Passed);
         let age = live.last_commit.map(|commit| now.duration_since(commit).max(SignedDuration::ZERO));
         let rpo = SignedDuration::try_from(self.job.policy.rpo).unwrap_or(SignedDuration::MAX);
-        let reached = restored.position.or(view.replicated);
+        // A compaction does not say where it ends; a level-0 file that ends in the same state does.
+        let level_0 = view.replicated.filter(|(txid, _)| Some(*txid) == restored.txid).map(|(_, end)| end);
+        let reached = restored.position.or(level_0);
         let (result, detail) = match missing(live.position, reached) {
             Missing::Nothing => (DrillResult::Passed, "everything that was committed is in it".to_owned()),
             Missing::Unknown if identical => (DrillResult::Passed, "it is the live database as it is".to_owned()),
@@ -237,7 +235,8 @@ async fn newest_key(store: &dyn ReplicaStore, keys: LevelKeys) -> Result<Option<
 
 /// The header of the newest file of level 0; `None` when there is none or it cannot be read, which planning and
 /// restoring will speak of.
-async fn newest_header(store: &dyn ReplicaStore, keys: LevelKeys) -> Option<LtxHeader> {
+async fn newest_header(store: &dyn ReplicaStore, layout: Layout) -> Option<LtxHeader> {
+    let Layout::V5(keys) = layout else { return None };
     let (key, txid) = newest_key(store, keys).await.ok()??;
     let bytes = store.read(&key, 0, HEADER_SIZE as u64).await.ok()?;
     LtxHeader::parse(&bytes).ok().filter(|header| header.max == txid)

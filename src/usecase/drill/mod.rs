@@ -31,8 +31,11 @@ use crate::usecase::ports::{
 /// Bytes that one request is taken to bring when requests are estimated; those of a restore bring more.
 const ESTIMATED_READ_BYTES: u64 = 1 << 20;
 
-/// Listings that a plan is estimated to need: one of the root, and one of each level or two of each generation.
-const ESTIMATED_LISTS: u64 = 12;
+/// Listings that are estimated: two of the root, and of each level one to plan and some more to compare.
+const ESTIMATED_LISTS: u64 = 24;
+
+/// Reads beside those of the plan: headers that say where the replica is.
+const ESTIMATED_HEADERS: u64 = 8;
 
 /// What a drill works with.
 pub struct DrillParts {
@@ -209,7 +212,8 @@ impl Drill {
     /// Says what the drill is going to cost, and refuses what costs too much.
     fn announce(&mut self, plan: &RestorePlan, database_bytes: Option<u64>) -> Result<(), Stop> {
         let bytes = plan.bytes();
-        let reads = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES)).sum::<u64>();
+        let of_plan = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES));
+        let reads = of_plan.fold(ESTIMATED_HEADERS, u64::saturating_add);
         self.record.estimated_dollars = prices(&self.job).dollars(reads, ESTIMATED_LISTS, bytes);
         self.record.incremental = plan.base.is_some();
         self.parts.news.planned(&DrillEstimate {
@@ -272,8 +276,7 @@ impl Drill {
             format!("nothing leads from {} to {}, and there are files behind it", shortfall.after, shortfall.before)
         });
         let result = if failed.is_some() { DrillResult::Failed } else { DrillResult::Passed };
-        let made =
-            format!("{} pages of {} bytes from {} objects", restored.pages, restored.page_size, plan.objects.len());
+        let made = format!("{} pages of {} bytes; objects: {}", restored.pages, restored.page_size, plan.objects.len());
         self.check("restore", result, failed.unwrap_or(made), since);
         self.record.restored = Some(DrillRestored {
             layout: plan.layout.as_str().to_owned(),

@@ -6,6 +6,9 @@ use crate::domain::reason::{Reason, ReasonKind};
 /// Checks that may remain unanswered without anything being wrong: where positions do not allow an answer.
 const OPTIONAL: &[&str] = &[COMPARE, RECENCY];
 
+/// What is said of a check that only a full drill makes.
+pub(super) const ONLY_IN_FULL: &str = "only in full drills";
+
 pub(super) const COMPARE: &str = "compare";
 pub(super) const RECENCY: &str = "recency";
 pub(super) const FOREIGN_KEYS: &str = "foreign_key_check";
@@ -66,7 +69,7 @@ pub(super) fn outcome(record: &DrillRecord, stop: Option<Stop>) -> (DrillResult,
                     Some(stop.map_or_else(|| reason(ReasonKind::Corrupt), |stop| stop.reason)),
                 );
             }
-            DrillResult::Inconclusive if OPTIONAL.contains(&check.name.as_str()) || record.incremental => {}
+            DrillResult::Inconclusive if OPTIONAL.contains(&check.name.as_str()) || check.detail == ONLY_IN_FULL => {}
             DrillResult::Inconclusive => doubt = doubt.or_else(|| Some(reason(ReasonKind::Failed))),
         }
     }

@@ -1,0 +1,122 @@
+//! What is not the backup's fault: the drill is inconclusive, says why, and ends in time.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::lab::litestream::{ACCESS_KEY, SECRET_KEY};
+use crate::lab::{Lab, free_port};
+use crate::site::{Site, left, run};
+
+/// A drill of an S3 URL on a server of the lab.
+fn drill_url(site: &Site, endpoint: &str, arguments: &[&str]) -> Command {
+    let mut command = site.command();
+    command.arg(format!("s3://bucket/app?endpoint={endpoint}&region=us-east-1&forcePathStyle=true"));
+    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY).args(arguments);
+    command
+}
+
+#[test]
+fn a_bucket_is_drilled_has_a_price_and_may_be_denied_or_gone() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    let server = lab.rclone(&site.home.path().join("objects"));
+    server.create_bucket("bucket");
+    site.sync_to(&lab, &["-force-snapshot"], &server.url("bucket", "app"));
+    let endpoint = server.endpoint();
+    let drilled = run(&mut drill_url(&site, &endpoint, &[]));
+    assert_eq!(drilled.result(), "passed", "{}", drilled.record());
+    let (estimated, dollars) =
+        (drilled.record()["estimated_dollars"].as_f64().unwrap(), drilled.record()["dollars"].as_f64().unwrap());
+    assert!(0.0 < dollars && dollars <= estimated, "{dollars} {estimated}");
+    assert!(drilled.stderr.contains("at most about $"), "{}", drilled.stderr);
+
+    let mut server = lab.rclone_revoked(server);
+    let drilled = run(&mut drill_url(&site, &endpoint, &[]));
+    assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+    assert_eq!(drilled.record()["reason"]["kind"], "denied", "{}", drilled.record());
+
+    server.stop();
+    let drilled = run(&mut drill_url(&site, &endpoint, &[]));
+    assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+    assert_eq!(drilled.record()["reason"]["kind"], "unreachable", "{}", drilled.record());
+    assert_eq!(left(&site.scratch), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_server_that_hangs_ends_at_the_timeout() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    // The system accepts connections for it; nobody ever answers.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let drilled = run(&mut drill_url(&site, &endpoint, &["--timeout", "2s"]));
+    assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+    assert_eq!(drilled.record()["reason"]["kind"], "timeout", "{}", drilled.record());
+    assert!(drilled.record()["seconds"].as_f64().unwrap() < 10.0, "{}", drilled.record());
+    assert_eq!(left(&site.scratch), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn what_is_not_there_cannot_be_read_or_is_too_large_is_inconclusive() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    let drilled = site.drill(&["--timeout", "1ms"]);
+    assert_eq!((drilled.result(), &drilled.record()["reason"]["kind"]), ("inconclusive", &"timeout".into()));
+
+    let drilled = site.drill(&["--max-size", "100"]);
+    assert_eq!(drilled.result(), "inconclusive");
+    assert!(drilled.reason().contains("at most 100 are allowed"), "{}", drilled.reason());
+
+    let gone = site.home.path().join("gone");
+    fs::rename(&site.replica, &gone).unwrap();
+    let drilled = site.drill(&[]);
+    assert_eq!(drilled.result(), "inconclusive", "the directory may not be mounted: {}", drilled.record());
+    fs::rename(gone, &site.replica).unwrap();
+
+    let blocked = site.home.path().join("streamgauge.toml").join("scratch");
+    let drilled = run(&mut site.command_in(&blocked));
+    assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+}
+
+#[test]
+fn a_full_disk_is_inconclusive_before_and_during_the_restore() {
+    let Some(lab) = Lab::find() else { return };
+    let mut site = Site::new(&lab);
+    site.writer.sql("INSERT INTO t(b) VALUES (randomblob(3000000))");
+    site.sync(&lab, &[]);
+
+    // A limit from outside, that the drill's own cannot lift: the write fails as it does on a full disk.
+    let drill = site.command();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 1024; exec \"$0\" \"$@\""]).arg(drill.get_program()).args(drill.get_args());
+    let drilled = run(&mut limited);
+    assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+    assert!(drilled.reason().contains("write "), "{}", drilled.reason());
+    assert_eq!(left(&site.scratch), Vec::<std::path::PathBuf>::new());
+
+    let disk = site.home.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "none"]).arg(&disk).output();
+    if mounted.is_ok_and(|output| output.status.success()) {
+        let drilled = run(&mut site.command_in(&disk.join("scratch")));
+        let unmounted = Command::new("umount").arg(&disk).status().unwrap();
+        assert!(unmounted.success());
+        assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+        let reason = drilled.reason();
+        assert!(reason.contains("bytes of scratch space are needed, and"), "{reason}");
+    }
+}
+
+#[test]
+fn what_cannot_be_begun_says_so() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    let code = |arguments: &[&str]| site.command().args(arguments).output().unwrap().status.code();
+    assert_eq!(code(&["nothing"]), Some(3));
+    assert_eq!(code(&["--report", "report.pdf"]), Some(3));
+    assert_eq!(code(&["--max-size", "many"]), Some(3));
+    let endpoint = format!("http://127.0.0.1:{}", free_port());
+    let drilled = run(&mut drill_url(&site, &endpoint, &[]));
+    assert_eq!(drilled.result(), "inconclusive");
+}

@@ -93,12 +93,12 @@ impl SqliteCopy {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// The rows of a statement of ours, each as text.
+    /// The rows of a statement of ours, each as text. What ended it early is the last one, if it is not the first.
     fn rows(&self, sql: &str) -> Result<Vec<String>, Reason> {
-        let rows = || -> rusqlite::Result<Vec<String>> {
+        let mut texts = Vec::new();
+        let mut rows = || -> rusqlite::Result<()> {
             let mut statement = self.connection.prepare(sql)?;
             let mut rows = statement.query([])?;
-            let mut texts = Vec::new();
             while let Some(row) = rows.next()?
                 && texts.len() < DRILL_PROBLEMS_MAX as usize
             {
@@ -107,9 +107,16 @@ impl SqliteCopy {
                     other => format!("{:?}", other.data_type()),
                 });
             }
-            Ok(texts)
+            Ok(())
         };
-        rows().map_err(|error| reason(&error))
+        match rows().map_err(|error| reason(&error)) {
+            Err(reason) if texts.is_empty() || reason.kind != ReasonKind::Corrupt => Err(reason),
+            Err(reason) => {
+                texts.push(reason.message);
+                Ok(texts)
+            }
+            Ok(()) => Ok(texts),
+        }
     }
 
     fn ask(&self, query: &str) -> rusqlite::Result<Result<Answer, &'static str>> {

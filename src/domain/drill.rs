@@ -219,7 +219,10 @@ pub struct ProbeRecord {
 
 /// What the agent knows of the drills of one replica; survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DrillHistory {
+    /// When the agent first saw that it can be drilled.
+    pub first_seen_at: Option<Timestamp>,
     /// The last one, however it ended.
     pub last: Option<DrillRecord>,
     pub last_success_at: Option<Timestamp>,
@@ -229,6 +232,24 @@ pub struct DrillHistory {
     pub failed: u64,
     pub inconclusive: u64,
     pub next_due_at: Option<Timestamp>,
+    /// Failures since the last one that passed.
+    pub failed_in_a_row: u32,
+    /// Inconclusive ones since the last that passed or failed.
+    pub inconclusive_in_a_row: u32,
+    /// Incremental ones since the last that restored everything.
+    pub incremental_in_a_row: u32,
+    /// How long the last one that restored everything took for it: the measured RTO.
+    pub restore_seconds: Option<f64>,
+    /// What was downloaded from a bucket in the last 24 hours.
+    pub downloads: Vec<DrillDownload>,
+}
+
+/// What one drill downloaded from a bucket: while it runs, what it is expected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillDownload {
+    /// When it began.
+    pub at: Timestamp,
+    pub bytes: u64,
 }
 
 /// The drills of one replica, as the report shows them.
@@ -240,6 +261,10 @@ pub struct DrillReport {
     pub withheld: Option<String>,
     /// One is running since then.
     pub running_since: Option<Timestamp>,
+    /// About how much one that restores everything downloads.
+    pub download_bytes: Option<u64>,
+    /// The recovery time objective, where there is one.
+    pub rto_seconds: Option<f64>,
     #[serde(flatten)]
     pub history: DrillHistory,
 }

@@ -97,6 +97,18 @@ pub const DRILL_QUERY_BYTES_MAX: usize = 64 << 10;
 /// Drills that may follow each other without one that restores everything.
 pub const DRILL_FULL_EVERY_MAX: usize = 1_000;
 
+/// Objects of a drill's record that the agent remembers; the record itself, as `--report` writes it, has all.
+pub const DRILL_RECORD_OBJECTS_MAX: usize = 20;
+
+/// Checks of a drill's record that the agent remembers.
+pub const DRILL_RECORD_CHECKS_MAX: usize = 32;
+
+/// Characters of one text of a drill's record that the agent remembers.
+pub const DRILL_RECORD_TEXT_MAX: usize = 1_000;
+
+/// Downloads of the last 24 hours that are remembered of one replica.
+pub const DRILL_DOWNLOADS_MAX: usize = 64;
+
 /// The longest time that one drill may be given: no other one runs meanwhile.
 pub const DRILL_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
 

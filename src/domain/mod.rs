@@ -5,6 +5,7 @@
 pub mod assess;
 pub mod check;
 pub mod drill;
+pub mod drill_history;
 pub mod drill_probe;
 pub mod drill_schedule;
 pub mod limits;

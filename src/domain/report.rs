@@ -291,6 +291,8 @@ pub struct CoverageReport {
     pub gaps: Vec<GapReport>,
     pub snapshots: u64,
     pub newest_snapshot_at: Option<Timestamp>,
+    /// About how much restoring the latest state downloads.
+    pub download_bytes: Option<u64>,
     pub levels: Vec<LevelReport>,
 }
 

@@ -41,6 +41,7 @@ fn nothing_said_is_daily_or_monthly_by_size_and_20_gib_a_day() {
 fn a_database_says_what_is_different_for_it() {
     let text = "
 [objectives]
+rpo = '2m'
 rto = '10m'
 [drill]
 interval = '12h'
@@ -93,6 +94,7 @@ equals = true
         memory_max: 256 << 20,
         probes: Vec::new(),
         prices,
+        rpo: Duration::from_secs(120),
         rto: Some(Duration::from_secs(600)),
     };
     assert_eq!(policies[0], everywhere);

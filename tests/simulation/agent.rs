@@ -164,6 +164,7 @@ fn start(world: &Arc<World>, targets: Vec<Target>, concurrency: usize) -> Reload
         journal: None,
         publisher: Arc::new(ports()),
         process: || None,
+        drills: None,
         version: "test",
         revision: "test",
     };

@@ -79,6 +79,7 @@ pub async fn serve(
         journal: loaded.settings.storage.path.as_deref().and_then(journal),
         publisher: Arc::new(cell.clone()),
         process: process::read,
+        drills: None,
         version: VERSION,
         revision: REVISION,
     };

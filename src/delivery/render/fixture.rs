@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::check::{Severity, Status, Verdict};
+use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::*;
@@ -73,6 +74,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 gaps: Vec::new(),
                 snapshots: 2,
                 newest_snapshot_at: ago(3600),
+                download_bytes: Some(481_000),
                 levels: levels
                     .map(|(level, objects, bytes)| LevelReport { level, objects, bytes, newest_at: ago(20) })
                     .to_vec(),
@@ -132,6 +134,57 @@ fn local(name: &str) -> LocalReport {
     }
 }
 
+/// Drilled an hour ago, with success, and daily.
+pub(crate) fn drilled(name: &str) -> DatabaseReport {
+    let mut database = healthy(name);
+    let record = DrillRecord {
+        database: name.to_owned(),
+        replica: "s3".to_owned(),
+        url: "s3://backups/app".to_owned(),
+        program: "streamgauge 1.2.3".to_owned(),
+        started_at: now() - SignedDuration::from_secs(3600),
+        finished_at: now() - SignedDuration::from_secs(3580),
+        result: DrillResult::Passed,
+        reason: None,
+        incremental: false,
+        restored: Some(DrillRestored {
+            layout: "v0.5".to_owned(),
+            position: "TXID 0000000000000074".to_owned(),
+            recovery_point: now() - SignedDuration::from_secs(3620),
+            bytes: 1_048_576,
+            page_size: 4096,
+            sha256: None,
+            objects: Vec::new(),
+            shortfall: None,
+        }),
+        checks: Vec::new(),
+        probes: vec![ProbeRecord {
+            name: "newest order".to_owned(),
+            result: DrillResult::Passed,
+            value: Some(12.5),
+            detail: "12 s old, at most 1 h".to_owned(),
+        }],
+        downloaded_bytes: 480_000,
+        requests: 9,
+        estimated_dollars: 0.000_05,
+        dollars: 0.000_06,
+        restore_seconds: Some(7.5),
+        seconds: 20.0,
+    };
+    let mut history = DrillHistory { first_seen_at: ago(90_000), next_due_at: ago(-82_800), ..DrillHistory::default() };
+    let began = record.started_at;
+    history.conclude(record, began);
+    database.replicas[0].drill = Some(Arc::new(DrillReport {
+        interval_seconds: Some(86_400.0),
+        withheld: None,
+        running_since: None,
+        download_bytes: Some(481_000),
+        rto_seconds: Some(900.0),
+        history,
+    }));
+    database
+}
+
 /// Commits wait for more than the objective, and nobody knows exactly how much there is of them.
 pub(crate) fn pending(name: &str) -> DatabaseReport {
     let mut database = healthy(name);
@@ -176,7 +229,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
 
 /// A report in which every family has a sample.
 pub(crate) fn full() -> Report {
-    let mut report = report(vec![healthy("app"), pending("orders"), unknown("zeta")]);
+    let mut report = report(vec![drilled("app"), pending("orders"), unknown("zeta")]);
     let mut duration = DurationHistogram::default();
     duration.observe(Duration::from_millis(3));
     duration.observe(Duration::from_secs(2));

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{human, timeline};
 use crate::domain::check::{Status, Verdict};
+use crate::domain::drill::{DrillReport, DrillResult};
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
 
@@ -63,7 +64,7 @@ impl Display for Summary<'_> {
             f,
             "<table><thead><tr><th>database</th><th>replica</th><th>state</th><th>recovery point</th><th>lag</th>\
              <th>unreplicated</th><th>proof age</th><th>restorable</th>\
-             <th>reason</th></tr></thead><tbody>"
+             <th>restore drill</th><th>reason</th></tr></thead><tbody>"
         )?;
         rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
         writeln!(f, "</tbody></table>")?;
@@ -131,6 +132,10 @@ impl Row<'_> {
         let proof = replica.and_then(|replica| replica.verified_at);
         f.write_str(&known(proof.map(|at| human::duration(human::age_seconds(at, *now)))))?;
         f.write_str(&known(replica.and_then(|replica| band(replica, *now))))?;
+        match replica.and_then(|replica| replica.drill.as_deref()) {
+            Some(drill) => Drill(drill, *now).fmt(f)?,
+            None => f.write_str("<td class=\"unknown\">none</td>")?,
+        }
         f.write_str("<td>")?;
         let reasons = [database.reason.as_ref(), replica.and_then(|replica| replica.reason.as_ref())];
         for reason in reasons.into_iter().flatten() {
@@ -151,6 +156,44 @@ fn band(replica: &ReplicaReport, now: Timestamp) -> Option<String> {
     let map = replica.timeline.as_ref()?;
     let from = timeline::window(map, None, now)?;
     Some(format!("{}{}", timeline::svg(map, from, now), timeline::sentence(map, now)))
+}
+
+/// The cell about restore drills: what the last one came to, when and how fast, and when the next one is due.
+struct Drill<'a>(&'a DrillReport, Timestamp);
+
+impl Display for Drill<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self(drill, now) = self;
+        f.write_str("<td>")?;
+        match &drill.history.last {
+            Some(last) => {
+                let class = match last.result {
+                    DrillResult::Passed => "good",
+                    DrillResult::Failed => "bad",
+                    DrillResult::Inconclusive => "unknown",
+                };
+                let ago = human::duration(human::age_seconds(last.finished_at, *now));
+                write!(f, "<div class=\"{class}\">{} {ago} ago", last.result.as_str())?;
+                if let Some(seconds) = last.restore_seconds {
+                    write!(f, ", restored in {}", human::duration(seconds))?;
+                }
+                f.write_str("</div>")?;
+                if let Some(reason) = &last.reason {
+                    write!(f, "<div>{}</div>", Escaped(&reason.message))?;
+                }
+            }
+            None => f.write_str("<div class=\"unknown\">none yet</div>")?,
+        }
+        match (drill.running_since, &drill.withheld, drill.history.next_due_at) {
+            (Some(since), ..) => {
+                write!(f, "<div>one runs since {}</div>", human::duration(human::age_seconds(since, *now)))?;
+            }
+            (None, Some(withheld), _) => write!(f, "<div>withheld: {}</div>", Escaped(withheld))?,
+            (None, None, Some(next)) => write!(f, "<div>next {}</div>", human::instant(next))?,
+            (None, None, None) => {}
+        }
+        f.write_str("</td>")
+    }
 }
 
 /// Text from outside, as HTML text.
@@ -204,6 +247,26 @@ mod tests {
             row.contains("<rect class=\"r c\" x=\"0\" width=\"60\" height=\"10\"/><rect class=\"r\" x=\"60\""),
             "{row}"
         );
+    }
+
+    #[test]
+    fn a_drill_shows_its_result_its_speed_and_the_next_one() {
+        let cell = |change: fn(&mut DrillReport)| {
+            let mut database = fixture::drilled("app");
+            let drill = database.replicas[0].drill.as_mut().expect("a drill");
+            change(Arc::make_mut(drill));
+            let page = page(Some(&fixture::report(vec![database])));
+            let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row").to_owned();
+            row.split("<td>").nth(9).expect("a cell").to_owned()
+        };
+        let passed = "<div class=\"good\">passed 59m 40s ago, restored in 7.5s</div>";
+        assert_eq!(cell(|_| {}), format!("{passed}<div>next 2026-01-01 23:00:00Z</div></td>"));
+        let large = cell(|drill| drill.withheld = Some("it is <large>".into()));
+        assert_eq!(large, format!("{passed}<div>withheld: it is &lt;large&gt;</div></td>"));
+        let running = cell(|drill| drill.running_since = Some(fixture::now()));
+        assert_eq!(running, format!("{passed}<div>one runs since 0s</div></td>"));
+        let never = cell(|drill| drill.history = Default::default());
+        assert_eq!(never, "<div class=\"unknown\">none yet</div></td>");
     }
 
     #[test]

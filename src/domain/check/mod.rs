@@ -3,6 +3,7 @@
 //! A check compares a quantity of the report with a bound. What is not known is [`Status::Unknown`], never a pass.
 
 mod database;
+mod drill;
 mod replica;
 
 use jiff::Timestamp;
@@ -117,6 +118,21 @@ static CHECKS: &[Check] = &[
         name: "ReplicationLag",
         title: "All commits older than the objective are in the bucket",
         scope: Scope::Replica(replica::lag),
+    },
+    Check {
+        name: "RestoreDrillFailed",
+        title: "The last restore drill that came to a result passed",
+        scope: Scope::Replica(drill::failed),
+    },
+    Check {
+        name: "RestoreDrillOverdue",
+        title: "Restore drills pass as often as they should",
+        scope: Scope::Replica(drill::overdue),
+    },
+    Check {
+        name: "RestoreTooSlow",
+        title: "Restoring takes no longer than the objective",
+        scope: Scope::Replica(drill::too_slow),
     },
 ];
 

@@ -5,6 +5,7 @@ pub mod chunk;
 pub mod coverage;
 pub mod cutter;
 pub mod decode;
+mod download;
 pub mod encryption;
 pub mod format_error;
 pub mod fuzz;

@@ -176,6 +176,7 @@ impl Found {
                 snapshot_interval: self.snapshot_interval,
             },
             drill: DrillPolicy {
+                rpo: self.rpo.unwrap_or(defaults.rpo),
                 rto: self.rto.or(defaults.rto),
                 probes: self.probes,
                 ..settings.drill.policy_for(&self.drill)

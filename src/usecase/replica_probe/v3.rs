@@ -293,6 +293,7 @@ impl Segments {
             gaps: coverage.gaps.into_iter().map(|gap| GapReport { after: gap.after, before: gap.before }).collect(),
             snapshots: coverage.snapshots,
             newest_snapshot_at: coverage.newest_snapshot.map(|snapshot| snapshot.created),
+            download_bytes: coverage.newest_snapshot.map(|snapshot| self.generations.download(&snapshot)),
             levels: levels.into_iter().filter(|level| level.objects > 0).collect(),
         }
     }

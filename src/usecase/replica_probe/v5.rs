@@ -299,6 +299,7 @@ impl Levels {
             gaps: coverage.gaps.iter().map(gap).collect(),
             snapshots: coverage.snapshots,
             newest_snapshot_at: coverage.newest_snapshot.map(|file| file.created),
+            download_bytes: coverage.restorable.then(|| self.inventory.download()),
             levels: levels.collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! The one task that owns the state.
 
+mod drills;
 mod looks;
 mod reading;
 mod saving;
@@ -12,12 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, saved};
 use super::local::{LocalRound, LocalWatch};
 use super::replica::WatchedReplica;
-use super::schedule::Queue;
+use super::schedule::{Queue, ReplicaId};
 use super::subject::Subject;
 use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
@@ -25,7 +27,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, Report, SCHEMA};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
-    Clock, Configuration, Configured, DatabaseWatch, Journal, LocalUpdate, ProcessProbe, Publisher, Stores,
+    Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe, Publisher, Stores,
 };
 
 /// Asks for a reload; the answer is what went wrong, for a person.
@@ -40,6 +42,8 @@ pub struct AgentParts {
     pub journal: Option<Box<dyn Journal>>,
     pub publisher: Arc<dyn Publisher>,
     pub process: ProcessProbe,
+    /// Who runs drills; `None`: none are run.
+    pub drills: Option<Arc<dyn DrillRunner>>,
     pub version: &'static str,
     pub revision: &'static str,
 }
@@ -53,6 +57,8 @@ pub struct Agent {
     /// `None` without one, and while it is being written.
     journal: Option<Box<dyn Journal>>,
     saving: Option<JoinHandle<Saved>>,
+    /// There is a journal: what is known survives a restart.
+    remembers: bool,
     publisher: Arc<dyn Publisher>,
     process: ProcessProbe,
     reloads: mpsc::Receiver<ReloadRequest>,
@@ -65,6 +71,7 @@ pub struct Agent {
     flights: HashMap<tokio::task::Id, Flight>,
     /// Replicas that ever began, which numbers them.
     begun: u64,
+    drills: Drills,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
     dirty: BTreeSet<TargetName>,
@@ -121,6 +128,7 @@ impl Agent {
             rounds,
             stores: parts.stores,
             configuration: parts.configuration,
+            remembers: journal.is_some(),
             journal,
             saving: None,
             publisher: parts.publisher,
@@ -134,6 +142,7 @@ impl Agent {
             looks: JoinSet::new(),
             flights: HashMap::new(),
             begun: 0,
+            drills: Drills::new(parts.drills),
             reading: None,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -156,7 +165,9 @@ impl Agent {
         loop {
             let now = self.clock.now();
             self.launch_due(now);
-            let wait = self.queue.wait(now).unwrap_or(Duration::from_secs(60));
+            self.launch_drill(now);
+            let waits = self.queue.wait(now).into_iter().chain(self.drills.wait(now));
+            let wait = waits.fold(Duration::from_secs(60), Duration::min);
             tokio::select! {
                 // What comes rarely comes first, so that a flood of what is behind it never keeps it waiting.
                 biased;
@@ -172,11 +183,13 @@ impl Agent {
                         self.blind();
                     }
                 },
+                drill = self.drills.ended() => self.conclude_drill(drill),
                 Some(look) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.conclude(look),
                 () = tokio::time::sleep(wait) => {}
             }
         }
         self.looks.abort_all();
+        self.drills.stop().await;
         self.finish_saving().await;
         self.save();
         self.finish_saving().await;
@@ -202,12 +215,22 @@ impl Agent {
             }
         }
         self.agent.sources.clone_from(&configured.sources);
+        let limits = self.configured.drills != configured.drills;
         self.configured = Configured { targets: Vec::new(), ..configured };
+        if limits {
+            self.plan_all_drills(now);
+        }
         for target in wanted.into_values() {
             self.begin(target, now);
         }
         self.forget_waiting();
+        self.cancel_drill();
         self.send_targets();
+    }
+
+    /// A replica by its place, if it is watched.
+    fn replica_mut(&mut self, id: &ReplicaId) -> Option<&mut WatchedReplica> {
+        self.subjects.get_mut(&id.0)?.replicas.get_mut(id.1)
     }
 
     fn begin(&mut self, target: Target, now: Moment) {
@@ -230,9 +253,11 @@ impl Agent {
     fn remove(&mut self, name: &TargetName) {
         let Some(subject) = self.subjects.remove(name) else { return };
         for (index, replica) in subject.replicas.iter().enumerate() {
+            let id = (name.clone(), index);
             if let Some(due) = replica.due {
-                self.queue.remove(due, &(name.clone(), index));
+                self.queue.remove(due, &id);
             }
+            self.drills.remove(&id, replica.drilling.due);
         }
         for set in [&mut self.dirty, &mut self.moving, &mut self.incomplete] {
             set.remove(name);

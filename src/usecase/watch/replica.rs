@@ -7,11 +7,12 @@ use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::ReplicaReport;
+use crate::domain::report::{CoverageReport, ReplicaReport};
 use crate::domain::target::ReplicaTarget;
 use crate::usecase::ports::{Pace, ReplicaStore};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
+use super::drilling::Drilling;
 use super::schedule::{Standing, busy_interval};
 
 pub(super) struct WatchedReplica {
@@ -28,6 +29,7 @@ pub(super) struct WatchedReplica {
     /// When it is in the queue for.
     pub(super) due: Option<Moment>,
     pub(super) last_look: Option<Moment>,
+    pub(super) drilling: Drilling,
 }
 
 impl WatchedReplica {
@@ -43,6 +45,7 @@ impl WatchedReplica {
             failures: 0,
             due: None,
             last_look: None,
+            drilling: Drilling::default(),
         }
     }
 
@@ -74,6 +77,16 @@ impl WatchedReplica {
         self.finding.is_some() || self.failure.is_some()
     }
 
+    /// What the last look that succeeded listed.
+    pub(super) fn coverage(&self) -> Option<&CoverageReport> {
+        self.finding.as_ref().map(|(finding, _)| &finding.coverage)
+    }
+
+    /// Why it was not read. A damaged object is no silence: what is read of it can be restored.
+    pub(super) fn unreadable(&self) -> Option<&Reason> {
+        self.failure.as_ref().filter(|reason| reason.kind != ReasonKind::Corrupt)
+    }
+
     pub(super) fn standing(&self) -> Standing {
         Standing { pending: self.pending(), failures: self.failures }
     }
@@ -91,7 +104,7 @@ impl WatchedReplica {
     pub(super) fn report(&self, pace: &Pace, now: Moment) -> ReplicaReport {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
         // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
-        let failing = self.failure.as_ref().is_some_and(|reason| reason.kind != ReasonKind::Corrupt);
+        let failing = self.unreadable().is_some();
         let exposure = exposure(&self.positions, evidence, failing, now);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
         ReplicaReport {
@@ -115,7 +128,7 @@ impl WatchedReplica {
             coverage: finding.map(|finding| finding.coverage.clone()),
             timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: None,
-            drill: None,
+            drill: self.drilling.report(),
         }
     }
 }

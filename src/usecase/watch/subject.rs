@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::drilling::Drilling;
 use super::replica::WatchedReplica;
 use crate::domain::assess::positions::{Positions, SavedPositions};
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::check::{Watching, judge};
+use crate::domain::drill::DrillHistory;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture, Journal, StagedPosition};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -39,6 +41,9 @@ struct Saved {
     rates: RateWindow,
     /// By [`identity`].
     replicas: Vec<(String, SavedPositions)>,
+    /// By [`identity`].
+    #[serde(default)]
+    drills: Vec<(String, DrillHistory)>,
 }
 
 fn path(target: &Target) -> Option<PathBuf> {
@@ -72,6 +77,10 @@ impl Subject {
             {
                 replica.positions = Positions::restore(positions, now);
             }
+            let drills = saved.drills.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
+            if let Some((_, history)) = drills {
+                replica.drilling = Drilling::new(history.clone());
+            }
         }
         let report = Arc::new(DatabaseReport {
             name: target.name.0.clone(),
@@ -100,7 +109,14 @@ impl Subject {
 
     pub(super) fn save(&self) -> String {
         let replicas = self.replicas.iter().map(|replica| (identity(&replica.target), replica.positions.save()));
-        let saved = Saved { database: path(&self.target), rates: self.rates.clone(), replicas: replicas.collect() };
+        let drilled = self.replicas.iter().filter(|replica| replica.drilling.history.first_seen_at.is_some());
+        let drills = drilled.map(|replica| (identity(&replica.target), replica.drilling.history.clone()));
+        let saved = Saved {
+            database: path(&self.target),
+            rates: self.rates.clone(),
+            replicas: replicas.collect(),
+            drills: drills.collect(),
+        };
         serde_json::to_string(&saved).unwrap_or_default()
     }
 

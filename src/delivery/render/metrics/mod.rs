@@ -6,6 +6,7 @@
 mod agent;
 pub mod catalogue;
 mod database;
+mod drill;
 mod family;
 mod replica;
 mod store;
@@ -28,7 +29,8 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
 }
 
 /// The areas, in reading order.
-pub static FAMILIES: &[&[Family]] = &[agent::FAMILIES, database::FAMILIES, replica::FAMILIES, store::FAMILIES];
+pub static FAMILIES: &[&[Family]] =
+    &[agent::FAMILIES, database::FAMILIES, replica::FAMILIES, drill::FAMILIES, store::FAMILIES];
 
 /// The report in OpenMetrics 1.0 text, with its `# EOF`.
 pub fn openmetrics(report: &Arc<Report>) -> String {

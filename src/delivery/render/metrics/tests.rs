@@ -32,6 +32,14 @@ fn a_healthy_database() {
 }
 
 #[test]
+fn a_database_that_is_drilled() {
+    let text = samples(fixture::drilled("app"));
+    let drills: String =
+        text.split_inclusive('\n').filter(|line| line.contains("_drill") || line.contains("_rto_")).collect();
+    golden("src/delivery/render/metrics/golden/drilled.txt", &drills);
+}
+
+#[test]
 fn a_database_whose_commits_wait() {
     golden("src/delivery/render/metrics/golden/pending.txt", &samples(fixture::pending("app")));
 }
@@ -100,6 +108,10 @@ fn promised_names_are_there() {
         "streamgauge_database_growth_bytes_per_second",
         "streamgauge_database_write_transactions_per_second",
         "streamgauge_database_written_bytes_per_second",
+        "streamgauge_drill_last_success_timestamp_seconds",
+        "streamgauge_drill_last_result",
+        "streamgauge_drill_interval_seconds",
+        "streamgauge_drills_total",
         "streamgauge_build_info",
     ];
     for name in promised {

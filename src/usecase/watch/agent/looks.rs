@@ -179,6 +179,9 @@ impl Agent {
         let due = after(now, after_look(replica.standing(), &replica.target, &self.configured.pace));
         subject.unsaved = true;
         self.schedule(&id, due);
+        if success {
+            self.plan_drill(&id, now);
+        }
         self.collector("replica", success, now.since(started).unsigned_abs());
         self.dirty.insert(id.0);
     }

@@ -1,0 +1,270 @@
+//! Checks of restore drills. They need an agent that remembers drills: a single look knows of none, and they do not apply.
+
+use super::{Answer, Severity, Status, Subject, spoken};
+use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
+use crate::domain::report::ReplicaReport;
+
+/// The last success may be this much older than two intervals: a drill waits for its turn.
+const SLACK_SECONDS: f64 = 3600.0;
+
+fn why(record: &DrillRecord) -> String {
+    let failed = record.checks.iter().find(|check| check.result != DrillResult::Passed);
+    let failed = failed.map(|check| format!("{}: {}", check.name, check.detail));
+    let probe = record.probes.iter().find(|probe| probe.result != DrillResult::Passed);
+    let probe = || probe.map(|probe| format!("probe {}: {}", probe.name, probe.detail));
+    let reason = record.reason.as_ref().map(ToString::to_string);
+    reason.or(failed).or_else(probe).unwrap_or_else(|| "no reason given".into())
+}
+
+/// The last drill that passed or failed. One that was inconclusive says nothing of the backup.
+pub(super) fn failed(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let history = &replica.drill.as_ref()?.history;
+    let last = history.last.as_ref()?;
+    let age = spoken(subject.now.duration_since(last.finished_at).as_secs_f64());
+    let (status, detail) = match (history.last_conclusive?, last.result) {
+        (DrillResult::Failed, DrillResult::Failed) => (Status::Fail, format!("the drill {age} ago: {}", why(last))),
+        (DrillResult::Failed, _) => {
+            (Status::Fail, format!("an earlier drill failed, and the one {age} ago was inconclusive: {}", why(last)))
+        }
+        (_, DrillResult::Passed) => (Status::Pass, format!("passed {age} ago")),
+        (..) => (Status::Pass, format!("an earlier drill passed; the one {age} ago was inconclusive: {}", why(last))),
+    };
+    Some((Severity::Critical, status, detail))
+}
+
+/// The age of the last drill that passed (before the first one: since it was first seen) against twice the interval.
+pub(super) fn overdue(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let drill = replica.drill.as_ref()?;
+    let history = &drill.history;
+    let bound = 2.0 * drill.interval_seconds? + SLACK_SECONDS;
+    let age = subject.now.duration_since(history.last_success_at.or(history.first_seen_at)?).as_secs_f64();
+    let passed = match history.last_success_at {
+        Some(_) => format!("passed {} ago", spoken(age)),
+        None => format!("none passed in the {} since it was first seen", spoken(age)),
+    };
+    let (status, detail) = match (&drill.withheld, history.last_success_at) {
+        (_, Some(_)) if age <= bound => (Status::Pass, passed),
+        (Some(withheld), _) => (Status::Unknown, format!("{passed}, and none is begun: {withheld}")),
+        (None, None) if age <= bound => return None,
+        (None, _) => {
+            (Status::Fail, format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
+        }
+    };
+    Some((Severity::Warning, status, detail))
+}
+
+/// How the last drill ended, if it did not pass.
+fn last_result(drill: &DrillReport) -> String {
+    let last = drill.history.last.as_ref().filter(|last| last.result != DrillResult::Passed);
+    last.map_or_else(String::new, |last| format!("; the last was {}: {}", last.result.as_str(), why(last)))
+}
+
+/// The measured recovery time against the objective.
+pub(super) fn too_slow(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let drill = replica.drill.as_ref()?;
+    let (took, objective) = (drill.history.restore_seconds?, drill.rto_seconds?);
+    let status = if took > objective { Status::Fail } else { Status::Pass };
+    let detail = format!("restoring took {}, objective {}", spoken(took), spoken(objective));
+    Some((Severity::Warning, status, detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::super::{Watching, exit_code, judge};
+    use super::*;
+    use crate::domain::drill::{DrillCheck, DrillHistory, ProbeRecord};
+    use crate::domain::drill_history::tests::record;
+    use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::report::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
+
+    const DAY: i64 = 86_400;
+    /// When the checks are made.
+    const NOW: i64 = 100 * DAY;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Drilled daily, first seen long ago, with drills so many seconds ago.
+    fn drilled(results: &[(i64, DrillResult)]) -> DrillReport {
+        let mut history = DrillHistory { first_seen_at: Some(at(0)), ..DrillHistory::default() };
+        for (ago, result) in results {
+            history.conclude(record(NOW - ago, *result), at(NOW - ago));
+        }
+        DrillReport { interval_seconds: Some(DAY as f64), rto_seconds: Some(60.0), history, ..DrillReport::default() }
+    }
+
+    /// What the checks of drills say, and the exit code of everything.
+    fn verdicts(drill: Option<DrillReport>) -> String {
+        let level = LevelReport { level: "0", objects: 3, bytes: 600, newest_at: None };
+        let coverage = CoverageReport { restorable: true, levels: vec![level], ..CoverageReport::default() };
+        let replica = ReplicaReport {
+            name: "s3".into(),
+            store: "s3".into(),
+            url: "s3://backups/app".into(),
+            layout: Some("v0.5"),
+            up: Some(true),
+            reason: None,
+            method: None,
+            recovery_point: None,
+            lag_seconds: Some(0.0),
+            lag_upper_bound_seconds: None,
+            unreplicated_since: None,
+            unreplicated_bytes: None,
+            unreplicated_bytes_lower_bound: false,
+            verified_at: Some(at(NOW)),
+            verify_interval_seconds: 300.0,
+            last_segment_at: None,
+            txid: None,
+            coverage: Some(coverage),
+            timeline: None,
+            verification: None,
+            drill: drill.map(Arc::new),
+        };
+        let database = DatabaseReport {
+            name: "app".into(),
+            state: DatabaseState::Remote,
+            reason: None,
+            local: None,
+            rpo_seconds: 300.0,
+            replicas: vec![replica],
+            checks: Vec::new(),
+        };
+        let verdicts = judge(&database, at(NOW), Watching::Continuously);
+        let drills = verdicts.iter().filter(|verdict| verdict.check.starts_with("Restore"));
+        let told: Vec<_> = drills.map(|v| format!("{} {}: {}", v.check, v.status.as_str(), v.detail)).collect();
+        format!("{}; exit {}", told.join("; "), exit_code(verdicts.iter()))
+    }
+
+    fn check(drill: DrillReport, expected: &str) {
+        assert_eq!(verdicts(Some(drill)), expected);
+    }
+
+    #[test]
+    fn nothing_applies_where_nothing_is_drilled() {
+        assert_eq!(verdicts(None), "; exit 0");
+        let off = DrillReport { interval_seconds: None, ..drilled(&[]) };
+        check(off, "; exit 0");
+    }
+
+    #[test]
+    fn drills_that_pass_in_time_pass() {
+        check(
+            drilled(&[(DAY, DrillResult::Passed)]),
+            "RestoreDrillFailed pass: passed 23 h 59 min ago; RestoreDrillOverdue pass: passed 23 h 59 min ago; \
+             RestoreTooSlow pass: restoring took 4 s, objective 1 min 0 s; exit 0",
+        );
+    }
+
+    #[test]
+    fn a_drill_that_failed_stays_failed_until_one_passes() {
+        let mut failing = drilled(&[(DAY, DrillResult::Passed), (3600, DrillResult::Failed)]);
+        let told = verdicts(Some(failing.clone()));
+        assert!(told.starts_with("RestoreDrillFailed fail: the drill 59 min 50 s ago: no reason given; "), "{told}");
+        assert!(told.ends_with("; exit 2"), "{told}");
+        failing.history.conclude(record(NOW - 60, DrillResult::Inconclusive), at(NOW - 60));
+        let told = verdicts(Some(failing.clone()));
+        let expected = "RestoreDrillFailed fail: an earlier drill failed, and the one 50 s ago was inconclusive: ";
+        assert!(told.starts_with(expected), "{told}");
+        failing.history.conclude(record(NOW - 20, DrillResult::Passed), at(NOW - 20));
+        let told = verdicts(Some(failing));
+        assert!(told.starts_with("RestoreDrillFailed pass: passed 10 s ago; "), "{told}");
+    }
+
+    #[test]
+    fn an_inconclusive_drill_is_no_failed_backup() {
+        let mut drill = drilled(&[(3600, DrillResult::Inconclusive)]);
+        drill.history.first_seen_at = Some(at(NOW - DAY));
+        check(drill, "RestoreTooSlow pass: restoring took 4 s, objective 1 min 0 s; exit 0");
+        let passed = drilled(&[(DAY, DrillResult::Passed), (3600, DrillResult::Inconclusive)]);
+        let told = verdicts(Some(passed));
+        assert!(
+            told.starts_with("RestoreDrillFailed pass: an earlier drill passed; the one 59 min 50 s ago"),
+            "{told}"
+        );
+        assert!(told.ends_with("; exit 0"), "{told}");
+    }
+
+    #[test]
+    fn why_it_failed_is_said() {
+        let failing = |change: fn(&mut DrillRecord)| {
+            let mut drill = drilled(&[(10, DrillResult::Failed)]);
+            drill.history.last.iter_mut().for_each(change);
+            verdicts(Some(drill))
+        };
+        let told = failing(|last| {
+            last.checks.push(DrillCheck {
+                name: "quick_check".into(),
+                result: DrillResult::Failed,
+                detail: "page 7 is never used".into(),
+                seconds: 1.0,
+            });
+        });
+        assert!(told.contains("the drill 0 s ago: quick_check: page 7 is never used;"), "{told}");
+        let told = failing(|last| {
+            last.probes.push(ProbeRecord {
+                name: "fresh".into(),
+                result: DrillResult::Failed,
+                value: Some(7200.0),
+                detail: "2 h old, at most 1 h".into(),
+            });
+        });
+        assert!(told.contains("the drill 0 s ago: probe fresh: 2 h old, at most 1 h;"), "{told}");
+        let told = failing(|last| last.reason = Some(Reason::new(ReasonKind::Corrupt, "decode x: bad checksum")));
+        assert!(told.contains("the drill 0 s ago: decode x: bad checksum;"), "{told}");
+    }
+
+    #[test]
+    fn overdue_is_two_intervals_and_an_hour_and_never_the_first_ones() {
+        let told = |drill: DrillReport| verdicts(Some(drill));
+        let passed = |ago| drilled(&[(ago + 10, DrillResult::Passed)]);
+        assert!(told(passed(2 * DAY + 3600)).contains("RestoreDrillOverdue pass: passed 2 d 1 h ago"));
+        let late = told(passed(2 * DAY + 3700));
+        assert!(late.contains("RestoreDrillOverdue fail: passed 2 d 1 h ago, which should be at most 2 d 1 h ago;"));
+        assert!(late.ends_with("exit 1"), "{late}");
+        let new = |ago| {
+            let mut drill = drilled(&[]);
+            drill.history.first_seen_at = Some(at(NOW - ago));
+            drill
+        };
+        check(new(2 * DAY), "; exit 0");
+        check(
+            new(3 * DAY),
+            "RestoreDrillOverdue fail: none passed in the 3 d 0 h since it was first seen, which should be at most \
+             2 d 1 h ago; exit 1",
+        );
+        let mut inconclusive = drilled(&[(20, DrillResult::Inconclusive)]);
+        inconclusive.history.restore_seconds = None;
+        let told = told(inconclusive);
+        assert!(told.contains("ago; the last was inconclusive: no reason given; exit 1"), "{told}");
+    }
+
+    #[test]
+    fn a_drill_that_is_withheld_is_not_known_to_pass() {
+        let withheld = |drill| DrillReport { withheld: Some("it is large".into()), ..drill };
+        check(
+            withheld(drilled(&[])),
+            "RestoreDrillOverdue unknown: none passed in the 100 d 0 h since it was first seen, and none is begun: it is \
+             large; exit 3",
+        );
+        let told = verdicts(Some(withheld(drilled(&[(DAY, DrillResult::Passed)]))));
+        assert!(told.contains("RestoreDrillOverdue pass"), "{told}");
+    }
+
+    #[test]
+    fn a_slow_restore_fails_above_the_objective_and_nowhere_without_one() {
+        let slow = |seconds, rto_seconds| {
+            let mut drill = drilled(&[(10, DrillResult::Passed)]);
+            drill.history.restore_seconds = Some(seconds);
+            verdicts(Some(DrillReport { rto_seconds, ..drill }))
+        };
+        assert!(slow(60.0, Some(60.0)).contains("RestoreTooSlow pass"));
+        let told = slow(61.0, Some(60.0));
+        assert!(told.contains("RestoreTooSlow fail: restoring took 1 min 1 s, objective 1 min 0 s; exit 1"), "{told}");
+        assert!(!slow(61.0, None).contains("RestoreTooSlow"));
+    }
+}

@@ -1,0 +1,118 @@
+//! What the agent knows of the drills of one replica: when the next one is due, or why there is none.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
+use crate::domain::drill_schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
+use crate::domain::report::CoverageReport;
+use crate::domain::target::{ReplicaLocation, ReplicaTarget};
+
+/// The drills of one replica.
+#[derive(Debug, Default)]
+pub(super) struct Drilling {
+    pub(super) history: DrillHistory,
+    /// When it is in the queue for, by the wall clock.
+    pub(super) due: Option<Timestamp>,
+    pub(super) running_since: Option<Timestamp>,
+    /// Why none is due.
+    pub(super) withheld: Option<String>,
+    /// What the plan in force was made of.
+    pub(super) basis: Option<Basis>,
+    pub(super) interval_seconds: Option<f64>,
+    report: Option<Arc<DrillReport>>,
+}
+
+/// What a replica's listing says that decides about its drills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Basis {
+    /// More than is drilled every day.
+    large: bool,
+    pub(super) withheld: Option<String>,
+}
+
+impl Drilling {
+    pub(super) fn new(history: DrillHistory) -> Self {
+        Self { history, ..Self::default() }
+    }
+
+    pub(super) fn report(&self) -> Option<Arc<DrillReport>> {
+        self.report.clone()
+    }
+
+    /// Builds the report anew.
+    pub(super) fn refresh(&mut self, policy: &DrillPolicy, download_bytes: Option<u64>) {
+        if policy.schedule == DrillSchedule::Off && self.history.last.is_none() {
+            self.report = None;
+            return;
+        }
+        self.report = Some(Arc::new(DrillReport {
+            interval_seconds: self.interval_seconds,
+            withheld: self.withheld.clone(),
+            running_since: self.running_since,
+            download_bytes,
+            rto_seconds: policy.rto.map(|rto| rto.as_secs_f64()),
+            history: self.history.clone(),
+        }));
+    }
+}
+
+impl Basis {
+    pub(super) fn of(
+        policy: &DrillPolicy,
+        replica: &ReplicaTarget,
+        coverage: &CoverageReport,
+        limits: &DrillLimits,
+    ) -> Self {
+        let download = coverage.download_bytes.unwrap_or(0);
+        Self { large: download > DAILY_DOWNLOAD_MAX, withheld: withheld(policy, replica, coverage, limits) }
+    }
+}
+
+/// Why a replica is not drilled although drills are on, for a person.
+fn withheld(
+    policy: &DrillPolicy,
+    replica: &ReplicaTarget,
+    coverage: &CoverageReport,
+    limits: &DrillLimits,
+) -> Option<String> {
+    if policy.schedule == DrillSchedule::Off {
+        return None;
+    }
+    if let ReplicaLocation::Unsupported { kind, .. } = &replica.location {
+        return Some(format!("replicas of kind {kind} cannot be read"));
+    }
+    if replica.encrypted && replica.age_identities.is_empty() {
+        return Some("it is encrypted, and no identity that could read it is configured".to_owned());
+    }
+    let Some(download) = coverage.download_bytes else {
+        return Some("there is nothing that could be restored".to_owned());
+    };
+    if download > policy.size_max {
+        return Some(format!(
+            "a drill downloads about {}, and max-size is {}: raise it, or run streamgauge drill",
+            gibibytes(download),
+            gibibytes(policy.size_max)
+        ));
+    }
+    match limits.daily_download.filter(|_| is_bucket(replica)) {
+        Some(most) if download > most => Some(format!(
+            "a drill downloads about {}, and daily-download is {}: raise it, or run streamgauge drill",
+            gibibytes(download),
+            gibibytes(most)
+        )),
+        _ => None,
+    }
+}
+
+/// What is downloaded costs money.
+pub(super) fn is_bucket(replica: &ReplicaTarget) -> bool {
+    matches!(replica.location, ReplicaLocation::S3(_))
+}
+
+pub(super) fn gibibytes(bytes: u64) -> String {
+    const GIB: f64 = (1_u64 << 30) as f64;
+    let size = bytes as f64 / GIB;
+    if size >= 0.1 { format!("{size:.1} GiB") } else { format!("{bytes} bytes") }
+}

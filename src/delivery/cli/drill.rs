@@ -15,7 +15,7 @@ use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target, TargetName};
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings};
+use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, parse_size};
 use crate::infrastructure::drill_process::{self, ProcessDrills};
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
@@ -57,15 +57,15 @@ pub struct DrillArgs {
     pub integrity: Option<IntegrityArg>,
 
     /// Do not drill what has more to download, such as 10GiB [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_size: Option<u64>,
 
     /// End a drill that takes longer [default: as configured, else 6h]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
 
-    /// Where databases are restored to for the time of the drill [default: drill below storage.path, else the system's
-    /// temporary directory]
+    /// Where databases are restored to for the time of the drill [default: as configured, else drill below
+    /// storage.path, else in the system's temporary directory]
     #[arg(long, value_name = "DIRECTORY")]
     pub scratch: Option<PathBuf>,
 
@@ -106,25 +106,6 @@ impl From<IntegrityArg> for Integrity {
     }
 }
 
-/// `10GiB`, `500MB`, `1048576`.
-fn size(text: &str) -> Result<u64, String> {
-    const UNITS: [(&str, u64); 9] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-        ("B", 1),
-    ];
-    let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
-    let (number, factor) = found.unwrap_or((text, 1));
-    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    bytes.ok_or_else(|| "expected a size such as 10GiB, 500MB or 1048576".to_owned())
-}
-
 fn report_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match path.extension().and_then(|extension| extension.to_str()) {
@@ -145,7 +126,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
         return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")
             .with_hint("name the URL of one, or a configuration with --litestream.config"));
     }
-    let scratch = args.scratch.clone().unwrap_or_else(|| scratch(&settings));
+    let scratch = args.scratch.clone().unwrap_or_else(|| settings.drill_scratch());
     let narrator = Arc::new(Narrator::default());
     let drills = runner(&settings, scratch)?.with_news(Arc::clone(&narrator) as _);
     let records = run::block_on(run_all(&drills, jobs, &narrator))??;
@@ -172,11 +153,6 @@ pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Re
         ca_file: settings.replica.ca_file.clone(),
     };
     Ok(ProcessDrills::new(program, scratch, options))
-}
-
-/// Where drills restore to unless told otherwise.
-pub fn scratch(settings: &Settings) -> PathBuf {
-    settings.storage.path.as_ref().map_or_else(std::env::temp_dir, |path| path.join("drill"))
 }
 
 /// What is to be drilled.
@@ -220,7 +196,7 @@ fn job(args: &DrillArgs, target: &Target, replica: &ReplicaTarget) -> DrillJob {
         database: target.name.clone(),
         files: target.database.clone(),
         replica: replica.clone(),
-        policy: policy(args, DrillPolicy { rpo: target.objectives.rpo, ..target.drill.clone() }),
+        policy: policy(args, target.drill.clone()),
         full: args.full,
     }
 }
@@ -290,17 +266,6 @@ pub fn worker() -> Result<ExitCode, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(size("10GiB"), Ok(10 << 30));
-        assert_eq!(size("500 MB"), Ok(500_000_000));
-        assert_eq!(size("42"), Ok(42));
-        assert_eq!(size("7B"), Ok(7));
-        for wrong in ["", "GiB", "-1", "1.5GiB", "10 Gi", "99999999999TiB"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_report_is_html_or_json() {

@@ -5,7 +5,6 @@ pub mod config_check;
 pub mod demo;
 pub mod drill;
 pub mod drill_progress;
-pub mod instant;
 pub mod logging;
 pub mod output;
 pub mod progress;

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::instant::instant;
 use super::sources::{Sources, stores};
+use super::when::instant;
 use super::{SourceArgs, output, run};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};

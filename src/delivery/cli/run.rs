@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::sources::{Sources, configured, stores};
-use super::{REVISION, RunArgs, VERSION, logging};
+use super::{REVISION, RunArgs, VERSION, drill, logging};
 use crate::delivery::http::{ReloadHandle, Server};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
@@ -79,7 +79,7 @@ pub async fn serve(
         journal: loaded.settings.storage.path.as_deref().and_then(journal),
         publisher: Arc::new(cell.clone()),
         process: process::read,
-        drills: None,
+        drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),
         version: VERSION,
         revision: REVISION,
     };

@@ -51,6 +51,7 @@ pub use self::settings::{
     BUCKET_INTERVAL, DIRECTORY_INTERVAL, Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica,
     STORAGE_PATH, Settings, Storage, Watch, Web,
 };
+pub use self::size::parse as parse_size;
 
 /// Everything that a load depends on besides files.
 #[derive(Clone, Debug, Default)]

@@ -20,7 +20,11 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 /// Reads a size of at most [`OBJECT_BYTES_MAX`] bytes.
-pub(super) fn parse(text: &str) -> Result<u64, &'static str> {
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<u64, &'static str> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number: f64 = number.parse().map_err(|_| "not a size")?;

@@ -139,7 +139,7 @@ impl Engine {
         if let PlannedKind::Ltx(file) = object.kind {
             header.check_name(file.name()).map_err(|error| Reason::from(error).context(reading(object)))?;
         }
-        let known = self.newest.map(|newest| newest.page_size).or(self.base.map(|base| base.page_size));
+        let known = self.newest.map(|newest| newest.page_size).or_else(|| self.base.map(|base| base.page_size));
         if let Some(known) = known.filter(|known| *known != header.page_size) {
             return Err(corrupt(format!("pages of {} bytes, and of {known} in the other files", header.page_size)));
         }
@@ -250,7 +250,8 @@ impl Jobs {
             });
             lock().push(buffer);
             // What is wrong with the file that is written has nothing to do with the object.
-            written.and(sum.map_err(|reason| reason.context(format_args!("read {key}"))))
+            written?;
+            sum.map_err(|reason| reason.context(format_args!("read {key}")))
         })));
         Ok(done)
     }

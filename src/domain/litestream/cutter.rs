@@ -439,7 +439,7 @@ mod tests {
     fn every_changed_bit_is_an_error_or_changes_no_page() {
         for (file, name, _) in samples::LTX_FILES {
             let (_, pages) = whole(file).unwrap();
-            for at in 0..file.len() {
+            for at in (0..file.len()).step_by(3) {
                 let mut damaged = file.to_vec();
                 damaged[at] ^= 1 << (at % 8);
                 let (ours, theirs) = (cut(&damaged, &[300]), whole(&damaged));

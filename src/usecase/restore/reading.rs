@@ -136,3 +136,107 @@ async fn pause(failures: u32) {
     let part = RandomState::new().hash_one(failures) as u32;
     tokio::time::sleep(longest / 2 + (longest / 2).mul_f64(f64::from(part) / f64::from(u32::MAX))).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::usecase::ports::ListPage;
+
+    /// Ten megabytes that fail as told, call by call, and then no more.
+    struct Flaky {
+        failures: Mutex<VecDeque<ReasonKind>>,
+        asked: Mutex<Vec<(u64, u64)>>,
+        size: u64,
+    }
+
+    #[async_trait]
+    impl ReplicaStore for Flaky {
+        async fn list(&self, _: &str, _: Option<&str>) -> Result<ListPage, Reason> {
+            Ok(ListPage::default())
+        }
+
+        async fn folders(&self, _: &str) -> Result<Vec<String>, Reason> {
+            Ok(Vec::new())
+        }
+
+        async fn read(&self, _: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+            self.asked.lock().unwrap().push((offset, length));
+            match self.failures.lock().unwrap().pop_front() {
+                Some(kind) => Err(Reason::new(kind, "broken")),
+                None => Ok(Bytes::from(vec![7; length.min(self.size.saturating_sub(offset)) as usize])),
+            }
+        }
+    }
+
+    impl Progress for AtomicU64 {
+        fn received(&self, bytes: u64) {
+            self.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn reader(failures: &[ReasonKind], size: u64) -> (Reader, Arc<Flaky>, Arc<AtomicU64>) {
+        let failures = Mutex::new(failures.iter().copied().collect());
+        let (store, progress) = (Arc::new(Flaky { failures, asked: Mutex::default(), size }), Arc::default());
+        let reader = Reader::new(Arc::clone(&store) as _, Arc::clone(&progress) as _);
+        (reader, store, progress)
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_asked_for_again_in_smaller_parts() {
+        use ReasonKind::{Throttled, Timeout, Unreachable};
+        let (reader, store, progress) = reader(&[Timeout, Unreachable, Throttled], 10 * MIB);
+        assert_eq!(reader.read("key", MIB, MIB).await.map(|content| content.len()), Ok(MIB as usize));
+        let asked = store.asked.lock().unwrap().clone();
+        let eighth = MIB / 8;
+        assert_eq!(
+            asked[..5],
+            [(MIB, MIB), (MIB, MIB / 2), (MIB, MIB / 4), (MIB, eighth), (MIB + eighth, eighth * 5 / 4)]
+        );
+        assert_eq!(reader.requests(), asked.len() as u64);
+        assert_eq!((reader.received(), progress.load(Ordering::Relaxed)), (MIB, MIB));
+        for _ in 0..9 {
+            reader.read("key", 0, MIB).await.unwrap();
+        }
+        assert_eq!(store.asked.lock().unwrap().last(), Some(&(0, MIB)), "it never asks for as much as before again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_in_the_end_and_at_once_where_waiting_does_not_help() {
+        let (broken, store, _) = reader(&[ReasonKind::Unreachable; 100], MIB);
+        let reason = broken.read("key", 0, 100).await.unwrap_err();
+        assert_eq!(reason.message, "broken (the last of 10 attempts)");
+        assert_eq!(store.asked.lock().unwrap().len(), 10);
+        for kind in [ReasonKind::Denied, ReasonKind::Corrupt, ReasonKind::NotFound, ReasonKind::Misconfigured] {
+            let (refused, store, _) = reader(&[kind], MIB);
+            assert_eq!(refused.read("key", 0, 100).await, Err(Reason::new(kind, "broken")));
+            assert_eq!(store.asked.lock().unwrap().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_ends_early_is_truncated_by_name() {
+        let (short, _, _) = reader(&[], 1000);
+        let reason = short.read("ltx/0/x", 0, 1500).await.unwrap_err();
+        assert_eq!(reason.message, "read ltx/0/x: the object ends at byte 1000, and at least 1500 were listed");
+        assert_eq!(reason.kind, ReasonKind::Corrupt);
+        assert_eq!(short.read("ltx/0/x", 0, 0).await, Ok(Bytes::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_are_repeated_as_well() {
+        let mut left = 3;
+        let answer = patiently(|| {
+            left -= 1;
+            let answer = if left == 0 { Ok("done") } else { Err(Reason::new(ReasonKind::Timeout, "slow")) };
+            async move { answer }
+        });
+        assert_eq!(answer.await, Ok("done"));
+    }
+}

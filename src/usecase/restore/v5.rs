@@ -250,8 +250,7 @@ impl Jobs {
             });
             lock().push(buffer);
             // What is wrong with the file that is written has nothing to do with the object.
-            written?;
-            sum.map_err(|reason| reason.context(format_args!("read {key}")))
+            written.and_then(|()| sum.map_err(|reason| reason.context(format_args!("read {key}"))))
         })));
         Ok(done)
     }

@@ -221,3 +221,95 @@ impl Replica<'_> {
         Ok(first.and_then(|first| first.checked_add(millisecond).ok()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::infrastructure::store::MemoryStore;
+    use crate::usecase::ports::ListPage;
+
+    /// Counts reads.
+    struct Counted(MemoryStore, AtomicUsize);
+
+    #[async_trait]
+    impl ReplicaStore for Counted {
+        async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+            self.0.list(prefix, after).await
+        }
+
+        async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+            self.0.folders(prefix).await
+        }
+
+        async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.read(key, offset, length).await
+        }
+    }
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(1_795_338_790 + second).unwrap()
+    }
+
+    /// Files by level, first and last TXID; a file is made at the second of its last TXID, and uploaded whenever.
+    fn replica(files: impl IntoIterator<Item = (u8, u64, u64)>) -> Counted {
+        let store = MemoryStore::with_page_keys(100);
+        for (level, min, max) in files {
+            let header = LtxHeader {
+                page_size: 4096,
+                commit: 10,
+                min: Txid(min),
+                max: Txid(max),
+                timestamp: second(max as i64),
+                wal_offset: 0,
+                wal_size: 0,
+                wal_salt1: 0,
+                wal_salt2: 0,
+            };
+            let name = crate::domain::litestream::LtxName { min: header.min, max: header.max };
+            store.put(LevelKeys::Hex.key(level, name), header.encode().to_vec(), second(1_000_000));
+        }
+        Counted(store, AtomicUsize::new(0))
+    }
+
+    async fn planned(store: &Counted, point: PlanTarget) -> Result<RestorePlan, Reason> {
+        plan_levels(store, LevelKeys::Hex, &RestoreRequest { point, base: None }).await
+    }
+
+    #[tokio::test]
+    async fn headers_say_what_is_older_than_an_instant_and_few_are_read() {
+        let raw = (1..=3000).map(|txid| (0, txid, txid));
+        let store = replica(raw.chain((0..30).map(|n| (1, n * 100 + 1, n * 100 + 100))).chain([(9, 1, 1500)]));
+        for (asked, reached) in [(3001, 3000), (3000, 2999), (2801, 2800), (1501, 1500), (1500, 1499), (2, 1)] {
+            store.1.store(0, Ordering::Relaxed);
+            let plan = planned(&store, PlanTarget::Time(second(asked))).await.unwrap();
+            assert_eq!((plan.txid, plan.through), (Some(Txid(reached)), second(reached as i64)), "{asked}");
+            assert_eq!(plan.shortfall, None);
+            let reads = store.1.load(Ordering::Relaxed);
+            assert!(reads <= 13 + 6 + 1 + 1, "{reads} reads");
+        }
+        let refused = planned(&store, PlanTarget::Time(second(1))).await.unwrap_err();
+        assert_eq!(refused.kind, ReasonKind::NotFound);
+        let first = second(1) + jiff::SignedDuration::from_millis(1);
+        assert!(refused.message.ends_with(&format!("the first restorable instant, which is {first}")), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_hole_before_what_was_asked_for_is_a_shortfall_or_a_refusal() {
+        let store = replica([(9, 1, 3), (0, 4, 4), (0, 6, 6), (0, 7, 7)]);
+        let plan = planned(&store, PlanTarget::Time(second(100))).await.unwrap();
+        assert_eq!(plan.txid, Some(Txid(4)));
+        let hole = Shortfall { after: Txid(4).to_string(), before: Txid(6).to_string() };
+        assert_eq!(plan.shortfall, Some(hole));
+        // What was asked for lies before it.
+        assert_eq!(planned(&store, PlanTarget::Time(second(5))).await.unwrap().shortfall, None);
+        assert_eq!(planned(&store, PlanTarget::Txid(Txid(4))).await.unwrap().shortfall, None);
+        let refused = planned(&store, PlanTarget::Latest).await.unwrap_err();
+        assert!(refused.message.contains("from TXID 0000000000000004 to TXID 0000000000000006"), "{refused}");
+    }
+}

@@ -1,0 +1,170 @@
+//! What a restore of 1 GB costs, beside `litestream restore` of the same replica in the same run: from a directory and
+//! from an S3 server on this machine.
+//!
+//! `cargo bench --bench restore` prints the table; a number of megabytes as argument makes another database. It needs
+//! the lab (tests/lab/install). Both programs write to the same folder, in turn.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people, run by hand")]
+
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+#[path = "../tests/support/static_s3.rs"]
+mod static_s3;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use lab::Lab;
+use lab::litestream::{ACCESS_KEY, SECRET_KEY, printed};
+use rusqlite::Connection;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+const ROUNDS: usize = 3;
+
+/// The program that is compared with.
+const VERSION: &str = "0.5.17";
+
+/// How often the kernel counts CPU time, which Linux fixes for programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn main() {
+    // `cargo test --benches` runs this too, unoptimised and without `--bench`.
+    let default = if std::env::args().any(|argument| argument == "--bench") { 1000 } else { 2 };
+    let megabytes: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(default);
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    replicate(&lab, home.path(), megabytes);
+    let directory = format!("file://{}", home.path().join("replica").display());
+    // The same files under the keys that they have on S3.
+    for level in fs::read_dir(home.path().join("replica/ltx")).unwrap() {
+        let level = level.unwrap();
+        let name = format!("{:0>4}", level.file_name().to_str().unwrap());
+        fs::create_dir_all(home.path().join("objects/app")).unwrap();
+        std::os::unix::fs::symlink(level.path(), home.path().join("objects/app").join(name)).unwrap();
+    }
+    let port = static_s3::serve(home.path().join("objects"));
+    let bucket = format!("s3://bucket/app?endpoint=http://127.0.0.1:{port}&region=us-east-1&forcePathStyle=true");
+    println!("from       round  program        wall      CPU   peak memory");
+    for (place, url) in [("directory", &directory), ("S3", &bucket)] {
+        let mut best = [Cost::WORST; 2];
+        for round in 1..=ROUNDS {
+            for (best, name) in best.iter_mut().zip(["litestream", "streamgauge"]) {
+                let cost = restore(&lab, name, url, home.path());
+                println!("{place:<10} {round:>5}  {name:<11} {cost}");
+                *best = best.least(cost);
+            }
+        }
+        let [theirs, ours] = best;
+        println!(
+            "{place:<10} best: {:.1} × faster, {:.1} × less CPU, {:.1} × less memory",
+            theirs.wall.as_secs_f64() / ours.wall.as_secs_f64(),
+            theirs.cpu / ours.cpu,
+            theirs.memory as f64 / ours.memory as f64,
+        );
+    }
+}
+
+/// A database of about so many megabytes, half of which compresses, as a snapshot and a few increments.
+fn replicate(lab: &Lab, home: &Path, megabytes: u64) {
+    let database = home.join("app.db");
+    let connection = Connection::open(&database).unwrap();
+    let batch = "INSERT INTO t(a, b, c) WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x WHERE n < 3000) \
+                 SELECT 'order ' || n || ' of a customer, status pending, created 2026-11-22', randomblob(120), \
+                 'the quick brown fox jumps over the lazy dog' || n FROM x";
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; CREATE TABLE t(id INTEGER PRIMARY KEY, a, b, c)",
+        )
+        .unwrap();
+    while fs::metadata(&database).unwrap().len() < megabytes * 1_000_000 {
+        (0..10).for_each(|_| connection.execute_batch(batch).unwrap());
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    }
+    let sync = |snapshot: Option<&str>| {
+        let mut command = lab.litestream(VERSION);
+        command.args(["replicate", "-once"]).args(snapshot).arg(&database);
+        let url = format!("file://{}", home.join("replica").display());
+        printed(command.arg(url).output().unwrap()).unwrap();
+    };
+    sync(Some("-force-snapshot"));
+    for step in 0..6 {
+        let update = format!("UPDATE t SET a = a || 'x' WHERE id BETWEEN {} AND {}", step * 1000, step * 1000 + 3000);
+        connection.execute_batch(&update).unwrap();
+        sync(None);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    /// Seconds.
+    cpu: f64,
+    /// Bytes.
+    memory: u64,
+}
+
+impl Cost {
+    const WORST: Self = Self { wall: Duration::MAX, cpu: f64::MAX, memory: u64::MAX };
+
+    /// What a busy machine adds is not the program's.
+    fn least(self, other: Self) -> Self {
+        Self { wall: self.wall.min(other.wall), cpu: self.cpu.min(other.cpu), memory: self.memory.min(other.memory) }
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (wall, mebibytes) = (self.wall.as_secs_f64(), self.memory as f64 / f64::from(1 << 20));
+        write!(f, "{wall:>7.2} s {:>6.2} s {mebibytes:>9.1} MiB", self.cpu)
+    }
+}
+
+/// One restore by a program, to a file that is removed.
+fn restore(lab: &Lab, name: &str, url: &str, home: &Path) -> Cost {
+    let out = home.join("restored.db");
+    let mut command = match name {
+        "litestream" => lab.litestream(VERSION),
+        _ => lab::command(env!("CARGO_BIN_EXE_streamgauge")),
+    };
+    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    command.args(["restore", "-o"]).arg(&out).arg(url).stdout(Stdio::null()).stderr(Stdio::null());
+    let cost = measure(&mut command);
+    // Both leave the same bytes; the tests compare them in more ways.
+    let kept = home.join("kept.db");
+    if kept.exists() {
+        assert!(Command::new("cmp").arg(&out).arg(&kept).status().unwrap().success());
+        fs::remove_file(&out).unwrap();
+    } else {
+        fs::rename(&out, &kept).unwrap();
+    }
+    cost
+}
+
+fn measure(command: &mut Command) -> Cost {
+    let started = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let pid = Pid::from_raw(child.id() as i32).unwrap();
+    let mut memory = 0;
+    // Looking does not make it a zombie less: its CPU time can still be read when it has ended.
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    while waitid(WaitId::Pid(pid), look).unwrap().is_none() {
+        memory = memory.max(peak_bytes(child.id()).unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let wall = started.elapsed();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    // utime and stime are fields 14 and 15; the name, field 2, ends with the last parenthesis.
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    assert!(child.wait().unwrap().success());
+    Cost { wall, cpu: ticks / TICKS_PER_SECOND, memory }
+}
+
+/// The high-water mark of a running process.
+fn peak_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}

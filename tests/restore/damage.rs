@@ -60,6 +60,7 @@ fn a_damaged_object_is_named_with_the_place() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(2), "{said}");
         assert!(said.contains(&key) && said.contains(cause), "expected {cause}: {said}");
+        assert!(said.contains("hint: --txid 0000000000000004 restores what is before it"), "{said}");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         assert!(source.theirs("0.5.17", &[]).is_err(), "{cause}: Litestream restores it");
     };
@@ -82,6 +83,8 @@ fn a_damaged_object_is_named_with_the_place() {
     let said = source.ours(&[]).unwrap_err();
     assert!(said.contains(&key), "{said}");
 
+    // What the hint says.
+    assert!(source.ours(&["--txid", "0000000000000004"]).is_ok());
     fs::write(&path, &whole).unwrap();
     assert!(source.ours(&[]).unwrap() == source.theirs("0.5.17", &[]).unwrap());
 }

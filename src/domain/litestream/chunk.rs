@@ -306,7 +306,10 @@ impl PageBuffer {
     fn prepare(&mut self, page_size: usize) {
         (self.page_size, self.pages) = (page_size, 0);
         // One slot more than is written at once, for pages that are only proven.
-        self.content.resize(BUFFER_BYTES + page_size, 0);
+        let length = BUFFER_BYTES + page_size;
+        if self.content.len() < length {
+            self.content = vec![0; length];
+        }
     }
 
     /// Whether a page can follow those in it.

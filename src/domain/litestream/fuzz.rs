@@ -1,7 +1,11 @@
 //! One entry for each parser, called with any bytes by the fuzz targets and the property tests: what it accepts must
 //! mean what it says, and nothing may panic.
 
-use super::decode::decode;
+use bytes::Bytes;
+
+use super::chunk::{PageBuffer, Sum};
+use super::cutter::LtxCutter;
+use super::decode::{LtxSummary, decode};
 use super::encryption::AgeIdentities;
 use super::generation::{Generation, GenerationKey, SegmentName};
 use super::header::LtxHeader;
@@ -22,10 +26,12 @@ pub fn ltx_header(bytes: &[u8]) {
     }
 }
 
-/// A whole file that decodes has an index that names its pages.
+/// A whole file that decodes has an index that names its pages, and can be cut into chunks that say the same.
 pub fn ltx_file(bytes: &[u8]) {
     let mut pages = Vec::new();
-    if let Ok(summary) = decode(bytes, |page, content| pages.push((page, content.len() as u32))) {
+    let decoded = decode(bytes, |page, content| pages.push((page, content.len() as u32)));
+    assert_eq!(cut(bytes).ok(), decoded.clone().ok());
+    if let Ok(summary) = decoded {
         assert_eq!((summary.bytes, summary.pages), (bytes.len() as u64, pages.len() as u64));
         assert!(pages.iter().all(|(_, size)| *size == summary.header.page_size));
         let index = PageIndex::parse(bytes, bytes.len() as u64).expect("what decodes has an index");
@@ -34,6 +40,20 @@ pub fn ltx_file(bytes: &[u8]) {
         let indexed = index.entries().map(|entry| entry.page);
         assert!(indexed.eq(pages.into_iter().map(|(page, _)| page)));
     }
+}
+
+/// As [`decode`], in chunks.
+fn cut(bytes: &[u8]) -> Result<LtxSummary, Reason> {
+    const PIECE: usize = 300;
+    let mut cutter = LtxCutter::new();
+    let mut sum = Sum::default();
+    for piece in bytes.chunks(PIECE) {
+        let chunk = cutter.push(Bytes::copy_from_slice(piece))?;
+        if !chunk.is_empty() {
+            sum = sum.then(chunk.decode(&mut PageBuffer::default(), |_, _| Ok(()))?);
+        }
+    }
+    Ok(cutter.finish()?.prove(sum)?)
 }
 
 /// The tail of a file, whose first 8 bytes stand for the file's size.

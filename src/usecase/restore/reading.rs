@@ -63,7 +63,7 @@ impl Reader {
                     let (end, expected) = (offset + at, offset + length);
                     let cause =
                         format!("read {key}: the object ends at byte {end}, and at least {expected} were listed");
-                    return Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("the object is truncated"));
+                    return Err(Reason::new(ReasonKind::Corrupt, cause));
                 }
                 Ok(content) => {
                     failures = 0;
@@ -224,7 +224,7 @@ mod tests {
     async fn an_object_that_ends_early_is_truncated_by_name() {
         let (short, _, _) = reader(&[], 1000);
         let reason = short.read("ltx/0/x", 0, 1500).await.unwrap_err();
-        assert_eq!(reason.message, "read ltx/0/x: the object ends at byte 1000, and at least 1500 were listed");
+        assert_eq!(reason.message, "read ltx/0/x: truncated: it ends at byte 1000, and at least 1500 were listed");
         assert_eq!(reason.kind, ReasonKind::Corrupt);
         assert_eq!(short.read("ltx/0/x", 0, 0).await, Ok(Bytes::new()));
     }

@@ -31,7 +31,7 @@ pub(super) async fn restore_levels(
     let applied = engine.apply(&plan, &reader, options.downloads).await;
     // Nothing may write to the file when this has returned.
     engine.jobs.settle().await;
-    applied?;
+    applied.map_err(|reason| with_way_out(reason, &plan))?;
     let image = engine.image()?;
     let mut objects = engine.objects;
     objects.reverse();
@@ -47,6 +47,20 @@ pub(super) async fn restore_levels(
         downloaded_bytes: reader.received(),
         requests: reader.requests(),
     })
+}
+
+/// Says what can be restored although an object is damaged.
+fn with_way_out(reason: Reason, plan: &RestorePlan) -> Reason {
+    if reason.kind != ReasonKind::Corrupt || reason.hint.is_some() {
+        return reason;
+    }
+    let Some(damaged) = plan.objects.iter().position(|object| reason.message.contains(&object.key)) else {
+        return reason;
+    };
+    match damaged.checked_sub(1).and_then(|before| plan.objects.get(before)).map(|object| object.kind) {
+        Some(PlannedKind::Ltx(before)) => reason.with_hint(format!("--txid {} restores what is before it", before.max)),
+        _ => reason.with_hint("streamgauge restorable says what else can be restored"),
+    }
 }
 
 /// The state of one restore.

@@ -85,6 +85,10 @@ fn times(lab: &Lab, site: &Site, replica: &Replica) {
                     let ours = ours.unwrap_or_else(|reason| panic!("{} at {at}: {reason}", replica.name));
                     assert!(ours.database == genuine, "{} at {at}: {:?}", replica.name, ours.plan);
                     assert!(ours.plan.through <= at && ours.plan.shortfall.is_none());
+                    if at == upload && ours.plan.notes.is_empty() && !replica.encrypted() {
+                        let newer = replica.genuine_v05(lab, Some(at)).unwrap();
+                        assert!(ours.database == newer, "{} at {at}: 0.5.17 restores another state", replica.name);
+                    }
                     compared += 1;
                 }
                 Err(error) => refused(&error, ours, at),

@@ -57,6 +57,26 @@ fn several_replicas_are_v03() {
 }
 
 #[test]
+fn age_identities_of_v03_are_taken_over() {
+    let files = Files::new();
+    let replica = |keys: &str| format!("dbs: [{{path: /a.db, {keys}}}]");
+    let identities = |yaml: &str| {
+        files.write("litestream.yml", yaml);
+        let loaded = files.load();
+        let replica = &loaded.targets[0].replicas[0];
+        (replica.encrypted, replica.age_identities.iter().map(|text| text.expose().to_owned()).collect::<Vec<_>>())
+    };
+    let age = "age: {identities: [AGE-SECRET-KEY-1A, AGE-SECRET-KEY-1B], recipients: [age1x]}";
+    let both = vec!["AGE-SECRET-KEY-1A".to_owned(), "AGE-SECRET-KEY-1B".to_owned()];
+    assert_eq!(identities(&replica(&format!("replicas: [{{url: 'file:///r', retention: 24h, {age}}}]"))), (true, both));
+    let age = "age: {recipients: [age1x]}";
+    assert_eq!(
+        identities(&replica(&format!("replicas: [{{url: 'file:///r', retention: 24h, {age}}}]"))),
+        (true, vec![])
+    );
+}
+
+#[test]
 fn a_directory_of_v05() {
     let files = Files::new();
     files.database("srv/one.db").database("srv/t/a/two.db").database("srv/t/b/two.db").write("srv/t/no.db", "text");

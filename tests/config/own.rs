@@ -229,6 +229,39 @@ secret-acess-key = 'geheim'
     assert!(!format!("{problems:?} {}", problems[0]).contains("geheim"), "{problems:#?}");
 }
 
+/// What `age-keygen` writes.
+fn age_identity() -> String {
+    use age::secrecy::ExposeSecret;
+    let identity = age::x25519::Identity::generate();
+    format!("# public key: {}\n{}\n", identity.to_public(), identity.to_string().expose_secret())
+}
+
+#[test]
+fn age_identities_are_read_and_never_shown() {
+    let files = own("[[database]]\n[[database.replica]]\nurl = 'file:///r'\nage-identity-file = 'key'\n");
+    let key = age_identity();
+    files.write("key", &key);
+    let replica = &files.load().targets[0].replicas[0];
+    assert!(replica.encrypted && replica.age_identities[0].expose() == key);
+    assert!(!format!("{replica:?}").contains("AGE-SECRET-KEY"));
+    let said = |content: &str| {
+        files.write("key", content);
+        load(&files.input()).expect_err("not an identity").remove(0).to_string()
+    };
+    let expected = |cause: &str| {
+        format!(
+            "streamgauge.toml:4: database[0].replica[0].age-identity-file: value `key`: {cause}; accepted: a readable file of \
+                 age identities (AGE-SECRET-KEY-1…)"
+        )
+    };
+    assert_eq!(said("# nothing\n"), expected("no identity in it"));
+    assert_eq!(said("AGE-SECRET-KEY-1GEHEIM"), expected("read age identity: line 1 is not one"));
+    assert_eq!(said(&"#\n".repeat(100_000)), expected("more than 65536 bytes"));
+    std::fs::remove_file(files.path().join("key")).expect("a file");
+    let missing = load(&files.input()).expect_err("no file").remove(0).to_string();
+    assert_eq!(missing, expected("no such file or directory"));
+}
+
 #[test]
 fn the_commented_example_is_valid() {
     let files = own(EXAMPLE);
@@ -242,14 +275,21 @@ fn the_commented_example_is_valid() {
 fn the_commented_example_is_valid_with_every_option_on() {
     let files = Files::new();
     let certificate = files.path().join("ca.pem").display().to_string();
-    let text = uncommented().replace("/etc/ssl/certs/ca-certificates.crt", &certificate);
-    files.write("ca.pem", "").write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /b}}]");
+    let identity = files.path().join("age.key").display().to_string();
+    let text = uncommented()
+        .replace("/etc/ssl/certs/ca-certificates.crt", &certificate)
+        .replace("/etc/streamgauge/shop.age-key", &identity);
+    files
+        .write("age.key", age_identity())
+        .write("ca.pem", "")
+        .write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /b}}]");
     // A replica takes either keys or a profile; the example shows each in its own.
     files.write("streamgauge.toml", text);
     let loaded = files.load();
     assert_eq!(loaded.targets.len(), 2);
     let shop = &loaded.targets[1];
     assert_eq!((shop.name.0.as_str(), shop.replicas.len()), ("shop", 3));
+    assert!(shop.replicas[0].encrypted && shop.replicas[0].age_identities.len() == 1);
     let defaults = own("[[database]]\npath = '/a.db'\n").load().settings;
     assert_eq!(loaded.settings.watch, defaults.watch, "the example does not show the defaults");
     assert_eq!((&loaded.settings.web, &loaded.settings.log), (&defaults.web, &defaults.log));

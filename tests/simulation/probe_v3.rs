@@ -1,7 +1,11 @@
 //! Looks at replicas of v0.3.
 
+use age::secrecy::ExposeSecret;
 use streamgauge::domain::reason::ReasonKind;
+use streamgauge::domain::secret::Secret;
+use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
 use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge::usecase::replica_probe::ReplicaProbe;
 
 use crate::world::{Scene, at, put, wal};
 
@@ -104,6 +108,48 @@ fn encrypted_segments_have_no_position() {
     let mut scene = Scene::with(MemoryStore::new(), true);
     generation(&scene, 6);
     scene.check(10, "v0.3 complete snapshot=1 wal=6 | 2 lists, 2 folders, 0 reads");
+}
+
+#[test]
+fn encrypted_segments_have_a_position_with_the_right_identity() {
+    let (own, other) = (age::x25519::Identity::generate(), age::x25519::Identity::generate());
+    let mut scene = Scene::new();
+    scene.probe = ReplicaProbe::of(&encrypted_target(&[&other, &own]));
+    generation(&scene, 1);
+    let (name, content) = SEGMENTS[1];
+    let recipient = own.to_public();
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).unwrap();
+    let mut writer = encryptor.wrap_output(Vec::new()).unwrap();
+    std::io::Write::write_all(&mut writer, content).unwrap();
+    scene.files.put(format!("{GENERATION}/{name}"), writer.finish().unwrap(), at(3).wall);
+    assert_eq!(end(&mut scene, 10), Some(0x1f88));
+    // What was written before encryption was turned on is read as it is.
+    put_segment(&scene.files, GENERATION, 2, 11);
+    assert!(end(&mut scene, 12).is_some());
+
+    for (identities, expected) in [(vec![&other], "encrypted with age for other identities"), (vec![], "")] {
+        scene.probe = ReplicaProbe::of(&encrypted_target(&identities));
+        scene.files.remove(&format!("{GENERATION}/{}", SEGMENTS[2].0));
+        match scene.look_at(20) {
+            Ok((_, evidence)) => assert!(identities.is_empty() && evidence.position.is_none()),
+            Err(reason) => {
+                assert_eq!(reason.message, format!("read {GENERATION}/{name}: {expected}"));
+                assert!(reason.hint.is_some_and(|hint| hint.contains("age-identity-file")));
+            }
+        }
+    }
+}
+
+/// A replica whose contents are encrypted.
+fn encrypted_target(identities: &[&age::x25519::Identity]) -> ReplicaTarget {
+    let text = |identity: &&age::x25519::Identity| Secret::new(identity.to_string().expose_secret());
+    ReplicaTarget {
+        name: "file".to_owned(),
+        location: ReplicaLocation::Directory("/r".into()),
+        sync_interval: std::time::Duration::from_secs(1),
+        encrypted: true,
+        age_identities: identities.iter().map(text).collect(),
+    }
 }
 
 #[test]

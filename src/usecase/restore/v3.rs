@@ -27,7 +27,7 @@ use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, 
 use crate::usecase::ports::{ObjectInfo, Progress, ReplicaStore, RestoreFile};
 
 /// Bytes that one request asks for.
-const READ_BYTES: u64 = 4 << 20;
+const READ_BYTES: u64 = 1 << 20;
 
 /// Attempts in a row without a byte after which a failing read ends the restore.
 const ATTEMPTS_MAX: u32 = 5;

@@ -22,7 +22,7 @@ use streamgauge::domain::litestream::{PlanTarget, Txid};
 use streamgauge::domain::reason::ReasonKind;
 
 /// Times of one replica at which both restore.
-const TIMES: usize = 5;
+const TIMES: usize = 4;
 
 #[test]
 fn restores_what_litestream_restores() {
@@ -53,6 +53,7 @@ fn latest(lab: &Lab, site: &Site, replica: &Replica) {
     let restored = &ours.restored;
     assert_eq!(restored.bytes, genuine.len() as u64);
     assert_eq!(restored.downloaded_bytes, ours.plan.bytes());
+    assert_eq!(restored.requests, ours.plan.objects.len() as u64, "one request an object");
     assert_eq!(restored.bytes, u64::from(restored.pages) * u64::from(restored.page_size));
     let keys = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(
@@ -78,14 +79,16 @@ fn times(lab: &Lab, site: &Site, replica: &Replica) {
     let mut compared = 0;
     for number in 0..TIMES {
         let upload = uploads[number * (uploads.len() - 1) / (TIMES - 1)];
-        for at in [upload, upload - SignedDuration::from_nanos(1)] {
+        // A bucket's listing has milliseconds.
+        for at in [upload, upload - SignedDuration::from_millis(1)] {
             let ours = replica.ours(PlanTarget::Time(at));
             match replica.genuine(lab, site, Some(at)) {
                 Ok(genuine) => {
                     let ours = ours.unwrap_or_else(|reason| panic!("{} at {at}: {reason}", replica.name));
                     assert!(ours.database == genuine, "{} at {at}: {:?}", replica.name, ours.plan);
                     assert!(ours.plan.through <= at && ours.plan.shortfall.is_none());
-                    if at == upload && ours.plan.notes.is_empty() && !replica.encrypted() {
+                    // Of a bucket's files the times are finer than those of its objects.
+                    if at == upload && ours.plan.notes.is_empty() && !replica.encrypted() && replica.bucket.is_none() {
                         let newer = replica.genuine_v05(lab, Some(at)).unwrap();
                         assert!(ours.database == newer, "{} at {at}: 0.5.17 restores another state", replica.name);
                     }

@@ -1,4 +1,5 @@
-//! Databases that the genuine Litestream 0.3.13 replicated: three page sizes, two generations each, one encrypted copy.
+//! Databases that the genuine Litestream 0.3.13 replicated: three page sizes, two generations each,
+//! one encrypted copy and one in a bucket.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,11 @@ use age::secrecy::ExposeSecret;
 use jiff::Timestamp;
 use streamgauge::domain::litestream::PlanTarget;
 use streamgauge::domain::reason::Reason;
+use streamgauge::domain::secret::Secret;
+use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
 
-use super::lab::litestream::Litestream;
+use super::lab::litestream::{ACCESS_KEY, Litestream, SECRET_KEY};
+use super::lab::s3::S3;
 use super::lab::writer::Writer;
 use super::lab::{Lab, wait_for};
 use super::ours::{self, Ours};
@@ -20,10 +24,10 @@ pub const PAGE_SIZES: [u32; 3] = [512, 4096, 65_536];
 
 /// Everything there is, after Litestream has ended.
 pub struct Site {
-    /// Below it is the folder `bucket` with the replicas.
-    pub home: PathBuf,
     pub config: PathBuf,
     pub replicas: Vec<Replica>,
+    /// Keeps what is below `bucket` as objects; ends with this.
+    _server: S3,
 }
 
 /// One replica of one database.
@@ -32,7 +36,10 @@ pub struct Replica {
     /// As `litestream.yml` has it.
     pub name: String,
     pub database: PathBuf,
+    /// Its objects as files; of the one in a bucket as well.
     pub folder: PathBuf,
+    /// `None` for the folder itself.
+    pub bucket: Option<ReplicaLocation>,
     pub page_size: u32,
     pub identities: Vec<String>,
     /// How many rows there are, and how long they are together.
@@ -54,11 +61,16 @@ impl Site {
         let encrypted = replicas[1].clone();
         let folder = home.join("bucket/encrypted");
         replicas.push(Replica { name: "secret".to_owned(), folder, identities: vec![key.0.clone()], ..encrypted });
+        let server = lab.rclone(home);
+        let plain = replicas[0].clone();
+        let (folder, bucket) = (home.join("bucket/offsite"), Some(location(&server)));
+        replicas.push(Replica { name: "offsite".to_owned(), folder, bucket, ..plain });
+        server.create_bucket("bucket");
         let databases: Vec<PathBuf> = replicas[..3].iter().map(|replica| replica.database.clone()).collect();
         for (database, page_size) in databases.iter().zip(PAGE_SIZES) {
             create(database, page_size);
         }
-        let config = |busy: bool| yaml(&replicas, &key, busy);
+        let config = |busy: bool| yaml(&replicas, &server, &key, busy);
         let mut writers: Vec<Writer> = databases.iter().map(|database| lab.writer(database)).collect();
         let mut litestream = lab.replicate(VERSION, home, &config(true));
         busy(&mut writers, &replicas);
@@ -74,7 +86,7 @@ impl Site {
             let which = databases.iter().position(|database| *database == replica.database).unwrap();
             replica.rows = writers[which].sql("SELECT count(*), sum(length(b)) FROM t")[0].to_string();
         }
-        Self { home: home.to_owned(), config: litestream.config, replicas }
+        Self { config: litestream.config, replicas, _server: server }
     }
 }
 
@@ -84,6 +96,7 @@ impl Replica {
             name: format!("pages-{page_size}"),
             database: home.join(format!("{page_size}.db")),
             folder: home.join(format!("bucket/replica-{page_size}")),
+            bucket: None,
             page_size,
             identities: Vec::new(),
             rows: String::new(),
@@ -95,7 +108,10 @@ impl Replica {
     }
 
     pub fn ours(&self, point: PlanTarget) -> Result<Ours, Reason> {
-        ours::restore(&self.folder, point, &self.identities)
+        match &self.bucket {
+            Some(bucket) => ours::restore_from(bucket, point, &self.identities),
+            None => ours::restore(&self.folder, point, &self.identities),
+        }
     }
 
     /// What 0.3.13 restores.
@@ -161,8 +177,25 @@ fn create(database: &Path, page_size: u32) {
         .unwrap();
 }
 
+/// The replica in the bucket, which Litestream calls `offsite`.
+fn location(server: &S3) -> ReplicaLocation {
+    ReplicaLocation::S3(Box::new(S3Location {
+        bucket: "bucket".to_owned(),
+        path: "offsite".to_owned(),
+        region: Some("us-east-1".to_owned()),
+        endpoint: Some(server.endpoint()),
+        force_path_style: true,
+        credentials: Some(StaticCredentials {
+            access_key_id: ACCESS_KEY.to_owned(),
+            secret_access_key: Secret::new(SECRET_KEY),
+            session_token: None,
+        }),
+        ..S3Location::default()
+    }))
+}
+
 /// Many WAL indexes and a snapshot every other second, or segments one by one.
-fn yaml(replicas: &[Replica], key: &(String, String), busy: bool) -> String {
+fn yaml(replicas: &[Replica], server: &S3, key: &(String, String), busy: bool) -> String {
     let mut yaml = "dbs:\n".to_owned();
     let replica_options = if busy { "snapshot-interval: 2s, " } else { "" };
     for database in &replicas[..3] {
@@ -175,10 +208,13 @@ fn yaml(replicas: &[Replica], key: &(String, String), busy: bool) -> String {
         for replica in replicas.iter().filter(|replica| replica.database == database.database) {
             let age = format!(", age: {{identities: ['{}'], recipients: ['{}']}}", key.0, key.1);
             let age = if replica.encrypted() { &*age } else { "" };
+            let place = match replica.bucket {
+                Some(_) => server.replica("bucket", &replica.name),
+                None => format!("type: file, path: {}", replica.folder.display()),
+            };
             yaml.push_str(&format!(
-                "      - {{type: file, name: {}, path: {}, sync-interval: 100ms, {replica_options}retention: 1h{age}}}\n",
-                replica.name,
-                replica.folder.display()
+                "      - {{{place}, name: {}, sync-interval: 100ms, {replica_options}retention: 1h{age}}}\n",
+                replica.name
             ));
         }
     }

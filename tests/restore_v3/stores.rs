@@ -1,4 +1,4 @@
-//! Where a v0.3 replica is: in a bucket, behind a store that fails, beside what v0.5 wrote after an upgrade.
+//! Where a v0.3 replica is: behind a store that fails, beside what v0.5 wrote after an upgrade.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,46 +10,18 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::litestream::{Layout, PlanTarget, Txid};
 use streamgauge::domain::reason::{Reason, ReasonKind};
-use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{ListPage, ReplicaStore};
 
 use super::damage::Copy;
 use super::lab::Lab;
-use super::lab::litestream::{ACCESS_KEY, SECRET_KEY, printed};
-use super::ours::{Ours, restore_from, restore_store};
+use super::lab::litestream::printed;
+use super::ours::{Ours, restore_store};
 use super::site::{Replica, Site, genuine_folder, objects};
 
 pub fn all(lab: &Lab, site: &Site) {
-    in_a_bucket(lab, site);
     upgraded(lab, &site.replicas[1]);
     failing(&site.replicas[1]);
-}
-
-/// The same objects from an S3 server, which keeps them as files.
-fn in_a_bucket(lab: &Lab, site: &Site) {
-    let replica = &site.replicas[0];
-    let server = lab.rclone(&site.home);
-    let location = |path: &str| {
-        let secret_access_key = streamgauge::domain::secret::Secret::new(SECRET_KEY);
-        ReplicaLocation::S3(Box::new(S3Location {
-            bucket: "bucket".to_owned(),
-            path: path.to_owned(),
-            region: Some("us-east-1".to_owned()),
-            endpoint: Some(server.endpoint()),
-            force_path_style: true,
-            credentials: Some(StaticCredentials {
-                access_key_id: ACCESS_KEY.to_owned(),
-                secret_access_key,
-                session_token: None,
-            }),
-            ..S3Location::default()
-        }))
-    };
-    let name = replica.folder.file_name().unwrap().to_str().unwrap();
-    let ours = restore_from(&location(name), PlanTarget::Latest, &[]).unwrap();
-    assert!(ours.database == replica.ours(PlanTarget::Latest).unwrap().database);
-    assert_eq!(ours.restored.requests, ours.plan.objects.len() as u64, "one request an object");
 }
 
 /// Litestream 0.5.17 goes on where 0.3.13 was: the newer of both is the latest state, as it is for 0.5.17.

@@ -1,6 +1,6 @@
 //! Which layout is restored from where an upgrade left both, v0.3's generations and v0.5's levels.
 
-use super::{RestoreRequest, v3, v5_plan};
+use super::{RestoreRequest, v3_plan, v5_plan};
 use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::RestorePlan;
@@ -22,7 +22,7 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
         if layouts.is_empty() {
             return Err(Reason::new(ReasonKind::NotFound, "restore: no replica there"));
         }
-        return v3::plan(store, request).await;
+        return v3_plan::plan(store, request).await;
     };
     let levels = v5_plan::plan_levels(store, keys, request).await;
     if !layouts.contains(&Layout::V3) {
@@ -31,7 +31,7 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
     match (request.point, levels) {
         (PlanTarget::Txid(_), levels) => levels,
         (PlanTarget::Time(_), Err(reason)) if reason.kind == ReasonKind::NotFound => {
-            Ok(noted(v3::plan(store, request).await?, "v0.5 has nothing of that time: its v0.3 predecessor has"))
+            Ok(noted(v3_plan::plan(store, request).await?, "v0.5 has nothing of that time: its v0.3 predecessor has"))
         }
         (PlanTarget::Time(_), levels) => levels,
         (PlanTarget::Latest, Err(reason)) => Err(match reason.hint {
@@ -39,7 +39,7 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
             None => reason.with_hint("the v0.3 generations beside it have an older state: restore at a time"),
             Some(_) => reason,
         }),
-        (PlanTarget::Latest, Ok(levels)) => match v3::plan(store, request).await {
+        (PlanTarget::Latest, Ok(levels)) => match v3_plan::plan(store, request).await {
             Ok(generations) if generations.through > levels.through => {
                 Ok(noted(generations, "the v0.3 generations are newer than what v0.5 wrote beside them"))
             }

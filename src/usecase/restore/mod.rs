@@ -4,6 +4,7 @@ mod layouts;
 mod pages;
 mod reading;
 mod v3;
+mod v3_plan;
 mod v5;
 mod v5_plan;
 

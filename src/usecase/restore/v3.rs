@@ -1,4 +1,4 @@
-//! Restoring a v0.3 replica: list its generations, plan as Litestream 0.3.13 does, and replay snapshot and WAL.
+//! Restoring a v0.3 replica: replay the planned snapshot and WAL segments.
 //!
 //! Objects are downloaded ahead, several at once, and applied in order by one thread, which never holds more than one
 //! batch of pages.
@@ -9,22 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{RestoreOptions, RestoreRequest};
-use crate::domain::limits::{GENERATIONS_MAX, LIST_PAGES_MAX, REPLAY_OBJECTS_MAX};
-use crate::domain::litestream::generation::ROOT;
-use crate::domain::litestream::generations_plan::starting_snapshot;
-use crate::domain::litestream::{
-    AgeIdentities, Applied, Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError,
-    Layout, ListedGeneration, PlanTarget, Replay, ReplayError, ReplayFile, Replayed, SegmentFile, SegmentName,
-    SnapshotFile, SnapshotName, plan_generations,
-};
+use super::RestoreOptions;
+use super::v3_plan::place;
+use crate::domain::litestream::{AgeIdentities, Applied, Replay, ReplayError, ReplayFile, Replayed};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, RestoredObject, Shortfall};
-use crate::usecase::ports::{ObjectInfo, Progress, ReplicaStore, RestoreFile};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, RestoredObject};
+use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
 
 /// Bytes that one request asks for.
 const READ_BYTES: u64 = 1 << 20;
@@ -34,138 +27,6 @@ const ATTEMPTS_MAX: u32 = 5;
 
 /// How long to wait after the first failure; twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-
-pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
-    let at = match request.point {
-        PlanTarget::Latest => None,
-        PlanTarget::Time(at) => Some(at),
-        PlanTarget::Txid(txid) => {
-            let message = format!("plan restore: TXID {txid} of a v0.3 replica, which has none");
-            return Err(Reason::new(ReasonKind::Misconfigured, message).with_hint("name a time instead"));
-        }
-    };
-    let listed = list(store, at).await?;
-    let planned = plan_generations(&listed, at).map_err(|error| not_planned(&error))?;
-    Ok(restore_plan(planned))
-}
-
-fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
-    let GenerationsPlan { generation, plan, cut, notes } = planned;
-    let snapshot = plan.snapshot;
-    let start = SegmentName { index: snapshot.index, offset: 0 };
-    let reached = plan.segments.last().map_or(start, SegmentFile::name);
-    let objects: Vec<PlannedObject> = std::iter::once(PlannedObject {
-        key: generation.snapshot_key(SnapshotName { index: snapshot.index }),
-        size: snapshot.size,
-        created: snapshot.created,
-        kind: PlannedKind::Snapshot(snapshot),
-    })
-    .chain(plan.segments.iter().map(|segment| PlannedObject {
-        key: generation.segment_key(segment.name()),
-        size: segment.size,
-        created: segment.created,
-        kind: PlannedKind::Segment(*segment),
-    }))
-    .collect();
-    RestorePlan {
-        layout: Layout::V3,
-        txid: None,
-        generation: Some(generation),
-        through: objects.iter().map(|object| object.created).max().unwrap_or_default(),
-        shortfall: cut.map(|cut| Shortfall { after: place(reached), before: place(cut.name()) }),
-        objects,
-        base: None,
-        notes,
-    }
-}
-
-fn place(name: SegmentName) -> String {
-    format!("{:08x}/{:08x}", name.index, name.offset)
-}
-
-fn not_planned(error: &GenerationsPlanError) -> Reason {
-    let reason = Reason::new(ReasonKind::NotFound, format!("plan restore: {error}"));
-    match error {
-        GenerationsPlanError::NoGenerations => reason,
-        GenerationsPlanError::BeforeFirst { first } => reason.with_hint(format!("the first instant is {first}")),
-        GenerationsPlanError::Broken { generation, cause, before } => {
-            let missing = match cause {
-                GenerationPlanError::NoSnapshot => None,
-                GenerationPlanError::IndexMissing(index) | GenerationPlanError::FirstSegmentMissing(index) => {
-                    Some(SegmentName { index: *index, offset: 0 })
-                }
-            };
-            let reason = Reason {
-                message: match missing {
-                    Some(name) => format!("{}: {} is missing", reason.message, generation.segment_key(name)),
-                    None => reason.message,
-                },
-                ..reason
-            };
-            match before {
-                Some(before) => reason.with_hint(format!("the state of {before} is before it: restore at that time")),
-                None => reason,
-            }
-        }
-    }
-}
-
-/// Lists the generations: of each, the snapshots and all segments from the one on that a restore starts from.
-async fn list(store: &dyn ReplicaStore, at: Option<Timestamp>) -> Result<Vec<ListedGeneration>, Reason> {
-    let folders = store.folders(ROOT).await?;
-    if folders.len() > GENERATIONS_MAX {
-        let message = format!("list {ROOT}: {} generations, at most {GENERATIONS_MAX} are read", folders.len());
-        return Err(Reason::new(ReasonKind::Unsupported, message));
-    }
-    let mut listed = Vec::new();
-    for generation in folders.iter().filter_map(|folder| folder.parse::<Generation>().ok()) {
-        let mut snapshots = Vec::new();
-        each(store, &generation.snapshots_prefix(), None, |ObjectInfo { key, size, modified: created }| {
-            if let Some(GenerationKey::Snapshot(_, SnapshotName { index })) = GenerationKey::parse(&key) {
-                snapshots.push(SnapshotFile { index, size, created });
-            }
-        })
-        .await?;
-        let start = starting_snapshot(&snapshots, at).map(|snapshot| snapshot.index);
-        let mut segments = Vec::new();
-        // A generation without a start may still be the one that was written last, which a time does not ask for.
-        if start.is_some() || at.is_none() {
-            let prefix = generation.wal_prefix();
-            let after = start.map(|index| format!("{prefix}{index:08x}_"));
-            each(store, &prefix, after, |ObjectInfo { key, size, modified: created }| {
-                if let Some(GenerationKey::Segment(_, SegmentName { index, offset })) = GenerationKey::parse(&key) {
-                    segments.push(SegmentFile { index, offset, size, created });
-                }
-            })
-            .await?;
-        }
-        if segments.len() > REPLAY_OBJECTS_MAX {
-            let message = format!("list {}: more than {REPLAY_OBJECTS_MAX} segments", generation.wal_prefix());
-            return Err(Reason::new(ReasonKind::Unsupported, message));
-        }
-        listed.push(ListedGeneration { generation, snapshots, segments });
-    }
-    Ok(listed)
-}
-
-/// Hands over every object below `prefix` after the key `after`.
-async fn each(
-    store: &dyn ReplicaStore,
-    prefix: &str,
-    after: Option<String>,
-    mut object: impl FnMut(ObjectInfo) + Send,
-) -> Result<(), Reason> {
-    let mut after = after;
-    for _ in 0..LIST_PAGES_MAX {
-        let page = store.list(prefix, after.as_deref()).await?;
-        after = page.objects.last().map(|object| object.key.clone());
-        page.objects.into_iter().for_each(&mut object);
-        if !page.more || after.is_none() {
-            return Ok(());
-        }
-    }
-    Err(Reason::new(ReasonKind::Unsupported, format!("list {prefix}: more than {LIST_PAGES_MAX} pages")))
-}
 
 pub(super) async fn restore(
     store: Arc<dyn ReplicaStore>,

@@ -1,0 +1,135 @@
+//! Planning the restore of a v0.3 replica: list its generations, and choose as Litestream 0.3.13 does.
+
+use jiff::Timestamp;
+
+use super::RestoreRequest;
+use crate::domain::limits::{GENERATIONS_MAX, REPLAY_OBJECTS_MAX};
+use crate::domain::litestream::generation::ROOT;
+use crate::domain::litestream::generations_plan::starting_snapshot;
+use crate::domain::litestream::{
+    Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Layout, ListedGeneration,
+    PlanTarget, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generations,
+};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Shortfall};
+use crate::usecase::ports::{ObjectInfo, ReplicaStore};
+use crate::usecase::replica_probe::listing::each;
+
+/// Plans what a restore reads.
+///
+/// # Errors
+///
+/// What kept the replica from being listed, or why nothing there leads to what is asked for.
+pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
+    let at = match request.point {
+        PlanTarget::Latest => None,
+        PlanTarget::Time(at) => Some(at),
+        PlanTarget::Txid(txid) => {
+            let message = format!("plan restore: TXID {txid} of a v0.3 replica, which has none");
+            return Err(Reason::new(ReasonKind::Misconfigured, message).with_hint("name a time instead"));
+        }
+    };
+    let listed = list(store, at).await?;
+    let planned = plan_generations(&listed, at).map_err(|error| not_planned(&error))?;
+    Ok(restore_plan(planned))
+}
+
+fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
+    let GenerationsPlan { generation, plan, cut, notes } = planned;
+    let snapshot = plan.snapshot;
+    let start = SegmentName { index: snapshot.index, offset: 0 };
+    let reached = plan.segments.last().map_or(start, SegmentFile::name);
+    let objects: Vec<PlannedObject> = std::iter::once(PlannedObject {
+        key: generation.snapshot_key(SnapshotName { index: snapshot.index }),
+        size: snapshot.size,
+        created: snapshot.created,
+        kind: PlannedKind::Snapshot(snapshot),
+    })
+    .chain(plan.segments.iter().map(|segment| PlannedObject {
+        key: generation.segment_key(segment.name()),
+        size: segment.size,
+        created: segment.created,
+        kind: PlannedKind::Segment(*segment),
+    }))
+    .collect();
+    RestorePlan {
+        layout: Layout::V3,
+        txid: None,
+        generation: Some(generation),
+        through: objects.iter().map(|object| object.created).max().unwrap_or_default(),
+        shortfall: cut.map(|cut| Shortfall { after: place(reached), before: place(cut.name()) }),
+        objects,
+        base: None,
+        notes,
+    }
+}
+
+/// A position as `index/offset`.
+pub(super) fn place(name: SegmentName) -> String {
+    format!("{:08x}/{:08x}", name.index, name.offset)
+}
+
+fn not_planned(error: &GenerationsPlanError) -> Reason {
+    let reason = Reason::new(ReasonKind::NotFound, format!("plan restore: {error}"));
+    match error {
+        GenerationsPlanError::NoGenerations => reason,
+        GenerationsPlanError::BeforeFirst { first } => reason.with_hint(format!("the first instant is {first}")),
+        GenerationsPlanError::Broken { generation, cause, before } => {
+            let missing = match cause {
+                GenerationPlanError::NoSnapshot => None,
+                GenerationPlanError::IndexMissing(index) | GenerationPlanError::FirstSegmentMissing(index) => {
+                    Some(SegmentName { index: *index, offset: 0 })
+                }
+            };
+            let reason = Reason {
+                message: match missing {
+                    Some(name) => format!("{}: {} is missing", reason.message, generation.segment_key(name)),
+                    None => reason.message,
+                },
+                ..reason
+            };
+            match before {
+                Some(before) => reason.with_hint(format!("the state of {before} is before it: restore at that time")),
+                None => reason,
+            }
+        }
+    }
+}
+
+/// Lists the generations: of each, the snapshots and all segments from the one on that a restore starts from.
+async fn list(store: &dyn ReplicaStore, at: Option<Timestamp>) -> Result<Vec<ListedGeneration>, Reason> {
+    let folders = store.folders(ROOT).await?;
+    if folders.len() > GENERATIONS_MAX {
+        let message = format!("list {ROOT}: {} generations, at most {GENERATIONS_MAX} are read", folders.len());
+        return Err(Reason::new(ReasonKind::Unsupported, message));
+    }
+    let mut listed = Vec::new();
+    for generation in folders.iter().filter_map(|folder| folder.parse::<Generation>().ok()) {
+        let mut snapshots = Vec::new();
+        each(store, &generation.snapshots_prefix(), None, |ObjectInfo { key, size, modified: created }| {
+            if let Some(GenerationKey::Snapshot(_, SnapshotName { index })) = GenerationKey::parse(&key) {
+                snapshots.push(SnapshotFile { index, size, created });
+            }
+        })
+        .await?;
+        let start = starting_snapshot(&snapshots, at).map(|snapshot| snapshot.index);
+        let mut segments = Vec::new();
+        // A generation without a start may still be the one that was written last, which a time does not ask for.
+        if start.is_some() || at.is_none() {
+            let prefix = generation.wal_prefix();
+            let after = start.map(|index| format!("{prefix}{index:08x}_"));
+            each(store, &prefix, after, |ObjectInfo { key, size, modified: created }| {
+                if let Some(GenerationKey::Segment(_, SegmentName { index, offset })) = GenerationKey::parse(&key) {
+                    segments.push(SegmentFile { index, offset, size, created });
+                }
+            })
+            .await?;
+        }
+        if segments.len() > REPLAY_OBJECTS_MAX {
+            let message = format!("list {}: more than {REPLAY_OBJECTS_MAX} segments", generation.wal_prefix());
+            return Err(Reason::new(ReasonKind::Unsupported, message));
+        }
+        listed.push(ListedGeneration { generation, snapshots, segments });
+    }
+    Ok(listed)
+}

@@ -143,51 +143,78 @@ impl Step {
 pub(super) fn spans(steps: &[Step], holes: &[Blocked], until: Timestamp) -> Vec<Span> {
     let first = steps.iter().position(|step| !step.nothing(holes)).unwrap_or(0);
     let steps = &steps[first..];
-    let mut spans: Vec<Span> = Vec::new();
-    let mut lost: Vec<f64> = Vec::new();
+    let mut drawing = Drawing { holes, spans: Vec::new(), lost: Vec::new(), kind: None };
     let mut class = None;
-    let mut group: Option<(Option<u8>, Option<usize>)> = None;
     for (index, step) in steps.iter().enumerate() {
         let next = steps.get(index + 1);
         // Which states are missing before the next one says how exact this stretch is.
         class = next.and_then(|next| next.class).or(class);
-        let hole = step.hole.or_else(|| next.filter(|next| next.since_before)?.hole);
-        let key = hole.map_or((class, None), |hole| (None, Some(hole)));
         let end = next.map_or_else(|| until.max(step.at), |next| next.at);
-        if group != Some(key) {
-            close(&mut spans, &mut lost);
-            group = Some(key);
-            let blocked = hole.and_then(|hole| holes.get(hole)).cloned();
-            spans.push(Span {
-                from: step.at,
-                until: end,
-                points: 0,
-                resolution_seconds: 0.0,
-                typical_seconds: None,
-                blocked,
-            });
-        }
-        let Some(span) = spans.last_mut() else { continue };
-        span.until = end;
-        if span.blocked.is_none() {
-            span.points += 1;
-            if next.is_some_and(|next| next.lost && next.hole.is_none()) {
-                lost.push(end.duration_since(step.at).as_secs_f64());
+        let undated = next.filter(|next| next.since_before).and_then(|next| next.hole);
+        match (step.hole, undated) {
+            (Some(hole), _) => drawing.block(hole, step.at, end),
+            (None, Some(hole)) => {
+                // The state itself can be had; whether any later one is it, nobody knows.
+                drawing.restorable(class, step.at, step.at, false);
+                drawing.block(hole, step.at, end);
+            }
+            (None, None) => {
+                let lost = next.is_some_and(|next| next.lost && next.hole.is_none());
+                drawing.restorable(class, step.at, end, lost);
             }
         }
     }
-    close(&mut spans, &mut lost);
-    spans
+    drawing.close();
+    drawing.spans
 }
 
-/// Writes down what was found of the newest span.
-fn close(spans: &mut [Span], lost: &mut Vec<f64>) {
-    lost.sort_unstable_by(f64::total_cmp);
-    if let (Some(span), Some(longest)) = (spans.last_mut(), lost.last()) {
-        span.resolution_seconds = *longest;
-        span.typical_seconds = lost.get(lost.len() / 2).copied();
+/// Spans that are being put together.
+struct Drawing<'a> {
+    holes: &'a [Blocked],
+    spans: Vec<Span>,
+    /// Seconds between those states of the newest span of which others between them are lost.
+    lost: Vec<f64>,
+    /// What the newest span is: of a class, or blocked by a hole.
+    kind: Option<(Option<u8>, Option<usize>)>,
+}
+
+impl Drawing<'_> {
+    /// One more state, which lasts until another one.
+    fn restorable(&mut self, class: Option<u8>, from: Timestamp, until: Timestamp, lost: bool) {
+        if let Some(span) = self.span((class, None), from, until) {
+            span.points += 1;
+        }
+        if lost {
+            self.lost.push(until.duration_since(from).as_secs_f64());
+        }
     }
-    lost.clear();
+
+    fn block(&mut self, hole: usize, from: Timestamp, until: Timestamp) {
+        self.span((None, Some(hole)), from, until);
+    }
+
+    fn span(&mut self, kind: (Option<u8>, Option<usize>), from: Timestamp, until: Timestamp) -> Option<&mut Span> {
+        if self.kind != Some(kind) {
+            self.close();
+            self.kind = Some(kind);
+            let blocked = kind.1.and_then(|hole| self.holes.get(hole)).cloned();
+            let (points, resolution_seconds, typical_seconds) = (0, 0.0, None);
+            self.spans.push(Span { from, until, points, resolution_seconds, typical_seconds, blocked });
+        }
+        let span = self.spans.last_mut()?;
+        span.until = until;
+        Some(span)
+    }
+
+    /// Writes down how far apart the states of the newest span are.
+    fn close(&mut self) {
+        self.lost.sort_unstable_by(f64::total_cmp);
+        if let (Some(span), Some(longest)) = (self.spans.last_mut(), self.lost.last()) {
+            span.resolution_seconds = *longest;
+            span.typical_seconds = self.lost.get(self.lost.len() / 2).copied();
+        }
+        self.lost.clear();
+    }
 }
 
 /// Joins neighbours that are much the same, and the oldest ones when there are too many.

@@ -165,7 +165,7 @@ impl Contents {
             map.caveats = if self.layouts.is_empty() { Vec::new() } else { caveats(&facts, &map) };
             return map;
         };
-        let mut map = self.levels.clone().map(&bad(keys, damaged), until);
+        let mut map = self.levels.clone().map(&Damaged::new(keys, damaged), until);
         let files = self.levels.files().unwrap_or_default();
         let generations = self.layouts.contains(&Layout::V3);
         map.caveats = caveats(&Facts { files, generations, store, ..Facts::default() }, &map);
@@ -193,7 +193,7 @@ impl Contents {
         if keys == LevelKeys::Hex {
             date(store, keys, &mut files, at).await?;
         }
-        let found = instant(&files, &bad(keys, damaged), PlanTarget::Time(at))
+        let found = instant(&files, &Damaged::new(keys, damaged), PlanTarget::Time(at))
             .map_err(|error| Reason::new(ReasonKind::NotFound, format!("plan restore: {error}")))?;
         if found.txid.is_none() && self.layouts.contains(&Layout::V3) {
             return Ok(self.ask_generations(damaged, at));
@@ -248,10 +248,6 @@ impl Answer {
             blocked,
         }
     }
-}
-
-fn bad(keys: LevelKeys, damaged: &BTreeSet<String>) -> Damaged {
-    damaged.iter().filter_map(|key| keys.parse_key(key)).collect()
 }
 
 /// Gives the files that were uploaded after an instant the time of their header, in each level up to the first one whose

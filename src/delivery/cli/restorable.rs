@@ -60,6 +60,10 @@ pub struct RestorableArgs {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
+    /// Do without this object, as if it were damaged: what would be left? [repeatable]
+    #[arg(long, value_name = "KEY")]
+    pub without: Vec<String>,
+
     #[arg(long, value_enum, default_value_t = RestorableFormat::Table)]
     pub format: RestorableFormat,
 
@@ -137,7 +141,8 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let at = args.at.as_deref().map(|text| instant(text, clock.now().wall, &TimeZone::system())).transpose();
     let at = at.map_err(|message| Reason::new(ReasonKind::Misconfigured, format!("--at {message}")))?;
     let (places, stores, concurrency) = places(args)?;
-    let looks = places.into_iter().map(|place| look(stores.as_ref(), &clock, place, at));
+    let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
+    let looks = places.into_iter().map(|place| look(stores.as_ref(), &clock, place, at, &damaged));
     let found: Vec<Found> =
         run::block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
@@ -188,6 +193,7 @@ async fn look(
     clock: &SystemClock,
     place: Place,
     at: Option<Timestamp>,
+    damaged: &BTreeSet<String>,
 ) -> Found {
     let Place { target, replica } = place;
     let mut found = Found {
@@ -210,21 +216,25 @@ async fn look(
         Err(reason) => return Found { reason: Some(reason), ..found },
     };
     let counted = Counted::new(store.as_ref());
-    if let Err(reason) = ask(&counted, &replica, &mut found).await {
+    if let Err(reason) = ask(&counted, &replica, damaged, &mut found).await {
         found.reason = Some(reason);
     }
     found.requests = counted.requests();
     found
 }
 
-async fn ask(store: &dyn ReplicaStore, replica: &ReplicaTarget, found: &mut Found) -> Result<(), Reason> {
-    let damaged = BTreeSet::new();
-    let contents = contents(store, &damaged).await?;
+async fn ask(
+    store: &dyn ReplicaStore,
+    replica: &ReplicaTarget,
+    damaged: &BTreeSet<String>,
+    found: &mut Found,
+) -> Result<(), Reason> {
+    let contents = contents(store, damaged).await?;
     found.layout = contents.layout().map(|layout| layout.as_str());
     found.uploaded = contents.uploaded();
-    let map = found.timeline.insert(contents.map(&damaged, replica.location.store(), found.listed_at));
+    let map = found.timeline.insert(contents.map(damaged, replica.location.store(), found.listed_at));
     let Some(at) = found.at else { return Ok(()) };
-    let mut answer = contents.ask(store, &damaged, at).await?;
+    let mut answer = contents.ask(store, damaged, at).await?;
     if found.uploaded && found.layout == Some("v0.5") {
         found.times = "header";
     }

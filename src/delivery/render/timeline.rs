@@ -118,9 +118,16 @@ pub fn svg(map: &TimelineReport, from: Timestamp, until: Timestamp) -> String {
     out + "</svg>"
 }
 
-/// In one line, such as `since 2026-11-20 08:00:00Z, 2d 3h; 1 gap, the longest 3m`. Plain words and numbers: safe in HTML.
+/// In one line, such as `since 2026-11-20 08:00:00Z, 2d 3h; 1 gap of 3m`. Safe in HTML: what it quotes are numbers, and
+/// names that have been read as such.
 pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
-    let Some(since) = map.since else { return "nothing restores".to_owned() };
+    let Some(since) = map.since else {
+        let blocked = map.spans.first().and_then(|span| span.blocked.as_ref());
+        return blocked.map_or_else(
+            || "nothing restores".to_owned(),
+            |blocked| format!("no instant restores: {}", blocked.detail),
+        );
+    };
     let age = human::duration(human::age_seconds(since, now));
     let gaps = match map.largest_gap_seconds {
         None => "no gaps".to_owned(),
@@ -206,6 +213,8 @@ mod tests {
     fn words_say_what_the_band_shows() {
         assert_eq!(sentence(&map(), second(40_000)), "since 2026-01-01 00:00:00Z, 11h 6m; 1 gap of 10s");
         assert_eq!(sentence(&TimelineReport::default(), second(0)), "nothing restores");
+        let blocked = TimelineReport { spans: map().spans.split_off(1), ..TimelineReport::default() };
+        assert_eq!(sentence(&blocked, second(0)), "no instant restores: TXIDs 6 to 7 are in no file");
         let expected = [
             "2026-01-01 00:00:00Z  10h: resolution 1h, 9 states",
             "2026-01-01 10:00:00Z  10s: blocked between 5 and 8: TXIDs 6 to 7 are in no file",

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::SNAPSHOT_LEVEL;
+use super::layout::LevelKeys;
 use super::name::{LtxFile, LtxName};
 use super::plan::{PlanError, PlanTarget, plan};
 use super::runs::{Run, Runs};
@@ -12,8 +13,23 @@ use super::txid::Txid;
 use crate::domain::limits::{TIMELINE_FILES_MAX, TIMELINE_TAIL_MAX};
 use crate::domain::timeline::{Blocked, Span, Step, TimelineReport, spans};
 
-/// Files that are known to be damaged, by level and name: nothing is restored from them.
-pub type Damaged = BTreeSet<(u8, LtxName)>;
+/// Files that are known to be damaged: nothing is restored from them.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    keys: LevelKeys,
+    files: BTreeSet<(u8, LtxName)>,
+}
+
+impl Damaged {
+    /// Of these keys, those that are keys of files.
+    pub fn new(keys: LevelKeys, damaged: &BTreeSet<String>) -> Self {
+        Self { keys, files: damaged.iter().filter_map(|key| keys.parse_key(key)).collect() }
+    }
+
+    fn holds(&self, file: &LtxFile) -> bool {
+        !self.files.is_empty() && self.files.contains(&(file.level, file.name()))
+    }
+}
 
 /// All files of a replica, or the newest ones and what the older ones come to, on the way to a map.
 #[derive(Clone, Debug, Default)]
@@ -81,12 +97,12 @@ impl LtxTimeline {
 
     fn steps(mut self, damaged: &Damaged) -> (Vec<Step>, Vec<Blocked>) {
         self.files.sort_unstable_by_key(|file| file.created);
-        let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) = if damaged.is_empty() {
+        let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) = if damaged.files.is_empty() {
             (Vec::new(), self.files)
         } else {
-            self.files.into_iter().partition(|file| damaged.contains(&(file.level, file.name())))
+            self.files.into_iter().partition(|file| damaged.holds(file))
         };
-        let mut walk = Walk::new(&good, &bad, self.older);
+        let mut walk = Walk::new(damaged.keys, &good, &bad, self.older);
         let mut start = 0;
         let mut bad_times = bad.iter().map(|file| file.created).peekable();
         loop {
@@ -160,6 +176,7 @@ impl<'a> Ground<'a> {
 
 /// The files in the order in which they were made, and what each changes.
 struct Walk<'a> {
+    keys: LevelKeys,
     ground: Ground<'a>,
     runs: Runs,
     snapshot: Option<LtxFile>,
@@ -170,9 +187,10 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(good: &[LtxFile], bad: &'a [LtxFile], older: Older) -> Self {
+    fn new(keys: LevelKeys, good: &[LtxFile], bad: &'a [LtxFile], older: Older) -> Self {
         let ground = Ground::new(good, bad, &older.runs);
         let mut walk = Self {
+            keys,
             ground,
             runs: older.runs,
             snapshot: older.snapshot,
@@ -224,7 +242,7 @@ impl<'a> Walk<'a> {
         let lost = self.loses(end);
         let since_before = hole.is_some_and(Hole::is_undated);
         if let Some(hole) = hole.filter(|_| hole != self.open || self.holes.is_empty()) {
-            self.holes.push(blocked(&hole));
+            self.holes.push(blocked(&hole, self.keys));
         }
         self.open = hole;
         let hole = hole.is_some().then(|| self.holes.len().saturating_sub(1));
@@ -232,28 +250,22 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn blocked(hole: &Hole) -> Blocked {
+fn blocked(hole: &Hole, keys: LevelKeys) -> Blocked {
     let Hole { after, before, key } = hole;
     let (first, last) = (Txid(after.saturating_add(1)), Txid(before.saturating_sub(1)));
-    let missing = match key {
-        Some(file) if file.level == SNAPSHOT_LEVEL => format!("the snapshot {} is damaged", file.name()),
-        Some(file) => format!("{} of level {} is damaged", file.name(), file.level),
+    let key = key.map(|file| keys.key(file.level, file.name()));
+    let detail = match &key {
+        Some(key) => format!("{key} is damaged"),
         None if *after == 0 => "there is no snapshot before it, and no file that starts at TXID 1".to_owned(),
         None if first == last => format!("TXID {first} is in no file"),
         None => format!("TXIDs {first} to {last} are in no file"),
     };
-    Blocked {
-        after: Txid(*after).to_string(),
-        before: Txid(*before).to_string(),
-        key: key.map(|file| format!("{}/{}", file.level, file.name())),
-        detail: missing,
-    }
+    Blocked { after: Txid(*after).to_string(), before: Txid(*before).to_string(), key, detail }
 }
 
 /// What a restore to the state before an instant gives, by Litestream's own plan, and what it does not reach.
 pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Result<LtxInstant, PlanError> {
-    let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) =
-        files.iter().partition(|file| damaged.contains(&(file.level, file.name())));
+    let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) = files.iter().partition(|file| damaged.holds(file));
     let before = |created: Timestamp| match target {
         PlanTarget::Time(time) => created < time,
         PlanTarget::Latest | PlanTarget::Txid(_) => true,
@@ -277,7 +289,7 @@ pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Resu
         _ => Ground::new(&good, &bad, &Runs::default()).hole(&admitted, end.0, before),
     };
     let created = good.iter().filter(|file| file.max == end).map(|file| file.created).min();
-    Ok(LtxInstant { files: planned, txid, created, blocked: hole.as_ref().map(blocked) })
+    Ok(LtxInstant { files: planned, txid, created, blocked: hole.map(|hole| blocked(&hole, damaged.keys)) })
 }
 
 /// The states that came after a map was made. What is compacted may be deleted at any time, so that only what no
@@ -370,7 +382,8 @@ mod tests {
     }
 
     fn damaged(names: &[(u8, u64, u64)]) -> Damaged {
-        names.iter().map(|(level, min, max)| (*level, LtxName { min: Txid(*min), max: Txid(*max) })).collect()
+        let names = names.iter().map(|(level, min, max)| (*level, LtxName { min: Txid(*min), max: Txid(*max) }));
+        Damaged { keys: LevelKeys::Plain, files: names.collect() }
     }
 
     fn shown(map: &TimelineReport) -> String {
@@ -402,18 +415,18 @@ mod tests {
     fn a_hole_blocks_until_a_snapshot_leads_on() {
         let mut hole = WHOLE.to_vec();
         hole.remove(2);
-        check(&hole, &[], "10..20 1@0, 20..100 TXID …03 is in no file");
+        check(&hole, &[], "10..20 2@0, 20..100 TXID …03 is in no file");
         hole.remove(2);
         hole.push((9, 1, 6, 60));
-        check(&hole, &[], "10..20 1@0, 20..60 TXIDs …03 to …04 are in no file, 60..100 1@0");
+        check(&hole, &[], "10..20 2@0, 20..60 TXIDs …03 to …04 are in no file, 60..100 1@0");
     }
 
     #[test]
     fn a_damaged_file_is_a_hole_with_a_name() {
-        check(WHOLE, &[(0, 3, 3)], "10..30 2@0, 30..100 …03-…03.ltx of level 0 is damaged");
+        check(WHOLE, &[(0, 3, 3)], "10..30 2@0, 30..100 ltx/0/…03-…03.ltx is damaged");
         // The newest one is missed as well, though there is nothing behind it.
-        check(WHOLE, &[(0, 5, 5)], "10..50 4@0, 50..100 …05-…05.ltx of level 0 is damaged");
-        check(WHOLE, &[(9, 1, 1)], "10..100 the snapshot …01-…01.ltx is damaged");
+        check(WHOLE, &[(0, 5, 5)], "10..50 4@0, 50..100 ltx/0/…05-…05.ltx is damaged");
+        check(WHOLE, &[(9, 1, 1)], "10..100 ltx/9/…01-…01.ltx is damaged");
         // Another level bridges it.
         let mut bridged = WHOLE.to_vec();
         bridged.push((1, 2, 4, 40));
@@ -443,14 +456,14 @@ mod tests {
         let count = TIMELINE_FILES_MAX as u64 + 10;
         (2..count).for_each(|txid| timeline.insert(file((0, txid, txid, txid.cast_signed()))));
         assert!(timeline.files().is_none());
-        let map = timeline.map(&Damaged::new(), second(2 * count.cast_signed()));
+        let map = timeline.map(&damaged(&[]), second(2 * count.cast_signed()));
         assert_eq!(map.cut_off_at, Some(second(TIMELINE_FILES_MAX as i64 / 2)));
         assert_eq!((map.gaps, map.spans.len(), map.since), (0, 1, map.cut_off_at));
     }
 
     #[test]
     fn a_tail_claims_what_will_be_left() {
-        let map = timeline(&files(WHOLE)).map(&Damaged::new(), second(100));
+        let map = timeline(&files(WHOLE)).map(&damaged(&[]), second(100));
         let mut tail = LtxTail::new(second(100), Some(Txid(5)));
         (6..=40).for_each(|txid| tail.insert(file((0, txid, txid, 100 + txid.cast_signed()))));
         assert_eq!(shown(&tail.extend(&map, second(150))), "10..150 40@0");
@@ -495,14 +508,14 @@ mod tests {
 
     /// The slow way: which TXIDs between what is reached and what is there are in no file at all.
     fn holey(files: &[LtxFile], bad: &Damaged, end: u64, at: Timestamp) -> bool {
-        let good = |file: &&LtxFile| !bad.contains(&(file.level, file.name()));
+        let good = |file: &&LtxFile| !bad.holds(file);
         let held = |txid: u64| {
             files.iter().filter(good).any(|f| f.level < SNAPSHOT_LEVEL && (f.min.0..=f.max.0).contains(&txid))
         };
         let reach = (end..).find(|txid| !held(txid + 1)).unwrap();
         files.iter().filter(|file| file.created < at).any(|file| {
             let snapshot = file.level == SNAPSHOT_LEVEL;
-            let bad = bad.contains(&(file.level, file.name()));
+            let bad = bad.holds(file);
             if bad { file.max.0 > reach } else { !snapshot && file.max.0 > reach }
         })
     }
@@ -513,11 +526,12 @@ mod tests {
             files in prop_oneof![any_files(), chain()],
             bad in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
         ) {
-            let bad: Damaged = match files.len() {
-                0 => Damaged::new(),
-                count => bad.iter().map(|index| &files[index.index(count)]).map(|f| (f.level, f.name())).collect(),
+            let bad: Vec<_> = match files.len() {
+                0 => Vec::new(),
+                count => bad.iter().map(|index| &files[index.index(count)]).map(|f| (f.level, f.min.0, f.max.0)).collect(),
             };
-            let good: Vec<LtxFile> = files.iter().filter(|f| !bad.contains(&(f.level, f.name()))).copied().collect();
+            let bad = damaged(&bad);
+            let good: Vec<LtxFile> = files.iter().filter(|f| !bad.holds(f)).copied().collect();
             let (steps, holes) = timeline(&files).steps(&bad);
             let map = timeline(&files).map(&bad, second(70));
             prop_assert!(steps.windows(2).all(|pair| pair[0].at < pair[1].at));
@@ -550,11 +564,11 @@ mod tests {
 
         #[test]
         fn a_restore_gives_a_state_no_older_than_the_resolution(files in chain()) {
-            let map = timeline(&files).map(&Damaged::new(), second(70));
+            let map = timeline(&files).map(&damaged(&[]), second(70));
             for at in 0..70 {
                 let at = second(at);
                 let Some(span) = map.span_at(at).filter(|span| span.blocked.is_none()) else { continue };
-                let asked = instant(&files, &Damaged::new(), PlanTarget::Time(at)).unwrap();
+                let asked = instant(&files, &damaged(&[]), PlanTarget::Time(at)).unwrap();
                 // The states of this replica are two seconds apart: the newest before the instant is known.
                 let (txid, newest) = (asked.txid.unwrap().0, files.iter().map(|file| file.max.0).max().unwrap());
                 let ideal = ((at.as_second() - 1) / 2).cast_unsigned().min(newest);

@@ -150,7 +150,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::litestream::{Damaged, LtxTimeline};
+    use crate::domain::litestream::{Damaged, LevelKeys, LtxTimeline};
 
     fn files(files: &[(u8, u64, u64)]) -> Vec<LtxFile> {
         let created = |max: u64| Timestamp::from_second(max.cast_signed()).unwrap();
@@ -167,7 +167,8 @@ mod tests {
     fn check(facts: &Facts<'_>, expected: &[(&str, &str)]) {
         let mut timeline = LtxTimeline::default();
         facts.files.iter().for_each(|file| timeline.insert(*file));
-        let map = timeline.map(&Damaged::new(), Timestamp::from_second(1000).unwrap());
+        let map =
+            timeline.map(&Damaged::new(LevelKeys::Plain, &Default::default()), Timestamp::from_second(1000).unwrap());
         let caveats = caveats(facts, &map);
         let shown: Vec<_> = caveats.iter().map(|caveat| (caveat.releases.as_str(), caveat.detail.as_str())).collect();
         assert_eq!(shown, expected);

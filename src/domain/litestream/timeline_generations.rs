@@ -367,13 +367,13 @@ mod tests {
     #[test]
     fn a_missing_index_blocks_until_a_snapshot_behind_it() {
         let segments: &[(u32, u64, i64)] = &[(0, 0, 11), (0, 568, 20), (2, 0, 30), (3, 0, 40)];
-        check(&[(1, &[(0, 10)], segments)], &[], "10..20 2, 20..100 WAL index 00000001 is missing");
-        check(&[(1, &[(0, 10), (3, 35)], segments)], &[], "10..20 2, 20..35 WAL index 00000001 is missing, 35..100 2");
+        check(&[(1, &[(0, 10)], segments)], &[], "10..20 3, 20..100 WAL index 00000001 is missing");
+        check(&[(1, &[(0, 10), (3, 35)], segments)], &[], "10..20 3, 20..35 WAL index 00000001 is missing, 35..100 2");
         let headless: &[(u32, u64, i64)] = &[(0, 0, 11), (1, 568, 20)];
         check(
             &[(1, &[(0, 10)], headless)],
             &[],
-            "10..11 1, 11..100 the first segment of WAL index 00000001 is missing",
+            "10..11 2, 11..100 the first segment of WAL index 00000001 is missing",
         );
         check(&[(1, &[], segments)], &[], "11..100 generation 0000000000000001 has no snapshot before it");
     }

@@ -7,8 +7,8 @@ use super::{Finding, RELISTINGS_MAX, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
-    Coverage, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline, SNAPSHOT_LEVEL, Txid,
-    caveats,
+    Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline, SNAPSHOT_LEVEL,
+    Txid, caveats,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
@@ -120,7 +120,7 @@ impl Levels {
 
     /// Makes the coverage map of everything that was listed.
     fn draw(&mut self, files: LtxTimeline, sampled: Moment) {
-        let damaged = self.damaged.iter().filter_map(|key| self.keys.parse_key(key)).collect();
+        let damaged = Damaged::new(self.keys, &self.damaged);
         let listed = files.files().map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall);
         let store = match self.keys {

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,9 @@ use std::process::Command;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use streamgauge::domain::litestream::{Inventory, LevelKeys, LtxFile, LtxName, PlanTarget, Txid, plan};
+use streamgauge::domain::litestream::{
+    Damaged, Inventory, LevelKeys, LtxFile, LtxName, LtxTimeline, PlanTarget, Txid, instant, plan,
+};
 
 /// The smallest size that an LTX file can have.
 const SIZE: u64 = 131;
@@ -34,8 +36,10 @@ fn plans_what_litestream_plans() {
             let genuine = dry_run(&litestream, directory.path(), target);
             let ours = plan(&files, target).map(|files| files.iter().map(|f| (f.level, f.name())).collect());
             prop_assert_eq!(ours.map_err(|error| error.to_string()).ok(), genuine.clone().ok(), "{:?}", genuine);
-            if target == PlanTarget::Latest {
-                check_coverage(&files, &genuine)?;
+            match target {
+                PlanTarget::Latest => check_coverage(&files, &genuine)?,
+                PlanTarget::Time(time) => check_map(&files, time, &genuine)?,
+                PlanTarget::Txid(_) => {}
             }
         }
         Ok(())
@@ -57,6 +61,33 @@ fn check_coverage(files: &[LtxFile], genuine: &Result<Vec<(u8, LtxName)>, String
             prop_assert_eq!(first.map(str::to_owned), coverage.end.map(|end| end.to_string()), "{}", error);
         }
     }
+    Ok(())
+}
+
+/// The coverage map says of an instant what the genuine program restores to it, and calls blocked where that is silently
+/// older than what is there.
+fn check_map(
+    files: &[LtxFile],
+    time: Timestamp,
+    genuine: &Result<Vec<(u8, LtxName)>, String>,
+) -> Result<(), TestCaseError> {
+    let whole = Damaged::new(LevelKeys::Plain, &BTreeSet::new());
+    let asked = instant(files, &whole, PlanTarget::Time(time)).unwrap();
+    let planned: Vec<_> = asked.files.iter().map(|file| (file.level, file.name())).collect();
+    prop_assert_eq!(planned, genuine.clone().unwrap_or_default());
+    let mut timeline = LtxTimeline::default();
+    files.iter().for_each(|file| timeline.insert(*file));
+    let newest = files.iter().map(|file| file.created).max().unwrap_or(time);
+    let map = timeline.map(&whole, newest);
+    match map.span_at(time) {
+        // Nothing is there yet, or nothing leads anywhere.
+        None => prop_assert!(genuine.is_err(), "{:?}", map),
+        Some(span) if span.blocked.is_none() => {
+            prop_assert!(genuine.is_ok() && asked.blocked.is_none(), "{:?}: {:?}", genuine, span);
+        }
+        Some(_) => {}
+    }
+    prop_assert!(asked.blocked.is_none() || map.span_at(time).is_none_or(|span| span.blocked.is_some()));
     Ok(())
 }
 

@@ -21,5 +21,7 @@ mod probe_v3;
 mod probe_v5;
 #[path = "simulation/reproductions.rs"]
 mod reproductions;
+#[path = "simulation/timeline.rs"]
+mod timeline;
 #[path = "simulation/world.rs"]
 mod world;

@@ -152,9 +152,10 @@ impl Contents {
         })
     }
 
-    /// The times are those of the uploads, seconds after Litestream's own, which the headers have.
+    /// The times are those of the uploads, seconds after Litestream's own, which the headers have. (v0.3 itself knows only
+    /// the former.)
     pub fn uploaded(&self) -> bool {
-        !matches!(self.layout(), Some(Layout::V5(LevelKeys::Plain)))
+        matches!(self.layout(), Some(Layout::V5(LevelKeys::Hex)))
     }
 
     /// The coverage map of the newest layout. `damaged` holds keys, `store` is the label of the store.

@@ -235,7 +235,7 @@ async fn ask(
     let map = found.timeline.insert(contents.map(damaged, replica.location.store(), found.listed_at));
     let Some(at) = found.at else { return Ok(()) };
     let mut answer = contents.ask(store, damaged, at).await?;
-    if found.uploaded && found.layout == Some("v0.5") {
+    if found.uploaded {
         found.times = "header";
     }
     if answer.restorable {

@@ -140,7 +140,11 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
 
 /// How exact a stretch is.
 fn exactness(span: &Span) -> String {
-    let states = if span.points == 1 { "1 state".to_owned() } else { format!("{} states", span.points) };
+    let states = match span.points {
+        0 => "no state of its own".to_owned(),
+        1 => "1 state".to_owned(),
+        points => format!("{points} states"),
+    };
     match span.typical_seconds {
         None => format!("every state, {states}"),
         Some(typical) if span.resolution_seconds > 2.0 * typical => {

@@ -27,23 +27,27 @@ type Faulty = FaultyStore<MemoryStore>;
 
 /// The stores of a test by their directory.
 #[derive(Default)]
-struct World {
+pub(crate) struct World {
     stores: Mutex<BTreeMap<String, Arc<Faulty>>>,
     configured: Mutex<Option<Configured>>,
     /// While true, reading the configuration hangs.
     hanging: Mutex<bool>,
     released: Condvar,
     watch_dies: AtomicBool,
-    report: Mutex<Option<Report>>,
+    pub(crate) report: Mutex<Option<Report>>,
 }
 
 /// The agent's ends of a [`World`].
-struct Ports(Arc<World>);
+pub(crate) struct Ports(Arc<World>);
 
 impl Stores for Ports {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
-        let ReplicaLocation::Directory(path) = location else { panic!("{location:?}") };
-        Ok(Arc::new(Shared(self.0.store(path.to_str().unwrap()))))
+        let path = match location {
+            ReplicaLocation::Directory(path) => path.to_str().unwrap(),
+            ReplicaLocation::S3(s3) => &s3.bucket,
+            ReplicaLocation::Unsupported { .. } => panic!("{location:?}"),
+        };
+        Ok(Arc::new(Shared(self.0.store(path))))
     }
 
     fn report(&self) -> Vec<StoreReport> {
@@ -90,22 +94,26 @@ impl DatabaseWatch for Ports {
 }
 
 impl World {
-    fn store(&self, path: &str) -> Arc<Faulty> {
+    pub(crate) fn store(&self, path: &str) -> Arc<Faulty> {
         let mut stores = self.stores.lock().unwrap();
         stores.entry(path.to_owned()).or_insert_with(|| Arc::new(FaultyStore::new(MemoryStore::new()))).clone()
     }
 
     /// A store that holds a whole replica whose newest TXID is `txid`.
-    fn filled(&self, path: &str, txid: u64) -> Arc<Faulty> {
+    pub(crate) fn filled(&self, path: &str, txid: u64) -> Arc<Faulty> {
         let store = self.store(path);
         put(&store.inner, 9, 1, txid, 1, Some(wal(100, 9)));
         store
     }
 
     fn configure(&self, targets: Vec<Target>, concurrency: usize) -> Configured {
+        self.configure_with(targets, concurrency, DrillLimits::default())
+    }
+
+    pub(crate) fn configure_with(&self, targets: Vec<Target>, concurrency: usize, drills: DrillLimits) -> Configured {
         let quick = Duration::from_millis(50);
-        let pace = Pace { poll: quick, directory: quick, idle: quick, grace: Duration::ZERO, concurrency, ..pace() };
-        let drills = DrillLimits::default();
+        let (directory, bucket, idle) = (quick, quick, quick);
+        let pace = Pace { poll: quick, directory, bucket, idle, grace: Duration::ZERO, concurrency, ..pace() };
         let configured = Configured { targets, over_limit: 0, sources: Vec::new(), pace, drills };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
@@ -117,7 +125,7 @@ impl World {
     }
 
     /// The report of a database as soon as it is as it should be.
-    async fn wait_for(&self, name: &str, what: impl Fn(&DatabaseReport) -> bool) -> Arc<DatabaseReport> {
+    pub(crate) async fn wait_for(&self, name: &str, what: impl Fn(&DatabaseReport) -> bool) -> Arc<DatabaseReport> {
         // Nothing asserts how long things take; this only ends a test that hangs.
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
@@ -132,7 +140,7 @@ impl World {
     }
 }
 
-fn target(name: &str, database: bool, path: &str) -> Target {
+pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
     let replica = ReplicaTarget {
         name: "file".into(),
         location: ReplicaLocation::Directory(PathBuf::from(path)),
@@ -150,13 +158,21 @@ fn target(name: &str, database: bool, path: &str) -> Target {
     }
 }
 
-type Reloads = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
+pub(crate) type Reloads = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
 
 /// An agent at work on `targets`; it ends with the test.
 fn start(world: &Arc<World>, targets: Vec<Target>, concurrency: usize) -> Reloads {
     let configured = world.configure(targets, concurrency);
+    let (reloads, requests) = mpsc::channel(8);
+    let agent = Agent::start(parts(world), configured, requests).unwrap();
+    tokio::spawn(agent.run(std::future::pending()));
+    reloads
+}
+
+/// What an agent works with in a world, with neither a journal nor drills.
+pub(crate) fn parts(world: &Arc<World>) -> AgentParts {
     let ports = || Ports(Arc::clone(world));
-    let parts = AgentParts {
+    AgentParts {
         clock: Arc::new(SystemClock::start()),
         watch: Box::new(ports()),
         stores: Arc::new(ports()),
@@ -167,20 +183,16 @@ fn start(world: &Arc<World>, targets: Vec<Target>, concurrency: usize) -> Reload
         drills: None,
         version: "test",
         revision: "test",
-    };
-    let (reloads, requests) = mpsc::channel(8);
-    let agent = Agent::start(parts, configured, requests).unwrap();
-    tokio::spawn(agent.run(std::future::pending()));
-    reloads
+    }
 }
 
-async fn reload(reloads: &Reloads) -> oneshot::Receiver<Result<(), String>> {
+pub(crate) async fn reload(reloads: &Reloads) -> oneshot::Receiver<Result<(), String>> {
     let (answer, answered) = oneshot::channel();
     reloads.send(answer).await.unwrap();
     answered
 }
 
-fn replica(database: &DatabaseReport) -> &ReplicaReport {
+pub(crate) fn replica(database: &DatabaseReport) -> &ReplicaReport {
     &database.replicas[0]
 }
 

@@ -1,0 +1,611 @@
+//! Drills on a schedule: an agent whose clock is set by hand and whose drills end as they are told.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::check::Status;
+use streamgauge::domain::drill::{DrillRecord, DrillReport, DrillResult, DrillSchedule};
+use streamgauge::domain::drill_schedule::{DrillLimits, DrillWindow};
+use streamgauge::domain::moment::Moment;
+use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::report::DatabaseReport;
+use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, Target};
+use streamgauge::infrastructure::clock::SystemClock;
+use streamgauge::infrastructure::journal::SqliteJournal;
+use streamgauge::usecase::ports::{Clock, Configured, DrillJob, DrillRunner};
+use streamgauge::usecase::watch::{Agent, AgentParts};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::agent::{Reloads, World, parts, reload, replica, target};
+use crate::world::Fate;
+
+/// 2026-03-02 12:00:00 UTC.
+const NOON: i64 = 1_772_452_800;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// A clock that begins at noon, and can be moved.
+struct Hand {
+    system: SystemClock,
+    /// By which both clocks are ahead, and by which the wall clock alone is.
+    ahead: Mutex<(SignedDuration, SignedDuration)>,
+    begun: Moment,
+}
+
+impl Hand {
+    fn new() -> Self {
+        let system = SystemClock::start();
+        let begun = system.now();
+        Self { system, ahead: Mutex::default(), begun }
+    }
+
+    /// Time goes by.
+    fn pass(&self, time: SignedDuration) {
+        self.ahead.lock().unwrap().0 += time;
+    }
+
+    /// The wall clock is set.
+    fn set(&self, by: SignedDuration) {
+        self.ahead.lock().unwrap().1 += by;
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Moment {
+        let (both, wall) = *self.ahead.lock().unwrap();
+        let mono = self.system.now().since(self.begun) + both;
+        Moment { wall: Timestamp::from_second(NOON).unwrap() + mono + wall, mono }
+    }
+}
+
+/// How a drill ends.
+#[derive(Clone)]
+enum End {
+    As(DrillResult),
+    /// As passed, as soon as there is a permit.
+    When(Arc<Semaphore>),
+    Panics,
+}
+
+/// Runs drills as told, and remembers them.
+struct Runner {
+    clock: Arc<Hand>,
+    end: Mutex<End>,
+    jobs: Mutex<Vec<DrillJob>>,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    /// Drills that were dropped before their end.
+    dropped: AtomicUsize,
+}
+
+/// A drill in progress.
+struct Work<'a>(&'a Runner, bool);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.dropped.fetch_add(usize::from(!self.1), Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl DrillRunner for Runner {
+    async fn drill(&self, job: DrillJob) -> DrillRecord {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        let mut work = Work(self, false);
+        self.jobs.lock().unwrap().push(job.clone());
+        let started_at = self.clock.now().wall;
+        let end = self.end.lock().unwrap().clone();
+        let result = match end {
+            End::As(result) => result,
+            End::When(permits) => {
+                permits.acquire().await.unwrap().forget();
+                DrillResult::Passed
+            }
+            End::Panics => panic!("told to panic"),
+        };
+        work.1 = true;
+        let reason = (result != DrillResult::Passed).then(|| Reason::new(ReasonKind::Failed, "as told"));
+        DrillRecord {
+            database: job.database.0,
+            replica: job.replica.name,
+            url: job.replica.location.url(),
+            program: "test".into(),
+            started_at,
+            finished_at: self.clock.now().wall,
+            result,
+            reason,
+            incremental: !job.full,
+            restored: None,
+            checks: Vec::new(),
+            probes: Vec::new(),
+            downloaded_bytes: 131,
+            requests: 1,
+            estimated_dollars: 0.0,
+            dollars: 0.0,
+            restore_seconds: Some(1.0),
+            seconds: 2.0,
+        }
+    }
+}
+
+/// An agent with a clock and a runner of its own.
+struct Scene {
+    world: Arc<World>,
+    clock: Arc<Hand>,
+    runner: Arc<Runner>,
+    limits: DrillLimits,
+    targets: Vec<Target>,
+}
+
+/// An agent at work.
+struct Working {
+    reloads: Reloads,
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Scene {
+    /// Replicas in directories, or in buckets, of which each holds one snapshot of 131 bytes.
+    fn new(names: &[&str], buckets: bool) -> Self {
+        let world = Arc::new(World::default());
+        let clock = Arc::new(Hand::new());
+        let runner = Runner {
+            clock: Arc::clone(&clock),
+            end: Mutex::new(End::As(DrillResult::Passed)),
+            jobs: Mutex::default(),
+            running: AtomicUsize::default(),
+            most: AtomicUsize::default(),
+            dropped: AtomicUsize::default(),
+        };
+        let targets = names.iter().map(|name| {
+            world.filled(name, 3);
+            let mut target = target(name, false, name);
+            if buckets {
+                let s3 = S3Location { bucket: (*name).to_owned(), ..S3Location::default() };
+                target.replicas[0].location = ReplicaLocation::S3(Box::new(s3));
+            }
+            target
+        });
+        let targets = targets.collect();
+        Self { world, clock, runner: Arc::new(runner), limits: DrillLimits::default(), targets }
+    }
+
+    fn end(&self, end: End) {
+        *self.runner.end.lock().unwrap() = end;
+    }
+
+    /// An agent that keeps its history in a directory.
+    fn start(&self, directory: &Path) -> Working {
+        self.start_as(self.world.configure_with(self.targets.clone(), 32, self.limits.clone()), directory)
+    }
+
+    fn start_as(&self, configured: Configured, directory: &Path) -> Working {
+        let parts = AgentParts {
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            journal: Some(Box::new(SqliteJournal::open(directory).unwrap())),
+            drills: Some(Arc::clone(&self.runner) as Arc<dyn DrillRunner>),
+            ..parts(&self.world)
+        };
+        let (reloads, requests) = mpsc::channel(8);
+        let agent = Agent::start(parts, configured, requests).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(agent.run(async move { drop(stopped.await) }));
+        Working { reloads, stop, ended }
+    }
+
+    fn jobs(&self) -> Vec<String> {
+        self.runner.jobs.lock().unwrap().iter().map(|job| job.database.0.clone()).collect()
+    }
+
+    /// The drills of a database as soon as they are as they should be.
+    async fn drills(&self, name: &str, what: impl Fn(&DrillReport) -> bool) -> DrillReport {
+        let database = self.world.wait_for(name, |database| drill(database).is_some_and(&what)).await;
+        drill(&database).unwrap().clone()
+    }
+
+    /// The drills of a database as soon as the next one is planned.
+    async fn planned(&self, name: &str) -> DrillReport {
+        self.drills(name, |drill| drill.history.next_due_at.is_some()).await
+    }
+
+    /// From now to the next drill of a database.
+    async fn next(&self, name: &str) -> SignedDuration {
+        let drill = self.planned(name).await;
+        drill.history.next_due_at.unwrap().duration_since(self.clock.now().wall)
+    }
+
+    /// Lets the agent look at everything a few times.
+    async fn turns(&self) {
+        for _ in 0..3 {
+            for target in &self.targets {
+                self.world.store(&target.name.0).calls();
+            }
+            for target in &self.targets {
+                let store = self.world.store(&target.name.0);
+                self.world.wait_for(&target.name.0, |_| store.calls().iter().sum::<usize>() > 0).await;
+            }
+        }
+    }
+}
+
+impl Working {
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.ended.await.unwrap();
+    }
+}
+
+fn drill(database: &DatabaseReport) -> Option<&DrillReport> {
+    database.replicas.first()?.drill.as_deref()
+}
+
+/// What becomes of something in time.
+async fn until<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    // Nothing asserts how long things take; this only ends a test that hangs.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(known) = what() {
+            return known;
+        }
+        assert!(Instant::now() < deadline, "it does not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn between(duration: SignedDuration, least: SignedDuration, most: SignedDuration) {
+    assert!(least <= duration && duration <= most, "{duration:?} is not between {least:?} and {most:?}");
+}
+
+#[tokio::test]
+async fn one_runs_at_a_time_and_each_replica_has_its_turn() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut scene = Scene::new(&names, false);
+    let second = target("a", false, "a-too").replicas.remove(0);
+    scene.world.filled("a-too", 3);
+    scene.targets[0].replicas.push(ReplicaTarget { name: "second".into(), ..second });
+    let permits = Arc::new(Semaphore::new(0));
+    scene.end(End::When(Arc::clone(&permits)));
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    for name in names {
+        between(scene.next(name).await, SignedDuration::from_mins(9), HOUR);
+    }
+    assert_eq!(scene.jobs(), [""; 0]);
+    scene.clock.pass(HOUR);
+    for count in 1..=6 {
+        until(|| (scene.jobs().len() == count).then_some(())).await;
+        permits.add_permits(1);
+    }
+    for name in names {
+        let done = |database: &DatabaseReport| {
+            let passed = |drill: &DrillReport| drill.history.passed == 1 && drill.running_since.is_none();
+            database.replicas.iter().all(|replica| replica.drill.as_deref().is_some_and(passed))
+        };
+        scene.world.wait_for(name, done).await;
+    }
+    let mut jobs = scene.jobs();
+    jobs.sort();
+    assert_eq!(jobs, ["a", "a", "b", "c", "d", "e"]);
+    assert_eq!(scene.runner.most.load(Ordering::SeqCst), 1);
+    assert_eq!(scene.runner.dropped.load(Ordering::SeqCst), 0);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_found_out_and_the_next_time_survive_a_restart() {
+    let scene = Scene::new(&["app"], false);
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    scene.planned("app").await;
+    scene.clock.pass(HOUR);
+    let before = scene.drills("app", |drill| drill.history.passed == 1).await;
+    agent.stop().await;
+    *scene.world.report.lock().unwrap() = None;
+    scene.clock.pass(DAY / 2);
+    let agent = scene.start(home.path());
+    let after = scene.planned("app").await;
+    assert_eq!((&after.history, after.interval_seconds), (&before.history, Some(86_400.0)));
+    between(scene.next("app").await, HOUR * 11, HOUR * 12);
+    agent.stop().await;
+    assert_eq!(scene.jobs(), ["app"]);
+
+    // Without the file nothing is known, and drills begin anew.
+    let elsewhere = tempfile::tempdir().unwrap();
+    *scene.world.report.lock().unwrap() = None;
+    let agent = scene.start(elsewhere.path());
+    assert_eq!(scene.planned("app").await.history.passed, 0);
+    between(scene.next("app").await, SignedDuration::from_mins(9), HOUR);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_drill_that_an_agent_did_not_survive_is_due_again_and_paid_for() {
+    let mut scene = Scene::new(&["app"], true);
+    scene.limits.daily_download = Some(300);
+    scene.end(End::When(Arc::new(Semaphore::new(0))));
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    scene.planned("app").await;
+    scene.clock.pass(HOUR);
+    scene.drills("app", |drill| drill.running_since.is_some()).await;
+    agent.stop().await;
+    assert_eq!(scene.runner.dropped.load(Ordering::SeqCst), 1, "it outlived the agent");
+    scene.end(End::As(DrillResult::Passed));
+    *scene.world.report.lock().unwrap() = None;
+    let agent = scene.start(home.path());
+    between(scene.next("app").await, SignedDuration::from_secs(50), HOUR / 2);
+    scene.clock.pass(HOUR / 2);
+    let drill = scene.drills("app", |drill| drill.history.passed == 1).await;
+    assert_eq!(drill.history.downloads.iter().map(|download| download.bytes).collect::<Vec<_>>(), [131, 131]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn drills_begin_inside_the_window_only() {
+    let mut scene = Scene::new(&["app", "other"], false);
+    let (from, to) = (Time::constant(1, 0, 0, 0), Time::constant(5, 0, 0, 0));
+    scene.limits.window = Some(DrillWindow { from, to, zone: TimeZone::UTC });
+    let permits = Arc::new(Semaphore::new(0));
+    scene.end(End::When(Arc::clone(&permits)));
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    for name in ["app", "other"] {
+        between(scene.next(name).await, HOUR * 12, HOUR * 13);
+    }
+    scene.clock.pass(HOUR * 12);
+    scene.turns().await;
+    assert_eq!(scene.jobs(), [""; 0]);
+    scene.clock.pass(HOUR);
+    scene.drills("app", |drill| drill.running_since.is_some()).await;
+    // The first one ends when the window has closed: the other waits for the next night.
+    scene.clock.pass(HOUR * 4);
+    permits.add_permits(2);
+    scene.drills("app", |drill| drill.history.passed == 1).await;
+    scene.turns().await;
+    between(scene.next("other").await, HOUR * 19, HOUR * 20);
+    assert_eq!(scene.jobs(), ["app"]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_buckets_deliver_in_a_day_has_a_budget() {
+    let mut scene = Scene::new(&["a", "b", "c"], true);
+    scene.limits.daily_download = Some(300);
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    for name in ["a", "b", "c"] {
+        scene.planned(name).await;
+    }
+    scene.clock.pass(HOUR);
+    let waiting = until(|| {
+        let report = scene.world.report.lock().unwrap().clone()?;
+        let waits = |database: &DatabaseReport| drill(database).is_some_and(|drill| drill.withheld.is_some());
+        report.databases.iter().find(|database| waits(database)).map(|database| database.name.clone())
+    })
+    .await;
+    let drill = scene.drills(&waiting, |_| true).await;
+    let expected = "waits: drills downloaded 262 bytes in 24 hours, this one downloads about 131 bytes, and \
+                    daily-download is 300 bytes";
+    assert_eq!(drill.withheld.as_deref(), Some(expected));
+    assert_eq!(scene.jobs().len(), 2);
+    let prices: Vec<f64> =
+        scene.runner.jobs.lock().unwrap().iter().map(|job| job.policy.prices.received_per_gigabyte).collect();
+    assert_eq!(prices, [0.09, 0.09]);
+    scene.clock.pass(DAY);
+    scene.drills(&waiting, |drill| drill.history.passed == 1).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_not_there_is_withheld_and_said() {
+    let mut scene = Scene::new(&["large", "bill", "empty", "off"], true);
+    scene.limits.daily_download = Some(100);
+    scene.targets[0].drill.size_max = 10;
+    scene.targets[3].drill.schedule = DrillSchedule::Off;
+    scene.targets[2].replicas[0].location = ReplicaLocation::Directory("nothing".into());
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    let withheld = BTreeMap::from([
+        ("large", "a drill downloads about 131 bytes, and max-size is 10 bytes: raise it, or run streamgauge drill"),
+        (
+            "bill",
+            "a drill downloads about 131 bytes, and daily-download is 100 bytes: raise it, or run streamgauge drill",
+        ),
+        ("empty", "there is nothing that could be restored"),
+    ]);
+    for (name, expected) in &withheld {
+        let drill = scene.drills(name, |drill| drill.withheld.is_some()).await;
+        assert_eq!((drill.withheld.as_deref(), drill.history.next_due_at), (Some(*expected), None));
+    }
+    let off = scene.world.wait_for("off", |off| replica(off).up == Some(true)).await;
+    assert_eq!(drill(&off), None);
+    scene.clock.pass(DAY * 100);
+    for name in ["large", "bill"] {
+        let unknown = |database: &DatabaseReport| {
+            let overdue = database.checks.iter().find(|verdict| verdict.check == "RestoreDrillOverdue");
+            overdue.is_some_and(|verdict| verdict.status == Status::Unknown && verdict.detail.contains("raise it"))
+        };
+        scene.world.wait_for(name, unknown).await;
+    }
+    assert_eq!(scene.jobs(), [""; 0]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_that_drills_and_the_next_one_runs() {
+    let scene = Scene::new(&["app", "other"], false);
+    scene.end(End::Panics);
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    for name in ["app", "other"] {
+        scene.planned(name).await;
+    }
+    scene.clock.pass(HOUR);
+    for name in ["app", "other"] {
+        let drill = scene.drills(name, |drill| drill.history.inconclusive == 1).await;
+        let last = drill.history.last.as_ref().unwrap();
+        assert_eq!(last.result, DrillResult::Inconclusive);
+        assert_eq!(last.reason.as_ref().unwrap().message, "drill: internal error");
+        between(scene.next(name).await, SignedDuration::from_mins(59), HOUR);
+    }
+    scene.end(End::As(DrillResult::Passed));
+    scene.clock.pass(HOUR);
+    scene.drills("app", |drill| drill.history.passed == 1).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_drill_that_failed_is_critical_until_one_passes_and_is_repeated_once_soon() {
+    let scene = Scene::new(&["app"], false);
+    scene.end(End::As(DrillResult::Failed));
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    scene.planned("app").await;
+    let status = |wanted: Status| {
+        move |database: &DatabaseReport| {
+            let failed = database.checks.iter().find(|verdict| verdict.check == "RestoreDrillFailed");
+            failed.is_some_and(|verdict| verdict.status == wanted)
+        }
+    };
+    scene.clock.pass(HOUR);
+    scene.world.wait_for("app", status(Status::Fail)).await;
+    between(scene.next("app").await, SignedDuration::from_mins(59), HOUR);
+    scene.clock.pass(HOUR);
+    scene.drills("app", |drill| drill.history.failed == 2).await;
+    between(scene.next("app").await, HOUR * 23, DAY);
+    scene.end(End::As(DrillResult::Inconclusive));
+    scene.clock.pass(DAY);
+    scene.drills("app", |drill| drill.history.inconclusive == 1).await;
+    scene.world.wait_for("app", status(Status::Fail)).await;
+    scene.end(End::As(DrillResult::Passed));
+    scene.clock.pass(HOUR);
+    scene.world.wait_for("app", status(Status::Pass)).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_ends_the_drill_of_what_changed_or_is_gone_and_no_other() {
+    let scene = Scene::new(&["app"], false);
+    let permits = Arc::new(Semaphore::new(0));
+    scene.end(End::When(Arc::clone(&permits)));
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    let dropped = || scene.runner.dropped.load(Ordering::SeqCst);
+    let running = |drill: &DrillReport| drill.running_since.is_some();
+    scene.planned("app").await;
+    scene.clock.pass(HOUR);
+    scene.drills("app", running).await;
+    // Another database is none of its business.
+    scene.world.filled("new", 3);
+    let both = vec![scene.targets[0].clone(), target("new", false, "new")];
+    scene.world.configure_with(both, 32, DrillLimits::default());
+    reload(&agent.reloads).await.await.unwrap().unwrap();
+    scene.planned("new").await;
+    assert_eq!((dropped(), scene.runner.running.load(Ordering::SeqCst)), (0, 1));
+
+    let mut changed = scene.targets[0].clone();
+    changed.drill.compare = false;
+    scene.world.configure_with(vec![changed.clone()], 32, DrillLimits::default());
+    reload(&agent.reloads).await.await.unwrap().unwrap();
+    between(scene.next("app").await, SignedDuration::from_secs(50), HOUR / 2);
+    scene.clock.pass(HOUR / 2);
+    scene.drills("app", running).await;
+    assert_eq!((dropped(), scene.runner.most.load(Ordering::SeqCst)), (1, 1));
+    assert!(!scene.runner.jobs.lock().unwrap().last().unwrap().policy.compare);
+
+    scene.world.configure_with(vec![target("new", false, "new")], 32, DrillLimits::default());
+    reload(&agent.reloads).await.await.unwrap().unwrap();
+    scene.end(End::As(DrillResult::Passed));
+    scene.clock.pass(DAY);
+    scene.drills("new", |drill| drill.history.passed == 1).await;
+    assert_eq!((dropped(), scene.jobs()), (2, vec!["app".into(), "app".into(), "new".into()]));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_be_read_is_drilled_when_it_can() {
+    let scene = Scene::new(&["app"], false);
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    scene.planned("app").await;
+    scene.world.store("app").script(|_| Fate::Fails(ReasonKind::Denied));
+    scene.world.wait_for("app", |app| replica(app).up == Some(false)).await;
+    scene.clock.pass(HOUR);
+    let drill = scene.drills("app", |drill| drill.withheld.is_some()).await;
+    assert!(drill.withheld.unwrap().starts_with("the replica cannot be read: "));
+    assert_eq!(scene.jobs(), [""; 0]);
+    scene.world.store("app").heal();
+    scene.clock.pass(HOUR);
+    between(scene.next("app").await, SignedDuration::from_secs(50), HOUR / 2);
+    scene.clock.pass(HOUR);
+    scene.drills("app", |drill| drill.history.passed == 1 && drill.withheld.is_none()).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_starts_nothing_at_once_and_stops_nothing_for_long() {
+    let names = ["a", "b", "c", "d"];
+    let scene = Scene::new(&names, false);
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    for name in names {
+        scene.planned(name).await;
+    }
+    scene.clock.pass(HOUR);
+    for name in names {
+        scene.drills(name, |drill| drill.history.passed == 1).await;
+    }
+    for years in [1, -2] {
+        scene.clock.set(DAY * 365 * years);
+        let now = scene.clock.now().wall;
+        for name in names {
+            let due = |drill: &DrillReport| {
+                let due = drill.history.next_due_at.map(|due| due.duration_since(now));
+                due.is_some_and(|due| SignedDuration::from_secs(30) < due && due < DAY + HOUR)
+            };
+            scene.drills(name, due).await;
+        }
+        scene.turns().await;
+        assert_eq!(scene.jobs().len(), 4, "after {years} years");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn ten_thousand_databases_are_spread_over_the_first_hour() {
+    let mut scene = Scene::new(&["shared"], false);
+    scene.targets = (0..10_000).map(|number| target(&format!("tenant-{number:05}"), false, "shared")).collect();
+    let home = tempfile::tempdir().unwrap();
+    let mut configured = scene.world.configure_with(scene.targets.clone(), 32, DrillLimits::default());
+    configured.pace.idle = Duration::from_secs(3600);
+    configured.pace.directory = configured.pace.idle;
+    let agent = scene.start_as(configured, home.path());
+    let now = scene.clock.now().wall;
+    let all = until(|| {
+        let report = scene.world.report.lock().unwrap().clone()?;
+        let due = |database: &Arc<DatabaseReport>| drill(database)?.history.next_due_at;
+        report.databases.iter().map(due).collect::<Option<Vec<Timestamp>>>()
+    })
+    .await;
+    let mut tenths = [0; 10];
+    for due in all {
+        // Ten minutes of peace, and then evenly over fifty, from when each was first seen.
+        let tenth = due.duration_since(now).as_secs() / 60 - 10;
+        assert!((0..=52).contains(&tenth), "{tenth}");
+        tenths[(tenth / 5).clamp(0, 9) as usize] += 1;
+    }
+    assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
+    assert_eq!(scene.jobs(), [""; 0]);
+    agent.stop().await;
+}

@@ -171,6 +171,7 @@ fn report(databases: usize) -> Report {
             collectors: Vec::new(),
             stores: Vec::new(),
             process: None,
+            drill_budget: None,
         },
         databases: (0..databases).map(|number| Arc::new(database(number))).collect(),
         over_limit: 0,

@@ -43,6 +43,16 @@ pub struct AgentReport {
     pub stores: Vec<StoreReport>,
     /// What the agent itself uses; `None` where the system does not say.
     pub process: Option<ProcessReport>,
+    /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
+    pub drill_budget: Option<DrillBudgetReport>,
+}
+
+/// Scheduled drills of buckets over 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DrillBudgetReport {
+    pub budget_bytes: u64,
+    /// In the last 24 hours, with what the drill that runs is expected to.
+    pub downloaded_bytes: u64,
 }
 
 /// What the agent's own process uses.

@@ -402,6 +402,8 @@ async fn what_buckets_deliver_in_a_day_has_a_budget() {
     let prices: Vec<f64> =
         scene.runner.jobs.lock().unwrap().iter().map(|job| job.policy.prices.received_per_gigabyte).collect();
     assert_eq!(prices, [0.09, 0.09]);
+    let budget = scene.world.report.lock().unwrap().as_ref().unwrap().agent.drill_budget.unwrap();
+    assert_eq!((budget.budget_bytes, budget.downloaded_bytes), (300, 262));
     scene.clock.pass(DAY);
     scene.drills(&waiting, |drill| drill.history.passed == 1).await;
     agent.stop().await;
@@ -459,6 +461,26 @@ async fn a_panic_is_that_drills_and_the_next_one_runs() {
         assert_eq!(last.reason.as_ref().unwrap().message, "drill: internal error");
         between(scene.next(name).await, SignedDuration::from_mins(59), HOUR);
     }
+    scene.end(End::As(DrillResult::Passed));
+    scene.clock.pass(HOUR);
+    scene.drills("app", |drill| drill.history.passed == 1).await;
+    agent.stop().await;
+}
+
+/// Tokio's own clock runs ahead while nothing is to be done, so that a minute is no minute.
+#[tokio::test(start_paused = true)]
+async fn a_drill_that_does_not_end_is_given_up_and_the_next_one_runs() {
+    let mut scene = Scene::new(&["app"], false);
+    scene.targets[0].drill.timeout = Duration::from_secs(1);
+    scene.end(End::When(Arc::new(Semaphore::new(0))));
+    let home = tempfile::tempdir().unwrap();
+    let agent = scene.start(home.path());
+    scene.planned("app").await;
+    scene.clock.pass(HOUR);
+    let drill = scene.drills("app", |drill| drill.history.inconclusive == 1).await;
+    let reason = drill.history.last.unwrap().reason.unwrap();
+    assert_eq!((reason.kind, reason.message.as_str()), (ReasonKind::Timeout, "drill: not ended after 61 s"));
+    assert_eq!(scene.runner.dropped.load(Ordering::SeqCst), 1);
     scene.end(End::As(DrillResult::Passed));
     scene.clock.pass(HOUR);
     scene.drills("app", |drill| drill.history.passed == 1).await;

@@ -49,6 +49,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
             collectors: Vec::new(),
             stores: stores.report(),
             process: None,
+            drill_budget: None,
         },
         databases,
         over_limit: loaded.over_limit,

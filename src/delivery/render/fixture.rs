@@ -35,6 +35,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
             collectors: Vec::new(),
             stores: Vec::new(),
             process: None,
+            drill_budget: None,
         },
         databases: databases.into_iter().map(Arc::new).collect(),
         over_limit: 0,
@@ -259,6 +260,7 @@ pub(crate) fn full() -> Report {
     }];
     report.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
+    report.agent.drill_budget = Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });
     let verdicts = [
         verdict("app", None, Severity::Critical, Status::Pass, "DatabaseUnreadable"),
         verdict("orders", Some("s3"), Severity::Critical, Status::Fail, "ReplicationLag"),

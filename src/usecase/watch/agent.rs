@@ -121,6 +121,7 @@ impl Agent {
             collectors: vec![collector("local"), collector("sweep"), collector("replica")],
             stores: Vec::new(),
             process: None,
+            drill_budget: None,
         };
         let mut this = Self {
             clock: parts.clock,
@@ -370,6 +371,7 @@ impl Agent {
         }
         self.agent.stores = self.stores.report();
         self.agent.process = (self.process)();
+        self.agent.drill_budget = self.drill_budget(now.wall);
         self.publisher.publish(Report {
             schema: SCHEMA,
             generated_at: now.wall,

@@ -2,7 +2,7 @@
 
 use super::family::{Family, Kind};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
-use crate::domain::report::Report;
+use crate::domain::report::{DrillBudgetReport, Report};
 
 /// Calls `sample` for each replica that is or was drilled, with its two labels.
 fn drills(report: &Report, mut sample: impl FnMut(&[&str], &DrillReport)) {
@@ -147,6 +147,23 @@ pub(super) static FAMILIES: &[Family] = &[
                     sink.put_known(&[on[0], on[1], &probe.name], probe.value);
                 }
             });
+        },
+    },
+    Family {
+        name: "streamgauge_drill_download_budget_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "What scheduled drills of all buckets together may download in 24 hours, as configured.",
+        samples: |report, sink| sink.put_known(&[], report.agent.drill_budget.map(|budget| budget.budget_bytes)),
+    },
+    Family {
+        name: "streamgauge_drill_download_budget_remaining_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "What is left of streamgauge_drill_download_budget_bytes.",
+        samples: |report, sink| {
+            let left = |budget: DrillBudgetReport| budget.budget_bytes.saturating_sub(budget.downloaded_bytes);
+            sink.put_known(&[], report.agent.drill_budget.map(left));
         },
     },
     Family {

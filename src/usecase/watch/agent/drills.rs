@@ -14,6 +14,7 @@ use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult};
 use crate::domain::drill_schedule::{DrillTiming, share};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::DrillBudgetReport;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
 /// What a runner may take beyond the policy's timeout before it is given up.
@@ -124,9 +125,16 @@ impl Agent {
                 Readiness::Ready(job, number) => return self.begin_drill(runner, *job, id, number, now),
                 Readiness::At(due, withheld) => self.put_off_drill(&id, Some(due), withheld),
                 Readiness::Waits(why) => self.put_off_drill(&id, None, Some(why)),
-                Readiness::Gone => {}
+                // Should it come back, the next look plans it anew.
+                Readiness::Gone => self.put_off_drill(&id, None, None),
             }
         }
+    }
+
+    /// What drills may still download; `None` where there are none, or no bound.
+    pub(super) fn drill_budget(&self, now: Timestamp) -> Option<DrillBudgetReport> {
+        let budget_bytes = self.configured.drills.daily_download.filter(|_| self.drills.runner.is_some())?;
+        Some(DrillBudgetReport { budget_bytes, downloaded_bytes: self.downloaded(now) })
     }
 
     /// Bytes that drills downloaded from buckets in the last 24 hours.
@@ -237,6 +245,8 @@ impl Agent {
             }
         }
         replica.drilling.running_since = None;
+        // One clock: what the process that drilled took for the time decides nothing here.
+        let record = DrillRecord { started_at: running.began.wall, finished_at: now.wall, ..record };
         replica.drilling.history.conclude(record, running.began.wall);
         replica.drilling.basis = None;
         self.plan_drill(&running.id, now);
@@ -269,7 +279,7 @@ impl Agent {
         if self.drills.runner.is_none() {
             return;
         }
-        let Some(subject) = self.subjects.get(&id.0) else { return };
+        let Some(subject) = self.subjects.get(&id.0).filter(|subject| subject.gone_since.is_none()) else { return };
         let policy = &subject.target.drill;
         let Some(replica) = subject.replicas.get(id.1).filter(|replica| replica.drilling.running_since.is_none())
         else {

@@ -236,8 +236,12 @@ fn database(number: usize) -> DatabaseReport {
                 gaps: Vec::new(),
                 snapshots: 2,
                 newest_snapshot_at: Some(at),
+                download_bytes: Some(number as u64 * 4099),
                 levels: vec![level("0"), level("1"), level("9")],
             }),
+            timeline: None,
+            verification: None,
+            drill: None,
         }],
         checks: Vec::new(),
     }

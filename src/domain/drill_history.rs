@@ -82,6 +82,10 @@ fn cut(mut record: DrillRecord) -> DrillRecord {
     }
     record.checks.truncate(DRILL_RECORD_CHECKS_MAX);
     record.probes.truncate(DRILL_PROBES_MAX);
+    // What is no number cannot be saved: a single one would lose everything that is saved with it.
+    for number in [&mut record.estimated_dollars, &mut record.dollars, &mut record.seconds] {
+        *number = number.min(f64::MAX);
+    }
     let details = record.checks.iter_mut().map(|check| &mut check.detail);
     let details = details.chain(record.probes.iter_mut().map(|probe| &mut probe.detail));
     details.chain(record.reason.as_mut().map(|reason| &mut reason.message)).for_each(shorten);
@@ -208,6 +212,7 @@ pub(super) mod tests {
             seconds: 0.0,
         };
         long.checks = vec![check; 1000];
+        (long.dollars, long.seconds) = (f64::INFINITY, f64::NAN);
         let mut history = DrillHistory::default();
         history.conclude(long, at(0));
         let last = history.last.as_ref().unwrap();

@@ -20,7 +20,8 @@ pub struct DrillPolicy {
     pub timeout: Duration,
     /// What SQLite is asked of the restored database. Default [`Integrity::Quick`].
     pub integrity: Integrity,
-    /// Ask for `foreign_key_check` as well. Default true.
+    /// Ask for `foreign_key_check` as well. Rows that violate foreign keys fail the drill, unless the restored database is
+    /// proven to be what the live one is: then they are a matter of the data and not of the backup. Default true.
     pub foreign_keys: bool,
     /// Compare with the live database where positions allow, which reads it once. Default true.
     pub compare: bool,

@@ -140,6 +140,26 @@ fn a_program_that_is_no_drill_is_inconclusive() {
 }
 
 #[test]
+fn what_a_child_downloaded_before_it_died_is_counted() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    let script = site.home.path().join("child");
+    let planned = r#"{"Planned":{"position":"TXID 1","objects":1,"bytes":9,"requests":1,"dollars":0.5,"database_bytes":null,"incremental":false}}"#;
+    let text = format!(
+        "#!/bin/sh\nread job\necho '{planned}'\necho '{{\"Received\":7}}'\necho '{{\"Received\":5}}'\nkill -9 $$\n"
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let options = StoreOptions { timeout: Duration::from_secs(10), concurrency: 16, ca_file: None };
+    let drills = ProcessDrills::new(script, site.scratch.clone(), options);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let record = runtime.block_on(drills.drill(job(&site, DrillPolicy::default())));
+    assert_eq!((record.result, record.downloaded_bytes), (DrillResult::Inconclusive, 12), "{record:?}");
+    assert_eq!(record.estimated_dollars, 0.5);
+    assert_eq!(record.reason.unwrap().message, "the drill's process was killed");
+}
+
+#[test]
 fn a_kept_copy_is_brought_up_to_date_and_a_full_drill_comes_in_turn() {
     let Some(lab) = Lab::find() else { return };
     let mut site = Site::new(&lab);

@@ -130,12 +130,12 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     let narrator = Arc::new(Narrator::default());
     let drills = runner(&settings, scratch)?.with_news(Arc::clone(&narrator) as _);
     let records = run::block_on(run_all(&drills, jobs, &narrator))??;
-    for path in &args.report {
-        write_report(path, &records)?;
-    }
     match args.format {
         DrillFormat::Table => output::print(&drill_report::table(&records, output::colour()))?,
         DrillFormat::Json => output::print(&drill_report::json(&records)?)?,
+    }
+    for path in &args.report {
+        write_report(path, &records)?;
     }
     Ok(exit_code(&records))
 }

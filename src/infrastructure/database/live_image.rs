@@ -9,6 +9,7 @@ use std::fs::File;
 use super::files::{FileStat, Paths, lock_in_the_way, not_found, open, read_at, stat_open};
 use super::sample::{Log, Memory, sample};
 use crate::domain::limits::LIVE_IMAGE_PAGES_MAX;
+use crate::domain::litestream::header::lock_page;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{
     DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WAL_INDEX_BYTES,
@@ -65,6 +66,10 @@ impl LiveDatabase for LiveFiles {
         self.read_frames(&wal, page_size, &target, &mut pages)?;
         let after = self.index()?.ok_or_else(|| changed("it was closed while it was read"))?;
         after.covers(&target)?;
+        let lock_page = lock_page(page_size);
+        if (1..).zip(&pages).any(|(page, hash)| *hash == 0 && page != lock_page) {
+            return Err(changed("a page is neither in its file nor in its WAL"));
+        }
         Ok(LiveImage { page_size, pages, position: Some(target.position) })
     }
 }

@@ -8,7 +8,7 @@ mod worker;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,8 +26,8 @@ use crate::domain::drill::DrillRecord;
 use crate::domain::drill_probe::quoted;
 use crate::domain::limits::{DRILL_COMPLAINT_BYTES_MAX, DRILL_OUTPUT_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::usecase::drill::inconclusive;
-use crate::usecase::ports::{DrillJob, DrillNews, DrillRunner};
+use crate::usecase::drill::{inconclusive, prices};
+use crate::usecase::ports::{DrillEstimate, DrillJob, DrillNews, DrillRunner};
 
 /// The hidden subcommand that the child is started with.
 pub const WORKER_COMMAND: &str = "drill-worker";
@@ -64,13 +64,13 @@ impl ProcessDrills {
         Self { news: Some(news), ..self }
     }
 
-    async fn attempt(&self, job: &DrillJob) -> Result<DrillRecord, Reason> {
+    async fn attempt(&self, job: &DrillJob, seen: &Mutex<Seen>) -> Result<DrillRecord, Reason> {
         let places = self.places(job).await?;
         let kept = places.kept.as_ref().map(|kept| (kept.path().to_owned(), identity(job)));
         let order = Order::new(job, &self.stores, places.scratch.path().to_owned(), kept);
         let order = serde_json::to_vec(&order)
             .map_err(|error| Reason::new(ReasonKind::Misconfigured, format!("describe the drill: {error}")))?;
-        let ran = match tokio::time::timeout(job.policy.timeout, self.run(order)).await {
+        let ran = match tokio::time::timeout(job.policy.timeout, self.run(order, seen)).await {
             Ok(ran) => ran,
             Err(_) => {
                 let seconds = job.policy.timeout.as_secs_f64();
@@ -100,13 +100,13 @@ impl ProcessDrills {
     }
 
     /// Starts the child, gives it its order and listens until it ends.
-    async fn run(&self, order: Vec<u8>) -> Result<DrillRecord, Reason> {
+    async fn run(&self, order: Vec<u8>, seen: &Mutex<Seen>) -> Result<DrillRecord, Reason> {
         let mut worker = Worker::start(&self.program)?;
         let complaints = tokio::spawn(complaints(worker.child.stderr.take()));
         let sent = worker.send(&order).await;
         drop(order);
         let record = match worker.output.take() {
-            Some(output) => self.listen(output).await,
+            Some(output) => self.listen(output, seen).await,
             None => Ok(None),
         };
         if let Ok(Some(record)) = record {
@@ -123,12 +123,13 @@ impl ProcessDrills {
     }
 
     /// Passes news on until the record comes.
-    async fn listen(&self, output: ChildStdout) -> Result<Option<DrillRecord>, Reason> {
+    async fn listen(&self, output: ChildStdout, seen: &Mutex<Seen>) -> Result<Option<DrillRecord>, Reason> {
         let mut lines = BufReader::new(output.take(DRILL_OUTPUT_BYTES_MAX)).lines();
         let failed = |error: std::io::Error| Reason::from(error).context("read what the drill says");
         while let Some(line) = lines.next_line().await.map_err(failed)? {
             // The last line of a killed child is cut off; its status says more.
             let Ok(event) = serde_json::from_str(&line) else { return Ok(None) };
+            seen.lock().unwrap_or_else(PoisonError::into_inner).note(&event);
             match (event, &self.news) {
                 (Event::Done(record), _) => return Ok(Some(*record)),
                 (Event::Received(bytes), Some(news)) => news.received(bytes),
@@ -145,10 +146,38 @@ impl ProcessDrills {
 impl DrillRunner for ProcessDrills {
     async fn drill(&self, job: DrillJob) -> DrillRecord {
         let started_at = Timestamp::now();
-        match self.attempt(&job).await {
+        let seen = Mutex::new(Seen::default());
+        match self.attempt(&job, &seen).await {
             Ok(record) => record,
-            Err(reason) => inconclusive(&job, PROGRAM, started_at, Timestamp::now(), reason),
+            Err(reason) => {
+                let record = inconclusive(&job, PROGRAM, started_at, Timestamp::now(), reason);
+                seen.into_inner().unwrap_or_else(PoisonError::into_inner).complete(&job, record)
+            }
         }
+    }
+}
+
+/// What a child told before it ended without a record: what it downloaded was paid for all the same.
+#[derive(Default)]
+struct Seen {
+    estimate: Option<DrillEstimate>,
+    received: u64,
+}
+
+impl Seen {
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Planned(estimate) => self.estimate = Some(estimate.clone()),
+            Event::Received(bytes) => self.received = self.received.saturating_add(*bytes),
+            Event::Step(_) | Event::Done(_) => {}
+        }
+    }
+
+    fn complete(self, job: &DrillJob, record: DrillRecord) -> DrillRecord {
+        let (estimated_dollars, incremental) =
+            self.estimate.map_or((0.0, false), |estimate| (estimate.dollars, estimate.incremental));
+        let dollars = prices(job).dollars(0, 0, self.received);
+        DrillRecord { estimated_dollars, incremental, dollars, downloaded_bytes: self.received, ..record }
     }
 }
 
@@ -175,7 +204,8 @@ impl Worker {
     fn start(program: &std::path::Path) -> Result<Self, Reason> {
         let mut command = Command::new(program);
         command.arg(WORKER_COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: Ctrl-C is for the parent, and what the child starts is killed with it.
+        // A group of its own: Ctrl-C is for the parent, and what the child starts is killed with it. The child dies with
+        // the thread that starts it, too: this one is the main thread or one of the runtime's, which live as long.
         let spawned = command.process_group(0).kill_on_drop(true).spawn();
         let mut child = spawned.map_err(|error| Reason::from(error).context(format!("start {}", program.display())))?;
         Ok(Self { input: child.stdin.take(), output: child.stdout.take(), child })

@@ -251,6 +251,10 @@ pub const DRILL_COMPLAINT_BYTES_MAX: usize = 4 << 10;
 /// Memory of a drill's process beyond what its policy grants: program, runtime and thread stacks.
 pub const DRILL_MEMORY_HEADROOM: u64 = 128 << 20;
 
+/// Times that a drill plans, because an object that it planned was deleted before it was read: Litestream deletes what
+/// it has compacted.
+pub const DRILL_PLANS_MAX: usize = 3;
+
 /// Free space that has to be left beside a restored database, beyond a tenth of its size.
 pub const DRILL_SPACE_MARGIN: u64 = 64 << 20;
 

@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use super::inspect::SqliteCopy;
 use super::page_hash::page_hash;
-use super::scratch::ScratchFile;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
 
@@ -229,7 +228,9 @@ impl DrillSpace for Space {
         if !kept {
             remove_if_there(&path).map_err(doing)?;
         }
-        Ok(Arc::new(ScratchFile::lasting(&path, !kept)?))
+        let opened =
+            OpenOptions::new().read(true).write(true).create_new(!kept).mode(0o600).open(&path).map_err(doing)?;
+        Ok(Arc::new(DrillFile { file: opened, path }))
     }
 
     fn digest(&self, page_size: u32) -> Result<CopyDigest, Reason> {
@@ -276,6 +277,32 @@ impl DrillSpace for Space {
             sync_directory(&kept.directory)
         };
         write().map_err(|error| Reason::from(error).context(format!("keep the copy in {}", kept.directory.display())))
+    }
+}
+
+/// The file that a drill restores to. It goes with its directory.
+struct DrillFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DrillFile {
+    fn done(&self, doing: &str, done: std::io::Result<()>) -> Result<(), Reason> {
+        done.map_err(|error| Reason::from(error).context(format!("{doing} {}", self.path.display())))
+    }
+}
+
+impl RestoreFile for DrillFile {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+        self.done("write", self.file.write_all_at(content, offset))
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
+        self.done("resize", self.file.set_len(bytes))
+    }
+
+    fn sync(&self) -> Result<(), Reason> {
+        self.done("sync", self.file.sync_all())
     }
 }
 

@@ -32,23 +32,6 @@ impl ScratchFile {
         Ok(Self { file, path: path.to_owned(), done: AtomicBool::new(false) })
     }
 
-    /// Creates a file as [`create`](Self::create) does, or opens the one that is there, and leaves it there when this is
-    /// dropped.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be created or opened.
-    pub fn lasting(path: &Path, create: bool) -> Result<Self, Reason> {
-        if create {
-            let created = Self::create(path)?;
-            created.done.store(true, Ordering::Release);
-            return Ok(created);
-        }
-        let opened = OpenOptions::new().read(true).write(true).open(path);
-        let file = opened.map_err(|error| failed("open", path, error))?;
-        Ok(Self { file, path: path.to_owned(), done: AtomicBool::new(true) })
-    }
-
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -22,7 +22,7 @@ impl Drill {
         &mut self,
         plan: &RestorePlan,
         restored: &Restored,
-        view: &mut LiveView,
+        view: &LiveView,
     ) -> Result<(), Stop> {
         self.parts.news.step("checking");
         let (space, page_size, full) = (Arc::clone(&self.parts.space), restored.page_size, plan.base.is_none());

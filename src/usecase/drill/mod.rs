@@ -17,7 +17,7 @@ use self::live::LiveView;
 use self::outcome::Stop;
 use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore};
 use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
-use crate::domain::limits::DRILL_SPACE_MARGIN;
+use crate::domain::limits::{DRILL_PLANS_MAX, DRILL_SPACE_MARGIN};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{Layout, LtxHeader, PlanTarget};
 use crate::domain::price::Prices;
@@ -142,14 +142,27 @@ impl Drill {
             let reason = Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing was ever replicated there"));
             return Err(self.refuse(Stop::failed(reason)));
         };
-        let base = self.base().await?;
-        let view = self.look_at_live(store.as_ref(), layout, base.is_none()).await;
-        let (plan, mut view) = self.plan(store.as_ref(), layout, base, view).await?;
-        let database_bytes = self.database_bytes(store.as_ref(), &plan).await;
-        self.announce(&plan, database_bytes)?;
-        self.make_room(&plan, database_bytes)?;
-        let restored = self.restore(store, &plan).await?;
-        self.inspect(&plan, &restored, &mut view).await?;
+        let mut base = self.base().await?;
+        let mut view = self.look_at_live(store.as_ref(), layout, base.is_none()).await;
+        let mut plans = 0;
+        let (plan, restored) = loop {
+            let (plan, seen) = self.plan(store.as_ref(), layout, base, view).await?;
+            view = seen;
+            let database_bytes = self.database_bytes(store.as_ref(), &plan).await;
+            self.announce(&plan, database_bytes)?;
+            self.make_room(&plan, database_bytes)?;
+            plans += 1;
+            match self.restore(Arc::clone(&store), &plan).await {
+                Ok(restored) => break (plan, restored),
+                // What is listed and cannot be read after all was deleted in between, unless it stays so.
+                Err(stop) if stop.reason.kind == ReasonKind::NotFound && plans < DRILL_PLANS_MAX => {
+                    // A kept copy may be half way to another state by now.
+                    base = None;
+                }
+                Err(stop) => return Err(self.refuse(stop)),
+            }
+        };
+        self.inspect(&plan, &restored, &view).await?;
         self.recency(&restored, &view);
         self.keep(&plan, &restored, base).await
     }
@@ -265,11 +278,7 @@ impl Drill {
         let options = self.parts.options.clone();
         let restored = match restore(store, Arc::new(plan.clone()), file, options, progress).await {
             Ok(restored) => restored,
-            Err(reason) => {
-                let stop = Stop::of(reason);
-                self.check("restore", stop.result, stop.reason.message.clone(), since);
-                return Err(stop);
-            }
+            Err(reason) => return Err(Stop::of(reason)),
         };
         self.record.restore_seconds = Some(self.seconds_since(self.begun));
         let failed = plan.shortfall.as_ref().map(|shortfall| {

@@ -16,3 +16,5 @@ mod live;
 mod process;
 #[path = "drill/site.rs"]
 mod site;
+#[path = "drill/v3.rs"]
+mod v3;

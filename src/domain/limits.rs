@@ -255,6 +255,9 @@ pub const DRILL_MEMORY_HEADROOM: u64 = 128 << 20;
 /// it has compacted.
 pub const DRILL_PLANS_MAX: usize = 3;
 
+/// How long a restored copy is kept for the next drill when there is none.
+pub const KEPT_COPY_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
+
 /// Free space that has to be left beside a restored database, beyond a tenth of its size.
 pub const DRILL_SPACE_MARGIN: u64 = 64 << 20;
 

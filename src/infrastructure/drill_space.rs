@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inspect::SqliteCopy;
 use super::page_hash::page_hash;
+use crate::domain::limits::KEPT_COPY_AGE_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
 
@@ -78,16 +79,33 @@ impl Drop for ScratchDirectory {
     }
 }
 
-/// Removes what drills left that were killed together with whoever started them. Says how many directories that were.
+/// Removes what drills left that were killed together with whoever started them, and copies that were kept and not used
+/// for long. Says how many directories that were.
 pub fn sweep(scratch: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(scratch) else { return 0 };
+    let named =
+        |path: &Path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
+    let left = own_directories(scratch).into_iter().filter(|path| named(path));
+    let kept = scratch.join(KEPT);
+    // In a shared temporary directory, a name is no proof.
+    let copies = if is_own_directory(&kept) { own_directories(&kept) } else { Vec::new() };
+    let useless = copies.into_iter().filter(|path| !is_worth_keeping(path));
+    left.chain(useless).filter(|path| lock(path).is_some_and(|_lock| fs::remove_dir_all(path).is_ok())).count()
+}
+
+fn own_directories(directory: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.path()).filter(|path| is_own_directory(path)).collect()
+}
+
+fn is_own_directory(path: &Path) -> bool {
     let ours = rustix::process::geteuid().as_raw();
-    let left = entries.flatten().filter(|entry| {
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // In a shared temporary directory, a name is no proof.
-        named && fs::symlink_metadata(entry.path()).is_ok_and(|meta| meta.is_dir() && meta.uid() == ours)
-    });
-    left.filter(|entry| lock(&entry.path()).is_some_and(|_lock| fs::remove_dir_all(entry.path()).is_ok())).count()
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == ours)
+}
+
+/// Whether a directory holds a copy that the next drill can use, and there was a drill lately.
+fn is_worth_keeping(directory: &Path) -> bool {
+    let written = fs::symlink_metadata(directory.join(MANIFEST)).and_then(|meta| meta.modified());
+    written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < KEPT_COPY_AGE_MAX) || at.elapsed().is_err())
 }
 
 /// The place of a copy that is kept, locked while a drill uses it.
@@ -102,8 +120,8 @@ impl KeptDirectory {
     pub fn open(scratch: &Path, identity: &str) -> Option<Self> {
         let path = kept_path(scratch, identity);
         private_directory(&path, true).ok()?;
-        let meta = fs::symlink_metadata(&path).ok()?;
-        if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        let private = fs::symlink_metadata(&path).is_ok_and(|meta| meta.mode() & 0o077 == 0);
+        if !private || !is_own_directory(&path) || !is_own_directory(path.parent()?) {
             return None;
         }
         let lock = lock(&path)?;
@@ -112,6 +130,14 @@ impl KeptDirectory {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes what is no copy for the next drill: what was restored did not pass, or is of v0.3.
+    pub fn settle(self) {
+        if !is_worth_keeping(&self.path) {
+            // Tried again by the next start.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 
     /// Forgets the copy for `identity`, if there is one that nobody uses.
@@ -340,7 +366,17 @@ mod tests {
         let target = root.path().join("target");
         fs::create_dir(&target).unwrap();
         std::os::unix::fs::symlink(&target, root.path().join(format!("{PREFIX}link"))).unwrap();
-        assert_eq!(sweep(root.path()), 2);
+        let kept = KeptDirectory::open(root.path(), "in use").unwrap();
+        let half = KeptDirectory::open(root.path(), "half").unwrap().path().to_owned();
+        let whole = KeptDirectory::open(root.path(), "whole").unwrap().path().to_owned();
+        let unused = KeptDirectory::open(root.path(), "unused").unwrap().path().to_owned();
+        fs::write(whole.join(MANIFEST), "{}").unwrap();
+        let long_ago = std::time::SystemTime::now() - 2 * KEPT_COPY_AGE_MAX;
+        File::create(unused.join(MANIFEST)).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(sweep(root.path()), 4);
+        assert!(kept.path().exists() && !half.exists() && whole.exists() && !unused.exists());
+        kept.settle();
+        assert_eq!(own_directories(&root.path().join(KEPT)), [whole]);
         assert!(held.path().exists() && !left.exists() && !unlocked.exists());
         assert!(root.path().join("other").exists() && target.exists());
         let path = held.path().to_owned();

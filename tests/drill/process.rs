@@ -182,6 +182,15 @@ fn a_kept_copy_is_brought_up_to_date_and_a_full_drill_comes_in_turn() {
         lab.restore(crate::site::VERSION, &format!("file://{}", site.replica.display()), &restored).unwrap();
         assert!(std::fs::read(&restored).unwrap() == std::fs::read(&kept).unwrap(), "drill {number}");
     }
+    // What did not pass is not kept.
+    let sound = std::fs::read(site.level(9).last().unwrap()).unwrap();
+    std::fs::write(site.level(9).last().unwrap(), &sound[..sound.len() - 1]).unwrap();
+    let record = drill(&site, policy());
+    if record.result == DrillResult::Failed {
+        assert!(!kept.exists(), "{record:?}");
+    }
+    std::fs::write(site.level(9).last().unwrap(), sound).unwrap();
+    assert_eq!(drill(&site, policy()).result, DrillResult::Passed);
     // Somebody tampers with the copy: it is not trusted.
     std::fs::write(&kept, "").unwrap();
     let record = drill(&site, policy());

@@ -78,7 +78,13 @@ impl ProcessDrills {
             }
         };
         // Removing a large file takes its time.
-        let _ = spawn_blocking(move || drop(places)).await;
+        let _ = spawn_blocking(move || {
+            drop(places.scratch);
+            if let Some(kept) = places.kept {
+                kept.settle();
+            }
+        })
+        .await;
         ran
     }
 

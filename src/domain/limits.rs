@@ -266,3 +266,45 @@ pub const LIVE_IMAGE_ATTEMPTS: usize = 4;
 
 /// Pages of a live database that is compared, 8 bytes of memory each, twice.
 pub const LIVE_IMAGE_PAGES_MAX: u64 = 32 << 20;
+
+/// Objects of one replica that are remembered as verified: about 100 KiB, in memory and in the journal.
+pub const VERIFIED_OBJECTS_MAX: usize = 1_024;
+
+/// Objects that one look hands over to verification from one folder (a level, or the WAL of a generation), newest last.
+pub const LISTED_FOLDER_MAX: usize = 8_192;
+
+/// The same from all folders.
+pub const LISTED_OBJECTS_MAX: usize = 32_768;
+
+/// Files that may be in the restore plan of one replica; a longer plan is verified at its end.
+pub const PLAN_CANDIDATES_MAX: usize = 1_024;
+
+/// New objects of one replica that wait to be verified although no restore of the latest state needs them.
+pub const VERIFY_BACKLOG_MAX: usize = 256;
+
+/// Requests that verification makes after one look at a replica.
+pub const VERIFY_REQUESTS_MAX: u64 = 32;
+
+/// Objects up to this size are read whole, with one request.
+pub const VERIFY_WHOLE_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes that one request asks for when an object's content is streamed.
+pub const VERIFY_CHUNK_BYTES: u64 = 1 << 20;
+
+/// Page index that is read apart from the pages; a larger one is checked when the content is read.
+pub const VERIFY_INDEX_BYTES_MAX: u64 = 8 << 20;
+
+/// Verifications of replicas that run at the same time.
+pub const VERIFYING_MAX: usize = 2;
+
+/// The longest that one of them may take; what it read until then counts.
+pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Findings that are shown of one replica.
+pub const FINDINGS_MAX: usize = 100;
+
+/// Runs of pages of one file that are compared with what another one lacks.
+pub const PAGE_RUNS_MAX: usize = 4_096;
+
+/// Damaged objects of one replica that have a line on the page.
+pub const PAGE_FINDINGS_MAX: usize = 10;

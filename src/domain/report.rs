@@ -283,7 +283,7 @@ pub struct ReplicaReport {
     pub coverage: Option<CoverageReport>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
-    /// What reading its objects showed; `None` until one was read.
+    /// What reading its objects showed; `None` where none are read: by choice, or because they are encrypted.
     pub verification: Option<Arc<VerificationReport>>,
     /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
     pub drill: Option<Arc<DrillReport>>,

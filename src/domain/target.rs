@@ -45,11 +45,40 @@ pub struct Objectives {
     pub retention: Option<Duration>,
     /// How often a snapshot is to be taken, where the configuration says it.
     pub snapshot_interval: Option<Duration>,
+    /// The Litestream that would restore, where the configuration says it: it has to know what is written.
+    pub restorer: Option<LitestreamVersion>,
+}
+
+/// A release of Litestream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LitestreamVersion {
+    pub major: u16,
+    pub minor: u16,
+    pub patch: u16,
+}
+
+impl LitestreamVersion {
+    /// It reads files whose pages are LZ4 blocks, which are written since 0.5.16.
+    pub fn reads_blocks(self) -> bool {
+        self >= Self { major: 0, minor: 5, patch: 16 }
+    }
+}
+
+impl std::str::FromStr for LitestreamVersion {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.strip_prefix('v').unwrap_or(text).split('.').map(|part| part.parse::<u16>().ok());
+        match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten(), parts.next()) {
+            (Some(major), Some(minor), Some(patch), None) => Ok(Self { major, minor, patch }),
+            _ => Err("not a release"),
+        }
+    }
 }
 
 impl Default for Objectives {
     fn default() -> Self {
-        Self { rpo: Duration::from_secs(300), retention: None, snapshot_interval: None }
+        Self { rpo: Duration::from_secs(300), retention: None, snapshot_interval: None, restorer: None }
     }
 }
 

@@ -1,5 +1,18 @@
 //! What reading the objects of a replica showed, beyond what their names say.
 
+mod budget;
+mod ledger;
+mod listed;
+mod object;
+mod relations;
+mod retention;
+mod saved;
+
+pub use budget::{Budget, VerifyDepth, VerifyPolicy};
+pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, Verified, Want};
+pub use listed::Listed;
+pub use object::{Folder, ObjectName, Sighting};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +67,21 @@ impl FindingKind {
             Self::SegmentMissing => "segment_missing",
         }
     }
+
+    /// What a person calls an object with it: `… is corrupt`.
+    pub fn spoken(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Truncated => "cut off",
+            Self::Misnamed => "not what its name says",
+            Self::Rewritten => "rewritten",
+            Self::Vanished => "gone",
+            Self::PagesMissing => "incomplete",
+            Self::PageSizeMismatch => "of another page size",
+            Self::NewerEncoding => "too new for the restorer",
+            Self::SegmentMissing => "behind a hole",
+        }
+    }
 }
 
 /// One object with which something is wrong.
@@ -65,10 +93,13 @@ pub struct ObjectFinding {
     /// In a sentence, with the offset.
     pub detail: String,
     pub seen_at: Timestamp,
+    /// Restoring the latest state needs the object. Others only stand for older states, or another object covers them.
+    #[serde(default)]
+    pub needed: bool,
 }
 
 /// What was verified of the objects of one replica.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VerificationReport {
     /// Objects whose header and index were read.
     pub structure_verified: u64,
@@ -78,6 +109,14 @@ pub struct VerificationReport {
     pub read_bytes: u64,
     /// Objects that wait, for the byte budget or their turn.
     pub pending: u64,
+    /// Objects that restoring the latest state reads, as far as they are known.
+    pub needed: u64,
+    /// Of those, the ones that were read.
+    pub needed_verified: u64,
+    /// Objects that could not be read at the last attempt, which says nothing of their content.
+    pub unreadable: u64,
+    /// Objects that were replaced by others of the same name, ever: two writers.
+    pub lineage_conflicts: u64,
     /// With which something is wrong, newest first; at most as many as the limits say.
     pub findings: Vec<ObjectFinding>,
 }

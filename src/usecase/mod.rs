@@ -5,4 +5,5 @@ pub mod ports;
 pub mod replica_probe;
 pub mod restorable;
 pub mod restore;
+pub mod verify;
 pub mod watch;

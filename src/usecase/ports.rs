@@ -18,6 +18,7 @@ use crate::domain::report::{ProcessReport, Report, SourceReport, StoreReport};
 use crate::domain::restore::RestoreBase;
 use crate::domain::sqlite::WalPosition;
 use crate::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, Target, TargetName};
+use crate::domain::verification::VerifyPolicy;
 
 /// One object of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +142,8 @@ pub struct Pace {
     pub discovery: Duration,
     /// Looks in flight for one place (one bucket, one directory tree).
     pub concurrency: usize,
+    /// How objects are verified.
+    pub verify: VerifyPolicy,
 }
 
 /// Where reports go.

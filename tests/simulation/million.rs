@@ -55,7 +55,8 @@ fn a_million_keys_are_remembered_by_their_holes() {
     store.calls();
     look(11);
     assert_eq!(store.calls(), [1, 0, 0]);
-    // What the probe holds, as it would print it: a file remembered would add a hundred characters.
+    // What the probe holds, as it would print it: a file remembered adds 250 characters. With nothing to restore from,
+    // each of the newest files may be needed, of which it remembers PLAN_CANDIDATES_MAX.
     let remembered = format!("{probe:?}").len();
-    assert!(remembered < 20_000, "{remembered} characters remembered");
+    assert!(remembered < 300_000, "{remembered} characters remembered");
 }

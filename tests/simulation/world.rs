@@ -15,6 +15,7 @@ use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::StagedPosition;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::sqlite::WalPosition;
+use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{ListPage, Pace, ReplicaStore};
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
@@ -44,6 +45,8 @@ pub(crate) fn pace() -> Pace {
         grace: Duration::from_secs(300),
         discovery: Duration::from_secs(60),
         concurrency: 32,
+        // The files of a simulation are headers.
+        verify: VerifyPolicy::OFF,
     }
 }
 

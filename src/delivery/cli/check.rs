@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use super::sources::{Sources, pace, stores};
 use super::table::table;
-use super::{CheckArgs, CheckFormat, REVISION, VERSION, output, run};
+use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
 use crate::domain::check::{exit_code, verdicts};
 use crate::domain::reason::Reason;
 use crate::domain::report::{AgentReport, ConfigReport, Report, SCHEMA};
+use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Log;
 use crate::infrastructure::config::{LogFormat, LogLevel};
 use crate::infrastructure::database::Watch;
-use crate::usecase::ports::{Clock, Stores};
+use crate::usecase::ports::{Clock, Pace, Stores};
 use crate::usecase::watch::{OnceParts, look_once, named};
 
 /// Looks once and prints what was found.
@@ -27,7 +28,10 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
     let loaded = Sources::new(&args.sources).read()?;
     let targets = named(loaded.targets, &args.databases)?;
-    let (clock, stores, pace) = (SystemClock::start(), stores(&loaded.settings), pace(&loaded.settings));
+    let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
+    // Whoever asks once has asked for it: the budget is for what is read unasked.
+    let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX };
+    let pace = Pace { verify, ..pace(&loaded.settings) };
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
@@ -59,4 +63,12 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
     }
     Ok(ExitCode::from(exit_code(verdicts(&report))))
+}
+
+fn depth(asked: CheckVerify) -> VerifyDepth {
+    match asked {
+        CheckVerify::None => VerifyDepth::None,
+        CheckVerify::Structure => VerifyDepth::Structure,
+        CheckVerify::Content => VerifyDepth::Content,
+    }
 }

@@ -218,9 +218,20 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
     pub format: CheckFormat,
 
+    /// Read the objects that a restore needs: nothing, their structure (at most 32 requests a replica), or everything
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = CheckVerify::Structure)]
+    pub verify: CheckVerify,
+
     /// How long commits seen at the start may take to reach the replica
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
     pub wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckVerify {
+    None,
+    Structure,
+    Content,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -143,6 +143,7 @@ pub fn pace(settings: &Settings) -> Pace {
         grace: settings.watch.series_grace,
         discovery: settings.litestream.discovery_interval,
         concurrency: replica.concurrency,
+        verify: settings.verify,
     }
 }
 

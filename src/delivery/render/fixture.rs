@@ -11,6 +11,7 @@ use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSo
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::*;
 use crate::domain::timeline::{Span, TimelineReport};
+use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// The instant of every report here: 2026-01-01 00:00:00 UTC.
 pub(crate) fn now() -> Timestamp {
@@ -81,7 +82,14 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                     .to_vec(),
             }),
             timeline: Some(Arc::new(timeline())),
-            verification: None,
+            verification: Some(Arc::new(VerificationReport {
+                structure_verified: 14,
+                content_verified: 13,
+                read_bytes: 61_000,
+                needed: 13,
+                needed_verified: 13,
+                ..VerificationReport::default()
+            })),
             drill: None,
         }],
         checks: Vec::new(),
@@ -200,6 +208,20 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
     if let Some(coverage) = &mut replica.coverage {
         coverage.gaps.push(GapReport { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() });
     }
+    replica.verification = Some(Arc::new(VerificationReport {
+        structure_verified: 3,
+        pending: 2,
+        needed: 6,
+        needed_verified: 4,
+        findings: vec![ObjectFinding {
+            kind: FindingKind::Truncated,
+            key: "0000/000000000000000c-000000000000000c.ltx".to_owned(),
+            detail: "unexpected end at byte 4096".to_owned(),
+            seen_at: now() - SignedDuration::from_secs(60),
+            needed: true,
+        }],
+        ..VerificationReport::default()
+    }));
     database
 }
 
@@ -223,6 +245,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
         txid: None,
         coverage: None,
         timeline: None,
+        verification: None,
         ..database.replicas[0].clone()
     }];
     database

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{human, timeline};
 use crate::domain::check::{Status, Verdict};
 use crate::domain::drill::{DrillReport, DrillResult};
-use crate::domain::limits::PAGE_ROWS_MAX;
+use crate::domain::limits::{PAGE_FINDINGS_MAX, PAGE_ROWS_MAX};
 use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
 
 const STYLE: &str = "\
@@ -147,7 +147,29 @@ impl Row<'_> {
         for verdict in self.failed() {
             write!(f, "<div class=\"bad\">{}: {}</div>", verdict.check, Escaped(&verdict.detail))?;
         }
-        f.write_str("</td></tr>\n")
+        f.write_str("</td></tr>\n")?;
+        self.findings(f)
+    }
+
+    /// The objects with which something is wrong, a line each.
+    fn findings(&self, f: &mut Formatter<'_>) -> Result {
+        let Some(replica) = self.replica else { return Ok(()) };
+        let findings = replica.verification.iter().flat_map(|verification| &verification.findings);
+        for finding in findings.take(PAGE_FINDINGS_MAX) {
+            let class = if finding.needed { "bad" } else { "unknown" };
+            let needed = if finding.needed { "a restore needs it" } else { "the latest state restores without it" };
+            writeln!(
+                f,
+                "<tr class=\"finding\"><td></td><td>{}</td><td class=\"{class}\">{}</td><td colspan=\"5\"><code>{}</code>: {} \
+                 ({needed}; found {})</td></tr>",
+                Escaped(&replica.name),
+                finding.kind.as_str(),
+                Escaped(&finding.key),
+                Escaped(&finding.detail),
+                human::instant(finding.seen_at)
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -267,6 +289,14 @@ mod tests {
         assert_eq!(running, format!("{passed}<div>one runs since 0s</div></td>"));
         let never = cell(|drill| drill.history = Default::default());
         assert_eq!(never, "<div class=\"unknown\">none yet</div></td>");
+    }
+
+    #[test]
+    fn a_damaged_object_has_a_line_with_its_key() {
+        let page = page(Some(&fixture::report(vec![fixture::pending("app")])));
+        let row = page.lines().find(|line| line.starts_with("<tr class=\"finding\">")).expect("a row");
+        assert!(row.contains("<td class=\"bad\">truncated</td>"), "{row}");
+        assert!(row.contains("<code>0000/000000000000000c-000000000000000c.ltx</code>: unexpected end at byte 4096"));
     }
 
     #[test]

@@ -115,6 +115,16 @@ static CHECKS: &[Check] = &[
         scope: Scope::Replica(replica::gap),
     },
     Check {
+        name: "ReplicaCorrupt",
+        title: "The objects that a restore needs are good, as far as they were read",
+        scope: Scope::Replica(replica::corrupt),
+    },
+    Check {
+        name: "LineageConflict",
+        title: "One writer only writes to the replica",
+        scope: Scope::Replica(replica::lineage),
+    },
+    Check {
         name: "ReplicationLag",
         title: "All commits older than the objective are in the bucket",
         scope: Scope::Replica(replica::lag),
@@ -197,9 +207,12 @@ fn spoken(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::report::{CoverageReport, DatabaseState, GapReport, LevelReport, Method};
+    use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -305,6 +318,51 @@ mod tests {
         check(old.clone(), Watching::Continuously, "ReplicaUnverifiable fail; exit 1");
         let waiting = ReplicaReport { unreplicated_since: Some(at(8100)), ..old };
         check(waiting, Watching::Continuously, "ReplicaUnverifiable fail; exit 2");
+    }
+
+    fn verified(findings: &[(FindingKind, bool)]) -> ReplicaReport {
+        let finding = |(kind, needed): &(FindingKind, bool)| ObjectFinding {
+            kind: *kind,
+            key: "0000/0000000000000002-0000000000000002.ltx".into(),
+            detail: "unexpected end at byte 77".into(),
+            seen_at: at(9000),
+            needed: *needed,
+        };
+        let verification = VerificationReport {
+            structure_verified: 3,
+            needed: 3,
+            needed_verified: 3,
+            findings: findings.iter().map(finding).collect(),
+            ..VerificationReport::default()
+        };
+        ReplicaReport { verification: Some(Arc::new(verification)), ..replica() }
+    }
+
+    #[test]
+    fn damage_is_critical_only_in_what_a_restore_needs() {
+        use FindingKind::*;
+        check(verified(&[]), Watching::Continuously, "; exit 0");
+        for kind in [Corrupt, Truncated, Misnamed, PagesMissing, PageSizeMismatch, SegmentMissing, Vanished] {
+            check(verified(&[(kind, true)]), Watching::Continuously, "ReplicaCorrupt fail; exit 2");
+            check(verified(&[(kind, false)]), Watching::Continuously, "ReplicaCorrupt fail; exit 1");
+        }
+        check(verified(&[(NewerEncoding, true)]), Watching::Continuously, "ReplicaCorrupt fail; exit 1");
+        check(verified(&[(Rewritten, false)]), Watching::Continuously, "LineageConflict fail; exit 2");
+    }
+
+    #[test]
+    fn damage_that_is_known_stays_known_and_what_was_not_read_is_unknown() {
+        let mut damaged = verified(&[(FindingKind::Corrupt, true)]);
+        (damaged.up, damaged.lag_seconds) = (Some(false), None);
+        damaged.reason = Some(Reason::new(ReasonKind::Corrupt, "read 0000/…: unexpected end"));
+        let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicaCorrupt fail, \
+                        LineageConflict unknown, ReplicationLag unknown; exit 2";
+        check(damaged, Watching::Continuously, expected);
+        let unread = ReplicaReport { verification: Some(Arc::default()), ..replica() };
+        check(unread, Watching::Continuously, "ReplicaCorrupt unknown, LineageConflict unknown; exit 3");
+        let empty = ReplicaReport { coverage: Some(CoverageReport::default()), ..verified(&[]) };
+        let empty = ReplicaReport { verification: Some(Arc::default()), ..empty };
+        check(empty, Watching::Continuously, "NeverReplicated fail; exit 2");
     }
 
     #[test]

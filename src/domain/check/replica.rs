@@ -2,6 +2,7 @@
 
 use super::{Answer, Severity, Status, Subject, Watching, spoken};
 use crate::domain::report::ReplicaReport;
+use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
 const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
@@ -82,6 +83,59 @@ pub(super) fn gap(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
         }
     };
     as_far_as_read(replica, status, detail)
+}
+
+/// What was read of the objects; `None` where nothing is to be read. An error is the answer where nothing was.
+fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, String>> {
+    let verification = replica.verification.as_deref()?;
+    let holds =
+        |coverage: &crate::domain::report::CoverageReport| coverage.levels.iter().any(|level| level.objects > 0);
+    if !verification.findings.is_empty() || verification.structure_verified > 0 {
+        return Some(Ok(verification));
+    }
+    replica.coverage.as_ref().is_none_or(holds).then(|| Err("no object was read yet".to_owned()))
+}
+
+fn found(findings: &[&ObjectFinding]) -> Option<String> {
+    let first = findings.first()?;
+    let more = match findings.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    Some(format!("{} is {}: {}{more}", first.key, first.kind.spoken(), first.detail))
+}
+
+/// Objects that are not what they should be. Critical when a restore of the latest state needs one of them.
+pub(super) fn corrupt(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let verification = match verification(replica)? {
+        Ok(verification) => verification,
+        Err(why) => return Some((Severity::Critical, Status::Unknown, why)),
+    };
+    let bad = |finding: &&ObjectFinding| finding.kind != FindingKind::Rewritten;
+    let fatal = |finding: &&ObjectFinding| finding.needed && finding.kind != FindingKind::NewerEncoding;
+    let all: Vec<&ObjectFinding> = verification.findings.iter().filter(bad).collect();
+    let needed: Vec<&ObjectFinding> = all.iter().copied().filter(fatal).collect();
+    if let Some(detail) = found(&needed) {
+        return Some((Severity::Critical, Status::Fail, detail));
+    }
+    if let Some(detail) = found(&all) {
+        return Some((Severity::Warning, Status::Fail, detail));
+    }
+    let (read, needed) = (verification.needed_verified, verification.needed);
+    as_far_as_read(replica, Status::Pass, format!("{read} of the {needed} objects that a restore needs were read"))
+}
+
+/// Objects that were replaced by others of the same name.
+pub(super) fn lineage(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+    let verification = match verification(replica)? {
+        Ok(verification) => verification,
+        Err(why) => return Some((Severity::Critical, Status::Unknown, why)),
+    };
+    let rewritten = verification.findings.iter().filter(|finding| finding.kind == FindingKind::Rewritten);
+    match found(&rewritten.collect::<Vec<_>>()) {
+        Some(detail) => Some((Severity::Critical, Status::Fail, detail)),
+        None => as_far_as_read(replica, Status::Pass, "no object was replaced by another".into()),
+    }
 }
 
 /// Lag against the recovery point objective.

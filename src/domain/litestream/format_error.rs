@@ -115,6 +115,10 @@ pub enum Problem {
     DecompressSnapshot(String),
     #[error("decompress segment: {0}")]
     DecompressSegment(String),
+    #[error("snapshot does not hold an SQLite database")]
+    NotDatabase,
+    #[error("database of {0} bytes is not whole pages of {1}")]
+    DatabaseLength(u64, u32),
     #[error("segment of {0} bytes does not end at a WAL frame")]
     SegmentLength(u64),
 }

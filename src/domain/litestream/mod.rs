@@ -1,6 +1,7 @@
 //! What Litestream writes: TXIDs, LTX files and their names (v0.5), generations and segments (v0.3), the chain that
 //! they form and the plan by which they restore.
 
+pub mod candidates;
 pub mod chunk;
 pub mod coverage;
 pub mod cutter;
@@ -32,6 +33,7 @@ pub mod timeline_caveats;
 pub mod timeline_generations;
 pub mod txid;
 
+pub use candidates::Candidates;
 pub use chunk::{Chunk, PageBuffer, Sum};
 pub use coverage::{Coverage, Gap};
 pub use cutter::{LtxCutter, LtxEnd};
@@ -51,7 +53,7 @@ pub use page_index::{PageEntry, PageIndex};
 pub use plan::{PlanError, PlanTarget, plan};
 pub use replay::{Applied, Replay, ReplayError, ReplayFile, Replayed};
 pub use runs::{Run, Runs};
-pub use segment::{SegmentEnd, segment_end, segment_end_of};
+pub use segment::{SegmentEnd, segment_end, segment_end_of, snapshot_bytes};
 pub use segment_lengths::{SegmentGap, SegmentLengths};
 pub use timeline::{Damaged, LtxInstant, LtxTail, LtxTimeline, instant};
 pub use timeline_caveats::{Facts, caveats};

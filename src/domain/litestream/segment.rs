@@ -65,6 +65,35 @@ pub fn segment_end_of(
     segment_end(name, &mut content).map_err(|error| content.blame(error))
 }
 
+/// Decompresses a v0.3 snapshot and gives the size of the database in it: whole pages of the size that its header says.
+pub fn snapshot_bytes(compressed: impl Read) -> Result<u64, FormatError> {
+    let mut input = Input::new(BufReader::new(compressed));
+    let mut frame = input.lz4_frame()?;
+    let mut head = [0; 100];
+    let mut decoded = frame.read(&mut head, Problem::DecompressSnapshot)? as u64;
+    let mut buffer = vec![0; 64 << 10];
+    while decoded >= head.len() as u64 {
+        let count = frame.read(&mut buffer, Problem::DecompressSnapshot)?;
+        decoded += count as u64;
+        if count < buffer.len() {
+            break;
+        }
+    }
+    drop(frame);
+    input.finish()?;
+    let page_size = match u32::from(head[16]) << 8 | u32::from(head[17]) {
+        1 => 65536,
+        size => size,
+    };
+    if decoded < head.len() as u64 || !head.starts_with(b"SQLite format 3\0") || !is_page_size(page_size) {
+        return Err(FormatError::new(0, Problem::NotDatabase));
+    }
+    if !decoded.is_multiple_of(u64::from(page_size)) {
+        return Err(FormatError::new(decoded, Problem::DatabaseLength(decoded, page_size)));
+    }
+    Ok(decoded)
+}
+
 /// The first segment of an index: the WAL's header and whole frames of its page size.
 fn check_first(head: &[u8], length: u64) -> Result<(), FormatError> {
     let Some(frames) = length.checked_sub(WAL_START) else {
@@ -102,6 +131,25 @@ mod tests {
 
     use super::*;
     use crate::domain::litestream::samples;
+
+    #[test]
+    fn a_snapshot_holds_a_database_in_whole_pages() {
+        let mut database = vec![7; 2048];
+        database[..16].copy_from_slice(b"SQLite format 3\0");
+        database[16..18].copy_from_slice(&[2, 0]);
+        let told = |content: &[u8]| snapshot_bytes(samples::lz4_frame(content).as_slice()).map_err(|e| e.to_string());
+        assert_eq!(told(&database), Ok(2048));
+        assert_eq!(
+            told(&database[..2000]),
+            Err("database of 2000 bytes is not whole pages of 512 at byte 2000".into())
+        );
+        assert_eq!(told(&database[1..]), Err("snapshot does not hold an SQLite database at byte 0".into()));
+        assert_eq!(told(&[]), Err("snapshot does not hold an SQLite database at byte 0".into()));
+        let frame = samples::lz4_frame(&database);
+        for length in 0..frame.len() {
+            assert_eq!(snapshot_bytes(&frame[..length]).unwrap_err().problem, Problem::Truncated, "{length}");
+        }
+    }
 
     #[test]
     fn genuine_segments_follow_each_other() {

@@ -7,14 +7,14 @@ use crate::domain::drill::DrillProbe;
 use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
 use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget, StaticCredentials};
+use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget, StaticCredentials};
 
 use super::drill;
 use super::node::Section;
 use super::problem::Place;
 use super::read_text;
 use super::replica::{self, Context, Keys};
-use super::settings::readable_file;
+use super::settings::{readable_file, release};
 
 /// One `[[database]]`.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(super) struct Entry {
     pub(super) rto: Option<Duration>,
     pub(super) drill: drill::Keys,
     pub(super) probes: Vec<DrillProbe>,
+    pub(super) restorer: Option<LitestreamVersion>,
     pub(super) replicas: Vec<ReplicaTarget>,
 }
 
@@ -67,6 +68,7 @@ pub(super) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
         rto: section.duration("rto"),
         drill: drill::read_database(section.section_or_empty("drill")),
         probes: drill::read_probes(&mut section),
+        restorer: release(&mut section),
         replicas: section
             .sections("replica")
             .into_iter()

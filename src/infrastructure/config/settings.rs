@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::limits::VERIFICATIONS_MAX;
+use crate::domain::target::LitestreamVersion;
+use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
 use super::drill::{self, Drill};
 use super::node::{Scalar, Section};
@@ -33,6 +35,7 @@ pub struct Settings {
     pub litestream: Litestream,
     pub watch: Watch,
     pub replica: Replica,
+    pub verify: VerifyPolicy,
     pub objectives: ObjectiveDefaults,
     pub drill: Drill,
 }
@@ -166,6 +169,8 @@ pub struct ObjectiveDefaults {
     pub snapshot_interval: Option<Duration>,
     /// How long a restore may take. Absent: as long as it needs.
     pub rto: Option<Duration>,
+    /// The Litestream that would restore. Absent: any that can.
+    pub restorer: Option<LitestreamVersion>,
 }
 
 /// What reading the settings needs to know of the outside.
@@ -188,6 +193,7 @@ pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
         watch: watch(root.section_or_empty("watch")),
         replica: replica(root.section_or_empty("replica"), context),
         drill: drill::read(root.section_or_empty("drill"), &objectives, context),
+        verify: verify(root.section_or_empty("verify")),
         objectives,
     }
 }
@@ -348,12 +354,53 @@ fn replica(mut section: Section<'_>, context: &Context<'_>) -> Replica {
     replica
 }
 
+/// `[verify]`: how much of the objects is read to prove that they are good.
+fn verify(mut section: Section<'_>) -> VerifyPolicy {
+    let default = VerifyPolicy::default();
+    let enabled = section.boolean("enabled").unwrap_or(true);
+    let policy = VerifyPolicy {
+        depth: if enabled { VerifyDepth::Content } else { VerifyDepth::None },
+        directory: bytes(&mut section, "directory-content").unwrap_or(default.directory),
+        bucket: bytes(&mut section, "content").unwrap_or(default.bucket),
+    };
+    section.finish();
+    policy
+}
+
+/// A number of bytes such as `64MiB`.
+fn bytes(section: &mut Section<'_>, key: &'static str) -> Option<u64> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    section.parsed(key, "a size such as 64MiB or 10GB", |text| {
+        let (number, unit) = UNITS
+            .iter()
+            .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)))
+            .ok_or_else(|| "not a size with its unit".to_owned())?;
+        let number: u64 = number.trim_end().parse().map_err(|_| "not a whole number".to_owned())?;
+        // Sums of it have to fit as well.
+        number.checked_mul(unit).filter(|bytes| *bytes <= 1 << 50).ok_or_else(|| "too much".to_owned())
+    })
+}
+
+/// `restorer`: a release of Litestream.
+pub(super) fn release(section: &mut Section<'_>) -> Option<LitestreamVersion> {
+    section.parsed("restorer", "a release of Litestream such as 0.5.15", |text| text.parse().map_err(str::to_owned))
+}
+
 fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
     let objectives = ObjectiveDefaults {
         rpo: section.duration("rpo").unwrap_or(5 * MINUTE),
         retention: section.duration("retention"),
         snapshot_interval: section.duration("snapshot-interval"),
         rto: section.duration("rto"),
+        restorer: release(&mut section),
     };
     section.finish();
     objectives

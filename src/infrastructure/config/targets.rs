@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::drill::{DrillPolicy, DrillProbe};
-use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
+use crate::domain::target::{
+    DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
+};
 
 use super::database::Entry;
 use super::drill;
@@ -28,6 +30,7 @@ struct Found {
     rto: Option<Duration>,
     drill: drill::Keys,
     probes: Vec<DrillProbe>,
+    restorer: Option<LitestreamVersion>,
 }
 
 /// Collects databases; the same path is one database.
@@ -62,6 +65,7 @@ impl Collection {
             rto: None,
             drill: drill::Keys::default(),
             probes: Vec::new(),
+            restorer: None,
         };
         found.add_replicas(database.replicas);
         self.found.push(found);
@@ -89,6 +93,7 @@ impl Collection {
         found.rto = entry.rto;
         found.drill = entry.drill;
         found.probes = entry.probes;
+        found.restorer = entry.restorer;
         if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
             files.meta_path = Some(meta_path);
         }
@@ -118,6 +123,7 @@ impl Collection {
             rto: None,
             drill: drill::Keys::default(),
             probes: Vec::new(),
+            restorer: None,
         });
         index
     }
@@ -174,6 +180,7 @@ impl Found {
                 rpo: self.rpo.unwrap_or(defaults.rpo),
                 retention: self.retention,
                 snapshot_interval: self.snapshot_interval,
+                restorer: self.restorer.or(defaults.restorer),
             },
             drill: DrillPolicy {
                 rpo: self.rpo.unwrap_or(defaults.rpo),

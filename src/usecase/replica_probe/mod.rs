@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::litestream::{AgeIdentities, Layout};
+use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -22,6 +23,7 @@ use crate::domain::report::{CoverageReport, Method};
 use crate::domain::secret::Secret;
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
+use crate::domain::verification::{Listed, Sighting};
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// How often one look lists everything anew to see whether a hole is still there.
@@ -40,10 +42,22 @@ pub struct Finding {
     pub timeline: Option<Arc<TimelineReport>>,
 }
 
+/// What a look saw of single objects, whether or not it succeeded in the end.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub listed: Listed,
+    /// The newest object if it was read whole, and how many of its bytes were read for verification alone.
+    pub newest: Option<(Sighting, Bytes, u64)>,
+}
+
 /// What is remembered of one replica between two looks.
 #[derive(Debug, Default)]
 pub struct ReplicaProbe {
     state: State,
+    /// What the last look saw, until it is taken.
+    seen: Option<Seen>,
+    /// The newest object is read whole when it has at most so many bytes, and not only its header.
+    whole: u64,
     /// The contents of v0.3 are encrypted (`age`).
     encrypted: bool,
     /// With which they can be read.
@@ -63,7 +77,7 @@ enum State {
 
 impl ReplicaProbe {
     pub fn new(encrypted: bool) -> Self {
-        Self { state: State::Blank, encrypted, identities: Vec::new(), damaged: Arc::default() }
+        Self { encrypted, ..Self::default() }
     }
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
@@ -85,6 +99,25 @@ impl ReplicaProbe {
         }
     }
 
+    /// Has the next look read the newest object whole if it has at most `bytes`, in the request that reads its header.
+    pub fn read_whole(&mut self, bytes: u64) {
+        self.whole = bytes;
+    }
+
+    /// Has the next look list everything.
+    pub fn relist(&mut self) {
+        match &mut self.state {
+            State::Blank => {}
+            State::V5(levels) => levels.relist(),
+            State::V3(segments) => segments.relist(),
+        }
+    }
+
+    /// What the last look saw of single objects; nothing when its listing failed.
+    pub fn take_seen(&mut self) -> Option<Seen> {
+        self.seen.take()
+    }
+
     /// Looks at the replica. `sampled` is when the source was sampled for this look, before any request is made.
     ///
     /// # Errors
@@ -97,12 +130,15 @@ impl ReplicaProbe {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
+        self.seen = None;
         let blank = matches!(self.state, State::Blank);
         if blank {
             self.recognise(store).await?;
         }
         if let State::V3(segments) = &mut self.state {
-            let found = segments.look(store, sampled, pace).await?;
+            let found = segments.look(store, sampled, pace).await;
+            self.seen = segments.take_seen();
+            let found = found?;
             let (empty, due) = (segments.is_empty(), !blank && segments.upgrade_due(sampled));
             if empty {
                 self.state = State::Blank;
@@ -113,8 +149,16 @@ impl ReplicaProbe {
                 return Ok(found);
             }
         }
-        let State::V5(levels) = &mut self.state else { return Ok(nothing(sampled)) };
-        let found = levels.look(store, staged, sampled, pace).await?;
+        let State::V5(levels) = &mut self.state else {
+            let mut listed = Listed::new(LevelKeys::Plain);
+            listed.restart();
+            self.seen = Some(Seen { listed, newest: None });
+            return Ok(nothing(sampled));
+        };
+        levels.read_whole(self.whole);
+        let found = levels.look(store, staged, sampled, pace).await;
+        self.seen = levels.take_seen();
+        let found = found?;
         if levels.is_empty() {
             // Emptied: what comes next may be of another layout.
             self.state = State::Blank;

@@ -1,22 +1,23 @@
 //! A v0.3 replica: generations of snapshots and WAL segments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finding, RELISTINGS_MAX, due, listing};
+use super::{Finding, RELISTINGS_MAX, Seen, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::limits::{GENERATIONS_MAX, SEGMENT_BYTES_MAX};
+use crate::domain::limits::{GENERATIONS_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::generation::ROOT;
 use crate::domain::litestream::{
     AgeIdentities, Facts, Generation, GenerationKey, GenerationTimeline, Generations, GenerationsCoverage, Layout,
-    SegmentFile, SegmentName, SnapshotFile, SnapshotName, caveats, segment_end_of,
+    LevelKeys, SegmentFile, SegmentName, SnapshotFile, SnapshotName, caveats, segment_end_of,
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::sqlite::WalPosition;
 use crate::domain::timeline::{Span, TimelineReport};
+use crate::domain::verification::{Listed, ObjectName, Sighting};
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// How often a busy replica is asked for new generations and snapshots, which replication goes on to without a word.
@@ -43,6 +44,10 @@ pub(super) struct Segments {
     /// The coverage map of when everything was listed, and how many segments came since.
     map: Option<Arc<TimelineReport>>,
     tail: u64,
+    /// The newest segments, of the generation that is restored from.
+    recent: BTreeMap<(Generation, SegmentName), SegmentFile>,
+    /// What this look saw of single objects.
+    seen: Option<Seen>,
 }
 
 impl Segments {
@@ -56,6 +61,14 @@ impl Segments {
             self.reconciled = None;
         }
         self.damaged = Arc::clone(damaged);
+    }
+
+    pub(super) fn relist(&mut self) {
+        self.reconciled = None;
+    }
+
+    pub(super) fn take_seen(&mut self) -> Option<Seen> {
+        self.seen.take()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,6 +88,7 @@ impl Segments {
     ) -> Result<(Finding, Evidence), Reason> {
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
+        next.seen = Some(Seen { listed: Listed::new(LevelKeys::Plain), newest: None });
         if due(next.reconciled, pace.reconcile, sampled) || !next.list_new(store).await? {
             next.reconcile(store, sampled).await?;
         } else if due(next.swept, GENERATIONS_INTERVAL, sampled) {
@@ -98,6 +112,7 @@ impl Segments {
             (next.map, next.tail) = (Some(Arc::new(map)), 0);
         }
         *self = next;
+        self.plan();
         self.read_newest(store).await?;
         Ok(self.conclude(sampled))
     }
@@ -129,35 +144,70 @@ impl Segments {
 
     async fn list(&mut self, store: &dyn ReplicaStore, prefix: &str, known: Option<String>) -> Result<bool, Reason> {
         let mut still_there = known.is_none();
-        let generations = &mut self.generations;
+        let (generations, recent) = (&mut self.generations, &mut self.recent);
         let (collecting, tail) = (&mut self.collecting, &mut self.tail);
+        let mut listed = self.seen.as_mut().map(|seen| &mut seen.listed);
         listing::each(store, prefix, known.as_deref().map(listing::just_before), |object| {
-            if known.as_deref() == Some(object.key.as_str()) {
-                still_there = true;
-                return;
-            }
+            let again = known.as_deref() == Some(object.key.as_str());
+            still_there |= again;
             let (size, created) = (object.size, object.modified);
-            match GenerationKey::parse(&object.key) {
-                Some(GenerationKey::Snapshot(generation, SnapshotName { index })) => {
-                    let file = SnapshotFile { index, size, created };
-                    generations.insert_snapshot(generation, file);
-                    if let Some(files) = collecting {
-                        files.insert_snapshot(generation, file);
+            let name = match GenerationKey::parse(&object.key) {
+                Some(GenerationKey::Snapshot(generation, name)) => {
+                    let file = SnapshotFile { index: name.index, size, created };
+                    if !again {
+                        generations.insert_snapshot(generation, file);
+                        if let Some(files) = collecting {
+                            files.insert_snapshot(generation, file);
+                        }
                     }
+                    ObjectName::Snapshot(generation, name)
                 }
-                Some(GenerationKey::Segment(generation, SegmentName { index, offset })) => {
-                    let file = SegmentFile { index, offset, size, created };
-                    generations.insert_segment(generation, file);
-                    match collecting {
-                        Some(files) => files.insert_segment(generation, file),
-                        None => *tail += 1,
+                Some(GenerationKey::Segment(generation, name)) => {
+                    let file = SegmentFile { index: name.index, offset: name.offset, size, created };
+                    if !again {
+                        generations.insert_segment(generation, file);
+                        match collecting {
+                            Some(files) => files.insert_segment(generation, file),
+                            None => *tail += 1,
+                        }
                     }
+                    recent.insert((generation, name), file);
+                    if recent.len() > PLAN_CANDIDATES_MAX {
+                        recent.pop_first();
+                    }
+                    ObjectName::Segment(generation, name)
                 }
-                None => {}
+                None => return,
+            };
+            if let Some(listed) = &mut listed {
+                listed.push(Sighting { name, size, modified: created });
             }
         })
         .await?;
+        let newest = self.generations.newest().map(|(generation, _)| generation);
+        self.recent.retain(|(generation, _), _| Some(*generation) == newest);
         Ok(still_there)
+    }
+
+    /// Says what a restore of the latest state reads: the newest snapshot and all segments from its index on.
+    fn plan(&mut self) {
+        let coverage = self.generations.coverage();
+        let newest = self.generations.newest().map(|(generation, _)| generation);
+        let (Some(seen), Some(generation)) = (&mut self.seen, newest) else { return };
+        let index = coverage.newest_snapshot.map_or(0, |snapshot| snapshot.index);
+        self.recent.retain(|(_, name), _| name.index >= index);
+        let snapshot = coverage.newest_snapshot.map(|snapshot| Sighting {
+            name: ObjectName::Snapshot(generation, SnapshotName { index: snapshot.index }),
+            size: snapshot.size,
+            modified: snapshot.created,
+        });
+        let segments = self.recent.iter().map(|((generation, name), file)| Sighting {
+            name: ObjectName::Segment(*generation, *name),
+            size: file.size,
+            modified: file.created,
+        });
+        seen.listed.plan = snapshot.into_iter().chain(segments).collect();
+        seen.listed.unbroken = coverage.restorable && coverage.gaps.is_empty();
     }
 
     /// Looks for new generations and snapshots.
@@ -179,6 +229,10 @@ impl Segments {
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.generations = Generations::default();
         self.collecting = Some(GenerationTimeline::default());
+        self.recent.clear();
+        if let Some(seen) = &mut self.seen {
+            seen.listed.restart();
+        }
         self.list_all(store).await?;
         self.reconciled = Some(sampled);
         self.swept = Some(sampled);
@@ -229,6 +283,11 @@ impl Segments {
                 self.reconciled = None;
             }
         })?;
+        if let Some(seen) = &mut self.seen {
+            let name = ObjectName::Segment(generation, segment.name());
+            // It is read anyway.
+            seen.newest = Some((Sighting { name, size: segment.size, modified: segment.created }, bytes.clone(), 0));
+        }
         let end = segment_end_of(&segment.name(), bytes.as_ref(), identities)
             .map_err(|error| Reason::from(error).context(format_args!("read {key}")))?;
         self.newest = Some((generation, segment, end.end));

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Finding, RELISTINGS_MAX, corrupt, due, listing};
+use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
-    Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline, SNAPSHOT_LEVEL,
-    Txid, caveats,
+    Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
+    SNAPSHOT_LEVEL, Txid, caveats,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::timeline::TimelineReport;
+use crate::domain::verification::{Listed, Sighting};
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// The `level` label of each level.
@@ -42,6 +43,12 @@ pub(super) struct Levels {
     /// The coverage map of when everything was listed, and what came since.
     map: Option<Arc<TimelineReport>>,
     tail: LtxTail,
+    /// What a restore of the latest state may read.
+    candidates: Candidates,
+    /// What this look saw of single objects.
+    seen: Option<Seen>,
+    /// The newest file is read whole when it has at most so many bytes.
+    whole: u64,
 }
 
 impl Levels {
@@ -58,6 +65,9 @@ impl Levels {
             collecting: None,
             map: None,
             tail: LtxTail::default(),
+            candidates: Candidates::default(),
+            seen: None,
+            whole: 0,
         }
     }
 
@@ -69,6 +79,18 @@ impl Levels {
         }
         self.generations = generations.unwrap_or(self.generations);
         self.damaged = Arc::clone(damaged);
+    }
+
+    pub(super) fn read_whole(&mut self, bytes: u64) {
+        self.whole = bytes;
+    }
+
+    pub(super) fn relist(&mut self) {
+        self.reconciled = None;
+    }
+
+    pub(super) fn take_seen(&mut self) -> Option<Seen> {
+        self.seen.take()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -84,8 +106,14 @@ impl Levels {
     ) -> Result<(Finding, Evidence), Reason> {
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
+        next.seen = Some(Seen { listed: Listed::new(self.keys), newest: None });
         next.list(store, sampled, pace).await?;
         *self = next;
+        if let Some(seen) = &mut self.seen {
+            let (plan, unbroken) = self.candidates.plan();
+            seen.listed.plan = plan.into_iter().map(Sighting::from).collect();
+            seen.listed.unbroken = unbroken;
+        }
         self.read_newest(store).await?;
         Ok(self.conclude(staged, sampled))
     }
@@ -160,19 +188,25 @@ impl Levels {
         let prefix = self.keys.prefix(level);
         let known = self.inventory.last_name(level).map(|name| self.keys.key(level, name));
         let mut still_there = known.is_none();
-        let (keys, inventory) = (self.keys, &mut self.inventory);
+        let (keys, inventory, candidates) = (self.keys, &mut self.inventory, &mut self.candidates);
         let (collecting, tail) = (&mut self.collecting, &mut self.tail);
+        let mut listed = self.seen.as_mut().map(|seen| &mut seen.listed);
         listing::each(store, &prefix, known.as_deref().map(listing::just_before), |object| {
+            let Some((level, name)) = keys.parse_key(&object.key) else { return };
+            let (min, max) = (name.min, name.max);
+            let file = LtxFile { level, min, max, size: object.size, created: object.modified };
             if known.as_deref() == Some(object.key.as_str()) {
                 still_there = true;
-            } else if let Some((level, name)) = keys.parse_key(&object.key) {
-                let (min, max) = (name.min, name.max);
-                let file = LtxFile { level, min, max, size: object.size, created: object.modified };
+            } else {
                 inventory.insert(file);
                 match collecting {
                     Some(files) => files.insert(file),
                     None => tail.insert(file),
                 }
+            }
+            candidates.insert(file);
+            if let Some(listed) = &mut listed {
+                listed.push(file.into());
             }
         })
         .await?;
@@ -199,6 +233,10 @@ impl Levels {
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.inventory = Inventory::default();
         self.collecting = Some(LtxTimeline::default());
+        self.candidates = Candidates::default();
+        if let Some(seen) = &mut self.seen {
+            seen.listed.restart();
+        }
         for level in self.levels(store).await? {
             self.list_level(store, level).await?;
         }
@@ -235,12 +273,19 @@ impl Levels {
             return Ok(());
         }
         let key = self.keys.key(file.level, file.name());
-        let bytes = store.read(&key, 0, HEADER_SIZE as u64).await.inspect_err(|reason| {
+        // One byte more than was listed, to see a file that has grown.
+        let whole = file.size <= self.whole;
+        let length = if whole { file.size.saturating_add(1) } else { HEADER_SIZE as u64 };
+        let bytes = store.read(&key, 0, length.max(HEADER_SIZE as u64)).await.inspect_err(|reason| {
             if reason.kind == ReasonKind::NotFound {
                 // What is remembered is not what is there.
                 self.reconciled = None;
             }
         })?;
+        if let Some(seen) = self.seen.as_mut().filter(|_| whole) {
+            let more = (bytes.len() as u64).saturating_sub(HEADER_SIZE as u64);
+            seen.newest = Some((file.into(), bytes.clone(), more));
+        }
         let header = LtxHeader::parse(&bytes).map_err(|error| corrupt(&key, error))?;
         header.check_name(file.name()).map_err(|error| corrupt(&key, error))?;
         self.newest = Some((file, header));

@@ -4,6 +4,7 @@ mod drills;
 mod looks;
 mod reading;
 mod saving;
+mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, saved};
+use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
-use super::replica::WatchedReplica;
+use super::replica::{WatchedReplica, ledger, means};
 use super::schedule::{Queue, ReplicaId};
 use super::subject::Subject;
 use crate::domain::check::Watching;
@@ -69,6 +71,7 @@ pub struct Agent {
     places: HashMap<String, Place>,
     looks: JoinSet<Look>,
     flights: HashMap<tokio::task::Id, Flight>,
+    verifying: Verifying,
     /// Replicas that ever began, which numbers them.
     begun: u64,
     drills: Drills,
@@ -142,6 +145,7 @@ impl Agent {
             places: HashMap::new(),
             looks: JoinSet::new(),
             flights: HashMap::new(),
+            verifying: Verifying::default(),
             begun: 0,
             drills: Drills::new(parts.drills),
             reading: None,
@@ -186,11 +190,15 @@ impl Agent {
                 },
                 drill = self.drills.ended() => self.conclude_drill(drill),
                 Some(look) = self.looks.join_next_with_id(), if !self.looks.is_empty() => self.conclude(look),
+                Some(verified) = self.verifying.tasks.join_next_with_id(), if !self.verifying.tasks.is_empty() => {
+                    self.conclude_verification(verified);
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }
         self.looks.abort_all();
         self.drills.stop().await;
+        self.verifying.tasks.abort_all();
         self.finish_saving().await;
         self.save();
         self.finish_saving().await;
@@ -221,6 +229,10 @@ impl Agent {
         if limits {
             self.plan_all_drills(now);
         }
+        for replica in self.subjects.values_mut().flat_map(|subject| &mut subject.replicas) {
+            let (depth, budget) = means(&replica.target, &self.configured.pace.verify);
+            replica.ledger.set_policy(depth, budget);
+        }
         for target in wanted.into_values() {
             self.begin(target, now);
         }
@@ -238,8 +250,11 @@ impl Agent {
         let name = target.name.clone();
         let replicas = target.replicas.iter();
         let numbered = (self.begun..).zip(replicas);
-        let replicas = numbered
-            .map(|(number, replica)| WatchedReplica::new(replica.clone(), self.stores.open(&replica.location), number));
+        let verify = self.configured.pace.verify;
+        let replicas = numbered.map(|(number, replica)| {
+            let ledger = ledger(replica, &verify, target.objectives.restorer);
+            WatchedReplica::new(replica.clone(), self.stores.open(&replica.location), number, ledger)
+        });
         let saved = self.saved.remove(&name.0);
         let subject = Subject::new(target.clone(), replicas.collect(), saved.as_deref(), &self.configured.pace, now);
         self.begun += target.replicas.len() as u64;

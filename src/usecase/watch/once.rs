@@ -6,15 +6,18 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 
-use super::replica::WatchedReplica;
+use super::replica::{Harvest, WatchedReplica, ledger};
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
 use crate::domain::check::Watching;
+use crate::domain::limits::{VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT, VERIFYING_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::DatabaseReport;
 use crate::domain::target::Target;
+use crate::domain::verification::{Outcome, VerifyDepth};
 use crate::usecase::ports::{Clock, DatabaseWatch, Pace, Stores};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
+use crate::usecase::verify::verify;
 
 /// How often a replica that is behind is looked at again while there is time.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -38,8 +41,10 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         .into_iter()
         .map(|target| {
             let replicas = target.replicas.iter();
-            let replicas =
-                replicas.map(|replica| WatchedReplica::new(replica.clone(), stores.open(&replica.location), 0));
+            let replicas = replicas.map(|replica| {
+                let ledger = ledger(replica, &pace.verify, target.objectives.restorer);
+                WatchedReplica::new(replica.clone(), stores.open(&replica.location), 0, ledger)
+            });
             let replicas = replicas.collect();
             Subject::new(target, replicas, None, pace, now)
         })
@@ -58,6 +63,7 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         tokio::time::sleep(AGAIN.min(wait)).await;
         look_at(&mut subjects, clock, now, pace, behind).await;
     }
+    verify_all(&mut subjects, clock, pace).await;
     let now = clock.now();
     subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now, Watching::Once));
     subjects.into_iter().map(|subject| subject.report).collect()
@@ -75,28 +81,53 @@ async fn look_at(
     pace: &Pace,
     which: fn(&WatchedReplica) -> bool,
 ) {
-    type Looked<'a> = (&'a mut WatchedReplica, ReplicaProbe, Result<(Finding, Evidence), Reason>);
+    type Looked<'a> = (&'a mut WatchedReplica, ReplicaProbe, Result<(Finding, Evidence), Reason>, Harvest);
     let mut looks = Vec::new();
     for subject in subjects {
         let staged = subject.staged().cloned();
         for replica in subject.replicas.iter_mut().filter(|replica| which(replica)) {
-            let Some(mut probe) = replica.probe.take() else { continue };
+            let Some(mut probe) = replica.take_probe(clock.now()) else { continue };
             let (store, staged) = (replica.store.clone(), staged.clone());
             looks.push(async move {
                 let result = match store {
                     Ok(store) => probe.look(store.as_ref(), staged.as_ref(), sampled, pace).await,
                     Err(reason) => Err(reason),
                 };
-                (replica, probe, result)
+                let harvest = Harvest::of(&mut probe, replica.ledger.is_on());
+                (replica, probe, result, harvest)
             });
         }
     }
     let done: Vec<Looked<'_>> =
         futures_util::stream::iter(looks).buffer_unordered(pace.concurrency.max(1)).collect().await;
-    for (replica, probe, result) in done {
+    for (replica, probe, result, harvest) in done {
         replica.probe = Some(probe);
         replica.conclude(result, clock.now());
+        replica.take_harvest(harvest, clock.now());
     }
+}
+
+/// Reads what restores need of the replicas: with a few requests for their structure, or everything when asked for.
+async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
+    let deep = pace.verify.depth == VerifyDepth::Content;
+    let replicas = subjects.iter_mut().flat_map(|subject| &mut subject.replicas);
+    let verifications = replicas.map(|replica| async move {
+        let Ok(store) = replica.store.clone() else { return };
+        loop {
+            let jobs = replica.jobs(VERIFY_REQUESTS_MAX, clock.now());
+            if jobs.is_empty() {
+                break;
+            }
+            let results = verify(std::sync::Arc::clone(&store), jobs, VERIFY_TIMEOUT).await;
+            let failed = results.iter().any(|result| result.outcome == Outcome::Failed);
+            replica.take_verified(results, clock.now());
+            if failed || !deep {
+                break;
+            }
+        }
+    });
+    let verifications: Vec<_> = verifications.collect();
+    futures_util::stream::iter(verifications).buffer_unordered(VERIFYING_MAX).collect::<()>().await;
 }
 
 /// The targets that a person named, by name or path; all when nothing was named.

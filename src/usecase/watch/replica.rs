@@ -8,9 +8,13 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, ReplicaReport};
-use crate::domain::target::ReplicaTarget;
+use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
+use crate::domain::verification::{
+    Budget, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
+};
 use crate::usecase::ports::{Pace, ReplicaStore};
-use crate::usecase::replica_probe::{Finding, ReplicaProbe};
+use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
+use crate::usecase::verify::judge;
 
 use super::drilling::Drilling;
 use super::schedule::{Standing, busy_interval};
@@ -30,10 +34,53 @@ pub(super) struct WatchedReplica {
     pub(super) due: Option<Moment>,
     pub(super) last_look: Option<Moment>,
     pub(super) drilling: Drilling,
+    /// What is known of its objects.
+    pub(super) ledger: Ledger,
+    verification: Option<Arc<VerificationReport>>,
+    /// Objects are being read, or wait to be.
+    pub(super) verifying: bool,
+}
+
+/// What a look saw of single objects, the newest one judged if it was read.
+#[derive(Debug, Default)]
+pub(super) struct Harvest {
+    listed: Option<Listed>,
+    judged: Option<Verified>,
+}
+
+impl Harvest {
+    /// Takes from a probe what its last look saw. Decodes the newest object if that was read whole.
+    pub(super) fn of(probe: &mut ReplicaProbe, verify: bool) -> Self {
+        let Some(Seen { listed, newest }) = probe.take_seen().filter(|_| verify) else { return Self::default() };
+        let judged =
+            newest.map(|(object, content, bytes)| judge(object, object.name.key(listed.keys), &content, bytes));
+        Self { listed: Some(listed), judged }
+    }
+}
+
+/// An empty memory of verification for a replica.
+pub(super) fn ledger(target: &ReplicaTarget, policy: &VerifyPolicy, restorer: Option<LitestreamVersion>) -> Ledger {
+    let (depth, budget) = means(target, policy);
+    Ledger::new(depth, budget, restorer.is_some_and(|restorer| !restorer.reads_blocks()))
+}
+
+/// How deep a replica's objects are verified, and for how many bytes a day. What is encrypted cannot be read.
+pub(super) fn means(target: &ReplicaTarget, policy: &VerifyPolicy) -> (VerifyDepth, Budget) {
+    let per_day = match target.location {
+        ReplicaLocation::Directory(_) => policy.directory,
+        ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => policy.bucket,
+    };
+    (if target.encrypted { VerifyDepth::None } else { policy.depth }, Budget::new(per_day))
 }
 
 impl WatchedReplica {
-    pub(super) fn new(target: ReplicaTarget, store: Result<Arc<dyn ReplicaStore>, Reason>, number: u64) -> Self {
+    pub(super) fn new(
+        target: ReplicaTarget,
+        store: Result<Arc<dyn ReplicaStore>, Reason>,
+        number: u64,
+        ledger: Ledger,
+    ) -> Self {
+        let verification = ledger.report().map(Arc::new);
         Self {
             probe: Some(ReplicaProbe::of(&target)),
             target,
@@ -46,7 +93,49 @@ impl WatchedReplica {
             due: None,
             last_look: None,
             drilling: Drilling::default(),
+            ledger,
+            verification,
+            verifying: false,
         }
+    }
+
+    /// The probe for a look that begins now, which may read the newest object whole; `None` while one is in flight.
+    pub(super) fn take_probe(&mut self, now: Moment) -> Option<ReplicaProbe> {
+        let mut probe = self.probe.take()?;
+        probe.read_whole(self.ledger.allowance(now.wall));
+        if self.ledger.is_suspicious() {
+            probe.relist();
+        }
+        Some(probe)
+    }
+
+    /// Takes in what a look saw of single objects.
+    pub(super) fn take_harvest(&mut self, harvest: Harvest, now: Moment) {
+        let Harvest { listed: Some(listed), judged } = harvest else { return };
+        self.ledger.take(&listed, now.wall);
+        self.take_verified(judged.into_iter().collect(), now);
+    }
+
+    /// The objects to read after a look.
+    pub(super) fn jobs(&mut self, requests: u64, now: Moment) -> Vec<Job> {
+        self.ledger.jobs(requests, now.wall)
+    }
+
+    /// Takes in what reading objects came to.
+    pub(super) fn take_verified(&mut self, results: Vec<Verified>, now: Moment) {
+        if !results.is_empty() {
+            self.ledger.conclude(results, now.wall);
+        }
+        let report = self.ledger.report();
+        if self.verification.as_deref() != report.as_ref() {
+            self.verification = report.map(Arc::new);
+        }
+    }
+
+    /// Takes over what was saved of an earlier run.
+    pub(super) fn restore_ledger(&mut self, saved: &str) {
+        self.ledger.restore(saved);
+        self.verification = self.ledger.report().map(Arc::new);
     }
 
     /// Records a look at the database; `true` when it holds something that the one before did not.
@@ -127,7 +216,7 @@ impl WatchedReplica {
             txid: finding.and_then(|finding| finding.txid),
             coverage: finding.map(|finding| finding.coverage.clone()),
             timeline: finding.and_then(|finding| finding.timeline.clone()),
-            verification: None,
+            verification: self.verification.clone(),
             drill: self.drilling.report(),
         }
     }

@@ -98,6 +98,7 @@ mod tests {
             grace: Duration::from_secs(300),
             discovery: Duration::from_secs(60),
             concurrency: 32,
+            verify: crate::domain::verification::VerifyPolicy::OFF,
         }
     }
 

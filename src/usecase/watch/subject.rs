@@ -44,6 +44,9 @@ struct Saved {
     /// By [`identity`].
     #[serde(default)]
     drills: Vec<(String, DrillHistory)>,
+    /// What is known of the objects, by [`identity`]; nothing in texts of earlier versions.
+    #[serde(default)]
+    verified: Vec<(String, String)>,
 }
 
 fn path(target: &Target) -> Option<PathBuf> {
@@ -81,6 +84,9 @@ impl Subject {
             if let Some((_, history)) = drills {
                 replica.drilling = Drilling::new(history.clone());
             }
+            if let Some((_, verified)) = saved.verified.iter().find(|(of, _)| *of == identity(&replica.target)) {
+                replica.restore_ledger(verified);
+            }
         }
         let report = Arc::new(DatabaseReport {
             name: target.name.0.clone(),
@@ -111,11 +117,14 @@ impl Subject {
         let replicas = self.replicas.iter().map(|replica| (identity(&replica.target), replica.positions.save()));
         let drilled = self.replicas.iter().filter(|replica| replica.drilling.history.first_seen_at.is_some());
         let drills = drilled.map(|replica| (identity(&replica.target), replica.drilling.history.clone()));
+        let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
+        let verified = verified.map(|replica| (identity(&replica.target), replica.ledger.save()));
         let saved = Saved {
             database: path(&self.target),
             rates: self.rates.clone(),
             replicas: replicas.collect(),
             drills: drills.collect(),
+            verified: verified.collect(),
         };
         serde_json::to_string(&saved).unwrap_or_default()
     }

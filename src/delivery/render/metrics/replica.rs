@@ -3,6 +3,7 @@
 use super::family::{Family, Kind};
 use crate::domain::report::{CoverageReport, ReplicaReport, Report};
 use crate::domain::timeline::TimelineReport;
+use crate::domain::verification::{FindingKind, VerificationReport};
 
 /// Calls `sample` for each replica with its two labels.
 fn replicas(report: &Report, mut sample: impl FnMut(&[&str], &ReplicaReport)) {
@@ -27,6 +28,15 @@ fn mapped(report: &Report, mut sample: impl FnMut(&[&str], &TimelineReport)) {
     replicas(report, |on, replica| {
         if let Some(map) = &replica.timeline {
             sample(on, map);
+        }
+    });
+}
+
+/// Calls `sample` for each replica whose objects are verified.
+fn verified(report: &Report, mut sample: impl FnMut(&[&str], &VerificationReport)) {
+    replicas(report, |on, replica| {
+        if let Some(verification) = &replica.verification {
+            sample(on, verification);
         }
     });
 }
@@ -224,5 +234,62 @@ pub(super) static FAMILIES: &[Family] = &[
                 }
             }
         },
+    },
+    Family {
+        name: "streamgauge_replica_verified_objects_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica", "depth"],
+        help: "Objects of the replica that were read and are good: header and index (structure), or decoded in full (content).",
+        samples: |report, sink| {
+            verified(report, |on, verification| {
+                sink.put(&[on[0], on[1], "structure"], verification.structure_verified);
+                sink.put(&[on[0], on[1], "content"], verification.content_verified);
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_verified_bytes_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica"],
+        help: "Bytes of the replica that were read to verify its objects.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.read_bytes)),
+    },
+    Family {
+        name: "streamgauge_replica_corrupt_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica", "finding"],
+        help: "Objects of the replica with which something is wrong, by what it is; 0 when none is known among those read.",
+        samples: |report, sink| {
+            verified(report, |on, verification| {
+                if verification.structure_verified == 0 && verification.findings.is_empty() {
+                    return;
+                }
+                for kind in FindingKind::ALL {
+                    let count = verification.findings.iter().filter(|finding| finding.kind == *kind).count();
+                    sink.put(&[on[0], on[1], kind.as_str()], count);
+                }
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_unreadable_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Objects of the replica that could not be read at the last attempt, which says nothing of their content.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.unreadable)),
+    },
+    Family {
+        name: "streamgauge_replica_pending_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Objects of the replica that wait to be read, for the byte budget or their turn.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.pending)),
+    },
+    Family {
+        name: "streamgauge_replica_lineage_conflicts_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica"],
+        help: "Objects of the replica that were replaced by others of the same name: two writers.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.lineage_conflicts)),
     },
 ];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinError};
 
+use super::super::replica::Harvest;
 use super::super::schedule::{ReplicaId, after_commit, after_look, busy_interval};
 use super::{Agent, after};
 use crate::domain::assess::proof::Evidence;
@@ -20,13 +21,14 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
 pub(super) struct Look {
     probe: ReplicaProbe,
     result: Result<(Finding, Evidence), Reason>,
+    harvest: Harvest,
 }
 
 /// A replica as it is now: one that a reload put in its place has another number.
 #[derive(Clone)]
 pub(super) struct Visit {
-    id: ReplicaId,
-    number: u64,
+    pub(super) id: ReplicaId,
+    pub(super) number: u64,
 }
 
 /// A look at a replica that has begun.
@@ -119,7 +121,8 @@ impl Agent {
         else {
             return false;
         };
-        let Some(mut probe) = replica.probe.take() else { return false };
+        let Some(mut probe) = replica.take_probe(started) else { return false };
+        let verify = replica.ledger.is_on();
         let store = replica.store.clone();
         // When the source cannot be sampled, the look proves what was seen of it before, and nothing later.
         let seen = replica.positions.newest().map_or(started, |newest| newest.last_seen);
@@ -139,7 +142,8 @@ impl Agent {
                     format!("look at replica: not done in {} s", LOOK_TIMEOUT.as_secs()),
                 ))
             });
-            Look { probe, result }
+            let harvest = Harvest::of(&mut probe, verify);
+            Look { probe, result, harvest }
         };
         let task = self.looks.spawn(look);
         self.flights.insert(task.id(), Flight { visit, place: place.to_owned(), started });
@@ -165,10 +169,11 @@ impl Agent {
         // A replica that was replaced meanwhile has a probe of its own.
         let Some(replica) = subject.replicas.get_mut(id.1).filter(|replica| replica.number == number) else { return };
         // A look that panicked is that look's failure: its replica starts again with a new probe.
-        let Look { probe, result } = look.unwrap_or_else(|error| {
+        let Look { probe, result, harvest } = look.unwrap_or_else(|error| {
             tracing::error!(%error, database = %id.0, "a look at a replica panicked");
             let reason = Reason::new(ReasonKind::Failed, "look at replica: internal error");
-            Look { probe: ReplicaProbe::of(&replica.target), result: Err(reason) }
+            let probe = ReplicaProbe::of(&replica.target);
+            Look { probe, result: Err(reason), harvest: Harvest::default() }
         });
         if let Err(reason) = &result {
             tracing::debug!(database = %id.0, replica = replica.target.name, %reason, "replica not verified");
@@ -176,6 +181,7 @@ impl Agent {
         let success = result.is_ok();
         replica.probe = Some(probe);
         replica.conclude(result, now);
+        replica.take_harvest(harvest, now);
         let due = after(now, after_look(replica.standing(), &replica.target, &self.configured.pace));
         subject.unsaved = true;
         self.schedule(&id, due);
@@ -183,7 +189,8 @@ impl Agent {
             self.plan_drill(&id, now);
         }
         self.collector("replica", success, now.since(started).unsigned_abs());
-        self.dirty.insert(id.0);
+        self.dirty.insert(id.0.clone());
+        self.verify(Visit { id, number });
     }
 }
 

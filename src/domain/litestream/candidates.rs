@@ -1,0 +1,125 @@
+//! The files of a v0.5 replica that a restore of the latest state may read, in memory proportional to its plan: a file
+//! whose TXIDs another one holds as well is never in it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::SNAPSHOT_LEVEL;
+use super::name::LtxFile;
+use super::plan::{PlanTarget, plan};
+use super::txid::Txid;
+use crate::domain::limits::PLAN_CANDIDATES_MAX;
+
+/// The newest snapshot and the increments behind it that no other increment holds.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates {
+    snapshot: Option<LtxFile>,
+    /// By their first TXID; their last ones ascend as well.
+    increments: BTreeMap<Txid, LtxFile>,
+    /// There were more: the oldest are not here.
+    dropped: bool,
+}
+
+impl Candidates {
+    /// Adds a file, in any order.
+    pub fn insert(&mut self, file: LtxFile) {
+        if file.level >= SNAPSHOT_LEVEL {
+            if self.snapshot.is_none_or(|known| known.name() <= file.name()) {
+                self.snapshot = Some(file);
+                self.increments.retain(|_, known| known.max > file.max);
+                self.dropped &= self.increments.len() >= PLAN_CANDIDATES_MAX;
+            }
+            return;
+        }
+        if self.snapshot.is_some_and(|snapshot| file.max <= snapshot.max) {
+            return;
+        }
+        if let Some((_, known)) = self.increments.range(..=file.min).next_back() {
+            // Of two levels with the same file a restore takes the higher; in one level it is the same file, listed anew.
+            let better = (known.min, known.max) == (file.min, file.max) && file.level >= known.level;
+            if known.max >= file.max && !better {
+                return;
+            }
+        }
+        let held = self.increments.range(file.min..).take_while(|(_, known)| known.max <= file.max);
+        let held: Vec<Txid> = held.map(|(min, _)| *min).collect();
+        for min in held {
+            self.increments.remove(&min);
+        }
+        self.increments.insert(file.min, file);
+        if self.increments.len() > PLAN_CANDIDATES_MAX {
+            self.increments.pop_first();
+            self.dropped = true;
+        }
+    }
+
+    /// What a restore of the latest state reads, as far as the chain goes, and whether it reaches the newest file.
+    pub fn plan(&self) -> (Vec<LtxFile>, bool) {
+        let files: Vec<LtxFile> = self.snapshot.into_iter().chain(self.increments.values().copied()).collect();
+        // A time behind all files plans without asking whether there is something behind a hole.
+        let planned = plan(&files, PlanTarget::Time(Timestamp::MAX)).unwrap_or_default();
+        let newest = files.iter().map(|file| file.max).max();
+        let unbroken = planned.last().is_some_and(|last| Some(last.max) == newest);
+        if planned.is_empty() || self.dropped {
+            // Nothing restores, or the plan is not known; what is there is worth a look all the same.
+            return (files, false);
+        }
+        (planned, unbroken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(level: u8, min: u64, max: u64) -> LtxFile {
+        let created = Timestamp::from_second(1000).unwrap();
+        LtxFile { level, min: Txid(min), max: Txid(max), size: 200, created }
+    }
+
+    #[test]
+    fn a_compacted_file_takes_the_place_of_its_inputs() {
+        let mut candidates = Candidates::default();
+        candidates.insert(file(9, 1, 3));
+        (1..=9).for_each(|txid| candidates.insert(file(0, txid, txid)));
+        assert_eq!(
+            candidates.plan(),
+            (
+                (4..=9).map(|txid| file(0, txid, txid)).fold(vec![file(9, 1, 3)], |mut all, f| {
+                    all.push(f);
+                    all
+                }),
+                true
+            )
+        );
+        candidates.insert(file(1, 2, 8));
+        assert_eq!(candidates.plan(), (vec![file(9, 1, 3), file(1, 2, 8), file(0, 9, 9)], true));
+        candidates.insert(file(0, 11, 11));
+        assert_eq!(candidates.plan(), (vec![file(9, 1, 3), file(1, 2, 8), file(0, 9, 9)], false));
+    }
+
+    proptest! {
+        #[test]
+        fn plan_is_that_of_all_files(
+            files in prop::collection::vec((0..10u8, 1..20u64, 0..6u64), 0..40),
+        ) {
+            let files: Vec<_> = files
+                .into_iter()
+                .map(|(level, min, more)| if level == 9 { file(9, 1, min) } else { file(level, min, min + more) })
+                .collect();
+            let mut candidates = Candidates::default();
+            files.iter().for_each(|file| candidates.insert(*file));
+            let expected = plan(&files, PlanTarget::Time(Timestamp::MAX)).unwrap_or_default();
+            let (planned, unbroken) = candidates.plan();
+            if expected.is_empty() {
+                prop_assert!(!unbroken);
+            } else {
+                prop_assert_eq!(&planned, &expected);
+                prop_assert_eq!(unbroken, plan(&files, PlanTarget::Latest).is_ok());
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What is wrong between objects, each of which is good by itself: pages that none holds, page sizes that differ, a
+//! segment that is missing, an encoding that the restorer does not know.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::FindingKind;
+use super::ledger::{Facts, Fault, Ledger, PageRuns};
+use super::object::ObjectName;
+use crate::domain::litestream::SegmentName;
+use crate::domain::litestream::header::lock_page;
+
+/// A file that lacks pages by which the database grew, until the files that may hold them were read again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Suspect {
+    /// Pages that no file is known to hold.
+    missing: PageRuns,
+    /// Pages of the database before and after.
+    before: u32,
+    commit: u32,
+    /// Files to read, itself among them.
+    pub(super) waiting: BTreeSet<ObjectName>,
+    /// A file was there that has too many pages to tell.
+    untold: bool,
+}
+
+impl Ledger {
+    /// Compares the planned objects with each other.
+    pub(super) fn relate(&mut self, now: Timestamp) {
+        let known: Vec<(ObjectName, Facts)> = self
+            .plan
+            .iter()
+            .filter_map(|object| Some((object.name, self.objects.get(&object.name)?.known()?)))
+            .collect();
+        self.suspect(&known);
+        let mut found = Vec::new();
+        found.extend(self.pages_missing());
+        found.extend(page_sizes(&known));
+        found.extend(self.segments_missing());
+        if self.reads_frames_only {
+            found.extend(newer_encoding(&known));
+        }
+        let before = std::mem::take(&mut self.related);
+        self.related = found
+            .into_iter()
+            .map(|(name, kind, detail)| {
+                let same = before.iter().find(|(known, fault)| (*known, fault.kind) == (name, kind));
+                let seen_at = same.map_or(now, |(_, fault)| fault.seen_at);
+                (name, Fault { kind, detail, seen_at, needed: false })
+            })
+            .collect();
+    }
+
+    /// Finds files after which the database is larger and which lack pages up to its new end. Only the files that a
+    /// restore applies one after the other are compared, or that follow each other in one level.
+    fn suspect(&mut self, known: &[(ObjectName, Facts)]) {
+        let planned: BTreeSet<_> = self.plan.iter().map(|object| object.name).collect();
+        self.suspects.retain(|name, _| planned.contains(name) && self.objects.contains_key(name));
+        for suspect in self.suspects.values_mut() {
+            suspect.waiting.retain(|name| planned.contains(name));
+        }
+        for (name, facts) in known {
+            let Facts::Ltx { page_size, commit, dense_from, .. } = *facts else { continue };
+            // What is before it may be unknown only while it is read again.
+            let Some(before) = self.commit_before(*name, known) else { continue };
+            if before >= dense_from {
+                self.suspects.remove(name);
+                continue;
+            }
+            if self.suspects.get(name).is_some_and(|suspect| (suspect.before, suspect.commit) == (before, commit)) {
+                continue;
+            }
+            let later = self.plan.iter().skip_while(|object| object.name != *name).map(|object| object.name);
+            let mut missing = vec![(before.saturating_add(1), commit)];
+            let lock = lock_page(page_size);
+            subtract(&mut missing, &[(lock, lock)]);
+            let suspect = Suspect { missing, before, commit, waiting: later.collect(), untold: false };
+            self.suspects.insert(*name, suspect);
+        }
+    }
+
+    /// The size of the database, in pages, before a file is applied.
+    fn commit_before(&self, name: ObjectName, known: &[(ObjectName, Facts)]) -> Option<u32> {
+        let ObjectName::Ltx { level, name: own } = name else { return None };
+        if own.min.0 == 1 {
+            // It holds the whole database, which its own index was compared with.
+            return None;
+        }
+        let commit = |facts: &Facts| match facts {
+            Facts::Ltx { commit, .. } => Some(*commit),
+            Facts::Segment { .. } | Facts::Snapshot => None,
+        };
+        let at = self.plan.iter().position(|object| object.name == name)?;
+        let planned = at.checked_sub(1).and_then(|at| self.plan.get(at)).map(|object| object.name);
+        let planned = planned.and_then(|before| known.iter().find(|(name, _)| *name == before));
+        let neighbour = || {
+            let before = self.objects.range(..name).next_back().filter(|(before, _)| match before {
+                ObjectName::Ltx { level: other, name } => *other == level && name.max.0 + 1 == own.min.0,
+                ObjectName::Snapshot(..) | ObjectName::Segment(..) => false,
+            });
+            before.and_then(|(_, record)| commit(&record.known()?))
+        };
+        planned.and_then(|(_, facts)| commit(facts)).or_else(neighbour)
+    }
+
+    /// A file was read, or cannot be: what it holds is not missing. `pages`: which ones, if that can be told.
+    pub(super) fn resolve(&mut self, name: ObjectName, pages: Option<Option<&PageRuns>>) {
+        for (of, suspect) in &mut self.suspects {
+            let later = matches!((of, name), (ObjectName::Ltx { name: of, .. }, ObjectName::Ltx { name, .. }) if name.max > of.max);
+            if suspect.waiting.remove(&name) || later {
+                match pages {
+                    Some(Some(runs)) => subtract(&mut suspect.missing, runs),
+                    Some(None) => suspect.untold = true,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn pages_missing(&self) -> Vec<(ObjectName, FindingKind, String)> {
+        let decided = self.suspects.iter().filter(|(_, suspect)| suspect.waiting.is_empty() && !suspect.untold);
+        let found = decided.filter_map(|(name, suspect)| {
+            // What a later file cut off again need not be anywhere.
+            let later = self.plan.iter().skip_while(|object| object.name != *name);
+            let commits = later.filter_map(|object| match self.objects.get(&object.name)?.known()? {
+                Facts::Ltx { commit, .. } => Some(commit),
+                Facts::Segment { .. } | Facts::Snapshot => None,
+            });
+            let least = commits.min()?;
+            let (first, last) = *suspect.missing.iter().find(|(first, _)| *first <= least)?;
+            let (before, commit) = (suspect.before, suspect.commit);
+            let detail = format!(
+                "the database grew from {before} to {commit} pages, and pages {first} to {} are in no file: \
+                 it does not restore",
+                last.min(least)
+            );
+            Some((*name, FindingKind::PagesMissing, detail))
+        });
+        found.collect()
+    }
+
+    /// v0.3: segments of one WAL have to continue each other.
+    fn segments_missing(&self) -> Vec<(ObjectName, FindingKind, String)> {
+        let pairs = self.plan.iter().zip(self.plan.iter().skip(1));
+        let found = pairs.filter_map(|(one, next)| {
+            let (ObjectName::Segment(generation, before), ObjectName::Segment(_, after)) = (one.name, next.name) else {
+                return None;
+            };
+            let Facts::Segment { end, .. } = self.objects.get(&one.name)?.known()? else { return None };
+            if before.index != after.index || after.offset <= end {
+                return None;
+            }
+            let missing = generation.segment_key(SegmentName { index: after.index, offset: end });
+            let detail = format!(
+                "it begins at byte {} of its WAL, the one before ends at {end}: {missing} is missing",
+                after.offset
+            );
+            Some((next.name, FindingKind::SegmentMissing, detail))
+        });
+        found.collect()
+    }
+}
+
+/// Files whose pages have another size than those of the first.
+fn page_sizes(known: &[(ObjectName, Facts)]) -> Vec<(ObjectName, FindingKind, String)> {
+    let sizes = known.iter().filter_map(|(name, facts)| match facts {
+        Facts::Ltx { page_size, .. } => Some((*name, *page_size)),
+        Facts::Segment { .. } | Facts::Snapshot => None,
+    });
+    let mut sizes = sizes.peekable();
+    let Some((_, first)) = sizes.peek().copied() else { return Vec::new() };
+    let differ = sizes.filter(|(_, size)| *size != first);
+    let found = differ.map(|(name, size)| {
+        let detail = format!("its pages have {size} bytes, those of the file where a restore begins {first}");
+        (name, FindingKind::PageSizeMismatch, detail)
+    });
+    found.collect()
+}
+
+/// The newest file that Litestream until 0.5.15 cannot read.
+fn newer_encoding(known: &[(ObjectName, Facts)]) -> Option<(ObjectName, FindingKind, String)> {
+    let blocks = |(_, facts): &&(ObjectName, Facts)| matches!(facts, Facts::Ltx { blocks: true, .. });
+    let count = known.iter().filter(blocks).count();
+    let (name, _) = known.iter().rfind(blocks)?;
+    let detail =
+        format!("{count} files a restore needs have LZ4 block pages, which Litestream before 0.5.16 cannot read");
+    Some((*name, FindingKind::NewerEncoding, detail))
+}
+
+/// Takes `held` out of `missing`; both ascending.
+fn subtract(missing: &mut PageRuns, held: &[(u32, u32)]) {
+    let mut left = Vec::new();
+    let mut held = held.iter().copied().peekable();
+    for (mut first, last) in missing.drain(..) {
+        while let Some((from, to)) = held.peek().copied() {
+            if to < first {
+                held.next();
+                continue;
+            }
+            if from > last {
+                break;
+            }
+            if first < from {
+                left.push((first, from - 1));
+            }
+            first = to.saturating_add(1);
+            if to >= last {
+                break;
+            }
+            held.next();
+        }
+        if first <= last {
+            left.push((first, last));
+        }
+    }
+    *missing = left;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn runs(numbers: &BTreeSet<u32>) -> PageRuns {
+        let mut runs: PageRuns = Vec::new();
+        for number in numbers {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == *number => *last = *number,
+                _ => runs.push((*number, *number)),
+            }
+        }
+        runs
+    }
+
+    proptest! {
+        #[test]
+        fn subtracting_runs_is_subtracting_pages(
+            missing in prop::collection::btree_set(1..60u32, 0..30),
+            held in prop::collection::btree_set(1..60u32, 0..30),
+        ) {
+            let mut left = runs(&missing);
+            subtract(&mut left, &runs(&held));
+            let expected: Vec<u32> = missing.difference(&held).copied().collect();
+            let left: Vec<u32> = left.into_iter().flat_map(|(first, last)| first..=last).collect();
+            prop_assert_eq!(left, expected);
+        }
+    }
+}

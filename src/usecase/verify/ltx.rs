@@ -1,0 +1,161 @@
+//! LTX files (v0.5): structure from both ends, content from all of it.
+
+use bytes::Bytes;
+
+use super::{Reader, Stop};
+use crate::domain::limits::{PAGE_RUNS_MAX, VERIFY_INDEX_BYTES_MAX};
+use crate::domain::litestream::header::{HEADER_SIZE, lock_page};
+use crate::domain::litestream::{LtxHeader, LtxName, LtxSummary, PageIndex, decode};
+use crate::domain::verification::{Facts, FindingKind, Outcome, PageRuns};
+
+/// Bytes at the end of a file that the first request for its index asks for.
+const TAIL_BYTES: u64 = 32 << 10;
+
+/// The header and the flags of the first page behind it, which tell the encoding.
+const HEAD_BYTES: u64 = HEADER_SIZE as u64 + 6;
+
+/// Bytes that end a file and say how long its index is.
+const END_BYTES: u64 = 24;
+
+/// A file of which everything is there.
+pub(super) fn whole(name: LtxName, content: &Bytes) -> Result<Outcome, Stop> {
+    LtxHeader::parse(content)?.check_name(name)?;
+    let mut pages = Runs::default();
+    let summary = decode(content.as_ref(), |page, _| pages.push(page))?;
+    Ok(good(&summary, blocks(content), pages, true))
+}
+
+/// The flag of the first page; a file without pages has none.
+fn blocks(head: &[u8]) -> bool {
+    let page = head.get(HEADER_SIZE..HEADER_SIZE + 4).is_some_and(|page| page != [0; 4]);
+    page && head.get(HEADER_SIZE + 5).is_some_and(|flags| flags & 1 == 1)
+}
+
+fn good(summary: &LtxSummary, blocks: bool, pages: Runs, content: bool) -> Outcome {
+    let LtxHeader { page_size, commit, .. } = summary.header;
+    let dense_from = pages.dense_from(commit, lock_page(page_size));
+    let facts = Facts::Ltx { page_size, commit, checksum: summary.file_checksum, blocks, dense_from };
+    Outcome::Good { content, facts, pages: pages.known() }
+}
+
+impl Reader<'_> {
+    /// Header and page index: two requests, three for a long index.
+    pub(super) async fn structure(&mut self, name: LtxName) -> Result<Outcome, Stop> {
+        let size = self.job.object.size;
+        let head = self.range(0, HEAD_BYTES).await?;
+        let header = LtxHeader::parse(&head)?;
+        header.check_name(name)?;
+        let length = TAIL_BYTES.min(size);
+        let mut tail = self.range(size - length, length).await?;
+        if (tail.len() as u64) < length {
+            let detail = format!("it ends before byte {size}, where its listing ends it");
+            return Err(Stop::Bad(FindingKind::Truncated, detail));
+        }
+        let needed = PageIndex::tail_size(&tail, size).map_err(cut)?;
+        if needed > VERIFY_INDEX_BYTES_MAX {
+            return Ok(Outcome::TooLong);
+        }
+        if needed > length {
+            let end = tail.slice(tail.len() - END_BYTES as usize..);
+            tail = self.range(size - needed, needed).await?;
+            if !tail.ends_with(&end) {
+                // It was replaced between two requests: another time.
+                return Ok(Outcome::Failed);
+            }
+        }
+        let index = PageIndex::parse(&tail, size).map_err(cut)?;
+        index.check_pages(&header)?;
+        let mut pages = Runs::default();
+        index.entries().for_each(|entry| pages.push(entry.page));
+        let summary = LtxSummary { header, pages: index.pages, bytes: size, file_checksum: index.file_checksum };
+        Ok(good(&summary, blocks(&head), pages, false))
+    }
+
+    /// Every page, and the checksum over them.
+    pub(super) async fn content(&mut self, name: LtxName) -> Result<Outcome, Stop> {
+        self.stream(move |mut chunks| {
+            let mut head = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::Read::take(&mut chunks, HEAD_BYTES), &mut head)
+                .map_err(|error| Stop::Unread(error.into()))?;
+            LtxHeader::parse(&head)?.check_name(name)?;
+            let mut pages = Runs::default();
+            let whole = std::io::Read::chain(head.as_slice(), chunks);
+            let summary = decode(whole, |page, _| pages.push(page))?;
+            Ok(good(&summary, blocks(&head), pages, true))
+        })
+        .await
+    }
+}
+
+/// What does not end as a file does was cut off, as far as its end alone can tell.
+fn cut(error: crate::domain::litestream::FormatError) -> Stop {
+    match Stop::from(error) {
+        Stop::Bad(FindingKind::Corrupt, detail) => {
+            let detail = format!("it does not end as an LTX file does, cut off or damaged: {detail}");
+            Stop::Bad(FindingKind::Truncated, detail)
+        }
+        other => other,
+    }
+}
+
+/// Page numbers as they come, as runs.
+#[derive(Default)]
+struct Runs {
+    runs: PageRuns,
+    /// There are more than are kept: the lowest are forgotten.
+    dropped: bool,
+}
+
+impl Runs {
+    fn push(&mut self, page: u32) {
+        match self.runs.last_mut() {
+            Some((_, last)) if page.checked_sub(1) == Some(*last) => *last = page,
+            _ => self.runs.push((page, page)),
+        }
+        if self.runs.len() > 2 * PAGE_RUNS_MAX {
+            self.runs.drain(..PAGE_RUNS_MAX);
+            self.dropped = true;
+        }
+    }
+
+    /// The page above which all pages up to `commit` are there; the lock page is nowhere.
+    fn dense_from(&self, commit: u32, lock: u32) -> u32 {
+        let mut end = if commit == lock { commit - 1 } else { commit };
+        for (first, last) in self.runs.iter().rev() {
+            if *last != end {
+                break;
+            }
+            end = first.saturating_sub(1);
+            if end == lock {
+                end -= 1;
+            }
+        }
+        end
+    }
+
+    fn known(self) -> Option<PageRuns> {
+        (!self.dropped).then_some(self.runs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pages: &[u32], commit: u32, lock: u32, expected: u32) {
+        let mut runs = Runs::default();
+        pages.iter().for_each(|page| runs.push(*page));
+        assert_eq!(runs.dense_from(commit, lock), expected, "{pages:?}");
+    }
+
+    #[test]
+    fn growth_is_told_from_the_end() {
+        check(&[1, 2, 3], 3, 99, 0);
+        check(&[2, 4, 5], 5, 99, 3);
+        check(&[2, 4], 5, 99, 5);
+        check(&[], 0, 99, 0);
+        check(&[1], 4, 99, 4);
+        check(&[3, 4, 6, 7], 7, 5, 2);
+        check(&[3, 4], 5, 5, 2);
+    }
+}

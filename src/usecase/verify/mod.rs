@@ -1,0 +1,123 @@
+//! Reads objects of a replica to prove that they are what they should be: each once, as cheaply as its size allows.
+
+mod ltx;
+mod stream;
+mod v3;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::domain::litestream::{FormatError, Problem};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::verification::{FindingKind, Job, ObjectName, Outcome, Sighting, Verified, Want};
+use crate::usecase::ports::ReplicaStore;
+
+/// Reads what was asked for, one object after the other, within `patience`. What could not be read is tried another
+/// time, and with it all that comes after it.
+pub async fn verify(store: Arc<dyn ReplicaStore>, jobs: Vec<Job>, patience: Duration) -> Vec<Verified> {
+    let deadline = Instant::now() + patience;
+    let mut done: Vec<Verified> = Vec::new();
+    for job in jobs {
+        let mut reader = Reader { store: Arc::clone(&store), job: &job, requests: 0, bytes: 0 };
+        let outcome = match tokio::time::timeout_at(deadline, reader.read()).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(Stop::Bad(kind, detail))) => Outcome::Bad { kind, detail },
+            Ok(Err(Stop::Unread(reason))) if reason.kind == ReasonKind::NotFound => Outcome::Gone,
+            Ok(Err(Stop::Unread(reason))) => {
+                tracing::debug!(key = job.key, %reason, "object not verified");
+                Outcome::Failed
+            }
+            Err(_) => Outcome::Failed,
+        };
+        let (requests, bytes) = (reader.requests, reader.bytes);
+        let failed = outcome == Outcome::Failed;
+        done.push(Verified { job, outcome, requests, bytes });
+        if failed {
+            break;
+        }
+    }
+    done
+}
+
+/// Judges an object whose bytes somebody else has read, `bytes` of them for this.
+pub fn judge(object: Sighting, key: String, content: &Bytes, bytes: u64) -> Verified {
+    let job = Job { object, key, want: Want::Whole };
+    let outcome = whole(&job, content).unwrap_or_else(|stop| match stop {
+        Stop::Bad(kind, detail) => Outcome::Bad { kind, detail },
+        Stop::Unread(_) => Outcome::Failed,
+    });
+    Verified { job, outcome, requests: 0, bytes }
+}
+
+fn whole(job: &Job, content: &Bytes) -> Result<Outcome, Stop> {
+    let length = content.len() as u64;
+    if length < job.object.size {
+        let detail = format!("it holds {length} of the {} bytes that were listed", job.object.size);
+        return Err(Stop::Bad(FindingKind::Truncated, detail));
+    }
+    match job.object.name {
+        ObjectName::Ltx { name, .. } => ltx::whole(name, content),
+        ObjectName::Segment(_, name) => v3::segment(name, content.as_ref(), v3::checksum(content)),
+        ObjectName::Snapshot(..) => v3::snapshot(content.as_ref()),
+    }
+}
+
+/// Why nothing more is read of an object.
+enum Stop {
+    Bad(FindingKind, String),
+    Unread(Reason),
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Unread(reason)
+    }
+}
+
+impl From<FormatError> for Stop {
+    fn from(error: FormatError) -> Self {
+        let kind = match error.problem {
+            Problem::Read(_) | Problem::TooLong(_) => return Self::Unread(error.into()),
+            Problem::Truncated => FindingKind::Truncated,
+            Problem::Name { .. } => FindingKind::Misnamed,
+            _ => FindingKind::Corrupt,
+        };
+        Self::Bad(kind, error.to_string())
+    }
+}
+
+/// Reads one object, and counts what that takes.
+struct Reader<'a> {
+    store: Arc<dyn ReplicaStore>,
+    job: &'a Job,
+    requests: u64,
+    bytes: u64,
+}
+
+impl Reader<'_> {
+    async fn read(&mut self) -> Result<Outcome, Stop> {
+        let Job { object, want, .. } = self.job;
+        match (want, object.name) {
+            (Want::Whole, _) => {
+                // One byte more than was listed, to see a file that has grown.
+                let content = self.range(0, object.size.saturating_add(1)).await?;
+                whole(self.job, &content)
+            }
+            (Want::Structure, ObjectName::Ltx { name, .. }) => self.structure(name).await,
+            (Want::Content, ObjectName::Ltx { name, .. }) => self.content(name).await,
+            (Want::Structure | Want::Content, ObjectName::Segment(_, name)) => self.segment(name).await,
+            (Want::Structure, ObjectName::Snapshot(..)) => self.snapshot_head().await,
+            (Want::Content, ObjectName::Snapshot(..)) => self.snapshot().await,
+        }
+    }
+
+    async fn range(&mut self, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        self.requests += 1;
+        let content = self.store.read(&self.job.key, offset, length).await?;
+        self.bytes += content.len() as u64;
+        Ok(content)
+    }
+}

@@ -1,0 +1,193 @@
+//! What is wrong between objects, or with one in time: rewritten, vanished, incomplete, of another page size or encoding.
+
+use std::fs;
+use std::path::Path;
+
+use jiff::Timestamp;
+use streamgauge::delivery::demo::ltx_writer::{Pages, encode};
+use streamgauge::domain::litestream::{LtxHeader, Txid};
+use streamgauge::domain::verification::{Budget, Ledger, VerifyDepth};
+
+use crate::bench::{Bench, level, objects, thorough, v3, v5};
+use crate::lab::Lab;
+
+/// Puts a file that holds these pages.
+fn put(replica: &Path, on: u8, (min, max): (u64, u64), page_size: u32, commit: u32, pages: &[u32]) {
+    let header = LtxHeader {
+        page_size,
+        commit,
+        min: Txid(min),
+        max: Txid(max),
+        timestamp: Timestamp::from_second(1_900_000_000 + max.cast_signed()).unwrap(),
+        wal_offset: 32,
+        wal_size: 4120,
+        wal_salt1: 7,
+        wal_salt2: 8,
+    };
+    let pages: Pages = pages.iter().map(|page| (*page, vec![*page as u8; page_size as usize])).collect();
+    let path = replica.join(level(on, min, max));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, encode(&header, &pages).unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn pages_that_no_file_holds_are_missed() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path();
+    put(replica, 9, (1, 1), 4096, 3, &[1, 2, 3]);
+    put(replica, 0, (2, 2), 4096, 3, &[2]);
+    put(replica, 0, (3, 3), 4096, 7, &[1, 4, 6, 7]);
+    let mut bench = thorough(replica);
+    bench.settle().await;
+    assert_eq!(bench.findings(), [("pages_missing", level(0, 3, 3))]);
+    let report = bench.report();
+    assert!(report.findings[0].detail.contains("from 3 to 7 pages, and pages 5 to 5 are in no file"), "{report:?}");
+    assert!(report.findings[0].needed);
+
+    put(replica, 0, (4, 4), 4096, 7, &[5]);
+    bench.settle().await;
+    assert_eq!(bench.findings(), [], "a later file holds what was missing");
+}
+
+#[tokio::test]
+async fn pages_that_a_later_file_cuts_off_are_not_missed() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path();
+    put(replica, 9, (1, 1), 4096, 3, &[1, 2, 3]);
+    put(replica, 0, (2, 2), 4096, 9, &[1, 4, 5, 6, 7, 9]);
+    put(replica, 0, (3, 3), 4096, 7, &[1]);
+    let mut bench = thorough(replica);
+    bench.settle().await;
+    assert_eq!(bench.findings(), []);
+    put(replica, 0, (4, 4), 4096, 8, &[1]);
+    bench.settle().await;
+    assert_eq!(bench.findings(), [("pages_missing", level(0, 4, 4))]);
+}
+
+#[tokio::test]
+async fn pages_of_another_size_do_not_fit() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path();
+    put(replica, 9, (1, 1), 4096, 3, &[1, 2, 3]);
+    put(replica, 0, (2, 2), 1024, 3, &[2]);
+    let mut bench = thorough(replica);
+    bench.settle().await;
+    assert_eq!(bench.findings(), [("page_size_mismatch", level(0, 2, 2))]);
+}
+
+#[tokio::test]
+async fn an_encoding_newer_than_the_restorer_is_told() {
+    let Some(lab) = Lab::find() else { return };
+    for (version, expected) in [("0.5.15", vec![]), ("0.5.17", vec![("newer_encoding", level(0, 6, 6))])] {
+        let home = tempfile::tempdir().unwrap();
+        let replica = v5(&lab, version, home.path());
+        let mut bench = Bench::with(&replica, Ledger::new(VerifyDepth::Content, Budget::new(1 << 30), true));
+        bench.settle().await;
+        assert_eq!(bench.findings(), expected, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn another_writers_file_is_a_conflict_and_the_same_file_again_is_not() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let replica = v5(&lab, "0.5.17", home.path());
+    let mut bench = thorough(&replica);
+    bench.settle().await;
+
+    // As a compaction that is made again after a crash: the same bytes, later.
+    let key = level(0, 4, 4);
+    let content = fs::read(replica.join(&key)).unwrap();
+    fs::write(replica.join(&key), &content).unwrap();
+    assert_eq!(bench.reconcile().await.findings, []);
+
+    put(&replica, 0, (4, 4), 4096, 300, &[2]);
+    bench.reconcile().await;
+    assert_eq!(bench.findings(), [("rewritten", key.clone())]);
+    assert_eq!(bench.report().lineage_conflicts, 1);
+    bench.reconcile().await;
+    assert_eq!(bench.report().lineage_conflicts, 1, "it is counted once");
+
+    // Two writers that replace each other's file under the eyes of an ordinary look.
+    put(&replica, 0, (6, 6), 4096, 300, &[3]);
+    bench.settle().await;
+    assert!(bench.findings().contains(&("rewritten", level(0, 6, 6))), "{:?}", bench.findings());
+    assert_eq!(bench.report().lineage_conflicts, 2);
+}
+
+#[tokio::test]
+async fn a_smaller_file_under_the_same_name_is_cut_off_and_good_again_when_repaired() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let replica = v5(&lab, "0.5.17", home.path());
+    let mut bench = thorough(&replica);
+    bench.settle().await;
+    let path = replica.join(level(0, 5, 5));
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 70_000]).unwrap();
+    bench.reconcile().await;
+    assert_eq!(bench.findings(), [("truncated", level(0, 5, 5))]);
+    fs::write(&path, &whole).unwrap();
+    bench.reconcile().await;
+    assert_eq!(bench.findings(), []);
+}
+
+#[tokio::test]
+async fn what_vanishes_is_missed_unless_retention_took_it() {
+    let Some(lab) = Lab::find() else { return };
+    // Whether a restore of the latest state needs it decides how bad that is.
+    for (key, found, needed) in
+        [(level(9, 1, 3), true, false), (level(0, 6, 6), true, true), (level(0, 4, 4), true, true)]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let replica = v5(&lab, "0.5.17", home.path());
+        let mut bench = thorough(&replica);
+        bench.settle().await;
+        fs::remove_file(replica.join(&key)).unwrap();
+        bench.reconcile().await;
+        bench.reconcile().await;
+        let expected: Vec<_> = found.then(|| ("vanished", key.clone())).into_iter().collect();
+        assert_eq!(bench.findings(), expected);
+        assert_eq!(bench.report().findings[0].needed, needed, "{key}");
+    }
+    // Level 0 goes when level 1 holds it.
+    let home = tempfile::tempdir().unwrap();
+    let replica = v5(&lab, "0.5.17", home.path());
+    let mut bench = thorough(&replica);
+    bench.settle().await;
+    put(&replica, 1, (4, 6), 4096, 300, &(1..=300).collect::<Vec<_>>());
+    (4..6).for_each(|txid| fs::remove_file(replica.join(level(0, txid, txid))).unwrap());
+    bench.reconcile().await;
+    bench.reconcile().await;
+    assert_eq!(bench.findings(), []);
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_a_hole_between_its_neighbours() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let replica = v3(&lab, home.path());
+    let segments: Vec<_> = objects(&replica).into_iter().filter(|key| key.contains("/wal/")).collect();
+    // One that has a neighbour of its index on either side.
+    let index = |key: &str| key.rsplit('/').next().unwrap()[..8].to_owned();
+    let middle = segments.windows(3).find(|keys| index(&keys[0]) == index(&keys[2])).expect("three of one index");
+    fs::remove_file(replica.join(&middle[1])).unwrap();
+    let mut bench = thorough(&replica);
+    let report = bench.settle().await;
+    assert_eq!(bench.findings(), [("segment_missing", middle[2].clone())]);
+    assert!(report.findings[0].detail.contains(&format!("{} is missing", middle[1])), "{report:?}");
+}
+
+#[tokio::test]
+async fn the_last_segment_of_an_index_is_missed_once_it_was_seen() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let replica = v3(&lab, home.path());
+    let last = objects(&replica).into_iter().rfind(|key| key.contains("/wal/")).unwrap();
+    let mut bench = thorough(&replica);
+    bench.settle().await;
+    fs::remove_file(replica.join(&last)).unwrap();
+    bench.reconcile().await;
+    assert_eq!(bench.findings(), [("vanished", last)]);
+    assert!(bench.report().findings[0].needed);
+}

@@ -55,7 +55,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":4: database[1].path: value `/a.db`: a second time; accepted: each path once",
     ]),
     ("database-unknown-key.toml", &[
-        ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: drill, meta-path, name, path, probe, replica, retention, rpo, rto, snapshot-interval",
+        ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: drill, meta-path, name, path, probe, replica, restorer, retention, rpo, rto, snapshot-interval",
     ]),
     ("dbs-is-a-mapping.yml", &[
         ":1: dbs: not a list; accepted: a list, each item starting with `- ` below `dbs:`",
@@ -219,7 +219,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":4: dbs[0].replica.url: value `ftp://host/b`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",
     ]),
     ("unknown-section.toml", &[
-        ":1: webb: unknown key, did you mean `web`?; accepted: database, drill, litestream, log, objectives, replica, storage, watch, web",
+        ":1: webb: unknown key, did you mean `web`?; accepted: database, drill, litestream, log, objectives, replica, storage, verify, watch, web",
     ]),
     ("unknown-type.yml", &[
         ":4: dbs[0].replica.type: value `ftp`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",

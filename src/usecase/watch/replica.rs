@@ -102,7 +102,9 @@ impl WatchedReplica {
     /// The probe for a look that begins now, which may read the newest object whole; `None` while one is in flight.
     pub(super) fn take_probe(&mut self, now: Moment) -> Option<ReplicaProbe> {
         let mut probe = self.probe.take()?;
-        probe.read_whole(self.ledger.allowance(now.wall));
+        // A newest object that is damaged is asked for again with each look: its header is enough.
+        let damaged = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
+        probe.read_whole(if damaged { 0 } else { self.ledger.allowance(now.wall) });
         if self.ledger.is_suspicious() {
             probe.relist();
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use lab::litestream::{printed, quick_yaml};
+use lab::litestream::{ACCESS_KEY, SECRET_KEY, printed, quick_yaml};
 use lab::{Lab, wait_for};
 
 /// A replica of genuine 0.5.17, one file of level 0 for each step and two snapshots, in a directory that a test may break.
@@ -92,10 +92,16 @@ impl Replica {
     }
 }
 
+/// `streamgauge restorable`.
+fn streamgauge() -> Command {
+    let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+    command.env_remove("LITESTREAM_CONFIG").arg("restorable");
+    command
+}
+
 /// Exit code and both outputs. The program is told of no configuration but that in the arguments.
 fn told(arguments: &[&str]) -> (i32, String, String) {
-    let mut command: Command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
-    let output = command.env_remove("LITESTREAM_CONFIG").arg("restorable").args(arguments).output().unwrap();
+    let output = streamgauge().args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -273,6 +279,82 @@ fn a_replica_of_v0_3_is_mapped_by_its_segments() {
     let before = time(files.iter().rfind(|path| index(path) < lost).unwrap());
     genuine(before, "before.db").unwrap();
     assert_eq!(told(&[&url, "--at", &before.to_string()]).0, 0);
+}
+
+/// The genuine program asks S3 for each object's own time; the listing has that of the upload, in whole seconds.
+#[test]
+fn on_s3_the_headers_decide() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let server = lab.moto(home.path());
+    server.create_bucket("bucket");
+    let (database, url) = (home.path().join("app.db"), server.url("bucket", "app"));
+    let mut writer = lab.writer(&database);
+    writer.sql("PRAGMA wal_autocheckpoint = 0");
+    writer.create_table();
+    let mut seen = Vec::new();
+    for step in 0..5 {
+        // The genuine program refuses what is outside the times of the listing, which are whole seconds.
+        let second = Timestamp::now().as_second();
+        wait_for("the next second", || Timestamp::now().as_second() > second);
+        writer.commit(1);
+        let mut command = lab.litestream("0.5.17");
+        command.args(["replicate", "-once"]);
+        if step == 2 {
+            command.arg("-force-snapshot");
+        }
+        printed(command.arg(&database).arg(&url).output().unwrap()).unwrap();
+        seen.push(Timestamp::now());
+    }
+    let mut compared = 0;
+    for at in &seen {
+        let mut command = lab.litestream("0.5.17");
+        command.args([
+            "restore",
+            "-dry-run",
+            "-json",
+            "-o",
+            "/nonexistent/restored.db",
+            "-timestamp",
+            &at.to_string(),
+            &url,
+        ]);
+        let Ok(plan) = printed(command.output().unwrap()) else { continue };
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let mut command = streamgauge();
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        let output = command.args([&url, "--at", &at.to_string(), "--format=json"]).output().unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (answer, times) = (&found[0]["answer"], &found[0]["times"]);
+        assert_eq!((&answer["position"], times), (&plan["max_txid"], &"header".into()), "at {at}: {found}");
+        assert!(answer["older_seconds"].as_f64().unwrap() < 5.0, "{found}");
+        compared += 1;
+    }
+    assert!(compared >= 3, "{compared} of {seen:?}");
+}
+
+#[test]
+fn the_agent_has_the_map_on_every_face() {
+    let Some(replica) = Replica::make(7) else { return };
+    fs::remove_file(&replica.files(0)[2].0).unwrap();
+    let (database, home) = (replica.home.path().join("app.db"), replica.home.path());
+    let toml = format!("[[database]]\npath = {database:?}\n[[database.replica]]\nurl = \"{}\"\n", replica.url());
+    let agent = lab::agent::Agent::start(home, &toml, &[]);
+    agent.wait_until_ready();
+    let map = agent.report()["databases"][0]["replicas"][0]["timeline"].clone();
+    let printed = &json(&[&replica.url()]).1[0]["timeline"];
+    for field in ["gaps", "caveats", "since", "largest_gap_seconds"] {
+        assert_eq!(map[field], printed[field], "{field}: {map}");
+    }
+    let metric = |name: &str| agent.metric(&format!("streamgauge_replica_{name}"), &[("database", "app")]);
+    assert_eq!(
+        (metric("restorable_gaps"), metric("largest_gap_seconds")),
+        (Some(1.0), map["largest_gap_seconds"].as_f64())
+    );
+    assert_eq!(metric("restorable_resolution_seconds"), Some(0.0));
+    let page = agent.get("/").text();
+    assert!(page.contains("<svg class=\"band\"") && page.contains("<rect class=\"b\""), "{page}");
+    assert!(page.contains("; 1 gap of "), "{page}");
 }
 
 #[test]

@@ -218,9 +218,6 @@ pub const TIMELINE_SPANS_MAX: usize = 64;
 /// forgotten, so that the map claims less than there is.
 pub const TIMELINE_TAIL_MAX: usize = 512;
 
-/// Headers that one question for an instant reads in each level, where a listing gives only the time of upload.
-pub const INSTANT_HEADERS_MAX: usize = 32;
-
 /// Databases for which a map is drawn in the terminal; more are a line each.
 pub const BANDS_MAX: usize = 5;
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::ports::{ListPage, ReplicaStore};
 use super::replica_probe::listing;
-use crate::domain::limits::{GENERATIONS_MAX, INSTANT_HEADERS_MAX};
+use crate::domain::limits::GENERATIONS_MAX;
 use crate::domain::litestream::generation::ROOT;
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
@@ -173,8 +173,8 @@ impl Contents {
         map
     }
 
-    /// What a restore to an instant gives. Where the listing does not have Litestream's own times, the headers of those
-    /// files are read whose upload alone does not decide.
+    /// What a restore to an instant gives. Where the listing does not have Litestream's own times, a few headers are
+    /// read.
     ///
     /// # Errors
     ///
@@ -251,27 +251,38 @@ impl Answer {
     }
 }
 
-/// Gives the files that were uploaded after an instant the time of their header, in each level up to the first one whose
-/// header is not before it either: those behind it are later still.
+/// Finds out which files were written before an instant, where a listing gives only the time of upload, by another clock
+/// and in whole seconds. In each level, later files have later headers: a few of them are read to find the first one that
+/// is not before the instant.
 async fn date(store: &dyn ReplicaStore, keys: LevelKeys, files: &mut [LtxFile], at: Timestamp) -> Result<(), Reason> {
+    let just_before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at);
     for level in 0..=SNAPSHOT_LEVEL {
-        let mut later: Vec<&mut LtxFile> =
-            files.iter_mut().filter(|file| file.level == level && file.created >= at).collect();
-        later.sort_unstable_by_key(|file| file.max);
-        for file in later.into_iter().take(INSTANT_HEADERS_MAX) {
+        let mut files: Vec<&mut LtxFile> = files.iter_mut().filter(|file| file.level == level).collect();
+        files.sort_unstable_by_key(|file| file.max);
+        let (mut before, mut behind) = (0, files.len());
+        while before < behind {
+            let middle = usize::midpoint(before, behind);
+            let Some(file) = files.get_mut(middle) else { break };
             let key = keys.key(level, file.name());
-            let bytes = match store.read(&key, 0, HEADER_SIZE as u64).await {
-                // Retention took it meanwhile.
-                Err(reason) if reason.kind == ReasonKind::NotFound => continue,
-                read => read?,
+            let written = match store.read(&key, 0, HEADER_SIZE as u64).await {
+                // Retention, which takes the oldest, took it meanwhile.
+                Err(reason) if reason.kind == ReasonKind::NotFound => just_before,
+                Err(reason) => return Err(reason),
+                Ok(bytes) => {
+                    let header = LtxHeader::parse(&bytes);
+                    header.map_err(|error| Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}")))?.timestamp
+                }
             };
-            let header = LtxHeader::parse(&bytes)
-                .map_err(|error| Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}")))?;
-            file.created = header.timestamp;
-            if header.timestamp >= at {
-                break;
+            file.created = written;
+            if written < at {
+                before = middle + 1;
+            } else {
+                behind = middle;
             }
         }
+        let (earlier, later) = files.split_at_mut(before);
+        earlier.iter_mut().for_each(|file| file.created = file.created.min(just_before));
+        later.iter_mut().for_each(|file| file.created = file.created.max(at));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use streamgauge::usecase::replica_probe::ReplicaProbe;
 
 use crate::world::{Scene, at, put, wal};
 
-const GENERATION: &str = "generations/050e5774cd45548e";
+pub(crate) const GENERATION: &str = "generations/050e5774cd45548e";
 
 macro_rules! segment {
     ($name:literal) => {
@@ -36,7 +36,7 @@ const SEGMENTS: [(&str, &[u8]); 6] = [
     segment!("00000001_00000a98"),
 ];
 
-fn put_segment(files: &MemoryStore, generation: &str, which: usize, second: i64) {
+pub(crate) fn put_segment(files: &MemoryStore, generation: &str, which: usize, second: i64) {
     let (name, content) = SEGMENTS[which];
     files.put(format!("{generation}/{name}"), content, at(second).wall);
 }
@@ -46,7 +46,7 @@ fn put_snapshot(files: &MemoryStore, generation: &str, index: u32, second: i64) 
 }
 
 /// A generation with a snapshot at index 0 and its first `segments` segments, one each second.
-fn generation(scene: &Scene, segments: usize) {
+pub(crate) fn generation(scene: &Scene, segments: usize) {
     put_snapshot(&scene.files, GENERATION, 0, 1);
     (0..segments).for_each(|which| put_segment(&scene.files, GENERATION, which, 2 + which as i64));
 }

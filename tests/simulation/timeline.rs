@@ -9,6 +9,7 @@ use streamgauge::domain::timeline::TimelineReport;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::restorable::{Counted, contents};
 
+use crate::probe_v3::{GENERATION, generation, put_segment};
 use crate::world::{Scene, at, ltx, name, put, remove, wal};
 
 /// The map as `from..until states@resolution` in seconds, or what blocks.
@@ -81,6 +82,20 @@ fn what_is_found_to_be_damaged_blocks_from_the_next_look_on() {
 }
 
 #[test]
+fn segments_of_v0_3_are_states_as_they_come() {
+    let mut scene = Scene::new();
+    generation(&scene, 4);
+    check(&mut scene, 10, "1..10 5@0", [2, 2, 1]);
+    put_segment(&scene.files, GENERATION, 4, 11);
+    check(&mut scene, 12, "1..12 6@0", [1, 0, 1]);
+    // The first segment of the second index is gone: everything is listed anew, and the others do not count.
+    assert!(scene.files.remove(&format!("{GENERATION}/wal/00000001_00000000.wal.lz4")));
+    let (finding, _) = scene.look_at(4000).unwrap();
+    let missing = "the first segment of WAL index 00000001 is missing";
+    assert_eq!(shown(&finding.timeline.unwrap()), format!("1..4 4@0, 4..4000 {missing}"));
+}
+
+#[test]
 fn headers_decide_where_a_listing_knows_only_uploads() {
     let store = MemoryStore::new();
     // Uploaded three seconds after they were written.
@@ -95,7 +110,7 @@ fn headers_decide_where_a_listing_knows_only_uploads() {
     let listed = contents(&store, &none).now_or_never().unwrap().unwrap();
     assert!(listed.uploaded());
     for (second, position, reads) in
-        [(35, Some(3), 1), (41, Some(4), 2), (40, Some(3), 1), (10, None, 2), (99, Some(6), 0)]
+        [(35, Some(3), 3), (41, Some(4), 4), (40, Some(3), 3), (10, None, 4), (99, Some(6), 3)]
     {
         let counted = Counted::new(&store);
         let answer = listed.ask(&counted, &none, at(second).wall).now_or_never().unwrap().unwrap();

@@ -51,6 +51,14 @@ fn check_and_demo_have_durations() {
 }
 
 #[test]
+fn restorable_takes_places_an_instant_and_keys() {
+    let words = "streamgauge restorable orders s3://b/p --at 2h --replica s3 --without a --without b --format json";
+    let Ok(Command::Restorable(asked)) = parse(words) else { panic!("restorable") };
+    assert_eq!((asked.places.len(), asked.at.as_deref(), asked.replica.as_deref()), (2, Some("2h"), Some("s3")));
+    assert_eq!(asked.without, ["a", "b"]);
+}
+
+#[test]
 fn mistakes_say_what_is_accepted() {
     let cases = [
         ("streamgauge check --wait=-5s", "expected a duration such as 300ms, 5s or 1m30s"),

@@ -42,8 +42,10 @@ static RULES: &[Rule] = &[
     Rule {
         releases: "0.5.8 and later",
         detail: |facts, map| {
-            let blocked = !facts.files.is_empty() && map.gaps > 0;
-            blocked
+            // A damaged object, and a chain without a start, are errors in every release.
+            let mut gaps = map.spans.iter().filter_map(|span| span.blocked.as_ref());
+            let silent = gaps.any(|gap| gap.key.is_none() && gap.after != Txid(0).to_string());
+            (silent && !facts.files.is_empty())
                 .then(|| "restore -timestamp to an instant in a gap silently gives the state before the gap".to_owned())
         },
     },
@@ -194,6 +196,11 @@ mod tests {
             ),
         ];
         check(&Facts { files: &hole, store: "file", ..Facts::default() }, &expected);
+    }
+
+    #[test]
+    fn a_chain_without_a_start_is_an_error_in_every_release() {
+        check(&Facts { files: &files(&[(0, 5, 5), (0, 6, 6)]), store: "file", ..Facts::default() }, &[]);
     }
 
     #[test]

@@ -163,3 +163,15 @@ fn band(cells: &[Cell], colour: bool) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_band_is_told_apart_without_colour() {
+        let cells = [Cell::Nothing, Cell::Coarse, Cell::Exact, Cell::Exact, Cell::Blocked];
+        assert_eq!(band(&cells, false), "·▒██×");
+        assert_eq!(band(&cells[2..], true), "\x1b[32m██\x1b[0m\x1b[31m×\x1b[0m");
+    }
+}

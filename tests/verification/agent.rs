@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::bench::objects;
 use crate::lab::agent::Agent;
 use crate::lab::litestream::quick_yaml;
-use crate::lab::{Lab, wait_for};
+use crate::lab::{Lab, wait, wait_for};
 
 fn status(agent: &Agent, check: &str) -> Option<String> {
     let labels = ["pass", "fail", "unknown"];
@@ -83,4 +83,67 @@ fn damage_in_a_running_replica_is_told_and_so_is_its_repair() {
 
 fn level_0(replica: &Path) -> Vec<String> {
     objects(replica).into_iter().filter(|key| key.starts_with("ltx/0/") && key.ends_with(".ltx")).collect()
+}
+
+#[test]
+fn compaction_and_retention_of_every_version_are_no_findings() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let mut sites = Vec::new();
+    for version in ["0.3.13", "0.5.15", "0.5.17"] {
+        let home = home.path().join(version);
+        fs::create_dir(&home).unwrap();
+        let (database, replica) = (home.join(format!("v{}.db", version.replace('.', ""))), home.join("replica"));
+        let mut writer = lab.writer(&database);
+        writer.create_table();
+        let mut yaml = quick_yaml(version, &database, &format!("type: file, path: {}", replica.display()));
+        if version == "0.3.13" {
+            // Snapshots, WAL indexes and retention within seconds.
+            yaml = yaml
+                .replace("monitor-interval: 300ms", "monitor-interval: 300ms\n    min-checkpoint-page-count: 50")
+                .replace(
+                    "sync-interval: 500ms",
+                    "sync-interval: 500ms, snapshot-interval: 5s, retention: 8s, retention-check-interval: 2s",
+                );
+        }
+        let litestream = lab.replicate(version, &home, &yaml);
+        writer.run(std::time::Duration::from_millis(50));
+        sites.push((writer, litestream, replica));
+    }
+    let configs: Vec<_> = sites.iter().map(|(_, litestream, _)| litestream.config.clone()).collect();
+    let toml = format!(
+        "[litestream]\nconfig = {configs:?}\n\n[replica]\ninterval = \"500ms\"\nidle-interval = \"1s\"\n\
+         level-interval = \"1s\"\nreconcile-interval = \"1s\"\n"
+    );
+    let agent = Agent::start(home.path(), &toml, &[]);
+    let snapshots = |replica: &Path| -> Vec<String> {
+        objects(replica).into_iter().filter(|key| key.contains("ltx/9/") || key.contains("/snapshots/")).collect()
+    };
+    let mut seen: Vec<std::collections::BTreeSet<String>> = vec![Default::default(); sites.len()];
+    // Until each has deleted a snapshot, and with it what was before it.
+    let retained = wait(std::time::Duration::from_secs(180), || {
+        let report = agent.report();
+        for database in report["databases"].as_array().unwrap() {
+            let findings = &database["replicas"][0]["verification"]["findings"];
+            assert_eq!(*findings, serde_json::json!([]), "{}", database["name"]);
+        }
+        let mut deleted = true;
+        for ((_, _, replica), seen) in sites.iter().zip(&mut seen) {
+            seen.extend(snapshots(replica).into_iter().filter(|key| !key.ends_with(".tmp")));
+            deleted &= seen.iter().any(|key| !replica.join(key).exists());
+        }
+        deleted
+    });
+    assert!(retained, "no snapshot was deleted");
+    let verified = agent.metrics();
+    for database in ["v0313", "v0515", "v0517"] {
+        let of = [("database", database), ("depth", "content")];
+        let count = agent.metric("streamgauge_replica_verified_objects_total", &of);
+        assert!(count > Some(20.0), "{database}: {count:?} in\n{verified}");
+        let held = agent.metric(
+            "streamgauge_check_status",
+            &[("database", database), ("check", "ReplicaCorrupt"), ("status", "pass")],
+        );
+        assert_eq!(held, Some(1.0), "{database}");
+    }
 }

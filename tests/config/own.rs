@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
+use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
 
 use super::Files;
@@ -28,6 +29,20 @@ fn defaults() {
     assert_eq!(settings.objectives.rpo, Duration::from_secs(300));
     assert!(settings.litestream.expand_env);
     assert_eq!(settings.replica.interval, None);
+}
+
+#[test]
+fn sizes_and_releases_are_read() {
+    let text = "[verify]\ncontent = '512 kB'\ndirectory-content = '2GiB'\n[objectives]\nrestorer = 'v0.5.15'\n\
+                [[database]]\npath = '/a.db'\n[[database]]\npath = '/b.db'\nrestorer = '0.5.16'\n";
+    let loaded = own(text).load();
+    let verify = loaded.settings.verify;
+    assert_eq!((verify.depth, verify.bucket, verify.directory), (VerifyDepth::Content, 512_000, 2 << 30));
+    let reads = |at: usize| loaded.targets[at].objectives.restorer.expect("a release").reads_blocks();
+    assert_eq!((reads(0), reads(1)), (false, true));
+    let off = own("[verify]\nenabled = false\n[[database]]\npath = '/a.db'\n").load();
+    assert_eq!(off.settings.verify.depth, VerifyDepth::None);
+    assert_eq!(off.targets[0].objectives.restorer, None);
 }
 
 #[test]
@@ -306,6 +321,7 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(shown, DrillPolicy::default(), "the example does not show the defaults");
     assert_eq!(shop.drill.schedule, DrillSchedule::Cron("0 3 * * SUN Europe/Berlin".into()));
     assert_eq!(shop.drill.probes.len(), 3);
+    assert_eq!(loaded.settings.verify, defaults.verify);
 }
 
 /// Options are commented with `#` alone, prose with `# `.
@@ -327,6 +343,7 @@ log.zzz = 1
 litestream.zzz = 1
 watch.zzz = 1
 replica.zzz = 1
+verify.zzz = 1
 objectives.zzz = 1
 drill.zzz = 1
 drill.price.zzz = 1

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::moment::Moment;
+use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth, VerifyPolicy};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
-use streamgauge::usecase::ports::{Pace, ReplicaStore, Stores as _};
+use streamgauge::usecase::ports::{ListPage, Pace, ReplicaStore, Stores as _};
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 use streamgauge::usecase::verify::{judge, verify};
 
@@ -24,6 +27,8 @@ pub struct Bench {
     probe: ReplicaProbe,
     pub ledger: Ledger,
     pub pace: Pace,
+    /// Objects cannot be read, while the replica can be listed.
+    pub denied: bool,
     seconds: i64,
 }
 
@@ -36,7 +41,7 @@ impl Bench {
         let options = StoreOptions { timeout: Duration::from_secs(10), concurrency: 8, ca_file: None };
         let stores = Stores::new(options);
         let store = stores.open(&ReplicaLocation::Directory(replica.to_owned())).unwrap();
-        Self { stores, store, probe: ReplicaProbe::new(false), ledger, pace: pace(), seconds: 0 }
+        Self { stores, store, probe: ReplicaProbe::new(false), ledger, pace: pace(), denied: false, seconds: 0 }
     }
 
     pub fn now(&self) -> Moment {
@@ -65,7 +70,8 @@ impl Bench {
             self.ledger.conclude(newest.into_iter().collect(), now.wall);
         }
         let jobs = self.ledger.jobs(32, now.wall);
-        let results = verify(Arc::clone(&self.store), jobs, Duration::from_secs(60)).await;
+        let store: Arc<dyn ReplicaStore> = if self.denied { Arc::new(Denied) } else { Arc::clone(&self.store) };
+        let results = verify(store, jobs, Duration::from_secs(60)).await;
         self.ledger.conclude(results, now.wall);
         looked.is_ok()
     }
@@ -106,6 +112,24 @@ impl Bench {
         let report = self.stores.report();
         let read = report.iter().flat_map(|store| &store.operations).filter(|operation| operation.operation == "read");
         (read.map(|operation| operation.requests).sum(), report.iter().map(|store| store.received_bytes).sum())
+    }
+}
+
+/// A store without the right to read.
+struct Denied;
+
+#[async_trait]
+impl ReplicaStore for Denied {
+    async fn list(&self, _: &str, _: Option<&str>) -> Result<ListPage, Reason> {
+        unreachable!("verification lists nothing")
+    }
+
+    async fn folders(&self, _: &str) -> Result<Vec<String>, Reason> {
+        unreachable!("verification lists nothing")
+    }
+
+    async fn read(&self, _: &str, _: u64, _: u64) -> Result<Bytes, Reason> {
+        Err(Reason::new(ReasonKind::Denied, "access denied"))
     }
 }
 

@@ -116,6 +116,26 @@ async fn another_writers_file_is_a_conflict_and_the_same_file_again_is_not() {
 }
 
 #[tokio::test]
+async fn files_of_level_0_that_overlap_have_two_writers() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path();
+    put(replica, 9, (1, 1), 4096, 3, &[1, 2, 3]);
+    put(replica, 0, (2, 2), 4096, 3, &[2]);
+    put(replica, 1, (2, 3), 4096, 3, &[2]);
+    put(replica, 0, (3, 3), 4096, 3, &[2]);
+    let mut bench = thorough(replica);
+    bench.settle().await;
+    assert_eq!(bench.findings(), [], "levels overlap by design");
+    put(replica, 0, (3, 4), 4096, 3, &[1]);
+    bench.settle().await;
+    assert_eq!(bench.findings(), [("rewritten", level(0, 3, 4))]);
+    assert_eq!(bench.report().lineage_conflicts, 1);
+    fs::remove_file(replica.join(level(0, 3, 3))).unwrap();
+    bench.reconcile().await;
+    assert_eq!(bench.report().lineage_conflicts, 1);
+}
+
+#[tokio::test]
 async fn a_smaller_file_under_the_same_name_is_cut_off_and_good_again_when_repaired() {
     let Some(lab) = Lab::find() else { return };
     let home = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use super::{FindingKind, ObjectFinding, VerificationReport, retention};
 use crate::domain::limits::{
     FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX, VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX,
 };
-use crate::domain::litestream::{LevelKeys, SNAPSHOT_LEVEL};
+use crate::domain::litestream::{LevelKeys, SNAPSHOT_LEVEL, Txid};
 
 /// Bytes at the end of a file in which most page indexes lie: one request gets them.
 pub(crate) const TAIL_BYTES: u64 = 32 << 10;
@@ -146,6 +146,8 @@ pub struct Ledger {
     failures: u32,
     retry_at: Option<Timestamp>,
     pub(super) related: Vec<(ObjectName, Fault)>,
+    /// Files of level 0 that begin before the one in front of them ends.
+    pub(super) overlaps: BTreeMap<ObjectName, ObjectName>,
     pub(super) structure_verified: u64,
     pub(super) content_verified: u64,
     pub(super) read_bytes: u64,
@@ -172,6 +174,7 @@ impl Ledger {
             failures: 0,
             retry_at: None,
             related: Vec::new(),
+            overlaps: BTreeMap::new(),
             structure_verified: 0,
             content_verified: 0,
             read_bytes: 0,
@@ -201,6 +204,7 @@ impl Ledger {
         for object in listed.iter() {
             self.see(object);
         }
+        self.overlap(listed);
         if listed.complete {
             self.miss(listed, now);
             self.fresh.retain(|name, _| !listed.lacks(*name));
@@ -235,6 +239,23 @@ impl Ledger {
         }
         if mark < Some(name) {
             self.marks.insert(name.folder(), name);
+        }
+    }
+
+    /// A file of level 0 holds what was synced since the one before: one that overlaps another has another writer.
+    fn overlap(&mut self, listed: &Listed) {
+        if listed.complete {
+            self.overlaps.retain(|name, _| !listed.lacks(*name));
+        }
+        let mut furthest: Option<(Txid, ObjectName)> = None;
+        for object in listed.folder(Folder::Level(0)) {
+            let ObjectName::Ltx { name, .. } = object.name else { continue };
+            if let Some((_, other)) = furthest.filter(|(max, _)| name.min <= *max)
+                && self.overlaps.len() < FINDINGS_MAX
+            {
+                self.conflicts += u64::from(self.overlaps.insert(object.name, other).is_none());
+            }
+            furthest = furthest.max(Some((name.max, object.name)));
         }
     }
 

@@ -38,6 +38,10 @@ impl Ledger {
         found.extend(self.pages_missing());
         found.extend(page_sizes(&known));
         found.extend(self.segments_missing());
+        found.extend(self.overlaps.iter().map(|(name, other)| {
+            let detail = format!("its TXIDs overlap those of {}: two writers", other.key(self.keys));
+            (*name, FindingKind::Rewritten, detail)
+        }));
         if self.reads_frames_only {
             found.extend(newer_encoding(&known));
         }

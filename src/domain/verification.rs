@@ -13,6 +13,8 @@ pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, Verified, Want};
 pub use listed::Listed;
 pub use object::{Folder, ObjectName, Sighting};
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -119,4 +121,12 @@ pub struct VerificationReport {
     pub lineage_conflicts: u64,
     /// With which something is wrong, newest first; at most as many as the limits say.
     pub findings: Vec<ObjectFinding>,
+}
+
+impl VerificationReport {
+    /// The keys of objects that nothing can be restored from.
+    pub fn damaged(&self) -> BTreeSet<String> {
+        let useless = |kind| matches!(kind, FindingKind::Corrupt | FindingKind::Truncated | FindingKind::Misnamed);
+        self.findings.iter().filter(|finding| useless(finding.kind)).map(|finding| finding.key.clone()).collect()
+    }
 }

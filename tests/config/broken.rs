@@ -233,9 +233,9 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("watch-without-dir.yml", &[
         ":3: dbs[0].watch: only works with `dir`",
     ]),
-    ("verify-size-without-unit.toml", &[
-        ":2: verify.content: value `64`: not a size with its unit; accepted: a size such as 64MiB or 10GB",
-        ":3: verify.directory-content: value `99999999999GiB`: too much; accepted: a size such as 64MiB or 10GB",
+    ("verify-sizes.toml", &[
+        ":2: verify.content: value `64 miles`: unknown unit; accepted: a size such as 10GiB, 512MB, 1.5GiB or a number of bytes",
+        ":3: verify.directory-content: value `99999999999GiB`: too large; accepted: a size such as 10GiB, 512MB, 1.5GiB or a number of bytes",
         ":5: objectives.restorer: value `0.5`: not a release; accepted: a release of Litestream such as 0.5.15",
     ]),
 ];

@@ -182,7 +182,7 @@ fn jobs(args: &DrillArgs) -> Result<(Settings, Vec<DrillJob>), Reason> {
             database: TargetName(picked.replica.location.url()),
             files: None,
             replica: picked.replica,
-            policy: policy(args, DrillPolicy::default()),
+            policy: policy(args, picked.settings.drill.policy.clone()),
             full: args.full,
         });
         settings = settings.or(Some(picked.settings));

@@ -49,7 +49,7 @@ impl Display {
             (false, true) => Style::Bar,
             (false, false) => Style::Lines,
         };
-        Self { style, total, received, samples: VecDeque::new() }
+        Self { style, total, received, samples: VecDeque::from([(Instant::now(), 0)]) }
     }
 
     /// How often [`Display::draw`] is to be called.

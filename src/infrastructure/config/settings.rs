@@ -360,33 +360,11 @@ fn verify(mut section: Section<'_>) -> VerifyPolicy {
     let enabled = section.boolean("enabled").unwrap_or(true);
     let policy = VerifyPolicy {
         depth: if enabled { VerifyDepth::Content } else { VerifyDepth::None },
-        directory: bytes(&mut section, "directory-content").unwrap_or(default.directory),
-        bucket: bytes(&mut section, "content").unwrap_or(default.bucket),
+        directory: section.size("directory-content", 0).unwrap_or(default.directory),
+        bucket: section.size("content", 0).unwrap_or(default.bucket),
     };
     section.finish();
     policy
-}
-
-/// A number of bytes such as `64MiB`.
-fn bytes(section: &mut Section<'_>, key: &'static str) -> Option<u64> {
-    const UNITS: [(&str, u64); 7] = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("kB", 1000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("B", 1),
-    ];
-    section.parsed(key, "a size such as 64MiB or 10GB", |text| {
-        let (number, unit) = UNITS
-            .iter()
-            .find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)))
-            .ok_or_else(|| "not a size with its unit".to_owned())?;
-        let number: u64 = number.trim_end().parse().map_err(|_| "not a whole number".to_owned())?;
-        // Sums of it have to fit as well.
-        number.checked_mul(unit).filter(|bytes| *bytes <= 1 << 50).ok_or_else(|| "too much".to_owned())
-    })
 }
 
 /// `restorer`: a release of Litestream.

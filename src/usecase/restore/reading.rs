@@ -62,7 +62,7 @@ impl Reader {
                 Ok(content) if content.is_empty() && asked > 0 => {
                     let (end, expected) = (offset + at, offset + length);
                     let cause =
-                        format!("read {key}: the object ends at byte {end}, and at least {expected} were listed");
+                        format!("read {key}: truncated: it ends at byte {end}, and at least {expected} were listed");
                     return Err(Reason::new(ReasonKind::Corrupt, cause));
                 }
                 Ok(content) => {

@@ -5,7 +5,6 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -13,20 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::RestoreOptions;
+use super::reading::Reader;
 use super::v3_plan::place;
+use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{AgeIdentities, Applied, Replay, ReplayError, ReplayFile, Replayed};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, RestoredObject};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
-
-/// Bytes that one request asks for.
-const READ_BYTES: u64 = 1 << 20;
-
-/// Attempts in a row without a byte after which a failing read ends the restore.
-const ATTEMPTS_MAX: u32 = 5;
-
-/// How long to wait after the first failure; twice as long after each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn restore(
     store: Arc<dyn ReplicaStore>,
@@ -41,10 +33,11 @@ pub(super) async fn restore(
         let (plan, file) = (Arc::clone(&plan), Arc::clone(&file));
         spawn_blocking(move || apply(&plan, &file, identities, received))
     };
-    let fed = feed(store.as_ref(), &plan, options.downloads, progress.as_ref(), parts).await;
+    let reader = Reader::new(store, progress);
+    let fed = feed(&reader, &plan, options.downloads, parts).await;
     let applied = applying.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?;
     // What could not be read explains what could not be applied.
-    let read = fed?;
+    fed?;
     let (replayed, objects) = applied?;
     Ok(Restored {
         bytes: replayed.bytes,
@@ -53,8 +46,8 @@ pub(super) async fn restore(
         txid: None,
         position: replayed.position,
         objects,
-        downloaded_bytes: read.bytes,
-        requests: read.requests,
+        downloaded_bytes: reader.received(),
+        requests: reader.requests(),
     })
 }
 
@@ -65,79 +58,24 @@ struct Part {
     last: bool,
 }
 
-/// What reading took.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cost {
-    bytes: u64,
-    requests: u64,
-}
-
 /// Downloads all objects in order, up to `downloads` requests at once, until they are all sent or nobody wants them.
-async fn feed(
-    store: &dyn ReplicaStore,
-    plan: &RestorePlan,
-    downloads: usize,
-    progress: &dyn Progress,
-    sink: mpsc::Sender<Part>,
-) -> Result<Cost, Reason> {
+async fn feed(reader: &Reader, plan: &RestorePlan, downloads: usize, sink: mpsc::Sender<Part>) -> Result<(), Reason> {
     // An empty object has one part, so that it is seen.
     let ranges = plan.objects.iter().flat_map(|object| {
-        let count = object.size.div_ceil(READ_BYTES).max(1);
-        (0..count).map(move |part| (object, part * READ_BYTES, part + 1 == count))
+        let count = object.size.div_ceil(RESTORE_PIECE_BYTES).max(1);
+        (0..count).map(move |part| (object, part * RESTORE_PIECE_BYTES, part + 1 == count))
     });
     let reads = ranges.map(|(object, offset, last)| async move {
-        let length = (object.size - offset).min(READ_BYTES);
-        let (content, cost) = read(store, &object.key, offset, length).await?;
-        Ok::<_, Reason>((Part { content, last }, cost))
+        let length = (object.size - offset).min(RESTORE_PIECE_BYTES);
+        Ok::<_, Reason>(Part { content: reader.read(&object.key, offset, length).await?, last })
     });
     let mut parts = futures_util::stream::iter(reads).buffered(downloads.max(1));
-    let mut total = Cost::default();
     while let Some(part) = parts.next().await {
-        let (part, cost) = part?;
-        total.bytes += cost.bytes;
-        total.requests += cost.requests;
-        progress.received(cost.bytes);
-        if sink.send(part).await.is_err() {
+        if sink.send(part?).await.is_err() {
             break;
         }
     }
-    Ok(total)
-}
-
-/// Reads a range of an object, again and from where it stopped where that may help.
-async fn read(store: &dyn ReplicaStore, key: &str, offset: u64, length: u64) -> Result<(Bytes, Cost), Reason> {
-    let mut content: Vec<Bytes> = Vec::new();
-    let mut cost = Cost::default();
-    let mut failures = 0;
-    while cost.bytes < length {
-        cost.requests += 1;
-        match store.read(key, offset + cost.bytes, length - cost.bytes).await {
-            Ok(part) if part.is_empty() => {
-                let (end, expected) = (offset + cost.bytes, offset + length);
-                let message = format!("read {key}: it ends at byte {end}: at least {expected} were listed");
-                return Err(Reason::new(ReasonKind::Corrupt, message));
-            }
-            Ok(part) => {
-                // A store that answers a little each time gets all the time that it takes.
-                failures = 0;
-                cost.bytes += part.len() as u64;
-                content.push(part);
-            }
-            Err(reason) if failures + 1 < ATTEMPTS_MAX && may_pass(reason.kind) => {
-                tokio::time::sleep(FIRST_PAUSE * 2u32.pow(failures)).await;
-                failures += 1;
-            }
-            Err(reason) => return Err(reason),
-        }
-    }
-    // Nearly always in one piece.
-    let whole = if content.len() == 1 { content.pop().unwrap_or_default() } else { content.concat().into() };
-    Ok((whole, cost))
-}
-
-/// Whether the same request may succeed a moment later.
-fn may_pass(kind: ReasonKind) -> bool {
-    matches!(kind, ReasonKind::Throttled | ReasonKind::Timeout | ReasonKind::Unreachable | ReasonKind::Failed)
+    Ok(())
 }
 
 /// Applies the objects as they come in. Blocking.

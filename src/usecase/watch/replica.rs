@@ -105,6 +105,7 @@ impl WatchedReplica {
         // A newest object that is damaged is asked for again with each look: its header is enough.
         let damaged = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
         probe.read_whole(if damaged { 0 } else { self.ledger.allowance(now.wall) });
+        probe.set_damaged(self.verification.as_deref().map(VerificationReport::damaged).unwrap_or_default());
         if self.ledger.is_suspicious() {
             probe.relist();
         }

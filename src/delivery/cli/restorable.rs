@@ -13,8 +13,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::sources::{Sources, stores};
-use super::when::instant;
-use super::{SourceArgs, output, run};
+use super::{SourceArgs, output, run, when};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::domain::timeline::TimelineReport;
@@ -138,8 +137,7 @@ struct Place {
 pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
     let clock = SystemClock::start();
-    let at = args.at.as_deref().map(|text| instant(text, clock.now().wall, &TimeZone::system())).transpose();
-    let at = at.map_err(|message| Reason::new(ReasonKind::Misconfigured, format!("--at {message}")))?;
+    let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
     let (places, stores, concurrency) = places(args)?;
     let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
     let looks = places.into_iter().map(|place| look(stores.as_ref(), &clock, place, at, &damaged));

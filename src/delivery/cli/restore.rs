@@ -15,13 +15,15 @@ use super::progress::{Display, Received, say};
 use super::sources::{Picked, Sources, stores};
 use super::{SourceArgs, output, restore_words as words, run, when};
 use crate::domain::litestream::{PlanTarget, Txid};
+use crate::domain::observation::Journal;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::RestorePlan;
-use crate::domain::target::ReplicaLocation;
+use crate::domain::restore::{RestorePlan, Restored};
+use crate::domain::target::{ReplicaLocation, Target};
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel};
+use crate::infrastructure::config::{Log, LogFormat, LogLevel, read_age_identities};
+use crate::infrastructure::database::Watch;
 use crate::infrastructure::scratch::{ScratchFile, free_bytes};
-use crate::usecase::ports::{Clock, ReplicaStore, Stores};
+use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
 use crate::usecase::restore::{RestoreOptions, RestoreRequest, database_bytes, plan_restore, restore_requested};
 
 /// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
@@ -75,6 +77,10 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
+    /// File of age identities, for a replica that Litestream v0.3 encrypts [default: as configured]
+    #[arg(long, value_name = "FILE")]
+    pub age_identity: Option<PathBuf>,
+
     /// Threads that decode [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -106,13 +112,16 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
-    let picked = Sources::new(&args.sources).pick(&args.place, args.replica.as_deref())?;
+    let mut picked = Sources::new(&args.sources).pick(&args.place, args.replica.as_deref())?;
+    if let Some(path) = &args.age_identity {
+        let unusable = |cause| format!("--age-identity {}: {cause}", path.display());
+        let identity =
+            read_age_identities(path).map_err(|cause| Reason::new(ReasonKind::Misconfigured, unusable(cause)))?;
+        picked.replica.age_identities = vec![identity];
+    }
     let (now, zone) = (SystemClock::start().now().wall, TimeZone::system());
     let point = match (&args.at, args.txid) {
-        (Some(at), _) => PlanTarget::Time(
-            when::instant(at, now, &zone)
-                .map_err(|expected| Reason::new(ReasonKind::Misconfigured, format!("--at {at:?}: {expected}")))?,
-        ),
+        (Some(at), _) => PlanTarget::Time(when::at(at, now, &zone)?),
         (None, Some(txid)) => PlanTarget::Txid(txid),
         (None, None) => PlanTarget::Latest,
     };
@@ -149,6 +158,9 @@ async fn restore(
     if !args.quiet {
         say(&words.plan(&plan, database));
     }
+    for note in &plan.notes {
+        say(&format!("note    {note}\n"));
+    }
     if let Some(warning) = words.shortfall(&plan) {
         say(&warning);
     }
@@ -167,12 +179,28 @@ async fn restore(
     };
     let (plan, restored) = shown(args, store, &request, plan, &scratch, options).await?;
     scratch.publish(&args.output)?;
+    let live = picked.target.as_ref().and_then(|target| behind(target, &restored));
+    if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
+        say(&words::behind(bytes));
+    }
     let done = words::Done { path: &args.output, plan: &plan, restored: &restored, elapsed: started.elapsed() };
     match args.format {
         RestoreFormat::Text => output::print(&words.done(&done))?,
         RestoreFormat::Json => output::print(&format!("{}\n", words.json(&done)?))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes of WAL that are committed in the live database, if it is here, and not restored: Litestream had not replicated
+/// them, or the replica has lost them.
+fn behind(target: &Target, restored: &Restored) -> Option<u64> {
+    let (position, files) = (restored.position?, target.database.clone()?);
+    let mut watch = Watch::new();
+    watch.set_targets(vec![(target.name.clone(), files)]);
+    let look = watch.sweep(SystemClock::start().now(), 1).pop()?.look.ok()?;
+    let Journal::Wal(wal) = look.journal else { return None };
+    let more = wal.position.end.checked_sub(position.end).filter(|_| wal.position.same_wal(&position));
+    more.filter(|bytes| *bytes > 0)
 }
 
 /// Restores and shows how far it is.
@@ -183,7 +211,7 @@ async fn shown(
     plan: RestorePlan,
     scratch: &Scratch,
     options: RestoreOptions,
-) -> Result<(Arc<RestorePlan>, crate::domain::restore::Restored), Reason> {
+) -> Result<(Arc<RestorePlan>, Restored), Reason> {
     let received = Arc::new(Received::default());
     let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
     let file = Arc::clone(&scratch.0);

@@ -154,6 +154,15 @@ impl Words<'_> {
     }
 }
 
+/// The live database has more than was restored.
+pub fn behind(bytes: u64) -> String {
+    format!(
+        "WARNING: the live database has {} of committed WAL that this restore has not: the replica does not hold it. \
+         Litestream's own restore says nothing of that.\n",
+        human::bytes(bytes)
+    )
+}
+
 /// Why there is no room, with numbers.
 pub fn no_space(directory: &Path, needed: u64, free: u64) -> String {
     let (directory, needed, free) = (directory.display(), human::bytes(needed), human::bytes(free));

@@ -5,13 +5,24 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::litestream::Txid;
+use crate::domain::reason::{Reason, ReasonKind};
+
+/// Reads the value of `--at`.
+///
+/// # Errors
+///
+/// What would have been accepted.
+pub fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Reason> {
+    instant(text, now, zone)
+        .map_err(|expected| Reason::new(ReasonKind::Misconfigured, format!("--at {text:?}: {expected}")))
+}
 
 /// Reads an instant: RFC 3339, a local date and time, or how long ago.
 ///
 /// # Errors
 ///
 /// What would have been accepted.
-pub fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let text = text.trim();
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);

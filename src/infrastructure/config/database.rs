@@ -1,6 +1,6 @@
 //! `[[database]]` of `streamgauge.toml`: what no `litestream.yml` names, and what is to be said otherwise about the rest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::drill::DrillProbe;
@@ -146,12 +146,20 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
 /// The content of `age-identity-file`, in which there has to be an identity.
 fn age_identity(section: &mut Section<'_>, context: &Context<'_>) -> Option<Secret> {
     section.parsed("age-identity-file", "a readable file of age identities (AGE-SECRET-KEY-1…)", |text| {
-        let text = read_text(&context.base.absolute(text)?, AGE_IDENTITY_FILE_BYTES_MAX)?;
-        let identity = Secret::new(text);
-        match AgeIdentities::parse(std::slice::from_ref(&identity)) {
-            Ok(identities) if identities.is_empty() => Err("no identity in it".to_owned()),
-            Ok(_) => Ok(identity),
-            Err(reason) => Err(reason.message),
-        }
+        read_age_identities(&context.base.absolute(text)?)
     })
+}
+
+/// Reads a file of `age` identities, in which there has to be one.
+///
+/// # Errors
+///
+/// Why it cannot be read, or what is wrong with it.
+pub fn read_age_identities(path: &Path) -> Result<Secret, String> {
+    let identity = Secret::new(read_text(path, AGE_IDENTITY_FILE_BYTES_MAX)?);
+    match AgeIdentities::parse(std::slice::from_ref(&identity)) {
+        Ok(identities) if identities.is_empty() => Err("no identity in it".to_owned()),
+        Ok(_) => Ok(identity),
+        Err(reason) => Err(reason.message),
+    }
 }

@@ -44,6 +44,7 @@ use self::paths::Base;
 use self::problem::{Place, Sink};
 use self::targets::Collection;
 
+pub use self::database::read_age_identities;
 pub use self::drill::Drill;
 pub use self::paths::PathMapping;
 pub use self::problem::Problem;

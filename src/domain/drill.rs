@@ -1,5 +1,9 @@
 //! A restore drill: what is wanted of it, and what it came to.
 
+pub mod history;
+pub mod probe;
+pub mod schedule;
+
 use std::time::Duration;
 
 use jiff::Timestamp;

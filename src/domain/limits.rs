@@ -71,9 +71,6 @@ pub const OPEN_TRANSACTION_BYTES_MAX: usize = 32 << 20;
 /// Objects that one restore of a v0.3 replica reads: a segment a second for eleven days behind one snapshot.
 pub const REPLAY_OBJECTS_MAX: usize = 1_000_000;
 
-/// Segments, or runs of segments that follow each other, whose decoded lengths are remembered for one v0.3 replica.
-pub const SEGMENT_LENGTHS_MAX: usize = 10_000;
-
 /// Sampled positions kept for one database: at one a second, longer than any lag that is not already an emergency.
 /// When full, the middle is thinned and the oldest unproven position is kept.
 pub const POSITIONS_MAX: usize = 512;

@@ -5,9 +5,6 @@
 pub mod assess;
 pub mod check;
 pub mod drill;
-pub mod drill_history;
-pub mod drill_probe;
-pub mod drill_schedule;
 pub mod limits;
 pub mod litestream;
 pub mod moment;

@@ -3,9 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod database;
-pub mod drill_process;
-pub mod drill_space;
-pub mod inspect;
+pub mod drill;
 pub mod journal;
 pub mod page_hash;
 pub mod process;

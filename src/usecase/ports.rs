@@ -8,9 +8,9 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::drill::probe::Answer;
+use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
-use crate::domain::drill_probe::Answer;
-use crate::domain::drill_schedule::DrillLimits;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;

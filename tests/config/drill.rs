@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::civil::time;
+use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule, Integrity};
-use streamgauge::domain::drill_schedule::DrillLimits;
 use streamgauge::domain::price::Prices;
 
 use super::Files;

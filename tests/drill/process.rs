@@ -6,7 +6,7 @@ use std::time::Duration;
 use streamgauge::domain::drill::{DrillPolicy, DrillProbe, DrillRecord, DrillResult, Expectation};
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, TargetName};
-use streamgauge::infrastructure::drill_process::ProcessDrills;
+use streamgauge::infrastructure::drill::process::ProcessDrills;
 use streamgauge::infrastructure::store::StoreOptions;
 use streamgauge::usecase::ports::{DrillJob, DrillRunner};
 

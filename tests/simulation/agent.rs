@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use streamgauge::domain::drill::DrillPolicy;
-use streamgauge::domain::drill_schedule::DrillLimits;
+use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};

@@ -16,12 +16,12 @@ use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target, TargetName};
 use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, parse_size};
-use crate::infrastructure::drill_process::{self, ProcessDrills};
+use crate::infrastructure::drill::process::{ProcessDrills, work};
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 use crate::usecase::watch::named;
 
-pub use crate::infrastructure::drill_process::WORKER_COMMAND;
+pub use crate::infrastructure::drill::process::WORKER_COMMAND;
 
 pub const AFTER_HELP: &str = "\
 Each drill runs in a process of its own with low priority, restores into a private directory, asks SQLite and the \
@@ -259,7 +259,7 @@ fn exit_code(records: &[DrillRecord]) -> ExitCode {
 ///
 /// When the job cannot be read or the answer cannot be written.
 pub fn worker() -> Result<ExitCode, Reason> {
-    drill_process::work()?;
+    work()?;
     Ok(ExitCode::SUCCESS)
 }
 

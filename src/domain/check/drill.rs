@@ -76,8 +76,8 @@ mod tests {
 
     use super::super::{Watching, exit_code, judge};
     use super::*;
+    use crate::domain::drill::history::tests::record;
     use crate::domain::drill::{DrillCheck, DrillHistory, ProbeRecord};
-    use crate::domain::drill_history::tests::record;
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::report::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
 

@@ -27,7 +27,6 @@ pub mod runs;
 #[cfg(test)]
 mod samples;
 pub mod segment;
-pub mod segment_lengths;
 pub mod timeline;
 pub mod timeline_caveats;
 pub mod timeline_generations;
@@ -54,7 +53,6 @@ pub use plan::{PlanError, PlanTarget, plan};
 pub use replay::{Applied, Replay, ReplayError, ReplayFile, Replayed};
 pub use runs::{Run, Runs};
 pub use segment::{SegmentEnd, segment_end, segment_end_of, snapshot_bytes};
-pub use segment_lengths::{SegmentGap, SegmentLengths};
 pub use timeline::{Damaged, LtxInstant, LtxTail, LtxTimeline, instant};
 pub use timeline_caveats::{Facts, caveats};
 pub use timeline_generations::{GenerationInstant, GenerationTimeline};

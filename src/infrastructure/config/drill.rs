@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 
+use crate::domain::drill::schedule::{DrillLimits, DrillWindow};
 use crate::domain::drill::{DrillPolicy, DrillProbe, DrillSchedule, Expectation, Integrity};
-use crate::domain::drill_schedule::{DrillLimits, DrillWindow};
 use crate::domain::limits::{
     DRILL_FULL_EVERY_MAX, DRILL_MEMORY_BYTES_MIN, DRILL_PROBES_MAX, DRILL_QUERY_BYTES_MAX, DRILL_TIMEOUT_MAX,
 };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::live::LiveView;
 use super::outcome::{FOREIGN_KEYS, ONLY_IN_FULL, Stop, damage, trouble};
 use super::{Drill, blocking};
+use crate::domain::drill::probe::judge;
 use crate::domain::drill::{DrillProbe, DrillResult, Integrity, ProbeRecord};
-use crate::domain::drill_probe::judge;
 use crate::domain::limits::DRILL_PROBLEMS_MAX;
 use crate::domain::reason::Reason;
 use crate::domain::restore::{RestorePlan, Restored};
@@ -28,7 +28,13 @@ impl Drill {
         let (space, page_size, full) = (Arc::clone(&self.parts.space), restored.page_size, plan.base.is_none());
         // Hashing and checking read the same pages at the same time, while they are in the cache.
         let digest = blocking(move || if full { space.digest(page_size).map(Some) } else { Ok(None) });
-        let (digest, checked) = tokio::join!(digest, self.ask(full));
+        let (begun, clock, file) = (self.begun, Arc::clone(&self.parts.clock), self.restored.take());
+        let on_disk = blocking(move || {
+            file.map_or(Ok(()), |file| file.sync())?;
+            Ok((clock.now().mono - begun).as_secs_f64())
+        });
+        let (digest, on_disk, checked) = tokio::join!(digest, on_disk, self.ask(full));
+        self.record.restore_seconds = Some(on_disk.map_err(Stop::inconclusive)?);
         let copy = checked?;
         let digest = digest.map_err(Stop::inconclusive)?;
         if let (Some(restored), Some(digest)) = (&mut self.record.restored, &digest) {

@@ -20,12 +20,11 @@ use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
 use crate::domain::limits::{DRILL_PLANS_MAX, DRILL_SPACE_MARGIN};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{Layout, LtxHeader, PlanTarget};
-use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{PlannedKind, RestoreBase, RestorePlan, Restored};
-use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{
-    Clock, DrillEstimate, DrillJob, DrillNews, DrillSpace, KeptCopy, LiveDatabase, Progress, ReplicaStore, Stores,
+    Clock, DrillEstimate, DrillJob, DrillNews, DrillSpace, KeptCopy, LiveDatabase, Progress, ReplicaStore, RestoreFile,
+    Stores,
 };
 
 /// Bytes that one request is taken to bring when requests are estimated; those of a restore bring more.
@@ -96,19 +95,30 @@ pub fn inconclusive(
     }
 }
 
-/// What the requested bytes cost at this replica.
-pub fn prices(job: &DrillJob) -> Prices {
-    match job.replica.location {
-        ReplicaLocation::Directory(_) => Prices::FREE,
-        _ => job.policy.prices,
-    }
-}
-
 struct Drill {
     parts: DrillParts,
     job: DrillJob,
     record: DrillRecord,
     begun: SignedDuration,
+    /// What was restored and is not on the disk for sure yet.
+    restored: Option<Arc<dyn RestoreFile>>,
+}
+
+/// A file that is brought to the disk later, while what is in it is looked at.
+struct Unsynced(Arc<dyn RestoreFile>);
+
+impl RestoreFile for Unsynced {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+        self.0.write_at(offset, content)
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync(&self) -> Result<(), Reason> {
+        Ok(())
+    }
 }
 
 impl Drill {
@@ -116,7 +126,7 @@ impl Drill {
         let now = parts.clock.now();
         let nothing = Reason::new(ReasonKind::Failed, "the drill has not ended");
         let record = inconclusive(&job, &parts.program, now.wall, now.wall, nothing);
-        Self { parts, job, record: DrillRecord { reason: None, ..record }, begun: now.mono }
+        Self { parts, job, record: DrillRecord { reason: None, ..record }, begun: now.mono, restored: None }
     }
 
     /// Seconds since an instant of the monotonic clock.
@@ -227,7 +237,8 @@ impl Drill {
         let bytes = plan.bytes();
         let of_plan = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES));
         let reads = of_plan.fold(ESTIMATED_HEADERS, u64::saturating_add);
-        self.record.estimated_dollars = prices(&self.job).dollars(reads, ESTIMATED_LISTS, bytes);
+        self.record.estimated_dollars =
+            self.job.policy.prices_at(&self.job.replica.location).dollars(reads, ESTIMATED_LISTS, bytes);
         self.record.incremental = plan.base.is_some();
         self.parts.news.planned(&DrillEstimate {
             position: position(plan),
@@ -276,11 +287,12 @@ impl Drill {
         let file = blocking(move || space.file(kept)).await.map_err(Stop::inconclusive)?;
         let progress: Arc<dyn Progress> = Arc::new(News(Arc::clone(&self.parts.news)));
         let options = self.parts.options.clone();
-        let restored = match restore(store, Arc::new(plan.clone()), file, options, progress).await {
+        let unsynced: Arc<dyn RestoreFile> = Arc::new(Unsynced(Arc::clone(&file)));
+        let restored = match restore(store, Arc::new(plan.clone()), unsynced, options, progress).await {
             Ok(restored) => restored,
             Err(reason) => return Err(Stop::of(reason)),
         };
-        self.record.restore_seconds = Some(self.seconds_since(self.begun));
+        self.restored = Some(file);
         let failed = plan.shortfall.as_ref().map(|shortfall| {
             format!("nothing leads from {} to {}, and there are files behind it", shortfall.after, shortfall.before)
         });
@@ -330,7 +342,8 @@ impl Drill {
             }
         }
         self.record.requests = reads + lists;
-        self.record.dollars = prices(&self.job).dollars(reads, lists, self.record.downloaded_bytes);
+        self.record.dollars =
+            self.job.policy.prices_at(&self.job.replica.location).dollars(reads, lists, self.record.downloaded_bytes);
         self.record.seconds = self.seconds_since(self.begun);
         DrillRecord { result, reason, finished_at: now.wall, ..self.record }
     }

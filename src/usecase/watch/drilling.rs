@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
-use crate::domain::drill_schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::report::CoverageReport;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget};
 

@@ -16,9 +16,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::inspect::SqliteCopy;
-use super::page_hash::page_hash;
 use crate::domain::limits::KEPT_COPY_AGE_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::page_hash::page_hash;
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
 
 /// How the directory of one drill is called, before something random.

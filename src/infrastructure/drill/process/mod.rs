@@ -20,13 +20,13 @@ use tokio::task::spawn_blocking;
 
 use self::wire::{Event, Order};
 pub use self::worker::work;
-use super::drill_space::{KeptDirectory, ScratchDirectory, sweep};
-use super::store::StoreOptions;
 use crate::domain::drill::DrillRecord;
-use crate::domain::drill_probe::quoted;
+use crate::domain::drill::probe::quoted;
 use crate::domain::limits::{DRILL_COMPLAINT_BYTES_MAX, DRILL_OUTPUT_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::usecase::drill::{inconclusive, prices};
+use crate::infrastructure::drill::space::{KeptDirectory, ScratchDirectory, sweep};
+use crate::infrastructure::store::StoreOptions;
+use crate::usecase::drill::inconclusive;
 use crate::usecase::ports::{DrillEstimate, DrillJob, DrillNews, DrillRunner};
 
 /// The hidden subcommand that the child is started with.
@@ -116,7 +116,8 @@ impl ProcessDrills {
             None => Ok(None),
         };
         if let Ok(Some(record)) = record {
-            // It has said everything; what it may still do is end.
+            // It has said everything; what it may still do is end, which is waited for so that it is nobody's orphan.
+            let _ = tokio::time::timeout(TIMEOUT_MARGIN, worker.child.wait()).await;
             return Ok(record);
         }
         if record.is_err() {
@@ -182,7 +183,7 @@ impl Seen {
     fn complete(self, job: &DrillJob, record: DrillRecord) -> DrillRecord {
         let (estimated_dollars, incremental) =
             self.estimate.map_or((0.0, false), |estimate| (estimate.dollars, estimate.incremental));
-        let dollars = prices(job).dollars(0, 0, self.received);
+        let dollars = job.policy.prices_at(&job.replica.location).dollars(0, 0, self.received);
         DrillRecord { estimated_dollars, incremental, dollars, downloaded_bytes: self.received, ..record }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::store::StoreOptions;
 use crate::domain::drill::{DrillPolicy, DrillProbe, DrillRecord, DrillSchedule, Integrity};
 use crate::domain::price::Prices;
 use crate::domain::secret::Secret;
 use crate::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials, TargetName};
+use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillEstimate, DrillJob};
 
 /// From the child, in this order but for the progress in between.

@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::domain::drill::Integrity;
-use crate::domain::drill_probe::{Answer, quoted};
+use crate::domain::drill::probe::{Answer, quoted};
 use crate::domain::limits::{DRILL_PROBLEMS_MAX, PROBE_PROGRAM_MAX, PROBE_TIMEOUT, PROBE_VALUE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::RestoredCopy;

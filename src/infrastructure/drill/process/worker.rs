@@ -8,14 +8,14 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, set_parent_proc
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::clock::SystemClock;
-use super::super::database::LiveFiles;
-use super::super::drill_space::Space;
-use super::super::store::Stores;
 use super::wire::{Event, Order};
 use super::{PROGRAM, TIMEOUT_MARGIN};
 use crate::domain::limits::{DRILL_JOB_BYTES_MAX, DRILL_MEMORY_HEADROOM};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::database::LiveFiles;
+use crate::infrastructure::drill::space::Space;
+use crate::infrastructure::store::Stores;
 use crate::usecase::drill::{DrillParts, run_drill};
 use crate::usecase::ports::{DrillEstimate, DrillNews, LiveDatabase, Progress};
 use crate::usecase::restore::RestoreOptions;

@@ -5,7 +5,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::drill::{DrillHistory, DrillResult, DrillSchedule};
+use super::{DrillHistory, DrillResult, DrillSchedule};
 
 /// By size: the largest download for which a drill a day is cheap.
 pub const DAILY_DOWNLOAD_MAX: u64 = 1 << 30;
@@ -203,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::drill_history::tests::record;
+    use crate::domain::drill::history::tests::record;
 
     /// 2026-03-02 00:00:00 UTC, a Monday.
     const MIDNIGHT: i64 = 1_772_409_600;

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::drill::{DrillDownload, DrillHistory, DrillRecord, DrillResult};
-use super::limits::{
+use super::{DrillDownload, DrillHistory, DrillRecord, DrillResult};
+use crate::domain::limits::{
     DRILL_DOWNLOADS_MAX, DRILL_PROBES_MAX, DRILL_RECORD_CHECKS_MAX, DRILL_RECORD_OBJECTS_MAX, DRILL_RECORD_TEXT_MAX,
 };
 
@@ -100,7 +100,7 @@ fn shorten(text: &mut String) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::domain) mod tests {
     use super::*;
     use crate::domain::drill::{DrillCheck, DrillRestored};
     use crate::domain::restore::RestoredObject;

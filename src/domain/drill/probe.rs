@@ -6,8 +6,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::drill::{DrillProbe, DrillResult, ProbeRecord};
-use super::limits::DRILL_QUOTE_CHARS_MAX;
+use super::{DrillProbe, DrillResult, ProbeRecord};
+use crate::domain::limits::DRILL_QUOTE_CHARS_MAX;
 
 /// Numbers above are milliseconds since 1970, not seconds: as seconds this would be the year 5138.
 const MILLISECONDS_FROM: f64 = 1e11;

@@ -35,7 +35,8 @@ fn main() {
     let megabytes: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(default);
     let Some(lab) = Lab::find() else { return };
     let home = tempfile::tempdir().unwrap();
-    replicate(&lab, home.path(), megabytes);
+    // While it is open the WAL stays, and Litestream writes what changed instead of everything.
+    let connection = replicate(&lab, home.path(), megabytes);
     let directory = format!("file://{}", home.path().join("replica").display());
     // The same files under the keys that they have on S3.
     for level in fs::read_dir(home.path().join("replica/ltx")).unwrap() {
@@ -66,12 +67,12 @@ fn main() {
         );
         plain = plain.least(ours);
     }
-    drills(&lab, home.path(), &directory, plain);
+    drills(&lab, home.path(), &connection, &directory, plain);
 }
 
 /// A drill of everything with `quick_check`, beside the plain restore, and one of what is new after a hundredth of the
 /// pages have changed.
-fn drills(lab: &Lab, home: &Path, url: &str, plain: Cost) {
+fn drills(lab: &Lab, home: &Path, connection: &Connection, url: &str, plain: Cost) {
     let config = home.join("streamgauge.toml");
     let scratch = home.join("scratch");
     let toml = format!(
@@ -92,7 +93,7 @@ fn drills(lab: &Lab, home: &Path, url: &str, plain: Cost) {
         let (full, bytes, requests) = drill(&["--full"]);
         println!("directory  {round:>5}  full drill  {full}");
         best[0] = (best[0].0.least(full), bytes, requests);
-        churn(lab, home);
+        churn(lab, home, connection);
         let (incremental, bytes, requests) = drill(&[]);
         println!("directory  {round:>5}  1 % drill   {incremental}");
         best[1] = (best[1].0.least(incremental), bytes, requests);
@@ -110,8 +111,7 @@ fn drills(lab: &Lab, home: &Path, url: &str, plain: Cost) {
 }
 
 /// Changes a hundredth of the pages, all in one stretch, and replicates that.
-fn churn(lab: &Lab, home: &Path) {
-    let connection = Connection::open(home.join("app.db")).unwrap();
+fn churn(lab: &Lab, home: &Path, connection: &Connection) {
     let rows: i64 = connection.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).unwrap();
     connection.execute("UPDATE t SET c = c || 'y' WHERE id BETWEEN ?1 / 3 AND ?1 / 3 + ?1 / 100", [rows]).unwrap();
     let mut command = lab.litestream(VERSION);
@@ -120,7 +120,7 @@ fn churn(lab: &Lab, home: &Path) {
 }
 
 /// A database of about so many megabytes, half of which compresses, as a snapshot and a few increments.
-fn replicate(lab: &Lab, home: &Path, megabytes: u64) {
+fn replicate(lab: &Lab, home: &Path, megabytes: u64) -> Connection {
     let database = home.join("app.db");
     let connection = Connection::open(&database).unwrap();
     let batch = "INSERT INTO t(a, b, c) WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x WHERE n < 3000) \
@@ -147,6 +147,7 @@ fn replicate(lab: &Lab, home: &Path, megabytes: u64) {
         connection.execute_batch(&update).unwrap();
         sync(None);
     }
+    connection
 }
 
 #[derive(Clone, Copy)]

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use streamgauge::domain::litestream::{GenerationKey, PlanTarget, SegmentName, segment_end};
+use streamgauge::domain::litestream::{PlanTarget, SegmentName, segment_end};
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::restore::PlannedKind;
 
 use super::lab::Lab;
 use super::ours::{self, Ours};
-use super::site::{Replica, Site, genuine_folder, objects};
+use super::site::{Replica, Site, genuine_folder};
 
 pub fn all(lab: &Lab, site: &Site) {
     let replica = &site.replicas[1];

@@ -3,6 +3,8 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "drill/agent.rs"]
+mod agent;
 #[path = "drill/damage.rs"]
 mod damage;
 #[path = "drill/infrastructure.rs"]

@@ -15,6 +15,7 @@ use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::DrillBudgetReport;
+use crate::usecase::drill::inconclusive;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
 /// What a runner may take beyond the policy's timeout before it is given up.
@@ -346,26 +347,8 @@ impl Agent {
 
 /// The record of a drill that has none of its own.
 fn unfinished(job: &DrillJob, reason: Reason, began: Timestamp, took: Duration) -> DrillRecord {
-    DrillRecord {
-        database: job.database.0.clone(),
-        replica: job.replica.name.clone(),
-        url: job.replica.location.url(),
-        program: String::new(),
-        started_at: began,
-        finished_at: later(began, SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX)),
-        result: DrillResult::Inconclusive,
-        reason: Some(reason),
-        incremental: false,
-        restored: None,
-        checks: Vec::new(),
-        probes: Vec::new(),
-        downloaded_bytes: 0,
-        requests: 0,
-        estimated_dollars: 0.0,
-        dollars: 0.0,
-        restore_seconds: None,
-        seconds: took.as_secs_f64(),
-    }
+    let ended = later(began, SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX));
+    inconclusive(job, "", began, ended, reason)
 }
 
 fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {

@@ -33,7 +33,7 @@ fn nothing_said_is_daily_or_monthly_by_size_and_20_gib_a_day() {
     assert_eq!(loaded.targets[0].drill, DrillPolicy::default());
     let drill = &loaded.settings.drill;
     assert_eq!(drill.policy, DrillPolicy::default());
-    assert_eq!(drill.limits, DrillLimits { window: None, daily_download: Some(20 << 30) });
+    assert_eq!(drill.limits, DrillLimits { window: None, daily_download: Some(5 << 30) });
     assert_eq!(drill.scratch, None);
 }
 

@@ -41,8 +41,11 @@ impl Display for Summary<'_> {
         let report = self.0;
         writeln!(
             f,
-            "<p>{} databases at {}. Version {}, revision {}.</p>",
-            report.databases.len(),
+            "<p>{} at {}. Version {}, revision {}.</p>",
+            match report.databases.len() {
+                1 => "1 database".to_owned(),
+                count => format!("{count} databases"),
+            },
             human::instant(report.generated_at),
             Escaped(report.agent.version),
             Escaped(report.agent.revision)

@@ -21,7 +21,7 @@ use super::node::Section;
 use super::settings::{Context, ObjectiveDefaults, choice, path};
 
 /// What drills from buckets may download in 24 hours, so that no bill surprises.
-const DAILY_DOWNLOAD: u64 = 20 << 30;
+const DAILY_DOWNLOAD: u64 = 5 << 30;
 
 const SCHEDULE_ACCEPTED: &str = "five fields and perhaps a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
 
@@ -32,7 +32,7 @@ const WINDOW_ACCEPTED: &str = "two times of the day such as 01:00-05:00 or 22:00
 pub struct Drill {
     /// Where drills restore. Absent: [`Settings::drill_scratch`](super::Settings::drill_scratch) says where.
     pub scratch: Option<PathBuf>,
-    /// By default at any time, and 20 GiB a day.
+    /// By default at any time, and 5 GiB a day: at the dearest prices 14 dollars a month.
     pub limits: DrillLimits,
     /// How a replica is drilled of which nothing else is said.
     pub policy: DrillPolicy,

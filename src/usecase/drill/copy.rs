@@ -28,7 +28,7 @@ impl Drill {
         let (space, page_size, full) = (Arc::clone(&self.parts.space), restored.page_size, plan.base.is_none());
         // Hashing and checking read the same pages at the same time, while they are in the cache.
         let digest = blocking(move || if full { space.digest(page_size).map(Some) } else { Ok(None) });
-        let (begun, clock, file) = (self.begun, Arc::clone(&self.parts.clock), self.restored.take());
+        let (begun, clock, file) = (self.recovering, Arc::clone(&self.parts.clock), self.restored.take());
         let on_disk = blocking(move || {
             file.map_or(Ok(()), |file| file.sync())?;
             Ok((clock.now().mono - begun).as_secs_f64())

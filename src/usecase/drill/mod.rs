@@ -100,6 +100,8 @@ struct Drill {
     job: DrillJob,
     record: DrillRecord,
     begun: SignedDuration,
+    /// When a person in need would have begun: looking at the live database is no part of recovering.
+    recovering: SignedDuration,
     /// What was restored and is not on the disk for sure yet.
     restored: Option<Arc<dyn RestoreFile>>,
 }
@@ -126,7 +128,14 @@ impl Drill {
         let now = parts.clock.now();
         let nothing = Reason::new(ReasonKind::Failed, "the drill has not ended");
         let record = inconclusive(&job, &parts.program, now.wall, now.wall, nothing);
-        Self { parts, job, record: DrillRecord { reason: None, ..record }, begun: now.mono, restored: None }
+        Self {
+            parts,
+            job,
+            record: DrillRecord { reason: None, ..record },
+            begun: now.mono,
+            recovering: now.mono,
+            restored: None,
+        }
     }
 
     /// Seconds since an instant of the monotonic clock.
@@ -155,6 +164,7 @@ impl Drill {
         let mut base = self.base().await?;
         let mut view = self.look_at_live(store.as_ref(), layout, base.is_none()).await;
         let mut plans = 0;
+        self.recovering = self.mono();
         let (plan, restored) = loop {
             let (plan, seen) = self.plan(store.as_ref(), layout, base, view).await?;
             view = seen;

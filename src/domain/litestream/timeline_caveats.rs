@@ -19,10 +19,6 @@ pub struct Facts<'a> {
     pub pauses: bool,
     /// The `store` label: releases of v0.5 read v0.3 from `file` and `s3` only.
     pub store: &'a str,
-    /// An object was read, and its pages are LZ4 blocks (0.5.16 and later) or are not. `None`: none was read.
-    pub blocks: Option<bool>,
-    /// v0.3: a segment is known to be missing in the middle of an index, which a listing does not show.
-    pub segment_missing: bool,
 }
 
 /// One thing that other releases do.
@@ -67,13 +63,6 @@ static RULES: &[Rule] = &[
         },
     },
     Rule {
-        releases: "up to 0.5.15",
-        detail: |facts, _| {
-            let newer = facts.blocks == Some(true);
-            newer.then(|| "cannot restore: there are pages in the encoding of 0.5.16 and later".to_owned())
-        },
-    },
-    Rule {
         releases: "0.5.7 and later",
         detail: |facts, _| {
             let both = facts.generations && !facts.files.is_empty() && reads_generations(facts.store);
@@ -92,13 +81,6 @@ static RULES: &[Rule] = &[
         detail: |facts, _| {
             let refused = facts.generations && facts.pauses;
             refused.then(|| "restore -timestamp refuses an instant between two generations".to_owned())
-        },
-    },
-    Rule {
-        releases: "0.3.13",
-        detail: |facts, _| {
-            let missing = facts.generations && facts.segment_missing;
-            missing.then(|| "restores a malformed database without a word: a segment is missing".to_owned())
         },
     },
 ];
@@ -179,7 +161,7 @@ mod tests {
     #[test]
     fn a_whole_replica_needs_no_word() {
         let whole = files(&[(9, 1, 4), (2, 1, 6), (1, 5, 6), (0, 6, 6), (0, 7, 7)]);
-        check(&Facts { files: &whole, store: "s3", blocks: Some(false), ..Facts::default() }, &[]);
+        check(&Facts { files: &whole, store: "s3", ..Facts::default() }, &[]);
         check(&Facts::default(), &[]);
     }
 
@@ -230,18 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_a_listing_is_told() {
+    fn generations_beside_and_between_are_told() {
         let whole = files(&[(9, 1, 4), (0, 5, 5)]);
-        let facts = Facts { files: &whole, store: "s3", blocks: Some(true), generations: true, ..Facts::default() };
-        let newer = ("up to 0.5.15", "cannot restore: there are pages in the encoding of 0.5.16 and later");
+        let facts = Facts { files: &whole, store: "s3", generations: true, ..Facts::default() };
         let both =
             ("0.5.7 and later", "restore compares this with the generations of v0.3 beside it, and takes the newer");
-        check(&facts, &[newer, both]);
+        check(&facts, &[both]);
         let unread = ("0.5", "cannot read the generations of v0.3 from a store of kind gs");
-        check(&Facts { store: "gs", blocks: None, ..facts }, &[unread]);
-        let facts = Facts { store: "file", generations: true, pauses: true, segment_missing: true, ..Facts::default() };
+        check(&Facts { store: "gs", ..facts }, &[unread]);
+        let facts = Facts { store: "file", generations: true, pauses: true, ..Facts::default() };
         let pause = ("0.3.13", "restore -timestamp refuses an instant between two generations");
-        let malformed = ("0.3.13", "restores a malformed database without a word: a segment is missing");
-        check(&facts, &[pause, malformed]);
+        check(&facts, &[pause]);
     }
 }

@@ -157,7 +157,8 @@ impl Ledger {
             }
             let missing = generation.segment_key(SegmentName { index: after.index, offset: end });
             let detail = format!(
-                "it begins at byte {} of its WAL, the one before ends at {end}: {missing} is missing",
+                "it begins at byte {} of its WAL, the one before ends at {end}: {missing} is missing, and Litestream 0.3.13 \
+                 restores a malformed database without a word",
                 after.offset
             );
             Some((next.name, FindingKind::SegmentMissing, detail))

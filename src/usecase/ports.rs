@@ -151,7 +151,7 @@ pub trait Publisher: Send + Sync {
     fn publish(&self, report: Report);
 }
 
-/// What survives a restart: one opaque text a target. Blocking. Losing it loses comfort, not correctness.
+/// What survives a restart: opaque texts by name, one or two a target. Blocking. Losing it loses comfort, not correctness.
 pub trait Journal: Send {
     fn load(&mut self) -> Result<Vec<(String, String)>, Reason>;
 

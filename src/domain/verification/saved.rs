@@ -1,5 +1,7 @@
 //! What of the memory of verification survives a restart, so that nothing is read twice.
 
+use std::hash::{Hash, Hasher};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,16 @@ impl Ledger {
             faults: faults.collect(),
         };
         serde_json::to_string(&saved).unwrap_or_default()
+    }
+
+    /// Hashes what [`save`](Self::save) is worth saving again for.
+    pub fn hash_objects(&self, hasher: &mut impl Hasher) {
+        [self.structure_verified, self.content_verified, self.conflicts].hash(hasher);
+        for (name, record) in &self.objects {
+            name.hash(hasher);
+            (record.size, record.modified, record.content).hash(hasher);
+            record.fault.as_ref().map(|fault| fault.kind).hash(hasher);
+        }
     }
 
     /// Takes over what was saved; whether there was anything.

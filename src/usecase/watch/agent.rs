@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
-use self::saving::{SAVE_INTERVAL, Saved, saved};
+use self::saving::{SAVE_INTERVAL, Saved, objects_entry, saved};
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
@@ -200,7 +200,7 @@ impl Agent {
         self.drills.stop().await;
         self.verifying.tasks.abort_all();
         self.finish_saving().await;
-        self.save();
+        self.save(true);
         self.finish_saving().await;
     }
 
@@ -212,9 +212,11 @@ impl Agent {
             .subjects
             .iter()
             .filter(|(name, subject)| wanted.get(*name).is_some_and(|target| *target != subject.target));
-        let changed: Vec<_> = changed.map(|(name, subject)| (name.clone(), subject.save())).collect();
-        for (name, saved) in changed {
+        let changed: Vec<_> =
+            changed.map(|(name, subject)| (name.clone(), subject.save(), subject.save_objects())).collect();
+        for (name, saved, objects) in changed {
             self.saved.insert(name.0.clone(), saved);
+            self.saved.insert(objects_entry(&name), objects);
             self.remove(&name);
         }
         for (name, subject) in &mut self.subjects {
@@ -256,7 +258,11 @@ impl Agent {
             WatchedReplica::new(replica.clone(), self.stores.open(&replica.location), number, ledger)
         });
         let saved = self.saved.remove(&name.0);
-        let subject = Subject::new(target.clone(), replicas.collect(), saved.as_deref(), &self.configured.pace, now);
+        let mut subject =
+            Subject::new(target.clone(), replicas.collect(), saved.as_deref(), &self.configured.pace, now);
+        if let Some(objects) = self.saved.remove(&objects_entry(&name)) {
+            subject.restore_objects(&objects, now);
+        }
         self.begun += target.replicas.len() as u64;
         self.subjects.insert(name.clone(), subject);
         for index in 0..target.replicas.len() {
@@ -342,7 +348,7 @@ impl Agent {
         }
         self.forget_gone(now);
         if now.mono >= self.next_save.mono {
-            self.save();
+            self.save(false);
         }
         if !self.dirty.is_empty() || !self.moving.is_empty() {
             self.publish();
@@ -361,6 +367,7 @@ impl Agent {
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
             self.remove(&name);
+            self.forgotten.push(objects_entry(&name));
             self.forgotten.push(name.0);
         }
         self.send_targets();

@@ -1,8 +1,10 @@
 //! What the agent knows of one target.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::drilling::Drilling;
@@ -18,6 +20,10 @@ use crate::domain::report::{DatabaseReport, DatabaseState, LocalReport};
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
+/// How often what is known of the objects is saved while it changes. Of what came since, a restart reads again what it
+/// needs.
+const OBJECTS_SAVE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
 pub(super) struct Subject {
     pub(super) target: Target,
     look: Option<DatabaseLook>,
@@ -30,6 +36,8 @@ pub(super) struct Subject {
     pub(super) gone_since: Option<Moment>,
     /// It changed since it was last saved.
     pub(super) unsaved: bool,
+    /// When what is known of the objects was last saved, and as what.
+    objects_saved: Option<(Moment, u64)>,
     pub(super) report: Arc<DatabaseReport>,
 }
 
@@ -44,9 +52,6 @@ struct Saved {
     /// By [`identity`].
     #[serde(default)]
     drills: Vec<(String, DrillHistory)>,
-    /// What is known of the objects, by [`identity`]; nothing in texts of earlier versions.
-    #[serde(default)]
-    verified: Vec<(String, String)>,
 }
 
 fn path(target: &Target) -> Option<PathBuf> {
@@ -84,9 +89,6 @@ impl Subject {
             if let Some((_, history)) = drills {
                 replica.drilling = Drilling::new(history.clone());
             }
-            if let Some((_, verified)) = saved.verified.iter().find(|(of, _)| *of == identity(&replica.target)) {
-                replica.restore_ledger(verified);
-            }
         }
         let report = Arc::new(DatabaseReport {
             name: target.name.0.clone(),
@@ -107,6 +109,7 @@ impl Subject {
             replicas,
             gone_since: None,
             unsaved: false,
+            objects_saved: None,
             report,
         };
         subject.rebuild(pace, now, Watching::Continuously);
@@ -117,16 +120,59 @@ impl Subject {
         let replicas = self.replicas.iter().map(|replica| (identity(&replica.target), replica.positions.save()));
         let drilled = self.replicas.iter().filter(|replica| replica.drilling.history.first_seen_at.is_some());
         let drills = drilled.map(|replica| (identity(&replica.target), replica.drilling.history.clone()));
-        let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
-        let verified = verified.map(|replica| (identity(&replica.target), replica.ledger.save()));
         let saved = Saved {
             database: path(&self.target),
             rates: self.rates.clone(),
             replicas: replicas.collect(),
             drills: drills.collect(),
-            verified: verified.collect(),
         };
         serde_json::to_string(&saved).unwrap_or_default()
+    }
+
+    /// What is known of the objects, by [`identity`]. It is much more than the rest, and changes only with the bucket.
+    pub(super) fn save_objects(&self) -> String {
+        let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
+        let texts: Vec<_> = verified.map(|replica| (identity(&replica.target), replica.ledger.save())).collect();
+        serde_json::to_string(&texts).unwrap_or_default()
+    }
+
+    /// The same if it changed since it was last saved and that is long enough ago, or this is the `last` time.
+    pub(super) fn unsaved_objects(&mut self, now: Moment, last: bool) -> Option<String> {
+        if !self.replicas.iter().any(|replica| replica.ledger.is_on()) {
+            return None;
+        }
+        let recent = |(at, _)| now.since(at) < OBJECTS_SAVE_INTERVAL;
+        if self.objects_saved.is_some_and(recent) && !last {
+            return None;
+        }
+        let state = self.objects_state();
+        if self.objects_saved.is_some_and(|(_, saved)| saved == state) {
+            return None;
+        }
+        self.objects_saved = Some((now, state));
+        Some(self.save_objects())
+    }
+
+    /// What was handed out to be saved was not.
+    pub(super) fn objects_not_saved(&mut self) {
+        self.objects_saved = None;
+    }
+
+    /// Takes over what [`save_objects`](Self::save_objects) gave.
+    pub(super) fn restore_objects(&mut self, saved: &str, now: Moment) {
+        let texts: Vec<(String, String)> = serde_json::from_str(saved).unwrap_or_default();
+        for replica in &mut self.replicas {
+            if let Some((_, text)) = texts.iter().find(|(of, _)| *of == identity(&replica.target)) {
+                replica.restore_ledger(text);
+            }
+        }
+        self.objects_saved = Some((now, self.objects_state()));
+    }
+
+    fn objects_state(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.replicas.iter().for_each(|replica| replica.ledger.hash_objects(&mut hasher));
+        hasher.finish()
     }
 
     /// Takes in a local look; yields the replicas that are now behind something that they were not behind before.

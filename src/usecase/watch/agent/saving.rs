@@ -20,6 +20,19 @@ pub(super) struct Saved {
     result: Result<(), Reason>,
 }
 
+/// What the entry about the objects of a target ends in: no name holds control characters.
+const OBJECTS: &str = "\u{1f}objects";
+
+/// The journal's entry about the objects of a target.
+pub(super) fn objects_entry(name: &TargetName) -> String {
+    format!("{name}{OBJECTS}")
+}
+
+/// The target that an entry is about.
+fn target(entry: &str) -> TargetName {
+    TargetName(entry.strip_suffix(OBJECTS).unwrap_or(entry).to_owned())
+}
+
 /// The end of the writing that has begun; pending for ever when there is none.
 pub(super) async fn saved(saving: &mut Option<JoinHandle<Saved>>) -> Result<Saved, JoinError> {
     match saving {
@@ -29,19 +42,19 @@ pub(super) async fn saved(saving: &mut Option<JoinHandle<Saved>>) -> Result<Save
 }
 
 impl Agent {
-    /// Begins to write what changed, for which nothing else waits: its disk may hang.
-    pub(super) fn save(&mut self) {
-        self.next_save = after(self.clock.now(), SAVE_INTERVAL);
+    /// Begins to write what changed, for which nothing else waits: its disk may hang. The `last` time, nothing is put off.
+    pub(super) fn save(&mut self, last: bool) {
+        let now = self.clock.now();
+        self.next_save = after(now, SAVE_INTERVAL);
         let Some(mut journal) = self.journal.take() else { return };
-        let unsaved = self.subjects.iter_mut().filter(|(_, subject)| subject.unsaved);
-        let entries: Vec<_> = unsaved
-            .map(|(name, subject)| {
-                subject.unsaved = false;
-                (name.0.clone(), subject.save())
-            })
-            .collect();
+        let mut entries = Vec::new();
+        for (name, subject) in self.subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
+            subject.unsaved = false;
+            entries.push((name.0.clone(), subject.save()));
+            entries.extend(subject.unsaved_objects(now, last).map(|objects| (objects_entry(name), objects)));
+        }
         let mut gone = std::mem::take(&mut self.forgotten);
-        gone.retain(|name| !self.subjects.contains_key(&TargetName(name.clone())));
+        gone.retain(|entry| !self.subjects.contains_key(&target(entry)));
         if entries.is_empty() && gone.is_empty() {
             self.journal = Some(journal);
             return;
@@ -71,9 +84,10 @@ impl Agent {
         let Err(reason) = result else { return };
         tracing::warn!(%reason, "history not saved: a restart would lose it");
         self.forgotten.extend(gone);
-        for (name, _) in entries {
-            if let Some(subject) = self.subjects.get_mut(&TargetName(name)) {
+        for (entry, _) in entries {
+            if let Some(subject) = self.subjects.get_mut(&target(&entry)) {
                 subject.unsaved = true;
+                subject.objects_not_saved();
             }
         }
     }

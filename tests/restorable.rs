@@ -207,9 +207,16 @@ fn compacted_levels_thin_the_map() {
     let yaml = quick_yaml("0.5.17", &database, &format!("type: file, path: {}", root.display()));
     let mut litestream = lab.replicate("0.5.17", home.path(), &yaml);
     writer.run(Duration::from_millis(100));
-    // Two compactions of level 2, so that the first files of level 0 are gone.
-    let count = |level: u8| fs::read_dir(root.join(format!("ltx/{level}"))).map_or(0, Iterator::count);
-    wait_for("compaction to level 2", || count(2) >= 2);
+    let names = |level: u8| -> Vec<String> {
+        let files = fs::read_dir(root.join(format!("ltx/{level}"))).into_iter().flatten().flatten();
+        let mut names: Vec<_> = files.map(|file| file.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    // Some seconds of which only compacted files are left.
+    let first = |level| names(level).first().and_then(|name| u64::from_str_radix(name.get(..16)?, 16).ok());
+    wait_for("compaction to level 2", || names(2).len() >= 2);
+    wait_for("the first files of level 0 to go", || first(0) >= Some(10));
     writer.pause();
     litestream.process.stop();
     let replica = Replica { lab, home, root };

@@ -42,11 +42,12 @@ fn the_agent_drills_remembers_and_tells() {
     assert!(agent.get("/").text().contains("<div class=\"good\">passed "));
     assert!(!failing(&agent));
     assert!(agent.process.stop().success());
-    assert_eq!(left(&site.scratch), Vec::<std::path::PathBuf>::new());
 
     // A day later, as far as this one knows, is too early for another.
     let mut agent = start(&site, "1d");
     agent.wait_until_ready();
+    // What a drill that was cancelled may have left is gone when the next agent has started.
+    assert_eq!(left(&site.scratch), Vec::<std::path::PathBuf>::new());
     let (passed, success) = (drills(&agent, "passed"), of(&agent, "streamgauge_drill_last_success_timestamp_seconds"));
     assert!(passed >= 1.0 && success.is_some(), "{}", agent.metrics());
     wait_for("the next one to be planned", || of(&agent, "streamgauge_drill_next_timestamp_seconds") > success);

@@ -245,10 +245,6 @@ pub const DRILL_COMPLAINT_BYTES_MAX: usize = 4 << 10;
 /// Memory of a drill's process beyond what its policy grants: program, runtime and thread stacks.
 pub const DRILL_MEMORY_HEADROOM: u64 = 128 << 20;
 
-/// Times that a drill plans, because an object that it planned was deleted before it was read: Litestream deletes what
-/// it has compacted.
-pub const DRILL_PLANS_MAX: usize = 3;
-
 /// How long a restored copy is kept for the next drill when there is none.
 pub const KEPT_COPY_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
 

@@ -32,6 +32,8 @@ pub struct RestorePlan {
     /// state without a word when a time was asked for.
     pub shortfall: Option<Shortfall>,
     pub base: Option<RestoreBase>,
+    /// Bytes of the database that it leads to; `None` where that is not known before it is restored (v0.3).
+    pub database_bytes: Option<u64>,
     /// What a person should know of it: where releases of Litestream differ, a sentence each.
     pub notes: Vec<String>,
 }

@@ -9,7 +9,7 @@ mod retention;
 mod saved;
 
 pub use budget::{Budget, VerifyDepth, VerifyPolicy};
-pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, Verified, Want};
+pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, TAIL_BYTES, Verified, Want};
 pub use listed::Listed;
 pub use object::{Folder, ObjectName, Sighting};
 

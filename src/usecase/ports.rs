@@ -257,7 +257,7 @@ pub struct KeptCopy {
 /// What reading a restored database showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyDigest {
-    pub sha256: [u8; 32],
+    pub sha256: String,
     /// One for each page, in the order of their numbers; as in [`LiveImage`].
     pub pages: Vec<u64>,
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::ports::{ListPage, ReplicaStore};
 use super::replica_probe::listing;
+use super::restore::border;
 use crate::domain::limits::GENERATIONS_MAX;
 use crate::domain::litestream::generation::ROOT;
-use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
-    Damaged, Facts, GenerationKey, GenerationTimeline, Layout, LevelKeys, LtxFile, LtxHeader, LtxTimeline, PlanTarget,
+    Damaged, Facts, GenerationKey, GenerationTimeline, Layout, LevelKeys, LtxFile, LtxTimeline, PlanTarget,
     SNAPSHOT_LEVEL, SegmentFile, SnapshotFile, caveats, instant,
 };
 use crate::domain::reason::{Reason, ReasonKind};
@@ -251,38 +251,19 @@ impl Answer {
     }
 }
 
-/// Finds out which files were written before an instant, where a listing gives only the time of upload, by another clock
-/// and in whole seconds. In each level, later files have later headers: a few of them are read to find the first one that
-/// is not before the instant.
+/// Dates files by what their headers say of an instant, where a listing gives only the time of upload, by another clock
+/// and in whole seconds.
 async fn date(store: &dyn ReplicaStore, keys: LevelKeys, files: &mut [LtxFile], at: Timestamp) -> Result<(), Reason> {
     let just_before = at.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(at);
-    for level in 0..=SNAPSHOT_LEVEL {
-        let mut files: Vec<&mut LtxFile> = files.iter_mut().filter(|file| file.level == level).collect();
-        files.sort_unstable_by_key(|file| file.max);
-        let (mut before, mut behind) = (0, files.len());
-        while before < behind {
-            let middle = usize::midpoint(before, behind);
-            let Some(file) = files.get_mut(middle) else { break };
-            let key = keys.key(level, file.name());
-            let written = match store.read(&key, 0, HEADER_SIZE as u64).await {
-                // Retention, which takes the oldest, took it meanwhile.
-                Err(reason) if reason.kind == ReasonKind::NotFound => just_before,
-                Err(reason) => return Err(reason),
-                Ok(bytes) => {
-                    let header = LtxHeader::parse(&bytes);
-                    header.map_err(|error| Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}")))?.timestamp
-                }
-            };
-            file.created = written;
-            if written < at {
-                before = middle + 1;
-            } else {
-                behind = middle;
-            }
-        }
-        let (earlier, later) = files.split_at_mut(before);
+    files.sort_unstable_by_key(|file| (file.level, file.name()));
+    for level in files.chunk_by_mut(|one, next| one.level == next.level) {
+        let (before, last) = border(store, keys, level, at).await?;
+        let (earlier, later) = level.split_at_mut(before);
         earlier.iter_mut().for_each(|file| file.created = file.created.min(just_before));
         later.iter_mut().for_each(|file| file.created = file.created.max(at));
+        if let (Some(file), Some(last)) = (earlier.last_mut(), last) {
+            file.created = last;
+        }
     }
     Ok(())
 }

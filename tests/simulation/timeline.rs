@@ -110,7 +110,7 @@ fn headers_decide_where_a_listing_knows_only_uploads() {
     let listed = contents(&store, &none).now_or_never().unwrap().unwrap();
     assert!(listed.uploaded());
     for (second, position, reads) in
-        [(35, Some(3), 3), (41, Some(4), 4), (40, Some(3), 3), (10, None, 4), (99, Some(6), 3)]
+        [(35, Some(3), 4), (41, Some(4), 4), (40, Some(3), 4), (10, None, 5), (99, Some(6), 2)]
     {
         let counted = Counted::new(&store);
         let answer = listed.ask(&counted, &none, at(second).wall).now_or_never().unwrap().unwrap();

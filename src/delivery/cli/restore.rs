@@ -24,7 +24,7 @@ use crate::infrastructure::config::{Log, LogFormat, LogLevel, read_age_identitie
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::scratch::{ScratchFile, free_bytes};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
-use crate::usecase::restore::{RestoreOptions, RestoreRequest, database_bytes, plan_restore, restore_requested};
+use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_requested};
 
 /// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
 const BUCKET_DOWNLOADS: usize = 8;
@@ -153,10 +153,11 @@ async fn restore(
     let store = stores(&picked.settings).open(&location)?;
     let request = RestoreRequest { point, base: None };
     let plan = plan_restore(store.as_ref(), &request).await?;
-    let database = database_bytes(store.as_ref(), &plan).await?;
-    let words = words::Words { location: &location, point, now, zone: &zone };
+    let policy = picked.target.as_ref().map_or(&picked.settings.drill.policy, |target| &target.drill);
+    let prices = policy.prices_at(&location);
+    let words = words::Words { location: &location, point, now, zone: &zone, prices };
     if !args.quiet {
-        say(&words.plan(&plan, database));
+        say(&words.plan(&plan));
     }
     for note in &plan.notes {
         say(&format!("note    {note}\n"));
@@ -164,7 +165,7 @@ async fn restore(
     if let Some(warning) = words.shortfall(&plan) {
         say(&warning);
     }
-    refuse_full_disk(&args.output, database)?;
+    refuse_full_disk(&args.output, plan.database_bytes)?;
 
     let started = Instant::now();
     let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));

@@ -23,6 +23,8 @@ pub struct Words<'a> {
     pub now: Timestamp,
     /// The local time zone.
     pub zone: &'a TimeZone,
+    /// What reading the replica costs.
+    pub prices: Prices,
 }
 
 /// A database that was restored.
@@ -52,7 +54,7 @@ struct Answer<'a> {
 
 impl Words<'_> {
     /// What will be restored.
-    pub fn plan(&self, plan: &RestorePlan, database: Option<u64>) -> String {
+    pub fn plan(&self, plan: &RestorePlan) -> String {
         let asked = match self.point {
             PlanTarget::Latest => "the newest state".to_owned(),
             PlanTarget::Txid(txid) => format!("the state at TXID {txid}"),
@@ -62,9 +64,10 @@ impl Words<'_> {
             1 => "1 object".to_owned(),
             count => format!("{count} objects"),
         };
-        let size = database.map_or_else(String::new, |bytes| format!(", a database of {}", human::bytes(bytes)));
+        let size =
+            plan.database_bytes.map_or_else(String::new, |bytes| format!(", a database of {}", human::bytes(bytes)));
         let price = match self.location {
-            ReplicaLocation::S3(_) => format!(", at most ${:.4} at Amazon's prices", self.dollars(plan)),
+            ReplicaLocation::S3(_) => format!(", at most about ${:.4}", self.dollars(plan)),
             _ => String::new(),
         };
         let url = human::printable(&self.location.url());
@@ -134,12 +137,8 @@ impl Words<'_> {
     }
 
     fn dollars(&self, plan: &RestorePlan) -> f64 {
-        let prices = match self.location {
-            ReplicaLocation::S3(_) => Prices::S3,
-            _ => Prices::FREE,
-        };
         let reads = plan.objects.iter().map(|object| object.size.div_ceil(RESTORE_PIECE_BYTES)).sum();
-        prices.dollars(reads, 0, plan.bytes())
+        self.prices.dollars(reads, 0, plan.bytes())
     }
 
     /// An instant in UTC and, where that differs, in the local time zone.

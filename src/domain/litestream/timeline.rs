@@ -163,7 +163,7 @@ impl<'a> Ground<'a> {
         let reach = self.all.reach(end);
         let next = admitted.next_behind(reach).map(|run| run.min);
         let newer_bad = self.bad.iter().filter(|file| file.max.0 > reach && at(file.created));
-        let first_bad = newer_bad.min_by_key(|file| (file.min, file.level)).copied();
+        let first_bad = newer_bad.min_by_key(|file| (file.min, file.level, file.max)).copied();
         let before = match (next, first_bad) {
             (Some(next), _) => next,
             (None, Some(bad)) => bad.max.0.saturating_add(1),

@@ -15,7 +15,7 @@ use crate::domain::limits::{
 use crate::domain::litestream::{LevelKeys, SNAPSHOT_LEVEL, Txid};
 
 /// Bytes at the end of a file in which most page indexes lie: one request gets them.
-pub(crate) const TAIL_BYTES: u64 = 32 << 10;
+pub const TAIL_BYTES: u64 = 32 << 10;
 
 /// The first and the longest time after which something that could not be read is tried again.
 const RETRY_SECONDS: (i64, i64) = (30, 3600);

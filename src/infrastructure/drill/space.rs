@@ -156,7 +156,7 @@ fn kept_path(scratch: &Path, identity: &str) -> PathBuf {
 }
 
 /// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -282,9 +282,7 @@ impl DrillSpace for Space {
             sha256.update(&buffer[..filled]);
             pages.extend(buffer[..filled].chunks(page_size).map(page_hash));
         }
-        let mut sum = [0; 32];
-        sum.copy_from_slice(sha256.finish().as_ref());
-        Ok(CopyDigest { sha256: sum, pages })
+        Ok(CopyDigest { sha256: hex(sha256.finish().as_ref()), pages })
     }
 
     fn open(&self) -> Result<Box<dyn RestoredCopy>, Reason> {
@@ -439,7 +437,7 @@ mod tests {
         let file = space.file(false).unwrap();
         file.write_at(0, b"abc").unwrap();
         let digest = space.digest(512).unwrap();
-        assert_eq!(hex(&digest.sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(digest.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         file.set_len(1536).unwrap();
         file.write_at(512, &[7; 512]).unwrap();
         let digest = space.digest(512).unwrap();

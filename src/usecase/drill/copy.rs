@@ -11,7 +11,7 @@ use crate::domain::drill::{DrillProbe, DrillResult, Integrity, ProbeRecord};
 use crate::domain::limits::DRILL_PROBLEMS_MAX;
 use crate::domain::reason::Reason;
 use crate::domain::restore::{RestorePlan, Restored};
-use crate::usecase::ports::{CopyDigest, RestoredCopy};
+use crate::usecase::ports::RestoredCopy;
 
 /// SQLite's part, which goes back and forth between threads.
 type Copy = Box<dyn RestoredCopy>;
@@ -38,7 +38,7 @@ impl Drill {
         let copy = checked?;
         let digest = digest.map_err(Stop::inconclusive)?;
         if let (Some(restored), Some(digest)) = (&mut self.record.restored, &digest) {
-            restored.sha256 = Some(hexadecimal(digest));
+            restored.sha256 = Some(digest.sha256.clone());
         }
         if let Some(copy) = copy {
             self.probes(copy).await?;
@@ -155,8 +155,4 @@ fn violations((count, first): (u64, Option<String>)) -> Option<String> {
         1 => Some(format!("1 violation: {first}")),
         count => Some(format!("{count} violations, such as: {first}")),
     }
-}
-
-fn hexadecimal(digest: &CopyDigest) -> String {
-    digest.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,10 +11,11 @@ use crate::domain::drill::DrillResult;
 use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
 use crate::domain::litestream::header::{HEADER_SIZE, lock_page};
 use crate::domain::litestream::{Layout, LevelKeys, LtxHeader, Txid};
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::restore::Restored;
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
 use crate::usecase::ports::{CopyDigest, LiveImage, LivePosition, LiveTarget, ReplicaStore};
+use crate::usecase::replica_probe::listing;
 
 /// Between two attempts: longer than a checkpoint of a small database takes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -216,21 +217,14 @@ pub(super) async fn newest_name(store: &dyn ReplicaStore, layout: Layout) -> Opt
 }
 
 async fn newest_key(store: &dyn ReplicaStore, keys: LevelKeys) -> Result<Option<(String, Txid)>, Reason> {
-    let prefix = keys.prefix(0);
-    let (mut after, mut newest) = (None, None);
-    loop {
-        let page = store.list(&prefix, after.as_deref()).await?;
-        let named = page.objects.iter().rev().find_map(|object| {
-            let (_, name) = keys.parse_key(&object.key)?;
-            Some((object.key.clone(), name.max))
-        });
-        newest = named.or(newest);
-        match page.objects.last() {
-            Some(last) if page.more => after = Some(last.key.clone()),
-            Some(_) | None if page.more => return Err(Reason::new(ReasonKind::Corrupt, "the listing does not go on")),
-            _ => return Ok(newest),
+    let mut newest = None;
+    listing::each(store, &keys.prefix(0), None, |object| {
+        if let Some((_, name)) = keys.parse_key(&object.key) {
+            newest = Some((object.key, name.max));
         }
-    }
+    })
+    .await?;
+    Ok(newest)
 }
 
 /// The header of the newest file of level 0; `None` when there is none or it cannot be read, which planning and
@@ -276,7 +270,7 @@ mod tests {
     #[test]
     fn differences_are_named_and_the_lock_page_is_none() {
         let lock = lock_page(65_536) as usize;
-        let digest = |pages: Vec<u64>| CopyDigest { sha256: [0; 32], pages };
+        let digest = |pages: Vec<u64>| CopyDigest { sha256: String::new(), pages };
         let live = LiveImage { page_size: 65_536, pages: vec![7; lock + 2], position: None };
         let mut pages = live.pages.clone();
         pages[lock - 1] = 8;

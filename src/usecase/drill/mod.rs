@@ -17,11 +17,11 @@ use self::live::LiveView;
 use self::outcome::Stop;
 use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore};
 use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
-use crate::domain::limits::{DRILL_PLANS_MAX, DRILL_SPACE_MARGIN};
-use crate::domain::litestream::header::HEADER_SIZE;
-use crate::domain::litestream::{Layout, LtxHeader, PlanTarget};
+use crate::domain::limits::{DRILL_SPACE_MARGIN, RESTORE_PLANS_MAX};
+
+use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, RestoreBase, RestorePlan, Restored};
+use crate::domain::restore::{RestoreBase, RestorePlan, Restored};
 use crate::usecase::ports::{
     Clock, DrillEstimate, DrillJob, DrillNews, DrillSpace, KeptCopy, LiveDatabase, Progress, ReplicaStore, RestoreFile,
     Stores,
@@ -168,14 +168,13 @@ impl Drill {
         let (plan, restored) = loop {
             let (plan, seen) = self.plan(store.as_ref(), layout, base, view).await?;
             view = seen;
-            let database_bytes = self.database_bytes(store.as_ref(), &plan).await;
-            self.announce(&plan, database_bytes)?;
-            self.make_room(&plan, database_bytes)?;
+            self.announce(&plan)?;
+            self.make_room(&plan)?;
             plans += 1;
             match self.restore(Arc::clone(&store), &plan).await {
                 Ok(restored) => break (plan, restored),
                 // What is listed and cannot be read after all was deleted in between, unless it stays so.
-                Err(stop) if stop.reason.kind == ReasonKind::NotFound && plans < DRILL_PLANS_MAX => {
+                Err(stop) if stop.reason.kind == ReasonKind::NotFound && plans < RESTORE_PLANS_MAX => {
                     // A kept copy may be half way to another state by now.
                     base = None;
                 }
@@ -233,17 +232,8 @@ impl Drill {
         Ok((latest, view.without_image("the replica went on while the live database was read")))
     }
 
-    /// Bytes of the database that the plan restores to.
-    async fn database_bytes(&self, store: &dyn ReplicaStore, plan: &RestorePlan) -> Option<u64> {
-        let newest = plan.objects.last().filter(|object| matches!(object.kind, PlannedKind::Ltx(_)))?;
-        let header = store.read(&newest.key, 0, HEADER_SIZE as u64).await.ok()?;
-        // What is wrong with it is said by the restore.
-        let header = LtxHeader::parse(&header).ok()?;
-        Some(u64::from(header.commit) * u64::from(header.page_size))
-    }
-
     /// Says what the drill is going to cost, and refuses what costs too much.
-    fn announce(&mut self, plan: &RestorePlan, database_bytes: Option<u64>) -> Result<(), Stop> {
+    fn announce(&mut self, plan: &RestorePlan) -> Result<(), Stop> {
         let bytes = plan.bytes();
         let of_plan = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES));
         let reads = of_plan.fold(ESTIMATED_HEADERS, u64::saturating_add);
@@ -256,7 +246,7 @@ impl Drill {
             bytes,
             requests: reads + ESTIMATED_LISTS,
             dollars: self.record.estimated_dollars,
-            database_bytes,
+            database_bytes: plan.database_bytes,
             incremental: self.record.incremental,
         });
         let size_max = self.job.policy.size_max;
@@ -269,10 +259,10 @@ impl Drill {
     }
 
     /// Refuses what does not fit, and bounds the file by what it has to become.
-    fn make_room(&mut self, plan: &RestorePlan, database_bytes: Option<u64>) -> Result<(), Stop> {
+    fn make_room(&mut self, plan: &RestorePlan) -> Result<(), Stop> {
         let kept = plan.base.map_or(0, |base| u64::from(base.commit) * u64::from(base.page_size));
         // A v0.3 snapshot does not say how large it is until it is decompressed.
-        let size = database_bytes.unwrap_or_else(|| plan.bytes());
+        let size = plan.database_bytes.unwrap_or_else(|| plan.bytes());
         let needed = size.saturating_sub(kept);
         let needed = needed.saturating_add(needed / 10).saturating_add(DRILL_SPACE_MARGIN);
         let free = self.parts.space.free();
@@ -282,7 +272,7 @@ impl Drill {
             let hint = "name a larger filesystem with --scratch or drill.scratch";
             return Err(self.refuse(Stop::inconclusive(reason.with_hint(hint))));
         }
-        let known = database_bytes.map(|bytes| bytes.max(kept).saturating_add(ESTIMATED_READ_BYTES));
+        let known = plan.database_bytes.map(|bytes| bytes.max(kept).saturating_add(ESTIMATED_READ_BYTES));
         let rest = free.map(|free| free.saturating_sub(DRILL_SPACE_MARGIN / 2));
         match known.or(rest) {
             Some(bytes) => self.parts.space.bound(bytes).map_err(Stop::inconclusive),

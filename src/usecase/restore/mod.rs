@@ -10,6 +10,9 @@ mod v5_plan;
 
 use std::sync::Arc;
 
+use self::reading::Patient;
+pub(super) use self::v5_plan::border;
+
 use crate::domain::limits::RESTORE_PLANS_MAX;
 use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -43,7 +46,7 @@ pub struct RestoreOptions {
 ///
 /// What kept the replica from being listed, or why nothing there leads to what is asked for.
 pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
-    layouts::plan(store, request).await
+    layouts::plan(&Patient(store), request).await
 }
 
 /// Reads and proves every planned object and writes the database, each page once. With a base, `file` is the database
@@ -95,17 +98,5 @@ pub async fn restore_requested(
             return Err(gone);
         }
         plan = Arc::new(anew);
-    }
-}
-
-/// Bytes of the database that a plan leads to; `None` where that is not known before it is restored (v0.3).
-///
-/// # Errors
-///
-/// What kept the newest object from being read.
-pub async fn database_bytes(store: &dyn ReplicaStore, plan: &RestorePlan) -> Result<Option<u64>, Reason> {
-    match plan.layout {
-        Layout::V5(keys) => v5_plan::database_bytes(store, keys, plan).await,
-        Layout::V3 => Ok(None),
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::domain::limits::{RESTORE_ATTEMPTS_MAX, RESTORE_PIECE_BYTES, RESTORE_READ_BYTES_MIN};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::usecase::ports::{Progress, ReplicaStore};
+use crate::usecase::ports::{ListPage, Progress, ReplicaStore};
 
 /// The pause before the first repetition; each further one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -99,10 +100,26 @@ impl Reader {
     }
 }
 
+/// A replica of which each call is repeated, as often as one that fails may be over the next time.
+pub(super) struct Patient<'a>(pub(super) &'a dyn ReplicaStore);
+
+#[async_trait]
+impl ReplicaStore for Patient<'_> {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        patiently(|| self.0.list(prefix, after)).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        patiently(|| self.0.folders(prefix)).await
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        patiently(|| self.0.read(key, offset, length)).await
+    }
+}
+
 /// Calls until it answers, or fails for good.
-pub(super) async fn patiently<T, F: Future<Output = Result<T, Reason>>>(
-    mut call: impl FnMut() -> F,
-) -> Result<T, Reason> {
+async fn patiently<T, F: Future<Output = Result<T, Reason>>>(mut call: impl FnMut() -> F) -> Result<T, Reason> {
     let mut failures = 0;
     loop {
         match call().await {

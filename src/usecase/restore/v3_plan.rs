@@ -60,6 +60,7 @@ fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
         shortfall: cut.map(|cut| Shortfall { after: place(reached), before: place(cut.name()) }),
         objects,
         base: None,
+        database_bytes: None,
         notes,
     }
 }

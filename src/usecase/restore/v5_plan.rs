@@ -5,8 +5,6 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::RestoreRequest;
-use super::reading::patiently;
-use crate::domain::limits::LIST_PAGES_MAX;
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
     Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
@@ -14,6 +12,7 @@ use crate::domain::litestream::{
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Shortfall};
 use crate::usecase::ports::ReplicaStore;
+use crate::usecase::replica_probe::listing;
 
 /// TXIDs behind the one that was asked for that are tried, to name one that can be restored.
 const NEIGHBOURS_TRIED: usize = 32;
@@ -24,11 +23,15 @@ pub(super) async fn plan_levels(
     request: &RestoreRequest,
 ) -> Result<RestorePlan, Reason> {
     let replica = Replica { store, keys };
-    let levels = try_join_all((0..=SNAPSHOT_LEVEL).map(|level| replica.list(level))).await?;
+    // In ascending order, so that a file that is compacted meanwhile is seen below, or above, or at both.
+    let mut levels = Vec::new();
+    for level in 0..=SNAPSHOT_LEVEL {
+        levels.push(replica.list(level).await?);
+    }
     let (files, target) = match request.point {
         PlanTarget::Time(time) => {
-            let borders = try_join_all(levels.iter().map(|level| replica.border(level, time))).await?;
-            let admitted = levels.iter().zip(borders).flat_map(|(level, border)| &level[..border]);
+            let borders = try_join_all(levels.iter().map(|level| border(store, keys, level, time))).await?;
+            let admitted = levels.iter().zip(borders).flat_map(|(level, (border, _))| &level[..border]);
             // What a listing dates a file does not matter any more.
             (admitted.copied().collect::<Vec<_>>(), PlanTarget::Time(Timestamp::MAX))
         }
@@ -56,29 +59,9 @@ pub(super) async fn plan_levels(
         through: newest.map(|header| header.timestamp).unwrap_or_default(),
         shortfall: last.and_then(|last| shortfall(&files, target, last.max)),
         base,
+        database_bytes: newest.map(|header| u64::from(header.page_size) * u64::from(header.commit)),
         notes: Vec::new(),
     })
-}
-
-/// Bytes of the database that a plan leads to.
-pub(super) async fn database_bytes(
-    store: &dyn ReplicaStore,
-    keys: LevelKeys,
-    plan: &RestorePlan,
-) -> Result<Option<u64>, Reason> {
-    let newest = plan.objects.iter().rev().find_map(|object| match object.kind {
-        PlannedKind::Ltx(file) => Some(file),
-        _ => None,
-    });
-    let (page_size, pages) = match (newest, plan.base) {
-        (Some(file), _) => {
-            let header = Replica { store, keys }.header(&file).await?;
-            (header.page_size, header.commit)
-        }
-        (None, Some(base)) => (base.page_size, base.commit),
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(u64::from(page_size) * u64::from(pages)))
 }
 
 /// The chain that leads from a database that is there to where the whole plan leads. `None` when there is none, or when
@@ -113,6 +96,44 @@ fn shortfall(files: &[LtxFile], target: PlanTarget, end: Txid) -> Option<Shortfa
     behind.map(|file| file.min).min().map(|before| Shortfall { after: end.to_string(), before: before.to_string() })
 }
 
+async fn header(store: &dyn ReplicaStore, keys: LevelKeys, file: &LtxFile) -> Result<LtxHeader, Reason> {
+    let key = keys.key(file.level, file.name());
+    let bytes = store.read(&key, 0, HEADER_SIZE as u64).await?;
+    LtxHeader::parse(&bytes).map_err(|error| Reason::from(error).context(format_args!("read {key}")))
+}
+
+/// How many files of a level, which are in the order of their names, were made before a time, and when the last of them
+/// was. Their headers say that, where a listing may only give the time of upload; within a level it ascends, so that few
+/// have to be read.
+///
+/// # Errors
+///
+/// What kept a header from being read, or what is wrong with it.
+pub(in crate::usecase) async fn border(
+    store: &dyn ReplicaStore,
+    keys: LevelKeys,
+    level: &[LtxFile],
+    time: Timestamp,
+) -> Result<(usize, Option<Timestamp>), Reason> {
+    let (mut from, mut to, mut last) = (0, level.len(), None);
+    while from < to {
+        // Most who ask for a time ask for one not long ago.
+        let middle = if to == level.len() && from == 0 { to - 1 } else { from + (to - from) / 2 };
+        let made = match header(store, keys, &level[middle]).await {
+            Ok(header) => Some(header.timestamp),
+            // Retention, which takes the oldest, took it meanwhile.
+            Err(reason) if reason.kind == ReasonKind::NotFound => None,
+            Err(reason) => return Err(reason),
+        };
+        if made.is_none_or(|made| made < time) {
+            (from, last) = (middle + 1, made);
+        } else {
+            to = middle;
+        }
+    }
+    Ok((from, last))
+}
+
 struct Replica<'a> {
     store: &'a dyn ReplicaStore,
     keys: LevelKeys,
@@ -121,45 +142,19 @@ struct Replica<'a> {
 impl Replica<'_> {
     /// All files of a level, by their names.
     async fn list(&self, level: u8) -> Result<Vec<LtxFile>, Reason> {
-        let prefix = self.keys.prefix(level);
         let mut files = Vec::new();
-        let mut after: Option<String> = None;
-        for _ in 0..LIST_PAGES_MAX {
-            let page = patiently(|| self.store.list(&prefix, after.as_deref())).await?;
-            files.extend(page.objects.iter().filter_map(|object| {
-                let (found, name) = self.keys.parse_key(&object.key)?;
-                let file = LtxFile { level, min: name.min, max: name.max, size: object.size, created: object.modified };
-                (found == level).then_some(file)
-            }));
-            after = page.objects.last().map(|object| object.key.clone());
-            if !page.more {
-                return Ok(files);
+        listing::each(self.store, &self.keys.prefix(level), None, |object| {
+            if let Some((found, name)) = self.keys.parse_key(&object.key).filter(|(found, _)| *found == level) {
+                let (min, max) = (name.min, name.max);
+                files.push(LtxFile { level: found, min, max, size: object.size, created: object.modified });
             }
-        }
-        let cause = format!("list {prefix}: more than {LIST_PAGES_MAX} pages");
-        Err(Reason::new(ReasonKind::Unsupported, cause))
-    }
-
-    /// How many files of a level were made before a time. Their headers say when; within a level it ascends, so that
-    /// few have to be read.
-    async fn border(&self, level: &[LtxFile], time: Timestamp) -> Result<usize, Reason> {
-        let (mut from, mut to) = (0, level.len());
-        while from < to {
-            // Most who ask for a time ask for one not long ago.
-            let middle = if to == level.len() && from == 0 { to - 1 } else { from + (to - from) / 2 };
-            if self.header(&level[middle]).await?.timestamp < time {
-                from = middle + 1;
-            } else {
-                to = middle;
-            }
-        }
-        Ok(from)
+        })
+        .await?;
+        Ok(files)
     }
 
     async fn header(&self, file: &LtxFile) -> Result<LtxHeader, Reason> {
-        let key = self.key(file);
-        let bytes = patiently(|| self.store.read(&key, 0, HEADER_SIZE as u64)).await?;
-        LtxHeader::parse(&bytes).map_err(|error| Reason::from(error).context(format_args!("read {key}")))
+        header(self.store, self.keys, file).await
     }
 
     fn key(&self, file: &LtxFile) -> String {

@@ -6,10 +6,7 @@ use super::{Reader, Stop};
 use crate::domain::limits::{PAGE_RUNS_MAX, VERIFY_INDEX_BYTES_MAX};
 use crate::domain::litestream::header::{HEADER_SIZE, lock_page};
 use crate::domain::litestream::{LtxHeader, LtxName, LtxSummary, PageIndex, decode};
-use crate::domain::verification::{Facts, FindingKind, Outcome, PageRuns};
-
-/// Bytes at the end of a file that the first request for its index asks for.
-const TAIL_BYTES: u64 = 32 << 10;
+use crate::domain::verification::{Facts, FindingKind, Outcome, PageRuns, TAIL_BYTES};
 
 /// The header and the flags of the first page behind it, which tell the encoding.
 const HEAD_BYTES: u64 = HEADER_SIZE as u64 + 6;

@@ -36,7 +36,7 @@ pub(super) struct Subject {
     pub(super) gone_since: Option<Moment>,
     /// It changed since it was last saved.
     pub(super) unsaved: bool,
-    /// When what is known of the objects was last saved, and as what.
+    /// When what is known of the objects was last compared with what was saved, and what it was.
     objects_saved: Option<(Moment, u64)>,
     pub(super) report: Arc<DatabaseReport>,
 }
@@ -146,11 +146,8 @@ impl Subject {
             return None;
         }
         let state = self.objects_state();
-        if self.objects_saved.is_some_and(|(_, saved)| saved == state) {
-            return None;
-        }
-        self.objects_saved = Some((now, state));
-        Some(self.save_objects())
+        let before = self.objects_saved.replace((now, state));
+        before.is_none_or(|(_, saved)| saved != state).then(|| self.save_objects())
     }
 
     /// What was handed out to be saved was not.

@@ -170,11 +170,14 @@ fn report(databases: usize) -> Report {
             sources: Vec::new(),
             collectors: Vec::new(),
             stores: Vec::new(),
+            receivers: Vec::new(),
             process: None,
             drill_budget: None,
         },
         databases: (0..databases).map(|number| Arc::new(database(number))).collect(),
         over_limit: 0,
+        checks: Vec::new(),
+        alerts: Vec::new(),
     }
 }
 
@@ -226,6 +229,7 @@ fn database(number: usize) -> DatabaseReport {
             unreplicated_since: None,
             unreplicated_bytes: Some(number as u64),
             unreplicated_bytes_lower_bound: false,
+            watched_since: at,
             verified_at: Some(at),
             verify_interval_seconds: 300.0,
             last_segment_at: Some(at),

@@ -2,6 +2,8 @@
 //!
 //! Nothing here does IO, reads a clock, logs or spawns; `now` is an argument.
 
+pub mod alert;
+pub mod alerting;
 pub mod assess;
 pub mod check;
 pub mod drill;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::alert::Alert;
 use super::check::Verdict;
 use super::drill::DrillReport;
 use super::observation::{FileMode, Filesystem, WalSource};
@@ -29,6 +30,10 @@ pub struct Report {
     pub databases: Vec<Arc<DatabaseReport>>,
     /// Databases beyond the number that one agent watches.
     pub over_limit: usize,
+    /// What the checks of the agent itself came to.
+    pub checks: Vec<Verdict>,
+    /// What is wrong for long enough, and what was until a little while ago.
+    pub alerts: Vec<Arc<Alert>>,
 }
 
 /// The agent's own state.
@@ -41,6 +46,8 @@ pub struct AgentReport {
     pub sources: Vec<SourceReport>,
     pub collectors: Vec<CollectorReport>,
     pub stores: Vec<StoreReport>,
+    /// Where alerts are sent.
+    pub receivers: Vec<ReceiverReport>,
     /// What the agent itself uses; `None` where the system does not say.
     pub process: Option<ProcessReport>,
     /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
@@ -53,6 +60,25 @@ pub struct DrillBudgetReport {
     pub budget_bytes: u64,
     /// In the last 24 hours, with what the drill that runs is expected to.
     pub downloaded_bytes: u64,
+}
+
+/// One place to which alerts are sent, and how that goes. Its address is a secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ReceiverReport {
+    /// The `receiver` label: the name in the configuration.
+    pub receiver: String,
+    /// `alertmanager`, `webhook`, `slack`, `smtp`, `pagerduty`, `ntfy` or `deadman`.
+    pub kind: &'static str,
+    pub notifications: u64,
+    /// By [`ReasonKind::as_str`](super::reason::ReasonKind::as_str).
+    pub failures: Vec<(&'static str, u64)>,
+    pub last_success_at: Option<Timestamp>,
+    /// Failed since then without a success; `None` while the last attempt succeeded or nothing was to be sent.
+    pub failing_since: Option<Timestamp>,
+    /// Why the last attempt failed; without secrets.
+    pub reason: Option<Reason>,
+    /// Alerts that it was not told of yet.
+    pub waiting: usize,
 }
 
 /// What the agent's own process uses.
@@ -180,6 +206,23 @@ pub struct DatabaseReport {
     pub checks: Vec<Verdict>,
 }
 
+impl DatabaseReport {
+    /// Whether the last look succeeded; `None` where there was none.
+    pub fn up(&self) -> Option<bool> {
+        match self.state {
+            DatabaseState::Monitored => Some(self.reason.is_none()),
+            DatabaseState::Missing | DatabaseState::Unreadable => Some(false),
+            DatabaseState::Pending | DatabaseState::Remote | DatabaseState::OverLimit => None,
+        }
+    }
+
+    /// How long a first snapshot may take to be there: 15 minutes, and a second for each 5 MB.
+    pub fn first_snapshot_seconds(&self) -> f64 {
+        let bytes = self.local.as_ref().map_or(0, |local| local.size_bytes);
+        900.0 + (bytes / 5_000_000) as f64
+    }
+}
+
 /// What the local files said when they were last read.
 #[derive(Clone, Debug, Serialize)]
 pub struct LocalReport {
@@ -272,6 +315,8 @@ pub struct ReplicaReport {
     pub unreplicated_bytes: Option<u64>,
     /// `unreplicated_bytes` is a lower bound: the WAL was reset since the replica's newest file.
     pub unreplicated_bytes_lower_bound: bool,
+    /// When the agent began to watch it.
+    pub watched_since: Timestamp,
     /// The last successful verification.
     pub verified_at: Option<Timestamp>,
     /// The longest time that may pass between two verifications when all is well.
@@ -304,6 +349,13 @@ pub struct CoverageReport {
     /// About how much restoring the latest state downloads.
     pub download_bytes: Option<u64>,
     pub levels: Vec<LevelReport>,
+}
+
+impl CoverageReport {
+    /// The listing has no file of Litestream.
+    pub fn is_empty(&self) -> bool {
+        self.levels.iter().all(|level| level.objects == 0)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

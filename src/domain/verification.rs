@@ -124,6 +124,17 @@ pub struct VerificationReport {
 }
 
 impl VerificationReport {
+    /// Something was read, or is known to be gone.
+    pub fn has_read(&self) -> bool {
+        self.structure_verified > 0 || !self.findings.is_empty()
+    }
+
+    /// What restoring the latest state would stumble over.
+    pub fn needed_damaged(&self) -> impl Iterator<Item = &ObjectFinding> {
+        let harmless = |kind| matches!(kind, FindingKind::NewerEncoding | FindingKind::Rewritten);
+        self.findings.iter().filter(move |finding| finding.needed && !harmless(finding.kind))
+    }
+
     /// The keys of objects that nothing can be restored from.
     pub fn damaged(&self) -> BTreeSet<String> {
         let useless = |kind| matches!(kind, FindingKind::Corrupt | FindingKind::Truncated | FindingKind::Misnamed);

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Alert;
+use crate::domain::alerting::Alerting;
 use crate::domain::drill::probe::Answer;
 use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;
-use crate::domain::report::{ProcessReport, Report, SourceReport, StoreReport};
+use crate::domain::report::{ProcessReport, ReceiverReport, Report, SourceReport, StoreReport};
 use crate::domain::restore::RestoreBase;
 use crate::domain::sqlite::WalPosition;
 use crate::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, Target, TargetName};
@@ -117,6 +119,7 @@ pub struct Configured {
     pub pace: Pace,
     /// What holds for all scheduled drills together.
     pub drills: DrillLimits,
+    pub alerting: Alerting,
 }
 
 /// How often things are looked at.
@@ -149,6 +152,35 @@ pub struct Pace {
 /// Where reports go.
 pub trait Publisher: Send + Sync {
     fn publish(&self, report: Report);
+}
+
+/// Takes alerts to whoever should know. It never blocks: only the newest board counts, and what was not delivered yet is
+/// seen by comparing with it.
+pub trait AlertOutlet: Send + Sync {
+    /// Takes over where alerts go; what a receiver of the same name was told stays known.
+    fn configure(&self, alerting: &Alerting);
+
+    /// Everything that is true now.
+    fn tell(&self, board: AlertBoard);
+
+    /// How each receiver does, in the order of the configuration.
+    fn report(&self) -> Vec<ReceiverReport>;
+
+    /// Who was told what, if that changed since it was last asked for: to be saved at once.
+    fn unsaved(&self) -> Option<String>;
+
+    /// Takes over what an earlier run saved, so that nobody is told twice and nobody waits for the end of an alert.
+    fn restore(&self, saved: &str);
+}
+
+/// All alerts at one instant.
+#[derive(Clone, Debug)]
+pub struct AlertBoard {
+    pub at: Timestamp,
+    /// Every target was looked at, so that what is not on the board is well.
+    pub complete: bool,
+    /// Those that fire, and those that were resolved not long ago.
+    pub alerts: Vec<Arc<Alert>>,
 }
 
 /// What survives a restart: opaque texts by name, one or two a target. Blocking. Losing it loses comfort, not correctness.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
@@ -114,7 +115,8 @@ impl World {
         let quick = Duration::from_millis(50);
         let (directory, bucket, idle) = (quick, quick, quick);
         let pace = Pace { poll: quick, directory, bucket, idle, grace: Duration::ZERO, concurrency, ..pace() };
-        let configured = Configured { targets, over_limit: 0, sources: Vec::new(), pace, drills };
+        let configured =
+            Configured { targets, over_limit: 0, sources: Vec::new(), pace, drills, alerting: Alerting::default() };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
     }
@@ -181,6 +183,7 @@ pub(crate) fn parts(world: &Arc<World>) -> AgentParts {
         publisher: Arc::new(ports()),
         process: || None,
         drills: None,
+        alerts: None,
         version: "test",
         revision: "test",
     }

@@ -52,11 +52,14 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
             sources: loaded.sources,
             collectors: Vec::new(),
             stores: stores.report(),
+            receivers: Vec::new(),
             process: None,
             drill_budget: None,
         },
         databases,
         over_limit: loaded.over_limit,
+        checks: Vec::new(),
+        alerts: Vec::new(),
     };
     match args.format {
         CheckFormat::Table => output::print(&table(&report, output::colour()))?,

@@ -80,6 +80,7 @@ pub async fn serve(
         publisher: Arc::new(cell.clone()),
         process: process::read,
         drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),
+        alerts: None,
         version: VERSION,
         revision: REVISION,
     };

@@ -126,7 +126,14 @@ impl Configuration for Sources {
 pub fn configured(loaded: Loaded) -> Configured {
     let pace = pace(&loaded.settings);
     let drills = loaded.settings.drill.limits.clone();
-    Configured { targets: loaded.targets, over_limit: loaded.over_limit, sources: loaded.sources, pace, drills }
+    Configured {
+        targets: loaded.targets,
+        over_limit: loaded.over_limit,
+        sources: loaded.sources,
+        pace,
+        drills,
+        alerting: loaded.settings.alerting,
+    }
 }
 
 /// How often things are looked at.

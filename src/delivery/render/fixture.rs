@@ -34,12 +34,15 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
             config: ConfigReport { last_reload_successful: true, last_reload_success_at: ago(3600), error: None },
             sources: Vec::new(),
             collectors: Vec::new(),
+            receivers: Vec::new(),
             stores: Vec::new(),
             process: None,
             drill_budget: None,
         },
         databases: databases.into_iter().map(Arc::new).collect(),
         over_limit: 0,
+        checks: Vec::new(),
+        alerts: Vec::new(),
     }
 }
 
@@ -66,6 +69,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             unreplicated_since: None,
             unreplicated_bytes: Some(0),
             unreplicated_bytes_lower_bound: false,
+            watched_since: ago(86_400).unwrap_or_default(),
             verified_at: ago(4),
             verify_interval_seconds: 300.0,
             last_segment_at: ago(20),
@@ -297,5 +301,13 @@ pub(crate) fn full() -> Report {
 
 fn verdict(on: &str, replica: Option<&str>, severity: Severity, status: Status, check: &'static str) -> Verdict {
     let (database, replica) = (on.to_owned(), replica.map(str::to_owned));
-    Verdict { check, title: "the title", severity, database, replica, status, detail: "the detail".to_owned() }
+    Verdict {
+        check,
+        title: "the title",
+        severity,
+        database: Some(database),
+        replica,
+        status,
+        detail: "the detail".to_owned(),
+    }
 }

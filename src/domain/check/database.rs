@@ -1,26 +1,68 @@
 //! Checks of the database itself.
 
-use super::{Answer, Severity, Status, Subject};
-use crate::domain::report::DatabaseState;
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule};
+use crate::domain::report::{DatabaseReport, DatabaseState};
 
-pub(super) fn unreadable(subject: &Subject<'_>) -> Answer {
-    let reason = || subject.database.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-    let (status, detail) = match subject.database.state {
-        DatabaseState::Monitored => (Status::Pass, "its files are read".into()),
-        DatabaseState::Missing | DatabaseState::Unreadable => (Status::Fail, reason()),
-        DatabaseState::Pending => (Status::Unknown, "not looked at yet".into()),
-        DatabaseState::OverLimit => (Status::Unknown, "more databases than one agent watches".into()),
+static UP: Quantity = Quantity {
+    metric: "streamgauge_database_up",
+    select: Select::Only,
+    of: Of::Database(|database| database.up().map(f64::from)),
+};
+
+static JOURNAL_MODE_WAL: Quantity = Quantity {
+    metric: "streamgauge_database_journal_mode_wal",
+    select: Select::Only,
+    of: Of::Database(|database| Some(f64::from(database.local.as_ref()?.journal_mode_wal))),
+};
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "DatabaseUnreadable",
+        title: "The database can be read",
+        summary: "{database} cannot be read",
+        description: "The file of {database} is missing, unreadable or not a database.",
+        action: "Look at the path and its permissions; if the file is gone, restore it before anything writes there.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&UP), Comparison::Equal, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Database(unreadable),
+    },
+    Check {
+        name: "JournalModeNotWal",
+        title: "The database is in WAL mode",
+        summary: "{database} is not in WAL mode",
+        description: "The header of {database} says rollback journal, which Litestream cannot replicate.",
+        action: "Run PRAGMA journal_mode=WAL once, and look for what turned it off.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&JOURNAL_MODE_WAL), Comparison::Equal, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Database(journal_mode),
+    },
+];
+
+fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Told> {
+    let reason = || database.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
+    Some(match database.state {
+        DatabaseState::Monitored => Told::Known("its files are read".into()),
+        DatabaseState::Missing | DatabaseState::Unreadable => Told::Known(reason()),
+        DatabaseState::Pending => Told::Unknown("not looked at yet".into()),
+        DatabaseState::OverLimit => Told::Unknown("more databases than one agent watches".into()),
         DatabaseState::Remote => return None,
-    };
-    Some((Severity::Critical, status, detail))
+    })
 }
 
-pub(super) fn journal_mode(subject: &Subject<'_>) -> Answer {
-    let local = subject.database.local.as_ref()?;
-    let (status, detail) = if local.journal_mode_wal {
-        (Status::Pass, "its header says WAL".into())
+fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Told> {
+    let says = if database.local.as_ref()?.journal_mode_wal {
+        "WAL"
     } else {
-        (Status::Fail, "its header says rollback journal, which Litestream cannot replicate".into())
+        "rollback journal, which Litestream cannot replicate"
     };
-    Some((Severity::Critical, status, detail))
+    Some(Told::Known(format!("its header says {says}")))
 }

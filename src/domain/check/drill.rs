@@ -1,11 +1,92 @@
 //! Checks of restore drills. They need an agent that remembers drills: a single look knows of none, and they do not apply.
 
-use super::{Answer, Severity, Status, Subject, spoken};
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
-use crate::domain::report::ReplicaReport;
+use crate::domain::report::{DatabaseReport, ReplicaReport};
 
 /// The last success may be this much older than two intervals: a drill waits for its turn.
 const SLACK_SECONDS: f64 = 3600.0;
+
+/// A number of the drills of a replica.
+const fn drill(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
+    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
+}
+
+static FAILING: Quantity = drill("streamgauge_drill_failing", |_, replica| {
+    replica.drill.as_ref()?.history.last_conclusive.map(|result| f64::from(result == DrillResult::Failed))
+});
+
+static LAST_SUCCESS: Quantity = drill("streamgauge_drill_last_success_timestamp_seconds", |_, replica| {
+    replica.drill.as_ref()?.history.last_success_at.map(seconds)
+});
+
+static FIRST_SEEN: Quantity = drill("streamgauge_drill_first_seen_timestamp_seconds", |_, replica| {
+    replica.drill.as_ref()?.history.first_seen_at.map(seconds)
+});
+
+static INTERVAL: Quantity =
+    drill("streamgauge_drill_interval_seconds", |_, replica| replica.drill.as_ref()?.interval_seconds);
+
+static WITHHELD: Quantity = drill("streamgauge_drill_withheld", |_, replica| {
+    let drill = replica.drill.as_ref()?;
+    drill.interval_seconds.map(|_| f64::from(drill.withheld.is_some()))
+});
+
+static RESTORE_SECONDS: Quantity =
+    drill("streamgauge_drill_last_duration_seconds", |_, replica| replica.drill.as_ref()?.history.restore_seconds);
+
+static RTO: Quantity =
+    drill("streamgauge_replica_rto_objective_seconds", |_, replica| replica.drill.as_ref()?.rto_seconds);
+
+static LATE: Condition = Condition::Compare(
+    &Term::Difference(&Term::Now, &Term::Else(&Term::Of(&LAST_SUCCESS), &Term::Of(&FIRST_SEEN))),
+    Comparison::Above,
+    &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(2.0)), &Term::Number(SLACK_SECONDS)),
+);
+
+static IS_WITHHELD: Condition = Condition::Compare(&Term::Of(&WITHHELD), Comparison::Equal, &Term::Number(1.0));
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "RestoreDrillFailed",
+        title: "The last restore drill that came to a result passed",
+        summary: "{database}: the restore drill of {replica} failed",
+        description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
+        action: "Run `streamgauge drill` on the database to see which step fails; have Litestream take a new snapshot.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&FAILING), Comparison::Equal, &Term::Number(1.0)),
+            0,
+        )],
+        tell: Tell::Replica(failed),
+    },
+    Check {
+        name: "RestoreDrillOverdue",
+        title: "Restore drills pass as often as they should",
+        summary: "{database}: no restore drill of {replica} passed in time",
+        description: "No drill of replica {replica} of {database} passed for {value}.",
+        action: "Look at why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
+        unit: Unit::Seconds,
+        rules: &[rule(Severity::Warning, &Condition::Except(&LATE, &IS_WITHHELD), 60)],
+        tell: Tell::Replica(overdue),
+    },
+    Check {
+        name: "RestoreTooSlow",
+        title: "Restoring takes no longer than the objective",
+        summary: "{database}: restoring {replica} takes too long",
+        description: "Restoring replica {replica} of {database} took {value} in the last drill, longer than the objective.",
+        action: "Take snapshots more often, restore nearer to the bucket, or change the objective.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&RESTORE_SECONDS), Comparison::Above, &Term::Of(&RTO)),
+            0,
+        )],
+        tell: Tell::Replica(too_slow),
+    },
+];
 
 fn why(record: &DrillRecord) -> String {
     let failed = record.checks.iter().find(|check| check.result != DrillResult::Passed);
@@ -17,40 +98,38 @@ fn why(record: &DrillRecord) -> String {
 }
 
 /// The last drill that passed or failed. One that was inconclusive says nothing of the backup.
-pub(super) fn failed(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let history = &replica.drill.as_ref()?.history;
     let last = history.last.as_ref()?;
-    let age = spoken(subject.now.duration_since(last.finished_at).as_secs_f64());
-    let (status, detail) = match (history.last_conclusive?, last.result) {
-        (DrillResult::Failed, DrillResult::Failed) => (Status::Fail, format!("the drill {age} ago: {}", why(last))),
+    let age = spoken(context.now.duration_since(last.finished_at).as_secs_f64());
+    Some(Told::Known(match (history.last_conclusive?, last.result) {
+        (DrillResult::Failed, DrillResult::Failed) => format!("the drill {age} ago: {}", why(last)),
         (DrillResult::Failed, _) => {
-            (Status::Fail, format!("an earlier drill failed, and the one {age} ago was inconclusive: {}", why(last)))
+            format!("an earlier drill failed, and the one {age} ago was inconclusive: {}", why(last))
         }
-        (_, DrillResult::Passed) => (Status::Pass, format!("passed {age} ago")),
-        (..) => (Status::Pass, format!("an earlier drill passed; the one {age} ago was inconclusive: {}", why(last))),
-    };
-    Some((Severity::Critical, status, detail))
+        (_, DrillResult::Passed) => format!("passed {age} ago"),
+        (..) => format!("an earlier drill passed; the one {age} ago was inconclusive: {}", why(last)),
+    }))
 }
 
 /// The age of the last drill that passed (before the first one: since it was first seen) against twice the interval.
-pub(super) fn overdue(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let drill = replica.drill.as_ref()?;
     let history = &drill.history;
     let bound = 2.0 * drill.interval_seconds? + SLACK_SECONDS;
-    let age = subject.now.duration_since(history.last_success_at.or(history.first_seen_at)?).as_secs_f64();
+    let age = context.now.duration_since(history.last_success_at.or(history.first_seen_at)?).as_secs_f64();
     let passed = match history.last_success_at {
         Some(_) => format!("passed {} ago", spoken(age)),
         None => format!("none passed in the {} since it was first seen", spoken(age)),
     };
-    let (status, detail) = match (&drill.withheld, history.last_success_at) {
-        (_, Some(_)) if age <= bound => (Status::Pass, passed),
-        (Some(withheld), _) => (Status::Unknown, format!("{passed}, and none is begun: {withheld}")),
+    Some(match (&drill.withheld, history.last_success_at) {
+        (_, Some(_)) if age <= bound => Told::Known(passed),
+        (Some(withheld), _) => Told::Unknown(format!("{passed}, and none is begun: {withheld}")),
         (None, None) if age <= bound => return None,
         (None, _) => {
-            (Status::Fail, format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
+            Told::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
         }
-    };
-    Some((Severity::Warning, status, detail))
+    })
 }
 
 /// How the last drill ended, if it did not pass.
@@ -60,12 +139,10 @@ fn last_result(drill: &DrillReport) -> String {
 }
 
 /// The measured recovery time against the objective.
-pub(super) fn too_slow(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+fn too_slow(_: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let drill = replica.drill.as_ref()?;
     let (took, objective) = (drill.history.restore_seconds?, drill.rto_seconds?);
-    let status = if took > objective { Status::Fail } else { Status::Pass };
-    let detail = format!("restoring took {}, objective {}", spoken(took), spoken(objective));
-    Some((Severity::Warning, status, detail))
+    Some(Told::Known(format!("restoring took {}, objective {}", spoken(took), spoken(objective))))
 }
 
 #[cfg(test)]
@@ -116,6 +193,7 @@ mod tests {
             unreplicated_since: None,
             unreplicated_bytes: None,
             unreplicated_bytes_lower_bound: false,
+            watched_since: at(0),
             verified_at: Some(at(NOW)),
             verify_interval_seconds: 300.0,
             last_segment_at: None,

@@ -1,15 +1,22 @@
-//! What is expected of a database and its replicas: one catalogue, in reading order.
+//! What is expected of a database and its replicas: one catalogue, in reading order, behind checklist and alerts.
 //!
-//! A check compares a quantity of the report with a bound. What is not known is [`Status::Unknown`], never a pass.
+//! A check fails while one of its [`Rule`]s holds: a number of the report compared with another. What is not known is
+//! [`Status::Unknown`], never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
 
 mod database;
 mod drill;
+pub mod expression;
 mod replica;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::report::{DatabaseReport, ReplicaReport, Report};
+use self::expression::{Condition, Scope, Subject};
+use super::report::{
+    CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
+};
 
 /// How bad a failure is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -20,6 +27,17 @@ pub enum Severity {
     Warning,
     /// A page.
     Critical,
+}
+
+impl Severity {
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -41,14 +59,15 @@ impl Status {
     }
 }
 
-/// The result of one check on one database or replica.
+/// The result of one check on one database or replica, or on the agent itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// The check's name, which is the label value and the alert's name.
     pub check: &'static str,
     pub title: &'static str,
     pub severity: Severity,
-    pub database: String,
+    /// `None`: it is about the agent.
+    pub database: Option<String>,
     pub replica: Option<String>,
     pub status: Status,
     /// The numbers that decided, in a sentence.
@@ -64,118 +83,180 @@ pub enum Watching {
     Once,
 }
 
-/// What a check is told.
-struct Subject<'a> {
-    now: Timestamp,
-    watching: Watching,
-    database: &'a DatabaseReport,
-}
-
-/// What a check answers; `None` where it does not apply.
-type Answer = Option<(Severity, Status, String)>;
-
-/// What a check looks at.
-enum Scope {
-    Database(fn(&Subject<'_>) -> Answer),
-    Replica(fn(&Subject<'_>, &ReplicaReport) -> Answer),
-}
-
 /// One entry of the catalogue.
-struct Check {
-    name: &'static str,
-    title: &'static str,
-    scope: Scope,
+#[derive(Debug)]
+pub struct Check {
+    /// The alert's name, the label value and the heading in docs/RUNBOOK.md.
+    pub name: &'static str,
+    /// What is expected, as a statement that is true while it passes.
+    pub title: &'static str,
+    /// What is wrong when it fails. `{database}` and the other labels of its scope are replaced.
+    pub summary: &'static str,
+    /// The same with the number, `{value}`, and what it means.
+    pub description: &'static str,
+    /// The first thing to do.
+    pub action: &'static str,
+    /// How `{value}` is written.
+    pub unit: Unit,
+    /// It fails while one of them holds; the worst first.
+    pub rules: &'static [Rule],
+    pub tell: Tell,
 }
 
-static CHECKS: &[Check] = &[
-    Check {
-        name: "DatabaseUnreadable",
-        title: "The database can be read",
-        scope: Scope::Database(database::unreadable),
-    },
-    Check {
-        name: "JournalModeNotWal",
-        title: "The database is in WAL mode",
-        scope: Scope::Database(database::journal_mode),
-    },
-    Check {
-        name: "ReplicaUnverifiable",
-        title: "The replica is verified regularly",
-        scope: Scope::Replica(replica::unverifiable),
-    },
-    Check { name: "NeverReplicated", title: "The replica holds something", scope: Scope::Replica(replica::never) },
-    Check {
-        name: "NotRestorable",
-        title: "There is a snapshot to restore from",
-        scope: Scope::Replica(replica::not_restorable),
-    },
-    Check {
-        name: "ReplicaGap",
-        title: "The chain from the snapshot to the newest file has no hole",
-        scope: Scope::Replica(replica::gap),
-    },
-    Check {
-        name: "ReplicaCorrupt",
-        title: "The objects that a restore needs are good, as far as they were read",
-        scope: Scope::Replica(replica::corrupt),
-    },
-    Check {
-        name: "LineageConflict",
-        title: "One writer only writes to the replica",
-        scope: Scope::Replica(replica::lineage),
-    },
-    Check {
-        name: "ReplicationLag",
-        title: "All commits older than the objective are in the bucket",
-        scope: Scope::Replica(replica::lag),
-    },
-    Check {
-        name: "RestoreDrillFailed",
-        title: "The last restore drill that came to a result passed",
-        scope: Scope::Replica(drill::failed),
-    },
-    Check {
-        name: "RestoreDrillOverdue",
-        title: "Restore drills pass as often as they should",
-        scope: Scope::Replica(drill::overdue),
-    },
-    Check {
-        name: "RestoreTooSlow",
-        title: "Restoring takes no longer than the objective",
-        scope: Scope::Replica(drill::too_slow),
-    },
-];
+/// When a check fails, and when that becomes an alert.
+#[derive(Debug)]
+pub struct Rule {
+    pub severity: Severity,
+    pub when: &'static Condition,
+    /// It has to hold for so long before anyone is told.
+    pub hold: Duration,
+    /// An alert stays for so long after it last held, so that what comes and goes is one alert.
+    pub keep_firing: Duration,
+}
 
-/// What the checks said of all databases of a report.
+/// A rule that holds for some minutes before anyone is told, and whose alert stays for five.
+const fn rule(severity: Severity, when: &'static Condition, hold_minutes: u64) -> Rule {
+    Rule { severity, when, hold: Duration::from_secs(60 * hold_minutes), keep_firing: Duration::from_secs(300) }
+}
+
+/// How the number of an alert is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Seconds,
+    Bytes,
+    /// 0.8 is 80 %.
+    Ratio,
+    Count,
+    Dollars,
+}
+
+/// What a check says of one thing, in a sentence with the numbers; `None` where it does not apply.
+#[derive(Clone, Copy, Debug)]
+pub enum Tell {
+    Agent(fn(&Context, &Report) -> Option<Told>),
+    Source(fn(&Context, &SourceReport) -> Option<Told>),
+    Collector(fn(&Context, &CollectorReport) -> Option<Told>),
+    Store(fn(&Context, &StoreReport) -> Option<Told>),
+    Receiver(fn(&Context, &ReceiverReport) -> Option<Told>),
+    Database(fn(&Context, &DatabaseReport) -> Option<Told>),
+    Replica(fn(&Context, &DatabaseReport, &ReplicaReport) -> Option<Told>),
+    /// Only Prometheus can see it.
+    Outside,
+}
+
+/// What a check is told besides its subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    pub now: Timestamp,
+    pub watching: Watching,
+    /// The worst of its rules that holds.
+    pub failing: Option<Severity>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It passes unless a rule holds.
+    Known(String),
+    /// It is unknown unless a rule holds.
+    Unknown(String),
+    /// It fails without a rule: only where [`Watching::Once`] cannot know what an agent would.
+    Failing(Severity, String),
+}
+
+/// All checks, in reading order.
+pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
+    [database::CHECKS, replica::CHECKS, drill::CHECKS].into_iter().flatten()
+}
+
+impl Check {
+    pub fn scope(&self) -> Scope {
+        match self.tell {
+            Tell::Agent(_) => Scope::Agent,
+            Tell::Source(_) => Scope::Source,
+            Tell::Collector(_) => Scope::Collector,
+            Tell::Store(_) => Scope::Store,
+            Tell::Receiver(_) => Scope::Receiver,
+            Tell::Database(_) => Scope::Database,
+            Tell::Replica(_) => Scope::Replica,
+            Tell::Outside => Scope::Outside,
+        }
+    }
+
+    /// The severity, status and detail of one subject; `None` where it does not apply.
+    fn answer(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<(Severity, Status, String)> {
+        let failing = self.rules.iter().find(|rule| rule.when.value(subject, now).is_some());
+        let failing = failing.map(|rule| rule.severity);
+        let context = Context { now, watching, failing };
+        let told = match (self.tell, subject) {
+            (Tell::Agent(tell), Subject::Agent(report)) => tell(&context, report),
+            (Tell::Source(tell), Subject::Source(source)) => tell(&context, source),
+            (Tell::Collector(tell), Subject::Collector(collector)) => tell(&context, collector),
+            (Tell::Store(tell), Subject::Store(store)) => tell(&context, store),
+            (Tell::Receiver(tell), Subject::Receiver(receiver)) => tell(&context, receiver),
+            (Tell::Database(tell), Subject::Database(database)) => tell(&context, database),
+            (Tell::Replica(tell), Subject::Replica(database, replica)) => tell(&context, database, replica),
+            _ => None,
+        }?;
+        let worst = self.rules.first().map_or(Severity::Info, |rule| rule.severity);
+        Some(match (failing, told) {
+            (_, Told::Failing(severity, detail)) => (severity, Status::Fail, detail),
+            (Some(severity), Told::Known(detail) | Told::Unknown(detail)) => (severity, Status::Fail, detail),
+            (None, Told::Known(detail)) => (worst, Status::Pass, detail),
+            (None, Told::Unknown(detail)) => (worst, Status::Unknown, detail),
+        })
+    }
+}
+
+/// What the checks said of everything in a report.
 pub fn verdicts(report: &Report) -> impl Iterator<Item = &Verdict> + Clone {
-    report.databases.iter().flat_map(|database| &database.checks)
+    report.databases.iter().flat_map(|database| &database.checks).chain(&report.checks)
 }
 
 /// Judges one database and its replicas.
 pub fn judge(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
-    let subject = Subject { now, watching, database };
     let mut verdicts = Vec::new();
-    for check in CHECKS {
-        let mut push = |replica: Option<&ReplicaReport>, answer: Answer| {
-            let Some((severity, status, detail)) = answer else { return };
+    for check in catalogue() {
+        let mut push = |replica: Option<&ReplicaReport>, subject| {
+            let Some((severity, status, detail)) = check.answer(subject, now, watching) else { return };
             verdicts.push(Verdict {
                 check: check.name,
                 title: check.title,
                 severity,
-                database: database.name.clone(),
+                database: Some(database.name.clone()),
                 replica: replica.map(|replica| replica.name.clone()),
                 status,
                 detail,
             });
         };
-        match check.scope {
-            Scope::Database(answer) => push(None, answer(&subject)),
-            Scope::Replica(answer) => {
-                database.replicas.iter().for_each(|replica| push(Some(replica), answer(&subject, replica)));
+        match check.scope() {
+            Scope::Database => push(None, Subject::Database(database)),
+            Scope::Replica => {
+                database.replicas.iter().for_each(|replica| push(Some(replica), Subject::Replica(database, replica)));
             }
+            Scope::Agent | Scope::Source | Scope::Collector | Scope::Store | Scope::Receiver | Scope::Outside => {}
         }
     }
     verdicts
+}
+
+/// Judges the agent itself: each check is one verdict, that of the worst of its subjects.
+pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
+    let judged = |check: &'static Check| {
+        let subjects = match check.scope() {
+            Scope::Database | Scope::Replica | Scope::Outside => return None,
+            scope => scope.subjects(report),
+        };
+        let answers = subjects.into_iter().filter_map(|subject| check.answer(subject, now, Watching::Continuously));
+        let bad = |status: &Status| match status {
+            Status::Pass => 0,
+            Status::Unknown => 1,
+            Status::Fail => 2,
+        };
+        let (severity, status, detail) = answers.max_by_key(|(severity, status, _)| (bad(status), *severity))?;
+        let (check, title) = (check.name, check.title);
+        Some(Verdict { check, title, severity, database: None, replica: None, status, detail })
+    };
+    catalogue().filter_map(judged).collect()
 }
 
 /// The exit code of `streamgauge check`, which is Nagios's: 0 ok, 1 warning, 2 critical, 3 unknown. What is critical
@@ -195,7 +276,7 @@ pub fn exit_code<'a>(verdicts: impl Iterator<Item = &'a Verdict> + Clone) -> u8 
 }
 
 /// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
-fn spoken(seconds: f64) -> String {
+pub fn spoken(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
     match whole {
         0..60 => format!("{whole} s"),
@@ -235,6 +316,7 @@ mod tests {
             unreplicated_since: None,
             unreplicated_bytes: Some(0),
             unreplicated_bytes_lower_bound: false,
+            watched_since: at(0),
             verified_at: Some(at(9990)),
             verify_interval_seconds: 300.0,
             last_segment_at: Some(at(9000)),
@@ -367,8 +449,17 @@ mod tests {
 
     #[test]
     fn never_looked_at_is_unknown() {
-        let new = ReplicaReport { up: None, lag_seconds: None, verified_at: None, coverage: None, ..replica() };
+        let new = ReplicaReport {
+            watched_since: at(9990),
+            up: None,
+            lag_seconds: None,
+            verified_at: None,
+            coverage: None,
+            ..replica()
+        };
         let expected = "ReplicaUnverifiable unknown, NeverReplicated unknown, ReplicationLag unknown; exit 3";
-        check(new, Watching::Continuously, expected);
+        check(new.clone(), Watching::Continuously, expected);
+        let expected = "ReplicaUnverifiable fail, NeverReplicated unknown, ReplicationLag unknown; exit 3";
+        check(ReplicaReport { watched_since: at(0), ..new }, Watching::Continuously, expected);
     }
 }

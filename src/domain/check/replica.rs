@@ -1,11 +1,189 @@
 //! Checks of a replica: is it verified, does it restore, how far behind is it.
 
-use super::{Answer, Severity, Status, Subject, Watching, spoken};
-use crate::domain::report::ReplicaReport;
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
+use crate::domain::report::{DatabaseReport, ReplicaReport};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
 const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
+
+/// A number of a replica, whose metric has its labels and no others.
+const fn replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
+    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
+}
+
+static LAG: Quantity = replica("streamgauge_replica_lag_seconds", |_, replica| replica.lag_seconds);
+
+static RPO: Quantity = replica("streamgauge_replica_rpo_objective_seconds", |database, _| Some(database.rpo_seconds));
+
+static VERIFIED_AT: Quantity =
+    replica("streamgauge_replica_verified_timestamp_seconds", |_, replica| replica.verified_at.map(seconds));
+
+static WATCHED_SINCE: Quantity =
+    replica("streamgauge_replica_watched_since_timestamp_seconds", |_, replica| Some(seconds(replica.watched_since)));
+
+static VERIFY_INTERVAL: Quantity =
+    replica("streamgauge_replica_verify_interval_seconds", |_, replica| Some(replica.verify_interval_seconds));
+
+static UNREPLICATED_SINCE: Quantity =
+    replica("streamgauge_replica_unreplicated_since_timestamp_seconds", |_, replica| {
+        replica.unreplicated_since.map(seconds)
+    });
+
+static EMPTY: Quantity =
+    replica("streamgauge_replica_empty", |_, replica| Some(f64::from(replica.coverage.as_ref()?.is_empty())));
+
+static FIRST_SNAPSHOT: Quantity =
+    replica("streamgauge_replica_first_snapshot_seconds", |database, _| Some(database.first_snapshot_seconds()));
+
+static RESTORABLE: Quantity =
+    replica("streamgauge_replica_restorable", |_, replica| Some(f64::from(replica.coverage.as_ref()?.restorable)));
+
+static GAPS: Quantity =
+    replica("streamgauge_replica_gaps", |_, replica| Some(replica.coverage.as_ref()?.gaps.len() as f64));
+
+static DAMAGED: Quantity = Quantity {
+    metric: "streamgauge_replica_corrupt_objects",
+    select: Select::Sum("finding"),
+    of: Of::Replica(|_, replica| Some(read(replica)?.findings.len() as f64)),
+};
+
+static REWRITTEN: Quantity = Quantity {
+    metric: "streamgauge_replica_corrupt_objects",
+    select: Select::Where("finding", "rewritten"),
+    of: Of::Replica(|_, replica| {
+        Some(read(replica)?.findings.iter().filter(|finding| rewritten(finding)).count() as f64)
+    }),
+};
+
+static NEEDED_DAMAGED: Quantity = replica("streamgauge_replica_needed_corrupt_objects", |_, replica| {
+    Some(read(replica)?.needed_damaged().count() as f64)
+});
+
+static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&VERIFIED_AT), &Term::Of(&WATCHED_SINCE)));
+
+static PROOF_AGE_BOUND: Term =
+    Term::Sum(&Term::Product(&Term::Of(&VERIFY_INTERVAL), &Term::Number(2.0)), &Term::Number(PROOF_AGE_SLACK_SECONDS));
+
+static UNVERIFIED: Condition = Condition::Compare(&PROOF_AGE, Comparison::Above, &PROOF_AGE_BOUND);
+
+static PENDING: Condition = Condition::Compare(&Term::Of(&UNREPLICATED_SINCE), Comparison::Above, &Term::Number(0.0));
+
+static IS_EMPTY: Condition = Condition::Compare(&Term::Of(&EMPTY), Comparison::Equal, &Term::Number(1.0));
+
+static HAD_TIME_FOR_A_SNAPSHOT: Condition = Condition::Compare(
+    &Term::Difference(&Term::Now, &Term::Of(&WATCHED_SINCE)),
+    Comparison::Above,
+    &Term::Of(&FIRST_SNAPSHOT),
+);
+
+static HOLDS_SOMETHING: Condition = Condition::Compare(&Term::Of(&EMPTY), Comparison::Equal, &Term::Number(0.0));
+
+static NO_START: Condition = Condition::Compare(&Term::Of(&RESTORABLE), Comparison::Equal, &Term::Number(0.0));
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "ReplicaUnverifiable",
+        title: "The replica is verified regularly",
+        summary: "{database}: nothing is known of {replica}",
+        description: "Replica {replica} of {database} was last read {value} ago: what it holds now is not known.",
+        action: "Look at the reason on the status page: credentials, network, or a bucket that is gone.",
+        unit: Unit::Seconds,
+        rules: &[
+            rule(Severity::Critical, &Condition::All(&[&UNVERIFIED, &PENDING]), 5),
+            rule(Severity::Warning, &UNVERIFIED, 5),
+        ],
+        tell: Tell::Replica(unverifiable),
+    },
+    Check {
+        name: "NeverReplicated",
+        title: "The replica holds something",
+        summary: "{database}: {replica} is empty",
+        description: "There is no file of Litestream in replica {replica} of {database}: nothing can be restored from it.",
+        action: "Look whether Litestream runs and what it logs; compare bucket and path with litestream.yml.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Critical, &Condition::All(&[&IS_EMPTY, &HAD_TIME_FOR_A_SNAPSHOT]), 2)],
+        tell: Tell::Replica(never),
+    },
+    Check {
+        name: "NotRestorable",
+        title: "There is a snapshot to restore from",
+        summary: "{database}: {replica} has no snapshot",
+        description: "Replica {replica} of {database} holds files, and neither a snapshot nor a chain from the first one: \
+                      nothing can be restored from it.",
+        action: "Have Litestream take a snapshot: stop it, run `litestream reset` on the database, and start it.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Critical, &Condition::All(&[&NO_START, &HOLDS_SOMETHING]), 30)],
+        tell: Tell::Replica(not_restorable),
+    },
+    Check {
+        name: "ReplicaGap",
+        title: "The chain from the snapshot to the newest file has no hole",
+        summary: "{database}: files are missing in {replica}",
+        description: "{value} holes between the newest snapshot and the newest file of replica {replica} of {database} are \
+                      bridged by no level: the latest state does not restore.",
+        action: "Have Litestream take a new snapshot (`litestream reset`), then look for what deleted the files.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&GAPS), Comparison::Above, &Term::Number(0.0)),
+            15,
+        )],
+        tell: Tell::Replica(gap),
+    },
+    Check {
+        name: "ReplicaCorrupt",
+        title: "The objects that a restore needs are good, as far as they were read",
+        summary: "{database}: damaged objects in {replica}",
+        description: "{value} objects of replica {replica} of {database} are not what they should be.",
+        action: "See their names with `streamgauge check`; if a restore needs them, have Litestream take a new snapshot.",
+        unit: Unit::Count,
+        rules: &[
+            rule(
+                Severity::Critical,
+                &Condition::Compare(&Term::Of(&NEEDED_DAMAGED), Comparison::Above, &Term::Number(0.0)),
+                0,
+            ),
+            rule(
+                Severity::Warning,
+                &Condition::Compare(
+                    &Term::Difference(&Term::Of(&DAMAGED), &Term::Of(&REWRITTEN)),
+                    Comparison::Above,
+                    &Term::Number(0.0),
+                ),
+                0,
+            ),
+        ],
+        tell: Tell::Replica(corrupt),
+    },
+    Check {
+        name: "LineageConflict",
+        title: "One writer only writes to the replica",
+        summary: "{database}: two writers on {replica}",
+        description: "{value} objects of replica {replica} of {database} were replaced by others of the same name: two \
+                      processes write to it, or another history does.",
+        action: "Find the second Litestream and stop it; then give each database a path of its own and take a snapshot.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&REWRITTEN), Comparison::Above, &Term::Number(0.0)),
+            0,
+        )],
+        tell: Tell::Replica(lineage),
+    },
+    Check {
+        name: "ReplicationLag",
+        title: "All commits older than the objective are in the bucket",
+        summary: "{database}: replication to {replica} is behind",
+        description: "The oldest commit of {database} that is not in replica {replica} is {value} old. It would be lost \
+                      with this host.",
+        action: "Look at Litestream's log: it is stopped, stuck, or cannot upload.",
+        unit: Unit::Seconds,
+        rules: &[rule(Severity::Critical, &Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Of(&RPO)), 1)],
+        tell: Tell::Replica(lag),
+    },
+];
 
 fn not_verified(replica: &ReplicaReport) -> String {
     replica.reason.as_ref().map_or_else(|| "not looked at yet".into(), ToString::to_string)
@@ -13,90 +191,87 @@ fn not_verified(replica: &ReplicaReport) -> String {
 
 /// What the last listing that was read lets pass is unknown while the replica cannot be read. What it failed stays
 /// failed.
-fn as_far_as_read(replica: &ReplicaReport, status: Status, detail: String) -> Answer {
-    let (status, detail) = match (status, replica.up) {
-        (Status::Pass, Some(false)) => (Status::Unknown, format!("last known: {detail}; {}", not_verified(replica))),
-        known => (known.0, detail),
-    };
-    Some((Severity::Critical, status, detail))
+fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Told> {
+    Some(if context.failing.is_none() && replica.up == Some(false) {
+        Told::Unknown(format!("last known: {detail}; {}", not_verified(replica)))
+    } else {
+        Told::Known(detail)
+    })
 }
 
-/// Proof age against twice the interval at which proof is sought. Critical when commits wait for it.
-pub(super) fn unverifiable(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
-    let pending = replica.unreplicated_since.is_some();
-    let severity = if pending { Severity::Critical } else { Severity::Warning };
-    let Some(verified_at) = replica.verified_at else {
-        return Some((severity, Status::Unknown, format!("never verified: {}", not_verified(replica))));
-    };
-    let age = subject.now.duration_since(verified_at).as_secs_f64();
+fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let since = replica.verified_at.unwrap_or(replica.watched_since);
+    let age = context.now.duration_since(since).as_secs_f64();
     let bound = 2.0 * replica.verify_interval_seconds + PROOF_AGE_SLACK_SECONDS;
-    let failing = subject.watching == Watching::Once && replica.up == Some(false);
-    let (status, detail) = if failing {
-        (Status::Unknown, not_verified(replica))
-    } else if age > bound {
-        (
-            Status::Fail,
-            format!(
-                "verified {} ago, which should be at most {}: {}",
-                spoken(age),
-                spoken(bound),
-                not_verified(replica)
-            ),
-        )
-    } else {
-        (Status::Pass, format!("verified {} ago", spoken(age)))
+    let verified = match replica.verified_at {
+        Some(_) => format!("verified {} ago", spoken(age)),
+        None => format!("never verified in {}", spoken(age)),
     };
-    Some((severity, status, detail))
+    Some(if context.failing.is_some() {
+        Told::Known(format!("{verified}, which should be at most {}: {}", spoken(bound), not_verified(replica)))
+    } else if replica.verified_at.is_none() || (context.watching == Watching::Once && replica.up == Some(false)) {
+        Told::Unknown(not_verified(replica))
+    } else {
+        Told::Known(verified)
+    })
 }
 
-/// A replica without any object.
-pub(super) fn never(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
-    let (status, detail) = match &replica.coverage {
-        None => (Status::Unknown, not_verified(replica)),
-        Some(coverage) if coverage.levels.iter().all(|level| level.objects == 0) => {
-            (Status::Fail, format!("there is nothing at {}", replica.url))
+fn never(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let Some(coverage) = &replica.coverage else { return Some(Told::Unknown(not_verified(replica))) };
+    if !coverage.is_empty() {
+        return as_far_as_read(context, replica, "it holds files".into());
+    }
+    let nothing = format!("there is nothing at {}", replica.url);
+    Some(match (context.failing, context.watching) {
+        (Some(_), _) => Told::Known(nothing),
+        (None, Watching::Once) => Told::Failing(Severity::Critical, nothing),
+        (None, Watching::Continuously) => {
+            let may_take = spoken(database.first_snapshot_seconds());
+            Told::Unknown(format!("{nothing} yet; a first snapshot may take {may_take}"))
         }
-        Some(_) => (Status::Pass, "it holds files".into()),
-    };
-    as_far_as_read(replica, status, detail)
+    })
 }
 
-/// Files, and nothing to start from.
-pub(super) fn not_restorable(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
-    let coverage =
-        replica.coverage.as_ref().filter(|coverage| coverage.levels.iter().any(|level| level.objects > 0))?;
-    let (status, detail) = if coverage.restorable {
-        (Status::Pass, format!("{} snapshots", coverage.snapshots))
+fn not_restorable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let coverage = replica.coverage.as_ref().filter(|coverage| !coverage.is_empty())?;
+    let detail = if coverage.restorable {
+        format!("{} snapshots", coverage.snapshots)
     } else {
-        (Status::Fail, "there is no snapshot and no chain from the first file: nothing can be restored".into())
+        "there is no snapshot and no chain from the first file: nothing can be restored".into()
     };
-    as_far_as_read(replica, status, detail)
+    as_far_as_read(context, replica, detail)
 }
 
-/// Holes that no level bridges on the way to the newest file.
-pub(super) fn gap(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let coverage = replica.coverage.as_ref().filter(|coverage| coverage.restorable)?;
-    let (status, detail) = match coverage.gaps.first() {
-        None => (Status::Pass, "no hole".into()),
-        Some(gap) => {
-            (Status::Fail, format!("{} holes, the first between {} and {}", coverage.gaps.len(), gap.after, gap.before))
-        }
+    let detail = match coverage.gaps.first() {
+        None => "no hole".into(),
+        Some(gap) => format!("{} holes, the first between {} and {}", coverage.gaps.len(), gap.after, gap.before),
     };
-    as_far_as_read(replica, status, detail)
+    as_far_as_read(context, replica, detail)
+}
+
+/// What was read of the objects; `None` where nothing was read, or nothing is to be read.
+fn read(replica: &ReplicaReport) -> Option<&VerificationReport> {
+    replica.verification.as_deref().filter(|verification| verification.has_read())
 }
 
 /// What was read of the objects; `None` where nothing is to be read. An error is the answer where nothing was.
-fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, String>> {
-    let verification = replica.verification.as_deref()?;
-    let holds =
-        |coverage: &crate::domain::report::CoverageReport| coverage.levels.iter().any(|level| level.objects > 0);
-    if !verification.findings.is_empty() || verification.structure_verified > 0 {
+fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, Told>> {
+    replica.verification.as_ref()?;
+    if let Some(verification) = read(replica) {
         return Some(Ok(verification));
     }
-    replica.coverage.as_ref().is_none_or(holds).then(|| Err("no object was read yet".to_owned()))
+    let holds = replica.coverage.as_ref().is_none_or(|coverage| !coverage.is_empty());
+    holds.then(|| Err(Told::Unknown("no object was read yet".to_owned())))
 }
 
-fn found(findings: &[&ObjectFinding]) -> Option<String> {
+fn rewritten(finding: &ObjectFinding) -> bool {
+    finding.kind == FindingKind::Rewritten
+}
+
+fn found<'a>(findings: impl Iterator<Item = &'a ObjectFinding>) -> Option<String> {
+    let findings: Vec<_> = findings.collect();
     let first = findings.first()?;
     let more = match findings.len() {
         1 => String::new(),
@@ -105,67 +280,52 @@ fn found(findings: &[&ObjectFinding]) -> Option<String> {
     Some(format!("{} is {}: {}{more}", first.key, first.kind.spoken(), first.detail))
 }
 
-/// Objects that are not what they should be. Critical when a restore of the latest state needs one of them.
-pub(super) fn corrupt(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let verification = match verification(replica)? {
         Ok(verification) => verification,
-        Err(why) => return Some((Severity::Critical, Status::Unknown, why)),
+        Err(told) => return Some(told),
     };
-    let bad = |finding: &&ObjectFinding| finding.kind != FindingKind::Rewritten;
-    let fatal = |finding: &&ObjectFinding| finding.needed && finding.kind != FindingKind::NewerEncoding;
-    let all: Vec<&ObjectFinding> = verification.findings.iter().filter(bad).collect();
-    let needed: Vec<&ObjectFinding> = all.iter().copied().filter(fatal).collect();
-    if let Some(detail) = found(&needed) {
-        return Some((Severity::Critical, Status::Fail, detail));
-    }
-    if let Some(detail) = found(&all) {
-        return Some((Severity::Warning, Status::Fail, detail));
+    let others = || verification.findings.iter().filter(|finding| !rewritten(finding));
+    if let Some(detail) = found(verification.needed_damaged()).or_else(|| found(others())) {
+        return Some(Told::Known(detail));
     }
     let (read, needed) = (verification.needed_verified, verification.needed);
-    as_far_as_read(replica, Status::Pass, format!("{read} of the {needed} objects that a restore needs were read"))
+    as_far_as_read(context, replica, format!("{read} of the {needed} objects that a restore needs were read"))
 }
 
-/// Objects that were replaced by others of the same name.
-pub(super) fn lineage(_: &Subject<'_>, replica: &ReplicaReport) -> Answer {
+fn lineage(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let verification = match verification(replica)? {
         Ok(verification) => verification,
-        Err(why) => return Some((Severity::Critical, Status::Unknown, why)),
+        Err(told) => return Some(told),
     };
-    let rewritten = verification.findings.iter().filter(|finding| finding.kind == FindingKind::Rewritten);
-    match found(&rewritten.collect::<Vec<_>>()) {
-        Some(detail) => Some((Severity::Critical, Status::Fail, detail)),
-        None => as_far_as_read(replica, Status::Pass, "no object was replaced by another".into()),
+    match found(verification.findings.iter().filter(|finding| rewritten(finding))) {
+        Some(detail) => Some(Told::Known(detail)),
+        None => as_far_as_read(context, replica, "no object was replaced by another".into()),
     }
 }
 
-/// Lag against the recovery point objective.
-pub(super) fn lag(subject: &Subject<'_>, replica: &ReplicaReport) -> Answer {
-    let objective = subject.database.rpo_seconds;
-    let answer = |status, detail| Some((Severity::Critical, status, detail));
+fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
-        let why = match (&replica.reason, subject.database.local.is_some()) {
+        let why = match (&replica.reason, database.local.is_some()) {
             (Some(reason), _) => reason.to_string(),
             (None, false) => "there is no local database to compare with".into(),
             (None, true) => "not verified, or the database has no WAL that could be compared".into(),
         };
-        return answer(Status::Unknown, why);
+        return Some(Told::Unknown(why));
     };
-    let bound = spoken(objective);
-    if lag > objective {
-        return answer(Status::Fail, format!("commits wait since {}, objective {bound}", spoken(lag)));
+    if context.failing.is_none() && replica.up == Some(false) {
+        return Some(Told::Unknown(format!("last known {}: {}", spoken(lag), not_verified(replica))));
     }
-    if replica.up == Some(false) {
-        return answer(Status::Unknown, format!("last known {}: {}", spoken(lag), not_verified(replica)));
-    }
-    match replica.lag_upper_bound_seconds {
-        Some(most) if subject.watching == Watching::Once && most > objective => answer(
-            Status::Fail,
-            format!(
-                "commits wait and the replica does not move; its newest file is {} old, objective {bound}",
-                spoken(most)
-            ),
-        ),
-        _ if lag == 0.0 => answer(Status::Pass, "nothing waits".into()),
-        _ => answer(Status::Pass, format!("commits wait since {}, objective {bound}", spoken(lag))),
-    }
+    Some(match replica.lag_upper_bound_seconds {
+        Some(most) if context.watching == Watching::Once && most > database.rpo_seconds => {
+            let old = spoken(most);
+            let detail = format!(
+                "commits wait and the replica does not move; its newest file is {old} old, objective {objective}"
+            );
+            Told::Failing(Severity::Critical, detail)
+        }
+        _ if lag == 0.0 => Told::Known("nothing waits".into()),
+        _ => Told::Known(format!("commits wait since {}, objective {objective}", spoken(lag))),
+    })
 }

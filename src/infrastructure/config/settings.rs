@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::domain::alerting::Alerting;
 use crate::domain::limits::VERIFICATIONS_MAX;
 use crate::domain::target::LitestreamVersion;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
@@ -38,6 +39,7 @@ pub struct Settings {
     pub verify: VerifyPolicy,
     pub objectives: ObjectiveDefaults,
     pub drill: Drill,
+    pub alerting: Alerting,
 }
 
 impl Settings {
@@ -194,6 +196,7 @@ pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
         replica: replica(root.section_or_empty("replica"), context),
         drill: drill::read(root.section_or_empty("drill"), &objectives, context),
         verify: verify(root.section_or_empty("verify")),
+        alerting: Alerting::default(),
         objectives,
     }
 }

@@ -23,13 +23,14 @@ use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
 use super::schedule::{Queue, ReplicaId};
 use super::subject::Subject;
-use crate::domain::check::Watching;
+use crate::domain::check::{Watching, judge_agent};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, Report, SCHEMA};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
-    Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe, Publisher, Stores,
+    AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe,
+    Publisher, Stores,
 };
 
 /// Asks for a reload; the answer is what went wrong, for a person.
@@ -46,6 +47,8 @@ pub struct AgentParts {
     pub process: ProcessProbe,
     /// Who runs drills; `None`: none are run.
     pub drills: Option<Arc<dyn DrillRunner>>,
+    /// Who takes alerts to where they should go; `None`: they are only shown.
+    pub alerts: Option<Arc<dyn AlertOutlet>>,
     pub version: &'static str,
     pub revision: &'static str,
 }
@@ -123,6 +126,7 @@ impl Agent {
             sources: configured.sources.clone(),
             collectors: vec![collector("local"), collector("sweep"), collector("replica")],
             stores: Vec::new(),
+            receivers: Vec::new(),
             process: None,
             drill_budget: None,
         };
@@ -394,14 +398,18 @@ impl Agent {
         self.agent.stores = self.stores.report();
         self.agent.process = (self.process)();
         self.agent.drill_budget = self.drill_budget(now.wall);
-        self.publisher.publish(Report {
+        let mut report = Report {
             schema: SCHEMA,
             generated_at: now.wall,
             complete: self.incomplete.is_empty(),
             agent: self.agent.clone(),
             databases: self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect(),
             over_limit: self.configured.over_limit,
-        });
+            checks: Vec::new(),
+            alerts: Vec::new(),
+        };
+        report.checks = judge_agent(&report, now.wall);
+        self.publisher.publish(report);
     }
 }
 

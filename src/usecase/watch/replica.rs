@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
 use crate::domain::moment::Moment;
@@ -19,6 +22,13 @@ use crate::usecase::verify::judge;
 use super::drilling::Drilling;
 use super::schedule::{Standing, busy_interval};
 
+/// What of a replica's watching survives a restart, so that the age of proof does.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Watched {
+    pub(super) since: Timestamp,
+    pub(super) verified_at: Option<Timestamp>,
+}
+
 pub(super) struct WatchedReplica {
     pub(super) target: ReplicaTarget,
     /// Tells it from what a reload puts in its place.
@@ -28,6 +38,8 @@ pub(super) struct WatchedReplica {
     pub(super) probe: Option<ReplicaProbe>,
     pub(super) positions: Positions,
     finding: Option<(Finding, Evidence)>,
+    /// Since when it is watched and when it was last verified, perhaps by an earlier run.
+    pub(super) watched: Watched,
     failure: Option<Reason>,
     failures: u32,
     /// When it is in the queue for.
@@ -88,6 +100,7 @@ impl WatchedReplica {
             store,
             positions: Positions::default(),
             finding: None,
+            watched: Watched::default(),
             failure: None,
             failures: 0,
             due: None,
@@ -154,6 +167,7 @@ impl WatchedReplica {
         match result {
             Ok((finding, evidence)) => {
                 settle(&mut self.positions, &evidence);
+                self.watched.verified_at = Some(evidence.verified_at.wall);
                 self.finding = Some((finding, evidence));
                 self.failure = None;
                 self.failures = 0;
@@ -213,7 +227,8 @@ impl WatchedReplica {
             unreplicated_since: exposure.unreplicated_since,
             unreplicated_bytes: exposure.unreplicated_bytes,
             unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound,
-            verified_at: evidence.map(|evidence| evidence.verified_at.wall),
+            watched_since: self.watched.since,
+            verified_at: self.watched.verified_at,
             verify_interval_seconds: pace.idle.max(busy_interval(&self.target, pace)).as_secs_f64(),
             last_segment_at: finding.and_then(|finding| finding.last_segment_at),
             txid: finding.and_then(|finding| finding.txid),

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::drilling::Drilling;
-use super::replica::WatchedReplica;
+use super::replica::{Watched, WatchedReplica};
 use crate::domain::assess::positions::{Positions, SavedPositions};
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::check::{Watching, judge};
@@ -52,6 +52,9 @@ struct Saved {
     /// By [`identity`].
     #[serde(default)]
     drills: Vec<(String, DrillHistory)>,
+    /// By [`identity`].
+    #[serde(default)]
+    watched: Vec<(String, Watched)>,
 }
 
 fn path(target: &Target) -> Option<PathBuf> {
@@ -80,6 +83,8 @@ impl Subject {
         let saved = saved.filter(|saved| saved.database == path(&target)).unwrap_or_default();
         let mut replicas = replicas;
         for replica in &mut replicas {
+            let watched = saved.watched.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
+            replica.watched = watched.map_or(Watched { since: now.wall, verified_at: None }, |(_, watched)| *watched);
             if let Some((_, positions)) =
                 saved.replicas.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target))
             {
@@ -125,6 +130,7 @@ impl Subject {
             rates: self.rates.clone(),
             replicas: replicas.collect(),
             drills: drills.collect(),
+            watched: self.replicas.iter().map(|replica| (identity(&replica.target), replica.watched)).collect(),
         };
         serde_json::to_string(&saved).unwrap_or_default()
     }

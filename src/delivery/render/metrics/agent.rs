@@ -98,7 +98,10 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| {
             for verdict in verdicts(report) {
                 let replica = verdict.replica.as_deref().unwrap_or_default();
-                sink.put(&[&verdict.database, replica, verdict.check, verdict.status.as_str()], true);
+                sink.put(
+                    &[verdict.database.as_deref().unwrap_or_default(), replica, verdict.check, verdict.status.as_str()],
+                    true,
+                );
             }
         },
     },

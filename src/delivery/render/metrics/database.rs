@@ -1,7 +1,7 @@
 //! What the local files of a database say, and what Litestream's say beside them.
 
 use super::family::{Family, Kind};
-use crate::domain::report::{DatabaseReport, DatabaseState, LocalReport, Rates, Report};
+use crate::domain::report::{LocalReport, Rates, Report};
 
 /// Calls `sample` for each database whose files were read.
 fn locals(report: &Report, mut sample: impl FnMut(&str, &LocalReport)) {
@@ -9,15 +9,6 @@ fn locals(report: &Report, mut sample: impl FnMut(&str, &LocalReport)) {
         if let Some(local) = &database.local {
             sample(&database.name, local);
         }
-    }
-}
-
-/// Whether the last look succeeded; `None` where there was none.
-fn up(database: &DatabaseReport) -> Option<bool> {
-    match database.state {
-        DatabaseState::Monitored => Some(database.reason.is_none()),
-        DatabaseState::Missing | DatabaseState::Unreadable => Some(false),
-        DatabaseState::Pending | DatabaseState::Remote | DatabaseState::OverLimit => None,
     }
 }
 
@@ -47,7 +38,7 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "1 if the files of the database were read at the last look, 0 if they could not be.",
         samples: |report, sink| {
             for database in &report.databases {
-                sink.put_known(&[&database.name], up(database));
+                sink.put_known(&[&database.name], database.up());
             }
         },
     },

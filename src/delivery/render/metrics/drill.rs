@@ -91,6 +91,24 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_drill_failing",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if the last drill that came to a result failed, 0 if it passed.",
+        samples: |report, sink| {
+            drills(report, |on, drill| {
+                sink.put_known(on, drill.history.last_conclusive.map(|result| result == DrillResult::Failed))
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_drill_first_seen_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the agent first saw that the replica can be drilled.",
+        samples: |report, sink| drills(report, |on, drill| sink.put_known(on, drill.history.first_seen_at)),
+    },
+    Family {
         name: "streamgauge_drills_total",
         kind: Kind::Counter,
         labels: &["database", "replica", "result"],

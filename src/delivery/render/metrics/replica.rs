@@ -114,6 +114,20 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.verified_at)),
     },
     Family {
+        name: "streamgauge_replica_watched_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the agent first watched the replica.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put(on, replica.watched_since)),
+    },
+    Family {
+        name: "streamgauge_replica_verify_interval_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The longest time that passes between two verifications when all is well.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put(on, replica.verify_interval_seconds)),
+    },
+    Family {
         name: "streamgauge_replica_lag_method_info",
         kind: Kind::Info,
         labels: &["database", "replica", "method"],
@@ -151,6 +165,26 @@ pub(super) static FAMILIES: &[Family] = &[
                     sink.put(&[on[0], on[1], level.level], level.objects);
                 }
             });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_empty",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if the listing has no file of Litestream at all, 0 if it has.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put(on, coverage.is_empty())),
+    },
+    Family {
+        name: "streamgauge_replica_first_snapshot_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "How long a first snapshot may take to be there, by the size of the database.",
+        samples: |report, sink| {
+            for database in &report.databases {
+                for replica in &database.replicas {
+                    sink.put(&[&database.name, &replica.name], database.first_snapshot_seconds());
+                }
+            }
         },
     },
     Family {
@@ -261,12 +295,25 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "Objects of the replica with which something is wrong, by what it is; 0 when none is known among those read.",
         samples: |report, sink| {
             verified(report, |on, verification| {
-                if verification.structure_verified == 0 && verification.findings.is_empty() {
+                if !verification.has_read() {
                     return;
                 }
                 for kind in FindingKind::ALL {
                     let count = verification.findings.iter().filter(|finding| finding.kind == *kind).count();
                     sink.put(&[on[0], on[1], kind.as_str()], count);
+                }
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_needed_corrupt_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Those of streamgauge_replica_corrupt_objects without which the latest state does not restore.",
+        samples: |report, sink| {
+            verified(report, |on, verification| {
+                if verification.has_read() {
+                    sink.put(on, verification.needed_damaged().count());
                 }
             });
         },

@@ -210,3 +210,69 @@ proptest! {
         prop_assert_eq!(to_text(&hostile).matches('\n').count(), to_text(&plain).matches('\n').count());
     }
 }
+
+/// A condition reads the same number here as Prometheus does, or neither has one.
+#[test]
+fn what_checks_compare_is_what_is_exported() {
+    use crate::domain::check::catalogue;
+    use crate::domain::check::expression::Select;
+
+    let databases = vec![
+        fixture::healthy("healthy"),
+        fixture::drilled("drilled"),
+        fixture::pending("pending"),
+        fixture::unknown("unknown"),
+    ];
+    let report = Arc::new(fixture::report(databases));
+    let text = openmetrics(&report);
+    let mut compared = 0;
+    for check in catalogue() {
+        let scope = check.scope();
+        for quantity in check.rules.iter().flat_map(|rule| rule.when.quantities()) {
+            let metric = quantity.metric;
+            let family = families().find(|family| family.name == metric);
+            let family = family.unwrap_or_else(|| panic!("{}: there is no metric {metric}", check.name));
+            let (Select::Where(label, _) | Select::Sum(label) | Select::Min(label) | Select::Max(label)) =
+                quantity.select
+            else {
+                assert_eq!(family.labels, scope.labels(), "{}: labels of {metric}", check.name);
+                for subject in scope.subjects(&report) {
+                    let labels = scope.labels().iter().zip(subject.label_values());
+                    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+                    let sample = match labels.is_empty() {
+                        true => format!("{metric} "),
+                        false => format!("{metric}{{{}}} ", labels.join(",")),
+                    };
+                    let exported = text.lines().find_map(|line| line.strip_prefix(&sample)?.parse::<f64>().ok());
+                    assert_eq!(quantity.value(subject), exported, "{}: {sample}", check.name);
+                    compared += usize::from(exported.is_some());
+                }
+                continue;
+            };
+            assert!(family.labels.contains(&label), "{}: {metric} has no label {label}", check.name);
+            let others: Vec<&str> = family.labels.iter().copied().filter(|other| *other != label).collect();
+            assert_eq!(others, scope.labels(), "{}: labels of {metric}", check.name);
+            for subject in scope.subjects(&report) {
+                let is_its = |line: &&str| {
+                    let labels = scope.labels().iter().zip(subject.label_values());
+                    let starts = line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{'));
+                    starts && labels.into_iter().all(|(name, value)| line.contains(&format!("{name}=\"{value}\"")))
+                };
+                let number = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
+                let lines = text.lines().filter(is_its);
+                let exported = match quantity.select {
+                    Select::Where(label, value) => {
+                        let wanted = format!("{label}=\"{value}\"");
+                        lines.filter(|line| line.contains(&wanted)).filter_map(number).reduce(|a, b| a + b)
+                    }
+                    Select::Min(_) => lines.filter_map(number).reduce(f64::min),
+                    Select::Max(_) => lines.filter_map(number).reduce(f64::max),
+                    Select::Sum(_) | Select::Only => lines.filter_map(number).reduce(|a, b| a + b),
+                };
+                assert_eq!(quantity.value(subject), exported, "{}: {quantity}", check.name);
+                compared += usize::from(exported.is_some());
+            }
+        }
+    }
+    assert!(compared > 50, "only {compared} numbers were compared");
+}

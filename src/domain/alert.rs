@@ -1,0 +1,46 @@
+//! An alert: a rule of a check that held for long enough, of one subject.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::check::Severity;
+
+/// What Prometheus would make of the same rule: the same labels, so that Alertmanager takes both for one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alert {
+    /// `alertname`, `severity`, the labels of the subject, and those that the configuration adds. They identify it.
+    pub labels: BTreeMap<String, String>,
+    /// `summary`, `description`, `action`, `runbook_url` and, where configured, `dashboard_url`.
+    pub annotations: BTreeMap<String, String>,
+    pub severity: Severity,
+    pub state: AlertState,
+    /// When the rule began to hold.
+    pub active_at: Timestamp,
+    /// When it had held for long enough; `None` while it is pending.
+    pub fired_at: Option<Timestamp>,
+    /// When it no longer held, and was not kept; `None` before.
+    pub resolved_at: Option<Timestamp>,
+    /// The number that the rule compares, when it last held.
+    pub value: f64,
+    /// Nobody is told, for this reason: a silence of the configuration, or a worse alert of the same check and subject.
+    pub suppressed: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// The rule holds, not yet for long enough.
+    Pending,
+    Firing,
+    /// It fired, and does no longer.
+    Resolved,
+}
+
+impl Alert {
+    /// The check's name.
+    pub fn name(&self) -> &str {
+        self.labels.get("alertname").map_or("", String::as_str)
+    }
+}

@@ -33,42 +33,55 @@ it. `check` is `streamgauge check --verify content` beside the live database; wh
 
 type Damage = fn(&Replica);
 
-const DAMAGES: &[(&str, Damage)] = &[
-    ("none", |_| ()),
-    ("hole in the chain", |replica| replica.remove(0, 6)),
-    ("snapshot gone, chain from TXID 1 complete", |replica| replica.remove(9, 4)),
-    ("snapshot gone, chain pruned", |replica| {
+/// A damage, the checks that must fail of it, what the drill must make of it, and how it is done. Written by hand, from
+/// what each damage means: a hole or an end that is gone leaves commits unprotected, damaged content is corrupt to whoever
+/// reads it, and what has a right checksum only a restored database tells.
+const DAMAGES: &[(&str, &[&str], &str, Damage)] = &[
+    ("none", &[], "passed", |_| ()),
+    ("hole in the chain", &["ReplicaGap", "ReplicationLag"], "failed at `restore`", |replica| replica.remove(0, 6)),
+    ("snapshot gone, chain from TXID 1 complete", &[], "passed", |replica| replica.remove(9, 4)),
+    ("snapshot gone, chain pruned", &["ReplicaGap", "ReplicationLag"], "failed at `restore`", |replica| {
         replica.remove(9, 4);
         (1..=4).for_each(|txid| replica.remove(0, txid));
     }),
-    ("newest object gone", |replica| replica.remove(0, 8)),
-    ("everything gone", |replica| fs::remove_dir_all(replica.root.join("ltx")).unwrap()),
-    ("object truncated", |replica| replica.change(0, 6, |content| content.truncate(content.len() / 2))),
-    ("object empty", |replica| replica.change(0, 6, Vec::clear)),
-    ("snapshot truncated", |replica| replica.change(9, 4, |content| content.truncate(content.len() - 1))),
-    ("bit flipped in the header", |replica| replica.change(0, 6, |content| content[10] ^= 1)),
-    ("bit flipped in a page", |replica| replica.change(9, 4, |content| content[150] ^= 1)),
-    ("bit flipped in the checksum", |replica| {
+    ("newest object gone", &["ReplicationLag"], "failed at `recency`", |replica| replica.remove(0, 8)),
+    ("everything gone", &["NeverReplicated", "ReplicationLag"], "failed at `restore`", |replica| {
+        fs::remove_dir_all(replica.root.join("ltx")).unwrap()
+    }),
+    ("object truncated", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
+        replica.change(0, 6, |content| content.truncate(content.len() / 2))
+    }),
+    ("object empty", &["ReplicaCorrupt"], "failed at `restore`", |replica| replica.change(0, 6, Vec::clear)),
+    ("snapshot truncated", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
+        replica.change(9, 4, |content| content.truncate(content.len() - 1))
+    }),
+    ("bit flipped in the header", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
+        replica.change(0, 6, |content| content[10] ^= 1)
+    }),
+    ("bit flipped in a page", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
+        replica.change(9, 4, |content| content[150] ^= 1)
+    }),
+    ("bit flipped in the checksum", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
         replica.change(0, 6, |content| *content.last_mut().unwrap() ^= 1);
     }),
-    ("object under another's name", |replica| {
+    ("object under another's name", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
         let content = fs::read(replica.path(0, 5)).unwrap();
         fs::write(replica.path(0, 6), content).unwrap();
     }),
-    ("page missing from an increment that grows the database", |replica| {
+    ("page missing from an increment that grows the database", &["ReplicaCorrupt"], "failed at `restore`", |replica| {
         let grown = |header: &streamgauge::domain::litestream::LtxHeader| header.commit;
         Site::forge(&replica.path(0, 7), |header, pages| {
             // Not the last one, which the next file changes again.
             pages.remove(&(grown(header) - 3)).unwrap();
         });
     }),
-    ("wrong letter under a right checksum", |replica| {
+    ("wrong letter under a right checksum", &[], "failed at `compare`", |replica| {
         Site::forge(&replica.path(0, 8), |_, pages| {
             let letter = pages.values_mut().next_back().unwrap().iter_mut().rev().find(|byte| **byte == b'A');
             *letter.unwrap() = b'B';
         });
     }),
-    ("page of garbage under a right checksum", |replica| {
+    ("page of garbage under a right checksum", &[], "failed at `quick_check`", |replica| {
         Site::forge(&replica.path(0, 8), |_, pages| pages.values_mut().next_back().unwrap().fill(0xa5));
     }),
 ];
@@ -110,7 +123,7 @@ fn every_damage_is_noticed() {
     let kept = site.home.path().join("kept");
     copy(&site.replica, &kept);
     let mut table = HEAD.to_owned();
-    for (name, damage) in DAMAGES {
+    for (name, expected_checks, expected_drill, damage) in DAMAGES {
         fs::remove_dir_all(&site.replica).unwrap();
         copy(&kept, &site.replica);
         damage(&Replica { root: site.replica.clone() });
@@ -124,7 +137,10 @@ fn every_damage_is_noticed() {
             "passed" => "passed".to_owned(),
             result => format!("{result} at `{}`", stopped_at(drilled.record())),
         };
-        let check = check(&site);
+        let failed = check(&site);
+        assert_eq!(failed, *expected_checks, "{name}: the checks that fail");
+        assert_eq!(drill, *expected_drill, "{name}: the drill");
+        let check = if failed.is_empty() { "passes".to_owned() } else { failed.join(", ") };
         assert!(own == "error" || latest != "error", "{name}: a native restore takes what Litestream refuses");
         let warned = if warned { ", with a warning" } else { "" };
         table += &format!("| {name} | {latest} | {at} | {check} | {own}{warned} | {drill} |\n");
@@ -142,16 +158,16 @@ fn stopped_at(record: &Value) -> String {
 }
 
 /// The names of the checks that failed.
-fn check(site: &Site) -> String {
+fn check(site: &Site) -> Vec<String> {
     let mut check = command(env!("CARGO_BIN_EXE_streamgauge"));
     check.args(["check", "--verify", "content", "--wait", "0s", "--format", "json", "--config.file"]);
     let output = check.arg(site.home.path().join("streamgauge.toml")).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let verdicts = report["databases"][0]["checks"].as_array().unwrap();
-    let failed: Vec<&str> =
-        verdicts.iter().filter(|v| v["status"] == "fail").map(|v| v["check"].as_str().unwrap()).collect();
+    let failed: Vec<String> =
+        verdicts.iter().filter(|v| v["status"] == "fail").map(|v| v["check"].as_str().unwrap().to_owned()).collect();
     assert_eq!(output.status.code(), Some(if failed.is_empty() { 0 } else { 2 }), "{report}");
-    if failed.is_empty() { "passes".to_owned() } else { failed.join(", ") }
+    failed
 }
 
 fn outcome(sound: &[u8], restored: Option<Vec<u8>>) -> &'static str {

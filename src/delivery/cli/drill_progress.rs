@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::progress::line;
 use crate::delivery::render::human;
 use crate::domain::drill::DrillRecord;
 use crate::usecase::ports::{DrillEstimate, DrillJob, DrillNews, Progress};
@@ -87,17 +88,8 @@ impl State {
         if self.step != "restoring" || self.total == 0 {
             return format!("{} …", self.step);
         }
-        let seconds = self.since.elapsed().as_secs_f64().max(0.001);
-        let rate = self.received as f64 / seconds;
-        let left = self.total.saturating_sub(self.received) as f64 / rate.max(1.0);
-        format!(
-            "restoring {:.0} %, {} of {}, {}/s, {} left",
-            100.0 * self.received.min(self.total) as f64 / self.total as f64,
-            human::bytes(self.received),
-            human::bytes(self.total),
-            human::bytes(rate as u64),
-            human::duration(left)
-        )
+        let rate = self.received as f64 / self.since.elapsed().as_secs_f64().max(0.001);
+        format!("restoring {}", line(self.received, self.total, rate))
     }
 }
 
@@ -161,6 +153,6 @@ mod tests {
         });
         let mut text = String::new();
         narrator.change(|state| text = state.describe());
-        assert!(text.starts_with("restoring 25 %, 1.0 MiB of 4.0 MiB, "), "{text}");
+        assert!(text.starts_with("restoring  25 %  1.0 MiB of 4.0 MiB  "), "{text}");
     }
 }

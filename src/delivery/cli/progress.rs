@@ -96,7 +96,8 @@ fn bar(received: u64, total: u64) -> String {
     format!("[{}{}]", "#".repeat(full), "-".repeat(BAR as usize - full))
 }
 
-fn line(received: u64, total: u64, rate: f64) -> String {
+/// How far a download of `total` bytes is, at `rate` bytes a second: percent, bytes, rate and time left.
+pub fn line(received: u64, total: u64, rate: f64) -> String {
     let percent = (received.min(total) * 100).checked_div(total).unwrap_or(100);
     let left = match total.saturating_sub(received) {
         0 => "finishing".to_owned(),

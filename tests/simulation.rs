@@ -23,6 +23,8 @@ mod probe_v3;
 mod probe_v5;
 #[path = "simulation/reproductions.rs"]
 mod reproductions;
+#[path = "simulation/scene.rs"]
+mod scene;
 #[path = "simulation/timeline.rs"]
 mod timeline;
 #[path = "simulation/world.rs"]

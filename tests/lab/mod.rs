@@ -8,9 +8,11 @@
 #![allow(clippy::unwrap_used, reason = "a lab that does not start is a failed test")]
 
 pub mod agent;
+pub mod alertmanager;
 pub mod http;
 pub mod litestream;
 pub mod prometheus;
+pub mod recorder;
 pub mod s3;
 pub mod writer;
 

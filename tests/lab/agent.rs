@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::clock::LabClock;
 use super::{Process, command, http, wait_for};
 
 /// A running `streamgauge run`.
@@ -21,6 +22,17 @@ impl Agent {
 
     /// As [`Agent::start`], with a storage path of its own.
     pub fn start_keeping(directory: &Path, toml: &str, storage: &Path, arguments: &[&str]) -> Self {
+        Self::start_at(None, directory, toml, storage, arguments)
+    }
+
+    /// As [`Agent::start_keeping`], by a clock of its own.
+    pub fn start_at(
+        clock: Option<&LabClock>,
+        directory: &Path,
+        toml: &str,
+        storage: &Path,
+        arguments: &[&str],
+    ) -> Self {
         let config = directory.join("streamgauge.toml");
         fs::write(&config, toml).unwrap();
         let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
@@ -30,6 +42,9 @@ impl Agent {
             .arg(format!("--storage.path={}", storage.display()))
             .args(["--web.listen-address=127.0.0.1:0", "--log.format=logfmt"])
             .args(arguments);
+        if let Some(clock) = clock {
+            clock.give(&mut command);
+        }
         let mut process = Process::spawn(&mut command, directory.join("streamgauge.log"));
         let mut address = None;
         wait_for("the agent's address", || {

@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod alertmanager;
+pub mod clock;
 pub mod http;
 pub mod litestream;
 pub mod prometheus;

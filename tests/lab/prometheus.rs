@@ -21,6 +21,11 @@ impl Lab {
 
     /// Starts one of [`PROMETHEUS`] with this configuration, which is written to `directory`, and waits until it is ready.
     pub fn prometheus(&self, version: &str, directory: &Path, yaml: &str) -> Prometheus {
+        self.prometheus_with(version, directory, yaml, &[])
+    }
+
+    /// As [`Lab::prometheus`], with more arguments.
+    pub fn prometheus_with(&self, version: &str, directory: &Path, yaml: &str, arguments: &[&str]) -> Prometheus {
         let config = directory.join(format!("{version}.yml"));
         fs::write(&config, yaml).unwrap();
         let address = format!("127.0.0.1:{}", free_port());
@@ -28,7 +33,8 @@ impl Lab {
         command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.join(format!("{version}-data")).display()))
-            .arg(format!("--web.listen-address={address}"));
+            .arg(format!("--web.listen-address={address}"))
+            .args(arguments);
         let mut process = Process::spawn(&mut command, directory.join(format!("{version}.log")));
         process.wait_until_listening(&address);
         wait_for("Prometheus to be ready", || {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
 
 use super::check::Severity;
 use super::drill::schedule::DrillWindow;
@@ -52,11 +54,53 @@ pub struct Silence {
     /// Instants between which it is in force; open where absent.
     pub from: Option<Timestamp>,
     pub until: Option<Timestamp>,
-    /// Times of the day, and the days of the week (`MON` to `SUN`, empty: every), in local time.
+    /// Times of the day, in local time; `None`: any.
     pub window: Option<DrillWindow>,
-    pub days: Vec<jiff::civil::Weekday>,
+    /// Days of the week on which a window begins; empty: every.
+    pub days: Vec<Weekday>,
     /// Why, which is shown beside what it silences.
     pub reason: String,
+}
+
+impl Silence {
+    /// Whether it is in force.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        let begun = self.from.is_none_or(|from| now >= from);
+        let ended = self.until.is_some_and(|until| now >= until);
+        begun && !ended && self.window.as_ref().is_none_or(|window| window.is_open(now)) && self.on_its_days(now)
+    }
+
+    /// Whether it is one of its days; what of a window lies behind midnight belongs to the day before.
+    fn on_its_days(&self, now: Timestamp) -> bool {
+        if self.days.is_empty() {
+            return true;
+        }
+        let local = now.to_zoned(self.window.as_ref().map_or(TimeZone::UTC, |window| window.zone.clone()));
+        let behind_midnight =
+            self.window.as_ref().is_some_and(|window| window.from > window.to && local.time() < window.to);
+        let today = local.weekday();
+        self.days.contains(&if behind_midnight { today.previous() } else { today })
+    }
+
+    /// Whether it is about this check of this database, or of the agent itself.
+    pub fn covers(&self, check: &str, database: Option<&str>) -> bool {
+        let checks = self.checks.is_empty() || self.checks.iter().any(|name| name == check);
+        let database = self.databases.is_empty()
+            || database.is_some_and(|name| self.databases.iter().any(|pattern| matches(pattern, name)));
+        checks && database
+    }
+}
+
+/// Whether a name matches a pattern in which `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
 }
 
 /// One `[[receiver]]`.
@@ -167,4 +211,88 @@ pub struct DeadmanTarget {
     /// Alerts at least so bad make it say `/fail`. Default critical.
     pub severity: Severity,
     pub http: HttpOptions,
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::Time;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn star_stands_for_any_characters() {
+        let check = |pattern, name, expected| assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        check("shop", "shop", true);
+        check("shop", "shop2", false);
+        check("", "", true);
+        check("*", "", true);
+        check("*", "anything", true);
+        check("shop/*", "shop/de", true);
+        check("shop/*", "shop", false);
+        check("*de", "shop/de", true);
+        check("a*a", "a", false);
+        check("a*b*c", "a1b2c", true);
+        check("a*b*c", "acb", false);
+        check("a**c", "abc", true);
+        check("*é*", "café au lait", true);
+    }
+
+    /// Every way to cut the name.
+    fn naive(pattern: &[char], name: &[char]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some(('*', rest)) => (0..=name.len()).any(|cut| naive(rest, &name[cut..])),
+            Some((first, rest)) => name.first() == Some(first) && naive(rest, &name[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_as_trying_everything_does(pattern in "[ab*]{0,6}", name in "[ab]{0,8}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            prop_assert_eq!(matches(&pattern, &name), naive(&chars(&pattern), &chars(&name)));
+        }
+    }
+
+    #[test]
+    fn silence_covers_what_it_names() {
+        let all = Silence::default();
+        assert!(all.covers("ReplicaGap", Some("shop")) && all.covers("ConfigReloadFailed", None));
+        let some =
+            Silence { checks: vec!["ReplicaGap".into()], databases: vec!["test-*".into()], ..Silence::default() };
+        assert!(some.covers("ReplicaGap", Some("test-1")));
+        assert!(!some.covers("ReplicaGap", Some("shop")));
+        assert!(!some.covers("ReplicaGap", None));
+        assert!(!some.covers("ReplicationLag", Some("test-1")));
+    }
+
+    #[test]
+    fn silence_holds_between_its_instants() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let silence = Silence {
+            from: Some(at("2026-11-22T10:00:00Z")),
+            until: Some(at("2026-11-22T12:00:00Z")),
+            ..Silence::default()
+        };
+        assert!(!silence.holds(at("2026-11-22T09:59:59Z")));
+        assert!(silence.holds(at("2026-11-22T10:00:00Z")));
+        assert!(!silence.holds(at("2026-11-22T12:00:00Z")));
+        assert!(Silence::default().holds(at("2026-11-22T12:00:00Z")));
+    }
+
+    #[test]
+    fn window_over_midnight_belongs_to_the_day_on_which_it_begins() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let window = DrillWindow { from: Time::constant(22, 0, 0, 0), to: Time::constant(4, 0, 0, 0), zone };
+        let silence = Silence { window: Some(window), days: vec![Weekday::Saturday], ..Silence::default() };
+        // 2026-11-21 is a Saturday; Berlin is an hour ahead.
+        let holds = |text: &str| silence.holds(text.parse::<Timestamp>().unwrap());
+        assert!(!holds("2026-11-21T20:59:00Z"));
+        assert!(holds("2026-11-21T21:00:00Z"));
+        assert!(holds("2026-11-22T02:59:00Z"));
+        assert!(!holds("2026-11-22T03:00:00Z"));
+        assert!(!holds("2026-11-22T21:30:00Z"));
+        assert!(!holds("2026-11-21T01:00:00Z"), "that is Friday's");
+    }
 }

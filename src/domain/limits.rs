@@ -298,3 +298,6 @@ pub const PAGE_RUNS_MAX: usize = 4_096;
 
 /// Damaged objects of one replica that have a line on the page.
 pub const PAGE_FINDINGS_MAX: usize = 10;
+
+/// Alerts that are remembered: pending, firing and lately resolved. With more, the least severe are counted only.
+pub const ALERTS_MAX: usize = 10_000;

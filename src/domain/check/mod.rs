@@ -182,6 +182,11 @@ impl Check {
         }
     }
 
+    /// What a verdict on one subject would say, in an agent; `None` where it does not apply.
+    pub fn detail(&self, subject: Subject<'_>, now: Timestamp) -> Option<String> {
+        self.answer(subject, now, Watching::Continuously).map(|(_, _, detail)| detail)
+    }
+
     /// The severity, status and detail of one subject; `None` where it does not apply.
     fn answer(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<(Severity, Status, String)> {
         let failing = self.rules.iter().find(|rule| rule.when.value(subject, now).is_some());

@@ -1,0 +1,376 @@
+//! The state of all alerts, moved on by one report after the other.
+//!
+//! The semantics are those of Prometheus' alerting rules (`rules/alerting.go`), so that both engines agree on what fires
+//! and when. What Prometheus cannot know is added: after a restart, a target that was not looked at yet is asleep. Nothing
+//! is concluded from its silence, for [`ASLEEP_MAX`] at most.
+//!
+//! Durations are those of the monotonic clock, so that a step of the wall clock neither fires nor resolves anything; the
+//! wall clock only bridges a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::inhibition::inhibits;
+use super::text::{annotations, description, labels};
+use super::{Alert, AlertState};
+use crate::domain::alerting::Alerting;
+use crate::domain::check::expression::{Scope, Subject};
+use crate::domain::check::{Check, Rule, Severity, catalogue};
+use crate::domain::limits::ALERTS_MAX;
+use crate::domain::moment::Moment;
+use crate::domain::report::{DatabaseState, Report};
+
+/// How long a resolved alert is kept, so that a receiver that was down is told of its end. Prometheus keeps it as long.
+const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long alerts of a target that was not looked at yet stay as they are.
+const ASLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// One rule of the catalogue.
+#[derive(Debug)]
+pub(super) struct Armed {
+    pub(super) check: &'static Check,
+    pub(super) rule: &'static Rule,
+    /// The rules whose alerts inhibit its own, and how many labels have to be equal.
+    inhibited_by: Vec<(usize, usize)>,
+}
+
+/// The rule, by its place, and the values of the labels of its scope; those that it does not have are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) rule: usize,
+    pub(super) values: [String; 2],
+}
+
+/// An alert and what decides what becomes of it.
+#[derive(Clone, Debug)]
+pub(super) struct Tracked {
+    /// The evaluation in which its rule last held.
+    pub(super) held: u64,
+    pub(super) active: Moment,
+    pub(super) fired: Option<Moment>,
+    /// When its rule was first seen not to hold any more; Prometheus keeps it firing from then on.
+    pub(super) ended: Option<Moment>,
+    pub(super) resolved: Option<Moment>,
+    pub(super) asleep_since: Option<Moment>,
+    /// It is of an earlier run, and what it is about was not seen since.
+    pub(super) restored: bool,
+    /// The description, with the evidence.
+    pub(super) description: String,
+    pub(super) alert: Arc<Alert>,
+}
+
+/// All alerts.
+#[derive(Debug)]
+pub struct AlertBook {
+    /// The worst first, so that they come first everywhere.
+    pub(super) rules: Vec<Armed>,
+    pub(super) tracked: BTreeMap<Key, Tracked>,
+    evaluation: u64,
+    /// How many alerts there may be for another one of the severity that is being evaluated.
+    room: usize,
+    /// To look up without allocating.
+    scratch: Key,
+    turned: BTreeSet<String>,
+    dropped: usize,
+    changed: bool,
+    alerts: Vec<Arc<Alert>>,
+}
+
+impl Default for AlertBook {
+    fn default() -> Self {
+        Self::new(catalogue())
+    }
+}
+
+impl AlertBook {
+    /// An empty book of the rules of some checks. [`default`](Self::default) has all of them.
+    pub fn new(checks: impl Iterator<Item = &'static Check>) -> Self {
+        let seen_inside = checks.filter(|check| check.scope() != Scope::Outside);
+        let mut rules: Vec<_> = seen_inside
+            .flat_map(|check| check.rules.iter().map(move |rule| Armed { check, rule, inhibited_by: Vec::new() }))
+            .collect();
+        rules.sort_by_key(|armed| std::cmp::Reverse(armed.rule.severity));
+        let named: Vec<_> = rules.iter().map(|armed| ((armed.check.name, armed.rule.severity), armed.check)).collect();
+        for (armed, (target, _)) in rules.iter_mut().zip(&named) {
+            let sources = named.iter().enumerate().filter(|(_, (source, _))| inhibits(*source, *target));
+            armed.inhibited_by = sources.map(|(place, (_, check))| (place, check.scope().labels().len())).collect();
+        }
+        Self {
+            rules,
+            tracked: BTreeMap::new(),
+            evaluation: 0,
+            room: ALERTS_MAX,
+            scratch: Key::default(),
+            turned: BTreeSet::new(),
+            dropped: 0,
+            changed: false,
+            alerts: Vec::new(),
+        }
+    }
+
+    /// Evaluates every rule on everything in a report; the report's own verdicts and alerts are not looked at.
+    ///
+    /// `true` when an alert came, changed its state or labels, went, or is told to others than before: worth saving,
+    /// showing and telling. Numbers and texts of alerts that stay as they are change without that.
+    pub fn evaluate(&mut self, report: &Report, alerting: &Alerting, now: Moment) -> bool {
+        self.evaluation += 1;
+        self.turned.clear();
+        (self.dropped, self.changed) = (0, false);
+        let mut place = 0;
+        while let Some(severity) = self.rules.get(place).map(|armed| armed.rule.severity) {
+            let end = place + self.rules[place..].iter().take_while(|armed| armed.rule.severity == severity).count();
+            // What is less severe yields when the evaluation ends: there are never more than three times as many.
+            let less = self.tracked.keys().rev().take_while(|key| key.rule >= end).count();
+            self.room = (ALERTS_MAX + less).min(3 * ALERTS_MAX);
+            self.evaluate_rules(place, end, report, alerting, now);
+            place = end;
+        }
+        self.end_others(report, now);
+        self.trim();
+        self.suppress(alerting, now);
+        self.list();
+        self.changed
+    }
+
+    /// All alerts: those that fire, the worst first, then those that are pending, then those that were resolved in the
+    /// last 15 minutes.
+    pub fn alerts(&self) -> &[Arc<Alert>] {
+        &self.alerts
+    }
+
+    /// How many rules held in the last evaluation beyond [`ALERTS_MAX`].
+    pub fn dropped(&self) -> usize {
+        self.dropped
+    }
+
+    /// The databases of which a rule began or ceased to hold in the last evaluation.
+    pub fn turned(&self) -> impl Iterator<Item = &str> {
+        self.turned.iter().map(String::as_str)
+    }
+
+    /// Evaluates the rules from the place `from` to before `to`, which are of one severity.
+    fn evaluate_rules(&mut self, from: usize, to: usize, report: &Report, alerting: &Alerting, now: Moment) {
+        let scopes: Vec<_> = self.rules[from..to].iter().map(|armed| armed.check.scope()).collect();
+        let of = |wanted: Scope| {
+            let places = scopes.iter().enumerate().filter(move |(_, scope)| **scope == wanted);
+            places.map(|(place, _)| from + place).collect::<Vec<_>>()
+        };
+        for scope in [Scope::Agent, Scope::Source, Scope::Collector, Scope::Store, Scope::Receiver] {
+            let places = of(scope);
+            if places.is_empty() {
+                continue;
+            }
+            for subject in scope.subjects(report) {
+                places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
+            }
+        }
+        let (databases, replicas) = (of(Scope::Database), of(Scope::Replica));
+        for database in &report.databases {
+            for place in &databases {
+                self.evaluate_rule(*place, Subject::Database(database), alerting, now);
+            }
+            for replica in &database.replicas {
+                for place in &replicas {
+                    self.evaluate_rule(*place, Subject::Replica(database, replica), alerting, now);
+                }
+            }
+        }
+    }
+
+    fn evaluate_rule(&mut self, place: usize, subject: Subject<'_>, alerting: &Alerting, now: Moment) {
+        let Armed { check, rule, .. } = self.rules[place];
+        let Some(value) = rule.when.value(subject, now.wall) else { return };
+        self.scratch.rule = place;
+        self.scratch.values.iter_mut().for_each(String::clear);
+        for (value, label) in self.scratch.values.iter_mut().zip(subject.label_values()) {
+            value.push_str(label);
+        }
+        let known = self.tracked.get(&self.scratch);
+        if known.is_none() && self.tracked.len() >= self.room {
+            self.dropped += 1;
+            self.turn();
+            return;
+        }
+        // What was resolved and holds again is a new alert.
+        let before = known.filter(|tracked| tracked.resolved.is_none());
+        let (active, mut fired) = before.map_or((now, None), |tracked| (tracked.active, tracked.fired));
+        if fired.is_none() && now.since(active) >= signed(rule.hold) {
+            fired = Some(now);
+        }
+        let values = &self.scratch.values;
+        let description = description(check, values, value, check.detail(subject, now.wall).as_deref());
+        let alert = Alert {
+            labels: labels(alerting, check, rule.severity, values),
+            annotations: annotations(alerting, check, values, description.clone()),
+            severity: rule.severity,
+            state: if fired.is_some() { AlertState::Firing } else { AlertState::Pending },
+            active_at: active.wall,
+            fired_at: fired.map(|fired| fired.wall),
+            resolved_at: None,
+            value,
+            suppressed: before.and_then(|tracked| tracked.alert.suppressed.clone()),
+        };
+        let same = |tracked: &Tracked| tracked.alert.state == alert.state && tracked.alert.labels == alert.labels;
+        self.changed |= !before.is_some_and(same);
+        let turned = !before.is_some_and(|tracked| tracked.held + 1 == self.evaluation);
+        let tracked = Tracked {
+            held: self.evaluation,
+            active,
+            fired,
+            ended: None,
+            resolved: None,
+            asleep_since: None,
+            restored: false,
+            description,
+            alert: Arc::new(alert),
+        };
+        match self.tracked.get_mut(&self.scratch) {
+            Some(known) => *known = tracked,
+            None => drop(self.tracked.insert(self.scratch.clone(), tracked)),
+        }
+        if turned {
+            self.turn();
+        }
+    }
+
+    /// The verdict on the database that `scratch` names is no longer the same.
+    fn turn(&mut self) {
+        if matches!(self.rules[self.scratch.rule].check.scope(), Scope::Database | Scope::Replica) {
+            self.turned.insert(self.scratch.values[0].clone());
+        }
+    }
+
+    /// Moves on the alerts whose rules do not hold.
+    fn end_others(&mut self, report: &Report, now: Moment) {
+        let Self { rules, tracked, evaluation, turned, changed, .. } = self;
+        tracked.retain(|key, tracked| {
+            if tracked.held == *evaluation {
+                return true;
+            }
+            let Armed { check, rule, .. } = rules[key.rule];
+            if let Some(resolved) = tracked.resolved {
+                let kept = now.since(resolved) <= RESOLVED_KEPT;
+                *changed |= !kept;
+                return kept;
+            }
+            if asleep(check.scope(), key, report, tracked.restored) {
+                let since = *tracked.asleep_since.get_or_insert(now);
+                if now.since(since) < ASLEEP_MAX {
+                    return true;
+                }
+            } else {
+                (tracked.asleep_since, tracked.restored) = (None, false);
+            }
+            if tracked.ended.is_none() && matches!(check.scope(), Scope::Database | Scope::Replica) {
+                turned.insert(key.values[0].clone());
+            }
+            if tracked.fired.is_none() {
+                *changed = true;
+                return false;
+            }
+            let ended = *tracked.ended.get_or_insert(now);
+            if now.since(ended) >= signed(rule.keep_firing) {
+                tracked.resolved = Some(now);
+                let alert = Arc::make_mut(&mut tracked.alert);
+                (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
+                *changed = true;
+            }
+            true
+        });
+    }
+
+    /// Forgets what there is no room for: the least severe, and of those what does not fire.
+    fn trim(&mut self) {
+        if self.tracked.len() <= ALERTS_MAX {
+            return;
+        }
+        let rank = |(key, tracked): (&Key, &Tracked)| {
+            (std::cmp::Reverse(self.rules[key.rule].rule.severity), order(tracked.alert.state), key.clone())
+        };
+        let mut ranked: Vec<_> = self.tracked.iter().map(rank).collect();
+        ranked.sort();
+        for (.., key) in ranked.drain(ALERTS_MAX..) {
+            let forgotten = self.tracked.remove(&key);
+            self.dropped += usize::from(forgotten.is_some_and(|tracked| tracked.held == self.evaluation));
+        }
+        self.changed = true;
+    }
+
+    /// Decides of which alerts nobody is told, and why.
+    fn suppress(&mut self, alerting: &Alerting, now: Moment) {
+        let silences: Vec<_> = alerting.silences.iter().filter(|silence| silence.holds(now.wall)).collect();
+        let reason = |key: &Key| {
+            let Armed { check, inhibited_by, .. } = &self.rules[key.rule];
+            let database = check.scope().labels().contains(&"database").then_some(key.values[0].as_str());
+            let silence = silences.iter().find(|silence| silence.covers(check.name, database));
+            silence.map(|silence| format!("silenced: {}", silence.reason)).or_else(|| {
+                let source = inhibited_by.iter().find(|(rule, labels)| self.fires(*rule, *labels, key))?;
+                let Armed { check, rule, .. } = &self.rules[source.0];
+                Some(format!("{} ({}) fires", check.name, rule.severity.as_str()))
+            })
+        };
+        // What is over keeps what was so when it was.
+        let keep = |tracked: &Tracked| tracked.resolved.is_some();
+        let reasons: Vec<_> =
+            self.tracked.iter().map(|(key, tracked)| if keep(tracked) { None } else { reason(key) }).collect();
+        for (tracked, reason) in self.tracked.values_mut().zip(reasons) {
+            if tracked.alert.suppressed != reason && !keep(tracked) {
+                Arc::make_mut(&mut tracked.alert).suppressed = reason;
+                self.changed = true;
+            }
+        }
+    }
+
+    /// Whether the rule fires for the subject that shares the first `labels` labels with `key`.
+    fn fires(&self, rule: usize, labels: usize, key: &Key) -> bool {
+        let mut source = Key { rule, ..Key::default() };
+        for (value, of) in source.values.iter_mut().zip(&key.values).take(labels) {
+            value.clone_from(of);
+        }
+        self.tracked.get(&source).is_some_and(|tracked| tracked.alert.state == AlertState::Firing)
+    }
+
+    /// Puts the alerts in their order.
+    pub(super) fn list(&mut self) {
+        self.alerts = self.tracked.values().map(|tracked| Arc::clone(&tracked.alert)).collect();
+        // Stable: within a state they stay in the order of the rules, the worst first, and then of their subjects.
+        self.alerts.sort_by_key(|alert| order(alert.state));
+    }
+}
+
+fn order(state: AlertState) -> u8 {
+    match state {
+        AlertState::Firing => 0,
+        AlertState::Pending => 1,
+        AlertState::Resolved => 2,
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// Whether it is not known yet what the rules would say.
+fn asleep(scope: Scope, key: &Key, report: &Report, restored: bool) -> bool {
+    match scope {
+        Scope::Database | Scope::Replica => {
+            let [name, replica] = &key.values;
+            let Ok(at) = report.databases.binary_search_by(|database| database.name.as_str().cmp(name)) else {
+                return false;
+            };
+            let database = &report.databases[at];
+            let of_it = |name: &str| scope == Scope::Database || name == replica;
+            database.state == DatabaseState::Pending
+                || database.replicas.iter().any(|replica| replica.up.is_none() && of_it(&replica.name))
+        }
+        // Sources, stores and receivers come with the first looks.
+        _ => restored && !report.complete,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,545 @@
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::alerting::Silence;
+use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
+use crate::domain::check::{Context, Tell, Told, Unit};
+use crate::domain::report::{
+    AgentReport, CollectorReport, ConfigReport, DatabaseReport, DurationHistogram, ReplicaReport, SCHEMA,
+};
+
+/// A number of a replica that a test sets: its lag, its TXID, its unreplicated bytes.
+const fn number(of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
+    Quantity { metric: "streamgauge_test", select: Select::Only, of: Of::Replica(of) }
+}
+
+static LAG: Quantity = number(|_, replica| replica.lag_seconds);
+static UNREADABLE: Quantity = number(|_, replica| replica.up.map(|up| f64::from(!up)));
+static LONG: Condition = Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Number(0.0));
+static LONGER: Condition = Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Number(10.0));
+static DENIED: Condition = Condition::Compare(&Term::Of(&UNREADABLE), Comparison::Equal, &Term::Number(1.0));
+static STUCK: Quantity = Quantity {
+    metric: "streamgauge_test",
+    select: Select::Only,
+    of: Of::Collector(|collector| Some(f64::from(!collector.success))),
+};
+
+const fn rule(severity: Severity, when: &'static Condition, hold: u64, keep_firing: u64) -> Rule {
+    Rule { severity, when, hold: Duration::from_secs(hold), keep_firing: Duration::from_secs(keep_firing) }
+}
+
+const fn check(name: &'static str, rules: &'static [Rule], tell: Tell) -> Check {
+    Check {
+        name,
+        title: "All is well",
+        summary: "{database}: {replica} is bad",
+        description: "Replica {replica} of {database} is bad for {value}.",
+        action: "Repair {replica}.",
+        unit: Unit::Seconds,
+        rules,
+        tell,
+    }
+}
+
+fn tell(_: &Context, _: &DatabaseReport, _: &ReplicaReport) -> Option<Told> {
+    Some(Told::Known("as seen".into()))
+}
+
+static CHECKS: &[Check] = &[
+    check(
+        "ReplicaGap",
+        &[rule(Severity::Critical, &LONGER, 60, 300), rule(Severity::Warning, &LONG, 60, 300)],
+        Tell::Replica(tell),
+    ),
+    check("ReplicaUnverifiable", &[rule(Severity::Critical, &DENIED, 0, 0)], Tell::Replica(tell)),
+    check(
+        "CollectorFailed",
+        &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&STUCK), Comparison::Equal, &Term::Number(1.0)),
+            30,
+            0,
+        )],
+        Tell::Collector(|_, _| None),
+    ),
+];
+
+/// Both clocks, `seconds` after the agent began at 1 000 000.
+fn at(seconds: i64) -> Moment {
+    Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+}
+
+fn replica(name: &str, lag: Option<f64>) -> ReplicaReport {
+    ReplicaReport {
+        name: name.into(),
+        store: "s3".into(),
+        url: "s3://backups/app".into(),
+        layout: None,
+        up: Some(true),
+        reason: None,
+        method: None,
+        recovery_point: None,
+        lag_seconds: lag,
+        lag_upper_bound_seconds: None,
+        unreplicated_since: None,
+        unreplicated_bytes: None,
+        unreplicated_bytes_lower_bound: false,
+        watched_since: Timestamp::UNIX_EPOCH,
+        verified_at: None,
+        verify_interval_seconds: 300.0,
+        last_segment_at: None,
+        txid: None,
+        coverage: None,
+        timeline: None,
+        verification: None,
+        drill: None,
+    }
+}
+
+fn database(name: &str, replicas: Vec<ReplicaReport>) -> Arc<DatabaseReport> {
+    Arc::new(DatabaseReport {
+        name: name.into(),
+        state: DatabaseState::Monitored,
+        reason: None,
+        local: None,
+        rpo_seconds: 300.0,
+        replicas,
+        checks: Vec::new(),
+    })
+}
+
+fn report(databases: Vec<Arc<DatabaseReport>>) -> Report {
+    Report {
+        schema: SCHEMA,
+        generated_at: Timestamp::UNIX_EPOCH,
+        complete: true,
+        agent: AgentReport {
+            version: "0",
+            revision: "0",
+            started_at: Timestamp::UNIX_EPOCH,
+            config: ConfigReport::default(),
+            sources: Vec::new(),
+            collectors: Vec::new(),
+            stores: Vec::new(),
+            receivers: Vec::new(),
+            process: None,
+            drill_budget: None,
+        },
+        databases,
+        over_limit: 0,
+        checks: Vec::new(),
+        alerts: Vec::new(),
+    }
+}
+
+/// One database with one replica of this lag.
+fn lagging(lag: impl Into<Option<f64>>) -> Report {
+    report(vec![database("app", vec![replica("s3", lag.into())])])
+}
+
+/// The same, not looked at yet.
+fn unseen() -> Report {
+    let mut replica = replica("s3", None);
+    replica.up = None;
+    Report { complete: false, ..report(vec![database("app", vec![replica])]) }
+}
+
+fn book() -> AlertBook {
+    AlertBook::new(CHECKS.iter())
+}
+
+fn told(book: &AlertBook) -> String {
+    let one = |alert: &Arc<Alert>| {
+        let suppressed = if alert.suppressed.is_some() { " suppressed" } else { "" };
+        format!("{} {} {:?}{suppressed}", alert.name(), alert.severity.as_str(), alert.state)
+    };
+    book.alerts().iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Evaluates and tells.
+fn step(book: &mut AlertBook, report: &Report, now: Moment, expected: &str) {
+    let before = told(book);
+    let changed = book.evaluate(report, &Alerting::default(), now);
+    assert_eq!(told(book), expected, "{now:?}");
+    assert_eq!(changed, before != expected, "{now:?}: a change is told as one");
+}
+
+const WARNING: &str = "ReplicaGap warning Firing";
+
+#[test]
+fn holds_then_fires_then_is_kept_then_resolves_then_is_forgotten() {
+    let mut book = book();
+    step(&mut book, &lagging(0.0), at(0), "");
+    step(&mut book, &lagging(1.0), at(15), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(2.0), at(74), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(2.0), at(75), WARNING);
+    let alert = &book.alerts()[0];
+    assert_eq!((alert.active_at, alert.fired_at), (at(15).wall, Some(at(75).wall)));
+    step(&mut book, &lagging(None), at(90), WARNING);
+    step(&mut book, &lagging(0.0), at(389), WARNING);
+    step(&mut book, &lagging(0.0), at(390), "ReplicaGap warning Resolved");
+    assert_eq!(book.alerts()[0].resolved_at, Some(at(390).wall));
+    step(&mut book, &lagging(0.0), at(390 + 900), "ReplicaGap warning Resolved");
+    step(&mut book, &lagging(0.0), at(390 + 901), "");
+}
+
+#[test]
+fn what_comes_and_goes_is_one_alert_and_what_comes_back_later_is_another() {
+    let mut book = book();
+    step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), at(60), WARNING);
+    step(&mut book, &lagging(0.0), at(75), WARNING);
+    step(&mut book, &lagging(1.0), at(300), WARNING);
+    step(&mut book, &lagging(0.0), at(375), WARNING);
+    step(&mut book, &lagging(0.0), at(675), "ReplicaGap warning Resolved");
+    step(&mut book, &lagging(1.0), at(700), "ReplicaGap warning Pending");
+    assert_eq!(book.alerts()[0].active_at, at(700).wall);
+}
+
+#[test]
+fn pending_that_ends_begins_anew() {
+    let mut book = book();
+    step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(0.0), at(15), "");
+    step(&mut book, &lagging(1.0), at(30), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), at(60), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), at(90), WARNING);
+}
+
+#[test]
+fn the_worse_alert_of_a_check_suppresses_the_other() {
+    let mut book = book();
+    step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(11.0), at(60), "ReplicaGap warning Firing, ReplicaGap critical Pending");
+    step(&mut book, &lagging(11.0), at(120), "ReplicaGap critical Firing, ReplicaGap warning Firing suppressed");
+    assert_eq!(book.alerts()[1].suppressed.as_deref(), Some("ReplicaGap (critical) fires"));
+    step(&mut book, &lagging(1.0), at(135), "ReplicaGap critical Firing, ReplicaGap warning Firing suppressed");
+    step(&mut book, &lagging(1.0), at(435), "ReplicaGap warning Firing, ReplicaGap critical Resolved");
+}
+
+#[test]
+fn an_alert_suppresses_what_follows_from_it_of_the_same_replica_only() {
+    let mut book = book();
+    let report = |up| {
+        let mut bad = replica("s3", Some(11.0));
+        bad.up = Some(up);
+        report(vec![database("app", vec![bad, replica("other", Some(11.0))])])
+    };
+    book.evaluate(&report(true), &Alerting::default(), at(0));
+    book.evaluate(&report(false), &Alerting::default(), at(60));
+    let suppressed: Vec<_> = book.alerts().iter().filter(|alert| alert.suppressed.is_some()).collect();
+    let told: Vec<_> = suppressed.iter().map(|alert| (alert.name(), alert.labels["replica"].as_str())).collect();
+    assert_eq!(told, [("ReplicaGap", "s3"), ("ReplicaGap", "other"), ("ReplicaGap", "s3")]);
+    assert_eq!(suppressed[0].suppressed.as_deref(), Some("ReplicaUnverifiable (critical) fires"));
+    assert_eq!(suppressed[1].severity, Severity::Warning, "only by its own critical one");
+}
+
+#[test]
+fn silence_suppresses_with_its_reason_until_it_ends() {
+    let silence = Silence {
+        databases: vec!["a*".into()],
+        until: Some(at(100).wall),
+        reason: "moving house".into(),
+        ..Silence::default()
+    };
+    let alerting = Alerting { silences: vec![silence], ..Alerting::default() };
+    let mut book = book();
+    book.evaluate(&lagging(1.0), &alerting, at(0));
+    assert!(book.evaluate(&lagging(1.0), &alerting, at(60)));
+    assert_eq!(told(&book), "ReplicaGap warning Firing suppressed");
+    assert_eq!(book.alerts()[0].suppressed.as_deref(), Some("silenced: moving house"));
+    assert!(!book.evaluate(&lagging(1.0), &alerting, at(75)));
+    assert!(book.evaluate(&lagging(1.0), &alerting, at(105)), "it is told now");
+    assert_eq!(told(&book), WARNING);
+}
+
+#[test]
+fn alert_says_what_prometheus_says_and_what_was_seen() {
+    let labels = BTreeMap::from([("job".to_owned(), "streamgauge".to_owned())]);
+    let alerting = Alerting { labels, dashboard_url: Some("https://grafana/d/1".into()), ..Alerting::default() };
+    let mut book = book();
+    book.evaluate(&lagging(5.0), &alerting, at(0));
+    let alert = &book.alerts()[0];
+    let map = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(
+        alert.labels,
+        map(&[
+            ("alertname", "ReplicaGap"),
+            ("severity", "warning"),
+            ("database", "app"),
+            ("replica", "s3"),
+            ("job", "streamgauge"),
+        ])
+    );
+    assert_eq!(
+        alert.annotations,
+        map(&[
+            ("summary", "app: s3 is bad"),
+            ("description", "Replica s3 of app is bad for 5 s. Seen: as seen."),
+            ("action", "Repair s3."),
+            ("runbook_url", "https://github.com/streamgauge/streamgauge/blob/main/docs/RUNBOOK.md#replicagap"),
+            ("dashboard_url", "https://grafana/d/1"),
+        ])
+    );
+    assert!(!book.evaluate(&lagging(7.0), &alerting, at(15)));
+    assert_eq!(book.alerts()[0].value, 7.0, "the number follows without being news");
+}
+
+#[test]
+fn clock_steps_neither_fire_nor_resolve() {
+    let mut book = book();
+    let stepped = |seconds, step| Moment {
+        wall: at(seconds).wall.checked_add(SignedDuration::from_hours(step)).unwrap(),
+        ..at(seconds)
+    };
+    step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), stepped(15, 1), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), stepped(45, -1), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), stepped(60, -1), WARNING);
+    step(&mut book, &lagging(0.0), stepped(75, -1), WARNING);
+    step(&mut book, &lagging(0.0), stepped(90, 5), WARNING);
+    step(&mut book, &lagging(0.0), stepped(375, -2), "ReplicaGap warning Resolved");
+    step(&mut book, &lagging(0.0), stepped(390, 9), "ReplicaGap warning Resolved");
+}
+
+/// Saves at one moment and goes on at another, in a new run whose clock begins at 0.
+fn restart(book: &AlertBook, saved: Moment, down: i64) -> (AlertBook, impl Fn(i64) -> Moment + use<>) {
+    let now = move |seconds| Moment {
+        wall: saved.wall.checked_add(SignedDuration::from_secs(down + seconds)).unwrap(),
+        mono: SignedDuration::from_secs(seconds),
+    };
+    let mut after = self::book();
+    after.restore(&book.save(saved), &Alerting::default(), now(0));
+    assert_eq!(
+        book.alerts().iter().map(|alert| alert.as_ref().clone()).collect::<Vec<_>>(),
+        after.alerts().iter().map(|alert| alert.as_ref().clone()).collect::<Vec<_>>(),
+        "everything is as it was"
+    );
+    (after, now)
+}
+
+#[test]
+fn hold_goes_on_over_a_restart() {
+    let mut before = book();
+    step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    let (mut after, now) = restart(&before, at(10), 20);
+    step(&mut after, &unseen(), now(0), "ReplicaGap warning Pending");
+    step(&mut after, &unseen(), now(60), "ReplicaGap warning Pending");
+    step(&mut after, &lagging(1.0), now(61), WARNING);
+    assert_eq!(after.alerts()[0].active_at, at(0).wall);
+}
+
+#[test]
+fn firing_goes_on_over_a_restart_and_resolves_once_known_to_be_over() {
+    let mut before = book();
+    step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut before, &lagging(1.0), at(60), WARNING);
+    let (mut after, now) = restart(&before, at(60), 3600);
+    step(&mut after, &unseen(), now(0), WARNING);
+    step(&mut after, &unseen(), now(599), WARNING);
+    step(&mut after, &lagging(0.0), now(599), WARNING);
+    step(&mut after, &lagging(0.0), now(600 + 299), "ReplicaGap warning Resolved");
+}
+
+#[test]
+fn what_is_never_looked_at_is_over_in_the_end() {
+    let mut before = book();
+    step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut before, &lagging(1.0), at(60), WARNING);
+    let (mut after, now) = restart(&before, at(60), 0);
+    step(&mut after, &unseen(), now(0), WARNING);
+    step(&mut after, &unseen(), now(600), WARNING);
+    step(&mut after, &unseen(), now(900), "ReplicaGap warning Resolved");
+}
+
+#[test]
+fn target_that_is_gone_resolves() {
+    let mut before = book();
+    step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut before, &lagging(1.0), at(60), WARNING);
+    let (mut after, now) = restart(&before, at(60), 0);
+    step(&mut after, &report(Vec::new()), now(0), WARNING);
+    step(&mut after, &report(Vec::new()), now(300), "ReplicaGap warning Resolved");
+}
+
+#[test]
+fn wall_clock_that_stepped_before_the_restart_does_not_matter() {
+    let mut before = book();
+    step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    let stepped = Moment { wall: at(36_000).wall, mono: SignedDuration::from_secs(10) };
+    let (mut after, now) = restart(&before, stepped, 10);
+    step(&mut after, &lagging(1.0), now(39), "ReplicaGap warning Pending");
+    step(&mut after, &lagging(1.0), now(40), WARNING);
+}
+
+#[test]
+fn agents_own_alerts_sleep_only_after_a_restart() {
+    let collector = |success| {
+        let duration = DurationHistogram::default();
+        vec![CollectorReport { collector: "replica", success, last_success_at: None, duration }]
+    };
+    let with = |mut report: Report, success| {
+        report.agent.collectors = collector(success);
+        report
+    };
+    let mut book = book();
+    step(&mut book, &with(lagging(0.0), false), at(0), "CollectorFailed warning Pending");
+    step(&mut book, &with(lagging(0.0), false), at(30), "CollectorFailed warning Firing");
+    let (mut after, now) = restart(&book, at(30), 0);
+    step(&mut after, &with(unseen(), true), now(0), "CollectorFailed warning Firing");
+    step(&mut after, &with(lagging(0.0), true), now(15), "CollectorFailed warning Resolved");
+    step(&mut book, &with(unseen(), true), at(45), "CollectorFailed warning Resolved");
+}
+
+#[test]
+fn the_worst_come_first_when_there_are_too_many() {
+    let many = |count: usize, lag: f64| {
+        let databases = (0..count).map(|n| database(&format!("db{n:06}"), vec![replica("s3", Some(lag))]));
+        report(databases.collect())
+    };
+    let mut book = book();
+    let mut count = |report: &Report, now| {
+        book.evaluate(report, &Alerting::default(), now);
+        let critical = book.alerts().iter().filter(|alert| alert.severity == Severity::Critical).count();
+        (critical, book.alerts().len() - critical, book.dropped())
+    };
+    assert_eq!(count(&many(ALERTS_MAX + 5, 1.0), at(0)), (0, ALERTS_MAX, 5));
+    assert_eq!(count(&many(ALERTS_MAX - 1, 11.0), at(15)), (ALERTS_MAX - 1, 1, ALERTS_MAX - 2));
+    assert_eq!(count(&many(ALERTS_MAX - 1, 11.0), at(30)), (ALERTS_MAX - 1, 1, ALERTS_MAX - 2));
+    assert_eq!(count(&many(ALERTS_MAX + 5, 11.0), at(45)), (ALERTS_MAX, 0, ALERTS_MAX + 10));
+    assert_eq!(count(&many(1, 11.0), at(60)), (1, 0, 1), "room is made when an evaluation ends");
+    assert_eq!(count(&many(1, 11.0), at(75)), (1, 1, 0));
+}
+
+#[test]
+fn databases_whose_verdict_turned_are_named() {
+    let mut book = book();
+    let mut turned = |lag: f64, now| {
+        book.evaluate(&lagging(lag), &Alerting::default(), now);
+        book.turned().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(turned(0.0, at(0)), "");
+    assert_eq!(turned(1.0, at(15)), "app");
+    assert_eq!(turned(1.0, at(90)), "");
+    assert_eq!(turned(0.0, at(105)), "app");
+    assert_eq!(turned(0.0, at(120)), "");
+    assert_eq!(turned(1.0, at(135)), "app");
+}
+
+#[test]
+fn rules_of_a_check_differ_in_severity() {
+    let mut seen = HashMap::new();
+    for armed in &AlertBook::default().rules {
+        let before = seen.insert((armed.check.name, armed.rule.severity), ());
+        assert!(
+            before.is_none(),
+            "{} has two rules of one severity: their alerts have the same labels",
+            armed.check.name
+        );
+        assert!(armed.check.scope().labels().len() <= Key::default().values.len());
+    }
+}
+
+/// `AlertingRule.Eval` of Prometheus (rules/alerting.go), word by word, for one series.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Reference {
+    active: Option<ReferenceAlert>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ReferenceAlert {
+    state: AlertState,
+    active_at: i64,
+    fired_at: Option<i64>,
+    keep_firing_since: Option<i64>,
+    resolved_at: Option<i64>,
+}
+
+impl Reference {
+    fn eval(&mut self, holds: bool, ts: i64, hold: i64, keep_firing_for: i64) {
+        if holds && self.active.as_ref().is_none_or(|alert| alert.state == AlertState::Resolved) {
+            self.active = Some(ReferenceAlert {
+                state: AlertState::Pending,
+                active_at: ts,
+                fired_at: None,
+                keep_firing_since: None,
+                resolved_at: None,
+            });
+        }
+        let Some(alert) = &mut self.active else { return };
+        if holds {
+            alert.keep_firing_since = None;
+        } else {
+            let mut keep_firing = false;
+            if alert.state == AlertState::Firing && keep_firing_for > 0 {
+                let since = *alert.keep_firing_since.get_or_insert(ts);
+                keep_firing = ts - since < keep_firing_for;
+            }
+            if alert.state == AlertState::Pending || alert.resolved_at.is_some_and(|at| ts - at > 15 * 60) {
+                self.active = None;
+                return;
+            }
+            if alert.state != AlertState::Resolved && !keep_firing {
+                alert.state = AlertState::Resolved;
+                alert.resolved_at = Some(ts);
+            }
+            if !keep_firing {
+                return;
+            }
+        }
+        if alert.state == AlertState::Pending && ts - alert.active_at >= hold {
+            alert.state = AlertState::Firing;
+            alert.fired_at = Some(ts);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Two replicas whose condition holds or not, evaluated at irregular instants, over restarts.
+    #[test]
+    fn agrees_with_prometheus(
+        steps in proptest::collection::vec(((0..3_u8, 0..3_u8), 1..500_i64, proptest::bool::weighted(0.1)), 1..80),
+    ) {
+        let mut book = book();
+        let mut references: HashMap<(&str, &str), Reference> = HashMap::new();
+        let mut seconds = 0;
+        for ((one, other), pause, restarted) in steps {
+            seconds += pause;
+            if restarted {
+                let saved = book.save(at(seconds));
+                book = self::book();
+                book.restore(&saved, &Alerting::default(), at(seconds));
+            }
+            let lag = |level| Some(f64::from(level) * 6.0);
+            let subjects = [("a", one), ("b", other)];
+            let replicas = subjects.iter().map(|(name, level)| replica(name, lag(*level))).collect();
+            book.evaluate(&report(vec![database("app", replicas)]), &Alerting::default(), at(seconds));
+            for (name, level) in subjects {
+                for (severity, holds) in [("warning", level > 0), ("critical", level > 1)] {
+                    let reference = references.entry((name, severity)).or_default();
+                    reference.eval(holds, seconds, 60, 300);
+                    let ours = book.alerts().iter().find(|alert| {
+                        alert.labels["replica"] == name && alert.severity.as_str() == severity
+                    });
+                    let wall = |seconds: i64| at(seconds).wall;
+                    prop_assert_eq!(
+                        ours.map(|alert| (alert.state, alert.active_at, alert.fired_at, alert.resolved_at)),
+                        reference.active.as_ref().map(|alert| (
+                            alert.state,
+                            wall(alert.active_at),
+                            alert.fired_at.map(wall),
+                            alert.resolved_at.map(wall),
+                        ))
+                    );
+                }
+            }
+        }
+    }
+}

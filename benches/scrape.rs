@@ -26,6 +26,7 @@ use prometheus_client::registry::Registry;
 use streamgauge::delivery::http::{ReloadHandle, Server};
 use streamgauge::delivery::render::metrics::openmetrics;
 use streamgauge::delivery::render::published::{Published, ReportCell, Representation};
+use streamgauge::domain::assess::sizing::Sizing;
 use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::report::*;
 
@@ -208,10 +209,18 @@ fn database(number: usize) -> DatabaseReport {
                 write_transactions_per_second: number as f64 / 11.0,
                 written_bytes_per_second: number as f64 * 13.7,
             }),
+            wal_since: Some(at),
+            sizing: Sizing::default(),
             modes: Vec::new(),
-            filesystem: Some(Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39 }),
+            filesystem: Some(FilesystemReport {
+                space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39 },
+                filling_bytes_per_second: Some(0.0),
+            }),
+            staging_filesystem: None,
             staging_bytes: Some(65_536),
             lock_holder_pid: None,
+            open: Some(false),
+            litestream: None,
             txid_claim: Some(number as u64),
         }),
         rpo_seconds: 300.0,

@@ -215,6 +215,9 @@ pub const TIMELINE_SPANS_MAX: usize = 64;
 /// forgotten, so that the map claims less than there is.
 pub const TIMELINE_TAIL_MAX: usize = 512;
 
+/// Entries of `/proc` that are looked at for a Litestream.
+pub const PROCESSES_MAX: usize = 100_000;
+
 /// Databases for which a map is drawn in the terminal; more are a line each.
 pub const BANDS_MAX: usize = 5;
 

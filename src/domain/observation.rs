@@ -88,11 +88,32 @@ pub struct DatabasePosture {
     pub modes: Vec<FileMode>,
     /// The filesystem that holds the database.
     pub filesystem: Option<Filesystem>,
+    /// The one that holds Litestream's metadata directory, where that is another one.
+    pub staging_filesystem: Option<Filesystem>,
     /// Litestream's metadata directory, when there is one.
     pub staging: Option<Staging>,
     /// The process that holds Litestream's read lock, seen with F_GETLK and without taking a lock. Any process that has
     /// the database open holds one, so this names a candidate and proves nothing.
     pub lock_holder_pid: Option<u32>,
+    /// Whether any process, this one's namespace or not, has the database open in WAL mode; `None` where locks do not
+    /// show, as on network filesystems.
+    pub open: Option<bool>,
+    /// A Litestream among the processes of this host.
+    pub litestream: Sighting,
+}
+
+/// Whether a process `litestream replicate` shows in the process table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sighting {
+    /// It holds the database's read lock.
+    Attached(u32),
+    /// It runs; on what it works does not show.
+    Running(u32),
+    /// There is none, and there would be if it ran on this host: all its processes show, or one did show before.
+    Gone,
+    /// Not all processes show here.
+    #[default]
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

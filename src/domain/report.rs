@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::alert::Alert;
+use super::assess::sizing::Sizing;
 use super::check::Verdict;
 use super::drill::DrillReport;
 use super::observation::{FileMode, Filesystem, WalSource};
@@ -116,6 +117,10 @@ pub struct CollectorReport {
     pub collector: &'static str,
     pub success: bool,
     pub last_success_at: Option<Timestamp>,
+    /// When a round last ended, well or not; the agent's start before the first one.
+    pub last_round_at: Timestamp,
+    /// The longest time between two rounds when all is well; `None` while there is nothing to look at.
+    pub interval_seconds: Option<f64>,
     pub duration: DurationHistogram,
 }
 
@@ -239,17 +244,94 @@ pub struct LocalReport {
     pub wal_backfilled_frames: Option<u32>,
     pub wal_oldest_reader_frame: Option<u32>,
     pub wal_source: Option<WalSource>,
+    /// Since when the WAL is known not to have begun anew: when it did, or when the agent first saw it as it is.
+    pub wal_since: Option<Timestamp>,
     pub last_commit_at: Option<Timestamp>,
     pub counters: super::observation::Counters,
     /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
     pub rates: Option<Rates>,
-    pub modes: Vec<FileMode>,
-    pub filesystem: Option<Filesystem>,
+    /// Growth over weeks, for the sizing guide.
+    pub sizing: Sizing,
+    pub modes: Vec<ModeReport>,
+    /// The one that holds the database and its WAL.
+    pub filesystem: Option<FilesystemReport>,
+    /// The one that holds Litestream's metadata directory, where it is another one.
+    pub staging_filesystem: Option<FilesystemReport>,
     /// Size of Litestream's metadata directory.
     pub staging_bytes: Option<u64>,
     pub lock_holder_pid: Option<u32>,
+    /// Whether any process has the database open in WAL mode; `None` where locks do not show.
+    pub open: Option<bool>,
+    /// Whether Litestream runs; `None` where none is configured for the database.
+    pub litestream: Option<LitestreamReport>,
     /// The newest local TXID, which is how far Litestream claims to be (v0.5).
     pub txid_claim: Option<u64>,
+}
+
+impl LocalReport {
+    /// Committed pages of the WAL that no checkpoint has copied into the database yet, in bytes.
+    pub fn unbackfilled_bytes(&self) -> Option<u64> {
+        let frames = self.wal_frames?.saturating_sub(self.wal_backfilled_frames?);
+        Some(u64::from(frames) * u64::from(self.page_size))
+    }
+
+    fn filesystems(&self) -> impl Iterator<Item = &FilesystemReport> {
+        self.filesystem.iter().chain(&self.staging_filesystem)
+    }
+
+    /// How full the fullest of its filesystems is: 0.8 is 80 %.
+    pub fn used_ratio(&self) -> Option<f64> {
+        self.filesystems().filter_map(FilesystemReport::used_ratio).reduce(f64::max)
+    }
+
+    /// When the first of its filesystems is full if it goes on filling as it does, in seconds; `None` when none does or
+    /// that is not known.
+    pub fn filesystem_full_seconds(&self) -> Option<f64> {
+        self.filesystems().filter_map(FilesystemReport::full_seconds).reduce(f64::min)
+    }
+}
+
+/// Permissions and owner of one file, and what is wrong with them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModeReport {
+    #[serde(flatten)]
+    pub found: FileMode,
+    /// How that is not what is expected; `None` when it is.
+    pub problem: Option<String>,
+}
+
+/// A filesystem and how it fills.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FilesystemReport {
+    #[serde(flatten)]
+    pub space: Filesystem,
+    /// What is used more of it each second, all the time: what happens once does not count. 0 when it does not fill,
+    /// `None` while it was not watched for long enough.
+    pub filling_bytes_per_second: Option<f64>,
+}
+
+impl FilesystemReport {
+    fn used_ratio(&self) -> Option<f64> {
+        let Filesystem { size_bytes, avail_bytes } = self.space;
+        (size_bytes > 0).then(|| 1.0 - avail_bytes as f64 / size_bytes as f64)
+    }
+
+    fn full_seconds(&self) -> Option<f64> {
+        let filling = self.filling_bytes_per_second.filter(|filling| *filling > 0.0)?;
+        Some(self.space.avail_bytes as f64 / filling)
+    }
+}
+
+/// Whether a Litestream runs that could replicate a database. Its running proves nothing of its replicating.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LitestreamReport {
+    /// `None` where that cannot be known from here.
+    pub up: Option<bool>,
+    /// How that is known, or why it is not.
+    pub evidence: String,
+    pub pid: Option<u32>,
+    /// As it says itself.
+    pub version: Option<String>,
 }
 
 /// Growth and write rates over a window that outlives WAL resets, VACUUM and restarts.

@@ -47,6 +47,30 @@ pub struct Objectives {
     pub snapshot_interval: Option<Duration>,
     /// The Litestream that would restore, where the configuration says it: it has to know what is written.
     pub restorer: Option<LitestreamVersion>,
+    /// Who may read and write the files.
+    pub permissions: Permissions,
+}
+
+/// Modes and owner that the database, `-wal` and `-shm` are to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permissions {
+    /// Permission bits, each of which is good. Default 0600 and 0640.
+    pub modes: Vec<u32>,
+    /// Default: any, the same for all files.
+    pub owner: Option<Owner>,
+}
+
+impl Default for Permissions {
+    fn default() -> Self {
+        Self { modes: vec![0o600, 0o640], owner: None }
+    }
+}
+
+/// A user, as the configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub name: String,
+    pub uid: u32,
 }
 
 /// A release of Litestream.
@@ -78,7 +102,13 @@ impl std::str::FromStr for LitestreamVersion {
 
 impl Default for Objectives {
     fn default() -> Self {
-        Self { rpo: Duration::from_secs(300), retention: None, snapshot_interval: None, restorer: None }
+        Self {
+            rpo: Duration::from_secs(300),
+            retention: None,
+            snapshot_interval: None,
+            restorer: None,
+            permissions: Permissions::default(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::assess::sizing::Sizing;
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
@@ -139,10 +140,26 @@ fn local(name: &str) -> LocalReport {
             write_transactions_per_second: 0.25,
             written_bytes_per_second: 2048.0,
         }),
-        modes: vec![FileMode { file: FileRole::Database, mode: 0o600, uid: 1000, gid: 1000 }],
-        filesystem: Some(Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30 }),
+        wal_since: ago(300),
+        sizing: Sizing { projected_size_bytes: Some(2_097_152.0), write_transactions_per_second: Some(0.25) },
+        modes: vec![ModeReport {
+            found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1000, gid: 1000 },
+            problem: None,
+        }],
+        filesystem: Some(FilesystemReport {
+            space: Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30 },
+            filling_bytes_per_second: Some(4096.0),
+        }),
+        staging_filesystem: None,
         staging_bytes: Some(65_536),
         lock_holder_pid: Some(77),
+        open: Some(true),
+        litestream: Some(LitestreamReport {
+            up: Some(true),
+            evidence: "process 77 has the database open".to_owned(),
+            pid: Some(77),
+            version: Some("0.5.17".to_owned()),
+        }),
         txid_claim: Some(117),
     }
 }
@@ -273,7 +290,15 @@ pub(crate) fn full() -> Report {
         collector: "local",
         success: true,
         last_success_at: ago(1),
+        last_round_at: now() - SignedDuration::from_secs(1),
+        interval_seconds: Some(1.0),
         duration: duration.clone(),
+    }];
+    report.agent.receivers = vec![ReceiverReport {
+        receiver: "pager".to_owned(),
+        kind: "webhook",
+        failing_since: ago(60),
+        ..ReceiverReport::default()
     }];
     report.agent.stores = vec![StoreReport {
         store: "s3".to_owned(),

@@ -1,5 +1,8 @@
 //! What follows from observations: the proven recovery point, lag, growth and rates.
 
+pub mod permissions;
 pub mod positions;
 pub mod proof;
 pub mod rates;
+pub mod sizing;
+pub mod trend;

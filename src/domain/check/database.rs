@@ -16,6 +16,12 @@ static JOURNAL_MODE_WAL: Quantity = Quantity {
     of: Of::Database(|database| Some(f64::from(database.local.as_ref()?.journal_mode_wal))),
 };
 
+static REPLICAS: Quantity = Quantity {
+    metric: "streamgauge_database_replicas",
+    select: Select::Only,
+    of: Of::Database(|database| Some(database.replicas.len() as f64)),
+};
+
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "DatabaseUnreadable",
@@ -45,6 +51,20 @@ pub(super) static CHECKS: &[Check] = &[
         )],
         tell: Tell::Database(journal_mode),
     },
+    Check {
+        name: "NoReplica",
+        title: "The database has a replica",
+        summary: "{database} has no replica",
+        description: "No replica is configured for {database}: what is lost with this host is lost.",
+        action: "Give it a `replica` in litestream.yml. If it is not to be backed up, silence this, and say why.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&REPLICAS), Comparison::Equal, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Database(replicated),
+    },
 ];
 
 fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Told> {
@@ -65,4 +85,9 @@ fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Told> {
         "rollback journal, which Litestream cannot replicate"
     };
     Some(Told::Known(format!("its header says {says}")))
+}
+
+fn replicated(_: &Context, database: &DatabaseReport) -> Option<Told> {
+    let names: Vec<&str> = database.replicas.iter().map(|replica| replica.name.as_str()).collect();
+    Some(Told::Known(if names.is_empty() { "none is configured".into() } else { names.join(", ") }))
 }

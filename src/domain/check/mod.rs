@@ -3,9 +3,12 @@
 //! A check fails while one of its [`Rule`]s holds: a number of the report compared with another. What is not known is
 //! [`Status::Unknown`], never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
 
+mod agent;
 mod database;
 mod drill;
 pub mod expression;
+mod host;
+mod litestream;
 mod replica;
 
 use std::time::Duration;
@@ -165,7 +168,8 @@ pub enum Told {
 
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
-    [database::CHECKS, replica::CHECKS, drill::CHECKS].into_iter().flatten()
+    let own = [database::CHECKS, host::CHECKS, litestream::CHECKS];
+    own.into_iter().chain([replica::CHECKS, drill::CHECKS, agent::CHECKS]).flatten()
 }
 
 impl Check {
@@ -189,8 +193,9 @@ impl Check {
 
     /// The severity, status and detail of one subject; `None` where it does not apply.
     fn answer(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<(Severity, Status, String)> {
-        let failing = self.rules.iter().find(|rule| rule.when.value(subject, now).is_some());
-        let failing = failing.map(|rule| rule.severity);
+        let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());
+        // The one of which people would be told first, and of those the worst: how long it holds is not known here.
+        let failing = failing.min_by_key(|rule| rule.hold).map(|rule| rule.severity);
         let context = Context { now, watching, failing };
         let told = match (self.tell, subject) {
             (Tell::Agent(tell), Subject::Agent(report)) => tell(&context, report),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::drill::{DrillPolicy, DrillProbe};
 use crate::domain::target::{
-    DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
+    DatabaseFiles, LitestreamVersion, Objectives, Permissions, ReplicaLocation, ReplicaTarget, Target, TargetName,
 };
 
 use super::database::Entry;
@@ -181,6 +181,7 @@ impl Found {
                 retention: self.retention,
                 snapshot_interval: self.snapshot_interval,
                 restorer: self.restorer.or(defaults.restorer),
+                permissions: Permissions::default(),
             },
             drill: DrillPolicy {
                 rpo: self.rpo.unwrap_or(defaults.rpo),

@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod live_image;
 mod posture;
+mod processes;
 mod sample;
 mod staging;
 mod tracked;

@@ -3,14 +3,22 @@
 use std::path::Path;
 
 use super::files::{self, CONNECTED_LOCK, Paths, lock_in_the_way};
+use super::processes::Processes;
 use super::staging::staging;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem};
+use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem, Sighting};
 
 /// Litestream keeps a read transaction open, which holds one of `READ0` to `READ4`.
-const READ_LOCKS: (u64, u64) = (123, 5);
+const READ_LOCKS: std::ops::Range<u64> = 123..128;
 
-pub(super) fn posture(paths: &Paths, meta: Option<&Path>, at: Moment) -> DatabasePosture {
+/// `local`: the filesystem is this kernel's own, so that it knows all locks.
+pub(super) fn posture(
+    paths: &Paths,
+    meta: Option<&Path>,
+    local: bool,
+    processes: &Processes,
+    at: Moment,
+) -> DatabasePosture {
     let files: [(FileRole, &Path); 4] = [
         (FileRole::Database, &paths.database),
         (FileRole::Wal, &paths.wal),
@@ -18,12 +26,17 @@ pub(super) fn posture(paths: &Paths, meta: Option<&Path>, at: Moment) -> Databas
         (FileRole::Directory, paths.directory()),
     ];
     let modes = files.into_iter().filter_map(|(file, path)| mode(file, path)).collect();
+    let locks = locks(&paths.shm);
+    let attached = locks.iter().flat_map(|locks| &locks.pids).copied().find(|pid| processes.is_litestream(*pid));
     DatabasePosture {
         at,
         modes,
         filesystem: filesystem(paths.directory()),
+        staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem),
         staging: meta.and_then(staging),
-        lock_holder_pid: lock_holder(&paths.shm),
+        lock_holder_pid: attached.or_else(|| locks.as_ref()?.pids.first().copied()),
+        open: locks.filter(|_| local).map(|locks| locks.held),
+        litestream: attached.map_or_else(|| processes.litestream(), Sighting::Attached),
     }
 }
 
@@ -38,11 +51,30 @@ fn filesystem(directory: &Path) -> Option<Filesystem> {
     Some(Filesystem { size_bytes: bytes(space.f_blocks), avail_bytes: bytes(space.f_bavail) })
 }
 
-fn lock_holder(shm: &Path) -> Option<u32> {
-    let file = files::open(shm).ok()??;
-    [READ_LOCKS, CONNECTED_LOCK].into_iter().find_map(|bytes| {
+/// It is on another filesystem than `directory`.
+fn elsewhere(meta: &Path, directory: &Path) -> bool {
+    let device = |path: &Path| Some(rustix::fs::stat(path).ok()?.st_dev);
+    device(meta).is_some_and(|other| device(directory).is_some_and(|own| own != other))
+}
+
+/// The locks of those who have the database open.
+struct Locks {
+    held: bool,
+    /// The processes that hold them, as far as they are in this PID namespace.
+    pids: Vec<u32>,
+}
+
+/// `None` when that cannot be known. Without a wal-index nobody has the database open in WAL mode.
+fn locks(shm: &Path) -> Option<Locks> {
+    let mut locks = Locks { held: false, pids: Vec::new() };
+    let Some(file) = files::open(shm).ok()? else { return Some(locks) };
+    // One byte after the other: of several holders, the kernel names one a byte.
+    for bytes in READ_LOCKS.map(|byte| (byte, 1)).chain([CONNECTED_LOCK]) {
+        let Some(lock) = lock_in_the_way(&file, bytes).ok()? else { continue };
+        locks.held = true;
         // None or negative: another PID namespace, or a lock that belongs to no process.
-        let pid = lock_in_the_way(&file, bytes).ok()??.pid?;
-        u32::try_from(pid.as_raw_nonzero().get()).ok()
-    })
+        let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+        locks.pids.extend(pid.filter(|pid| !locks.pids.contains(pid)));
+    }
+    Some(locks)
 }

@@ -9,6 +9,7 @@ use super::counting::Evidence;
 use super::events::{Events, Happening};
 use super::files::{Paths, untrusted_filesystem};
 use super::posture::posture;
+use super::processes::Processes;
 use super::sample::Failure;
 use super::tracked::Tracked;
 use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLLS_MAX};
@@ -32,6 +33,7 @@ pub struct Watch {
     next_polled: usize,
     next_swept: usize,
     held: Held,
+    processes: Processes,
     marks: Vec<(usize, Happening)>,
     warned: bool,
 }
@@ -69,6 +71,7 @@ impl Watch {
             next_polled: 0,
             next_swept: 0,
             held,
+            processes: Processes::default(),
             marks: Vec::new(),
             warned: false,
         }
@@ -158,7 +161,11 @@ impl Watch {
             target.evidence = Evidence { blind: target.strayed, ..Evidence::default() };
         }
         let with_posture = thorough || !std::mem::replace(&mut target.postured, true);
-        let posture = with_posture.then(|| posture(&target.paths, target.files.meta_path.as_deref(), now));
+        let posture = with_posture.then(|| {
+            self.processes.refresh(now);
+            let (meta, local) = (target.files.meta_path.as_deref(), target.filesystem.is_none());
+            posture(&target.paths, meta, local, &self.processes, now)
+        });
         Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }
 

@@ -33,6 +33,9 @@ use crate::usecase::ports::{
     Publisher, Stores,
 };
 
+/// A report is published so often although nothing changed, so that it shows that the agent goes on.
+const PUBLISH_AT_LEAST: SignedDuration = SignedDuration::from_secs(30);
+
 /// Asks for a reload; the answer is what went wrong, for a person.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
@@ -87,6 +90,7 @@ pub struct Agent {
     agent: AgentReport,
     next_discovery: Moment,
     next_save: Moment,
+    published: Moment,
 }
 
 impl Agent {
@@ -116,6 +120,8 @@ impl Agent {
             collector,
             success: false,
             last_success_at: None,
+            last_round_at: now.wall,
+            interval_seconds: None,
             duration: Default::default(),
         };
         let agent = AgentReport {
@@ -160,6 +166,7 @@ impl Agent {
             agent,
             next_discovery: after(now, configured.pace.discovery),
             next_save: after(now, SAVE_INTERVAL),
+            published: now,
         };
         this.adopt(configured, now);
         Ok(this)
@@ -317,6 +324,7 @@ impl Agent {
     fn take_round(&mut self, round: LocalRound) {
         let now = self.clock.now();
         let success = round.updates.iter().all(|update| update.look.is_ok());
+        self.round_ended(if round.swept { "sweep" } else { "local" }, now);
         if round.swept {
             self.collector("sweep", success, round.took);
         } else if !round.updates.is_empty() {
@@ -333,8 +341,30 @@ impl Agent {
         }
     }
 
+    fn round_ended(&mut self, name: &str, now: Moment) {
+        if let Some(collector) = self.agent.collectors.iter_mut().find(|collector| collector.collector == name) {
+            collector.last_round_at = now.wall;
+        }
+    }
+
+    /// How often each collector comes to an end of its round, when there is anything to look at.
+    fn set_intervals(&mut self) {
+        let pace = &self.configured.pace;
+        let watched = self.subjects.values().any(|subject| subject.target.database.is_some());
+        let replicated = self.subjects.values().any(|subject| !subject.replicas.is_empty());
+        for collector in &mut self.agent.collectors {
+            let (any, interval) = match collector.collector {
+                "replica" => (replicated, pace.idle),
+                _ => (watched, pace.poll),
+            };
+            collector.interval_seconds = any.then(|| interval.as_secs_f64());
+        }
+    }
+
     fn collector(&mut self, name: &str, success: bool, took: Duration) {
-        let wall = self.clock.now().wall;
+        let now = self.clock.now();
+        let wall = now.wall;
+        self.round_ended(name, now);
         let Some(collector) = self.agent.collectors.iter_mut().find(|collector| collector.collector == name) else {
             return;
         };
@@ -354,7 +384,8 @@ impl Agent {
         if now.mono >= self.next_save.mono {
             self.save(false);
         }
-        if !self.dirty.is_empty() || !self.moving.is_empty() {
+        let old = now.since(self.published) >= PUBLISH_AT_LEAST;
+        if !self.dirty.is_empty() || !self.moving.is_empty() || old {
             self.publish();
         }
     }
@@ -381,6 +412,8 @@ impl Agent {
     /// Builds what changed anew and hands the report out.
     fn publish(&mut self) {
         let now = self.clock.now();
+        self.published = now;
+        self.set_intervals();
         let changed: BTreeSet<_> = self.dirty.iter().chain(&self.moving).cloned().collect();
         self.dirty.clear();
         for name in changed {

@@ -4,19 +4,24 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::drilling::Drilling;
 use super::replica::{Watched, WatchedReplica};
+use crate::domain::assess::permissions::problem;
 use crate::domain::assess::positions::{Positions, SavedPositions};
 use crate::domain::assess::rates::RateWindow;
+use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
+use crate::domain::assess::trend::{SIZE, SPACE, Trend, WRITES};
 use crate::domain::check::{Watching, judge};
 use crate::domain::drill::DrillHistory;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{DatabaseLook, DatabasePosture, Journal, StagedPosition};
+use crate::domain::observation::{DatabaseLook, DatabasePosture, Filesystem, Journal, Sighting, StagedPosition};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{DatabaseReport, DatabaseState, LocalReport};
+use crate::domain::report::{
+    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport,
+};
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
@@ -31,6 +36,7 @@ pub(super) struct Subject {
     polled: bool,
     failure: Option<Reason>,
     rates: RateWindow,
+    trends: Trends,
     pub(super) replicas: Vec<WatchedReplica>,
     /// It is gone from the configuration, since then.
     pub(super) gone_since: Option<Moment>,
@@ -41,12 +47,65 @@ pub(super) struct Subject {
     pub(super) report: Arc<DatabaseReport>,
 }
 
+/// How the database and its filesystems develop over hours and weeks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Trends {
+    size: Trend,
+    /// Of write transactions counted, restarts included.
+    commits: Trend,
+    counted: u64,
+    /// What the agent's own counter stood at when it was last read; absent after a restart.
+    #[serde(skip)]
+    baseline: Option<u64>,
+    used: Trend,
+    staging_used: Trend,
+    /// The salts of the WAL and when they were first seen.
+    wal: Option<(u32, u32, Timestamp)>,
+}
+
+impl Trends {
+    fn observe(&mut self, look: &DatabaseLook) {
+        let now = look.at.wall;
+        let commits = look.counters.commits;
+        self.counted += self.baseline.replace(commits).map_or(0, |before| commits.saturating_sub(before));
+        self.size.record(now, look.size_bytes as f64, &SIZE);
+        self.commits.record(now, self.counted as f64, &WRITES);
+        if let Journal::Wal(wal) = &look.journal {
+            let (salt1, salt2) = (wal.position.salt1, wal.position.salt2);
+            if self.wal.is_none_or(|(one, other, _)| (one, other) != (salt1, salt2)) {
+                self.wal = Some((salt1, salt2, now));
+            }
+        }
+    }
+
+    fn observe_posture(&mut self, posture: &DatabasePosture) {
+        let used = |space: Filesystem| space.size_bytes.saturating_sub(space.avail_bytes) as f64;
+        if let Some(space) = posture.filesystem {
+            self.used.record(posture.at.wall, used(space), &SPACE);
+        }
+        if let Some(space) = posture.staging_filesystem {
+            self.staging_used.record(posture.at.wall, used(space), &SPACE);
+        }
+    }
+
+    fn sizing(&self, look: &DatabaseLook) -> Sizing {
+        let growth = self.size.growth(&SIZE);
+        Sizing {
+            projected_size_bytes: growth.map(|growth| look.size_bytes as f64 + growth * AHEAD_SECONDS),
+            write_transactions_per_second: self.commits.growth(&WRITES),
+        }
+    }
+}
+
 /// What of a subject survives a restart.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
     /// The database's file: what was counted and proven of another one says nothing of this one.
     database: Option<PathBuf>,
     rates: RateWindow,
+    #[serde(default)]
+    trends: Trends,
     /// By [`identity`].
     replicas: Vec<(String, SavedPositions)>,
     /// By [`identity`].
@@ -111,6 +170,7 @@ impl Subject {
             polled: false,
             failure: None,
             rates: saved.rates,
+            trends: saved.trends,
             replicas,
             gone_since: None,
             unsaved: false,
@@ -128,6 +188,7 @@ impl Subject {
         let saved = Saved {
             database: path(&self.target),
             rates: self.rates.clone(),
+            trends: self.trends.clone(),
             replicas: replicas.collect(),
             drills: drills.collect(),
             watched: self.replicas.iter().map(|replica| (identity(&replica.target), replica.watched)).collect(),
@@ -180,13 +241,15 @@ impl Subject {
 
     /// Takes in a local look; yields the replicas that are now behind something that they were not behind before.
     pub(super) fn observe(&mut self, update: LocalUpdate) -> Vec<usize> {
-        if update.posture.is_some() {
-            self.posture = update.posture;
+        if let Some(posture) = update.posture {
+            self.trends.observe_posture(&posture);
+            self.posture = Some(posture);
         }
         self.polled = update.polled;
         match update.look {
             Ok(look) => {
                 self.rates.record(&look);
+                self.trends.observe(&look);
                 let replicas = self.replicas.iter_mut().enumerate();
                 let behind = replicas.filter_map(|(index, replica)| replica.record(&look).then_some(index)).collect();
                 self.unsaved = true;
@@ -276,11 +339,46 @@ impl Subject {
             last_commit_at: look.last_commit,
             counters: look.counters,
             rates: self.rates.rates(now),
-            modes: posture.map(|posture| posture.modes.clone()).unwrap_or_default(),
-            filesystem: posture.and_then(|posture| posture.filesystem),
+            wal_since: wal.and(self.trends.wal).map(|(.., since)| since),
+            sizing: self.trends.sizing(look),
+            modes: posture.map(|posture| self.modes(posture)).unwrap_or_default(),
+            filesystem: posture.and_then(|posture| filesystem(posture.filesystem, &self.trends.used)),
+            staging_filesystem: posture
+                .and_then(|posture| filesystem(posture.staging_filesystem, &self.trends.staging_used)),
             staging_bytes: staging.map(|staging| staging.bytes),
             lock_holder_pid: posture.and_then(|posture| posture.lock_holder_pid),
+            open: posture.and_then(|posture| posture.open),
+            litestream: files.meta_path.as_ref().map(|_| litestream(look, posture)),
             txid_claim,
         })
     }
+
+    fn modes(&self, posture: &DatabasePosture) -> Vec<ModeReport> {
+        let wanted = &self.target.objectives.permissions;
+        let files = posture.modes.iter();
+        files.map(|file| ModeReport { found: file.clone(), problem: problem(file, &posture.modes, wanted) }).collect()
+    }
+}
+
+fn filesystem(space: Option<Filesystem>, used: &Trend) -> Option<FilesystemReport> {
+    Some(FilesystemReport { space: space?, filling_bytes_per_second: used.growth(&SPACE) })
+}
+
+/// Whether a Litestream runs that could work on the database.
+fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> LitestreamReport {
+    let sighting = posture.map(|posture| posture.litestream).unwrap_or_default();
+    let in_wal_mode = !matches!(look.journal, Journal::Rollback { .. });
+    // Litestream keeps each of its databases open.
+    let closed = in_wal_mode && posture.is_some_and(|posture| posture.open == Some(false));
+    let (up, pid, evidence) = match sighting {
+        Sighting::Attached(pid) => (Some(true), Some(pid), format!("process {pid} has the database open")),
+        Sighting::Running(pid) if closed => {
+            (Some(false), Some(pid), format!("process {pid} runs, and does not have the database open"))
+        }
+        _ if closed => (Some(false), None, "no process has the database open, as Litestream would".to_owned()),
+        Sighting::Running(pid) => (Some(true), Some(pid), format!("process {pid} runs")),
+        Sighting::Gone => (Some(false), None, "no process `litestream replicate` runs on this host".to_owned()),
+        Sighting::Unknown => (None, None, "its process does not show from here".to_owned()),
+    };
+    LitestreamReport { up, evidence, pid, version: None }
 }

@@ -80,6 +80,39 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_collector_last_round_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["collector"],
+        help: "When a round of this collector last ended, well or not, or when the agent started.",
+        samples: |report, sink| {
+            for collector in &report.agent.collectors {
+                sink.put(&[collector.collector], collector.last_round_at);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_collector_interval_seconds",
+        kind: Kind::Gauge,
+        labels: &["collector"],
+        help: "The longest time between two rounds of this collector when all is well.",
+        samples: |report, sink| {
+            for collector in &report.agent.collectors {
+                sink.put_known(&[collector.collector], collector.interval_seconds);
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_notification_failing_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["receiver"],
+        help: "Since when nothing reaches this receiver, while that is so.",
+        samples: |report, sink| {
+            for receiver in &report.agent.receivers {
+                sink.put_known(&[&receiver.receiver], receiver.failing_since);
+            }
+        },
+    },
+    Family {
         name: "streamgauge_collector_duration_seconds",
         kind: Kind::Histogram,
         labels: &["collector"],

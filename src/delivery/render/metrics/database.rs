@@ -16,11 +16,6 @@ fn rate(local: &LocalReport, which: fn(Rates) -> f64) -> Option<f64> {
     local.rates.map(which)
 }
 
-/// Whether a process holds the lock; unknown until the sweep, which also reads the file modes, has been there.
-fn attached(local: &LocalReport) -> Option<bool> {
-    (!local.modes.is_empty() || local.lock_holder_pid.is_some()).then_some(local.lock_holder_pid.is_some())
-}
-
 pub(super) static FAMILIES: &[Family] = &[
     Family {
         name: "streamgauge_database_info",
@@ -39,6 +34,17 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| {
             for database in &report.databases {
                 sink.put_known(&[&database.name], database.up());
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_database_replicas",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Replicas that are configured for the database.",
+        samples: |report, sink| {
+            for database in &report.databases {
+                sink.put(&[&database.name], database.replicas.len());
             }
         },
     },
@@ -83,6 +89,20 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database"],
         help: "The lowest frame that a reader still needs, which is where checkpoints stop.",
         samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.wal_oldest_reader_frame)),
+    },
+    Family {
+        name: "streamgauge_database_unbackfilled_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Committed pages of the WAL that no checkpoint has copied into the database yet.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.unbackfilled_bytes())),
+    },
+    Family {
+        name: "streamgauge_database_wal_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Since when the WAL is known not to have begun anew.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.wal_since)),
     },
     Family {
         name: "streamgauge_database_wal_resets_total",
@@ -180,7 +200,7 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "Size of the filesystem that holds the database.",
         samples: |report, sink| {
             locals(report, |name, local| {
-                sink.put_known(&[name], local.filesystem.map(|filesystem| filesystem.size_bytes))
+                sink.put_known(&[name], local.filesystem.map(|filesystem| filesystem.space.size_bytes))
             })
         },
     },
@@ -191,8 +211,51 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "Space on the filesystem of the database that is free to unprivileged processes.",
         samples: |report, sink| {
             locals(report, |name, local| {
-                sink.put_known(&[name], local.filesystem.map(|filesystem| filesystem.avail_bytes))
+                sink.put_known(&[name], local.filesystem.map(|filesystem| filesystem.space.avail_bytes))
             })
+        },
+    },
+    Family {
+        name: "streamgauge_database_filesystem_used_ratio",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "How full the fullest filesystem is that holds the database, its WAL or the metadata directory of Litestream: 1 is full.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.used_ratio())),
+    },
+    Family {
+        name: "streamgauge_database_filesystem_full_seconds",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "When the first of these filesystems is full if it goes on filling as it did for hours; absent when none does.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.filesystem_full_seconds())),
+    },
+    Family {
+        name: "streamgauge_database_file_permissions_ok",
+        kind: Kind::Gauge,
+        labels: &["database", "file"],
+        help: "1 if mode and owner of this file are as configured, 0 if not.",
+        samples: |report, sink| {
+            locals(report, |name, local| {
+                for mode in &local.modes {
+                    sink.put(&[name, mode.found.file.as_str()], mode.problem.is_none());
+                }
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_database_sizing_tier",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "The band of the sizing guide that the database is in, or will be within 30 days: 0 is the first.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.sizing.tier(local.size_bytes))),
+    },
+    Family {
+        name: "streamgauge_database_projected_size_bytes",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "Size of the database in 30 days if it goes on growing as it did for weeks.",
+        samples: |report, sink| {
+            locals(report, |name, local| sink.put_known(&[name], local.sizing.projected_size_bytes))
         },
     },
     Family {
@@ -203,11 +266,22 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.staging_bytes)),
     },
     Family {
+        name: "streamgauge_litestream_up",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if a Litestream runs that could work on the database, 0 if none does; its running proves no replication.",
+        samples: |report, sink| {
+            locals(report, |name, local| {
+                sink.put_known(&[name], local.litestream.as_ref().and_then(|litestream| litestream.up))
+            })
+        },
+    },
+    Family {
         name: "streamgauge_litestream_attached",
         kind: Kind::Gauge,
         labels: &["database"],
         help: "1 if a process holds the read lock that Litestream keeps on what it replicates, 0 if none does; other readers hold it too.",
-        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], attached(local))),
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.open)),
     },
     Family {
         name: "streamgauge_litestream_txid_claim",

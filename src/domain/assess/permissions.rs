@@ -1,0 +1,85 @@
+//! Whether the files of a database are for those who should read and write them, and for nobody else.
+
+use crate::domain::observation::{FileMode, FileRole};
+use crate::domain::target::Permissions;
+
+/// Others may read what the directory holds, or put files there.
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
+
+/// What is wrong with the mode or owner of one of the files, in words; `None` when nothing is.
+///
+/// `all` are the files of the same database. Without a configured owner the files still have to have one owner: a `-wal`
+/// that root made while it looked keeps the application out.
+pub fn problem(file: &FileMode, all: &[FileMode], wanted: &Permissions) -> Option<String> {
+    let (mode, role) = (file.mode, file.file);
+    if role == FileRole::Directory {
+        // Whoever wants files that all may read wants a directory that all may read.
+        let readable = wanted.modes.iter().any(|mode| mode & OTHERS_READ != 0);
+        if mode & OTHERS_WRITE != 0 {
+            return Some(format!("mode {mode:04o}: everyone may put files there"));
+        }
+        if mode & OTHERS_READ != 0 && !readable {
+            return Some(format!("mode {mode:04o}: everyone may list it"));
+        }
+    } else if !wanted.modes.contains(&mode) {
+        let accepted: Vec<String> = wanted.modes.iter().map(|mode| format!("{mode:04o}")).collect();
+        return Some(format!("mode {mode:04o}, expected {}", accepted.join(" or ")));
+    }
+    match &wanted.owner {
+        Some(owner) if owner.uid != file.uid => Some(format!("owned by uid {}, expected {}", file.uid, owner.name)),
+        Some(_) => None,
+        None => {
+            let database = all.iter().find(|other| other.file == FileRole::Database)?;
+            let differs = role != FileRole::Directory && database.uid != file.uid;
+            differs.then(|| format!("owned by uid {}, the database by uid {}", file.uid, database.uid))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::target::Owner;
+
+    /// What is wrong with files of these modes and owners, in the order of database, `-wal`, `-shm`, directory.
+    fn check(files: [(u32, u32); 4], wanted: &Permissions, expected: &[&str]) {
+        let roles = [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Directory];
+        let files: Vec<FileMode> =
+            roles.into_iter().zip(files).map(|(file, (mode, uid))| FileMode { file, mode, uid, gid: 0 }).collect();
+        let problems = files.iter().filter_map(|file| Some((file.file, problem(file, &files, wanted)?)));
+        let problems: Vec<String> = problems.map(|(file, problem)| format!("{}: {problem}", file.as_str())).collect();
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn private_files_pass() {
+        let wanted = Permissions::default();
+        check([(0o600, 7), (0o600, 7), (0o600, 7), (0o700, 7)], &wanted, &[]);
+        check([(0o640, 7), (0o640, 7), (0o640, 7), (0o750, 0)], &wanted, &[]);
+        check([(0o600, 7), (0o600, 7), (0o600, 7), (0o711, 0)], &wanted, &[]);
+    }
+
+    #[test]
+    fn what_everyone_may_read_or_write_does_not() {
+        let expected = ["database: mode 0644, expected 0600 or 0640", "directory: mode 0755: everyone may list it"];
+        check([(0o644, 7), (0o600, 7), (0o600, 7), (0o755, 7)], &Permissions::default(), &expected);
+        let expected = ["directory: mode 1777: everyone may put files there"];
+        check([(0o600, 7), (0o600, 7), (0o600, 7), (0o1777, 0)], &Permissions::default(), &expected);
+    }
+
+    #[test]
+    fn files_have_one_owner_even_where_none_is_configured() {
+        let expected = ["wal: owned by uid 0, the database by uid 7"];
+        check([(0o600, 7), (0o600, 0), (0o600, 7), (0o700, 0)], &Permissions::default(), &expected);
+    }
+
+    #[test]
+    fn what_is_configured_is_what_is_expected() {
+        let owner = Some(Owner { name: "app".into(), uid: 7 });
+        let wanted = Permissions { modes: vec![0o644], owner };
+        check([(0o644, 7), (0o644, 7), (0o644, 7), (0o755, 7)], &wanted, &[]);
+        let expected = ["database: mode 0600, expected 0644", "directory: owned by uid 0, expected app"];
+        check([(0o600, 7), (0o644, 7), (0o644, 7), (0o755, 0)], &wanted, &expected);
+    }
+}

@@ -1,0 +1,182 @@
+//! Checks of the agent itself: whether it looks, at everything, as configured, and can tell.
+
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::report::{CollectorReport, DatabaseState, ReceiverReport, Report, SourceReport};
+
+/// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
+const ROUND_SLACK_SECONDS: f64 = 120.0;
+
+/// A receiver may fail for so long: it is being restarted.
+const RECEIVER_SECONDS: f64 = 300.0;
+
+static LAST_ROUND: Quantity = Quantity {
+    metric: "streamgauge_collector_last_round_timestamp_seconds",
+    select: Select::Only,
+    of: Of::Collector(|collector| Some(seconds(collector.last_round_at))),
+};
+
+static ROUND_INTERVAL: Quantity = Quantity {
+    metric: "streamgauge_collector_interval_seconds",
+    select: Select::Only,
+    of: Of::Collector(|collector| collector.interval_seconds),
+};
+
+static RELOADED: Quantity = Quantity {
+    metric: "streamgauge_config_last_reload_successful",
+    select: Select::Only,
+    of: Of::Agent(|report| Some(f64::from(report.agent.config.last_reload_successful))),
+};
+
+static FAILING_SINCE: Quantity = Quantity {
+    metric: "streamgauge_notification_failing_since_timestamp_seconds",
+    select: Select::Only,
+    of: Of::Receiver(|receiver| receiver.failing_since.map(seconds)),
+};
+
+static OVER_LIMIT: Quantity = Quantity {
+    metric: "streamgauge_databases",
+    select: Select::Where("state", "over_limit"),
+    of: Of::Agent(|report| Some(over_limit(report) as f64)),
+};
+
+static DISCOVERED: Quantity = Quantity {
+    metric: "streamgauge_discovery_success",
+    select: Select::Only,
+    of: Of::Source(|source| Some(f64::from(source.success))),
+};
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "CollectorStuck",
+        title: "The agent goes on looking",
+        summary: "streamgauge: collector {collector} is stuck",
+        description: "Collector {collector} has not ended a round for {value}: what is shown is as old as that.",
+        action: "Look for a filesystem that hangs (a dead network mount) and at the agent's log; restart the agent.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &Term::Difference(&Term::Now, &Term::Of(&LAST_ROUND)),
+                Comparison::Above,
+                &Term::Sum(
+                    &Term::Product(&Term::Of(&ROUND_INTERVAL), &Term::Number(3.0)),
+                    &Term::Number(ROUND_SLACK_SECONDS),
+                ),
+            ),
+            5,
+        )],
+        tell: Tell::Collector(stuck),
+    },
+    Check {
+        name: "ConfigReloadFailed",
+        title: "The configuration that was last read is in force",
+        summary: "streamgauge: the configuration was refused",
+        description: "The agent was told to read its configuration, refused it, and goes on with the one before.",
+        action: "Run `streamgauge config check`, which names every mistake, and reload.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&RELOADED), Comparison::Equal, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Agent(reloaded),
+    },
+    Check {
+        name: "DiscoveryFailed",
+        title: "All databases of the source are known",
+        summary: "streamgauge: databases of {source} are not known",
+        description: "What databases there are in {source} could not be read: some may not be watched.",
+        action: "Look at the reason on the status page: a directory that is gone, or one that the agent may not read.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&DISCOVERED), Comparison::Equal, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Source(discovered),
+    },
+    Check {
+        name: "SeriesLimitReached",
+        title: "All configured databases are watched",
+        summary: "streamgauge: more databases than one agent watches",
+        description: "{value} databases are beyond the limit of one agent and not watched.",
+        action: "Divide them between two agents.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&OVER_LIMIT), Comparison::Above, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Agent(within_limit),
+    },
+    Check {
+        name: "NotificationsFailing",
+        title: "Alerts reach the receiver",
+        summary: "streamgauge: {receiver} cannot be told",
+        description: "Nothing has reached receiver {receiver} for {value}: alerts wait, or reach nobody.",
+        action: "Look at the reason on the status page, and try it with `streamgauge notify test`.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &Term::Difference(&Term::Now, &Term::Of(&FAILING_SINCE)),
+                Comparison::Above,
+                &Term::Number(RECEIVER_SECONDS),
+            ),
+            0,
+        )],
+        tell: Tell::Receiver(notified),
+    },
+];
+
+fn over_limit(report: &Report) -> usize {
+    let beyond = |state| state == DatabaseState::OverLimit;
+    report.over_limit + report.databases.iter().filter(|database| beyond(database.state)).count()
+}
+
+fn stuck(context: &Context, collector: &CollectorReport) -> Option<Told> {
+    collector.interval_seconds?;
+    let age = spoken(context.now.duration_since(collector.last_round_at).as_secs_f64());
+    Some(Told::Known(format!("{}: the last round ended {age} ago", collector.collector)))
+}
+
+fn reloaded(_: &Context, report: &Report) -> Option<Told> {
+    let config = &report.agent.config;
+    Some(Told::Known(match (&config.error, config.last_reload_successful) {
+        (_, true) => "as read".into(),
+        (Some(error), false) => format!("refused: {error}"),
+        (None, false) => "refused".into(),
+    }))
+}
+
+fn discovered(_: &Context, source: &SourceReport) -> Option<Told> {
+    let SourceReport { source: name, databases, error, .. } = source;
+    Some(Told::Known(match error {
+        None => format!("{name}: {databases} databases"),
+        Some(error) => format!("{name}: {error}"),
+    }))
+}
+
+fn within_limit(_: &Context, report: &Report) -> Option<Told> {
+    Some(Told::Known(match over_limit(report) {
+        0 => format!("{} databases", report.databases.len()),
+        beyond => format!("{beyond} databases are not watched"),
+    }))
+}
+
+fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
+    let name = &receiver.receiver;
+    Some(match (receiver.failing_since, receiver.last_success_at) {
+        (Some(since), _) => {
+            let age = spoken(context.now.duration_since(since).as_secs_f64());
+            let why = receiver.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
+            Told::Known(format!("{name}: fails for {age}: {why}"))
+        }
+        (None, Some(at)) => {
+            let age = spoken(context.now.duration_since(at).as_secs_f64());
+            Told::Known(format!("{name}: told {age} ago"))
+        }
+        (None, None) => Told::Unknown(format!("{name}: nothing was sent to it yet")),
+    })
+}

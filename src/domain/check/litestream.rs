@@ -1,0 +1,41 @@
+//! The check of Litestream's process. That it runs makes no other check pass: the proof is in the bucket.
+
+use std::time::Duration;
+
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
+use super::{Check, Context, Rule, Severity, Tell, Told, Unit, rule};
+use crate::domain::report::DatabaseReport;
+
+static UP: Quantity = Quantity {
+    metric: "streamgauge_litestream_up",
+    select: Select::Only,
+    of: Of::Database(|database| database.local.as_ref()?.litestream.as_ref()?.up.map(f64::from)),
+};
+
+static DOWN: Condition = Condition::Compare(&Term::Of(&UP), Comparison::Equal, &Term::Number(0.0));
+
+pub(super) static CHECKS: &[Check] = &[Check {
+    name: "LitestreamDown",
+    title: "Litestream runs",
+    summary: "{database}: Litestream does not run",
+    description: "Litestream is configured for {database} and no process of it works on the database: what is committed \
+                  now is on this host only.",
+    action: "Start it (`systemctl start litestream`) and read its log. While it is stopped on purpose, silence this.",
+    unit: Unit::Count,
+    rules: &[
+        Rule {
+            severity: Severity::Critical,
+            when: &DOWN,
+            hold: Duration::from_secs(3600),
+            keep_firing: Duration::from_secs(300),
+        },
+        rule(Severity::Warning, &DOWN, 5),
+    ],
+    tell: Tell::Database(down),
+}];
+
+/// Where processes do not show (another container), this does not apply: the proof is in the bucket all the same.
+fn down(_: &Context, database: &DatabaseReport) -> Option<Told> {
+    let litestream = database.local.as_ref()?.litestream.as_ref()?;
+    litestream.up.map(|_| Told::Known(litestream.evidence.clone()))
+}

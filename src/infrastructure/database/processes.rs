@@ -1,0 +1,122 @@
+//! A Litestream in the process table of this host.
+
+use std::path::Path;
+
+use jiff::SignedDuration;
+
+use crate::domain::limits::PROCESSES_MAX;
+use crate::domain::moment::Moment;
+use crate::domain::observation::Sighting;
+
+/// How old what is known of processes may be: a check of them holds for minutes before anyone is told.
+const AGE_MAX: SignedDuration = SignedDuration::from_secs(15);
+
+/// `/proc/self/ns/pid` of a process that sees every process of the host (`PROC_PID_INIT_INO` of the kernel).
+const HOST_NAMESPACE: &str = "pid:[4026531836]";
+
+/// What was last seen in `/proc`.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    read_at: Option<Moment>,
+    litestreams: Vec<u32>,
+    /// All processes of the host show here.
+    complete: bool,
+    /// A Litestream was seen since the agent started: where it showed once, it shows again.
+    seen: bool,
+}
+
+impl Processes {
+    /// Reads the process table anew if what is known is old.
+    pub(super) fn refresh(&mut self, now: Moment) {
+        if self.read_at.is_some_and(|read| now.since(read) < AGE_MAX) {
+            return;
+        }
+        self.read_at = Some(now);
+        self.read(Path::new("/proc"));
+    }
+
+    fn read(&mut self, proc: &Path) {
+        let entries = std::fs::read_dir(proc).into_iter().flatten().flatten().take(PROCESSES_MAX);
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        self.litestreams = pids.filter(|pid| replicates(proc, *pid)).collect();
+        self.seen |= !self.litestreams.is_empty();
+        // With `hidepid`, processes of others are there and say nothing, or do not show at all.
+        let host = std::fs::read_link(proc.join("self/ns/pid")).is_ok_and(|link| link.as_os_str() == HOST_NAMESPACE);
+        self.complete = host && std::fs::read(proc.join("1/cmdline")).is_ok();
+    }
+
+    pub(super) fn is_litestream(&self, pid: u32) -> bool {
+        self.litestreams.contains(&pid) || replicates(Path::new("/proc"), pid)
+    }
+
+    pub(super) fn litestream(&self) -> Sighting {
+        match self.litestreams.first() {
+            Some(pid) => Sighting::Running(*pid),
+            None if self.complete || self.seen => Sighting::Gone,
+            None => Sighting::Unknown,
+        }
+    }
+}
+
+/// Whether a process was started as `litestream replicate`. A zombie has no arguments any more.
+fn replicates(proc: &Path, pid: u32) -> bool {
+    let Ok(arguments) = std::fs::read(proc.join(pid.to_string()).join("cmdline")) else { return false };
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    let program = arguments.next().and_then(|path| path.rsplit(|byte| *byte == b'/').next()).unwrap_or_default();
+    program.starts_with(b"litestream") && arguments.any(|argument| argument == b"replicate")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process table of these processes.
+    fn table(processes: &[(u32, &[u8])], host: bool) -> tempfile::TempDir {
+        let proc = tempfile::tempdir().unwrap();
+        for (pid, arguments) in processes {
+            std::fs::create_dir(proc.path().join(pid.to_string())).unwrap();
+            std::fs::write(proc.path().join(format!("{pid}/cmdline")), arguments).unwrap();
+        }
+        std::fs::create_dir_all(proc.path().join("self/ns")).unwrap();
+        let namespace = if host { HOST_NAMESPACE } else { "pid:[4026532000]" };
+        std::os::unix::fs::symlink(namespace, proc.path().join("self/ns/pid")).unwrap();
+        proc
+    }
+
+    const INIT: (u32, &[u8]) = (1, b"/sbin/init\0");
+    const REPLICATE: (u32, &[u8]) = (77, b"/usr/bin/litestream\0replicate\0-config\0/etc/litestream.yml\0");
+
+    #[test]
+    fn it_is_gone_only_where_it_would_show() {
+        let mut processes = Processes::default();
+        processes.read(table(&[INIT], false).path());
+        assert_eq!(processes.litestream(), Sighting::Unknown);
+        processes.read(table(&[], true).path());
+        assert_eq!(processes.litestream(), Sighting::Unknown, "init is hidden");
+        processes.read(table(&[INIT], true).path());
+        assert_eq!(processes.litestream(), Sighting::Gone);
+    }
+
+    #[test]
+    fn where_it_showed_once_it_is_missed() {
+        let mut processes = Processes::default();
+        processes.read(table(&[INIT, REPLICATE], false).path());
+        assert_eq!(processes.litestream(), Sighting::Running(77));
+        processes.read(table(&[INIT], false).path());
+        assert_eq!(processes.litestream(), Sighting::Gone);
+    }
+
+    #[test]
+    fn what_only_sounds_like_it_does_not_replicate() {
+        let others: &[(u32, &[u8])] = &[
+            INIT,
+            (5, b"litestream\0restore\0/srv/app.db\0"),
+            (6, b"vim\0litestream\0replicate\0"),
+            (7, b"streamgauge\0run\0--litestream.config=litestream.yml\0"),
+            (8, b""),
+        ];
+        let mut processes = Processes::default();
+        processes.read(table(others, true).path());
+        assert_eq!(processes.litestream(), Sighting::Gone);
+    }
+}

@@ -304,3 +304,32 @@ pub const PAGE_FINDINGS_MAX: usize = 10;
 
 /// Alerts that are remembered: pending, firing and lately resolved. With more, the least severe are counted only.
 pub const ALERTS_MAX: usize = 10_000;
+/// Minutes of requests to a store that are remembered to say how many fail.
+pub const REQUEST_WINDOW_MINUTES: usize = 15;
+
+/// With fewer requests in that time, nothing is said of how many fail: one of one is no rate.
+pub const REQUEST_WINDOW_MIN: u64 = 10;
+
+/// Servers whose clocks are remembered.
+pub const CLOCK_HOSTS_MAX: usize = 64;
+
+/// How long what a server said of its clock is believed.
+pub const CLOCK_AGE_MAX: Duration = Duration::from_secs(900);
+
+/// A beacon, which has a few lines.
+pub const BEACON_BYTES_MAX: u64 = 16 << 10;
+
+/// Characters of a text that a beacon quotes.
+pub const BEACON_TEXT_MAX: usize = 128;
+
+/// Beacons that are being written to one place at once.
+pub const BEACONS_IN_FLIGHT_MAX: usize = 4;
+
+/// How often the settings of a bucket are looked at.
+pub const POSTURE_INTERVAL: Duration = Duration::from_secs(86_400);
+
+/// The same after an attempt that found out nothing.
+pub const POSTURE_RETRY: Duration = Duration::from_secs(3_600);
+
+/// Buckets whose settings are looked at; an agent with more says nothing of the rest.
+pub const BUCKETS_MAX: usize = 1_000;

@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod alerting;
 pub mod assess;
+pub mod beacon;
 pub mod check;
 pub mod drill;
 pub mod limits;

@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use super::alert::Alert;
 use super::assess::sizing::Sizing;
+use super::beacon::BeaconReport;
 use super::check::Verdict;
 use super::drill::DrillReport;
+use super::limits::REQUEST_WINDOW_MIN;
 use super::observation::{FileMode, Filesystem, WalSource};
 use super::reason::Reason;
 use super::timeline::TimelineReport;
@@ -47,12 +49,33 @@ pub struct AgentReport {
     pub sources: Vec<SourceReport>,
     pub collectors: Vec<CollectorReport>,
     pub stores: Vec<StoreReport>,
+    /// How the buckets are set up that hold replicas.
+    pub buckets: Vec<BucketReport>,
     /// Where alerts are sent.
     pub receivers: Vec<ReceiverReport>,
     /// What the agent itself uses; `None` where the system does not say.
     pub process: Option<ProcessReport>,
     /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
     pub drill_budget: Option<DrillBudgetReport>,
+}
+
+/// How a bucket is set up. What its provider does not know, and what the agent may not ask, is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BucketReport {
+    /// The `bucket` label: its name, behind the endpoint's host where that is not Amazon's.
+    pub bucket: String,
+    /// When it was last looked at and anything was found out.
+    pub checked_at: Option<Timestamp>,
+    pub versioning_enabled: Option<bool>,
+    /// Settings of the bucket keep policies and access lists from opening it.
+    pub public_access_blocked: Option<bool>,
+    /// Its policy or access list lets anybody in.
+    pub public: Option<bool>,
+    pub object_lock_enabled: Option<bool>,
+    /// A lifecycle rule expires noncurrent versions of all replicas in it.
+    pub noncurrent_expiry_configured: Option<bool>,
+    /// Why something of it is unknown.
+    pub reason: Option<Reason>,
 }
 
 /// Scheduled drills of buckets over 24 hours.
@@ -131,11 +154,26 @@ pub struct StoreReport {
     pub store: String,
     pub received_bytes: u64,
     pub operations: Vec<StoreOperationReport>,
+    /// In the last 15 minutes.
+    pub recent_requests: u64,
+    /// How many of them failed; that something is not there is an answer.
+    pub recent_failures: u64,
+    /// The clock of its servers against ours, by the Date of their answers; the largest of several. At least so much:
+    /// a Date has whole seconds.
+    pub clock_offset_seconds: Option<f64>,
+}
+
+impl StoreReport {
+    /// The part of the recent requests that failed; `None` while they are too few to tell.
+    pub fn failure_ratio(&self) -> Option<f64> {
+        let enough = self.recent_requests >= REQUEST_WINDOW_MIN;
+        enough.then(|| self.recent_failures as f64 / self.recent_requests as f64)
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct StoreOperationReport {
-    /// `list`, `folders`, `read`.
+    /// `list`, `folders`, `read`, `write` (a beacon), `posture` (settings of a bucket).
     pub operation: &'static str,
     pub requests: u64,
     /// By [`ReasonKind::as_str`](super::reason::ReasonKind::as_str).
@@ -219,6 +257,13 @@ impl DatabaseReport {
             DatabaseState::Missing | DatabaseState::Unreadable => Some(false),
             DatabaseState::Pending | DatabaseState::Remote | DatabaseState::OverLimit => None,
         }
+    }
+
+    /// The clock of the host that writes the database against the store's, positive when it is ahead: from a beacon,
+    /// whose content that host dated and which the store dated when it came. The largest of several replicas.
+    pub fn writer_offset_seconds(&self) -> Option<f64> {
+        let offsets = self.replicas.iter().filter_map(|replica| replica.beacon.as_ref()?.writer_offset_seconds());
+        offsets.max_by(|one, other| one.abs().total_cmp(&other.abs()))
     }
 
     /// How long a first snapshot may take to be there: 15 minutes, and a second for each 5 MB.
@@ -414,6 +459,8 @@ pub struct ReplicaReport {
     pub verification: Option<Arc<VerificationReport>>,
     /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
     pub drill: Option<Arc<DrillReport>>,
+    /// What the agent beside the database says there; `None` where that is this agent, and where there is none.
+    pub beacon: Option<Arc<BeaconReport>>,
 }
 
 /// What could be restored, as far as a listing can tell.

@@ -52,6 +52,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
             sources: loaded.sources,
             collectors: Vec::new(),
             stores: stores.report(),
+            buckets: Vec::new(),
             receivers: Vec::new(),
             process: None,
             drill_budget: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::sizing::Sizing;
+use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
@@ -37,6 +38,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
             collectors: Vec::new(),
             receivers: Vec::new(),
             stores: Vec::new(),
+            buckets: Vec::new(),
             process: None,
             drill_budget: None,
         },
@@ -96,6 +98,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 ..VerificationReport::default()
             })),
             drill: None,
+            beacon: None,
         }],
         checks: Vec::new(),
     }
@@ -272,6 +275,47 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
     database
 }
 
+/// Seen from elsewhere, with the beacon of the host that writes it.
+pub(crate) fn observed(name: &str) -> DatabaseReport {
+    let mut database = healthy(name);
+    (database.state, database.local) = (DatabaseState::Remote, None);
+    let beacon = BeaconReport {
+        read_at: ago(4),
+        written_at: ago(34),
+        claim: Some(BeaconClaim {
+            schema: crate::domain::beacon::SCHEMA,
+            written_at: now() - SignedDuration::from_secs(32),
+            interval_seconds: 60.0,
+            host: "db1".to_owned(),
+            database: name.to_owned(),
+            version: "1.2.3".to_owned(),
+            recovery_point: ago(36),
+            lag_seconds: Some(0.0),
+            unreplicated_since: None,
+        }),
+        reason: None,
+    };
+    let replica = &mut database.replicas[0];
+    (replica.method, replica.lag_seconds, replica.unreplicated_bytes) =
+        (Some(Method::Observer), beacon.lag_seconds(), None);
+    replica.beacon = Some(Arc::new(beacon));
+    database
+}
+
+/// Versioned and closed.
+pub(crate) fn bucket() -> BucketReport {
+    BucketReport {
+        bucket: "backups".to_owned(),
+        checked_at: ago(3600),
+        versioning_enabled: Some(true),
+        public_access_blocked: Some(true),
+        public: Some(false),
+        object_lock_enabled: Some(false),
+        noncurrent_expiry_configured: Some(true),
+        reason: None,
+    }
+}
+
 /// A report in which every family has a sample.
 pub(crate) fn full() -> Report {
     let mut report = report(vec![drilled("app"), pending("orders"), unknown("zeta")]);
@@ -309,7 +353,12 @@ pub(crate) fn full() -> Report {
             failures: vec![("denied", 2)],
             duration,
         }],
+        recent_requests: 20,
+        recent_failures: 3,
+        clock_offset_seconds: Some(-7.5),
     }];
+    report.agent.buckets = vec![bucket()];
+    report.databases.push(Arc::new(observed("observed")));
     report.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
     report.agent.drill_budget = Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });

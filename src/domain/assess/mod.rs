@@ -4,5 +4,6 @@ pub mod permissions;
 pub mod positions;
 pub mod proof;
 pub mod rates;
+pub mod requests;
 pub mod sizing;
 pub mod trend;

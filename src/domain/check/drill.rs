@@ -202,6 +202,7 @@ mod tests {
             timeline: None,
             verification: None,
             drill: drill.map(Arc::new),
+            beacon: None,
         };
         let database = DatabaseReport {
             name: "app".into(),

@@ -8,7 +8,8 @@ use std::fmt::{self, Display, Formatter};
 use jiff::Timestamp;
 
 use crate::domain::report::{
-    AgentReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
+    AgentReport, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport,
+    StoreReport,
 };
 
 /// What a check looks at.
@@ -18,6 +19,7 @@ pub enum Subject<'a> {
     Source(&'a SourceReport),
     Collector(&'a CollectorReport),
     Store(&'a StoreReport),
+    Bucket(&'a BucketReport),
     Receiver(&'a ReceiverReport),
     Database(&'a DatabaseReport),
     Replica(&'a DatabaseReport, &'a ReplicaReport),
@@ -30,6 +32,7 @@ pub enum Scope {
     Source,
     Collector,
     Store,
+    Bucket,
     Receiver,
     Database,
     Replica,
@@ -45,6 +48,7 @@ impl Scope {
             Self::Source => &["source"],
             Self::Collector => &["collector"],
             Self::Store => &["store"],
+            Self::Bucket => &["bucket"],
             Self::Receiver => &["receiver"],
             Self::Database => &["database"],
             Self::Replica => &["database", "replica"],
@@ -53,12 +57,13 @@ impl Scope {
 
     /// Everything of this kind in a report.
     pub fn subjects(self, report: &Report) -> Vec<Subject<'_>> {
-        let AgentReport { sources, collectors, stores, receivers, .. } = &report.agent;
+        let AgentReport { sources, collectors, stores, buckets, receivers, .. } = &report.agent;
         match self {
             Self::Agent => vec![Subject::Agent(report)],
             Self::Source => sources.iter().map(Subject::Source).collect(),
             Self::Collector => collectors.iter().map(Subject::Collector).collect(),
             Self::Store => stores.iter().map(Subject::Store).collect(),
+            Self::Bucket => buckets.iter().map(Subject::Bucket).collect(),
             Self::Receiver => receivers.iter().map(Subject::Receiver).collect(),
             Self::Database => report.databases.iter().map(|database| Subject::Database(database)).collect(),
             Self::Replica => report.databases.iter().flat_map(|database| replicas(database)).collect(),
@@ -79,6 +84,7 @@ impl<'a> Subject<'a> {
             Self::Source(source) => vec![&source.source],
             Self::Collector(collector) => vec![collector.collector],
             Self::Store(store) => vec![&store.store],
+            Self::Bucket(bucket) => vec![&bucket.bucket],
             Self::Receiver(receiver) => vec![&receiver.receiver],
             Self::Database(database) => vec![&database.name],
             Self::Replica(database, replica) => vec![&database.name, &replica.name],
@@ -117,6 +123,7 @@ pub enum Of {
     Source(fn(&SourceReport) -> Option<f64>),
     Collector(fn(&CollectorReport) -> Option<f64>),
     Store(fn(&StoreReport) -> Option<f64>),
+    Bucket(fn(&BucketReport) -> Option<f64>),
     Receiver(fn(&ReceiverReport) -> Option<f64>),
     Database(fn(&DatabaseReport) -> Option<f64>),
     Replica(fn(&DatabaseReport, &ReplicaReport) -> Option<f64>),
@@ -129,6 +136,7 @@ impl Quantity {
             (Of::Source(of), Subject::Source(source)) => of(source),
             (Of::Collector(of), Subject::Collector(collector)) => of(collector),
             (Of::Store(of), Subject::Store(store)) => of(store),
+            (Of::Bucket(of), Subject::Bucket(bucket)) => of(bucket),
             (Of::Receiver(of), Subject::Receiver(receiver)) => of(receiver),
             (Of::Database(of), Subject::Database(database)) => of(database),
             (Of::Replica(of), Subject::Replica(database, replica)) => of(database, replica),
@@ -164,6 +172,8 @@ pub enum Term {
     Quotient(&'static Self, &'static Self),
     /// The first, or the second where the first is unknown.
     Else(&'static Self, &'static Self),
+    /// Without its sign.
+    Absolute(&'static Self),
 }
 
 impl Term {
@@ -179,6 +189,7 @@ impl Term {
             Self::Product(one, other) => Some(of(one)? * of(other)?),
             Self::Quotient(one, other) => Some(of(one)? / of(other)?),
             Self::Else(one, other) => of(one).or_else(|| of(other)),
+            Self::Absolute(one) => of(one).map(f64::abs),
         }
     }
 
@@ -186,6 +197,7 @@ impl Term {
         match self {
             Self::Of(quantity) => found.push(quantity),
             Self::Number(_) | Self::Now => {}
+            Self::Absolute(one) => one.quantities(found),
             Self::Sum(one, other)
             | Self::Difference(one, other)
             | Self::Product(one, other)
@@ -214,6 +226,7 @@ impl Display for Term {
             Self::Product(one, other) => write!(f, "({one} * {other})"),
             Self::Quotient(one, other) => write!(f, "({one} / {other})"),
             Self::Else(one, other) => write!(f, "({one} or {other})"),
+            Self::Absolute(one) => write!(f, "abs({one})"),
         }
     }
 }

@@ -9,7 +9,10 @@ mod drill;
 pub mod expression;
 mod host;
 mod litestream;
+mod observer;
+mod posture;
 mod replica;
+mod store;
 
 use std::time::Duration;
 
@@ -18,7 +21,7 @@ use serde::Serialize;
 
 use self::expression::{Condition, Scope, Subject};
 use super::report::{
-    CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
+    BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
 };
 
 /// How bad a failure is.
@@ -140,6 +143,7 @@ pub enum Tell {
     Source(fn(&Context, &SourceReport) -> Option<Told>),
     Collector(fn(&Context, &CollectorReport) -> Option<Told>),
     Store(fn(&Context, &StoreReport) -> Option<Told>),
+    Bucket(fn(&Context, &BucketReport) -> Option<Told>),
     Receiver(fn(&Context, &ReceiverReport) -> Option<Told>),
     Database(fn(&Context, &DatabaseReport) -> Option<Told>),
     Replica(fn(&Context, &DatabaseReport, &ReplicaReport) -> Option<Told>),
@@ -168,8 +172,9 @@ pub enum Told {
 
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
-    let own = [database::CHECKS, host::CHECKS, litestream::CHECKS];
-    own.into_iter().chain([replica::CHECKS, drill::CHECKS, agent::CHECKS]).flatten()
+    let database = [database::CHECKS, host::CHECKS, litestream::CHECKS];
+    let replica = [replica::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
+    database.into_iter().chain(replica).chain([store::CHECKS, agent::CHECKS]).flatten()
 }
 
 impl Check {
@@ -179,6 +184,7 @@ impl Check {
             Tell::Source(_) => Scope::Source,
             Tell::Collector(_) => Scope::Collector,
             Tell::Store(_) => Scope::Store,
+            Tell::Bucket(_) => Scope::Bucket,
             Tell::Receiver(_) => Scope::Receiver,
             Tell::Database(_) => Scope::Database,
             Tell::Replica(_) => Scope::Replica,
@@ -202,6 +208,7 @@ impl Check {
             (Tell::Source(tell), Subject::Source(source)) => tell(&context, source),
             (Tell::Collector(tell), Subject::Collector(collector)) => tell(&context, collector),
             (Tell::Store(tell), Subject::Store(store)) => tell(&context, store),
+            (Tell::Bucket(tell), Subject::Bucket(bucket)) => tell(&context, bucket),
             (Tell::Receiver(tell), Subject::Receiver(receiver)) => tell(&context, receiver),
             (Tell::Database(tell), Subject::Database(database)) => tell(&context, database),
             (Tell::Replica(tell), Subject::Replica(database, replica)) => tell(&context, database, replica),
@@ -243,7 +250,8 @@ pub fn judge(database: &DatabaseReport, now: Timestamp, watching: Watching) -> V
             Scope::Replica => {
                 database.replicas.iter().for_each(|replica| push(Some(replica), Subject::Replica(database, replica)));
             }
-            Scope::Agent | Scope::Source | Scope::Collector | Scope::Store | Scope::Receiver | Scope::Outside => {}
+            // Those of the agent itself.
+            _ => {}
         }
     }
     verdicts
@@ -340,6 +348,7 @@ mod tests {
             timeline: None,
             verification: None,
             drill: None,
+            beacon: None,
         }
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::domain::assess::requests::RequestWindow;
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{StoreOperationReport, StoreReport};
@@ -27,17 +28,22 @@ impl Gate {
 }
 
 /// What was asked of one kind of store.
-pub(super) struct Meter(Mutex<StoreReport>);
+pub(super) struct Meter {
+    origin: Instant,
+    counts: Mutex<(StoreReport, RequestWindow)>,
+}
 
 /// In the order of [`OPERATIONS`].
-#[derive(Clone, Copy)]
-enum Operation {
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Operation {
     List,
     Folders,
     Read,
+    Write,
+    Posture,
 }
 
-const OPERATIONS: [&str; 3] = ["list", "folders", "read"];
+const OPERATIONS: [&str; 5] = ["list", "folders", "read", "write", "posture"];
 
 impl Operation {
     /// What it does, in a sentence.
@@ -45,7 +51,15 @@ impl Operation {
         match self {
             Self::List | Self::Folders => "list",
             Self::Read => "read",
+            Self::Write => "write",
+            Self::Posture => "read settings of",
         }
+    }
+
+    /// An outcome that says something of the store: that an object is not there does not, and neither does a bucket
+    /// whose settings may not be read.
+    fn is_failure(self, kind: ReasonKind) -> bool {
+        self != Self::Posture && kind != ReasonKind::NotFound
     }
 }
 
@@ -53,15 +67,20 @@ impl Meter {
     pub(super) fn new(store: &str) -> Self {
         let operations =
             OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
-        Self(Mutex::new(StoreReport { store: store.to_owned(), received_bytes: 0, operations }))
+        let report = StoreReport { store: store.to_owned(), operations, ..StoreReport::default() };
+        Self { origin: Instant::now(), counts: Mutex::new((report, RequestWindow::default())) }
     }
 
     pub(super) fn report(&self) -> StoreReport {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (recent_requests, recent_failures) = counts.1.sum(self.origin.elapsed());
+        StoreReport { recent_requests, recent_failures, ..counts.0.clone() }
     }
 
     fn count(&self, operation: Operation, duration: Duration, outcome: Result<u64, ReasonKind>) {
-        let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (report, window) = &mut *counts;
+        window.count(self.origin.elapsed(), outcome.is_err_and(|kind| operation.is_failure(kind)));
         let counts = &mut report.operations[operation as usize];
         counts.requests += 1;
         counts.duration.observe(duration);
@@ -75,22 +94,17 @@ impl Meter {
     }
 }
 
-/// A backend behind the bounds, the counts and the distrust that all backends get.
-pub(super) struct Checked {
-    backend: Box<dyn ReplicaStore>,
-    /// Where the replica is, without credentials.
-    place: String,
-    meter: Arc<Meter>,
-    gate: Arc<Gate>,
+/// What every call to a place gets: bounds, counts, and its name in what goes wrong.
+pub(super) struct Calls {
+    /// Without credentials.
+    pub(super) place: String,
+    pub(super) meter: Arc<Meter>,
+    pub(super) gate: Arc<Gate>,
 }
 
-impl Checked {
-    pub(super) fn new(backend: Box<dyn ReplicaStore>, place: String, meter: Arc<Meter>, gate: Arc<Gate>) -> Self {
-        Self { backend, place, meter, gate }
-    }
-
+impl Calls {
     /// Runs one call. `checked` returns the bytes that were received, or why the answer is not believed.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         operation: Operation,
         key: &str,
@@ -110,7 +124,19 @@ impl Checked {
         self.meter.count(operation, started.elapsed(), counted);
         outcome
             .map(|(answer, _)| answer)
-            .map_err(|reason| reason.context(format_args!("{} {}/{}", operation.verb(), self.place, printable(key))))
+            .map_err(|reason| reason.context(format_args!("{} {}{}", operation.verb(), self.place, printable(key))))
+    }
+}
+
+/// A backend behind the bounds, the counts and the distrust that all backends get.
+pub(super) struct Checked {
+    backend: Box<dyn ReplicaStore>,
+    calls: Calls,
+}
+
+impl Checked {
+    pub(super) fn new(backend: Box<dyn ReplicaStore>, calls: Calls) -> Self {
+        Self { backend, calls }
     }
 }
 
@@ -118,12 +144,16 @@ impl Checked {
 impl ReplicaStore for Checked {
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
         let answer = self.backend.list(prefix, after);
-        self.call(Operation::List, prefix, answer, |page| check_page(page, prefix, after).map(|()| 0)).await
+        self.calls
+            .call(Operation::List, &format!("/{prefix}"), answer, |page| check_page(page, prefix, after).map(|()| 0))
+            .await
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
         let answer = self.backend.folders(prefix);
-        self.call(Operation::Folders, prefix, answer, |names| check_folders(names).map(|()| 0)).await
+        self.calls
+            .call(Operation::Folders, &format!("/{prefix}"), answer, |names| check_folders(names).map(|()| 0))
+            .await
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
@@ -141,7 +171,7 @@ impl ReplicaStore for Checked {
             received if received > length => Err(corrupt(format!("answered more than the {length} bytes asked for"))),
             received => Ok(received),
         };
-        self.call(Operation::Read, key, answer, checked).await
+        self.calls.call(Operation::Read, &format!("/{key}"), answer, checked).await
     }
 }
 

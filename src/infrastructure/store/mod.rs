@@ -16,7 +16,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, ReplicaStore};
-use checked::{Checked, Gate, Meter};
+use checked::{Calls, Checked, Gate, Meter};
 
 /// What all stores have in common.
 #[derive(Clone, Debug)]
@@ -46,6 +46,10 @@ impl Stores {
         }
     }
 
+    fn calls(&self, store: &str, place: String) -> Calls {
+        Calls { place, meter: self.meter(store), gate: self.gate.clone() }
+    }
+
     fn meter(&self, store: &str) -> Arc<Meter> {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         meters.entry(store.to_owned()).or_insert_with(|| Arc::new(Meter::new(store))).clone()
@@ -62,11 +66,16 @@ impl ports::Stores for Stores {
                 return Err(Reason::new(ReasonKind::Unsupported, cause));
             }
         };
-        Ok(Arc::new(Checked::new(backend, location.url(), self.meter(location.store()), self.gate.clone())))
+        Ok(Arc::new(Checked::new(backend, self.calls(location.store(), location.url()))))
     }
 
     fn report(&self) -> Vec<StoreReport> {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.values().map(|meter| meter.report()).collect()
+        let report = |(store, meter): (&String, &Arc<Meter>)| StoreReport {
+            // A directory has no clock of its own that would say the time.
+            clock_offset_seconds: (store == "s3").then(|| self.clients.clocks().offset(|_| true)).flatten(),
+            ..meter.report()
+        };
+        meters.iter().map(report).collect()
     }
 }

@@ -4,6 +4,7 @@
 //! followed here, and nowhere else.
 
 mod client;
+mod clocks;
 mod connector;
 mod failure;
 mod proxy;

@@ -132,6 +132,7 @@ impl Agent {
             sources: configured.sources.clone(),
             collectors: vec![collector("local"), collector("sweep"), collector("replica")],
             stores: Vec::new(),
+            buckets: Vec::new(),
             receivers: Vec::new(),
             process: None,
             drill_budget: None,

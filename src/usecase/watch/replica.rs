@@ -236,6 +236,7 @@ impl WatchedReplica {
             timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: self.verification.clone(),
             drill: self.drilling.report(),
+            beacon: None,
         }
     }
 }

@@ -290,4 +290,15 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "The newest TXID among the local files of Litestream: how far it claims to be, which is no proof.",
         samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.txid_claim)),
     },
+    Family {
+        name: "streamgauge_writer_clock_offset_seconds",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "How far the clock of another host that writes the database is ahead of the store's, by its beacon.",
+        samples: |report, sink| {
+            for database in &report.databases {
+                sink.put_known(&[&database.name], database.writer_offset_seconds());
+            }
+        },
+    },
 ];

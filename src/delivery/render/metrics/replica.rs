@@ -1,6 +1,7 @@
 //! What is proven of each replica.
 
 use super::family::{Family, Kind};
+use crate::domain::beacon::BeaconReport;
 use crate::domain::report::{CoverageReport, ReplicaReport, Report};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::{FindingKind, VerificationReport};
@@ -37,6 +38,15 @@ fn verified(report: &Report, mut sample: impl FnMut(&[&str], &VerificationReport
     replicas(report, |on, replica| {
         if let Some(verification) = &replica.verification {
             sample(on, verification);
+        }
+    });
+}
+
+/// Calls `sample` for each replica with a beacon.
+fn beacons(report: &Report, mut sample: impl FnMut(&[&str], &BeaconReport)) {
+    replicas(report, |on, replica| {
+        if let Some(beacon) = &replica.beacon {
+            sample(on, beacon);
         }
     });
 }
@@ -338,5 +348,35 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "Objects of the replica that were replaced by others of the same name: two writers.",
         samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.lineage_conflicts)),
+    },
+    Family {
+        name: "streamgauge_replica_beacon_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the agent beside the database wrote the beacon that an observer read.",
+        samples: |report, sink| beacons(report, |on, beacon| sink.put_known(on, beacon.written_at)),
+    },
+    Family {
+        name: "streamgauge_replica_beacon_read_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the beacon was last read.",
+        samples: |report, sink| beacons(report, |on, beacon| sink.put_known(on, beacon.read_at)),
+    },
+    Family {
+        name: "streamgauge_replica_beacon_interval_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "How often the beacon is written, as it says.",
+        samples: |report, sink| {
+            beacons(report, |on, beacon| sink.put_known(on, beacon.claim.as_ref().map(|claim| claim.interval_seconds)));
+        },
+    },
+    Family {
+        name: "streamgauge_replica_beacon_recovery_point_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The recovery point that the beacon claims.",
+        samples: |report, sink| beacons(report, |on, beacon| sink.put_known(on, beacon.recovery_point())),
     },
 ];

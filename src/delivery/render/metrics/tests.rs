@@ -222,8 +222,12 @@ fn what_checks_compare_is_what_is_exported() {
         fixture::drilled("drilled"),
         fixture::pending("pending"),
         fixture::unknown("unknown"),
+        fixture::observed("observed"),
     ];
-    let report = Arc::new(fixture::report(databases));
+    let full = fixture::full();
+    let mut report = fixture::report(databases);
+    (report.agent.stores, report.agent.buckets) = (full.agent.stores, full.agent.buckets);
+    let report = Arc::new(report);
     let text = openmetrics(&report);
     let mut compared = 0;
     for check in catalogue() {

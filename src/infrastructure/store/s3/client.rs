@@ -21,6 +21,7 @@ use aws_sdk_s3::config::{
 use md5::{Digest, Md5};
 use tokio::sync::OnceCell;
 
+use super::clocks::Clocks;
 use super::connector::{Connector, TlsOptions};
 use super::failure::{self, Action};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -79,12 +80,18 @@ pub(in super::super) struct Clients {
     ca_file: Option<PathBuf>,
     slots: Mutex<HashMap<ClientKey, Weak<ClientSlot>>>,
     connectors: tokio::sync::Mutex<HashMap<TlsOptions, Connector>>,
+    clocks: Arc<Clocks>,
 }
 
 impl Clients {
     /// `timeout` is for one call with all its attempts; `ca_file` is trusted beside what a location names.
     pub(in super::super) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
-        Self { timeout, ca_file, slots: Mutex::default(), connectors: tokio::sync::Mutex::default() }
+        Self { timeout, ca_file, slots: Mutex::default(), connectors: Default::default(), clocks: Arc::default() }
+    }
+
+    /// What the servers say of the time.
+    pub(in super::super) fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
     /// The slot that a location shares with its like.
@@ -181,8 +188,8 @@ impl Clients {
         if let Some(connector) = connectors.get(tls) {
             return Ok(connector.clone());
         }
-        let (options, connect_timeout) = (tls.clone(), self.connect_timeout());
-        let made = tokio::task::spawn_blocking(move || Connector::new(&options, connect_timeout)).await;
+        let (options, connect_timeout, clocks) = (tls.clone(), self.connect_timeout(), Arc::clone(&self.clocks));
+        let made = tokio::task::spawn_blocking(move || Connector::new(&options, connect_timeout, clocks)).await;
         let connector = made.map_err(|error| Reason::new(ReasonKind::Failed, format!("set up TLS: {error}")))??;
         connectors.insert(tls.clone(), connector.clone());
         Ok(connector)

@@ -20,12 +20,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::clocks::Clocks;
 use super::proxy::Proxied;
 use crate::domain::limits::{ANSWER_BYTES_MAX, CA_FILE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -44,11 +46,14 @@ pub(super) struct TlsOptions {
 
 /// A shared pool of connections. Cloning shares it.
 #[derive(Clone)]
-pub(super) struct Connector(Client<HttpsConnector<Proxied>, SdkBody>);
+pub(super) struct Connector {
+    client: Client<HttpsConnector<Proxied>, SdkBody>,
+    clocks: Arc<Clocks>,
+}
 
 impl Connector {
     /// Reads certificates: call it where blocking is allowed.
-    pub(super) fn new(options: &TlsOptions, connect_timeout: Duration) -> Result<Self, Reason> {
+    pub(super) fn new(options: &TlsOptions, connect_timeout: Duration, clocks: Arc<Clocks>) -> Result<Self, Reason> {
         let mut tcp = connect::HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -63,7 +68,7 @@ impl Connector {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(https);
-        Ok(Self(client))
+        Ok(Self { client, clocks })
     }
 }
 
@@ -81,14 +86,17 @@ impl HttpClient for Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
+        let Self { client, clocks } = self.clone();
         HttpConnectorFuture::new(async move {
             let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             if request.uri().host().is_some_and(is_tigris) {
                 request.headers_mut().insert("x-tigris-consistent", HeaderValue::from_static("true"));
             }
             let ranged = request.headers().contains_key(header::RANGE);
+            let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+            let sent = Timestamp::now();
             let response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
+            clocks.take(&host, response.headers(), sent, Timestamp::now());
             // Contents are bounded by whoever reads them; all else is read to its end by the SDK.
             let content = ranged && matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
             let response = response.map(|body| match content {
@@ -194,7 +202,7 @@ mod tests {
         let file = directory.path().join("ca.pem");
         std::fs::write(&file, "not a certificate").unwrap();
         let options = TlsOptions { skip_verify: false, ca_files: vec![file.clone()] };
-        let refused = Connector::new(&options, Duration::from_secs(1)).unwrap_err();
+        let refused = Connector::new(&options, Duration::from_secs(1), Arc::default()).unwrap_err();
         assert_eq!(refused.kind, ReasonKind::Misconfigured);
         assert_eq!(refused.message, format!("read certificate authorities {}: no certificate in it", file.display()));
     }

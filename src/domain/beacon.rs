@@ -1,0 +1,196 @@
+//! What an agent beside a database says of itself in the bucket, for agents elsewhere: the beacon.
+//!
+//! A bucket alone cannot tell an idle database from a host that is gone. The beacon can: one small object for each
+//! replica, written anew at each interval, with what its writer knows of the replica. Whoever reads it takes that for a
+//! claim and not for proof.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::limits::BEACON_TEXT_MAX;
+use super::reason::Reason;
+
+/// The version of a beacon's text.
+pub const SCHEMA: u32 = 1;
+
+/// The replica's place followed by this is the place of its beacon: beside the replica and never below it. Litestream
+/// lists, compacts and deletes below the replica's place only, so it neither sees nor removes a beacon, and credentials
+/// that may write beacons need no right to write to the replica.
+pub const SUFFIX: &str = ".streamgauge/beacon.json";
+
+/// `[beacon]`: that beacons are written, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BeaconPolicy {
+    pub interval: Duration,
+    /// Who writes them; this host's name by default.
+    pub host: String,
+}
+
+/// The content of a beacon. All instants are by the clock of the host that wrote it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BeaconClaim {
+    pub schema: u32,
+    pub written_at: Timestamp,
+    /// When the next one is due.
+    pub interval_seconds: f64,
+    pub host: String,
+    /// The database's name there.
+    pub database: String,
+    /// The agent's version.
+    pub version: String,
+    /// As in the report of the agent that wrote it, and unknown where it was unknown to that.
+    pub recovery_point: Option<Timestamp>,
+    pub lag_seconds: Option<f64>,
+    /// Commits wait since then.
+    pub unreplicated_since: Option<Timestamp>,
+}
+
+impl BeaconClaim {
+    /// As it is written.
+    pub fn encode(&self) -> Vec<u8> {
+        // Numbers, instants and texts always serialize.
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+
+    /// Reads what may come from anybody who can write to the bucket. The error says what is wrong with it.
+    pub fn parse(content: &[u8]) -> Result<Self, String> {
+        let mut claim: Self = serde_json::from_slice(content).map_err(|_| "not a beacon".to_owned())?;
+        if claim.schema != SCHEMA {
+            return Err(format!("a beacon of version {}, which this agent does not know", claim.schema));
+        }
+        let sane = |seconds: f64| (0.0..=1e9).contains(&seconds);
+        if !sane(claim.interval_seconds) || claim.lag_seconds.is_some_and(|lag| !sane(lag)) {
+            return Err("a beacon with impossible numbers".to_owned());
+        }
+        for text in [&mut claim.host, &mut claim.database, &mut claim.version] {
+            *text = text.chars().filter(|character| !character.is_control()).take(BEACON_TEXT_MAX).collect();
+        }
+        Ok(claim)
+    }
+}
+
+/// What an observer knows of a beacon.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BeaconReport {
+    /// When it was last read with success.
+    pub read_at: Option<Timestamp>,
+    /// When it was written, by the store's clock brought to ours: the writer's clock has no part in it.
+    pub written_at: Option<Timestamp>,
+    pub claim: Option<BeaconClaim>,
+    /// Why it could not be read the last time; the rest is then as it was before.
+    pub reason: Option<Reason>,
+}
+
+/// How often a beacon may fail to come before its host counts as gone.
+pub const MISSED_MAX: f64 = 3.0;
+
+/// What a beacon may be late by beyond that: an upload, a restart, the seconds of a clock.
+pub const SLACK_SECONDS: f64 = 60.0;
+
+impl BeaconReport {
+    /// How old it was when it was read, in seconds.
+    pub fn age_seconds(&self) -> Option<f64> {
+        Some(self.read_at?.duration_since(self.written_at?).as_secs_f64().max(0.0))
+    }
+
+    /// It came in time when it was last read.
+    pub fn is_fresh(&self) -> bool {
+        let bound = self.claim.as_ref().map(|claim| MISSED_MAX * claim.interval_seconds + SLACK_SECONDS);
+        self.age_seconds().zip(bound).is_some_and(|(age, bound)| age <= bound)
+    }
+
+    /// What its writer claims the lag to be, and the age of that claim: commits made since then are not known.
+    pub fn lag_seconds(&self) -> Option<f64> {
+        let fresh = self.reason.is_none() && self.is_fresh();
+        Some(self.claim.as_ref().filter(|_| fresh)?.lag_seconds? + self.age_seconds()?)
+    }
+
+    /// The writer's clock against the store's: positive when it is ahead.
+    pub fn writer_offset_seconds(&self) -> Option<f64> {
+        Some(self.claim.as_ref()?.written_at.duration_since(self.written_at?).as_secs_f64())
+    }
+
+    /// The recovery point that its writer claims, by our clock.
+    pub fn recovery_point(&self) -> Option<Timestamp> {
+        let claim = self.claim.as_ref()?;
+        let before: SignedDuration = claim.written_at.duration_since(claim.recovery_point?);
+        self.written_at?.checked_sub(before).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn claim() -> BeaconClaim {
+        BeaconClaim {
+            schema: SCHEMA,
+            written_at: at(0),
+            interval_seconds: 60.0,
+            host: "db1".into(),
+            database: "app".into(),
+            version: "1.2.3".into(),
+            recovery_point: Some(at(-5)),
+            lag_seconds: Some(0.0),
+            unreplicated_since: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(BeaconClaim::parse(&claim().encode()), Ok(claim()));
+        let unknown = BeaconClaim { recovery_point: None, lag_seconds: None, ..claim() };
+        assert_eq!(BeaconClaim::parse(&unknown.encode()), Ok(unknown));
+    }
+
+    #[test]
+    fn what_anybody_may_have_written_is_not_believed() {
+        let refused = |change: &str, to: &str| {
+            let text = String::from_utf8(claim().encode()).unwrap();
+            assert!(text.contains(change), "{change}");
+            BeaconClaim::parse(text.replace(change, to).as_bytes()).unwrap_err()
+        };
+        assert_eq!(BeaconClaim::parse(b"").unwrap_err(), "not a beacon");
+        assert_eq!(refused("60.0", "\"x\""), "not a beacon");
+        assert_eq!(refused("\"schema\": 1", "\"schema\": 2"), "a beacon of version 2, which this agent does not know");
+        assert_eq!(refused("60.0", "-1"), "a beacon with impossible numbers");
+        assert_eq!(refused("60.0", "1e300"), "a beacon with impossible numbers");
+        let long = BeaconClaim { host: format!("a\n{}", "b".repeat(1000)), ..claim() };
+        let host = BeaconClaim::parse(&long.encode()).unwrap().host;
+        assert_eq!((host.len(), host.contains('\n')), (128, false));
+    }
+
+    /// Read at second 40 of our clock, by which it was written at `written`; the claim is dated by the writer's.
+    fn seen(written: i64, claim: BeaconClaim) -> BeaconReport {
+        BeaconReport { read_at: Some(at(40)), written_at: Some(at(written)), claim: Some(claim), reason: None }
+    }
+
+    #[test]
+    fn lag_is_the_claim_and_its_age_whatever_the_clocks_say() {
+        let waiting = BeaconClaim { lag_seconds: Some(7.0), ..claim() };
+        for skew in [-7200, 0, 7200] {
+            let skewed = BeaconClaim { written_at: at(skew), recovery_point: Some(at(skew - 5)), ..waiting.clone() };
+            let beacon = seen(10, skewed);
+            assert_eq!(beacon.lag_seconds(), Some(37.0));
+            assert_eq!(beacon.recovery_point(), Some(at(5)));
+            assert_eq!(beacon.writer_offset_seconds(), Some((skew - 10) as f64));
+        }
+    }
+
+    #[test]
+    fn old_and_unknown_claims_say_nothing_of_the_lag() {
+        assert!(seen(-200, claim()).is_fresh());
+        let old = seen(-201, claim());
+        assert_eq!((old.is_fresh(), old.lag_seconds()), (false, None));
+        assert_eq!(seen(10, BeaconClaim { lag_seconds: None, ..claim() }).lag_seconds(), None);
+        let denied = Reason::new(crate::domain::reason::ReasonKind::Denied, "read: access denied");
+        assert_eq!(BeaconReport { reason: Some(denied), ..seen(10, claim()) }.lag_seconds(), None);
+        assert_eq!(BeaconReport::default().lag_seconds(), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! What only an observer elsewhere can see: that a host is gone.
+
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::beacon::{MISSED_MAX, SLACK_SECONDS};
+use crate::domain::report::{DatabaseReport, ReplicaReport};
+
+const fn beacon(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
+    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
+}
+
+static WRITTEN_AT: Quantity = beacon("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
+    replica.beacon.as_ref()?.written_at.map(seconds)
+});
+
+static READ_AT: Quantity = beacon("streamgauge_replica_beacon_read_timestamp_seconds", |_, replica| {
+    replica.beacon.as_ref()?.read_at.map(seconds)
+});
+
+static INTERVAL: Quantity = beacon("streamgauge_replica_beacon_interval_seconds", |_, replica| {
+    Some(replica.beacon.as_ref()?.claim.as_ref()?.interval_seconds)
+});
+
+pub(super) static CHECKS: &[Check] = &[Check {
+    name: "HostGone",
+    title: "The host of the database is there",
+    summary: "{database}: the host that writes {replica} is gone",
+    description: "The beacon beside replica {replica} of {database} was {value} old when it was last read: the host, its \
+                  agent or its way to the bucket is gone. What was not replicated before is lost with it.",
+    action: "Look whether the host is up. If it is lost, restore elsewhere with `streamgauge restore`; remove the beacon \
+             of a host that is gone for good.",
+    unit: Unit::Seconds,
+    // The age at the last reading, and not by now: a bucket that cannot be read says nothing of the host.
+    rules: &[rule(
+        Severity::Critical,
+        &Condition::Compare(
+            &Term::Difference(&Term::Of(&READ_AT), &Term::Of(&WRITTEN_AT)),
+            Comparison::Above,
+            &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(MISSED_MAX)), &Term::Number(SLACK_SECONDS)),
+        ),
+        5,
+    )],
+    tell: Tell::Replica(gone),
+}];
+
+/// `None` where the host is this one, and where there is no beacon.
+fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let beacon = replica.beacon.as_ref()?;
+    let why = beacon.reason.as_ref().map(ToString::to_string);
+    let (Some(age), Some(claim)) = (beacon.age_seconds(), &beacon.claim) else {
+        return Some(Told::Unknown(why.unwrap_or_else(|| "the beacon was not read yet".into())));
+    };
+    let ago = |at: Option<jiff::Timestamp>| {
+        at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", spoken(seconds(context.now) - seconds(at))))
+    };
+    let host = &claim.host;
+    if context.failing.is_some() {
+        let (claimed, proven) = (ago(beacon.recovery_point()), ago(replica.recovery_point));
+        return Some(Told::Known(format!(
+            "no beacon of {host} for {}, which writes one every {}; last known recovery point {claimed} as it claimed, \
+             {proven} by the bucket",
+            spoken(age),
+            spoken(claim.interval_seconds),
+        )));
+    }
+    Some(match why {
+        Some(why) => Told::Unknown(format!("last known: {host} was there {}; {why}", ago(beacon.written_at))),
+        None => Told::Known(format!("{host} was there {}", ago(beacon.written_at))),
+    })
+}

@@ -1,0 +1,103 @@
+//! Checks of how a bucket is set up, where its provider has the notion and the agent may ask.
+
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule};
+use crate::domain::report::BucketReport;
+
+const fn bucket(metric: &'static str, of: fn(&BucketReport) -> Option<f64>) -> Quantity {
+    Quantity { metric, select: Select::Only, of: Of::Bucket(of) }
+}
+
+static VERSIONING: Quantity =
+    bucket("streamgauge_bucket_versioning_enabled", |bucket| bucket.versioning_enabled.map(f64::from));
+
+static PUBLIC: Quantity = bucket("streamgauge_bucket_public", |bucket| bucket.public.map(f64::from));
+
+static NONCURRENT_EXPIRY: Quantity = bucket("streamgauge_bucket_noncurrent_expiry_configured", |bucket| {
+    bucket.noncurrent_expiry_configured.map(f64::from)
+});
+
+static VERSIONED: Condition = Condition::Compare(&Term::Of(&VERSIONING), Comparison::Equal, &Term::Number(1.0));
+
+static NOT_EXPIRED: Condition =
+    Condition::Compare(&Term::Of(&NONCURRENT_EXPIRY), Comparison::Equal, &Term::Number(0.0));
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "BucketVersioningOff",
+        title: "The bucket keeps what is deleted or replaced in it",
+        summary: "{bucket} has no versioning",
+        description: "Versioning of bucket {bucket} is off: whoever deletes or replaces an object of a replica, by mistake \
+                      or with stolen credentials, destroys the backup.",
+        action: "Turn versioning on, with a lifecycle rule that expires noncurrent versions after some days.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&VERSIONING), Comparison::Equal, &Term::Number(0.0)),
+            60,
+        )],
+        tell: Tell::Bucket(versioning),
+    },
+    Check {
+        name: "BucketPublic",
+        title: "The bucket is not public",
+        summary: "{bucket} is public",
+        description: "Policy or access list of bucket {bucket} lets anybody in: the databases in it are disclosed.",
+        action: "Block public access to the bucket now, then find out what was read.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&PUBLIC), Comparison::Equal, &Term::Number(1.0)),
+            0,
+        )],
+        tell: Tell::Bucket(public),
+    },
+    Check {
+        name: "NoncurrentNotExpired",
+        title: "Old versions of objects are removed some day",
+        summary: "{bucket} keeps old versions for ever",
+        description: "Bucket {bucket} has versioning and no lifecycle rule that expires noncurrent versions of the \
+                      replicas: all that Litestream ever deleted is kept and paid for.",
+        action: "Add a lifecycle rule with NoncurrentVersionExpiration, some days longer than you need to notice a mistake.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Info, &Condition::All(&[&NOT_EXPIRED, &VERSIONED]), 24 * 60)],
+        tell: Tell::Bucket(noncurrent),
+    },
+];
+
+fn answer(bucket: &BucketReport, known: Option<&str>) -> Told {
+    let why = || bucket.reason.as_ref().map_or_else(|| "not looked at yet".into(), ToString::to_string);
+    let name = &bucket.bucket;
+    known.map_or_else(|| Told::Unknown(format!("{name}: {}", why())), |known| Told::Known(format!("{name}: {known}")))
+}
+
+fn versioning(_: &Context, bucket: &BucketReport) -> Option<Told> {
+    let says = bucket.versioning_enabled.map(|on| match (on, bucket.object_lock_enabled) {
+        (true, Some(true)) => "versioning and object lock are on",
+        (true, _) => "versioning is on",
+        (false, _) => "versioning is off",
+    });
+    Some(answer(bucket, says))
+}
+
+fn public(_: &Context, bucket: &BucketReport) -> Option<Told> {
+    let says = bucket.public.map(|public| match (public, bucket.public_access_blocked) {
+        (true, _) => "its policy or access list lets anybody in",
+        (false, Some(true)) => "public access is blocked",
+        (false, _) => "neither policy nor access list lets anybody in",
+    });
+    Some(answer(bucket, says))
+}
+
+/// `None` without versioning: there are no old versions.
+fn noncurrent(_: &Context, bucket: &BucketReport) -> Option<Told> {
+    if bucket.versioning_enabled == Some(false) {
+        return None;
+    }
+    let says = bucket.noncurrent_expiry_configured.filter(|_| bucket.versioning_enabled.is_some());
+    let says = says.map(|configured| match configured {
+        true => "a lifecycle rule expires noncurrent versions",
+        false => "no lifecycle rule expires noncurrent versions of the replicas",
+    });
+    Some(answer(bucket, says))
+}

@@ -1,0 +1,120 @@
+//! Checks of the stores: do they answer, and do they tell the same time.
+
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::report::{DatabaseReport, StoreReport};
+
+/// Failures above this part of the requests are more than bad luck.
+const FAILURE_RATIO_MAX: f64 = 0.1;
+
+/// A clock that is off by more is wrong, and not merely read at the wrong moment.
+const STORE_OFFSET_MAX_SECONDS: f64 = 5.0;
+
+/// The same for a writer elsewhere, whose clock is only seen by what it wrote and when that arrived.
+const WRITER_OFFSET_MAX_SECONDS: f64 = 30.0;
+
+static FAILURE_RATIO: Quantity = Quantity {
+    metric: "streamgauge_store_failure_ratio",
+    select: Select::Only,
+    of: Of::Store(StoreReport::failure_ratio),
+};
+
+static STORE_OFFSET: Quantity = Quantity {
+    metric: "streamgauge_store_clock_offset_seconds",
+    select: Select::Only,
+    of: Of::Store(|store| store.clock_offset_seconds),
+};
+
+static WRITER_OFFSET: Quantity = Quantity {
+    metric: "streamgauge_writer_clock_offset_seconds",
+    select: Select::Only,
+    of: Of::Database(DatabaseReport::writer_offset_seconds),
+};
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "StoreErrors",
+        title: "Stores answer",
+        summary: "requests to {store} fail",
+        description: "{value} of the requests to {store} in the last 15 minutes failed.",
+        action: "Look at the reasons (streamgauge_store_request_failures_total): throttling, network, credentials.",
+        unit: Unit::Ratio,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&FAILURE_RATIO), Comparison::Above, &Term::Number(FAILURE_RATIO_MAX)),
+            15,
+        )],
+        tell: Tell::Store(errors),
+    },
+    Check {
+        name: "ClockSkew",
+        title: "This host's clock and the store's agree",
+        summary: "the clocks of {store} and of this host differ",
+        description: "The clock of {store} and the one of this host are {value} apart. Restores by time, ages and \
+                      recovery points are wrong by so much, and above 15 minutes S3 refuses every request.",
+        action: "Look whether the time is synchronised here (`timedatectl`), then on the store's side.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &Term::Absolute(&Term::Of(&STORE_OFFSET)),
+                Comparison::Above,
+                &Term::Number(STORE_OFFSET_MAX_SECONDS),
+            ),
+            15,
+        )],
+        tell: Tell::Store(store_clock),
+    },
+    Check {
+        name: "WriterClockSkew",
+        title: "The clock of the host that writes is right",
+        summary: "{database}: the clock of the host that writes it is wrong",
+        description: "The clock of the host that writes {database} is {value} off. What it writes carries wrong times: \
+                      a restore to an instant ends elsewhere.",
+        action: "Synchronise the time of that host (`timedatectl`).",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &Term::Absolute(&Term::Of(&WRITER_OFFSET)),
+                Comparison::Above,
+                &Term::Number(WRITER_OFFSET_MAX_SECONDS),
+            ),
+            15,
+        )],
+        tell: Tell::Database(writer_clock),
+    },
+];
+
+/// `None` while there are too few requests: one of one is no rate.
+fn errors(_: &Context, store: &StoreReport) -> Option<Told> {
+    store.failure_ratio()?;
+    let StoreReport { store, recent_requests, recent_failures, .. } = store;
+    Some(Told::Known(format!(
+        "{recent_failures} of {recent_requests} requests to {store} failed in the last 15 minutes"
+    )))
+}
+
+/// `3 s ahead`, `2 min 0 s behind`.
+fn offset(seconds: f64) -> String {
+    let direction = if seconds > 0.0 { "ahead" } else { "behind" };
+    format!("{} {direction}", spoken(seconds.abs()))
+}
+
+/// `None` where the store has no clock of its own.
+fn store_clock(_: &Context, store: &StoreReport) -> Option<Told> {
+    let seconds = store.clock_offset_seconds?;
+    Some(Told::Known(match seconds.abs() < 1.0 {
+        true => format!("{} says the same time", store.store),
+        false => format!("the clock of {} is {} of this host's", store.store, offset(seconds)),
+    }))
+}
+
+/// `None` where the database is on this host, and where nothing tells.
+fn writer_clock(_: &Context, database: &DatabaseReport) -> Option<Told> {
+    let seconds = database.writer_offset_seconds()?;
+    Some(Told::Known(match seconds.abs() < 1.0 {
+        true => "right, as far as the store's is".into(),
+        false => format!("it is {} of the store's", offset(seconds)),
+    }))
+}

@@ -82,6 +82,9 @@ pub const WAL_RESETS_BETWEEN_LOOKS_MAX: u32 = 1024;
 /// Samples kept for growth and write rates of one database.
 pub const RATE_SAMPLES_MAX: usize = 128;
 
+/// Samples kept for the growth of one replica: one a minute for an hour.
+pub const GROWTH_SAMPLES_MAX: usize = 64;
+
 /// Remote verifications in flight at once.
 pub const VERIFICATIONS_MAX: usize = 32;
 
@@ -277,6 +280,9 @@ pub const VERIFY_BACKLOG_MAX: usize = 256;
 
 /// Requests that verification makes after one look at a replica.
 pub const VERIFY_REQUESTS_MAX: u64 = 32;
+
+/// Requests for the structure of one replica's objects that one `streamgauge check` makes.
+pub const VERIFY_ONCE_REQUESTS_MAX: u64 = 512;
 
 /// Objects up to this size are read whole, with one request.
 pub const VERIFY_WHOLE_BYTES_MAX: u64 = 64 << 10;

@@ -57,6 +57,17 @@ pub struct AgentReport {
     pub process: Option<ProcessReport>,
     /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
     pub drill_budget: Option<DrillBudgetReport>,
+    pub cost: CostReport,
+}
+
+/// What all replicas together cost, by the configured prices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CostReport {
+    /// Storage of all replicas and the agent's own requests, without those of drills, which have a budget of their own;
+    /// `None` until everything was listed and requests were counted for an hour.
+    pub dollars_per_month: Option<f64>,
+    /// What it may be.
+    pub budget_dollars_per_month: Option<f64>,
 }
 
 /// How a bucket is set up. What its provider does not know, and what the agent may not ask, is unknown.
@@ -161,6 +172,8 @@ pub struct StoreReport {
     /// The clock of its servers against ours, by the Date of their answers; the largest of several. At least so much:
     /// a Date has whole seconds.
     pub clock_offset_seconds: Option<f64>,
+    /// What requests and received bytes cost, projected from those since the start; `None` in the first hour.
+    pub request_dollars_per_month: Option<f64>,
 }
 
 impl StoreReport {
@@ -244,9 +257,31 @@ pub struct DatabaseReport {
     pub local: Option<LocalReport>,
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
+    /// What else is wanted of it.
+    pub objectives: ObjectivesReport,
     pub replicas: Vec<ReplicaReport>,
     /// What every check came to.
     pub checks: Vec<Verdict>,
+}
+
+/// Litestream takes a snapshot so often unless it is told otherwise: `snapshot.interval` of v0.5 is 24 hours, and v0.3 takes
+/// one when the last one is as old as its `retention`, 24 hours.
+const DEFAULT_SNAPSHOT_INTERVAL_SECONDS: f64 = 86_400.0;
+
+/// What is wanted of the replicas of a database, where it is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ObjectivesReport {
+    /// How far back a restore has to reach.
+    pub retention_seconds: Option<f64>,
+    /// How often a snapshot has to appear.
+    pub snapshot_interval_seconds: Option<f64>,
+}
+
+impl ObjectivesReport {
+    /// How often a snapshot has to appear, in seconds: Litestream's own default where nothing is configured.
+    pub fn snapshot_interval(&self) -> f64 {
+        self.snapshot_interval_seconds.unwrap_or(DEFAULT_SNAPSHOT_INTERVAL_SECONDS)
+    }
 }
 
 impl DatabaseReport {
@@ -461,6 +496,33 @@ pub struct ReplicaReport {
     pub drill: Option<Arc<DrillReport>>,
     /// What the agent beside the database says there; `None` where that is this agent, and where there is none.
     pub beacon: Option<Arc<BeaconReport>>,
+    /// What several looks together say of it.
+    pub keeping: KeepingReport,
+}
+
+/// What several looks at a replica together say of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct KeepingReport {
+    /// `None` until it was watched for long enough, and without a local database.
+    pub growth: Option<GrowthReport>,
+    /// The replica is ahead of what Litestream wrote here, and Litestream goes on writing behind it: the replica belongs to
+    /// another history, or has another writer. `None` where that cannot be compared.
+    pub foreign_history: Option<bool>,
+    /// What storing it costs, by the configured prices; `None` until it was listed.
+    pub storage_dollars_per_month: Option<f64>,
+}
+
+/// How fast a replica grew, over at most an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GrowthReport {
+    /// Seconds over which it was measured.
+    pub seconds: f64,
+    /// Bytes of level-0 files that appeared.
+    pub received_bytes: u64,
+    /// Bytes of WAL frames that were committed meanwhile.
+    pub written_bytes: u64,
+    /// What level 0 may have received at most: twice what was written, and the database once.
+    pub expected_bytes: u64,
 }
 
 /// What could be restored, as far as a listing can tell.
@@ -475,6 +537,17 @@ pub struct CoverageReport {
     pub gaps: Vec<GapReport>,
     pub snapshots: u64,
     pub newest_snapshot_at: Option<Timestamp>,
+    /// When the oldest change was replicated that no snapshot holds, as far as compaction left that apart; `None` when the
+    /// newest snapshot holds everything.
+    pub unsnapshotted_since: Option<Timestamp>,
+    /// How far the replica moved since its newest snapshot: TXIDs of v0.5, segments of v0.3.
+    pub changes_since_snapshot: Option<u64>,
+    /// It still reaches back to its beginning (TXID 1; the first index of a generation of v0.3): nothing that a restore
+    /// could have reached was deleted or lost. `None` where nothing restores.
+    pub whole: Option<bool>,
+    /// Objects that Litestream's retention should have deleted more than 6 hours ago; `None` where it is not known what
+    /// Litestream was told to keep.
+    pub expired_objects: Option<u64>,
     /// About how much restoring the latest state downloads.
     pub download_bytes: Option<u64>,
     pub levels: Vec<LevelReport>,

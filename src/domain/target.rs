@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::drill::DrillPolicy;
+use super::litestream::expiry::Kept;
 use super::secret::Secret;
 
 /// The stable, short name of a target: the `database` label of every series.
@@ -124,6 +125,8 @@ pub struct ReplicaTarget {
     pub encrypted: bool,
     /// The `age` identities that the configuration gives for it, as text.
     pub age_identities: Vec<Secret>,
+    /// What Litestream was told to keep of it; `None` where no `litestream.yml` says so.
+    pub kept: Option<Kept>,
 }
 
 /// Where a replica is.

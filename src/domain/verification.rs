@@ -115,10 +115,14 @@ pub struct VerificationReport {
     pub needed: u64,
     /// Of those, the ones that were read.
     pub needed_verified: u64,
+    /// When the oldest of those that were not read yet was written; `None` when all were read.
+    pub unread_since: Option<Timestamp>,
     /// Objects that could not be read at the last attempt, which says nothing of their content.
     pub unreadable: u64,
     /// Objects that were replaced by others of the same name, ever: two writers.
     pub lineage_conflicts: u64,
+    /// Files of level 0 that begin before the one in front of them ends: two writers.
+    pub overlaps: u64,
     /// With which something is wrong, newest first; at most as many as the limits say.
     pub findings: Vec<ObjectFinding>,
 }

@@ -15,6 +15,7 @@ use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
+use crate::domain::price::Costs;
 use crate::domain::reason::Reason;
 use crate::domain::report::{ProcessReport, ReceiverReport, Report, SourceReport, StoreReport};
 use crate::domain::restore::RestoreBase;
@@ -120,6 +121,8 @@ pub struct Configured {
     /// What holds for all scheduled drills together.
     pub drills: DrillLimits,
     pub alerting: Alerting,
+    /// Prices and the budget of everything together.
+    pub costs: Costs,
 }
 
 /// How often things are looked at.

@@ -28,6 +28,7 @@ fn job(site: &Site, policy: DrillPolicy) -> DrillJob {
             sync_interval: Duration::from_secs(1),
             encrypted: false,
             age_identities: Vec::new(),
+            kept: None,
         },
         policy,
         full: false,

@@ -115,8 +115,15 @@ impl World {
         let quick = Duration::from_millis(50);
         let (directory, bucket, idle) = (quick, quick, quick);
         let pace = Pace { poll: quick, directory, bucket, idle, grace: Duration::ZERO, concurrency, ..pace() };
-        let configured =
-            Configured { targets, over_limit: 0, sources: Vec::new(), pace, drills, alerting: Alerting::default() };
+        let configured = Configured {
+            targets,
+            over_limit: 0,
+            sources: Vec::new(),
+            pace,
+            drills,
+            alerting: Alerting::default(),
+            costs: Default::default(),
+        };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
     }
@@ -149,6 +156,7 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
         sync_interval: Duration::from_millis(10),
         encrypted: false,
         age_identities: Vec::new(),
+        kept: None,
     };
     let files = DatabaseFiles { path: PathBuf::from(format!("/{name}.db")), meta_path: None };
     Target {

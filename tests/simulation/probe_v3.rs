@@ -149,6 +149,7 @@ fn encrypted_target(identities: &[&age::x25519::Identity]) -> ReplicaTarget {
         sync_interval: std::time::Duration::from_secs(1),
         encrypted: true,
         age_identities: identities.iter().map(text).collect(),
+        kept: None,
     }
 }
 

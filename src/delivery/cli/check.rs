@@ -8,7 +8,7 @@ use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run}
 use crate::delivery::render::json::json;
 use crate::domain::check::{exit_code, verdicts};
 use crate::domain::reason::Reason;
-use crate::domain::report::{AgentReport, ConfigReport, Report, SCHEMA};
+use crate::domain::report::{AgentReport, ConfigReport, CostReport, Report, SCHEMA};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Log;
@@ -56,6 +56,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
             receivers: Vec::new(),
             process: None,
             drill_budget: None,
+            cost: CostReport::default(),
         },
         databases,
         over_limit: loaded.over_limit,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{LogArgs, RunArgs, SourceArgs};
+use crate::domain::price::Costs;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{
@@ -126,6 +127,7 @@ impl Configuration for Sources {
 pub fn configured(loaded: Loaded) -> Configured {
     let pace = pace(&loaded.settings);
     let drills = loaded.settings.drill.limits.clone();
+    let costs = Costs { prices: Some(loaded.settings.drill.policy.prices), budget: loaded.settings.objectives.budget };
     Configured {
         targets: loaded.targets,
         over_limit: loaded.over_limit,
@@ -133,6 +135,7 @@ pub fn configured(loaded: Loaded) -> Configured {
         pace,
         drills,
         alerting: loaded.settings.alerting,
+        costs,
     }
 }
 

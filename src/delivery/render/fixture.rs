@@ -41,6 +41,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
             buckets: Vec::new(),
             process: None,
             drill_budget: None,
+            cost: CostReport::default(),
         },
         databases: databases.into_iter().map(Arc::new).collect(),
         over_limit: 0,
@@ -58,6 +59,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
         reason: None,
         local: Some(local(name)),
         rpo_seconds: 300.0,
+        objectives: ObjectivesReport { retention_seconds: Some(86_400.0), snapshot_interval_seconds: None },
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),
             store: "s3".to_owned(),
@@ -83,6 +85,10 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 gaps: Vec::new(),
                 snapshots: 2,
                 newest_snapshot_at: ago(3600),
+                unsnapshotted_since: ago(3570),
+                changes_since_snapshot: Some(12),
+                whole: Some(true),
+                expired_objects: Some(0),
                 download_bytes: Some(481_000),
                 levels: levels
                     .map(|(level, objects, bytes)| LevelReport { level, objects, bytes, newest_at: ago(20) })
@@ -99,6 +105,16 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             })),
             drill: None,
             beacon: None,
+            keeping: KeepingReport {
+                growth: Some(GrowthReport {
+                    seconds: 3600.0,
+                    received_bytes: 48_000,
+                    written_bytes: 905_680,
+                    expected_bytes: 19_637_152,
+                }),
+                foreign_history: Some(false),
+                storage_dollars_per_month: Some(0.000_021_8),
+            },
         }],
         checks: Vec::new(),
     }
@@ -270,6 +286,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
         coverage: None,
         timeline: None,
         verification: None,
+        keeping: KeepingReport::default(),
         ..database.replicas[0].clone()
     }];
     database
@@ -356,9 +373,11 @@ pub(crate) fn full() -> Report {
         recent_requests: 20,
         recent_failures: 3,
         clock_offset_seconds: Some(-7.5),
+        request_dollars_per_month: Some(0.0125),
     }];
     report.agent.buckets = vec![bucket()];
     report.databases.push(Arc::new(observed("observed")));
+    report.agent.cost = CostReport { dollars_per_month: Some(0.0126), budget_dollars_per_month: Some(5.0) };
     report.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
     report.agent.drill_budget = Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });

@@ -18,7 +18,7 @@ use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::check::expression::{Scope, Subject};
-use crate::domain::check::{Check, Rule, Severity, catalogue};
+use crate::domain::check::{Check, Rule, catalogue};
 use crate::domain::limits::ALERTS_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::report::{DatabaseState, Report};
@@ -216,7 +216,7 @@ impl AlertBook {
         };
         let same = |tracked: &Tracked| tracked.alert.state == alert.state && tracked.alert.labels == alert.labels;
         self.changed |= !before.is_some_and(same);
-        let turned = !before.is_some_and(|tracked| tracked.held + 1 == self.evaluation);
+        let turned = before.is_none_or(|tracked| tracked.held + 1 != self.evaluation);
         let tracked = Tracked {
             held: self.evaluation,
             active,

@@ -1,5 +1,7 @@
 //! What follows from observations: the proven recovery point, lag, growth and rates.
 
+pub mod growth;
+pub mod lineage;
 pub mod permissions;
 pub mod positions;
 pub mod proof;

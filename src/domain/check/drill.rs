@@ -203,6 +203,7 @@ mod tests {
             verification: None,
             drill: drill.map(Arc::new),
             beacon: None,
+            keeping: Default::default(),
         };
         let database = DatabaseReport {
             name: "app".into(),
@@ -210,6 +211,7 @@ mod tests {
             reason: None,
             local: None,
             rpo_seconds: 300.0,
+            objectives: Default::default(),
             replicas: vec![replica],
             checks: Vec::new(),
         };

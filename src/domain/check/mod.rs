@@ -4,10 +4,12 @@
 //! [`Status::Unknown`], never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
 
 mod agent;
+mod cost;
 mod database;
 mod drill;
 pub mod expression;
 mod host;
+mod keeping;
 mod litestream;
 mod observer;
 mod posture;
@@ -173,8 +175,8 @@ pub enum Told {
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     let database = [database::CHECKS, host::CHECKS, litestream::CHECKS];
-    let replica = [replica::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
-    database.into_iter().chain(replica).chain([store::CHECKS, agent::CHECKS]).flatten()
+    let replica = [replica::CHECKS, keeping::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
+    database.into_iter().chain(replica).chain([store::CHECKS, cost::CHECKS, agent::CHECKS]).flatten()
 }
 
 impl Check {
@@ -310,7 +312,9 @@ mod tests {
 
     use super::*;
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{CoverageReport, DatabaseState, GapReport, LevelReport, Method};
+    use crate::domain::report::{
+        CoverageReport, DatabaseState, GapReport, KeepingReport, LevelReport, Method, ObjectivesReport,
+    };
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     fn at(second: i64) -> Timestamp {
@@ -349,6 +353,7 @@ mod tests {
             verification: None,
             drill: None,
             beacon: None,
+            keeping: KeepingReport::default(),
         }
     }
 
@@ -366,6 +371,7 @@ mod tests {
             reason: None,
             local: None,
             rpo_seconds: 300.0,
+            objectives: ObjectivesReport::default(),
             replicas: vec![replica],
             checks: Vec::new(),
         };
@@ -396,8 +402,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_does_not_pass() {
-        let expected =
-            "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicationLag unknown; exit 3";
+        let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicationLag unknown, \
+                        SnapshotStale unknown; exit 3";
         check(unreadable(replica()), Watching::Continuously, expected);
     }
 
@@ -408,8 +414,8 @@ mod tests {
             coverage.gaps.push(GapReport { after: "1".into(), before: "3".into() });
         }
         check(broken.clone(), Watching::Continuously, "ReplicaGap fail; exit 2");
-        let expected =
-            "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown; exit 2";
+        let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown, \
+                        SnapshotStale unknown; exit 2";
         check(unreadable(broken), Watching::Continuously, expected);
     }
 
@@ -457,13 +463,33 @@ mod tests {
         (damaged.up, damaged.lag_seconds) = (Some(false), None);
         damaged.reason = Some(Reason::new(ReasonKind::Corrupt, "read 0000/…: unexpected end"));
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicaCorrupt fail, \
-                        LineageConflict unknown, ReplicationLag unknown; exit 2";
+                        LineageConflict unknown, ReplicationLag unknown, SnapshotStale unknown; exit 2";
         check(damaged, Watching::Continuously, expected);
         let unread = ReplicaReport { verification: Some(Arc::default()), ..replica() };
         check(unread, Watching::Continuously, "ReplicaCorrupt unknown, LineageConflict unknown; exit 3");
         let empty = ReplicaReport { coverage: Some(CoverageReport::default()), ..verified(&[]) };
         let empty = ReplicaReport { verification: Some(Arc::default()), ..empty };
         check(empty, Watching::Continuously, "NeverReplicated fail; exit 2");
+    }
+
+    #[test]
+    fn what_a_restore_needs_and_was_not_read_does_not_pass() {
+        let unread = |written| {
+            let verification = VerificationReport {
+                unread_since: Some(at(written)),
+                needed: 4,
+                ..(*verified(&[]).verification.unwrap()).clone()
+            };
+            ReplicaReport { verification: Some(Arc::new(verification)), ..replica() }
+        };
+        check(unread(9400), Watching::Continuously, "; exit 0");
+        check(unread(9399), Watching::Continuously, "ReplicaCorrupt unknown; exit 3");
+        check(unread(9999), Watching::Once, "ReplicaCorrupt unknown; exit 3");
+        let mut damaged = unread(9999);
+        if let Some(verification) = damaged.verification.as_mut().map(Arc::make_mut) {
+            verification.findings = verified(&[(FindingKind::Corrupt, true)]).verification.unwrap().findings.clone();
+        }
+        check(damaged, Watching::Once, "ReplicaCorrupt fail; exit 2");
     }
 
     #[test]

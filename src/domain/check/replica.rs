@@ -1,5 +1,7 @@
 //! Checks of a replica: is it verified, does it restore, how far behind is it.
 
+use jiff::SignedDuration;
+
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
 use crate::domain::report::{DatabaseReport, ReplicaReport};
@@ -7,6 +9,9 @@ use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
 const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
+
+/// A new object has so long to be read before what a restore needs counts as not verified.
+const UNREAD_SLACK: SignedDuration = SignedDuration::from_mins(10);
 
 /// A number of a replica, whose metric has its labels and no others.
 const fn replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
@@ -60,6 +65,9 @@ static REWRITTEN: Quantity = Quantity {
 static NEEDED_DAMAGED: Quantity = replica("streamgauge_replica_needed_corrupt_objects", |_, replica| {
     Some(read(replica)?.needed_damaged().count() as f64)
 });
+
+static FOREIGN: Quantity =
+    replica("streamgauge_replica_foreign_history", |_, replica| replica.keeping.foreign_history.map(f64::from));
 
 static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&VERIFIED_AT), &Term::Of(&WATCHED_SINCE)));
 
@@ -134,7 +142,7 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "ReplicaCorrupt",
-        title: "The objects that a restore needs are good, as far as they were read",
+        title: "The objects that a restore needs were read and are good",
         summary: "{database}: damaged objects in {replica}",
         description: "{value} objects of replica {replica} of {database} are not what they should be.",
         action: "See their names with `streamgauge check`; if a restore needs them, have Litestream take a new snapshot.",
@@ -160,16 +168,24 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "LineageConflict",
         title: "One writer only writes to the replica",
-        summary: "{database}: two writers on {replica}",
-        description: "{value} objects of replica {replica} of {database} were replaced by others of the same name: two \
-                      processes write to it, or another history does.",
-        action: "Find the second Litestream and stop it; then give each database a path of its own and take a snapshot.",
+        summary: "{database}: two writers or another history in {replica}",
+        description: "Objects of replica {replica} of {database} were replaced by others of the same name or overlap, or it is \
+                      ahead of what Litestream writes here: two processes write to it, or it belongs to another history.",
+        action: "Find the second Litestream and stop it, or run `litestream reset` after a restore to an older state; give \
+                 each database a path of its own and take a snapshot.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&REWRITTEN), Comparison::Above, &Term::Number(0.0)),
-            0,
-        )],
+        rules: &[
+            rule(
+                Severity::Critical,
+                &Condition::Compare(&Term::Of(&REWRITTEN), Comparison::Above, &Term::Number(0.0)),
+                0,
+            ),
+            rule(
+                Severity::Critical,
+                &Condition::Compare(&Term::Of(&FOREIGN), Comparison::Equal, &Term::Number(1.0)),
+                0,
+            ),
+        ],
         tell: Tell::Replica(lineage),
     },
     Check {
@@ -290,10 +306,24 @@ fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
         return Some(Told::Known(detail));
     }
     let (read, needed) = (verification.needed_verified, verification.needed);
-    as_far_as_read(context, replica, format!("{read} of the {needed} objects that a restore needs were read"))
+    let detail = format!("{read} of the {needed} objects that a restore needs were read");
+    let late = verification.unread_since.is_some_and(|since| context.now.duration_since(since) > UNREAD_SLACK);
+    if read < needed && (late || context.watching == Watching::Once) {
+        return Some(Told::Unknown(detail));
+    }
+    as_far_as_read(context, replica, detail)
 }
 
-fn lineage(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    if replica.keeping.foreign_history == Some(true) {
+        let number = |txid: Option<u64>| txid.map_or_else(|| "unknown".to_owned(), |txid| txid.to_string());
+        let local = number(database.local.as_ref().and_then(|local| local.txid_claim));
+        let there = number(replica.txid);
+        let detail = format!(
+            "it is at TXID {there}, and Litestream here goes on writing at {local}: another history, or another writer"
+        );
+        return Some(Told::Known(detail));
+    }
     let verification = match verification(replica)? {
         Ok(verification) => verification,
         Err(told) => return Some(told),

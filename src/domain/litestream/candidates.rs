@@ -54,6 +54,14 @@ impl Candidates {
         }
     }
 
+    /// When the oldest file was made that reaches behind the newest snapshot: about when that had a successor.
+    pub fn unsnapshotted_since(&self) -> Option<Timestamp> {
+        let oldest = self.increments.values().map(|file| file.created).min();
+        // Of so many, the oldest are not here: the snapshot is older than all of them.
+        let snapshot = self.snapshot.filter(|_| self.dropped).map(|snapshot| snapshot.created);
+        oldest.map(|oldest| snapshot.map_or(oldest, |snapshot| snapshot.min(oldest)))
+    }
+
     /// What a restore of the latest state reads, as far as the chain goes, and whether it reaches the newest file.
     pub fn plan(&self) -> (Vec<LtxFile>, bool) {
         let files: Vec<LtxFile> = self.snapshot.into_iter().chain(self.increments.values().copied()).collect();

@@ -26,6 +26,8 @@ pub struct Coverage {
     pub newest_snapshot: Option<LtxFile>,
     /// There is something from which something restores.
     pub restorable: bool,
+    /// The chain reaches from TXID 1 to `end`: nothing of it was deleted or lost.
+    pub whole: bool,
 }
 
 /// A hole in the chain.
@@ -61,6 +63,7 @@ impl Inventory {
                 .sum(),
             newest_snapshot,
             restorable,
+            whole: self.is_whole(&chain, end),
         }
     }
 
@@ -78,6 +81,12 @@ impl Inventory {
         let run = chain.find(end).filter(|run| run.max == end).map(|run| run.last_created);
         let snapshot = self.snapshots().filter(|snapshot| snapshot.max.0 == end).map(|snapshot| snapshot.created);
         run.into_iter().chain(snapshot).min()
+    }
+
+    /// Whether TXID 1 is there, as a file or as the first snapshot, and reaches `end`.
+    fn is_whole(&self, chain: &Runs, end: u64) -> bool {
+        let first = |snapshot: &LtxFile| snapshot.max.0 == 1 && chain.reach(1) == end;
+        chain.find(1).is_some_and(|run| run.max == end) || self.snapshots().any(first)
     }
 
     /// When the oldest start of a chain to `end` was made.
@@ -162,6 +171,19 @@ mod tests {
         check("9:1-5@50 9:1-9@90 0:6-6@60 0:8-8@80 0:10-10@100", "end 10@100 of 10 since 90");
         check("9:1-5@50 9:1-9@90 1:6-9@91 0:10-10@100", "end 10@100 of 10 since 50");
         check("9:1-5@50 9:1-9@90 0:1-1@10 3:2-9@92 0:10-10@100", "end 10@100 of 10 since 10");
+    }
+
+    #[test]
+    fn a_replica_is_whole_while_it_reaches_back_to_its_first_transaction() {
+        let check = |files: &str, whole: bool| assert_eq!(coverage(files).whole, whole, "{files}");
+        check("", false);
+        check("0:1-1@10 0:2-2@20", true);
+        check("1:1-8@10 9:1-9@90 0:9-9@90 0:10-10@100", true);
+        check("9:1-1@10 9:1-9@90 1:2-9@91", true);
+        check("9:1-1@10", true);
+        check("9:1-5@50 0:6-6@60", false);
+        check("9:1-1@10 9:1-9@90 1:4-9@91", false);
+        check("1:1-4@10 9:1-9@90 1:6-9@91", false);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct GenerationsCoverage {
     pub snapshots: u64,
     /// Of the newest generation: the one that v0.3 starts from.
     pub newest_snapshot: Option<SnapshotFile>,
+    /// The generation reaches from its first index to its newest one. A generation begins anew whenever Litestream lost
+    /// track, so that this says nothing of those before it.
+    pub whole: bool,
 }
 
 /// A hole in the WAL of a generation, its ends as `index/offset`, 8 hexadecimal digits each.
@@ -50,6 +53,7 @@ impl Generations {
             newest_segment: inventory.newest_segment,
             snapshots,
             newest_snapshot,
+            whole: inventory.snapshot_files.front().is_some_and(|first| first.index == 0) && inventory.reaches_end(0),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod cutter;
 pub mod decode;
 mod download;
 pub mod encryption;
+pub mod expiry;
 pub mod format_error;
 pub mod fuzz;
 pub mod generation;

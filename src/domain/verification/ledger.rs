@@ -508,6 +508,7 @@ impl Ledger {
         let told = |record: &Record| record.again.is_none() && (record.facts.is_some() || record.fault.is_some());
         let read = |object: &&Sighting| self.objects.get(&object.name).is_some_and(told);
         let verified = self.plan.iter().filter(read).count() as u64;
+        let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.modified).min();
         let content = self.plan.iter().filter(|object| self.lacks_content(object)).count() as u64;
         let needed = self.plan.len() as u64;
         Some(VerificationReport {
@@ -517,8 +518,10 @@ impl Ledger {
             pending: needed - verified + content + self.fresh.len() as u64,
             needed,
             needed_verified: verified,
+            unread_since,
             unreadable: self.unreadable.len() as u64,
             lineage_conflicts: self.conflicts,
+            overlaps: self.overlaps.len() as u64,
             findings,
         })
     }

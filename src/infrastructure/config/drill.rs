@@ -64,6 +64,7 @@ pub(super) struct Keys {
     reads_per_thousand: Option<f64>,
     lists_per_thousand: Option<f64>,
     received_per_gigabyte: Option<f64>,
+    stored_per_gigabyte: Option<f64>,
 }
 
 impl Keys {
@@ -83,6 +84,7 @@ impl Keys {
                 reads_per_thousand: self.reads_per_thousand.unwrap_or(prices.reads_per_thousand),
                 lists_per_thousand: self.lists_per_thousand.unwrap_or(prices.lists_per_thousand),
                 received_per_gigabyte: self.received_per_gigabyte.unwrap_or(prices.received_per_gigabyte),
+                stored_per_gigabyte: self.stored_per_gigabyte.or(prices.stored_per_gigabyte),
             },
             ..other.clone()
         }
@@ -123,8 +125,8 @@ fn keys(section: &mut Section<'_>) -> Keys {
     }
     let memory_max = section.size("memory", DRILL_MEMORY_BYTES_MIN);
     let mut price = section.section_or_empty("price");
-    let prices =
-        ["reads-per-thousand", "lists-per-thousand", "received-per-gigabyte"].map(|key| price.number(key, 0.0));
+    let prices = ["reads-per-thousand", "lists-per-thousand", "received-per-gigabyte", "stored-per-gigabyte"]
+        .map(|key| price.number(key, 0.0));
     price.finish();
     Keys {
         enabled: section.boolean("enabled"),
@@ -141,6 +143,7 @@ fn keys(section: &mut Section<'_>) -> Keys {
         reads_per_thousand: prices[0],
         lists_per_thousand: prices[1],
         received_per_gigabyte: prices[2],
+        stored_per_gigabyte: prices[3],
     }
 }
 

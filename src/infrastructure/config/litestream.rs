@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::limits::DIRECTORY_MATCHES_MAX;
+use crate::domain::litestream::expiry::Kept;
 use crate::domain::target::ReplicaTarget;
 
 use super::glob;
 use super::node::{Dialect, Node, Section};
 use super::paths::map_path;
 use super::problem::{Place, Sink};
-use super::replica::{self, Context, Keys, go_duration, positive};
+use super::replica::{self, Context, DAY, Keys, go_duration, positive};
 use super::scan::scan;
 
-const DAY: Duration = Duration::from_secs(86_400);
+/// `l0-retention` of v0.5 unless it says otherwise.
+const LEVEL0_RETENTION: Duration = Duration::from_secs(300);
 
 /// A database of a `litestream.yml`.
 #[derive(Debug)]
@@ -79,6 +81,8 @@ struct Top {
     snapshot: Snapshot,
     /// `retention.enabled: false`: a bucket lifecycle decides, which is not known here.
     keeps_all: bool,
+    /// `l0-retention`; `None`: 0, which keeps all.
+    level0: Option<Duration>,
     /// A key that only v0.5 has.
     v05: bool,
 }
@@ -117,6 +121,10 @@ pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
         for database in &mut document.databases[first..] {
             database.retention = retention;
             database.snapshot_interval = snapshot_interval;
+            if version != Version::V03 {
+                let kept = kept(&top, &snapshot);
+                database.replicas.iter_mut().for_each(|replica| replica.kept = Some(kept));
+            }
         }
     }
     document
@@ -149,17 +157,16 @@ fn top(section: &mut Section<'_>) -> Top {
             inner.finish();
         }
     }
-    for key in [
-        "l0-retention",
-        "l0-retention-check-interval",
-        "heartbeat-interval",
-        "shutdown-sync-timeout",
-        "shutdown-sync-interval",
-    ] {
+    let level0 = match go_duration(section, "l0-retention") {
+        None => Some(LEVEL0_RETENTION),
+        Some(nanoseconds) => positive(nanoseconds),
+    };
+    for key in ["l0-retention-check-interval", "heartbeat-interval", "shutdown-sync-timeout", "shutdown-sync-interval"]
+    {
         go_duration(section, key);
     }
     section.ignore(&["addr", "verify-compaction", "heartbeat-url", "exec", "mcp-addr"]);
-    Top { settings, snapshot, keeps_all, v05 }
+    Top { settings, snapshot, keeps_all, level0, v05 }
 }
 
 fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
@@ -296,11 +303,25 @@ fn snapshot(top: &Top, items: &[Item], sink: &Sink) -> Snapshot {
     }
 }
 
-/// What every replica of a v0.3 database has to fulfil: the shortest retention, the longest snapshot interval.
+/// What Litestream v0.5 keeps of every replica. It holds for v0.3 as well where neither is told anything: a day.
+fn kept(top: &Top, snapshot: &Snapshot) -> Kept {
+    let unless_all = |age: Option<Duration>| age.filter(|_| !top.keeps_all);
+    Kept {
+        snapshots: unless_all(snapshot.retention),
+        every: snapshot.interval.unwrap_or(DAY),
+        level0: unless_all(top.level0),
+    }
+}
+
+/// What every replica of a v0.3 database has to fulfil: the shortest retention, the longest snapshot interval. A snapshot is
+/// also taken when there is none within the retention.
 fn v03_objectives(replicas: &[Keys]) -> (Option<Duration>, Option<Duration>) {
     let retention = replicas.iter().map(|keys| keys.retention.unwrap_or(DAY)).min();
-    let intervals: Option<Vec<Duration>> = replicas.iter().map(|keys| keys.snapshot_interval).collect();
-    (retention, intervals.and_then(|intervals| intervals.into_iter().max()))
+    let interval = |keys: &Keys| {
+        let retention = keys.retention.unwrap_or(DAY);
+        keys.snapshot_interval.map_or(retention, |interval| interval.min(retention))
+    };
+    (retention, replicas.iter().map(interval).max())
 }
 
 /// What a Litestream of that version does not do although it is written.

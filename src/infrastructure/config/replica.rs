@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
 
@@ -16,6 +17,12 @@ use super::url::{Url, clean, is_url};
 
 /// The kinds of replica, v0.3's `gcs` among them.
 const KINDS: &str = "file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3";
+
+/// Litestream keeps what is so old unless it is told otherwise.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// v0.3 looks after its retention so often unless it is told otherwise.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Largest `sse-customer-key-path` file: 32 bytes in base64 and a line end.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
@@ -39,6 +46,7 @@ pub(super) struct Keys {
     pub(super) sync_interval: Option<Duration>,
     pub(super) retention: Option<Duration>,
     pub(super) snapshot_interval: Option<Duration>,
+    pub(super) retention_check_interval: Option<Duration>,
     /// Encryption is asked for.
     pub(super) age: bool,
     pub(super) age_identities: Vec<Secret>,
@@ -144,9 +152,18 @@ impl Keys {
         keys.url = section.text("url").unwrap_or_default();
         keys.retention = go_duration(&mut section, "retention").and_then(positive);
         keys.snapshot_interval = go_duration(&mut section, "snapshot-interval").and_then(positive);
-        go_duration(&mut section, "retention-check-interval");
+        keys.retention_check_interval = go_duration(&mut section, "retention-check-interval").and_then(positive);
         section.finish();
         keys
+    }
+
+    /// What Litestream v0.3 keeps of the replica.
+    pub(super) fn kept(&self) -> Kept {
+        Kept {
+            snapshots: Some(self.retention.unwrap_or(DAY)),
+            every: self.retention_check_interval.unwrap_or(HOUR),
+            level0: None,
+        }
     }
 
     /// Takes what is not set from the top of the file. `part-size`, `concurrency`, `host-key` and `webdav-*` are not
@@ -288,6 +305,7 @@ pub(super) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         sync_interval: keys.sync_interval.unwrap_or(Duration::from_secs(1)),
         encrypted: keys.age && context.v03,
         age_identities: if context.v03 { keys.age_identities.clone() } else { Vec::new() },
+        kept: context.v03.then(|| keys.kept()),
     })
 }
 

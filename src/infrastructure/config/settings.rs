@@ -161,7 +161,7 @@ pub struct Replica {
 }
 
 /// `[objectives]`: what is wanted of every database that does not say otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ObjectiveDefaults {
     /// Default 5 minutes.
     pub rpo: Duration,
@@ -173,6 +173,8 @@ pub struct ObjectiveDefaults {
     pub rto: Option<Duration>,
     /// The Litestream that would restore. Absent: any that can.
     pub restorer: Option<LitestreamVersion>,
+    /// Dollars a month for storing all replicas and reading them, drills excepted. Absent: whatever it costs.
+    pub budget: Option<f64>,
 }
 
 /// What reading the settings needs to know of the outside.
@@ -382,6 +384,7 @@ fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
         snapshot_interval: section.duration("snapshot-interval"),
         rto: section.duration("rto"),
         restorer: release(&mut section),
+        budget: section.number("budget", 0.0),
     };
     section.finish();
     objectives

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
@@ -40,6 +41,8 @@ pub struct Finding {
     pub last_segment_at: Option<Timestamp>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
+    /// Bytes of level-0 files that appeared since the first look; `None` for v0.3.
+    pub received_bytes: Option<u64>,
 }
 
 /// What a look saw of single objects, whether or not it succeeded in the end.
@@ -64,6 +67,8 @@ pub struct ReplicaProbe {
     identities: Vec<Secret>,
     /// Keys that are known to be damaged: the coverage map does without them.
     damaged: Arc<BTreeSet<String>>,
+    /// What Litestream was told to keep, if that is known.
+    kept: Option<Kept>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +87,7 @@ impl ReplicaProbe {
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &ReplicaTarget) -> Self {
-        Self { identities: target.age_identities.clone(), ..Self::new(target.encrypted) }
+        Self { identities: target.age_identities.clone(), kept: target.kept, ..Self::new(target.encrypted) }
     }
 
     /// Says which keys are known to be damaged. Where they are others than before, the next look lists everything to see
@@ -171,14 +176,14 @@ impl ReplicaProbe {
         let layouts = Layout::recognise(&store.folders("").await?);
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
-                let mut levels = v5::Levels::new(*keys);
+                let mut levels = v5::Levels::new(*keys, self.kept);
                 levels.tell(Some(layouts.contains(&Layout::V3)), &self.damaged);
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                let mut segments = v3::Segments::new(readable.then_some(identities));
+                let mut segments = v3::Segments::new(readable.then_some(identities), self.kept);
                 segments.tell(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }

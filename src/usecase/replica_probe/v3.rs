@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Finding, RELISTINGS_MAX, Seen, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::{GENERATIONS_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
+use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::generation::ROOT;
 use crate::domain::litestream::{
     AgeIdentities, Facts, Generation, GenerationKey, GenerationTimeline, Generations, GenerationsCoverage, Layout,
@@ -48,11 +49,13 @@ pub(super) struct Segments {
     recent: BTreeMap<(Generation, SegmentName), SegmentFile>,
     /// What this look saw of single objects.
     seen: Option<Seen>,
+    /// What Litestream was told to keep, if that is known.
+    kept: Option<Kept>,
 }
 
 impl Segments {
-    pub(super) fn new(identities: Option<AgeIdentities>) -> Self {
-        Self { identities, ..Self::default() }
+    pub(super) fn new(identities: Option<AgeIdentities>, kept: Option<Kept>) -> Self {
+        Self { identities, kept, ..Self::default() }
     }
 
     /// Says which keys nothing is restored from.
@@ -309,8 +312,9 @@ impl Segments {
             layout: Some(Layout::V3.as_str()),
             txid: None,
             last_segment_at: newest_at,
-            coverage: self.report(coverage),
+            coverage: self.report(coverage, sampled),
             timeline: self.timeline(sampled),
+            received_bytes: None,
         };
         (finding, evidence)
     }
@@ -330,7 +334,7 @@ impl Segments {
         Some(Arc::new(map.extended(more.into_iter().collect(), sampled.wall)))
     }
 
-    fn report(&self, coverage: GenerationsCoverage) -> CoverageReport {
+    fn report(&self, coverage: GenerationsCoverage, sampled: Moment) -> CoverageReport {
         let all = || self.generations.iter().map(|(_, inventory)| inventory);
         let levels = [
             LevelReport {
@@ -346,7 +350,20 @@ impl Segments {
                 newest_at: coverage.newest_segment.map(|segment| segment.created),
             },
         ];
+        let later = |file: &&SegmentFile| {
+            coverage
+                .newest_snapshot
+                .is_none_or(|snapshot| file.index >= snapshot.index && file.created > snapshot.created)
+        };
+        let later = || self.recent.values().filter(later);
+        // Of so many, the oldest are not here: the snapshot is older than all of them.
+        let dropped = coverage.newest_snapshot.filter(|_| self.recent.len() >= PLAN_CANDIDATES_MAX);
+        let oldest = later().map(|file| file.created).min();
         CoverageReport {
+            unsnapshotted_since: dropped.map(|snapshot| snapshot.created).or(oldest),
+            changes_since_snapshot: Some(later().count() as u64),
+            whole: coverage.restorable.then_some(coverage.whole),
+            expired_objects: self.kept.map(|kept| self.generations.expired(&kept, sampled.wall)),
             restorable: coverage.restorable,
             restorable_since: coverage.restorable_since,
             gaps: coverage.gaps.into_iter().map(|gap| GapReport { after: gap.after, before: gap.before }).collect(),

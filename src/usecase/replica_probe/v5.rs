@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing};
 use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::litestream::expiry::{Kept, expired};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
     Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
@@ -49,10 +50,23 @@ pub(super) struct Levels {
     seen: Option<Seen>,
     /// The newest file is read whole when it has at most so many bytes.
     whole: u64,
+    /// What Litestream was told to keep, if that is known.
+    kept: Option<Kept>,
+    /// Files that should have been deleted when everything was listed; `None` where that is not known.
+    expired: Option<u64>,
+    received: Received,
+}
+
+/// Bytes of level-0 files that appeared since the first look.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received {
+    bytes: u64,
+    /// The newest TXID that was counted; `None` until everything was listed once.
+    until: Option<Txid>,
 }
 
 impl Levels {
-    pub(super) fn new(keys: LevelKeys) -> Self {
+    pub(super) fn new(keys: LevelKeys, kept: Option<Kept>) -> Self {
         Self {
             keys,
             inventory: Inventory::default(),
@@ -68,6 +82,9 @@ impl Levels {
             candidates: Candidates::default(),
             seen: None,
             whole: 0,
+            kept,
+            expired: None,
+            received: Received::default(),
         }
     }
 
@@ -140,6 +157,7 @@ impl Levels {
             self.catch_up(store, sampled).await?;
         }
         self.holes = self.holes();
+        self.received.until = self.received.until.max(self.inventory.max_txid());
         if let Some(files) = self.collecting.take() {
             self.draw(files, sampled);
         }
@@ -149,7 +167,9 @@ impl Levels {
     /// Makes the coverage map of everything that was listed.
     fn draw(&mut self, files: LtxTimeline, sampled: Moment) {
         let damaged = Damaged::new(self.keys, &self.damaged);
-        let listed = files.files().map(<[LtxFile]>::to_vec).unwrap_or_default();
+        let all = files.files();
+        self.expired = self.kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall));
+        let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall);
         let store = match self.keys {
             LevelKeys::Plain => "file",
@@ -189,7 +209,7 @@ impl Levels {
         let known = self.inventory.last_name(level).map(|name| self.keys.key(level, name));
         let mut still_there = known.is_none();
         let (keys, inventory, candidates) = (self.keys, &mut self.inventory, &mut self.candidates);
-        let (collecting, tail) = (&mut self.collecting, &mut self.tail);
+        let (collecting, tail, received) = (&mut self.collecting, &mut self.tail, &mut self.received);
         let mut listed = self.seen.as_mut().map(|seen| &mut seen.listed);
         listing::each(store, &prefix, known.as_deref().map(listing::just_before), |object| {
             let Some((level, name)) = keys.parse_key(&object.key) else { return };
@@ -205,6 +225,10 @@ impl Levels {
                 }
             }
             candidates.insert(file);
+            if level == 0 && received.until.is_some_and(|until| until < max) {
+                received.bytes = received.bytes.saturating_add(file.size);
+                received.until = Some(max);
+            }
             if let Some(listed) = &mut listed {
                 listed.push(file.into());
             }
@@ -320,6 +344,7 @@ impl Levels {
             last_segment_at,
             coverage: self.report(coverage),
             timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
+            received_bytes: Some(self.received.bytes),
         };
         (finding, evidence)
     }
@@ -344,6 +369,12 @@ impl Levels {
             gaps: coverage.gaps.iter().map(gap).collect(),
             snapshots: coverage.snapshots,
             newest_snapshot_at: coverage.newest_snapshot.map(|file| file.created),
+            unsnapshotted_since: self.candidates.unsnapshotted_since(),
+            changes_since_snapshot: coverage
+                .newest
+                .map(|newest| newest.0.saturating_sub(coverage.newest_snapshot.map_or(0, |snapshot| snapshot.max.0))),
+            whole: coverage.restorable.then_some(coverage.whole),
+            expired_objects: self.expired,
             download_bytes: coverage.restorable.then(|| self.inventory.download()),
             levels: levels.collect(),
         }

@@ -26,7 +26,7 @@ use super::subject::Subject;
 use crate::domain::check::{Watching, judge_agent};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, Report, SCHEMA};
+use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, CostReport, Report, SCHEMA};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe,
@@ -136,6 +136,7 @@ impl Agent {
             receivers: Vec::new(),
             process: None,
             drill_budget: None,
+            cost: CostReport::default(),
         };
         let mut this = Self {
             clock: parts.clock,
@@ -358,7 +359,7 @@ impl Agent {
                 "replica" => (replicated, pace.idle),
                 _ => (watched, pace.poll),
             };
-            collector.interval_seconds = any.then(|| interval.as_secs_f64());
+            collector.interval_seconds = any.then_some(interval.as_secs_f64());
         }
     }
 
@@ -432,12 +433,15 @@ impl Agent {
         self.agent.stores = self.stores.report();
         self.agent.process = (self.process)();
         self.agent.drill_budget = self.drill_budget(now.wall);
+        let databases: Vec<_> = self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect();
+        let counted = now.wall.duration_since(self.agent.started_at).as_secs_f64();
+        self.agent.cost = self.configured.costs.report(&mut self.agent.stores, &databases, counted);
         let mut report = Report {
             schema: SCHEMA,
             generated_at: now.wall,
             complete: self.incomplete.is_empty(),
             agent: self.agent.clone(),
-            databases: self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect(),
+            databases,
             over_limit: self.configured.over_limit,
             checks: Vec::new(),
             alerts: Vec::new(),

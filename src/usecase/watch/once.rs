@@ -10,7 +10,7 @@ use super::replica::{Harvest, WatchedReplica, ledger};
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
 use crate::domain::check::Watching;
-use crate::domain::limits::{VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT, VERIFYING_MAX};
+use crate::domain::limits::{VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::DatabaseReport;
 use crate::domain::target::Target;
@@ -107,27 +107,33 @@ async fn look_at(
     }
 }
 
-/// Reads what restores need of the replicas: with a few requests for their structure, or everything when asked for.
+/// Reads what restores need of the replicas: with a bounded number of requests for their structure, or everything when
+/// asked for.
 async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
     let deep = pace.verify.depth == VerifyDepth::Content;
     let replicas = subjects.iter_mut().flat_map(|subject| &mut subject.replicas);
     let verifications = replicas.map(|replica| async move {
         let Ok(store) = replica.store.clone() else { return };
-        loop {
-            let jobs = replica.jobs(VERIFY_REQUESTS_MAX, clock.now());
+        let mut left = VERIFY_ONCE_REQUESTS_MAX;
+        while left > 0 {
+            let jobs = replica.jobs(VERIFY_REQUESTS_MAX.min(left), clock.now());
             if jobs.is_empty() {
                 break;
             }
-            let results = verify(std::sync::Arc::clone(&store), jobs, VERIFY_TIMEOUT).await;
+            let results = verify(Arc::clone(&store), jobs, VERIFY_TIMEOUT).await;
             let failed = results.iter().any(|result| result.outcome == Outcome::Failed);
+            let requests: u64 = results.iter().map(|result| result.requests).sum();
             replica.take_verified(results, clock.now());
-            if failed || !deep {
+            if failed {
                 break;
+            }
+            if !deep {
+                left = left.saturating_sub(requests.max(1));
             }
         }
     });
     let verifications: Vec<_> = verifications.collect();
-    futures_util::stream::iter(verifications).buffer_unordered(VERIFYING_MAX).collect::<()>().await;
+    futures_util::stream::iter(verifications).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
 }
 
 /// The targets that a person named, by name or path; all when nothing was named.

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::assess::growth::{Growth, Written};
+use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
+use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
+use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, ReplicaReport};
+use crate::domain::report::{CoverageReport, KeepingReport, ReplicaReport};
 use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
 use crate::domain::verification::{
     Budget, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
@@ -49,6 +53,12 @@ pub(super) struct WatchedReplica {
     /// What is known of its objects.
     pub(super) ledger: Ledger,
     verification: Option<Arc<VerificationReport>>,
+    /// What was written to its database until the last look.
+    written: Option<Written>,
+    growth: Growth,
+    /// When it was last listed.
+    listed_at: Option<Moment>,
+    lineage: Lineage,
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
 }
@@ -108,6 +118,10 @@ impl WatchedReplica {
             drilling: Drilling::default(),
             ledger,
             verification,
+            written: None,
+            growth: Growth::default(),
+            listed_at: None,
+            lineage: Lineage::default(),
             verifying: false,
         }
     }
@@ -158,6 +172,7 @@ impl WatchedReplica {
     pub(super) fn record(&mut self, look: &DatabaseLook) -> bool {
         let before = self.positions.newest().map(|sample| sample.first_seen);
         self.positions.record(look);
+        self.written = Some(Written::of(look));
         self.positions.newest().map(|sample| sample.first_seen) != before
     }
 
@@ -168,6 +183,10 @@ impl WatchedReplica {
             Ok((finding, evidence)) => {
                 settle(&mut self.positions, &evidence);
                 self.watched.verified_at = Some(evidence.verified_at.wall);
+                self.listed_at = Some(now);
+                if let Some((received, written)) = finding.received_bytes.zip(self.written) {
+                    self.growth.record(evidence.verified_at, received, written);
+                }
                 self.finding = Some((finding, evidence));
                 self.failure = None;
                 self.failures = 0;
@@ -207,7 +226,25 @@ impl WatchedReplica {
         self.pending() || self.finding.as_ref().is_some_and(|(_, evidence)| evidence.chain != Chain::Complete)
     }
 
-    pub(super) fn report(&self, pace: &Pace, now: Moment) -> ReplicaReport {
+    /// Takes in how far Litestream says that it is, as it was read at `at`.
+    pub(super) fn compare(&mut self, claim: Txid, at: Moment) {
+        let there = self.finding.as_ref().and_then(|(finding, _)| finding.txid);
+        if let Some(there) = there.filter(|_| self.listed_at.is_some_and(|listed| listed.mono <= at.mono)) {
+            self.lineage.observe(claim.0, there);
+        }
+    }
+
+    fn keeping(&self, prices: &Prices) -> KeepingReport {
+        let coverage = self.coverage();
+        let bytes = coverage.map(|coverage| coverage.levels.iter().map(|level| level.bytes).sum());
+        KeepingReport {
+            growth: self.growth.report(),
+            foreign_history: self.lineage.is_foreign(),
+            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(&self.target.location, bytes)),
+        }
+    }
+
+    pub(super) fn report(&self, pace: &Pace, prices: &Prices, now: Moment) -> ReplicaReport {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
         // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
         let failing = self.unreadable().is_some();
@@ -237,6 +274,7 @@ impl WatchedReplica {
             verification: self.verification.clone(),
             drill: self.drilling.report(),
             beacon: None,
+            keeping: self.keeping(prices),
         }
     }
 }

@@ -109,6 +109,7 @@ mod tests {
             sync_interval: Duration::from_secs(1),
             encrypted: false,
             age_identities: Vec::new(),
+            kept: None,
         }
     }
 

@@ -16,13 +16,14 @@ use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
 use crate::domain::assess::trend::{SIZE, SPACE, Trend, WRITES};
 use crate::domain::check::{Watching, judge};
 use crate::domain::drill::DrillHistory;
+use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture, Filesystem, Journal, Sighting, StagedPosition};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{
-    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport,
+    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
 };
-use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
+use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
 /// How often what is known of the objects is saved while it changes. Of what came since, a restart reads again what it
@@ -120,6 +121,13 @@ fn path(target: &Target) -> Option<PathBuf> {
     target.database.as_ref().map(|files| files.path.clone())
 }
 
+fn wanted(objectives: &Objectives) -> ObjectivesReport {
+    ObjectivesReport {
+        retention_seconds: objectives.retention.map(|retention| retention.as_secs_f64()),
+        snapshot_interval_seconds: objectives.snapshot_interval.map(|interval| interval.as_secs_f64()),
+    }
+}
+
 /// Names a replica by where it is: another place under the same name holds nothing that was proven of this one.
 fn identity(replica: &ReplicaTarget) -> String {
     let endpoint = match &replica.location {
@@ -160,6 +168,7 @@ impl Subject {
             reason: None,
             local: None,
             rpo_seconds: target.objectives.rpo.as_secs_f64(),
+            objectives: wanted(&target.objectives),
             replicas: Vec::new(),
             checks: Vec::new(),
         });
@@ -243,7 +252,11 @@ impl Subject {
     pub(super) fn observe(&mut self, update: LocalUpdate) -> Vec<usize> {
         if let Some(posture) = update.posture {
             self.trends.observe_posture(&posture);
+            let at = posture.at;
             self.posture = Some(posture);
+            if let Some(claim) = self.claim() {
+                self.replicas.iter_mut().for_each(|replica| replica.compare(claim, at));
+            }
         }
         self.polled = update.polled;
         match update.look {
@@ -284,14 +297,24 @@ impl Subject {
         self.posture.as_ref()?.staging.as_ref().map(|staging| &staging.position)
     }
 
+    /// The newest TXID that Litestream wrote here (v0.5).
+    fn claim(&self) -> Option<Txid> {
+        match self.staged()? {
+            StagedPosition::Ltx(files) => files.last().map(|file| file.txid),
+            StagedPosition::Shadow { .. } | StagedPosition::Empty => None,
+        }
+    }
+
     pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment, watching: Watching) {
+        let prices = self.target.drill.prices;
         let mut report = DatabaseReport {
             name: self.target.name.0.clone(),
             state: self.state(),
             reason: self.failure.clone(),
             local: self.local(now),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
-            replicas: self.replicas.iter().map(|replica| replica.report(pace, now)).collect(),
+            objectives: wanted(&self.target.objectives),
+            replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
             checks: Vec::new(),
         };
         report.checks = judge(&report, now.wall, watching);
@@ -320,10 +343,7 @@ impl Subject {
         };
         let posture = self.posture.as_ref();
         let staging = posture.and_then(|posture| posture.staging.as_ref());
-        let txid_claim = self.staged().and_then(|position| match position {
-            StagedPosition::Ltx(files) => files.last().map(|file| file.txid.0),
-            StagedPosition::Shadow { .. } | StagedPosition::Empty => None,
-        });
+        let txid_claim = self.claim().map(|txid| txid.0);
         Some(LocalReport {
             path: files.path.display().to_string(),
             observed_at: look.at.wall,

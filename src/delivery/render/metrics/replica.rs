@@ -2,7 +2,7 @@
 
 use super::family::{Family, Kind};
 use crate::domain::beacon::BeaconReport;
-use crate::domain::report::{CoverageReport, ReplicaReport, Report};
+use crate::domain::report::{CoverageReport, ObjectivesReport, ReplicaReport, Report};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::{FindingKind, VerificationReport};
 
@@ -11,6 +11,15 @@ fn replicas(report: &Report, mut sample: impl FnMut(&[&str], &ReplicaReport)) {
     for database in &report.databases {
         for replica in &database.replicas {
             sample(&[&database.name, &replica.name], replica);
+        }
+    }
+}
+
+/// Calls `sample` for each replica with what is wanted of its database.
+fn wanted(report: &Report, mut sample: impl FnMut(&[&str], &ObjectivesReport)) {
+    for database in &report.databases {
+        for replica in &database.replicas {
+            sample(&[&database.name, &replica.name], &database.objectives);
         }
     }
 }
@@ -225,6 +234,29 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.newest_snapshot_at)),
     },
     Family {
+        name: "streamgauge_replica_snapshot_interval_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "How often a snapshot has to appear, as configured or by default of Litestream (24 hours).",
+        samples: |report, sink| {
+            wanted(report, |on, objectives| sink.put(on, objectives.snapshot_interval()));
+        },
+    },
+    Family {
+        name: "streamgauge_replica_unsnapshotted_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the oldest change was replicated that no snapshot holds; absent when the newest snapshot holds everything.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.unsnapshotted_since)),
+    },
+    Family {
+        name: "streamgauge_replica_changes_since_snapshot",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "How far the replica moved since its newest snapshot, in TXIDs (v0.5) or segments (v0.3).",
+        samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.changes_since_snapshot)),
+    },
+    Family {
         name: "streamgauge_replica_restorable",
         kind: Kind::Gauge,
         labels: &["database", "replica"],
@@ -237,6 +269,67 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "The earliest instant that can be restored without a hole between it and the newest object.",
         samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.restorable_since)),
+    },
+    Family {
+        name: "streamgauge_replica_history_whole",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if the replica still reaches back to its beginning, 0 if older history was deleted or lost.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.whole)),
+    },
+    Family {
+        name: "streamgauge_replica_retention_objective_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "How far back a restore has to reach, as configured.",
+        samples: |report, sink| {
+            wanted(report, |on, objectives| sink.put_known(on, objectives.retention_seconds));
+        },
+    },
+    Family {
+        name: "streamgauge_replica_expired_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Objects that the retention of Litestream, as configured, should have deleted more than 6 hours ago.",
+        samples: |report, sink| covered(report, |on, coverage| sink.put_known(on, coverage.expired_objects)),
+    },
+    Family {
+        name: "streamgauge_replica_received_bytes",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Bytes of level-0 files that appeared in the replica within the last hour.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                sink.put_known(on, replica.keeping.growth.map(|growth| growth.received_bytes));
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_expected_bytes",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "The most that streamgauge_replica_received_bytes should be: twice the WAL bytes committed in that time, and the database once.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                sink.put_known(on, replica.keeping.growth.map(|growth| growth.expected_bytes));
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_storage_dollars_per_month",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "What storing the replica costs, by the configured prices.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| sink.put_known(on, replica.keeping.storage_dollars_per_month));
+        },
+    },
+    Family {
+        name: "streamgauge_replica_foreign_history",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if the replica is ahead of the local Litestream, which goes on writing behind it: another history or another writer; 0 if not.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.keeping.foreign_history)),
     },
     Family {
         name: "streamgauge_replica_gaps",
@@ -378,5 +471,12 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "The recovery point that the beacon claims.",
         samples: |report, sink| beacons(report, |on, beacon| sink.put_known(on, beacon.recovery_point())),
+    },
+    Family {
+        name: "streamgauge_replica_overlaps",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Level-0 files of the replica that begin before the one in front of them ends: two writers.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.overlaps)),
     },
 ];

@@ -75,6 +75,17 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_store_request_dollars_per_month",
+        kind: Kind::Gauge,
+        labels: &["store"],
+        help: "What the requests of the agent and what it received cost, by the configured prices, projected from those since its start.",
+        samples: |report, sink| {
+            for store in &report.agent.stores {
+                sink.put_known(&[&store.store], store.request_dollars_per_month);
+            }
+        },
+    },
+    Family {
         name: "streamgauge_store_clock_offset_seconds",
         kind: Kind::Gauge,
         labels: &["store"],
@@ -126,5 +137,19 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["bucket"],
         help: "When the settings of the bucket were last looked at.",
         samples: |report, sink| buckets(report, sink, |bucket| bucket.checked_at),
+    },
+    Family {
+        name: "streamgauge_dollars_per_month",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "What storing all replicas and the requests of the agent cost, by the configured prices and without drills.",
+        samples: |report, sink| sink.put_known(&[], report.agent.cost.dollars_per_month),
+    },
+    Family {
+        name: "streamgauge_budget_dollars_per_month",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "What streamgauge_dollars_per_month may be, as configured.",
+        samples: |report, sink| sink.put_known(&[], report.agent.cost.budget_dollars_per_month),
     },
 ];

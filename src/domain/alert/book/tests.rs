@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::alerting::Silence;
 use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use crate::domain::check::{Context, Tell, Told, Unit};
+use crate::domain::check::{Context, Severity, Tell, Told, Unit};
 use crate::domain::report::{
     AgentReport, CollectorReport, ConfigReport, DatabaseReport, DurationHistogram, ReplicaReport, SCHEMA,
 };
@@ -96,6 +96,8 @@ fn replica(name: &str, lag: Option<f64>) -> ReplicaReport {
         timeline: None,
         verification: None,
         drill: None,
+        beacon: None,
+        keeping: Default::default(),
     }
 }
 
@@ -106,6 +108,7 @@ fn database(name: &str, replicas: Vec<ReplicaReport>) -> Arc<DatabaseReport> {
         reason: None,
         local: None,
         rpo_seconds: 300.0,
+        objectives: Default::default(),
         replicas,
         checks: Vec::new(),
     })
@@ -125,6 +128,8 @@ fn report(databases: Vec<Arc<DatabaseReport>>) -> Report {
             collectors: Vec::new(),
             stores: Vec::new(),
             receivers: Vec::new(),
+            buckets: Vec::new(),
+            cost: Default::default(),
             process: None,
             drill_budget: None,
         },
@@ -381,7 +386,14 @@ fn wall_clock_that_stepped_before_the_restart_does_not_matter() {
 fn agents_own_alerts_sleep_only_after_a_restart() {
     let collector = |success| {
         let duration = DurationHistogram::default();
-        vec![CollectorReport { collector: "replica", success, last_success_at: None, duration }]
+        vec![CollectorReport {
+            collector: "replica",
+            success,
+            last_success_at: None,
+            last_round_at: Timestamp::UNIX_EPOCH,
+            interval_seconds: None,
+            duration,
+        }]
     };
     let with = |mut report: Report, success| {
         report.agent.collectors = collector(success);

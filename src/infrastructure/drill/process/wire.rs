@@ -144,6 +144,7 @@ impl Order {
             sync_interval: Duration::from_secs(1),
             encrypted: self.encrypted,
             age_identities: Vec::new(),
+            kept: None,
         };
         replica.age_identities = self.age_identities.into_iter().map(Secret::new).collect();
         DrillJob {
@@ -276,6 +277,7 @@ mod tests {
                 sync_interval: Duration::from_secs(1),
                 encrypted: true,
                 age_identities: vec![Secret::new("AGE-SECRET-KEY-1")],
+                kept: None,
             },
             policy: DrillPolicy {
                 schedule: DrillSchedule::Off,

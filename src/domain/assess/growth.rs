@@ -1,0 +1,168 @@
+//! How fast a replica grows, against how fast its database is written.
+
+use std::collections::VecDeque;
+
+use jiff::SignedDuration;
+
+use crate::domain::limits::GROWTH_SAMPLES_MAX;
+use crate::domain::moment::Moment;
+use crate::domain::observation::DatabaseLook;
+use crate::domain::report::GrowthReport;
+
+/// The window over which growth is measured.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// Samples closer together than this replace each other.
+const SPACING: SignedDuration = SignedDuration::from_mins(1);
+
+/// The shortest time over which growth says anything.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a replica may receive beyond what was written: tables of LTX files, and what Litestream itself writes.
+const ALLOWANCE_BYTES: u64 = 16 << 20;
+
+/// What a database's own counters said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// WAL bytes since some beginning.
+    pub bytes: u64,
+    /// How often frames may have been missed, at most one log full of them each time.
+    pub missed: u64,
+    /// Size of the log, its high-water mark.
+    pub log: u64,
+    /// Size of the database file.
+    pub size: u64,
+}
+
+impl Written {
+    pub fn of(look: &DatabaseLook) -> Self {
+        let counters = look.counters;
+        // A log that begins anew between two looks may have been longer than the first one saw.
+        let resets = if counters.written_bytes_lower_bound { counters.wal_resets } else { 0 };
+        let missed = resets.saturating_add(counters.doubts);
+        let log = look.wal_size_bytes.unwrap_or_default();
+        Self { bytes: counters.written_bytes, missed, log, size: look.size_bytes }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Moment,
+    received: u64,
+    written: Written,
+}
+
+/// What was counted on both sides during the last hour, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Growth {
+    samples: VecDeque<Sample>,
+}
+
+impl Growth {
+    /// Adds what was counted until `at`: bytes of level-0 files that appeared since some beginning, and what was written.
+    pub fn record(&mut self, at: Moment, received: u64, written: Written) {
+        // Whoever began to count anew cannot be compared with what was before.
+        let begun_anew = |last: &Sample| {
+            let before = last.written;
+            received < last.received || written.bytes < before.bytes || written.missed < before.missed
+        };
+        if self.samples.back().is_some_and(begun_anew) {
+            self.samples.clear();
+        }
+        let before_last = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
+        if before_last.is_some_and(|before| at.since(before.at) < SPACING) {
+            self.samples.pop_back();
+        }
+        self.samples.push_back(Sample { at, received, written });
+        // One sample before the window stays: it is what the window is compared with.
+        while self.samples.get(1).is_some_and(|second| at.since(second.at) > WINDOW)
+            || self.samples.len() > GROWTH_SAMPLES_MAX
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The growth over the last hour; `None` until enough was seen.
+    pub fn report(&self) -> Option<GrowthReport> {
+        let last = self.samples.back()?;
+        let first = self.samples.iter().find(|sample| last.at.since(sample.at) <= WINDOW)?;
+        let measured = last.at.since(first.at);
+        if measured < SHORTEST {
+            return None;
+        }
+        let written_bytes = last.written.bytes.saturating_sub(first.written.bytes);
+        let once = last.written.size.max(first.written.size);
+        let times = last.written.missed.saturating_sub(first.written.missed);
+        let missed = last.written.log.max(first.written.log).saturating_mul(times);
+        let most = written_bytes.saturating_add(missed);
+        Some(GrowthReport {
+            seconds: measured.as_secs_f64(),
+            received_bytes: last.received.saturating_sub(first.received),
+            written_bytes,
+            expected_bytes: most.saturating_mul(2).saturating_add(once).saturating_add(ALLOWANCE_BYTES),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn at(minute: i64) -> Moment {
+        let mono = SignedDuration::from_mins(minute);
+        Moment { wall: Timestamp::from_second(1_000_000 + 60 * minute).unwrap(), mono }
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    fn written_by(bytes: u64, missed: u64) -> Written {
+        Written { bytes, missed, log: 4 * MIB, size: 100 * MIB }
+    }
+
+    /// A database of 100 MiB; each minute brings so many MiB to both sides.
+    fn growth(minutes: i64, received: u64, written: u64) -> Growth {
+        let mut growth = Growth::default();
+        for minute in 0..=minutes {
+            let count = minute.unsigned_abs() * MIB;
+            growth.record(at(minute), received * count, written_by(written * count, 0));
+        }
+        growth
+    }
+
+    fn check(growth: &Growth, expected: &str) {
+        let told = growth.report().map_or_else(
+            || "unknown".to_owned(),
+            |growth| {
+                let GrowthReport { seconds, received_bytes, written_bytes, expected_bytes } = growth;
+                let (received, written, expected) = (received_bytes / MIB, written_bytes / MIB, expected_bytes / MIB);
+                format!("{received} of {expected} for {written} in {} min", seconds / 60.0)
+            },
+        );
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn growth_is_that_of_the_last_hour() {
+        check(&growth(9, 1, 1), "unknown");
+        check(&growth(10, 1, 1), "10 of 136 for 10 in 10 min");
+        check(&growth(500, 1, 1), "60 of 236 for 60 in 60 min");
+        check(&growth(500, 30, 0), "1800 of 116 for 0 in 60 min");
+        assert!(growth(5000, 1, 1).samples.len() <= GROWTH_SAMPLES_MAX);
+    }
+
+    #[test]
+    fn who_counts_anew_is_not_compared_with_before() {
+        let mut restarted = growth(60, 1, 1);
+        restarted.record(at(61), 0, written_by(61 * MIB, 0));
+        check(&restarted, "unknown");
+    }
+
+    #[test]
+    fn what_may_have_been_missed_is_granted() {
+        let mut growth = growth(59, 1, 0);
+        growth.record(at(60), 60 * MIB, written_by(0, 3));
+        check(&growth, "60 of 140 for 0 in 60 min");
+    }
+}

@@ -1,0 +1,204 @@
+//! Checks of what Litestream keeps: snapshots as often as they should be, history as far back as is wanted, and no more.
+
+use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::report::{CoverageReport, DatabaseReport, ReplicaReport};
+
+/// A snapshot takes its time, and so does a retention run: an hour of patience.
+const SLACK_SECONDS: f64 = 3600.0;
+
+/// So much of the wanted history is enough: objects are deleted a snapshot at a time.
+const WINDOW_RATIO: f64 = 0.95;
+
+/// A number of a replica, whose metric has its labels and no others.
+const fn replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
+    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
+}
+
+static UNSNAPSHOTTED_SINCE: Quantity =
+    replica("streamgauge_replica_unsnapshotted_since_timestamp_seconds", |_, replica| {
+        replica.coverage.as_ref()?.unsnapshotted_since.map(seconds)
+    });
+
+static SNAPSHOT_INTERVAL: Quantity = replica("streamgauge_replica_snapshot_interval_seconds", |database, _| {
+    Some(database.objectives.snapshot_interval())
+});
+
+static RESTORABLE_SINCE: Quantity = replica("streamgauge_replica_restorable_since_timestamp_seconds", |_, replica| {
+    replica.coverage.as_ref()?.restorable_since.map(seconds)
+});
+
+static RETENTION: Quantity =
+    replica("streamgauge_replica_retention_objective_seconds", |database, _| database.objectives.retention_seconds);
+
+static WHOLE: Quantity =
+    replica("streamgauge_replica_history_whole", |_, replica| replica.coverage.as_ref()?.whole.map(f64::from));
+
+static EXPIRED: Quantity = replica("streamgauge_replica_expired_objects", |_, replica| {
+    Some(replica.coverage.as_ref()?.expired_objects? as f64)
+});
+
+static RECEIVED: Quantity =
+    replica("streamgauge_replica_received_bytes", |_, replica| Some(replica.keeping.growth?.received_bytes as f64));
+
+static EXPECTED: Quantity =
+    replica("streamgauge_replica_expected_bytes", |_, replica| Some(replica.keeping.growth?.expected_bytes as f64));
+
+static WINDOW: Term = Term::Difference(&Term::Now, &Term::Of(&RESTORABLE_SINCE));
+
+static WINDOW_BELOW_OBJECTIVE: Condition =
+    Condition::Compare(&WINDOW, Comparison::Below, &Term::Product(&Term::Of(&RETENTION), &Term::Number(WINDOW_RATIO)));
+
+/// Litestream deletes when it takes a snapshot: what it keeps falls to the retention less one interval each time.
+static WINDOW_BELOW_WHAT_IS_KEPT: Condition = Condition::Compare(
+    &WINDOW,
+    Comparison::Below,
+    &Term::Difference(&Term::Of(&RETENTION), &Term::Of(&SNAPSHOT_INTERVAL)),
+);
+
+static HISTORY_WAS_DELETED: Condition = Condition::Compare(&Term::Of(&WHOLE), Comparison::Equal, &Term::Number(0.0));
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "SnapshotStale",
+        title: "Snapshots are taken as often as they should be",
+        summary: "{database}: {replica} has no recent snapshot",
+        description: "Changes in replica {replica} of {database} have waited for a snapshot for {value}: restoring takes \
+                      longer and longer.",
+        action: "Look at Litestream's log for why it takes no snapshot; `snapshot-interval` says how often one is wanted.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &Term::Difference(&Term::Now, &Term::Of(&UNSNAPSHOTTED_SINCE)),
+                Comparison::Above,
+                &Term::Sum(
+                    &Term::Product(&Term::Of(&SNAPSHOT_INTERVAL), &Term::Number(2.0)),
+                    &Term::Number(SLACK_SECONDS),
+                ),
+            ),
+            30,
+        )],
+        tell: Tell::Replica(snapshot),
+    },
+    Check {
+        name: "RecoveryWindowShort",
+        title: "A restore reaches as far back as is wanted",
+        summary: "{database}: {replica} does not reach far enough back",
+        description: "Replica {replica} of {database} restores only {value} back, less than the retention objective: \
+                      older history is gone.",
+        action: "Compare with what Litestream is told to keep: v0.5's key is `snapshot.retention`, 24h unless set, and a \
+                 bucket's lifecycle rule deletes as well.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::All(&[&WINDOW_BELOW_OBJECTIVE, &WINDOW_BELOW_WHAT_IS_KEPT, &HISTORY_WAS_DELETED]),
+            60,
+        )],
+        tell: Tell::Replica(window),
+    },
+    Check {
+        name: "RetentionNotEnforced",
+        title: "What Litestream no longer keeps is deleted",
+        summary: "{database}: {replica} is not cleaned up",
+        description: "{value} objects of replica {replica} of {database} should have been deleted hours ago.",
+        action: "Look whether Litestream runs, and whether its credentials may delete objects.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&EXPIRED), Comparison::Above, &Term::Number(0.0)),
+            60,
+        )],
+        tell: Tell::Replica(retention),
+    },
+    Check {
+        name: "ReplicaRunaway",
+        title: "The replica grows no faster than the database is written",
+        summary: "{database}: {replica} grows much faster than the database is written",
+        description: "Litestream uploaded {value} to level 0 of replica {replica} of {database} within an hour, much more \
+                      than was written: it copies the whole database over and over.",
+        action: "Look at Litestream's log for why it begins anew (`wal truncated`, `wal overwritten`): another process \
+                 that checkpoints, or a connection that deletes the WAL when it closes.",
+        unit: Unit::Bytes,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&RECEIVED), Comparison::Above, &Term::Of(&EXPECTED)),
+            60,
+        )],
+        tell: Tell::Replica(runaway),
+    },
+];
+
+/// What the last listing that was read says is unknown while the replica cannot be read, unless it fails.
+fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Told> {
+    Some(match (&replica.reason, context.failing) {
+        (Some(reason), None) if replica.up == Some(false) => Told::Unknown(format!("last known: {detail}; {reason}")),
+        _ => Told::Known(detail),
+    })
+}
+
+/// What was listed, unless there is nothing to restore, of which other checks tell.
+fn restorable(replica: &ReplicaReport) -> Option<&CoverageReport> {
+    replica.coverage.as_ref().filter(|coverage| coverage.restorable)
+}
+
+fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let coverage = restorable(replica)?;
+    let age = |at: jiff::Timestamp| spoken(context.now.duration_since(at).as_secs_f64());
+    let newest = match coverage.newest_snapshot_at {
+        Some(at) => format!("the newest snapshot is {} old", age(at)),
+        None => "there is no snapshot".into(),
+    };
+    let moved = match (coverage.unsnapshotted_since, coverage.changes_since_snapshot) {
+        (Some(since), Some(moved)) if moved > 0 => {
+            let what = if replica.layout == Some("v0.3") { "segments" } else { "transactions" };
+            format!("{moved} {what} followed, the first {} ago", age(since))
+        }
+        _ => "nothing followed".into(),
+    };
+    let interval = spoken(database.objectives.snapshot_interval());
+    let whose = match database.objectives.snapshot_interval_seconds {
+        Some(_) => "",
+        None => ", Litestream's default",
+    };
+    as_far_as_read(context, replica, format!("{newest}, {moved}; the interval is {interval}{whose}"))
+}
+
+fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let coverage = restorable(replica)?;
+    let objective = spoken(database.objectives.retention_seconds?);
+    let Some(since) = coverage.restorable_since else {
+        // A hole in front of the newest object, of which ReplicaGap tells.
+        return Some(Told::Unknown("nothing reaches the newest object".into()));
+    };
+    let reaches = spoken(context.now.duration_since(since).as_secs_f64());
+    match coverage.whole {
+        Some(true) => {
+            let detail = format!("it reaches {reaches} back, to its beginning; objective {objective}");
+            as_far_as_read(context, replica, detail)
+        }
+        Some(false) => as_far_as_read(context, replica, format!("it reaches {reaches} back, objective {objective}")),
+        None => {
+            let detail = format!(
+                "it reaches {reaches} back, objective {objective}; whether older history was deleted is not known"
+            );
+            Some(Told::Unknown(detail))
+        }
+    }
+}
+
+fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let expired = replica.coverage.as_ref()?.expired_objects?;
+    let detail = match expired {
+        0 => "nothing is kept for too long".to_owned(),
+        count => format!("{count} objects should have been deleted hours ago"),
+    };
+    as_far_as_read(context, replica, detail)
+}
+
+fn runaway(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let growth = replica.keeping.growth?;
+    let (received, written) = (growth.received_bytes, growth.written_bytes);
+    let over = spoken(growth.seconds);
+    as_far_as_read(context, replica, format!("{received} bytes appeared in {over}, {written} bytes were written"))
+}

@@ -46,6 +46,35 @@ fn sizes_and_releases_are_read() {
 }
 
 #[test]
+fn permissions_are_read_for_all_and_for_one() {
+    let text = "[objectives]\nfile-mode = '0660'\nowner = 'root'\n[[database]]\npath = '/a.db'\n\
+                [[database]]\npath = '/b.db'\nfile-mode = ['640', '0600']\nowner = '977'\n";
+    let loaded = own(text).load();
+    let of = |at: usize| {
+        let permissions = &loaded.targets[at].objectives.permissions;
+        let owner = permissions.owner.as_ref().expect("an owner");
+        (permissions.modes.clone(), owner.name.clone(), owner.uid)
+    };
+    assert_eq!(of(0), (vec![0o660], "root".to_owned(), 0));
+    assert_eq!(of(1), (vec![0o640, 0o600], "uid 977".to_owned(), 977));
+    let default = own("[[database]]\npath = '/a.db'\n").load();
+    assert_eq!(default.targets[0].objectives.permissions.modes, [0o600, 0o640]);
+
+    let text = "[objectives]\nfile-mode = ['0999', '0600']\nowner = 'nobody at all'\n[[database]]\npath = '/a.db'\n";
+    let problems = load(&own(text).input()).expect_err("broken");
+    let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "streamgauge.toml:2: objectives.file-mode[0]: value `0999`: not permission bits; accepted: permission bits in \
+             octal such as \"0600\", one or several",
+            "streamgauge.toml:3: objectives.owner: value `nobody at all`: no such user in /etc/passwd; accepted: the name \
+             of a user, or a number",
+        ]
+    );
+}
+
+#[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let mut files =
         own("[log]\nlevel = 'warn'\nformat = 'json'\n[watch]\npoll-interval = '2s'\n[[database]]\npath = '/a.db'\n");

@@ -11,6 +11,7 @@ use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget, S
 
 use super::drill;
 use super::node::Section;
+use super::permissions;
 use super::problem::Place;
 use super::read_text;
 use super::replica::{self, Context, Keys};
@@ -30,6 +31,7 @@ pub(super) struct Entry {
     pub(super) drill: drill::Keys,
     pub(super) probes: Vec<DrillProbe>,
     pub(super) restorer: Option<LitestreamVersion>,
+    pub(super) permissions: permissions::Keys,
     pub(super) replicas: Vec<ReplicaTarget>,
 }
 
@@ -69,6 +71,7 @@ pub(super) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
         drill: drill::read_database(section.section_or_empty("drill")),
         probes: drill::read_probes(&mut section),
         restorer: release(&mut section),
+        permissions: permissions::read(&mut section),
         replicas: section
             .sections("replica")
             .into_iter()

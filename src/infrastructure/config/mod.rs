@@ -18,6 +18,7 @@ mod litestream;
 mod names;
 mod node;
 mod paths;
+mod permissions;
 mod problem;
 mod replica;
 mod s3;

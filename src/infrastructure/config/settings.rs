@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crate::domain::alerting::Alerting;
 use crate::domain::limits::VERIFICATIONS_MAX;
-use crate::domain::target::LitestreamVersion;
+use crate::domain::target::{LitestreamVersion, Permissions};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
 use super::drill::{self, Drill};
 use super::node::{Scalar, Section};
 use super::paths::{Base, PathMapping};
+use super::permissions;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -175,6 +176,8 @@ pub struct ObjectiveDefaults {
     pub restorer: Option<LitestreamVersion>,
     /// Dollars a month for storing all replicas and reading them, drills excepted. Absent: whatever it costs.
     pub budget: Option<f64>,
+    /// Modes and owner of the files. Default 0600 or 0640, and one owner for all.
+    pub permissions: Permissions,
 }
 
 /// What reading the settings needs to know of the outside.
@@ -385,6 +388,7 @@ fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
         rto: section.duration("rto"),
         restorer: release(&mut section),
         budget: section.number("budget", 0.0),
+        permissions: permissions::read(&mut section).or(&Permissions::default()),
     };
     section.finish();
     objectives

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use crate::domain::drill::{DrillPolicy, DrillProbe};
 use crate::domain::target::{
-    DatabaseFiles, LitestreamVersion, Objectives, Permissions, ReplicaLocation, ReplicaTarget, Target, TargetName,
+    DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
 };
 
 use super::database::Entry;
 use super::drill;
 use super::litestream::{Database, default_meta_path};
 use super::names::{Naming, names};
+use super::permissions;
 use super::problem::{Place, Sink};
 use super::settings::{ObjectiveDefaults, Settings};
 
@@ -31,6 +32,7 @@ struct Found {
     drill: drill::Keys,
     probes: Vec<DrillProbe>,
     restorer: Option<LitestreamVersion>,
+    permissions: permissions::Keys,
 }
 
 /// Collects databases; the same path is one database.
@@ -66,6 +68,7 @@ impl Collection {
             drill: drill::Keys::default(),
             probes: Vec::new(),
             restorer: None,
+            permissions: permissions::Keys::default(),
         };
         found.add_replicas(database.replicas);
         self.found.push(found);
@@ -94,6 +97,7 @@ impl Collection {
         found.drill = entry.drill;
         found.probes = entry.probes;
         found.restorer = entry.restorer;
+        found.permissions = entry.permissions;
         if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
             files.meta_path = Some(meta_path);
         }
@@ -124,6 +128,7 @@ impl Collection {
             drill: drill::Keys::default(),
             probes: Vec::new(),
             restorer: None,
+            permissions: permissions::Keys::default(),
         });
         index
     }
@@ -181,7 +186,7 @@ impl Found {
                 retention: self.retention,
                 snapshot_interval: self.snapshot_interval,
                 restorer: self.restorer.or(defaults.restorer),
-                permissions: Permissions::default(),
+                permissions: self.permissions.or(&defaults.permissions),
             },
             drill: DrillPolicy {
                 rpo: self.rpo.unwrap_or(defaults.rpo),

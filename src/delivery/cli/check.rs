@@ -6,7 +6,7 @@ use super::sources::{Sources, pace, stores};
 use super::table::table;
 use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
-use crate::domain::check::{exit_code, verdicts};
+use crate::domain::check::{exit_code, judge_agent, verdicts};
 use crate::domain::reason::Reason;
 use crate::domain::report::{AgentReport, ConfigReport, CostReport, Report, SCHEMA};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
@@ -36,9 +36,10 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
     let databases = run::block_on(look_once(parts, targets, args.wait))?;
-    let report = Report {
+    let now = clock.now().wall;
+    let mut report = Report {
         schema: SCHEMA,
-        generated_at: clock.now().wall,
+        generated_at: now,
         complete: true,
         agent: AgentReport {
             version: VERSION,
@@ -63,6 +64,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         checks: Vec::new(),
         alerts: Vec::new(),
     };
+    report.checks = judge_agent(&report, now);
     match args.format {
         CheckFormat::Table => output::print(&table(&report, output::colour()))?,
         CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,

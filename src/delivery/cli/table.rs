@@ -3,6 +3,7 @@
 use std::fmt::{Display, Formatter, Result};
 
 use crate::delivery::render::human;
+use crate::domain::check::checklist::not_observable;
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::reason::Reason;
 use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
@@ -58,6 +59,7 @@ impl Display for Table<'_> {
                 counts[self.block(f, database, replica)? as usize] += 1;
             }
         }
+        self.agent(f, &mut counts)?;
         if self.report.databases.is_empty() {
             return writeln!(f, "{} no databases were found", self.word(Word::Unknown));
         }
@@ -65,7 +67,13 @@ impl Display for Table<'_> {
         let summary = summary.filter(|word| counts[*word as usize] > 0);
         let summary: Vec<String> =
             summary.map(|word| format!("{} {}", counts[word as usize], word.text().0.to_lowercase())).collect();
-        writeln!(f, "{}", summary.join(", "))
+        writeln!(f, "{}", summary.join(", "))?;
+        writeln!(f)?;
+        // Below the last line, so that nobody takes these for checked.
+        for (item, line) in not_observable() {
+            writeln!(f, "not observable: {} ({}); have the application run `{line}`", item.item, item.asked)?;
+        }
+        Ok(())
     }
 }
 
@@ -73,6 +81,20 @@ impl Table<'_> {
     fn word(&self, word: Word) -> String {
         let (text, colour) = word.text();
         if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// What is wrong with the looking itself.
+    fn agent(&self, f: &mut Formatter<'_>, counts: &mut [usize; 4]) -> Result {
+        let bad = self.report.checks.iter().filter(|verdict| verdict.status != Status::Pass);
+        let bad: Vec<&Verdict> = bad.collect();
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let word = Word::of(bad.iter().copied());
+        counts[word as usize] += 1;
+        writeln!(f, "{} streamgauge", self.word(word))?;
+        bad.into_iter().try_for_each(|verdict| failed(f, verdict))?;
+        writeln!(f)
     }
 
     /// Verdicts on the database itself are repeated with each of its replicas.
@@ -108,10 +130,7 @@ impl Table<'_> {
         if let Some(replica) = replica {
             self.replica(f, replica)?;
         }
-        for verdict in verdicts.filter(|verdict| verdict.status != Status::Pass) {
-            let state = if verdict.status == Status::Fail { "failed" } else { "unknown" };
-            line(f, state, format_args!("{}: {}", verdict.check, human::printable(&verdict.detail)))?;
-        }
+        verdicts.filter(|verdict| verdict.status != Status::Pass).try_for_each(|verdict| failed(f, verdict))?;
         writeln!(f)?;
         Ok(word)
     }
@@ -164,6 +183,16 @@ fn line(f: &mut Formatter<'_>, name: &str, value: impl Display) -> Result {
     writeln!(f, "  {name:<17} {value}")
 }
 
+/// What did not pass. What only informs is not called a failure.
+fn failed(f: &mut Formatter<'_>, verdict: &Verdict) -> Result {
+    let state = match (verdict.status, verdict.severity) {
+        (Status::Fail, Severity::Info) => "note",
+        (Status::Fail, _) => "failed",
+        (Status::Pass | Status::Unknown, _) => "unknown",
+    };
+    line(f, state, format_args!("{}: {}", verdict.check, human::printable(&verdict.detail)))
+}
+
 fn reason(f: &mut Formatter<'_>, reason: Option<&Reason>) -> Result {
     let Some(reason) = reason else { return Ok(()) };
     line(f, "reason", human::printable(&reason.message))?;
@@ -209,6 +238,10 @@ UNKNOWN zeta -> s3://backups/app
   unknown           SnapshotStale: the detail
 
 1 critical, 1 unknown, 1 ok
+
+not observable: busy timeout (busy_timeout=5000); have the application run `PRAGMA busy_timeout = 5000;`
+not observable: foreign keys (foreign_keys=ON); have the application run `PRAGMA foreign_keys = ON;`
+not observable: synchronous (synchronous=NORMAL); have the application run `PRAGMA synchronous = NORMAL;`
 ";
         assert_eq!(table(&fixture::full(), false), expected);
     }
@@ -220,6 +253,24 @@ UNKNOWN zeta -> s3://backups/app
         let text = table(&fixture::report(vec![database]), false);
         assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
         assert_eq!(table(&fixture::report(Vec::new()), false), "UNKNOWN no databases were found\n");
+    }
+
+    #[test]
+    fn what_keeps_it_from_looking_has_a_block_of_its_own() {
+        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        report.databases = Vec::new();
+        report.checks = vec![Verdict {
+            check: "DiscoveryFailed",
+            title: "",
+            severity: Severity::Warning,
+            database: None,
+            replica: None,
+            status: Status::Fail,
+            detail: "/etc/litestream.yml: read /srv: permission denied".into(),
+        }];
+        let text = table(&report, false);
+        let expected = "WARNING streamgauge\n  failed            DiscoveryFailed: /etc/litestream.yml: read /srv";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::fmt::{Display, Formatter, Result};
 use jiff::Timestamp;
 
 use super::{human, timeline};
-use crate::domain::check::{Status, Verdict};
+use crate::domain::check::checklist::{ItemStatus, checklist};
+use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillReport, DrillResult};
 use crate::domain::limits::{PAGE_FINDINGS_MAX, PAGE_ROWS_MAX};
 use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
@@ -72,9 +73,30 @@ impl Display for Summary<'_> {
         rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
         writeln!(f, "</tbody></table>")?;
         match rows.len().checked_sub(PAGE_ROWS_MAX) {
-            Some(more @ 1..) => writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>"),
-            _ => Ok(()),
+            Some(more @ 1..) => writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")?,
+            _ => {}
         }
+        self.checklist(f)
+    }
+}
+
+impl Summary<'_> {
+    /// The production checklist over all databases.
+    fn checklist(&self, f: &mut Formatter<'_>) -> Result {
+        let items = checklist(self.0);
+        writeln!(f, "<details><summary>Production checklist</summary><table><tbody>")?;
+        for item in items {
+            let (class, status) = match item.status {
+                ItemStatus::Pass => ("good", "pass"),
+                ItemStatus::Fail => ("bad", "fail"),
+                ItemStatus::Unknown => ("unknown", "unknown"),
+                ItemStatus::NotObservable => ("unknown", "not observable"),
+            };
+            write!(f, "<tr class=\"item\"><td>{}</td><td>{}</td><td>{}</td>", item.area, item.item, item.asked)?;
+            let line = item.line.map_or_else(String::new, |line| format!(": <code>{line}</code>"));
+            writeln!(f, "<td class=\"{class}\">{status}{line}</td></tr>")?;
+        }
+        writeln!(f, "</tbody></table></details>")
     }
 }
 
@@ -111,7 +133,8 @@ impl Row<'_> {
             DatabaseState::Missing | DatabaseState::Unreadable | DatabaseState::OverLimit
         );
         let replica = self.replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
-        state || self.database.reason.is_some() || replica || self.behind() || self.failed().next().is_some()
+        let failed = self.failed().any(|verdict| verdict.severity > Severity::Info);
+        state || self.database.reason.is_some() || replica || self.behind() || failed
     }
 
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -148,7 +171,8 @@ impl Row<'_> {
             }
         }
         for verdict in self.failed() {
-            write!(f, "<div class=\"bad\">{}: {}</div>", verdict.check, Escaped(&verdict.detail))?;
+            let class = if verdict.severity > Severity::Info { "bad" } else { "unknown" };
+            write!(f, "<div class=\"{class}\">{}: {}</div>", verdict.check, Escaped(&verdict.detail))?;
         }
         f.write_str("</td></tr>\n")?;
         self.findings(f)
@@ -319,6 +343,15 @@ mod tests {
         assert_eq!(page.matches("<tr><td>").count(), PAGE_ROWS_MAX);
         assert!(page.contains("<p>and 7 more"));
         assert!(page.find(">zzz<") < page.find(">fine<"));
+    }
+
+    #[test]
+    fn what_is_not_observable_is_said_with_the_line_that_the_application_needs() {
+        let page = page(Some(&fixture::full()));
+        let row = page.lines().find(|line| line.contains("busy timeout")).expect("a row");
+        assert!(row.ends_with("not observable: <code>PRAGMA busy_timeout = 5000;</code></td></tr>"), "{row}");
+        let row = page.lines().find(|line| line.contains("replication lag alert")).expect("a row");
+        assert!(row.ends_with("<td class=\"bad\">fail</td></tr>"), "{row}");
     }
 
     #[test]

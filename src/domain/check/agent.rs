@@ -180,3 +180,121 @@ fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
         (None, None) => Told::Unknown(format!("{name}: nothing was sent to it yet")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::{Status, judge_agent};
+    use super::*;
+    use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::report::{AgentReport, ConfigReport, DurationHistogram, SCHEMA};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn report() -> Report {
+        let collector = |collector, interval_seconds| CollectorReport {
+            collector,
+            success: true,
+            last_success_at: None,
+            last_round_at: at(9_999),
+            interval_seconds,
+            duration: DurationHistogram::default(),
+        };
+        Report {
+            schema: SCHEMA,
+            generated_at: at(10_000),
+            complete: true,
+            agent: AgentReport {
+                version: "",
+                revision: "",
+                started_at: at(0),
+                config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(at(0)), error: None },
+                sources: vec![SourceReport {
+                    source: "litestream.yml".into(),
+                    success: true,
+                    databases: 3,
+                    warnings: Vec::new(),
+                    error: None,
+                }],
+                collectors: vec![collector("local", Some(1.0)), collector("replica", Some(300.0))],
+                stores: Vec::new(),
+                receivers: Vec::new(),
+                process: None,
+                drill_budget: None,
+            },
+            databases: Vec::new(),
+            over_limit: 0,
+            checks: Vec::new(),
+            alerts: Vec::new(),
+        }
+    }
+
+    /// What did not pass.
+    fn check(report: &Report, expected: &[&str]) {
+        let verdicts = judge_agent(report, at(10_000));
+        let bad = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
+        let bad: Vec<_> =
+            bad.map(|verdict| format!("{} {}: {}", verdict.check, verdict.status.as_str(), verdict.detail)).collect();
+        assert_eq!(bad, expected);
+    }
+
+    #[test]
+    fn an_agent_that_works_passes() {
+        check(&report(), &[]);
+    }
+
+    #[test]
+    fn a_collector_is_stuck_when_its_rounds_do_not_end() {
+        let with = |collector: usize, last: i64| {
+            let mut report = report();
+            report.agent.collectors[collector].last_round_at = at(10_000 - last);
+            report
+        };
+        check(&with(0, 123), &[]);
+        check(&with(0, 124), &["CollectorStuck fail: local: the last round ended 2 min 4 s ago"]);
+        // It has its own pace.
+        check(&with(1, 1000), &[]);
+        check(&with(1, 1021), &["CollectorStuck fail: replica: the last round ended 17 min 1 s ago"]);
+        let mut nothing_to_look_at = with(1, 9_000);
+        nothing_to_look_at.agent.collectors[1].interval_seconds = None;
+        check(&nothing_to_look_at, &[]);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_told() {
+        let mut broken = report();
+        broken.agent.config.last_reload_successful = false;
+        broken.agent.config.error = Some("streamgauge.toml:3: unknown key".into());
+        broken.agent.sources[0].success = false;
+        broken.agent.sources[0].error = Some("read /srv: permission denied".into());
+        broken.over_limit = 7;
+        let expected = [
+            "ConfigReloadFailed fail: refused: streamgauge.toml:3: unknown key",
+            "DiscoveryFailed fail: litestream.yml: read /srv: permission denied",
+            "SeriesLimitReached fail: 7 databases are not watched",
+        ];
+        check(&broken, &expected);
+    }
+
+    #[test]
+    fn a_receiver_that_fails_for_five_minutes_is_told() {
+        let with = |failing: i64| {
+            let mut report = report();
+            report.agent.receivers = vec![ReceiverReport {
+                receiver: "pager".into(),
+                failing_since: Some(at(10_000 - failing)),
+                reason: Some(Reason::new(ReasonKind::Timeout, "post alerts: no answer")),
+                ..ReceiverReport::default()
+            }];
+            report
+        };
+        check(&with(300), &[]);
+        check(&with(301), &["NotificationsFailing fail: pager: fails for 5 min 1 s: post alerts: no answer"]);
+        let mut unused = with(0);
+        unused.agent.receivers[0].failing_since = None;
+        check(&unused, &["NotificationsFailing unknown: pager: nothing was sent to it yet"]);
+    }
+}

@@ -242,3 +242,209 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Told> {
         _ => Told::Unknown("how it grows is known after a week, how it is written after three days".into()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::{Status, judge};
+    use super::*;
+    use crate::domain::assess::sizing::Sizing;
+    use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem};
+    use crate::domain::report::{DatabaseState, FilesystemReport, LitestreamReport, ModeReport};
+
+    const HOUR: f64 = 3600.0;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn disk(used_percent: u64, filling_bytes_per_second: Option<f64>) -> Option<FilesystemReport> {
+        let size_bytes = 100 << 30;
+        let avail_bytes = size_bytes / 100 * (100 - used_percent);
+        Some(FilesystemReport { space: Filesystem { size_bytes, avail_bytes }, filling_bytes_per_second })
+    }
+
+    /// 65536 frames of 4 KiB are 256 MiB.
+    fn local() -> LocalReport {
+        LocalReport {
+            path: "/srv/app.db".into(),
+            observed_at: at(100_000),
+            polled: false,
+            page_size: 4096,
+            size_bytes: 1 << 20,
+            wal_size_bytes: Some(4 << 20),
+            journal_mode_wal: true,
+            wal_frames: Some(1000),
+            wal_backfilled_frames: Some(900),
+            wal_oldest_reader_frame: Some(950),
+            wal_source: None,
+            wal_since: Some(at(90_000)),
+            last_commit_at: None,
+            counters: Counters::default(),
+            rates: None,
+            sizing: Sizing { projected_size_bytes: Some(2e6), write_transactions_per_second: Some(1.0) },
+            modes: vec![ModeReport {
+                found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1, gid: 1 },
+                problem: None,
+            }],
+            filesystem: disk(40, Some(0.0)),
+            staging_filesystem: None,
+            staging_bytes: None,
+            lock_holder_pid: Some(77),
+            open: Some(true),
+            litestream: None,
+            txid_claim: None,
+        }
+    }
+
+    fn answer(name: &str, local: LocalReport, watching: Watching) -> String {
+        let database = DatabaseReport {
+            name: "app".into(),
+            state: DatabaseState::Monitored,
+            reason: None,
+            local: Some(local),
+            rpo_seconds: 300.0,
+            replicas: Vec::new(),
+            checks: Vec::new(),
+        };
+        let verdicts = judge(&database, at(100_000), watching);
+        let Some(verdict) = verdicts.iter().find(|verdict| verdict.check == name) else {
+            return "does not apply".into();
+        };
+        let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };
+        format!("{} {severity}: {}", verdict.status.as_str(), verdict.detail)
+    }
+
+    fn check(name: &str, local: LocalReport, expected: &str) {
+        assert_eq!(answer(name, local, Watching::Continuously), expected, "{name}");
+    }
+
+    fn wal(frames: u32, backfilled: u32, seconds: i64) -> LocalReport {
+        LocalReport {
+            wal_frames: Some(frames),
+            wal_backfilled_frames: Some(backfilled),
+            wal_size_bytes: Some(u64::from(frames) * 4120),
+            wal_oldest_reader_frame: Some(backfilled),
+            wal_since: Some(at(100_000 - seconds)),
+            ..local()
+        }
+    }
+
+    #[test]
+    fn checkpoints_are_starved_when_much_waits_for_long() {
+        let name = "CheckpointStarved";
+        check(name, local(), "pass : 0 MiB wait for a checkpoint");
+        check(name, wal(65_636, 100, 7200), "pass : 256 MiB wait for a checkpoint");
+        let expected = "fail warning: 260 MiB wait for a checkpoint, and the WAL has not begun anew for 30 min 1 s: a \
+                        reader still needs frame 100 of 66660; process 77 holds a read lock";
+        check(name, wal(66_660, 100, 1801), expected);
+    }
+
+    /// It grows to 121359 pages and begins anew.
+    #[test]
+    fn the_sawtooth_of_litestream_starves_nothing() {
+        let expected = "pass : 474 MiB wait for a checkpoint, and the WAL has not begun anew for 29 min 59 s: a reader still \
+                        needs frame 0 of 121359; process 77 holds a read lock";
+        check("CheckpointStarved", wal(121_359, 0, 1799), expected);
+        check("CheckpointStarved", wal(121_359, 121_359, 86_400), "pass : 0 MiB wait for a checkpoint");
+    }
+
+    #[test]
+    fn a_wal_that_endangers_the_disk_is_critical() {
+        let expected = |local| {
+            let answer = answer("CheckpointStarved", local, Watching::Continuously);
+            answer.split(':').next().unwrap_or_default().to_owned()
+        };
+        let large = wal(4_000_000, 100, 7200);
+        assert_eq!(expected(LocalReport { filesystem: disk(40, None), ..large.clone() }), "fail critical");
+        let roomy = FilesystemReport {
+            space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39 },
+            filling_bytes_per_second: None,
+        };
+        assert_eq!(expected(LocalReport { filesystem: Some(roomy), ..large }), "fail warning");
+    }
+
+    #[test]
+    fn a_wal_of_which_little_shows_is_not_said_to_be_well() {
+        let scanned = LocalReport { wal_backfilled_frames: None, ..wal(100_000, 0, 7200) };
+        check("CheckpointStarved", scanned, "unknown : the WAL has 393 MiB, and no wal-index says what waits");
+        let once = answer("CheckpointStarved", wal(100_000, 50_000, 0), Watching::Once);
+        assert_eq!(once, "pass : 195 MiB wait for a checkpoint");
+        let once = answer("CheckpointStarved", wal(100_000, 0, 0), Watching::Once);
+        let expected = "unknown : 391 MiB wait for a checkpoint, since an unknown time: a reader still needs frame 0 of \
+                        100000; process 77 holds a read lock";
+        assert_eq!(once, expected);
+    }
+
+    #[test]
+    fn a_disk_above_four_fifths_is_filling_whichever_it_is() {
+        check("DiskFilling", local(), "pass : 40 % are used");
+        check("DiskFilling", LocalReport { filesystem: disk(80, None), ..local() }, "pass : 80 % are used");
+        check("DiskFilling", LocalReport { filesystem: disk(81, None), ..local() }, "fail warning: 81 % are used");
+        let staging = LocalReport { staging_filesystem: disk(95, None), ..local() };
+        check("DiskFilling", staging, "fail warning: 95 % are used");
+        let unknown = "unknown : the system does not say how full its filesystem is";
+        check("DiskFilling", LocalReport { filesystem: None, ..local() }, unknown);
+    }
+
+    #[test]
+    fn a_disk_is_full_soon_when_it_fills_and_is_mostly_used() {
+        let name = "DiskFullSoon";
+        let with = |used, filling| LocalReport { filesystem: disk(used, filling), ..local() };
+        // 10 GiB are left.
+        let in_hours = |hours: f64| Some((10_u64 << 30) as f64 / (hours * HOUR));
+        check(name, with(90, in_hours(23.0)), "fail critical: 90 % are used, full in 23 h 0 min as it goes on");
+        check(name, with(90, in_hours(25.0)), "pass : 90 % are used, full in 1 d 1 h as it goes on");
+        check(name, with(90, Some(0.0)), "pass : 90 % are used, and no more from hour to hour");
+        check(name, with(90, None), "unknown : 90 % are used; how fast it fills is known after half an hour");
+        check(name, with(40, Some(1e9)), "pass : 40 % are used, full in 1 min 4 s as it goes on");
+        check(name, with(40, None), "pass : 40 % are used");
+        assert_eq!(answer(name, with(90, None), Watching::Once), "does not apply");
+    }
+
+    #[test]
+    fn permissions_that_drift_are_named() {
+        let file = |file, problem: Option<&str>| ModeReport {
+            found: FileMode { file, mode: 0o644, uid: 1, gid: 1 },
+            problem: problem.map(str::to_owned),
+        };
+        let modes = vec![file(FileRole::Database, None), file(FileRole::Wal, Some("mode 0644, expected 0600"))];
+        check("PermissionDrift", local(), "pass : as expected");
+        let drifted = LocalReport { modes, ..local() };
+        check("PermissionDrift", drifted, "fail warning: wal: mode 0644, expected 0600");
+        check("PermissionDrift", LocalReport { modes: Vec::new(), ..local() }, "unknown : not looked at yet");
+    }
+
+    #[test]
+    fn the_sizing_guide_informs() {
+        let name = "SizingTierExceeded";
+        check(name, local(), "pass : 2.0 MB in 30 days, 1.0 write transactions a second");
+        let large = LocalReport { size_bytes: 12_000_000_000, ..local() };
+        check(name, large, "fail info: 12.0 GB: the sizing guide advises to consider PostgreSQL");
+        let unknown = LocalReport { sizing: Sizing::default(), ..local() };
+        let expected = "unknown : how it grows is known after a week, how it is written after three days";
+        check(name, unknown.clone(), expected);
+        assert_eq!(answer(name, unknown, Watching::Once), "does not apply");
+    }
+
+    #[test]
+    fn litestream_that_does_not_run_is_a_warning_at_first() {
+        let with = |up| {
+            let litestream = LitestreamReport { up, evidence: "the evidence".into(), pid: None, version: None };
+            LocalReport { litestream: Some(litestream), ..local() }
+        };
+        check("LitestreamDown", with(Some(true)), "pass : the evidence");
+        check("LitestreamDown", with(Some(false)), "fail warning: the evidence");
+        check("LitestreamDown", with(None), "does not apply");
+        check("LitestreamDown", local(), "does not apply");
+        let down = super::super::catalogue().find(|check| check.name == "LitestreamDown").unwrap();
+        let holds = down.rules.iter().map(|rule| (rule.severity, rule.hold.as_secs()));
+        assert_eq!(holds.collect::<Vec<_>>(), [(Severity::Critical, 3600), (Severity::Warning, 300)]);
+    }
+
+    #[test]
+    fn a_database_without_a_replica_is_not_well() {
+        check("NoReplica", local(), "fail warning: none is configured");
+    }
+}

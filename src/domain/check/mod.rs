@@ -4,6 +4,7 @@
 //! [`Status::Unknown`], never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
 
 mod agent;
+pub mod checklist;
 mod cost;
 mod database;
 mod drill;

@@ -33,8 +33,13 @@ fn shipped(text: &str) -> &str {
 }
 
 fn refuse(folder: &str, words: &[&str], why: &str) {
+    refuse_except(folder, "", words, why);
+}
+
+/// As [`refuse`], but for files of one name.
+fn refuse_except(folder: &str, except: &str, words: &[&str], why: &str) {
     let mut found = Vec::new();
-    for (path, text) in sources(folder) {
+    for (path, text) in sources(folder).into_iter().filter(|(path, _)| path.file_name().unwrap() != except) {
         for (number, line) in shipped(&text).lines().enumerate() {
             let code = line.split("//").next().unwrap();
             for word in words.iter().filter(|word| code.contains(**word)) {
@@ -101,11 +106,20 @@ fn watched_files_are_only_read() {
         ],
         "what is watched is never changed or locked, and never opened by SQLite",
     );
-    refuse(
-        "src/infrastructure/store",
-        &[".put_object", ".delete_object", "File::create", ".write(true)", "fs::write", "remove_file", "set_len"],
-        "stores have no write method",
-    );
+    let writes = [
+        ".put_object",
+        ".delete_object",
+        "File::create",
+        ".write(true)",
+        "fs::write",
+        "remove_file",
+        "set_len",
+        "CREATE",
+        "WRONLY",
+        "renameat",
+        "unlinkat",
+    ];
+    refuse_except("src/infrastructure/store", "beacon.rs", &writes, "stores have no write method but the beacon's");
 }
 
 #[test]

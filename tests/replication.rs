@@ -10,6 +10,8 @@ mod idle;
 mod lab;
 #[path = "replication/loss.rs"]
 mod loss;
+#[path = "replication/observer.rs"]
+mod observer;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/position.rs"]
@@ -54,6 +56,11 @@ fn idle_database_is_never_behind() {
 #[test]
 fn outages_freeze_the_proof_and_end_by_themselves() {
     play(&[outage::credentials_revoked, outage::server_restarted, outage::agent_killed]);
+}
+
+#[test]
+fn observer_elsewhere_misses_a_host_that_is_gone() {
+    play(&[observer::host_is_gone]);
 }
 
 #[test]

@@ -78,16 +78,15 @@ pub struct BeaconReport {
     pub read_at: Option<Timestamp>,
     /// When it was written, by the store's clock brought to ours: the writer's clock has no part in it.
     pub written_at: Option<Timestamp>,
+    /// The same by the store's own clock.
+    pub stored_at: Option<Timestamp>,
     pub claim: Option<BeaconClaim>,
     /// Why it could not be read the last time; the rest is then as it was before.
     pub reason: Option<Reason>,
 }
 
-/// How often a beacon may fail to come before its host counts as gone.
-pub const MISSED_MAX: f64 = 3.0;
-
-/// What a beacon may be late by beyond that: an upload, a restart, the seconds of a clock.
-pub const SLACK_SECONDS: f64 = 60.0;
+/// After so many intervals without a beacon its host counts as gone: two failed and one that was under way.
+pub const INTERVALS_MAX: f64 = 4.0;
 
 impl BeaconReport {
     /// How old it was when it was read, in seconds.
@@ -97,7 +96,7 @@ impl BeaconReport {
 
     /// It came in time when it was last read.
     pub fn is_fresh(&self) -> bool {
-        let bound = self.claim.as_ref().map(|claim| MISSED_MAX * claim.interval_seconds + SLACK_SECONDS);
+        let bound = self.claim.as_ref().map(|claim| INTERVALS_MAX * claim.interval_seconds);
         self.age_seconds().zip(bound).is_some_and(|(age, bound)| age <= bound)
     }
 
@@ -109,7 +108,7 @@ impl BeaconReport {
 
     /// The writer's clock against the store's: positive when it is ahead.
     pub fn writer_offset_seconds(&self) -> Option<f64> {
-        Some(self.claim.as_ref()?.written_at.duration_since(self.written_at?).as_secs_f64())
+        Some(self.claim.as_ref()?.written_at.duration_since(self.stored_at?).as_secs_f64())
     }
 
     /// The recovery point that its writer claims, by our clock.
@@ -168,7 +167,15 @@ mod tests {
 
     /// Read at second 40 of our clock, by which it was written at `written`; the claim is dated by the writer's.
     fn seen(written: i64, claim: BeaconClaim) -> BeaconReport {
-        BeaconReport { read_at: Some(at(40)), written_at: Some(at(written)), claim: Some(claim), reason: None }
+        // The store's clock is an hour ahead of ours.
+        let stored_at = Some(at(written + 3600));
+        BeaconReport {
+            read_at: Some(at(40)),
+            written_at: Some(at(written)),
+            stored_at,
+            claim: Some(claim),
+            reason: None,
+        }
     }
 
     #[test]
@@ -179,7 +186,7 @@ mod tests {
             let beacon = seen(10, skewed);
             assert_eq!(beacon.lag_seconds(), Some(37.0));
             assert_eq!(beacon.recovery_point(), Some(at(5)));
-            assert_eq!(beacon.writer_offset_seconds(), Some((skew - 10) as f64));
+            assert_eq!(beacon.writer_offset_seconds(), Some((skew - 3610) as f64));
         }
     }
 

@@ -322,6 +322,9 @@ pub const CLOCK_HOSTS_MAX: usize = 64;
 /// How long what a server said of its clock is believed.
 pub const CLOCK_AGE_MAX: Duration = Duration::from_secs(900);
 
+/// The least time between two beacons, each of which is a request that is paid for.
+pub const BEACON_INTERVAL_MIN: Duration = Duration::from_secs(2);
+
 /// A beacon, which has a few lines.
 pub const BEACON_BYTES_MAX: u64 = 16 << 10;
 

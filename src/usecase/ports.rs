@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Alert;
 use crate::domain::alerting::Alerting;
+use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::probe::Answer;
 use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
@@ -64,6 +65,27 @@ pub trait ReplicaStore: Send + Sync {
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason>;
 }
 
+/// The place of one replica's beacon, which is not below the replica. It is the only thing that is ever written to a
+/// store, and only where the configuration asks for it.
+#[async_trait]
+pub trait BeaconStore: Send + Sync {
+    /// The beacon; `None` when there is none.
+    async fn find(&self) -> Result<Option<FoundBeacon>, Reason>;
+
+    /// Writes it, in the place of the one before.
+    async fn put(&self, content: Bytes) -> Result<(), Reason>;
+}
+
+/// A beacon that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundBeacon {
+    pub content: Bytes,
+    /// When it came, by the store's clock.
+    pub stored_at: Timestamp,
+    /// The same by ours.
+    pub written_at: Timestamp,
+}
+
 /// What a watcher saw of one database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalUpdate {
@@ -99,6 +121,9 @@ pub trait Clock: Send + Sync {
 pub trait Stores: Send + Sync {
     /// Does no IO: what is wrong with a place is found by the first call.
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason>;
+
+    /// The place of the replica's beacon. Does no IO either.
+    fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason>;
 
     fn report(&self) -> Vec<StoreReport>;
 }
@@ -150,6 +175,8 @@ pub struct Pace {
     pub concurrency: usize,
     /// How objects are verified.
     pub verify: VerifyPolicy,
+    /// That beacons are written, and how often; `None`: nothing is ever written to a store.
+    pub beacon: Option<BeaconPolicy>,
 }
 
 /// Where reports go.

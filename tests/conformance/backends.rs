@@ -235,3 +235,59 @@ async fn a_kind_that_cannot_be_read_is_refused_with_its_name() {
     let refused = stores(Duration::from_secs(1)).open(&location).err().unwrap();
     assert_eq!(told(refused), "unsupported: open gs://bkt/app: replicas of type gs cannot be read by this version");
 }
+
+/// Writes, finds and replaces the beacon beside a replica that `elsewhere` may not see.
+async fn beacon_is_beside(location: ReplicaLocation) {
+    let stores = stores(Duration::from_secs(60));
+    let (replica, beacon) = (stores.open(&location).unwrap(), stores.beacon(&location).unwrap());
+    assert_eq!(beacon.find().await.unwrap(), None);
+    let before = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    for content in ["first", "the second"] {
+        beacon.put(content.into()).await.unwrap();
+        let found = beacon.find().await.unwrap().unwrap();
+        assert_eq!(found.content, content);
+        assert!(found.written_at > before && found.written_at < before + jiff::SignedDuration::from_mins(3));
+    }
+    assert!(replica.list("", None).await.unwrap().objects.is_empty(), "the replica itself is untouched");
+    assert!(replica.folders("").await.unwrap().is_empty());
+    beacon.put(vec![b'x'; 100_000].into()).await.unwrap();
+    assert_eq!(beacon.find().await.unwrap_err().kind.as_str(), "corrupt");
+    let operations: Vec<_> = stores.report().remove(0).operations;
+    let requests = |name| operations.iter().find(|operation| operation.operation == name).unwrap().requests;
+    assert_eq!((requests("write"), requests("read")), (3, 4));
+}
+
+#[tokio::test]
+async fn beacons_are_beside_their_replicas_in_directories() {
+    let root = tempfile::tempdir().unwrap();
+    let replica = root.path().join("app");
+    std::fs::create_dir(&replica).unwrap();
+    beacon_is_beside(ReplicaLocation::Directory(replica)).await;
+    let path = root.path().join("app.streamgauge");
+    let names: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["beacon.json"]);
+    // Nobody is led elsewhere by a link.
+    std::fs::remove_dir_all(&path).unwrap();
+    std::os::unix::fs::symlink(root.path(), &path).unwrap();
+    let beacon = stores(Duration::from_secs(60)).beacon(&ReplicaLocation::Directory(root.path().join("app"))).unwrap();
+    assert!(beacon.put("x".into()).await.is_err());
+    assert!(!root.path().join("beacon.json").exists());
+}
+
+#[tokio::test]
+async fn beacons_are_beside_their_replicas_in_buckets() {
+    let (moto, rclone) = (Server::moto("bkt").await, Server::rclone("bkt", &[]));
+    for server in moto.iter().chain(&rclone) {
+        beacon_is_beside(ReplicaLocation::S3(Box::new(place(server.port, "bkt", "apps/one")))).await;
+    }
+    let Some(rclone) = rclone else { return };
+    assert!(rclone.directory().join("bkt/apps/one.streamgauge/beacon.json").exists());
+    let mut place = place(rclone.port, "other", "app");
+    let open =
+        |place: &S3Location| stores(Duration::from_secs(60)).beacon(&ReplicaLocation::S3(Box::new(place.clone())));
+    assert_eq!(open(&place).unwrap().find().await.unwrap_err().kind.as_str(), "not_found");
+    place.credentials.as_mut().unwrap().access_key_id = "nobody".to_owned();
+    let refused = told(open(&place).unwrap().put("x".into()).await.unwrap_err());
+    let cause = "unknown access key | check access-key-id and secret-access-key";
+    assert_eq!(refused, format!("denied: write s3://other/app.streamgauge/beacon.json: {cause}"));
+}

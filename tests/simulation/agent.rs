@@ -7,16 +7,18 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
-use streamgauge::domain::reason::Reason;
+use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
 use streamgauge::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    Configuration, Configured, DatabaseWatch, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
+    BeaconStore, Configuration, Configured, DatabaseWatch, FoundBeacon, LocalUpdate, Pace, Publisher, ReplicaStore,
+    Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -35,6 +37,8 @@ pub(crate) struct World {
     hanging: Mutex<bool>,
     released: Condvar,
     watch_dies: AtomicBool,
+    /// By the url of their replica.
+    beacons: Mutex<BTreeMap<String, Result<FoundBeacon, Reason>>>,
     pub(crate) report: Mutex<Option<Report>>,
 }
 
@@ -51,8 +55,29 @@ impl Stores for Ports {
         Ok(Arc::new(Shared(self.0.store(path))))
     }
 
+    fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
+        Ok(Arc::new(MemoryBeacon(Arc::clone(&self.0), location.url())))
+    }
+
     fn report(&self) -> Vec<StoreReport> {
         Vec::new()
+    }
+}
+
+/// A beacon in a [`World`].
+struct MemoryBeacon(Arc<World>, String);
+
+#[async_trait::async_trait]
+impl BeaconStore for MemoryBeacon {
+    async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
+        self.0.beacons.lock().unwrap().get(&self.1).cloned().transpose()
+    }
+
+    async fn put(&self, content: bytes::Bytes) -> Result<(), Reason> {
+        let now = jiff::Timestamp::now();
+        let found = FoundBeacon { content, stored_at: now, written_at: now };
+        self.0.beacons.lock().unwrap().insert(self.1.clone(), Ok(found));
+        Ok(())
     }
 }
 
@@ -306,4 +331,108 @@ async fn configuration_that_hangs_stops_nothing_else() {
     first.await.unwrap().unwrap();
     second.await.unwrap().unwrap();
     world.wait_for("other", verified).await;
+}
+
+/// A beacon of one a minute that was written so many seconds ago, as the store dated it; its host's clock is off.
+fn beacon(written_ago: i64, host_clock_ahead: i64) -> FoundBeacon {
+    let stored_at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(written_ago);
+    let written_at = stored_at + jiff::SignedDuration::from_secs(host_clock_ahead);
+    let claim = BeaconClaim {
+        schema: streamgauge::domain::beacon::SCHEMA,
+        written_at,
+        interval_seconds: 60.0,
+        host: "db1".into(),
+        database: "app".into(),
+        version: "1.2.3".into(),
+        recovery_point: Some(written_at - jiff::SignedDuration::from_secs(2)),
+        lag_seconds: Some(3.0),
+        unreplicated_since: None,
+    };
+    FoundBeacon { content: claim.encode().into(), stored_at, written_at: stored_at }
+}
+
+/// The status and detail of a check.
+fn checked(database: &DatabaseReport, check: &str) -> Option<(&'static str, String)> {
+    let found = database.checks.iter().find(|verdict| verdict.check == check)?;
+    Some((found.status.as_str(), found.detail.clone()))
+}
+
+#[tokio::test]
+async fn observer_believes_beacons_as_far_as_they_are_fresh_and_no_clock_but_its_own() {
+    let world = Arc::new(World::default());
+    world.filled("/app", 3);
+    let put = |found| world.beacons.lock().unwrap().insert("file:///app".into(), found);
+    let _reloads = start(&world, vec![target("app", false, "/app")], 8);
+    let app = world.wait_for("app", verified).await;
+    assert_eq!(checked(&app, "HostGone"), None);
+    assert_eq!(checked(&app, "ReplicationLag").unwrap().0, "unknown");
+    for skew in [-7200, 0, 7200] {
+        put(Ok(beacon(30, skew)));
+        let is_new = |app: &DatabaseReport| {
+            let offset = app.writer_offset_seconds();
+            offset.is_some_and(|offset| (offset - skew as f64).abs() < 5.0)
+        };
+        let app = world.wait_for("app", is_new).await;
+        let lag = replica(&app).lag_seconds.unwrap();
+        assert!((33.0..90.0).contains(&lag), "the claim and its age: {lag}");
+        assert_eq!(checked(&app, "HostGone").unwrap().0, "pass");
+        assert_eq!(checked(&app, "ReplicationLag").unwrap().0, "pass");
+        assert_eq!(checked(&app, "WriterClockSkew").unwrap().0, if skew == 0 { "pass" } else { "fail" });
+    }
+    put(Ok(beacon(241, 0)));
+    let gone = |app: &DatabaseReport| checked(app, "HostGone").is_some_and(|(status, _)| status == "fail");
+    let app = world.wait_for("app", gone).await;
+    let detail = checked(&app, "HostGone").unwrap().1;
+    assert!(
+        detail.contains("no beacon of db1 for 4 min") && detail.contains("which writes one every 1 min"),
+        "{detail}"
+    );
+    assert!(detail.contains("last known recovery point 4 min"), "{detail}");
+    assert_eq!(checked(&app, "ReplicationLag").unwrap().0, "unknown");
+    // A host that is back is there at once.
+    put(Ok(beacon(1, 0)));
+    world.wait_for("app", |app| checked(app, "HostGone").unwrap().0 == "pass").await;
+    // What cannot be read says nothing of the host.
+    put(Err(Reason::new(ReasonKind::Denied, "read the beacon: access denied")));
+    let app = world.wait_for("app", |app| checked(app, "HostGone").unwrap().0 == "unknown").await;
+    assert!(checked(&app, "HostGone").unwrap().1.ends_with("; read the beacon: access denied"));
+    assert_eq!(replica(&app).lag_seconds, None);
+    put(Ok(FoundBeacon { content: "{}".into(), ..beacon(1, 0) }));
+    world
+        .wait_for("app", |app| {
+            checked(app, "HostGone").unwrap().1.ends_with("read the beacon of the host: not a beacon")
+        })
+        .await;
+    // Whoever removes the beacon says that the host is not expected any more.
+    world.beacons.lock().unwrap().clear();
+    world.wait_for("app", |app| checked(app, "HostGone").is_none()).await;
+}
+
+#[tokio::test]
+async fn beacons_are_written_for_databases_of_this_host_alone_and_only_when_asked_for() {
+    let world = Arc::new(World::default());
+    world.filled("/app", 3);
+    world.filled("/remote", 3);
+    let targets = vec![target("app", true, "/app"), target("remote", false, "/remote")];
+    let reloads = start(&world, targets.clone(), 8);
+    world.wait_for("app", |app| app.state == DatabaseState::Monitored && verified(app)).await;
+    world.wait_for("remote", verified).await;
+    assert!(world.beacons.lock().unwrap().is_empty());
+    let mut configured = world.configure(targets, 8);
+    configured.pace.beacon = Some(BeaconPolicy { interval: Duration::from_millis(100), host: "db1".into() });
+    *world.configured.lock().unwrap() = Some(configured);
+    reload(&reloads).await.await.unwrap().unwrap();
+    let claim = |url: &str| {
+        let beacons = world.beacons.lock().unwrap();
+        Some(BeaconClaim::parse(&beacons.get(url)?.as_ref().unwrap().content).unwrap())
+    };
+    world.wait_for("app", |_| claim("file:///app").is_some()).await;
+    let first = claim("file:///app").unwrap();
+    assert_eq!((first.host.as_str(), first.database.as_str(), first.version.as_str()), ("db1", "app", "test"));
+    world.wait_for("app", |_| claim("file:///app").is_some_and(|claim| claim.written_at > first.written_at)).await;
+    // What is read at the place is claimed; what is not, is not.
+    world.wait_for("app", |_| claim("file:///app").is_some_and(|claim| claim.lag_seconds.is_some())).await;
+    world.store("/app").script(|_| Fate::Fails(ReasonKind::Unreachable));
+    world.wait_for("app", |_| claim("file:///app").is_some_and(|claim| claim.lag_seconds.is_none())).await;
+    assert_eq!(claim("file:///remote"), None);
 }

@@ -47,6 +47,8 @@ pub(crate) fn pace() -> Pace {
         concurrency: 32,
         // The files of a simulation are headers.
         verify: VerifyPolicy::OFF,
+
+        beacon: None,
     }
 }
 

@@ -147,6 +147,8 @@ fn pace() -> Pace {
         discovery: hour,
         concurrency: 8,
         verify: VerifyPolicy::default(),
+
+        beacon: None,
     }
 }
 

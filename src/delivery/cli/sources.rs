@@ -154,6 +154,7 @@ pub fn pace(settings: &Settings) -> Pace {
         discovery: settings.litestream.discovery_interval,
         concurrency: replica.concurrency,
         verify: settings.verify,
+        beacon: settings.beacon.clone(),
     }
 }
 

@@ -299,6 +299,7 @@ pub(crate) fn observed(name: &str) -> DatabaseReport {
     let beacon = BeaconReport {
         read_at: ago(4),
         written_at: ago(34),
+        stored_at: ago(34),
         claim: Some(BeaconClaim {
             schema: crate::domain::beacon::SCHEMA,
             written_at: now() - SignedDuration::from_secs(32),

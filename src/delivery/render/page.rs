@@ -72,10 +72,7 @@ impl Display for Summary<'_> {
         )?;
         rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
         writeln!(f, "</tbody></table>")?;
-        match rows.len().checked_sub(PAGE_ROWS_MAX) {
-            Some(more @ 1..) => writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")?,
-            _ => {}
-        }
+        if let Some(more @ 1..) = rows.len().checked_sub(PAGE_ROWS_MAX) { writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")? }
         self.checklist(f)
     }
 }

@@ -224,6 +224,8 @@ mod tests {
                 receivers: Vec::new(),
                 process: None,
                 drill_budget: None,
+                buckets: Vec::new(),
+                cost: Default::default(),
             },
             databases: Vec::new(),
             over_limit: 0,

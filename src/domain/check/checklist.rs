@@ -263,6 +263,7 @@ Performance | pooling | high | yes
             reason: None,
             local: None,
             rpo_seconds: 300.0,
+            objectives: Default::default(),
             replicas: Vec::new(),
             checks: verdicts.iter().map(verdict).collect(),
         };
@@ -281,6 +282,8 @@ Performance | pooling | high | yes
                 receivers: Vec::new(),
                 process: None,
                 drill_budget: None,
+                buckets: Vec::new(),
+                cost: Default::default(),
             },
             databases: vec![Arc::new(database)],
             over_limit: 0,

@@ -305,6 +305,7 @@ mod tests {
             reason: None,
             local: Some(local),
             rpo_seconds: 300.0,
+            objectives: Default::default(),
             replicas: Vec::new(),
             checks: Vec::new(),
         };

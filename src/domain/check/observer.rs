@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::beacon::{MISSED_MAX, SLACK_SECONDS};
+use crate::domain::beacon::INTERVALS_MAX;
 use crate::domain::report::{DatabaseReport, ReplicaReport};
 
 const fn beacon(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
@@ -36,7 +36,7 @@ pub(super) static CHECKS: &[Check] = &[Check {
         &Condition::Compare(
             &Term::Difference(&Term::Of(&READ_AT), &Term::Of(&WRITTEN_AT)),
             Comparison::Above,
-            &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(MISSED_MAX)), &Term::Number(SLACK_SECONDS)),
+            &Term::Product(&Term::Of(&INTERVAL), &Term::Number(INTERVALS_MAX)),
         ),
         5,
     )],

@@ -339,7 +339,13 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
     let Some(lag) = replica.lag_seconds else {
         let why = match (&replica.reason, database.local.is_some()) {
             (Some(reason), _) => reason.to_string(),
-            (None, false) => "there is no local database to compare with".into(),
+            (None, false) => match replica.beacon.as_ref().and_then(|beacon| beacon.reason.as_ref()) {
+                Some(reason) => format!("there is no local database to compare with; {reason}"),
+                None if replica.beacon.is_some() => {
+                    "there is no local database, and no fresh beacon of its host".into()
+                }
+                None => "there is no local database to compare with, and no beacon of its host".into(),
+            },
             (None, true) => "not verified, or the database has no WAL that could be compared".into(),
         };
         return Some(Told::Unknown(why));

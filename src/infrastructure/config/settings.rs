@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::alerting::Alerting;
-use crate::domain::limits::VERIFICATIONS_MAX;
+use crate::domain::beacon::BeaconPolicy;
+use crate::domain::limits::{BEACON_INTERVAL_MIN, VERIFICATIONS_MAX};
 use crate::domain::target::{LitestreamVersion, Permissions};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
+use super::database::{NAME_ACCEPTED, label};
 use super::drill::{self, Drill};
 use super::node::{Scalar, Section};
 use super::paths::{Base, PathMapping};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub objectives: ObjectiveDefaults,
     pub drill: Drill,
     pub alerting: Alerting,
+    /// `None`: nothing is ever written to a store.
+    pub beacon: Option<BeaconPolicy>,
 }
 
 impl Settings {
@@ -202,6 +206,7 @@ pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
         drill: drill::read(root.section_or_empty("drill"), &objectives, context),
         verify: verify(root.section_or_empty("verify")),
         alerting: Alerting::default(),
+        beacon: beacon(root.section_or_empty("beacon")),
         objectives,
     }
 }
@@ -360,6 +365,21 @@ fn replica(mut section: Section<'_>, context: &Context<'_>) -> Replica {
     };
     section.finish();
     replica
+}
+
+/// `[beacon]`: whether this agent says in the bucket that it is there.
+fn beacon(mut section: Section<'_>) -> Option<BeaconPolicy> {
+    let enabled = section.boolean("enabled").unwrap_or(false);
+    let interval = section.duration("interval").unwrap_or(MINUTE).max(BEACON_INTERVAL_MIN);
+    let host = section.parsed("host", NAME_ACCEPTED, label);
+    section.finish();
+    enabled.then(|| BeaconPolicy { interval, host: host.unwrap_or_else(host_name) })
+}
+
+/// This host's name, as the kernel has it.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    label(name.trim()).unwrap_or_else(|_| "unnamed".to_owned())
 }
 
 /// `[verify]`: how much of the objects is read to prove that they are good.

@@ -1,5 +1,6 @@
-//! Replicas in directories and buckets, read only. One file for each backend and one wrapper for all of them.
+//! Replicas in directories and buckets, read only but for the beacon beside them. One file for each backend and one wrapper for all of them.
 
+mod beacon;
 mod checked;
 mod directory;
 mod memory;
@@ -15,7 +16,7 @@ pub use memory::MemoryStore;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
-use crate::usecase::ports::{self, ReplicaStore};
+use crate::usecase::ports::{self, BeaconStore, ReplicaStore};
 use checked::{Calls, Checked, Gate, Meter};
 
 /// What all stores have in common.
@@ -67,6 +68,18 @@ impl ports::Stores for Stores {
             }
         };
         Ok(Arc::new(Checked::new(backend, self.calls(location.store(), location.url()))))
+    }
+
+    fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
+        let backend: Box<dyn BeaconStore> = match location {
+            ReplicaLocation::Directory(root) => Box::new(beacon::DirectoryBeacon::new(root)),
+            ReplicaLocation::S3(place) => Box::new(s3::beacon::S3Beacon::new(place.as_ref().clone(), &self.clients)?),
+            ReplicaLocation::Unsupported { kind, url } => {
+                let cause = format!("open {url}: replicas of type {kind} cannot be read by this version");
+                return Err(Reason::new(ReasonKind::Unsupported, cause));
+            }
+        };
+        Ok(Arc::new(beacon::CheckedBeacon::new(backend, self.calls(location.store(), location.url()))))
     }
 
     fn report(&self) -> Vec<StoreReport> {

@@ -3,6 +3,7 @@
 //! Litestream v0.5 joins path and key by concatenation and never normalises; v0.3 cleans what it writes. Both are
 //! followed here, and nowhere else.
 
+pub(super) mod beacon;
 mod client;
 mod clocks;
 mod connector;

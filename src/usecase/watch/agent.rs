@@ -1,5 +1,6 @@
 //! The one task that owns the state.
 
+mod beacons;
 mod drills;
 mod looks;
 mod reading;
@@ -14,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::beacons::Beacons;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
@@ -78,6 +80,7 @@ pub struct Agent {
     looks: JoinSet<Look>,
     flights: HashMap<tokio::task::Id, Flight>,
     verifying: Verifying,
+    beacons: Beacons,
     /// Replicas that ever began, which numbers them.
     begun: u64,
     drills: Drills,
@@ -158,6 +161,7 @@ impl Agent {
             looks: JoinSet::new(),
             flights: HashMap::new(),
             verifying: Verifying::default(),
+            beacons: Beacons::default(),
             begun: 0,
             drills: Drills::new(parts.drills),
             reading: None,
@@ -206,12 +210,16 @@ impl Agent {
                 Some(verified) = self.verifying.tasks.join_next_with_id(), if !self.verifying.tasks.is_empty() => {
                     self.conclude_verification(verified);
                 }
+                Some(written) = self.beacons.tasks.join_next_with_id(), if !self.beacons.tasks.is_empty() => {
+                    self.conclude_beacon(written);
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }
         self.looks.abort_all();
         self.drills.stop().await;
         self.verifying.tasks.abort_all();
+        self.beacons.tasks.abort_all();
         self.finish_saving().await;
         self.save(true);
         self.finish_saving().await;
@@ -383,6 +391,7 @@ impl Agent {
             self.read_configuration(Vec::new());
         }
         self.forget_gone(now);
+        self.write_beacons();
         if now.mono >= self.next_save.mono {
             self.save(false);
         }

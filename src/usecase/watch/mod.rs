@@ -4,6 +4,7 @@
 //! changed parts of the report are built anew and published.
 
 mod agent;
+mod beaconing;
 mod drilling;
 mod local;
 mod once;

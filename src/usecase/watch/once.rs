@@ -59,6 +59,7 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
 
     let deadline = clock.now().mono.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));
     look_at(&mut subjects, clock, now, pace, |_| true).await;
+    find_beacons(&mut subjects, clock, stores, pace).await;
     while subjects.iter().any(|subject| subject.replicas.iter().any(behind)) && clock.now().mono < deadline {
         tokio::time::sleep(AGAIN.min(wait)).await;
         look_at(&mut subjects, clock, now, pace, behind).await;
@@ -105,6 +106,21 @@ async fn look_at(
         replica.conclude(result, clock.now());
         replica.take_harvest(harvest, clock.now());
     }
+}
+
+/// Reads the beacons of databases that are on other hosts.
+async fn find_beacons(subjects: &mut [Subject], clock: &dyn Clock, stores: &dyn Stores, pace: &Pace) {
+    let remote = subjects.iter_mut().filter(|subject| subject.target.database.is_none());
+    let replicas = remote.flat_map(|subject| &mut subject.replicas).filter(|replica| replica.unreadable().is_none());
+    let beacons = replicas.map(|replica| async move {
+        let found = match stores.beacon(&replica.target.location) {
+            Ok(store) => store.find().await,
+            Err(reason) => Err(reason),
+        };
+        replica.take_beacon(Some(found), clock.now());
+    });
+    let beacons: Vec<_> = beacons.collect();
+    futures_util::stream::iter(beacons).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
 }
 
 /// Reads what restores need of the replicas: with a bounded number of requests for their structure, or everything when

@@ -1,6 +1,7 @@
 //! What the agent knows of one replica: the positions not yet proven there, and the last look's evidence.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
+use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
@@ -19,10 +21,11 @@ use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
 use crate::domain::verification::{
     Budget, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
 };
-use crate::usecase::ports::{Pace, ReplicaStore};
+use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
 use crate::usecase::verify::judge;
 
+use super::beaconing::Beaconing;
 use super::drilling::Drilling;
 use super::schedule::{Standing, busy_interval};
 
@@ -59,6 +62,9 @@ pub(super) struct WatchedReplica {
     /// When it was last listed.
     listed_at: Option<Moment>,
     lineage: Lineage,
+    /// What the host that writes the database says of itself, where that is another one.
+    beacon: Option<Arc<BeaconReport>>,
+    pub(super) beaconing: Beaconing,
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
 }
@@ -122,6 +128,8 @@ impl WatchedReplica {
             growth: Growth::default(),
             listed_at: None,
             lineage: Lineage::default(),
+            beacon: None,
+            beaconing: Beaconing::default(),
             verifying: false,
         }
     }
@@ -213,7 +221,61 @@ impl WatchedReplica {
     }
 
     pub(super) fn standing(&self) -> Standing {
-        Standing { pending: self.pending(), failures: self.failures }
+        let claim = self.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
+        let beacon = claim.and_then(|claim| Duration::try_from_secs_f64(claim.interval_seconds).ok());
+        Standing { pending: self.pending(), failures: self.failures, beacon }
+    }
+
+    /// Takes in what was read of the beacon of the host that writes the database; nothing was where that is this one.
+    pub(super) fn take_beacon(&mut self, found: Option<Result<Option<FoundBeacon>, Reason>>, now: Moment) {
+        let read = match found {
+            None => return,
+            Some(Ok(None)) => {
+                self.beacon = None;
+                return;
+            }
+            Some(Ok(Some(found))) => match BeaconClaim::parse(&found.content) {
+                Ok(claim) => Ok((found.written_at.min(now.wall), found.stored_at, claim)),
+                Err(cause) => Err(Reason::new(ReasonKind::Corrupt, format!("read the beacon of the host: {cause}"))),
+            },
+            Some(Err(reason)) => Err(reason),
+        };
+        let before = self.beacon.as_deref().cloned().unwrap_or_default();
+        self.beacon = Some(Arc::new(match read {
+            Ok((written_at, stored_at, claim)) => BeaconReport {
+                read_at: Some(now.wall),
+                written_at: Some(written_at),
+                stored_at: Some(stored_at),
+                claim: Some(claim),
+                reason: None,
+            },
+            Err(reason) => BeaconReport { reason: Some(reason), ..before },
+        }));
+    }
+
+    /// What the beacon of this host is to say of it.
+    pub(super) fn claim(
+        &self,
+        database: &str,
+        policy: &BeaconPolicy,
+        version: &str,
+        pace: &Pace,
+        now: Moment,
+    ) -> BeaconClaim {
+        let report = self.report(pace, &Prices::FREE, now);
+        // What is behind the last look that succeeded is not claimed.
+        let known = report.up == Some(true);
+        BeaconClaim {
+            schema: crate::domain::beacon::SCHEMA,
+            written_at: now.wall,
+            interval_seconds: policy.interval.as_secs_f64(),
+            host: policy.host.clone(),
+            database: database.to_owned(),
+            version: version.to_owned(),
+            recovery_point: report.recovery_point,
+            lag_seconds: report.lag_seconds.filter(|_| known),
+            unreplicated_since: report.unreplicated_since,
+        }
     }
 
     /// Something was committed that is not proven.
@@ -244,6 +306,13 @@ impl WatchedReplica {
         }
     }
 
+    /// What the host that writes the database claims, where nothing is known better. A replica that cannot be read may
+    /// not hold what the host saw in it.
+    fn claimed_lag(&self, failing: bool) -> Option<f64> {
+        let whole = self.finding.as_ref().is_some_and(|(_, evidence)| evidence.chain == Chain::Complete);
+        self.beacon.as_ref().filter(|_| whole && !failing)?.lag_seconds()
+    }
+
     pub(super) fn report(&self, pace: &Pace, prices: &Prices, now: Moment) -> ReplicaReport {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
         // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
@@ -259,7 +328,7 @@ impl WatchedReplica {
             reason: self.failure.clone(),
             method: exposure.method,
             recovery_point: exposure.recovery_point,
-            lag_seconds: exposure.lag.map(seconds),
+            lag_seconds: exposure.lag.map(seconds).or_else(|| self.claimed_lag(failing)),
             lag_upper_bound_seconds: exposure.lag_upper_bound.map(seconds),
             unreplicated_since: exposure.unreplicated_since,
             unreplicated_bytes: exposure.unreplicated_bytes,
@@ -273,7 +342,7 @@ impl WatchedReplica {
             timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: self.verification.clone(),
             drill: self.drilling.report(),
-            beacon: None,
+            beacon: self.beacon.clone(),
             keeping: self.keeping(prices),
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Standing {
     pub(super) pending: bool,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// How often the host that writes says that it is there, where that is not this one.
+    pub(super) beacon: Option<Duration>,
 }
 
 /// The shortest time between two looks at a busy replica.
@@ -43,7 +45,8 @@ pub(super) fn after_look(standing: Standing, replica: &ReplicaTarget, pace: &Pac
     } else if standing.pending {
         busy
     } else {
-        pace.idle.max(busy)
+        // Once for each beacon, so that what it says is never much older than it has to be.
+        standing.beacon.map_or(pace.idle, |beacon| beacon.min(pace.idle)).max(busy)
     }
 }
 
@@ -99,6 +102,8 @@ mod tests {
             discovery: Duration::from_secs(60),
             concurrency: 32,
             verify: crate::domain::verification::VerifyPolicy::OFF,
+
+            beacon: None,
         }
     }
 
@@ -114,7 +119,10 @@ mod tests {
     }
 
     fn check(pending: bool, failures: u32, seconds: u64) {
-        assert_eq!(after_look(Standing { pending, failures }, &replica(), &pace()), Duration::from_secs(seconds));
+        assert_eq!(
+            after_look(Standing { pending, failures, beacon: None }, &replica(), &pace()),
+            Duration::from_secs(seconds)
+        );
     }
 
     #[test]
@@ -124,6 +132,11 @@ mod tests {
         check(true, 1, 2);
         check(false, 3, 8);
         check(true, 30, 60);
+        let beacon = |seconds| {
+            let standing = Standing { pending: false, failures: 0, beacon: Some(Duration::from_secs(seconds)) };
+            after_look(standing, &replica(), &pace()).as_secs()
+        };
+        assert_eq!([beacon(60), beacon(0), beacon(3600)], [60, 2, 300]);
     }
 
     #[test]

@@ -292,6 +292,11 @@ impl Subject {
         (self.look.is_some() && writing) || self.replicas.iter().any(WatchedReplica::moving)
     }
 
+    /// Its files were read the last time.
+    pub(super) fn is_monitored(&self) -> bool {
+        self.state() == DatabaseState::Monitored
+    }
+
     /// Where Litestream's local state says it is.
     pub(super) fn staged(&self) -> Option<&StagedPosition> {
         self.posture.as_ref()?.staging.as_ref().map(|staging| &staging.position)

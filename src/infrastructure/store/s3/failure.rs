@@ -13,6 +13,8 @@ use crate::domain::reason::{Reason, ReasonKind};
 pub(super) enum Action {
     List,
     Read,
+    /// The beacon.
+    Write,
     FindRegion,
 }
 
@@ -99,6 +101,7 @@ fn refused(refusal: Refusal, action: Action, bucket: &str) -> Reason {
             let hint = match action {
                 Action::List => format!("grant s3:ListBucket on bucket {bucket}"),
                 Action::Read => format!("grant s3:GetObject on the objects of bucket {bucket}"),
+                Action::Write => format!("grant s3:PutObject on *.streamgauge/beacon.json in bucket {bucket}"),
                 Action::FindRegion => format!("set region, or grant s3:GetBucketLocation on bucket {bucket}"),
             };
             Reason::new(ReasonKind::Denied, "access denied").with_hint(hint)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::task::{Id, JoinError};
 
+use super::super::beaconing;
 use super::super::replica::Harvest;
 use super::super::schedule::{ReplicaId, after_commit, after_look, busy_interval};
 use super::{Agent, after};
@@ -12,6 +13,7 @@ use crate::domain::assess::proof::Evidence;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
+use crate::usecase::ports::FoundBeacon;
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
 /// The longest that one look at a replica may take; a first listing of millions of keys needs its time.
@@ -22,6 +24,7 @@ pub(super) struct Look {
     probe: ReplicaProbe,
     result: Result<(Finding, Evidence), Reason>,
     harvest: Harvest,
+    beacon: Option<Result<Option<FoundBeacon>, Reason>>,
 }
 
 /// A replica as it is now: one that a reload put in its place has another number.
@@ -124,6 +127,7 @@ impl Agent {
         let Some(mut probe) = replica.take_probe(started) else { return false };
         let verify = replica.ledger.is_on();
         let store = replica.store.clone();
+        let beacon = (!watched).then(|| self.stores.beacon(&replica.target.location));
         // When the source cannot be sampled, the look proves what was seen of it before, and nothing later.
         let seen = replica.positions.newest().map_or(started, |newest| newest.last_seen);
         let local = self.local.clone();
@@ -143,7 +147,8 @@ impl Agent {
                 ))
             });
             let harvest = Harvest::of(&mut probe, verify);
-            Look { probe, result, harvest }
+            let beacon = beaconing::find(beacon, &result).await;
+            Look { probe, result, harvest, beacon }
         };
         let task = self.looks.spawn(look);
         self.flights.insert(task.id(), Flight { visit, place: place.to_owned(), started });
@@ -169,11 +174,11 @@ impl Agent {
         // A replica that was replaced meanwhile has a probe of its own.
         let Some(replica) = subject.replicas.get_mut(id.1).filter(|replica| replica.number == number) else { return };
         // A look that panicked is that look's failure: its replica starts again with a new probe.
-        let Look { probe, result, harvest } = look.unwrap_or_else(|error| {
+        let Look { probe, result, harvest, beacon } = look.unwrap_or_else(|error| {
             tracing::error!(%error, database = %id.0, "a look at a replica panicked");
             let reason = Reason::new(ReasonKind::Failed, "look at replica: internal error");
             let probe = ReplicaProbe::of(&replica.target);
-            Look { probe, result: Err(reason), harvest: Harvest::default() }
+            Look { probe, result: Err(reason), harvest: Harvest::default(), beacon: None }
         });
         if let Err(reason) = &result {
             tracing::debug!(database = %id.0, replica = replica.target.name, %reason, "replica not verified");
@@ -182,6 +187,7 @@ impl Agent {
         replica.probe = Some(probe);
         replica.conclude(result, now);
         replica.take_harvest(harvest, now);
+        replica.take_beacon(beacon, now);
         let due = after(now, after_look(replica.standing(), &replica.target, &self.configured.pace));
         subject.unsaved = true;
         self.schedule(&id, due);
@@ -195,7 +201,7 @@ impl Agent {
 }
 
 /// What shares one queue: a bucket at an endpoint, or the directories beside each other.
-fn place(location: &ReplicaLocation) -> String {
+pub(super) fn place(location: &ReplicaLocation) -> String {
     match location {
         ReplicaLocation::Directory(path) => format!("file {}", path.parent().unwrap_or(path).display()),
         ReplicaLocation::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),

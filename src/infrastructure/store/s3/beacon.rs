@@ -1,0 +1,132 @@
+//! The beacon beside a replica in a bucket: the only request that writes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+
+use super::client::{ClientSlot, Clients, CustomerKey};
+use super::failure::{self, Action};
+use super::{Root, content, corrupt};
+use crate::domain::beacon::SUFFIX;
+use crate::domain::limits::BEACON_BYTES_MAX;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::S3Location;
+use crate::usecase::ports::{BeaconStore, FoundBeacon};
+
+/// The place of one beacon in a bucket.
+pub(in super::super) struct S3Beacon {
+    bucket: String,
+    key: String,
+    endpoint: Option<String>,
+    customer_key: Option<CustomerKey>,
+    client: Arc<ClientSlot>,
+    clients: Arc<Clients>,
+}
+
+impl S3Beacon {
+    pub(in super::super) fn new(place: S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+        let customer_key = place.sse_customer_key.as_ref().map(CustomerKey::new).transpose();
+        Ok(Self {
+            customer_key: customer_key.map_err(|reason| reason.context(format_args!("open s3://{}", place.bucket)))?,
+            client: clients.slot(&place),
+            clients: clients.clone(),
+            key: key(&place.path),
+            endpoint: place.endpoint,
+            bucket: place.bucket,
+        })
+    }
+}
+
+/// Without the empty components that a replica's own path may have: no server has to know what a doubled slash is.
+fn key(path: &str) -> String {
+    format!("{}{SUFFIX}", Root::new(path).clean.trim_end_matches('/'))
+}
+
+#[async_trait]
+impl BeaconStore for S3Beacon {
+    async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
+        let client = self.clients.client(&self.client).await?;
+        let mut request = client.get_object().bucket(&self.bucket).key(&self.key);
+        if let Some(customer_key) = &self.customer_key {
+            request = request
+                .sse_customer_algorithm("AES256")
+                .sse_customer_key(customer_key.key.expose())
+                .sse_customer_key_md5(&customer_key.md5);
+        }
+        let object = match request.range(format!("bytes=0-{BEACON_BYTES_MAX}")).send().await {
+            Ok(object) => object,
+            Err(error) => {
+                let reason = failure::reason(error, Action::Read, &self.bucket);
+                // A bucket that is not there is not a bucket without a beacon.
+                let absent = reason.kind == ReasonKind::NotFound && reason.hint.is_none();
+                return if absent { Ok(None) } else { Err(reason) };
+            }
+        };
+        let modified = object.last_modified.and_then(|at| Timestamp::from_second(at.secs()).ok());
+        let modified = modified.ok_or_else(|| corrupt("an object without a time".to_owned()))?;
+        let offset = self.clients.clocks().offset(|host| is_of(host, self.endpoint.as_deref())).unwrap_or(0.0);
+        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
+        Ok(Some(FoundBeacon {
+            content: content(object, 0, BEACON_BYTES_MAX).await?,
+            stored_at: modified,
+            written_at: modified.checked_sub(offset).unwrap_or(modified),
+        }))
+    }
+
+    async fn put(&self, content: Bytes) -> Result<(), Reason> {
+        let client = self.clients.client(&self.client).await?;
+        let mut request = client.put_object().bucket(&self.bucket).key(&self.key).content_type("application/json");
+        if let Some(customer_key) = &self.customer_key {
+            request = request
+                .sse_customer_algorithm("AES256")
+                .sse_customer_key(customer_key.key.expose())
+                .sse_customer_key_md5(&customer_key.md5);
+        }
+        let done = request.body(ByteStream::from(content)).send().await;
+        done.map(drop).map_err(|error| failure::reason(error, Action::Write, &self.bucket))
+    }
+}
+
+/// A host that answers for an endpoint: itself, or with the bucket's name in front.
+fn is_of(host: &str, endpoint: Option<&str>) -> bool {
+    let endpoint = endpoint.map(|endpoint| endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest));
+    match endpoint.map(|endpoint| endpoint.split('/').next().unwrap_or(endpoint)) {
+        Some(authority) => host.strip_suffix(authority).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+        None => host.contains("amazonaws.com"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beacon_is_beside_its_replica() {
+        for (path, expected) in [
+            ("apps/one", "apps/one.streamgauge/beacon.json"),
+            ("/a/b/", "a/b.streamgauge/beacon.json"),
+            ("", ".streamgauge/beacon.json"),
+            (".", ".streamgauge/beacon.json"),
+        ] {
+            assert_eq!(key(path), expected, "{path}");
+            // Not below what Litestream lists and deletes.
+            assert!(!expected.starts_with(&Root::new(path).raw) && !expected.starts_with("generations/"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_known_by_its_endpoint() {
+        for (host, endpoint, expected) in [
+            ("127.0.0.1:9000", Some("http://127.0.0.1:9000"), true),
+            ("bucket.minio.example.org", Some("https://minio.example.org/"), true),
+            ("notminio.example.org", Some("https://minio.example.org"), false),
+            ("bucket.s3.eu-west-1.amazonaws.com", None, true),
+            ("127.0.0.1:9000", None, false),
+        ] {
+            assert_eq!(is_of(host, endpoint), expected, "{host}");
+        }
+    }
+}

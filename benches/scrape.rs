@@ -181,6 +181,7 @@ fn report(databases: usize) -> Report {
         over_limit: 0,
         checks: Vec::new(),
         alerts: Vec::new(),
+        alerts_dropped: 0,
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use streamgauge::domain::target::{ReplicaLocation, Target};
 use streamgauge::infrastructure::config::{Input, Loaded, load};
 
+#[path = "config/alerting.rs"]
+mod alerting;
 #[path = "config/broken.rs"]
 mod broken;
 #[path = "config/drill.rs"]

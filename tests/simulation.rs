@@ -9,6 +9,8 @@
 
 #[path = "simulation/agent.rs"]
 mod agent;
+#[path = "simulation/alerts.rs"]
+mod alerts;
 #[path = "simulation/drills.rs"]
 mod drills;
 #[path = "simulation/life.rs"]

@@ -342,3 +342,9 @@ pub const POSTURE_RETRY: Duration = Duration::from_secs(3_600);
 
 /// Buckets whose settings are looked at; an agent with more says nothing of the rest.
 pub const BUCKETS_MAX: usize = 1_000;
+
+/// Labels that the configuration may add to every alert.
+pub const ALERT_LABELS_MAX: usize = 20;
+
+/// Silences in the configuration.
+pub const SILENCES_MAX: usize = 200;

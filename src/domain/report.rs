@@ -35,8 +35,10 @@ pub struct Report {
     pub over_limit: usize,
     /// What the checks of the agent itself came to.
     pub checks: Vec<Verdict>,
-    /// What is wrong for long enough, and what was until a little while ago.
+    /// What is wrong, for long enough or not yet, and what was until a little while ago.
     pub alerts: Vec<Arc<Alert>>,
+    /// More of them than the agent remembers.
+    pub alerts_dropped: usize,
 }
 
 /// The agent's own state.

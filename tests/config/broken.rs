@@ -219,7 +219,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":4: dbs[0].replica.url: value `ftp://host/b`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",
     ]),
     ("unknown-section.toml", &[
-        ":1: webb: unknown key, did you mean `web`?; accepted: database, drill, litestream, log, objectives, replica, storage, verify, watch, web",
+        ":1: webb: unknown key, did you mean `web`?; accepted: alerting, database, drill, litestream, log, objectives, replica, silence, storage, verify, watch, web",
     ]),
     ("unknown-type.yml", &[
         ":4: dbs[0].replica.type: value `ftp`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",

@@ -77,7 +77,8 @@ fn a_damaged_file_is_set_aside() {
 fn remembered(storage: &Path) -> Vec<String> {
     let file = Connection::open(storage.join("state.sqlite")).unwrap();
     // A target may have several entries, which a control character tells apart.
-    let names = "SELECT DISTINCT substr(name, 1, instr(name || char(31), char(31)) - 1) FROM target ORDER BY 1";
+    let names = "SELECT DISTINCT substr(name, 1, instr(name || char(31), char(31)) - 1) FROM target \
+                 WHERE name NOT LIKE char(31) || '%' ORDER BY 1";
     let mut statement = file.prepare(names).unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }

@@ -153,6 +153,12 @@ impl World {
         configured
     }
 
+    pub(crate) fn configure_alerting(&self, targets: Vec<Target>, alerting: Alerting) -> Configured {
+        let configured = Configured { alerting, ..self.configure(targets, 8) };
+        *self.configured.lock().unwrap() = Some(configured.clone());
+        configured
+    }
+
     fn hang(&self, hanging: bool) {
         *self.hanging.lock().unwrap() = hanging;
         self.released.notify_all();

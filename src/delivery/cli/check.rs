@@ -63,6 +63,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         over_limit: loaded.over_limit,
         checks: Vec::new(),
         alerts: Vec::new(),
+        alerts_dropped: 0,
     };
     report.checks = judge_agent(&report, now);
     match args.format {

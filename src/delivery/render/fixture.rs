@@ -1,10 +1,12 @@
 //! Reports for tests: one database in each state, and one report in which everything is known.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::alert::{Alert, AlertState};
 use crate::domain::assess::sizing::Sizing;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::check::{Severity, Status, Verdict};
@@ -47,6 +49,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
         over_limit: 0,
         checks: Vec::new(),
         alerts: Vec::new(),
+        alerts_dropped: 0,
     }
 }
 
@@ -382,6 +385,12 @@ pub(crate) fn full() -> Report {
     report.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
     report.agent.drill_budget = Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });
+    report.alerts = vec![
+        alert("orders", AlertState::Firing, None),
+        alert("app", AlertState::Firing, Some("silenced: moving")),
+        alert("zeta", AlertState::Pending, None),
+        alert("app", AlertState::Resolved, None),
+    ];
     let verdicts = [
         verdict("app", None, Severity::Critical, Status::Pass, "DatabaseUnreadable"),
         verdict("orders", Some("s3"), Severity::Critical, Status::Fail, "ReplicationLag"),
@@ -391,6 +400,29 @@ pub(crate) fn full() -> Report {
         Arc::make_mut(database).checks = vec![verdict];
     }
     report
+}
+
+fn alert(database: &str, state: AlertState, suppressed: Option<&str>) -> Arc<Alert> {
+    let map = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let labels = [("alertname", "ReplicationLag"), ("severity", "critical"), ("database", database), ("replica", "s3")];
+    Arc::new(Alert {
+        labels: map(&labels),
+        annotations: map(&[
+            ("summary", &format!("{database}: replication to s3 is behind")),
+            ("description", "It is 6 min 40 s behind."),
+            ("action", "Look at Litestream."),
+            ("runbook_url", "https://example.org/RUNBOOK.md#replicationlag"),
+        ]),
+        severity: Severity::Critical,
+        state,
+        active_at: now() - SignedDuration::from_secs(400),
+        fired_at: ago(340).filter(|_| state != AlertState::Pending),
+        resolved_at: ago(30).filter(|_| state == AlertState::Resolved),
+        value: 400.0,
+        suppressed: suppressed.map(str::to_owned),
+    })
 }
 
 fn verdict(on: &str, replica: Option<&str>, severity: Severity, status: Status, check: &'static str) -> Verdict {

@@ -1,5 +1,7 @@
 //! The landing page: what is known of each database, as plain HTML that needs no script.
 
+mod alerts;
+
 use std::fmt::{Display, Formatter, Result};
 
 use jiff::Timestamp;
@@ -58,6 +60,7 @@ impl Display for Summary<'_> {
             let error = source.error.as_deref().unwrap_or("unknown error");
             writeln!(f, "<p class=\"bad\">{}: {}</p>", Escaped(&source.source), Escaped(error))?;
         }
+        alerts::section(report, f)?;
         if report.databases.is_empty() {
             return writeln!(f, "<p class=\"bad\">No databases are watched.</p>");
         }
@@ -72,7 +75,9 @@ impl Display for Summary<'_> {
         )?;
         rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
         writeln!(f, "</tbody></table>")?;
-        if let Some(more @ 1..) = rows.len().checked_sub(PAGE_ROWS_MAX) { writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")? }
+        if let Some(more @ 1..) = rows.len().checked_sub(PAGE_ROWS_MAX) {
+            writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")?
+        }
         self.checklist(f)
     }
 }

@@ -231,6 +231,7 @@ mod tests {
             over_limit: 0,
             checks: Vec::new(),
             alerts: Vec::new(),
+            alerts_dropped: 0,
         }
     }
 

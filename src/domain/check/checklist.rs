@@ -289,6 +289,7 @@ Performance | pooling | high | yes
             over_limit: 0,
             checks: Vec::new(),
             alerts: Vec::new(),
+            alerts_dropped: 0,
         };
         let rows = checklist(&report);
         let row = rows.iter().find(|row| row.item == item).expect("a row");

@@ -39,6 +39,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// The worst first.
+    pub const ALL: &'static [Self] = &[Self::Critical, Self::Warning, Self::Info];
+
     /// The word used as a label value.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ const DAILY_DOWNLOAD: u64 = 5 << 30;
 
 const SCHEDULE_ACCEPTED: &str = "five fields and perhaps a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
 
-const WINDOW_ACCEPTED: &str = "two times of the day such as 01:00-05:00 or 22:00-04:00";
+pub(super) const WINDOW_ACCEPTED: &str = "two times of the day such as 01:00-05:00 or 22:00-04:00";
 
 /// `[drill]`
 #[derive(Clone, Debug, PartialEq)]
@@ -173,7 +173,8 @@ fn cron(text: &str) -> Result<DrillSchedule, String> {
     Ok(DrillSchedule::Cron(text))
 }
 
-fn window(text: &str) -> Result<DrillWindow, String> {
+/// Two times of the day, in this system's time zone.
+pub(super) fn window(text: &str) -> Result<DrillWindow, String> {
     let (from, to) = text.split_once('-').ok_or("not two times")?;
     let (from, to) = (time(from)?, time(to)?);
     if from == to {

@@ -8,6 +8,7 @@
 //! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets (names)
 //! ```
 
+mod alerting;
 mod database;
 mod drill;
 mod duration;

@@ -187,6 +187,21 @@ impl<'a> Section<'a> {
         Some(scalar)
     }
 
+    /// Every key with its string, where keys are names of the user's own: there is nothing to [`finish`](Self::finish).
+    pub(super) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
+        let mut pairs = Vec::with_capacity(self.entries.len());
+        for entry in self.entries {
+            let place = self.entry_place(entry);
+            match &entry.value.kind {
+                Kind::Scalar { text, style } if *style != Style::Bare => {
+                    pairs.push((entry.key.as_str(), Scalar { text, style: *style, place }));
+                }
+                _ => self.sink.problem(place.problem("not a string").accepted(accepted)),
+            }
+        }
+        pairs
+    }
+
     /// A string that is never shown.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         let scalar = self.any(key, "a string")?;

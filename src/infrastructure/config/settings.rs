@@ -12,6 +12,7 @@ use crate::domain::limits::{BEACON_INTERVAL_MIN, VERIFICATIONS_MAX};
 use crate::domain::target::{LitestreamVersion, Permissions};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
+use super::alerting;
 use super::database::{NAME_ACCEPTED, label};
 use super::drill::{self, Drill};
 use super::node::{Scalar, Section};
@@ -196,8 +197,10 @@ const LITESTREAM_CONFIG: &str = "/etc/litestream.yml";
 
 pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
     let objectives = objectives(root.section_or_empty("objectives"));
+    let web = web(root.section_or_empty("web"));
     Settings {
-        web: web(root.section_or_empty("web")),
+        alerting: alerting::read(root, &web.listen_address),
+        web,
         storage: storage(root.section_or_empty("storage"), context),
         log: log(root.section_or_empty("log")),
         litestream: litestream(root.section_or_empty("litestream"), context),
@@ -205,7 +208,6 @@ pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
         replica: replica(root.section_or_empty("replica"), context),
         drill: drill::read(root.section_or_empty("drill"), &objectives, context),
         verify: verify(root.section_or_empty("verify")),
-        alerting: Alerting::default(),
         beacon: beacon(root.section_or_empty("beacon")),
         objectives,
     }

@@ -1,5 +1,6 @@
 //! The one task that owns the state.
 
+mod alerts;
 mod beacons;
 mod drills;
 mod looks;
@@ -15,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::alerts::{ALERTS, Alerts, NOTIFIED};
 use self::beacons::Beacons;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
@@ -28,7 +30,7 @@ use super::subject::Subject;
 use crate::domain::check::{Watching, judge_agent};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, CostReport, Report, SCHEMA};
+use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe,
@@ -84,6 +86,7 @@ pub struct Agent {
     /// Replicas that ever began, which numbers them.
     begun: u64,
     drills: Drills,
+    alerts: Alerts,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
     dirty: BTreeSet<TargetName>,
@@ -111,7 +114,7 @@ impl Agent {
         let (local, rounds) = LocalWatch::start(parts.watch, Arc::clone(&parts.clock))
             .map_err(|error| Reason::from(error).context("start the watch thread"))?;
         let mut journal = parts.journal;
-        let saved = match journal.as_mut().map(|journal| journal.load()) {
+        let mut saved: HashMap<_, _> = match journal.as_mut().map(|journal| journal.load()) {
             Some(Ok(entries)) => entries.into_iter().collect(),
             Some(Err(reason)) => {
                 tracing::warn!(%reason, "history of earlier runs is not available");
@@ -119,6 +122,8 @@ impl Agent {
             }
             None => HashMap::new(),
         };
+        let mut alerts = Alerts::new(parts.alerts, now);
+        alerts.restore(saved.remove(ALERTS), saved.remove(NOTIFIED), &configured.alerting, now);
         let collector = |collector| CollectorReport {
             collector,
             success: false,
@@ -164,6 +169,7 @@ impl Agent {
             beacons: Beacons::default(),
             begun: 0,
             drills: Drills::new(parts.drills),
+            alerts,
             reading: None,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -188,7 +194,8 @@ impl Agent {
             let now = self.clock.now();
             self.launch_due(now);
             self.launch_drill(now);
-            let waits = self.queue.wait(now).into_iter().chain(self.drills.wait(now));
+            self.evaluate_alerts(now);
+            let waits = self.queue.wait(now).into_iter().chain(self.drills.wait(now)).chain([self.alerts.wait(now)]);
             let wait = waits.fold(Duration::from_secs(60), Duration::min);
             tokio::select! {
                 // What comes rarely comes first, so that a flood of what is behind it never keeps it waiting.
@@ -249,6 +256,7 @@ impl Agent {
         self.agent.sources.clone_from(&configured.sources);
         let limits = self.configured.drills != configured.drills;
         self.configured = Configured { targets: Vec::new(), ..configured };
+        self.alerts.configure(&self.configured.alerting);
         if limits {
             self.plan_all_drills(now);
         }
@@ -396,6 +404,7 @@ impl Agent {
             self.save(false);
         }
         let old = now.since(self.published) >= PUBLISH_AT_LEAST;
+        self.save_alerts();
         if !self.dirty.is_empty() || !self.moving.is_empty() || old {
             self.publish();
         }
@@ -424,6 +433,12 @@ impl Agent {
     fn publish(&mut self) {
         let now = self.clock.now();
         self.published = now;
+        let report = self.assemble(now);
+        self.publisher.publish(report);
+    }
+
+    /// Everything as it is, with what changed built anew.
+    fn assemble(&mut self, now: Moment) -> Report {
         self.set_intervals();
         let changed: BTreeSet<_> = self.dirty.iter().chain(&self.moving).cloned().collect();
         self.dirty.clear();
@@ -440,9 +455,10 @@ impl Agent {
             }
         }
         self.agent.stores = self.stores.report();
+        self.agent.receivers = self.alerts.receivers();
         self.agent.process = (self.process)();
         self.agent.drill_budget = self.drill_budget(now.wall);
-        let databases: Vec<_> = self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect();
+        let databases = self.databases();
         let counted = now.wall.duration_since(self.agent.started_at).as_secs_f64();
         self.agent.cost = self.configured.costs.report(&mut self.agent.stores, &databases, counted);
         let mut report = Report {
@@ -453,10 +469,15 @@ impl Agent {
             databases,
             over_limit: self.configured.over_limit,
             checks: Vec::new(),
-            alerts: Vec::new(),
+            alerts: self.alerts.list(),
+            alerts_dropped: self.alerts.dropped(),
         };
         report.checks = judge_agent(&report, now.wall);
-        self.publisher.publish(report);
+        report
+    }
+
+    fn databases(&self) -> Vec<Arc<DatabaseReport>> {
+        self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect()
     }
 }
 

@@ -1,7 +1,8 @@
 //! The agent's own state.
 
 use super::family::{Family, Kind};
-use crate::domain::check::verdicts;
+use crate::domain::alert::{Alert, AlertState};
+use crate::domain::check::{Severity, verdicts};
 use crate::domain::report::DatabaseState;
 
 pub(super) static FAMILIES: &[Family] = &[
@@ -139,6 +140,28 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_alerts",
+        kind: Kind::Gauge,
+        labels: &["severity", "state"],
+        help: "Alerts of the built-in engine by state, where suppressed ones fire or are pending and nobody is told of them.",
+        samples: |report, sink| {
+            for severity in Severity::ALL {
+                for state in ["pending", "firing", "suppressed", "resolved"] {
+                    let of =
+                        report.alerts.iter().filter(|alert| alert.severity == *severity && shown_as(alert) == state);
+                    sink.put(&[severity.as_str(), state], of.count());
+                }
+            }
+        },
+    },
+    Family {
+        name: "streamgauge_alerts_dropped",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Rules that hold and are no alert because there are too many.",
+        samples: |report, sink| sink.put(&[], report.alerts_dropped),
+    },
+    Family {
         name: "process_start_time_seconds",
         kind: Kind::Gauge,
         labels: &[],
@@ -174,3 +197,13 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| sink.put_known(&[], report.agent.process.and_then(|process| process.max_fds)),
     },
 ];
+
+/// The `state` label of an alert.
+fn shown_as(alert: &Alert) -> &'static str {
+    match alert.state {
+        AlertState::Resolved => "resolved",
+        _ if alert.suppressed.is_some() => "suppressed",
+        AlertState::Pending => "pending",
+        AlertState::Firing => "firing",
+    }
+}

@@ -137,6 +137,7 @@ fn report(databases: Vec<Arc<DatabaseReport>>) -> Report {
         over_limit: 0,
         checks: Vec::new(),
         alerts: Vec::new(),
+        alerts_dropped: 0,
     }
 }
 

@@ -46,15 +46,28 @@ impl Agent {
     pub(super) fn save(&mut self, last: bool) {
         let now = self.clock.now();
         self.next_save = after(now, SAVE_INTERVAL);
-        let Some(mut journal) = self.journal.take() else { return };
+        let Some(journal) = self.journal.take() else { return };
         let mut entries = Vec::new();
         for (name, subject) in self.subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
             subject.unsaved = false;
             entries.push((name.0.clone(), subject.save()));
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (objects_entry(name), objects)));
         }
+        entries.extend(self.alerts.unsaved(last, now));
         let mut gone = std::mem::take(&mut self.forgotten);
         gone.retain(|entry| !self.subjects.contains_key(&target(entry)));
+        self.write(journal, entries, gone);
+    }
+
+    /// Begins to write what changed of alerts. It does not wait for its turn: whoever is told of an alert before a crash
+    /// should not be told again.
+    pub(super) fn save_alerts(&mut self) {
+        let Some(journal) = self.journal.take() else { return };
+        let entries = self.alerts.urgent(self.clock.now());
+        self.write(journal, entries, Vec::new());
+    }
+
+    fn write(&mut self, mut journal: Box<dyn Journal>, entries: Vec<(String, String)>, gone: Vec<String>) {
         if entries.is_empty() && gone.is_empty() {
             self.journal = Some(journal);
             return;
@@ -67,7 +80,7 @@ impl Agent {
 
     /// Waits for the writing that has begun.
     pub(super) async fn finish_saving(&mut self) {
-        if self.saving.is_some() {
+        while self.saving.is_some() {
             let saved = saved(&mut self.saving).await;
             self.conclude_save(saved);
         }
@@ -81,10 +94,11 @@ impl Agent {
             Err(error) => return tracing::error!(%error, "history is no longer saved"),
         };
         self.journal = Some(journal);
-        let Err(reason) = result else { return };
+        let Err(reason) = result else { return self.save_alerts() };
         tracing::warn!(%reason, "history not saved: a restart would lose it");
         self.forgotten.extend(gone);
-        for (entry, _) in entries {
+        for (entry, text) in entries {
+            self.alerts.not_saved(&entry, text);
             if let Some(subject) = self.subjects.get_mut(&target(&entry)) {
                 subject.unsaved = true;
                 subject.objects_not_saved();

@@ -1,0 +1,183 @@
+//! Alerts: evaluated at even intervals on the report as it is, saved and told as they change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Agent, after};
+use crate::domain::alert::{Alert, AlertBook, AlertState};
+use crate::domain::alerting::Alerting;
+use crate::domain::check::Watching;
+use crate::domain::moment::Moment;
+use crate::domain::report::{ReceiverReport, Report};
+use crate::domain::target::TargetName;
+use crate::usecase::ports::{AlertBoard, AlertOutlet};
+
+/// The journal's entry about alerts: no target's name holds control characters.
+pub(super) const ALERTS: &str = "\u{1f}alerts";
+
+/// The journal's entry about who was told of them.
+pub(super) const NOTIFIED: &str = "\u{1f}notify";
+
+/// What the agent knows of alerts.
+pub(super) struct Alerts {
+    book: AlertBook,
+    outlet: Option<Arc<dyn AlertOutlet>>,
+    /// The instant of the next evaluation. Evaluations count as made then and not a little later, so that a hold of four
+    /// intervals has passed with the fifth evaluation.
+    due: Moment,
+    unsaved: bool,
+    /// Who was told what, while it is not saved.
+    notified: Option<String>,
+    /// The journal could not be written: it is tried again when all history is.
+    save_failed: bool,
+}
+
+impl Alerts {
+    pub(super) fn new(outlet: Option<Arc<dyn AlertOutlet>>, now: Moment) -> Self {
+        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, save_failed: false }
+    }
+
+    /// Takes over what an earlier run saved.
+    pub(super) fn restore(
+        &mut self,
+        alerts: Option<String>,
+        notified: Option<String>,
+        alerting: &Alerting,
+        now: Moment,
+    ) {
+        if let Some(saved) = alerts {
+            self.book.restore(&saved, alerting, now);
+        }
+        if let (Some(outlet), Some(saved)) = (&self.outlet, notified) {
+            outlet.restore(&saved);
+        }
+    }
+
+    pub(super) fn configure(&self, alerting: &Alerting) {
+        if let Some(outlet) = &self.outlet {
+            outlet.configure(alerting);
+        }
+    }
+
+    /// All alerts, for a report.
+    pub(super) fn list(&self) -> Vec<Arc<Alert>> {
+        self.book.alerts().to_vec()
+    }
+
+    pub(super) fn dropped(&self) -> usize {
+        self.book.dropped()
+    }
+
+    pub(super) fn receivers(&self) -> Vec<ReceiverReport> {
+        self.outlet.as_ref().map(|outlet| outlet.report()).unwrap_or_default()
+    }
+
+    /// How long until the next evaluation.
+    pub(super) fn wait(&self, now: Moment) -> Duration {
+        Duration::try_from(self.due.mono.saturating_sub(now.mono)).unwrap_or_default()
+    }
+
+    /// The instant of the evaluation that is due, if one is.
+    fn take_due(&mut self, interval: Duration, now: Moment) -> Option<Moment> {
+        if now.mono < self.due.mono {
+            return None;
+        }
+        let due = now.ago(now.since(self.due));
+        self.due = after(due, interval);
+        if now.mono < self.due.mono {
+            return Some(due);
+        }
+        // Evaluations that were missed are not made up for.
+        self.due = after(now, interval);
+        Some(now)
+    }
+
+    fn tell(&self, report: &Report, at: Moment) {
+        let Some(outlet) = &self.outlet else { return };
+        let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
+        let alerts = told.map(Arc::clone).collect();
+        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, alerts });
+    }
+
+    /// The entries of the journal to write at once.
+    pub(super) fn urgent(&mut self, now: Moment) -> Vec<(String, String)> {
+        if self.save_failed { Vec::new() } else { self.unsaved(false, now) }
+    }
+
+    /// The entries of the journal that are to be written; with `last`, whether they changed or not.
+    pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(String, String)> {
+        self.save_failed = false;
+        let told = self.outlet.as_ref().and_then(|outlet| outlet.unsaved());
+        let notified = told.or_else(|| self.notified.take()).map(|text| (NOTIFIED.to_owned(), text));
+        self.notified = None;
+        let alerts = (std::mem::take(&mut self.unsaved) || last).then(|| (ALERTS.to_owned(), self.book.save(now)));
+        alerts.into_iter().chain(notified).collect()
+    }
+
+    /// An entry could not be written.
+    pub(super) fn not_saved(&mut self, entry: &str, text: String) {
+        match entry {
+            ALERTS => self.unsaved = true,
+            // What the outlet gives once it changed again is newer.
+            NOTIFIED => self.notified = Some(text),
+            _ => return,
+        }
+        self.save_failed = true;
+    }
+}
+
+impl Agent {
+    /// Evaluates all rules if it is time to.
+    pub(super) fn evaluate_alerts(&mut self, now: Moment) {
+        let Some(at) = self.alerts.take_due(self.configured.alerting.evaluation_interval, now) else { return };
+        let fresh = !self.dirty.is_empty() || !self.moving.is_empty();
+        let mut report = self.assemble(now);
+        let changed = self.alerts.book.evaluate(&report, &self.configured.alerting, at);
+        // A verdict that time alone turned is shown as the alert is.
+        let turned: Vec<_> = self.alerts.book.turned().map(|name| TargetName(name.to_owned())).collect();
+        for name in &turned {
+            if let Some(subject) = self.subjects.get_mut(name) {
+                subject.rebuild(&self.configured.pace, now, Watching::Continuously);
+            }
+        }
+        if !turned.is_empty() {
+            report.databases = self.databases();
+        }
+        report.alerts = self.alerts.list();
+        report.alerts_dropped = self.alerts.dropped();
+        self.alerts.tell(&report, at);
+        // The numbers of alerts follow time as well.
+        if fresh || changed || !turned.is_empty() || !report.alerts.is_empty() {
+            self.publisher.publish(report);
+        }
+        self.alerts.unsaved |= changed;
+        self.save_alerts();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::*;
+
+    fn at(millis: i64) -> Moment {
+        Moment {
+            wall: Timestamp::from_millisecond(1_000_000 + millis).unwrap(),
+            mono: SignedDuration::from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn evaluations_lie_on_a_grid_and_missed_ones_are_left_out() {
+        let mut alerts = Alerts::new(None, at(0));
+        let mut due = |millis| alerts.take_due(Duration::from_secs(15), at(millis));
+        assert_eq!(due(400), Some(at(0)));
+        assert_eq!(due(14_999), None);
+        assert_eq!(due(15_700), Some(at(15_000)));
+        assert_eq!(due(30_001), Some(at(30_000)));
+        assert_eq!(due(70_000), Some(at(70_000)));
+        assert_eq!(due(84_999), None);
+        assert_eq!(due(85_000), Some(at(85_000)));
+    }
+}

@@ -1,6 +1,6 @@
 //! What a scrape of 100 000 series costs: served as it stands here (rendered once for each report, then handed out)
 //! against the usual way (a registry of families that every scrape refreshes and encodes). Both in one run, on the same
-//! series, so that the ratios mean something on a busy machine.
+//! series, so that the ratios mean something on a busy machine. Beside that, what it costs to evaluate every rule.
 //!
 //! `cargo bench --bench scrape`; `STREAMGAUGE_BENCH_DATABASES=100` for a quick look.
 
@@ -19,7 +19,7 @@ use http::Response;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -27,6 +27,9 @@ use streamgauge::delivery::http::{ReloadHandle, Server};
 use streamgauge::delivery::render::metrics::openmetrics;
 use streamgauge::delivery::render::published::{Published, ReportCell, Representation};
 use streamgauge::domain::assess::sizing::Sizing;
+use streamgauge::domain::alert::AlertBook;
+use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::report::*;
 
@@ -56,6 +59,16 @@ fn main() {
     row("once for each report", render, refresh);
     row("once for each report, and gzip", gzip, refresh);
     row("families, refresh and encode", refresh, refresh);
+
+    let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
+    let moment = Moment { wall: now, mono: SignedDuration::ZERO };
+    let mut book = AlertBook::default();
+    let evaluate = median(ROUNDS, || drop(book.evaluate(&report, &Alerting::default(), moment)));
+    println!("\nevery rule on everything, {} alerts: {evaluate:.2?}", book.alerts().len());
+    // What a clock that was set does to everything at once.
+    let late = Moment { wall: now + SignedDuration::from_hours(24), ..moment };
+    let evaluate = median(ROUNDS, || drop(book.evaluate(&report, &Alerting::default(), late)));
+    println!("with {} alerts and {} dropped: {evaluate:.2?}", book.alerts().len(), book.dropped());
 
     let cached = runtime.block_on(serve_cached(report));
     let rendering = runtime.block_on(serve_usual(usual));

@@ -5,6 +5,8 @@
 
 mod lab;
 
+#[path = "serving/alerts.rs"]
+mod alerts;
 #[path = "serving/check.rs"]
 mod check;
 #[path = "serving/demo.rs"]

@@ -119,10 +119,10 @@ impl Life {
         loop {
             let report = self.world.report.lock().unwrap().clone();
             let alert = report.as_ref().and_then(|report| find(&report.alerts));
-            if what(alert) && report.is_some() {
-                return report.unwrap();
+            match &report {
+                Some(report) if what(alert) => return report.clone(),
+                _ => assert!(Instant::now() < deadline, "the alert is {alert:?}"),
             }
-            assert!(Instant::now() < deadline, "the alert is {alert:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -134,12 +134,14 @@ fn posture_names_modes_space_and_the_holder_of_the_lock() {
     let mut writer = Writer::wal(&bench.path());
     writer.sql("begin; select * from t");
     let posture = posture_of(&files(&bench.path()));
-    assert_eq!(posture.lock_holder_pid, Some(writer.pid()));
+    assert_eq!((posture.lock_holder_pid, posture.open), (Some(writer.pid()), Some(true)));
+    assert_eq!(posture.staging_filesystem, None, "there is no other one");
     let roles: Vec<FileRole> = posture.modes.iter().map(|mode| mode.file).collect();
     assert_eq!(roles, [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Directory]);
     let directory = std::fs::metadata(bench.directory.path()).unwrap();
     assert_eq!(posture.modes[3].mode, directory.permissions().mode() & 0o7777);
     assert!(posture.filesystem.unwrap().size_bytes > 0);
     writer.close();
-    assert_eq!(posture_of(&files(&bench.path())).lock_holder_pid, None);
+    let closed = posture_of(&files(&bench.path()));
+    assert_eq!((closed.lock_holder_pid, closed.open), (None, Some(false)));
 }

@@ -23,6 +23,7 @@ mod reload;
 mod storage;
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -30,6 +31,8 @@ use rusqlite::Connection;
 
 /// A database in WAL mode with one row. While the connection lives, so does the WAL.
 fn database(path: &Path) -> Connection {
+    // For its owner only, as `check` wants it; SQLite gives -wal and -shm the same mode.
+    fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).unwrap();
     let connection = Connection::open(path).unwrap();
     connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t(x); INSERT INTO t VALUES (1)").unwrap();
     connection

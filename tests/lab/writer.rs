@@ -12,6 +12,7 @@ use super::Lab;
 /// every MS milliseconds until the next command; both answer with the number committed so far.
 const PROGRAM: &str = r#"
 import json, os, select, sqlite3, sys
+os.umask(0o077)
 db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
 db.execute("PRAGMA journal_mode = WAL")
 db.execute("PRAGMA synchronous = NORMAL")

@@ -45,6 +45,10 @@ OK app -> file://HOME/replica
   gaps              0
 
 1 ok
+
+not observable: busy timeout (busy_timeout=5000); have the application run `PRAGMA busy_timeout = 5000;`
+not observable: foreign keys (foreign_keys=ON); have the application run `PRAGMA foreign_keys = ON;`
+not observable: synchronous (synchronous=NORMAL); have the application run `PRAGMA synchronous = NORMAL;`
 ";
     assert_eq!((code, redacted(&table, home.path()).as_str()), (0, expected));
     let (code, json) = check(&config, &["--format=json", "--wait=30s"]);
@@ -83,9 +87,10 @@ fn what_cannot_be_known_is_unknown() {
     let config = home.path().join("streamgauge.toml");
     fs::write(&config, watching("", [&path])).unwrap();
     let (code, table) = check(&config, &[]);
-    assert_eq!(code, 0, "watched without Litestream, as asked: {table}");
-    assert!(table.starts_with("OK app (no replica)\n"), "{table}");
-    assert_eq!(check(&config, &[path.to_str().unwrap()]).0, 0, "a database goes by its path as well");
+    assert_eq!(code, 1, "what has no replica is not well: {table}");
+    assert!(table.starts_with("WARNING app (no replica)\n"), "{table}");
+    assert!(table.contains("  failed            NoReplica: none is configured\n"), "{table}");
+    assert_eq!(check(&config, &[path.to_str().unwrap()]).0, 1, "a database goes by its path as well");
 
     let (code, out, error) = told(&["check", "nosuch", &format!("--config.file={}", config.display())]);
     assert_eq!((code, out.as_str()), (3, ""));

@@ -77,7 +77,7 @@ fn a_database_that_is_deleted_is_missing_until_it_is_back() {
     let config = agent.config.display().to_string();
     let check = || told(&["check", "--config.file", &config]);
     assert_eq!((state(), up(&agent, "app")), ("monitored".into(), Some(1.0)));
-    assert_eq!(check().0, 0);
+    assert_eq!(check().0, 1, "it has no replica");
 
     fs::remove_file(&path).unwrap();
     wait_for("the loss", || state() == "missing");
@@ -90,7 +90,7 @@ fn a_database_that_is_deleted_is_missing_until_it_is_back() {
 
     drop(database(&path));
     wait_for("its return", || state() == "monitored" && size().is_some());
-    assert_eq!((up(&agent, "app"), check().0), (Some(1.0), 0));
+    assert_eq!((up(&agent, "app"), check().0), (Some(1.0), 1));
 }
 
 #[test]

@@ -191,6 +191,7 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
     };
     let files = DatabaseFiles { path: PathBuf::from(format!("/{name}.db")), meta_path: None };
     Target {
+        litestream: None,
         name: TargetName(name.into()),
         database: database.then_some(files),
         replicas: vec![replica],

@@ -1,6 +1,8 @@
 //! The process beside the agent in a demo: a writer, a replicator, and a fault when its time has come.
 
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -110,6 +112,9 @@ impl Peer {
 }
 
 fn create_database(path: &Path) -> Result<Connection, Reason> {
+    // For its owner only, as a production database is; SQLite gives -wal and -shm the same mode.
+    let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    created.map_err(|error| Reason::from(error).context(format!("create {}", path.display())))?;
     let connection = open_database(path)?;
     connection
         .execute_batch(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::drill::{DrillPolicy, DrillProbe};
 use crate::domain::target::{
-    DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
+    DatabaseFiles, LitestreamControl, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
 };
 
 use super::database::Entry;
@@ -33,6 +33,7 @@ struct Found {
     probes: Vec<DrillProbe>,
     restorer: Option<LitestreamVersion>,
     permissions: permissions::Keys,
+    litestream: Option<LitestreamControl>,
 }
 
 /// Collects databases; the same path is one database.
@@ -69,6 +70,7 @@ impl Collection {
             probes: Vec::new(),
             restorer: None,
             permissions: permissions::Keys::default(),
+            litestream: Some(database.control),
         };
         found.add_replicas(database.replicas);
         self.found.push(found);
@@ -129,6 +131,7 @@ impl Collection {
             probes: Vec::new(),
             restorer: None,
             permissions: permissions::Keys::default(),
+            litestream: None,
         });
         index
     }
@@ -179,6 +182,7 @@ impl Found {
         let defaults = &settings.objectives;
         Target {
             name: TargetName(name),
+            litestream: self.litestream,
             database: self.files,
             replicas: self.replicas,
             objectives: Objectives {

@@ -58,12 +58,18 @@ impl Processes {
     }
 }
 
-/// Whether a process was started as `litestream replicate`. A zombie has no arguments any more.
+/// Whether a process was started as `litestream replicate`, or is what stands for one in the demo. A zombie has no
+/// arguments any more.
 fn replicates(proc: &Path, pid: u32) -> bool {
     let Ok(arguments) = std::fs::read(proc.join(pid.to_string()).join("cmdline")) else { return false };
     let mut arguments = arguments.split(|byte| *byte == 0);
     let program = arguments.next().and_then(|path| path.rsplit(|byte| *byte == b'/').next()).unwrap_or_default();
-    program.starts_with(b"litestream") && arguments.any(|argument| argument == b"replicate")
+    match arguments.next() {
+        Some(b"demo-peer") => program.starts_with(b"streamgauge"),
+        first => {
+            program.starts_with(b"litestream") && first.into_iter().chain(arguments).any(|word| word == b"replicate")
+        }
+    }
 }
 
 #[cfg(test)]

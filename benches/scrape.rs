@@ -229,10 +229,11 @@ fn database(number: usize) -> DatabaseReport {
             sizing: Sizing::default(),
             modes: Vec::new(),
             filesystem: Some(FilesystemReport {
-                space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39 },
+                space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39, used_bytes: 1 << 39 },
                 filling_bytes_per_second: Some(0.0),
             }),
             staging_filesystem: None,
+            used_objective_ratio: 0.8,
             staging_bytes: Some(65_536),
             lock_holder_pid: None,
             open: Some(false),

@@ -151,6 +151,8 @@ pub struct Filesystem {
     pub size_bytes: u64,
     /// Free to unprivileged processes.
     pub avail_bytes: u64,
+    /// What files take; with what is available it is less than the size where some is reserved.
+    pub used_bytes: u64,
 }
 
 /// Litestream's metadata directory: what it has staged and how far it claims to be.

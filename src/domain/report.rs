@@ -339,6 +339,8 @@ pub struct LocalReport {
     pub filesystem: Option<FilesystemReport>,
     /// The one that holds Litestream's metadata directory, where it is another one.
     pub staging_filesystem: Option<FilesystemReport>,
+    /// How full a filesystem may be: 0.8 is 80 %.
+    pub used_objective_ratio: f64,
     /// Size of Litestream's metadata directory.
     pub staging_bytes: Option<u64>,
     pub lock_holder_pid: Option<u32>,
@@ -394,8 +396,10 @@ pub struct FilesystemReport {
 
 impl FilesystemReport {
     fn used_ratio(&self) -> Option<f64> {
-        let Filesystem { size_bytes, avail_bytes } = self.space;
-        (size_bytes > 0).then(|| 1.0 - avail_bytes as f64 / size_bytes as f64)
+        // As `df` has it: what is reserved is neither used nor to be had.
+        let Filesystem { used_bytes, avail_bytes, .. } = self.space;
+        let all = used_bytes.saturating_add(avail_bytes);
+        (all > 0).then(|| used_bytes as f64 / all as f64)
     }
 
     fn full_seconds(&self) -> Option<f64> {

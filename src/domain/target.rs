@@ -61,7 +61,12 @@ pub struct Objectives {
     pub restorer: Option<LitestreamVersion>,
     /// Who may read and write the files.
     pub permissions: Permissions,
+    /// How full the filesystem may be, in percent. Default 80 (the founding rule).
+    pub disk_used_percent: u8,
 }
+
+/// How full a filesystem may be unless something else is configured.
+pub const DISK_USED_PERCENT: u8 = 80;
 
 /// Modes and owner that the database, `-wal` and `-shm` are to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +125,7 @@ impl Default for Objectives {
             snapshot_interval: None,
             restorer: None,
             permissions: Permissions::default(),
+            disk_used_percent: DISK_USED_PERCENT,
         }
     }
 }

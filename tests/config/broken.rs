@@ -55,7 +55,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":4: database[1].path: value `/a.db`: a second time; accepted: each path once",
     ]),
     ("database-unknown-key.toml", &[
-        ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: drill, file-mode, meta-path, name, owner, path, probe, replica, restorer, retention, rpo, rto, snapshot-interval",
+        ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: disk-used-percent, drill, file-mode, meta-path, name, owner, path, probe, replica, restorer, retention, rpo, rto, snapshot-interval",
     ]),
     ("dbs-is-a-mapping.yml", &[
         ":1: dbs: not a list; accepted: a list, each item starting with `- ` below `dbs:`",

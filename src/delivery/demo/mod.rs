@@ -127,7 +127,8 @@ impl Demo {
             "# Short intervals, so that one need not wait to see a fault noticed.\n\
              [litestream]\nconfig = {:?}\n\n\
              [storage]\npath = {:?}\n\n\
-             [objectives]\nrpo = \"15s\"\n\n\
+             # The demo is about replication, and not about the disk that it is started on.\n\
+             [objectives]\nrpo = \"15s\"\ndisk-used-percent = 100\n\n\
              [replica]\ninterval = \"1s\"\nidle-interval = \"10s\"\nlevel-interval = \"5s\"\n\
              reconcile-interval = \"10s\"\n",
             self.directory.join("litestream.yml"),

@@ -169,10 +169,11 @@ fn local(name: &str) -> LocalReport {
             problem: None,
         }],
         filesystem: Some(FilesystemReport {
-            space: Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30 },
+            space: Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30, used_bytes: 4 << 30 },
             filling_bytes_per_second: Some(4096.0),
         }),
         staging_filesystem: None,
+        used_objective_ratio: 0.8,
         staging_bytes: Some(65_536),
         lock_holder_pid: Some(77),
         open: Some(true),

@@ -11,9 +11,6 @@ const UNBACKFILLED_BYTES: f64 = 268_435_456.0;
 /// Litestream and SQLite begin a busy WAL anew within minutes.
 const WAL_AGE_SECONDS: f64 = 1800.0;
 
-/// The founding rule.
-const USED_RATIO: f64 = 0.8;
-
 const FULL_SECONDS: f64 = 86_400.0;
 
 /// A number of the local files, whose metric has the label `database` and no other.
@@ -38,6 +35,10 @@ static AVAIL: Quantity = local("streamgauge_database_filesystem_avail_bytes", |d
 
 static USED: Quantity =
     local("streamgauge_database_filesystem_used_ratio", |database| database.local.as_ref()?.used_ratio());
+
+static USED_OBJECTIVE: Quantity = local("streamgauge_database_filesystem_used_objective_ratio", |database| {
+    Some(database.local.as_ref()?.used_objective_ratio)
+});
 
 static FULL: Quantity = local("streamgauge_database_filesystem_full_seconds", |database| {
     database.local.as_ref()?.filesystem_full_seconds()
@@ -69,7 +70,7 @@ static NEVER_RESET: Condition = Condition::Compare(
 static DISK_IN_DANGER: Condition =
     Condition::Compare(&Term::Of(&WAL_SIZE), Comparison::Above, &Term::Product(&Term::Of(&AVAIL), &Term::Number(0.25)));
 
-static MOSTLY_USED: Condition = Condition::Compare(&Term::Of(&USED), Comparison::Above, &Term::Number(USED_RATIO));
+static MOSTLY_USED: Condition = Condition::Compare(&Term::Of(&USED), Comparison::Above, &Term::Of(&USED_OBJECTIVE));
 
 static SOON_FULL: Condition = Condition::Compare(&Term::Of(&FULL), Comparison::Below, &Term::Number(FULL_SECONDS));
 
@@ -91,7 +92,7 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "DiskFilling",
-        title: "The disk is at most 80 % full",
+        title: "The disk is no fuller than it may be",
         summary: "{database}: its disk is filling",
         description: "{value} of the filesystem that holds {database}, its WAL or what Litestream stages are used. SQLite \
                       needs room for the WAL, and VACUUM for a second copy.",
@@ -186,7 +187,11 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Told> {
 }
 
 fn used(local: &LocalReport) -> Option<String> {
-    Some(format!("{:.0} % are used", 100.0 * local.used_ratio()?))
+    Some(format!(
+        "{:.0} % are used, objective {:.0} %",
+        100.0 * local.used_ratio()?,
+        100.0 * local.used_objective_ratio
+    ))
 }
 
 fn filling(_: &Context, database: &DatabaseReport) -> Option<Told> {
@@ -206,7 +211,7 @@ fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Told> {
     Some(match local.filesystem_full_seconds() {
         Some(full) => Told::Known(format!("{used}, full in {} as it goes on", spoken(full))),
         None if known => Told::Known(format!("{used}, and no more from hour to hour")),
-        None if local.used_ratio()? > USED_RATIO => {
+        None if local.used_ratio()? > local.used_objective_ratio => {
             Told::Unknown(format!("{used}; how fast it fills is known after half an hour"))
         }
         None => Told::Known(used),
@@ -261,8 +266,11 @@ mod tests {
 
     fn disk(used_percent: u64, filling_bytes_per_second: Option<f64>) -> Option<FilesystemReport> {
         let size_bytes = 100 << 30;
-        let avail_bytes = size_bytes / 100 * (100 - used_percent);
-        Some(FilesystemReport { space: Filesystem { size_bytes, avail_bytes }, filling_bytes_per_second })
+        let avail_bytes = (1 << 30) * (100 - used_percent);
+        Some(FilesystemReport {
+            space: Filesystem { size_bytes, avail_bytes, used_bytes: size_bytes - avail_bytes },
+            filling_bytes_per_second,
+        })
     }
 
     /// 65536 frames of 4 KiB are 256 MiB.
@@ -289,6 +297,7 @@ mod tests {
                 problem: None,
             }],
             filesystem: disk(40, Some(0.0)),
+            used_objective_ratio: 0.8,
             staging_filesystem: None,
             staging_bytes: None,
             lock_holder_pid: Some(77),
@@ -360,7 +369,7 @@ mod tests {
         let large = wal(4_000_000, 100, 7200);
         assert_eq!(expected(LocalReport { filesystem: disk(40, None), ..large.clone() }), "fail critical");
         let roomy = FilesystemReport {
-            space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39 },
+            space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39, used_bytes: 1 << 39 },
             filling_bytes_per_second: None,
         };
         assert_eq!(expected(LocalReport { filesystem: Some(roomy), ..large }), "fail warning");
@@ -380,11 +389,19 @@ mod tests {
 
     #[test]
     fn a_disk_above_four_fifths_is_filling_whichever_it_is() {
-        check("DiskFilling", local(), "pass : 40 % are used");
-        check("DiskFilling", LocalReport { filesystem: disk(80, None), ..local() }, "pass : 80 % are used");
-        check("DiskFilling", LocalReport { filesystem: disk(81, None), ..local() }, "fail warning: 81 % are used");
+        check("DiskFilling", local(), "pass : 40 % are used, objective 80 %");
+        check(
+            "DiskFilling",
+            LocalReport { filesystem: disk(80, None), ..local() },
+            "pass : 80 % are used, objective 80 %",
+        );
+        check(
+            "DiskFilling",
+            LocalReport { filesystem: disk(81, None), ..local() },
+            "fail warning: 81 % are used, objective 80 %",
+        );
         let staging = LocalReport { staging_filesystem: disk(95, None), ..local() };
-        check("DiskFilling", staging, "fail warning: 95 % are used");
+        check("DiskFilling", staging, "fail warning: 95 % are used, objective 80 %");
         let unknown = "unknown : the system does not say how full its filesystem is";
         check("DiskFilling", LocalReport { filesystem: None, ..local() }, unknown);
     }
@@ -395,12 +412,20 @@ mod tests {
         let with = |used, filling| LocalReport { filesystem: disk(used, filling), ..local() };
         // 10 GiB are left.
         let in_hours = |hours: f64| Some((10_u64 << 30) as f64 / (hours * HOUR));
-        check(name, with(90, in_hours(23.0)), "fail critical: 90 % are used, full in 23 h 0 min as it goes on");
-        check(name, with(90, in_hours(25.0)), "pass : 90 % are used, full in 1 d 1 h as it goes on");
-        check(name, with(90, Some(0.0)), "pass : 90 % are used, and no more from hour to hour");
-        check(name, with(90, None), "unknown : 90 % are used; how fast it fills is known after half an hour");
-        check(name, with(40, Some(1e9)), "pass : 40 % are used, full in 1 min 4 s as it goes on");
-        check(name, with(40, None), "pass : 40 % are used");
+        check(
+            name,
+            with(90, in_hours(23.0)),
+            "fail critical: 90 % are used, objective 80 %, full in 23 h 0 min as it goes on",
+        );
+        check(name, with(90, in_hours(25.0)), "pass : 90 % are used, objective 80 %, full in 1 d 1 h as it goes on");
+        check(name, with(90, Some(0.0)), "pass : 90 % are used, objective 80 %, and no more from hour to hour");
+        check(
+            name,
+            with(90, None),
+            "unknown : 90 % are used, objective 80 %; how fast it fills is known after half an hour",
+        );
+        check(name, with(40, Some(1e9)), "pass : 40 % are used, objective 80 %, full in 1 min 4 s as it goes on");
+        check(name, with(40, None), "pass : 40 % are used, objective 80 %");
         assert_eq!(answer(name, with(90, None), Watching::Once), "does not apply");
     }
 

@@ -15,7 +15,7 @@ use super::permissions;
 use super::problem::Place;
 use super::read_text;
 use super::replica::{self, Context, Keys};
-use super::settings::{readable_file, release};
+use super::settings::{disk_used_percent, readable_file, release};
 
 /// One `[[database]]`.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(super) struct Entry {
     pub(super) probes: Vec<DrillProbe>,
     pub(super) restorer: Option<LitestreamVersion>,
     pub(super) permissions: permissions::Keys,
+    pub(super) disk_used_percent: Option<u8>,
     pub(super) replicas: Vec<ReplicaTarget>,
 }
 
@@ -72,6 +73,7 @@ pub(super) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
         probes: drill::read_probes(&mut section),
         restorer: release(&mut section),
         permissions: permissions::read(&mut section),
+        disk_used_percent: disk_used_percent(&mut section),
         replicas: section
             .sections("replica")
             .into_iter()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::domain::alerting::Alerting;
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::limits::{BEACON_INTERVAL_MIN, VERIFICATIONS_MAX};
-use crate::domain::target::{LitestreamVersion, Permissions};
+use crate::domain::target::{DISK_USED_PERCENT, LitestreamVersion, Permissions};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
 use super::alerting;
@@ -183,6 +183,8 @@ pub struct ObjectiveDefaults {
     pub budget: Option<f64>,
     /// Modes and owner of the files. Default 0600 or 0640, and one owner for all.
     pub permissions: Permissions,
+    /// Percent. Default 80.
+    pub disk_used_percent: u8,
 }
 
 /// What reading the settings needs to know of the outside.
@@ -402,6 +404,11 @@ pub(super) fn release(section: &mut Section<'_>) -> Option<LitestreamVersion> {
     section.parsed("restorer", "a release of Litestream such as 0.5.15", |text| text.parse().map_err(str::to_owned))
 }
 
+/// `disk-used-percent`
+pub(super) fn disk_used_percent(section: &mut Section<'_>) -> Option<u8> {
+    section.integer("disk-used-percent", 1, 100).and_then(|percent| percent.try_into().ok())
+}
+
 fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
     let objectives = ObjectiveDefaults {
         rpo: section.duration("rpo").unwrap_or(5 * MINUTE),
@@ -411,6 +418,7 @@ fn objectives(mut section: Section<'_>) -> ObjectiveDefaults {
         restorer: release(&mut section),
         budget: section.number("budget", 0.0),
         permissions: permissions::read(&mut section).or(&Permissions::default()),
+        disk_used_percent: disk_used_percent(&mut section).unwrap_or(DISK_USED_PERCENT),
     };
     section.finish();
     objectives

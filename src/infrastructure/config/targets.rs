@@ -33,6 +33,7 @@ struct Found {
     probes: Vec<DrillProbe>,
     restorer: Option<LitestreamVersion>,
     permissions: permissions::Keys,
+    disk_used_percent: Option<u8>,
     litestream: Option<LitestreamControl>,
 }
 
@@ -70,6 +71,7 @@ impl Collection {
             probes: Vec::new(),
             restorer: None,
             permissions: permissions::Keys::default(),
+            disk_used_percent: None,
             litestream: Some(database.control),
         };
         found.add_replicas(database.replicas);
@@ -100,6 +102,7 @@ impl Collection {
         found.probes = entry.probes;
         found.restorer = entry.restorer;
         found.permissions = entry.permissions;
+        found.disk_used_percent = entry.disk_used_percent;
         if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
             files.meta_path = Some(meta_path);
         }
@@ -131,6 +134,7 @@ impl Collection {
             probes: Vec::new(),
             restorer: None,
             permissions: permissions::Keys::default(),
+            disk_used_percent: None,
             litestream: None,
         });
         index
@@ -191,6 +195,7 @@ impl Found {
                 snapshot_interval: self.snapshot_interval,
                 restorer: self.restorer.or(defaults.restorer),
                 permissions: self.permissions.or(&defaults.permissions),
+                disk_used_percent: self.disk_used_percent.unwrap_or(defaults.disk_used_percent),
             },
             drill: DrillPolicy {
                 rpo: self.rpo.unwrap_or(defaults.rpo),

@@ -48,7 +48,11 @@ fn mode(file: FileRole, path: &Path) -> Option<FileMode> {
 fn filesystem(directory: &Path) -> Option<Filesystem> {
     let space = rustix::fs::statvfs(directory).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
-    Some(Filesystem { size_bytes: bytes(space.f_blocks), avail_bytes: bytes(space.f_bavail) })
+    Some(Filesystem {
+        size_bytes: bytes(space.f_blocks),
+        avail_bytes: bytes(space.f_bavail),
+        used_bytes: bytes(space.f_blocks.saturating_sub(space.f_bfree)),
+    })
 }
 
 /// It is on another filesystem than `directory`.

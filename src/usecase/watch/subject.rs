@@ -81,12 +81,11 @@ impl Trends {
     }
 
     fn observe_posture(&mut self, posture: &DatabasePosture) {
-        let used = |space: Filesystem| space.size_bytes.saturating_sub(space.avail_bytes) as f64;
         if let Some(space) = posture.filesystem {
-            self.used.record(posture.at.wall, used(space), &SPACE);
+            self.used.record(posture.at.wall, space.used_bytes as f64, &SPACE);
         }
         if let Some(space) = posture.staging_filesystem {
-            self.staging_used.record(posture.at.wall, used(space), &SPACE);
+            self.staging_used.record(posture.at.wall, space.used_bytes as f64, &SPACE);
         }
     }
 
@@ -366,6 +365,7 @@ impl Subject {
             rates: self.rates.rates(now),
             wal_since: wal.and(self.trends.wal).map(|(.., since)| since),
             sizing: self.trends.sizing(look),
+            used_objective_ratio: f64::from(self.target.objectives.disk_used_percent) / 100.0,
             modes: posture.map(|posture| self.modes(posture)).unwrap_or_default(),
             filesystem: posture.and_then(|posture| filesystem(posture.filesystem, &self.trends.used)),
             staging_filesystem: posture

@@ -223,6 +223,13 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.used_ratio())),
     },
     Family {
+        name: "streamgauge_database_filesystem_used_objective_ratio",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "How full these filesystems may be, as configured.",
+        samples: |report, sink| locals(report, |name, local| sink.put(&[name], local.used_objective_ratio)),
+    },
+    Family {
         name: "streamgauge_database_filesystem_full_seconds",
         kind: Kind::Gauge,
         labels: &["database"],

@@ -52,7 +52,7 @@ fn several_replicas_are_v03() {
     assert_eq!(
         files.targets(),
         ["a /a.db [/meta] -> s3=s3[bkt][a] us-east-1 http://localhost:9000 path-style 1s, near=DIR/backup 10s, \
-          gs=(gs) gs://bkt/a 1s encrypted, s3-2=s3[other][a] 1s {300s 24h -}"]
+          gs=(gs) gs://bkt/a 1s encrypted, s3-2=s3[other][a] 1s {300s 24h 24h}"]
     );
 }
 
@@ -236,12 +236,40 @@ fn objectives_follow_what_litestream_keeps() {
         ("dbs: [{path: /a.db, snapshot: {interval: 2h}, replica: {path: /b}}]", "{300s 24h 2h}"),
         ("retention: {enabled: no}\ndbs: [{path: /a.db, replica: {path: /b}}]", "{300s - 24h}"),
         ("dbs: [{path: /a.db, replicas: [{path: /b}]}]", "{300s 24h -}"),
-        ("dbs: [{path: /a.db, replicas: [{path: /b, retention: 48h}]}]", "{300s 48h -}"),
+        ("dbs: [{path: /a.db, replicas: [{path: /b, retention: 48h}]}]", "{300s 48h 48h}"),
+        // A snapshot is taken when the last one is as old as the retention.
+        ("dbs: [{path: /a.db, replicas: [{path: /b, retention: 48h, snapshot-interval: 72h}]}]", "{300s 48h 48h}"),
         // Left behind by an upgrade: v0.5 does not read it there.
         ("dbs: [{path: /a.db, replica: {path: /b, retention: 720h}}]", "{300s 24h 24h}"),
     ] {
         let targets = litestream(text).targets();
         assert!(targets[0].ends_with(expected), "{text}: {}", targets[0]);
+    }
+}
+
+#[test]
+fn what_litestream_keeps_of_each_replica_is_known() {
+    let seconds =
+        |age: Option<std::time::Duration>| age.map_or_else(|| "all".to_owned(), |age| format!("{}", age.as_secs()));
+    for (text, expected) in [
+        ("dbs: [{path: /a.db, replica: {path: /b}}]", "86400 every 86400, level 0 300"),
+        ("dbs: [{path: /a.db, replicas: [{path: /b}]}]", "86400 every 86400, level 0 300"),
+        (
+            "snapshot: {retention: 720h, interval: 6h}\nl0-retention: 1h\ndbs: [{path: /a.db, replica: {path: /b}}]",
+            "2592000 every 21600, level 0 3600",
+        ),
+        ("l0-retention: 0s\ndbs: [{path: /a.db, replica: {path: /b}}]", "86400 every 86400, level 0 all"),
+        ("retention: {enabled: no}\ndbs: [{path: /a.db, replica: {path: /b}}]", "all every 86400, level 0 all"),
+        (
+            "dbs: [{path: /a.db, replicas: [{path: /b, retention: 48h, retention-check-interval: 10m}]}]",
+            "172800 every 600, level 0 all",
+        ),
+    ] {
+        let targets = litestream(text).load().targets;
+        let kept = targets[0].replicas[0].kept.expect("known");
+        let shown =
+            format!("{} every {}, level 0 {}", seconds(kept.snapshots), kept.every.as_secs(), seconds(kept.level0));
+        assert_eq!(shown, expected, "{text}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
+use streamgauge::domain::price::Prices;
 use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
 
@@ -346,7 +347,9 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(loaded.settings.objectives.rpo, defaults.objectives.rpo);
     let drill = &loaded.settings.drill;
     assert_eq!(drill.limits.daily_download, defaults.drill.limits.daily_download);
-    let shown = DrillPolicy { schedule: DrillSchedule::BySize, rto: None, ..drill.policy.clone() };
+    // What storing costs depends on the place.
+    let prices = Prices { stored_per_gigabyte: None, ..drill.policy.prices };
+    let shown = DrillPolicy { schedule: DrillSchedule::BySize, rto: None, prices, ..drill.policy.clone() };
     assert_eq!(shown, DrillPolicy::default(), "the example does not show the defaults");
     assert_eq!(shop.drill.schedule, DrillSchedule::Cron("0 3 * * SUN Europe/Berlin".into()));
     assert_eq!(shop.drill.probes.len(), 3);

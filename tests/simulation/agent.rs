@@ -10,8 +10,10 @@ use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
+use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
 use streamgauge::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
 use streamgauge::infrastructure::clock::SystemClock;
@@ -39,6 +41,8 @@ pub(crate) struct World {
     watch_dies: AtomicBool,
     /// By the url of their replica.
     beacons: Mutex<BTreeMap<String, Result<FoundBeacon, Reason>>>,
+    /// The TXID of Litestream's newest local file, where it has one.
+    pub(crate) claim: Mutex<Option<u64>>,
     pub(crate) report: Mutex<Option<Report>>,
 }
 
@@ -115,7 +119,20 @@ impl DatabaseWatch for Ports {
         let mut look = Litestream::new(7, habits).look();
         look.at = now;
         look.last_commit = None;
-        Some(LocalUpdate { target: target.clone(), look: Ok(look), posture: None, polled: false })
+        let posture = self.0.claim.lock().unwrap().map(|claim| posture(claim, now));
+        Some(LocalUpdate { target: target.clone(), look: Ok(look), posture, polled: false })
+    }
+}
+
+fn posture(claim: u64, now: Moment) -> DatabasePosture {
+    let file = StagedLtx { txid: Txid(claim), end: wal(100, 9), wal_bytes: 4120, timestamp: now.wall };
+    let position = StagedPosition::Ltx(vec![file]);
+    DatabasePosture {
+        at: now,
+        modes: Vec::new(),
+        filesystem: None,
+        staging: Some(Staging { path: "/.app-litestream".into(), bytes: 131, position }),
+        lock_holder_pid: None,
     }
 }
 
@@ -157,6 +174,11 @@ impl World {
         let configured = Configured { alerting, ..self.configure(targets, 8) };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
+    }
+
+    /// What is read when the configuration is read again.
+    pub(crate) fn reconfigure(&self, configured: Configured) {
+        *self.configured.lock().unwrap() = Some(configured);
     }
 
     fn hang(&self, hanging: bool) {

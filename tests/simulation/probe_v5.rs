@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::litestream::{LevelKeys, Txid};
 use streamgauge::domain::observation::{StagedLtx, StagedPosition};
 use streamgauge::domain::reason::ReasonKind;
+use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
 use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge::usecase::replica_probe::ReplicaProbe;
 
 use crate::world::{Call, Fate, Scene, at, ltx, name, put, remove, wal};
 
@@ -175,4 +178,72 @@ fn layout_is_asked_for_until_there_is_one() {
     scene.check_found(11, "nothing no start");
     put(&scene.files, 0, 1, 1, 12, Some(wal(5, 1)));
     scene.check_found(13, "v0.5 txid 1 wal 5:1 complete 0=1");
+}
+
+/// What a listing says of how a replica is kept.
+fn kept(scene: &mut Scene, second: i64) -> String {
+    let (finding, _) = scene.look_at(second).unwrap();
+    let coverage = finding.coverage;
+    let since = coverage.unsnapshotted_since.map_or(-1, |since| since.duration_since(at(0).wall).as_secs());
+    let number = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+    let (moved, expired) = (number(coverage.changes_since_snapshot), number(coverage.expired_objects));
+    let whole = coverage.whole.map_or("?", |whole| if whole { "whole" } else { "cut" });
+    format!("{moved} since {since}, {whole}, {expired} expired, {} received", number(finding.received_bytes))
+}
+
+#[test]
+fn snapshots_that_do_not_come_and_history_that_goes_are_seen() {
+    let mut scene = replica(5);
+    assert_eq!(kept(&mut scene, 10), "2 since 4, whole, ? expired, 0 received");
+    put(&scene.files, 0, 6, 6, 12, Some(wal(5, 6)));
+    assert_eq!(kept(&mut scene, 12), "3 since 4, whole, ? expired, 131 received");
+    put(&scene.files, 9, 1, 6, 400, Some(wal(5, 6)));
+    put(&scene.files, 1, 4, 6, 400, None);
+    // Levels are listed when there is something that they could hold; a new snapshot is not what level 0 received.
+    put(&scene.files, 0, 7, 7, 401, Some(wal(5, 7)));
+    assert_eq!(kept(&mut scene, 401), "1 since 401, whole, ? expired, 262 received");
+    // Retention takes the first files, and what is listed anew is not received anew.
+    (1..=6).for_each(|txid| remove(&scene.files, 0, txid, txid));
+    remove(&scene.files, 9, 1, 3);
+    assert_eq!(kept(&mut scene, 4100), "1 since 401, cut, ? expired, 262 received");
+    // Nothing is written: there is nothing of which a snapshot could be taken.
+    put(&scene.files, 9, 1, 7, 4200, Some(wal(5, 7)));
+    remove(&scene.files, 0, 7, 7);
+    assert_eq!(kept(&mut scene, 4201), "0 since -1, cut, ? expired, 262 received");
+}
+
+#[test]
+fn what_retention_should_have_deleted_is_counted_when_everything_is_listed() {
+    const DAY: i64 = 86_400;
+    let mut scene = Scene::new();
+    let day = std::time::Duration::from_secs(DAY.unsigned_abs());
+    let five_minutes = std::time::Duration::from_secs(300);
+    let kept_for = Kept { snapshots: Some(day), every: day, level0: Some(five_minutes) };
+    scene.probe = ReplicaProbe::of(&ReplicaTarget { kept: Some(kept_for), ..directory() });
+    for (snapshot, second) in [(2, 0), (4, DAY), (6, 2 * DAY)] {
+        put(&scene.files, 9, 1, snapshot, second, None);
+    }
+    put(&scene.files, 1, 5, 7, 2 * DAY, None);
+    put(&scene.files, 0, 7, 7, 2 * DAY, None);
+    put(&scene.files, 0, 8, 8, 2 * DAY, Some(wal(5, 8)));
+    assert!(kept(&mut scene, 2 * DAY + 6 * 3600).contains(" 0 expired"), "a run may be late");
+    // The first snapshot is two days and more than six hours old; level 0 is in level 1 for longer than that.
+    assert!(kept(&mut scene, 2 * DAY + 8 * 3600).contains(" 2 expired"));
+    remove(&scene.files, 9, 1, 2);
+    remove(&scene.files, 0, 7, 7);
+    assert!(kept(&mut scene, 2 * DAY + 10 * 3600).contains(" 0 expired"));
+    // The last snapshot and the newest file stay, however old they are.
+    remove(&scene.files, 9, 1, 4);
+    assert!(kept(&mut scene, 100 * DAY).contains(" 0 expired"));
+}
+
+fn directory() -> ReplicaTarget {
+    ReplicaTarget {
+        name: "file".to_owned(),
+        location: ReplicaLocation::Directory("/r".into()),
+        sync_interval: std::time::Duration::from_secs(1),
+        encrypted: false,
+        age_identities: Vec::new(),
+        kept: None,
+    }
 }

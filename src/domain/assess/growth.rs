@@ -85,7 +85,9 @@ impl Growth {
     /// The growth over the last hour; `None` until enough was seen.
     pub fn report(&self) -> Option<GrowthReport> {
         let last = self.samples.back()?;
-        let first = self.samples.iter().find(|sample| last.at.since(sample.at) <= WINDOW)?;
+        // The last sample before the window: what came after it may have come inside.
+        let before = self.samples.iter().rev().find(|sample| last.at.since(sample.at) >= WINDOW);
+        let first = before.or_else(|| self.samples.front())?;
         let measured = last.at.since(first.at);
         if measured < SHORTEST {
             return None;

@@ -202,3 +202,136 @@ fn runaway(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
     let over = spoken(growth.seconds);
     as_far_as_read(context, replica, format!("{received} bytes appeared in {over}, {written} bytes were written"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, at, database, replica, unreadable};
+    use super::super::{Status, Watching, judge};
+    use super::*;
+    use crate::domain::report::{GrowthReport, KeepingReport};
+
+    const HOUR: i64 = 3600;
+
+    /// A replica of which this was listed.
+    fn listed(coverage: CoverageReport) -> ReplicaReport {
+        let listed = replica();
+        let levels = listed.coverage.map(|coverage| coverage.levels).unwrap_or_default();
+        ReplicaReport { coverage: Some(CoverageReport { restorable: true, levels, ..coverage }), ..replica() }
+    }
+
+    fn kept(keeping: KeepingReport) -> ReplicaReport {
+        ReplicaReport { keeping, ..replica() }
+    }
+
+    /// What one check says, with a retention objective of 30 days and perhaps a snapshot interval of so many hours.
+    fn told(name: &str, replica: ReplicaReport, interval: Option<i64>) -> Option<String> {
+        let mut database = database(replica);
+        database.objectives.retention_seconds = Some(30.0 * 86_400.0);
+        database.objectives.snapshot_interval_seconds = interval.map(|hours| (hours * HOUR) as f64);
+        let verdicts = judge(&database, at(NOW), Watching::Continuously);
+        let verdict = verdicts.into_iter().find(|verdict| verdict.check == name)?;
+        let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };
+        Some(format!("{} {severity}: {}", verdict.status.as_str(), verdict.detail))
+    }
+
+    fn check(name: &str, replica: ReplicaReport, expected: &str) {
+        let told = told(name, replica, None).unwrap_or_default();
+        assert!(told.starts_with(expected), "{told}");
+    }
+
+    fn ago(hours: i64, seconds: i64) -> Option<jiff::Timestamp> {
+        Some(at(NOW - hours * HOUR - seconds))
+    }
+
+    #[test]
+    fn changes_that_wait_for_a_snapshot_for_too_long_are_a_warning() {
+        let changed = |since| {
+            listed(CoverageReport {
+                newest_snapshot_at: ago(900, 0),
+                unsnapshotted_since: since,
+                changes_since_snapshot: Some(u64::from(since.is_some()) * 7),
+                ..CoverageReport::default()
+            })
+        };
+        check(
+            "SnapshotStale",
+            changed(ago(49, 1)),
+            "fail warning: the newest snapshot is 37 d 12 h old, 7 transactions followed",
+        );
+        check("SnapshotStale", changed(ago(49, 0)), "pass");
+        // Nothing was written for a month, until an hour ago: the next snapshot comes by itself.
+        check("SnapshotStale", changed(ago(1, 0)), "pass");
+        // Litestream takes none of an idle database.
+        check(
+            "SnapshotStale",
+            changed(None),
+            "pass : the newest snapshot is 37 d 12 h old, nothing followed; the interval is 1 d 0 h, Litestream's default",
+        );
+        let configured = |hours| told("SnapshotStale", changed(ago(10, 0)), Some(hours)).unwrap();
+        assert!(configured(4).starts_with("fail warning"), "{}", configured(4));
+        assert!(configured(5).ends_with("the interval is 5 h 0 min"), "{}", configured(5));
+        assert!(configured(5).starts_with("pass"));
+        let denied = unreadable(changed(ago(48, 0)));
+        check("SnapshotStale", denied, "unknown : last known: the newest snapshot is");
+        check("SnapshotStale", unreadable(changed(ago(50, 0))), "fail");
+    }
+
+    #[test]
+    fn a_window_shorter_than_wanted_is_a_warning_once_history_was_deleted() {
+        let window = |hours, whole| {
+            let restorable_since = ago(hours, 0);
+            listed(CoverageReport { restorable_since, whole, ..CoverageReport::default() })
+        };
+        // Litestream keeps a day where a month is wanted.
+        check(
+            "RecoveryWindowShort",
+            window(25, Some(false)),
+            "fail warning: it reaches 1 d 1 h back, objective 30 d 0 h",
+        );
+        check("RecoveryWindowShort", window(683, Some(false)), "fail");
+        check("RecoveryWindowShort", window(684, Some(false)), "pass");
+        // A young replica reaches back to its beginning.
+        check("RecoveryWindowShort", window(25, Some(true)), "pass : it reaches 1 d 1 h back, to its beginning");
+        check("RecoveryWindowShort", window(25, None), "unknown");
+        check("RecoveryWindowShort", unreadable(window(700, Some(false))), "unknown");
+        let broken = listed(CoverageReport { whole: Some(false), ..CoverageReport::default() });
+        check("RecoveryWindowShort", broken, "unknown : nothing reaches");
+        // With one snapshot in two weeks, what a month of retention keeps falls to two weeks each time.
+        let rare = |hours| told("RecoveryWindowShort", window(hours, Some(false)), Some(360)).unwrap();
+        assert!(rare(359).starts_with("fail") && rare(360).starts_with("pass"), "{}", rare(360));
+        let mut unwanted = database(window(25, Some(false)));
+        unwanted.objectives.retention_seconds = None;
+        let verdicts = judge(&unwanted, at(NOW), Watching::Continuously);
+        assert!(verdicts.iter().all(|verdict| verdict.check != "RecoveryWindowShort"), "no objective, nothing to say");
+    }
+
+    #[test]
+    fn what_should_be_gone_is_a_warning() {
+        let expired = |expired_objects| listed(CoverageReport { expired_objects, ..CoverageReport::default() });
+        check("RetentionNotEnforced", expired(Some(3)), "fail warning: 3 objects");
+        check("RetentionNotEnforced", expired(Some(0)), "pass");
+        assert_eq!(told("RetentionNotEnforced", expired(None), None), None, "nobody knows what Litestream was told");
+    }
+
+    #[test]
+    fn growth_beyond_what_was_written_is_a_warning() {
+        let growth = |received_bytes| {
+            let growth = GrowthReport { seconds: 3600.0, received_bytes, written_bytes: 10, expected_bytes: 500 };
+            kept(KeepingReport { growth: Some(growth), ..KeepingReport::default() })
+        };
+        check("ReplicaRunaway", growth(501), "fail warning: 501 bytes appeared in 1 h 0 min, 10 bytes were written");
+        check("ReplicaRunaway", growth(500), "pass");
+        assert_eq!(told("ReplicaRunaway", replica(), None), None, "not watched for long enough");
+    }
+
+    #[test]
+    fn another_history_is_critical() {
+        let foreign = |foreign_history| kept(KeepingReport { foreign_history, ..KeepingReport::default() });
+        check(
+            "LineageConflict",
+            foreign(Some(true)),
+            "fail critical: it is at TXID 3, and Litestream here goes on writing at",
+        );
+        assert_eq!(told("LineageConflict", foreign(Some(false)), None), None, "objects are not verified");
+    }
+}

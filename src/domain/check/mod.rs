@@ -321,12 +321,15 @@ mod tests {
     };
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
-    fn at(second: i64) -> Timestamp {
+    /// When the checks are made.
+    pub(super) const NOW: i64 = 10_000;
+
+    pub(super) fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// In sync and verified 10 seconds before [`now`], with an objective of 5 minutes.
-    fn replica() -> ReplicaReport {
+    /// In sync and verified 10 seconds before [`NOW`], with an objective of 5 minutes.
+    pub(super) fn replica() -> ReplicaReport {
         let level = LevelReport { level: "0", objects: 3, bytes: 600, newest_at: Some(at(9000)) };
         ReplicaReport {
             name: "s3".into(),
@@ -361,15 +364,14 @@ mod tests {
         }
     }
 
-    fn unreadable(mut replica: ReplicaReport) -> ReplicaReport {
+    pub(super) fn unreadable(mut replica: ReplicaReport) -> ReplicaReport {
         replica.up = Some(false);
         replica.reason = Some(Reason::new(ReasonKind::Denied, "list s3://backups/app/: access denied"));
         replica
     }
 
-    /// The checks that did not pass, and the exit code.
-    fn check(replica: ReplicaReport, watching: Watching, expected: &str) {
-        let database = DatabaseReport {
+    pub(super) fn database(replica: ReplicaReport) -> DatabaseReport {
+        DatabaseReport {
             name: "app".into(),
             state: DatabaseState::Monitored,
             reason: None,
@@ -378,8 +380,13 @@ mod tests {
             objectives: ObjectivesReport::default(),
             replicas: vec![replica],
             checks: Vec::new(),
-        };
-        let verdicts = judge(&database, at(10_000), watching);
+        }
+    }
+
+    /// The checks that did not pass, and the exit code.
+    fn check(replica: ReplicaReport, watching: Watching, expected: &str) {
+        let database = database(replica);
+        let verdicts = judge(&database, at(NOW), watching);
         let told = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let told: Vec<_> = told.map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str())).collect();
         assert_eq!(format!("{}; exit {}", told.join(", "), exit_code(verdicts.iter())), expected);

@@ -1,7 +1,12 @@
 //! `streamgauge check`, which sees damage from cron as well.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+
+use jiff::Timestamp;
+use streamgauge::delivery::demo::ltx_writer::encode;
+use streamgauge::domain::litestream::{LtxHeader, Txid};
 
 use crate::bench::{level, v5};
 use crate::lab::{Lab, command};
@@ -51,4 +56,48 @@ fn damage_is_critical_as_deep_as_was_asked() {
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     let finding = &report["databases"][0]["replicas"][0]["verification"]["findings"][0];
     assert_eq!((finding["kind"].as_str(), finding["key"].as_str()), (Some("corrupt"), Some(&*key)), "{finding}");
+}
+
+/// A replica of so many level-0 files, all of which a restore needs.
+fn chain(replica: &Path, files: u64) {
+    for txid in 1..=files {
+        let header = LtxHeader {
+            page_size: 512,
+            commit: 1,
+            min: Txid(txid),
+            max: Txid(txid),
+            timestamp: Timestamp::from_second(1_767_225_600).unwrap(),
+            wal_offset: 32,
+            wal_size: 536,
+            wal_salt1: 1,
+            wal_salt2: 2,
+        };
+        let path = replica.join(level(0, txid, txid));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, encode(&header, &BTreeMap::from([(1, vec![txid as u8; 512])])).unwrap()).unwrap();
+    }
+}
+
+/// Status and detail of a check.
+fn verdict(replica: &Path, name: &str, options: &[&str]) -> (String, String) {
+    let (_, json) = check(replica, &[options, &["--format=json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let checks = report["databases"][0]["checks"].as_array().unwrap();
+    let found = checks.iter().find(|verdict| verdict["check"] == name).unwrap();
+    (found["status"].as_str().unwrap().to_owned(), found["detail"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn what_was_not_read_does_not_pass() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path().join("replica");
+    chain(&replica, 100);
+    let told = |options: &[&str]| verdict(&replica, "ReplicaCorrupt", options);
+    let read = |count: u64, of: u64| format!("{count} of the {of} objects that a restore needs were read");
+    assert_eq!(told(&[]), ("pass".to_owned(), read(100, 100)), "an ordinary plan is read in full");
+    chain(&replica, 600);
+    let (status, detail) = told(&[]);
+    assert_eq!(status, "unknown", "{detail}");
+    assert!(detail.ends_with(" of the 600 objects that a restore needs were read"), "{detail}");
+    assert_eq!(told(&["--verify=content"]), ("pass".to_owned(), read(600, 600)));
 }

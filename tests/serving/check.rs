@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::lab::litestream::quick_yaml;
+use super::lab::litestream::{printed, quick_yaml};
 use super::lab::{Lab, wait_for};
 use super::{database, told, watching};
 
@@ -69,6 +69,46 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     assert!(table.starts_with("CRITICAL app -> "), "{table}");
     assert!(table.contains("  failed            ReplicationLag: commits wait"), "{table}");
     litestream.process.thaw();
+}
+
+/// Status and detail of a check of the first database.
+fn verdict(config: &Path, name: &str) -> (String, String) {
+    let (_, json) = check(config, &["--format=json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let checks = report["databases"][0]["checks"].as_array().unwrap();
+    let found = checks.iter().find(|verdict| verdict["check"] == name).unwrap();
+    (found["status"].as_str().unwrap().to_owned(), found["detail"].as_str().unwrap().to_owned())
+}
+
+/// The retention key was forgotten: Litestream deletes what somebody wants to keep.
+#[test]
+fn history_that_litestream_deleted_is_missed_and_a_young_replica_is_not() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let (path, replica) = (home.path().join("app.db"), home.path().join("replica"));
+    let mut writer = lab.writer(&path);
+    writer.create_table();
+    let yaml = quick_yaml("0.5.17", &path, &format!("type: file, path: {}", replica.display()))
+        .replace("[{interval: 3s}, {interval: 9s}]", "[{interval: 1s}, {interval: 2s}]")
+        .replace("{interval: 20s, retention: 45s}", "{interval: 2s, retention: 3s}");
+    let litestream = home.path().join("litestream.yml");
+    fs::write(&litestream, &yaml).unwrap();
+    let mut once = lab.litestream("0.5.17");
+    printed(once.args(["replicate", "-once", "-config"]).arg(&litestream).output().unwrap()).unwrap();
+    let config = home.path().join("streamgauge.toml");
+    let text = "[objectives]\nretention = \"30d\"\nsnapshot-interval = \"1h\"\n";
+    fs::write(&config, format!("[litestream]\nconfig = {litestream:?}\n{text}")).unwrap();
+
+    let (status, detail) = verdict(&config, "RecoveryWindowShort");
+    assert_eq!(status, "pass", "{detail}");
+    assert!(detail.ends_with("back, to its beginning; objective 30 d 0 h"), "{detail}");
+    let _running = lab.replicate("0.5.17", home.path(), &yaml);
+    wait_for("history to be deleted", || {
+        writer.commit(1);
+        verdict(&config, "RecoveryWindowShort").0 == "fail"
+    });
+    assert_eq!(verdict(&config, "RetentionNotEnforced").0, "pass");
+    assert_eq!(verdict(&config, "SnapshotStale").0, "pass");
 }
 
 /// The table without what is different each time.

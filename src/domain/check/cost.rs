@@ -58,6 +58,7 @@ mod tests {
             collectors: Vec::new(),
             stores: Vec::new(),
             receivers: Vec::new(),
+            buckets: Vec::new(),
             process: None,
             drill_budget: None,
             cost: CostReport { dollars_per_month, budget_dollars_per_month },
@@ -71,6 +72,7 @@ mod tests {
             over_limit: 0,
             checks: Vec::new(),
             alerts: Vec::new(),
+            alerts_dropped: 0,
         };
         let verdicts = judge_agent(&report, Timestamp::UNIX_EPOCH);
         let verdicts = verdicts.iter().filter(|verdict| verdict.check == "CostAboveBudget");

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Restorable(args) => cli::restorable::main(&args),
         Command::Drill(args) => cli::drill::main(&args),
         Command::DrillWorker => cli::drill::worker(),
+        Command::Notify(args) => cli::notify::main(&args),
         Command::Config(ConfigArgs { command: ConfigCommand::Check(args) }) => cli::config_check::main(&args),
         Command::Demo(args) => cli::demo::main(&args),
         Command::DemoPeer(args) => peer_main(&args).map(|()| ExitCode::SUCCESS),

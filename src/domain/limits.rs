@@ -348,3 +348,41 @@ pub const ALERT_LABELS_MAX: usize = 20;
 
 /// Silences in the configuration.
 pub const SILENCES_MAX: usize = 200;
+/// Receivers of one configuration.
+pub const RECEIVERS_MAX: usize = 64;
+
+/// Alerts in one message to a person; the rest is counted.
+pub const MESSAGE_ALERTS_MAX: usize = 50;
+
+/// Alerts in one request to an Alertmanager, as Prometheus has it.
+pub const ALERTMANAGER_BATCH_MAX: usize = 64;
+
+/// How long a resolved alert is repeated to an Alertmanager, as Prometheus does.
+pub const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
+
+/// The longest wait between two attempts to reach a receiver.
+pub const RECEIVER_BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// Time that one message may take, from the connection to the end of the answer.
+pub const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is read of a receiver's answer.
+pub const RECEIVER_ANSWER_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of a chat message: Discord refuses more than 2000 characters.
+pub const CHAT_TEXT_BYTES_MAX: usize = 1_900;
+
+/// Bytes of an ntfy message: the server makes a file of more than 4096.
+pub const NTFY_TEXT_BYTES_MAX: usize = 3_500;
+
+/// Bytes of the text that a dead-man's switch is sent.
+pub const DEADMAN_TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// File that holds one secret.
+pub const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Bytes of a mail's text.
+pub const MAIL_TEXT_BYTES_MAX: usize = 64 << 10;
+
+/// Time that one mail may take, with all that is said before it.
+pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);

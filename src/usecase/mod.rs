@@ -1,6 +1,7 @@
-//! What the agent does, over ports: watch databases and replicas, and keep the report.
+//! What the agent does, over ports: watch databases and replicas, keep the report, and tell whom it concerns.
 
 pub mod drill;
+pub mod notify;
 pub mod ports;
 pub mod replica_probe;
 pub mod restorable;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Alert;
-use crate::domain::alerting::Alerting;
+use crate::domain::alerting::{Alerting, DeadmanTarget, ReceiverTarget};
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::probe::Answer;
 use crate::domain::drill::schedule::DrillLimits;
@@ -190,7 +190,8 @@ pub trait AlertOutlet: Send + Sync {
     /// Takes over where alerts go; what a receiver of the same name was told stays known.
     fn configure(&self, alerting: &Alerting);
 
-    /// Everything that is true now.
+    /// Everything that is true now: after each evaluation, whether anything changed or not, because the dead-man's switch
+    /// stops when nobody evaluates any more.
     fn tell(&self, board: AlertBoard);
 
     /// How each receiver does, in the order of the configuration.
@@ -211,6 +212,48 @@ pub struct AlertBoard {
     pub complete: bool,
     /// Those that fire, and those that were resolved not long ago.
     pub alerts: Vec<Arc<Alert>>,
+}
+
+/// What a receiver is told at once.
+#[derive(Clone, Debug)]
+pub struct AlertMessage {
+    /// The receiver's name.
+    pub receiver: String,
+    pub at: Timestamp,
+    /// Those that fire, the worst first.
+    pub firing: Vec<Arc<Alert>>,
+    /// Those that did, and do no longer.
+    pub resolved: Vec<Arc<Alert>>,
+    /// Alerts that belong to this message and are only counted.
+    pub omitted: usize,
+    /// Alerts of which the receiver knows, or learns now, that they fire.
+    pub firing_total: usize,
+    /// Nothing is new: what still fires is told again.
+    pub repeated: bool,
+    /// What fires is taken to be over then unless it is told again.
+    pub valid_until: Timestamp,
+}
+
+/// One place to which alerts go.
+#[async_trait]
+pub trait AlertReceiver: Send + Sync {
+    /// Delivers one message. The error is without secrets: it names the host at most.
+    async fn send(&self, message: &AlertMessage) -> Result<(), Reason>;
+}
+
+/// A dead-man's switch.
+#[async_trait]
+pub trait DeadmanSwitch: Send + Sync {
+    /// Says that all is well, or what is not.
+    async fn ping(&self, failing: Option<&str>) -> Result<(), Reason>;
+}
+
+/// Opens what the configuration names. Does no IO: what is wrong with a place is found by the first message.
+pub trait AlertReceivers: Send + Sync {
+    /// The places that are told, each by itself: one, or each Alertmanager.
+    fn open(&self, target: &ReceiverTarget) -> Vec<Arc<dyn AlertReceiver>>;
+
+    fn open_deadman(&self, target: &DeadmanTarget) -> Arc<dyn DeadmanSwitch>;
 }
 
 /// What survives a restart: opaque texts by name, one or two a target. Blocking. Losing it loses comfort, not correctness.

@@ -321,11 +321,19 @@ fn the_commented_example_is_valid_with_every_option_on() {
     let files = Files::new();
     let certificate = files.path().join("ca.pem").display().to_string();
     let identity = files.path().join("age.key").display().to_string();
+    let secrets = files.path().join("secret").display().to_string();
     let text = uncommented()
+        .replace("/run/secrets/slack-url", &files.path().join("slack").display().to_string())
+        .replace("/run/secrets/mail-password", &secrets)
+        .replace("/run/secrets/alertmanager-password", &secrets)
+        .replace("/run/secrets/pagerduty-key", &secrets)
+        .replace("/run/secrets/ntfy-token", &secrets)
         .replace("/etc/ssl/certs/ca-certificates.crt", &certificate)
         .replace("/etc/streamgauge/shop.age-key", &identity);
     files
         .write("age.key", age_identity())
+        .write("secret", "geheim\n")
+        .write("slack", "https://hooks.slack.com/services/geheim\n")
         .write("ca.pem", "")
         .write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /b}}]");
     // A replica takes either keys or a profile; the example shows each in its own.
@@ -354,6 +362,17 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(shop.drill.schedule, DrillSchedule::Cron("0 3 * * SUN Europe/Berlin".into()));
     assert_eq!(shop.drill.probes.len(), 3);
     assert_eq!(loaded.settings.verify, defaults.verify);
+    let receivers: Vec<_> =
+        loaded.settings.alerting.receivers.iter().map(|r| (r.name.as_str(), r.kind.as_str())).collect();
+    let kinds = ["alertmanager", "webhook", "slack", "smtp", "pagerduty", "ntfy"];
+    assert_eq!(receivers, kinds.map(|kind| (if kind == "webhook" { "gateway" } else { kind }, kind)));
+    let first = &loaded.settings.alerting.receivers[0];
+    let shown = (first.severity.as_str(), first.resolved, first.repeat_interval);
+    assert_eq!(shown, ("warning", true, Duration::from_secs(60)), "the example does not show the defaults");
+    let gateway = &loaded.settings.alerting.receivers[1];
+    assert_eq!((gateway.group_wait, gateway.group_interval), (first.group_wait, first.group_interval));
+    let deadman = loaded.settings.alerting.deadman.expect("a switch");
+    assert_eq!((deadman.interval, deadman.severity.as_str()), (Duration::from_secs(60), "critical"));
 }
 
 /// Options are commented with `#` alone, prose with `# `.
@@ -393,6 +412,20 @@ zzz = 1
 [[database.replica]]
 url = 's3://bkt'
 zzz = 1
+[[receiver]]
+kind = 'alertmanager'
+zzz = 1
+[[receiver]]
+kind = 'webhook'
+zzz = 1
+[[receiver]]
+kind = 'pagerduty'
+zzz = 1
+[[receiver]]
+kind = 'smtp'
+zzz = 1
+[deadman]
+zzz = 1
 ");
     let text = uncommented();
     let mut sections: BTreeMap<String, String> = BTreeMap::new();
@@ -408,7 +441,10 @@ zzz = 1
     let mut options = 0;
     for problem in load(&files.input()).expect_err("unknown keys") {
         let Some(key) = problem.key.strip_suffix("zzz") else { continue };
-        let section = key.trim_end_matches('.').replace("[0]", "");
+        let mut section = key.trim_end_matches('.').to_owned();
+        for index in 0..4 {
+            section = section.replace(&format!("[{index}]"), "");
+        }
         for option in problem.accepted.expect("a list").split(", ") {
             let there = match section.as_str() {
                 "" => sections.contains_key(option),
@@ -417,6 +453,16 @@ zzz = 1
                 "drill" | "database.drill" => {
                     let shown = |section: &str| sections[section].contains(&format!("{option} = "));
                     option == "price" || shown("drill") || shown("database.drill")
+                }
+                // A secret stands here or in a file, and how HTTP is spoken is shown for one receiver.
+                "receiver" | "deadman" => {
+                    let secret = option.trim_end_matches("-file");
+                    ["receiver", section.as_str()].iter().any(|section| {
+                        let mut shown = sections[*section].lines();
+                        shown.any(|line| {
+                            line.starts_with(&format!("{secret} = ")) || line.starts_with(&format!("{secret}-file = "))
+                        })
+                    })
                 }
                 _ => {
                     let below = sections.contains_key(&format!("{section}.{option}"));

@@ -9,6 +9,7 @@ use crate::delivery::render::human;
 use crate::domain::drill::{DrillPolicy, DrillSchedule};
 use crate::domain::reason::Reason;
 use crate::infrastructure::config::Loaded;
+use crate::infrastructure::notify::place;
 
 /// Reads the configuration and prints what came of it.
 ///
@@ -50,6 +51,14 @@ fn text(loaded: &Loaded) -> String {
         } else {
             let _ = writeln!(text, "    {}", drills(&target.drill));
         }
+    }
+    let alerting = &loaded.settings.alerting;
+    for target in &alerting.receivers {
+        let (kind, least) = (target.kind.as_str(), target.severity.as_str());
+        let _ = writeln!(text, "receiver {}  {kind} {}, from {least} on", target.name, place(&target.kind));
+    }
+    if let Some(deadman) = &alerting.deadman {
+        let _ = writeln!(text, "deadman  every {}", human::duration(deadman.interval.as_secs_f64()));
     }
     for warning in &loaded.warnings {
         let _ = writeln!(text, "warning: {warning}");

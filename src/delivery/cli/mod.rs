@@ -6,6 +6,7 @@ pub mod demo;
 pub mod drill;
 pub mod drill_progress;
 pub mod logging;
+pub mod notify;
 pub mod output;
 pub mod progress;
 pub mod restorable;
@@ -100,6 +101,9 @@ Examples:
     /// Run one drill: started by `drill` and `run`, in a process of its own
     #[command(name = drill::WORKER_COMMAND, hide = true)]
     DrillWorker,
+
+    /// Try out where alerts are sent
+    Notify(notify::NotifyArgs),
 
     /// Examine configuration
     Config(ConfigArgs),

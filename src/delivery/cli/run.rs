@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::sources::{Sources, configured, stores};
-use super::{REVISION, RunArgs, VERSION, drill, logging};
+use super::{REVISION, RunArgs, VERSION, drill, logging, notify};
 use crate::delivery::http::{ReloadHandle, Server};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
@@ -18,8 +18,10 @@ use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::journal::SqliteJournal;
+use crate::infrastructure::notify::Receivers;
 use crate::infrastructure::process;
-use crate::usecase::ports::{Journal, Publisher};
+use crate::usecase::notify::Outlet;
+use crate::usecase::ports::{Clock, Journal, Publisher};
 use crate::usecase::watch::{Agent, AgentParts};
 
 /// Threads for looks at replicas and for scrapes. The databases have one of their own.
@@ -71,8 +73,10 @@ pub async fn serve(
     let server = Server::bind(&addresses).await?;
     let cell = ReportCell::default();
     let (reload, reloads) = ReloadHandle::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let outlet = Outlet::new(Arc::clone(&clock), Arc::new(Receivers::new(notify::page(&loaded.settings))));
     let parts = AgentParts {
-        clock: Arc::new(SystemClock::start()),
+        clock,
         watch: Box::new(Watch::new()),
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
@@ -80,7 +84,7 @@ pub async fn serve(
         publisher: Arc::new(cell.clone()),
         process: process::read,
         drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),
-        alerts: None,
+        alerts: Some(Arc::new(outlet)),
         version: VERSION,
         revision: REVISION,
     };

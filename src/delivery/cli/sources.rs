@@ -57,6 +57,15 @@ impl Sources {
         }
     }
 
+    /// What is configured apart from databases.
+    ///
+    /// # Errors
+    ///
+    /// All problems in one reason, a line each.
+    pub fn settings(&self) -> Result<Settings, Reason> {
+        settings(&self.0).map_err(|problems| Reason::new(ReasonKind::Misconfigured, lines(&problems)))
+    }
+
     /// Reads everything.
     ///
     /// # Errors

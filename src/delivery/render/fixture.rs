@@ -385,6 +385,25 @@ pub(crate) fn full() -> Report {
     report.agent.cost = CostReport { dollars_per_month: Some(0.0126), budget_dollars_per_month: Some(5.0) };
     report.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
+    report.agent.receivers = vec![
+        ReceiverReport {
+            receiver: "pager".to_owned(),
+            kind: "pagerduty",
+            notifications: 4,
+            failures: vec![("timeout", 2)],
+            last_success_at: ago(600),
+            failing_since: ago(300),
+            reason: Some(Reason::new(ReasonKind::Timeout, "send to events.pagerduty.com: no answer in time")),
+            waiting: 1,
+        },
+        ReceiverReport {
+            receiver: "deadman".to_owned(),
+            kind: "deadman",
+            notifications: 60,
+            last_success_at: ago(20),
+            ..ReceiverReport::default()
+        },
+    ];
     report.agent.drill_budget = Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });
     report.alerts = vec![
         alert("orders", AlertState::Firing, None),

@@ -21,6 +21,7 @@ mod node;
 mod paths;
 mod permissions;
 mod problem;
+mod receiver;
 mod replica;
 mod s3;
 mod scan;

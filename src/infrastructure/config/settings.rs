@@ -18,6 +18,7 @@ use super::drill::{self, Drill};
 use super::node::{Scalar, Section};
 use super::paths::{Base, PathMapping};
 use super::permissions;
+use super::receiver;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -201,7 +202,11 @@ pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
     let objectives = objectives(root.section_or_empty("objectives"));
     let web = web(root.section_or_empty("web"));
     Settings {
-        alerting: alerting::read(root, &web.listen_address),
+        alerting: Alerting {
+            receivers: receiver::receivers(root, context),
+            deadman: receiver::deadman(root, context),
+            ..alerting::read(root, &web.listen_address)
+        },
         web,
         storage: storage(root.section_or_empty("storage"), context),
         log: log(root.section_or_empty("log")),

@@ -224,7 +224,7 @@ fn corrupt(cause: String) -> Reason {
 }
 
 /// A key as it may stand in a message: on one line and of bounded length, whatever a store made up.
-pub(super) fn printable(key: &str) -> String {
+pub(in crate::infrastructure) fn printable(key: &str) -> String {
     const CHARACTERS_MAX: usize = 200;
     let mut text: String = key.chars().take(CHARACTERS_MAX).flat_map(printable_character).collect();
     if key.chars().nth(CHARACTERS_MAX).is_some() {

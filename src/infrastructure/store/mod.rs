@@ -17,6 +17,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, ReplicaStore};
+pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
 
 /// What all stores have in common.

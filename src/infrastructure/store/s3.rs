@@ -8,7 +8,6 @@ mod client;
 mod clocks;
 mod connector;
 mod failure;
-mod proxy;
 
 use std::sync::Arc;
 

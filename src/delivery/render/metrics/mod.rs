@@ -8,6 +8,7 @@ pub mod catalogue;
 mod database;
 mod drill;
 mod family;
+mod notification;
 mod replica;
 mod store;
 mod text;
@@ -30,7 +31,7 @@ pub fn families() -> impl Iterator<Item = &'static Family> {
 
 /// The areas, in reading order.
 pub static FAMILIES: &[&[Family]] =
-    &[agent::FAMILIES, database::FAMILIES, replica::FAMILIES, drill::FAMILIES, store::FAMILIES];
+    &[agent::FAMILIES, database::FAMILIES, replica::FAMILIES, drill::FAMILIES, store::FAMILIES, notification::FAMILIES];
 
 /// The report in OpenMetrics 1.0 text, with its `# EOF`.
 pub fn openmetrics(report: &Arc<Report>) -> String {

@@ -7,6 +7,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::printable;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::http::failure::{causes, root_cause, unreachable};
 
 /// What was tried, which decides the permission that a hint names.
 #[derive(Clone, Copy)]
@@ -113,24 +114,6 @@ fn refused(refusal: Refusal, action: Action, bucket: &str) -> Reason {
     }
 }
 
-fn unreachable(error: &(dyn Error + 'static)) -> Reason {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>()
-            && error.kind() == std::io::ErrorKind::TimedOut
-        {
-            return Reason::new(ReasonKind::Timeout, "no connection in time");
-        }
-        cause = error.source();
-    }
-    let cause = root_cause(error);
-    let reason = Reason::new(ReasonKind::Unreachable, &cause);
-    match cause.contains("certificate") {
-        true => reason.with_hint("name the certificate authority as ca-file"),
-        false => reason,
-    }
-}
-
 /// An answer that cannot be understood, or that broke off.
 fn broken_answer(status: u16, error: &(dyn Error + 'static)) -> Reason {
     let mut cause = Some(error);
@@ -155,24 +138,6 @@ fn not_sent(error: &(dyn Error + 'static)) -> Reason {
             .with_hint("configure access-key-id and secret-access-key, or a profile or role of the AWS environment"),
         false => Reason::new(ReasonKind::Misconfigured, cause).with_hint("check bucket, endpoint and region"),
     }
-}
-
-fn root_cause(error: &(dyn Error + 'static)) -> String {
-    causes(error).pop().unwrap_or_default()
-}
-
-/// The texts of an error and of its causes, outermost first.
-fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        texts.push(match error.downcast_ref::<std::io::Error>() {
-            Some(error) if error.raw_os_error().is_some() => Reason::from(std::io::Error::from(error.kind())).message,
-            _ => printable(&error.to_string()),
-        });
-        next = error.source();
-    }
-    texts
 }
 
 #[cfg(test)]

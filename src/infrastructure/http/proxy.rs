@@ -18,7 +18,7 @@ use tower_service::Service;
 
 /// TCP connections, directly or through a tunnel.
 #[derive(Clone)]
-pub(super) struct Proxied {
+pub(in super::super) struct Proxied {
     tcp: HttpConnector,
     proxies: Arc<Matcher>,
 }

@@ -1,0 +1,190 @@
+//! `streamgauge notify test`: one alert that is none, and its end, through each receiver.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+
+use super::run::block_on;
+use super::sources::Sources;
+use super::{SourceArgs, output};
+use crate::domain::alert::{Alert, AlertState};
+use crate::domain::alerting::{Alerting, ReceiverTarget};
+use crate::domain::check::Severity;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::config::Settings;
+use crate::infrastructure::notify::{Receivers, place};
+use crate::usecase::ports::{AlertMessage, AlertReceivers};
+
+pub const AFTER_HELP: &str = "\
+The alert is named StreamgaugeTest and says that it is a test. Its end is sent right behind it, unless the receiver has \
+resolved = false. A dead-man's switch is told that all is well.
+
+Exit code: 0 every receiver took it, 2 one did not.
+
+Examples:
+  streamgauge notify test
+  streamgauge notify test pagerduty --severity warning";
+
+#[derive(Args, Debug)]
+pub struct NotifyArgs {
+    #[command(subcommand)]
+    pub command: NotifyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NotifyCommand {
+    /// Send one test alert and its end through each receiver, and say how that went
+    #[command(after_help = AFTER_HELP)]
+    Test(TestArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// Only these, by name [default: all]
+    #[arg(value_name = "RECEIVER")]
+    pub receivers: Vec<String>,
+
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// How bad the test alert is
+    #[arg(long, value_enum, default_value_t = TestSeverity::Critical)]
+    pub severity: TestSeverity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TestSeverity {
+    Info,
+    Warning,
+    Critical,
+}
+
+impl From<TestSeverity> for Severity {
+    fn from(severity: TestSeverity) -> Self {
+        match severity {
+            TestSeverity::Info => Self::Info,
+            TestSeverity::Warning => Self::Warning,
+            TestSeverity::Critical => Self::Critical,
+        }
+    }
+}
+
+/// The name of the dead-man's switch, as in reports.
+const DEADMAN: &str = "deadman";
+
+/// Sends, and prints a line for each receiver.
+///
+/// # Errors
+///
+/// Problems of the configuration, and receivers that it does not name.
+pub fn main(args: &NotifyArgs) -> Result<ExitCode, Reason> {
+    let NotifyCommand::Test(args) = &args.command;
+    let settings = Sources::new(&args.sources).settings()?;
+    let alerting = &settings.alerting;
+    let names: Vec<&str> = alerting.receivers.iter().map(|receiver| receiver.name.as_str()).collect();
+    let known = |name: &String| names.contains(&name.as_str()) || (alerting.deadman.is_some() && name == DEADMAN);
+    if let Some(unknown) = args.receivers.iter().find(|name| !known(name)) {
+        let reason = Reason::new(ReasonKind::NotFound, format!("{unknown}: no such receiver"));
+        return Err(reason.with_hint(format!("the configuration has {}", names.join(", "))));
+    }
+    if names.is_empty() && alerting.deadman.is_none() {
+        let reason = Reason::new(ReasonKind::Misconfigured, "no receiver is configured");
+        return Err(reason.with_hint("add a [[receiver]] to streamgauge.toml, and name the file with --config.file"));
+    }
+    let wanted = |name: &str| args.receivers.is_empty() || args.receivers.iter().any(|wanted| wanted == name);
+    let outcomes = block_on(test(alerting, &Receivers::new(page(&settings)), &wanted, args.severity.into()))?;
+    output::print(&text(&outcomes))?;
+    let failed = outcomes.iter().any(|(_, outcome)| outcome.is_err());
+    Ok(ExitCode::from(if failed { 2 } else { 0 }))
+}
+
+/// A receiver in a word or three, and how it went.
+type Outcome = (String, Result<(), Reason>);
+
+async fn test(
+    alerting: &Alerting,
+    receivers: &Receivers,
+    wanted: &dyn Fn(&str) -> bool,
+    severity: Severity,
+) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for target in alerting.receivers.iter().filter(|target| wanted(&target.name)) {
+        let mut outcome = Ok(());
+        for receiver in receivers.open(target) {
+            for message in messages(target, alerting, severity, Timestamp::now()) {
+                if outcome.is_ok() {
+                    outcome = receiver.send(&message).await;
+                }
+            }
+        }
+        outcomes.push((format!("{}  {}  {}", target.name, target.kind.as_str(), place(&target.kind)), outcome));
+    }
+    if let Some(target) = alerting.deadman.as_ref().filter(|_| wanted(DEADMAN)) {
+        outcomes.push((DEADMAN.to_owned(), receivers.open_deadman(target).ping(None).await));
+    }
+    outcomes
+}
+
+/// That something fires, and that it does no longer.
+fn messages(target: &ReceiverTarget, alerting: &Alerting, severity: Severity, at: Timestamp) -> Vec<AlertMessage> {
+    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut labels = alerting.labels.clone();
+    labels.extend([text("alertname", "StreamgaugeTest"), text("severity", severity.as_str())]);
+    let annotations = BTreeMap::from([
+        text("summary", "test of streamgauge's notifications"),
+        text("description", "Somebody ran streamgauge notify test. Nothing is wrong."),
+        text("action", "None."),
+    ]);
+    let firing = Alert {
+        labels,
+        annotations,
+        severity,
+        state: AlertState::Firing,
+        active_at: at,
+        fired_at: Some(at),
+        resolved_at: None,
+        value: 1.0,
+        suppressed: None,
+    };
+    let over = Alert { state: AlertState::Resolved, resolved_at: Some(at), ..firing.clone() };
+    let message = |firing: Vec<Arc<Alert>>, resolved: Vec<Arc<Alert>>| AlertMessage {
+        receiver: target.name.clone(),
+        at,
+        firing_total: firing.len(),
+        firing,
+        resolved,
+        omitted: 0,
+        repeated: false,
+        valid_until: at.saturating_add(SignedDuration::from_mins(4)).unwrap_or(at),
+    };
+    let mut messages = vec![message(vec![Arc::new(firing)], Vec::new())];
+    if target.resolved {
+        messages.push(message(Vec::new(), vec![Arc::new(over)]));
+    }
+    messages
+}
+
+fn text(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for (receiver, outcome) in outcomes {
+        let _ = match outcome {
+            Ok(()) => writeln!(text, "ok      {receiver}"),
+            Err(reason) => {
+                let hint = reason.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                writeln!(text, "failed  {receiver}: {reason}{hint}")
+            }
+        };
+    }
+    text
+}
+
+/// The address of the agent's page, as others could reach it: its host's name, and the first port it listens on.
+pub fn page(settings: &Settings) -> Option<String> {
+    let port = settings.web.listen_address.first()?.port();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(format!("http://{}:{port}/", host.trim()))
+}

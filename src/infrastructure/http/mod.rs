@@ -1,0 +1,136 @@
+//! Connections to HTTP servers: TLS, certificate authorities, proxies. The one way out for stores and receivers.
+
+pub(super) mod failure;
+mod proxy;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect;
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::domain::limits::CA_FILE_BYTES_MAX;
+use crate::domain::reason::{Reason, ReasonKind};
+
+pub(super) use proxy::Proxied;
+
+/// What decides whether two clients may share connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct TlsOptions {
+    pub(super) skip_verify: bool,
+    /// Certificate authorities beside the system's.
+    pub(super) ca_files: Vec<PathBuf>,
+}
+
+/// Connects to `http` and `https` servers, the latter through the environment's proxy. Reads certificates: call it where
+/// blocking is allowed.
+pub(super) fn connector(options: &TlsOptions, connect_timeout: Duration) -> Result<HttpsConnector<Proxied>, Reason> {
+    let mut tcp = connect::HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(connect_timeout));
+    let tcp = Proxied::new(tcp, Matcher::from_env());
+    let tls = tls_config(options)?;
+    Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp))
+}
+
+fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Reason::new(ReasonKind::Failed, format!("set up TLS: {error}")))?;
+    if options.skip_verify {
+        let verifier = Arc::new(SkipVerify(provider));
+        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for file in &options.ca_files {
+        add_authorities(&mut roots, file).map_err(|reason| {
+            reason
+                .context(format_args!("read certificate authorities {}", file.display()))
+                .with_hint("name a readable PEM file with at least one certificate")
+        })?;
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn add_authorities(roots: &mut RootCertStore, file: &Path) -> Result<(), Reason> {
+    let misconfigured = |cause: String| Reason::new(ReasonKind::Misconfigured, cause);
+    let mut pem = Vec::new();
+    let file = std::fs::File::open(file).map_err(Reason::from)?;
+    file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem).map_err(Reason::from)?;
+    let mut added = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| misconfigured(error.to_string()))?;
+        roots.add(certificate).map_err(|error| misconfigured(error.to_string()))?;
+        added += 1;
+    }
+    match added {
+        0 => Err(misconfigured("no certificate in it".to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Accepts any certificate (`skip-verify`); the peer still has to own its key.
+#[derive(Debug)]
+struct SkipVerify(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for SkipVerify {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_authorities_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        std::fs::write(&file, "not a certificate").unwrap();
+        let options = TlsOptions { skip_verify: false, ca_files: vec![file.clone()] };
+        let refused = connector(&options, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(refused.kind, ReasonKind::Misconfigured);
+        assert_eq!(refused.message, format!("read certificate authorities {}: no certificate in it", file.display()));
+    }
+}

@@ -1,0 +1,256 @@
+//! One request to a receiver over HTTP.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_smithy_types::base64;
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Mutex;
+
+use super::scrub::Scrub;
+use crate::domain::alerting::{HttpOptions, ReceiverKind};
+use crate::domain::limits::{RECEIVER_ANSWER_BYTES_MAX, RECEIVER_TIMEOUT};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::secret::Secret;
+use crate::infrastructure::http::failure::unreachable;
+use crate::infrastructure::http::{Proxied, TlsOptions, connector};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Idle connections are closed soon: most receivers hear of us once a day.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
+type HttpClient = Client<HttpsConnector<Proxied>, Full<Bytes>>;
+
+/// The clients in use, one for each way to trust servers.
+#[derive(Default)]
+pub(super) struct Clients(Mutex<HashMap<TlsOptions, HttpClient>>);
+
+impl Clients {
+    async fn get(&self, options: &TlsOptions) -> Result<HttpClient, Reason> {
+        let mut clients = self.0.lock().await;
+        if let Some(client) = clients.get(options) {
+            return Ok(client.clone());
+        }
+        let for_thread = options.clone();
+        // Reads certificates.
+        let made = tokio::task::spawn_blocking(move || connector(&for_thread, CONNECT_TIMEOUT)).await;
+        let failed = |_| Reason::new(ReasonKind::Failed, "set up TLS: internal error");
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(made.map_err(failed)??);
+        clients.insert(options.clone(), client.clone());
+        Ok(client)
+    }
+}
+
+/// An address that is told something. What it is made of is not shown, but for host and port.
+pub(super) struct Endpoint {
+    clients: Arc<Clients>,
+    uri: Option<Uri>,
+    authorization: Option<HeaderValue>,
+    tls: TlsOptions,
+    scrub: Scrub,
+}
+
+/// What is sent.
+#[derive(Default)]
+pub(super) struct Content<'a> {
+    pub(super) body: String,
+    pub(super) content_type: &'static str,
+    pub(super) headers: &'a [(&'static str, String)],
+}
+
+impl Endpoint {
+    pub(super) fn new(clients: Arc<Clients>, url: &Secret, http: &HttpOptions) -> Self {
+        let uri: Option<Uri> = url.expose().parse().ok();
+        let mut scrub = Scrub::default();
+        scrub.hide(url.expose());
+        if let Some(path) = uri.as_ref().and_then(Uri::path_and_query) {
+            scrub.hide_parts(path.as_str());
+        }
+        let authorization = match (&http.bearer, &http.basic) {
+            (Some(token), _) => {
+                scrub.hide(token.expose());
+                Some(format!("Bearer {}", token.expose()))
+            }
+            (None, Some((user, password))) => {
+                let pair = format!("{user}:{}", password.expose());
+                scrub.hide(password.expose());
+                scrub.hide(&pair);
+                Some(format!("Basic {}", base64::encode(pair)))
+            }
+            (None, None) => None,
+        };
+        let authorization = authorization.and_then(|text| HeaderValue::try_from(text).ok()).map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        let tls = TlsOptions { skip_verify: http.skip_verify, ca_files: http.ca_file.iter().cloned().collect() };
+        Self { clients, uri, authorization, tls, scrub }
+    }
+
+    /// Hides another secret.
+    pub(super) fn hiding(mut self, secret: &Secret) -> Self {
+        self.scrub.hide(secret.expose());
+        self
+    }
+
+    /// Sends JSON.
+    pub(super) async fn post_json(&self, below: &str, value: &impl serde::Serialize) -> Result<(), Reason> {
+        // Strings and numbers only: there is nothing that could fail.
+        let body = serde_json::to_string(value).unwrap_or_default();
+        self.send(Method::POST, below, Content { body, content_type: "application/json", headers: &[] }).await
+    }
+
+    /// One request to the address with `below` behind its path. Redirects are not followed: they would take along what is
+    /// meant for this server alone.
+    pub(super) async fn send(&self, method: Method, below: &str, content: Content<'_>) -> Result<(), Reason> {
+        let host = self.uri.as_ref().and_then(Uri::authority).map_or("?", |authority| authority.as_str());
+        let sent = tokio::time::timeout(RECEIVER_TIMEOUT, self.attempt(method, below, content)).await;
+        let late = || Err(Reason::new(ReasonKind::Timeout, "no answer in time"));
+        sent.unwrap_or_else(|_| late()).map_err(|reason| reason.context(format_args!("send to {host}")))
+    }
+
+    async fn attempt(&self, method: Method, below: &str, content: Content<'_>) -> Result<(), Reason> {
+        let misconfigured = || Reason::new(ReasonKind::Misconfigured, "not an HTTP address").with_hint("check url");
+        let uri = self.uri.as_ref().and_then(|uri| behind(uri, below)).ok_or_else(misconfigured)?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(USER_AGENT, concat!("streamgauge/", env!("CARGO_PKG_VERSION")));
+        if !content.content_type.is_empty() {
+            request = request.header(CONTENT_TYPE, content.content_type);
+        }
+        for (name, value) in content.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::new(Bytes::from(content.body))).map_err(|_| misconfigured())?;
+        let client = self.clients.get(&self.tls).await?;
+        let answer = client.request(request).await.map_err(|error| {
+            let reason = unreachable(&error);
+            Reason { message: self.scrub.clean(&reason.message), ..reason }
+        })?;
+        let status = answer.status();
+        // An answer that breaks off is no answer, whatever its beginning says.
+        let body = body(answer).await.map_err(|error| {
+            Reason::new(ReasonKind::Unreachable, self.scrub.clean(&format!("the answer broke off: {error}")))
+        })?;
+        if status.is_success() { Ok(()) } else { Err(refused(status, &self.scrub.clean(&body))) }
+    }
+}
+
+/// The beginning of an answer; the rest is not read.
+async fn body(answer: Response<Incoming>) -> Result<String, hyper::Error> {
+    let mut body = answer.into_body();
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            let room = RECEIVER_ANSWER_BYTES_MAX - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+            if bytes.len() >= RECEIVER_ANSWER_BYTES_MAX {
+                break;
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The address with something behind its path and before its query.
+fn behind(uri: &Uri, below: &str) -> Option<Uri> {
+    uri.scheme().zip(uri.host())?;
+    if below.is_empty() {
+        return Some(uri.clone());
+    }
+    let mut path = format!("{}{below}", uri.path().trim_end_matches('/'));
+    if let Some(query) = uri.query() {
+        path.extend(["?", query]);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// What an answer means that is no success.
+fn refused(status: StatusCode, body: &str) -> Reason {
+    let (kind, hint) = match status.as_u16() {
+        300..=399 => (ReasonKind::Misconfigured, "it answers with a redirect: name the address that it leads to"),
+        401 | 403 => (ReasonKind::Denied, "check url, username, password and bearer-token"),
+        404 | 405 | 410 => (ReasonKind::NotFound, "check url"),
+        408 | 504 => (ReasonKind::Timeout, ""),
+        429 => (ReasonKind::Throttled, ""),
+        _ => (ReasonKind::Failed, ""),
+    };
+    let message = match body {
+        "" => format!("status {}", status.as_u16()),
+        body => format!("status {}: {body}", status.as_u16()),
+    };
+    let reason = Reason::new(kind, message);
+    if hint.is_empty() { reason } else { reason.with_hint(hint) }
+}
+
+/// Host and port of an address: what may be shown of it.
+fn host(url: &Secret) -> String {
+    let uri: Option<Uri> = url.expose().parse().ok();
+    let authority = uri.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
+    // Credentials in an address are refused when the configuration is read.
+    authority.map_or_else(String::new, |text| text.rsplit('@').next().unwrap_or_default().to_owned())
+}
+
+/// Where a receiver is, as far as that may be shown.
+pub fn place(kind: &ReceiverKind) -> String {
+    match kind {
+        ReceiverKind::Alertmanager { urls, .. } => urls.iter().map(host).collect::<Vec<_>>().join(", "),
+        ReceiverKind::Webhook { url, .. }
+        | ReceiverKind::Slack { url, .. }
+        | ReceiverKind::PagerDuty { url, .. }
+        | ReceiverKind::Ntfy { url, .. } => host(url),
+        ReceiverKind::Smtp(smtp) => format!("{}:{}", smtp.host, smtp.port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_behind_an_address_goes_before_its_query() {
+        for (url, below, expected) in [
+            ("http://am:9093", "/api/v2/alerts", "http://am:9093/api/v2/alerts"),
+            ("http://am:9093/prefix/", "/api/v2/alerts", "http://am:9093/prefix/api/v2/alerts"),
+            ("https://hc/uuid?create=1", "/fail", "https://hc/uuid/fail?create=1"),
+            ("https://hc/uuid/", "", "https://hc/uuid/"),
+        ] {
+            assert_eq!(behind(&url.parse().unwrap(), below).unwrap().to_string(), expected);
+        }
+        assert_eq!(behind(&"/path".parse().unwrap(), ""), None);
+    }
+
+    #[test]
+    fn refusals_become_kinds_and_hints() {
+        for (status, body, expected) in [
+            (401, "", "denied: status 401 | check url, username, password and bearer-token"),
+            (404, "no_team", "not_found: status 404: no_team | check url"),
+            (429, "", "throttled: status 429 | "),
+            (500, "oops", "failed: status 500: oops | "),
+            (302, "", "misconfigured: status 302 | it answers with a redirect: name the address that it leads to"),
+        ] {
+            let reason = refused(StatusCode::from_u16(status).unwrap(), body);
+            let hint = reason.hint.clone().unwrap_or_default();
+            assert_eq!(format!("{}: {reason} | {hint}", reason.kind.as_str()), expected);
+        }
+    }
+}

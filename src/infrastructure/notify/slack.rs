@@ -1,0 +1,61 @@
+//! `{"text": …}`: Slack's incoming webhooks, and those of Mattermost, Rocket.Chat and Discord (`/slack`).
+
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::client::Endpoint;
+use super::words::{annotation, body, headline, summary};
+use crate::domain::alert::{Alert, AlertState};
+use crate::domain::check::Severity;
+use crate::domain::limits::CHAT_TEXT_BYTES_MAX;
+use crate::domain::reason::Reason;
+use crate::usecase::ports::{AlertMessage, AlertReceiver};
+
+pub(super) struct Slack {
+    endpoint: Endpoint,
+}
+
+impl Slack {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+}
+
+/// The three characters that mean something to Slack.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn line(alert: &Alert) -> String {
+    let summary = escape(summary(alert));
+    if alert.state == AlertState::Resolved {
+        return format!(":white_check_mark: *resolved* {summary}\n");
+    }
+    let sign = match alert.severity {
+        Severity::Critical => ":red_circle:",
+        Severity::Warning => ":large_orange_circle:",
+        Severity::Info => ":large_blue_circle:",
+    };
+    let mut text = format!("{sign} *{}* {summary}\n", alert.severity.as_str());
+    for name in ["description", "action"] {
+        match annotation(alert, name) {
+            "" => {}
+            said => text.push_str(&format!("{}\n", escape(said))),
+        }
+    }
+    // Without Slack's own form of a link, which others show as it stands.
+    text.push_str(annotation(alert, "runbook_url"));
+    text.push('\n');
+    text
+}
+
+#[async_trait]
+impl AlertReceiver for Slack {
+    async fn send(&self, message: &AlertMessage) -> Result<(), Reason> {
+        let alone = message.firing.len() + message.resolved.len() + message.omitted == 1;
+        let head = if alone { String::new() } else { format!("*{}*\n", escape(&headline(message))) };
+        let room = CHAT_TEXT_BYTES_MAX.saturating_sub(head.len());
+        let text = format!("{head}{}", body(message, room, line));
+        self.endpoint.post_json("", &json!({ "text": text.trim_end() })).await
+    }
+}

@@ -1,0 +1,196 @@
+//! One place that is told, in a task of its own: a slow one delays no other.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::watch;
+
+use super::told::{Due, Next, Style, Told};
+use crate::domain::alert::Alert;
+use crate::domain::alerting::ReceiverTarget;
+use crate::domain::limits::{ALERTMANAGER_BATCH_MAX, MESSAGE_ALERTS_MAX};
+use crate::domain::moment::Moment;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::ReceiverReport;
+use crate::usecase::ports::{AlertBoard, AlertMessage, AlertReceiver, Clock};
+
+/// The newest board, and when it came.
+pub(super) type Board = Option<(Moment, Arc<AlertBoard>)>;
+
+/// What is known of a destination, which outlives a change of its settings.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) told: Told,
+    pub(super) report: ReceiverReport,
+}
+
+/// State that a task writes and the agent reads.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared(Arc<Mutex<State>>);
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Destination {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) target: ReceiverTarget,
+    pub(super) receiver: Arc<dyn AlertReceiver>,
+    pub(super) state: Shared,
+}
+
+impl Destination {
+    /// Tells until `stop` is true or its sender is gone.
+    pub(super) async fn run(self, mut boards: watch::Receiver<Board>, mut stop: watch::Receiver<bool>) {
+        let style = Style::of(&self.target.kind);
+        loop {
+            if *stop.borrow_and_update() {
+                return;
+            }
+            let board = boards.borrow_and_update().as_ref().map(|(_, board)| Arc::clone(board));
+            let next = match board {
+                Some(board) => self.state.lock().told.next(&board, &self.target, style, self.clock.now()),
+                None => Next::Wait(SignedDuration::from_secs(3600)),
+            };
+            match next {
+                Next::Send(due) => self.deliver(due, style, &stop).await,
+                Next::Wait(wait) => {
+                    let wait = Duration::try_from(wait).unwrap_or_default();
+                    tokio::select! {
+                        changed = boards.changed() => if changed.is_err() { return },
+                        changed = stop.changed() => if changed.is_err() { return },
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn deliver(&self, due: Due, style: Style, stop: &watch::Receiver<bool>) {
+        let mut failed = None;
+        for message in messages(&due, &self.target, style, self.clock.now()) {
+            if *stop.borrow() {
+                return;
+            }
+            let (firing, resolved) = (&message.told.0, &message.told.1);
+            let sent = self.receiver.send(&message.message).await;
+            let now = self.clock.now();
+            let mut state = self.state.lock();
+            match sent {
+                Ok(()) => {
+                    state.told.record(firing, resolved, style, now);
+                    state.report.notifications += 1;
+                    state.report.last_success_at = Some(now.wall);
+                }
+                Err(reason) => {
+                    count(&mut state.report, &reason);
+                    let gone = matches!(
+                        reason.kind,
+                        ReasonKind::Timeout | ReasonKind::Unreachable | ReasonKind::Throttled | ReasonKind::Denied
+                    );
+                    failed = Some(reason);
+                    if gone {
+                        break;
+                    }
+                }
+            }
+        }
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        match failed {
+            None => {
+                state.told.succeeded();
+                well(&mut state.report);
+            }
+            Some(reason) => {
+                state.told.failed(&self.target, style, chance(), now);
+                ill(&mut state.report, reason, now);
+            }
+        }
+    }
+}
+
+/// A message with the alerts that are told when it has arrived: also those that it only counts.
+struct Outgoing {
+    message: AlertMessage,
+    told: (Vec<Arc<Alert>>, Vec<Arc<Alert>>),
+}
+
+fn messages(due: &Due, target: &ReceiverTarget, style: Style, now: Moment) -> Vec<Outgoing> {
+    let most = match style {
+        Style::Group => usize::MAX,
+        Style::Each => 1,
+        Style::Mirror => ALERTMANAGER_BATCH_MAX,
+    };
+    let valid = SignedDuration::try_from(target.repeat_interval.saturating_mul(4)).unwrap_or(SignedDuration::MAX);
+    let valid_until = now.wall.saturating_add(valid).unwrap_or(now.wall);
+    let mut batches: Vec<(Vec<Arc<Alert>>, Vec<Arc<Alert>>)> = Vec::new();
+    let mut room = 0;
+    let all = due.firing.iter().map(|alert| (alert, false)).chain(due.resolved.iter().map(|alert| (alert, true)));
+    for (alert, over) in all {
+        if room == 0 {
+            batches.push(Default::default());
+            room = most;
+        }
+        room -= 1;
+        if let Some((firing, resolved)) = batches.last_mut() {
+            if over { resolved } else { firing }.push(Arc::clone(alert));
+        }
+    }
+    let outgoing = batches.into_iter().map(|told| {
+        let (mut firing, mut resolved) = told.clone();
+        if style == Style::Group {
+            firing.truncate(MESSAGE_ALERTS_MAX);
+            resolved.truncate(MESSAGE_ALERTS_MAX - firing.len());
+        }
+        let omitted = told.0.len() + told.1.len() - firing.len() - resolved.len();
+        let message = AlertMessage {
+            receiver: target.name.clone(),
+            at: now.wall,
+            firing,
+            resolved,
+            omitted,
+            firing_total: due.firing_total,
+            repeated: due.repeated,
+            valid_until,
+        };
+        Outgoing { message, told }
+    });
+    outgoing.collect()
+}
+
+/// Counts a message that did not arrive.
+pub(super) fn count(report: &mut ReceiverReport, reason: &Reason) {
+    let kind = reason.kind.as_str();
+    match report.failures.iter_mut().find(|(known, _)| *known == kind) {
+        Some((_, count)) => *count += 1,
+        None => report.failures.push((kind, 1)),
+    }
+    tracing::debug!(receiver = report.receiver, %reason, "notification did not arrive");
+}
+
+/// Remembers that the last attempt failed, and says so the first time.
+pub(super) fn ill(report: &mut ReceiverReport, reason: Reason, now: Moment) {
+    if report.failing_since.is_none() {
+        tracing::warn!(receiver = report.receiver, %reason, hint = reason.hint, "notifications do not arrive");
+        report.failing_since = Some(now.wall);
+    }
+    report.reason = Some(reason);
+}
+
+/// Remembers that the last attempt succeeded.
+pub(super) fn well(report: &mut ReceiverReport) {
+    if report.failing_since.take().is_some() {
+        tracing::info!(receiver = report.receiver, "notifications arrive again");
+    }
+    report.reason = None;
+}
+
+/// A number from 0 to 1 that nobody foresees.
+pub(super) fn chance() -> f64 {
+    f64::from(RandomState::new().hash_one(0_u8) as u32) / f64::from(u32::MAX)
+}

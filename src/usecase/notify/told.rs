@@ -1,0 +1,297 @@
+//! What one receiver was told, and what it is to be told next. No IO and no clock: `now` is an argument.
+//!
+//! There is no queue. The newest board is compared with what the receiver was told, so that what fires is told however
+//! long the receiver was away, what ended meanwhile is told as over, and what came and went meanwhile is not told at all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::alert::{Alert, AlertState};
+use crate::domain::alerting::{ReceiverKind, ReceiverTarget};
+use crate::domain::check::Severity;
+use crate::domain::limits::{RECEIVER_BACKOFF_MAX, RESOLVED_RETENTION};
+use crate::domain::moment::Moment;
+use crate::usecase::ports::AlertBoard;
+
+/// What identifies an alert.
+type Labels = BTreeMap<String, String>;
+
+/// How a receiver wants to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// One message for all that is new.
+    Group,
+    /// One message for each alert.
+    Each,
+    /// Everything, again and again: it keeps the state itself.
+    Mirror,
+}
+
+impl Style {
+    pub(super) fn of(kind: &ReceiverKind) -> Self {
+        match kind {
+            ReceiverKind::Alertmanager { .. } => Self::Mirror,
+            ReceiverKind::PagerDuty { .. } => Self::Each,
+            ReceiverKind::Webhook { .. }
+            | ReceiverKind::Slack { .. }
+            | ReceiverKind::Smtp(_)
+            | ReceiverKind::Ntfy { .. } => Self::Group,
+        }
+    }
+}
+
+/// An alert that the receiver knows of.
+#[derive(Clone, Debug)]
+struct Known {
+    alert: Arc<Alert>,
+    /// When it was last told that it fires.
+    told: Moment,
+    /// When it was first and last told that it is over: only where that is repeated.
+    over: Option<(Moment, Moment)>,
+}
+
+/// What is to be said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Due {
+    pub(super) firing: Vec<Arc<Alert>>,
+    pub(super) resolved: Vec<Arc<Alert>>,
+    pub(super) repeated: bool,
+    pub(super) firing_total: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Next {
+    Send(Due),
+    /// Nothing until then, or until the board changes.
+    Wait(SignedDuration),
+}
+
+/// The longest wait: whatever is forgotten here is looked at once an hour.
+const WAIT_MAX: SignedDuration = SignedDuration::from_secs(3600);
+
+/// One receiver's knowledge.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    known: BTreeMap<Labels, Known>,
+    /// Since when there is something to be said.
+    waiting_since: Option<Moment>,
+    last_message: Option<Moment>,
+    attempts: u32,
+    /// Not before this instant of the monotonic clock.
+    retry_at: Option<SignedDuration>,
+    /// Alerts of which it does not know yet what is true.
+    pub(super) waiting: usize,
+    /// Different from what was saved.
+    pub(super) unsaved: bool,
+}
+
+impl Told {
+    /// What the receiver is to be told of this board.
+    pub(super) fn next(&mut self, board: &AlertBoard, target: &ReceiverTarget, style: Style, now: Moment) -> Next {
+        let repeat = signed(target.repeat_interval);
+        let board_by_labels = by_labels(board);
+        let firing = |alert: &&Arc<Alert>| {
+            alert.state == AlertState::Firing && alert.suppressed.is_none() && alert.severity >= target.severity
+        };
+        let told: Vec<&Arc<Alert>> = board_by_labels.values().copied().filter(firing).collect();
+        let known = |alert: &Alert| self.known.get(&alert.labels).filter(|known| known.over.is_none());
+
+        let new: Vec<_> = told.iter().filter(|alert| known(alert).is_none()).map(|alert| Arc::clone(alert)).collect();
+        let mut over = Vec::new();
+        let mut forgotten = Vec::new();
+        let mut again = Vec::new();
+        let mut wait = WAIT_MAX;
+        for (labels, known) in &self.known {
+            let there = board_by_labels.get(labels);
+            let fires = there.is_some_and(|alert| alert.state == AlertState::Firing);
+            match known.over {
+                Some(_) if fires => {}
+                Some((first, _)) if now.since(first) >= signed(RESOLVED_RETENTION) => forgotten.push(labels.clone()),
+                Some((_, last)) if now.since(last) >= repeat => again.push(resolved(known, there, board.at)),
+                Some((_, last)) => wait = wait.min(repeat - now.since(last)),
+                // What is not on the board is over only if everything was looked at.
+                None if !fires && (there.is_some() || board.complete) => match target.resolved {
+                    true => over.push(resolved(known, there, board.at)),
+                    false => forgotten.push(labels.clone()),
+                },
+                None => {}
+            }
+        }
+        let firing_total = told.len();
+        let stale = |alert: &&&Arc<Alert>| known(alert).is_some_and(|known| now.since(known.told) >= repeat);
+        let mut due = Due { firing: new, resolved: over, repeated: false, firing_total };
+        self.waiting = due.firing.len() + due.resolved.len();
+        let news = self.waiting > 0;
+        let repeats = told.iter().any(|alert| stale(&alert)) || !again.is_empty();
+        for alert in told.iter().filter_map(|alert| known(alert)).filter(|_| !repeats) {
+            wait = wait.min(repeat - now.since(alert.told));
+        }
+        match style {
+            Style::Mirror => {
+                due.firing.extend(told.iter().filter(stale).map(|alert| Arc::clone(alert)));
+                due.resolved.append(&mut again);
+            }
+            Style::Group | Style::Each if repeats => {
+                due.firing = told.iter().map(|alert| Arc::clone(alert)).collect();
+                due.repeated = !news;
+            }
+            Style::Group | Style::Each => {}
+        }
+        for labels in forgotten {
+            self.unsaved |= self.known.remove(&labels).is_some_and(|known| known.over.is_none());
+        }
+        if !news && !repeats {
+            self.waiting_since = None;
+            return Next::Wait(wait.max(SignedDuration::ZERO));
+        }
+        let since = *self.waiting_since.get_or_insert(now);
+        let mut until = self.retry_at.map_or(SignedDuration::ZERO, |at| at - now.mono);
+        if style != Style::Mirror {
+            if news {
+                until = until.max(signed(target.group_wait) - now.since(since));
+            }
+            if let Some(last) = self.last_message {
+                until = until.max(signed(target.group_interval) - now.since(last));
+            }
+        }
+        if until > SignedDuration::ZERO {
+            return Next::Wait(until);
+        }
+        due.firing.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.labels.cmp(&other.labels)));
+        Next::Send(due)
+    }
+
+    /// A message arrived.
+    pub(super) fn record(&mut self, firing: &[Arc<Alert>], resolved: &[Arc<Alert>], style: Style, now: Moment) {
+        for alert in firing {
+            let known = Known { alert: Arc::clone(alert), told: now, over: None };
+            let before = self.known.insert(alert.labels.clone(), known);
+            self.unsaved |= style != Style::Mirror || before.is_none_or(|known| known.over.is_some());
+        }
+        for alert in resolved {
+            match style {
+                Style::Mirror => {
+                    let Some(known) = self.known.get_mut(&alert.labels) else { continue };
+                    self.unsaved |= known.over.is_none();
+                    known.over = Some((known.over.map_or(now, |(first, _)| first), now));
+                    // Its end is the same each time it is told.
+                    known.alert = Arc::clone(alert);
+                }
+                Style::Group | Style::Each => self.unsaved |= self.known.remove(&alert.labels).is_some(),
+            }
+        }
+        self.waiting = self.waiting.saturating_sub(firing.len() + resolved.len());
+        self.last_message = Some(now);
+    }
+
+    /// Everything that was to be sent arrived.
+    pub(super) fn succeeded(&mut self) {
+        (self.attempts, self.retry_at, self.waiting_since) = (0, None, None);
+    }
+
+    /// Something did not arrive: the next attempt comes after a second, two, four, …; `chance` is from 0 to 1.
+    pub(super) fn failed(&mut self, target: &ReceiverTarget, style: Style, chance: f64, now: Moment) {
+        let wait = backoff(self.attempts, chance);
+        // An Alertmanager forgets what is not repeated in time.
+        let most = if style == Style::Mirror { target.repeat_interval } else { RECEIVER_BACKOFF_MAX };
+        self.retry_at = Some(now.mono + signed(wait.min(most)));
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// What is known, to be restored.
+    pub(super) fn save(&self, kind: &str) -> SavedReceiver {
+        let open = self.known.values().filter(|known| known.over.is_none());
+        let alerts = open.map(|known| SavedAlert {
+            labels: known.alert.labels.clone(),
+            summary: known.alert.annotations.get("summary").cloned().unwrap_or_default(),
+            active_at: known.alert.active_at,
+            fired_at: known.alert.fired_at,
+            told_at: known.told.wall,
+        });
+        SavedReceiver { kind: kind.to_owned(), alerts: alerts.collect() }
+    }
+
+    /// Adds what an earlier run saved.
+    pub(super) fn restore(&mut self, saved: SavedReceiver, now: Moment) {
+        for SavedAlert { labels, summary, active_at, fired_at, told_at } in saved.alerts {
+            let alert = Alert {
+                annotations: BTreeMap::from([("summary".to_owned(), summary)]),
+                severity: severity(&labels),
+                state: AlertState::Firing,
+                active_at,
+                fired_at,
+                resolved_at: None,
+                value: f64::NAN,
+                suppressed: None,
+                labels: labels.clone(),
+            };
+            let known = Known { alert: Arc::new(alert), told: now.at_wall(told_at), over: None };
+            self.known.entry(labels).or_insert(known);
+        }
+    }
+}
+
+/// How long to wait after so many attempts that failed before: a second, two, four, … up to the bound, less up to half of
+/// it by chance, so that agents that lost the same server do not come back at the same instant.
+pub(super) fn backoff(attempts: u32, chance: f64) -> Duration {
+    let doubled = Duration::from_secs(1).saturating_mul(1 << attempts.min(16));
+    doubled.min(RECEIVER_BACKOFF_MAX).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
+}
+
+/// What fires comes before what fired under the same labels.
+fn by_labels(board: &AlertBoard) -> HashMap<&Labels, &Arc<Alert>> {
+    let mut map: HashMap<&Labels, &Arc<Alert>> = HashMap::with_capacity(board.alerts.len());
+    for alert in &board.alerts {
+        let entry = map.entry(&alert.labels).or_insert(alert);
+        if alert.state == AlertState::Firing {
+            *entry = alert;
+        }
+    }
+    map
+}
+
+fn resolved(known: &Known, there: Option<&&Arc<Alert>>, at: Timestamp) -> Arc<Alert> {
+    match there {
+        Some(alert) if alert.state == AlertState::Resolved => Arc::clone(alert),
+        _ if known.alert.state == AlertState::Resolved => Arc::clone(&known.alert),
+        _ => {
+            let alert = Alert::clone(&known.alert);
+            Arc::new(Alert { state: AlertState::Resolved, resolved_at: Some(at), ..alert })
+        }
+    }
+}
+
+fn severity(labels: &Labels) -> Severity {
+    let words = [Severity::Info, Severity::Warning, Severity::Critical];
+    let word = labels.get("severity");
+    words.into_iter().find(|severity| word.is_some_and(|word| word == severity.as_str())).unwrap_or(Severity::Warning)
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// What one receiver was told, as it is saved.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SavedReceiver {
+    /// The word of its kind: another kind under the same name was told nothing.
+    pub(super) kind: String,
+    alerts: Vec<SavedAlert>,
+}
+
+/// An alert that was told and is not over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedAlert {
+    labels: Labels,
+    summary: String,
+    active_at: Timestamp,
+    fired_at: Option<Timestamp>,
+    told_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ class Handler:
         print("END", flush=True)
         return "250 OK"
 def authenticate(server, session, envelope, mechanism, data):
-    return AuthResult(success=data.login == b"me" and data.password == b"geheim")
+    return AuthResult(success=data.login == b"me" and data.password == b"geheim", handled=False)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(cert, key)
 options = dict(hostname="127.0.0.1", port=port)

@@ -78,17 +78,6 @@ fn both(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// What the server repeats of a request, as servers do in their errors.
-fn echo() -> Answer {
-    let text = format!(
-        "{{\"error\": \"no /{CANARY}-am /in/{CANARY}-hook?token={CANARY}-query {CANARY}-pd {CANARY}-key {CANARY}-token \
-         {CANARY}-topic {CANARY}-slack {CANARY}-deadman {CANARY}-bearer {CANARY}-password {} {}\"}}",
-        base64(&format!("me:{CANARY}-password ")),
-        base64(&format!("me:{CANARY}-token ")),
-    );
-    Answer::Status(500, text)
-}
-
 #[test]
 fn secrets_are_seen_nowhere() {
     let (home, hook, closed) = (tempfile::tempdir().unwrap(), Recorder::start(), free_port());
@@ -99,7 +88,7 @@ fn secrets_are_seen_nowhere() {
     fs::write(path.join("token"), format!("{CANARY}-token\n")).unwrap();
     fs::write(path.join("slack"), format!("http://{}/{CANARY}-slack\n", hook.address)).unwrap();
     let text = toml(database.to_str().unwrap(), &hook.address, closed, path.to_str().unwrap());
-    hook.answer(echo());
+    hook.answer(Answer::Echo);
 
     let agent = Agent::start(path, &text, &["--log.level=debug"]);
     agent.wait_until_ready();
@@ -114,14 +103,20 @@ fn secrets_are_seen_nowhere() {
     for receiver in ["alertmanager", "webhook", "slack", "pagerduty", "ntfy", "smtp", "deadman"] {
         assert!(said.contains(&format!("failed  {receiver}")), "{said}");
     }
-    assert!(said.contains("status 500: ") && said.contains("[redacted]"), "the test has lost its point:\n{said}");
+    // Each address, and where there is one the password, token or key, came back and is not shown.
+    for (receiver, hidden) in
+        [("alertmanager", 2), ("webhook", 2), ("slack", 1), ("pagerduty", 2), ("ntfy", 2), ("deadman", 2)]
+    {
+        let line = said.lines().find(|line| line.starts_with(&format!("failed  {receiver}"))).unwrap();
+        assert!(line.matches("[redacted]").count() >= hidden, "the test has lost its point: {line}");
+    }
     clean("notify test", &said);
     let checked = run(&["config", "check"]);
     assert!(checked.status.success(), "{}", both(&checked));
     assert!(both(&checked).contains(&format!("receiver webhook  webhook {}, from warning on", hook.address)));
     clean("config check", &both(&checked));
 
-    for answer in [echo(), Answer::Half] {
+    for answer in [Answer::Half, Answer::Status(302, String::new())] {
         hook.answer(answer);
         let reached = hook.requests().len();
         let again = both(&run(&["notify", "test"]));

@@ -11,6 +11,8 @@ use std::thread;
 pub enum Answer {
     /// A status, `200`, with this body.
     Status(u16, String),
+    /// An error that repeats what was sent, as servers do.
+    Echo,
     /// Nothing, and the connection stays open.
     Never,
     /// Half an answer, and the connection is closed.
@@ -128,6 +130,12 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         return;
     }
     let answer = shared.answer.lock().unwrap().clone();
+    let sent = |name: &str| headers.iter().find(|(header, _)| header == name).map_or("", |(_, value)| value.as_str());
+    let end: String = body.iter().rev().take(80).rev().map(|byte| char::from(*byte)).collect();
+    let answer = match answer {
+        Answer::Echo => Answer::Status(500, format!("no {path} for {} with {end}", sent("authorization"))),
+        answer => answer,
+    };
     let status = if let Answer::Status(status, _) = answer { status } else { 0 };
     let body = String::from_utf8_lossy(&body).into_owned();
     shared.requests.lock().unwrap().push(Recorded { method, path, headers, body, status });
@@ -138,6 +146,8 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()
         ),
+        // It became a status.
+        Answer::Echo => Ok(()),
         Answer::Half => write!(stream, "HTTP/1.1 200 Told\r\nContent-Length: 1000\r\n\r\nhalf"),
         Answer::Never => {
             shared.held.lock().unwrap().push(stream);

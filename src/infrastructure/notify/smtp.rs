@@ -13,6 +13,7 @@ use super::words::{body, headline, paragraph};
 use crate::domain::alerting::{SmtpSecurity, SmtpTarget};
 use crate::domain::limits::{CA_FILE_BYTES_MAX, MAIL_TEXT_BYTES_MAX, MAIL_TIMEOUT, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::http::failure::unreachable;
 use crate::usecase::ports::{AlertMessage, AlertReceiver};
 
 pub(super) struct Smtp {
@@ -58,12 +59,9 @@ impl Smtp {
                 Reason::new(ReasonKind::Denied, text).with_hint("check username and password")
             }
             Some(_) => Reason::new(ReasonKind::Failed, text),
-            None if text.contains("certificate") => {
-                Reason::new(ReasonKind::Unreachable, text).with_hint("name the certificate authority as ca-file")
-            }
             None if error.is_client() => Reason::new(ReasonKind::Misconfigured, text)
                 .with_hint("check security: tls, starttls or none, as the server has it"),
-            None => Reason::new(ReasonKind::Unreachable, text),
+            None => unreachable(error),
         }
     }
 }

@@ -37,16 +37,21 @@ pub(super) fn headline(message: &AlertMessage) -> String {
         (_, _, 0) => format!("{firing} firing, {resolved} resolved: {first} …"),
         (_, _, omitted) => format!("{} alerts: {first} …", firing + resolved + omitted),
     };
+    one_line(&text)
+}
+
+/// Whatever a name holds, it begins no line and no header.
+fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// One alert in a few lines, without markup.
 pub(super) fn paragraph(alert: &Alert) -> String {
     let state = if alert.state == AlertState::Resolved { "resolved" } else { alert.severity.as_str() };
-    let mut text = format!("[{}] {} ({})\n", state.to_uppercase(), summary(alert), alert.name());
+    let mut text = format!("[{}] {} ({})\n", state.to_uppercase(), one_line(summary(alert)), alert.name());
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            text.push_str(&format!("  {name}{value}\n"));
+            text.push_str(&format!("  {name}{}\n", one_line(value)));
         }
     };
     line("since ", &alert.fired_at.unwrap_or(alert.active_at).to_string());

@@ -14,6 +14,8 @@ const CANARY: &str = "kanarienvogel";
 fn toml(database: &str, hook: &str, closed: u16, home: &str) -> String {
     format!(
         r#"
+[log]
+level = "trace"
 [[database]]
 path = "{database}"
 [[receiver]]
@@ -90,12 +92,12 @@ fn secrets_are_seen_nowhere() {
     let text = toml(database.to_str().unwrap(), &hook.address, closed, path.to_str().unwrap());
     hook.answer(Answer::Echo);
 
-    let agent = Agent::start(path, &text, &["--log.level=debug"]);
+    let agent = Agent::start(path, &text, &[]);
     agent.wait_until_ready();
     let config = format!("--config.file={}", agent.config.display());
     let run = |words: &[&str]| {
         let mut program = command(env!("CARGO_BIN_EXE_streamgauge"));
-        program.args(words).arg(&config).env("STREAMGAUGE__LOG__LEVEL", "trace").output().unwrap()
+        program.args(words).arg(&config).output().unwrap()
     };
     let tested = run(&["notify", "test"]);
     assert_eq!(tested.status.code(), Some(2), "{}", both(&tested));

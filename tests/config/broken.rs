@@ -169,6 +169,27 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("replica-key-and-profile.toml", &[
         ":7: database[0].replica[0].profile: beside `access-key-id`; accepted: one of the two",
     ]),
+    ("receivers.toml", &[
+        ":1: receiver[0].kind: missing; accepted: alertmanager, webhook, slack, smtp, pagerduty, ntfy",
+        ":4: receiver[1].kind: value `telegram`: not one of the choices; accepted: alertmanager, webhook, slack, smtp, pagerduty, ntfy",
+        ":5: receiver[2].url: missing; accepted: `url` or `url-file`",
+        ":7: receiver[3]: value `webhook`: a second receiver of this name; accepted: each `name` once",
+        ":9: receiver[3].url: not the address of an HTTP server; accepted: http://host:port/path or https://…",
+        ":12: receiver[4].name: value `deadman`: the name of the dead-man's switch; accepted: a short name without control characters",
+        ":14: receiver[4].url-file: value `nowhere`: no such file or directory; accepted: a readable file that holds nothing else",
+        ":15: receiver[5].password: missing beside `username`",
+        ":17: receiver[5].url: holds a user name or a password; accepted: `username` and `password` beside it",
+        ":19: receiver[6].routing-key: missing; accepted: `routing-key` or `routing-key-file`",
+        ":21: receiver[6].severity: value `page`: not one of the choices; accepted: info, warning, critical",
+        ":22: receiver[7].host: missing",
+        ":24: receiver[7].from: value `nobody`: not a mail address; accepted: an address such as ops@example.org or Ops <ops@example.org>",
+        ":25: receiver[7].to[1]: value `ops`: not a mail address; accepted: an address such as ops@example.org or Ops <ops@example.org>",
+        ":26: receiver[7].security: value `ssl`: not one of the choices; accepted: starttls, tls, none",
+        ":29: receiver[8].url[1]: not the address of an HTTP server; accepted: http://host:port/path or https://…",
+        ":30: receiver[8].username: beside a bearer token; accepted: one of the two",
+        ":33: receiver[8].routing-key: unknown key; accepted: bearer-token, bearer-token-file, ca-file, group-interval, group-wait, kind, name, password, password-file, repeat-interval, resolved, severity, skip-verify, url, username",
+        ":34: deadman.url: missing; accepted: `url` or `url-file`",
+    ]),
     ("replica-url-is-a-path.toml", &[
         ":4: database[0].replica[0].url: value `/mnt/backup`: not a URL; accepted: s3://bucket/path and the like",
     ]),
@@ -219,7 +240,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":4: dbs[0].replica.url: value `ftp://host/b`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",
     ]),
     ("unknown-section.toml", &[
-        ":1: webb: unknown key, did you mean `web`?; accepted: alerting, database, drill, litestream, log, objectives, replica, silence, storage, verify, watch, web",
+        ":1: webb: unknown key, did you mean `web`?; accepted: alerting, beacon, database, deadman, drill, litestream, log, objectives, receiver, replica, silence, storage, verify, watch, web",
     ]),
     ("unknown-type.yml", &[
         ":4: dbs[0].replica.type: value `ftp`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",

@@ -244,7 +244,7 @@ fn smtp(section: &mut Section<'_>, context: &Context<'_>) -> Option<SmtpTarget> 
     }
     let mailbox = |text: &str| match text.parse::<Mailbox>() {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("not a mail address: {}", error.to_string().to_lowercase())),
+        Err(_) => Err("not a mail address".to_owned()),
     };
     const MAILBOX: &str = "an address such as ops@example.org or Ops <ops@example.org>";
     let from = section.parsed("from", MAILBOX, mailbox);

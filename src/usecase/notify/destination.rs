@@ -117,8 +117,11 @@ impl Destination {
 /// A message with the alerts that are told when it has arrived: also those that it only counts.
 struct Outgoing {
     message: AlertMessage,
-    told: (Vec<Arc<Alert>>, Vec<Arc<Alert>>),
+    told: Batch,
 }
+
+/// Those that fire, and those that do no longer.
+type Batch = (Vec<Arc<Alert>>, Vec<Arc<Alert>>);
 
 fn messages(due: &Due, target: &ReceiverTarget, style: Style, now: Moment) -> Vec<Outgoing> {
     let most = match style {
@@ -128,7 +131,7 @@ fn messages(due: &Due, target: &ReceiverTarget, style: Style, now: Moment) -> Ve
     };
     let valid = SignedDuration::try_from(target.repeat_interval.saturating_mul(4)).unwrap_or(SignedDuration::MAX);
     let valid_until = now.wall.saturating_add(valid).unwrap_or(now.wall);
-    let mut batches: Vec<(Vec<Arc<Alert>>, Vec<Arc<Alert>>)> = Vec::new();
+    let mut batches: Vec<Batch> = Vec::new();
     let mut room = 0;
     let all = due.firing.iter().map(|alert| (alert, false)).chain(due.resolved.iter().map(|alert| (alert, true)));
     for (alert, over) in all {

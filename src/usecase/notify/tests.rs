@@ -27,7 +27,10 @@ impl Clock for Paused {
 
 /// What was said to whom, and who does not listen.
 #[derive(Clone, Default)]
-struct Site(Arc<Mutex<(Vec<String>, HashMap<String, Fate>)>>);
+struct Site(Arc<Mutex<Heard>>);
+
+/// What was said, and how each place fails.
+type Heard = (Vec<String>, HashMap<String, Fate>);
 
 #[derive(Clone, Copy)]
 enum Fate {

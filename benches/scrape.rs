@@ -63,11 +63,11 @@ fn main() {
     let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
     let moment = Moment { wall: now, mono: SignedDuration::ZERO };
     let mut book = AlertBook::default();
-    let evaluate = median(ROUNDS, || drop(book.evaluate(&report, &Alerting::default(), moment)));
+    let evaluate = median(ROUNDS, || _ = book.evaluate(&report, &Alerting::default(), moment));
     println!("\nevery rule on everything, {} alerts: {evaluate:.2?}", book.alerts().len());
     // What a clock that was set does to everything at once.
     let late = Moment { wall: now + SignedDuration::from_hours(24), ..moment };
-    let evaluate = median(ROUNDS, || drop(book.evaluate(&report, &Alerting::default(), late)));
+    let evaluate = median(ROUNDS, || _ = book.evaluate(&report, &Alerting::default(), late));
     println!("with {} alerts and {} dropped: {evaluate:.2?}", book.alerts().len(), book.dropped());
 
     let cached = runtime.block_on(serve_cached(report));

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::{Reloads, World, parts, reload, replica, target};
 use crate::scene::Hand;
-use crate::world::Fate;
+use crate::world::{Fate, at, put, wal};
 
 /// Both clocks of a run that began when `origin` had passed.
 struct Run {
@@ -171,9 +171,11 @@ async fn denied(life: &Life) {
 }
 
 fn fresh() -> (Arc<World>, Arc<Hand>) {
-    let world = Arc::new(World::default());
-    world.filled("/app", 3);
-    (world, Arc::new(Hand::new()))
+    let (world, hand) = (Arc::new(World::default()), Arc::new(Hand::new()));
+    // A snapshot that was just taken.
+    let taken = hand.now().wall.duration_since(at(100).wall).as_secs();
+    put(&world.store("/app").inner, 9, 1, 3, taken, Some(wal(100, 9)));
+    (world, hand)
 }
 
 #[tokio::test]

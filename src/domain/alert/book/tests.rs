@@ -1,3 +1,5 @@
+//! The book against cases, one by one, and against Prometheus' own code.
+
 use std::collections::HashMap;
 
 use jiff::Timestamp;

@@ -86,6 +86,28 @@ pub struct FoundBeacon {
     pub written_at: Timestamp,
 }
 
+/// A bucket, of which only the settings are read.
+#[async_trait]
+pub trait BucketStore: Send + Sync {
+    /// How it is set up: a few requests.
+    async fn posture(&self) -> BucketPosture;
+}
+
+/// The settings of a bucket. What its provider does not know, and what may not be read, is `None`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BucketPosture {
+    pub versioning_enabled: Option<bool>,
+    /// Settings of the bucket keep policies and access lists from opening it.
+    pub public_access_blocked: Option<bool>,
+    /// Its policy or access list lets anybody in, and nothing blocks that.
+    pub public: Option<bool>,
+    pub object_lock_enabled: Option<bool>,
+    /// The prefixes of the keys whose noncurrent versions expire.
+    pub noncurrent_expiry: Option<Vec<String>>,
+    /// Why something is not known.
+    pub reason: Option<Reason>,
+}
+
 /// What a watcher saw of one database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalUpdate {
@@ -124,6 +146,9 @@ pub trait Stores: Send + Sync {
 
     /// The place of the replica's beacon. Does no IO either.
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason>;
+
+    /// The bucket that holds the replica; `None` where there is no such thing. Does no IO either.
+    fn bucket(&self, location: &ReplicaLocation) -> Option<Arc<dyn BucketStore>>;
 
     fn report(&self) -> Vec<StoreReport>;
 }

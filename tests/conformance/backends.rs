@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{MemoryStore, StoreOptions, Stores};
-use streamgauge::usecase::ports::ReplicaStore;
 use streamgauge::usecase::ports::Stores as _;
+use streamgauge::usecase::ports::{BucketStore, ReplicaStore};
 
+use crate::fake_s3::{FakeServer, answer, xml};
 use crate::servers::{Server, escaped};
 use crate::suite::{self, Backend, keys};
 use crate::{open, place, stores, told};
@@ -290,4 +291,79 @@ async fn beacons_are_beside_their_replicas_in_buckets() {
     let refused = told(open(&place).unwrap().put("x".into()).await.unwrap_err());
     let cause = "unknown access key | check access-key-id and secret-access-key";
     assert_eq!(refused, format!("denied: write s3://other/app.streamgauge/beacon.json: {cause}"));
+}
+
+fn bucket(place: S3Location) -> Arc<dyn BucketStore> {
+    stores(Duration::from_secs(60)).bucket(&ReplicaLocation::S3(Box::new(place))).unwrap()
+}
+
+#[tokio::test]
+async fn settings_of_a_bucket_are_read_where_the_provider_has_them() {
+    let Some(server) = Server::moto("bkt").await else { return };
+    let bucket = || bucket(place(server.port, "bkt", "app"));
+    let posture = bucket().posture().await;
+    // moto tells of versioning in a document that S3 does not know.
+    assert_eq!(posture.versioning_enabled, None, "{posture:?}");
+    assert_eq!(posture.reason.clone().unwrap().kind.as_str(), "unsupported");
+    assert_eq!(posture.object_lock_enabled, Some(false), "{posture:?}");
+    assert_eq!(posture.noncurrent_expiry, Some(Vec::new()), "{posture:?}");
+    assert_eq!((posture.public_access_blocked, posture.public), (Some(false), Some(false)), "{posture:?}");
+    let rule = |prefix: &str| {
+        format!(
+            "<LifecycleConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Rule><ID>old</ID>\
+             <Filter><Prefix>{prefix}</Prefix></Filter><Status>Enabled</Status><NoncurrentVersionExpiration>\
+             <NoncurrentDays>7</NoncurrentDays></NoncurrentVersionExpiration></Rule></LifecycleConfiguration>"
+        )
+    };
+    server.put("/bkt?lifecycle", rule("app/").as_bytes()).await;
+    let policy = "{\"Version\": \"2012-10-17\", \"Statement\": [{\"Effect\": \"Allow\", \"Principal\": \"*\", \
+                  \"Action\": \"s3:GetObject\", \"Resource\": \"arn:aws:s3:::bkt/*\"}]}";
+    server.put("/bkt?policy", policy.as_bytes()).await;
+    let posture = bucket().posture().await;
+    assert_eq!(posture.noncurrent_expiry, Some(vec!["app/".to_owned()]), "{posture:?}");
+    assert_eq!((posture.public_access_blocked, posture.public), (Some(false), Some(true)), "{posture:?}");
+    let blocked = "<PublicAccessBlockConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                   <BlockPublicAcls>true</BlockPublicAcls><IgnorePublicAcls>true</IgnorePublicAcls>\
+                   <BlockPublicPolicy>true</BlockPublicPolicy><RestrictPublicBuckets>true</RestrictPublicBuckets>\
+                   </PublicAccessBlockConfiguration>";
+    server.put("/bkt?publicAccessBlock", blocked.as_bytes()).await;
+    let posture = bucket().posture().await;
+    assert_eq!((posture.public_access_blocked, posture.public), (Some(true), Some(false)), "{posture:?}");
+}
+
+#[tokio::test]
+async fn what_a_provider_does_not_know_or_tell_of_a_bucket_is_unknown() {
+    let Some(server) = Server::rclone("bkt", &[]) else { return };
+    let posture = bucket(place(server.port, "bkt", "app")).posture().await;
+    assert_eq!(posture.versioning_enabled, Some(false), "{posture:?}");
+    let others =
+        (posture.public, posture.public_access_blocked, posture.object_lock_enabled, posture.noncurrent_expiry);
+    assert_eq!(others, (None, None, None, None));
+    let cause = "unsupported: read settings of s3://bkt?object-lock: the store answers something else";
+    assert_eq!(told(posture.reason.unwrap()), cause);
+    let mut denied = place(server.port, "bkt", "app");
+    denied.credentials.as_mut().unwrap().access_key_id = "nobody".to_owned();
+    let posture = bucket(denied).posture().await;
+    assert_eq!((posture.versioning_enabled, posture.public, posture.noncurrent_expiry), (None, None, None));
+    let cause = "unknown access key | check access-key-id and secret-access-key";
+    assert_eq!(told(posture.reason.unwrap()), format!("denied: read settings of s3://bkt?versioning: {cause}"));
+}
+
+#[tokio::test]
+async fn versioning_is_on_off_or_suspended() {
+    for (status, expected) in [("<Status>Enabled</Status>", true), ("<Status>Suspended</Status>", false), ("", false)] {
+        let server = FakeServer::start(move |request| {
+            let versioning = request.uri().query().unwrap_or_default().contains("versioning");
+            async move {
+                match versioning {
+                    true => xml(&format!("<VersioningConfiguration>{status}</VersioningConfiguration>")),
+                    false => answer(501, "<Error><Code>NotImplemented</Code></Error>"),
+                }
+            }
+        });
+        let posture = bucket(place(server.await.port, "bkt", "app")).posture().await;
+        assert_eq!((posture.versioning_enabled, posture.public), (Some(expected), None), "{status}");
+        let cause = "unsupported: read settings of s3://bkt?object-lock: the store does not know this request";
+        assert_eq!(told(posture.reason.unwrap()), cause);
+    }
 }

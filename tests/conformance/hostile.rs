@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
+use streamgauge::domain::report::StoreReport;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
@@ -231,7 +232,7 @@ async fn refusals_say_what_to_do() {
         (error(400, "ExpiredToken"), "denied: PLACE: the credentials have expired | renew the credentials"),
         (moved, "misconfigured: PLACE: the bucket is in another region | set region to eu-west-1"),
         (error(404, "NoSuchBucket"), "not_found: PLACE: no such bucket | check that bucket bkt exists"),
-        (error(501, "NotImplemented"), "failed: PLACE: status 501, NotImplemented"),
+        (error(501, "NotImplemented"), "unsupported: PLACE: the store does not know this request"),
         (error(503, "SlowDown"), "throttled: PLACE: the store asks to slow down"),
     ] {
         assert_eq!(list_told(answer).await, expected.replace("PLACE", "list s3://bkt/app/0000/"));
@@ -387,11 +388,47 @@ async fn what_is_asked_is_counted_by_kind_of_store() {
             "file list 0 []",
             "file folders 0 []",
             "file read 1 []",
+            "file write 0 []",
+            "file posture 0 []",
             "s3 list 2 []",
             "s3 folders 0 []",
             r#"s3 read 1 [("denied", 1)]"#,
+            "s3 write 0 []",
+            "s3 posture 0 []",
         ]
     );
     let received: Vec<u64> = stores.report().iter().map(|store| store.received_bytes).collect();
     assert_eq!(received, [5, 0]);
+}
+
+/// A server whose clock is `ahead` seconds ahead and that answers with `status`.
+async fn asked_twelve_times(ahead: i64, status: u16) -> StoreReport {
+    let server = FakeServer::start(move |_| async move {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
+        let mut answer = answer(status, &listing(&[], false));
+        answer.headers_mut().insert("date", date.parse().unwrap());
+        answer
+    })
+    .await;
+    let stores = stores(Duration::from_secs(60));
+    let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", "app")))).unwrap();
+    for _ in 0..12 {
+        assert_eq!(store.list("0000/", None).await.is_ok(), status == 200);
+    }
+    stores.report().remove(0)
+}
+
+#[tokio::test]
+async fn clocks_and_failures_of_a_server_are_told_from_its_answers() {
+    let right = asked_twelve_times(0, 200).await;
+    assert_eq!((right.clock_offset_seconds, right.failure_ratio()), (Some(0.0), Some(0.0)));
+    // A second that is not over, and the time that a request takes on a busy machine, are not the server's fault.
+    let ahead = asked_twelve_times(600, 200).await.clock_offset_seconds.unwrap();
+    assert!((590.0..=600.0).contains(&ahead), "{ahead}");
+    let behind = asked_twelve_times(-600, 403).await;
+    assert!((-600.0..=-590.0).contains(&behind.clock_offset_seconds.unwrap()), "{behind:?}");
+    assert_eq!(behind.failure_ratio(), Some(1.0));
+    // That something is not there is an answer.
+    assert_eq!(asked_twelve_times(0, 404).await.failure_ratio(), Some(0.0));
 }

@@ -44,7 +44,8 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     let beside = objects.join(site::BUCKET).join("shop.streamgauge");
     assert!(!beside.exists());
 
-    let toml = site::quick_toml([&site], "") + "[beacon]\nenabled = true\ninterval = \"2s\"\nhost = \"db1\"\n";
+    let toml = site::quick_toml([&site], "idle-interval = \"1s\"\n")
+        + "[beacon]\nenabled = true\ninterval = \"2s\"\nhost = \"db1\"\n";
     let mut host = Agent::start(home, &toml, &[]);
     wait_for("the beacon to be seen", || {
         let seen = site::Seen::of(&observer, "seen");

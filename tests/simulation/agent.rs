@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,14 @@ use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
-use streamgauge::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
+use streamgauge::domain::target::{
+    DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
+};
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, Configuration, Configured, DatabaseWatch, FoundBeacon, LocalUpdate, Pace, Publisher, ReplicaStore,
-    Stores,
+    BeaconStore, BucketPosture, BucketStore, Configuration, Configured, DatabaseWatch, FoundBeacon, LocalUpdate, Pace,
+    Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -39,6 +41,8 @@ pub(crate) struct World {
     hanging: Mutex<bool>,
     released: Condvar,
     watch_dies: AtomicBool,
+    posture: Mutex<BucketPosture>,
+    postures_asked: AtomicUsize,
     /// By the url of their replica.
     beacons: Mutex<BTreeMap<String, Result<FoundBeacon, Reason>>>,
     /// The TXID of Litestream's newest local file, where it has one.
@@ -63,8 +67,24 @@ impl Stores for Ports {
         Ok(Arc::new(MemoryBeacon(Arc::clone(&self.0), location.url())))
     }
 
+    fn bucket(&self, location: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {
+        let ReplicaLocation::S3(_) = location else { return None };
+        Some(Arc::new(MemoryBucket(Arc::clone(&self.0))))
+    }
+
     fn report(&self) -> Vec<StoreReport> {
         Vec::new()
+    }
+}
+
+/// A bucket that is set up as a [`World`] says.
+struct MemoryBucket(Arc<World>);
+
+#[async_trait::async_trait]
+impl BucketStore for MemoryBucket {
+    async fn posture(&self) -> BucketPosture {
+        self.0.postures_asked.fetch_add(1, Ordering::Relaxed);
+        self.0.posture.lock().unwrap().clone()
     }
 }
 
@@ -464,4 +484,42 @@ async fn beacons_are_written_for_databases_of_this_host_alone_and_only_when_aske
     world.store("/app").script(|_| Fate::Fails(ReasonKind::Unreachable));
     world.wait_for("app", |_| claim("file:///app").is_some_and(|claim| claim.lag_seconds.is_none())).await;
     assert_eq!(claim("file:///remote"), None);
+}
+
+#[tokio::test]
+async fn buckets_are_asked_once_whatever_the_number_of_replicas_in_them() {
+    let world = Arc::new(World::default());
+    world.filled("backups", 3);
+    *world.posture.lock().unwrap() = BucketPosture {
+        versioning_enabled: Some(true),
+        public: Some(true),
+        noncurrent_expiry: Some(vec!["a/".into()]),
+        reason: Some(Reason::new(ReasonKind::Denied, "read settings of s3://backups?object-lock: access denied")),
+        ..BucketPosture::default()
+    };
+    let in_bucket = |name: &str, path: &str| {
+        let mut target = target(name, false, "/unused");
+        let place = S3Location { bucket: "backups".into(), path: path.into(), ..S3Location::default() };
+        target.replicas[0].location = ReplicaLocation::S3(Box::new(place));
+        target
+    };
+    let reloads = start(&world, vec![in_bucket("one", "a/one"), in_bucket("two", "a/two")], 8);
+    let checks = || {
+        let report = world.report.lock().unwrap();
+        let Some(report) = report.as_ref() else { return Vec::new() };
+        let checks = report.checks.iter().map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str()));
+        checks.collect::<Vec<_>>()
+    };
+    world.wait_for("one", |_| checks().contains(&"BucketPublic fail".to_owned())).await;
+    assert!(checks().contains(&"BucketVersioningOff pass".to_owned()), "{:?}", checks());
+    assert!(checks().contains(&"NoncurrentNotExpired pass".to_owned()), "{:?}", checks());
+    let bucket = world.report.lock().unwrap().as_ref().unwrap().agent.buckets[0].clone();
+    assert_eq!((bucket.bucket.as_str(), bucket.object_lock_enabled), ("backups", None));
+    assert!(bucket.checked_at.is_some() && bucket.reason.is_some());
+    // Another replica is another path for the rule to cover, and no reason to ask again.
+    world.configure(vec![in_bucket("one", "a/one"), in_bucket("two", "a/two"), in_bucket("three", "b/three")], 8);
+    reload(&reloads).await.await.unwrap().unwrap();
+    world.wait_for("three", verified).await;
+    assert!(checks().contains(&"NoncurrentNotExpired fail".to_owned()), "{:?}", checks());
+    assert_eq!(world.postures_asked.load(Ordering::Relaxed), 1);
 }

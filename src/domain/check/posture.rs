@@ -101,3 +101,45 @@ fn noncurrent(_: &Context, bucket: &BucketReport) -> Option<Told> {
     });
     Some(answer(bucket, says))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Watching;
+    use super::super::expression::Subject;
+    use super::*;
+    use crate::domain::reason::{Reason, ReasonKind};
+
+    /// The checks with their statuses; those that do not apply are left out.
+    fn answers(bucket: BucketReport) -> String {
+        let answer = |check: &Check| {
+            let (_, status, _) =
+                check.answer(Subject::Bucket(&bucket), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
+            Some(format!("{} {}", check.name, status.as_str()))
+        };
+        CHECKS.iter().filter_map(answer).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn settings_that_may_not_be_read_or_are_not_known_do_not_pass() {
+        let unknown = "BucketVersioningOff unknown, BucketPublic unknown, NoncurrentNotExpired unknown";
+        assert_eq!(answers(BucketReport::default()), unknown);
+        let reason = Some(Reason::new(ReasonKind::Denied, "read settings: access denied"));
+        assert_eq!(answers(BucketReport { reason, ..BucketReport::default() }), unknown);
+    }
+
+    #[test]
+    fn old_versions_have_to_expire_only_where_there_are_any() {
+        let bucket = |versioning, noncurrent| BucketReport {
+            versioning_enabled: Some(versioning),
+            noncurrent_expiry_configured: Some(noncurrent),
+            public: Some(false),
+            ..BucketReport::default()
+        };
+        let expected = "BucketVersioningOff pass, BucketPublic pass, NoncurrentNotExpired fail";
+        assert_eq!(answers(bucket(true, false)), expected);
+        assert_eq!(answers(bucket(true, true)), expected.replace("fail", "pass"));
+        assert_eq!(answers(bucket(false, false)), "BucketVersioningOff fail, BucketPublic pass");
+        let public = BucketReport { public: Some(true), ..bucket(true, true) };
+        assert_eq!(answers(public), "BucketVersioningOff pass, BucketPublic fail, NoncurrentNotExpired pass");
+    }
+}

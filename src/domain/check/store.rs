@@ -95,9 +95,9 @@ fn errors(_: &Context, store: &StoreReport) -> Option<Told> {
     )))
 }
 
-/// `3 s ahead`, `2 min 0 s behind`.
+/// `3 s ahead of`, `2 min 0 s behind`.
 fn offset(seconds: f64) -> String {
-    let direction = if seconds > 0.0 { "ahead" } else { "behind" };
+    let direction = if seconds > 0.0 { "ahead of" } else { "behind" };
     format!("{} {direction}", spoken(seconds.abs()))
 }
 
@@ -106,7 +106,7 @@ fn store_clock(_: &Context, store: &StoreReport) -> Option<Told> {
     let seconds = store.clock_offset_seconds?;
     Some(Told::Known(match seconds.abs() < 1.0 {
         true => format!("{} says the same time", store.store),
-        false => format!("the clock of {} is {} of this host's", store.store, offset(seconds)),
+        false => format!("the clock of {} is {} this host's", store.store, offset(seconds)),
     }))
 }
 
@@ -115,6 +115,49 @@ fn writer_clock(_: &Context, database: &DatabaseReport) -> Option<Told> {
     let seconds = database.writer_offset_seconds()?;
     Some(Told::Known(match seconds.abs() < 1.0 {
         true => "right, as far as the store's is".into(),
-        false => format!("it is {} of the store's", offset(seconds)),
+        false => format!("it is {} the store's", offset(seconds)),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Watching;
+    use super::super::expression::Subject;
+    use super::*;
+
+    /// Status and detail of a check of a store.
+    fn answer(check: &str, store: &StoreReport) -> Option<String> {
+        let check = CHECKS.iter().find(|entry| entry.name == check).unwrap();
+        let (_, status, detail) =
+            check.answer(Subject::Store(store), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
+        Some(format!("{}: {detail}", status.as_str()))
+    }
+
+    #[test]
+    fn one_of_one_is_no_rate() {
+        let store = |recent_requests, recent_failures| {
+            answer(
+                "StoreErrors",
+                &StoreReport { store: "s3".into(), recent_requests, recent_failures, ..Default::default() },
+            )
+        };
+        assert_eq!(store(1, 1), None);
+        assert_eq!(store(9, 9), None);
+        assert_eq!(store(10, 1).unwrap(), "pass: 1 of 10 requests to s3 failed in the last 15 minutes");
+        assert_eq!(store(10, 2).unwrap(), "fail: 2 of 10 requests to s3 failed in the last 15 minutes");
+    }
+
+    #[test]
+    fn a_second_is_no_skew() {
+        let store = |clock_offset_seconds| {
+            answer("ClockSkew", &StoreReport { store: "s3".into(), clock_offset_seconds, ..Default::default() })
+        };
+        assert_eq!(store(None), None);
+        assert_eq!(store(Some(0.0)).unwrap(), "pass: s3 says the same time");
+        assert_eq!(store(Some(-5.0)).unwrap(), "pass: the clock of s3 is 5 s behind this host's");
+        assert_eq!(store(Some(5.5)).unwrap(), "fail: the clock of s3 is 6 s ahead of this host's");
+        assert_eq!(store(Some(-300.0)).unwrap(), "fail: the clock of s3 is 5 min 0 s behind this host's");
+        let check = CHECKS.iter().find(|entry| entry.name == "ClockSkew").unwrap();
+        assert_eq!(check.rules[0].when.to_string(), "abs(streamgauge_store_clock_offset_seconds) > 5");
+    }
 }

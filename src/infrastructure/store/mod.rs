@@ -16,7 +16,7 @@ pub use memory::MemoryStore;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
-use crate::usecase::ports::{self, BeaconStore, ReplicaStore};
+use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
 
@@ -81,6 +81,12 @@ impl ports::Stores for Stores {
             }
         };
         Ok(Arc::new(beacon::CheckedBeacon::new(backend, self.calls(location.store(), location.url()))))
+    }
+
+    fn bucket(&self, location: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {
+        let ReplicaLocation::S3(place) = location else { return None };
+        let calls = self.calls(location.store(), format!("s3://{}", place.bucket));
+        Some(Arc::new(s3::posture::S3Bucket::new(place, &self.clients, calls)))
     }
 
     fn report(&self) -> Vec<StoreReport> {

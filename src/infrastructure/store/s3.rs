@@ -8,6 +8,7 @@ mod client;
 mod clocks;
 mod connector;
 mod failure;
+pub(super) mod posture;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod beacons;
+mod buckets;
 mod drills;
 mod looks;
 mod reading;
@@ -18,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::alerts::{ALERTS, Alerts, NOTIFIED};
 use self::beacons::Beacons;
+use self::buckets::Buckets;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
@@ -83,6 +85,7 @@ pub struct Agent {
     flights: HashMap<tokio::task::Id, Flight>,
     verifying: Verifying,
     beacons: Beacons,
+    buckets: Buckets,
     /// Replicas that ever began, which numbers them.
     begun: u64,
     drills: Drills,
@@ -167,6 +170,7 @@ impl Agent {
             flights: HashMap::new(),
             verifying: Verifying::default(),
             beacons: Beacons::default(),
+            buckets: Buckets::default(),
             begun: 0,
             drills: Drills::new(parts.drills),
             alerts,
@@ -220,6 +224,9 @@ impl Agent {
                 Some(written) = self.beacons.tasks.join_next_with_id(), if !self.beacons.tasks.is_empty() => {
                     self.conclude_beacon(written);
                 }
+                Some(looked) = self.buckets.tasks.join_next(), if !self.buckets.tasks.is_empty() => {
+                    self.conclude_bucket(looked);
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -227,6 +234,7 @@ impl Agent {
         self.drills.stop().await;
         self.verifying.tasks.abort_all();
         self.beacons.tasks.abort_all();
+        self.buckets.tasks.abort_all();
         self.finish_saving().await;
         self.save(true);
         self.finish_saving().await;
@@ -268,6 +276,7 @@ impl Agent {
             self.begin(target, now);
         }
         self.forget_waiting();
+        self.plan_buckets();
         self.cancel_drill();
         self.send_targets();
     }
@@ -400,6 +409,7 @@ impl Agent {
         }
         self.forget_gone(now);
         self.write_beacons();
+        self.look_at_bucket();
         if now.mono >= self.next_save.mono {
             self.save(false);
         }
@@ -425,6 +435,7 @@ impl Agent {
             self.forgotten.push(objects_entry(&name));
             self.forgotten.push(name.0);
         }
+        self.plan_buckets();
         self.send_targets();
         self.publish();
     }
@@ -456,6 +467,7 @@ impl Agent {
         }
         self.agent.stores = self.stores.report();
         self.agent.receivers = self.alerts.receivers();
+        self.agent.buckets = self.buckets.report();
         self.agent.process = (self.process)();
         self.agent.drill_budget = self.drill_budget(now.wall);
         let databases = self.databases();

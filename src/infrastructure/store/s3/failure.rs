@@ -16,6 +16,8 @@ pub(super) enum Action {
     Read,
     /// The beacon.
     Write,
+    /// A setting of the bucket, and the permission that reading it takes.
+    Posture(&'static str),
     FindRegion,
 }
 
@@ -103,9 +105,13 @@ fn refused(refusal: Refusal, action: Action, bucket: &str) -> Reason {
                 Action::List => format!("grant s3:ListBucket on bucket {bucket}"),
                 Action::Read => format!("grant s3:GetObject on the objects of bucket {bucket}"),
                 Action::Write => format!("grant s3:PutObject on *.streamgauge/beacon.json in bucket {bucket}"),
+                Action::Posture(permission) => format!("grant {permission} on bucket {bucket}"),
                 Action::FindRegion => format!("set region, or grant s3:GetBucketLocation on bucket {bucket}"),
             };
             Reason::new(ReasonKind::Denied, "access denied").with_hint(hint)
+        }
+        ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => {
+            Reason::new(ReasonKind::Unsupported, "the store does not know this request")
         }
         ("RequestTimeout", _) | (_, 408 | 504) => Reason::new(ReasonKind::Timeout, "the store gave up waiting"),
         (_, 404) => Reason::new(ReasonKind::NotFound, "not found"),

@@ -475,3 +475,18 @@ zzz = 1
     }
     assert!(options > 70, "only {options} options were found: does this test still see them?");
 }
+
+#[test]
+fn beacons_are_written_only_when_asked_for() {
+    assert_eq!(own("[[database]]\npath = '/a.db'\n").load().settings.beacon, None);
+    let quiet = own("[beacon]\ninterval = '5m'\n[[database]]\npath = '/a.db'\n");
+    assert_eq!(quiet.load().settings.beacon, None);
+    let beacon = |text: &str| {
+        own(&format!("[beacon]\nenabled = true\n{text}[[database]]\npath = '/a.db'\n")).load().settings.beacon
+    };
+    let beacon = |text: &str| beacon(text).expect("enabled");
+    assert_eq!(beacon("").interval, Duration::from_secs(60));
+    assert!(!beacon("").host.is_empty());
+    let given = beacon("interval = '1ms'\nhost = 'db1'\n");
+    assert_eq!((given.interval, given.host.as_str()), (Duration::from_secs(2), "db1"));
+}

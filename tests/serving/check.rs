@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -22,6 +23,7 @@ fn check(config: &Path, more: &[&str]) -> (i32, String) {
 fn a_healthy_database_is_ok_and_a_stalled_one_is_critical() {
     let Some(lab) = Lab::find() else { return };
     let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let path = home.path().join("app.db");
     let mut writer = lab.writer(&path);
     writer.create_table();
@@ -61,6 +63,14 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &report["schema"], &report["complete"]), (0, &1.into(), &true.into()));
     assert_eq!(report["databases"][0]["replicas"][0]["lag_seconds"], 0.0);
+    let row = |item: &str| {
+        let rows = report["checklist"].as_array().unwrap();
+        rows.iter().find(|row| row["item"] == item).unwrap_or_else(|| panic!("no row {item}")).clone()
+    };
+    assert_eq!((&row("WAL mode")["status"], &row("replication running")["status"]), (&"pass".into(), &"pass".into()));
+    let busy = row("busy timeout");
+    assert_eq!((&busy["status"], &busy["line"]), (&"not_observable".into(), &"PRAGMA busy_timeout = 5000;".into()));
+    assert_eq!(row("restore tested")["status"], "unknown", "a single look knows of no drill");
 
     litestream.process.freeze();
     writer.commit(1);
@@ -69,6 +79,13 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     assert!(table.starts_with("CRITICAL app -> "), "{table}");
     assert!(table.contains("  failed            ReplicationLag: commits wait"), "{table}");
     litestream.process.thaw();
+
+    drop(litestream);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (_, table) = check(&config, &["--wait=1s"]);
+    assert!(table.contains("  failed            LitestreamDown: no process"), "{table}");
+    let drifted = "  failed            PermissionDrift: database: mode 0644, expected 0600 or 0640";
+    assert!(table.contains(drifted), "{table}");
 }
 
 /// Status and detail of a check of the first database.

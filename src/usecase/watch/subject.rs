@@ -402,7 +402,7 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
         }
         _ if closed => (Some(false), None, "no process has the database open, as Litestream would".to_owned()),
         Sighting::Running(pid) => (Some(true), Some(pid), format!("process {pid} runs")),
-        Sighting::Gone => (Some(false), None, "no process `litestream replicate` runs on this host".to_owned()),
+        Sighting::Gone => (Some(false), None, "no process `litestream replicate` on this host has it open".to_owned()),
         Sighting::Unknown => (None, None, "its process does not show from here".to_owned()),
     };
     LitestreamReport { up, evidence, pid, version: None }

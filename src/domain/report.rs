@@ -416,8 +416,6 @@ pub struct LitestreamReport {
     /// How that is known, or why it is not.
     pub evidence: String,
     pub pid: Option<u32>,
-    /// As it says itself.
-    pub version: Option<String>,
 }
 
 /// Growth and write rates over a window that outlives WAL resets, VACUUM and restarts.

@@ -181,7 +181,6 @@ fn local(name: &str) -> LocalReport {
             up: Some(true),
             evidence: "process 77 has the database open".to_owned(),
             pid: Some(77),
-            version: Some("0.5.17".to_owned()),
         }),
         txid_claim: Some(117),
     }

@@ -76,7 +76,7 @@ impl Display for Summary<'_> {
         rows.iter().take(PAGE_ROWS_MAX).try_for_each(|row| row.fmt(f))?;
         writeln!(f, "</tbody></table>")?;
         if let Some(more @ 1..) = rows.len().checked_sub(PAGE_ROWS_MAX) {
-            writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")?
+            writeln!(f, "<p>and {more} more: see <a href=\"/api/v1/report\">the report</a>.</p>")?;
         }
         self.checklist(f)
     }

@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn litestream_that_does_not_run_is_a_warning_at_first() {
         let with = |up| {
-            let litestream = LitestreamReport { up, evidence: "the evidence".into(), pid: None, version: None };
+            let litestream = LitestreamReport { up, evidence: "the evidence".into(), pid: None };
             LocalReport { litestream: Some(litestream), ..local() }
         };
         check("LitestreamDown", with(Some(true)), "pass : the evidence");

@@ -405,5 +405,5 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
         Sighting::Gone => (Some(false), None, "no process `litestream replicate` on this host has it open".to_owned()),
         Sighting::Unknown => (None, None, "its process does not show from here".to_owned()),
     };
-    LitestreamReport { up, evidence, pid, version: None }
+    LitestreamReport { up, evidence, pid }
 }

@@ -1,6 +1,7 @@
 //! Looks at replicas of v0.3.
 
 use age::secrecy::ExposeSecret;
+use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
@@ -183,4 +184,40 @@ fn emptied_replica_restores_nothing_until_it_is_filled_again() {
     scene.check_found(12, "nothing no start");
     put(&scene.files, 0, 1, 1, 20, Some(wal(5, 1)));
     scene.check_found(21, "v0.5 txid 1 wal 5:1 complete 0=1");
+}
+
+/// What a listing says of how a replica is kept: changes since the newest snapshot and the second of the first, whether
+/// its history is whole, and what should be gone.
+fn kept(scene: &mut Scene, second: i64) -> (Option<u64>, Option<i64>, Option<bool>, Option<u64>) {
+    let coverage = scene.look_at(second).unwrap().0.coverage;
+    let since = coverage.unsnapshotted_since.map(|since| since.duration_since(at(0).wall).as_secs());
+    (coverage.changes_since_snapshot, since, coverage.whole, coverage.expired_objects)
+}
+
+#[test]
+fn snapshots_that_do_not_come_and_history_that_goes_are_seen() {
+    const HOUR: i64 = 3600;
+    let mut scene = Scene::new();
+    let (day, hour) = (std::time::Duration::from_secs(86_400), std::time::Duration::from_secs(3600));
+    let policy = Kept { snapshots: Some(day), every: hour, level0: None };
+    scene.probe = ReplicaProbe::of(&ReplicaTarget { encrypted: false, kept: Some(policy), ..encrypted_target(&[]) });
+    generation(&scene, 3);
+    assert_eq!(kept(&mut scene, 10), (Some(3), Some(2), Some(true), Some(0)));
+    assert_eq!(
+        kept(&mut scene, 40 * HOUR),
+        (Some(3), Some(2), Some(true), Some(0)),
+        "the only snapshot is rightly kept"
+    );
+    put_segment(&scene.files, GENERATION, 3, 40 * HOUR);
+    put_snapshot(&scene.files, GENERATION, 1, 40 * HOUR + 1);
+    put_segment(&scene.files, GENERATION, 4, 40 * HOUR + 2);
+    assert_eq!(
+        kept(&mut scene, 41 * HOUR),
+        (Some(1), Some(40 * HOUR + 2), Some(true), Some(1)),
+        "the first one should be gone"
+    );
+    scene.files.remove(&format!("{GENERATION}/snapshots/00000000.snapshot.lz4"));
+    (0..3).for_each(|which| assert!(scene.files.remove(&format!("{GENERATION}/{}", SEGMENTS[which].0))));
+    let after = kept(&mut scene, 42 * HOUR + 1);
+    assert_eq!(after, (Some(1), Some(40 * HOUR + 2), Some(false), Some(0)));
 }

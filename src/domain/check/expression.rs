@@ -244,6 +244,8 @@ pub enum Condition {
     Compare(&'static Term, Comparison, &'static Term),
     /// All of them; the value is that of the first.
     All(&'static [&'static Self]),
+    /// One of them; the value is that of the first that holds.
+    Any(&'static [&'static Self]),
     /// The first, where the second does not hold.
     Except(&'static Self, &'static Self),
     /// What only Prometheus can see, in PromQL.
@@ -268,6 +270,7 @@ impl Condition {
                 let first = values.next()??;
                 values.all(|value| value.is_some()).then_some(first)
             }
+            Self::Any(conditions) => conditions.iter().find_map(|condition| condition.value(subject, now)),
             Self::Except(condition, exception) => {
                 condition.value(subject, now).filter(|_| exception.value(subject, now).is_none())
             }
@@ -283,7 +286,9 @@ impl Condition {
                 one.quantities(&mut found);
                 other.quantities(&mut found);
             }
-            Self::All(conditions) => found.extend(conditions.iter().flat_map(|condition| condition.quantities())),
+            Self::All(conditions) | Self::Any(conditions) => {
+                found.extend(conditions.iter().flat_map(|condition| condition.quantities()))
+            }
             Self::Except(one, other) => found.extend([*one, *other].into_iter().flat_map(Self::quantities)),
             Self::Outside(_) => {}
         }
@@ -302,10 +307,11 @@ impl Display for Condition {
                 };
                 write!(f, "{one} {sign} {other}")
             }
-            Self::All(conditions) => {
+            Self::All(conditions) | Self::Any(conditions) => {
+                let word = if matches!(self, Self::All(_)) { " and " } else { " or " };
                 for (index, condition) in conditions.iter().enumerate() {
-                    let and = if index == 0 { "" } else { " and " };
-                    write!(f, "{and}({condition})")?;
+                    let word = if index == 0 { "" } else { word };
+                    write!(f, "{word}({condition})")?;
                 }
                 Ok(())
             }

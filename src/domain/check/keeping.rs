@@ -336,5 +336,9 @@ mod tests {
             "fail critical: it is at TXID 3, and Litestream here goes on writing at",
         );
         assert_eq!(told("LineageConflict", foreign(Some(false)), None), None, "objects are not verified");
+        let check = super::super::catalogue().find(|check| check.name == "LineageConflict").unwrap();
+        let promql = "(sum without (finding) (streamgauge_replica_corrupt_objects{finding=\"rewritten\"}) > 0) or \
+                      (streamgauge_replica_foreign_history == 1)";
+        assert_eq!(check.rules[0].when.to_string(), promql);
     }
 }

@@ -174,18 +174,14 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Find the second Litestream and stop it, or run `litestream reset` after a restore to an older state; give \
                  each database a path of its own and take a snapshot.",
         unit: Unit::Count,
-        rules: &[
-            rule(
-                Severity::Critical,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Any(&[
                 &Condition::Compare(&Term::Of(&REWRITTEN), Comparison::Above, &Term::Number(0.0)),
-                0,
-            ),
-            rule(
-                Severity::Critical,
                 &Condition::Compare(&Term::Of(&FOREIGN), Comparison::Equal, &Term::Number(1.0)),
-                0,
-            ),
-        ],
+            ]),
+            0,
+        )],
         tell: Tell::Replica(lineage),
     },
     Check {

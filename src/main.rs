@@ -27,6 +27,8 @@ fn main() -> ExitCode {
             MetricsFormat::Json => catalogue::json(),
         })
         .map(|()| ExitCode::SUCCESS),
+        Command::Why(args) => cli::why::main(&args),
+        Command::Rules(args) => cli::rules::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "streamgauge", &mut script);

@@ -7,6 +7,8 @@ mod lab;
 
 #[path = "serving/alerts.rs"]
 mod alerts;
+#[path = "serving/cases.rs"]
+mod cases;
 #[path = "serving/check.rs"]
 mod check;
 #[path = "serving/demo.rs"]
@@ -19,8 +21,12 @@ mod process;
 mod prometheus;
 #[path = "serving/reload.rs"]
 mod reload;
+#[path = "serving/rules.rs"]
+mod rules;
 #[path = "serving/storage.rs"]
 mod storage;
+#[path = "serving/why.rs"]
+mod why;
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;

@@ -389,3 +389,8 @@ pub const MAIL_TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Time that one mail may take, with all that is said before it.
 pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The report of another agent, which `why` reads: some kilobytes for each of [`DATABASES_MAX`] databases.
+pub const AGENT_REPORT_BYTES_MAX: usize = 256 << 20;
+
+/// Lines of evidence that `why` prints; the rest is counted.
+pub const EVIDENCE_LINES_MAX: usize = 20;

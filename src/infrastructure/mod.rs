@@ -1,5 +1,6 @@
 //! The ports, for real.
 
+pub mod agent;
 pub mod clock;
 pub mod config;
 pub mod database;

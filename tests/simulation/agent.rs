@@ -151,6 +151,9 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
         at: now,
         modes: Vec::new(),
         filesystem: None,
+        staging_filesystem: None,
+        open: None,
+        litestream: Default::default(),
         staging: Some(Staging { path: "/.app-litestream".into(), bytes: 131, position }),
         lock_holder_pid: None,
     }

@@ -24,6 +24,20 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 /// When the configuration has problems or names a database that is not there. What keeps a database or a replica from
 /// being read is part of the report.
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
+    let report = look(args)?;
+    match args.format {
+        CheckFormat::Table => output::print(&table(&report, output::colour()))?,
+        CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+    }
+    Ok(ExitCode::from(exit_code(verdicts(&report))))
+}
+
+/// Looks once.
+///
+/// # Errors
+///
+/// As [`main`].
+pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     // What matters is in the report; this is for what cannot be in it.
     super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
     let loaded = Sources::new(&args.sources).read()?;
@@ -66,11 +80,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         alerts_dropped: 0,
     };
     report.checks = judge_agent(&report, now);
-    match args.format {
-        CheckFormat::Table => output::print(&table(&report, output::colour()))?,
-        CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
-    }
-    Ok(ExitCode::from(exit_code(verdicts(&report))))
+    Ok(report)
 }
 
 fn depth(asked: CheckVerify) -> VerifyDepth {

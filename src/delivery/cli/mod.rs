@@ -12,10 +12,12 @@ pub mod progress;
 pub mod restorable;
 pub mod restore;
 pub mod restore_words;
+pub mod rules;
 pub mod run;
 pub mod sources;
 pub mod table;
 pub mod when;
+pub mod why;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -110,6 +112,14 @@ Examples:
 
     /// List every metric with its labels and its meaning
     Metrics(MetricsArgs),
+
+    /// Say what a check means, what it says right now, and what to do about it
+    #[command(after_help = why::AFTER_HELP)]
+    Why(why::WhyArgs),
+
+    /// Print the checks as rules for Prometheus, or an example for Alertmanager
+    #[command(after_help = rules::AFTER_HELP)]
+    Rules(rules::RulesArgs),
 
     /// Watch a database made for the purpose, replicated by a built-in peer, and optionally see replication break
     #[command(after_help = "\

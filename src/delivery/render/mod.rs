@@ -1,5 +1,6 @@
 //! Renderings of the report: metrics, JSON, page, and the cell from which they are served.
 
+pub mod alertmanager;
 pub mod drill_report;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -8,4 +9,6 @@ pub mod json;
 pub mod metrics;
 pub mod page;
 pub mod published;
+pub mod rules;
+pub mod runbook;
 pub mod timeline;

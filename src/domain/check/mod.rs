@@ -13,6 +13,7 @@ mod host;
 mod keeping;
 mod litestream;
 mod observer;
+pub mod outside;
 mod posture;
 mod replica;
 mod store;
@@ -176,11 +177,27 @@ pub enum Told {
     Failing(Severity, String),
 }
 
+/// The alerts of the minimal profile: those that say that data would be lost, and that nobody would be told. Only where
+/// they are critical, and the [`WATCHDOG`].
+pub static MINIMAL: &[&str] = &[
+    "ReplicationLag",
+    "ReplicaUnverifiable",
+    "NeverReplicated",
+    "NotRestorable",
+    "ReplicaCorrupt",
+    "RestoreDrillFailed",
+    "AgentDown",
+];
+
+/// The alert that always fires.
+pub const WATCHDOG: &str = "Watchdog";
+
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     let database = [database::CHECKS, host::CHECKS, litestream::CHECKS];
     let replica = [replica::CHECKS, keeping::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
-    database.into_iter().chain(replica).chain([store::CHECKS, cost::CHECKS, agent::CHECKS]).flatten()
+    let agent = [store::CHECKS, cost::CHECKS, agent::CHECKS, outside::CHECKS];
+    database.into_iter().chain(replica).chain(agent).flatten()
 }
 
 impl Check {

@@ -74,7 +74,10 @@ static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&VER
 static PROOF_AGE_BOUND: Term =
     Term::Sum(&Term::Product(&Term::Of(&VERIFY_INTERVAL), &Term::Number(2.0)), &Term::Number(PROOF_AGE_SLACK_SECONDS));
 
-static UNVERIFIED: Condition = Condition::Compare(&PROOF_AGE, Comparison::Above, &PROOF_AGE_BOUND);
+pub(super) static UNVERIFIED: Condition = Condition::Compare(&PROOF_AGE, Comparison::Above, &PROOF_AGE_BOUND);
+
+/// Lag, and the objective that it is compared with.
+pub(super) static BEHIND: (Term, Term) = (Term::Of(&LAG), Term::Of(&RPO));
 
 static PENDING: Condition = Condition::Compare(&Term::Of(&UNREPLICATED_SINCE), Comparison::Above, &Term::Number(0.0));
 
@@ -120,7 +123,7 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: {replica} has no snapshot",
         description: "Replica {replica} of {database} holds files, and neither a snapshot nor a chain from the first one: \
                       nothing can be restored from it.",
-        action: "Have Litestream take a snapshot: stop it, run `litestream reset` on the database, and start it.",
+        action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, &Condition::All(&[&NO_START, &HOLDS_SOMETHING]), 30)],
         tell: Tell::Replica(not_restorable),
@@ -131,7 +134,8 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: files are missing in {replica}",
         description: "{value} holes between the newest snapshot and the newest file of replica {replica} of {database} are \
                       bridged by no level: the latest state does not restore.",
-        action: "Have Litestream take a new snapshot (`litestream reset`), then look for what deleted the files.",
+        action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it; \
+                 then look for what deleted the files.",
         unit: Unit::Count,
         rules: &[rule(
             Severity::Critical,
@@ -192,7 +196,7 @@ pub(super) static CHECKS: &[Check] = &[
                       with this host.",
         action: "Look at Litestream's log: it is stopped, stuck, or cannot upload.",
         unit: Unit::Seconds,
-        rules: &[rule(Severity::Critical, &Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Of(&RPO)), 1)],
+        rules: &[rule(Severity::Critical, &Condition::Compare(&BEHIND.0, Comparison::Above, &BEHIND.1), 1)],
         tell: Tell::Replica(lag),
     },
 ];

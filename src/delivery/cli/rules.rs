@@ -1,0 +1,79 @@
+//! `streamgauge rules`: the checks for those who have a Prometheus.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use super::output;
+use crate::delivery::render::alertmanager::alertmanager;
+use crate::delivery::render::rules::{Profile, RuleOptions, rules};
+use crate::domain::alerting::RUNBOOK_URL;
+use crate::domain::reason::Reason;
+
+pub const AFTER_HELP: &str = "\
+The rules work with Prometheus 2.42 and later and expect that the scrape job is called streamgauge. They compare the same \
+numbers as the agent's own alerts do, with the same labels, so that Alertmanager takes both for one.
+
+Examples:
+  streamgauge rules > /etc/prometheus/rules/streamgauge.rules.yml
+  streamgauge rules --profile minimal | promtool check rules
+  streamgauge rules --dashboard-url 'https://grafana.example.com/d/streamgauge?var-database={{ $labels.database }}'
+  streamgauge rules --format alertmanager > alertmanager.yml";
+
+#[derive(Args, Debug)]
+pub struct RulesArgs {
+    /// Rules for Prometheus, or an example configuration of Alertmanager
+    #[arg(long, value_enum, default_value_t = RulesFormat::Prometheus)]
+    pub format: RulesFormat,
+
+    /// Every check and the service level, or seven pages and the watchdog
+    #[arg(long, value_enum, default_value_t = RulesProfile::Full)]
+    pub profile: RulesProfile,
+
+    /// Where the runbook is; `#` and the check's name in lower case follow
+    #[arg(long, value_name = "URL", default_value = RUNBOOK_URL)]
+    pub runbook_url: String,
+
+    /// Where the dashboard is; may be a template of Prometheus [default: the agent's own page]
+    #[arg(long, value_name = "URL")]
+    pub dashboard_url: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RulesFormat {
+    Prometheus,
+    Alertmanager,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RulesProfile {
+    Full,
+    Minimal,
+}
+
+impl From<RulesProfile> for Profile {
+    fn from(profile: RulesProfile) -> Self {
+        match profile {
+            RulesProfile::Full => Self::Full,
+            RulesProfile::Minimal => Self::Minimal,
+        }
+    }
+}
+
+/// Prints the rules.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub fn main(args: &RulesArgs) -> Result<ExitCode, Reason> {
+    let text = match args.format {
+        RulesFormat::Prometheus => rules(RuleOptions {
+            profile: args.profile.into(),
+            runbook_url: &args.runbook_url,
+            dashboard_url: args.dashboard_url.as_deref(),
+        }),
+        RulesFormat::Alertmanager => alertmanager(),
+    };
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,57 @@
+//! The runbook, docs/RUNBOOK.md, as it is in the program: one section for each check.
+
+/// The whole of it, in Markdown.
+pub const RUNBOOK: &str = include_str!("../../../docs/RUNBOOK.md");
+
+/// What each section says, in this order; each is a paragraph that begins with it in bold.
+pub const LEADS: [&str; 5] = ["Meaning.", "Impact.", "Diagnosis.", "What to do.", "When it is wrong."];
+
+/// Headings and texts, in the order of the runbook.
+pub fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
+    RUNBOOK.split("\n## ").skip(1).filter_map(|section| {
+        let (name, text) = section.split_once('\n')?;
+        Some((name, text.trim()))
+    })
+}
+
+/// The section of one check.
+pub fn section(check: &str) -> Option<&'static str> {
+    sections().find(|(name, _)| *name == check).map(|(_, text)| text)
+}
+
+/// A section as a person reads it on a terminal: commands are indented, and what is bold is so where there are colours.
+pub fn on_terminal(section: &str, colour: bool) -> String {
+    let (bold, plain) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let mut out = String::with_capacity(section.len());
+    let mut code = false;
+    for line in section.lines() {
+        if line.starts_with("```") {
+            code = !code;
+            continue;
+        }
+        if code {
+            out.extend(["    ", line, "\n"]);
+            continue;
+        }
+        for (index, part) in line.split("**").enumerate() {
+            if index > 0 {
+                out.push_str(if index % 2 == 1 { bold } else { plain });
+            }
+            out.push_str(part);
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_indented_and_bold_is_bold() {
+        let section = "**Meaning.** It is `late`.\n\n```\nstreamgauge check\n```\nThen **wait**.";
+        assert_eq!(on_terminal(section, false), "Meaning. It is `late`.\n\n    streamgauge check\nThen wait.\n");
+        assert!(on_terminal(section, true).starts_with("\x1b[1mMeaning.\x1b[0m It"));
+    }
+}

@@ -1,0 +1,99 @@
+//! What only Prometheus can see: an agent that does not answer, the way to the pager, and how often an objective was
+//! missed over weeks.
+//!
+//! Their conditions are PromQL as it stands. [`recording_rules`] are the series that they and dashboards stand on.
+
+use std::time::Duration;
+
+use super::expression::Condition;
+use super::{Check, Rule, Severity, Tell, Unit, replica, rule};
+
+/// The budget that the objective leaves is used up too fast: 99.9 % of 30 days within the recovery point objective leave 43
+/// minutes beyond it. Six times too fast uses 5 % of them in six hours; the short window ends the alert soon after the
+/// trouble. What is faster than that is `ReplicationLag`, which pages at once.
+const RPO_BUDGET_BURN: &str = "\
+(1 - replica:streamgauge_rpo_met:avg6h) > (6 * 0.001) and (1 - replica:streamgauge_rpo_met:avg30m) > (6 * 0.001)";
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "RpoBudgetBurn",
+        title: "The recovery point objective is kept 99.9 % of the time",
+        summary: "{database}: {replica} misses its recovery point objective too often",
+        description: "Replica {replica} of {database} was behind its objective, or not verified, for {value} of the last 6 \
+                      hours. That uses up too fast the 0.1 % of 30 days in which it may be.",
+        action: "Look for what comes and goes: bursts of writes, throttling of the bucket, restarts of Litestream.",
+        unit: Unit::Ratio,
+        rules: &[rule(Severity::Warning, &Condition::Outside(RPO_BUDGET_BURN), 2)],
+        tell: Tell::Outside,
+    },
+    Check {
+        name: "AgentDown",
+        title: "The agent answers",
+        summary: "streamgauge at {instance} does not answer",
+        description: "Prometheus could not scrape {instance} for 5 minutes: nothing is known of the databases there.",
+        action: "Look whether the host is there, then at the agent: `systemctl status streamgauge` and its log.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Critical, &Condition::Outside(r#"up{job="streamgauge"} == 0"#), 5)],
+        tell: Tell::Outside,
+    },
+    Check {
+        name: "AgentAbsent",
+        title: "Prometheus knows an agent",
+        summary: "Prometheus scrapes no streamgauge",
+        description: "There is no target of the job `streamgauge`: neither the agent nor its absence would be noticed.",
+        action: "Look at scrape_configs and at service discovery: the job has to be called `streamgauge`.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Critical, &Condition::Outside(r#"absent(up{job="streamgauge"})"#), 10)],
+        tell: Tell::Outside,
+    },
+    Check {
+        name: "Watchdog",
+        title: "Alerts reach the other end",
+        summary: "All is well: this alert always fires",
+        description: "It proves that rules are evaluated and alerts are delivered. Who gets it has to notice when it stops.",
+        action: "Nothing while it comes. When it stops: Prometheus, Alertmanager or the way between them is broken.",
+        unit: Unit::Count,
+        rules: &[Rule {
+            severity: Severity::Info,
+            when: &Condition::Outside("vector(1)"),
+            hold: Duration::ZERO,
+            keep_firing: Duration::ZERO,
+        }],
+        tell: Tell::Outside,
+    },
+];
+
+/// A series that Prometheus computes and keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingRule {
+    /// Its name, as `level:metric:operation`.
+    pub record: String,
+    /// PromQL.
+    pub expr: String,
+    /// How often; `None`: as often as everything.
+    pub interval: Option<Duration>,
+}
+
+/// Whether the recovery point objective is met, 1 or 0 for each replica, and its averages: the service level.
+///
+/// It is met while lag is known and at most the objective. A replica that is not verified misses it, whatever lag was
+/// last known. Where there is nothing to compare with (only the bucket is known) there is no sample. Time in which the
+/// agent was down is not counted: `AgentDown` is the alert for that.
+pub fn recording_rules() -> Vec<RecordingRule> {
+    let (behind, unverified) = (&replica::BEHIND, &replica::UNVERIFIED);
+    let met = "replica:streamgauge_rpo_met";
+    let within = format!("({} <= bool {})", behind.0, behind.1);
+    let every = |record: String, expr: String| RecordingRule { record, expr, interval: None };
+    let mut rules = vec![every(met.into(), format!("{within} unless ({unverified})\nor\n({unverified}) * 0"))];
+    rules.extend(
+        ["5m", "30m", "1h", "6h"]
+            .map(|over| every(format!("{met}:avg{over}"), format!("avg_over_time({met}[{over}])"))),
+    );
+    // Averages of whole hours, so that 30 days are 720 samples.
+    rules.push(RecordingRule {
+        record: format!("{met}:avg30d"),
+        expr: format!("avg_over_time({met}:avg1h[30d:1h])"),
+        interval: Some(Duration::from_secs(900)),
+    });
+    rules
+}

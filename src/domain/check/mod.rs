@@ -409,6 +409,16 @@ mod tests {
         assert_eq!(format!("{}; exit {}", told.join(", "), exit_code(verdicts.iter())), expected);
     }
 
+    /// An alert is told apart by check, severity and subject: two rules of one severity would be one alert that comes and
+    /// goes.
+    #[test]
+    fn each_rule_of_a_check_has_a_severity_of_its_own() {
+        for check in catalogue() {
+            let worst_first = check.rules.windows(2).all(|pair| pair[0].severity > pair[1].severity);
+            assert!(worst_first, "{}: severities, the worst first, each once", check.name);
+        }
+    }
+
     #[test]
     fn all_is_well() {
         check(replica(), Watching::Continuously, "; exit 0");

@@ -2,38 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::domain::check::{Severity, WATCHDOG};
-
-/// One alert that explains others: those are not told while it fires.
-struct Inhibition {
-    why: &'static str,
-    source: &'static [&'static str],
-    target: &'static [&'static str],
-    equal: &'static [&'static str],
-}
-
-static INHIBITIONS: &[Inhibition] = &[
-    Inhibition {
-        why: "An agent that is down explains the rest of that instance.",
-        source: &[r#"alertname = "AgentDown""#],
-        target: &[r#"alertname != "AgentDown""#],
-        equal: &["job", "instance"],
-    },
-    Inhibition {
-        why: "What cannot be read says nothing new of its files.",
-        source: &[r#"alertname = "ReplicaUnverifiable""#],
-        target: &[
-            r#"alertname =~ "ReplicaGap|NotRestorable|SnapshotStale|RecoveryWindowShort|RetentionNotEnforced|ReplicaRunaway""#,
-        ],
-        equal: &["job", "instance", "database", "replica"],
-    },
-    Inhibition {
-        why: "The page says what the ticket says.",
-        source: &[r#"severity = "critical""#],
-        target: &[r#"severity = "warning""#],
-        equal: &["alertname", "job", "instance", "database", "replica"],
-    },
-];
+use crate::domain::alert::INHIBITIONS;
+use crate::domain::check::expression::Scope;
+use crate::domain::check::{Check, Severity, WATCHDOG, catalogue};
 
 /// `alerts/alertmanager.example.yml`.
 pub fn alertmanager() -> String {
@@ -84,8 +55,8 @@ receivers:
 inhibit_rules:
 "
     );
-    for Inhibition { why, source, target, equal } in INHIBITIONS {
-        let list = |matchers: &[&str]| matchers.iter().map(|one| format!("'{one}'")).collect::<Vec<_>>().join(", ");
+    let mut inhibit = |why: &str, source: &[String], target: &[String], equal: &[&str]| {
+        let list = |matchers: &[String]| matchers.iter().map(|one| format!("'{one}'")).collect::<Vec<_>>().join(", ");
         // A String takes everything.
         let _ = write!(
             out,
@@ -94,6 +65,48 @@ inhibit_rules:
             list(target),
             equal.join(", ")
         );
+    };
+    let is = |label: &str, value: &str| format!("{label} = \"{value}\"");
+    let down = "AgentDown";
+    inhibit(
+        "An agent that is down explains the rest of that instance.",
+        &[is("alertname", down)],
+        &[format!("alertname != \"{down}\"")],
+        &["job", "instance"],
+    );
+    let any = ["job", "instance"].into_iter().chain(labels(catalogue())).collect::<Vec<_>>();
+    inhibit(
+        "The page says what the ticket says.",
+        &[is("severity", critical)],
+        &[is("severity", warning)],
+        &[&["alertname"], &any[..]].concat(),
+    );
+    for inhibition in INHIBITIONS {
+        let Some(source) = catalogue().find(|check| check.name == inhibition.source) else { continue };
+        let equal: Vec<&str> = ["job", "instance"].into_iter().chain(source.scope().labels().iter().copied()).collect();
+        let targets = format!("alertname =~ \"{}\"", inhibition.targets.join("|"));
+        for rule in source.rules {
+            let severity = rule.severity;
+            // What is worse is told all the same.
+            let no_worse = (severity != Severity::Critical).then(|| format!("severity != \"{critical}\""));
+            inhibit(
+                &format!("{} ({}) explains these.", source.name, severity.as_str()),
+                &[is("alertname", source.name), is("severity", severity.as_str())],
+                &[targets.clone()].into_iter().chain(no_worse).collect::<Vec<_>>(),
+                &equal,
+            );
+        }
     }
     out
+}
+
+/// The labels of all subjects, each once.
+fn labels(checks: impl Iterator<Item = &'static Check>) -> Vec<&'static str> {
+    let mut labels: Vec<&str> = Vec::new();
+    for label in checks.map(Check::scope).filter(|scope| *scope != Scope::Outside).flat_map(Scope::labels) {
+        if !labels.contains(label) {
+            labels.push(label);
+        }
+    }
+    labels
 }

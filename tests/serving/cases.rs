@@ -31,6 +31,9 @@ pub(super) static CASES: &[Case] = &[
     silent("DatabaseUnreadable", &[("streamgauge_database_up", "1x10 0x4 1x300")]),
     fires("JournalModeNotWal", &[("streamgauge_database_journal_mode_wal", "0")], &[(Critical, 0, "0")]),
     silent("JournalModeNotWal", &[("streamgauge_database_journal_mode_wal", "1x10 0x4 1x300")]),
+    fires("NoReplica", &[("streamgauge_database_replicas", "0")], &[(Warning, 0, "0")]),
+    // The configuration is being written.
+    silent("NoReplica", &[("streamgauge_database_replicas", "1x10 0x4 1x300")]),
     // Proof may be 20 minutes old with an interval of 5.
     fires(
         "ReplicaUnverifiable",
@@ -113,6 +116,8 @@ pub(super) static CASES: &[Case] = &[
         &[(r#"streamgauge_replica_corrupt_objects{finding="rewritten"}"#, "1")],
         &[(Critical, 0, "1")],
     ),
+    // A database that was restored to an older state.
+    fires("LineageConflict", &[("streamgauge_replica_foreign_history", "1")], &[(Critical, 0, "1")]),
     silent("LineageConflict", &[(r#"streamgauge_replica_corrupt_objects{finding="corrupt"}"#, "1")]),
     fires(
         "ReplicationLag",
@@ -168,6 +173,241 @@ pub(super) static CASES: &[Case] = &[
         &[("streamgauge_drill_last_duration_seconds", "900"), ("streamgauge_replica_rto_objective_seconds", "900")],
     ),
     silent("RestoreTooSlow", &[("streamgauge_drill_last_duration_seconds", "1000")]),
+    // A reader holds checkpoints back for half an hour, and the WAL is more than a quarter of what is free.
+    fires(
+        "CheckpointStarved",
+        &[
+            ("streamgauge_database_unbackfilled_bytes", "314572800"),
+            ("streamgauge_database_wal_since_timestamp_seconds", "0"),
+            ("streamgauge_database_wal_size_bytes", "314572800"),
+            ("streamgauge_database_filesystem_avail_bytes", "1000000000"),
+        ],
+        &[(Critical, 31, "300MiB"), (Warning, 31, "300MiB")],
+    ),
+    fires(
+        "CheckpointStarved",
+        &[
+            ("streamgauge_database_unbackfilled_bytes", "314572800"),
+            ("streamgauge_database_wal_since_timestamp_seconds", "0"),
+            ("streamgauge_database_wal_size_bytes", "314572800"),
+            ("streamgauge_database_filesystem_avail_bytes", "100000000000"),
+        ],
+        &[(Warning, 31, "300MiB")],
+    ),
+    // Litestream's own rhythm: the WAL begins anew every 20 minutes.
+    silent(
+        "CheckpointStarved",
+        &[
+            ("streamgauge_database_unbackfilled_bytes", "314572800"),
+            ("streamgauge_database_wal_since_timestamp_seconds", "0x19 1200x19 2400x19 3600x19 4800x19 6000x19"),
+            ("streamgauge_database_wal_size_bytes", "314572800"),
+            ("streamgauge_database_filesystem_avail_bytes", "1000000000"),
+        ],
+    ),
+    fires("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.85")], &[(Warning, 0, "85%")]),
+    silent("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.8")]),
+    // VACUUM.
+    silent("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.5x10 0.95x13 0.5x300")]),
+    fires(
+        "DiskFullSoon",
+        &[
+            ("streamgauge_database_filesystem_full_seconds", "7200"),
+            ("streamgauge_database_filesystem_used_ratio", "0.9"),
+        ],
+        &[(Critical, 0, "2h 0m 0s")],
+    ),
+    silent(
+        "DiskFullSoon",
+        &[
+            ("streamgauge_database_filesystem_full_seconds", "7200"),
+            ("streamgauge_database_filesystem_used_ratio", "0.8"),
+        ],
+    ),
+    silent("DiskFullSoon", &[("streamgauge_database_filesystem_used_ratio", "0.99")]),
+    fires(
+        "PermissionDrift",
+        &[
+            (r#"streamgauge_database_file_permissions_ok{file="database"}"#, "1"),
+            (r#"streamgauge_database_file_permissions_ok{file="wal"}"#, "0"),
+        ],
+        &[(Warning, 0, "0")],
+    ),
+    silent("PermissionDrift", &[(r#"streamgauge_database_file_permissions_ok{file="database"}"#, "1x10 0x9 1x300")]),
+    fires("SizingTierExceeded", &[("streamgauge_database_sizing_tier", "1")], &[(Info, 0, "1")]),
+    silent("SizingTierExceeded", &[("streamgauge_database_sizing_tier", "0x10 1x350 0x300")]),
+    fires("LitestreamDown", &[("streamgauge_litestream_up", "0")], &[(Critical, 0, "0"), (Warning, 0, "0")]),
+    // A restart, and where it is not known.
+    silent("LitestreamDown", &[("streamgauge_litestream_up", "1x10 0x4 1x300")]),
+    silent("LitestreamDown", &[]),
+    fires(
+        "SnapshotStale",
+        &[
+            ("streamgauge_replica_unsnapshotted_since_timestamp_seconds", "0"),
+            ("streamgauge_replica_snapshot_interval_seconds", "3600"),
+        ],
+        &[(Warning, 181, "3h 31m 0s")],
+    ),
+    // Nothing came after the newest snapshot, however old it is.
+    silent("SnapshotStale", &[("streamgauge_replica_snapshot_interval_seconds", "60")]),
+    silent(
+        "SnapshotStale",
+        &[
+            ("streamgauge_replica_unsnapshotted_since_timestamp_seconds", "-7200+60"),
+            ("streamgauge_replica_snapshot_interval_seconds", "3600"),
+        ],
+    ),
+    fires(
+        "RecoveryWindowShort",
+        &[
+            ("streamgauge_replica_restorable_since_timestamp_seconds", "-36000+60"),
+            ("streamgauge_replica_retention_objective_seconds", "86400"),
+            ("streamgauge_replica_snapshot_interval_seconds", "3600"),
+            ("streamgauge_replica_history_whole", "0"),
+        ],
+        &[(Warning, 0, "10h 0m 0s")],
+    ),
+    // It is younger than the objective.
+    silent(
+        "RecoveryWindowShort",
+        &[
+            ("streamgauge_replica_restorable_since_timestamp_seconds", "-36000+60"),
+            ("streamgauge_replica_retention_objective_seconds", "86400"),
+            ("streamgauge_replica_snapshot_interval_seconds", "3600"),
+            ("streamgauge_replica_history_whole", "1"),
+        ],
+    ),
+    // Litestream deletes a snapshot at a time.
+    silent(
+        "RecoveryWindowShort",
+        &[
+            ("streamgauge_replica_restorable_since_timestamp_seconds", "-46800+60"),
+            ("streamgauge_replica_retention_objective_seconds", "86400"),
+            ("streamgauge_replica_snapshot_interval_seconds", "43200"),
+            ("streamgauge_replica_history_whole", "0"),
+        ],
+    ),
+    fires("RetentionNotEnforced", &[("streamgauge_replica_expired_objects", "7")], &[(Warning, 0, "7")]),
+    silent("RetentionNotEnforced", &[("streamgauge_replica_expired_objects", "0x10 7x58 0x300")]),
+    fires(
+        "ReplicaRunaway",
+        &[("streamgauge_replica_received_bytes", "10737418240"), ("streamgauge_replica_expected_bytes", "1073741824")],
+        &[(Warning, 0, "10GiB")],
+    ),
+    silent(
+        "ReplicaRunaway",
+        &[("streamgauge_replica_received_bytes", "1073741824"), ("streamgauge_replica_expected_bytes", "1073741824")],
+    ),
+    // A snapshot was taken, or everything was imported anew.
+    silent(
+        "ReplicaRunaway",
+        &[
+            ("streamgauge_replica_received_bytes", "0x10 10737418240x58 0x300"),
+            ("streamgauge_replica_expected_bytes", "1073741824"),
+        ],
+    ),
+    fires(
+        "CostAboveBudget",
+        &[("streamgauge_dollars_per_month", "12.5"), ("streamgauge_budget_dollars_per_month", "10")],
+        &[(Warning, 0, "$12.50")],
+    ),
+    silent("CostAboveBudget", &[("streamgauge_dollars_per_month", "12.5")]),
+    silent(
+        "CostAboveBudget",
+        &[("streamgauge_dollars_per_month", "10"), ("streamgauge_budget_dollars_per_month", "10")],
+    ),
+    fires(
+        "HostGone",
+        &[
+            ("streamgauge_replica_beacon_timestamp_seconds", "0"),
+            ("streamgauge_replica_beacon_read_timestamp_seconds", "0+60"),
+            ("streamgauge_replica_beacon_interval_seconds", "60"),
+        ],
+        &[(Critical, 5, "10m 0s")],
+    ),
+    // The host is idle and there.
+    silent(
+        "HostGone",
+        &[
+            ("streamgauge_replica_beacon_timestamp_seconds", "0+60"),
+            ("streamgauge_replica_beacon_read_timestamp_seconds", "60+60"),
+            ("streamgauge_replica_beacon_interval_seconds", "60"),
+        ],
+    ),
+    // The bucket cannot be read any more: nothing is known of the host.
+    silent(
+        "HostGone",
+        &[
+            ("streamgauge_replica_beacon_timestamp_seconds", "0"),
+            ("streamgauge_replica_beacon_read_timestamp_seconds", "60"),
+            ("streamgauge_replica_beacon_interval_seconds", "60"),
+        ],
+    ),
+    fires("BucketVersioningOff", &[("streamgauge_bucket_versioning_enabled", "0")], &[(Warning, 0, "0")]),
+    silent("BucketVersioningOff", &[("streamgauge_bucket_versioning_enabled", "1")]),
+    // Not permitted to look.
+    silent("BucketVersioningOff", &[]),
+    fires("BucketPublic", &[("streamgauge_bucket_public", "1")], &[(Critical, 0, "1")]),
+    silent("BucketPublic", &[("streamgauge_bucket_public", "0")]),
+    fires(
+        "NoncurrentNotExpired",
+        &[("streamgauge_bucket_versioning_enabled", "1"), ("streamgauge_bucket_noncurrent_expiry_configured", "0")],
+        &[(Info, 0, "0")],
+    ),
+    // There are no old versions.
+    silent(
+        "NoncurrentNotExpired",
+        &[("streamgauge_bucket_versioning_enabled", "0"), ("streamgauge_bucket_noncurrent_expiry_configured", "0")],
+    ),
+    fires("StoreErrors", &[("streamgauge_store_failure_ratio", "0.25")], &[(Warning, 0, "25%")]),
+    silent("StoreErrors", &[("streamgauge_store_failure_ratio", "0.1")]),
+    // One of one: too few requests for a ratio.
+    silent("StoreErrors", &[("streamgauge_store_failure_ratio", "0x10 1x13 stale")]),
+    fires("ClockSkew", &[("streamgauge_store_clock_offset_seconds", "-7")], &[(Warning, 0, "7s")]),
+    // Dates have whole seconds.
+    silent("ClockSkew", &[("streamgauge_store_clock_offset_seconds", "1x20 -1x300")]),
+    fires("WriterClockSkew", &[("streamgauge_writer_clock_offset_seconds", "45")], &[(Warning, 0, "45s")]),
+    silent("WriterClockSkew", &[("streamgauge_writer_clock_offset_seconds", "-30")]),
+    fires(
+        "CollectorStuck",
+        &[
+            ("streamgauge_collector_last_round_timestamp_seconds", "0"),
+            ("streamgauge_collector_interval_seconds", "60"),
+        ],
+        &[(Warning, 6, "11m 0s")],
+    ),
+    silent(
+        "CollectorStuck",
+        &[
+            ("streamgauge_collector_last_round_timestamp_seconds", "-240+60"),
+            ("streamgauge_collector_interval_seconds", "60"),
+        ],
+    ),
+    fires("ConfigReloadFailed", &[("streamgauge_config_last_reload_successful", "0")], &[(Warning, 0, "0")]),
+    silent("ConfigReloadFailed", &[("streamgauge_config_last_reload_successful", "1x10 0x4 1x300")]),
+    fires("DiscoveryFailed", &[("streamgauge_discovery_success", "0")], &[(Warning, 0, "0")]),
+    silent("DiscoveryFailed", &[("streamgauge_discovery_success", "1x10 0x4 1x300")]),
+    fires(
+        "SeriesLimitReached",
+        &[
+            (r#"streamgauge_databases{state="monitored"}"#, "50000"),
+            (r#"streamgauge_databases{state="over_limit"}"#, "3"),
+        ],
+        &[(Warning, 0, "3")],
+    ),
+    silent(
+        "SeriesLimitReached",
+        &[
+            (r#"streamgauge_databases{state="monitored"}"#, "50000"),
+            (r#"streamgauge_databases{state="over_limit"}"#, "0"),
+        ],
+    ),
+    fires(
+        "NotificationsFailing",
+        &[("streamgauge_notification_failing_since_timestamp_seconds", "0")],
+        &[(Warning, 6, "6m 0s")],
+    ),
+    // It was restarted.
+    silent("NotificationsFailing", &[("streamgauge_notification_failing_since_timestamp_seconds", "0x4 stale")]),
     fires(
         "RpoBudgetBurn",
         &[

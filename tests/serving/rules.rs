@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use streamgauge::delivery::render::runbook::{LEADS, sections};
+use streamgauge::delivery::render::metrics::families;
+use streamgauge::delivery::render::runbook::{LEADS, RUNBOOK, sections};
 use streamgauge::domain::alerting::RUNBOOK_URL;
 use streamgauge::domain::check::expression::Scope;
 use streamgauge::domain::check::{Check, Severity, catalogue};
@@ -227,6 +228,11 @@ fn the_runbook_has_a_section_for_each_check_and_no_other() {
             assert!(rest.find("\n\n").unwrap_or(rest.len()) >= 10, "docs/RUNBOOK.md: {lead} of {name} says nothing");
         }
         assert_eq!(text.matches("```").count() % 2, 0, "docs/RUNBOOK.md: a command of {name} does not end");
+    }
+    let metrics: BTreeSet<&str> = families().map(|family| family.name).collect();
+    for word in RUNBOOK.split(|letter: char| !letter.is_ascii_alphanumeric() && !"_:".contains(letter)) {
+        let known = !word.starts_with("streamgauge_") || metrics.contains(word);
+        assert!(known, "docs/RUNBOOK.md: there is no metric {word}");
     }
     let missing: Vec<&str> = catalogue().map(|check| check.name).filter(|name| !found.contains(name)).collect();
     assert!(missing.is_empty(), "docs/RUNBOOK.md: there is no section {missing:?}");

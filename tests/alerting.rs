@@ -6,6 +6,8 @@ mod lab;
 
 #[path = "alerting/alertmanager.rs"]
 mod alertmanager;
+#[path = "alerting/end_to_end.rs"]
+mod end_to_end;
 #[path = "alerting/people.rs"]
 mod people;
 #[path = "alerting/programs.rs"]

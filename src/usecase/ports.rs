@@ -121,6 +121,11 @@ pub struct LocalUpdate {
 
 /// All databases of one agent, watched by events where the filesystem has them. Blocking: it lives on its own thread.
 pub trait DatabaseWatch: Send {
+    /// Whether its calls may wait for a disk. One that looks at memory needs no thread, and shares the agent's clock.
+    fn blocks(&self) -> bool {
+        true
+    }
+
     /// Replaces what is watched; the counters of targets that stay are kept.
     fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>);
 

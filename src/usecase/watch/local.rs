@@ -1,11 +1,11 @@
 //! The thread on which databases are watched: blocking reads never meet the agent's own task.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::mpsc as asynchronous;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
@@ -29,19 +29,27 @@ enum Command {
 /// The agent's end. Dropping it ends the thread.
 #[derive(Clone)]
 pub(super) struct LocalWatch {
-    commands: Sender<Command>,
+    commands: UnboundedSender<Command>,
 }
 
 impl LocalWatch {
-    /// Starts the thread; what it sees arrives at the receiver in the order in which it was seen.
+    /// Starts the thread, or a task for a watch that needs none; what it sees arrives at the receiver in the order in
+    /// which it was seen.
     pub(super) fn start(
         watch: Box<dyn DatabaseWatch>,
         clock: Arc<dyn Clock>,
-    ) -> std::io::Result<(Self, asynchronous::Receiver<LocalRound>)> {
-        let (commands, inbox) = channel();
-        let (rounds, outbox) = asynchronous::channel(BATCHES_MAX);
-        let thread = Thread { watch, clock, rounds, poll: Duration::from_secs(1), sweep_per_poll: 0 };
-        std::thread::Builder::new().name("local-watch".into()).spawn(move || thread.run(&inbox))?;
+    ) -> std::io::Result<(Self, Receiver<LocalRound>)> {
+        let (commands, inbox) = unbounded_channel();
+        let (rounds, outbox) = channel(BATCHES_MAX);
+        let blocks = watch.blocks();
+        let watching = Watching { watch, clock, rounds, poll: Duration::from_secs(1), sweep_per_poll: 0 };
+        if blocks {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+            let thread = std::thread::Builder::new().name("local-watch".into());
+            thread.spawn(move || runtime.block_on(watching.run(inbox)))?;
+        } else {
+            tokio::spawn(watching.run(inbox));
+        }
         Ok((Self { commands }, outbox))
     }
 
@@ -60,31 +68,31 @@ impl LocalWatch {
     }
 }
 
-struct Thread {
+struct Watching {
     watch: Box<dyn DatabaseWatch>,
     clock: Arc<dyn Clock>,
-    rounds: asynchronous::Sender<LocalRound>,
+    rounds: Sender<LocalRound>,
     poll: Duration,
     sweep_per_poll: usize,
 }
 
-impl Thread {
-    fn run(mut self, inbox: &Receiver<Command>) {
+impl Watching {
+    async fn run(mut self, mut inbox: UnboundedReceiver<Command>) {
         let mut next_poll = Instant::now();
         loop {
-            match inbox.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
-                Ok(Command::Targets(targets, poll, sweep)) => {
+            match timeout_at(next_poll, inbox.recv()).await {
+                Ok(Some(Command::Targets(targets, poll, sweep))) => {
                     let polls = (sweep.as_secs_f64() / poll.as_secs_f64().max(0.001)).max(1.0);
                     self.sweep_per_poll = (targets.len() as f64 / polls).ceil() as usize;
                     self.poll = poll;
                     self.watch.set_targets(targets);
                     next_poll = Instant::now();
                 }
-                Ok(Command::Look(target, reply)) => {
+                Ok(Some(Command::Look(target, reply))) => {
                     let now = self.clock.now();
                     let update = self.watch.look(&target, now);
                     let found = update.is_some();
-                    if !self.hand_over(update.into_iter().collect(), now, false) {
+                    if !self.hand_over(update.into_iter().collect(), now, false).await {
                         return;
                     }
                     if found {
@@ -92,12 +100,12 @@ impl Thread {
                         let _ = reply.send(now);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(None) => return,
+                Err(_) => {}
             }
             // Also between two commands: a queue that is never empty does not keep the databases waiting.
             if Instant::now() >= next_poll {
-                if !self.round() {
+                if !self.round().await {
                     return;
                 }
                 next_poll = Instant::now() + self.poll;
@@ -105,20 +113,20 @@ impl Thread {
         }
     }
 
-    fn round(&mut self) -> bool {
+    async fn round(&mut self) -> bool {
         let now = self.clock.now();
         let updates = self.watch.poll(now);
-        if !self.hand_over(updates, now, false) {
+        if !self.hand_over(updates, now, false).await {
             return false;
         }
         let now = self.clock.now();
         let updates = self.watch.sweep(now, self.sweep_per_poll);
-        self.hand_over(updates, now, true)
+        self.hand_over(updates, now, true).await
     }
 
     /// `false` when the agent is gone.
-    fn hand_over(&self, updates: Vec<LocalUpdate>, since: Moment, swept: bool) -> bool {
+    async fn hand_over(&mut self, updates: Vec<LocalUpdate>, since: Moment, swept: bool) -> bool {
         let took = self.clock.now().since(since).unsigned_abs();
-        self.rounds.blocking_send(LocalRound { updates, took, swept }).is_ok()
+        self.rounds.send(LocalRound { updates, took, swept }).await.is_ok()
     }
 }

@@ -1,0 +1,83 @@
+//! What is expected of each scenario against what happened, and the table of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::judge::{Labels, Recording, STEP};
+use crate::scenarios::Scenario;
+
+const HEAD: &str = "\
+# What is detected, and how soon
+
+Each fault is a script against the real agent, with a simulated database, Litestream 0.5 and bucket, in hours of simulated
+time (tests/detection.rs, which also writes this table). Every 15 seconds the built-in engine and the rules for Prometheus in
+promtool 2.42 and 3.x judge the same report: they agree on every alert, and whatever is not named in a row stayed silent from
+beginning to end. Times are from the fault to the first evaluation at which the alert was pending, and at which it fired,
+rounded up to minutes. The agent looks at the database every 15 seconds here, otherwise as by default; the database is written
+every 15 seconds where the fault does not say otherwise. A false alarm is an alert that is not expected of the fault, or fires
+before it.
+
+| fault | detected by | pending | firing | silent, rightly | false alarms | remark |
+|---|---|---|---|---|---|---|
+";
+
+fn told(labels: &Labels) -> (&str, &str) {
+    (&labels["alertname"], &labels["severity"])
+}
+
+/// When each alert that fired was first pending and first fired, in seconds.
+fn fired(recording: &Recording) -> BTreeMap<(&str, &str), (i64, i64)> {
+    let mut pending = BTreeMap::new();
+    let mut fired = BTreeMap::new();
+    for (step, alerts) in recording.alerts.iter().enumerate() {
+        let at = step as i64 * STEP;
+        pending.retain(|alert, _| alerts.keys().any(|labels| told(labels) == *alert));
+        for (labels, firing) in alerts {
+            let since = *pending.entry(told(labels)).or_insert(at);
+            if *firing {
+                fired.entry(told(labels)).or_insert((since, at));
+            }
+        }
+    }
+    fired
+}
+
+/// What is not as it is expected.
+pub(crate) fn problems(scenario: &Scenario, recording: &Recording) -> Vec<String> {
+    let fired = fired(recording);
+    let expected: BTreeSet<_> = scenario.detected.iter().copied().collect();
+    let early = |(alert, (_, at)): (&(&str, &str), &(i64, i64))| {
+        scenario
+            .fault
+            .is_some_and(|fault| *at < fault)
+            .then(|| format!("{}: {alert:?} before the fault", scenario.name))
+    };
+    let missing = expected.iter().filter(|alert| !fired.contains_key(*alert));
+    let missing = missing.map(|alert| format!("{}: {alert:?} does not fire", scenario.name));
+    let false_alarms = fired.keys().filter(|alert| !expected.contains(*alert));
+    let false_alarms = false_alarms.map(|alert| format!("{}: {alert:?} fires at {:?}", scenario.name, fired[alert]));
+    let silent = scenario.silent.iter().filter(|check| fired.keys().any(|alert| alert.0 == **check));
+    let silent = silent.map(|check| format!("{}: {check} is not silent", scenario.name));
+    fired.iter().filter_map(early).chain(missing).chain(false_alarms).chain(silent).collect()
+}
+
+pub(crate) fn render(scenarios: &[&Scenario], recordings: &[Recording]) -> String {
+    let mut table = HEAD.to_owned();
+    for (scenario, recording) in scenarios.iter().zip(recordings) {
+        let fired = fired(recording);
+        let fault = scenario.fault.unwrap_or(0);
+        let column = |text: &dyn Fn(&(&str, &str)) -> String| {
+            let texts: Vec<_> = scenario.detected.iter().map(text).collect();
+            if texts.is_empty() { "–".to_owned() } else { texts.join("<br>") }
+        };
+        let minutes = |second: i64| format!("{} min", (second - fault).max(0).unsigned_abs().div_ceil(60));
+        let by = column(&|(check, severity)| format!("{check} ({severity})"));
+        let (pending, firing) = (column(&|alert| minutes(fired[alert].0)), column(&|alert| minutes(fired[alert].1)));
+        let silent = if scenario.silent.is_empty() { "–".to_owned() } else { scenario.silent.join(", ") };
+        let expected: BTreeSet<_> = scenario.detected.iter().copied().collect();
+        let false_alarms = fired.keys().filter(|alert| !expected.contains(*alert)).count();
+        let Scenario { name, remark, .. } = scenario;
+        writeln!(table, "| {name} | {by} | {pending} | {firing} | {silent} | {false_alarms} | {remark} |").unwrap();
+    }
+    table
+}

@@ -1,0 +1,424 @@
+//! The world of one scenario: the real agent at work on a simulated database, Litestream and bucket, in a time that passes
+//! as fast as it is computed.
+//!
+//! The runtime's clock is paused: whenever everybody waits, it jumps to the next instant at which somebody wakes. A
+//! scenario is one thread, and each run of it is the same.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::assess::requests::RequestWindow;
+use streamgauge::domain::drill::DrillPolicy;
+use streamgauge::domain::drill::schedule::DrillLimits;
+use streamgauge::domain::moment::Moment;
+use streamgauge::domain::price::Costs;
+use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
+use streamgauge::domain::target::{
+    DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
+};
+use streamgauge::domain::verification::VerifyPolicy;
+use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge::usecase::ports::{
+    Clock, Configuration, Configured, DatabaseWatch, Journal, ListPage, LocalUpdate, Pace, Publisher, ReplicaStore,
+    Stores,
+};
+use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, advance, sleep, sleep_until};
+
+use crate::peer::Peer;
+
+/// 2026-03-02 09:07:00 UTC: no hour and no day begins with a scenario.
+pub(crate) const START: i64 = 1_772_442_420;
+
+/// How the bucket answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    Answers,
+    Fails(ReasonKind),
+    /// So many requests of a hundred fail.
+    FailsAtTimes(ReasonKind, u64),
+    /// Each answer takes so long.
+    Slow(Duration),
+    /// Connections are taken and nothing comes back; the client gives up.
+    HalfOpen,
+}
+
+/// After this a client gives up, as `[replica] timeout`.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) peer: Peer,
+    /// How the bucket answers the agent.
+    pub(crate) bucket: Bucket,
+    /// There is no file where the database should be.
+    pub(crate) database_missing: bool,
+    /// Seconds by which the agent's wall clock is ahead.
+    pub(crate) agent_ahead: i64,
+    /// Whether there should be an agent.
+    pub(crate) agent: bool,
+    requests: u64,
+    window: RequestWindow,
+    operations: [(u64, BTreeMap<&'static str, u64>); 3],
+    journal: BTreeMap<String, String>,
+    report: Option<Arc<Report>>,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+/// What an agent is given of a world.
+#[derive(Clone)]
+struct Ports {
+    world: Shared,
+    configured: Configured,
+    began: Instant,
+    /// When this agent began.
+    origin: Instant,
+}
+
+impl Clock for Ports {
+    fn now(&self) -> Moment {
+        let now = Instant::now();
+        let passed = |since: Instant| SignedDuration::try_from(now.duration_since(since)).unwrap();
+        let ahead = SignedDuration::from_secs(self.world.lock().unwrap().agent_ahead);
+        let start = Timestamp::from_second(START).unwrap();
+        Moment { wall: start + passed(self.began) + ahead, mono: passed(self.origin) }
+    }
+}
+
+/// What there is to judge.
+pub(crate) struct Seen {
+    /// The newest report; `None` while there is no agent.
+    pub(crate) report: Option<Arc<Report>>,
+    /// Now, by the agent's clocks.
+    pub(crate) now: Moment,
+    /// Tells one agent from the next.
+    pub(crate) run: usize,
+}
+
+struct Watch {
+    world: Shared,
+    targets: Vec<(TargetName, DatabaseFiles)>,
+    /// Nothing was looked at yet.
+    new: bool,
+}
+
+impl Watch {
+    fn update(&self, now: Moment, posture: bool) -> Vec<LocalUpdate> {
+        let world = self.world.lock().unwrap();
+        let look = || match world.database_missing {
+            true => Err(Reason::new(ReasonKind::NotFound, "open /app.db: no such file")),
+            false => Ok(world.peer.look(now)),
+        };
+        let update = |(target, _): &(TargetName, DatabaseFiles)| LocalUpdate {
+            target: target.clone(),
+            look: look(),
+            posture: posture.then(|| world.peer.posture(now)),
+            polled: false,
+        };
+        self.targets.iter().map(update).collect()
+    }
+}
+
+impl DatabaseWatch for Watch {
+    fn blocks(&self) -> bool {
+        false
+    }
+
+    fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
+        (self.targets, self.new) = (targets, true);
+    }
+
+    fn poll(&mut self, now: Moment) -> Vec<LocalUpdate> {
+        let changed = std::mem::take(&mut self.world.lock().unwrap().peer.changed);
+        match std::mem::take(&mut self.new) || changed {
+            true => self.update(now, false),
+            false => Vec::new(),
+        }
+    }
+
+    fn sweep(&mut self, now: Moment, count: usize) -> Vec<LocalUpdate> {
+        // One database: a round of the sweep is a minute.
+        let due = count > 0 && now.mono.as_secs() % 60 == 0;
+        if due { self.update(now, true) } else { Vec::new() }
+    }
+
+    fn look(&mut self, _: &TargetName, now: Moment) -> Option<LocalUpdate> {
+        self.update(now, false).pop()
+    }
+}
+
+/// An answer takes so long. While a thread decodes what was read and waits for more, time does not jump by itself.
+async fn wait(operation: usize, time: Duration) {
+    if operation != READ {
+        return sleep(time).await;
+    }
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        advance(Duration::from_millis(50)).await;
+    }
+}
+
+/// The place of reads among the operations.
+const READ: usize = 2;
+
+/// The bucket, as the agent reaches it.
+struct Reached {
+    world: Shared,
+    files: Arc<MemoryStore>,
+}
+
+impl Reached {
+    async fn ask(&self, operation: usize) -> Result<(), Reason> {
+        let (bucket, number) = {
+            let mut world = self.world.lock().unwrap();
+            world.requests += 1;
+            world.operations[operation].0 += 1;
+            (world.bucket, world.requests)
+        };
+        let failure = match bucket {
+            Bucket::Answers => None,
+            Bucket::Fails(kind) => Some(kind),
+            // The same ones in each run.
+            Bucket::FailsAtTimes(kind, percent) => (number * 37 % 100 < percent).then_some(kind),
+            Bucket::Slow(time) => {
+                wait(operation, time.min(PATIENCE)).await;
+                (time >= PATIENCE).then_some(ReasonKind::Timeout)
+            }
+            Bucket::HalfOpen => {
+                wait(operation, PATIENCE).await;
+                Some(ReasonKind::Timeout)
+            }
+        };
+        let mut world = self.world.lock().unwrap();
+        let at = Duration::from_secs(world.peer.now.unsigned_abs());
+        world.window.count(at, failure.is_some());
+        let Some(kind) = failure else { return Ok(()) };
+        *world.operations[operation].1.entry(kind.as_str()).or_default() += 1;
+        Err(Reason::new(kind, "ask s3://app: as told"))
+    }
+}
+
+#[async_trait]
+impl ReplicaStore for Reached {
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+        self.ask(0).await?;
+        self.files.list(prefix, after).await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        self.ask(1).await?;
+        self.files.folders(prefix).await
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        self.ask(READ).await?;
+        self.files.read(key, offset, length).await
+    }
+}
+
+impl Stores for Ports {
+    fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
+        let files = Arc::clone(&self.world.lock().unwrap().peer.bucket);
+        Ok(Arc::new(Reached { world: Arc::clone(&self.world), files }))
+    }
+
+    fn report(&self) -> Vec<StoreReport> {
+        let world = self.world.lock().unwrap();
+        let operations = ["list", "folders", "read"].into_iter().zip(&world.operations);
+        let operations = operations.map(|(operation, (requests, failures))| StoreOperationReport {
+            operation,
+            requests: *requests,
+            failures: failures.iter().map(|(kind, count)| (*kind, *count)).collect(),
+            ..StoreOperationReport::default()
+        });
+        let (recent_requests, recent_failures) = world.window.sum(Duration::from_secs(world.peer.now.unsigned_abs()));
+        vec![StoreReport {
+            store: "s3".into(),
+            operations: operations.collect(),
+            recent_requests,
+            recent_failures,
+            // The bucket's clock is right.
+            clock_offset_seconds: Some(-world.agent_ahead as f64),
+            ..StoreReport::default()
+        }]
+    }
+}
+
+impl Configuration for Ports {
+    fn load(&self) -> Result<Configured, String> {
+        Ok(self.configured.clone())
+    }
+}
+
+impl Publisher for Ports {
+    fn publish(&self, report: Report) {
+        self.world.lock().unwrap().report = Some(Arc::new(report));
+    }
+}
+
+impl Journal for Ports {
+    fn load(&mut self) -> Result<Vec<(String, String)>, Reason> {
+        let entries = &self.world.lock().unwrap().journal;
+        Ok(entries.iter().map(|(name, text)| (name.clone(), text.clone())).collect())
+    }
+
+    fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason> {
+        let journal = &mut self.world.lock().unwrap().journal;
+        journal.extend(entries.iter().cloned());
+        gone.iter().for_each(|name| drop(journal.remove(name)));
+        Ok(())
+    }
+}
+
+/// What the agent is told of what is expected.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) objectives: Objectives,
+    /// How often the agent looks at the database and publishes.
+    pub(crate) poll: Duration,
+    /// The agent sees the bucket only.
+    pub(crate) observer: bool,
+}
+
+fn configured(site: &Site) -> Configured {
+    let s3 = S3Location { bucket: "backups".into(), path: "app".into(), ..S3Location::default() };
+    let replica = ReplicaTarget {
+        name: "s3".into(),
+        location: ReplicaLocation::S3(Box::new(s3)),
+        sync_interval: Duration::from_secs(1),
+        encrypted: false,
+        age_identities: Vec::new(),
+        kept: None,
+    };
+    let files = DatabaseFiles { path: "/app.db".into(), meta_path: Some("/.app.db-litestream".into()) };
+    let target = Target {
+        name: TargetName("app".into()),
+        database: (!site.observer).then_some(files),
+        replicas: vec![replica],
+        objectives: site.objectives.clone(),
+        drill: DrillPolicy::default(),
+    };
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    // The agent's own defaults, but for the poll, which does not have to be so quick here.
+    let pace = Pace {
+        poll: site.poll,
+        sweep: minutes(1),
+        directory: Duration::from_secs(2),
+        bucket: Duration::from_secs(10),
+        idle: minutes(5),
+        levels: minutes(1),
+        reconcile: minutes(60),
+        grace: minutes(5),
+        discovery: minutes(1),
+        concurrency: 32,
+        verify: VerifyPolicy::default(),
+    };
+    Configured {
+        targets: vec![target],
+        over_limit: 0,
+        sources: Vec::new(),
+        pace,
+        drills: DrillLimits::default(),
+        alerting: Alerting::default(),
+        costs: Costs::default(),
+    }
+}
+
+/// An agent at work, until it is dropped.
+struct Working {
+    task: JoinHandle<()>,
+    /// Keeps its end of the channel open.
+    _reloads: mpsc::Sender<ReloadRequest>,
+    clock: Ports,
+}
+
+impl Drop for Working {
+    /// Like `kill -9`: it saves nothing.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn start(world: &Shared, site: &Site, began: Instant) -> Working {
+    let ports = Ports { world: Arc::clone(world), configured: configured(site), began, origin: Instant::now() };
+    let watch = Watch { world: Arc::clone(world), targets: Vec::new(), new: true };
+    let parts = AgentParts {
+        clock: Arc::new(ports.clone()),
+        watch: Box::new(watch),
+        stores: Arc::new(ports.clone()),
+        configuration: Arc::new(ports.clone()),
+        journal: Some(Box::new(ports.clone())),
+        publisher: Arc::new(ports.clone()),
+        process: || None,
+        drills: None,
+        alerts: None,
+        version: "test",
+        revision: "test",
+    };
+    let (reloads, requests) = mpsc::channel(1);
+    let agent = Agent::start(parts, ports.configured.clone(), requests).unwrap();
+    Working { task: tokio::spawn(agent.run(std::future::pending())), _reloads: reloads, clock: ports }
+}
+
+/// What is done in a world at a second of its time.
+pub(crate) type Event = (i64, fn(&mut World));
+
+/// Lives through so many seconds. Every 15 of them the newest report is handed over.
+pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl FnMut(&Seen)) {
+    let world = World {
+        peer: Peer::new(Timestamp::from_second(START).unwrap()),
+        bucket: Bucket::Answers,
+        database_missing: false,
+        agent_ahead: 0,
+        agent: true,
+        requests: 0,
+        window: RequestWindow::default(),
+        operations: Default::default(),
+        journal: BTreeMap::new(),
+        report: None,
+    };
+    let world = Arc::new(Mutex::new(world));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let began = Instant::now();
+        let mut working = None;
+        let mut run = 0;
+        let mut events = events.iter().peekable();
+        for second in 0..=seconds {
+            sleep_until(began + Duration::from_millis(second as u64 * 1000 + 500)).await;
+            let wanted = {
+                let mut world = world.lock().unwrap();
+                while let Some((_, event)) = events.next_if(|(at, _)| *at <= second) {
+                    event(&mut world);
+                }
+                world.peer.step();
+                world.agent
+            };
+            if wanted && working.is_none() {
+                run += 1;
+                working = Some(start(&world, site, began));
+            } else if !wanted && working.take().is_some() {
+                world.lock().unwrap().report = None;
+            }
+            if second % 15 == 0 {
+                sleep_until(began + Duration::from_millis(second as u64 * 1000 + 750)).await;
+                let report = world.lock().unwrap().report.clone();
+                let now = working
+                    .as_ref()
+                    .map_or(Moment { wall: Timestamp::UNIX_EPOCH, mono: SignedDuration::ZERO }, |working: &Working| {
+                        working.clock.now()
+                    });
+                see(&Seen { report, now, run });
+            }
+        }
+        drop(working);
+    });
+}

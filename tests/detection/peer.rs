@@ -272,7 +272,11 @@ impl Peer {
                 mode(FileRole::Shm, 0o600),
                 mode(FileRole::Directory, 0o700),
             ],
-            filesystem: Some(Filesystem { size_bytes: 100 << 30, avail_bytes: self.disk_free }),
+            filesystem: Some(Filesystem {
+                size_bytes: 100 << 30,
+                avail_bytes: self.disk_free,
+                used_bytes: (100 << 30) - self.disk_free,
+            }),
             staging: Some(Staging {
                 path: PathBuf::from("/app.db-litestream"),
                 bytes: self.local.len() as u64 * 8192,

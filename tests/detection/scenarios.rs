@@ -56,7 +56,7 @@ impl Scenario {
         }
         // What is short has to be seen between two evaluations; elsewhere the default would only take longer to compute.
         let poll = Duration::from_secs(if self.name.starts_with("agent killed") { 1 } else { 15 });
-        Site { objectives, poll, observer: self.name.starts_with("host gone") }
+        Site { objectives, poll, observer: self.name.contains("observer") }
     }
 }
 
@@ -473,6 +473,26 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "host gone, seen by an observer without a beacon",
         events: &[(60, writes), (FAULT, |w| w.peer.stop())],
         remark: "not detected: no new object may as well be an idle database, and lag is unknown, never a pass",
+        ..NOTHING
+    },
+    Scenario {
+        name: "host gone, seen by an observer with a beacon",
+        events: &[
+            (0, |w| w.beacons = true),
+            (60, writes),
+            (FAULT, |w| {
+                w.peer.stop();
+                w.beacons = false;
+            }),
+        ],
+        detected: &[("HostGone", "critical")],
+        ..NOTHING
+    },
+    Scenario {
+        name: "idle host with a beacon, seen by an observer",
+        events: &[(0, |w| w.beacons = true)],
+        fault: None,
+        silent: &["HostGone", "ReplicationLag"],
         ..NOTHING
     },
 ];

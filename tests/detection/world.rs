@@ -13,6 +13,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::requests::RequestWindow;
+use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
@@ -20,13 +21,13 @@ use streamgauge::domain::price::Costs;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
 use streamgauge::domain::target::{
-    DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
+    DatabaseFiles, LitestreamControl, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    Clock, Configuration, Configured, DatabaseWatch, Journal, ListPage, LocalUpdate, Pace, Publisher, ReplicaStore,
-    Stores,
+    BeaconStore, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, Journal, ListPage,
+    LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
@@ -64,6 +65,10 @@ pub(crate) struct World {
     pub(crate) agent_ahead: i64,
     /// Whether there should be an agent.
     pub(crate) agent: bool,
+    /// Another agent beside the database writes a beacon each minute.
+    pub(crate) beacons: bool,
+    /// When it wrote the last one.
+    beacon: Option<i64>,
     requests: u64,
     window: RequestWindow,
     operations: [(u64, BTreeMap<&'static str, u64>); 3],
@@ -224,7 +229,46 @@ impl ReplicaStore for Reached {
     }
 }
 
+/// The beacon of the host that writes the database.
+struct Beacon(Ports);
+
+#[async_trait]
+impl BeaconStore for Beacon {
+    async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
+        let mut world = self.0.world.lock().unwrap();
+        if world.beacons {
+            world.beacon = Some(world.peer.now - world.peer.now.rem_euclid(60));
+        }
+        let Some(second) = world.beacon else { return Ok(None) };
+        let written_at = Timestamp::from_second(START + second).unwrap();
+        let claim = BeaconClaim {
+            schema: streamgauge::domain::beacon::SCHEMA,
+            written_at,
+            interval_seconds: 60.0,
+            host: "db1".into(),
+            database: "app".into(),
+            version: "0".into(),
+            recovery_point: Some(written_at),
+            lag_seconds: Some(0.0),
+            unreplicated_since: None,
+        };
+        Ok(Some(FoundBeacon { content: claim.encode().into(), stored_at: written_at, written_at }))
+    }
+
+    async fn put(&self, _: Bytes) -> Result<(), Reason> {
+        Err(Reason::new(ReasonKind::Denied, "an observer writes nothing"))
+    }
+}
+
 impl Stores for Ports {
+    fn beacon(&self, _: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
+        Ok(Arc::new(Beacon(self.clone())))
+    }
+
+    fn bucket(&self, _: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {
+        None
+    }
+
     fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let files = Arc::clone(&self.world.lock().unwrap().peer.bucket);
         Ok(Arc::new(Reached { world: Arc::clone(&self.world), files }))
@@ -305,6 +349,7 @@ fn configured(site: &Site) -> Configured {
         replicas: vec![replica],
         objectives: site.objectives.clone(),
         drill: DrillPolicy::default(),
+        litestream: Some(LitestreamControl::default()),
     };
     let minutes = |count: u64| Duration::from_secs(60 * count);
     // The agent's own defaults, but for the poll, which does not have to be so quick here.
@@ -320,6 +365,7 @@ fn configured(site: &Site) -> Configured {
         discovery: minutes(1),
         concurrency: 32,
         verify: VerifyPolicy::default(),
+        beacon: None,
     };
     Configured {
         targets: vec![target],
@@ -379,6 +425,8 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
         database_missing: false,
         agent_ahead: 0,
         agent: true,
+        beacons: false,
+        beacon: None,
         requests: 0,
         window: RequestWindow::default(),
         operations: Default::default(),

@@ -103,17 +103,6 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
-        name: "streamgauge_notification_failing_since_timestamp_seconds",
-        kind: Kind::Gauge,
-        labels: &["receiver"],
-        help: "Since when nothing reaches this receiver, while that is so.",
-        samples: |report, sink| {
-            for receiver in &report.agent.receivers {
-                sink.put_known(&[&receiver.receiver], receiver.failing_since);
-            }
-        },
-    },
-    Family {
         name: "streamgauge_collector_duration_seconds",
         kind: Kind::Histogram,
         labels: &["collector"],

@@ -76,7 +76,9 @@ fn usual(endpoint: Option<&str>) -> f64 {
     let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or_default();
     let host = if host.starts_with('[') { host } else { host.split(':').next().unwrap_or_default() };
-    let own = !host.contains('.') || host.ends_with(".local") || host.parse::<std::net::Ipv4Addr>().is_ok();
+    let own = !host.contains('.')
+        || host.ends_with(".local")
+        || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let known = USUAL.iter().find(|(end, _)| host.ends_with(end));
     known.map_or(if own { 0.0 } else { AMAZON }, |(_, price)| *price)
 }

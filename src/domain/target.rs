@@ -26,17 +26,8 @@ pub struct Target {
     pub replicas: Vec<ReplicaTarget>,
     pub objectives: Objectives,
     pub drill: DrillPolicy,
-    /// The Litestream of the `litestream.yml` that names the database; `None` where none does.
-    pub litestream: Option<LitestreamControl>,
-}
-
-/// Where a Litestream says of itself that it runs, as its `litestream.yml` has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct LitestreamControl {
-    /// `addr`: host and port of its metrics.
-    pub addr: Option<String>,
-    /// `socket.path`: its control socket, where that is enabled (0.5.7 and newer).
-    pub socket: Option<PathBuf>,
+    /// A `litestream.yml` names the database: a Litestream is expected to run.
+    pub litestream: bool,
 }
 
 /// Where the database and Litestream's metadata are, as this process sees them (after the prefix map).

@@ -21,7 +21,7 @@ use streamgauge::domain::price::Costs;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
 use streamgauge::domain::target::{
-    DatabaseFiles, LitestreamControl, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
+    DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
@@ -349,7 +349,7 @@ fn configured(site: &Site) -> Configured {
         replicas: vec![replica],
         objectives: site.objectives.clone(),
         drill: DrillPolicy::default(),
-        litestream: Some(LitestreamControl::default()),
+        litestream: true,
     };
     let minutes = |count: u64| Duration::from_secs(60 * count);
     // The agent's own defaults, but for the poll, which does not have to be so quick here.

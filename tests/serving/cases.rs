@@ -24,6 +24,9 @@ const fn silent(check: &'static str, series: Series) -> Case {
     Case { check, series, fires: &[] }
 }
 
+/// The bound of the disk that the agent exports.
+const DISK_OBJECTIVE: (&str, &str) = ("streamgauge_database_filesystem_used_objective_ratio", "0.8");
+
 pub(super) static CASES: &[Case] = &[
     fires("DatabaseUnreadable", &[("streamgauge_database_up", "0")], &[(Critical, 0, "0")]),
     silent("DatabaseUnreadable", &[("streamgauge_database_up", "1")]),
@@ -204,15 +207,20 @@ pub(super) static CASES: &[Case] = &[
             ("streamgauge_database_filesystem_avail_bytes", "1000000000"),
         ],
     ),
-    fires("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.85")], &[(Warning, 0, "85%")]),
-    silent("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.8")]),
+    fires(
+        "DiskFilling",
+        &[("streamgauge_database_filesystem_used_ratio", "0.85"), DISK_OBJECTIVE],
+        &[(Warning, 0, "85%")],
+    ),
+    silent("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.8"), DISK_OBJECTIVE]),
     // VACUUM.
-    silent("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.5x10 0.95x13 0.5x300")]),
+    silent("DiskFilling", &[("streamgauge_database_filesystem_used_ratio", "0.5x10 0.95x13 0.5x300"), DISK_OBJECTIVE]),
     fires(
         "DiskFullSoon",
         &[
             ("streamgauge_database_filesystem_full_seconds", "7200"),
             ("streamgauge_database_filesystem_used_ratio", "0.9"),
+            DISK_OBJECTIVE,
         ],
         &[(Critical, 0, "2h 0m 0s")],
     ),
@@ -221,9 +229,10 @@ pub(super) static CASES: &[Case] = &[
         &[
             ("streamgauge_database_filesystem_full_seconds", "7200"),
             ("streamgauge_database_filesystem_used_ratio", "0.8"),
+            DISK_OBJECTIVE,
         ],
     ),
-    silent("DiskFullSoon", &[("streamgauge_database_filesystem_used_ratio", "0.99")]),
+    silent("DiskFullSoon", &[("streamgauge_database_filesystem_used_ratio", "0.99"), DISK_OBJECTIVE]),
     fires(
         "PermissionDrift",
         &[

@@ -236,7 +236,7 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
     };
     let files = DatabaseFiles { path: PathBuf::from(format!("/{name}.db")), meta_path: None };
     Target {
-        litestream: None,
+        litestream: false,
         name: TargetName(name.into()),
         database: database.then_some(files),
         replicas: vec![replica],

@@ -175,8 +175,8 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: two writers or another history in {replica}",
         description: "Objects of replica {replica} of {database} were replaced by others of the same name or overlap, or it is \
                       ahead of what Litestream writes here: two processes write to it, or it belongs to another history.",
-        action: "Find the second Litestream and stop it, or run `litestream reset` after a restore to an older state; give \
-                 each database a path of its own and take a snapshot.",
+        action: "Find the second Litestream and stop it; then give each database a new and empty path of its own, run \
+                 `litestream reset` on it, and start it.",
         unit: Unit::Count,
         rules: &[rule(
             Severity::Critical,

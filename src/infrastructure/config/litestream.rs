@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::limits::DIRECTORY_MATCHES_MAX;
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::target::{LitestreamControl, ReplicaTarget};
+use crate::domain::target::ReplicaTarget;
 
 use super::glob;
 use super::node::{Dialect, Node, Section};
@@ -30,7 +30,6 @@ pub(super) struct Database {
     pub(super) replicas: Vec<ReplicaTarget>,
     pub(super) retention: Option<Duration>,
     pub(super) snapshot_interval: Option<Duration>,
-    pub(super) control: LitestreamControl,
 }
 
 /// Everything that one file names.
@@ -86,13 +85,12 @@ struct Top {
     level0: Option<Duration>,
     /// A key that only v0.5 has.
     v05: bool,
-    control: LitestreamControl,
 }
 
 /// Reads a parsed file.
 pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &Sink) -> Document {
     let mut section = Section::root(root, Dialect::Yaml, file, sink);
-    let top = top(&mut section, context);
+    let top = top(&mut section);
     let dbs = section.sections("dbs");
     if dbs.is_empty() {
         section.warning(section.place_of("dbs").problem("no databases"));
@@ -127,13 +125,12 @@ pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
                 let kept = kept(&top, &snapshot);
                 database.replicas.iter_mut().for_each(|replica| replica.kept = Some(kept));
             }
-            database.control = top.control.clone();
         }
     }
     document
 }
 
-fn top(section: &mut Section<'_>, context: &Context<'_>) -> Top {
+fn top(section: &mut Section<'_>) -> Top {
     let v05_keys = ["levels", "snapshot", "socket", "validation", "retention", "l0-retention", "mcp-addr"];
     let v05 = v05_keys.iter().any(|key| section.has(key));
     let settings = Keys::read_settings(section);
@@ -151,9 +148,14 @@ fn top(section: &mut Section<'_>, context: &Context<'_>) -> Top {
         go_duration(&mut validation, "interval");
         validation.finish();
     }
-    if let Some(mut logging) = section.section("logging") {
-        logging.ignore(&["level", "type", "stderr", "source"]);
-        logging.finish();
+    for (key, keys) in [
+        ("socket", ["enabled", "path", "permissions"].as_slice()),
+        ("logging", ["level", "type", "stderr", "source"].as_slice()),
+    ] {
+        if let Some(mut inner) = section.section(key) {
+            inner.ignore(keys);
+            inner.finish();
+        }
     }
     let level0 = match go_duration(section, "l0-retention") {
         None => Some(LEVEL0_RETENTION),
@@ -163,24 +165,8 @@ fn top(section: &mut Section<'_>, context: &Context<'_>) -> Top {
     {
         go_duration(section, key);
     }
-    let socket = section.section("socket").and_then(|section| socket(section, context));
-    let addr = section.text("addr").filter(|addr| !addr.is_empty());
-    section.ignore(&["verify-compaction", "heartbeat-url", "exec", "mcp-addr"]);
-    Top { settings, snapshot, keeps_all, level0, v05, control: LitestreamControl { addr, socket } }
-}
-
-/// Where Litestream's control socket is unless the file says otherwise.
-const SOCKET: &str = "/var/run/litestream.sock";
-
-/// The path of the control socket, if it is switched on.
-fn socket(mut section: Section<'_>, context: &Context<'_>) -> Option<PathBuf> {
-    let enabled = section.boolean("enabled") == Some(true);
-    let path = section.text("path").unwrap_or_default();
-    section.ignore(&["permissions"]);
-    section.finish();
-    let path = if path.is_empty() { SOCKET } else { &path };
-    let path = context.base.litestream(path).ok().filter(|_| enabled)?;
-    Some(map_path(context.path_map, &path))
+    section.ignore(&["addr", "verify-compaction", "heartbeat-url", "exec", "mcp-addr"]);
+    Top { settings, snapshot, keeps_all, level0, v05 }
 }
 
 fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
@@ -420,7 +406,6 @@ fn database(item: &Item, path: PathBuf, meta: &Path, relative: Option<&str>, con
         replicas: item.replicas.iter().filter_map(target).collect(),
         retention: None,
         snapshot_interval: None,
-        control: LitestreamControl::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::drill::{DrillPolicy, DrillProbe};
 use crate::domain::target::{
-    DatabaseFiles, LitestreamControl, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
+    DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
 };
 
 use super::database::Entry;
@@ -34,7 +34,7 @@ struct Found {
     restorer: Option<LitestreamVersion>,
     permissions: permissions::Keys,
     disk_used_percent: Option<u8>,
-    litestream: Option<LitestreamControl>,
+    litestream: bool,
 }
 
 /// Collects databases; the same path is one database.
@@ -72,7 +72,7 @@ impl Collection {
             restorer: None,
             permissions: permissions::Keys::default(),
             disk_used_percent: None,
-            litestream: Some(database.control),
+            litestream: true,
         };
         found.add_replicas(database.replicas);
         self.found.push(found);
@@ -135,7 +135,7 @@ impl Collection {
             restorer: None,
             permissions: permissions::Keys::default(),
             disk_used_percent: None,
-            litestream: None,
+            litestream: false,
         });
         index
     }

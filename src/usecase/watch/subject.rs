@@ -373,7 +373,7 @@ impl Subject {
             staging_bytes: staging.map(|staging| staging.bytes),
             lock_holder_pid: posture.and_then(|posture| posture.lock_holder_pid),
             open: posture.and_then(|posture| posture.open),
-            litestream: self.target.litestream.as_ref().map(|_| litestream(look, posture)),
+            litestream: self.target.litestream.then(|| litestream(look, posture)),
             txid_claim,
         })
     }

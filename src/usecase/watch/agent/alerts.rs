@@ -148,6 +148,7 @@ impl Agent {
         self.alerts.tell(&report, at);
         // The numbers of alerts follow time as well.
         if fresh || changed || !turned.is_empty() || !report.alerts.is_empty() {
+            self.published = now;
             self.publisher.publish(report);
         }
         self.alerts.unsaved |= changed;

@@ -1,5 +1,6 @@
 //! One look at everything, for a command that ends: the same state as the agent's, without its clockwork.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,10 @@ use super::replica::{Harvest, WatchedReplica, ledger};
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
 use crate::domain::check::Watching;
-use crate::domain::limits::{VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT};
+use crate::domain::limits::{TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::DatabaseReport;
-use crate::domain::target::Target;
+use crate::domain::target::{Target, TargetName};
 use crate::domain::verification::{Outcome, VerifyDepth};
 use crate::usecase::ports::{Clock, DatabaseWatch, Pace, Stores};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
@@ -21,6 +22,9 @@ use crate::usecase::verify::verify;
 
 /// How often a replica that is behind is looked at again while there is time.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How soon a database is looked at again that was being written.
+const TORN: Duration = Duration::from_millis(50);
 
 /// What a single look works with.
 pub struct OnceParts<'a> {
@@ -49,12 +53,22 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
             Subject::new(target, replicas, None, pace, now)
         })
         .collect();
-    let mut updates = watch.sweep(now, subjects.len());
-    updates.sort_by(|one, other| one.target.cmp(&other.target));
-    for subject in &mut subjects {
-        if let Ok(index) = updates.binary_search_by(|update| update.target.cmp(&subject.target.name)) {
-            subject.observe(updates[index].clone());
+    let mut unseen: BTreeMap<TargetName, &mut Subject> =
+        subjects.iter_mut().map(|subject| (subject.target.name.clone(), subject)).collect();
+    let mut updates = watch.sweep(now, unseen.len());
+    for _ in 0..=TORN_POLLS_MAX {
+        for update in updates {
+            if let Some(subject) = unseen.remove(&update.target) {
+                subject.observe(update);
+            }
         }
+        unseen.retain(|_, subject| subject.target.database.is_some());
+        if unseen.is_empty() {
+            break;
+        }
+        // What is being written at this very moment is not in a moment; what is no database stays unreadable.
+        tokio::time::sleep(TORN).await;
+        updates = unseen.keys().filter_map(|name| watch.look(name, clock.now())).collect();
     }
 
     let deadline = clock.now().mono.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));

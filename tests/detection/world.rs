@@ -191,8 +191,11 @@ impl Reached {
         let failure = match bucket {
             Bucket::Answers => None,
             Bucket::Fails(kind) => Some(kind),
-            // The same ones in each run.
-            Bucket::FailsAtTimes(kind, percent) => (number * 37 % 100 < percent).then_some(kind),
+            // The same ones in each run, and in no rhythm that a client could fall into (Knuth's multiplicative hash).
+            Bucket::FailsAtTimes(kind, percent) => {
+                let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+                (hash % 100 < percent).then_some(kind)
+            }
             Bucket::Slow(time) => {
                 wait(operation, time.min(PATIENCE)).await;
                 (time >= PATIENCE).then_some(ReasonKind::Timeout)

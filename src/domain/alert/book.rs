@@ -159,8 +159,8 @@ impl AlertBook {
             let places = scopes.iter().enumerate().filter(move |(_, scope)| **scope == wanted);
             places.map(|(place, _)| from + place).collect::<Vec<_>>()
         };
-        for scope in [Scope::Agent, Scope::Source, Scope::Collector, Scope::Store, Scope::Receiver] {
-            let places = of(scope);
+        for scope in Scope::OF_AGENT {
+            let places = of(*scope);
             if places.is_empty() {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Checks of restore drills. They need an agent that remembers drills: a single look knows of none, and they do not apply.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
 use crate::domain::report::{DatabaseReport, ReplicaReport};
@@ -8,36 +8,33 @@ use crate::domain::report::{DatabaseReport, ReplicaReport};
 /// The last success may be this much older than two intervals: a drill waits for its turn.
 const SLACK_SECONDS: f64 = 3600.0;
 
-/// A number of the drills of a replica.
-const fn drill(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
-    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
-}
-
-static FAILING: Quantity = drill("streamgauge_drill_failing", |_, replica| {
+static FAILING: Quantity = Quantity::of_replica("streamgauge_drill_failing", |_, replica| {
     replica.drill.as_ref()?.history.last_conclusive.map(|result| f64::from(result == DrillResult::Failed))
 });
 
-static LAST_SUCCESS: Quantity = drill("streamgauge_drill_last_success_timestamp_seconds", |_, replica| {
-    replica.drill.as_ref()?.history.last_success_at.map(seconds)
-});
+static LAST_SUCCESS: Quantity =
+    Quantity::of_replica("streamgauge_drill_last_success_timestamp_seconds", |_, replica| {
+        replica.drill.as_ref()?.history.last_success_at.map(seconds)
+    });
 
-static FIRST_SEEN: Quantity = drill("streamgauge_drill_first_seen_timestamp_seconds", |_, replica| {
+static FIRST_SEEN: Quantity = Quantity::of_replica("streamgauge_drill_first_seen_timestamp_seconds", |_, replica| {
     replica.drill.as_ref()?.history.first_seen_at.map(seconds)
 });
 
 static INTERVAL: Quantity =
-    drill("streamgauge_drill_interval_seconds", |_, replica| replica.drill.as_ref()?.interval_seconds);
+    Quantity::of_replica("streamgauge_drill_interval_seconds", |_, replica| replica.drill.as_ref()?.interval_seconds);
 
-static WITHHELD: Quantity = drill("streamgauge_drill_withheld", |_, replica| {
+static WITHHELD: Quantity = Quantity::of_replica("streamgauge_drill_withheld", |_, replica| {
     let drill = replica.drill.as_ref()?;
     drill.interval_seconds.map(|_| f64::from(drill.withheld.is_some()))
 });
 
-static RESTORE_SECONDS: Quantity =
-    drill("streamgauge_drill_last_duration_seconds", |_, replica| replica.drill.as_ref()?.history.restore_seconds);
+static RESTORE_SECONDS: Quantity = Quantity::of_replica("streamgauge_drill_last_duration_seconds", |_, replica| {
+    replica.drill.as_ref()?.history.restore_seconds
+});
 
 static RTO: Quantity =
-    drill("streamgauge_replica_rto_objective_seconds", |_, replica| replica.drill.as_ref()?.rto_seconds);
+    Quantity::of_replica("streamgauge_replica_rto_objective_seconds", |_, replica| replica.drill.as_ref()?.rto_seconds);
 
 static LATE: Condition = Condition::Compare(
     &Term::Difference(&Term::Now, &Term::Else(&Term::Of(&LAST_SUCCESS), &Term::Of(&FIRST_SEEN))),

@@ -41,6 +41,10 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Those of the agent itself: everything but databases, replicas and what is outside.
+    pub const OF_AGENT: &'static [Self] =
+        &[Self::Agent, Self::Source, Self::Collector, Self::Store, Self::Bucket, Self::Receiver];
+
     /// The labels that tell subjects of this kind apart, besides those that the scrape adds.
     pub fn labels(self) -> &'static [&'static str] {
         match self {
@@ -130,6 +134,16 @@ pub enum Of {
 }
 
 impl Quantity {
+    /// A number of a database, whose metric has its label and no other.
+    pub const fn of_database(metric: &'static str, of: fn(&DatabaseReport) -> Option<f64>) -> Self {
+        Self { metric, select: Select::Only, of: Of::Database(of) }
+    }
+
+    /// A number of a replica, whose metric has its labels and no others.
+    pub const fn of_replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Self {
+        Self { metric, select: Select::Only, of: Of::Replica(of) }
+    }
+
     pub fn value(&self, subject: Subject<'_>) -> Option<f64> {
         match (self.of, subject) {
             (Of::Agent(of), Subject::Agent(report)) => of(report),

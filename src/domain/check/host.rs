@@ -13,34 +13,32 @@ const WAL_AGE_SECONDS: f64 = 1800.0;
 
 const FULL_SECONDS: f64 = 86_400.0;
 
-/// A number of the local files, whose metric has the label `database` and no other.
-const fn local(metric: &'static str, of: fn(&DatabaseReport) -> Option<f64>) -> Quantity {
-    Quantity { metric, select: Select::Only, of: Of::Database(of) }
-}
-
-static UNBACKFILLED: Quantity = local("streamgauge_database_unbackfilled_bytes", |database| {
+static UNBACKFILLED: Quantity = Quantity::of_database("streamgauge_database_unbackfilled_bytes", |database| {
     Some(database.local.as_ref()?.unbackfilled_bytes()? as f64)
 });
 
-static WAL_SINCE: Quantity = local("streamgauge_database_wal_since_timestamp_seconds", |database| {
+static WAL_SINCE: Quantity = Quantity::of_database("streamgauge_database_wal_since_timestamp_seconds", |database| {
     database.local.as_ref()?.wal_since.map(seconds)
 });
 
-static WAL_SIZE: Quantity =
-    local("streamgauge_database_wal_size_bytes", |database| Some(database.local.as_ref()?.wal_size_bytes? as f64));
+static WAL_SIZE: Quantity = Quantity::of_database("streamgauge_database_wal_size_bytes", |database| {
+    Some(database.local.as_ref()?.wal_size_bytes? as f64)
+});
 
-static AVAIL: Quantity = local("streamgauge_database_filesystem_avail_bytes", |database| {
+static AVAIL: Quantity = Quantity::of_database("streamgauge_database_filesystem_avail_bytes", |database| {
     Some(database.local.as_ref()?.filesystem?.space.avail_bytes as f64)
 });
 
-static USED: Quantity =
-    local("streamgauge_database_filesystem_used_ratio", |database| database.local.as_ref()?.used_ratio());
-
-static USED_OBJECTIVE: Quantity = local("streamgauge_database_filesystem_used_objective_ratio", |database| {
-    Some(database.local.as_ref()?.used_objective_ratio)
+static USED: Quantity = Quantity::of_database("streamgauge_database_filesystem_used_ratio", |database| {
+    database.local.as_ref()?.used_ratio()
 });
 
-static FULL: Quantity = local("streamgauge_database_filesystem_full_seconds", |database| {
+static USED_OBJECTIVE: Quantity =
+    Quantity::of_database("streamgauge_database_filesystem_used_objective_ratio", |database| {
+        Some(database.local.as_ref()?.used_objective_ratio)
+    });
+
+static FULL: Quantity = Quantity::of_database("streamgauge_database_filesystem_full_seconds", |database| {
     database.local.as_ref()?.filesystem_full_seconds()
 });
 
@@ -53,7 +51,7 @@ static PERMISSIONS: Quantity = Quantity {
     }),
 };
 
-static TIER: Quantity = local("streamgauge_database_sizing_tier", |database| {
+static TIER: Quantity = Quantity::of_database("streamgauge_database_sizing_tier", |database| {
     let local = database.local.as_ref()?;
     Some(local.sizing.tier(local.size_bytes) as f64)
 });

@@ -1,6 +1,7 @@
 //! Checks of what Litestream keeps: snapshots as often as they should be, history as far back as is wanted, and no more.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::expression::{Comparison, Condition, Quantity, Term, seconds};
+use super::replica::as_far_as_read;
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
 use crate::domain::report::{CoverageReport, DatabaseReport, ReplicaReport};
 
@@ -10,39 +11,40 @@ const SLACK_SECONDS: f64 = 3600.0;
 /// So much of the wanted history is enough: objects are deleted a snapshot at a time.
 const WINDOW_RATIO: f64 = 0.95;
 
-/// A number of a replica, whose metric has its labels and no others.
-const fn replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
-    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
-}
-
 static UNSNAPSHOTTED_SINCE: Quantity =
-    replica("streamgauge_replica_unsnapshotted_since_timestamp_seconds", |_, replica| {
+    Quantity::of_replica("streamgauge_replica_unsnapshotted_since_timestamp_seconds", |_, replica| {
         replica.coverage.as_ref()?.unsnapshotted_since.map(seconds)
     });
 
-static SNAPSHOT_INTERVAL: Quantity = replica("streamgauge_replica_snapshot_interval_seconds", |database, _| {
-    Some(database.objectives.snapshot_interval())
+static SNAPSHOT_INTERVAL: Quantity =
+    Quantity::of_replica("streamgauge_replica_snapshot_interval_seconds", |database, _| {
+        Some(database.objectives.snapshot_interval())
+    });
+
+static RESTORABLE_SINCE: Quantity =
+    Quantity::of_replica("streamgauge_replica_restorable_since_timestamp_seconds", |_, replica| {
+        replica.coverage.as_ref()?.restorable_since.map(seconds)
+    });
+
+static RETENTION: Quantity = Quantity::of_replica("streamgauge_replica_retention_objective_seconds", |database, _| {
+    database.objectives.retention_seconds
 });
 
-static RESTORABLE_SINCE: Quantity = replica("streamgauge_replica_restorable_since_timestamp_seconds", |_, replica| {
-    replica.coverage.as_ref()?.restorable_since.map(seconds)
+static WHOLE: Quantity = Quantity::of_replica("streamgauge_replica_history_whole", |_, replica| {
+    replica.coverage.as_ref()?.whole.map(f64::from)
 });
 
-static RETENTION: Quantity =
-    replica("streamgauge_replica_retention_objective_seconds", |database, _| database.objectives.retention_seconds);
-
-static WHOLE: Quantity =
-    replica("streamgauge_replica_history_whole", |_, replica| replica.coverage.as_ref()?.whole.map(f64::from));
-
-static EXPIRED: Quantity = replica("streamgauge_replica_expired_objects", |_, replica| {
+static EXPIRED: Quantity = Quantity::of_replica("streamgauge_replica_expired_objects", |_, replica| {
     Some(replica.coverage.as_ref()?.expired_objects? as f64)
 });
 
-static RECEIVED: Quantity =
-    replica("streamgauge_replica_received_bytes", |_, replica| Some(replica.keeping.growth?.received_bytes as f64));
+static RECEIVED: Quantity = Quantity::of_replica("streamgauge_replica_received_bytes", |_, replica| {
+    Some(replica.keeping.growth?.received_bytes as f64)
+});
 
-static EXPECTED: Quantity =
-    replica("streamgauge_replica_expected_bytes", |_, replica| Some(replica.keeping.growth?.expected_bytes as f64));
+static EXPECTED: Quantity = Quantity::of_replica("streamgauge_replica_expected_bytes", |_, replica| {
+    Some(replica.keeping.growth?.expected_bytes as f64)
+});
 
 static WINDOW: Term = Term::Difference(&Term::Now, &Term::Of(&RESTORABLE_SINCE));
 
@@ -131,14 +133,6 @@ pub(super) static CHECKS: &[Check] = &[
         tell: Tell::Replica(runaway),
     },
 ];
-
-/// What the last listing that was read says is unknown while the replica cannot be read, unless it fails.
-fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Told> {
-    Some(match (&replica.reason, context.failing) {
-        (Some(reason), None) if replica.up == Some(false) => Told::Unknown(format!("last known: {detail}; {reason}")),
-        _ => Told::Known(detail),
-    })
-}
 
 /// What was listed, unless there is nothing to restore, of which other checks tell.
 fn restorable(replica: &ReplicaReport) -> Option<&CoverageReport> {

@@ -1,23 +1,19 @@
 //! What only an observer elsewhere can see: that a host is gone.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
 use crate::domain::beacon::INTERVALS_MAX;
 use crate::domain::report::{DatabaseReport, ReplicaReport};
 
-const fn beacon(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
-    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
-}
-
-static WRITTEN_AT: Quantity = beacon("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
+static WRITTEN_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
     replica.beacon.as_ref()?.written_at.map(seconds)
 });
 
-static READ_AT: Quantity = beacon("streamgauge_replica_beacon_read_timestamp_seconds", |_, replica| {
+static READ_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_read_timestamp_seconds", |_, replica| {
     replica.beacon.as_ref()?.read_at.map(seconds)
 });
 
-static INTERVAL: Quantity = beacon("streamgauge_replica_beacon_interval_seconds", |_, replica| {
+static INTERVAL: Quantity = Quantity::of_replica("streamgauge_replica_beacon_interval_seconds", |_, replica| {
     Some(replica.beacon.as_ref()?.claim.as_ref()?.interval_seconds)
 });
 

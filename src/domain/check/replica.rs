@@ -13,40 +13,43 @@ const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
 /// A new object has so long to be read before what a restore needs counts as not verified.
 const UNREAD_SLACK: SignedDuration = SignedDuration::from_mins(10);
 
-/// A number of a replica, whose metric has its labels and no others.
-const fn replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
-    Quantity { metric, select: Select::Only, of: Of::Replica(of) }
-}
+static LAG: Quantity = Quantity::of_replica("streamgauge_replica_lag_seconds", |_, replica| replica.lag_seconds);
 
-static LAG: Quantity = replica("streamgauge_replica_lag_seconds", |_, replica| replica.lag_seconds);
+static RPO: Quantity =
+    Quantity::of_replica("streamgauge_replica_rpo_objective_seconds", |database, _| Some(database.rpo_seconds));
 
-static RPO: Quantity = replica("streamgauge_replica_rpo_objective_seconds", |database, _| Some(database.rpo_seconds));
-
-static VERIFIED_AT: Quantity =
-    replica("streamgauge_replica_verified_timestamp_seconds", |_, replica| replica.verified_at.map(seconds));
+static VERIFIED_AT: Quantity = Quantity::of_replica("streamgauge_replica_verified_timestamp_seconds", |_, replica| {
+    replica.verified_at.map(seconds)
+});
 
 static WATCHED_SINCE: Quantity =
-    replica("streamgauge_replica_watched_since_timestamp_seconds", |_, replica| Some(seconds(replica.watched_since)));
+    Quantity::of_replica("streamgauge_replica_watched_since_timestamp_seconds", |_, replica| {
+        Some(seconds(replica.watched_since))
+    });
 
-static VERIFY_INTERVAL: Quantity =
-    replica("streamgauge_replica_verify_interval_seconds", |_, replica| Some(replica.verify_interval_seconds));
+static VERIFY_INTERVAL: Quantity = Quantity::of_replica("streamgauge_replica_verify_interval_seconds", |_, replica| {
+    Some(replica.verify_interval_seconds)
+});
 
 static UNREPLICATED_SINCE: Quantity =
-    replica("streamgauge_replica_unreplicated_since_timestamp_seconds", |_, replica| {
+    Quantity::of_replica("streamgauge_replica_unreplicated_since_timestamp_seconds", |_, replica| {
         replica.unreplicated_since.map(seconds)
     });
 
-static EMPTY: Quantity =
-    replica("streamgauge_replica_empty", |_, replica| Some(f64::from(replica.coverage.as_ref()?.is_empty())));
+static EMPTY: Quantity = Quantity::of_replica("streamgauge_replica_empty", |_, replica| {
+    Some(f64::from(replica.coverage.as_ref()?.is_empty()))
+});
 
-static FIRST_SNAPSHOT: Quantity =
-    replica("streamgauge_replica_first_snapshot_seconds", |database, _| Some(database.first_snapshot_seconds()));
+static FIRST_SNAPSHOT: Quantity = Quantity::of_replica("streamgauge_replica_first_snapshot_seconds", |database, _| {
+    Some(database.first_snapshot_seconds())
+});
 
-static RESTORABLE: Quantity =
-    replica("streamgauge_replica_restorable", |_, replica| Some(f64::from(replica.coverage.as_ref()?.restorable)));
+static RESTORABLE: Quantity = Quantity::of_replica("streamgauge_replica_restorable", |_, replica| {
+    Some(f64::from(replica.coverage.as_ref()?.restorable))
+});
 
 static GAPS: Quantity =
-    replica("streamgauge_replica_gaps", |_, replica| Some(replica.coverage.as_ref()?.gaps.len() as f64));
+    Quantity::of_replica("streamgauge_replica_gaps", |_, replica| Some(replica.coverage.as_ref()?.gaps.len() as f64));
 
 static DAMAGED: Quantity = Quantity {
     metric: "streamgauge_replica_corrupt_objects",
@@ -62,12 +65,13 @@ static REWRITTEN: Quantity = Quantity {
     }),
 };
 
-static NEEDED_DAMAGED: Quantity = replica("streamgauge_replica_needed_corrupt_objects", |_, replica| {
+static NEEDED_DAMAGED: Quantity = Quantity::of_replica("streamgauge_replica_needed_corrupt_objects", |_, replica| {
     Some(read(replica)?.needed_damaged().count() as f64)
 });
 
-static FOREIGN: Quantity =
-    replica("streamgauge_replica_foreign_history", |_, replica| replica.keeping.foreign_history.map(f64::from));
+static FOREIGN: Quantity = Quantity::of_replica("streamgauge_replica_foreign_history", |_, replica| {
+    replica.keeping.foreign_history.map(f64::from)
+});
 
 static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&VERIFIED_AT), &Term::Of(&WATCHED_SINCE)));
 
@@ -207,7 +211,7 @@ fn not_verified(replica: &ReplicaReport) -> String {
 
 /// What the last listing that was read lets pass is unknown while the replica cannot be read. What it failed stays
 /// failed.
-fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Told> {
+pub(super) fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Told> {
     Some(if context.failing.is_none() && replica.up == Some(false) {
         Told::Unknown(format!("last known: {detail}; {}", not_verified(replica)))
     } else {

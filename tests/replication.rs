@@ -14,6 +14,8 @@ mod loss;
 mod observer;
 #[path = "replication/outage.rs"]
 mod outage;
+#[path = "replication/pitfalls.rs"]
+mod pitfalls;
 #[path = "replication/position.rs"]
 mod position;
 #[path = "replication/requests.rs"]
@@ -81,4 +83,9 @@ fn everything_before_a_recovery_point_restores() {
 #[test]
 fn lost_files_are_not_called_safe() {
     play(&[loss::lost_files]);
+}
+
+#[test]
+fn a_litestream_that_stopped_for_good_is_told_as_lag_to_the_byte() {
+    play(&[pitfalls::stopped_for_good_after_a_pause]);
 }

@@ -41,7 +41,7 @@ async fn pages_that_no_file_holds_are_missed() {
     bench.settle().await;
     assert_eq!(bench.findings(), [("pages_missing", level(0, 3, 3))]);
     let report = bench.report();
-    assert!(report.findings[0].detail.contains("from 3 to 7 pages, and pages 5 to 5 are in no file"), "{report:?}");
+    assert!(report.findings[0].detail.contains("from 3 to 7 pages, and page 5 is in no file"), "{report:?}");
     assert!(report.findings[0].needed);
 
     put(replica, 0, (4, 4), 4096, 7, &[5]);

@@ -134,10 +134,12 @@ impl Ledger {
             let least = commits.min()?;
             let (first, last) = *suspect.missing.iter().find(|(first, _)| *first <= least)?;
             let (before, commit) = (suspect.before, suspect.commit);
+            let lacking = match last.min(least) {
+                last if last == first => format!("page {first} is"),
+                last => format!("pages {first} to {last} are"),
+            };
             let detail = format!(
-                "the database grew from {before} to {commit} pages, and pages {first} to {} are in no file: \
-                 it does not restore",
-                last.min(least)
+                "the database grew from {before} to {commit} pages, and {lacking} in no file: it does not restore"
             );
             Some((*name, FindingKind::PagesMissing, detail))
         });

@@ -495,4 +495,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         silent: &["HostGone", "ReplicationLag"],
         ..NOTHING
     },
+    Scenario {
+        name: "bucket opened to everybody, without versions",
+        minutes: 150,
+        events: &[(FAULT, |w| {
+            w.posture.public = Some(true);
+            w.posture.versioning_enabled = Some(false);
+        })],
+        detected: &[("BucketPublic", "critical"), ("BucketVersioningOff", "warning")],
+        remark: "buckets are asked once a day, and each hour until they answer, as here",
+        ..NOTHING
+    },
 ];

@@ -26,8 +26,8 @@ use streamgauge::domain::target::{
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, Journal, ListPage,
-    LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
+    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, Journal,
+    ListPage, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) beacons: bool,
     /// When it wrote the last one.
     beacon: Option<i64>,
+    /// How the bucket is set up; by default nobody may ask.
+    pub(crate) posture: BucketPosture,
     requests: u64,
     window: RequestWindow,
     operations: [(u64, BTreeMap<&'static str, u64>); 3],
@@ -263,13 +265,20 @@ impl BeaconStore for Beacon {
     }
 }
 
+#[async_trait]
+impl BucketStore for Ports {
+    async fn posture(&self) -> BucketPosture {
+        self.world.lock().unwrap().posture.clone()
+    }
+}
+
 impl Stores for Ports {
     fn beacon(&self, _: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
         Ok(Arc::new(Beacon(self.clone())))
     }
 
     fn bucket(&self, _: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {
-        None
+        Some(Arc::new(self.clone()))
     }
 
     fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
@@ -430,6 +439,7 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
         agent: true,
         beacons: false,
         beacon: None,
+        posture: BucketPosture::default(),
         requests: 0,
         window: RequestWindow::default(),
         operations: Default::default(),

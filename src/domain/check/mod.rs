@@ -419,6 +419,15 @@ mod tests {
         }
     }
 
+    /// What is evaluated goes through [`Scope::OF_AGENT`], the databases and their replicas.
+    #[test]
+    fn nothing_that_a_check_is_about_is_left_out_of_the_evaluation() {
+        let evaluated = [Scope::Database, Scope::Replica, Scope::Outside].iter().chain(Scope::OF_AGENT);
+        for check in catalogue() {
+            assert!(evaluated.clone().any(|scope| *scope == check.scope()), "{}", check.name);
+        }
+    }
+
     #[test]
     fn all_is_well() {
         check(replica(), Watching::Continuously, "; exit 0");

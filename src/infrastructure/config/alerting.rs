@@ -9,7 +9,6 @@ use jiff::tz::TimeZone;
 
 use crate::domain::alerting::{Alerting, Silence};
 use crate::domain::check::catalogue;
-use crate::domain::check::expression::Scope;
 use crate::domain::drill::schedule::DrillWindow;
 use crate::domain::limits::{ALERT_LABELS_MAX, SILENCES_MAX};
 
@@ -72,8 +71,8 @@ fn http_url(text: &str) -> Result<String, String> {
 /// An empty value takes a label away, as in Prometheus.
 fn read_labels(mut section: Section<'_>, labels: &mut BTreeMap<String, String>) {
     let taken = |name: &str| {
-        let scopes = [Scope::Source, Scope::Collector, Scope::Store, Scope::Receiver, Scope::Replica];
-        ["alertname", "severity"].contains(&name) || scopes.iter().any(|scope| scope.labels().contains(&name))
+        let of_a_subject = catalogue().any(|check| check.scope().labels().contains(&name));
+        of_a_subject || ["alertname", "severity"].contains(&name)
     };
     for (name, Scalar { text, place, .. }) in section.pairs("a string") {
         let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');

@@ -5,6 +5,7 @@ use std::fmt::{Formatter, Result};
 use super::super::human;
 use super::Escaped;
 use crate::domain::alert::{Alert, AlertState};
+use crate::domain::check::catalogue;
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::report::Report;
 
@@ -61,8 +62,9 @@ fn row(alert: &Alert, f: &mut Formatter<'_>) -> Result {
         write!(f, "<div>nobody is told: {}</div>", Escaped(reason))?;
     }
     write!(f, "</td><td>{}</td><td>", since.map(human::instant).unwrap_or_default())?;
-    let subject = ["database", "replica", "source", "collector", "store", "receiver"];
-    let subject: Vec<_> = subject.iter().filter_map(|label| alert.labels.get(*label)).map(String::as_str).collect();
+    let check = catalogue().find(|check| check.name == alert.name());
+    let labels = check.map_or(&[][..], |check| check.scope().labels());
+    let subject: Vec<_> = labels.iter().filter_map(|label| alert.labels.get(*label)).map(String::as_str).collect();
     write!(f, "{}</td><td>{}", Escaped(&subject.join(" ")), Escaped(text("summary")))?;
     writeln!(f, "<div>{}</div><div>{}</div></td></tr>", Escaped(text("description")), Escaped(text("action")))
 }
@@ -73,6 +75,7 @@ mod tests {
 
     use super::super::super::fixture;
     use super::super::page;
+    use crate::domain::check::catalogue;
 
     #[test]
     fn no_alert_is_no_section() {
@@ -93,6 +96,22 @@ mod tests {
         }
         assert!(rows[0].contains("<td>orders s3</td><td>orders: replication to s3 is behind<div>"), "{}", rows[0]);
         assert!(alerts.contains("<p>and 7 more alerts.</p>"), "{alerts}");
+    }
+
+    /// Whatever an alert can be about is named.
+    #[test]
+    fn the_subject_of_each_check_is_shown() {
+        for check in catalogue() {
+            let mut report = fixture::full();
+            let alert = Arc::make_mut(&mut report.alerts[0]);
+            alert.labels = [("alertname".to_owned(), check.name.to_owned())].into();
+            let values = check.scope().labels().iter().map(|label| ((*label).to_owned(), format!("the-{label}")));
+            alert.labels.extend(values);
+            let page = page(Some(&report));
+            for label in check.scope().labels() {
+                assert!(page.contains(&format!("the-{label}")), "{}: {label}", check.name);
+            }
+        }
     }
 
     #[test]

@@ -101,9 +101,12 @@ enum Ours {
 }
 use Ours::{Refused, Same};
 
+/// What it is called, what is done to the sound files, and what a restore has to come to.
+type Case = (&'static str, fn(&mut Vec<Ltx>), Ours);
+
 /// A snapshot of TXID 1, which is sound, and a file of TXID 2 that changes one page; what becomes of them, and what is
 /// to come of that.
-const CASES: &[(&str, fn(&mut Vec<Ltx>), Ours)] = &[
+const CASES: &[Case] = &[
     ("nothing at all", |_| (), Same),
     ("no pages any more", |files| files[1] = Ltx { commit: 0, pages: Vec::new(), ..files[1].clone() }, Refused(SECOND)),
     (
@@ -198,11 +201,88 @@ fn name(min: u64, max: u64) -> String {
     format!("{min:016x}-{max:016x}.ltx")
 }
 
+/// Databases that mean harm to who looks into them: the statements that make one, what a drill of it comes to, and a text
+/// of its record.
+const SCHEMAS: &[(&str, &str, &str, &str)] = &[
+    (
+        "a view without end, under a name that queries use",
+        "create view t as with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n",
+        "passed",
+        "",
+    ),
+    (
+        "triggers on everything",
+        "create table t(x); create trigger a after insert on t begin delete from t; end; insert into t values (1)",
+        "passed",
+        "",
+    ),
+    (
+        "a constraint with a function of the application's own",
+        "create table t(x); insert into t values (1); pragma writable_schema = 1;
+         update sqlite_schema set sql = 'CREATE TABLE t(x CHECK (its_own(x)))'",
+        "passed",
+        "not verified: unknown function: its_own()",
+    ),
+    (
+        "a constraint that takes all memory",
+        "pragma ignore_check_constraints = 1; create table t(x check (length(hex(zeroblob(490000000))) > x));
+         insert into t values (1)",
+        "passed",
+        "not verified: ",
+    ),
+    (
+        "a constraint that compares without end",
+        "pragma ignore_check_constraints = 1;
+         create table t(x check (instr(zeroblob(60000000), cast(zeroblob(30000000) || x'01' as blob)) = x));
+         insert into t values (1)",
+        "inconclusive",
+        "\"kind\":\"timeout\"",
+    ),
+    (
+        "a constraint that loads code",
+        "create table t(x); pragma writable_schema = 1;
+         update sqlite_schema set sql = 'CREATE TABLE t(x CHECK (load_extension(''/tmp/x'')))'",
+        "failed",
+        "unsafe use of load_extension()",
+    ),
+    (
+        "a table of a module that nobody has",
+        "create table t(x); pragma writable_schema = 1;
+         insert into sqlite_schema values ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING nobody(x)')",
+        "passed",
+        "",
+    ),
+    (
+        "a schema that ends in the middle",
+        "create table t(x); pragma writable_schema = 1; update sqlite_schema set sql = 'CREATE TABLE t('",
+        "failed",
+        "malformed database schema",
+    ),
+    (
+        "two tables in the same pages",
+        "create table t(x); create table u(x); insert into t values (1); pragma writable_schema = 1;
+         update sqlite_schema set rootpage = 2",
+        "failed",
+        "quick_check",
+    ),
+    (
+        "a name that speaks to terminals",
+        "pragma ignore_check_constraints = 1; create table \"t\u{1b}[2J\"(x check (x > 0));
+         insert into \"t\u{1b}[2J\" values (-1)",
+        "failed",
+        "CHECK constraint failed in t [2J",
+    ),
+];
+
 /// A database of some pages of 512 bytes.
 fn database() -> Vec<(u32, Vec<u8>)> {
-    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
     let rows = "with recursive n(i) as (select 1 union all select i + 1 from n limit 60) insert into t select i || 'row' from n";
-    connection.execute_batch(&format!("pragma page_size = 512; create table t(x); {rows}")).unwrap();
+    database_of(&format!("create table t(x); {rows}"))
+}
+
+fn database_of(sql: &str) -> Vec<(u32, Vec<u8>)> {
+    let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+    connection.execute_batch(&format!("pragma page_size = 512; {sql}")).unwrap();
     let bytes = connection.serialize("main").unwrap();
     (1..).zip(bytes.chunks(512).map(<[u8]>::to_vec)).collect()
 }
@@ -247,7 +327,7 @@ fn judge(lab: &Lab, home: &Path, ours: Ours) -> Option<String> {
     let genuine = lab.restore(VERSION, &url, &theirs);
     let restored = command(env!("CARGO_BIN_EXE_streamgauge")).args(["restore", &url, "-o"]).arg(&own).output().unwrap();
     let said = String::from_utf8_lossy(&restored.stderr).into_owned();
-    let drilled = drill(home, &url);
+    let drilled = drill(home, &url, "60s");
     let (result, reason) = (drilled.result().to_owned(), drilled.reason());
     if said.contains("panicked") || drilled.stderr.contains("panicked") {
         return Some(format!("a panic: {said} {}", drilled.stderr));
@@ -266,12 +346,16 @@ fn judge(lab: &Lab, home: &Path, ours: Ours) -> Option<String> {
     }
 }
 
-fn drill(home: &Path, url: &str) -> Drilled {
+fn drill(home: &Path, url: &str, timeout: &str) -> Drilled {
     let config = home.join("streamgauge.toml");
     fs::write(&config, format!("[storage]\npath = {:?}\n", home.join("storage"))).unwrap();
     let scratch = home.join("scratch");
     let mut drill = command(env!("CARGO_BIN_EXE_streamgauge"));
-    drill.args(["drill", url, "--format", "json", "--config.file"]).arg(config).arg("--scratch").arg(&scratch);
+    drill
+        .args(["drill", url, "--timeout", timeout, "--format", "json", "--config.file"])
+        .arg(config)
+        .arg("--scratch")
+        .arg(&scratch);
     let drilled = run(&mut drill);
     assert_eq!(left(&scratch), Vec::<std::path::PathBuf>::new());
     drilled
@@ -289,4 +373,49 @@ fn a_hostile_replica_restores_as_litestream_does_or_is_refused_by_name() {
         wrong.extend(judge(&lab, home.path(), *ours).map(|found| format!("{case}: {found}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_hostile_schema_is_looked_at_without_harm() {
+    let Some(_lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", home.path().join("replica").display());
+    let mut wrong = Vec::new();
+    for (case, sql, result, said) in SCHEMAS {
+        let mut files = sound();
+        files.truncate(1);
+        files[0].pages = database_of(sql);
+        files[0].commit = files[0].pages.len() as u32;
+        write(&home.path().join("replica"), &files);
+        let timeout = if *result == "inconclusive" { "5s" } else { "60s" };
+        let drilled = drill(home.path(), &url, timeout);
+        let record = drilled.record().to_string();
+        if drilled.result() != *result || !record.contains(said) || drilled.stderr.contains('\u{1b}') {
+            wrong.push(format!("{case}: {record} {}", drilled.stderr));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_replica_of_no_pages_is_critical_in_one_look() {
+    let Some(_lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let (replica, database) = (home.path().join("replica"), home.path().join("app.db"));
+    let mut files = sound();
+    files[1] = Ltx { commit: 0, pages: Vec::new(), ..files[1].clone() };
+    write(&replica, &files);
+    rusqlite::Connection::open(&database)
+        .unwrap()
+        .execute_batch("pragma journal_mode = wal; create table t(x)")
+        .unwrap();
+    let (yaml, toml) = (home.path().join("litestream.yml"), home.path().join("streamgauge.toml"));
+    let replica = format!("{{type: file, path: {}}}", replica.display());
+    fs::write(&yaml, format!("dbs:\n  - path: {}\n    replica: {replica}\n", database.display())).unwrap();
+    fs::write(&toml, format!("[litestream]\nconfig = [{yaml:?}]\n[storage]\npath = \"\"\n")).unwrap();
+    let checked =
+        command(env!("CARGO_BIN_EXE_streamgauge")).args(["check", "--config.file"]).arg(toml).output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert_eq!(checked.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("{SECOND} is corrupt: the database has no pages after it")), "{said}");
 }

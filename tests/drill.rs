@@ -7,6 +7,8 @@
 mod agent;
 #[path = "drill/damage.rs"]
 mod damage;
+#[path = "drill/hostile.rs"]
+mod hostile;
 #[path = "drill/infrastructure.rs"]
 mod infrastructure;
 #[path = "drill/killed.rs"]

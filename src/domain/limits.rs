@@ -64,6 +64,10 @@ pub const AGE_IDENTITY_FILE_BYTES_MAX: u64 = 64 << 10;
 /// Decoded bytes of a v0.3 replica that are verified and written at once.
 pub const REPLAY_BATCH_BYTES: usize = 1 << 20;
 
+/// What a v0.3 snapshot may hold behind the database in it, or as much again as that, whichever is more: files grow in
+/// steps of up to some megabytes.
+pub const SNAPSHOT_SURPLUS_BYTES_MAX: u64 = 64 << 20;
+
 /// Pages kept of a transaction at the end of the WAL whose end is not there (yet). A larger one is written at once,
 /// and cannot be taken back.
 pub const OPEN_TRANSACTION_BYTES_MAX: usize = 32 << 20;
@@ -230,6 +234,12 @@ pub const BANDS_MAX: usize = 5;
 /// Time that one probe query of a restore drill may take.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a probe query that SQLite does not end may go on; then it is left to itself, and ends with the process.
+pub const PROBE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a drill's process may outlive the drill's timeout, if nobody else ends it.
+pub const DRILL_OVERTIME: Duration = Duration::from_secs(60);
+
 /// Bytes of one value, row or text in a probe query.
 pub const PROBE_VALUE_BYTES_MAX: i32 = 64 << 20;
 
@@ -259,6 +269,19 @@ pub const KEPT_COPY_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 /// Free space that has to be left beside a restored database, beyond a tenth of its size.
 pub const DRILL_SPACE_MARGIN: u64 = 64 << 20;
+
+/// The least that restores and drills leave free on a filesystem, whatever is written to it: a twentieth of it, but at
+/// least this, or a quarter where it is small, and at most [`SPACE_RESERVE_MAX`].
+pub const SPACE_RESERVE_MIN: u64 = 64 << 20;
+pub const SPACE_RESERVE_MAX: u64 = 1 << 30;
+
+/// Bytes that are written between two looks at how much is free.
+pub const SPACE_LOOK_BYTES: u64 = 8 << 20;
+
+/// What is left free on a filesystem of this size.
+pub fn space_reserve(filesystem: u64) -> u64 {
+    (filesystem / 20).clamp(SPACE_RESERVE_MIN.min(filesystem / 4), SPACE_RESERVE_MAX)
+}
 
 /// Attempts to read the live database at a position that the replica has reached, while both go on.
 pub const LIVE_IMAGE_ATTEMPTS: usize = 4;

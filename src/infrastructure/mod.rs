@@ -10,5 +10,6 @@ pub mod journal;
 pub mod notify;
 pub mod page_hash;
 pub mod process;
+pub mod reserve;
 pub mod scratch;
 pub mod store;

@@ -301,6 +301,12 @@ pub trait RestoreFile: Send + Sync {
     /// Makes it exactly `bytes` long; what was never written is zeros.
     fn set_len(&self, bytes: u64) -> Result<(), Reason>;
 
+    /// It is going to be about `bytes` long: an error if there is no room for that.
+    fn expect(&self, bytes: u64) -> Result<(), Reason> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Returns when everything written is on the disk.
     fn sync(&self) -> Result<(), Reason>;
 }
@@ -407,14 +413,23 @@ pub trait RestoredCopy: Send {
     /// Reads the schema.
     fn schema(&mut self) -> Result<(), Reason>;
 
-    /// What is wrong, in SQLite's words; at most as many as the limits say.
-    fn integrity(&mut self, integrity: Integrity) -> Result<Vec<String>, Reason>;
+    /// Reads all of it and looks for what is wrong.
+    fn integrity(&mut self, integrity: Integrity) -> Result<Soundness, Reason>;
 
     /// Rows that refer to rows that are not there: how many, and one of them.
     fn foreign_keys(&mut self) -> Result<(u64, Option<String>), Reason>;
 
     /// Asks a query for its one value.
     fn probe(&mut self, query: &str) -> Result<Answer, Reason>;
+}
+
+/// What SQLite's own check found, in its words; at most as many of each as the limits say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Soundness {
+    /// Of pages, rows and indexes.
+    pub problems: Vec<String>,
+    /// Rows that violate CHECK constraints; the error says why that could not be found out.
+    pub constraints: Result<Vec<String>, String>,
 }
 
 /// The live database, read as plain files, with no lock and no connection. Blocking.

@@ -152,8 +152,6 @@ fn a_window_may_span_midnight_and_scratch_is_found() {
     assert_eq!(settings.drill_scratch(), std::path::Path::new("/home/me/scratch"));
     let stored = own("[storage]\npath = '/state'\n[[database]]\npath = '/a.db'\n").load().settings;
     assert_eq!(stored.drill_scratch(), std::path::Path::new("/state/drill"));
-    let nowhere = own("[storage]\npath = ''\n[[database]]\npath = '/a.db'\n").load().settings;
-    assert_eq!(nowhere.drill_scratch(), std::env::temp_dir().join("streamgauge-drill"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What is not the backup's fault: the drill is inconclusive, says why, and ends in time.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use crate::lab::litestream::{ACCESS_KEY, SECRET_KEY};
@@ -105,6 +107,64 @@ fn a_full_disk_is_inconclusive_before_and_during_the_restore() {
         assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
         let reason = drilled.reason();
         assert!(reason.contains("bytes of scratch space are needed, and"), "{reason}");
+    }
+}
+
+#[test]
+fn scratch_space_that_others_could_have_prepared_is_inconclusive() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    let (shared, link) = (site.home.path().join("shared"), site.home.path().join("link"));
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+    symlink(&shared, &link).unwrap();
+    for (scratch, why) in [(&shared, "others can enter it (mode 0777)"), (&link, "it is a symbolic link")] {
+        let drilled = run(&mut site.command_in(scratch));
+        assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
+        assert!(drilled.reason().contains(why), "{}", drilled.reason());
+        assert_eq!(left(&shared), Vec::<std::path::PathBuf>::new(), "nothing was made there");
+    }
+    // One below it, which is made for this alone.
+    let drilled = run(&mut site.command_in(&shared.join("drill")));
+    assert_eq!(drilled.result(), "passed", "{}", drilled.record());
+}
+
+#[test]
+fn a_snapshot_that_expands_without_end_leaves_the_disk_alone() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    let folder = site.home.path().join("bomb/generations/0123456789abcdef/snapshots");
+    fs::create_dir_all(&folder).unwrap();
+    let database = fs::read(&site.database).unwrap();
+    let header = |pages: u32| {
+        let mut page = database[..4096].to_vec();
+        page[28..32].copy_from_slice(&pages.to_be_bytes());
+        let counter = page[24..28].to_vec();
+        page[92..96].copy_from_slice(&counter);
+        page
+    };
+    // A few megabytes that say of themselves that they are three pages, or sixteen terabytes.
+    for (pages, result, why) in [(3, "failed", "decompresses to more than"), (u32::MAX, "inconclusive", "no space: ")] {
+        let name = folder.join("00000000.snapshot.lz4");
+        let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
+        let mut frame = lz4_flex::frame::FrameEncoder::with_frame_info(info, fs::File::create(&name).unwrap());
+        frame.write_all(&header(pages)).unwrap();
+        for _ in 0..600 {
+            frame.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        frame.finish().unwrap();
+        assert!(fs::metadata(&name).unwrap().len() < 8 << 20);
+        let url = format!("file://{}", site.home.path().join("bomb").display());
+        let drilled = site.drill(&[&url]);
+        assert_eq!(drilled.result(), result, "{}", drilled.record());
+        assert!(drilled.reason().contains(why), "{}", drilled.reason());
+
+        let out = site.home.path().join("out.db");
+        let mut restore = crate::lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+        let restored = restore.args(["restore", &url, "-o"]).arg(&out).output().unwrap();
+        let said = String::from_utf8_lossy(&restored.stderr);
+        assert!(restored.status.code() == Some(2) && said.contains(why), "{said}");
+        assert!(!out.exists());
     }
 }
 

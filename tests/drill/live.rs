@@ -17,7 +17,7 @@ fn a_sound_replica_passes_is_what_litestream_restores_and_equals_the_live_databa
     let (html, json) = (site.home.path().join("report.html"), site.home.path().join("report.json"));
     let drilled = site.drill(&["--report", html.to_str().unwrap(), "--report", json.to_str().unwrap()]);
     assert_eq!(drilled.result(), "passed", "{}", drilled.record());
-    for check in ["restore", "quick_check", "foreign_key_check", "compare", "recency"] {
+    for check in ["restore", "quick_check", "check_constraints", "foreign_key_check", "compare", "recency"] {
         assert_eq!(drilled.check(check).0, "passed", "{}", drilled.record());
     }
     assert!(drilled.check("compare").1.contains("pages are those of the live database"));
@@ -109,6 +109,31 @@ fn a_database_that_is_written_and_checkpointed_all_the_time_is_never_said_to_dif
     site.writer.pause();
     daemon.process.stop();
     assert!(compared > 0, "it was compared at least once");
+}
+
+#[test]
+fn rows_that_break_check_constraints_are_found() {
+    let Some(lab) = Lab::find() else { return };
+    let mut site = Site::new(&lab);
+    site.writer.sql("CREATE TABLE stock(count INTEGER CHECK (count >= 0))");
+    site.sync(&lab, &[]);
+    assert_eq!(site.drill(&[]).check("check_constraints"), ("passed", "ok"));
+    site.writer.sql("PRAGMA ignore_check_constraints = 1");
+    site.writer.sql("INSERT INTO stock VALUES (-1)");
+    site.sync(&lab, &[]);
+    let url = format!("file://{}", site.replica.display());
+    for integrity in ["quick", "full"] {
+        let drilled = site.drill(&[&url, "--integrity", integrity]);
+        assert_eq!(drilled.result(), "failed", "{}", drilled.record());
+        let name = if integrity == "quick" { "quick_check" } else { "integrity_check" };
+        let (result, detail) = drilled.check(name);
+        assert!(result == "passed" && detail.contains("NOT NULL"), "it says what was checked: {detail}");
+        assert_eq!(drilled.reason(), "check_constraints: CHECK constraint failed in stock");
+    }
+    // The live database breaks it as well: the backup is what it should be.
+    let drilled = site.drill(&[]);
+    assert_eq!(drilled.result(), "passed", "{}", drilled.record());
+    assert_eq!(drilled.check("check_constraints").0, "failed");
 }
 
 #[test]

@@ -78,6 +78,39 @@ fn probes_judge_the_restored_data_and_cannot_do_harm() {
 }
 
 #[test]
+fn a_function_that_sqlite_cannot_interrupt_ends_with_the_drill() {
+    let Some(lab) = Lab::find() else { return };
+    let site = Site::new(&lab);
+    // Compares a million bytes a million times, and never looks at the clock.
+    let endless = "SELECT instr(zeroblob(60000000), CAST(zeroblob(30000000) || x'01' AS BLOB))";
+    let probes = [("rows", "SELECT count(*) FROM t"), ("endless", endless), ("after", "SELECT 1")];
+    let probes = probes.map(|(name, query)| probe(name, query, Expectation::default())).to_vec();
+    let record = drill(&site, DrillPolicy { probes, timeout: Duration::from_secs(8), ..Default::default() });
+    assert_eq!(record.result, DrillResult::Inconclusive, "{record:?}");
+    assert_eq!(record.reason.as_ref().unwrap().kind, ReasonKind::Timeout, "{record:?}");
+    // What was found out before is not lost with it.
+    assert_eq!(record.probes.len(), 1, "{record:?}");
+    assert_eq!((record.probes[0].value, record.probes[0].result), (Some(100.0), DrillResult::Passed));
+    assert!(record.checks.iter().any(|check| check.name == "quick_check" && check.result == DrillResult::Passed));
+    assert_eq!(left(&site.scratch), Vec::<PathBuf>::new());
+    crate::lab::wait_for("its process to end", || !workers().contains(&std::process::id()));
+}
+
+/// The parents of all processes that run a drill.
+fn workers() -> Vec<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let workers = processes.filter(|path| {
+        let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains("drill-worker")
+    });
+    let parent = |path: PathBuf| {
+        let status = std::fs::read_to_string(path.join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    workers.filter_map(parent).collect()
+}
+
+#[test]
 fn a_process_without_memory_is_inconclusive_and_the_parent_stays_small() {
     let Some(lab) = Lab::find() else { return };
     let mut site = Site::new(&lab);

@@ -64,8 +64,8 @@ pub struct DrillArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub timeout: Option<Duration>,
 
-    /// Where databases are restored to for the time of the drill [default: as configured, else drill below
-    /// storage.path, else in the system's temporary directory]
+    /// Where databases are restored to for the time of the drill: a directory that is not there yet, or one that only
+    /// you can enter [default: as configured, else drill below storage.path, else in your cache directory]
     #[arg(long, value_name = "DIRECTORY")]
     pub scratch: Option<PathBuf>,
 

@@ -22,16 +22,13 @@ use crate::domain::target::{ReplicaLocation, Target};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::{Log, LogFormat, LogLevel, read_age_identities};
 use crate::infrastructure::database::Watch;
-use crate::infrastructure::scratch::{ScratchFile, free_bytes};
+use crate::infrastructure::scratch::{ScratchFile, space};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
 use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_requested};
 
 /// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
 const BUCKET_DOWNLOADS: usize = 8;
 const DIRECTORY_DOWNLOADS: usize = 3;
-
-/// Left free on the disk beside what is restored.
-const SPARE_BYTES: u64 = 16 << 20;
 
 pub const AFTER_HELP: &str = "\
 Nothing that is there is touched: the database is restored beside PATH, every object's checksum is compared, and only a \
@@ -276,9 +273,9 @@ fn refuse_occupied(path: &Path) -> Result<(), Reason> {
 
 fn refuse_full_disk(path: &Path, database: Option<u64>) -> Result<(), Reason> {
     let (directory, Some(needed)) = (directory(path), database) else { return Ok(()) };
-    let free = free_bytes(directory)?;
-    if needed.saturating_add(SPARE_BYTES) > free {
-        let text = words::no_space(directory, needed, free);
+    let space = space(directory)?;
+    if needed > space.usable() {
+        let text = words::no_space(directory, needed, space.free, space.reserve);
         return Err(Reason::new(ReasonKind::Failed, text).with_hint("make room, or restore to another filesystem"));
     }
     Ok(())

@@ -163,9 +163,10 @@ pub fn behind(bytes: u64) -> String {
 }
 
 /// Why there is no room, with numbers.
-pub fn no_space(directory: &Path, needed: u64, free: u64) -> String {
-    let (directory, needed, free) = (directory.display(), human::bytes(needed), human::bytes(free));
-    format!("restore to {directory}: the database takes {needed}, and {free} are free")
+pub fn no_space(directory: &Path, needed: u64, free: u64, reserve: u64) -> String {
+    let directory = directory.display();
+    let [needed, free, reserve] = [needed, free, reserve].map(human::bytes);
+    format!("restore to {directory}: the database takes {needed}, and of {free} that are free {reserve} are left free")
 }
 
 fn position(plan: &RestorePlan) -> String {

@@ -60,8 +60,20 @@ pub(super) enum Extent {
     Needs(usize),
 }
 
-/// How far the frame at the start of `bytes` reaches. The error is where in it, and what.
-pub(super) fn frame_extent(bytes: &[u8], page_size: u32) -> Result<Extent, (u64, Problem)> {
+/// How much of a frame that is not whole yet was looked at, so that one of many small blocks that arrives in pieces is
+/// walked once and not again with each of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Walk {
+    /// The first block of an LZ4 frame that was not; 0 before there was one.
+    block: usize,
+    /// Blocks that were, in all frames.
+    #[cfg(test)]
+    pub(super) blocks: usize,
+}
+
+/// How far the frame at the start of `bytes` reaches; `walk` goes on with the same frame and more bytes of it. The error
+/// is where in it, and what.
+pub(super) fn frame_extent(bytes: &[u8], page_size: u32, walk: &mut Walk) -> Result<Extent, (u64, Problem)> {
     let Some((head, payload)) = bytes.split_at_checked(FRAME_HEADER_SIZE) else {
         return Ok(Extent::Needs(FRAME_HEADER_SIZE));
     };
@@ -71,11 +83,15 @@ pub(super) fn frame_extent(bytes: &[u8], page_size: u32) -> Result<Extent, (u64,
     }
     let length = match flags {
         PAGE_FLAG_BLOCK => block_extent(payload, page_size),
-        0 => lz4_frame_extent(payload, page_size),
+        0 => lz4_frame_extent(payload, page_size, walk),
         _ => return Err((0, Problem::PageFlags(flags))),
     };
     let length = length.map_err(|problem| (FRAME_HEADER_SIZE as u64, problem))? + FRAME_HEADER_SIZE;
-    Ok(if length > bytes.len() { Extent::Needs(length) } else { Extent::Frame(length) })
+    if length > bytes.len() {
+        return Ok(Extent::Needs(length));
+    }
+    walk.block = 0;
+    Ok(Extent::Frame(length))
 }
 
 /// Bytes of a block with its size, or more than there are.
@@ -91,7 +107,7 @@ fn block_extent(payload: &[u8], page_size: u32) -> Result<usize, Problem> {
 }
 
 /// Bytes of an LZ4 frame, or more than there are. Source of its format: lz4_Frame_format.md of the LZ4 project.
-fn lz4_frame_extent(payload: &[u8], page_size: u32) -> Result<usize, Problem> {
+fn lz4_frame_extent(payload: &[u8], page_size: u32, walk: &mut Walk) -> Result<usize, Problem> {
     const FIXED: usize = LZ4_MAGIC.len() + 3;
     if payload.len() < FIXED {
         return Ok(FIXED);
@@ -99,15 +115,19 @@ fn lz4_frame_extent(payload: &[u8], page_size: u32) -> Result<usize, Problem> {
     if !payload.starts_with(&LZ4_MAGIC) {
         return Err(Problem::Lz4Magic(be32(payload, 0)));
     }
-    let flags = payload[LZ4_MAGIC.len()];
+    let (flags, blocks) = (payload[LZ4_MAGIC.len()], payload[LZ4_MAGIC.len() + 1]);
+    check_block_size(blocks)?;
     let has = |bit: u8, bytes: usize| if flags & 1 << bit == 0 { 0 } else { bytes };
     let (dictionary, content_checksum, content_size, block_checksum) = (has(0, 4), has(2, 4), has(3, 8), has(4, 4));
-    let mut at = FIXED + content_size + dictionary;
+    let mut at = walk.block.max(FIXED + content_size + dictionary);
     // A block holds at least one byte, and one byte never takes more than this.
     let longest = page_size as usize * 16 + 1024;
     loop {
+        walk.block = at;
         let Some(size) = payload.get(at..).and_then(|rest| rest.first_chunk()) else { return Ok(at + 4) };
         let size = u32::from_le_bytes(*size);
+        #[cfg(test)]
+        (walk.blocks += 1);
         at += 4;
         if size == 0 {
             return Ok(at + content_checksum);
@@ -122,6 +142,14 @@ fn lz4_frame_extent(payload: &[u8], page_size: u32) -> Result<usize, Problem> {
             return Err(Problem::CompressedSize(saturated(at), saturated(longest)));
         }
     }
+}
+
+/// Refuses blocks that are larger than any page, for which a decoder clears megabytes.
+pub(super) fn check_block_size(descriptor: u8) -> Result<(), Problem> {
+    if descriptor >> 4 & 7 > USUAL_DESCRIPTOR[1] >> 4 {
+        return Err(Problem::Decompress("blocks of more than 64 KiB".to_owned()));
+    }
+    Ok(())
 }
 
 /// Frames of one file that follow each other.

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use bytes::{Buf, Bytes};
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::chunk::{Chunk, Extent, Sum, frame_extent};
+use super::chunk::{Chunk, Extent, Sum, Walk, frame_extent};
 use super::decode::LtxSummary;
 use super::format_error::{FormatError, Problem};
 use super::header::{HEADER_SIZE, LtxHeader, be32};
@@ -21,6 +21,8 @@ pub struct LtxCutter {
     offset: u64,
     /// The start of what is not whole yet.
     carry: Vec<u8>,
+    /// Of the frame that is in it.
+    walk: Walk,
     index_start: u64,
     index: IndexReader,
     tail: Digest,
@@ -79,6 +81,7 @@ impl Default for LtxCutter {
             part: Part::Header,
             offset: 0,
             carry: Vec::new(),
+            walk: Walk::default(),
             index_start: 0,
             index: IndexReader::new(),
             tail: Digest::new(CrcAlgorithm::Crc64GoIso),
@@ -175,7 +178,7 @@ impl LtxCutter {
         let mut at = 0;
         chunk.begin_part(start);
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
-            match extent(rest, &frames.header, start + at as u64)? {
+            match extent(rest, &frames.header, start + at as u64, &mut self.walk)? {
                 Extent::Frame(length) => {
                     frames.add(rest, start + at as u64, length, chunk)?;
                     at += length;
@@ -205,7 +208,7 @@ impl LtxCutter {
     ) -> Result<bool, FormatError> {
         let start = self.offset - self.carry.len() as u64;
         loop {
-            match extent(&self.carry, &frames.header, start)? {
+            match extent(&self.carry, &frames.header, start, &mut self.walk)? {
                 Extent::Frame(length) => {
                     let frame = std::mem::take(&mut self.carry);
                     chunk.begin_part(start);
@@ -308,8 +311,8 @@ impl Frames {
     }
 }
 
-fn extent(bytes: &[u8], header: &LtxHeader, offset: u64) -> Result<Extent, FormatError> {
-    frame_extent(bytes, header.page_size).map_err(|(at, problem)| FormatError::new(offset + at, problem))
+fn extent(bytes: &[u8], header: &LtxHeader, offset: u64, walk: &mut Walk) -> Result<Extent, FormatError> {
+    frame_extent(bytes, header.page_size, walk).map_err(|(at, problem)| FormatError::new(offset + at, problem))
 }
 
 /// Reads the page index byte by byte.
@@ -460,7 +463,6 @@ mod tests {
             plain().content_checksum(true),
             plain().block_checksums(true),
             plain().content_size(Some(1024)),
-            plain().block_size(BlockSize::Max4MB).content_checksum(true),
             plain().block_mode(BlockMode::Linked).content_checksum(true).block_checksums(true),
         ];
         let header = LtxHeader::parse(&samples::genuine()).unwrap();
@@ -472,7 +474,7 @@ mod tests {
             let header = LtxHeader { page_size: 1024, ..header };
             let mut chunk = Chunk::default();
             chunk.page_size = 1024;
-            assert_eq!(extent(&frame, &header, 0), Ok(Extent::Frame(frame.len())), "{info:?}");
+            assert_eq!(extent(&frame, &header, 0, &mut Walk::default()), Ok(Extent::Frame(frame.len())), "{info:?}");
             chunk.begin_part(0);
             chunk.add(2, 0, frame.len());
             chunk.end_part(Bytes::from(frame));
@@ -485,6 +487,41 @@ mod tests {
                 .unwrap();
             assert!(read == content, "{info:?}");
         }
+        // A decoder would clear that much for each page.
+        let large = plain().block_size(BlockSize::Max4MB).content_checksum(true);
+        let mut encoder = FrameEncoder::with_frame_info(large, Vec::new());
+        encoder.write_all(&content).unwrap();
+        let frame = [&[0, 0, 0, 2, 0, 0][..], &encoder.finish().unwrap()].concat();
+        let refused = extent(&frame, &header, 0, &mut Walk::default()).unwrap_err();
+        assert_eq!(refused.to_string(), "decompress page: blocks of more than 64 KiB at byte 6");
+    }
+
+    #[test]
+    fn a_frame_of_many_blocks_is_walked_once_however_it_arrives() {
+        let (page_size, pages) = (65_536, 3);
+        let content: Vec<u8> = (0..page_size).map(|at| (at / 7) as u8).collect();
+        let header = LtxHeader { page_size, commit: pages, min: crate::domain::litestream::Txid(1), ..header() };
+        let frame = samples::lz4_frame_of_single_bytes(&content);
+        let file = samples::encode_with(&header, (1..=pages).map(|page| (page, frame.as_slice(), content.as_slice())));
+        for size in [1, 1000, 1 << 20] {
+            let mut cutter = LtxCutter::new();
+            let mut sum = Sum::default();
+            for piece in file.chunks(size) {
+                let chunk = cutter.push(Bytes::copy_from_slice(piece)).unwrap();
+                if !chunk.is_empty() {
+                    sum = sum.then(chunk.decode(&mut PageBuffer::default(), |_, _| Ok(())).unwrap());
+                }
+            }
+            // Each byte is a block, and the end of each frame one more; a piece may look at the last one again.
+            let (blocks, walked) = (pages as usize * (page_size as usize + 1), cutter.walk.blocks);
+            assert!((blocks..=blocks + file.len().div_ceil(size)).contains(&walked), "{walked} of {blocks}");
+            assert_eq!(cutter.finish().unwrap().prove(sum).unwrap().pages, u64::from(pages));
+        }
+        assert!(decode(file.as_slice(), |_, page| assert!(page == content)).is_ok());
+    }
+
+    fn header() -> LtxHeader {
+        LtxHeader::parse(&samples::genuine()).unwrap()
     }
 
     proptest! {

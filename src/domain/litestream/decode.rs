@@ -5,6 +5,7 @@ use std::io::{BufReader, Read};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use super::chunk::check_block_size;
 use super::format_error::{FormatError, Problem};
 use super::header::{HEADER_SIZE, LtxHeader};
 use super::input::Input;
@@ -105,6 +106,7 @@ impl<R: Read> Decoder<R> {
     fn frame(&mut self, content: &mut [u8]) -> Result<(), FormatError> {
         let offset = self.input.offset();
         let mut frame = self.input.lz4_frame()?;
+        check_block_size(frame.block_descriptor()).map_err(|problem| FormatError::new(offset, problem))?;
         // Reading behind the page makes the decoder read the frame's end and compare its checksum.
         let length = frame.read(content, Problem::Decompress)? + frame.read(&mut [0], Problem::Decompress)?;
         if length != content.len() {

@@ -53,6 +53,8 @@ pub enum Problem {
     LtxFlags(u32),
     #[error("page size {0} is not a power of two from 512 to 65536")]
     PageSize(u32),
+    #[error("the database has no pages after it")]
+    NoPages,
     #[error("TXIDs {0:016x} to {1:016x}: expected a first of at least 1 and a last not below it")]
     TxidRange(u64, u64),
     #[error("TXIDs {found} differ from the file's name {name}")]

@@ -20,7 +20,7 @@ const FLAG_NO_CHECKSUM: u32 = 2;
 pub struct LtxHeader {
     /// Bytes in a page, a power of two from 512 to 65536.
     pub page_size: u32,
-    /// Pages in the database after this file.
+    /// Pages in the database after this file, at least one.
     pub commit: u32,
     pub min: Txid,
     pub max: Txid,
@@ -60,6 +60,8 @@ impl LtxHeader {
         let rules = [
             (flags == FLAG_NO_CHECKSUM, 4, Problem::LtxFlags(flags)),
             (is_page_size(header.page_size), 8, Problem::PageSize(header.page_size)),
+            // Litestream restores nothing from it either.
+            (header.commit != 0, 12, Problem::NoPages),
             (header.min.0 != 0 && header.min <= header.max, 16, Problem::TxidRange(header.min.0, header.max.0)),
             (checksum == 0, 40, Problem::DatabaseChecksum(checksum)),
             (header.wal_offset != 0 || !consumed, 48, Problem::WalOffsetMissing),
@@ -183,6 +185,7 @@ mod tests {
         assert_eq!(error(3, b"0"), "not an LTX file: magic 4c545830 at byte 0");
         assert_eq!(error(7, &[3]), "unsupported LTX header flags 00000003 at byte 4");
         assert_eq!(error(10, &[0x11]), "page size 4352 is not a power of two from 512 to 65536 at byte 8");
+        assert_eq!(error(15, &[0]), "the database has no pages after it at byte 12");
         assert_eq!(
             error(23, &[0]),
             "TXIDs 0000000000000000 to 0000000000000002: expected a first of at least 1 and a last not below it \

@@ -51,14 +51,16 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Decodes one LZ4 frame from here on. Its end is told by [`Lz4Frame::read`], which reads nothing behind it.
+    /// Decodes one LZ4 frame from here on, however large its blocks are. Its end is told by [`Lz4Frame::read`], which reads nothing behind it.
     pub(super) fn lz4_frame(&mut self) -> Result<Lz4Frame<'_, R>, FormatError> {
         let start = self.offset;
         let magic: [u8; 4] = self.array()?;
         if magic != LZ4_MAGIC {
             return Err(FormatError::new(start, Problem::Lz4Magic(u32::from_be_bytes(magic))));
         }
-        let reader = WithMagic { magic: LZ4_MAGIC, used: 0, flags: None, last: [0; 4], input: self };
+        let [a, b, c, d] = magic;
+        let [flags, blocks] = self.array()?;
+        let reader = WithStart { start: [a, b, c, d, flags, blocks], used: 0, last: [0; 4], input: self };
         Ok(Lz4Frame { decoder: FrameDecoder::new(reader) })
     }
 
@@ -92,7 +94,7 @@ impl<R: Read> Read for Input<R> {
 
 /// The content of one LZ4 frame.
 pub(super) struct Lz4Frame<'a, R: Read> {
-    decoder: FrameDecoder<WithMagic<'a, R>>,
+    decoder: FrameDecoder<WithStart<'a, R>>,
 }
 
 impl<R: Read> Lz4Frame<'_, R> {
@@ -123,29 +125,32 @@ impl<R: Read> Lz4Frame<'_, R> {
     /// The xxHash32 of the content, which ends the frame and was compared with it. To be asked at the end of the frame;
     /// `None` where the frame carries none.
     pub(super) fn content_checksum(&self) -> Option<u32> {
-        let WithMagic { flags, last, .. } = self.decoder.get_ref();
-        flags.is_some_and(|flags| flags & LZ4_CONTENT_CHECKSUM != 0).then(|| u32::from_le_bytes(*last))
+        let WithStart { start: [.., flags, _], last, .. } = self.decoder.get_ref();
+        (flags & LZ4_CONTENT_CHECKSUM != 0).then(|| u32::from_le_bytes(*last))
+    }
+
+    /// The byte of its descriptor that says how large its blocks may be.
+    pub(super) fn block_descriptor(&self) -> u8 {
+        let [.., blocks] = self.decoder.get_ref().start;
+        blocks
     }
 }
 
-/// Gives the decoder back the magic number that was read to check it.
-struct WithMagic<'a, R> {
-    magic: [u8; 4],
+/// Gives the decoder back what was read to check it: the magic number and the first two bytes of the descriptor.
+struct WithStart<'a, R> {
+    start: [u8; 6],
     used: usize,
-    /// The frame's first byte behind the magic number.
-    flags: Option<u8>,
     /// The last bytes that were read.
     last: [u8; 4],
     input: &'a mut Input<R>,
 }
 
-impl<R: Read> Read for WithMagic<'_, R> {
+impl<R: Read> Read for WithStart<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let rest = self.magic.get(self.used..).unwrap_or_default();
+        let rest = self.start.get(self.used..).unwrap_or_default();
         if rest.is_empty() {
             let count = self.input.read(buffer)?;
             let read = &buffer[..count];
-            self.flags = self.flags.or_else(|| read.first().copied());
             let fresh = &read[count.saturating_sub(self.last.len())..];
             self.last.rotate_left(fresh.len());
             let kept = self.last.len() - fresh.len();

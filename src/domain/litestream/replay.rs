@@ -1,5 +1,6 @@
 //! Makes a database of a v0.3 snapshot and the WAL segments behind it, as SQLite's own recovery and checkpoint would.
 
+mod plausible;
 mod wal;
 
 use std::io::Read;
@@ -12,6 +13,7 @@ use crate::domain::limits::{OPEN_TRANSACTION_BYTES_MAX, REPLAY_BATCH_BYTES};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{self, DatabaseHeader, WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
 
+use plausible::Plausible;
 pub use wal::BadFrame;
 use wal::Wal;
 
@@ -28,6 +30,13 @@ pub trait ReplayFile {
     ///
     /// As for [`write_at`](Self::write_at).
     fn set_len(&self, bytes: u64) -> Result<(), Reason>;
+
+    /// It is going to be about `bytes` long.
+    ///
+    /// # Errors
+    ///
+    /// That there is no room for that.
+    fn expect(&self, bytes: u64) -> Result<(), Reason>;
 }
 
 /// An object that was read to its end and is whole.
@@ -64,6 +73,11 @@ pub enum ReplayError {
     Overlap { end: u64 },
     #[error("its WAL has pages of {found} bytes: the database has pages of {expected}")]
     PageSize { found: u32, expected: u32 },
+    /// It goes on where the database has ended for long.
+    #[error(
+        "it decompresses to more than {bytes} bytes: the database in it says that it has {pages} pages of {page_size}"
+    )]
+    Surplus { bytes: u64, pages: u32, page_size: u32 },
     #[error("a database of {bytes} bytes is no number of pages of {page_size}")]
     Length { bytes: u64, page_size: u32 },
     #[error("{0}")]
@@ -117,14 +131,18 @@ impl<F: ReplayFile> Replay<F> {
     pub fn snapshot(&mut self, index: u32, object: impl Read) -> Result<Applied, ReplayError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(REPLAY_BATCH_BYTES, 0);
-        let (mut bytes, mut page_size) = (0, 0);
+        let (mut bytes, mut page_size, mut plausible) = (0, 0, Plausible::default());
         let applied = whole(&self.identities, object, |content| {
             loop {
                 let count = content.read(&mut buffer, Problem::DecompressSnapshot)?;
                 let batch = &buffer[..count];
                 if bytes == 0 {
-                    page_size = DatabaseHeader::parse(batch)?.page_size;
+                    let header = DatabaseHeader::parse(batch)?;
+                    page_size = header.page_size;
+                    plausible = Plausible::of(&header);
+                    plausible.expected().map_or(Ok(()), |bytes| self.file.expect(bytes)).map_err(ReplayError::Write)?;
                 }
+                plausible.check(bytes + count as u64)?;
                 self.file.write_at(bytes, batch).map_err(ReplayError::Write)?;
                 bytes += count as u64;
                 if count < buffer.len() {
@@ -307,6 +325,10 @@ mod tests {
 
         fn set_len(&self, length: u64) -> Result<(), Reason> {
             self.0.borrow_mut().resize(length as usize, 0);
+            Ok(())
+        }
+
+        fn expect(&self, _: u64) -> Result<(), Reason> {
             Ok(())
         }
     }

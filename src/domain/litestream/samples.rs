@@ -84,9 +84,11 @@ pub(super) fn ltx_file() -> impl Strategy<Value = LtxSample> {
         page[..start.len()].copy_from_slice(&start);
         page
     });
-    (btree_map(1..2000u32, (page, any::<bool>()), 0..6), 1..4u64, 0..3u64, 0..9u32).prop_map(
+    (btree_map(1..2000u32, (page, any::<bool>()), 0..6), 1..4u64, 0..3u64, 1..9u32).prop_map(
         |(pages, min, more, beyond)| {
-            let snapshot = min == 1;
+            // A whole database has a page.
+            let snapshot = min == 1 && !pages.is_empty();
+            let min = if snapshot { 1 } else { min + 1 };
             let numbered = pages.into_iter().zip(1..);
             let pages: Vec<_> =
                 numbered.map(|((page, content), n)| (if snapshot { n } else { page }, content)).collect();
@@ -109,36 +111,73 @@ pub(super) fn ltx_file() -> impl Strategy<Value = LtxSample> {
     )
 }
 
+/// An LZ4 frame whose blocks are one byte long each.
+pub(super) fn lz4_frame_of_single_bytes(content: &[u8]) -> Vec<u8> {
+    // What is behind the descriptor is replaced, but for the checksum of the content.
+    let usual = lz4_frame(content);
+    let (head, checksum) = (&usual[..7], &usual[usual.len() - 4..]);
+    let blocks = content.iter().flat_map(|byte| [1, 0, 0, 0x80, *byte]);
+    head.iter().copied().chain(blocks).chain([0; 4]).chain(checksum.iter().copied()).collect()
+}
+
+/// Writes a file of pages with their number, LZ4 frame and content.
+pub(super) fn encode_with<'a>(header: &LtxHeader, pages: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>) -> Vec<u8> {
+    let mut writer = Encoder::new(header);
+    pages.for_each(|(number, frame, content)| writer.page(number, false, frame, content));
+    writer.finish()
+}
+
 /// Writes a file as Litestream would: pages with their number, content, and whether they are LZ4 blocks or frames.
 pub(super) fn encode(header: &LtxHeader, pages: &[(u32, (Vec<u8>, bool))]) -> Vec<u8> {
-    let mut file = header.encode().to_vec();
-    let mut crc = Digest::new(CrcAlgorithm::Crc64GoIso);
-    crc.update(&file);
-    let mut index = Vec::new();
+    let mut writer = Encoder::new(header);
     for (number, (content, block)) in pages {
+        let payload = if *block { lz4_flex::block::compress(content) } else { lz4_frame(content) };
+        writer.page(*number, *block, &payload, content);
+    }
+    writer.finish()
+}
+
+struct Encoder {
+    file: Vec<u8>,
+    crc: Digest,
+    index: Vec<u8>,
+}
+
+impl Encoder {
+    fn new(header: &LtxHeader) -> Self {
+        let (file, mut crc) = (header.encode().to_vec(), Digest::new(CrcAlgorithm::Crc64GoIso));
+        crc.update(&file);
+        Self { file, crc, index: Vec::new() }
+    }
+
+    fn page(&mut self, number: u32, block: bool, payload: &[u8], content: &[u8]) {
+        let Self { file, crc, index } = self;
         let start = file.len();
         file.extend(number.to_be_bytes());
-        file.extend(u16::from(*block).to_be_bytes());
-        let payload = if *block { lz4_flex::block::compress(content) } else { lz4_frame(content) };
-        if *block {
+        file.extend(u16::from(block).to_be_bytes());
+        if block {
             file.extend((payload.len() as u32).to_be_bytes());
         }
         crc.update(&file[start..]);
         crc.update(content);
         file.extend(payload);
-        for value in [u64::from(*number), start as u64, (file.len() - start) as u64] {
-            varint(&mut index, value);
+        for value in [u64::from(number), start as u64, (file.len() - start) as u64] {
+            varint(index, value);
         }
     }
-    index.push(0);
-    index.extend((index.len() as u64).to_be_bytes());
-    let end = file.len();
-    file.extend([0; 6]);
-    file.extend(index);
-    file.extend([0; 8]);
-    crc.update(&file[end..]);
-    file.extend((crc.finalize() | 1 << 63).to_be_bytes());
-    file
+
+    fn finish(self) -> Vec<u8> {
+        let Self { mut file, mut crc, mut index } = self;
+        index.push(0);
+        index.extend((index.len() as u64).to_be_bytes());
+        let end = file.len();
+        file.extend([0; 6]);
+        file.extend(index);
+        file.extend([0; 8]);
+        crc.update(&file[end..]);
+        file.extend((crc.finalize() | 1 << 63).to_be_bytes());
+        file
+    }
 }
 
 fn varint(out: &mut Vec<u8>, mut value: u64) {
@@ -154,6 +193,7 @@ pub(super) fn header() -> impl Strategy<Value = Vec<u8>> {
     (vec(any::<u8>(), 100), 9..17u32, 1..u64::MAX, any::<u64>()).prop_map(|(mut bytes, bits, min, more)| {
         bytes[..8].copy_from_slice(b"LTX1\0\0\0\x02");
         bytes[8..12].copy_from_slice(&(1u32 << bits).to_be_bytes());
+        bytes[15] |= 1;
         bytes[16..24].copy_from_slice(&min.to_be_bytes());
         bytes[24..32].copy_from_slice(&min.saturating_add(more).to_be_bytes());
         bytes[32..35].fill(0);

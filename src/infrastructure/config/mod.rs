@@ -25,6 +25,7 @@ mod receiver;
 mod replica;
 mod s3;
 mod scan;
+mod scratch;
 mod settings;
 mod size;
 mod targets;

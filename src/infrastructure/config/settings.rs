@@ -19,6 +19,7 @@ use super::node::{Scalar, Section};
 use super::paths::{Base, PathMapping};
 use super::permissions;
 use super::receiver;
+use super::scratch::default_scratch;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -54,7 +55,7 @@ impl Settings {
     pub fn drill_scratch(&self) -> PathBuf {
         let below = |path: &Path| path.join("drill");
         let configured = self.drill.scratch.clone().or_else(|| self.storage.path.as_deref().map(below));
-        configured.unwrap_or_else(|| std::env::temp_dir().join("streamgauge-drill"))
+        configured.unwrap_or_else(|| default_scratch(|name| std::env::var_os(name)))
     }
 }
 

@@ -1,6 +1,10 @@
 //! SQLite on a restored copy, which may hold anything: nothing is written, attached, loaded or waited for without end.
+//!
+//! Questions go to a connection that can only read. SQLite leaves CHECK constraints out when it reads a schema in such a
+//! one, so that its own check runs in another, to which the file is one that could be written and every statement that
+//! would is refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,16 +12,22 @@ use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use crate::domain::drill::Integrity;
 use crate::domain::drill::probe::{Answer, quoted};
 use crate::domain::limits::{DRILL_PROBLEMS_MAX, PROBE_PROGRAM_MAX, PROBE_TIMEOUT, PROBE_VALUE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::usecase::ports::RestoredCopy;
+use crate::usecase::ports::{RestoredCopy, Soundness};
 
 /// Instructions of SQLite's machine between two looks at the clock.
 const INSTRUCTIONS_PER_LOOK: i32 = 10_000;
+
+/// How SQLite's checks name a row that violates a CHECK constraint (pragma.c).
+const CONSTRAINT_PROBLEM: &str = "CHECK constraint failed in ";
+
+/// Why the constraints of a file are left out whose header says that only other versions may write it.
+const ONLY_READ: &str = "this version of SQLite can only read the file, and then leaves them out";
 
 /// Pragmas that only tell something and take no value; SQLite's own full-text search asks for some of them.
 const TELLING_PRAGMAS: &[&str] = &[
@@ -38,10 +48,14 @@ const DESCRIBING_PRAGMAS: &[&str] =
 /// A restored database.
 pub struct SqliteCopy {
     connection: Connection,
-    deadline: Arc<Mutex<Instant>>,
+    path: PathBuf,
+    deadline: Deadline,
     /// All work ends then.
     end: Instant,
 }
+
+/// When what SQLite does now is ended, where it asks.
+type Deadline = Arc<Mutex<Instant>>;
 
 impl SqliteCopy {
     /// Opens a file that nobody else uses. SQLite allocates at most `memory_max` bytes.
@@ -50,41 +64,14 @@ impl SqliteCopy {
     ///
     /// When it cannot be opened. Whether it is a database shows when it is read.
     pub fn open(path: &Path, memory_max: u64) -> Result<Self, Reason> {
+        let end = Instant::now() + Duration::from_secs(365 * 86_400);
+        let deadline = Arc::new(Mutex::new(end));
         let open = || -> rusqlite::Result<Self> {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-                | OpenFlags::SQLITE_OPEN_URI
-                | OpenFlags::SQLITE_OPEN_NO_MUTEX
-                | OpenFlags::SQLITE_OPEN_NOFOLLOW;
             // Immutable: there is no WAL beside a restored file, none is made, and no lock is taken.
-            let mut connection = Connection::open_with_flags(uri(path), flags)?;
-            for (option, value) in [
-                (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-                (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-                (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-                (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
-            ] {
-                connection.set_db_config(option, value)?;
-            }
-            connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-            connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
-            // One statement at a time, of which some answer with a row.
-            for pragma in [
-                "cell_size_check = 1".to_owned(),
-                "query_only = 1".to_owned(),
-                "temp_store = memory".to_owned(),
-                "mmap_size = 0x7fff0000".to_owned(),
-                format!("hard_heap_limit = {memory_max}"),
-            ] {
-                let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
-                let mut rows = statement.query([])?;
-                while rows.next()?.is_some() {}
-            }
-            let end = Instant::now() + Duration::from_secs(365 * 86_400);
-            let deadline = Arc::new(Mutex::new(end));
-            let seen = Arc::clone(&deadline);
-            let late = move || Instant::now() >= *seen.lock().unwrap_or_else(PoisonError::into_inner);
-            connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(late))?;
-            Ok(Self { connection, deadline, end })
+            let file = uri(path, "immutable=1&nolock=1");
+            let connection = connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY, &deadline)?;
+            set(&connection, &format!("hard_heap_limit = {memory_max}"))?;
+            Ok(Self { connection, path: path.to_owned(), deadline: Arc::clone(&deadline), end })
         };
         open().map_err(|error| reason(&error).context("open the restored database"))
     }
@@ -93,30 +80,43 @@ impl SqliteCopy {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// The rows of a statement of ours, each as text. What ended it early is the last one, if it is not the first.
-    fn rows(&self, sql: &str) -> Result<Vec<String>, Reason> {
-        let mut texts = Vec::new();
-        let mut rows = || -> rusqlite::Result<()> {
-            let mut statement = self.connection.prepare(sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()?
-                && texts.len() < DRILL_PROBLEMS_MAX as usize
-            {
-                texts.push(match row.get_ref(0)? {
-                    ValueRef::Text(text) => quoted(&String::from_utf8_lossy(text)),
-                    other => format!("{:?}", other.data_type()),
-                });
+    /// Another connection, for which SQLite keeps the CHECK constraints of the schema. A database in WAL mode gets an
+    /// empty `-wal` beside it for as long as it is open.
+    fn verifying(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        // Nobody else has the file, so that there is nothing to lock and no index of the WAL to share.
+        let connection = connect(&uri(&self.path, "vfs=unix-none"), flags, &self.deadline)?;
+        set(&connection, "locking_mode = exclusive")?;
+        Ok(connection)
+    }
+
+    /// Runs one of SQLite's two checks with the CHECK constraints, and without where they cannot be evaluated, or where
+    /// they are all that it came to.
+    fn verify(&self, pragma: &str) -> Result<Soundness, Reason> {
+        let connection = self.verifying().map_err(|error| reason(&error))?;
+        let check = format!("PRAGMA {pragma}({DRILL_PROBLEMS_MAX})");
+        let all = rows(&connection, &check).map(|problems| {
+            let all = problems.len() >= DRILL_PROBLEMS_MAX as usize;
+            let problems = problems.into_iter().filter(|problem| problem != "ok");
+            let (constraints, problems): (Vec<_>, Vec<_>) =
+                problems.partition(|problem| problem.starts_with(CONSTRAINT_PROBLEM));
+            (problems, constraints, all)
+        });
+        let constraints = match all {
+            Ok((problems, constraints, all)) if constraints.is_empty() || !all => {
+                let only_read = connection.is_readonly(MAIN_DB).map_err(|error| reason(&error))?;
+                let constraints = if only_read { Err(ONLY_READ.to_owned()) } else { Ok(constraints) };
+                return Ok(Soundness { problems, constraints });
             }
-            Ok(())
+            Ok((_, constraints, _)) => Ok(constraints),
+            // Of a function that only the application has, or one that a schema may not call.
+            Err(reason) if reason.kind == ReasonKind::Failed => Err(reason.message),
+            Err(reason) => return Err(reason),
         };
-        match rows().map_err(|error| reason(&error)) {
-            Err(reason) if texts.is_empty() || reason.kind != ReasonKind::Corrupt => Err(reason),
-            Err(reason) => {
-                texts.push(reason.message);
-                Ok(texts)
-            }
-            Ok(()) => Ok(texts),
-        }
+        set(&connection, "ignore_check_constraints = 1").map_err(|error| reason(&error))?;
+        let mut problems = rows(&connection, &check)?;
+        problems.retain(|problem| problem != "ok");
+        Ok(Soundness { problems, constraints })
     }
 
     fn ask(&self, query: &str) -> rusqlite::Result<Result<Answer, &'static str>> {
@@ -154,20 +154,19 @@ impl RestoredCopy for SqliteCopy {
     }
 
     fn schema(&mut self) -> Result<(), Reason> {
-        self.rows("SELECT count(*) FROM sqlite_schema").map(drop).map_err(|reason| reason.context("read the schema"))
+        rows(&self.connection, "SELECT count(*) FROM sqlite_schema")
+            .map(drop)
+            .map_err(|reason| reason.context("read the schema"))
     }
 
-    fn integrity(&mut self, integrity: Integrity) -> Result<Vec<String>, Reason> {
+    fn integrity(&mut self, integrity: Integrity) -> Result<Soundness, Reason> {
         let pragma = match integrity {
-            Integrity::None => return Ok(Vec::new()),
+            Integrity::None => return Ok(Soundness { problems: Vec::new(), constraints: Err("not asked".to_owned()) }),
             Integrity::Quick => "quick_check",
             Integrity::Full => "integrity_check",
         };
         self.until(self.end);
-        let problems = self.rows(&format!("PRAGMA {pragma}({DRILL_PROBLEMS_MAX})"));
-        let mut problems = problems.map_err(|reason| reason.context(pragma))?;
-        problems.retain(|problem| problem != "ok");
-        Ok(problems)
+        self.verify(pragma).map_err(|reason| reason.context(pragma))
     }
 
     fn foreign_keys(&mut self) -> Result<(u64, Option<String>), Reason> {
@@ -206,6 +205,63 @@ impl RestoredCopy for SqliteCopy {
     }
 }
 
+/// Opens a file with what every connection is denied.
+fn connect(file: &str, flags: OpenFlags, deadline: &Deadline) -> rusqlite::Result<Connection> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(file, flags)?;
+    for (option, value) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
+    ] {
+        connection.set_db_config(option, value)?;
+    }
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
+    for pragma in ["cell_size_check = 1", "query_only = 1", "temp_store = memory", "mmap_size = 0x7fff0000"] {
+        set(&connection, pragma)?;
+    }
+    let seen = Arc::clone(deadline);
+    let late = move || Instant::now() >= *seen.lock().unwrap_or_else(PoisonError::into_inner);
+    connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(late))?;
+    Ok(connection)
+}
+
+/// Runs a pragma of ours, of which some answer with a row.
+fn set(connection: &Connection, pragma: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// The rows of a statement of ours, each as text. What ended it early is the last one, if it is not the first.
+fn rows(connection: &Connection, sql: &str) -> Result<Vec<String>, Reason> {
+    let mut texts = Vec::new();
+    let mut rows = || -> rusqlite::Result<()> {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()?
+            && texts.len() < DRILL_PROBLEMS_MAX as usize
+        {
+            texts.push(match row.get_ref(0)? {
+                ValueRef::Text(text) => quoted(&String::from_utf8_lossy(text)),
+                other => format!("{:?}", other.data_type()),
+            });
+        }
+        Ok(())
+    };
+    match rows().map_err(|error| reason(&error)) {
+        Err(reason) if texts.is_empty() || reason.kind != ReasonKind::Corrupt => Err(reason),
+        Err(reason) => {
+            texts.push(reason.message);
+            Ok(texts)
+        }
+        Ok(()) => Ok(texts),
+    }
+}
+
 /// What a probe may do: read. Writes to tables are refused as statements that do not only read, and by the connection;
 /// they are not refused here because SQLite's own R-tree prepares some when a table is first read.
 fn authorize(action: &AuthAction<'_>) -> Authorization {
@@ -225,7 +281,7 @@ fn authorize(action: &AuthAction<'_>) -> Authorization {
 }
 
 /// A `file:` URI (sqlite.org/uri.html), in which a few characters have to be escaped.
-fn uri(path: &Path) -> String {
+fn uri(path: &Path, parameters: &str) -> String {
     use std::fmt::Write;
     use std::os::unix::ffi::OsStrExt;
     let mut uri = "file:".to_owned();
@@ -236,7 +292,8 @@ fn uri(path: &Path) -> String {
             other => drop(write!(uri, "%{other:02x}")),
         }
     }
-    uri.push_str("?immutable=1&nolock=1");
+    uri.push('?');
+    uri.push_str(parameters);
     uri
 }
 

@@ -3,22 +3,25 @@
 //!
 //! Whoever dies leaves a directory whose lock nobody holds; [`sweep`] removes those.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::FileType;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::inspect::SqliteCopy;
+use super::private::Private;
 use crate::domain::limits::KEPT_COPY_AGE_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::page_hash::page_hash;
+use crate::infrastructure::reserve::{self, Reserve};
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
 
 /// How the directory of one drill is called, before something random.
@@ -31,6 +34,10 @@ const KEPT: &str = "streamgauge-kept-drills";
 const LOCK: &str = "lock";
 
 const DATABASE: &str = "database";
+
+/// What SQLite may have left beside it when a process was killed.
+const BESIDE: [&str; 3] = ["database-wal", "database-shm", "database-journal"];
+
 const MANIFEST: &str = "manifest.json";
 
 /// A manifest's size.
@@ -45,6 +52,8 @@ const READ_BYTES: usize = 1 << 20;
 /// The directory of one drill, which goes when this is dropped.
 #[derive(Debug)]
 pub struct ScratchDirectory {
+    scratch: Private,
+    name: String,
     path: PathBuf,
     _lock: File,
 }
@@ -54,17 +63,18 @@ impl ScratchDirectory {
     ///
     /// # Errors
     ///
-    /// When it cannot be made.
+    /// When it cannot be made, or `scratch` is not this user's alone.
     pub fn create(scratch: &Path) -> Result<Self, Reason> {
-        private_directory(scratch, true)?;
+        let scratch = Private::create(scratch).map_err(with_option)?;
         for _ in 0..ATTEMPTS {
-            let path = scratch.join(format!("{PREFIX}{:016x}", random()));
-            private_directory(&path, false)?;
-            if let Some(lock) = lock(&path) {
-                return Ok(Self { path, _lock: lock });
+            let name = format!("{PREFIX}{:016x}", random());
+            let Some(directory) = scratch.create_new_in(&name).map_err(with_option)? else { continue };
+            if let Some(lock) = directory.lock(LOCK) {
+                return Ok(Self { scratch, name, path: directory.path().to_owned(), _lock: lock });
             }
         }
-        Err(Reason::new(ReasonKind::Failed, format!("lock a directory below {}: it is gone", scratch.display())))
+        let path = scratch.path().display();
+        Err(Reason::new(ReasonKind::Failed, format!("lock a directory below {path}: it is gone")))
     }
 
     pub fn path(&self) -> &Path {
@@ -74,108 +84,100 @@ impl ScratchDirectory {
 
 impl Drop for ScratchDirectory {
     fn drop(&mut self) {
+        let name = OsStr::new(&self.name);
         // A process that was just killed may still be there for a moment; what is left is swept at the next start.
-        let _ = fs::remove_dir_all(&self.path).or_else(|_| fs::remove_dir_all(&self.path));
+        let _ = self.scratch.remove(name).or_else(|_| self.scratch.remove(name));
+    }
+}
+
+fn with_option(reason: Reason) -> Reason {
+    match &reason.hint {
+        Some(hint) => {
+            let hint = format!("{hint}, with --scratch or drill.scratch");
+            reason.with_hint(hint)
+        }
+        None => reason.with_hint("name a directory for restored databases with --scratch or drill.scratch"),
     }
 }
 
 /// Removes what drills left that were killed together with whoever started them, and copies that were kept and not used
 /// for long. Says how many directories that were.
 pub fn sweep(scratch: &Path) -> usize {
-    let named =
-        |path: &Path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
-    let left = own_directories(scratch).into_iter().filter(|path| named(path));
-    let kept = scratch.join(KEPT);
-    // In a shared temporary directory, a name is no proof.
-    let copies = if is_own_directory(&kept) { own_directories(&kept) } else { Vec::new() };
-    let useless = copies.into_iter().filter(|path| !is_worth_keeping(path));
-    left.chain(useless).filter(|path| lock(path).is_some_and(|_lock| fs::remove_dir_all(path).is_ok())).count()
+    let Ok(scratch) = Private::open(scratch) else { return 0 };
+    let left = |name: &OsString, _: &Private| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    let copies = scratch.enter(OsStr::new(KEPT));
+    let useless = |_: &OsString, copy: &Private| !is_worth_keeping(copy);
+    remove_unlocked(&scratch, left) + copies.map_or(0, |copies| remove_unlocked(&copies, useless))
 }
 
-fn own_directories(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path()).filter(|path| is_own_directory(path)).collect()
-}
-
-fn is_own_directory(path: &Path) -> bool {
-    let ours = rustix::process::geteuid().as_raw();
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && meta.uid() == ours)
+/// Removes the directories in `parent` that are `unwanted` and that nobody has locked.
+fn remove_unlocked(parent: &Private, unwanted: impl Fn(&OsString, &Private) -> bool) -> usize {
+    let removed = |name: &OsString| {
+        let Ok(directory) = parent.enter(name) else { return false };
+        unwanted(name, &directory) && directory.lock(LOCK).is_some_and(|_lock| parent.remove(name).is_ok())
+    };
+    parent.names().iter().filter(|name| removed(name)).count()
 }
 
 /// Whether a directory holds a copy that the next drill can use, and there was a drill lately.
-fn is_worth_keeping(directory: &Path) -> bool {
-    let written = fs::symlink_metadata(directory.join(MANIFEST)).and_then(|meta| meta.modified());
+fn is_worth_keeping(directory: &Private) -> bool {
+    let written = directory.read(MANIFEST).and_then(|file| file.metadata()?.modified());
     written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < KEPT_COPY_AGE_MAX) || at.elapsed().is_err())
 }
 
 /// The place of a copy that is kept, locked while a drill uses it.
 #[derive(Debug)]
 pub struct KeptDirectory {
-    path: PathBuf,
+    copies: Private,
+    directory: Private,
+    name: String,
     _lock: File,
 }
 
 impl KeptDirectory {
     /// Opens or makes the one for `identity`; `None` when another drill uses it or it cannot be made.
     pub fn open(scratch: &Path, identity: &str) -> Option<Self> {
-        let path = kept_path(scratch, identity);
-        private_directory(&path, true).ok()?;
-        let private = fs::symlink_metadata(&path).is_ok_and(|meta| meta.mode() & 0o077 == 0);
-        if !private || !is_own_directory(&path) || !is_own_directory(path.parent()?) {
-            return None;
-        }
-        let lock = lock(&path)?;
-        Some(Self { path, _lock: lock })
+        let copies = Private::create(scratch).ok()?.create_in(KEPT).ok()?;
+        let name = name(identity);
+        let directory = copies.create_in(&name).ok()?;
+        let lock = directory.lock(LOCK)?;
+        Some(Self { copies, directory, name, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 
     /// Removes what is no copy for the next drill: what was restored did not pass, or is of v0.3.
     pub fn settle(self) {
-        if !is_worth_keeping(&self.path) {
-            // Tried again by the next start.
-            let _ = fs::remove_dir_all(&self.path);
+        if !is_worth_keeping(&self.directory) {
+            self.forget();
         }
     }
 
     /// Forgets the copy for `identity`, if there is one that nobody uses.
     pub fn remove(scratch: &Path, identity: &str) {
-        if kept_path(scratch, identity).exists()
+        if scratch.join(KEPT).join(name(identity)).exists()
             && let Some(kept) = Self::open(scratch, identity)
         {
-            // Tried again by the next drill.
-            let _ = fs::remove_dir_all(&kept.path);
+            kept.forget();
         }
+    }
+
+    fn forget(&self) {
+        // Tried again by the next start, or the next drill.
+        let _ = self.copies.remove(OsStr::new(&self.name));
     }
 }
 
-fn kept_path(scratch: &Path, identity: &str) -> PathBuf {
-    scratch.join(KEPT).join(&hex(digest(&SHA256, identity.as_bytes()).as_ref())[..32])
+/// How the directory of a copy is called.
+fn name(identity: &str) -> String {
+    hex(&digest(&SHA256, identity.as_bytes()).as_ref()[..16])
 }
 
 /// Bytes in hexadecimal.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn private_directory(path: &Path, existing: bool) -> Result<(), Reason> {
-    let made = DirBuilder::new().mode(0o700).recursive(existing).create(path);
-    made.map_err(|error| {
-        let reason = Reason::from(error).context(format!("create {}", path.display()));
-        reason.with_hint("name a directory for restored databases with --scratch or drill.scratch")
-    })
-}
-
-/// Locks a directory by its lock file; `None` when somebody else has it, or it is gone.
-fn lock(directory: &Path) -> Option<File> {
-    let path = directory.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).ok()?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-    // A sweep may have removed it since it was opened.
-    let (own, there) = (file.metadata().ok()?, fs::symlink_metadata(&path).ok()?);
-    ((own.dev(), own.ino()) == (there.dev(), there.ino())).then_some(file)
 }
 
 /// The standard library seeds its hashers from the system's random numbers.
@@ -188,14 +190,14 @@ fn random() -> u64 {
 /// The directories of one drill, for the process that runs it.
 #[derive(Debug)]
 pub struct Space {
-    directory: PathBuf,
+    directory: Private,
     kept: Option<Kept>,
     memory_max: u64,
 }
 
 #[derive(Debug)]
 struct Kept {
-    directory: PathBuf,
+    directory: Private,
     identity: String,
 }
 
@@ -209,20 +211,30 @@ struct Manifest {
 impl Space {
     /// With the path of a [`ScratchDirectory`], and that of a [`KeptDirectory`] with what it is kept for. SQLite may
     /// allocate `memory_max` bytes.
-    pub fn new(directory: PathBuf, kept: Option<(PathBuf, String)>, memory_max: u64) -> Self {
-        let kept = kept.map(|(directory, identity)| Kept { directory, identity });
-        Self { directory, kept, memory_max }
+    ///
+    /// # Errors
+    ///
+    /// When one of them is not there, or not this user's alone.
+    pub fn new(directory: &Path, kept: Option<(PathBuf, String)>, memory_max: u64) -> Result<Self, Reason> {
+        let open =
+            |(path, identity): (PathBuf, String)| Ok::<_, Reason>(Kept { directory: Private::open(&path)?, identity });
+        let kept = kept.map(open).transpose()?;
+        Ok(Self { directory: Private::open(directory)?, kept, memory_max })
+    }
+
+    /// Where the database is restored to.
+    fn home(&self) -> &Private {
+        self.kept.as_ref().map_or(&self.directory, |kept| &kept.directory)
     }
 
     fn database(&self) -> PathBuf {
-        self.kept.as_ref().map_or(&self.directory, |kept| &kept.directory).join(DATABASE)
+        self.home().path().join(DATABASE)
     }
 }
 
 impl DrillSpace for Space {
     fn free(&self) -> Option<u64> {
-        let stat = rustix::fs::statvfs(&self.directory).ok()?;
-        stat.f_bavail.checked_mul(stat.f_frsize)
+        reserve::Space::of(&self.directory).ok().map(|space| space.usable())
     }
 
     fn bound(&self, bytes: u64) -> Result<(), Reason> {
@@ -234,35 +246,37 @@ impl DrillSpace for Space {
 
     fn kept(&self) -> Option<KeptCopy> {
         let kept = self.kept.as_ref()?;
-        let path = kept.directory.join(MANIFEST);
         let mut text = Vec::new();
-        File::open(&path).ok()?.take(MANIFEST_BYTES_MAX).read_to_end(&mut text).ok()?;
+        kept.directory.read(MANIFEST).ok()?.take(MANIFEST_BYTES_MAX).read_to_end(&mut text).ok()?;
         let manifest: Manifest = serde_json::from_slice(&text).ok()?;
         let base = manifest.copy.base;
         let bytes = u64::from(base.commit) * u64::from(base.page_size);
-        let whole = fs::symlink_metadata(self.database()).is_ok_and(|meta| meta.is_file() && meta.len() == bytes);
+        let stat = kept.directory.look(DATABASE)?;
+        let whole = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && u64::try_from(stat.st_size).is_ok_and(|size| size == bytes);
         (manifest.identity == kept.identity && whole).then_some(manifest.copy)
     }
 
     fn file(&self, kept: bool) -> Result<Arc<dyn RestoreFile>, Reason> {
-        let path = self.database();
+        let (home, path) = (self.home(), self.database());
         let doing = |error: std::io::Error| Reason::from(error).context(format!("make room for {}", path.display()));
-        if let Some(kept) = &self.kept {
-            remove_if_there(&kept.directory.join(MANIFEST)).map_err(doing)?;
-            sync_directory(&kept.directory).map_err(doing)?;
+        if self.kept.is_some() {
+            home.remove_file(MANIFEST).map_err(doing)?;
+            home.sync().map_err(doing)?;
         }
-        if !kept {
-            remove_if_there(&path).map_err(doing)?;
-        }
-        let opened =
-            OpenOptions::new().read(true).write(true).create_new(!kept).mode(0o600).open(&path).map_err(doing)?;
-        Ok(Arc::new(DrillFile { file: opened, path }))
+        BESIDE.iter().try_for_each(|name| home.remove_file(name)).map_err(doing)?;
+        let file = if kept {
+            home.write(DATABASE)
+        } else {
+            home.remove_file(DATABASE).and_then(|()| home.write_new(DATABASE))
+        };
+        Ok(Arc::new(DrillFile { file: file.map_err(doing)?, path, reserve: Reserve::default() }))
     }
 
     fn digest(&self, page_size: u32) -> Result<CopyDigest, Reason> {
         let path = self.database();
         let doing = |error: std::io::Error| Reason::from(error).context(format!("read {}", path.display()));
-        let mut file = File::open(&path).map_err(doing)?;
+        let mut file = self.home().read(DATABASE).map_err(doing)?;
         let page_size = page_size.max(512) as usize;
         let mut buffer = vec![0; READ_BYTES.max(page_size) / page_size * page_size];
         let (mut sha256, mut pages) = (Context::new(&SHA256), Vec::new());
@@ -286,21 +300,27 @@ impl DrillSpace for Space {
     }
 
     fn open(&self) -> Result<Box<dyn RestoredCopy>, Reason> {
+        // SQLite knows files by their paths only.
+        if !self.home().is_in_place() {
+            let text = format!("open {}: its directory was moved away", self.database().display());
+            return Err(Reason::new(ReasonKind::Failed, text));
+        }
         Ok(Box::new(SqliteCopy::open(&self.database(), self.memory_max)?))
     }
 
     fn keep(&self, copy: &KeptCopy) -> Result<(), Reason> {
-        let Some(kept) = &self.kept else { return Ok(()) };
-        let manifest = Manifest { identity: kept.identity.clone(), copy: *copy };
+        let Some(Kept { directory, identity }) = &self.kept else { return Ok(()) };
+        let manifest = Manifest { identity: identity.clone(), copy: *copy };
         let write = || -> std::io::Result<()> {
-            let (new, path) = (kept.directory.join(format!("{MANIFEST}.new")), kept.directory.join(MANIFEST));
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let new = format!("{MANIFEST}.new");
+            directory.remove_file(&new)?;
+            let mut file = directory.write_new(&new)?;
             file.write_all(&serde_json::to_vec(&manifest)?)?;
             file.sync_all()?;
-            fs::rename(new, path)?;
-            sync_directory(&kept.directory)
+            directory.rename(&new, MANIFEST)?;
+            directory.sync()
         };
-        write().map_err(|error| Reason::from(error).context(format!("keep the copy in {}", kept.directory.display())))
+        write().map_err(|error| Reason::from(error).context(format!("keep the copy in {}", directory.path().display())))
     }
 }
 
@@ -308,6 +328,7 @@ impl DrillSpace for Space {
 struct DrillFile {
     file: File,
     path: PathBuf,
+    reserve: Reserve,
 }
 
 impl DrillFile {
@@ -318,7 +339,14 @@ impl DrillFile {
 
 impl RestoreFile for DrillFile {
     fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+        let room = self.reserve.spend(&self.file, content.len() as u64);
+        room.map_err(|reason| reason.context(format_args!("write {}", self.path.display())))?;
         self.done("write", self.file.write_all_at(content, offset))
+    }
+
+    fn expect(&self, bytes: u64) -> Result<(), Reason> {
+        let room = reserve::require(&self.file, bytes);
+        room.map_err(|reason| reason.context(format_args!("make room for {}", self.path.display())))
     }
 
     fn set_len(&self, bytes: u64) -> Result<(), Reason> {
@@ -330,22 +358,18 @@ impl RestoreFile for DrillFile {
     }
 }
 
-fn remove_if_there(path: &Path) -> std::io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
     use super::*;
     use crate::domain::litestream::Txid;
     use crate::domain::restore::RestoreBase;
+
+    fn private() -> tempfile::TempDir {
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().mode() & 0o777
@@ -353,17 +377,20 @@ mod tests {
 
     #[test]
     fn a_sweep_takes_what_nobody_holds_and_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
+        let root = private();
         let held = ScratchDirectory::create(root.path()).unwrap();
         let left = root.path().join(format!("{PREFIX}dead"));
-        fs::create_dir(&left).unwrap();
+        drop(Private::create(&left).unwrap());
         fs::write(left.join(DATABASE), "x").unwrap();
         let unlocked = root.path().join(format!("{PREFIX}younger"));
-        fs::create_dir(&unlocked).unwrap();
+        drop(Private::create(&unlocked).unwrap());
+        let others = root.path().join(format!("{PREFIX}others"));
+        fs::create_dir(&others).unwrap();
+        fs::set_permissions(&others, fs::Permissions::from_mode(0o777)).unwrap();
         fs::create_dir(root.path().join("other")).unwrap();
         let target = root.path().join("target");
         fs::create_dir(&target).unwrap();
-        std::os::unix::fs::symlink(&target, root.path().join(format!("{PREFIX}link"))).unwrap();
+        symlink(&target, root.path().join(format!("{PREFIX}link"))).unwrap();
         let kept = KeptDirectory::open(root.path(), "in use").unwrap();
         let half = KeptDirectory::open(root.path(), "half").unwrap().path().to_owned();
         let whole = KeptDirectory::open(root.path(), "whole").unwrap().path().to_owned();
@@ -374,9 +401,9 @@ mod tests {
         assert_eq!(sweep(root.path()), 4);
         assert!(kept.path().exists() && !half.exists() && whole.exists() && !unused.exists());
         kept.settle();
-        assert_eq!(own_directories(&root.path().join(KEPT)), [whole]);
+        assert_eq!(Private::open(&root.path().join(KEPT)).unwrap().names(), [whole.file_name().unwrap()]);
         assert!(held.path().exists() && !left.exists() && !unlocked.exists());
-        assert!(root.path().join("other").exists() && target.exists());
+        assert!(root.path().join("other").exists() && target.exists() && others.exists());
         let path = held.path().to_owned();
         assert_eq!(mode(&path), 0o700);
         drop(held);
@@ -386,7 +413,7 @@ mod tests {
 
     #[test]
     fn directories_that_are_swept_as_they_are_made_are_made_again() {
-        let root = tempfile::tempdir().unwrap();
+        let root = private();
         let path = root.path().to_owned();
         let sweeper = std::thread::spawn(move || (0..300).map(|_| sweep(&path)).sum::<usize>());
         for _ in 0..200 {
@@ -403,12 +430,12 @@ mod tests {
 
     #[test]
     fn a_kept_copy_is_found_once_and_only_by_its_own_drill() {
-        let root = tempfile::tempdir().unwrap();
+        let root = private();
         let held = KeptDirectory::open(root.path(), "a").unwrap();
         assert!(KeptDirectory::open(root.path(), "a").is_none(), "in use");
         let space = |identity: &str| {
             let kept = Some((held.path().to_owned(), identity.to_owned()));
-            Space::new(root.path().to_owned(), kept, 1 << 20)
+            Space::new(root.path(), kept, 1 << 20).unwrap()
         };
         assert_eq!(space("a").kept(), None);
         let file = space("a").file(false).unwrap();
@@ -427,13 +454,48 @@ mod tests {
         assert_eq!(space("a").kept(), None);
         drop(held);
         KeptDirectory::remove(root.path(), "a");
-        assert!(!kept_path(root.path(), "a").exists());
+        assert_eq!(Private::open(&root.path().join(KEPT)).unwrap().names(), Vec::<OsString>::new());
+    }
+
+    #[test]
+    fn what_a_stranger_prepared_is_not_used() {
+        let root = private();
+        let scratch = root.path().join("streamgauge-drill");
+        let victim = root.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        // A link in place of the directory, or one that everybody can enter.
+        symlink(&victim, &scratch).unwrap();
+        let refused = ScratchDirectory::create(&scratch).unwrap_err();
+        assert!(refused.message.contains("symbolic link"), "{refused}");
+        assert!(refused.hint.unwrap().contains("drill.scratch"));
+        fs::remove_file(&scratch).unwrap();
+        fs::create_dir(&scratch).unwrap();
+        fs::set_permissions(&scratch, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(ScratchDirectory::create(&scratch).unwrap_err().message.contains("(mode 0777)"));
+        assert!(KeptDirectory::open(&scratch, "a").is_none());
+        // Links inside, for the lock and for the copies.
+        fs::set_permissions(&scratch, fs::Permissions::from_mode(0o700)).unwrap();
+        symlink(&victim, scratch.join(KEPT)).unwrap();
+        assert!(KeptDirectory::open(&scratch, "a").is_none());
+        fs::remove_file(scratch.join(KEPT)).unwrap();
+        let kept = KeptDirectory::open(&scratch, "a").unwrap().path().to_owned();
+        fs::remove_file(kept.join(LOCK)).unwrap();
+        symlink(victim.join("made"), kept.join(LOCK)).unwrap();
+        assert!(KeptDirectory::open(&scratch, "a").is_none());
+        fs::remove_file(kept.join(LOCK)).unwrap();
+        symlink(victim.join("made"), kept.join(DATABASE)).unwrap();
+        let space = Space::new(&kept, None, 1 << 20).unwrap();
+        assert!(space.file(true).is_err() && space.digest(512).is_err());
+        // In its place a file of our own is made.
+        drop(space.file(false).unwrap());
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "nothing was ever made there");
+        assert_eq!(sweep(&scratch), 1);
     }
 
     #[test]
     fn digests_are_the_usual_ones() {
-        let root = tempfile::tempdir().unwrap();
-        let space = Space::new(root.path().to_owned(), None, 1 << 20);
+        let root = private();
+        let space = Space::new(root.path(), None, 1 << 20).unwrap();
         let file = space.file(false).unwrap();
         file.write_at(0, b"abc").unwrap();
         let digest = space.digest(512).unwrap();

@@ -118,6 +118,10 @@ impl RestoreFile for Unsynced {
         self.0.set_len(bytes)
     }
 
+    fn expect(&self, bytes: u64) -> Result<(), Reason> {
+        self.0.expect(bytes)
+    }
+
     fn sync(&self) -> Result<(), Reason> {
         Ok(())
     }

@@ -3,8 +3,12 @@
 use crate::domain::drill::{DrillRecord, DrillResult};
 use crate::domain::reason::{Reason, ReasonKind};
 
-/// Checks that may remain unanswered without anything being wrong: where positions do not allow an answer.
-const OPTIONAL: &[&str] = &[COMPARE, RECENCY];
+/// Checks that may remain unanswered without anything being wrong: where positions do not allow an answer, or a constraint
+/// calls a function that only the application has.
+const OPTIONAL: &[&str] = &[COMPARE, RECENCY, CONSTRAINTS];
+
+/// Checks of what an application wrote, not of what was stored: the live database can fail them as well.
+const OF_THE_DATA: &[&str] = &[FOREIGN_KEYS, CONSTRAINTS];
 
 /// What is said of a check that only a full drill makes.
 pub(super) const ONLY_IN_FULL: &str = "only in full drills";
@@ -12,6 +16,8 @@ pub(super) const ONLY_IN_FULL: &str = "only in full drills";
 pub(super) const COMPARE: &str = "compare";
 pub(super) const RECENCY: &str = "recency";
 pub(super) const FOREIGN_KEYS: &str = "foreign_key_check";
+/// SQLite's quick check and its integrity check find rows that violate CHECK constraints; they are told apart.
+pub(super) const CONSTRAINTS: &str = "check_constraints";
 
 /// Why a drill cannot go on.
 pub(super) struct Stop {
@@ -51,7 +57,7 @@ pub(super) fn damage(reason: &Reason) -> DrillResult {
     }
 }
 
-/// The worst of what was found out, and why. Rows that violate foreign keys do not fail a backup that is proven to be
+/// The worst of what was found out, and why. Rows that violate constraints do not fail a backup that is proven to be
 /// what the live database is: they are in there, too.
 pub(super) fn outcome(record: &DrillRecord, stop: Option<Stop>) -> (DrillResult, Option<Reason>) {
     let identical = record.checks.iter().any(|check| check.name == COMPARE && check.result == DrillResult::Passed);
@@ -60,7 +66,7 @@ pub(super) fn outcome(record: &DrillRecord, stop: Option<Stop>) -> (DrillResult,
         let reason = |kind| Reason::new(kind, format!("{}: {}", check.name, check.detail));
         match check.result {
             DrillResult::Passed => {}
-            DrillResult::Failed if check.name == FOREIGN_KEYS && identical => {}
+            DrillResult::Failed if OF_THE_DATA.contains(&check.name.as_str()) && identical => {}
             // The reason of what stopped it has its kind and its hint.
             DrillResult::Failed => {
                 let stop = stop.filter(|stop| stop.result == DrillResult::Failed);
@@ -152,6 +158,9 @@ mod tests {
             (record(&[(FOREIGN_KEYS, Failed)], &[]), None, Failed),
             (record(&[(FOREIGN_KEYS, Failed), (COMPARE, Passed)], &[]), None, Passed),
             (record(&[(FOREIGN_KEYS, Failed), (COMPARE, Inconclusive)], &[]), None, Failed),
+            (record(&[(CONSTRAINTS, Failed)], &[]), None, Failed),
+            (record(&[(CONSTRAINTS, Failed), (COMPARE, Passed)], &[]), None, Passed),
+            (record(&[("quick_check", Passed), (CONSTRAINTS, Inconclusive)], &[]), None, Passed),
         ];
         for (record, stop, expected) in cases {
             let stop = stop.as_ref().map(|stop| Stop { result: stop.result, reason: stop.reason.clone() });

@@ -143,6 +143,10 @@ impl ReplayFile for Pages {
     fn set_len(&self, bytes: u64) -> Result<(), Reason> {
         self.0.set_len(bytes)
     }
+
+    fn expect(&self, bytes: u64) -> Result<(), Reason> {
+        self.0.expect(bytes)
+    }
 }
 
 /// The content of one object. It ends early when the download failed, whose reason is what counts then.

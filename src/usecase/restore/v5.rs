@@ -17,6 +17,7 @@ use crate::domain::litestream::header::lock_page;
 use crate::domain::litestream::{Chunk, LtxCutter, LtxEnd, LtxHeader, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Restored, RestoredObject};
+use crate::domain::sqlite::DatabaseHeader;
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
 
 pub(super) async fn restore_levels(
@@ -258,6 +259,11 @@ impl Jobs {
             let page_size = u64::from(chunk.page_size());
             let mut written = Ok(());
             let sum = chunk.decode(&mut buffer, |page, content| {
+                if page == 1
+                    && let Err(cause) = check_first_page(content, chunk.page_size())
+                {
+                    return Err(Reason::new(ReasonKind::Corrupt, cause));
+                }
                 let offset = u64::from(page.saturating_sub(1)) * page_size;
                 written = file.write_at(offset, content);
                 written.clone()
@@ -309,6 +315,15 @@ impl Jobs {
             }
         }
     }
+}
+
+/// The first page has to be that of a database with pages of this size.
+fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
+    let header = DatabaseHeader::parse(content).map_err(|error| format!("page 1 begins no database: {error}"))?;
+    if header.page_size != page_size {
+        return Err(format!("page 1 is of a database with pages of {} bytes, not {page_size}", header.page_size));
+    }
+    Ok(())
 }
 
 fn reading(object: &PlannedObject) -> String {

@@ -14,6 +14,9 @@ use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePla
 use crate::usecase::ports::ReplicaStore;
 use crate::usecase::replica_probe::listing;
 
+/// Bytes that one byte of an LZ4 block can stand for.
+const LZ4_RATIO_MAX: u64 = 255;
+
 /// TXIDs behind the one that was asked for that are tried, to name one that can be restored.
 const NEIGHBOURS_TRIED: usize = 32;
 
@@ -51,6 +54,9 @@ pub(super) async fn plan_levels(
         Some(chain) => (chain, request.base),
         None => (planned, None),
     };
+    if let (Some(last), Some(newest)) = (&last, &newest) {
+        check_size(newest, &planned, base).map_err(|reason| reason.context(format!("read {}", replica.key(last))))?;
+    }
     Ok(RestorePlan {
         layout: Layout::V5(keys),
         txid: last.map(|file| file.max),
@@ -62,6 +68,23 @@ pub(super) async fn plan_levels(
         database_bytes: newest.map(|header| u64::from(header.page_size) * u64::from(header.commit)),
         notes: Vec::new(),
     })
+}
+
+/// Refuses a database that cannot be in what would be read, before room is made for it.
+fn check_size(newest: &LtxHeader, planned: &[LtxFile], base: Option<RestoreBase>) -> Result<(), Reason> {
+    let size = |pages: u32| u64::from(newest.page_size) * u64::from(pages);
+    let read = planned.iter().fold(0u64, |bytes, file| bytes.saturating_add(file.size));
+    // The lock page is in no file.
+    let most = read.saturating_mul(LZ4_RATIO_MAX).saturating_add(size(base.map_or(0, |base| base.commit)));
+    let most = most.saturating_add(size(1));
+    if size(newest.commit) <= most {
+        return Ok(());
+    }
+    let cause = format!(
+        "{} pages of {} bytes: the {read} bytes that are planned cannot hold them",
+        newest.commit, newest.page_size
+    );
+    Err(Reason::new(ReasonKind::Corrupt, cause))
 }
 
 /// The chain that leads from a database that is there to where the whole plan leads. `None` when there is none, or when
@@ -257,7 +280,7 @@ mod tests {
         for (level, min, max) in files {
             let header = LtxHeader {
                 page_size: 4096,
-                commit: 10,
+                commit: 1,
                 min: Txid(min),
                 max: Txid(max),
                 timestamp: second(max as i64),

@@ -20,9 +20,18 @@ impl Bench {
         copy
     }
 
+    /// How many files there are.
+    fn files(&self) -> usize {
+        std::fs::read_dir(self.directory.path()).unwrap().count()
+    }
+
     fn bytes(&self) -> Vec<u8> {
         std::fs::read(self.directory.path().join("db ?#%")).unwrap()
     }
+}
+
+fn sound() -> Soundness {
+    Soundness { problems: Vec::new(), constraints: Ok(Vec::new()) }
 }
 
 const TABLE: &str = "create table t(x); insert into t values (7), (8)";
@@ -88,8 +97,7 @@ fn a_probe_cannot_write_attach_or_change_settings() {
         assert_ne!(reason.kind, ReasonKind::Corrupt, "{query}: {reason}");
     }
     assert!(bench.bytes() == before && !other.exists());
-    let left: Vec<_> = std::fs::read_dir(bench.directory.path()).unwrap().flatten().collect();
-    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(bench.files(), 1);
 }
 
 #[test]
@@ -131,7 +139,7 @@ fn views_and_triggers_of_the_database_have_no_power() {
     );
     let before = bench.bytes();
     let mut copy = bench.copy();
-    assert_eq!(copy.integrity(Integrity::Full), Ok(Vec::new()));
+    assert_eq!(copy.integrity(Integrity::Full), Ok(sound()));
     copy.set_deadline(Duration::from_millis(50));
     assert_eq!(copy.probe("select c from endless").unwrap_err().kind, ReasonKind::Timeout);
     copy.set_deadline(Duration::from_secs(60));
@@ -149,7 +157,7 @@ fn virtual_tables_that_sqlite_brings_can_be_asked() {
     let mut copy = bench.copy();
     assert_eq!(copy.probe("select count(*) from f where f match 'two'"), Ok(Answer::Integer(1)));
     assert_eq!(copy.probe("select count(*) from r where a > 1"), Ok(Answer::Integer(1)));
-    assert_eq!(bench.copy().integrity(Integrity::Full), Ok(Vec::new()));
+    assert_eq!(bench.copy().integrity(Integrity::Full), Ok(sound()));
 }
 
 #[test]
@@ -169,7 +177,7 @@ fn damage_is_found_and_said() {
     );
     let (count, first) = bench.copy().foreign_keys().unwrap();
     assert_eq!((count, first.as_deref()), (1, Some("row 1 of child refers to parent")));
-    assert_eq!(bench.copy().integrity(Integrity::Quick), Ok(Vec::new()));
+    assert_eq!(bench.copy().integrity(Integrity::Quick), Ok(sound()));
     let path = bench.directory.path().join("db ?#%");
     let mut bytes = bench.bytes();
     let last = bytes.len() - 4096;
@@ -177,9 +185,85 @@ fn damage_is_found_and_said() {
     std::fs::write(&path, &bytes).unwrap();
     let problems = bench.copy().integrity(Integrity::Quick);
     match problems {
-        Ok(problems) => assert!(!problems.is_empty()),
+        Ok(Soundness { problems, .. }) => assert!(!problems.is_empty()),
         Err(reason) => assert_eq!(reason.kind, ReasonKind::Corrupt, "{reason}"),
     }
     std::fs::write(&path, [0x55; 8192]).unwrap();
     assert_eq!(bench.copy().schema().unwrap_err().kind, ReasonKind::Corrupt);
+}
+
+#[test]
+fn rows_that_violate_constraints_are_found_in_both_journal_modes() {
+    for (mode, integrity) in [("delete", Integrity::Quick), ("wal", Integrity::Quick), ("wal", Integrity::Full)] {
+        let bench = Bench::new(&format!(
+            "pragma journal_mode = {mode}; create table t(x check (x > 0), y);
+             pragma ignore_check_constraints = 1; insert into t values (-1, null), (1, 1)"
+        ));
+        let before = bench.bytes();
+        let found = bench.copy().integrity(integrity).unwrap();
+        assert_eq!(found.constraints, Ok(vec!["CHECK constraint failed in t".to_owned()]), "{mode}");
+        assert_eq!(found.problems, Vec::<String>::new(), "{mode}");
+        assert!(bench.bytes() == before && bench.files() == 1, "{mode}: nothing was written");
+        // A rule that came after the row.
+        let bench = Bench::new(&format!(
+            "pragma journal_mode = {mode}; create table t(x, y); insert into t values (1, null);
+             pragma writable_schema = 1; update sqlite_schema set sql = 'CREATE TABLE t(x, y not null)'"
+        ));
+        let found = bench.copy().integrity(integrity).unwrap();
+        assert_eq!(found.problems, ["NULL value in t.y"], "{mode}");
+    }
+}
+
+#[test]
+fn many_violations_do_not_hide_what_else_is_wrong() {
+    let bench = Bench::new(
+        "create table t(x check (x > 0)); pragma ignore_check_constraints = 1;
+         with recursive n(i) as (select -1 union all select i - 1 from n limit 300) insert into t select i from n;
+         create table u(x, y); insert into u values (1, null);
+         pragma writable_schema = 1; update sqlite_schema set sql = 'CREATE TABLE u(x, y not null)' where name = 'u'",
+    );
+    let found = bench.copy().integrity(Integrity::Quick).unwrap();
+    assert_eq!(found.problems, ["NULL value in u.y"]);
+    assert!(found.constraints.unwrap().len() >= DRILL_PROBLEMS_MAX as usize - 1);
+}
+
+#[test]
+fn constraints_that_cannot_be_evaluated_are_said_and_have_no_power() {
+    let schema = |check: &str| {
+        format!(
+            "create table t(x); insert into t values (1); pragma writable_schema = 1;
+             update sqlite_schema set sql = 'CREATE TABLE t(x CHECK ({check}))'"
+        )
+    };
+    for (check, why) in [("its_own(x)", "unknown function"), ("length(hex(zeroblob(400000000))) > x", "memory")] {
+        let bench = Bench::new(&schema(check));
+        let before = bench.bytes();
+        let found = bench.copy().integrity(Integrity::Full).unwrap();
+        assert_eq!(found.problems, Vec::<String>::new(), "{check}");
+        let said = found.constraints.unwrap_err();
+        assert!(said.contains(why), "{check}: {said}");
+        assert!(bench.bytes() == before && bench.files() == 1, "{check}");
+    }
+    // No application can use a schema with one of these.
+    let refused = Bench::new(&schema("load_extension(''/x'') is null")).copy().integrity(Integrity::Quick).unwrap_err();
+    assert_eq!((refused.kind, refused.message.contains("unsafe use")), (ReasonKind::Corrupt, true), "{refused}");
+    // A file that only a later version may write.
+    let bench = Bench::new("create table t(x check (x > 0))");
+    let mut bytes = bench.bytes();
+    bytes[18] = 3;
+    std::fs::write(bench.directory.path().join("db ?#%"), bytes).unwrap();
+    assert_eq!(bench.copy().integrity(Integrity::Quick).unwrap().constraints, Err(ONLY_READ.to_owned()));
+}
+
+#[test]
+fn constraints_cannot_keep_it_for_ever() {
+    let bench = Bench::new(
+        "create table t(x check (x + length(replace(hex(zeroblob(1000)), '00', 'abc')) > 0));
+         with recursive n(i) as (select 1 union all select i + 1 from n limit 200000) insert into t select i from n",
+    );
+    let mut copy = bench.copy();
+    copy.set_deadline(Duration::ZERO);
+    assert_eq!(copy.integrity(Integrity::Quick).unwrap_err().kind, ReasonKind::Timeout);
+    copy.set_deadline(Duration::from_secs(60));
+    assert_eq!(copy.probe("select count(*) from t"), Ok(Answer::Integer(200_000)));
 }

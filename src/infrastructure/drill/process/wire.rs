@@ -119,6 +119,11 @@ impl Order {
         }
     }
 
+    /// Of the whole drill.
+    pub(super) fn timeout(&self) -> Duration {
+        self.policy.timeout
+    }
+
     pub(super) fn stores(&self) -> StoreOptions {
         StoreOptions { timeout: self.store_timeout, concurrency: self.store_concurrency, ca_file: self.ca_file.clone() }
     }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::wire::{Event, Order};
 use super::{PROGRAM, TIMEOUT_MARGIN};
-use crate::domain::limits::{DRILL_JOB_BYTES_MAX, DRILL_MEMORY_HEADROOM};
+use crate::domain::limits::{DRILL_JOB_BYTES_MAX, DRILL_MEMORY_HEADROOM, DRILL_OVERTIME};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::database::LiveFiles;
@@ -56,6 +56,12 @@ pub fn work() -> Result<(), Reason> {
         let _ = std::io::copy(&mut input, &mut std::io::sink());
         std::process::exit(1);
     });
+    let overdue = order.timeout().saturating_add(DRILL_OVERTIME);
+    std::thread::spawn(move || {
+        // The parent ends it earlier, unless it is stopped itself.
+        std::thread::sleep(overdue);
+        std::process::exit(1);
+    });
     let stores = order.stores();
     let (directory, kept) = (order.directory.clone(), order.kept.clone());
     let job = order.into_job();
@@ -71,7 +77,7 @@ pub fn work() -> Result<(), Reason> {
     let parts = DrillParts {
         clock: Arc::new(SystemClock::start()),
         stores: Arc::new(Stores::new(stores)),
-        space: Arc::new(Space::new(directory, kept, job.policy.memory_max / 2)),
+        space: Arc::new(Space::new(&directory, kept, job.policy.memory_max / 2)?),
         live,
         news: Arc::clone(&output) as Arc<dyn DrillNews>,
         options: RestoreOptions {

@@ -30,6 +30,9 @@ pub const LIST_PAGE_KEYS_MAX: usize = 100_000;
 /// Pages in one listing of one prefix: 20 million keys on S3, whose pages hold 1000.
 pub const LIST_PAGES_MAX: usize = 20_000;
 
+/// Pages in a row of one listing without a file of Litestream's, after which its end is not waited for.
+pub const FOREIGN_PAGES_MAX: usize = 100;
+
 /// Length of an object key (S3 allows 1024 bytes).
 pub const KEY_BYTES_MAX: usize = 4096;
 
@@ -281,7 +284,7 @@ pub const PLAN_CANDIDATES_MAX: usize = 1_024;
 /// New objects of one replica that wait to be verified although no restore of the latest state needs them.
 pub const VERIFY_BACKLOG_MAX: usize = 256;
 
-/// Requests that verification makes after one look at a replica.
+/// Requests that verification makes after one look at a replica; what is bad is read a second time.
 pub const VERIFY_REQUESTS_MAX: u64 = 32;
 
 /// Requests for the structure of one replica's objects that one `streamgauge check` makes.
@@ -319,8 +322,14 @@ pub const REQUEST_WINDOW_MINUTES: usize = 15;
 /// With fewer requests in that time, nothing is said of how many fail: one of one is no rate.
 pub const REQUEST_WINDOW_MIN: u64 = 10;
 
-/// Servers whose clocks are remembered.
+/// Servers whose clocks, and whose wishes to be left alone for a while, are remembered.
 pub const CLOCK_HOSTS_MAX: usize = 64;
+
+/// How far a server's clock may be from ours to be a clock: a machine that begins in 1970 still sees who is wrong.
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// How long a server is left alone that asks for it (`Retry-After`), whatever it asks for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// How long what a server said of its clock is believed.
 pub const CLOCK_AGE_MAX: Duration = Duration::from_secs(900);

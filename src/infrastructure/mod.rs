@@ -11,4 +11,5 @@ pub mod notify;
 pub mod page_hash;
 pub mod process;
 pub mod scratch;
+mod scrub;
 pub mod store;

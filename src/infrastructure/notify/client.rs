@@ -15,13 +15,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Mutex;
 
-use super::scrub::Scrub;
 use crate::domain::alerting::{HttpOptions, ReceiverKind};
 use crate::domain::limits::{RECEIVER_ANSWER_BYTES_MAX, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
 use crate::infrastructure::http::failure::unreachable;
 use crate::infrastructure::http::{Proxied, TlsOptions, connector};
+use crate::infrastructure::scrub::Scrub;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

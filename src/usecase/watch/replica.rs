@@ -81,7 +81,7 @@ impl Harvest {
     pub(super) fn of(probe: &mut ReplicaProbe, verify: bool) -> Self {
         let Some(Seen { listed, newest }) = probe.take_seen().filter(|_| verify) else { return Self::default() };
         let judged =
-            newest.map(|(object, content, bytes)| judge(object, object.name.key(listed.keys), &content, bytes));
+            newest.and_then(|(object, content, bytes)| judge(object, object.name.key(listed.keys), &content, bytes));
         Self { listed: Some(listed), judged }
     }
 }

@@ -91,6 +91,10 @@ pub const GROWTH_SAMPLES_MAX: usize = 64;
 /// Remote verifications in flight at once.
 pub const VERIFICATIONS_MAX: usize = 32;
 
+/// How long the first look at a replica may take, its turn included, before it counts as one that has not succeeded so
+/// far: what is not known after that is told, and holds up nobody.
+pub const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Probe queries of one database.
 pub const DRILL_PROBES_MAX: usize = 32;
 
@@ -121,8 +125,14 @@ pub const DRILL_MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// `-shm` descriptors kept open, so that the last commits before a database is closed are still counted.
 pub const HELD_DESCRIPTORS_MAX: usize = 1_024;
 
-/// Connections that the HTTP server serves at once.
+/// Connections that the HTTP server serves at once. With more, those that were silent for longest are closed.
 pub const CONNECTIONS_MAX: usize = 256;
+
+/// The same where hardly any file may be opened.
+pub const CONNECTIONS_MIN: usize = 8;
+
+/// Files that this process lets itself open, if it may: as many as it can use.
+pub const DESCRIPTORS_MAX: u64 = 1 << 16;
 
 /// Body of a request to the HTTP server.
 pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
@@ -169,6 +179,12 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time that a reload of the configuration may take before whoever asked for it is told so.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The least time between two reloads of the configuration that somebody asks for.
+pub const RELOAD_PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// Requests to reload that wait for an answer.
+pub const RELOADS_WAITING_MAX: usize = 32;
 
 /// Reads of the event queue in one poll, 64 KiB each. A queue that is still not empty counts as overflown.
 pub const EVENT_READS_MAX: usize = 256;

@@ -67,8 +67,9 @@ impl Deadman {
                             }
                             Err(reason) => {
                                 count(&mut state.report, &reason);
+                                let wanted = reason.retry_after.unwrap_or_default();
                                 ill(&mut state.report, reason, now);
-                                let wait = backoff(attempts, chance()).min(self.target.interval);
+                                let wait = backoff(attempts, chance()).min(self.target.interval).max(wanted);
                                 retry_at = SignedDuration::try_from(wait).ok().map(|wait| now.mono + wait);
                                 attempts += 1;
                             }

@@ -107,7 +107,7 @@ impl Destination {
                 well(&mut state.report);
             }
             Some(reason) => {
-                state.told.failed(&self.target, style, chance(), now);
+                state.told.failed(&self.target, style, reason.retry_after, chance(), now);
                 ill(&mut state.report, reason, now);
             }
         }

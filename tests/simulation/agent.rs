@@ -348,9 +348,9 @@ impl Clock for Hurried {
 async fn a_first_look_without_end_is_told_and_holds_up_nobody() {
     let world = Arc::new(World::default());
     world.filled("/endless", 3).script(|_| Fate::Hangs);
-    world.filled("/behind", 4);
+    world.filled("/waiting", 4);
     world.filled("/elsewhere/good", 5);
-    let targets = [("endless", "/endless"), ("behind", "/behind"), ("good", "/elsewhere/good")];
+    let targets = [("endless", "/endless"), ("waiting", "/waiting"), ("good", "/elsewhere/good")];
     let configured = world.configure(targets.map(|(name, path)| target(name, false, path)).to_vec(), 1);
     let clock = Arc::new(Hurried(SystemClock::start(), AtomicUsize::new(0)));
     let (_reloads, requests) = mpsc::channel(8);
@@ -366,8 +366,8 @@ async fn a_first_look_without_end_is_told_and_holds_up_nobody() {
     let expected = "look at replica: the first look has not ended within 120 s, it ";
     assert_eq!(told(&endless), Some(format!("{expected}goes on")));
     assert_eq!(replica(&endless).reason.as_ref().unwrap().kind, ReasonKind::Timeout);
-    let behind = world.wait_for("behind", |behind| replica(behind).reason.is_some()).await;
-    assert_eq!(told(&behind), Some(format!("{expected}waits for others at the same place")));
+    let waiting = world.wait_for("waiting", |waiting| replica(waiting).reason.is_some()).await;
+    assert_eq!(told(&waiting), Some(format!("{expected}waits for others at the same place")));
     assert!(complete());
     let good = world.wait_for("good", verified).await;
     assert_eq!(replica(&good).reason, None);

@@ -1,4 +1,5 @@
 //! Servers that refuse, hang, break off and lie. Each time the reason says which; nothing hangs, panics or is believed.
+//! What the agent makes of such servers, and whether it recovers, is in `tests/hostile`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

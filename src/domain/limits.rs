@@ -30,6 +30,9 @@ pub const LIST_PAGE_KEYS_MAX: usize = 100_000;
 /// Pages in one listing of one prefix: 20 million keys on S3, whose pages hold 1000.
 pub const LIST_PAGES_MAX: usize = 20_000;
 
+/// Pages in a row of one listing without a file of Litestream's, after which its end is not waited for.
+pub const FOREIGN_PAGES_MAX: usize = 100;
+
 /// Length of an object key (S3 allows 1024 bytes).
 pub const KEY_BYTES_MAX: usize = 4096;
 
@@ -92,6 +95,10 @@ pub const GROWTH_SAMPLES_MAX: usize = 64;
 /// Remote verifications in flight at once.
 pub const VERIFICATIONS_MAX: usize = 32;
 
+/// How long the first look at a replica may take, its turn included, before it counts as one that has not succeeded so
+/// far: what is not known after that is told, and holds up nobody.
+pub const FIRST_LOOK_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Probe queries of one database.
 pub const DRILL_PROBES_MAX: usize = 32;
 
@@ -122,8 +129,14 @@ pub const DRILL_MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// `-shm` descriptors kept open, so that the last commits before a database is closed are still counted.
 pub const HELD_DESCRIPTORS_MAX: usize = 1_024;
 
-/// Connections that the HTTP server serves at once.
+/// Connections that the HTTP server serves at once. With more, those that were silent for longest are closed.
 pub const CONNECTIONS_MAX: usize = 256;
+
+/// The same where hardly any file may be opened.
+pub const CONNECTIONS_MIN: usize = 8;
+
+/// Files that this process lets itself open, if it may: as many as it can use.
+pub const DESCRIPTORS_MAX: u64 = 1 << 16;
 
 /// Body of a request to the HTTP server.
 pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
@@ -170,6 +183,12 @@ pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time that a reload of the configuration may take before whoever asked for it is told so.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The least time between two reloads of the configuration that somebody asks for.
+pub const RELOAD_PAUSE_MIN: Duration = Duration::from_millis(200);
+
+/// Requests to reload that wait for an answer.
+pub const RELOADS_WAITING_MAX: usize = 32;
 
 /// Reads of the event queue in one poll, 64 KiB each. A queue that is still not empty counts as overflown.
 pub const EVENT_READS_MAX: usize = 256;
@@ -304,7 +323,7 @@ pub const PLAN_CANDIDATES_MAX: usize = 1_024;
 /// New objects of one replica that wait to be verified although no restore of the latest state needs them.
 pub const VERIFY_BACKLOG_MAX: usize = 256;
 
-/// Requests that verification makes after one look at a replica.
+/// Requests that verification makes after one look at a replica; what is bad is read a second time.
 pub const VERIFY_REQUESTS_MAX: u64 = 32;
 
 /// Requests for the structure of one replica's objects that one `streamgauge check` makes.
@@ -342,8 +361,14 @@ pub const REQUEST_WINDOW_MINUTES: usize = 15;
 /// With fewer requests in that time, nothing is said of how many fail: one of one is no rate.
 pub const REQUEST_WINDOW_MIN: u64 = 10;
 
-/// Servers whose clocks are remembered.
+/// Servers whose clocks, and whose wishes to be left alone for a while, are remembered.
 pub const CLOCK_HOSTS_MAX: usize = 64;
+
+/// How far a server's clock may be from ours to be a clock: a machine that begins in 1970 still sees who is wrong.
+pub const CLOCK_OFFSET_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// How long a server is left alone that asks for it (`Retry-After`), whatever it asks for.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// How long what a server said of its clock is believed.
 pub const CLOCK_AGE_MAX: Duration = Duration::from_secs(900);

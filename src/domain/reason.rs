@@ -1,5 +1,7 @@
 //! Why something could not be seen: a closed set of words and a sentence for a person.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a probe has no observation. The word is metric label, page text and runbook heading.
@@ -66,11 +68,14 @@ pub struct Reason {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The server asks to be left alone for so long.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
 }
 
 impl Reason {
     pub fn new(kind: ReasonKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, retry_after: None }
     }
 
     /// Adds what a person can do about it.

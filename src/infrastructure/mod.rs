@@ -12,4 +12,5 @@ pub mod page_hash;
 pub mod process;
 pub mod reserve;
 pub mod scratch;
+mod scrub;
 pub mod store;

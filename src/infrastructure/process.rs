@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::domain::limits::DESCRIPTORS_MAX;
 use crate::domain::report::ProcessReport;
 
 /// Clock ticks per second in `/proc/<pid>/stat`: Linux fixes what it shows to programs at 100 on every architecture
@@ -16,8 +19,25 @@ pub fn read() -> Option<ProcessReport> {
         resident_memory_bytes: resident_bytes(&std::fs::read_to_string(proc.join("status")).ok()?)?,
         // The directory being read is open itself.
         open_fds: (std::fs::read_dir(proc.join("fd")).ok()?.count() as u64).saturating_sub(1),
-        max_fds: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+        max_fds: getrlimit(Resource::Nofile).current,
     })
+}
+
+/// Lets this process open as many files as it can use, if its hard limit allows. Returns how many it may open now; `None`
+/// is any number.
+pub fn raise_descriptors() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(DESCRIPTORS_MAX, |most| most.min(DESCRIPTORS_MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        // What is refused stays as it is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// What this host calls itself.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// utime and stime, fields 14 and 15 of proc(5) `stat`. The second field is the program's name in brackets and may

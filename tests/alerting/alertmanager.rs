@@ -108,7 +108,7 @@ fn one_that_is_down_learns_what_is_true_when_it_is_back_and_a_restart_loses_noth
 }
 
 #[test]
-fn an_answer_that_never_comes_breaks_off_or_is_an_error_is_a_failure_that_ends() {
+fn an_answer_that_never_comes_or_is_an_error_is_a_failure_that_ends() {
     let hook = Recorder::start();
     let site = Site::start(vec![alertmanager(&[hook.url("")])], None);
     let lag = alert("ReplicationLag", "shop", Severity::Critical);
@@ -116,11 +116,7 @@ fn an_answer_that_never_comes_breaks_off_or_is_an_error_is_a_failure_that_ends()
         let report = site.report();
         report.failures.iter().find(|(kind, _)| *kind == reason).map_or(0, |(_, count)| *count)
     };
-    for (answer, reason) in [
-        (Answer::Status(500, "out of order".into()), "failed"),
-        (Answer::Half, "unreachable"),
-        (Answer::Never, "timeout"),
-    ] {
+    for (answer, reason) in [(Answer::Status(500, "out of order".into()), "failed"), (Answer::Never, "timeout")] {
         hook.answer(answer);
         site.tell(std::slice::from_ref(&lag));
         wait_for(reason, || failures(reason) > 0);
@@ -136,6 +132,41 @@ fn an_answer_that_never_comes_breaks_off_or_is_an_error_is_a_failure_that_ends()
     assert_eq!(told[0]["labels"]["database"], "shop");
     // Nothing piled up: each attempt is about the one alert that fires.
     assert!(hook.requests().iter().all(|request| request.json().as_array().unwrap().len() == 1));
+}
+
+/// It was taken: a second time would be told twice, and again, and again.
+#[test]
+fn a_message_whose_answer_breaks_off_behind_its_first_line_has_arrived() {
+    let hook = Recorder::start();
+    hook.answer(Answer::Half);
+    let site = Site::start(vec![alertmanager(&[hook.url("")])], None);
+    site.tell(&[alert("ReplicationLag", "shop", Severity::Critical)]);
+    wait_for("an outcome", || site.report().notifications > 0);
+    let report = site.report();
+    assert_eq!((report.notifications, report.waiting, report.failing_since), (1, 0, None), "{report:?}");
+    assert!(report.failures.is_empty() && hook.requests().len() == 1);
+}
+
+#[test]
+fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
+    let hook = Recorder::start();
+    hook.answer(Answer::Later(3600));
+    let site = Site::start(vec![alertmanager(&[hook.url("")])], None);
+    let lag = alert("ReplicationLag", "shop", Severity::Critical);
+    site.tell(std::slice::from_ref(&lag));
+    wait_for("a failure", || !site.report().failures.is_empty());
+    // The first attempts would follow each other within three seconds.
+    hook.answer(Answer::Status(200, String::new()));
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!((hook.requests().len(), site.report().waiting), (1, 1));
+
+    let prompt = Recorder::start();
+    prompt.answer(Answer::Later(1));
+    let site = Site::start(vec![alertmanager(&[prompt.url("")])], None);
+    site.tell(&[lag]);
+    wait_for("a failure", || !site.report().failures.is_empty());
+    prompt.answer(Answer::Status(200, String::new()));
+    wait_for("it to be told", || site.report().notifications == 1);
 }
 
 #[test]

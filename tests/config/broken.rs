@@ -86,7 +86,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ]),
     ("everything-at-once.toml", &[
         ":2: web.listen-address[0]: value `here`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099",
-        ":3: web.port: unknown key; accepted: listen-address",
+        ":3: web.port: unknown key; accepted: allowed-hosts, listen-address",
         ":6: log.level: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
         ":9: replica.timeout: value `soon`: not a duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
         ":11: database[0]: neither `path` nor `replica`; accepted: at least one of the two",
@@ -234,7 +234,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":2: log.colour: unknown key; accepted: format, level",
     ]),
     ("unknown-key.toml", &[
-        ":2: web.listen-adress: unknown key, did you mean `listen-address`?; accepted: listen-address",
+        ":2: web.listen-adress: unknown key, did you mean `listen-address`?; accepted: allowed-hosts, listen-address",
     ]),
     ("unknown-scheme.yml", &[
         ":4: dbs[0].replica.url: value `ftp://host/b`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",

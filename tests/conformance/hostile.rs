@@ -1,4 +1,5 @@
 //! Servers that refuse, hang, break off and lie. Each time the reason says which; nothing hangs, panics or is believed.
+//! What the agent makes of such servers, and whether it recovers, is in `tests/hostile`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,8 +83,14 @@ async fn listings_that_contradict_themselves_are_corrupt() {
         (listing(&[(format!("app/{}", ltx(5)), 1)], false), format!("key {} is not in ascending order", ltx(5))),
         (listing(&objects(&["other/0000/7"]), false), outside.to_owned()),
         (listing(&objects(&[&long]), false), format!("key {shown} is too long")),
-        ("<ListBucketResult>".to_owned(), "a listing that does not say whether it is complete".to_owned()),
-        ("<ListBucketResult><Contents>".to_owned(), "key  is not below the prefix".to_owned()),
+        (
+            "<ListBucketResult></ListBucketResult>".to_owned(),
+            "a listing that does not say whether it is complete".to_owned(),
+        ),
+        (
+            "<ListBucketResult><Contents></Contents></ListBucketResult>".to_owned(),
+            "key  is not below the prefix".to_owned(),
+        ),
         (listing(&[], true), "an empty page that promises more".to_owned()),
         (listing(&[("app/0000/7".to_owned(), -1)], false), "key app/0000/7 has no valid size".to_owned()),
         (listing(&[("app/0000/7".to_owned(), i64::MAX)], false), format!("key 0000/7 cannot have {} bytes", i64::MAX)),
@@ -100,7 +107,7 @@ async fn listings_that_contradict_themselves_are_corrupt() {
 
 #[tokio::test]
 async fn answers_that_are_not_listings_are_corrupt() {
-    for body in ["", "<", "<html><body>Welcome to nginx!</body></html>", "\0\u{1}\u{2}"] {
+    for body in ["", "<", "<HtmlReport></HtmlReport>", "\0\u{1}\u{2}"] {
         let told = list_told(xml(body)).await;
         let expected = "corrupt: list s3://bkt/app/0000/: answer with status 200: ";
         assert!(told.starts_with(expected), "{body:?}: {told}");
@@ -109,7 +116,47 @@ async fn answers_that_are_not_listings_are_corrupt() {
     let unlikely = listing(&objects(&["app/0000/7"]), false);
     let mut nested = "<a>".repeat(200_000);
     nested.push_str(&unlikely);
+    nested.push_str(&"</a>".repeat(200_000));
     assert!(list_told(xml(&nested)).await.starts_with("corrupt: "));
+}
+
+#[tokio::test]
+async fn the_page_of_a_captive_portal_is_the_way_and_not_the_store() {
+    let page = "<!DOCTYPE html><html><body>Welcome to our guest network!</body></html>";
+    let hint = "a captive portal, a login page or a proxy is in the way, or the endpoint is not that of an S3 server";
+    for status in [200, 403, 404, 511] {
+        let mut answer = answer(status, page);
+        answer.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());
+        let (_server, store) = always(answer).await;
+        let expected = |what: &str| format!("unreachable: {what}: answered with a web page (status {status}) | {hint}");
+        let told_list = told(store.list("0000/", None).await.unwrap_err());
+        if status < 500 {
+            assert_eq!(told_list, expected("list s3://bkt/app/0000/"));
+            assert_eq!(told(store.folders("").await.unwrap_err()), expected("list s3://bkt/app/"));
+            assert_eq!(told(store.read("k", 0, 100).await.unwrap_err()), expected("read s3://bkt/app/k"));
+        } else {
+            assert_eq!(told_list, "failed: list s3://bkt/app/0000/: status 511");
+        }
+    }
+}
+
+/// The SDK takes a document that breaks off for one that says less: fewer objects, and the end of the listing.
+#[tokio::test]
+async fn a_listing_that_is_cut_is_not_believed() {
+    let whole = listing(&objects(&["app/0000/7", "app/0000/8"]), false);
+    for end in [whole.len() - 1, whole.find("<Contents>").unwrap(), whole.rfind("</Key>").unwrap(), 60] {
+        let (server, store) = always(xml(&whole[..end])).await;
+        let told = told(store.list("0000/", None).await.unwrap_err());
+        let expected =
+            "unreachable: list s3://bkt/app/0000/: the answer was cut short: it ends before its last element does";
+        assert_eq!(told, expected, "{end}");
+        assert_eq!(server.requests(), 3, "it is asked again before that is said");
+    }
+    let folders = "<ListBucketResult><IsTruncated>false</IsTruncated><CommonPrefixes><Prefix>app/0000/</Prefix>\
+                   </CommonPrefixes><CommonPrefixes><Prefix>app/00";
+    let (_server, store) = always(xml(folders)).await;
+    let told = told(store.folders("").await.unwrap_err());
+    assert!(told.starts_with("unreachable: list s3://bkt/app/: the answer was cut short"), "{told}");
 }
 
 #[tokio::test]
@@ -168,6 +215,7 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
         answer.body(Full::new(Bytes::from_static(body))).unwrap()
     };
     let at = "corrupt: read s3://bkt/app/k: ";
+    let told_cut = "unreachable: read s3://bkt/app/k: the answer was cut short: 4 of the 8 bytes that it names";
     let other = format!("{at}answered another range than the one from byte 100");
     for (offset, answer, expected) in [
         (0, ranged(206, Some("bytes 0-3/99"), b"1234"), Ok("1234")),
@@ -178,6 +226,8 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
             ranged(206, Some("bytes 0-7/99"), b"123456789"),
             Err(format!("{at}answered more than the 8 bytes asked for")),
         ),
+        (0, ranged(206, Some("bytes 0-7/99"), b"1234"), Err(told_cut.to_owned())),
+        (92, ranged(206, Some("bytes 92-98/99"), b"1234567"), Ok("1234567")),
         (100, ranged(200, None, b"1234"), Err(other.clone())),
         (100, ranged(206, Some("bytes 0-3/99"), b"1234"), Err(other.clone())),
         (100, ranged(206, Some("nonsense"), b"1234"), Err(other.clone())),
@@ -236,6 +286,59 @@ async fn refusals_say_what_to_do() {
         (error(503, "SlowDown"), "throttled: PLACE: the store asks to slow down"),
     ] {
         assert_eq!(list_told(answer).await, expected.replace("PLACE", "list s3://bkt/app/0000/"));
+    }
+}
+
+/// The store says what it is, and a permission is no remedy.
+#[tokio::test]
+async fn a_stores_own_words_are_kept_without_what_it_was_sent() {
+    let server = FakeServer::start(|request| {
+        let sent = request.headers().get("authorization").map(|sent| sent.to_str().unwrap().to_owned());
+        let said = format!("Transaction cap exceeded\nfor {}. {}", sent.unwrap(), "See the Caps page. ".repeat(50));
+        let body = format!("<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>");
+        std::future::ready(answer(403, &body))
+    })
+    .await;
+    let told = told(impatient(server.port).list("0000/", None).await.unwrap_err());
+    let expected =
+        "denied: list s3://bkt/app/0000/: refused; the store says: Transaction cap exceeded\\nfor [redacted]. See";
+    assert!(told.starts_with(expected), "{told}");
+    assert!(told.chars().count() < 300 && told.ends_with('…'), "{told}");
+}
+
+#[tokio::test]
+async fn a_store_that_asks_to_be_left_alone_is_not_asked_meanwhile() {
+    let server = FakeServer::start(|_| {
+        let mut answer = answer(503, "<Error><Code>ServiceUnavailable</Code></Error>");
+        answer.headers_mut().insert("retry-after", "60".parse().unwrap());
+        std::future::ready(answer)
+    })
+    .await;
+    // Other replicas there are the same server's.
+    let stores = stores(IMPATIENT);
+    for path in ["app", "app", "other"] {
+        let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", path)))).unwrap();
+        let told = told(store.list("0000/", None).await.unwrap_err());
+        let expected = format!("throttled: list s3://bkt/{path}/0000/: the store asks to slow down");
+        assert!(told.starts_with(&expected), "{told}");
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+/// The SDK adds the difference to its own clock and panics where that makes a year of five digits, for ever.
+#[tokio::test]
+async fn a_date_that_no_clock_says_does_not_blind_the_client() {
+    for date in ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "Sat, 01 Jan 2101 00:00:00 GMT"] {
+        let server = FakeServer::start(move |_| {
+            let mut answer = xml(&listing(&objects(&["app/0000/7"]), false));
+            answer.headers_mut().insert("date", date.parse().unwrap());
+            std::future::ready(answer)
+        })
+        .await;
+        let store = impatient(server.port);
+        for _ in 0..3 {
+            assert_eq!(store.list("0000/", None).await.unwrap().objects.len(), 1, "{date}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::clock::LabClock;
 use super::{Process, command, http, wait_for};
@@ -33,18 +34,23 @@ impl Agent {
         storage: &Path,
         arguments: &[&str],
     ) -> Self {
+        let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
+        if let Some(clock) = clock {
+            clock.give(&mut command);
+        }
+        Self::start_by(command, directory, toml, storage, arguments)
+    }
+
+    /// As [`Agent::start_keeping`], by a command that starts the binary with the arguments that it is given.
+    pub fn start_by(mut command: Command, directory: &Path, toml: &str, storage: &Path, arguments: &[&str]) -> Self {
         let config = directory.join("streamgauge.toml");
         fs::write(&config, toml).unwrap();
-        let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
         command
             .arg("run")
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.path={}", storage.display()))
             .args(["--web.listen-address=127.0.0.1:0", "--log.format=logfmt"])
             .args(arguments);
-        if let Some(clock) = clock {
-            clock.give(&mut command);
-        }
         let mut process = Process::spawn(&mut command, directory.join("streamgauge.log"));
         let mut address = None;
         wait_for("the agent's address", || {

@@ -13,6 +13,8 @@ pub enum Answer {
     Status(u16, String),
     /// An error that repeats what was sent, as servers do.
     Echo,
+    /// Not now, and not before so many seconds have passed.
+    Later(u64),
     /// Nothing, and the connection stays open.
     Never,
     /// Half an answer, and the connection is closed.
@@ -136,7 +138,11 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         Answer::Echo => Answer::Status(500, format!("no {path} for {} with {end}", sent("authorization"))),
         answer => answer,
     };
-    let status = if let Answer::Status(status, _) = answer { status } else { 0 };
+    let status = match answer {
+        Answer::Status(status, _) => status,
+        Answer::Later(_) => 503,
+        _ => 0,
+    };
     let body = String::from_utf8_lossy(&body).into_owned();
     shared.requests.lock().unwrap().push(Recorded { method, path, headers, body, status });
     // Whoever asked may be gone.
@@ -148,6 +154,10 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
         ),
         // It became a status.
         Answer::Echo => Ok(()),
+        Answer::Later(seconds) => write!(
+            stream,
+            "HTTP/1.1 503 Told\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ),
         Answer::Half => write!(stream, "HTTP/1.1 200 Told\r\nContent-Length: 1000\r\n\r\nhalf"),
         Answer::Never => {
             shared.held.lock().unwrap().push(stream);

@@ -21,8 +21,8 @@ use streamgauge::domain::target::{
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketPosture, BucketStore, Configuration, Configured, DatabaseWatch, FoundBeacon, LocalUpdate, Pace,
-    Publisher, ReplicaStore, Stores,
+    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, LocalUpdate,
+    Pace, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -330,6 +330,47 @@ async fn panic_in_a_look_is_that_looks_failure() {
     assert_eq!(replica(&good).reason, None);
     world.store("/bad").heal();
     world.wait_for("bad", verified).await;
+}
+
+/// A clock that somebody moves on.
+struct Hurried(SystemClock, AtomicUsize);
+
+impl Clock for Hurried {
+    fn now(&self) -> Moment {
+        let ahead = jiff::SignedDuration::from_secs(self.1.load(Ordering::Relaxed) as i64);
+        let Moment { wall, mono } = self.0.now();
+        Moment { wall: wall + ahead, mono: mono + ahead }
+    }
+}
+
+/// A store that hangs, or lists without end, and the replica that waits behind it.
+#[tokio::test]
+async fn a_first_look_without_end_is_told_and_holds_up_nobody() {
+    let world = Arc::new(World::default());
+    world.filled("/endless", 3).script(|_| Fate::Hangs);
+    world.filled("/waiting", 4);
+    world.filled("/elsewhere/good", 5);
+    let targets = [("endless", "/endless"), ("waiting", "/waiting"), ("good", "/elsewhere/good")];
+    let configured = world.configure(targets.map(|(name, path)| target(name, false, path)).to_vec(), 1);
+    let clock = Arc::new(Hurried(SystemClock::start(), AtomicUsize::new(0)));
+    let (_reloads, requests) = mpsc::channel(8);
+    let parts = AgentParts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..parts(&world) };
+    tokio::spawn(Agent::start(parts, configured, requests).unwrap().run(std::future::pending()));
+
+    world.wait_for("good", verified).await;
+    let complete = || world.report.lock().unwrap().as_ref().unwrap().complete;
+    assert!(!complete());
+    clock.1.store(121, Ordering::Relaxed);
+    let told = |database: &DatabaseReport| replica(database).reason.as_ref().map(|reason| reason.message.clone());
+    let endless = world.wait_for("endless", |endless| replica(endless).reason.is_some()).await;
+    let expected = "look at replica: the first look has not ended within 120 s, it ";
+    assert_eq!(told(&endless), Some(format!("{expected}goes on")));
+    assert_eq!(replica(&endless).reason.as_ref().unwrap().kind, ReasonKind::Timeout);
+    let waiting = world.wait_for("waiting", |waiting| replica(waiting).reason.is_some()).await;
+    assert_eq!(told(&waiting), Some(format!("{expected}waits for others at the same place")));
+    assert!(complete());
+    let good = world.wait_for("good", verified).await;
+    assert_eq!(replica(&good).reason, None);
 }
 
 #[tokio::test]

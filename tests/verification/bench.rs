@@ -66,7 +66,7 @@ impl Bench {
             self.ledger.take(&seen.listed, now.wall);
             let newest = seen
                 .newest
-                .map(|(object, content, bytes)| judge(object, object.name.key(seen.listed.keys), &content, bytes));
+                .and_then(|(object, content, bytes)| judge(object, object.name.key(seen.listed.keys), &content, bytes));
             self.ledger.conclude(newest.into_iter().collect(), now.wall);
         }
         let jobs = self.ledger.jobs(32, now.wall);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::sources::{Sources, configured, stores};
 use super::{REVISION, RunArgs, VERSION, drill, logging, notify};
-use crate::delivery::http::{ReloadHandle, Server};
+use crate::delivery::http::{Guard, ReloadHandle, Server, connections_max};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
 use crate::domain::reason::Reason;
@@ -70,7 +70,10 @@ pub async fn serve(
     ready: impl FnOnce(&[std::net::SocketAddr]),
 ) -> Result<(), Reason> {
     let addresses: Vec<String> = loaded.settings.web.listen_address.iter().map(ToString::to_string).collect();
-    let server = Server::bind(&addresses).await?;
+    // Before anything asks how many there are.
+    let descriptors = process::raise_descriptors();
+    let guard = Guard::new(&loaded.settings.web.allowed_hosts, &process::host_name());
+    let server = Server::bind(&addresses).await?.with(guard, connections_max(descriptors));
     let cell = ReportCell::default();
     let (reload, reloads) = ReloadHandle::new();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());

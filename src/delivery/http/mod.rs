@@ -2,13 +2,17 @@
 //!
 //! HTTP/1.1 without TLS. No request causes a look at a database or a bucket.
 
+mod guard;
 mod negotiate;
 mod reload;
 mod routes;
+mod seats;
 mod server;
 mod stall;
 
+pub use guard::Guard;
 pub use reload::{ReloadHandle, ReloadRequests};
+pub use seats::connections_max;
 pub use server::Server;
 
 #[cfg(test)]

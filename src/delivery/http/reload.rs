@@ -1,32 +1,135 @@
 //! The way of a reload request from the HTTP server to the agent and of the answer back.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::domain::limits::RELOAD_TIMEOUT;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::domain::limits::{RELOAD_PAUSE_MIN, RELOAD_TIMEOUT, RELOADS_WAITING_MAX};
+
+/// After a reload the next one is put off for so many times as long as it took: whoever asks without end takes a quarter
+/// of one thread.
+const PAUSE: u32 = 3;
 
 /// Asks the agent to read its configuration again.
 #[derive(Clone, Debug)]
-pub struct ReloadHandle(mpsc::Sender<oneshot::Sender<Result<(), String>>>);
+pub struct ReloadHandle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    requests: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
+    /// The last one; locked while one is asked for.
+    last: Mutex<Option<Done>>,
+    waiting: AtomicUsize,
+}
+
+/// A reload that has ended.
+#[derive(Debug)]
+struct Done {
+    began: Instant,
+    /// When another one may begin.
+    next: Instant,
+    answer: Result<(), String>,
+}
 
 /// The agent's end: each request is answered once, with why the new configuration was refused or with nothing.
 pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<Result<(), String>>>;
+
+/// The place of one that waits, which may go away before it is answered.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Option<Self> {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Self(waiting);
+        (before < RELOADS_WAITING_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl ReloadHandle {
     /// A handle and the agent's end of it. One request waits while another is worked on.
     pub fn new() -> (Self, ReloadRequests) {
         let (sender, receiver) = mpsc::channel(1);
-        (Self(sender), receiver)
+        (Self(Arc::new(Inner { requests: sender, last: Mutex::default(), waiting: AtomicUsize::new(0) })), receiver)
     }
 
-    /// Waits for the agent's answer, at most [`RELOAD_TIMEOUT`].
-    pub async fn reload(&self) -> Result<(), String> {
+    /// Waits for the agent's answer, at most [`RELOAD_TIMEOUT`]. All who ask before a reload begins share its answer.
+    /// `None`: so many wait already that another one would learn nothing.
+    pub async fn reload(&self) -> Option<Result<(), String>> {
+        let _place = Place::take(&self.0.waiting)?;
+        let late = |_| Err(format!("the agent did not answer within {} seconds", RELOAD_TIMEOUT.as_secs()));
+        Some(tokio::time::timeout(RELOAD_TIMEOUT, self.shared()).await.unwrap_or_else(late))
+    }
+
+    async fn shared(&self) -> Result<(), String> {
+        let asked = Instant::now();
+        let mut last = self.0.last.lock().await;
+        if let Some(done) = &*last {
+            // What was read since holds what whoever asks has written before.
+            if done.began >= asked {
+                return done.answer.clone();
+            }
+            sleep_until(done.next).await;
+        }
+        let began = Instant::now();
+        let answer = self.ask().await;
+        let next = Instant::now() + (began.elapsed() * PAUSE).max(RELOAD_PAUSE_MIN);
+        *last = Some(Done { began, next, answer: answer.clone() });
+        answer
+    }
+
+    async fn ask(&self) -> Result<(), String> {
         let (answer, answered) = oneshot::channel();
-        let ask = async {
-            let stopping = || "the agent is stopping".to_owned();
-            self.0.send(answer).await.map_err(|_| stopping())?;
-            answered.await.map_err(|_| stopping())?
+        let stopping = || "the agent is stopping".to_owned();
+        self.0.requests.send(answer).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_at_once_share_an_answer_and_nobody_makes_it_read_without_a_pause() {
+        let (handle, mut requests) = ReloadHandle::new();
+        let reads = Arc::new(AtomicUsize::new(0));
+        let read = Arc::clone(&reads);
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                read.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                // Whoever asked may have gone.
+                let _ = request.send(Err(read.load(Ordering::Relaxed).to_string()));
+            }
+        });
+        let ask = || {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.reload().await })
         };
-        let late = |_| format!("the agent did not answer within {} seconds", RELOAD_TIMEOUT.as_secs());
-        tokio::time::timeout(RELOAD_TIMEOUT, ask).await.map_err(late)?
+        let (first, begun) = (ask(), Instant::now());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let late: Vec<_> = (0..RELOADS_WAITING_MAX + 9).map(|_| ask()).collect();
+        assert_eq!(first.await.expect("joined"), Some(Err("1".to_owned())));
+        let mut refused = 0;
+        for one in late {
+            match one.await.expect("joined") {
+                None => refused += 1,
+                // The one that had begun when they asked may have read what was there before.
+                answer => assert_eq!(answer, Some(Err("2".to_owned()))),
+            }
+        }
+        assert_eq!((refused, reads.load(Ordering::Relaxed)), (10, 2));
+        assert!(begun.elapsed() >= Duration::from_secs(1 + 3 + 1), "{:?}", begun.elapsed());
+        assert_eq!(handle.reload().await, Some(Err("3".to_owned())));
     }
 }

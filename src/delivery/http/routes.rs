@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 
+use super::guard::{Guard, Refusal};
 use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
 use crate::delivery::render::page::page;
@@ -23,6 +24,7 @@ const OPENMETRICS_1_0: &str = "application/openmetrics-text; version=1.0.0; char
 pub(super) struct App {
     pub(super) cell: ReportCell,
     pub(super) reload: ReloadHandle,
+    pub(super) guard: Guard,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -49,6 +51,16 @@ impl Route {
         })
     }
 
+    /// A browser may have been made to ask. Metrics and health are for machines, which call this host whatever they like
+    /// and have to go on doing so.
+    fn check<B>(&self, guard: &Guard, request: &Request<B>) -> Result<(), Refusal> {
+        match self {
+            Self::Metrics | Self::Healthy | Self::Ready => Ok(()),
+            Self::Page | Self::Report => guard.check_host(request),
+            Self::Reload => guard.check_host(request).and_then(|()| Guard::check_origin(request)),
+        }
+    }
+
     fn allow(&self) -> &'static str {
         if matches!(self, Self::Reload) { "POST, PUT" } else { "GET, HEAD" }
     }
@@ -73,6 +85,9 @@ impl App {
         if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
             return say(StatusCode::PAYLOAD_TOO_LARGE, "request body too large; send none\n");
         }
+        if let Err((status, text)) = route.check(&self.guard, request) {
+            return say(status, text);
+        }
         let headers = request.headers();
         match route {
             Route::Page => self.page(headers).await,
@@ -84,8 +99,13 @@ impl App {
             Route::Healthy => say(StatusCode::OK, "streamgauge is healthy\n"),
             Route::Ready => self.ready(),
             Route::Reload => match self.reload.reload().await {
-                Ok(()) => say(StatusCode::OK, "configuration reloaded\n"),
-                Err(error) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
+                Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
+                Some(Err(error)) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
+                None => {
+                    let mut answer = say(StatusCode::TOO_MANY_REQUESTS, "others wait for a reload; ask again later\n");
+                    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                    answer
+                }
             },
         }
     }

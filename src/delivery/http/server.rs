@@ -13,11 +13,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
+use super::guard::Guard;
 use super::reload::ReloadHandle;
 use super::routes::App;
+use super::seats::{Active, Noticed, Seats};
 use super::stall::Stall;
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::{
@@ -29,6 +29,8 @@ use crate::domain::reason::{Reason, ReasonKind};
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
+    guard: Guard,
+    connections: usize,
 }
 
 impl Server {
@@ -42,7 +44,13 @@ impl Server {
         for address in addresses {
             listeners.push(listen(address).await?);
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, guard: Guard::default(), connections: CONNECTIONS_MAX })
+    }
+
+    /// Goes by these names, and serves so many connections at once.
+    #[must_use]
+    pub fn with(self, guard: Guard, connections: usize) -> Self {
+        Self { guard, connections, ..self }
     }
 
     /// Where the server listens, in the order of the addresses given.
@@ -52,32 +60,44 @@ impl Server {
 
     /// Serves until `shutdown` completes, then gives open requests [`SHUTDOWN_TIMEOUT`] to finish.
     pub async fn serve(self, cell: ReportCell, reload: ReloadHandle, shutdown: impl Future<Output = ()>) {
-        let app = Arc::new(App { cell, reload });
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let app = Arc::new(App { cell, reload, guard: self.guard });
         let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
+        let mut seats = Seats::new(self.connections);
         let mut shutdown = std::pin::pin!(shutdown);
+        let (mut turn, mut failing) = (0, false);
         loop {
-            // Before accepting, so that what is too much waits in the kernel's queue and costs nothing here.
-            let permit = tokio::select! {
+            turn += 1;
+            let accepted = tokio::select! {
                 () = &mut shutdown => break,
-                permit = Arc::clone(&permits).acquire_owned() => permit,
+                accepted = accept(&self.listeners, turn) => accepted,
             };
-            let stream = tokio::select! {
-                () = &mut shutdown => break,
-                stream = accept(&self.listeners) => stream,
-            };
-            let connection = graceful.watch(connect(stream, Arc::clone(&app)));
-            connections.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "HTTP connection ended early");
+            match accepted {
+                Ok(stream) => {
+                    failing = false;
+                    seats.make_room().await;
+                    let active = seats.active();
+                    let connection = graceful.watch(connect(stream, active.clone(), Arc::clone(&app)));
+                    let task = tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "HTTP connection ended early");
+                        }
+                    });
+                    seats.take(active, task);
                 }
-                drop(permit);
-            });
-            while connections.try_join_next().is_some() {}
+                // The client changed its mind.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+                // Out of descriptors or memory: the connection stays in the queue, so trying at once would spin.
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "accept HTTP connection");
+                    }
+                    seats.close_one().await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
         }
         drop(self.listeners);
-        // What is still open afterwards ends with the set of tasks.
+        // What is still open afterwards ends with its seat.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
     }
 }
@@ -102,35 +122,31 @@ async fn listen(address: &str) -> Result<TcpListener, Reason> {
     })
 }
 
-/// The next connection of any listener.
-async fn accept(listeners: &[TcpListener]) -> TcpStream {
-    loop {
-        let accepted = poll_fn(|cx| {
-            let ready = listeners.iter().map(|listener| listener.poll_accept(cx)).find(Poll::is_ready);
-            ready.unwrap_or(Poll::Pending)
-        });
-        match accepted.await {
-            Ok((stream, _)) => return stream,
-            // The client changed its mind.
-            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
-            // Out of descriptors or memory: the connection stays in the queue, so trying at once would spin.
-            Err(error) => {
-                tracing::warn!(%error, "accept HTTP connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
+/// The next connection of any listener; each `turn` another one comes first, so that a flood on one hides no other.
+async fn accept(listeners: &[TcpListener], turn: usize) -> std::io::Result<TcpStream> {
+    let accepted = poll_fn(|cx| {
+        let ready = (0..listeners.len()).map(|index| &listeners[(index + turn) % listeners.len()]);
+        ready.map(|listener| listener.poll_accept(cx)).find(Poll::is_ready).unwrap_or(Poll::Pending)
+    });
+    accepted.await.map(|(stream, _)| stream)
 }
 
 fn connect(
     stream: TcpStream,
+    active: Active,
     app: Arc<App>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
     // Only costs latency when refused.
     let _ = stream.set_nodelay(true);
+    let stream = Noticed { inner: stream, active: active.clone() };
     let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(app.respond(&request).await) }
+        let (app, active) = (Arc::clone(&app), active.clone());
+        async move {
+            active.set_working(true);
+            let answer = app.respond(&request).await;
+            active.set_working(false);
+            Ok::<_, Infallible>(answer)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -191,7 +191,7 @@ async fn a_reload_says_how_it_went() {
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_is_never_answered_ends() {
     let (handle, _requests) = ReloadHandle::new();
-    assert!(handle.reload().await.expect_err("late").contains("did not answer"));
+    assert!(handle.reload().await.expect("few wait").expect_err("late").contains("did not answer"));
 }
 
 #[tokio::test]
@@ -265,6 +265,25 @@ async fn idle_connections_give_way_to_the_one_that_asks() {
         idle.push(TcpStream::connect(running.address).await.expect("queued"));
     }
     assert_eq!(running.ask("GET /-/healthy", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_name_that_may_be_anybodys_gets_metrics_and_health_alone() {
+    let running = start_with_report().await;
+    let named = |request: &str, host: &str| {
+        let request = format!("{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let running = &running;
+        async move { String::from_utf8(running.raw(request.as_bytes()).await[9..12].to_vec()).expect("a status") }
+    };
+    for path in ["/metrics", "/-/healthy", "/-/ready"] {
+        assert_eq!(named(&format!("GET {path}"), "evil.example.com").await, "200", "{path}");
+    }
+    for request in ["GET /", "GET /api/v1/report", "POST /-/reload"] {
+        assert_eq!(named(request, "evil.example.com").await, "421", "{request}");
+    }
+    assert_eq!(named("GET /api/v1/report", "localhost:10099").await, "200");
+    let foreign = running.ask("POST /-/reload", "Origin: https://evil.example.com\r\n").await;
+    assert_eq!((foreign.status, foreign.text()), (403, "refused: a web page of another site asks for this\n"));
 }
 
 #[tokio::test]

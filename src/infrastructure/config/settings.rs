@@ -64,6 +64,9 @@ impl Settings {
 pub struct Web {
     /// Where HTTP is served. Default `127.0.0.1:10099`.
     pub listen_address: Vec<SocketAddr>,
+    /// Names under which the page, the report and reloads may be asked for. Default none but those that nobody else can
+    /// have.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// `[storage]`
@@ -234,8 +237,16 @@ fn web(mut section: Section<'_>) -> Web {
                 .problem(scalar.place.problem("not an address with a port").value(scalar.text).accepted(ACCEPTED)),
         }
     }
+    const NAME: &str = "a host name such as db1.example.org, without a port";
+    let mut allowed_hosts = Vec::new();
+    for scalar in section.texts("allowed-hosts", NAME).unwrap_or_default() {
+        match scalar.text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+            true if !scalar.text.is_empty() => allowed_hosts.push(scalar.text.to_owned()),
+            _ => section.problem(scalar.place.problem("not a host name").value(scalar.text).accepted(NAME)),
+        }
+    }
     section.finish();
-    Web { listen_address }
+    Web { listen_address, allowed_hosts }
 }
 
 fn default(text: &str) -> Vec<Scalar<'_>> {

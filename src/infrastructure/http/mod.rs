@@ -1,6 +1,7 @@
 //! Connections to HTTP servers: TLS, certificate authorities, proxies. The one way out for stores and receivers.
 
 pub(super) mod failure;
+pub(super) mod pauses;
 mod proxy;
 
 use std::io::Read;

@@ -13,17 +13,22 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::scrub::Scrub;
 use crate::domain::alerting::{HttpOptions, ReceiverKind};
 use crate::domain::limits::{RECEIVER_ANSWER_BYTES_MAX, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
 use crate::infrastructure::http::failure::unreachable;
+use crate::infrastructure::http::pauses::retry_after;
 use crate::infrastructure::http::{Proxied, TlsOptions, connector};
+use crate::infrastructure::scrub::Scrub;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What an answer says after its head has so long to come.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Idle connections are closed soon: most receivers hear of us once a day.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
@@ -119,10 +124,27 @@ impl Endpoint {
         let host = self.uri.as_ref().and_then(Uri::authority).map_or("?", |authority| authority.as_str());
         let sent = tokio::time::timeout(RECEIVER_TIMEOUT, self.attempt(method, below, content)).await;
         let late = || Err(Reason::new(ReasonKind::Timeout, "no answer in time"));
-        sent.unwrap_or_else(|_| late()).map_err(|reason| reason.context(format_args!("send to {host}")))
+        let answered = match sent.unwrap_or_else(|_| late()) {
+            Ok(answer) => self.understood(answer).await,
+            Err(reason) => Err(reason),
+        };
+        answered.map_err(|reason| reason.context(format_args!("send to {host}")))
     }
 
-    async fn attempt(&self, method: Method, below: &str, content: Content<'_>) -> Result<(), Reason> {
+    /// What an answer means. Its first line says whether the message was taken: one whose rest breaks off or never comes
+    /// is not sent a second time.
+    async fn understood(&self, answer: Response<Incoming>) -> Result<(), Reason> {
+        let status = answer.status();
+        let retry_after = retry_after(status, answer.headers(), Timestamp::now());
+        let body = tokio::time::timeout(ANSWER_TIMEOUT, body(answer)).await;
+        if status.is_success() {
+            return Ok(());
+        }
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
+        Err(Reason { retry_after, ..refused(status, &self.scrub.clean(&body)) })
+    }
+
+    async fn attempt(&self, method: Method, below: &str, content: Content<'_>) -> Result<Response<Incoming>, Reason> {
         let misconfigured = || Reason::new(ReasonKind::Misconfigured, "not an HTTP address").with_hint("check url");
         let uri = self.uri.as_ref().and_then(|uri| behind(uri, below)).ok_or_else(misconfigured)?;
         let mut request = Request::builder()
@@ -140,16 +162,10 @@ impl Endpoint {
         }
         let request = request.body(Full::new(Bytes::from(content.body))).map_err(|_| misconfigured())?;
         let client = self.clients.get(&self.tls).await?;
-        let answer = client.request(request).await.map_err(|error| {
+        client.request(request).await.map_err(|error| {
             let reason = unreachable(&error);
             Reason { message: self.scrub.clean(&reason.message), ..reason }
-        })?;
-        let status = answer.status();
-        // An answer that breaks off is no answer, whatever its beginning says.
-        let body = body(answer).await.map_err(|error| {
-            Reason::new(ReasonKind::Unreachable, self.scrub.clean(&format!("the answer broke off: {error}")))
-        })?;
-        if status.is_success() { Ok(()) } else { Err(refused(status, &self.scrub.clean(&body))) }
+        })
     }
 }
 

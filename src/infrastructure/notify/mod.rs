@@ -7,7 +7,6 @@ mod client;
 mod deadman;
 mod ntfy;
 mod pagerduty;
-mod scrub;
 mod slack;
 mod smtp;
 mod webhook;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::client::Endpoint;
-use super::words::{annotation, body, headline, summary};
+use super::words::{annotation, body, headline, one_line, summary};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::check::Severity;
 use crate::domain::limits::CHAT_TEXT_BYTES_MAX;
@@ -21,9 +21,9 @@ impl Slack {
     }
 }
 
-/// The three characters that mean something to Slack.
+/// On one line, without the three characters that mean something to Slack.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    one_line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn line(alert: &Alert) -> String {
@@ -57,5 +57,15 @@ impl AlertReceiver for Slack {
         let room = CHAT_TEXT_BYTES_MAX.saturating_sub(head.len());
         let text = format!("{head}{}", body(message, room, line));
         self.endpoint.post_json("", &json!({ "text": text.trim_end() })).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_begins_no_line_and_no_markup() {
+        assert_eq!(escape("a\n:red_circle: <!channel> & b"), "a :red_circle: &lt;!channel&gt; &amp; b");
     }
 }

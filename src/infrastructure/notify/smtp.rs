@@ -8,12 +8,12 @@ use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{self, AsyncSmtpTransport};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 
-use super::scrub::Scrub;
 use super::words::{body, headline, paragraph};
 use crate::domain::alerting::{SmtpSecurity, SmtpTarget};
 use crate::domain::limits::{CA_FILE_BYTES_MAX, MAIL_TEXT_BYTES_MAX, MAIL_TIMEOUT, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::failure::unreachable;
+use crate::infrastructure::scrub::Scrub;
 use crate::usecase::ports::{AlertMessage, AlertReceiver};
 
 pub(super) struct Smtp {

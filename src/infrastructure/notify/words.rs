@@ -41,7 +41,7 @@ pub(super) fn headline(message: &AlertMessage) -> String {
 }
 
 /// Whatever a name holds, it begins no line and no header.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 

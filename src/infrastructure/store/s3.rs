@@ -3,6 +3,7 @@
 //! Litestream v0.5 joins path and key by concatenation and never normalises; v0.3 cleans what it writes. Both are
 //! followed here, and nowhere else.
 
+mod answer;
 pub(super) mod beacon;
 mod client;
 mod clocks;
@@ -13,7 +14,6 @@ pub(super) mod posture;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
@@ -26,7 +26,7 @@ use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::S3Location;
 use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
-use client::{ClientSlot, CustomerKey};
+use client::{ClientSlot, CustomerKey, Lent};
 use failure::Action;
 
 /// Keys in one page, the most that S3 gives.
@@ -56,7 +56,7 @@ impl S3Store {
         })
     }
 
-    async fn client(&self) -> Result<Client, Reason> {
+    async fn client(&self) -> Result<Lent<'_>, Reason> {
         self.clients.client(&self.client).await
     }
 
@@ -199,10 +199,13 @@ fn object_info(object: Object, place: &str, prefix: &str) -> Result<ObjectInfo, 
 async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<Bytes, Reason> {
     // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
     let range = object.content_range.as_deref().and_then(|range| range.strip_prefix("bytes "));
-    let start = range.and_then(|range| range.split('-').next()).map_or(Ok(0), str::parse::<u64>);
+    let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
+    let start = range.map_or(Ok(0), |range| range.map_or("", |(start, _)| start).parse::<u64>());
     if start != Ok(offset) {
         return Err(corrupt(format!("answered another range than the one from byte {offset}")));
     }
+    let last = range.flatten().and_then(|(_, last)| last.parse::<u64>().ok());
+    let promised = last.map_or(0, |last| last.saturating_add(1).saturating_sub(offset)).min(length);
     // What is announced is not believed further than what was asked for.
     let announced = object.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0).min(length);
     let mut body = object.body;
@@ -213,6 +216,10 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
         if content.len() as u64 > length {
             break;
         }
+    }
+    if (content.len() as u64) < promised {
+        // What is stored may be whole.
+        return Err(answer::cut(&format!("{} of the {promised} bytes that it names", content.len())));
     }
     Ok(content.freeze())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio::sync::watch;
 
-use super::destination::{Board, Shared, chance, count, ill, well};
+use super::destination::{Board, Shared, caught, chance, count, ill, well};
 use super::told::backoff;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::DeadmanTarget;
@@ -55,7 +55,7 @@ impl Deadman {
                     };
                     let wait = turn.max(retry_at.map_or(SignedDuration::ZERO, |at| at - now.mono));
                     if wait <= SignedDuration::ZERO {
-                        let pinged = self.switch.ping(says.as_deref()).await;
+                        let pinged = caught(self.switch.ping(says.as_deref())).await;
                         let now = self.clock.now();
                         let mut state = self.state.lock();
                         match pinged {
@@ -67,8 +67,9 @@ impl Deadman {
                             }
                             Err(reason) => {
                                 count(&mut state.report, &reason);
+                                let wanted = reason.retry_after.unwrap_or_default();
                                 ill(&mut state.report, reason, now);
-                                let wait = backoff(attempts, chance()).min(self.target.interval);
+                                let wait = backoff(attempts, chance()).min(self.target.interval).max(wanted);
                                 retry_at = SignedDuration::try_from(wait).ok().map(|wait| now.mono + wait);
                                 attempts += 1;
                             }

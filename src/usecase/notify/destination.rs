@@ -1,9 +1,11 @@
 //! One place that is told, in a task of its own: a slow one delays no other.
 
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use jiff::SignedDuration;
 use tokio::sync::watch;
 
@@ -77,7 +79,7 @@ impl Destination {
                 return;
             }
             let (firing, resolved) = (&message.told.0, &message.told.1);
-            let sent = self.receiver.send(&message.message).await;
+            let sent = caught(self.receiver.send(&message.message)).await;
             let now = self.clock.now();
             let mut state = self.state.lock();
             match sent {
@@ -107,11 +109,17 @@ impl Destination {
                 well(&mut state.report);
             }
             Some(reason) => {
-                state.told.failed(&self.target, style, chance(), now);
+                state.told.failed(&self.target, style, reason.retry_after, chance(), now);
                 ill(&mut state.report, reason, now);
             }
         }
     }
+}
+
+/// A panic while something is sent is that message's failure, and not the end of all that come after it.
+pub(super) async fn caught(sending: impl Future<Output = Result<(), Reason>>) -> Result<(), Reason> {
+    let failed = |_| Err(Reason::new(ReasonKind::Failed, "send: internal error"));
+    AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(failed)
 }
 
 /// A message with the alerts that are told when it has arrived: also those that it only counts.

@@ -36,6 +36,7 @@ type Heard = (Vec<String>, HashMap<String, Fate>);
 enum Fate {
     Refuse,
     Hang,
+    Panic,
 }
 
 impl Site {
@@ -53,6 +54,7 @@ impl Site {
         let fate = self.0.lock().unwrap().1.get(place).copied();
         match fate {
             None => self.0.lock().unwrap().0.push(format!("{place}: {text}")),
+            Some(Fate::Panic) => panic!("told to panic"),
             Some(Fate::Refuse) => return Err(Reason::new(ReasonKind::Failed, "status 500")),
             Some(Fate::Hang) => {
                 sleep(Duration::from_secs(10)).await;
@@ -286,4 +288,21 @@ async fn a_switch_that_is_away_is_tried_again() {
     telling.site.fate("deadman", None);
     assert!(!telling.tell_for(60, "").await.is_empty());
     assert_eq!(telling.outlet.report()[0].failing_since, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_something_is_sent_silences_nobody() {
+    let telling = Telling::new(&Alerting { receivers: vec![webhook("hook")], ..switch() });
+    telling.site.fate("hook", Some(Fate::Panic));
+    telling.site.fate("deadman", Some(Fate::Panic));
+    assert_eq!(telling.tell_for(60, "a").await, Vec::<String>::new());
+    for report in telling.outlet.report() {
+        assert_eq!(report.reason.as_ref().unwrap().message, "send: internal error", "{report:?}");
+    }
+    telling.site.fate("hook", None);
+    telling.site.fate("deadman", None);
+    let mut said = telling.tell_for(120, "a").await;
+    said.sort();
+    assert_eq!(said[said.len() - 1], "hook: a");
+    assert!(said[0].starts_with("deadman: critical a"), "{said:?}");
 }

@@ -193,12 +193,20 @@ impl Told {
         (self.attempts, self.retry_at, self.waiting_since) = (0, None, None);
     }
 
-    /// Something did not arrive: the next attempt comes after a second, two, four, …; `chance` is from 0 to 1.
-    pub(super) fn failed(&mut self, target: &ReceiverTarget, style: Style, chance: f64, now: Moment) {
+    /// Something did not arrive: the next attempt comes after a second, two, four, …, and not before the receiver wants
+    /// it; `chance` is from 0 to 1.
+    pub(super) fn failed(
+        &mut self,
+        target: &ReceiverTarget,
+        style: Style,
+        retry_after: Option<Duration>,
+        chance: f64,
+        now: Moment,
+    ) {
         let wait = backoff(self.attempts, chance);
         // An Alertmanager forgets what is not repeated in time.
         let most = if style == Style::Mirror { target.repeat_interval } else { RECEIVER_BACKOFF_MAX };
-        self.retry_at = Some(now.mono + signed(wait.min(most)));
+        self.retry_at = Some(now.mono + signed(wait.min(most).max(retry_after.unwrap_or_default())));
         self.attempts = self.attempts.saturating_add(1);
     }
 

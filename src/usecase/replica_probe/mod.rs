@@ -210,6 +210,29 @@ fn nothing(sampled: Moment) -> (Finding, Evidence) {
     (Finding::default(), evidence)
 }
 
+/// Reads an object's beginning and understands it. What cannot be understood is read a second time: only what comes twice
+/// is what is stored, and not what the way to it made of it.
+async fn read_understood<T: Send>(
+    store: &dyn ReplicaStore,
+    key: &str,
+    length: u64,
+    understand: impl Fn(&Bytes) -> Result<T, Reason> + Send + Sync,
+) -> Result<(Bytes, T), Reason> {
+    let first = store.read(key, 0, length).await?;
+    let reason = match understand(&first) {
+        Ok(understood) => return Ok((first, understood)),
+        Err(reason) if reason.kind != ReasonKind::Corrupt => return Err(reason),
+        Err(reason) => reason,
+    };
+    let second = store.read(key, 0, length).await?;
+    if second == first {
+        return Err(reason);
+    }
+    let understood = understand(&second);
+    let differ = |_| Reason::new(ReasonKind::Failed, format!("read {key}: two reads of it differ"));
+    understood.map(|understood| (second, understood)).map_err(differ)
+}
+
 fn corrupt(key: &str, error: impl std::fmt::Display) -> Reason {
     Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}"))
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finding, RELISTINGS_MAX, Seen, due, listing};
+use bytes::Bytes;
+
+use super::{Finding, RELISTINGS_MAX, Seen, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::{GENERATIONS_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
@@ -281,7 +283,11 @@ impl Segments {
             let message = format!("read {key}: {} bytes, at most {SEGMENT_BYTES_MAX} are read", segment.size);
             return Err(Reason::new(ReasonKind::Unsupported, message));
         }
-        let bytes = store.read(&key, 0, segment.size).await.inspect_err(|reason| {
+        let understand = |bytes: &Bytes| {
+            segment_end_of(&segment.name(), bytes.as_ref(), identities)
+                .map_err(|error| Reason::from(error).context(format_args!("read {key}")))
+        };
+        let (bytes, end) = read_understood(store, &key, segment.size, understand).await.inspect_err(|reason| {
             if reason.kind == ReasonKind::NotFound {
                 self.reconciled = None;
             }
@@ -289,10 +295,8 @@ impl Segments {
         if let Some(seen) = &mut self.seen {
             let name = ObjectName::Segment(generation, segment.name());
             // It is read anyway.
-            seen.newest = Some((Sighting { name, size: segment.size, modified: segment.created }, bytes.clone(), 0));
+            seen.newest = Some((Sighting { name, size: segment.size, modified: segment.created }, bytes, 0));
         }
-        let end = segment_end_of(&segment.name(), bytes.as_ref(), identities)
-            .map_err(|error| Reason::from(error).context(format_args!("read {key}")))?;
         self.newest = Some((generation, segment, end.end));
         Ok(())
     }

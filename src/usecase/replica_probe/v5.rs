@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing};
+use bytes::Bytes;
+
+use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::expiry::{Kept, expired};
 use crate::domain::litestream::header::HEADER_SIZE;
@@ -300,7 +302,13 @@ impl Levels {
         // One byte more than was listed, to see a file that has grown.
         let whole = file.size <= self.whole;
         let length = if whole { file.size.saturating_add(1) } else { HEADER_SIZE as u64 };
-        let bytes = store.read(&key, 0, length.max(HEADER_SIZE as u64)).await.inspect_err(|reason| {
+        let understand = |bytes: &Bytes| {
+            let header = LtxHeader::parse(bytes).map_err(|error| corrupt(&key, error))?;
+            header.check_name(file.name()).map_err(|error| corrupt(&key, error))?;
+            Ok(header)
+        };
+        let read = read_understood(store, &key, length.max(HEADER_SIZE as u64), understand).await;
+        let (bytes, header) = read.inspect_err(|reason| {
             if reason.kind == ReasonKind::NotFound {
                 // What is remembered is not what is there.
                 self.reconciled = None;
@@ -308,10 +316,8 @@ impl Levels {
         })?;
         if let Some(seen) = self.seen.as_mut().filter(|_| whole) {
             let more = (bytes.len() as u64).saturating_sub(HEADER_SIZE as u64);
-            seen.newest = Some((file.into(), bytes.clone(), more));
+            seen.newest = Some((file.into(), bytes, more));
         }
-        let header = LtxHeader::parse(&bytes).map_err(|error| corrupt(&key, error))?;
-        header.check_name(file.name()).map_err(|error| corrupt(&key, error))?;
         self.newest = Some((file, header));
         Ok(())
     }

@@ -22,16 +22,7 @@ pub async fn verify(store: Arc<dyn ReplicaStore>, jobs: Vec<Job>, patience: Dura
     let mut done: Vec<Verified> = Vec::new();
     for job in jobs {
         let mut reader = Reader { store: Arc::clone(&store), job: &job, requests: 0, bytes: 0 };
-        let outcome = match tokio::time::timeout_at(deadline, reader.read()).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(Stop::Bad(kind, detail))) => Outcome::Bad { kind, detail },
-            Ok(Err(Stop::Unread(reason))) if reason.kind == ReasonKind::NotFound => Outcome::Gone,
-            Ok(Err(Stop::Unread(reason))) => {
-                tracing::debug!(key = job.key, %reason, "object not verified");
-                Outcome::Failed
-            }
-            Err(_) => Outcome::Failed,
-        };
+        let outcome = tokio::time::timeout_at(deadline, reader.twice()).await.unwrap_or(Outcome::Failed);
         let (requests, bytes) = (reader.requests, reader.bytes);
         let failed = outcome == Outcome::Failed;
         done.push(Verified { job, outcome, requests, bytes });
@@ -42,14 +33,12 @@ pub async fn verify(store: Arc<dyn ReplicaStore>, jobs: Vec<Job>, patience: Dura
     done
 }
 
-/// Judges an object whose bytes somebody else has read, `bytes` of them for this.
-pub fn judge(object: Sighting, key: String, content: &Bytes, bytes: u64) -> Verified {
+/// Judges an object whose bytes somebody else has read, `bytes` of them for this. One that is not good has to be read
+/// again: `None`.
+pub fn judge(object: Sighting, key: String, content: &Bytes, bytes: u64) -> Option<Verified> {
     let job = Job { object, key, want: Want::Whole };
-    let outcome = whole(&job, content).unwrap_or_else(|stop| match stop {
-        Stop::Bad(kind, detail) => Outcome::Bad { kind, detail },
-        Stop::Unread(_) => Outcome::Failed,
-    });
-    Verified { job, outcome, requests: 0, bytes }
+    let outcome = whole(&job, content).ok()?;
+    Some(Verified { job, outcome, requests: 0, bytes })
 }
 
 fn whole(job: &Job, content: &Bytes) -> Result<Outcome, Stop> {
@@ -98,6 +87,30 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What is bad is read a second time: it is what is stored, and not what the way to it made of it, when that comes to
+    /// the same.
+    async fn twice(&mut self) -> Outcome {
+        match self.outcome().await {
+            bad @ Outcome::Bad { .. } => match self.outcome().await {
+                other @ Outcome::Bad { .. } if other != bad => Outcome::Failed,
+                second => second,
+            },
+            first => first,
+        }
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        match self.read().await {
+            Ok(outcome) => outcome,
+            Err(Stop::Bad(kind, detail)) => Outcome::Bad { kind, detail },
+            Err(Stop::Unread(reason)) if reason.kind == ReasonKind::NotFound => Outcome::Gone,
+            Err(Stop::Unread(reason)) => {
+                tracing::debug!(key = self.job.key, %reason, "object not verified");
+                Outcome::Failed
+            }
+        }
+    }
+
     async fn read(&mut self) -> Result<Outcome, Stop> {
         let Job { object, want, .. } = self.job;
         match (want, object.name) {

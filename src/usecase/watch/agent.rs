@@ -408,6 +408,7 @@ impl Agent {
             self.read_configuration(Vec::new());
         }
         self.forget_gone(now);
+        self.give_up_waiting(now);
         self.write_beacons();
         self.look_at_bucket();
         if now.mono >= self.next_save.mono {
@@ -417,6 +418,15 @@ impl Agent {
         self.save_alerts();
         if !self.dirty.is_empty() || !self.moving.is_empty() || old {
             self.publish();
+        }
+    }
+
+    /// Whoever waits for everything to have been looked at does not wait for a place that never comes to an end.
+    fn give_up_waiting(&mut self, now: Moment) {
+        for name in &self.incomplete {
+            if self.subjects.get_mut(name).is_some_and(|subject| subject.give_up_waiting(now)) {
+                self.dirty.insert(name.clone());
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
 use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
+use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
@@ -81,7 +82,7 @@ impl Harvest {
     pub(super) fn of(probe: &mut ReplicaProbe, verify: bool) -> Self {
         let Some(Seen { listed, newest }) = probe.take_seen().filter(|_| verify) else { return Self::default() };
         let judged =
-            newest.map(|(object, content, bytes)| judge(object, object.name.key(listed.keys), &content, bytes));
+            newest.and_then(|(object, content, bytes)| judge(object, object.name.key(listed.keys), &content, bytes));
         Self { listed: Some(listed), judged }
     }
 }
@@ -208,6 +209,17 @@ impl WatchedReplica {
 
     pub(super) fn looked_at(&self) -> bool {
         self.finding.is_some() || self.failure.is_some()
+    }
+
+    /// Its first look has not ended so far, and says later what it saw.
+    pub(super) fn late(&mut self) {
+        let why = match self.probe {
+            None => "it goes on",
+            Some(_) => "it waits for others at the same place",
+        };
+        let seconds = FIRST_LOOK_PATIENCE.as_secs();
+        let message = format!("look at replica: the first look has not ended within {seconds} s, {why}");
+        self.failure = Some(Reason::new(ReasonKind::Timeout, message));
     }
 
     /// What the last look that succeeded listed.

@@ -16,6 +16,7 @@ use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
 use crate::domain::assess::trend::{SIZE, SPACE, Trend, WRITES};
 use crate::domain::check::{Watching, judge};
 use crate::domain::drill::DrillHistory;
+use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture, Filesystem, Journal, Sighting, StagedPosition};
@@ -41,6 +42,8 @@ pub(super) struct Subject {
     pub(super) replicas: Vec<WatchedReplica>,
     /// It is gone from the configuration, since then.
     pub(super) gone_since: Option<Moment>,
+    /// When it began to be watched by this run.
+    began: Moment,
     /// It changed since it was last saved.
     pub(super) unsaved: bool,
     /// When what is known of the objects was last compared with what was saved, and what it was.
@@ -181,6 +184,7 @@ impl Subject {
             trends: saved.trends,
             replicas,
             gone_since: None,
+            began: now,
             unsaved: false,
             objects_saved: None,
             report,
@@ -280,6 +284,13 @@ impl Subject {
     pub(super) fn complete(&self) -> bool {
         let local = self.target.database.is_none() || self.look.is_some() || self.failure.is_some();
         local && self.replicas.iter().all(WatchedReplica::looked_at)
+    }
+
+    /// Tells of the replicas whose first look does not come to an end; `true` when there are new ones.
+    pub(super) fn give_up_waiting(&mut self, now: Moment) -> bool {
+        let patience = SignedDuration::try_from(FIRST_LOOK_PATIENCE).unwrap_or(SignedDuration::MAX);
+        let late = now.since(self.began) >= patience;
+        late && self.replicas.iter_mut().filter(|replica| !replica.looked_at()).map(WatchedReplica::late).count() > 0
     }
 
     /// Its numbers change with time alone: something is pending, or writes leave the window of the rates.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -62,16 +63,46 @@ impl Hash for ClientKey {
     }
 }
 
-/// A client that is made when it is first needed, because that takes IO.
+/// A client that is made when it is first needed, because that takes IO, and anew when a call with it has panicked.
 pub(super) struct ClientSlot {
     key: ClientKey,
-    made: OnceCell<Made>,
+    made: Mutex<Arc<OnceCell<Made>>>,
+}
+
+impl ClientSlot {
+    fn made(&self) -> Arc<OnceCell<Made>> {
+        Arc::clone(&self.made.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 struct Made {
     client: Client,
     /// The slot that the client was borrowed from once the bucket's region was known; kept so that others find it.
-    _lender: Option<Arc<ClientSlot>>,
+    lender: Option<Arc<ClientSlot>>,
+}
+
+/// A client for one call. What was locked when a call panics stays locked for ever, so nothing of that client is used
+/// again.
+pub(super) struct Lent<'a> {
+    client: Client,
+    slot: &'a ClientSlot,
+    clients: &'a Clients,
+}
+
+impl Deref for Lent<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.clients.renew(self.slot);
+        }
+    }
 }
 
 /// The clients in use, each as long as a replica holds its slot.
@@ -79,14 +110,14 @@ pub(in super::super) struct Clients {
     timeout: Duration,
     ca_file: Option<PathBuf>,
     slots: Mutex<HashMap<ClientKey, Weak<ClientSlot>>>,
-    connectors: tokio::sync::Mutex<HashMap<TlsOptions, Connector>>,
+    connectors: Mutex<HashMap<TlsOptions, Arc<OnceCell<Connector>>>>,
     clocks: Arc<Clocks>,
 }
 
 impl Clients {
     /// `timeout` is for one call with all its attempts; `ca_file` is trusted beside what a location names.
     pub(in super::super) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
-        Self { timeout, ca_file, slots: Mutex::default(), connectors: Default::default(), clocks: Arc::default() }
+        Self { timeout, ca_file, slots: Mutex::default(), connectors: Mutex::default(), clocks: Arc::default() }
     }
 
     /// What the servers say of the time.
@@ -119,7 +150,7 @@ impl Clients {
         if let Some(slot) = slots.get(&key).and_then(Weak::upgrade) {
             return slot;
         }
-        let slot = Arc::new(ClientSlot { key: key.clone(), made: OnceCell::new() });
+        let slot = Arc::new(ClientSlot { key: key.clone(), made: Mutex::default() });
         if slots.len() == slots.capacity() {
             // Where the map would grow anyway: so that rotated credentials do not stay for ever.
             slots.retain(|_, slot| slot.strong_count() > 0);
@@ -129,21 +160,35 @@ impl Clients {
     }
 
     /// The client of a slot. The first call makes it and asks for the bucket's region if nothing names it.
-    pub(super) async fn client(&self, slot: &ClientSlot) -> Result<Client, Reason> {
-        let Some(bucket) = &slot.key.bucket else { return self.client_of_region(slot).await };
+    pub(super) async fn client<'a>(&'a self, slot: &'a ClientSlot) -> Result<Lent<'a>, Reason> {
+        let lend = |client| Lent { client, slot, clients: self };
+        let Some(bucket) = &slot.key.bucket else { return self.client_of_region(slot).await.map(lend) };
         let make = || async {
             let in_region = |region| ClientKey { region: Some(region), bucket: None, ..slot.key.clone() };
             let asked = self.slot_of(in_region(DEFAULT_REGION.to_owned()));
-            let region = bucket_region(&self.client_of_region(&asked).await?, bucket).await?;
+            let asking = Lent { client: self.client_of_region(&asked).await?, slot: &asked, clients: self };
+            let region = bucket_region(&asking, bucket).await?;
             let lender = self.slot_of(in_region(region));
-            Ok(Made { client: self.client_of_region(&lender).await?, _lender: Some(lender) })
+            Ok(Made { client: self.client_of_region(&lender).await?, lender: Some(lender) })
         };
-        slot.made.get_or_try_init(make).await.map(|made| made.client.clone())
+        slot.made().get_or_try_init(make).await.map(|made| lend(made.client.clone()))
     }
 
     async fn client_of_region(&self, slot: &ClientSlot) -> Result<Client, Reason> {
-        let make = || async { Ok(Made { client: self.make(&slot.key).await?, _lender: None }) };
-        slot.made.get_or_try_init(make).await.map(|made| made.client.clone())
+        let make = || async { Ok(Made { client: self.make(&slot.key).await?, lender: None }) };
+        slot.made().get_or_try_init(make).await.map(|made| made.client.clone())
+    }
+
+    /// Forgets the client of a slot with all that it stands on: the next call builds it anew.
+    fn renew(&self, slot: &ClientSlot) {
+        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+        connectors.remove(&slot.key.tls);
+        drop(connectors);
+        let before = std::mem::take(&mut *slot.made.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(lender) = before.get().and_then(|made| made.lender.as_ref()) {
+            *lender.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        }
+        tracing::error!(endpoint = slot.key.endpoint, "a call to a store panicked; its client is built anew");
     }
 
     async fn make(&self, key: &ClientKey) -> Result<Client, Reason> {
@@ -184,15 +229,16 @@ impl Clients {
     }
 
     async fn connector(&self, tls: &TlsOptions) -> Result<Connector, Reason> {
-        let mut connectors = self.connectors.lock().await;
-        if let Some(connector) = connectors.get(tls) {
-            return Ok(connector.clone());
-        }
-        let (options, connect_timeout, clocks) = (tls.clone(), self.connect_timeout(), Arc::clone(&self.clocks));
-        let made = tokio::task::spawn_blocking(move || Connector::new(&options, connect_timeout, clocks)).await;
-        let connector = made.map_err(|error| Reason::new(ReasonKind::Failed, format!("set up TLS: {error}")))??;
-        connectors.insert(tls.clone(), connector.clone());
-        Ok(connector)
+        let cell = {
+            let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(connectors.entry(tls.clone()).or_default())
+        };
+        let make = || async {
+            let (options, connect_timeout, clocks) = (tls.clone(), self.connect_timeout(), Arc::clone(&self.clocks));
+            let made = tokio::task::spawn_blocking(move || Connector::new(&options, connect_timeout, clocks)).await;
+            made.map_err(|error| Reason::new(ReasonKind::Failed, format!("set up TLS: {error}")))?
+        };
+        cell.get_or_try_init(make).await.cloned()
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -308,7 +354,26 @@ mod tests {
         });
         let clients = Clients::new(Duration::from_secs(60), None);
         let place = S3Location { endpoint: Some(endpoint), force_path_style: true, ..with_secret("secret") };
-        clients.client(&clients.slot(&place)).await.unwrap()
+        clients.client(&clients.slot(&place)).await.unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_client_with_which_a_call_panicked_is_built_anew() {
+        let clients = Clients::new(Duration::from_secs(1), None);
+        let slot = clients.slot(&with_secret("secret"));
+        let first = {
+            let _lent = clients.client(&slot).await.unwrap();
+            slot.made()
+        };
+        assert!(Arc::ptr_eq(&first, &slot.made()), "it is kept after a call that ended");
+        let panicking = std::panic::AssertUnwindSafe(async {
+            let _lent = clients.client(&slot).await.unwrap();
+            panic!("on purpose");
+        });
+        assert!(futures_util::FutureExt::catch_unwind(panicking).await.is_err());
+        assert!(!Arc::ptr_eq(&first, &slot.made()));
+        assert!(clients.connectors.lock().unwrap().is_empty(), "nor is its transport used again");
+        assert!(clients.client(&slot).await.is_ok());
     }
 
     #[tokio::test]

@@ -8,18 +8,23 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::Instant;
 
-use crate::domain::limits::{CLOCK_AGE_MAX, CLOCK_HOSTS_MAX};
+use crate::domain::limits::{CLOCK_AGE_MAX, CLOCK_HOSTS_MAX, CLOCK_OFFSET_MAX};
 
 /// The latest offsets, by host and port.
 #[derive(Debug, Default)]
 pub(in super::super) struct Clocks(Mutex<HashMap<String, (Instant, f64)>>);
 
 impl Clocks {
-    /// Takes in an answer to a request that was sent at `sent` and answered at `answered`.
-    pub(super) fn take(&self, host: &str, headers: &HeaderMap, sent: Timestamp, answered: Timestamp) {
+    /// Takes in an answer to a request that was sent at `sent` and answered at `answered`. A Date that no clock says is
+    /// taken out of it: the SDK would add the difference to ours, and cannot sign a request of the year 10000.
+    pub(super) fn take(&self, host: &str, headers: &mut HeaderMap, sent: Timestamp, answered: Timestamp) {
         let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
-        let Some(offset) = date.map(|date| offset(date, sent, answered)) else { return };
+        let offset = date.map(|date| offset(date, sent, answered));
+        let Some(offset) = offset.filter(|offset| offset.abs() <= CLOCK_OFFSET_MAX.as_secs_f64()) else {
+            headers.remove(header::DATE);
+            return;
+        };
         let now = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CLOCK_HOSTS_MAX && !known.contains_key(host) {
@@ -72,7 +77,7 @@ mod tests {
             (1.0, 1.5, 0.0),
         ] {
             let clocks = Clocks::default();
-            clocks.take("a:80", &answer("Sun, 06 Nov 1994 08:49:37 GMT"), at(sent), at(answered));
+            clocks.take("a:80", &mut answer("Sun, 06 Nov 1994 08:49:37 GMT"), at(sent), at(answered));
             assert_eq!(clocks.offset(|_| true), Some(expected), "{sent} {answered}");
         }
     }
@@ -80,10 +85,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_worst_of_several_servers_counts_until_it_is_old() {
         let clocks = Clocks::default();
-        let date = answer("Sun, 06 Nov 1994 08:49:37 GMT");
-        clocks.take("right:80", &date, at(0.0), at(0.0));
-        clocks.take("behind:80", &date, at(60.0), at(60.0));
-        clocks.take("odd:80", &answer("yesterday"), at(0.0), at(0.0));
+        let mut date = answer("Sun, 06 Nov 1994 08:49:37 GMT");
+        clocks.take("right:80", &mut date, at(0.0), at(0.0));
+        clocks.take("behind:80", &mut date, at(60.0), at(60.0));
+        assert!(date.contains_key(header::DATE));
+        for odd in ["yesterday", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 1601 00:00:00 GMT"] {
+            let mut odd = answer(odd);
+            clocks.take("odd:80", &mut odd, at(0.0), at(0.0));
+            assert!(odd.is_empty(), "{odd:?}");
+        }
         assert_eq!(clocks.offset(|_| true), Some(-59.0));
         assert_eq!(clocks.offset(|host| host == "right:80"), Some(0.0));
         assert_eq!(clocks.offset(|host| host == "odd:80"), None);
@@ -94,9 +104,9 @@ mod tests {
     #[test]
     fn servers_that_are_remembered_are_bounded() {
         let clocks = Clocks::default();
-        let date = answer("Sun, 06 Nov 1994 08:49:37 GMT");
+        let mut date = answer("Sun, 06 Nov 1994 08:49:37 GMT");
         for host in 0..CLOCK_HOSTS_MAX * 2 {
-            clocks.take(&host.to_string(), &date, at(0.0), at(0.0));
+            clocks.take(&host.to_string(), &mut date, at(0.0), at(0.0));
         }
         assert_eq!(clocks.0.lock().unwrap().len(), CLOCK_HOSTS_MAX);
     }

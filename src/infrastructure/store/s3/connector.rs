@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderValue, StatusCode, header};
+use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -18,10 +18,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
 
+use super::answer::{self, Unfit};
 use super::clocks::Clocks;
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::reason::Reason;
+use crate::infrastructure::http::pauses::Pauses;
 use crate::infrastructure::http::{self, Proxied};
+use crate::infrastructure::scrub::Scrub;
 
 pub(super) use crate::infrastructure::http::TlsOptions;
 
@@ -34,6 +37,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 pub(super) struct Connector {
     client: Client<HttpsConnector<Proxied>, SdkBody>,
     clocks: Arc<Clocks>,
+    pauses: Arc<Pauses>,
+    /// So long a request waits for a server that asked to be left alone.
+    patience: Duration,
 }
 
 impl Connector {
@@ -46,7 +52,7 @@ impl Connector {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .build(https);
-        Ok(Self { client, clocks })
+        Ok(Self { client, clocks, pauses: Arc::default(), patience: connect_timeout })
     }
 }
 
@@ -64,7 +70,7 @@ impl HttpClient for Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Self { client, clocks } = self.clone();
+        let Self { client, clocks, pauses, patience } = self.clone();
         HttpConnectorFuture::new(async move {
             let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             if request.uri().host().is_some_and(is_tigris) {
@@ -72,18 +78,52 @@ impl HttpConnector for Connector {
             }
             let ranged = request.headers().contains_key(header::RANGE);
             let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+            pauses.wait(&host, patience).await.map_err(Unfit::last)?;
+            let told = told(request.headers());
             let sent = Timestamp::now();
-            let response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
-            clocks.take(&host, response.headers(), sent, Timestamp::now());
-            // Contents are bounded by whoever reads them; all else is read to its end by the SDK.
-            let content = ranged && matches!(response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT);
-            let response = response.map(|body| match content {
-                true => SdkBody::from_body_1_x(body),
-                false => SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES_MAX)),
-            });
+            let mut response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
+            let answered = Timestamp::now();
+            clocks.take(&host, response.headers_mut(), sent, answered);
+            pauses.take(&host, response.status(), response.headers(), answered);
+            let status = response.status();
+            let response = if ranged && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+                answer::content(response)?
+            } else if status.is_success() {
+                answer::document(response).await?
+            } else {
+                let mut refused = response.map(|body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_BYTES_MAX)));
+                // For whoever repeats what it says.
+                refused.extensions_mut().insert(scrub(&told));
+                refused
+            };
             HttpResponse::try_from(response).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
+}
+
+/// The secrets of a request.
+fn told(headers: &HeaderMap) -> Vec<HeaderValue> {
+    const SECRET: [&str; 4] = [
+        "authorization",
+        "x-amz-security-token",
+        "x-amz-server-side-encryption-customer-key",
+        "x-amz-server-side-encryption-customer-key-md5",
+    ];
+    SECRET.iter().filter_map(|name| headers.get(*name).cloned()).collect()
+}
+
+/// Hides them, should they come back.
+fn scrub(told: &[HeaderValue]) -> Scrub {
+    let mut scrub = Scrub::default();
+    for value in told.iter().filter_map(|value| value.to_str().ok()) {
+        scrub.hide(value);
+        // `AWS4-HMAC-SHA256 Credential=ID/date/region/…, SignedHeaders=…, Signature=…`
+        for secret in ["Credential=", "Signature="] {
+            let rest = value.split_once(secret).map_or("", |(_, rest)| rest);
+            scrub.hide(rest.split(['/', ',', ' ']).next().unwrap_or_default());
+        }
+    }
+    scrub
 }
 
 /// Tigris answers from the nearest region unless asked for the newest state, as Litestream asks.
@@ -96,6 +136,18 @@ fn is_tigris(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        let authorization = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261128/eu-west-1/s3/aws4_request, \
+                             SignedHeaders=host;x-amz-date, Signature=0123456789abcdef";
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, HeaderValue::from_static(authorization)),
+            ("x-amz-security-token".parse().unwrap(), HeaderValue::from_static("geheim")),
+        ]);
+        let said = scrub(&told(&headers)).clean(&format!("no {authorization} for geheim; AKIAEXAMPLE is of eu-west-1"));
+        assert_eq!(said, "no [redacted] for [redacted]; [redacted] is of eu-west-1");
+    }
 
     #[test]
     fn tigris_is_recognised_by_its_hosts() {

@@ -5,9 +5,11 @@ use std::error::Error;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::answer::{Unfit, is_html, web_page};
 use super::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::failure::{causes, root_cause, unreachable};
+use crate::infrastructure::scrub::Scrub;
 
 /// What was tried, which decides the permission that a hint names.
 #[derive(Clone, Copy)]
@@ -28,29 +30,34 @@ struct Refusal {
     code: Option<String>,
     /// The bucket's region, where the answer names it.
     region: Option<String>,
+    /// What the store says of it, without what it was sent.
+    said: Option<String>,
 }
 
-/// Says why a request failed. Server-made text is not passed on: it may repeat what was sent.
+/// Says why a request failed.
 pub(super) fn reason<E>(error: SdkError<E, HttpResponse>, action: Action, bucket: &str) -> Reason
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
+    if let Some(reason) = Unfit::among(&error) {
+        return reason.clone();
+    }
     match &error {
         // The SDK counts an answer that it cannot parse as the service's error.
         SdkError::ServiceError(service) if service.raw().status().is_success() => {
             broken_answer(service.raw().status().as_u16(), &error)
         }
         SdkError::ServiceError(service) => {
-            let answer = service.raw();
-            refused(
-                Refusal {
-                    status: answer.status().as_u16(),
-                    code: service.err().code().map(str::to_owned),
-                    region: answer.headers().get("x-amz-bucket-region").map(str::to_owned),
-                },
-                action,
-                bucket,
-            )
+            let (answer, error) = (service.raw(), service.err());
+            let status = answer.status().as_u16();
+            // A gateway before the store says that it is out of order in HTML; anybody else who does is no store.
+            if error.code().is_none() && status < 500 && answer.body().bytes().is_some_and(is_html) {
+                return web_page(status);
+            }
+            let scrub = answer.extension::<Scrub>().cloned().unwrap_or_default();
+            let said = error.message().map(|said| scrub.clean(said)).filter(|said| !said.is_empty());
+            let region = answer.headers().get("x-amz-bucket-region").map(str::to_owned);
+            refused(Refusal { status, code: error.code().map(str::to_owned), region, said }, action, bucket)
         }
         SdkError::TimeoutError(_) => Reason::new(ReasonKind::Timeout, "no answer in time"),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
@@ -67,7 +74,62 @@ pub(super) fn broken_body(error: &(dyn Error + 'static)) -> Reason {
     Reason::new(ReasonKind::Unreachable, format!("the connection broke: {}", root_cause(error)))
 }
 
+/// Codes that say everything; the sentence beside them is the same for all.
+const CLEAR: [&str; 10] = [
+    "NoSuchBucket",
+    "NoSuchKey",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "TokenRefreshRequired",
+    "InvalidToken",
+    "RequestTimeTooSkewed",
+    "SlowDown",
+    "NotImplemented",
+];
+
+/// What a store says that only says no.
+const NO: [&str; 4] = ["access denied", "forbidden", "unauthorized", "not found"];
+
+/// What a store says that speaks of permissions.
+const OF_PERMISSION: [&str; 8] =
+    ["denied", "not authorized", "not allowed", "not entitled", "unauthorized", "permission", "policy", "forbidden"];
+
+/// The reason, and beside it what the store says where that is more than the code.
 fn refused(refusal: Refusal, action: Action, bucket: &str) -> Reason {
+    let reason = meaning(&refusal, action, bucket);
+    let clear = refusal.code.as_deref().is_some_and(|code| CLEAR.contains(&code));
+    match refusal.said {
+        Some(said) if !clear && !NO.contains(&said.to_lowercase().trim_end_matches('.')) => {
+            Reason { message: format!("{}; the store says: {said}", reason.message), ..reason }
+        }
+        _ => reason,
+    }
+}
+
+/// A permission is named where nothing speaks against its being the cause: a cap, a closed account and an archived
+/// object are refused with the same status.
+fn denied(refusal: &Refusal, action: Action, bucket: &str) -> Reason {
+    let code = refusal.code.as_deref().unwrap_or_default();
+    let plain = ["", "AccessDenied", "AccessDeniedException", "Forbidden", "Unauthorized", "UnauthorizedAccess"];
+    let said = refusal.said.as_deref().map(str::to_lowercase);
+    let of_permission = said.is_none_or(|said| OF_PERMISSION.iter().any(|words| said.contains(words)));
+    if !plain.contains(&code) {
+        return Reason::new(ReasonKind::Denied, format!("refused with {}", printable(code)));
+    }
+    if !of_permission {
+        return Reason::new(ReasonKind::Denied, "refused");
+    }
+    Reason::new(ReasonKind::Denied, "access denied").with_hint(match action {
+        Action::List => format!("grant s3:ListBucket on bucket {bucket}"),
+        Action::Read => format!("grant s3:GetObject on the objects of bucket {bucket}"),
+        Action::Write => format!("grant s3:PutObject on *.streamgauge/beacon.json in bucket {bucket}"),
+        Action::Posture(permission) => format!("grant {permission} on bucket {bucket}"),
+        Action::FindRegion => format!("set region, or grant s3:GetBucketLocation on bucket {bucket}"),
+    })
+}
+
+fn meaning(refusal: &Refusal, action: Action, bucket: &str) -> Reason {
     let code = refusal.code.as_deref().unwrap_or_default();
     match (code, refusal.status) {
         ("NoSuchBucket", _) => {
@@ -101,14 +163,7 @@ fn refused(refusal: Refusal, action: Action, bucket: &str) -> Reason {
         ("SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded", _)
         | (_, 429 | 503) => Reason::new(ReasonKind::Throttled, "the store asks to slow down"),
         ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 401 | 403) => {
-            let hint = match action {
-                Action::List => format!("grant s3:ListBucket on bucket {bucket}"),
-                Action::Read => format!("grant s3:GetObject on the objects of bucket {bucket}"),
-                Action::Write => format!("grant s3:PutObject on *.streamgauge/beacon.json in bucket {bucket}"),
-                Action::Posture(permission) => format!("grant {permission} on bucket {bucket}"),
-                Action::FindRegion => format!("set region, or grant s3:GetBucketLocation on bucket {bucket}"),
-            };
-            Reason::new(ReasonKind::Denied, "access denied").with_hint(hint)
+            denied(refusal, action, bucket)
         }
         ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => {
             Reason::new(ReasonKind::Unsupported, "the store does not know this request")
@@ -129,7 +184,12 @@ fn broken_answer(status: u16, error: &(dyn Error + 'static)) -> Reason {
         }
         cause = error.source();
     }
-    Reason::new(ReasonKind::Corrupt, format!("answer with status {status}: {}", root_cause(error)))
+    not_s3(status, &root_cause(error))
+}
+
+/// It came whole, and is nothing that an S3 server says.
+pub(super) fn not_s3(status: u16, cause: &str) -> Reason {
+    Reason::new(ReasonKind::Corrupt, format!("answer with status {status}: {cause}"))
         .with_hint("check that the endpoint is an S3 server")
 }
 
@@ -152,7 +212,7 @@ mod tests {
 
     fn check(status: u16, code: &str, region: Option<&str>, action: Action) -> String {
         let code = Some(code.to_owned()).filter(|code| !code.is_empty());
-        let refusal = Refusal { status, code, region: region.map(str::to_owned) };
+        let refusal = Refusal { status, code, region: region.map(str::to_owned), said: None };
         let reason = refused(refusal, action, "backups");
         format!("{}: {} | {}", reason.kind.as_str(), reason.message, reason.hint.unwrap_or_default())
     }
@@ -187,6 +247,49 @@ mod tests {
             (418, "a\nb", List, "failed: status 418, a\\nb | "),
         ] {
             assert_eq!(check(status, code, None, action), expected);
+        }
+        let said = |status, code: &str, said: &str| {
+            let said = Some(said.to_owned());
+            let reason = refused(Refusal { status, code: Some(code.to_owned()), said, region: None }, List, "backups");
+            format!("{}: {} | {}", reason.kind.as_str(), reason.message, reason.hint.unwrap_or_default())
+        };
+        for (status, code, words, expected) in [
+            (
+                403,
+                "AccessDenied",
+                "Transaction cap exceeded, see the Caps & Alerts page to increase your cap.",
+                "denied: refused; the store says: Transaction cap exceeded, see the Caps & Alerts page to increase your \
+                 cap. | ",
+            ),
+            (
+                403,
+                "AccessDenied",
+                "User: x is not authorized to perform: s3:ListBucket",
+                "denied: access denied; the store says: User: x is not authorized to perform: s3:ListBucket | grant \
+                 s3:ListBucket on bucket backups",
+            ),
+            (403, "AccessDenied", "Access Denied.", "denied: access denied | grant s3:ListBucket on bucket backups"),
+            (
+                403,
+                "InvalidObjectState",
+                "The operation is not valid for the object's storage class",
+                "denied: refused with InvalidObjectState; the store says: The operation is not valid for the object's \
+                 storage class | ",
+            ),
+            (
+                404,
+                "NoSuchBucket",
+                "The specified bucket does not exist",
+                "not_found: no such bucket | check that bucket backups exists",
+            ),
+            (
+                500,
+                "InternalError",
+                "disk 7 is full",
+                "failed: status 500, InternalError; the store says: disk 7 is full | ",
+            ),
+        ] {
+            assert_eq!(said(status, code, words), expected);
         }
         assert_eq!(
             check(301, "PermanentRedirect", Some("eu-west-1"), List),

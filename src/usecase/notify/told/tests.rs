@@ -123,10 +123,10 @@ fn a_group_is_waited_for_told_once_repeated_and_resolved() {
 fn what_came_and_went_while_it_was_away_is_not_told() {
     let mut receiver = Receiver::new(Style::Each);
     assert_eq!(receiver.tell(0, "a"), "wait 10");
-    receiver.told.failed(&receiver.target, Style::Each, 0.0, at(10));
+    receiver.told.failed(&receiver.target, Style::Each, None, 0.0, at(10));
     assert_eq!(receiver.tell(10, "a b"), "wait 1");
     assert_eq!(receiver.tell(11, "!a b"), "b");
-    receiver.told.failed(&receiver.target, Style::Each, 0.0, at(12));
+    receiver.told.failed(&receiver.target, Style::Each, None, 0.0, at(12));
     assert_eq!(receiver.tell(20_000, "c"), "wait 10");
     assert_eq!(receiver.tell(20_010, "c"), "c !b");
 }
@@ -136,7 +136,7 @@ fn attempts_back_off_to_five_minutes_and_an_alertmanager_is_asked_each_minute() 
     let waits = |style: Style| {
         let mut receiver = Receiver::new(style);
         let mut wait = |second| {
-            receiver.told.failed(&receiver.target, style, 0.0, at(second));
+            receiver.told.failed(&receiver.target, style, None, 0.0, at(second));
             receiver.tell(second, "a").trim_start_matches("wait ").parse::<i64>().unwrap()
         };
         (1..12).map(|turn| wait(turn * 1000)).collect::<Vec<_>>()
@@ -253,7 +253,7 @@ proptest! {
             }
             let Next::Send(due) = receiver.told.next(&board, &receiver.target, style, at(second)) else { continue };
             if luck == 0 {
-                receiver.told.failed(&receiver.target, style, 0.5, at(second));
+                receiver.told.failed(&receiver.target, style, None, 0.5, at(second));
                 continue;
             }
             for alert in &due.firing {

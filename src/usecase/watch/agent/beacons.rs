@@ -8,7 +8,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::looks::{Visit, place};
 use super::{Agent, after};
 use crate::domain::limits::BEACONS_IN_FLIGHT_MAX;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
 
 /// Beacons that are being written.
@@ -59,7 +59,7 @@ impl Agent {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "writing a beacon panicked");
-                (error.id(), Ok(()))
+                (error.id(), Err(Reason::new(ReasonKind::Failed, "write beacon: internal error")))
             }
         };
         let Some((Visit { id: (name, index), number }, place)) = self.beacons.flights.remove(&task) else { return };

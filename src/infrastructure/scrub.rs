@@ -5,7 +5,7 @@ use aws_smithy_types::base64;
 use crate::infrastructure::store::printable;
 
 /// What is never shown, and does not appear in what [`Scrub::clean`] returns.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scrub(Vec<String>);
 
 /// Shorter parts of an address are words, and no secrets.

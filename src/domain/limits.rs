@@ -5,6 +5,13 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
+/// Names that are remembered, of databases that are there and of those that are gone.
+pub const NAMES_MAX: usize = 2 * DATABASES_MAX;
+
+/// How long the name of a database that is gone is given to nothing else, beyond the grace in which it is still shown:
+/// a quarter, after which nobody looks for its series any more.
+pub const NAME_KEPT: Duration = Duration::from_secs(90 * 86_400);
+
 /// Databases that the directory entries of one `litestream.yml` may match.
 pub const DIRECTORY_MATCHES_MAX: usize = 50_000;
 

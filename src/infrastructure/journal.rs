@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::Journal;
@@ -70,6 +70,20 @@ impl SqliteJournal {
     }
 }
 
+/// What an agent saved, read beside it; nothing where that cannot be read.
+pub fn peek(directory: &Path) -> Vec<(String, String)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let Ok(connection) = Connection::open_with_flags(directory.join(FILE), flags) else { return Vec::new() };
+    let entries = connection.busy_timeout(std::time::Duration::from_secs(2)).and_then(|()| entries(&connection));
+    entries.unwrap_or_default()
+}
+
+fn entries(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = connection.prepare("SELECT name, state FROM target")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
 fn damaged(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
         || matches!(error, rusqlite::Error::InvalidQuery)
@@ -86,12 +100,7 @@ fn reason(error: &rusqlite::Error) -> Reason {
 
 impl Journal for SqliteJournal {
     fn load(&mut self) -> Result<Vec<(String, String)>, Reason> {
-        let load = || {
-            let mut statement = self.connection.prepare("SELECT name, state FROM target")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        load().map_err(|error| reason(&error).context("read state of earlier runs"))
+        entries(&self.connection).map_err(|error| reason(&error).context("read state of earlier runs"))
     }
 
     fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason> {

@@ -15,6 +15,7 @@ use crate::domain::drill::probe::Answer;
 use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
 use crate::domain::moment::Moment;
+use crate::domain::naming::Names;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::price::Costs;
 use crate::domain::reason::Reason;
@@ -160,8 +161,8 @@ pub trait Stores: Send + Sync {
 
 /// What is to be watched, and how. Blocking.
 pub trait Configuration: Send + Sync {
-    /// Reads everything anew. The error is for a person: all problems, one a line.
-    fn load(&self) -> Result<Configured, String>;
+    /// Reads everything anew; what has a name keeps it. The error is for a person: all problems, one a line.
+    fn load(&self, names: Names) -> Result<Configured, String>;
 }
 
 /// A configuration that was read.
@@ -171,6 +172,8 @@ pub struct Configured {
     pub targets: Vec<Target>,
     /// Targets beyond the number that one agent watches.
     pub over_limit: usize,
+    /// The names of all targets, and those that are not used at present.
+    pub names: Names,
     pub sources: Vec<SourceReport>,
     pub pace: Pace,
     /// What holds for all scheduled drills together.

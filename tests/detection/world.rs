@@ -17,6 +17,7 @@ use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
+use streamgauge::domain::naming::Names;
 use streamgauge::domain::price::Costs;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
@@ -300,7 +301,7 @@ impl Stores for Ports {
 }
 
 impl Configuration for Ports {
-    fn load(&self) -> Result<Configured, String> {
+    fn load(&self, _: Names) -> Result<Configured, String> {
         Ok(self.configured.clone())
     }
 }
@@ -373,6 +374,7 @@ fn configured(site: &Site) -> Configured {
     Configured {
         targets: vec![target],
         over_limit: 0,
+        names: Names::default(),
         sources: Vec::new(),
         pace,
         drills: DrillLimits::default(),

@@ -12,6 +12,7 @@ use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::moment::Moment;
+use streamgauge::domain::naming::Names;
 use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
@@ -106,7 +107,7 @@ impl BeaconStore for MemoryBeacon {
 }
 
 impl Configuration for Ports {
-    fn load(&self) -> Result<Configured, String> {
+    fn load(&self, _: Names) -> Result<Configured, String> {
         let mut hanging = self.0.hanging.lock().unwrap();
         while *hanging {
             hanging = self.0.released.wait(hanging).unwrap();
@@ -183,6 +184,7 @@ impl World {
         let configured = Configured {
             targets,
             over_limit: 0,
+            names: Names::default(),
             sources: Vec::new(),
             pace,
             drills,

@@ -5,6 +5,7 @@ mod beacons;
 mod buckets;
 mod drills;
 mod looks;
+mod names;
 mod reading;
 mod saving;
 mod verifying;
@@ -22,6 +23,8 @@ use self::beacons::Beacons;
 use self::buckets::Buckets;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
+use self::names::NAMES;
+pub use self::names::remembered_names;
 use self::reading::{Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, objects_entry, saved};
 use self::verifying::Verifying;
@@ -92,6 +95,8 @@ pub struct Agent {
     alerts: Alerts,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
+    /// Names were given or forgotten that are not saved.
+    names_unsaved: bool,
     dirty: BTreeSet<TargetName>,
     moving: BTreeSet<TargetName>,
     incomplete: BTreeSet<TargetName>,
@@ -126,6 +131,7 @@ impl Agent {
             None => HashMap::new(),
         };
         let mut alerts = Alerts::new(parts.alerts, now);
+        saved.remove(NAMES);
         alerts.restore(saved.remove(ALERTS), saved.remove(NOTIFIED), &configured.alerting, now);
         let collector = |collector| CollectorReport {
             collector,
@@ -175,6 +181,7 @@ impl Agent {
             drills: Drills::new(parts.drills),
             alerts,
             reading: None,
+            names_unsaved: true,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
             incomplete: BTreeSet::new(),
@@ -242,19 +249,11 @@ impl Agent {
 
     /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while.
     fn adopt(&mut self, configured: Configured, now: Moment) {
+        let mut configured = configured;
+        self.take_names(&mut configured.names, now);
         let mut wanted: BTreeMap<TargetName, Target> =
             configured.targets.iter().map(|target| (target.name.clone(), target.clone())).collect();
-        let changed = self
-            .subjects
-            .iter()
-            .filter(|(name, subject)| wanted.get(*name).is_some_and(|target| *target != subject.target));
-        let changed: Vec<_> =
-            changed.map(|(name, subject)| (name.clone(), subject.save(), subject.save_objects())).collect();
-        for (name, saved, objects) in changed {
-            self.saved.insert(name.0.clone(), saved);
-            self.saved.insert(objects_entry(&name), objects);
-            self.remove(&name);
-        }
+        self.hand_over(&wanted);
         for (name, subject) in &mut self.subjects {
             match wanted.remove(name) {
                 Some(_) => subject.gone_since = None,

@@ -37,7 +37,8 @@ impl Agent {
     /// Begins to read the configuration, for which nothing else waits: its files may be on a filesystem that hangs.
     pub(super) fn read_configuration(&mut self, requests: Vec<ReloadRequest>) {
         let configuration = Arc::clone(&self.configuration);
-        let task = spawn_blocking(move || configuration.load());
+        let names = self.configured.names.clone();
+        let task = spawn_blocking(move || configuration.load(names));
         self.reading = Some(Reading { task, requests, next: Vec::new() });
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use super::names::NAMES;
 use super::{Agent, after};
 use crate::domain::reason::Reason;
 use crate::domain::target::TargetName;
@@ -53,6 +54,7 @@ impl Agent {
             entries.push((name.0.clone(), subject.save()));
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (objects_entry(name), objects)));
         }
+        entries.extend(self.unsaved_names());
         entries.extend(self.alerts.unsaved(last, now));
         let mut gone = std::mem::take(&mut self.forgotten);
         gone.retain(|entry| !self.subjects.contains_key(&target(entry)));
@@ -98,6 +100,7 @@ impl Agent {
         tracing::warn!(%reason, "history not saved: a restart would lose it");
         self.forgotten.extend(gone);
         for (entry, text) in entries {
+            self.names_unsaved |= entry == NAMES;
             self.alerts.not_saved(&entry, text);
             if let Some(subject) = self.subjects.get_mut(&target(&entry)) {
                 subject.unsaved = true;

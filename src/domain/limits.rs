@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
+/// Databases that may leave a source at once although their files are there; more are no ordinary change.
+pub const DATABASES_LOST_MAX: usize = 3;
+
 /// Names that are remembered, of databases that are there and of those that are gone.
 pub const NAMES_MAX: usize = 2 * DATABASES_MAX;
 

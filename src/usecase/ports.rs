@@ -243,6 +243,8 @@ pub struct AlertBoard {
     pub at: Timestamp,
     /// Every target was looked at, so that what is not on the board is well.
     pub complete: bool,
+    /// How many databases and replicas without one are watched.
+    pub databases: usize,
     /// Those that fire, and those that were resolved not long ago.
     pub alerts: Vec<Arc<Alert>>,
 }

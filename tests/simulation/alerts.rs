@@ -12,15 +12,15 @@ use streamgauge::domain::alerting::{Alerting, Silence};
 use streamgauge::domain::check::Status;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::report::{ReceiverReport, Report};
+use streamgauge::domain::report::{ReceiverReport, Report, SourceReport};
 use streamgauge::infrastructure::journal::SqliteJournal;
-use streamgauge::usecase::ports::{AlertBoard, AlertOutlet, Clock};
+use streamgauge::usecase::ports::{AlertBoard, AlertOutlet, Clock, Configured};
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Reloads, World, parts, reload, replica, target};
-use crate::scene::Hand;
+use crate::scene::{Hand, until};
 use crate::world::{Fate, at, put, wal};
 
 /// Both clocks of a run that began when `origin` had passed.
@@ -211,6 +211,50 @@ async fn alert_is_shown_told_silenced_and_over() {
     life.pass(910);
     life.wait_for_state(None).await;
     assert_eq!(life.told(), [AlertState::Firing, AlertState::Resolved]);
+    life.kill().await;
+}
+
+#[tokio::test]
+async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
+    let (world, hand) = fresh();
+    let life = Life::start(&world, &hand, None);
+    let source = |databases| {
+        let (source, warnings) = ("litestream.yml".to_owned(), Vec::new());
+        vec![SourceReport { source, success: true, databases, warnings, error: None }]
+    };
+    let all = world.configure_alerting(vec![target("app", false, "/app")], alerting(Vec::new()));
+    world.reconfigure(Configured { sources: source(1), ..all.clone() });
+    reload(&life.reloads).await.await.unwrap().unwrap();
+    denied(&life).await;
+    life.wait_for_state(Some(AlertState::Pending)).await;
+    life.pass(310);
+    life.wait_for_state(Some(AlertState::Firing)).await;
+
+    // The file is emptied, and nobody said so.
+    let none = Configured { targets: Vec::new(), sources: source(0), ..all };
+    world.reconfigure(none);
+    for _ in 0..3 {
+        life.pass(61);
+        life.evaluated().await;
+    }
+    let doubted = |report: &Report| !report.agent.sources[0].success;
+    let report = until(|| world.report.lock().unwrap().clone().filter(doubted)).await;
+    assert_eq!(report.databases.len(), 1, "it stays watched");
+    assert_eq!(find(&report.alerts).unwrap().state, AlertState::Firing);
+    let verdict = report.checks.iter().find(|verdict| verdict.check == "DiscoveryFailed").unwrap();
+    assert_eq!(verdict.status, Status::Fail);
+    assert_eq!(
+        verdict.detail,
+        "litestream.yml: it named 1 database and now names none: they stay watched; reload if they were removed on purpose"
+    );
+
+    reload(&life.reloads).await.await.unwrap().unwrap();
+    life.evaluated().await;
+    life.pass(310);
+    let report = life.wait_for_state(Some(AlertState::Resolved)).await;
+    let alert = find(&report.alerts).unwrap();
+    assert!(alert.is_unwatched(), "{alert:?}");
+    assert_eq!((report.databases.len(), life.outlet.board.lock().unwrap().as_ref().unwrap().databases), (0, 0));
     life.kill().await;
 }
 

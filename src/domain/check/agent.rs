@@ -86,8 +86,10 @@ pub(super) static CHECKS: &[Check] = &[
         name: "DiscoveryFailed",
         title: "All databases of the source are known",
         summary: "streamgauge: databases of {source} are not known",
-        description: "What databases there are in {source} could not be read: some may not be watched.",
-        action: "Look at the reason on the status page: a directory that is gone, or one that the agent may not read.",
+        description: "What databases there are in {source} could not be read, or it suddenly names none or far fewer: some \
+                      may not be watched.",
+        action: "Look at the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
+                 that was emptied. Databases that were there stay watched; if they were removed on purpose, reload.",
         unit: Unit::Count,
         rules: &[rule(
             Severity::Warning,

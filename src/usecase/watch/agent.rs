@@ -3,6 +3,7 @@
 mod alerts;
 mod beacons;
 mod buckets;
+mod doubt;
 mod drills;
 mod looks;
 mod names;
@@ -95,6 +96,8 @@ pub struct Agent {
     alerts: Alerts,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
+    /// How many databases each source had when that was last believed.
+    believed: BTreeMap<String, usize>,
     /// Names were given or forgotten that are not saved.
     names_unsaved: bool,
     dirty: BTreeSet<TargetName>,
@@ -181,6 +184,7 @@ impl Agent {
             drills: Drills::new(parts.drills),
             alerts,
             reading: None,
+            believed: BTreeMap::new(),
             names_unsaved: true,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -191,7 +195,7 @@ impl Agent {
             next_save: after(now, SAVE_INTERVAL),
             published: now,
         };
-        this.adopt(configured, now);
+        this.adopt(configured, true, now);
         Ok(this)
     }
 
@@ -247,16 +251,19 @@ impl Agent {
         self.finish_saving().await;
     }
 
-    /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while.
-    fn adopt(&mut self, configured: Configured, now: Moment) {
+    /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while. One
+    /// that nobody `asked` for is not believed when too many are gone.
+    fn adopt(&mut self, configured: Configured, asked: bool, now: Moment) {
         let mut configured = configured;
         self.take_names(&mut configured.names, now);
         let mut wanted: BTreeMap<TargetName, Target> =
             configured.targets.iter().map(|target| (target.name.clone(), target.clone())).collect();
         self.hand_over(&wanted);
+        let kept = self.doubt(&mut configured.sources, &wanted, asked);
         for (name, subject) in &mut self.subjects {
             match wanted.remove(name) {
                 Some(_) => subject.gone_since = None,
+                None if kept && subject.gone_since.is_none() => {}
                 None => subject.gone_since = subject.gone_since.or(Some(now)),
             }
         }

@@ -96,7 +96,8 @@ impl Alerts {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
-        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, alerts });
+        let databases = report.databases.len();
+        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, databases, alerts });
     }
 
     /// The entries of the journal to write at once.

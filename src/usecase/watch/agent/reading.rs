@@ -49,7 +49,7 @@ impl Agent {
         let result = match read {
             Ok(configured) => {
                 self.agent.config.last_reload_success_at = Some(now.wall);
-                self.adopt(configured, now);
+                self.adopt(configured, !requests.is_empty(), now);
                 Ok(())
             }
             Err(problems) => {

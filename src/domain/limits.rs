@@ -31,6 +31,15 @@ pub const YAML_DEPTH_MAX: usize = 64;
 /// [`DATABASES_MAX`] databases.
 pub const YAML_NODES_MAX: usize = 1_000_000;
 
+/// How long a reading of the configuration may take; one of tens of thousands of databases on a slow disk needs its time.
+pub const CONFIG_READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A reading that takes longer does not keep whoever asks for a reload waiting: another one begins beside it.
+pub const CONFIG_READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Readings that hang beside each other, of which each keeps a thread.
+pub const CONFIG_READS_HANGING_MAX: usize = 4;
+
 /// Mistakes of one load that are shown.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
 

@@ -180,9 +180,9 @@ fn a_source_that_suddenly_names_nothing_is_not_believed_until_it_is_reloaded() {
     assert_eq!(discovered(), Some(1.0), "whoever reloads knows what was removed");
 }
 
-/// A pipe that nobody writes to stands for a file on a mount that does not answer.
+/// A pipe that nobody writes to would keep whoever opens it for ever.
 #[test]
-fn a_configuration_that_cannot_be_read_to_its_end_holds_nothing_up() {
+fn a_configuration_that_is_no_regular_file_is_refused_at_once() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("app.db");
     let connection = database(&path);
@@ -193,12 +193,22 @@ fn a_configuration_that_cannot_be_read_to_its_end_holds_nothing_up() {
     agent.wait_until_ready();
     fs::remove_file(&yaml).unwrap();
     mknodat(CWD, &yaml, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    agent.process.signal(Signal::HUP);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let refused = format!(
+        "reload configuration: {}: a pipe or device, not a regular file\n",
+        yaml.canonicalize().unwrap().display()
+    );
+    for _ in 0..2 {
+        let answer = reload(&agent);
+        assert_eq!((answer.status, answer.text()), (500, refused.clone()));
+        assert_eq!(reloaded(&agent), Some(0.0));
+    }
 
     let commits = || agent.metric("streamgauge_database_commits_total", &[("database", "app")]);
     let before = commits();
     commit(&connection);
     wait_for("a commit to be counted", || commits() > before);
+    fs::remove_file(&yaml).unwrap();
+    fs::write(&yaml, "dbs: []\n").unwrap();
+    assert_eq!((reload(&agent).status, reloaded(&agent)), (200, Some(1.0)));
     assert!(agent.process.stop().success(), "{}", agent.process.log());
 }

@@ -41,6 +41,8 @@ pub(crate) struct World {
     /// While true, reading the configuration hangs.
     hanging: Mutex<bool>,
     released: Condvar,
+    /// Readings of the configuration that have begun and not ended.
+    pub(crate) loading: AtomicUsize,
     watch_dies: AtomicBool,
     posture: Mutex<BucketPosture>,
     postures_asked: AtomicUsize,
@@ -108,10 +110,12 @@ impl BeaconStore for MemoryBeacon {
 
 impl Configuration for Ports {
     fn load(&self, _: Names) -> Result<Configured, String> {
+        self.0.loading.fetch_add(1, Ordering::SeqCst);
         let mut hanging = self.0.hanging.lock().unwrap();
         while *hanging {
             hanging = self.0.released.wait(hanging).unwrap();
         }
+        self.0.loading.fetch_sub(1, Ordering::SeqCst);
         Ok(self.0.configured.lock().unwrap().clone().unwrap())
     }
 }
@@ -206,7 +210,7 @@ impl World {
         *self.configured.lock().unwrap() = Some(configured);
     }
 
-    fn hang(&self, hanging: bool) {
+    pub(crate) fn hang(&self, hanging: bool) {
         *self.hanging.lock().unwrap() = hanging;
         self.released.notify_all();
     }

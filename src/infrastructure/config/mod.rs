@@ -31,8 +31,9 @@ mod url;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -255,9 +256,15 @@ fn litestream_file(
 /// Reads a text file of at most `limit` bytes.
 fn read_text(path: &Path, limit: u64) -> Result<String, String> {
     let sentence = |error: std::io::Error| Reason::from(error).message;
-    let file = File::open(path).map_err(sentence)?;
-    if file.metadata().map_err(sentence)?.is_dir() {
+    // A pipe would block whoever opens it.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(sentence)?;
+    let kind = file.metadata().map_err(sentence)?.file_type();
+    if kind.is_dir() {
         return Err("a directory, not a file".to_owned());
+    }
+    if !kind.is_file() {
+        return Err("a pipe or device, not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(sentence)?;

@@ -26,7 +26,7 @@ use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::names::NAMES;
 pub use self::names::remembered_names;
-use self::reading::{Reading, configuration};
+use self::reading::{Hanging, Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, objects_entry, saved};
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
@@ -96,6 +96,7 @@ pub struct Agent {
     alerts: Alerts,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
+    hanging: Hanging,
     /// How many databases each source had when that was last believed.
     believed: BTreeMap<String, usize>,
     /// Names were given or forgotten that are not saved.
@@ -184,6 +185,7 @@ impl Agent {
             drills: Drills::new(parts.drills),
             alerts,
             reading: None,
+            hanging: Hanging::new(),
             believed: BTreeMap::new(),
             names_unsaved: true,
             dirty: BTreeSet::new(),
@@ -410,9 +412,7 @@ impl Agent {
 
     fn tick(&mut self) {
         let now = self.clock.now();
-        if now.mono >= self.next_discovery.mono && self.reading.is_none() {
-            self.read_configuration(Vec::new());
-        }
+        self.discover(now);
         self.forget_gone(now);
         self.write_beacons();
         self.look_at_bucket();

@@ -146,6 +146,9 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 /// Time a client has to send its request head.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Age of the newest report above which the agent is neither healthy nor ready. One is published every half minute.
+pub const REPORT_AGE_MAX: Duration = Duration::from_secs(300);
+
 /// Time that open requests have to finish when the agent stops.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -5,6 +5,12 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
+/// Damaged states that are kept beside the one in use.
+pub const STATES_SET_ASIDE_MAX: usize = 100;
+
+/// Bytes of the WAL of a state that are read to see whose it is.
+pub const STATE_WAL_BYTES_MAX: u64 = 64 << 20;
+
 /// Databases that may leave a source at once although their files are there; more are no ordinary change.
 pub const DATABASES_LOST_MAX: usize = 3;
 

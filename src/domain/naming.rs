@@ -44,7 +44,9 @@ impl Names {
 
     /// Takes over a name of an earlier run, unless the name or the path is known already.
     pub fn remember(&mut self, name: &str, path: String) {
-        if !self.0.contains_key(name) && !self.0.values().any(|named| named.path == path) {
+        // What could not be seen is named anew.
+        let known = name.chars().any(is_unseen) || self.0.contains_key(name);
+        if !known && !self.0.values().any(|named| named.path == path) {
             self.0.insert(name.to_owned(), Named { path, given: false, gone_since: None, present: false });
         }
     }
@@ -138,23 +140,44 @@ fn derive(paths: &[&str], new: &HashSet<&str>, taken: impl Fn(&str, &str) -> boo
     let mut sorted: Vec<Reversed<'_>> =
         paths.iter().zip(stems(paths)).map(|(path, stem)| Reversed { path, stem }).collect();
     sorted.sort_by(Reversed::order);
-    let mut named = HashMap::with_capacity(new.len());
+    let (mut named, mut used) = (HashMap::with_capacity(new.len()), HashSet::new());
     for (at, this) in sorted.iter().enumerate().filter(|(_, this)| new.contains(this.path)) {
         // In this order the one that has most in common with a path stands beside it.
         let before = at.checked_sub(1).map_or(0, |before| this.common(&sorted[before]));
         let after = sorted.get(at + 1).map_or(0, |after| this.common(after));
         let all = this.parts().count();
-        let name = (before.max(after) + 1..=all).map(|parts| this.name(parts)).find(|name| !taken(name, this.path));
+        let taken = |name: &String| taken(name, this.path) || used.contains(name);
+        let name = (before.max(after) + 1..=all).map(|parts| visible(this.name(parts))).find(|name| !taken(name));
         // Every directory is used up (`/app.db` beside `/x/app.db`): the slash at the front tells them apart.
-        let mut name = name.unwrap_or_else(|| this.path.to_owned());
+        let path = visible(this.path.to_owned());
+        let mut name = name.unwrap_or_else(|| path.clone());
         let mut number = 2;
-        while taken(&name, this.path) {
-            name = format!("{}~{number}", this.path);
+        while taken(&name) {
+            name = format!("{path}~{number}");
             number += 1;
         }
+        used.insert(name.clone());
         named.insert(this.path.to_owned(), name);
     }
     named
+}
+
+/// A name is shown and printed everywhere: what would move the cursor or turn the text around is spelled out.
+fn visible(name: String) -> String {
+    if !name.chars().any(is_unseen) {
+        return name;
+    }
+    let spelled = |character: char| match is_unseen(character) {
+        true => character.escape_unicode().to_string(),
+        false => character.to_string(),
+    };
+    name.chars().map(spelled).collect()
+}
+
+/// Control characters, line ends, and the marks that change the direction of text (Unicode's `Bidi_Control`).
+fn is_unseen(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The file names without extension; with it where only the extension tells two files apart.
@@ -264,6 +287,18 @@ mod tests {
         memory.remember("app", "/srv/z/app.db".into());
         memory.remember("other", "/srv/z/app.db".into());
         assert_eq!(memory.assign(&[path("/srv/z/app.db")]), ["app"]);
+    }
+
+    #[test]
+    fn what_would_not_be_seen_is_spelled_out() {
+        let items = ["/d/\u{1f}notify.db", "/d/\\u{1f}notify.db", "/d/a\u{202e}bd.db", "/d/\n.db"].map(path);
+        let expected = ["\\u{1f}notify", "d/\\u{1f}notify", "a\\u{202e}bd", "\\u{a}"];
+        let mut found = names(&items);
+        // Which of two that look alike has the shorter name does not matter.
+        if found[0].starts_with("d/") {
+            found.swap(0, 1);
+        }
+        assert_eq!(found, expected);
     }
 
     proptest! {

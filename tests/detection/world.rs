@@ -27,8 +27,8 @@ use streamgauge::domain::target::{
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, Journal, ListPage,
-    LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
+    BeaconStore, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon, Journal,
+    ListPage, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
@@ -73,7 +73,7 @@ pub(crate) struct World {
     requests: u64,
     window: RequestWindow,
     operations: [(u64, BTreeMap<&'static str, u64>); 3],
-    journal: BTreeMap<String, String>,
+    journal: BTreeMap<EntryKey, String>,
     report: Option<Arc<Report>>,
 }
 
@@ -313,12 +313,12 @@ impl Publisher for Ports {
 }
 
 impl Journal for Ports {
-    fn load(&mut self) -> Result<Vec<(String, String)>, Reason> {
+    fn load(&mut self) -> Result<Vec<(EntryKey, String)>, Reason> {
         let entries = &self.world.lock().unwrap().journal;
         Ok(entries.iter().map(|(name, text)| (name.clone(), text.clone())).collect())
     }
 
-    fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason> {
+    fn save(&mut self, entries: &[(EntryKey, String)], gone: &[EntryKey]) -> Result<(), Reason> {
         let journal = &mut self.world.lock().unwrap().journal;
         journal.extend(entries.iter().cloned());
         gone.iter().for_each(|name| drop(journal.remove(name)));

@@ -58,7 +58,7 @@ fn a_name_outlives_its_siblings_and_the_agent() {
     // Not even a crash makes another name of it.
     let saved = || {
         let state = Connection::open(storage.join("state.sqlite")).unwrap();
-        let count = "SELECT count(*) FROM target WHERE name LIKE '%names' AND state LIKE '%b/app%gone_since%'";
+        let count = "SELECT count(*) FROM entry WHERE kind = 'names' AND state LIKE '%b/app%gone_since%'";
         state.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap() == 1
     };
     wait_for("the names to be saved", saved);

@@ -263,11 +263,9 @@ async fn saved(storage: &Path, what: &str) {
     let file = Connection::open(storage.join("state.sqlite")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let entry = |name: &str| {
-            let select = "SELECT state FROM target WHERE name = ?1";
-            file.query_row(select, [name], |row| row.get::<_, String>(0)).unwrap_or_default()
-        };
-        let (alerts, target) = (entry("\u{1f}alerts"), entry("app"));
+        let entry = |select: &str| file.query_row(select, [], |row| row.get::<_, String>(0)).unwrap_or_default();
+        let alerts = entry("SELECT state FROM entry WHERE kind = 'alerts'");
+        let target = entry("SELECT state FROM target WHERE name = 'app'");
         if alerts.contains(CHECK) && alerts.contains(what) && target.contains("\"verified_at\":\"") {
             return;
         }
@@ -297,7 +295,7 @@ async fn kill_loses_neither_a_hold_nor_an_end_and_repeats_nothing() {
     saved(storage.path(), "\"fired\":[").await;
     let file = Connection::open(storage.path().join("state.sqlite")).unwrap();
     let notified = || {
-        let select = "SELECT state FROM target WHERE name = char(31) || 'notify'";
+        let select = "SELECT state FROM entry WHERE kind = 'notify'";
         file.query_row(select, [], |row| row.get::<_, String>(0)).ok()
     };
     while notified().as_deref() != Some("who was told what") {

@@ -1,6 +1,5 @@
 //! `streamgauge run`: the agent and its server, until told to stop.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -81,7 +80,12 @@ pub async fn serve(
         watch: Box::new(Watch::new()),
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
-        journal: loaded.settings.storage.path.as_deref().and_then(journal),
+        journal: loaded
+            .settings
+            .storage
+            .path
+            .as_deref()
+            .map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
         publisher: Arc::new(cell.clone()),
         process: process::read,
         drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),
@@ -149,16 +153,6 @@ async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
                 // What goes wrong is logged by the agent and seen in its metrics.
                 tokio::spawn(async move { drop(reload.reload().await) });
             }
-        }
-    }
-}
-
-fn journal(directory: &Path) -> Option<Box<dyn Journal>> {
-    match SqliteJournal::open(directory) {
-        Ok(journal) => Some(Box::new(journal)),
-        Err(reason) => {
-            tracing::warn!(%reason, hint = reason.hint, "nothing is remembered over a restart");
-            None
         }
     }
 }

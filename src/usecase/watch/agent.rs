@@ -19,15 +19,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::alerts::{ALERTS, Alerts, NOTIFIED};
+use self::alerts::Alerts;
 use self::beacons::Beacons;
 use self::buckets::Buckets;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
-use self::names::NAMES;
 pub use self::names::remembered_names;
 use self::reading::{Hanging, Reading, configuration};
-use self::saving::{SAVE_INTERVAL, Saved, objects_entry, saved};
+use self::saving::{SAVE_INTERVAL, Saved, saved};
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
@@ -39,8 +38,8 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
-    AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe,
-    Publisher, Stores,
+    AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKey, EntryKind, Journal,
+    LocalUpdate, ProcessProbe, Publisher, Stores,
 };
 
 /// A report is published so often although nothing changed, so that it shows that the agent goes on.
@@ -82,7 +81,7 @@ pub struct Agent {
     reloads: mpsc::Receiver<ReloadRequest>,
     configured: Configured,
     subjects: BTreeMap<TargetName, Subject>,
-    saved: HashMap<String, String>,
+    saved: HashMap<EntryKey, String>,
     queue: Queue,
     places: HashMap<String, Place>,
     looks: JoinSet<Look>,
@@ -104,7 +103,7 @@ pub struct Agent {
     dirty: BTreeSet<TargetName>,
     moving: BTreeSet<TargetName>,
     incomplete: BTreeSet<TargetName>,
-    forgotten: Vec<String>,
+    forgotten: Vec<EntryKey>,
     agent: AgentReport,
     next_discovery: Moment,
     next_save: Moment,
@@ -129,14 +128,17 @@ impl Agent {
         let mut saved: HashMap<_, _> = match journal.as_mut().map(|journal| journal.load()) {
             Some(Ok(entries)) => entries.into_iter().collect(),
             Some(Err(reason)) => {
-                tracing::warn!(%reason, "history of earlier runs is not available");
+                let hint = reason.hint.as_deref();
+                tracing::error!(%reason, hint, "nothing is remembered over a restart, which is tried again");
                 HashMap::new()
             }
             None => HashMap::new(),
         };
         let mut alerts = Alerts::new(parts.alerts, now);
-        saved.remove(NAMES);
-        alerts.restore(saved.remove(ALERTS), saved.remove(NOTIFIED), &configured.alerting, now);
+        let mut only = |kind| saved.remove(&EntryKey::only(kind));
+        // The configuration was read with them.
+        only(EntryKind::Names);
+        alerts.restore(only(EntryKind::Alerts), only(EntryKind::Notified), &configured.alerting, now);
         let collector = |collector| CollectorReport {
             collector,
             success: false,
@@ -303,10 +305,10 @@ impl Agent {
             let ledger = ledger(replica, &verify, target.objectives.restorer);
             WatchedReplica::new(replica.clone(), self.stores.open(&replica.location), number, ledger)
         });
-        let saved = self.saved.remove(&name.0);
+        let saved = self.saved.remove(&EntryKey::target(&name));
         let mut subject =
             Subject::new(target.clone(), replicas.collect(), saved.as_deref(), &self.configured.pace, now);
-        if let Some(objects) = self.saved.remove(&objects_entry(&name)) {
+        if let Some(objects) = self.saved.remove(&EntryKey::objects(&name)) {
             subject.restore_objects(&objects, now);
         }
         self.begun += target.replicas.len() as u64;
@@ -438,8 +440,7 @@ impl Agent {
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
             self.remove(&name);
-            self.forgotten.push(objects_entry(&name));
-            self.forgotten.push(name.0);
+            self.forgotten.extend([EntryKey::objects(&name), EntryKey::target(&name)]);
         }
         self.plan_buckets();
         self.send_targets();

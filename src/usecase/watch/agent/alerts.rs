@@ -10,13 +10,7 @@ use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
 use crate::domain::report::{ReceiverReport, Report};
 use crate::domain::target::TargetName;
-use crate::usecase::ports::{AlertBoard, AlertOutlet};
-
-/// The journal's entry about alerts: no target's name holds control characters.
-pub(super) const ALERTS: &str = "\u{1f}alerts";
-
-/// The journal's entry about who was told of them.
-pub(super) const NOTIFIED: &str = "\u{1f}notify";
+use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
 /// What the agent knows of alerts.
 pub(super) struct Alerts {
@@ -101,26 +95,27 @@ impl Alerts {
     }
 
     /// The entries of the journal to write at once.
-    pub(super) fn urgent(&mut self, now: Moment) -> Vec<(String, String)> {
+    pub(super) fn urgent(&mut self, now: Moment) -> Vec<(EntryKey, String)> {
         if self.save_failed { Vec::new() } else { self.unsaved(false, now) }
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
-    pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(String, String)> {
+    pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(EntryKey, String)> {
         self.save_failed = false;
         let told = self.outlet.as_ref().and_then(|outlet| outlet.unsaved());
-        let notified = told.or_else(|| self.notified.take()).map(|text| (NOTIFIED.to_owned(), text));
+        let notified = told.or_else(|| self.notified.take()).map(|text| (EntryKey::only(EntryKind::Notified), text));
         self.notified = None;
-        let alerts = (std::mem::take(&mut self.unsaved) || last).then(|| (ALERTS.to_owned(), self.book.save(now)));
+        let alerts = (std::mem::take(&mut self.unsaved) || last)
+            .then(|| (EntryKey::only(EntryKind::Alerts), self.book.save(now)));
         alerts.into_iter().chain(notified).collect()
     }
 
     /// An entry could not be written.
-    pub(super) fn not_saved(&mut self, entry: &str, text: String) {
-        match entry {
-            ALERTS => self.unsaved = true,
+    pub(super) fn not_saved(&mut self, kind: EntryKind, text: String) {
+        match kind {
+            EntryKind::Alerts => self.unsaved = true,
             // What the outlet gives once it changed again is newer.
-            NOTIFIED => self.notified = Some(text),
+            EntryKind::Notified => self.notified = Some(text),
             _ => return,
         }
         self.save_failed = true;

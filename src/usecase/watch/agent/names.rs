@@ -7,21 +7,19 @@ use jiff::SignedDuration;
 
 use super::super::subject::saved_path;
 use super::Agent;
-use super::saving::objects_entry;
 use crate::domain::limits::NAME_KEPT;
 use crate::domain::moment::Moment;
 use crate::domain::naming::Names;
 use crate::domain::target::{Target, TargetName};
-
-/// The journal's entry about names: no target's name holds control characters.
-pub(super) const NAMES: &str = "\u{1f}names";
+use crate::usecase::ports::{EntryKey, EntryKind};
 
 /// The names in a journal. One of an earlier version has them with what it saved of the databases.
-pub fn remembered_names(entries: &[(String, String)]) -> Names {
-    let saved = entries.iter().find(|(entry, _)| entry == NAMES);
+pub fn remembered_names(entries: &[(EntryKey, String)]) -> Names {
+    let saved = entries.iter().find(|(entry, _)| entry.kind == EntryKind::Names);
     let mut names: Names = saved.and_then(|(_, text)| serde_json::from_str(text).ok()).unwrap_or_default();
     if names.is_empty() {
-        let paths = entries.iter().filter_map(|(name, text)| Some((name, saved_path(text)?)));
+        let targets = entries.iter().filter(|(entry, _)| entry.kind == EntryKind::Target);
+        let paths = targets.filter_map(|(entry, text)| Some((&entry.name, saved_path(text)?)));
         paths.for_each(|(name, path)| names.remember(name, path.display().to_string()));
     }
     names
@@ -36,10 +34,10 @@ impl Agent {
     }
 
     /// The journal's entry about names, if they changed.
-    pub(super) fn unsaved_names(&mut self) -> Option<(String, String)> {
+    pub(super) fn unsaved_names(&mut self) -> Option<(EntryKey, String)> {
         let changed = std::mem::take(&mut self.names_unsaved);
         let text = changed.then(|| serde_json::to_string(&self.configured.names)).and_then(Result::ok)?;
-        Some((NAMES.to_owned(), text))
+        Some((EntryKey::only(EntryKind::Names), text))
     }
 
     /// Ends targets that are to be watched otherwise or under another name, and keeps what is known of them for what
@@ -62,12 +60,11 @@ impl Agent {
         for (name, next, saved, objects) in ended {
             if next != name {
                 tracing::warn!(from = %name, to = %next, "a database has another name");
-                self.forgotten.push(objects_entry(&name));
-                self.forgotten.push(name.0.clone());
+                self.forgotten.extend([EntryKey::objects(&name), EntryKey::target(&name)]);
             }
             self.remove(&name);
-            self.saved.insert(objects_entry(&next), objects);
-            self.saved.insert(next.0, saved);
+            self.saved.insert(EntryKey::objects(&next), objects);
+            self.saved.insert(EntryKey::target(&next), saved);
         }
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use super::names::NAMES;
 use super::{Agent, after};
 use crate::domain::reason::Reason;
 use crate::domain::target::TargetName;
-use crate::usecase::ports::Journal;
+use crate::usecase::ports::{EntryKey, EntryKind, Journal};
 
 /// How often what survives a restart is written.
 pub(super) const SAVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -16,22 +15,9 @@ pub(super) const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A journal that was written, with what was to be written and how that ended.
 pub(super) struct Saved {
     journal: Box<dyn Journal>,
-    entries: Vec<(String, String)>,
-    gone: Vec<String>,
+    entries: Vec<(EntryKey, String)>,
+    gone: Vec<EntryKey>,
     result: Result<(), Reason>,
-}
-
-/// What the entry about the objects of a target ends in: no name holds control characters.
-const OBJECTS: &str = "\u{1f}objects";
-
-/// The journal's entry about the objects of a target.
-pub(super) fn objects_entry(name: &TargetName) -> String {
-    format!("{name}{OBJECTS}")
-}
-
-/// The target that an entry is about.
-fn target(entry: &str) -> TargetName {
-    TargetName(entry.strip_suffix(OBJECTS).unwrap_or(entry).to_owned())
 }
 
 /// The end of the writing that has begun; pending for ever when there is none.
@@ -51,13 +37,13 @@ impl Agent {
         let mut entries = Vec::new();
         for (name, subject) in self.subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
             subject.unsaved = false;
-            entries.push((name.0.clone(), subject.save()));
-            entries.extend(subject.unsaved_objects(now, last).map(|objects| (objects_entry(name), objects)));
+            entries.push((EntryKey::target(name), subject.save()));
+            entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
         }
         entries.extend(self.unsaved_names());
         entries.extend(self.alerts.unsaved(last, now));
         let mut gone = std::mem::take(&mut self.forgotten);
-        gone.retain(|entry| !self.subjects.contains_key(&target(entry)));
+        gone.retain(|entry| !self.subjects.contains_key(&TargetName(entry.name.clone())));
         self.write(journal, entries, gone);
     }
 
@@ -69,7 +55,7 @@ impl Agent {
         self.write(journal, entries, Vec::new());
     }
 
-    fn write(&mut self, mut journal: Box<dyn Journal>, entries: Vec<(String, String)>, gone: Vec<String>) {
+    fn write(&mut self, mut journal: Box<dyn Journal>, entries: Vec<(EntryKey, String)>, gone: Vec<EntryKey>) {
         if entries.is_empty() && gone.is_empty() {
             self.journal = Some(journal);
             return;
@@ -100,9 +86,9 @@ impl Agent {
         tracing::warn!(%reason, "history not saved: a restart would lose it");
         self.forgotten.extend(gone);
         for (entry, text) in entries {
-            self.names_unsaved |= entry == NAMES;
-            self.alerts.not_saved(&entry, text);
-            if let Some(subject) = self.subjects.get_mut(&target(&entry)) {
+            self.names_unsaved |= entry.kind == EntryKind::Names;
+            self.alerts.not_saved(entry.kind, text);
+            if let Some(subject) = self.subjects.get_mut(&TargetName(entry.name)) {
                 subject.unsaved = true;
                 subject.objects_not_saved();
             }

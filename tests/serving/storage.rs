@@ -57,6 +57,7 @@ fn a_path_that_cannot_be_written_is_warned_of() {
     // Not even root can make a directory of a file.
     let log = ended(home.agent("agent", &home.path("app.db")));
     assert!(log.contains("nothing is remembered over a restart"), "{log}");
+    assert_eq!(log.matches("history not saved").count(), 0, "it is said once: {log}");
     assert!(log.contains("name a directory that the agent may write with --storage.path"), "{log}");
 }
 
@@ -66,7 +67,11 @@ fn a_damaged_file_is_set_aside() {
     let storage = home.path("storage");
     fs::create_dir(&storage).unwrap();
     fs::write(storage.join("state.sqlite"), [0xa5; 10_000]).unwrap();
-    let log = ended(home.agent("agent", &storage));
+    let agent = home.agent("agent", &storage);
+    assert_eq!(agent.metric("streamgauge_state_set_aside_total", &[]), Some(1.0));
+    let failed = [("check", "StateSetAside"), ("status", "fail")];
+    assert_eq!(agent.metric("streamgauge_check_status", &failed), Some(1.0));
+    let log = ended(agent);
     assert!(log.contains("set aside as .bad"), "{log}");
     assert_eq!(fs::read(storage.join("state.sqlite.bad")).unwrap(), [0xa5; 10_000]);
     let log = ended(home.agent("again", &storage));
@@ -184,6 +189,19 @@ fn a_state_of_the_first_versions_is_taken_over() {
     assert_eq!(file.query_row(mixed, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
+#[test]
+fn a_directory_that_vanishes_is_told_and_begun_anew() {
+    let home = Home::new();
+    let storage = home.path("storage");
+    let agent = home.agent("agent", &storage);
+    wait_for("the first saving", || agent.metric("streamgauge_state_last_save_successful", &[]) == Some(1.0));
+    fs::rename(&storage, home.path("elsewhere")).unwrap();
+    wait_for("it to be told", || agent.process.log().contains("it was removed or replaced while it was in use"));
+    wait_for("it to be begun anew", || agent.process.log().contains("history is saved again"));
+    assert_eq!(remembered(&storage), ["app"], "everything is saved, not only what changed since");
+    ended(agent);
+}
+
 /// A file system of its own, unmounted when dropped. `None` for those who may not mount one.
 struct Mount(PathBuf);
 
@@ -213,9 +231,15 @@ fn a_full_disk_is_warned_of() {
     let agent = home.agent("agent", &storage.0);
     // What `write` could not place of the last megabyte is what makes it full.
     fs::write(storage.0.join("ballast"), vec![1; 1 << 20]).unwrap_err();
+    let saved = || agent.metric("streamgauge_state_last_save_successful", &[]);
+    wait_for("saving to fail", || saved() == Some(0.0));
+    let failed = [("check", "StateNotSaved"), ("status", "fail")];
+    assert_eq!(agent.metric("streamgauge_check_status", &failed), Some(1.0));
+    fs::remove_file(storage.0.join("ballast")).unwrap();
+    wait_for("saving to go on", || saved() == Some(1.0));
     let log = ended(agent);
     assert!(log.contains("history not saved: a restart would lose it"), "{log}");
-    fs::remove_file(storage.0.join("ballast")).unwrap();
+    assert!(log.contains("history is saved again"), "{log}");
     let log = ended(home.agent("again", &storage.0));
     assert!(!log.contains("level=warn"), "{log}");
 }

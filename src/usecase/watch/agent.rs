@@ -35,7 +35,9 @@ use super::subject::Subject;
 use crate::domain::check::{Watching, judge_agent};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA};
+use crate::domain::report::{
+    AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA, StateReport,
+};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKey, EntryKind, Journal,
@@ -74,6 +76,8 @@ pub struct Agent {
     /// `None` without one, and while it is being written.
     journal: Option<Box<dyn Journal>>,
     saving: Option<JoinHandle<Saved>>,
+    /// Nothing is known to be saved: the next time everything is.
+    save_all: bool,
     /// There is a journal: what is known survives a restart.
     remembers: bool,
     publisher: Arc<dyn Publisher>,
@@ -125,11 +129,18 @@ impl Agent {
         let (local, rounds) = LocalWatch::start(parts.watch, Arc::clone(&parts.clock))
             .map_err(|error| Reason::from(error).context("start the watch thread"))?;
         let mut journal = parts.journal;
+        let mut state = journal.as_ref().map(|_| StateReport::default());
         let mut saved: HashMap<_, _> = match journal.as_mut().map(|journal| journal.load()) {
-            Some(Ok(entries)) => entries.into_iter().collect(),
+            Some(Ok(entries)) => {
+                state = journal
+                    .as_ref()
+                    .map(|journal| StateReport { set_aside: journal.set_aside(), ..Default::default() });
+                entries.into_iter().collect()
+            }
             Some(Err(reason)) => {
                 let hint = reason.hint.as_deref();
                 tracing::error!(%reason, hint, "nothing is remembered over a restart, which is tried again");
+                state = Some(StateReport { saved: Some(false), reason: Some(reason), ..StateReport::default() });
                 HashMap::new()
             }
             None => HashMap::new(),
@@ -159,6 +170,7 @@ impl Agent {
             receivers: Vec::new(),
             process: None,
             drill_budget: None,
+            state,
             cost: CostReport::default(),
         };
         let mut this = Self {
@@ -167,6 +179,7 @@ impl Agent {
             rounds,
             stores: parts.stores,
             configuration: parts.configuration,
+            save_all: agent.state.as_ref().is_some_and(|state| state.saved == Some(false) || state.set_aside > 0),
             remembers: journal.is_some(),
             journal,
             saving: None,

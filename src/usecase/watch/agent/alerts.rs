@@ -22,13 +22,13 @@ pub(super) struct Alerts {
     unsaved: bool,
     /// Who was told what, while it is not saved.
     notified: Option<String>,
-    /// The journal could not be written: it is tried again when all history is.
-    save_failed: bool,
+    /// The newest of that, saved or not.
+    told: Option<String>,
 }
 
 impl Alerts {
     pub(super) fn new(outlet: Option<Arc<dyn AlertOutlet>>, now: Moment) -> Self {
-        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, save_failed: false }
+        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, told: None }
     }
 
     /// Takes over what an earlier run saved.
@@ -44,6 +44,7 @@ impl Alerts {
         }
         if let (Some(outlet), Some(saved)) = (&self.outlet, notified) {
             outlet.restore(&saved);
+            self.told = Some(saved);
         }
     }
 
@@ -94,17 +95,17 @@ impl Alerts {
         outlet.tell(AlertBoard { at: at.wall, complete: report.complete, databases, alerts });
     }
 
-    /// The entries of the journal to write at once.
-    pub(super) fn urgent(&mut self, now: Moment) -> Vec<(EntryKey, String)> {
-        if self.save_failed { Vec::new() } else { self.unsaved(false, now) }
-    }
-
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
     pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(EntryKey, String)> {
-        self.save_failed = false;
         let told = self.outlet.as_ref().and_then(|outlet| outlet.unsaved());
-        let notified = told.or_else(|| self.notified.take()).map(|text| (EntryKey::only(EntryKind::Notified), text));
+        let mut notified = told.or_else(|| self.notified.take());
         self.notified = None;
+        if let Some(text) = &notified {
+            self.told = Some(text.clone());
+        } else if last {
+            notified.clone_from(&self.told);
+        }
+        let notified = notified.map(|text| (EntryKey::only(EntryKind::Notified), text));
         let alerts = (std::mem::take(&mut self.unsaved) || last)
             .then(|| (EntryKey::only(EntryKind::Alerts), self.book.save(now)));
         alerts.into_iter().chain(notified).collect()
@@ -116,9 +117,8 @@ impl Alerts {
             EntryKind::Alerts => self.unsaved = true,
             // What the outlet gives once it changed again is newer.
             EntryKind::Notified => self.notified = Some(text),
-            _ => return,
+            EntryKind::Target | EntryKind::Objects | EntryKind::Names => {}
         }
-        self.save_failed = true;
     }
 }
 

@@ -14,6 +14,8 @@ mod broken;
 mod drill;
 #[path = "config/litestream.rs"]
 mod litestream;
+#[path = "config/names.rs"]
+mod names;
 #[path = "config/own.rs"]
 mod own;
 #[path = "config/robust.rs"]

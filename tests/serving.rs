@@ -15,6 +15,8 @@ mod check;
 mod demo;
 #[path = "serving/many.rs"]
 mod many;
+#[path = "serving/names.rs"]
+mod names;
 #[path = "serving/process.rs"]
 mod process;
 #[path = "serving/prometheus.rs"]

@@ -5,6 +5,22 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
+/// Damaged states that are kept beside the one in use.
+pub const STATES_SET_ASIDE_MAX: usize = 100;
+
+/// Bytes of the WAL of a state that are read to see whose it is.
+pub const STATE_WAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Databases that may leave a source at once although their files are there; more are no ordinary change.
+pub const DATABASES_LOST_MAX: usize = 3;
+
+/// Names that are remembered, of databases that are there and of those that are gone.
+pub const NAMES_MAX: usize = 2 * DATABASES_MAX;
+
+/// How long the name of a database that is gone is given to nothing else, beyond the grace in which it is still shown:
+/// a quarter, after which nobody looks for its series any more.
+pub const NAME_KEPT: Duration = Duration::from_secs(90 * 86_400);
+
 /// Databases that the directory entries of one `litestream.yml` may match.
 pub const DIRECTORY_MATCHES_MAX: usize = 50_000;
 
@@ -20,6 +36,15 @@ pub const YAML_DEPTH_MAX: usize = 64;
 /// Values of a YAML file with its aliases written out, so that aliases cannot multiply: twenty for each of
 /// [`DATABASES_MAX`] databases.
 pub const YAML_NODES_MAX: usize = 1_000_000;
+
+/// How long a reading of the configuration may take; one of tens of thousands of databases on a slow disk needs its time.
+pub const CONFIG_READ_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A reading that takes longer does not keep whoever asks for a reload waiting: another one begins beside it.
+pub const CONFIG_READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Readings that hang beside each other, of which each keeps a thread.
+pub const CONFIG_READS_HANGING_MAX: usize = 4;
 
 /// Mistakes of one load that are shown.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
@@ -143,6 +168,9 @@ pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Time a client has to send its request head.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Age of the newest report above which the agent is neither healthy nor ready. One is published every half minute.
+pub const REPORT_AGE_MAX: Duration = Duration::from_secs(300);
 
 /// Time that open requests have to finish when the agent stops.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);

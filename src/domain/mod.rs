@@ -11,6 +11,7 @@ pub mod drill;
 pub mod limits;
 pub mod litestream;
 pub mod moment;
+pub mod naming;
 pub mod observation;
 pub mod price;
 pub mod reason;

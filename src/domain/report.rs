@@ -59,6 +59,8 @@ pub struct AgentReport {
     pub process: Option<ProcessReport>,
     /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
     pub drill_budget: Option<DrillBudgetReport>,
+    /// How keeping what survives a restart goes; `None` where nothing is to be kept.
+    pub state: Option<StateReport>,
     pub cost: CostReport,
 }
 
@@ -70,6 +72,18 @@ pub struct CostReport {
     pub dollars_per_month: Option<f64>,
     /// What it may be.
     pub budget_dollars_per_month: Option<f64>,
+}
+
+/// How saving what survives a restart goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StateReport {
+    /// Whether the last attempt succeeded; `None` before the first.
+    pub saved: Option<bool>,
+    pub last_saved_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub reason: Option<Reason>,
+    /// How often a damaged state was set aside and begun anew since the start.
+    pub set_aside: u64,
 }
 
 /// How a bucket is set up. What its provider does not know, and what the agent may not ask, is unknown.

@@ -15,6 +15,7 @@ use crate::domain::drill::probe::Answer;
 use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::drill::{DrillPolicy, DrillRecord, Integrity};
 use crate::domain::moment::Moment;
+use crate::domain::naming::Names;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::price::Costs;
 use crate::domain::reason::Reason;
@@ -160,8 +161,8 @@ pub trait Stores: Send + Sync {
 
 /// What is to be watched, and how. Blocking.
 pub trait Configuration: Send + Sync {
-    /// Reads everything anew. The error is for a person: all problems, one a line.
-    fn load(&self) -> Result<Configured, String>;
+    /// Reads everything anew; what has a name keeps it. The error is for a person: all problems, one a line.
+    fn load(&self, names: Names) -> Result<Configured, String>;
 }
 
 /// A configuration that was read.
@@ -171,6 +172,8 @@ pub struct Configured {
     pub targets: Vec<Target>,
     /// Targets beyond the number that one agent watches.
     pub over_limit: usize,
+    /// The names of all targets, and those that are not used at present.
+    pub names: Names,
     pub sources: Vec<SourceReport>,
     pub pace: Pace,
     /// What holds for all scheduled drills together.
@@ -240,6 +243,8 @@ pub struct AlertBoard {
     pub at: Timestamp,
     /// Every target was looked at, so that what is not on the board is well.
     pub complete: bool,
+    /// How many databases and replicas without one are watched.
+    pub databases: usize,
     /// Those that fire, and those that were resolved not long ago.
     pub alerts: Vec<Arc<Alert>>,
 }
@@ -286,12 +291,70 @@ pub trait AlertReceivers: Send + Sync {
     fn open_deadman(&self, target: &DeadmanTarget) -> Arc<dyn DeadmanSwitch>;
 }
 
-/// What survives a restart: opaque texts by name, one or two a target. Blocking. Losing it loses comfort, not correctness.
-pub trait Journal: Send {
-    fn load(&mut self) -> Result<Vec<(String, String)>, Reason>;
+/// What an entry of the journal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// What is known of a target.
+    Target,
+    /// What is known of the objects of its replicas.
+    Objects,
+    Alerts,
+    /// Who was told of them.
+    Notified,
+    /// The names of all databases.
+    Names,
+}
 
-    /// Adds or replaces entries, and forgets those named in `gone`.
-    fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason>;
+impl EntryKind {
+    pub const ALL: [Self; 5] = [Self::Target, Self::Objects, Self::Alerts, Self::Notified, Self::Names];
+
+    /// Its word in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Target => "target",
+            Self::Objects => "objects",
+            Self::Alerts => "alerts",
+            Self::Notified => "notify",
+            Self::Names => "names",
+        }
+    }
+}
+
+/// Names an entry of the journal. Whatever a target is called, it is not an entry of another kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey {
+    pub kind: EntryKind,
+    /// The target's; empty for what the agent has one of.
+    pub name: String,
+}
+
+impl EntryKey {
+    pub fn target(name: &TargetName) -> Self {
+        Self { kind: EntryKind::Target, name: name.0.clone() }
+    }
+
+    pub fn objects(name: &TargetName) -> Self {
+        Self { kind: EntryKind::Objects, name: name.0.clone() }
+    }
+
+    /// Of what the agent has one.
+    pub fn only(kind: EntryKind) -> Self {
+        Self { kind, name: String::new() }
+    }
+}
+
+/// What survives a restart: opaque texts, one or two a target. Blocking. Losing it loses comfort, not correctness.
+pub trait Journal: Send {
+    /// All entries; of a journal that is damaged, those that could be read.
+    fn load(&mut self) -> Result<Vec<(EntryKey, String)>, Reason>;
+
+    /// Adds or replaces entries, and forgets those named in `gone`. After an error nothing is known to be saved any more.
+    fn save(&mut self, entries: &[(EntryKey, String)], gone: &[EntryKey]) -> Result<(), Reason>;
+
+    /// How often a damaged journal was set aside and begun anew.
+    fn set_aside(&self) -> u64 {
+        0
+    }
 }
 
 /// The file that a restore writes. Blocking; several threads write it at once, each page once.

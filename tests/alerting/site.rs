@@ -92,7 +92,7 @@ impl Site {
 
     pub(crate) fn tell(&self, alerts: &[Alert]) {
         let alerts = alerts.iter().cloned().map(Arc::new).collect();
-        self.outlet.tell(AlertBoard { at: Timestamp::now(), complete: true, alerts });
+        self.outlet.tell(AlertBoard { at: Timestamp::now(), complete: true, databases: 1, alerts });
     }
 
     pub(crate) fn report(&self) -> ReceiverReport {

@@ -17,6 +17,7 @@ use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::moment::Moment;
+use streamgauge::domain::naming::Names;
 use streamgauge::domain::price::Costs;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
@@ -26,7 +27,8 @@ use streamgauge::domain::target::{
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, Journal,
+    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon,
+    Journal,
     ListPage, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
@@ -74,7 +76,7 @@ pub(crate) struct World {
     requests: u64,
     window: RequestWindow,
     operations: [(u64, BTreeMap<&'static str, u64>); 3],
-    journal: BTreeMap<String, String>,
+    journal: BTreeMap<EntryKey, String>,
     report: Option<Arc<Report>>,
 }
 
@@ -309,7 +311,7 @@ impl Stores for Ports {
 }
 
 impl Configuration for Ports {
-    fn load(&self) -> Result<Configured, String> {
+    fn load(&self, _: Names) -> Result<Configured, String> {
         Ok(self.configured.clone())
     }
 }
@@ -321,12 +323,12 @@ impl Publisher for Ports {
 }
 
 impl Journal for Ports {
-    fn load(&mut self) -> Result<Vec<(String, String)>, Reason> {
+    fn load(&mut self) -> Result<Vec<(EntryKey, String)>, Reason> {
         let entries = &self.world.lock().unwrap().journal;
         Ok(entries.iter().map(|(name, text)| (name.clone(), text.clone())).collect())
     }
 
-    fn save(&mut self, entries: &[(String, String)], gone: &[String]) -> Result<(), Reason> {
+    fn save(&mut self, entries: &[(EntryKey, String)], gone: &[EntryKey]) -> Result<(), Reason> {
         let journal = &mut self.world.lock().unwrap().journal;
         journal.extend(entries.iter().cloned());
         gone.iter().for_each(|name| drop(journal.remove(name)));
@@ -382,6 +384,7 @@ fn configured(site: &Site) -> Configured {
     Configured {
         targets: vec![target],
         over_limit: 0,
+        names: Names::default(),
         sources: Vec::new(),
         pace,
         drills: DrillLimits::default(),

@@ -43,7 +43,7 @@ fn killed_agent_goes_on_where_it_was() {
     // It was saved when it came; that takes no longer than a look at the file.
     let saved = || {
         let file = rusqlite::Connection::open(home.path().join("storage/state.sqlite")).unwrap();
-        let select = "SELECT state FROM target WHERE name = char(31) || 'alerts'";
+        let select = "SELECT state FROM entry WHERE kind = 'alerts'";
         file.query_row(select, [], |row| row.get::<_, String>(0))
             .is_ok_and(|state| state.contains("DatabaseUnreadable"))
     };

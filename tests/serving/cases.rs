@@ -395,6 +395,10 @@ pub(super) static CASES: &[Case] = &[
     silent("ConfigReloadFailed", &[("streamgauge_config_last_reload_successful", "1x10 0x4 1x300")]),
     fires("DiscoveryFailed", &[("streamgauge_discovery_success", "0")], &[(Warning, 0, "0")]),
     silent("DiscoveryFailed", &[("streamgauge_discovery_success", "1x10 0x4 1x300")]),
+    fires("StateNotSaved", &[("streamgauge_state_last_save_successful", "0")], &[(Warning, 0, "")]),
+    silent("StateNotSaved", &[("streamgauge_state_last_save_successful", "1x10 0x4 1x300")]),
+    fires("StateSetAside", &[("streamgauge_state_set_aside_total", "1")], &[(Info, 0, "1")]),
+    silent("StateSetAside", &[("streamgauge_state_set_aside_total", "0")]),
     fires(
         "SeriesLimitReached",
         &[

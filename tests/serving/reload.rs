@@ -127,9 +127,62 @@ fn directories_are_searched_again_from_time_to_time() {
     assert!(place.ends_with("/replicas/two.db"), "{place}");
 }
 
-/// A pipe that nobody writes to stands for a file on a mount that does not answer.
+/// `: > litestream.yml`, or a directory that is no longer mounted, is not what a person does who removes databases.
 #[test]
-fn a_configuration_that_cannot_be_read_to_its_end_holds_nothing_up() {
+fn a_source_that_suddenly_names_nothing_is_not_believed_until_it_is_reloaded() {
+    let home = tempfile::tempdir().unwrap();
+    let tenants = home.path().join("tenants");
+    fs::create_dir(&tenants).unwrap();
+    let _open: Vec<_> = (0..5).map(|number| database(&tenants.join(format!("{number}.db")))).collect();
+    let yaml = home.path().join("litestream.yml");
+    let replicas = home.path().join("replicas");
+    let text = format!(
+        "dbs:\n  - {{dir: {}, pattern: '*.db', watch: true, replica: {{type: file, path: {}}}}}\n",
+        tenants.display(),
+        replicas.display()
+    );
+    fs::write(&yaml, &text).unwrap();
+    let toml =
+        format!("[litestream]\nconfig = {yaml:?}\ndiscovery-interval = \"1s\"\n[watch]\nseries-grace = \"100ms\"\n");
+    let agent = Agent::start(home.path(), &toml, &[]);
+    agent.wait_until_ready();
+    let databases = || agent.report()["databases"].as_array().unwrap().len();
+    let source = yaml.display().to_string();
+    let discovered = || agent.metric("streamgauge_discovery_success", &[("source", &source)]);
+    let reason = || agent.report()["agent"]["sources"][0]["error"].as_str().unwrap_or_default().to_owned();
+    assert_eq!((databases(), discovered()), (5, Some(1.0)));
+
+    fs::write(&yaml, "").unwrap();
+    wait_for("the empty file to be doubted", || discovered() == Some(0.0));
+    assert_eq!(databases(), 5);
+    assert!(reason().starts_with("it named 5 databases and now names none"), "{}", reason());
+    fs::write(&yaml, &text).unwrap();
+    wait_for("the file to be believed again", || discovered() == Some(1.0));
+
+    let away = home.path().join("away");
+    fs::rename(&tenants, &away).unwrap();
+    fs::create_dir(&tenants).unwrap();
+    wait_for("the empty directory to be doubted", || discovered() == Some(0.0));
+    assert_eq!(databases(), 5);
+    fs::remove_dir(&tenants).unwrap();
+    fs::rename(&away, &tenants).unwrap();
+    wait_for("the directory to be believed again", || discovered() == Some(1.0));
+
+    // One that leaves, or a few, is what happens every day.
+    fs::remove_file(tenants.join("4.db")).unwrap();
+    wait_for("a tenant to leave", || databases() == 4 && discovered() == Some(1.0));
+
+    fs::write(&yaml, "dbs: []\n").unwrap();
+    wait_for("the empty list to be doubted", || discovered() == Some(0.0));
+    assert_eq!(databases(), 4);
+    assert_eq!(reload(&agent).status, 200);
+    wait_for("all to go", || databases() == 0);
+    assert_eq!(discovered(), Some(1.0), "whoever reloads knows what was removed");
+}
+
+/// A pipe that nobody writes to would keep whoever opens it for ever.
+#[test]
+fn a_configuration_that_is_no_regular_file_is_refused_at_once() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("app.db");
     let connection = database(&path);
@@ -140,12 +193,22 @@ fn a_configuration_that_cannot_be_read_to_its_end_holds_nothing_up() {
     agent.wait_until_ready();
     fs::remove_file(&yaml).unwrap();
     mknodat(CWD, &yaml, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    agent.process.signal(Signal::HUP);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let refused = format!(
+        "reload configuration: {}: a pipe or device, not a regular file\n",
+        yaml.canonicalize().unwrap().display()
+    );
+    for _ in 0..2 {
+        let answer = reload(&agent);
+        assert_eq!((answer.status, answer.text()), (500, refused.clone()));
+        assert_eq!(reloaded(&agent), Some(0.0));
+    }
 
     let commits = || agent.metric("streamgauge_database_commits_total", &[("database", "app")]);
     let before = commits();
     commit(&connection);
     wait_for("a commit to be counted", || commits() > before);
+    fs::remove_file(&yaml).unwrap();
+    fs::write(&yaml, "dbs: []\n").unwrap();
+    assert_eq!((reload(&agent).status, reloaded(&agent)), (200, Some(1.0)));
     assert!(agent.process.stop().success(), "{}", agent.process.log());
 }

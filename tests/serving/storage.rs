@@ -57,6 +57,7 @@ fn a_path_that_cannot_be_written_is_warned_of() {
     // Not even root can make a directory of a file.
     let log = ended(home.agent("agent", &home.path("app.db")));
     assert!(log.contains("nothing is remembered over a restart"), "{log}");
+    assert_eq!(log.matches("history not saved").count(), 0, "it is said once: {log}");
     assert!(log.contains("name a directory that the agent may write with --storage.path"), "{log}");
 }
 
@@ -66,7 +67,11 @@ fn a_damaged_file_is_set_aside() {
     let storage = home.path("storage");
     fs::create_dir(&storage).unwrap();
     fs::write(storage.join("state.sqlite"), [0xa5; 10_000]).unwrap();
-    let log = ended(home.agent("agent", &storage));
+    let agent = home.agent("agent", &storage);
+    assert_eq!(agent.metric("streamgauge_state_set_aside_total", &[]), Some(1.0));
+    let failed = [("check", "StateSetAside"), ("status", "fail")];
+    assert_eq!(agent.metric("streamgauge_check_status", &failed), Some(1.0));
+    let log = ended(agent);
     assert!(log.contains("set aside as .bad"), "{log}");
     assert_eq!(fs::read(storage.join("state.sqlite.bad")).unwrap(), [0xa5; 10_000]);
     let log = ended(home.agent("again", &storage));
@@ -76,9 +81,7 @@ fn a_damaged_file_is_set_aside() {
 /// The databases of which something is remembered.
 fn remembered(storage: &Path) -> Vec<String> {
     let file = Connection::open(storage.join("state.sqlite")).unwrap();
-    // A target may have several entries, which a control character tells apart.
-    let names = "SELECT DISTINCT substr(name, 1, instr(name || char(31), char(31)) - 1) FROM target \
-                 WHERE name NOT LIKE char(31) || '%' ORDER BY 1";
+    let names = "SELECT name FROM target UNION SELECT name FROM entry WHERE name != '' ORDER BY 1";
     let mut statement = file.prepare(names).unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
@@ -109,13 +112,94 @@ fn what_is_gone_is_forgotten_and_what_came_back_is_not() {
 }
 
 #[test]
-fn two_agents_may_share_it() {
+fn a_second_agent_keeps_off_and_says_whose_it_is() {
     let home = Home::new();
     let storage = home.path("storage");
-    let (one, two) = (home.agent("one", &storage), home.agent("two", &storage));
+    let one = home.agent("one", &storage);
+    let two = home.agent("two", &storage);
+    let log = ended(two);
+    let pid = fs::read_to_string(storage.join("state.lock")).unwrap();
+    let expected = format!("another agent, process {}, keeps its state there", pid.trim());
+    assert!(log.contains(&expected), "{log}");
+    assert!(log.contains("give each agent a directory of its own with --storage.path"), "{log}");
     ended(one);
-    ended(two);
-    ended(home.agent("three", &storage));
+    let log = ended(home.agent("three", &storage));
+    assert!(!log.contains("level=warn"), "{log}");
+}
+
+/// Whatever lies there and is not ours is another program's, perhaps one that is being replicated.
+#[test]
+fn what_is_not_ours_is_left_as_it_is() {
+    let home = Home::new();
+    let foreign = |sql: &str| {
+        let directory = tempfile::tempdir_in(home.directory.path()).unwrap();
+        let connection = Connection::open(directory.path().join("state.sqlite")).unwrap();
+        connection.execute_batch(sql).unwrap();
+        directory
+    };
+    let databases = [
+        foreign("CREATE TABLE t(x); INSERT INTO t VALUES (1)"),
+        foreign("PRAGMA application_id = 7; CREATE TABLE target(name TEXT PRIMARY KEY, state TEXT NOT NULL)"),
+        foreign(
+            "CREATE TABLE target (name TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID; \
+             CREATE TABLE t(x)",
+        ),
+    ];
+    let link = tempfile::tempdir_in(home.directory.path()).unwrap();
+    std::os::unix::fs::symlink(home.path("app.db"), link.path().join("state.sqlite")).unwrap();
+    for (number, directory) in databases.iter().chain([&link]).enumerate() {
+        let file = directory.path().join("state.sqlite");
+        let before = fs::read(&file).unwrap();
+        let log = ended(home.agent(&format!("agent-{number}"), directory.path()));
+        let why = if number == 3 { "a link or no regular file" } else { "a database of another program" };
+        assert!(log.contains(why) && log.contains("it is left as it is"), "{log}");
+        assert!(fs::read(&file).unwrap() == before, "{why}: it was changed");
+        let mut names: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["state.lock", "state.sqlite"]);
+    }
+}
+
+/// The first versions had one table for everything, and nothing that says whose the file is.
+#[test]
+fn a_state_of_the_first_versions_is_taken_over() {
+    let home = Home::new();
+    let storage = home.path("storage");
+    ended(home.agent("agent", &storage));
+    let names = home.path("app.db").display().to_string();
+    {
+        let file = Connection::open(storage.join("state.sqlite")).unwrap();
+        file.execute_batch(
+            "PRAGMA application_id = 0; INSERT INTO target SELECT name || char(31) || kind, state FROM entry; \
+             UPDATE target SET name = 'old' WHERE name = 'app'; DROP TABLE entry",
+        )
+        .unwrap();
+    }
+    let agent = home.path("again");
+    fs::create_dir(&agent).unwrap();
+    let agent = Agent::start_keeping(&agent, &home.toml, &storage, &[]);
+    agent.wait_until_ready();
+    assert_eq!(agent.report()["databases"][0]["name"], "old", "{names} was called so");
+    let log = ended(agent);
+    assert!(!log.contains("level=warn") && !log.contains("level=error"), "{log}");
+    assert_eq!(remembered(&storage), ["old"]);
+    let file = Connection::open(storage.join("state.sqlite")).unwrap();
+    let mixed = "SELECT count(*) FROM target WHERE instr(name, char(31)) > 0";
+    assert_eq!(file.query_row(mixed, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[test]
+fn a_directory_that_vanishes_is_told_and_begun_anew() {
+    let home = Home::new();
+    let storage = home.path("storage");
+    let agent = home.agent("agent", &storage);
+    wait_for("the first saving", || agent.metric("streamgauge_state_last_save_successful", &[]) == Some(1.0));
+    fs::rename(&storage, home.path("elsewhere")).unwrap();
+    wait_for("it to be told", || agent.process.log().contains("it was removed or replaced while it was in use"));
+    wait_for("it to be begun anew", || agent.process.log().contains("history is saved again"));
+    assert_eq!(remembered(&storage), ["app"], "everything is saved, not only what changed since");
+    ended(agent);
 }
 
 /// A file system of its own, unmounted when dropped. `None` for those who may not mount one.
@@ -147,9 +231,15 @@ fn a_full_disk_is_warned_of() {
     let agent = home.agent("agent", &storage.0);
     // What `write` could not place of the last megabyte is what makes it full.
     fs::write(storage.0.join("ballast"), vec![1; 1 << 20]).unwrap_err();
+    let saved = || agent.metric("streamgauge_state_last_save_successful", &[]);
+    wait_for("saving to fail", || saved() == Some(0.0));
+    let failed = [("check", "StateNotSaved"), ("status", "fail")];
+    assert_eq!(agent.metric("streamgauge_check_status", &failed), Some(1.0));
+    fs::remove_file(storage.0.join("ballast")).unwrap();
+    wait_for("saving to go on", || saved() == Some(1.0));
     let log = ended(agent);
     assert!(log.contains("history not saved: a restart would lose it"), "{log}");
-    fs::remove_file(storage.0.join("ballast")).unwrap();
+    assert!(log.contains("history is saved again"), "{log}");
     let log = ended(home.agent("again", &storage.0));
     assert!(!log.contains("level=warn"), "{log}");
 }

@@ -12,6 +12,7 @@ use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::moment::Moment;
+use streamgauge::domain::naming::Names;
 use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
@@ -40,6 +41,8 @@ pub(crate) struct World {
     /// While true, reading the configuration hangs.
     hanging: Mutex<bool>,
     released: Condvar,
+    /// Readings of the configuration that have begun and not ended.
+    pub(crate) loading: AtomicUsize,
     watch_dies: AtomicBool,
     posture: Mutex<BucketPosture>,
     postures_asked: AtomicUsize,
@@ -106,11 +109,13 @@ impl BeaconStore for MemoryBeacon {
 }
 
 impl Configuration for Ports {
-    fn load(&self) -> Result<Configured, String> {
+    fn load(&self, _: Names) -> Result<Configured, String> {
+        self.0.loading.fetch_add(1, Ordering::SeqCst);
         let mut hanging = self.0.hanging.lock().unwrap();
         while *hanging {
             hanging = self.0.released.wait(hanging).unwrap();
         }
+        self.0.loading.fetch_sub(1, Ordering::SeqCst);
         Ok(self.0.configured.lock().unwrap().clone().unwrap())
     }
 }
@@ -183,6 +188,7 @@ impl World {
         let configured = Configured {
             targets,
             over_limit: 0,
+            names: Names::default(),
             sources: Vec::new(),
             pace,
             drills,
@@ -204,7 +210,7 @@ impl World {
         *self.configured.lock().unwrap() = Some(configured);
     }
 
-    fn hang(&self, hanging: bool) {
+    pub(crate) fn hang(&self, hanging: bool) {
         *self.hanging.lock().unwrap() = hanging;
         self.released.notify_all();
     }

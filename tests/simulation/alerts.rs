@@ -12,15 +12,15 @@ use streamgauge::domain::alerting::{Alerting, Silence};
 use streamgauge::domain::check::Status;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::report::{ReceiverReport, Report};
+use streamgauge::domain::report::{ReceiverReport, Report, SourceReport};
 use streamgauge::infrastructure::journal::SqliteJournal;
-use streamgauge::usecase::ports::{AlertBoard, AlertOutlet, Clock};
+use streamgauge::usecase::ports::{AlertBoard, AlertOutlet, Clock, Configured};
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Reloads, World, parts, reload, replica, target};
-use crate::scene::Hand;
+use crate::scene::{Hand, until};
 use crate::world::{Fate, at, put, wal};
 
 /// Both clocks of a run that began when `origin` had passed.
@@ -214,16 +214,58 @@ async fn alert_is_shown_told_silenced_and_over() {
     life.kill().await;
 }
 
+#[tokio::test]
+async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
+    let (world, hand) = fresh();
+    let life = Life::start(&world, &hand, None);
+    let source = |databases| {
+        let (source, warnings) = ("litestream.yml".to_owned(), Vec::new());
+        vec![SourceReport { source, success: true, databases, warnings, error: None }]
+    };
+    let all = world.configure_alerting(vec![target("app", false, "/app")], alerting(Vec::new()));
+    world.reconfigure(Configured { sources: source(1), ..all.clone() });
+    reload(&life.reloads).await.await.unwrap().unwrap();
+    denied(&life).await;
+    life.wait_for_state(Some(AlertState::Pending)).await;
+    life.pass(310);
+    life.wait_for_state(Some(AlertState::Firing)).await;
+
+    // The file is emptied, and nobody said so.
+    let none = Configured { targets: Vec::new(), sources: source(0), ..all };
+    world.reconfigure(none);
+    for _ in 0..3 {
+        life.pass(61);
+        life.evaluated().await;
+    }
+    let doubted = |report: &Report| !report.agent.sources[0].success;
+    let report = until(|| world.report.lock().unwrap().clone().filter(doubted)).await;
+    assert_eq!(report.databases.len(), 1, "it stays watched");
+    assert_eq!(find(&report.alerts).unwrap().state, AlertState::Firing);
+    let verdict = report.checks.iter().find(|verdict| verdict.check == "DiscoveryFailed").unwrap();
+    assert_eq!(verdict.status, Status::Fail);
+    assert_eq!(
+        verdict.detail,
+        "litestream.yml: it named 1 database and now names none: they stay watched; reload if they were removed on purpose"
+    );
+
+    reload(&life.reloads).await.await.unwrap().unwrap();
+    life.evaluated().await;
+    life.pass(310);
+    let report = life.wait_for_state(Some(AlertState::Resolved)).await;
+    let alert = find(&report.alerts).unwrap();
+    assert!(alert.is_unwatched(), "{alert:?}");
+    assert_eq!((report.databases.len(), life.outlet.board.lock().unwrap().as_ref().unwrap().databases), (0, 0));
+    life.kill().await;
+}
+
 /// Waits until the journal says of alerts what it should, and of the target when it was verified.
 async fn saved(storage: &Path, what: &str) {
     let file = Connection::open(storage.join("state.sqlite")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let entry = |name: &str| {
-            let select = "SELECT state FROM target WHERE name = ?1";
-            file.query_row(select, [name], |row| row.get::<_, String>(0)).unwrap_or_default()
-        };
-        let (alerts, target) = (entry("\u{1f}alerts"), entry("app"));
+        let entry = |select: &str| file.query_row(select, [], |row| row.get::<_, String>(0)).unwrap_or_default();
+        let alerts = entry("SELECT state FROM entry WHERE kind = 'alerts'");
+        let target = entry("SELECT state FROM target WHERE name = 'app'");
         if alerts.contains(CHECK) && alerts.contains(what) && target.contains("\"verified_at\":\"") {
             return;
         }
@@ -253,7 +295,7 @@ async fn kill_loses_neither_a_hold_nor_an_end_and_repeats_nothing() {
     saved(storage.path(), "\"fired\":[").await;
     let file = Connection::open(storage.path().join("state.sqlite")).unwrap();
     let notified = || {
-        let select = "SELECT state FROM target WHERE name = char(31) || 'notify'";
+        let select = "SELECT state FROM entry WHERE kind = 'notify'";
         file.query_row(select, [], |row| row.get::<_, String>(0)).ok()
     };
     while notified().as_deref() != Some("who was told what") {

@@ -1,20 +1,21 @@
 //! What an agent makes of several looks at a replica: whose history it is, how fast it grows, what it costs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
 use streamgauge::domain::check::{Status, Verdict};
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::LevelKeys;
 use streamgauge::domain::price::Costs;
-use streamgauge::domain::report::{DatabaseReport, ReplicaReport};
+use streamgauge::domain::report::{ConfigReport, DatabaseReport, ReplicaReport, Report, SourceReport};
 use streamgauge::domain::target::{ReplicaLocation, S3Location, Target};
 use streamgauge::usecase::ports::Clock;
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::mpsc;
 
-use crate::agent::{World, parts, replica, target};
-use crate::scene::Hand;
+use crate::agent::{World, parts, reload, replica, target};
+use crate::scene::{Hand, until};
 use crate::world::{ltx, name, put, wal};
 
 /// An agent with a clock that is set by hand; it ends with the test.
@@ -29,6 +30,59 @@ fn start(world: &Arc<World>, target: Target, costs: Costs) -> Arc<Hand> {
     let agent = Agent::start(parts, configured, requests).unwrap();
     tokio::spawn(agent.run(std::future::pending()));
     clock
+}
+
+/// What the agent says of its configuration, as soon as that is as it should be.
+async fn config(world: &World, what: impl Fn(&ConfigReport) -> bool) -> Report {
+    until(|| world.report.lock().unwrap().clone().filter(|report| what(&report.agent.config))).await
+}
+
+#[tokio::test]
+async fn a_configuration_that_hangs_is_told_and_read_anew() {
+    let (world, clock) = (Arc::new(World::default()), Arc::new(Hand::new()));
+    world.filled("app", 9);
+    let mut configured = world.configure_with(vec![target("app", false, "app")], 32, DrillLimits::default());
+    let source = "litestream.yml".to_owned();
+    configured.sources = vec![SourceReport { source, success: true, databases: 1, warnings: Vec::new(), error: None }];
+    world.reconfigure(configured.clone());
+    let parts = AgentParts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..parts(&world) };
+    let (reloads, requests) = mpsc::channel(1);
+    let agent = Agent::start(parts, configured, requests).unwrap();
+    tokio::spawn(agent.run(std::future::pending()));
+    world.wait_for("app", |app| replica(app).up == Some(true)).await;
+
+    world.hang(true);
+    let hanging = reload(&reloads).await;
+    looked(&world).await;
+    clock.pass(SignedDuration::from_secs(301));
+    let why = hanging.await.unwrap().unwrap_err();
+    assert!(why.starts_with("read configuration: not done after 5 minutes; look for a filesystem"), "{why}");
+    let report = config(&world, |config| !config.last_reload_successful).await;
+    assert_eq!(report.agent.config.error.as_deref(), Some(why.as_str()));
+    assert_eq!(status(&report.checks, "ConfigReloadFailed"), Some(Status::Fail));
+    assert_eq!(status(&report.checks, "DiscoveryFailed"), Some(Status::Fail));
+    assert_eq!(report.databases.len(), 1, "what was watched still is");
+
+    // Readings that hang pile up to a bound, and no further.
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(reload(&reloads).await);
+        looked(&world).await;
+        clock.pass(SignedDuration::from_secs(11));
+    }
+    let mut answers = Vec::new();
+    for answer in waiting {
+        answers.push(answer.await.unwrap().unwrap_err());
+    }
+    assert!(answers.iter().any(|why| why.contains("4 earlier readings still hang")), "{answers:?}");
+    assert!(world.loading.load(Ordering::SeqCst) <= 5, "{}", world.loading.load(Ordering::SeqCst));
+
+    // The mount answers again: what hung is over and changes nothing, and what comes next counts.
+    world.hang(false);
+    until(|| (world.loading.load(Ordering::SeqCst) == 0).then_some(())).await;
+    reload(&reloads).await.await.unwrap().unwrap();
+    let report = config(&world, |config| config.last_reload_successful).await;
+    assert_eq!(status(&report.checks, "DiscoveryFailed"), Some(Status::Pass));
 }
 
 fn status(verdicts: &[Verdict], check: &str) -> Option<Status> {

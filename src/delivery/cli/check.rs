@@ -71,6 +71,7 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
             receivers: Vec::new(),
             process: None,
             drill_budget: None,
+            state: None,
             cost: CostReport::default(),
         },
         databases,

@@ -1,18 +1,18 @@
 //! `streamgauge run`: the agent and its server, until told to stop.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::sources::{Sources, configured, stores};
 use super::{REVISION, RunArgs, VERSION, drill, logging, notify};
 use crate::delivery::http::{Guard, ReloadHandle, Server, connections_max};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Loaded;
@@ -83,7 +83,12 @@ pub async fn serve(
         watch: Box::new(Watch::new()),
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
-        journal: loaded.settings.storage.path.as_deref().and_then(journal),
+        journal: loaded
+            .settings
+            .storage
+            .path
+            .as_deref()
+            .map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
         publisher: Arc::new(cell.clone()),
         process: process::read,
         drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),
@@ -102,19 +107,39 @@ pub async fn serve(
         tracing::info!(%address, "listening");
     }
     ready(&local);
-    let agent = tokio::spawn(agent.run(stopping(stopped.clone())));
-    let server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
-    signals(&reload).await?;
+    let mut agent = tokio::spawn(agent.run(stopping(stopped.clone())));
+    let mut server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
+    until_stopped(signals(&reload), &mut agent, &mut server).await?;
     tracing::info!("stopping");
     // Nobody is left to be told when both have ended already.
     let _ = stop.send(true);
     let ended = async { (agent.await, server.await) };
     match tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await {
         Ok((Ok(()), Ok(()))) => {}
-        Ok((Err(error), _) | (_, Err(error))) => tracing::error!(%error, "a task panicked"),
+        Ok((Err(error), _) | (_, Err(error))) => return Err(ended_early("stop", Err(error))),
         Err(_) => tracing::warn!("not all requests came to an end in time"),
     }
     Ok(())
+}
+
+/// Waits until it is to stop. An agent or a server that ends by itself is an error, so that whoever supervises this
+/// process starts it anew: what the other of the two says would only look as if all were well.
+async fn until_stopped(
+    signals: impl Future<Output = Result<(), Reason>>,
+    agent: &mut JoinHandle<()>,
+    server: &mut JoinHandle<()>,
+) -> Result<(), Reason> {
+    tokio::select! {
+        signalled = signals => signalled,
+        ended = agent => Err(ended_early("run the agent", ended)),
+        ended = server => Err(ended_early("serve", ended)),
+    }
+}
+
+fn ended_early(doing: &str, ended: Result<(), JoinError>) -> Reason {
+    let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    Reason::new(ReasonKind::Failed, format!("{doing}: internal error: {why}"))
+        .with_hint("start it again, as systemd does with Restart=on-failure, and report this")
 }
 
 /// Waits for the signal to stop; SIGHUP reloads.
@@ -135,12 +160,26 @@ async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
     }
 }
 
-fn journal(directory: &Path) -> Option<Box<dyn Journal>> {
-    match SqliteJournal::open(directory) {
-        Ok(journal) => Some(Box::new(journal)),
-        Err(reason) => {
-            tracing::warn!(%reason, hint = reason.hint, "nothing is remembered over a restart");
-            None
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_an_error() {
+        let work = || tokio::spawn(pending::<()>());
+        let panics = || tokio::spawn(async { panic!("told to panic") });
+        let cases = [
+            (panics(), work(), "run the agent: internal error: task "),
+            (tokio::spawn(async {}), work(), "run the agent: internal error: it ended"),
+            (work(), panics(), "serve: internal error: task "),
+        ];
+        for (mut agent, mut server, expected) in cases {
+            let reason = until_stopped(pending(), &mut agent, &mut server).await.expect_err("it goes on");
+            assert!(reason.message.starts_with(expected), "{reason}");
         }
+        let signalled = until_stopped(async { Ok(()) }, &mut work(), &mut work()).await;
+        assert_eq!(signalled, Ok(()));
     }
 }

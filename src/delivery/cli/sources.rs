@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{LogArgs, RunArgs, SourceArgs};
+use crate::domain::naming::Names;
 use crate::domain::price::Costs;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{
     BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Settings, load, replica_of_url, settings,
 };
+use crate::infrastructure::journal;
 use crate::infrastructure::store::{StoreOptions, Stores};
 use crate::usecase::ports::{Configuration, Configured, Pace};
-use crate::usecase::watch::named;
+use crate::usecase::watch::{named, remembered_names};
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
 pub const STORE_CALLS_MAX: usize = 1024;
@@ -34,6 +36,7 @@ impl Sources {
             overrides: Vec::new(),
             working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             home: std::env::home_dir(),
+            names: Names::default(),
         })
     }
 
@@ -66,13 +69,15 @@ impl Sources {
         settings(&self.0).map_err(|problems| Reason::new(ReasonKind::Misconfigured, lines(&problems)))
     }
 
-    /// Reads everything.
+    /// Reads everything. Databases have the names that the agent gave them, where its state can be read.
     ///
     /// # Errors
     ///
     /// All problems in one reason, a line each.
     pub fn read(&self) -> Result<Loaded, Reason> {
-        load(&self.0).map_err(|problems| {
+        let storage = settings(&self.0).ok().and_then(|settings| settings.storage.path);
+        let names = storage.map(|path| remembered_names(&journal::peek(&path))).unwrap_or_default();
+        load(&Input { names, ..self.0.clone() }).map_err(|problems| {
             let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
             Reason::new(ReasonKind::Misconfigured, lines(&problems)).with_hint(hint)
         })
@@ -127,8 +132,8 @@ pub fn lines(problems: &[Problem]) -> String {
 }
 
 impl Configuration for Sources {
-    fn load(&self) -> Result<Configured, String> {
-        load(&self.0).map(configured).map_err(|problems| lines(&problems))
+    fn load(&self, names: Names) -> Result<Configured, String> {
+        load(&Input { names, ..self.0.clone() }).map(configured).map_err(|problems| lines(&problems))
     }
 }
 
@@ -140,6 +145,7 @@ pub fn configured(loaded: Loaded) -> Configured {
     Configured {
         targets: loaded.targets,
         over_limit: loaded.over_limit,
+        names: loaded.names,
         sources: loaded.sources,
         pace,
         drills,

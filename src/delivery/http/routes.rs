@@ -11,7 +11,7 @@ use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
 use crate::delivery::render::page::page;
 use crate::delivery::render::published::{ReportCell, Representation};
-use crate::domain::limits::REQUEST_BODY_BYTES_MAX;
+use crate::domain::limits::{REPORT_AGE_MAX, REQUEST_BODY_BYTES_MAX};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -96,7 +96,7 @@ impl App {
             }
             Route::Metrics => self.rendered(Representation::Text, TEXT_0_0_4, headers).await,
             Route::Report => self.rendered(Representation::Json, JSON, headers).await,
-            Route::Healthy => say(StatusCode::OK, "streamgauge is healthy\n"),
+            Route::Healthy => self.healthy(),
             Route::Ready => self.ready(),
             Route::Reload => match self.reload.reload().await {
                 Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
@@ -110,8 +110,16 @@ impl App {
         }
     }
 
+    fn healthy(&self) -> Answer {
+        match self.cell.current() {
+            Some(published) if published.is_stale() => stale(),
+            _ => say(StatusCode::OK, "streamgauge is healthy\n"),
+        }
+    }
+
     fn ready(&self) -> Answer {
         match self.cell.current() {
+            Some(published) if published.is_stale() => stale(),
             Some(published) if published.report().complete => say(StatusCode::OK, "streamgauge is ready\n"),
             _ => say(StatusCode::SERVICE_UNAVAILABLE, "not ready: not every database and replica was looked at yet\n"),
         }
@@ -146,6 +154,11 @@ impl App {
         }
         answer
     }
+}
+
+fn stale() -> Answer {
+    let minutes = REPORT_AGE_MAX.as_secs() / 60;
+    say(StatusCode::SERVICE_UNAVAILABLE, format!("the agent is stuck: no report for {minutes} minutes; restart it\n"))
 }
 
 fn say(status: StatusCode, text: impl Into<Bytes>) -> Answer {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::delivery::render::fixture;
 use crate::delivery::render::published::ReportCell;
-use crate::domain::limits::{CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX};
+use crate::domain::limits::{CONNECTIONS_MAX, REPORT_AGE_MAX, REQUEST_HEAD_BYTES_MAX};
 use crate::domain::reason::ReasonKind;
 
 struct Running {
@@ -150,6 +150,25 @@ async fn the_report_is_versioned_json_and_the_page_runs_no_scripts() {
     let page = running.ask("GET /", "").await;
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
+    let (cell, (reload, _)) = (ReportCell::default(), ReloadHandle::new());
+    let app = routes::App { cell: cell.clone(), reload };
+    let ask = async |path: &str| {
+        let request = http::Request::get(path).body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
+        app.respond(&request).await.status().as_u16()
+    };
+    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 503));
+    cell.publish(fixture::full());
+    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
+    tokio::time::advance(REPORT_AGE_MAX).await;
+    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (503, 503));
+    cell.publish(fixture::full());
+    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
 }
 
 #[tokio::test]

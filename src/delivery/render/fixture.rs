@@ -43,6 +43,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
             buckets: Vec::new(),
             process: None,
             drill_budget: None,
+            state: None,
             cost: CostReport::default(),
         },
         databases: databases.into_iter().map(Arc::new).collect(),
@@ -344,6 +345,7 @@ pub(crate) fn full() -> Report {
     duration.observe(Duration::from_millis(3));
     duration.observe(Duration::from_secs(2));
     duration.observe(Duration::from_secs(100));
+    report.agent.state = Some(StateReport { saved: Some(true), last_saved_at: ago(7), ..StateReport::default() });
     report.agent.sources = vec![SourceReport {
         source: "/etc/litestream.yml".to_owned(),
         success: true,

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::{json, metrics, page};
-use crate::domain::limits::INLINE_RENDER_TARGETS_MAX;
+use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 
@@ -31,17 +32,25 @@ pub struct Published {
     gzip: [OnceCell<Bytes>; 4],
     /// Rendering takes so long that it must not keep other connections waiting.
     large: bool,
+    /// By the clock that no one sets.
+    came: Instant,
 }
 
 impl Published {
     pub fn new(report: Report) -> Self {
         let replicas: usize = report.databases.iter().map(|database| database.replicas.len()).sum();
         let large = report.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
-        Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large }
+        let came = Instant::now();
+        Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large, came }
     }
 
     pub fn report(&self) -> &Arc<Report> {
         &self.report
+    }
+
+    /// Nothing newer came for so long that the agent cannot be at work any more.
+    pub fn is_stale(&self) -> bool {
+        self.came.elapsed() > REPORT_AGE_MAX
     }
 
     /// The bytes of one representation. Whoever asks while they are being made waits for them.

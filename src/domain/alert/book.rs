@@ -277,6 +277,9 @@ impl AlertBook {
                 tracked.resolved = Some(now);
                 let alert = Arc::make_mut(&mut tracked.alert);
                 (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
+                if !watched(check.scope(), key, report) {
+                    alert.end_unwatched();
+                }
                 *changed = true;
             }
             true
@@ -352,6 +355,23 @@ fn order(state: AlertState) -> u8 {
 
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// Whether the report has the subject at all.
+fn watched(scope: Scope, key: &Key, report: &Report) -> bool {
+    let [name, replica] = &key.values;
+    match scope {
+        Scope::Database | Scope::Replica => {
+            let at = report.databases.binary_search_by(|database| database.name.as_str().cmp(name));
+            at.is_ok_and(|at| {
+                scope == Scope::Database || report.databases[at].replicas.iter().any(|known| known.name == *replica)
+            })
+        }
+        _ => {
+            let values = &key.values[..scope.labels().len()];
+            scope.subjects(report).into_iter().any(|subject| subject.label_values() == values)
+        }
+    }
 }
 
 /// Whether it is not known yet what the rules would say.

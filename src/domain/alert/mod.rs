@@ -21,7 +21,8 @@ use super::check::Severity;
 pub struct Alert {
     /// `alertname`, `severity`, the labels of the subject, and those that the configuration adds. They identify it.
     pub labels: BTreeMap<String, String>,
-    /// `summary`, `description`, `action`, `runbook_url` and, where configured, `dashboard_url`.
+    /// `summary`, `description`, `action`, `runbook_url` and, where configured, `dashboard_url`; `ended` where it is over
+    /// because its subject is no longer watched.
     pub annotations: BTreeMap<String, String>,
     pub severity: Severity,
     pub state: AlertState,
@@ -43,11 +44,24 @@ pub enum AlertState {
     /// The rule holds, not yet for long enough.
     Pending,
     Firing,
-    /// It fired, and does no longer.
+    /// It fired, and does no longer, or its subject is no longer watched.
     Resolved,
 }
 
 impl Alert {
+    /// The annotation that says how it ended, where that is not known to be well.
+    pub const ENDED: &str = "ended";
+
+    /// Notes that it is over because nobody looks at its subject any more.
+    pub(super) fn end_unwatched(&mut self) {
+        self.annotations.insert(Self::ENDED.to_owned(), "no longer watched".to_owned());
+    }
+
+    /// It is over because nobody looks at its subject any more, which may be as bad as it was.
+    pub fn is_unwatched(&self) -> bool {
+        self.state == AlertState::Resolved && self.annotations.contains_key(Self::ENDED)
+    }
+
     /// The check's name.
     pub fn name(&self) -> &str {
         self.labels.get("alertname").map_or("", String::as_str)

@@ -33,6 +33,8 @@ struct SavedAlert {
     value: Option<f64>,
     description: String,
     suppressed: Option<String>,
+    #[serde(default)]
+    unwatched: bool,
 }
 
 /// What the wall clock said, and how many milliseconds before the saving that was.
@@ -69,6 +71,7 @@ impl AlertBook {
                 value: Some(tracked.alert.value).filter(|value| value.is_finite()),
                 description: tracked.description.clone(),
                 suppressed: tracked.alert.suppressed.clone(),
+                unwatched: tracked.alert.is_unwatched(),
             }
         });
         serde_json::to_string(&Saved { at: now.wall, alerts: alerts.collect() }).unwrap_or_default()
@@ -97,7 +100,7 @@ impl AlertBook {
                 (Some(_), None) => AlertState::Firing,
                 (None, None) => AlertState::Pending,
             };
-            let shown = Alert {
+            let mut shown = Alert {
                 labels: labels(alerting, check, severity, &key.values),
                 annotations: annotations(alerting, check, &key.values, alert.description.clone()),
                 severity,
@@ -108,6 +111,9 @@ impl AlertBook {
                 value: alert.value.unwrap_or(f64::INFINITY),
                 suppressed: alert.suppressed,
             };
+            if alert.unwatched {
+                shown.end_unwatched();
+            }
             let tracked = Tracked {
                 held: 0,
                 active,

@@ -34,6 +34,18 @@ static FAILING_SINCE: Quantity = Quantity {
     of: Of::Receiver(|receiver| receiver.failing_since.map(seconds)),
 };
 
+static STATE_SAVED: Quantity = Quantity {
+    metric: "streamgauge_state_last_save_successful",
+    select: Select::Only,
+    of: Of::Agent(|report| report.agent.state.as_ref()?.saved.map(f64::from)),
+};
+
+static STATES_SET_ASIDE: Quantity = Quantity {
+    metric: "streamgauge_state_set_aside_total",
+    select: Select::Only,
+    of: Of::Agent(|report| Some(report.agent.state.as_ref()?.set_aside as f64)),
+};
+
 static OVER_LIMIT: Quantity = Quantity {
     metric: "streamgauge_databases",
     select: Select::Where("state", "over_limit"),
@@ -86,8 +98,10 @@ pub(super) static CHECKS: &[Check] = &[
         name: "DiscoveryFailed",
         title: "All databases of the source are known",
         summary: "streamgauge: databases of {source} are not known",
-        description: "What databases there are in {source} could not be read: some may not be watched.",
-        action: "Look at the reason on the status page: a directory that is gone, or one that the agent may not read.",
+        description: "What databases there are in {source} could not be read, or it suddenly names none or far fewer: some \
+                      may not be watched.",
+        action: "Look at the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
+                 that was emptied. Databases that were there stay watched; if they were removed on purpose, reload.",
         unit: Unit::Count,
         rules: &[rule(
             Severity::Warning,
@@ -128,6 +142,37 @@ pub(super) static CHECKS: &[Check] = &[
         )],
         tell: Tell::Receiver(notified),
     },
+    Check {
+        name: "StateNotSaved",
+        title: "What the agent knows survives a restart",
+        summary: "streamgauge: its state cannot be saved",
+        description: "What the agent remembers cannot be written: a restart would lose histories, names and who was told \
+                      of what.",
+        action: "Look at the reason on the status page: a full disk, a directory that is gone or belongs to somebody \
+                 else, or a second agent that uses it.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(&Term::Of(&STATE_SAVED), Comparison::Equal, &Term::Number(0.0)),
+            5,
+        )],
+        tell: Tell::Agent(saved),
+    },
+    Check {
+        name: "StateSetAside",
+        title: "What the agent knew before could be read",
+        summary: "streamgauge: a damaged state was set aside",
+        description: "The agent's state was damaged {value} times since it started, set aside beside the new one, and \
+                      begun anew.",
+        action: "Look for a failing disk. Remove state.sqlite.bad when nobody wants to look at it; a restart ends this.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Info,
+            &Condition::Compare(&Term::Of(&STATES_SET_ASIDE), Comparison::Above, &Term::Number(0.0)),
+            0,
+        )],
+        tell: Tell::Agent(set_aside),
+    },
 ];
 
 fn over_limit(report: &Report) -> usize {
@@ -165,6 +210,27 @@ fn within_limit(_: &Context, report: &Report) -> Option<Told> {
     }))
 }
 
+fn saved(context: &Context, report: &Report) -> Option<Told> {
+    let state = report.agent.state.as_ref()?;
+    let age = state.last_saved_at.map(|at| spoken(context.now.duration_since(at).as_secs_f64()));
+    Some(match (state.saved, &state.reason, age) {
+        (Some(false), reason, age) => {
+            let why = reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
+            Told::Known(format!("{why}; last saved {}", age.map_or_else(|| "never".into(), |age| format!("{age} ago"))))
+        }
+        (Some(true), _, Some(age)) => Told::Known(format!("saved {age} ago")),
+        _ => Told::Unknown("nothing was saved yet".into()),
+    })
+}
+
+fn set_aside(_: &Context, report: &Report) -> Option<Told> {
+    Some(Told::Known(match report.agent.state.as_ref()?.set_aside {
+        0 => "it was not damaged".into(),
+        1 => "a damaged one was set aside".into(),
+        times => format!("damaged ones were set aside, {times} times"),
+    }))
+}
+
 fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
     let name = &receiver.receiver;
     Some(match (receiver.failing_since, receiver.last_success_at) {
@@ -188,7 +254,7 @@ mod tests {
     use super::super::{Status, judge_agent};
     use super::*;
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{AgentReport, ConfigReport, DurationHistogram, SCHEMA};
+    use crate::domain::report::{AgentReport, ConfigReport, DurationHistogram, SCHEMA, StateReport};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -224,6 +290,7 @@ mod tests {
                 receivers: Vec::new(),
                 process: None,
                 drill_budget: None,
+                state: None,
                 buckets: Vec::new(),
                 cost: Default::default(),
             },
@@ -280,6 +347,22 @@ mod tests {
             "SeriesLimitReached fail: 7 databases are not watched",
         ];
         check(&broken, &expected);
+    }
+
+    #[test]
+    fn a_state_that_is_not_saved_is_told() {
+        let with = |state: StateReport| {
+            let mut report = report();
+            report.agent.state = Some(state);
+            report
+        };
+        let saved = StateReport { saved: Some(true), last_saved_at: Some(at(9_990)), ..StateReport::default() };
+        check(&with(saved.clone()), &[]);
+        check(&with(StateReport::default()), &["StateNotSaved unknown: nothing was saved yet"]);
+        let reason = Some(Reason::new(ReasonKind::Failed, "write state.sqlite: no space left"));
+        let failing = StateReport { saved: Some(false), reason, ..saved.clone() };
+        check(&with(failing), &["StateNotSaved fail: write state.sqlite: no space left; last saved 10 s ago"]);
+        check(&with(StateReport { set_aside: 1, ..saved }), &["StateSetAside fail: a damaged one was set aside"]);
     }
 
     #[test]

@@ -279,6 +279,7 @@ Performance | pooling | high | yes
                 receivers: Vec::new(),
                 process: None,
                 drill_budget: None,
+                state: None,
                 buckets: Vec::new(),
                 cost: Default::default(),
             },

@@ -61,6 +61,7 @@ mod tests {
             buckets: Vec::new(),
             process: None,
             drill_budget: None,
+            state: None,
             cost: CostReport { dollars_per_month, budget_dollars_per_month },
         };
         let report = Report {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! flags, STREAMGAUGE__…, streamgauge.toml ─► layers ─► node ─► settings, database ─┐
-//! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets (names)
+//! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets
 //! ```
 
 mod alerting;
@@ -16,7 +16,6 @@ mod expand;
 mod glob;
 mod layers;
 mod litestream;
-mod names;
 mod node;
 mod paths;
 mod permissions;
@@ -33,12 +32,14 @@ mod url;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
+use crate::domain::naming::Names;
 use crate::domain::reason::Reason;
 use crate::domain::report::SourceReport;
 use crate::domain::target::{ReplicaTarget, Target};
@@ -72,6 +73,8 @@ pub struct Input {
     pub working_directory: PathBuf,
     /// What `~` stands for.
     pub home: Option<PathBuf>,
+    /// The names that databases were given before.
+    pub names: Names,
 }
 
 /// A configuration that can be used.
@@ -82,6 +85,8 @@ pub struct Loaded {
     pub targets: Vec<Target>,
     /// Targets beyond that.
     pub over_limit: usize,
+    /// The names of [`Input`] and the new ones.
+    pub names: Names,
     pub sources: Vec<SourceReport>,
     /// What is surely not meant and can be lived with, such as keys that Litestream ignores.
     pub warnings: Vec<Problem>,
@@ -110,7 +115,8 @@ pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
     for entry in entries {
         collection.add_entry(entry, &settings.objectives, &sink);
     }
-    let mut targets = collection.into_targets(&settings, &sink);
+    let mut names = input.names.clone();
+    let mut targets = collection.into_targets(&settings, &mut names, &sink);
     if nothing && sink.is_clean() {
         let place = Place::file(&input.config_file.as_deref().map_or_else(|| "configuration".into(), name));
         sink.problem(place.problem(
@@ -125,7 +131,7 @@ pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
     let over_limit = targets.len().saturating_sub(DATABASES_MAX);
     targets.truncate(DATABASES_MAX);
     let sources = counts.into_iter().map(|source| source.report(&warnings)).collect();
-    Ok(Loaded { settings, targets, over_limit, sources, warnings })
+    Ok(Loaded { settings, targets, over_limit, names, sources, warnings })
 }
 
 /// The replica that a URL of the command line names, read as a `[[database.replica]]` is.
@@ -251,9 +257,15 @@ fn litestream_file(
 /// Reads a text file of at most `limit` bytes.
 fn read_text(path: &Path, limit: u64) -> Result<String, String> {
     let sentence = |error: std::io::Error| Reason::from(error).message;
-    let file = File::open(path).map_err(sentence)?;
-    if file.metadata().map_err(sentence)?.is_dir() {
+    // A pipe would block whoever opens it.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(sentence)?;
+    let kind = file.metadata().map_err(sentence)?.file_type();
+    if kind.is_dir() {
         return Err("a directory, not a file".to_owned());
+    }
+    if !kind.is_file() {
+        return Err("a pipe or device, not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(sentence)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::drill::{DrillPolicy, DrillProbe};
+use crate::domain::naming::{Names, Naming};
 use crate::domain::target::{
     DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
 };
@@ -12,7 +13,6 @@ use crate::domain::target::{
 use super::database::Entry;
 use super::drill;
 use super::litestream::{Database, default_meta_path};
-use super::names::{Naming, names};
 use super::permissions;
 use super::problem::{Place, Sink};
 use super::settings::{ObjectiveDefaults, Settings};
@@ -144,14 +144,14 @@ impl Collection {
         self.found.is_empty()
     }
 
-    /// All targets, sorted by name.
-    pub(super) fn into_targets(self, settings: &Settings, sink: &Sink) -> Vec<Target> {
+    /// All targets, sorted by name. What had a name keeps it.
+    pub(super) fn into_targets(self, settings: &Settings, names: &mut Names, sink: &Sink) -> Vec<Target> {
         let found = drop_repeated(self.found, sink);
         warn_of_shared_replicas(&found, sink);
         check_names(&found, sink);
         let naming: Vec<Naming> = found.iter().map(Found::naming).collect();
         let mut targets: Vec<Target> =
-            names(&naming).into_iter().zip(found).map(|(name, found)| found.target(name, settings)).collect();
+            names.assign(&naming).into_iter().zip(found).map(|(name, found)| found.target(name, settings)).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
         targets
     }
@@ -175,11 +175,11 @@ impl Found {
     }
 
     fn naming(&self) -> Naming {
-        match (&self.name, &self.files) {
-            (Some((name, _)), _) => Naming::Given(name.clone()),
-            (None, Some(files)) => Naming::Path(files.path.display().to_string()),
-            (None, None) => Naming::Path(self.replicas.first().map(remote_path).unwrap_or_default()),
-        }
+        let path = match &self.files {
+            Some(files) => files.path.display().to_string(),
+            None => self.replicas.first().map(remote_path).unwrap_or_default(),
+        };
+        Naming { path, given: self.name.as_ref().map(|(name, _)| name.clone()) }
     }
 
     fn target(self, name: String, settings: &Settings) -> Target {
@@ -223,7 +223,7 @@ fn remote_path(replica: &ReplicaTarget) -> String {
 fn drop_repeated(found: Vec<Found>, sink: &Sink) -> Vec<Found> {
     let mut seen = HashSet::new();
     let first = |found: &Found| {
-        let Naming::Path(path) = found.naming() else { return true };
+        let Naming { path, given: None } = found.naming() else { return true };
         let new = found.files.is_some() || seen.insert(path);
         if !new {
             sink.problem(found.place.problem("the same replica as another, and no `name` to tell them apart"));

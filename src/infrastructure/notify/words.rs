@@ -25,16 +25,26 @@ pub(super) fn alerts(message: &AlertMessage) -> impl Iterator<Item = &Arc<Alert>
     message.firing.iter().chain(&message.resolved)
 }
 
+/// What the alerts are that do not fire any more.
+fn over(alerts: &[Arc<Alert>]) -> &'static str {
+    match alerts.iter().filter(|alert| alert.is_unwatched()).count() {
+        0 => "resolved",
+        unwatched if unwatched == alerts.len() => "no longer watched",
+        _ => "over",
+    }
+}
+
 /// `CRITICAL: app is behind`, `RESOLVED: app is behind`, `2 firing, 1 resolved: app is behind …`, on one line.
 pub(super) fn headline(message: &AlertMessage) -> String {
     let (firing, resolved) = (message.firing.len(), message.resolved.len());
+    let over = over(&message.resolved);
     let first = alerts(message).next().map_or("", |alert| summary(alert));
     let text = match (firing, resolved, message.omitted) {
         (1, 0, 0) => format!("{}: {first}", message.firing[0].severity.as_str().to_uppercase()),
-        (0, 1, 0) => format!("RESOLVED: {first}"),
-        (0, _, 0) => format!("{resolved} resolved: {first} …"),
+        (0, 1, 0) => format!("{}: {first}", over.to_uppercase()),
+        (0, _, 0) => format!("{resolved} {over}: {first} …"),
         (_, 0, 0) => format!("{firing} firing: {first} …"),
-        (_, _, 0) => format!("{firing} firing, {resolved} resolved: {first} …"),
+        (_, _, 0) => format!("{firing} firing, {resolved} {over}: {first} …"),
         (_, _, omitted) => format!("{} alerts: {first} …", firing + resolved + omitted),
     };
     one_line(&text)
@@ -47,7 +57,11 @@ pub(super) fn one_line(text: &str) -> String {
 
 /// One alert in a few lines, without markup.
 pub(super) fn paragraph(alert: &Alert) -> String {
-    let state = if alert.state == AlertState::Resolved { "resolved" } else { alert.severity.as_str() };
+    let state = match alert.state {
+        AlertState::Resolved if alert.is_unwatched() => "no longer watched",
+        AlertState::Resolved => "resolved",
+        _ => alert.severity.as_str(),
+    };
     let mut text = format!("[{}] {} ({})\n", state.to_uppercase(), one_line(summary(alert)), alert.name());
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {

@@ -95,7 +95,8 @@ impl Deadman {
             return None;
         }
         let why = why(board, &self.target);
-        (why.is_some() || board.complete).then_some(why)
+        // Where nothing is watched, nothing is known to be well.
+        (why.is_some() || board.complete && board.databases > 0).then_some(why)
     }
 }
 

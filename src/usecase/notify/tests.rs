@@ -142,7 +142,7 @@ impl Telling {
 
     fn tell(&self, firing: &str) {
         let alerts = firing.split_whitespace().map(|name| alert(name, AlertState::Firing)).collect();
-        self.outlet.tell(AlertBoard { at: Timestamp::UNIX_EPOCH, complete: true, alerts });
+        self.outlet.tell(AlertBoard { at: Timestamp::UNIX_EPOCH, complete: true, databases: 1, alerts });
     }
 
     async fn tell_for(&self, seconds: u64, firing: &str) -> Vec<String> {
@@ -263,12 +263,14 @@ async fn the_dead_mans_switch_says_why_and_is_silent_when_nothing_is_known() {
     assert_eq!(telling.tell_for(120, "").await, ["deadman: ok", "deadman: ok"]);
     assert_eq!(telling.tell_for(15, "a").await, ["deadman: critical a: a is wrong."]);
     assert_eq!(telling.tell_for(15, "").await, ["deadman: ok"]);
-    let unseen = AlertBoard { at: Timestamp::UNIX_EPOCH, complete: false, alerts: Vec::new() };
-    for _ in 0..20 {
-        telling.outlet.tell(unseen.clone());
-        sleep(Duration::from_secs(15)).await;
+    for (complete, databases) in [(false, 1), (true, 0)] {
+        let unseen = AlertBoard { at: Timestamp::UNIX_EPOCH, complete, databases, alerts: Vec::new() };
+        for _ in 0..20 {
+            telling.outlet.tell(unseen.clone());
+            sleep(Duration::from_secs(15)).await;
+        }
+        assert_eq!(telling.site.said(), Vec::<String>::new(), "{databases} databases, all looked at: {complete}");
     }
-    assert_eq!(telling.site.said(), Vec::<String>::new(), "not everything was looked at");
     telling.tell_for(60, "").await;
     let report = telling.outlet.report();
     assert_eq!((report[0].receiver.as_str(), report[0].kind), ("deadman", "deadman"));

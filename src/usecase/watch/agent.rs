@@ -3,8 +3,10 @@
 mod alerts;
 mod beacons;
 mod buckets;
+mod doubt;
 mod drills;
 mod looks;
+mod names;
 mod reading;
 mod saving;
 mod verifying;
@@ -17,13 +19,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::alerts::{ALERTS, Alerts, NOTIFIED};
+use self::alerts::Alerts;
 use self::beacons::Beacons;
 use self::buckets::Buckets;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
-use self::reading::{Reading, configuration};
-use self::saving::{SAVE_INTERVAL, Saved, objects_entry, saved};
+pub use self::names::remembered_names;
+use self::reading::{Hanging, Reading, configuration};
+use self::saving::{SAVE_INTERVAL, Saved, saved};
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
@@ -32,11 +35,13 @@ use super::subject::Subject;
 use crate::domain::check::{Watching, judge_agent};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA};
+use crate::domain::report::{
+    AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA, StateReport,
+};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
-    AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, Journal, LocalUpdate, ProcessProbe,
-    Publisher, Stores,
+    AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKey, EntryKind, Journal,
+    LocalUpdate, ProcessProbe, Publisher, Stores,
 };
 
 /// A report is published so often although nothing changed, so that it shows that the agent goes on.
@@ -71,6 +76,8 @@ pub struct Agent {
     /// `None` without one, and while it is being written.
     journal: Option<Box<dyn Journal>>,
     saving: Option<JoinHandle<Saved>>,
+    /// Nothing is known to be saved: the next time everything is.
+    save_all: bool,
     /// There is a journal: what is known survives a restart.
     remembers: bool,
     publisher: Arc<dyn Publisher>,
@@ -78,7 +85,7 @@ pub struct Agent {
     reloads: mpsc::Receiver<ReloadRequest>,
     configured: Configured,
     subjects: BTreeMap<TargetName, Subject>,
-    saved: HashMap<String, String>,
+    saved: HashMap<EntryKey, String>,
     queue: Queue,
     places: HashMap<String, Place>,
     looks: JoinSet<Look>,
@@ -92,10 +99,15 @@ pub struct Agent {
     alerts: Alerts,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
+    hanging: Hanging,
+    /// How many databases each source had when that was last believed.
+    believed: BTreeMap<String, usize>,
+    /// Names were given or forgotten that are not saved.
+    names_unsaved: bool,
     dirty: BTreeSet<TargetName>,
     moving: BTreeSet<TargetName>,
     incomplete: BTreeSet<TargetName>,
-    forgotten: Vec<String>,
+    forgotten: Vec<EntryKey>,
     agent: AgentReport,
     next_discovery: Moment,
     next_save: Moment,
@@ -117,16 +129,27 @@ impl Agent {
         let (local, rounds) = LocalWatch::start(parts.watch, Arc::clone(&parts.clock))
             .map_err(|error| Reason::from(error).context("start the watch thread"))?;
         let mut journal = parts.journal;
+        let mut state = journal.as_ref().map(|_| StateReport::default());
         let mut saved: HashMap<_, _> = match journal.as_mut().map(|journal| journal.load()) {
-            Some(Ok(entries)) => entries.into_iter().collect(),
+            Some(Ok(entries)) => {
+                state = journal
+                    .as_ref()
+                    .map(|journal| StateReport { set_aside: journal.set_aside(), ..Default::default() });
+                entries.into_iter().collect()
+            }
             Some(Err(reason)) => {
-                tracing::warn!(%reason, "history of earlier runs is not available");
+                let hint = reason.hint.as_deref();
+                tracing::error!(%reason, hint, "nothing is remembered over a restart, which is tried again");
+                state = Some(StateReport { saved: Some(false), reason: Some(reason), ..StateReport::default() });
                 HashMap::new()
             }
             None => HashMap::new(),
         };
         let mut alerts = Alerts::new(parts.alerts, now);
-        alerts.restore(saved.remove(ALERTS), saved.remove(NOTIFIED), &configured.alerting, now);
+        let mut only = |kind| saved.remove(&EntryKey::only(kind));
+        // The configuration was read with them.
+        only(EntryKind::Names);
+        alerts.restore(only(EntryKind::Alerts), only(EntryKind::Notified), &configured.alerting, now);
         let collector = |collector| CollectorReport {
             collector,
             success: false,
@@ -147,6 +170,7 @@ impl Agent {
             receivers: Vec::new(),
             process: None,
             drill_budget: None,
+            state,
             cost: CostReport::default(),
         };
         let mut this = Self {
@@ -155,6 +179,7 @@ impl Agent {
             rounds,
             stores: parts.stores,
             configuration: parts.configuration,
+            save_all: agent.state.as_ref().is_some_and(|state| state.saved == Some(false) || state.set_aside > 0),
             remembers: journal.is_some(),
             journal,
             saving: None,
@@ -175,6 +200,9 @@ impl Agent {
             drills: Drills::new(parts.drills),
             alerts,
             reading: None,
+            hanging: Hanging::new(),
+            believed: BTreeMap::new(),
+            names_unsaved: true,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
             incomplete: BTreeSet::new(),
@@ -184,7 +212,7 @@ impl Agent {
             next_save: after(now, SAVE_INTERVAL),
             published: now,
         };
-        this.adopt(configured, now);
+        this.adopt(configured, true, now);
         Ok(this)
     }
 
@@ -240,24 +268,19 @@ impl Agent {
         self.finish_saving().await;
     }
 
-    /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while.
-    fn adopt(&mut self, configured: Configured, now: Moment) {
+    /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while. One
+    /// that nobody `asked` for is not believed when too many are gone.
+    fn adopt(&mut self, configured: Configured, asked: bool, now: Moment) {
+        let mut configured = configured;
+        self.take_names(&mut configured.names, now);
         let mut wanted: BTreeMap<TargetName, Target> =
             configured.targets.iter().map(|target| (target.name.clone(), target.clone())).collect();
-        let changed = self
-            .subjects
-            .iter()
-            .filter(|(name, subject)| wanted.get(*name).is_some_and(|target| *target != subject.target));
-        let changed: Vec<_> =
-            changed.map(|(name, subject)| (name.clone(), subject.save(), subject.save_objects())).collect();
-        for (name, saved, objects) in changed {
-            self.saved.insert(name.0.clone(), saved);
-            self.saved.insert(objects_entry(&name), objects);
-            self.remove(&name);
-        }
+        self.hand_over(&wanted);
+        let kept = self.doubt(&mut configured.sources, &wanted, asked);
         for (name, subject) in &mut self.subjects {
             match wanted.remove(name) {
                 Some(_) => subject.gone_since = None,
+                None if kept && subject.gone_since.is_none() => {}
                 None => subject.gone_since = subject.gone_since.or(Some(now)),
             }
         }
@@ -295,10 +318,10 @@ impl Agent {
             let ledger = ledger(replica, &verify, target.objectives.restorer);
             WatchedReplica::new(replica.clone(), self.stores.open(&replica.location), number, ledger)
         });
-        let saved = self.saved.remove(&name.0);
+        let saved = self.saved.remove(&EntryKey::target(&name));
         let mut subject =
             Subject::new(target.clone(), replicas.collect(), saved.as_deref(), &self.configured.pace, now);
-        if let Some(objects) = self.saved.remove(&objects_entry(&name)) {
+        if let Some(objects) = self.saved.remove(&EntryKey::objects(&name)) {
             subject.restore_objects(&objects, now);
         }
         self.begun += target.replicas.len() as u64;
@@ -404,9 +427,7 @@ impl Agent {
 
     fn tick(&mut self) {
         let now = self.clock.now();
-        if now.mono >= self.next_discovery.mono && self.reading.is_none() {
-            self.read_configuration(Vec::new());
-        }
+        self.discover(now);
         self.forget_gone(now);
         self.give_up_waiting(now);
         self.write_beacons();
@@ -442,8 +463,7 @@ impl Agent {
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
             self.remove(&name);
-            self.forgotten.push(objects_entry(&name));
-            self.forgotten.push(name.0);
+            self.forgotten.extend([EntryKey::objects(&name), EntryKey::target(&name)]);
         }
         self.plan_buckets();
         self.send_targets();

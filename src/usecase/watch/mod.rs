@@ -12,5 +12,5 @@ mod replica;
 mod schedule;
 mod subject;
 
-pub use agent::{Agent, AgentParts, ReloadRequest};
+pub use agent::{Agent, AgentParts, ReloadRequest, remembered_names};
 pub use once::{OnceParts, look_once, named};

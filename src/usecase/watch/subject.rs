@@ -119,6 +119,11 @@ struct Saved {
     watched: Vec<(String, Watched)>,
 }
 
+/// The file of the database that a saved text is about.
+pub(super) fn saved_path(text: &str) -> Option<PathBuf> {
+    serde_json::from_str::<Saved>(text).ok()?.database
+}
+
 fn path(target: &Target) -> Option<PathBuf> {
     target.database.as_ref().map(|files| files.path.clone())
 }

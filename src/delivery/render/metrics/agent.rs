@@ -35,6 +35,27 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| sink.put_known(&[], report.agent.config.last_reload_success_at),
     },
     Family {
+        name: "streamgauge_state_last_save_successful",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if what survives a restart could be saved the last time, 0 if not; absent where nothing is to be saved.",
+        samples: |report, sink| sink.put_known(&[], report.agent.state.as_ref().and_then(|state| state.saved)),
+    },
+    Family {
+        name: "streamgauge_state_last_save_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When what survives a restart was last saved.",
+        samples: |report, sink| sink.put_known(&[], report.agent.state.as_ref().and_then(|state| state.last_saved_at)),
+    },
+    Family {
+        name: "streamgauge_state_set_aside_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "How often a damaged state was set aside and begun anew.",
+        samples: |report, sink| sink.put_known(&[], report.agent.state.as_ref().map(|state| state.set_aside)),
+    },
+    Family {
         name: "streamgauge_databases",
         kind: Kind::Gauge,
         labels: &["state"],

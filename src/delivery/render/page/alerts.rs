@@ -46,6 +46,7 @@ fn row(alert: &Alert, f: &mut Formatter<'_>) -> Result {
         AlertState::Firing if alert.suppressed.is_none() => ("bad", "firing", alert.fired_at),
         AlertState::Firing => ("unknown", "firing", alert.fired_at),
         AlertState::Pending => ("unknown", "pending", Some(alert.active_at)),
+        AlertState::Resolved if alert.is_unwatched() => ("unknown", "no longer watched", alert.resolved_at),
         AlertState::Resolved => ("unknown", "resolved", alert.resolved_at),
     };
     let text = |name: &str| alert.annotations.get(name).map_or("", String::as_str);

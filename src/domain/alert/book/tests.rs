@@ -134,6 +134,7 @@ fn report(databases: Vec<Arc<DatabaseReport>>) -> Report {
             cost: Default::default(),
             process: None,
             drill_budget: None,
+            state: None,
         },
         databases,
         over_limit: 0,

@@ -57,7 +57,7 @@ fn board(alerts: &str, complete: bool) -> AlertBoard {
         let suppressed = word.starts_with('(').then(|| "silenced".to_owned());
         Arc::new(Alert { suppressed, ..alert(name, state) })
     };
-    AlertBoard { at: at(0).wall, complete, alerts: alerts.split_whitespace().map(one).collect() }
+    AlertBoard { at: at(0).wall, complete, databases: 1, alerts: alerts.split_whitespace().map(one).collect() }
 }
 
 /// A receiver that can be told, and the seconds that it is.

@@ -10,13 +10,7 @@ use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
 use crate::domain::report::{ReceiverReport, Report};
 use crate::domain::target::TargetName;
-use crate::usecase::ports::{AlertBoard, AlertOutlet};
-
-/// The journal's entry about alerts: no target's name holds control characters.
-pub(super) const ALERTS: &str = "\u{1f}alerts";
-
-/// The journal's entry about who was told of them.
-pub(super) const NOTIFIED: &str = "\u{1f}notify";
+use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
 /// What the agent knows of alerts.
 pub(super) struct Alerts {
@@ -28,13 +22,13 @@ pub(super) struct Alerts {
     unsaved: bool,
     /// Who was told what, while it is not saved.
     notified: Option<String>,
-    /// The journal could not be written: it is tried again when all history is.
-    save_failed: bool,
+    /// The newest of that, saved or not.
+    told: Option<String>,
 }
 
 impl Alerts {
     pub(super) fn new(outlet: Option<Arc<dyn AlertOutlet>>, now: Moment) -> Self {
-        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, save_failed: false }
+        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, told: None }
     }
 
     /// Takes over what an earlier run saved.
@@ -50,6 +44,7 @@ impl Alerts {
         }
         if let (Some(outlet), Some(saved)) = (&self.outlet, notified) {
             outlet.restore(&saved);
+            self.told = Some(saved);
         }
     }
 
@@ -96,33 +91,34 @@ impl Alerts {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
-        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, alerts });
-    }
-
-    /// The entries of the journal to write at once.
-    pub(super) fn urgent(&mut self, now: Moment) -> Vec<(String, String)> {
-        if self.save_failed { Vec::new() } else { self.unsaved(false, now) }
+        let databases = report.databases.len();
+        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, databases, alerts });
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
-    pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(String, String)> {
-        self.save_failed = false;
+    pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(EntryKey, String)> {
         let told = self.outlet.as_ref().and_then(|outlet| outlet.unsaved());
-        let notified = told.or_else(|| self.notified.take()).map(|text| (NOTIFIED.to_owned(), text));
+        let mut notified = told.or_else(|| self.notified.take());
         self.notified = None;
-        let alerts = (std::mem::take(&mut self.unsaved) || last).then(|| (ALERTS.to_owned(), self.book.save(now)));
+        if let Some(text) = &notified {
+            self.told = Some(text.clone());
+        } else if last {
+            notified.clone_from(&self.told);
+        }
+        let notified = notified.map(|text| (EntryKey::only(EntryKind::Notified), text));
+        let alerts = (std::mem::take(&mut self.unsaved) || last)
+            .then(|| (EntryKey::only(EntryKind::Alerts), self.book.save(now)));
         alerts.into_iter().chain(notified).collect()
     }
 
     /// An entry could not be written.
-    pub(super) fn not_saved(&mut self, entry: &str, text: String) {
-        match entry {
-            ALERTS => self.unsaved = true,
+    pub(super) fn not_saved(&mut self, kind: EntryKind, text: String) {
+        match kind {
+            EntryKind::Alerts => self.unsaved = true,
             // What the outlet gives once it changed again is newer.
-            NOTIFIED => self.notified = Some(text),
-            _ => return,
+            EntryKind::Notified => self.notified = Some(text),
+            EntryKind::Target | EntryKind::Objects | EntryKind::Names => {}
         }
-        self.save_failed = true;
     }
 }
 

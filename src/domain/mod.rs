@@ -13,6 +13,7 @@ pub mod litestream;
 pub mod moment;
 pub mod observation;
 pub mod price;
+pub mod printable;
 pub mod reason;
 pub mod report;
 pub mod restore;

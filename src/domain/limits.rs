@@ -21,6 +21,12 @@ pub const YAML_DEPTH_MAX: usize = 64;
 /// [`DATABASES_MAX`] databases.
 pub const YAML_NODES_MAX: usize = 1_000_000;
 
+/// The shortest duration that may be configured. What comes due more often would take a core.
+pub const DURATION_MIN: Duration = Duration::from_millis(10);
+
+/// The longest: an objective such as a retention may be for ever.
+pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Mistakes of one load that are shown.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
 

@@ -100,8 +100,12 @@ async fn a_path_of_the_endpoint_stands_before_the_bucket() {
         store.read(&ltx(1), 0, 100).await.unwrap_err();
         let listed = (format!("GET {PATH}/bkt"), true);
         let read = (format!("GET {PATH}/bkt/app/{}", ltx(1)), true);
-        let asked: Vec<_> =
-            asked.lock().unwrap().iter().map(|(path, signed)| (path.trim_end_matches('/').to_owned(), *signed)).collect();
+        let asked: Vec<_> = asked
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(path, signed)| (path.trim_end_matches('/').to_owned(), *signed))
+            .collect();
         assert_eq!(asked[..2], [listed, read], "{end:?}");
     }
 }

@@ -8,7 +8,8 @@ use crate::domain::price::Costs;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{
-    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Settings, load, replica_of_url, settings,
+    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Refused, Settings, home, load, replica_of_url,
+    settings,
 };
 use crate::infrastructure::store::{StoreOptions, Stores};
 use crate::usecase::ports::{Configuration, Configured, Pace};
@@ -33,7 +34,7 @@ impl Sources {
             environment,
             overrides: Vec::new(),
             working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            home: std::env::home_dir(),
+            home: home(),
         })
     }
 
@@ -70,11 +71,11 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// All problems in one reason, a line each.
+    /// All problems in one reason, a line each, and behind them the warnings, which may be their cause.
     pub fn read(&self) -> Result<Loaded, Reason> {
-        load(&self.0).map_err(|problems| {
+        load(&self.0).map_err(|refused| {
             let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
-            Reason::new(ReasonKind::Misconfigured, lines(&problems)).with_hint(hint)
+            Reason::new(ReasonKind::Misconfigured, refused_lines(&refused)).with_hint(hint)
         })
     }
 }
@@ -100,8 +101,16 @@ impl Sources {
             let replica = replica_of_url(&self.0, place).map_err(|problem| misconfigured(problem.to_string()))?;
             return Ok(Picked { settings, target: None, replica });
         }
-        let Loaded { targets, settings, .. } = self.read()?;
-        let target = named(targets, &[place.to_owned()])?.pop();
+        // A directory that is no database is meant as a replica.
+        let directory = std::path::absolute(place).ok().filter(|path| path.is_dir());
+        let meant = |reason: Reason| match &directory {
+            Some(path) => {
+                reason.with_hint(format!("a replica in a directory is named by its URL: file://{}", path.display()))
+            }
+            None => reason,
+        };
+        let Loaded { targets, settings, .. } = self.read().map_err(meant)?;
+        let target = named(targets, &[place.to_owned()]).map_err(meant)?.pop();
         let target = target.ok_or_else(|| Reason::new(ReasonKind::NotFound, format!("{place}: no such database")))?;
         let names: Vec<&str> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
         let known = format!("its replicas are {}", names.join(", "));
@@ -126,9 +135,15 @@ pub fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Problems, and behind them warnings.
+fn refused_lines(refused: &Refused) -> String {
+    let warnings = refused.warnings.iter().map(|warning| format!("warning: {warning}"));
+    std::iter::once(lines(&refused.problems)).chain(warnings).collect::<Vec<_>>().join("\n")
+}
+
 impl Configuration for Sources {
     fn load(&self) -> Result<Configured, String> {
-        load(&self.0).map(configured).map_err(|problems| lines(&problems))
+        load(&self.0).map(configured).map_err(|refused| refused_lines(&refused))
     }
 }
 

@@ -95,7 +95,7 @@ impl Places {
             let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
             if !word {
                 let place = Place { line: self.line(key), ..Place::file(file) };
-                sink.problem(place.problem(format!("unknown key {key:?}")));
+                sink.problem(place.problem("a key that is no plain word"));
             }
             word
         });

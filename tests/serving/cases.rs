@@ -305,10 +305,7 @@ pub(super) static CASES: &[Case] = &[
     ),
     silent(
         "RetentionTooShort",
-        &[
-            ("streamgauge_replica_kept_seconds", "86400"),
-            ("streamgauge_replica_retention_objective_seconds", "86400"),
-        ],
+        &[("streamgauge_replica_kept_seconds", "86400"), ("streamgauge_replica_retention_objective_seconds", "86400")],
     ),
     fires("RetentionNotEnforced", &[("streamgauge_replica_expired_objects", "7")], &[(Warning, 0, "7")]),
     silent("RetentionNotEnforced", &[("streamgauge_replica_expired_objects", "0x10 7x58 0x300")]),

@@ -305,11 +305,7 @@ mod tests {
     fn being_told_to_keep_less_than_wanted_is_a_warning_before_anything_is_gone() {
         let told = |kept_seconds| kept(KeepingReport { kept_seconds, ..KeepingReport::default() });
         let day = 86_400.0;
-        check(
-            "RetentionTooShort",
-            told(Some(day)),
-            "fail warning: it is told to keep 1 d 0 h, objective 30 d 0 h",
-        );
+        check("RetentionTooShort", told(Some(day)), "fail warning: it is told to keep 1 d 0 h, objective 30 d 0 h");
         check("RetentionTooShort", told(Some(30.0 * day)), "pass");
         check("RetentionTooShort", told(None), "");
     }

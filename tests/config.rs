@@ -10,6 +10,8 @@ use streamgauge::infrastructure::config::{Input, Loaded, load};
 mod alerting;
 #[path = "config/broken.rs"]
 mod broken;
+#[path = "config/commands.rs"]
+mod commands;
 #[path = "config/drill.rs"]
 mod drill;
 #[path = "config/genuine.rs"]

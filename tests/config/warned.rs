@@ -26,7 +26,6 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             ":7: Litestream takes a `$` here for a variable, which is not set, and puts nothing in its place (not shown, because it may be part of a password)",
         ])),
         ("merge-behind-a-key.yml", said(&[
-            ":1: common: unknown key, which Litestream ignores",
             ":7: path: replaced by the `<<` behind it, as Litestream reads one after the other; put `<<` first to keep it",
         ])),
         ("nine-levels.yml", said(&[
@@ -143,60 +142,4 @@ fn an_upgrade_that_forgets_the_retention_is_a_warning_at_once() {
     assert!(files.targets()[0].ends_with("{300s 720h 24h}"), "{:?}", files.targets());
     let sources = files.load().sources;
     assert_eq!(sources[0].warnings.len(), 2, "{sources:?}");
-}
-
-/// A problem is shown with the warnings that explain it.
-#[test]
-fn a_variable_that_is_not_set_is_said_beside_what_follows_from_it() {
-    let files = Files::new();
-    files.write("litestream.yml", "dbs:\n  - path: /a.db\n    replica: {path: $REPLICA_URL}\n");
-    let mut command = super::lab::command(env!("CARGO_BIN_EXE_streamgauge"));
-    command.args(["config", "check", "--litestream.config", "litestream.yml"]).current_dir(files.path());
-    let told = command.env_remove("LITESTREAM_CONFIG").output().expect("an answer");
-    let error = files.short(&String::from_utf8_lossy(&told.stderr));
-    assert_eq!(told.status.code(), Some(2), "{error}");
-    assert_eq!(
-        error,
-        "error: DIR/litestream.yml:3: dbs[0].replica.path: missing, and a replica of kind file needs it; accepted: a directory\n\
-         warning: DIR/litestream.yml: $REPLICA_URL: not set in this process's environment, replaced by nothing as Litestream \
-         would\n"
-    );
-}
-
-/// What is watched is listed with where it is, names cannot drive the terminal, and what cannot be read is not called well.
-#[test]
-fn a_check_lists_where_everything_is() {
-    let files = Files::new();
-    let evil = "a\u{1b}[2J\u{202e}bd.db";
-    files.database(evil).write(
-        "litestream.yml",
-        format!(
-            "dbs:
-  - {{dir: {}, pattern: '*.db', replica: {{path: /r}}}}
-  - {{path: /b.db, replica: {{type: s3, bucket: bkt, endpoint: 'https://x.supabase.co/storage/v1/s3', region: eu}}}}
-  - {{path: /c.db, replica: {{url: 'gs://bkt/c'}}}}
-",
-            files.path().display()
-        ),
-    );
-    let mut command = super::lab::command(env!("CARGO_BIN_EXE_streamgauge"));
-    command.args(["config", "check", "--litestream.config", "litestream.yml"]).current_dir(files.path());
-    let told = command.output().expect("an answer");
-    let out = files.short(&String::from_utf8_lossy(&told.stdout));
-    let error = String::from_utf8_lossy(&told.stderr);
-    assert_eq!(
-        out,
-        "a\\u{1b}[2J\\u{202e}bd  DIR/a\\u{1b}[2J\\u{202e}bd.db
-    file  file:///r/a\\u{1b}[2J\\u{202e}bd.db
-    drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
-b  /b.db
-    s3  s3://bkt  endpoint https://x.supabase.co/storage/v1/s3  region eu
-    drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
-c  /c.db
-    gs  gs://bkt/c  unsupported: this version cannot read replicas of kind gs
-    no replica that is watched or drilled
-ok: 3 databases, 0 warnings, 1 replica unsupported
-",
-        "{error}"
-    );
 }

@@ -80,6 +80,17 @@ impl Sources {
     }
 }
 
+/// Why a place was not found, for who names a directory: that is no database, and meant as a replica.
+pub fn with_url_hint(reason: Reason, places: &[String]) -> Reason {
+    let directory = places.iter().filter_map(|place| std::path::absolute(place).ok()).find(|path| path.is_dir());
+    match directory {
+        Some(path) => {
+            reason.with_hint(format!("a replica in a directory is named by its URL: file://{}", path.display()))
+        }
+        None => reason,
+    }
+}
+
 /// A replica that the command line names, with the database that it is of if that is configured.
 #[derive(Clone, Debug)]
 pub struct Picked {
@@ -101,16 +112,10 @@ impl Sources {
             let replica = replica_of_url(&self.0, place).map_err(|problem| misconfigured(problem.to_string()))?;
             return Ok(Picked { settings, target: None, replica });
         }
-        // A directory that is no database is meant as a replica.
-        let directory = std::path::absolute(place).ok().filter(|path| path.is_dir());
-        let meant = |reason: Reason| match &directory {
-            Some(path) => {
-                reason.with_hint(format!("a replica in a directory is named by its URL: file://{}", path.display()))
-            }
-            None => reason,
-        };
+        let names = [place.to_owned()];
+        let meant = |reason| with_url_hint(reason, &names);
         let Loaded { targets, settings, .. } = self.read().map_err(meant)?;
-        let target = named(targets, &[place.to_owned()]).map_err(meant)?.pop();
+        let target = named(targets, &names).map_err(meant)?.pop();
         let target = target.ok_or_else(|| Reason::new(ReasonKind::NotFound, format!("{place}: no such database")))?;
         let names: Vec<&str> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
         let known = format!("its replicas are {}", names.join(", "));

@@ -194,7 +194,8 @@ impl Places {
             ValueKind::Table(table) => {
                 let below = |(key, value): (&String, &Value)| {
                     let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    Entry { key: key.clone(), line: self.line(&path), value: self.node(&path, value, None) }
+                    let value = self.node(&path, value, None);
+                    Entry { key: key.clone(), line: self.line(&path), value, shared: false }
                 };
                 let mut entries: Vec<Entry> = table.iter().map(below).collect();
                 entries.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));

@@ -53,6 +53,8 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) line: Option<usize>,
     pub(super) value: Arc<Node>,
+    /// It has an anchor, and may be there only to be used elsewhere.
+    pub(super) shared: bool,
 }
 
 /// The two languages, where they differ.
@@ -453,7 +455,8 @@ impl<'a> Section<'a> {
 
     /// Reports the keys that nothing read. Their values are not shown: a misspelt key may hold a credential.
     pub(super) fn finish(self) {
-        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
+        let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str());
+        for entry in self.entries.iter().filter(unknown) {
             let place = self.entry_place(entry);
             let meant = did_you_mean(&entry.key, &self.known).map(|key| format!("did you mean `{key}`?"));
             match self.dialect {

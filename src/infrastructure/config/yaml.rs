@@ -89,7 +89,7 @@ impl Entries {
 }
 
 fn copy(entry: &Entry) -> Entry {
-    Entry { key: entry.key.clone(), line: entry.line, value: Arc::clone(&entry.value) }
+    Entry { key: entry.key.clone(), line: entry.line, value: Arc::clone(&entry.value), shared: entry.shared }
 }
 
 /// A key that waits for its value.
@@ -209,7 +209,7 @@ impl Builder<'_> {
                         let message = format!("a second time in the same place; {count}");
                         self.sink.warning(place(Some(line), &name).problem(message));
                     }
-                    values += entries.put(Entry { key: name, line: Some(line), value: done });
+                    values += entries.put(Entry { key: name, line: Some(line), value: done, shared: anchor != 0 });
                 }
             },
         }

@@ -10,8 +10,14 @@ use streamgauge::infrastructure::config::{Input, Loaded, load};
 mod alerting;
 #[path = "config/broken.rs"]
 mod broken;
+#[path = "config/commands.rs"]
+mod commands;
 #[path = "config/drill.rs"]
 mod drill;
+#[path = "config/genuine.rs"]
+mod genuine;
+#[path = "lab/mod.rs"]
+mod lab;
 #[path = "config/litestream.rs"]
 mod litestream;
 #[path = "config/names.rs"]
@@ -20,6 +26,10 @@ mod names;
 mod own;
 #[path = "config/robust.rs"]
 mod robust;
+#[path = "config/secrets.rs"]
+mod secrets;
+#[path = "config/warned.rs"]
+mod warned;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/broken");
 
@@ -36,7 +46,7 @@ fn input(file: &str) -> Input {
 
 /// What a load says when it fails, without the directory of the fixtures.
 fn messages(input: &Input) -> Vec<String> {
-    let problems = load(input).map(|loaded| loaded.targets).expect_err("a broken configuration was accepted");
+    let problems = load(input).map(|loaded| loaded.targets).expect_err("a broken configuration was accepted").problems;
     let directory = format!("{}/", input.working_directory.display());
     problems.iter().map(|problem| problem.to_string().replace(&directory, "")).collect()
 }

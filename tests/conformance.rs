@@ -8,6 +8,8 @@
 
 #[path = "conformance/backends.rs"]
 mod backends;
+#[path = "conformance/endpoint_path.rs"]
+mod endpoint_path;
 #[path = "conformance/fake_s3.rs"]
 mod fake_s3;
 #[path = "conformance/hostile.rs"]

@@ -46,6 +46,12 @@ pub const CONFIG_READ_PATIENCE: Duration = Duration::from_secs(10);
 /// Readings that hang beside each other, of which each keeps a thread.
 pub const CONFIG_READS_HANGING_MAX: usize = 4;
 
+/// The shortest duration that may be configured. What comes due more often would take a core.
+pub const DURATION_MIN: Duration = Duration::from_millis(10);
+
+/// The longest: an objective such as a retention may be for ever.
+pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Mistakes of one load that are shown.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
 

@@ -14,6 +14,7 @@ pub mod moment;
 pub mod naming;
 pub mod observation;
 pub mod price;
+pub mod printable;
 pub mod reason;
 pub mod report;
 pub mod restore;

@@ -528,6 +528,8 @@ pub struct KeepingReport {
     pub foreign_history: Option<bool>,
     /// What storing it costs, by the configured prices; `None` until it was listed.
     pub storage_dollars_per_month: Option<f64>,
+    /// For how long Litestream was told to keep history; `None` where that is not known, or all is kept.
+    pub kept_seconds: Option<f64>,
 }
 
 /// How fast a replica grew, over at most an hour.

@@ -20,7 +20,7 @@ fn alerting(text: &str) -> Alerting {
 fn problems(text: &str) -> Vec<String> {
     let files = Files::new();
     files.write("streamgauge.toml", format!("{text}{DATABASE}"));
-    let problems = load(&files.input()).expect_err("mistakes");
+    let problems = load(&files.input()).expect_err("mistakes").problems;
     problems.iter().map(|problem| files.short(&problem.to_string())).collect()
 }
 

@@ -78,6 +78,13 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("duration-unknown-unit.toml", &[
         ":2: replica.idle-interval: value `5 minutes`: unknown unit; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
     ]),
+    ("duration-out-of-bounds.toml", &[
+        ":2: watch.poll-interval: value `1ns`: too short; accepted: a duration from 10ms to 100y",
+        ":3: watch.sweep-interval: value `9ms`: too short; accepted: a duration from 10ms to 100y",
+        ":5: replica.timeout: value `101y`: too long; accepted: a duration from 10ms to 100y",
+        ":7: alerting.evaluation-interval: value `1us`: too short; accepted: a duration from 10ms to 100y",
+        ":12: database[0].replica[0].sync-interval: value `1ns`: too short; accepted: a duration from 10ms to 100y",
+    ]),
     ("duration-without-unit.toml", &[
         ":2: watch.sweep-interval: value `60`: a number without a unit; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
     ]),
@@ -91,6 +98,10 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":9: replica.timeout: value `soon`: not a duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
         ":11: database[0]: neither `path` nor `replica`; accepted: at least one of the two",
         ":12: database[0].rpo: value `5`: a number without a unit; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
+    ]),
+    ("endpoint-is-a-secret.yml", &[
+        ":3: dbs[0].replica.endpoint: the endpoint is not the address of a server; accepted: https://host, host:port and the like, perhaps with a path",
+        ":5: dbs[1].replica.url: the endpoint is not the address of a server; accepted: https://host, host:port and the like, perhaps with a path",
     ]),
     ("file-path-missing.yml", &[
         ":3: dbs[0].replica.path: missing, and a replica of kind file needs it; accepted: a directory",
@@ -144,8 +155,11 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("path-empty.yml", &[
         ":2: dbs[0].path: value ``: empty; accepted: a path",
     ]),
+    ("password-in-a-file-url.yml", &[
+        ":3: dbs[0].replica.url: a user in the URL of a directory; accepted: file:///directory",
+    ]),
     ("path-expression-as-key.toml", &[
-        ":1: unknown key \"x[999999999999]\"",
+        ":1: a key that is no plain word",
     ]),
     ("path-is-a-url.yml", &[
         ":5: dbs[0].replica.path: value `s3://bkt/a`: a URL, which belongs in `url`",
@@ -191,16 +205,13 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":34: deadman.url: missing; accepted: `url` or `url-file`",
     ]),
     ("replica-url-is-a-path.toml", &[
-        ":4: database[0].replica[0].url: value `/mnt/backup`: not a URL; accepted: s3://bucket/path and the like",
+        ":4: database[0].replica[0].url: not a URL; accepted: s3://bucket/path and the like",
     ]),
     ("replica-url-unknown-kind.toml", &[
         ":4: database[0].replica[0].url: value `http://bucket.example.org/shop`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",
     ]),
     ("replica-without-url.toml", &[
         ":3: database[0].replica[0].url: missing; accepted: s3://bucket/path or file:///directory",
-    ]),
-    ("retention-in-days.yml", &[
-        ":5: dbs[0].replicas[0].retention: value `30d`: unknown unit; accepted: a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h",
     ]),
     ("same-replica-twice.toml", &[
         ":5: database[1]: the same replica as another, and no `name` to tell them apart",

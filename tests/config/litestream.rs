@@ -135,14 +135,13 @@ fn metadata_and_replicas_below_a_directory() {
 #[test]
 fn a_directory_without_databases_is_a_warning() {
     let files = Files::new();
-    files.write("srv/x.db", "not a database").write(
-        "litestream.yml",
-        "dbs:
-  - {dir: srv, pattern: '*.db', replica: {url: 's3://b'}}
-  - {dir: srv, pattern: '*.db', watch: true, replica: {url: 's3://b'}}
-  - {dir: gone, pattern: '*.db', watch: true, replica: {url: 's3://b'}}
-",
-    );
+    let text = "dbs:
+  - {dir: DIR/srv, pattern: '*.db', replica: {url: 's3://b'}}
+  - {dir: DIR/srv, pattern: '*.db', watch: true, replica: {url: 's3://b'}}
+  - {dir: DIR/gone, pattern: '*.db', watch: true, replica: {url: 's3://b'}}
+";
+    let text = text.replace("DIR", &files.path().display().to_string());
+    files.write("srv/x.db", "not a database").write("litestream.yml", text);
     assert_eq!(
         files.warnings(),
         [
@@ -178,6 +177,14 @@ fn the_places_of_v05() {
         ("{type: s3, bucket: bkt, path: /a//b/}", "s3[bkt][/a//b/]"),
         ("{type: s3, bucket: bkt, endpoint: minio.lan}", "s3[bkt][] https://minio.lan path-style"),
         ("{type: s3, bucket: bkt, endpoint: 'http://m:9000', force-path-style: off}", "s3[bkt][] http://m:9000"),
+        (
+            "{type: s3, bucket: bkt, endpoint: 'https://x.supabase.co/storage/v1/s3'}",
+            "s3[bkt][] https://x.supabase.co/storage/v1/s3 path-style",
+        ),
+        (
+            "url: 's3://bkt/x?endpoint=https://x.supabase.co/storage/v1/s3'",
+            "s3[bkt][x] https://x.supabase.co/storage/v1/s3 path-style",
+        ),
         ("{type: s3, bucket: bkt, region: 012, skip-verify: y}", "s3[bkt][] 012 unverified"),
         ("{type: file, url: 's3://bkt/x'}", "s3[bkt][x]"),
         ("url: gs://bkt/x", "(gs) gs://bkt/x"),
@@ -239,8 +246,9 @@ fn objectives_follow_what_litestream_keeps() {
         ("dbs: [{path: /a.db, replicas: [{path: /b, retention: 48h}]}]", "{300s 48h 48h}"),
         // A snapshot is taken when the last one is as old as the retention.
         ("dbs: [{path: /a.db, replicas: [{path: /b, retention: 48h, snapshot-interval: 72h}]}]", "{300s 48h 48h}"),
-        // Left behind by an upgrade: v0.5 does not read it there.
-        ("dbs: [{path: /a.db, replica: {path: /b, retention: 720h}}]", "{300s 24h 24h}"),
+        // Left behind by an upgrade: v0.5 does not read it there, and it is what is wanted all the same.
+        ("dbs: [{path: /a.db, replica: {path: /b, retention: 720h}}]", "{300s 720h 24h}"),
+        ("snapshot: {retention: 48h}\ndbs: [{path: /a.db, replica: {path: /b, retention: 720h}}]", "{300s 48h 24h}"),
     ] {
         let targets = litestream(text).targets();
         assert!(targets[0].ends_with(expected), "{text}: {}", targets[0]);
@@ -320,7 +328,7 @@ exec: $UNKNOWN
             at(12, "dbs[1]: /a.db and /b.db share the replica gs://bkt/a"),
             at(13, "path: a second time in the same place; the last one counts"),
             at(15, "dbs[2]: no replica: the database is not backed up"),
-            at(16, "dbs[3]: value `/b.db`: names a database a second time"),
+            at(16, "dbs[3]: value `/b.db`: names a database a second time, with which Litestream 0.5.17 refuses to start"),
             at(18, &format!("logging.levl: {unknown}; did you mean `level`?")),
             at(19, &format!("socket.enable: {unknown}; did you mean `enabled`?")),
             at(20, &format!("levels[0].intervall: {unknown}; did you mean `interval`?")),
@@ -389,7 +397,8 @@ dbs:
 ",
     );
     let targets = files.targets();
-    assert!(targets[0].contains("s3[bkt][a]") && targets[1].contains("s3[own][]"), "{targets:?}");
+    // As in 0.3.13 and 0.5.17, where what is read last counts.
+    assert!(targets[0].contains("s3[bkt][a]") && targets[1].contains("s3[bkt][]"), "{targets:?}");
 }
 
 #[test]

@@ -197,21 +197,7 @@ async fn wrong_credentials_are_denied_and_not_repeated() {
 #[tokio::test]
 async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified() {
     let tls = tempfile::tempdir().unwrap();
-    let (certificate, key) = (tls.path().join("cert.pem"), tls.path().join("key.pem"));
-    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
-    let made = std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(subject)
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output();
-    if !made.is_ok_and(|made| made.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "openssl is missing");
-        eprintln!("skipped: openssl makes no certificate");
-        return;
-    }
+    let Some([certificate, key]) = self_signed(tls.path(), "IP:127.0.0.1", "CA:FALSE") else { return };
     let options = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
     let Some(server) = Server::rclone("bkt", &options) else { return };
     let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
@@ -228,6 +214,45 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
     let options = StoreOptions { timeout: Duration::from_secs(60), concurrency: 1, ca_file: Some(certificate) };
     let store = Stores::new(options).open(&ReplicaLocation::S3(Box::new(plain))).unwrap();
     assert!(store.list("", None).await.unwrap().objects.is_empty());
+}
+
+/// A certificate and its key; `None`, and said why, without openssl.
+fn self_signed(directory: &Path, name: &str, constraints: &str) -> Option<[std::path::PathBuf; 2]> {
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|file| directory.join(file));
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", &format!("subjectAltName={name}")])
+        .args(["-addext", &format!("basicConstraints=critical,{constraints}"), "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "openssl is missing");
+        eprintln!("skipped: openssl makes no certificate");
+        return None;
+    }
+    Some([certificate, key])
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_serve_says_why() {
+    for (name, constraints, message, hint) in [
+        // What `openssl req -x509` makes unless told otherwise.
+        ("IP:127.0.0.1", "CA:TRUE", "the certificate of an authority (CA:TRUE)", "basicConstraints CA:FALSE"),
+        ("DNS:other.example", "CA:FALSE", "not valid for name", "name the server as its certificate does"),
+    ] {
+        let tls = tempfile::tempdir().unwrap();
+        let Some([certificate, key]) = self_signed(tls.path(), name, constraints) else { return };
+        let options = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
+        let Some(server) = Server::rclone("bkt", &options) else { return };
+        let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
+        let place = S3Location { endpoint, ca_file: Some(certificate), ..place(server.port, "bkt", "app") };
+        let refused = open(place).list("", None).await.unwrap_err();
+        assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
+        assert!(refused.message.contains(message), "{refused}");
+        assert!(refused.hint.as_deref().is_some_and(|told| told.contains(hint)), "{refused} {:?}", refused.hint);
+    }
 }
 
 #[tokio::test]

@@ -95,11 +95,16 @@ pub(crate) fn escaped(key: &str) -> String {
     })
 }
 
-/// A program of the lab; `None`, and said why, where it is missing.
+/// A Python program of the lab.
 fn program(name: &str) -> Option<PathBuf> {
+    in_lab(&format!("py/bin/{name}"))
+}
+
+/// A file of the lab by its path there; `None`, and said why, where it is missing.
+pub(crate) fn in_lab(path: &str) -> Option<PathBuf> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/target/lab");
     let lab = std::env::var_os("STREAMGAUGE_LAB").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let program = lab.join("py/bin").join(name);
+    let program = lab.join(path);
     if program.exists() {
         return Some(program);
     }

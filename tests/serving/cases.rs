@@ -295,6 +295,18 @@ pub(super) static CASES: &[Case] = &[
             ("streamgauge_replica_history_whole", "0"),
         ],
     ),
+    fires(
+        "RetentionTooShort",
+        &[
+            ("streamgauge_replica_kept_seconds", "86400"),
+            ("streamgauge_replica_retention_objective_seconds", "2592000"),
+        ],
+        &[(Warning, 0, "1d 0h 0m 0s")],
+    ),
+    silent(
+        "RetentionTooShort",
+        &[("streamgauge_replica_kept_seconds", "86400"), ("streamgauge_replica_retention_objective_seconds", "86400")],
+    ),
     fires("RetentionNotEnforced", &[("streamgauge_replica_expired_objects", "7")], &[(Warning, 0, "7")]),
     silent("RetentionNotEnforced", &[("streamgauge_replica_expired_objects", "0x10 7x58 0x300")]),
     fires(

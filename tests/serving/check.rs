@@ -191,7 +191,7 @@ fn a_configuration_is_listed_with_its_warnings() {
     assert!(out.starts_with("app  /srv/app.db\n    s3  s3://bucket/app\n"), "{out}");
     assert!(out.contains("    drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB\n"), "{out}");
     assert!(out.contains(&format!("warning: {}:3: dbs[0].colour: unknown key", yaml.display())), "{out}");
-    assert!(out.ends_with("ok: 1 databases, 1 warnings\n"), "{out}");
+    assert!(out.ends_with("ok: 1 database, 1 warning\n"), "{out}");
     assert!(!out.contains("hidden"), "{out}");
 }
 

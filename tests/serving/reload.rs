@@ -7,7 +7,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
 use super::lab::agent::Agent;
-use super::lab::{http, wait_for};
+use super::lab::litestream::quick_yaml;
+use super::lab::{Lab, http, wait_for};
 use super::{commit, database, told, watching};
 
 fn reload(agent: &Agent) -> http::Response {
@@ -125,6 +126,40 @@ fn directories_are_searched_again_from_time_to_time() {
     wait_for("a tenant to leave", || databases() == ["two"]);
     let place = agent.report()["databases"][0]["replicas"][0]["url"].as_str().unwrap().to_owned();
     assert!(place.ends_with("/replicas/two.db"), "{place}");
+}
+
+/// The day of the upgrade from v0.3: its `retention` is no longer read, and the agent says so before anything is deleted.
+#[test]
+fn an_upgrade_that_forgets_the_retention_is_told_at_once() {
+    let Some(lab) = Lab::find() else { return };
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    let mut writer = lab.writer(&path);
+    writer.create_table();
+    let replica = format!("type: file, path: {}, retention: 720h", home.path().join("replica").display());
+    let yaml = quick_yaml("0.3.13", &path, &replica);
+    let mut old = lab.replicate("0.3.13", home.path(), &yaml);
+    let toml = format!(
+        "[litestream]\nconfig = [{:?}]\ndiscovery-interval = \"1s\"\n[replica]\ninterval = \"500ms\"\n",
+        old.config
+    );
+    let agent = Agent::start(home.path(), &toml, &[]);
+    agent.wait_until_ready();
+    let state = |status: &str| {
+        let labels = [("database", "app"), ("check", "RetentionTooShort"), ("status", status)];
+        agent.metric("streamgauge_check_status", &labels) == Some(1.0)
+    };
+    writer.commit(1);
+    wait_for("the old one to be well", || state("pass"));
+    old.process.stop();
+    let _new = lab.replicate("0.5.17", home.path(), &yaml);
+    writer.commit(1);
+    wait_for("the warning", || state("fail"));
+    let kept = [("database", "app"), ("replica", "file")];
+    assert_eq!(agent.metric("streamgauge_replica_kept_seconds", &kept), Some(86_400.0));
+    assert_eq!(agent.metric("streamgauge_replica_retention_objective_seconds", &kept), Some(2_592_000.0));
+    let warnings = agent.report()["agent"]["sources"][0]["warnings"].to_string();
+    assert!(warnings.contains("Litestream v0.5 has taken over") && warnings.contains("ignores it here"), "{warnings}");
 }
 
 /// `: > litestream.yml`, or a directory that is no longer mounted, is not what a person does who removes databases.

@@ -7,7 +7,9 @@ use super::sources::Sources;
 use super::{SourceArgs, output};
 use crate::delivery::render::human;
 use crate::domain::drill::{DrillPolicy, DrillSchedule};
+use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
+use crate::domain::target::{ReplicaLocation, ReplicaTarget};
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::notify::place;
 
@@ -37,28 +39,54 @@ fn drills(policy: &DrillPolicy) -> String {
     }
 }
 
+/// Where a replica is, and what cannot be done with it.
+fn place_of(location: &ReplicaLocation) -> String {
+    let mut place = printable(&location.url());
+    match location {
+        ReplicaLocation::Directory(_) => {}
+        ReplicaLocation::S3(s3) => {
+            for (word, value) in [("endpoint", &s3.endpoint), ("region", &s3.region)] {
+                if let Some(value) = value {
+                    let _ = write!(place, "  {word} {}", printable(value));
+                }
+            }
+        }
+        ReplicaLocation::Unsupported { kind, .. } => {
+            let _ = write!(place, "  unsupported: this version cannot read replicas of kind {}", printable(kind));
+        }
+    }
+    place
+}
+
 fn text(loaded: &Loaded) -> String {
     let mut text = String::new();
     for target in &loaded.targets {
         let path =
             target.database.as_ref().map_or_else(|| "replica only".into(), |files| files.path.display().to_string());
-        let _ = writeln!(text, "{}  {path}", target.name);
+        let _ = writeln!(text, "{}  {}", printable(&target.name.0), printable(&path));
         for replica in &target.replicas {
-            let _ = writeln!(text, "    {}  {}", replica.name, replica.location.url());
+            let _ = writeln!(text, "    {}  {}", printable(&replica.name), place_of(&replica.location));
         }
+        let readable = |replica: &ReplicaTarget| !matches!(replica.location, ReplicaLocation::Unsupported { .. });
         if target.replicas.is_empty() {
             text.push_str("    no replica\n");
-        } else {
+        } else if target.replicas.iter().any(readable) {
             let _ = writeln!(text, "    {}", drills(&target.drill));
+        } else {
+            text.push_str("    no replica that is watched or drilled\n");
         }
     }
     let alerting = &loaded.settings.alerting;
     for target in &alerting.receivers {
         let (kind, least) = (target.kind.as_str(), target.severity.as_str());
-        let _ = writeln!(text, "receiver {}  {kind} {}, from {least} on", target.name, place(&target.kind));
+        let name = printable(&target.name);
+        let _ = writeln!(text, "receiver {name}  {kind} {}, from {least} on", place(&target.kind));
     }
     if let Some(deadman) = &alerting.deadman {
         let _ = writeln!(text, "deadman  every {}", human::duration(deadman.interval.as_secs_f64()));
+    }
+    for note in &loaded.notes {
+        let _ = writeln!(text, "note: {note}");
     }
     for warning in &loaded.warnings {
         let _ = writeln!(text, "warning: {warning}");
@@ -66,6 +94,18 @@ fn text(loaded: &Loaded) -> String {
     if loaded.over_limit > 0 {
         let _ = writeln!(text, "warning: {} databases more than one agent watches", loaded.over_limit);
     }
-    let _ = writeln!(text, "ok: {} databases, {} warnings", loaded.targets.len(), loaded.warnings.len());
+    let warnings = loaded.warnings.len() + usize::from(loaded.over_limit > 0);
+    let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);
+    let unsupported =
+        unsupported.filter(|replica| matches!(replica.location, ReplicaLocation::Unsupported { .. })).count();
+    let _ = write!(text, "ok: {}, {}", counted(loaded.targets.len(), "database"), counted(warnings, "warning"));
+    if unsupported > 0 {
+        let _ = write!(text, ", {} unsupported", counted(unsupported, "replica"));
+    }
+    text.push('\n');
     text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

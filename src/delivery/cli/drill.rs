@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::drill_progress::Narrator;
-use super::sources::{STORE_CALLS_MAX, Sources};
+use super::sources::{STORE_CALLS_MAX, Sources, with_url_hint};
 use super::{SourceArgs, duration, output, run};
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
@@ -164,7 +164,7 @@ fn jobs(args: &DrillArgs) -> Result<(Settings, Vec<DrillJob>), Reason> {
     if urls.is_empty() || !names.is_empty() {
         let loaded = sources.read()?;
         settings = Some(loaded.settings);
-        for target in named(loaded.targets, &names)? {
+        for target in named(loaded.targets, &names).map_err(|reason| with_url_hint(reason, &names))? {
             let wanted = |replica: &&ReplicaTarget| args.replica.as_ref().is_none_or(|name| *name == replica.name);
             let own: Vec<_> =
                 target.replicas.iter().filter(wanted).map(|replica| job(args, &target, replica)).collect();

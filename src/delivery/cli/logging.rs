@@ -1,9 +1,12 @@
 //! Where log lines go: to standard error, one line each, for a person (logfmt) or a machine (JSON).
 
+use std::io::{self, Write};
+
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry;
 
+use crate::domain::printable::printable_character;
 use crate::infrastructure::config::{Log, LogFormat, LogLevel};
 
 /// Sets up logging for the rest of the process. The libraries below us only speak from warnings on, because at `debug`
@@ -19,7 +22,7 @@ pub fn init(log: &Log) {
     let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("streamgauge", level);
     let result = match log.format {
         LogFormat::Logfmt => {
-            let layer = tracing_logfmt::builder().layer().with_writer(std::io::stderr);
+            let layer = tracing_logfmt::builder().layer().with_writer(|| Printable(io::stderr()));
             registry().with(layer.with_filter(filter)).try_init()
         }
         LogFormat::Json => {
@@ -29,4 +32,37 @@ pub fn init(log: &Log) {
     };
     // Only a second call could fail, and then the first one's setting is as good.
     let _ = result;
+}
+
+/// Lines whose texts come from files and servers, and that a terminal shows.
+struct Printable<W>(W);
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut text = String::with_capacity(bytes.len());
+        for character in String::from_utf8_lossy(bytes).chars() {
+            match character {
+                '\n' => text.push('\n'),
+                other => text.extend(printable_character(other)),
+            }
+        }
+        self.0.write_all(text.as_bytes()).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_does_not_drive_the_terminal() {
+        let mut out = Vec::new();
+        let written = Printable(&mut out).write("level=warn file=\"a\u{1b}[2J\u{202e}b\" ä\n".as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "level=warn file=\"a\\u{1b}[2J\\u{202e}b\" ä\n");
+        assert_eq!(written, "level=warn file=\"a\u{1b}[2J\u{202e}b\" ä\n".len());
+    }
 }

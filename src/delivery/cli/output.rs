@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
+use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
 
 /// Writes to standard output. A reader that has had enough (`| head`) is no error.
@@ -24,9 +25,11 @@ fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
 
 /// Says on standard error why the program ends, and what can be done about it.
 pub fn print_error(reason: &Reason) {
-    let mut text = format!("error: {reason}\n");
+    // A reason may have several lines, each of which may name a file that somebody else has named.
+    let lines = |text: &str| text.lines().map(printable).collect::<Vec<_>>().join("\n");
+    let mut text = format!("error: {}\n", lines(&reason.to_string()));
     if let Some(hint) = &reason.hint {
-        text.extend(["hint: ", hint, "\n"]);
+        text.extend(["hint: ", &lines(hint), "\n"]);
     }
     // There is nowhere left to complain to.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

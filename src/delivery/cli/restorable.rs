@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::sources::{Sources, stores};
+use super::sources::{Sources, stores, with_url_hint};
 use super::{SourceArgs, output, run, when};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
@@ -172,7 +172,7 @@ fn places(args: &RestorableArgs) -> Result<Picked, Reason> {
     if urls.is_empty() || !names.is_empty() {
         let loaded = sources.read()?;
         settings = Some(loaded.settings);
-        for target in named(loaded.targets, &names)? {
+        for target in named(loaded.targets, &names).map_err(|reason| with_url_hint(reason, &names))? {
             let wanted = |replica: &&ReplicaTarget| args.replica.as_ref().is_none_or(|name| *name == replica.name);
             let replicas = target.replicas.iter().filter(wanted);
             places.extend(replicas.map(|replica| Place { target: Some(target.clone()), replica: replica.clone() }));

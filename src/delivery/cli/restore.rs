@@ -16,6 +16,7 @@ use super::sources::{Picked, Sources, stores};
 use super::{SourceArgs, output, restore_words as words, run, when};
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
+use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::{ReplicaLocation, Target};
@@ -157,7 +158,7 @@ async fn restore(
         say(&words.plan(&plan));
     }
     for note in &plan.notes {
-        say(&format!("note    {note}\n"));
+        say(&format!("note    {}\n", printable(note)));
     }
     if let Some(warning) = words.shortfall(&plan) {
         say(&warning);

@@ -9,7 +9,8 @@ use crate::domain::price::Costs;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{
-    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Settings, load, replica_of_url, settings,
+    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Refused, Settings, home, load, replica_of_url,
+    settings,
 };
 use crate::infrastructure::journal;
 use crate::infrastructure::store::{StoreOptions, Stores};
@@ -35,7 +36,7 @@ impl Sources {
             environment,
             overrides: Vec::new(),
             working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            home: std::env::home_dir(),
+            home: home(),
             names: Names::default(),
         })
     }
@@ -73,14 +74,25 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// All problems in one reason, a line each.
+    /// All problems in one reason, a line each, and behind them the warnings, which may be their cause.
     pub fn read(&self) -> Result<Loaded, Reason> {
         let storage = settings(&self.0).ok().and_then(|settings| settings.storage.path);
         let names = storage.map(|path| remembered_names(&journal::peek(&path))).unwrap_or_default();
-        load(&Input { names, ..self.0.clone() }).map_err(|problems| {
+        load(&Input { names, ..self.0.clone() }).map_err(|refused| {
             let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
-            Reason::new(ReasonKind::Misconfigured, lines(&problems)).with_hint(hint)
+            Reason::new(ReasonKind::Misconfigured, refused_lines(&refused)).with_hint(hint)
         })
+    }
+}
+
+/// Why a place was not found, for who names a directory: that is no database, and meant as a replica.
+pub fn with_url_hint(reason: Reason, places: &[String]) -> Reason {
+    let directory = places.iter().filter_map(|place| std::path::absolute(place).ok()).find(|path| path.is_dir());
+    match directory {
+        Some(path) => {
+            reason.with_hint(format!("a replica in a directory is named by its URL: file://{}", path.display()))
+        }
+        None => reason,
     }
 }
 
@@ -105,8 +117,10 @@ impl Sources {
             let replica = replica_of_url(&self.0, place).map_err(|problem| misconfigured(problem.to_string()))?;
             return Ok(Picked { settings, target: None, replica });
         }
-        let Loaded { targets, settings, .. } = self.read()?;
-        let target = named(targets, &[place.to_owned()])?.pop();
+        let names = [place.to_owned()];
+        let meant = |reason| with_url_hint(reason, &names);
+        let Loaded { targets, settings, .. } = self.read().map_err(meant)?;
+        let target = named(targets, &names).map_err(meant)?.pop();
         let target = target.ok_or_else(|| Reason::new(ReasonKind::NotFound, format!("{place}: no such database")))?;
         let names: Vec<&str> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
         let known = format!("its replicas are {}", names.join(", "));
@@ -131,9 +145,15 @@ pub fn lines(problems: &[Problem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// Problems, and behind them warnings.
+fn refused_lines(refused: &Refused) -> String {
+    let warnings = refused.warnings.iter().map(|warning| format!("warning: {warning}"));
+    std::iter::once(lines(&refused.problems)).chain(warnings).collect::<Vec<_>>().join("\n")
+}
+
 impl Configuration for Sources {
     fn load(&self, names: Names) -> Result<Configured, String> {
-        load(&Input { names, ..self.0.clone() }).map(configured).map_err(|problems| lines(&problems))
+        load(&Input { names, ..self.0.clone() }).map(configured).map_err(|refused| refused_lines(&refused))
     }
 }
 

@@ -64,7 +64,7 @@ fn mistakes_say_what_is_accepted() {
         ("streamgauge check --wait=-5s", "expected a duration such as 300ms, 5s or 1m30s"),
         ("streamgauge check --wait soon", "expected a duration such as 300ms, 5s or 1m30s"),
         ("streamgauge demo --fault rain", "invalid value 'rain' for '--fault <FAULT>'"),
-        ("streamgauge run --log.level trace", "[possible values: debug, info, warn, error]"),
+        ("streamgauge run --log.level loud", "[possible values: trace, debug, info, warn, error]"),
         ("streamgauge run extra", "unexpected argument 'extra'"),
         ("streamgauge watch", "unrecognized subcommand 'watch'"),
     ];

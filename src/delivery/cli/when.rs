@@ -4,6 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::delivery::render::human;
 use crate::domain::litestream::Txid;
 use crate::domain::reason::{Reason, ReasonKind};
 
@@ -13,8 +14,13 @@ use crate::domain::reason::{Reason, ReasonKind};
 ///
 /// What would have been accepted.
 pub fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Reason> {
-    instant(text, now, zone)
-        .map_err(|expected| Reason::new(ReasonKind::Misconfigured, format!("--at {text:?}: {expected}")))
+    let wrong = |cause: String| Reason::new(ReasonKind::Misconfigured, format!("--at {text:?}: {cause}"));
+    let at = instant(text, now, zone).map_err(wrong)?;
+    if at > now {
+        let hint = "without --at it is the newest state; how long ago is written as 2h";
+        return Err(wrong(format!("in the future, it is {} now", human::instant(now))).with_hint(hint));
+    }
+    Ok(at)
 }
 
 /// Reads an instant: RFC 3339, a local date and time, or how long ago.
@@ -111,6 +117,15 @@ mod tests {
         }
         let twice = read("2026-10-25 02:30").unwrap_err();
         assert!(twice.ends_with("use 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00"), "{twice}");
+    }
+
+    #[test]
+    fn an_instant_in_the_future_is_refused() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let refused = at("2026-11-22T10:00:01Z", now, &TimeZone::UTC).unwrap_err();
+        assert_eq!(refused.message, "--at \"2026-11-22T10:00:01Z\": in the future, it is 2026-11-22 10:00:00Z now");
+        assert!(refused.hint.is_some_and(|hint| hint.contains("without --at")));
+        assert_eq!(at("2026-11-22T10:00:00Z", now, &TimeZone::UTC), Ok(now));
     }
 
     #[test]

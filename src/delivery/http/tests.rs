@@ -155,7 +155,7 @@ async fn the_report_is_versioned_json_and_the_page_runs_no_scripts() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
     let (cell, (reload, _)) = (ReportCell::default(), ReloadHandle::new());
-    let app = routes::App { cell: cell.clone(), reload };
+    let app = routes::App { cell: cell.clone(), reload, guard: Guard::default() };
     let ask = async |path: &str| {
         let request = http::Request::get(path).body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
         app.respond(&request).await.status().as_u16()

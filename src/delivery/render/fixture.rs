@@ -118,6 +118,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 }),
                 foreign_history: Some(false),
                 storage_dollars_per_month: Some(0.000_021_8),
+                kept_seconds: Some(86_400.0),
             },
         }],
         checks: Vec::new(),

@@ -48,18 +48,7 @@ pub fn instant(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-/// Text from outside without control characters: a file name must not be able to drive a terminal.
-pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out
-}
+pub use crate::domain::printable::printable;
 
 #[cfg(test)]
 mod tests {
@@ -103,10 +92,5 @@ mod tests {
         for (size, expected) in cases {
             assert_eq!(bytes(size), expected, "{size}");
         }
-    }
-
-    #[test]
-    fn a_name_cannot_drive_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\n\u{9b}ü"), "a\\u{1b}[2Jb\\r\\n\\u{9b}ü");
     }
 }

@@ -30,6 +30,9 @@ static RETENTION: Quantity = Quantity::of_replica("streamgauge_replica_retention
     database.objectives.retention_seconds
 });
 
+static KEPT: Quantity =
+    Quantity::of_replica("streamgauge_replica_kept_seconds", |_, replica| replica.keeping.kept_seconds);
+
 static WHOLE: Quantity = Quantity::of_replica("streamgauge_replica_history_whole", |_, replica| {
     replica.coverage.as_ref()?.whole.map(f64::from)
 });
@@ -101,6 +104,26 @@ pub(super) static CHECKS: &[Check] = &[
             60,
         )],
         tell: Tell::Replica(window),
+    },
+    Check {
+        name: "RetentionTooShort",
+        title: "Litestream is told to keep as much as is wanted",
+        summary: "{database}: Litestream is told to keep less in {replica} than is wanted",
+        description: "Litestream deletes the history in replica {replica} of {database} after {value}, sooner than the \
+                      retention objective says.",
+        action: "Set `snapshot.retention` at the top of litestream.yml: v0.5 does not read v0.3's `retention` of a replica, \
+                 and keeps 24h without a word.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &Term::Of(&KEPT),
+                Comparison::Below,
+                &Term::Product(&Term::Of(&RETENTION), &Term::Number(WINDOW_RATIO)),
+            ),
+            60,
+        )],
+        tell: Tell::Replica(told_to_keep),
     },
     Check {
         name: "RetentionNotEnforced",
@@ -182,6 +205,11 @@ fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport)
             Some(Told::Unknown(detail))
         }
     }
+}
+
+fn told_to_keep(_: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let (kept, objective) = (replica.keeping.kept_seconds?, database.objectives.retention_seconds?);
+    Some(Told::Known(format!("it is told to keep {}, objective {}", spoken(kept), spoken(objective))))
 }
 
 fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
@@ -271,6 +299,15 @@ mod tests {
         let denied = unreadable(changed(ago(48, 0)));
         check("SnapshotStale", denied, "unknown : last known: the newest snapshot is");
         check("SnapshotStale", unreadable(changed(ago(50, 0))), "fail");
+    }
+
+    #[test]
+    fn being_told_to_keep_less_than_wanted_is_a_warning_before_anything_is_gone() {
+        let told = |kept_seconds| kept(KeepingReport { kept_seconds, ..KeepingReport::default() });
+        let day = 86_400.0;
+        check("RetentionTooShort", told(Some(day)), "fail warning: it is told to keep 1 d 0 h, objective 30 d 0 h");
+        check("RetentionTooShort", told(Some(30.0 * day)), "pass");
+        check("RetentionTooShort", told(None), "");
     }
 
     #[test]

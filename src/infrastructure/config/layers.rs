@@ -95,7 +95,7 @@ impl Places {
             let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
             if !word {
                 let place = Place { line: self.line(key), ..Place::file(file) };
-                sink.problem(place.problem(format!("unknown key {key:?}")));
+                sink.problem(place.problem("a key that is no plain word"));
             }
             word
         });
@@ -194,7 +194,8 @@ impl Places {
             ValueKind::Table(table) => {
                 let below = |(key, value): (&String, &Value)| {
                     let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    Entry { key: key.clone(), line: self.line(&path), value: self.node(&path, value, None) }
+                    let value = self.node(&path, value, None);
+                    Entry { key: key.clone(), line: self.line(&path), value, shared: false }
                 };
                 let mut entries: Vec<Entry> = table.iter().map(below).collect();
                 entries.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));

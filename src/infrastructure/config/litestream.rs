@@ -9,11 +9,15 @@ use crate::domain::litestream::expiry::Kept;
 use crate::domain::target::ReplicaTarget;
 
 use super::glob;
-use super::node::{Dialect, Node, Section};
+use super::node::{Dialect, Node, Section, Takes};
 use super::paths::map_path;
+use super::pitfalls::{self, Least, at_least};
 use super::problem::{Place, Sink};
 use super::replica::{self, Context, DAY, Keys, go_duration, positive};
 use super::scan::scan;
+
+/// Litestream's levels between level 0 and the snapshots.
+const LEVELS_MAX: usize = 8;
 
 /// `l0-retention` of v0.5 unless it says otherwise.
 const LEVEL0_RETENTION: Duration = Duration::from_secs(300);
@@ -68,8 +72,8 @@ struct Snapshot {
 }
 
 /// Which Litestream a file is for, where that shows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Version {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
     V03,
     V05,
     Either,
@@ -98,22 +102,29 @@ pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
     let items: Vec<Item> = dbs.into_iter().map(|section| item(section, context)).collect();
     section.finish();
 
-    let version = version(&top, &items);
+    let written = version(&top, &items);
+    let upgraded = written == Version::V03 && items.iter().any(|item| is_upgraded(item, context, sink));
+    let version = if upgraded { Version::V05 } else { written };
     let context = Context { v03: version == Version::V03, ..*context };
-    let snapshot = snapshot(&top, &items, sink);
+    let told = snapshot(&top, &items, sink);
+    let snapshot = Snapshot { interval: told.interval.or(Some(DAY)), retention: told.retention.or(Some(DAY)) };
     let mut document = Document::default();
     for mut item in items {
         if version == Version::V05 && item.replicas.len() > 1 {
             sink.warning(item.place.problem("Litestream v0.5 refuses more than one replica of a database"));
         }
         for keys in &mut item.replicas {
-            advise(keys, version, sink);
             keys.inherit(&top.settings, context.v03);
+            pitfalls::advise(keys, version, context.base, sink);
         }
         let (retention, snapshot_interval) = match version {
             Version::V03 => v03_objectives(&item.replicas),
             Version::V05 if top.keeps_all => (None, snapshot.interval),
-            Version::V05 => (snapshot.retention, snapshot.interval),
+            // The key of v0.3 still says what is wanted, although v0.5 does not do it.
+            Version::V05 => {
+                let wanted = item.replicas.iter().filter_map(|keys| keys.retention).max();
+                (told.retention.or(wanted).or(snapshot.retention), snapshot.interval)
+            }
             Version::Either => (Some(DAY), None),
         };
         let first = document.databases.len();
@@ -140,40 +151,48 @@ fn top(section: &mut Section<'_>) -> Top {
         keeps_all = retention.boolean("enabled") == Some(false);
         retention.finish();
     }
-    for mut level in section.sections("levels") {
-        go_duration(&mut level, "interval");
+    let levels = section.sections("levels");
+    if levels.len() > LEVELS_MAX {
+        let problem = section.place_of("levels").problem("Litestream v0.5 refuses to start with so many");
+        section.warning(problem.accepted(format!("at most {LEVELS_MAX}")));
+    }
+    for mut level in levels {
+        at_least(&mut level, "interval", Least::AboveZero);
         level.finish();
     }
     if let Some(mut validation) = section.section("validation") {
         go_duration(&mut validation, "interval");
         validation.finish();
     }
-    for (key, keys) in [
-        ("socket", ["enabled", "path", "permissions"].as_slice()),
-        ("logging", ["level", "type", "stderr", "source"].as_slice()),
-    ] {
-        if let Some(mut inner) = section.section(key) {
-            inner.ignore(keys);
-            inner.finish();
-        }
+    if let Some(mut socket) = section.section("socket") {
+        socket.unused(Takes::Boolean, &["enabled"]);
+        socket.unused(Takes::Text, &["path"]);
+        socket.unused(Takes::Number, &["permissions"]);
+        socket.finish();
     }
-    let level0 = match go_duration(section, "l0-retention") {
+    if let Some(logging) = section.section("logging") {
+        pitfalls::logging(logging);
+    }
+    let level0 = match at_least(section, "l0-retention", Least::Zero) {
         None => Some(LEVEL0_RETENTION),
         Some(nanoseconds) => positive(nanoseconds),
     };
-    for key in ["l0-retention-check-interval", "heartbeat-interval", "shutdown-sync-timeout", "shutdown-sync-interval"]
-    {
-        go_duration(section, key);
-    }
-    section.ignore(&["addr", "verify-compaction", "heartbeat-url", "exec", "mcp-addr"]);
+    at_least(section, "l0-retention-check-interval", Least::AboveZero);
+    at_least(section, "heartbeat-interval", Least::Minute);
+    at_least(section, "shutdown-sync-timeout", Least::Zero);
+    at_least(section, "shutdown-sync-interval", Least::AboveZero);
+    pitfalls::heartbeat(section);
+    pitfalls::addr(section);
+    section.unused(Takes::Boolean, &["verify-compaction"]);
+    section.unused(Takes::Text, &["exec", "mcp-addr"]);
     Top { settings, snapshot, keeps_all, level0, v05 }
 }
 
 fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
     let Some(mut inner) = section.section("snapshot") else { return Snapshot::default() };
     let snapshot = Snapshot {
-        interval: go_duration(&mut inner, "interval").and_then(positive),
-        retention: go_duration(&mut inner, "retention").and_then(positive),
+        interval: at_least(&mut inner, "interval", Least::AboveZero).and_then(positive),
+        retention: at_least(&mut inner, "retention", Least::AboveZero).and_then(positive),
     };
     inner.finish();
     snapshot
@@ -185,7 +204,9 @@ fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
             "" => Err("empty".to_owned()),
             text => context.base.litestream(text).map_err(str::to_owned),
         };
-        section.parsed(key, "a path", absolute)
+        let path = section.parsed(key, "a path", absolute)?;
+        pitfalls::path(&mut section, key, &map_path(context.path_map, &path), context.base);
+        Some(path)
     };
     let (file, directory) = (path("path"), path("dir"));
     let (meta_path, meta_dir) = (path("meta-path"), path("meta-dir"));
@@ -194,6 +215,7 @@ fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     let watch = section.boolean("watch").unwrap_or(false);
     let directory = directory.map(|path| Directory { path, pattern, recursive, watch });
     check_paths(&section, file.is_some(), directory.as_ref(), watch);
+    pitfalls::metadata(&section, directory.is_some());
     let single = section.has("replica");
     let mut replicas: Vec<Keys> = section.sections("replicas").into_iter().map(Keys::read).collect();
     if single && !replicas.is_empty() {
@@ -208,13 +230,12 @@ fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     for key in ["monitor-interval", "checkpoint-interval", "busy-timeout"] {
         go_duration(&mut section, key);
     }
-    section.ignore(&[
-        "min-checkpoint-page-count",
-        "max-checkpoint-page-count",
-        "truncate-page-n",
-        "max-sync-wal-bytes",
-        "restore-if-db-not-exists",
-    ]);
+    section.unused(
+        Takes::Number,
+        &["min-checkpoint-page-count", "max-checkpoint-page-count", "truncate-page-n", "max-sync-wal-bytes"],
+    );
+    section.unused(Takes::Boolean, &["restore-if-db-not-exists"]);
+    pitfalls::checkpoints(&mut section);
     let item = Item {
         place: section.place().clone(),
         path: file,
@@ -251,6 +272,20 @@ fn check_paths(section: &Section<'_>, file: bool, directory: Option<&Directory>,
             section.problem(problem.accepted("a pattern such as *.db"));
         }
     }
+}
+
+/// Whether a Litestream v0.5 has taken over a database for which only v0.3 was configured.
+fn is_upgraded(item: &Item, context: &Context<'_>, sink: &Sink) -> bool {
+    let Some(path) = &item.path else { return false };
+    let meta = item.meta_path.clone().unwrap_or_else(|| default_meta_path(path));
+    let levels = map_path(context.path_map, &meta).join("ltx");
+    let upgraded = levels.is_dir();
+    if upgraded {
+        let message =
+            format!("Litestream v0.5 has taken over, because {} is there: it is read as v0.5 does", levels.display());
+        sink.warning(item.place.problem(message));
+    }
+    upgraded
 }
 
 /// A key of v0.5 counts more than one of v0.3: v0.5 ignores those, and people leave them behind when they upgrade.
@@ -295,7 +330,7 @@ fn snapshot(top: &Top, items: &[Item], sink: &Sink) -> Snapshot {
                 _ => {}
             }
         }
-        Some(global.or(chosen).unwrap_or(DAY))
+        global.or(chosen)
     };
     Snapshot {
         interval: one("interval", top.snapshot.interval, |snapshot| snapshot.interval),
@@ -322,27 +357,6 @@ fn v03_objectives(replicas: &[Keys]) -> (Option<Duration>, Option<Duration>) {
         keys.snapshot_interval.map_or(retention, |interval| interval.min(retention))
     };
     (retention, replicas.iter().map(interval).max())
-}
-
-/// What a Litestream of that version does not do although it is written.
-fn advise(keys: &Keys, version: Version, sink: &Sink) {
-    if version != Version::V05 {
-        return;
-    }
-    let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
-    if keys.age {
-        warn("age", "Litestream v0.5 does not encrypt: 0.5.0 writes plain text, later ones refuse to start");
-    }
-    if keys.retention.is_some() {
-        warn("retention", "Litestream v0.5 ignores it here and keeps `snapshot.retention`, 24h unless set at the top");
-    }
-    if keys.snapshot_interval.is_some() {
-        warn("snapshot-interval", "Litestream v0.5 ignores it here; set `snapshot.interval` at the top");
-    }
-    if keys.kind == "gcs" || keys.url.starts_with("gcs:") {
-        let key = if keys.url.is_empty() { "type" } else { "url" };
-        warn(key, "Litestream v0.5 refuses `gcs`; it wants `gs`");
-    }
 }
 
 /// Adds the database of an item, or those that its directory holds.
@@ -372,6 +386,7 @@ fn expand_directory(item: &Item, directory: &Directory, context: &Context<'_>, d
         Ok(found) => found,
         Err(message) => {
             let problem = place("dir").problem(format!("read {}: {message}", here.display())).value(&shown);
+            let problem = sink.shown(problem);
             document.error.get_or_insert_with(|| problem.to_string());
             sink.warning(problem);
             return;

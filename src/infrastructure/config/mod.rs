@@ -19,6 +19,7 @@ mod litestream;
 mod node;
 mod paths;
 mod permissions;
+mod pitfalls;
 mod problem;
 mod receiver;
 mod replica;
@@ -44,14 +45,15 @@ use crate::domain::reason::Reason;
 use crate::domain::report::SourceReport;
 use crate::domain::target::{ReplicaTarget, Target};
 
+use self::expand::Unset;
 use self::node::{Dialect, Section};
 use self::paths::Base;
-use self::problem::{Place, Sink};
+use self::problem::{Collected, Place, Sink};
 use self::targets::Collection;
 
 pub use self::database::read_age_identities;
 pub use self::drill::Drill;
-pub use self::paths::PathMapping;
+pub use self::paths::{PathMapping, home};
 pub use self::problem::Problem;
 pub use self::settings::{
     BUCKET_INTERVAL, DIRECTORY_INTERVAL, Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica,
@@ -90,14 +92,24 @@ pub struct Loaded {
     pub sources: Vec<SourceReport>,
     /// What is surely not meant and can be lived with, such as keys that Litestream ignores.
     pub warnings: Vec<Problem>,
+    /// What is right as it is and good to know before something is changed.
+    pub notes: Vec<Problem>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub problems: Vec<Problem>,
+    /// What may be the cause of a problem, such as a variable that is not set.
+    pub warnings: Vec<Problem>,
 }
 
 /// Reads all sources. Blocking; called at start, on reload, and at each `litestream.discovery-interval`.
 ///
 /// # Errors
 ///
-/// All problems of all sources, in the order of the sources.
-pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
+/// All problems and warnings of all sources, in the order of the sources.
+pub fn load(input: &Input) -> Result<Loaded, Refused> {
     let sink = Sink::default();
     let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
     let (settings, entries) = own(input, &base, &sink);
@@ -124,14 +136,14 @@ pub fn load(input: &Input) -> Result<Loaded, Vec<Problem>> {
         ));
     }
 
-    let (problems, warnings) = sink.into_parts();
+    let Collected { problems, warnings, notes } = sink.into_parts();
     if !problems.is_empty() {
-        return Err(problems);
+        return Err(Refused { problems, warnings });
     }
     let over_limit = targets.len().saturating_sub(DATABASES_MAX);
     targets.truncate(DATABASES_MAX);
     let sources = counts.into_iter().map(|source| source.report(&warnings)).collect();
-    Ok(Loaded { settings, targets, over_limit, names, sources, warnings })
+    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, notes })
 }
 
 /// The replica that a URL of the command line names, read as a `[[database.replica]]` is.
@@ -155,7 +167,7 @@ pub fn settings(input: &Input) -> Result<Settings, Vec<Problem>> {
     let sink = Sink::default();
     let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
     let (settings, _) = own(input, &base, &sink);
-    let (problems, _) = sink.into_parts();
+    let Collected { problems, .. } = sink.into_parts();
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
@@ -232,12 +244,11 @@ fn litestream_file(
         let Some(expanded) = expand::expand(&text, &input.environment, limit) else {
             return fail(format!("more than {CONFIG_BYTES_MAX} bytes with its variables expanded"));
         };
-        for variable in &expanded.unset {
-            let message = match variable.as_str() {
-                "PID" => "${PID} is the number of Litestream's process, which is not known here; replaced by nothing",
-                _ => "not set in this process's environment, replaced by nothing as Litestream would",
-            };
-            sink.warning(Place { key: format!("${variable}"), ..Place::file(&name) }.problem(message));
+        for unset in &expanded.unset {
+            sink.warning(warning_of(unset, &name));
+        }
+        for variable in &expanded.inserted {
+            sink.inserted(variable, input.environment.get(variable).map_or("", String::as_str));
         }
         text = expanded.text;
     }
@@ -252,6 +263,31 @@ fn litestream_file(
         collection.add_litestream(database, &settings.objectives, sink);
     }
     Source { name, databases, error: document.error }
+}
+
+fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
+    let (line, key, message) = match unset {
+        Unset::Name(name) if name == "PID" => (
+            None,
+            "$PID".to_owned(),
+            "the number of Litestream's process, which is not known here; replaced by nothing",
+        ),
+        Unset::Name(name) => {
+            (None, format!("${name}"), "not set in this process's environment, replaced by nothing as Litestream would")
+        }
+        Unset::Shell(name) => (
+            None,
+            format!("${{{name}…}}"),
+            "Litestream has no defaults: it takes all between the braces for a name, and puts nothing in its place",
+        ),
+        Unset::Hidden(line) => (
+            Some(*line),
+            String::new(),
+            "Litestream takes a `$` here for a variable, which is not set, and puts nothing in its place (not shown, \
+             because it may be part of a password)",
+        ),
+    };
+    Place { file: Arc::clone(file), line, key }.problem(message)
 }
 
 /// Reads a text file of at most `limit` bytes.

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::limits::{DURATION_MAX, DURATION_MIN};
 use crate::domain::secret::Secret;
 
 use super::duration;
-use super::problem::{Place, Problem, Sink, did_you_mean};
+use super::problem::{Place, Problem, Sink, did_you_mean, shown_key};
 use super::size;
 
 /// How a scalar was written, which decides what it may be read as.
@@ -52,6 +53,8 @@ pub(super) struct Entry {
     pub(super) key: String,
     pub(super) line: Option<usize>,
     pub(super) value: Arc<Node>,
+    /// It has an anchor, and may be there only to be used elsewhere.
+    pub(super) shared: bool,
 }
 
 /// The two languages, where they differ.
@@ -64,7 +67,41 @@ pub(super) enum Dialect {
     Toml,
 }
 
+/// [`DURATION_MIN`] to [`DURATION_MAX`], for messages.
+const ACCEPTED_DURATIONS: &str = "a duration from 10ms to 100y";
+
 const IN_QUOTES: &str = "in quotes, which makes it text";
+
+/// What Litestream takes for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    Text,
+    Number,
+    Boolean,
+    Size,
+}
+
+impl Takes {
+    fn accepted(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Number => "a number",
+            Self::Boolean => "true or false",
+            Self::Size => "a size such as 5MB",
+        }
+    }
+
+    fn reads(self, text: &str, style: Style) -> bool {
+        match self {
+            Self::Text => true,
+            Self::Number => style == Style::Loose && yaml_number(text).is_some(),
+            Self::Boolean => {
+                style == Style::Loose && (matches!(text, "true" | "false") || yaml_boolean(text).is_some())
+            }
+            Self::Size => size::is_litestreams(text),
+        }
+    }
+}
 
 /// One scalar and where it stands.
 pub(super) struct Scalar<'a> {
@@ -139,7 +176,7 @@ impl<'a> Section<'a> {
     }
 
     fn entry_place(&self, entry: &Entry) -> Place {
-        self.node_place(&entry.value, self.path(&entry.key), entry.line)
+        self.node_place(&entry.value, self.path(shown_key(&entry.key)), entry.line)
     }
 
     fn node_place(&self, node: &Node, key: String, line: Option<usize>) -> Place {
@@ -151,7 +188,9 @@ impl<'a> Section<'a> {
 
     /// The last entry of that name: duplicates are the parser's to report.
     fn take(&mut self, key: &'static str) -> Option<&'a Entry> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let entry = self.entries.iter().rev().find(|entry| entry.key == key)?;
         (!matches!(entry.value.kind, Kind::Null)).then_some(entry)
     }
@@ -164,6 +203,17 @@ impl<'a> Section<'a> {
             Kind::Scalar { text, style } => Some(Scalar { text, style: *style, place }),
             Kind::List(_) => self.refuse(&place, "a list", expected),
             _ => self.refuse(&place, "a section", expected),
+        }
+    }
+
+    /// One value without a word about anything else. The key still has to be read.
+    pub(super) fn optional(&mut self, key: &'static str) -> Option<Scalar<'a>> {
+        let entry = self.take(key)?;
+        let place = self.entry_place(entry);
+        match &entry.value.kind {
+            Kind::Scalar { text, style } => Some(Scalar { text, style: *style, place }),
+            // Nothing reads this as any value.
+            _ => Some(Scalar { text: "", style: Style::Quoted, place }),
         }
     }
 
@@ -291,16 +341,16 @@ impl<'a> Section<'a> {
     /// A duration of our own configuration, above zero.
     pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
         let scalar = self.any(key, duration::ACCEPTED)?;
-        let value = match duration::parse(scalar.text) {
-            Ok(Duration::ZERO) => Err("must be above zero"),
-            Ok(_) if scalar.style == Style::Bare => Err("not in quotes"),
-            other => other,
+        let (message, accepted) = match duration::parse(scalar.text) {
+            Ok(Duration::ZERO) => ("must be above zero", duration::ACCEPTED),
+            Ok(_) if scalar.style == Style::Bare => ("not in quotes", duration::ACCEPTED),
+            Ok(value) if value < DURATION_MIN => ("too short", ACCEPTED_DURATIONS),
+            Ok(value) if value > DURATION_MAX => ("too long", ACCEPTED_DURATIONS),
+            Ok(value) => return Some(value),
+            Err(message) => (message, duration::ACCEPTED),
         };
-        value
-            .map_err(|message| {
-                self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(duration::ACCEPTED));
-            })
-            .ok()
+        self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
+        None
     }
 
     /// Strings in a list. A single string is a list of one, and one from the environment is split at commas.
@@ -383,6 +433,21 @@ impl<'a> Section<'a> {
         Some(Self { dialect: self.dialect, sink: self.sink, entries, place, known: Vec::new() })
     }
 
+    /// Reads keys of `litestream.yml` whose values say nothing to us, to tell of those that Litestream cannot read.
+    pub(super) fn unused(&mut self, takes: Takes, keys: &[&'static str]) {
+        for key in keys {
+            let Some(entry) = self.take(key) else { continue };
+            let readable = match &entry.value.kind {
+                Kind::Scalar { text, style } => takes.reads(text, *style),
+                _ => false,
+            };
+            if !readable {
+                let problem = self.entry_place(entry).problem("Litestream refuses to start with it");
+                self.sink.warning(problem.accepted(takes.accepted()));
+            }
+        }
+    }
+
     /// Declares keys whose values say nothing to us.
     pub(super) fn ignore(&mut self, keys: &[&'static str]) {
         self.known.extend_from_slice(keys);
@@ -390,8 +455,9 @@ impl<'a> Section<'a> {
 
     /// Reports the keys that nothing read. Their values are not shown: a misspelt key may hold a credential.
     pub(super) fn finish(self) {
-        for entry in self.entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
-            let place = Place { key: cut(self.entry_place(entry).key), ..self.entry_place(entry) };
+        let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str());
+        for entry in self.entries.iter().filter(unknown) {
+            let place = self.entry_place(entry);
             let meant = did_you_mean(&entry.key, &self.known).map(|key| format!("did you mean `{key}`?"));
             match self.dialect {
                 Dialect::Yaml => {
@@ -409,12 +475,21 @@ impl<'a> Section<'a> {
     }
 }
 
-fn cut(key: String) -> String {
-    const CHARACTERS: usize = 120;
-    if key.chars().any(char::is_control) || key.chars().count() > CHARACTERS {
-        return key.chars().take(CHARACTERS).flat_map(char::escape_debug).collect();
-    }
-    key
+/// What yaml.v2 takes for a number: decimal, hexadecimal, octal or binary, with `_` between the digits.
+pub(super) fn yaml_number(text: &str) -> Option<f64> {
+    let plain = text.replace('_', "");
+    let (negative, digits) = match plain.strip_prefix('-') {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
+    };
+    let whole = |radix: u32, digits: &str| u64::from_str_radix(digits, radix).ok().map(|number| number as f64);
+    let number = match digits.get(..2) {
+        Some("0x") => whole(16, &digits[2..]),
+        Some("0o") => whole(8, &digits[2..]),
+        Some("0b") => whole(2, &digits[2..]),
+        _ => digits.parse().ok().filter(|_| digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')),
+    };
+    number.map(|number| negative * number).filter(|number| number.abs() < i64::MAX as f64)
 }
 
 /// YAML 1.1's booleans as yaml.v2 has them.

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::domain::limits::CONFIG_BYTES_MAX;
+
+use super::read_text;
 use super::url::clean;
 
 /// A rule of `litestream.path-map`: what Litestream calls `from` is found under `to`.
@@ -20,6 +23,37 @@ pub(super) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
             || path.to_owned(),
             |(rule, rest)| if rest == Path::new("") { rule.to.clone() } else { rule.to.join(rest) },
         )
+}
+
+/// Where users have their homes.
+const USERS: &str = "/etc/passwd";
+
+/// What Litestream takes for `~`: the home of this process's user, and `HOME` only where that has none.
+pub fn home() -> Option<PathBuf> {
+    let users = read_text(Path::new(USERS), CONFIG_BYTES_MAX).unwrap_or_default();
+    home_of(rustix::process::getuid().as_raw(), &users).or_else(std::env::home_dir)
+}
+
+/// passwd(5): name, password, number, group, comment, home, shell.
+fn home_of(uid: u32, users: &str) -> Option<PathBuf> {
+    let fields = |line: &'_ str| {
+        let mut fields = line.split(':').skip(2);
+        let own = fields.next()?.parse() == Ok(uid);
+        let home = fields.nth(2)?;
+        (own && home.starts_with('/')).then(|| PathBuf::from(home))
+    };
+    users.lines().find_map(fields)
+}
+
+/// Without the prefix that Litestream takes off.
+fn without_scheme(text: &str) -> &str {
+    text.strip_prefix("sqlite3://").or_else(|| text.strip_prefix("sqlite://")).unwrap_or(text)
+}
+
+/// Whether a path is taken from the working directory of whoever reads it.
+pub(super) fn is_relative(text: &str) -> bool {
+    let text = without_scheme(text);
+    !text.is_empty() && !text.starts_with('/') && text != "~" && !text.starts_with("~/")
 }
 
 /// Where relative paths and `~` lead.
@@ -43,8 +77,7 @@ impl Base {
 
     /// As [`Self::absolute`], after Litestream's `sqlite://` and `sqlite3://` prefixes are taken off.
     pub(super) fn litestream(&self, text: &str) -> Result<PathBuf, &'static str> {
-        let text = text.strip_prefix("sqlite3://").or_else(|| text.strip_prefix("sqlite://")).unwrap_or(text);
-        self.absolute(text)
+        self.absolute(without_scheme(text))
     }
 }
 
@@ -84,7 +117,18 @@ mod tests {
         ] {
             assert_eq!(base.litestream(text).as_deref(), Ok(Path::new(expected)), "{text}");
         }
+        for (text, expected) in [("a.db", true), ("sqlite://a.db", true), ("~x", true), ("~/x", false), ("/x", false)] {
+            assert_eq!(is_relative(text), expected, "{text}");
+        }
         let homeless = Base { home: None, ..base };
         assert_eq!(homeless.absolute("~/a"), Err("no home directory is known"));
+    }
+
+    #[test]
+    fn a_home_is_that_of_the_user() {
+        let users = "root:x:0:0:root:/root:/bin/bash\nbad\nx:x:5\napp:x:977:977::/srv/app:/sbin/nologin\nno:x:8:8:::\n";
+        assert_eq!(home_of(977, users), Some("/srv/app".into()));
+        assert_eq!(home_of(0, users), Some("/root".into()));
+        assert_eq!((home_of(5, users), home_of(8, users), home_of(9, users)), (None, None, None));
     }
 }

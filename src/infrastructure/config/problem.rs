@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::domain::limits::CONFIG_PROBLEMS_MAX;
 
-use super::url::redact;
+use super::url::{redact, understood};
+use crate::domain::printable::printable;
 
 /// One mistake, printed in one line: ``file:line: key: value `x`: problem; accepted: …``.
 ///
-/// A value that may be a credential is never in it: unknown keys and secrets are named without their value, and URLs
-/// lose their user information and query.
+/// A value that may be a credential is never in it: unknown keys and secrets are named without their value, of a URL
+/// only what was understood is shown, and what a variable put in is shown as the variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file as it was named, `environment` or `command line`.
@@ -27,17 +28,19 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        f.write_str(&printable(&self.file))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", printable(&self.key))?;
         }
         if let Some(value) = &self.value {
-            write!(f, ": value `{}`", value.escape_debug())?;
+            let end = value.char_indices().nth(Self::VALUE_CHARACTERS).map_or(value.len(), |(end, _)| end);
+            let more = if end < value.len() { "…" } else { "" };
+            write!(f, ": value `{}{more}`", value[..end].escape_debug())?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", printable(&self.message))?;
         if let Some(accepted) = &self.accepted {
             write!(f, "; accepted: {accepted}")?;
         }
@@ -78,12 +81,32 @@ impl Problem {
     const VALUE_CHARACTERS: usize = 80;
 
     pub(super) fn value(mut self, value: &str) -> Self {
-        let value = redact(value);
-        let mut shown: String = value.chars().take(Self::VALUE_CHARACTERS).collect();
-        if shown.len() < value.len() {
-            shown.push('…');
+        self.value = Some(redact(value));
+        self
+    }
+
+    /// A value that should be a URL, and is shown as far as it is one.
+    pub(super) fn url(mut self, value: &str) -> Self {
+        self.value = understood(value);
+        self
+    }
+
+    /// Names the variable in place of what it put in.
+    fn without(mut self, inserted: &[(String, String)]) -> Self {
+        for (name, text) in inserted {
+            let variable = format!("${{{name}}}");
+            // A part of what was put in, such as one line of several, is as secret.
+            match &mut self.value {
+                Some(value) if value.len() >= INSERTED_BYTES_MIN && text.contains(value.as_str()) => {
+                    value.clone_from(&variable);
+                }
+                Some(value) if value.contains(text) => *value = value.replace(text, &variable),
+                _ => {}
+            }
+            if self.message.contains(text) {
+                self.message = self.message.replace(text, &variable);
+            }
         }
-        self.value = Some(shown);
         self
     }
 
@@ -91,6 +114,19 @@ impl Problem {
         self.accepted = Some(accepted.into());
         self
     }
+}
+
+/// What a variable puts in is shown where it is shorter: too little to be a secret, and likely to be found anywhere.
+const INSERTED_BYTES_MIN: usize = 4;
+
+/// A key that a file holds, as it may be shown. What does not look like a key may be a line of another file, such as a
+/// password.
+pub(super) fn shown_key(key: &str) -> &str {
+    /// Longer than any key there is.
+    const BYTES_MAX: usize = 32;
+    let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let starts = key.starts_with(|first: char| first.is_ascii_alphabetic());
+    if (plain && starts && key.len() <= BYTES_MAX) || key == "<<" { key } else { "…" }
 }
 
 /// What is wrong with one key of a section, by code that does not know where the section is.
@@ -114,7 +150,11 @@ impl Fault {
 
     pub(super) fn at(self, place: &Place) -> Problem {
         let problem = place.problem(self.message);
-        let problem = if self.value.is_empty() { problem } else { problem.value(&self.value) };
+        let problem = match self.key {
+            _ if self.value.is_empty() => problem,
+            "url" | "endpoint" => problem.url(&self.value),
+            _ => problem.value(&self.value),
+        };
         Problem { accepted: self.accepted.map(str::to_owned), ..problem }
     }
 }
@@ -124,6 +164,17 @@ impl Fault {
 pub(super) struct Sink {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
+    notes: RefCell<Vec<Problem>>,
+    /// Name and text of the variables that were put in.
+    inserted: RefCell<Vec<(String, String)>>,
+}
+
+/// All that a [`Sink`] collected: file by file, in the order of the lines.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
 }
 
 impl Sink {
@@ -134,22 +185,43 @@ impl Sink {
         let same =
             |known: &Problem| known.file == problem.file && known.line == problem.line && known.key == problem.key;
         if problem.key.is_empty() || !problems.iter().any(same) {
-            push(&mut problems, problem);
+            push(&mut problems, self.shown(problem));
         }
     }
 
     /// What is surely not meant and can be lived with.
     pub(super) fn warning(&self, problem: Problem) {
-        push(&mut self.warnings.borrow_mut(), problem);
+        push(&mut self.warnings.borrow_mut(), self.shown(problem));
+    }
+
+    /// What is good to know before something is changed.
+    pub(super) fn note(&self, problem: Problem) {
+        push(&mut self.notes.borrow_mut(), self.shown(problem));
+    }
+
+    /// The problem without what a variable put in.
+    pub(super) fn shown(&self, problem: Problem) -> Problem {
+        problem.without(&self.inserted.borrow())
+    }
+
+    /// What a variable put into a file may be a secret wherever it stands: from now on it is shown by its name.
+    pub(super) fn inserted(&self, name: &str, text: &str) {
+        let text = text.trim();
+        if text.len() >= INSERTED_BYTES_MIN {
+            self.inserted.borrow_mut().push((name.to_owned(), text.to_owned()));
+        }
     }
 
     pub(super) fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
-    /// Problems and warnings: file by file, in the order of the lines.
-    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
-        (in_order(self.problems.into_inner()), in_order(self.warnings.into_inner()))
+    pub(super) fn into_parts(self) -> Collected {
+        Collected {
+            problems: in_order(self.problems.into_inner()),
+            warnings: in_order(self.warnings.into_inner()),
+            notes: in_order(self.notes.into_inner()),
+        }
     }
 }
 
@@ -226,7 +298,7 @@ mod tests {
         for _ in 0..CONFIG_PROBLEMS_MAX * 3 {
             sink.problem(Place::file(&"a".into()).problem("p"));
         }
-        assert_eq!(sink.into_parts().0.len(), CONFIG_PROBLEMS_MAX + 1);
+        assert_eq!(sink.into_parts().problems.len(), CONFIG_PROBLEMS_MAX + 1);
     }
 
     #[test]
@@ -235,6 +307,37 @@ mod tests {
         let place = Place { file: "a".into(), line: Some(1), key: "bucket".to_owned() };
         sink.problem(place.problem("a list"));
         sink.problem(place.problem("missing"));
-        assert_eq!(sink.into_parts().0, [place.problem("a list")]);
+        assert_eq!(sink.into_parts().problems, [place.problem("a list")]);
+    }
+
+    #[test]
+    fn a_key_is_shown_where_it_looks_like_one() {
+        for key in ["acess-key-id", "forcePathStyle", "x.y_z", "<<"] {
+            assert_eq!(shown_key(key), key);
+        }
+        for key in ["root:*:19000:0:99999:7::", "$y$j9T$abc", "two words", "\u{1b}[2J", "", "9", &"a".repeat(33)] {
+            assert_eq!(shown_key(key), "…", "{key}");
+        }
+    }
+
+    #[test]
+    fn what_a_variable_put_in_is_shown_by_its_name() {
+        let sink = Sink::default();
+        sink.inserted("TOKEN", "geheim-geheim\n  url: geheim\n");
+        sink.inserted("SHORT", "abc");
+        let place = Place::file(&"a".into());
+        for value in ["geheim-geheim", "url: geheim", "abc"] {
+            sink.warning(place.problem("p").value(value));
+        }
+        sink.inserted("HOST", "geheim.example");
+        sink.warning(place.problem("no s3://geheim.example/x").value("x.geheim.example"));
+        let shown: Vec<String> = sink.into_parts().warnings.iter().map(ToString::to_string).collect();
+        let expected = [
+            "a: value `${TOKEN}`: p",
+            "a: value `${TOKEN}`: p",
+            "a: value `abc`: p",
+            "a: value `x.${HOST}`: no s3://${HOST}/x",
+        ];
+        assert_eq!(shown, expected);
     }
 }

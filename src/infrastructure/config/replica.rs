@@ -9,7 +9,7 @@ use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
 
 use super::duration;
-use super::node::{Section, Style};
+use super::node::{Section, Style, Takes, yaml_number};
 use super::paths::{Base, PathMapping, map_path};
 use super::problem::{Fault, Place, Problem};
 use super::s3;
@@ -26,6 +26,38 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Largest `sse-customer-key-path` file: 32 bytes in base64 and a line end.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
+
+/// The keys of a replica that decide neither.
+const UNUSED: &[(Takes, &[&str])] = &[
+    (Takes::Number, &["max-sync-ltx-files", "concurrency", "max-reconnects"]),
+    (Takes::Boolean, &["auto-recover", "sign-payload", "require-content-md5", "concurrent-writes", "tls"]),
+    (Takes::Size, &["part-size"]),
+    (
+        Takes::Text,
+        &[
+            "storage-class",
+            "sse-customer-algorithm",
+            "sse-kms-key-id",
+            "account-name",
+            "account-key",
+            "sas-token",
+            "password",
+            "key-path",
+            "host-key",
+            "webdav-username",
+            "webdav-password",
+            "jwt",
+            "seed",
+            "creds",
+            "nkey",
+            "username",
+            "token",
+            "root-cas",
+            "client-cert",
+            "client-key",
+        ],
+    ),
+];
 
 /// The keys of a replica that decide where it is and what is expected of it.
 #[derive(Clone, Default)]
@@ -56,7 +88,7 @@ pub(super) struct Keys {
 pub(super) fn go_duration(section: &mut Section<'_>, key: &'static str) -> Option<i64> {
     let scalar = section.any(key, duration::ACCEPTED_GO)?;
     if scalar.style == Style::Loose
-        && let Ok(number) = scalar.text.replace('_', "").parse::<f64>()
+        && let Some(number) = yaml_number(scalar.text)
     {
         if number != 0.0 {
             let problem = scalar.place.problem("no unit: Litestream takes it for nanoseconds");
@@ -72,6 +104,22 @@ pub(super) fn go_duration(section: &mut Section<'_>, key: &'static str) -> Optio
             None
         }
     }
+}
+
+/// A key that only v0.3 reads. v0.5 does not look at its value, so that one which v0.3 cannot read either is a warning.
+fn duration_of_v03(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
+    let place = section.place_of(key);
+    let readable = match section.optional(key) {
+        None => return None,
+        Some(scalar) if scalar.style == Style::Loose && yaml_number(scalar.text).is_some() => true,
+        Some(scalar) => duration::parse_go(scalar.text).is_ok(),
+    };
+    if readable {
+        return go_duration(section, key).and_then(positive);
+    }
+    let message = "Litestream v0.3 refuses to start with it, and v0.5 does not read this key";
+    section.warning(place.problem(message).accepted(duration::ACCEPTED_GO));
+    None
 }
 
 /// A duration above zero; anything else is as good as absent.
@@ -108,37 +156,9 @@ impl Keys {
         for key in ["validation-interval", "reconnect-wait", "timeout"] {
             go_duration(section, key);
         }
-        section.ignore(&[
-            "max-sync-ltx-files",
-            "auto-recover",
-            "sign-payload",
-            "require-content-md5",
-            "storage-class",
-            "part-size",
-            "concurrency",
-            "sse-customer-algorithm",
-            "sse-kms-key-id",
-            "account-name",
-            "account-key",
-            "sas-token",
-            "password",
-            "key-path",
-            "host-key",
-            "concurrent-writes",
-            "webdav-username",
-            "webdav-password",
-            "jwt",
-            "seed",
-            "creds",
-            "nkey",
-            "username",
-            "token",
-            "tls",
-            "root-cas",
-            "client-cert",
-            "client-key",
-            "max-reconnects",
-        ]);
+        for (takes, names) in UNUSED {
+            section.unused(*takes, names);
+        }
         keys
     }
 
@@ -150,9 +170,9 @@ impl Keys {
         keys.name = section.text("name").unwrap_or_default();
         keys.s3.path = section.text("path").unwrap_or_default();
         keys.url = section.text("url").unwrap_or_default();
-        keys.retention = go_duration(&mut section, "retention").and_then(positive);
-        keys.snapshot_interval = go_duration(&mut section, "snapshot-interval").and_then(positive);
-        keys.retention_check_interval = go_duration(&mut section, "retention-check-interval").and_then(positive);
+        keys.retention = duration_of_v03(&mut section, "retention");
+        keys.snapshot_interval = duration_of_v03(&mut section, "snapshot-interval");
+        keys.retention_check_interval = duration_of_v03(&mut section, "retention-check-interval");
         section.finish();
         keys
     }
@@ -310,6 +330,10 @@ pub(super) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
 }
 
 fn directory(path: &str, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
+    if url.is_some_and(|url| url.userinfo.is_some()) {
+        // Litestream makes a directory of that name, and all would show the password as a part of the path.
+        return Err(Fault::new("url", "a user in the URL of a directory", "").accepted("file:///directory"));
+    }
     let path = url.map_or_else(|| path.to_owned(), Url::directory);
     if path.is_empty() {
         return Err(Fault::new("path", "missing, and a replica of kind file needs it", "").accepted("a directory"));
@@ -323,6 +347,19 @@ fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -
     let location = s3::location(&s3_keys, url, context.v03).ok_or_else(|| {
         Fault::new("bucket", "missing, and a replica of kind s3 needs it", "").accepted("a bucket's name")
     })?;
+    let written = match keys.s3.endpoint.as_str() {
+        "" if context.v03 => None,
+        "" => url.and_then(|url| url.query("endpoint")),
+        endpoint => Some(endpoint.to_owned()),
+    };
+    if written.or_else(|| location.endpoint.clone()).is_some_and(|endpoint| !s3::is_address(&endpoint)) {
+        let key = if keys.s3.endpoint.is_empty() { "url" } else { "endpoint" };
+        return Err(Fault::new(key, "the endpoint is not the address of a server", "")
+            .accepted("https://host, host:port and the like, perhaps with a path"));
+    }
+    if location.bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') || is_url(&location.bucket) {
+        return Err(Fault::new("bucket", "not a bucket's name", "").accepted("a bucket's name"));
+    }
     let sse_customer_key = match (&keys.sse_customer_key, keys.sse_customer_key_path.as_str()) {
         (None, "") => None,
         (Some(key), _) => Some(key.clone()),
@@ -370,21 +407,16 @@ fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Resu
     let bucket = match kind.as_str() {
         "sftp" if host.is_empty() && keys.host.is_empty() => return missing("host", "host or host:port"),
         "sftp" if keys.user.is_empty() && url.and_then(Url::user).is_none() => return missing("user", "a user's name"),
-        "sftp" => &keys.host,
+        "sftp" => keys.host.rsplit('@').next().unwrap_or_default(),
         "webdav" if host.is_empty() && keys.webdav_url.is_empty() => {
             return missing("webdav-url", "an http or https URL");
         }
         "webdav" => return Ok(webdav(kind, keys, path, url)),
-        "nats"
-            if url.is_none_or(|url| url.bucket_path().is_empty() || url.path.is_empty())
-                && keys.s3.bucket.is_empty() =>
-        {
-            return missing("bucket", "a bucket's name");
-        }
+        "nats" if url.is_none() && keys.s3.bucket.is_empty() => return missing("bucket", "a bucket's name"),
         _ if kind != "nats" && host.is_empty() && keys.s3.bucket.is_empty() => {
             return missing("bucket", "a bucket's name");
         }
-        _ => &keys.s3.bucket,
+        _ => keys.s3.bucket.as_str(),
     };
     let url = match url {
         Some(url) => url.without_credentials().replacen("gcs://", "gs://", 1),

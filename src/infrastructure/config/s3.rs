@@ -104,6 +104,32 @@ fn below_s3(name: &str) -> Option<(&str, &str)> {
     Some((below(rest, "s3")?, region))
 }
 
+/// The address of a server: scheme, host and port, and perhaps a path. Anything else may be a secret in the wrong place,
+/// and an endpoint is shown.
+pub(super) fn is_address(endpoint: &str) -> bool {
+    let (scheme, rest) = match endpoint.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, endpoint),
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host.parse::<std::net::Ipv6Addr>().is_ok().then_some("localhost"), port),
+        None => {
+            let (host, port) = authority.split_at(authority.rfind(':').unwrap_or(authority.len()));
+            (Some(host), port)
+        }
+    };
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let Some(host) = host.filter(|host| host.trim_end_matches('.').split('.').all(label)) else { return false };
+    let port_is_one = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte));
+    let named = scheme.is_some() || host.contains('.') || host == "localhost" || !port.is_empty();
+    matches!(scheme, None | Some("http" | "https")) && port_is_one && plain && named
+}
+
 /// What the configuration says beside the URL.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
@@ -289,6 +315,36 @@ mod tests {
             ("s3://b?skipVerify=true&forcePathStyle=true", "b . - - path unverified"),
         ] {
             assert_eq!(show(url, &Keys::default(), false), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_a_host() {
+        for address in [
+            "https://s3.example.org",
+            "https://x.supabase.co/storage/v1/s3",
+            "http://minio",
+            "minio:9000",
+            "localhost",
+            "10.0.0.1",
+            "[::1]:9000",
+            "http://my_minio:9000/",
+        ] {
+            assert!(is_address(address), "{address}");
+        }
+        for secret in [
+            "geheim",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "https://me:geheim@host",
+            "https://host?key=geheim",
+            "https://host#geheim",
+            "ftp://host",
+            "host:geheim",
+            "https://",
+            "two words.org",
+            "gehe+im.org",
+        ] {
+            assert!(!is_address(secret), "{secret}");
         }
     }
 

@@ -38,6 +38,16 @@ pub fn parse(text: &str) -> Result<u64, &'static str> {
     Ok(bytes as u64)
 }
 
+/// Whether Litestream reads `part-size` of it: a number and perhaps a unit, in any case.
+pub(super) fn is_litestreams(text: &str) -> bool {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let unit = unit.strip_suffix('i').unwrap_or(unit);
+    number.parse::<f64>().is_ok() && matches!(unit, "" | "k" | "m" | "g" | "t" | "p" | "e")
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

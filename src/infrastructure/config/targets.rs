@@ -50,7 +50,8 @@ impl Collection {
     /// written there: they say what is wanted, the file only what Litestream was told.
     pub(super) fn add_litestream(&mut self, database: Database, defaults: &ObjectiveDefaults, sink: &Sink) {
         if let Some(index) = self.by_path.get(&database.path) {
-            let problem = database.place.problem("names a database a second time");
+            let message = "names a database a second time, with which Litestream 0.5.17 refuses to start";
+            let problem = database.place.problem(message);
             sink.warning(problem.value(&database.litestream_path.display().to_string()));
             self.found[*index].add_replicas(database.replicas);
             return;
@@ -257,7 +258,7 @@ fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
 fn place_of(location: &ReplicaLocation) -> String {
     match location {
         ReplicaLocation::S3(s3) => match &s3.endpoint {
-            Some(endpoint) => format!("{} at {}", location.url(), super::url::redact(endpoint)),
+            Some(endpoint) => format!("{} at {endpoint}", location.url()),
             None => location.url(),
         },
         _ => location.url(),

@@ -139,9 +139,9 @@ impl Url {
             .filter(|value| !value.is_empty())
     }
 
-    /// Without user information and query.
+    /// Without user information and query, and without what may be the rest of a password.
     pub(super) fn without_credentials(&self) -> String {
-        format!("{}://{}{}", self.scheme, self.host, self.raw_path)
+        redact(&format!("{}://{}{}", self.scheme, self.host, self.raw_path))
     }
 }
 
@@ -225,16 +225,23 @@ pub(super) fn clean(path: &str) -> String {
     }
 }
 
+/// What was understood of a URL: scheme, host and path. `None` of a text that is none.
+pub(super) fn understood(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once("://")?;
+    let word = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (word && !scheme.is_empty()).then(|| redact(text))
+}
+
 /// A URL without its user information and query; any other text as it is.
 pub(super) fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest[..end].split_at(rest[..end].find('/').unwrap_or(end));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // A password may hold any of the characters that end it in a proper URL.
-    if path.contains('@') || rest[end..].contains('@') {
+    if path.contains('@') || rest[end..].contains('@') || check_host(host).is_err() {
         return format!("{scheme}://…");
     }
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     format!("{scheme}://{host}{path}")
 }
 
@@ -328,9 +335,19 @@ mod tests {
             ("s3://id:key@bkt/path?secret=x", "s3://bkt/path"),
             ("sftp://u:a/b@c@host/p", "sftp://…"),
             ("sftp://u:a?b@host/p", "sftp://…"),
+            ("sftp://u:12/b@host/p", "sftp://…"),
+            ("s3://a b/c", "s3://…"),
         ] {
             assert_eq!(redact(text), expected);
         }
+    }
+
+    #[test]
+    fn nothing_is_shown_of_what_is_no_url() {
+        assert_eq!(understood("geheim"), None);
+        assert_eq!(understood("/mnt/backup"), None);
+        assert_eq!(understood("geheim geheim://x"), None);
+        assert_eq!(understood("ftp://host/b").as_deref(), Some("ftp://host/b"));
     }
 
     #[test]

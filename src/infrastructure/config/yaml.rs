@@ -1,7 +1,8 @@
-//! YAML as Litestream's yaml.v2 reads it: the first document only, the last of duplicate keys wins, anchors and merge
-//! keys work. Scalars keep their text, because only the key decides whether `0123` is a number.
+//! YAML as Litestream's yaml.v2 reads it into Go's structs: the first document only, anchors work, and keys are read in
+//! their order, those that `<<` merges at its place. What is read later counts; a section is read over the one before it.
+//! Scalars keep their text, because only the key decides whether `0123` is a number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
@@ -9,7 +10,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 use crate::domain::limits::{YAML_DEPTH_MAX, YAML_NODES_MAX};
 
 use super::node::{Entry, Kind, Node, Style};
-use super::problem::{Place, Sink};
+use super::problem::{Place, Sink, shown_key};
 
 /// Reads the first document. `None` after a syntax error, which `sink` then holds.
 pub(super) fn parse(text: &str, file: &Arc<str>, sink: &Sink) -> Option<Arc<Node>> {
@@ -47,7 +48,48 @@ fn node(line: Option<usize>, kind: Kind) -> Arc<Node> {
 /// A collection whose end has not come yet.
 enum Open {
     List { line: usize, anchor: usize, items: Vec<Arc<Node>> },
-    Map { line: usize, anchor: usize, entries: Vec<Entry>, merged: Vec<Arc<Node>>, key: Option<Key> },
+    Map { line: usize, anchor: usize, entries: Entries, key: Option<Key> },
+}
+
+/// What stands in a mapping, each key once.
+#[derive(Default)]
+struct Entries {
+    list: Vec<Entry>,
+    at: HashMap<String, usize>,
+    /// Those that are not merged.
+    written: HashSet<String>,
+}
+
+impl Entries {
+    /// Reads a key after those before it, as Go does: a section over the one that is there, anything else in its place.
+    /// Answers how many values that took.
+    fn put(&mut self, entry: Entry) -> usize {
+        let Some(at) = self.at.get(&entry.key) else {
+            self.at.insert(entry.key.clone(), self.list.len());
+            self.list.push(entry);
+            return 1;
+        };
+        let known = &mut self.list[*at];
+        let (Kind::Map(below), Kind::Map(above)) = (&known.value.kind, &entry.value.kind) else {
+            *known = entry;
+            return 1;
+        };
+        let mut both = Self::default();
+        let values = below.iter().chain(above).map(|entry| both.put(copy(entry))).sum();
+        known.line = entry.line;
+        known.value = node(entry.value.line, Kind::Map(both.list));
+        values
+    }
+
+    fn replaces(&self, key: &str, value: &Node) -> Option<&Entry> {
+        let known = &self.list[*self.at.get(key)?];
+        let both = matches!((&known.value.kind, &value.kind), (Kind::Map(_), Kind::Map(_)));
+        (!both).then_some(known)
+    }
+}
+
+fn copy(entry: &Entry) -> Entry {
+    Entry { key: entry.key.clone(), line: entry.line, value: Arc::clone(&entry.value), shared: entry.shared }
 }
 
 /// A key that waits for its value.
@@ -90,7 +132,7 @@ impl Builder<'_> {
             }
             Event::SequenceStart(_, anchor, _) => self.open(Open::List { line, anchor, items: Vec::new() }),
             Event::MappingStart(_, anchor, _) => {
-                self.open(Open::Map { line, anchor, entries: Vec::new(), merged: Vec::new(), key: None })
+                self.open(Open::Map { line, anchor, entries: Entries::default(), key: None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             _ => Ok(()),
@@ -111,15 +153,8 @@ impl Builder<'_> {
             Some(Open::List { line, anchor, items }) => {
                 self.complete(node(Some(line), Kind::List(items)), line, anchor, 1, false)
             }
-            Some(Open::Map { line, anchor, mut entries, merged, .. }) => {
-                // A key that is written here wins over a merged one: the last of a name is read.
-                let mut all = Vec::new();
-                for source in &merged {
-                    merge(source, &mut all)?;
-                }
-                self.grow(all.len())?;
-                all.append(&mut entries);
-                self.complete(node(Some(line), Kind::Map(all)), line, anchor, 1, false)
+            Some(Open::Map { line, anchor, entries, .. }) => {
+                self.complete(node(Some(line), Kind::Map(entries.list)), line, anchor, 1, false)
             }
             None => Err("an end without a start"),
         }
@@ -143,22 +178,42 @@ impl Builder<'_> {
         if anchor != 0 {
             self.anchors.insert(anchor, (Arc::clone(&done), expanded_size(&done)));
         }
+        let place = |line: Option<usize>, key: &str| Place {
+            file: Arc::clone(self.file),
+            line,
+            key: shown_key(key).to_owned(),
+        };
+        let mut values = 0;
         match self.stack.last_mut() {
             None => self.root = Some(done),
             Some(Open::List { items, .. }) => items.push(done),
-            Some(Open::Map { entries, merged, key, .. }) => match key.take() {
+            Some(Open::Map { entries, key, .. }) => match key.take() {
                 None => *key = Some(Key { name: key_name(&done)?, line, merge: merge_key }),
-                Some(Key { merge: true, .. }) => merged.push(done),
-                Some(Key { name, line, .. }) => {
-                    if name != "<<" && entries.iter().rev().take(64).any(|entry| entry.key == name) {
-                        let place = Place { file: Arc::clone(self.file), line: Some(line), key: name.clone() };
-                        self.sink.warning(place.problem("a second time in the same place; the last one counts"));
+                Some(Key { merge: true, .. }) => {
+                    let mut merged = Vec::new();
+                    merge(&done, &mut merged)?;
+                    for entry in merged {
+                        let written = entries.written.contains(&entry.key);
+                        if let Some(known) = entries.replaces(&entry.key, &entry.value).filter(|_| written) {
+                            let message = "replaced by the `<<` behind it, as Litestream reads one after the other; put \
+                                           `<<` first to keep it";
+                            self.sink.warning(place(known.line, &entry.key).problem(message));
+                        }
+                        values += entries.put(entry);
                     }
-                    entries.push(Entry { key: name, line: Some(line), value: done });
+                }
+                Some(Key { name, line, .. }) => {
+                    if !entries.written.insert(name.clone()) {
+                        let both = entries.replaces(&name, &done).is_none();
+                        let count = if both { "this one counts over it" } else { "the last one counts" };
+                        let message = format!("a second time in the same place; {count}");
+                        self.sink.warning(place(Some(line), &name).problem(message));
+                    }
+                    values += entries.put(Entry { key: name, line: Some(line), value: done, shared: anchor != 0 });
                 }
             },
         }
-        Ok(())
+        self.grow(values)
     }
 }
 
@@ -195,13 +250,12 @@ fn merge(source: &Node, into: &mut Vec<Entry>) -> Result<(), &'static str> {
             if into.len() + entries.len() > YAML_NODES_MAX {
                 return Err("too many values, aliases written out");
             }
-            let copy =
-                |entry: &Entry| Entry { key: entry.key.clone(), line: entry.line, value: Arc::clone(&entry.value) };
             into.extend(entries.iter().map(copy));
             Ok(())
         }
-        Kind::List(items) => {
-            items.iter().rev().filter(|item| matches!(item.kind, Kind::Map(_))).try_for_each(|item| merge(item, into))
+        // The first counts most, and so comes last.
+        Kind::List(items) if items.iter().all(|item| matches!(item.kind, Kind::Map(_))) => {
+            items.iter().rev().try_for_each(|item| merge(item, into))
         }
         _ => Err("`<<` without a mapping to merge"),
     }
@@ -211,6 +265,7 @@ fn merge(source: &Node, into: &mut Vec<Entry>) -> Result<(), &'static str> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::problem::Collected;
     use super::*;
 
     fn show(node: &Node) -> String {
@@ -229,7 +284,7 @@ mod tests {
     fn read(text: &str) -> String {
         let sink = Sink::default();
         let node = parse(text, &"f.yml".into(), &sink);
-        let (problems, warnings) = sink.into_parts();
+        let Collected { problems, warnings, .. } = sink.into_parts();
         let mut out: Vec<String> = node.iter().map(|node| show(node)).collect();
         out.extend(problems.iter().chain(&warnings).map(ToString::to_string));
         out.join(" | ")
@@ -253,17 +308,26 @@ mod tests {
 
     #[test]
     fn the_last_duplicate_counts_and_is_noticed() {
+        assert_eq!(read("a: 1\na: 2\n"), "{a=2} | f.yml:2: a: a second time in the same place; the last one counts");
         assert_eq!(
-            read("a: 1\na: 2\n"),
-            "{a=1 a=2} | f.yml:2: a: a second time in the same place; the last one counts"
+            read("a: {b: 1, c: 1}\na: {c: 2}\n"),
+            "{a={b=1 c=2}} | f.yml:2: a: a second time in the same place; this one counts over it"
         );
     }
 
     #[test]
-    fn merges_below_what_is_written() {
-        assert_eq!(read("x: &x {a: 1, b: 2}\ny:\n  b: 3\n  <<: *x\n"), "{x={a=1 b=2} y={a=1 b=2 b=3}}");
-        assert_eq!(read("a: &a {k: 1}\nb: &b {k: 2}\nc: {<<: [*a, *b]}\n"), "{a={k=1} b={k=2} c={k=2 k=1}}");
-        assert_eq!(read("a: {<<: 5}"), " f.yml:1: `<<` without a mapping to merge".trim());
+    fn merges_where_the_merge_stands() {
+        assert_eq!(read("x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\n"), "{x={a=1 b=2} y={a=1 b=3}}");
+        assert_eq!(
+            read("x: &x {a: 1, b: 2}\ny:\n  b: 3\n  <<: *x\n"),
+            "{x={a=1 b=2} y={b=2 a=1}} | f.yml:3: b: replaced by the `<<` behind it, as Litestream reads one after the \
+             other; put `<<` first to keep it"
+        );
+        assert_eq!(read("x: &x {a: {b: 1, c: 2}}\ny: {<<: *x, a: {b: 3}}\n"), "{x={a={b=1 c=2}} y={a={b=3 c=2}}}");
+        assert_eq!(read("a: &a {k: 1}\nb: &b {k: 2}\nc: {<<: [*a, *b]}\n"), "{a={k=1} b={k=2} c={k=1}}");
+        for merged in ["5", "[5]", "[{a: 1}, 5]"] {
+            assert_eq!(read(&format!("a: {{<<: {merged}}}")), "f.yml:1: `<<` without a mapping to merge");
+        }
     }
 
     #[test]
@@ -284,6 +348,8 @@ mod tests {
         let merges = format!("a: &a {{{}}}\nb:\n", (0..5_000).map(|n| format!("k{n}: 1, ")).collect::<String>());
         let merges = merges + &"  - {<<: *a}\n".repeat(5_000);
         assert!(read(&merges).contains("too many values"), "{}", &read(&merges)[..200]);
+        let again: String = (0..20_000).map(|n| format!("a: {{k{n}: 1}}\n")).collect();
+        assert!(read(&again).contains("too many values"), "{}", &read(&again)[..200]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use rustls::CertificateError;
+
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::printable;
 
@@ -16,12 +18,50 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
         }
         cause = error.source();
     }
-    let cause = root_cause(error);
-    let reason = Reason::new(ReasonKind::Unreachable, &cause);
-    match cause.contains("certificate") {
-        true => reason.with_hint("name the certificate authority as ca-file"),
-        false => reason,
+    let (message, hint) = match certificate(error) {
+        Some(Refused::Authority) => (
+            "the server shows the certificate of an authority (CA:TRUE) as its own, which is not accepted".to_owned(),
+            "make the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that authority, and name \
+             the signer's as ca-file",
+        ),
+        Some(Refused::Name) => (root_cause(error), "name the server as its certificate does"),
+        Some(Refused::Time) => (root_cause(error), "renew the server's certificate, or set the clock of this machine"),
+        Some(Refused::Other) => (root_cause(error), "name the certificate authority as ca-file"),
+        None => (root_cause(error), ""),
+    };
+    let reason = Reason::new(ReasonKind::Unreachable, message);
+    if hint.is_empty() { reason } else { reason.with_hint(hint) }
+}
+
+/// Why a server's certificate is not accepted.
+enum Refused {
+    Authority,
+    Name,
+    Time,
+    Other,
+}
+
+fn certificate(error: &(dyn Error + 'static)) -> Option<Refused> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An I/O error is not the cause of what it wraps, but stands in its place.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::InvalidCertificate(refused)) = tls {
+            return Some(match refused {
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Refused::Name,
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Refused::Time,
+                // The verifier's own error, which it does not export.
+                CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => Refused::Authority,
+                _ => Refused::Other,
+            });
+        }
+        cause = error.source();
     }
+    None
 }
 
 /// The innermost cause of an error.

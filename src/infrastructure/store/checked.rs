@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::domain::assess::requests::RequestWindow;
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
+use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{StoreOperationReport, StoreReport};
 use crate::usecase::ports::{ListPage, ReplicaStore};
@@ -231,11 +232,4 @@ pub(in crate::infrastructure) fn printable(key: &str) -> String {
         text.push('…');
     }
     text
-}
-
-fn printable_character(character: char) -> impl Iterator<Item = char> {
-    // `escape_debug` also escapes quotes and backslashes, which are harmless and would no longer match what is stored.
-    let plain = !character.is_control() && (character.is_ascii() || character.escape_debug().len() == 1);
-    let escaped = (!plain).then(|| character.escape_debug());
-    escaped.into_iter().flatten().chain(plain.then_some(character))
 }

@@ -315,6 +315,7 @@ impl WatchedReplica {
             growth: self.growth.report(),
             foreign_history: self.lineage.is_foreign(),
             storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(&self.target.location, bytes)),
+            kept_seconds: self.target.kept.and_then(|kept| kept.snapshots).map(|age| age.as_secs_f64()),
         }
     }
 

@@ -287,6 +287,13 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_replica_kept_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "For how long Litestream was told to keep history; absent where that is not known or all is kept.",
+        samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.keeping.kept_seconds)),
+    },
+    Family {
         name: "streamgauge_replica_expired_objects",
         kind: Kind::Gauge,
         labels: &["database", "replica"],

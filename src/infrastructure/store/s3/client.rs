@@ -1,6 +1,7 @@
 //! Which replicas share an S3 client. Ten thousand replicas with the same endpoint, region and credentials have one:
 //! one connection pool, one set of credentials to renew.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
@@ -219,7 +220,7 @@ impl Clients {
             loader = loader.credentials_provider(provider);
         }
         if let Some(endpoint) = &key.endpoint {
-            loader = loader.endpoint_url(endpoint);
+            loader = loader.endpoint_url(with_path_ended(endpoint));
         }
         let config = aws_sdk_s3::config::Builder::from(&loader.load().await)
             .force_path_style(key.force_path_style)
@@ -243,6 +244,15 @@ impl Clients {
 
     fn connect_timeout(&self) -> Duration {
         (self.timeout / 4).min(CONNECT_TIMEOUT_MAX)
+    }
+}
+
+/// The SDK writes the bucket's name directly behind the endpoint's path, if there is one.
+fn with_path_ended(endpoint: &str) -> Cow<'_, str> {
+    let path = endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+    match path {
+        Some((_, path)) if !path.is_empty() && !path.ends_with('/') => format!("{endpoint}/").into(),
+        _ => endpoint.into(),
     }
 }
 

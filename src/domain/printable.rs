@@ -1,0 +1,27 @@
+//! Text from outside, as it may be shown: a file name must not be able to drive a terminal, or to turn its line around.
+
+/// The text with what is not printable written as an escape: control characters, and those that change the direction
+/// of text.
+pub fn printable(text: &str) -> String {
+    text.chars().flat_map(printable_character).collect()
+}
+
+/// One character, or its escape.
+pub fn printable_character(character: char) -> impl Iterator<Item = char> {
+    // `escape_debug` also escapes quotes and backslashes, which are harmless and would no longer match what is stored.
+    let plain = !character.is_control() && (character.is_ascii() || character.escape_debug().len() == 1);
+    let escaped = (!plain).then(|| character.escape_debug());
+    escaped.into_iter().flatten().chain(plain.then_some(character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_drives_a_terminal_is_escaped() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n\u{9b}ü"), "a\\u{1b}[2Jb\\r\\n\\u{9b}ü");
+        assert_eq!(printable("gpj.\u{202e}bd.ppa\u{2066}"), "gpj.\\u{202e}bd.ppa\\u{2066}");
+        assert_eq!(printable("it's \"C:\\x\" 日本"), "it's \"C:\\x\" 日本");
+    }
+}

@@ -1,0 +1,93 @@
+//! What the commands make of a configuration: `config check`, and what is said to who names a place wrongly.
+
+use std::process::Output;
+
+use super::{Files, lab};
+
+fn told(files: &Files, arguments: &[&str]) -> Output {
+    let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+    command.args(arguments).current_dir(files.path()).env_remove("LITESTREAM_CONFIG");
+    command.output().expect("an answer")
+}
+
+/// A problem is shown with the warnings that explain it.
+#[test]
+fn a_variable_that_is_not_set_is_said_beside_what_follows_from_it() {
+    let files = Files::new();
+    files.write("litestream.yml", "dbs:\n  - path: /a.db\n    replica: {path: $REPLICA_URL}\n");
+    let told = told(&files, &["config", "check", "--litestream.config", "litestream.yml"]);
+    let error = files.short(&String::from_utf8_lossy(&told.stderr));
+    assert_eq!(told.status.code(), Some(2), "{error}");
+    assert_eq!(
+        error,
+        "error: DIR/litestream.yml:3: dbs[0].replica.path: missing, and a replica of kind file needs it; accepted: a directory\n\
+         warning: DIR/litestream.yml: $REPLICA_URL: not set in this process's environment, replaced by nothing as Litestream \
+         would\n"
+    );
+}
+
+/// What is watched is listed with where it is, names cannot drive the terminal, and what cannot be read is not called well.
+#[test]
+fn a_check_lists_where_everything_is() {
+    let files = Files::new();
+    let evil = "a\u{1b}[2J\u{202e}bd.db";
+    files.database(evil).write(
+        "litestream.yml",
+        format!(
+            "dbs:
+  - {{dir: {}, pattern: '*.db', replica: {{path: /r}}}}
+  - {{path: /b.db, replica: {{type: s3, bucket: bkt, endpoint: 'https://x.supabase.co/storage/v1/s3', region: eu}}}}
+  - {{path: /c.db, replica: {{url: 'gs://bkt/c'}}}}
+",
+            files.path().display()
+        ),
+    );
+    let told = told(&files, &["config", "check", "--litestream.config", "litestream.yml"]);
+    let out = files.short(&String::from_utf8_lossy(&told.stdout));
+    let error = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(
+        out,
+        "a\\u{1b}[2J\\u{202e}bd  DIR/a\\u{1b}[2J\\u{202e}bd.db
+    file  file:///r/a\\u{1b}[2J\\u{202e}bd.db
+    drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
+b  /b.db
+    s3  s3://bkt  endpoint https://x.supabase.co/storage/v1/s3  region eu
+    drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
+c  /c.db
+    gs  gs://bkt/c  unsupported: this version cannot read replicas of kind gs
+    no replica that is watched or drilled
+ok: 3 databases, 0 warnings, 1 replica unsupported
+",
+        "{error}"
+    );
+}
+
+#[test]
+fn a_directory_that_is_meant_as_a_replica_is_named_by_its_url() {
+    let files = Files::new();
+    files.write("rep/ltx/0/x", "").write("litestream.yml", "dbs: [{path: /a.db, replica: {path: /r}}]");
+    let hint =
+        format!("hint: a replica in a directory is named by its URL: file://{}\n", files.path().join("rep").display());
+    for arguments in [
+        &["restore", "./rep", "-o", "out.db"][..],
+        &["restore", "rep", "-o", "out.db", "--litestream.config", "litestream.yml"],
+        &["restorable", "./rep", "--litestream.config", "litestream.yml"],
+        &["drill", "./rep", "--litestream.config", "litestream.yml"],
+    ] {
+        let told = told(&files, arguments);
+        let error = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(!told.status.success() && error.ends_with(&hint), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_restore_as_of_the_future_is_refused() {
+    let files = Files::new();
+    files.write("rep/x", "");
+    let url = format!("file://{}", files.path().join("rep").display());
+    let told = told(&files, &["restore", &url, "-o", "out.db", "--at", "2999-01-01T00:00:00Z"]);
+    let error = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(told.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: --at \"2999-01-01T00:00:00Z\": in the future, it is "), "{error}");
+    assert!(error.contains("hint: without --at it is the newest state"), "{error}");
+}

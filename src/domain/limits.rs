@@ -179,6 +179,12 @@ pub const TORN_POLLS_MAX: u8 = 3;
 /// Bytes of one WAL that one look scans; a longer scan goes on at the next look.
 pub const WAL_SCAN_BYTES_MAX: u64 = 1 << 30;
 
+/// Frames at the end of a WAL among which a look finds pages to compare with the database file.
+pub const COMPARED_FRAMES_MAX: u32 = 16_384;
+
+/// Pages that it compares, besides the first one.
+pub const COMPARED_PAGES_MAX: usize = 64;
+
 /// Frames whose headers one look reads to count commits after the wal-index was rebuilt.
 pub const WAL_COUNT_FRAMES_MAX: u32 = 1 << 20;
 

@@ -14,6 +14,7 @@ pub mod moment;
 pub mod observation;
 pub mod price;
 pub mod reason;
+pub mod replacement;
 pub mod report;
 pub mod restore;
 pub mod secret;

@@ -150,6 +150,7 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
     DatabasePosture {
         at: now,
         modes: Vec::new(),
+        reachable: None,
         filesystem: None,
         staging_filesystem: None,
         open: None,

@@ -83,6 +83,7 @@ pub const CASES: &[Case] = &[
         site.writer().commit(3);
         site.start_litestream();
     }),
+    case("mv-and-repaired", Replaced, |site| fs::rename(site.foreign(), &site.database).unwrap()),
     case("application-restarted", Silent, |site| {
         site.litestream.as_mut().unwrap().stop();
         site.close();
@@ -136,6 +137,11 @@ fn what_replaces_a_database_is_told_and_what_only_looks_like_it_is_not() {
             scope.spawn(move || judge(world, site));
         }
     });
+    let repaired = sites.iter_mut().find(|site| site.case.name == "mv-and-repaired").unwrap();
+    repair(repaired);
+    world.wait_until_in_sync(repaired);
+    sites.retain(|site| site.case.name != "mv-and-repaired");
+
     // What was told stays, and what was not is still well when everything has settled.
     thread::scope(|scope| {
         for site in &sites {
@@ -143,6 +149,18 @@ fn what_replaces_a_database_is_told_and_what_only_looks_like_it_is_not() {
             scope.spawn(move || assert_eq!(world.told(site), site.case.expected, "{}", site.case.name));
         }
     });
+}
+
+/// Does what the runbook says: everybody ends, the WAL of the old file goes, and both start again with the new one.
+fn repair(site: &mut Site) {
+    site.litestream = None;
+    site.kill();
+    for suffix in ["-wal", "-shm"] {
+        fs::remove_file(site.beside_database(suffix)).unwrap();
+    }
+    site.open();
+    site.writer().commit(3);
+    site.start_litestream();
 }
 
 /// Waits until the agent says what is expected, and asks one look for the same.

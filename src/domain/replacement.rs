@@ -29,7 +29,7 @@ pub enum Contradiction {
     OtherFile,
     /// Programs use the WAL, and none of them has the file at the path open.
     NotOpen,
-    /// Programs use a WAL that was deleted, whatever is at the path now.
+    /// Programs use a WAL that was deleted or moved away, whatever is at the path now.
     WalDeleted,
     /// It was written, and by no checkpoint.
     Written,
@@ -85,7 +85,7 @@ impl fmt::Display for Contradiction {
         match self {
             Self::OtherFile => f.write_str("another file is at its path than the one that the WAL was in use with"),
             Self::NotOpen => f.write_str("programs use its WAL, and none of them has the file at its path open"),
-            Self::WalDeleted => f.write_str("programs go on with a WAL of it that was deleted"),
+            Self::WalDeleted => f.write_str("programs go on with a WAL of it that was deleted or moved away"),
             Self::Written => f.write_str("its file was written, and not by a checkpoint"),
             Self::PageSize { file, wal } => write!(f, "its file has pages of {file} bytes, its WAL of {wal}"),
             Self::RollbackJournal => f.write_str("its WAL is in use, and the header of its file says rollback journal"),

@@ -65,6 +65,11 @@ impl Site {
         self.writer.take().unwrap().close();
     }
 
+    /// The application is killed.
+    pub fn kill(&mut self) {
+        self.writer = None;
+    }
+
     pub fn writer(&mut self) -> &mut Writer {
         self.writer.as_mut().unwrap()
     }
@@ -106,7 +111,7 @@ impl Site {
 
     /// It has a Litestream of its own.
     fn is_alone(&self) -> bool {
-        self.case.name.ends_with("-restarted")
+        self.case.name.ends_with("-restarted") || self.case.name.ends_with("-repaired")
     }
 
     pub fn start_litestream(&mut self) {

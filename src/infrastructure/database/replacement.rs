@@ -19,7 +19,7 @@ use super::files::{FileId, Paths, Stamp, lock_in_the_way, open, read_at, stat};
 use super::posture::locks;
 use super::processes::open_files;
 use super::sample::{Log, OpenIndex, Sample};
-use crate::domain::limits::{COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};
+use crate::domain::limits::{COMPARED_AGAIN_MAX, COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};
 use crate::domain::replacement::{Contradiction, Replacement};
 use crate::domain::sqlite::{
     DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WalIndexHeader, committed_end, frame_bytes,
@@ -69,6 +69,13 @@ struct Anchor {
     continued: bool,
 }
 
+/// Which pages are compared: at most so many, and with each turn others.
+#[derive(Clone, Copy)]
+struct Choice {
+    most: usize,
+    turn: usize,
+}
+
 /// Which log it is: a `-wal` file and the salts of what is in it, which change when it begins anew.
 type LogId = (FileId, u32, u32);
 
@@ -116,8 +123,8 @@ impl Pairing {
             return self.state;
         }
         let (Some(seen), Some(index)) = (pair.sample.index, pair.index) else {
-            let left =
-                self.anchor.is_some_and(|anchor| anchor.file.id != file.id && log.is_some() && log == anchor.log);
+            let anchor = self.anchor.filter(|_| pair.local);
+            let left = anchor.is_some_and(|anchor| anchor.file.id != file.id && log.is_some() && log == anchor.log);
             self.state = match pair.sample.log {
                 _ if left => Replacement::Replaced(Contradiction::OtherFile),
                 Log::Absent { .. } => Replacement::Closed,
@@ -132,7 +139,9 @@ impl Pairing {
             None if known && !thorough => self.state,
             None => {
                 self.compared = self.compared.wrapping_add(1);
-                examine(pair, index, self.compared).unwrap_or(Replacement::Agrees { pages: 0 })
+                let most = if known { COMPARED_AGAIN_MAX } else { COMPARED_PAGES_MAX };
+                let choice = Choice { most, turn: self.compared };
+                examine(pair, index, choice).unwrap_or(Replacement::Agrees { pages: 0 })
             }
         };
         self.found = (self.state.replaced() == Some(true)).then_some((file.id, log));
@@ -169,19 +178,19 @@ impl Pairing {
 }
 
 /// Compares the file with its WAL and looks at its locks. `None` when that came to nothing because both changed meanwhile.
-fn examine(pair: &Pair<'_>, index: &OpenIndex, turn: usize) -> Option<Replacement> {
-    let mut found = compare(pair, index, turn);
+fn examine(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replacement> {
+    let mut found = compare(pair, index, choice);
     for _ in 1..ROUNDS {
         match found {
             Some(Replacement::Agrees { .. }) => break,
             _ => std::thread::sleep(PAUSE),
         }
-        found = compare(pair, index, turn);
+        found = compare(pair, index, choice);
     }
     found
 }
 
-fn compare(pair: &Pair<'_>, index: &OpenIndex, turn: usize) -> Option<Replacement> {
+fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replacement> {
     let paths = pair.paths;
     let before = index.read(paths).ok()??;
     let connected = index.is_connected();
@@ -189,7 +198,7 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, turn: usize) -> Option<Replacemen
     let found = match mismatch(paths, &before, &database) {
         Some(proof) => Replacement::Replaced(proof),
         None if pair.local && nobody_has(paths, &database) => Replacement::Replaced(Contradiction::NotOpen),
-        None => pages(paths, index, &before, &database, turn)?,
+        None => pages(paths, index, &before, &database, choice)?,
     };
     // A checkpoint that began meanwhile copied at most what was there before, which is not what was compared.
     let after = index.read(paths).ok()??;
@@ -228,7 +237,7 @@ fn pages(
     index: &OpenIndex,
     header: &WalIndexHeader,
     database: &File,
-    turn: usize,
+    choice: Choice,
 ) -> Option<Replacement> {
     let Some(page_size) = header.page_size.filter(|_| header.backfilled > 0) else {
         return Some(Replacement::Agrees { pages: 0 });
@@ -237,7 +246,7 @@ fn pages(
     let wal = open(&paths.wal).ok()??;
     let (mut frame, mut page) = (vec![0; frame_bytes(page_size) as usize], vec![0; page_size as usize]);
     let mut compared = 0;
-    for (number, at) in chosen(&copied, turn) {
+    for (number, at) in chosen(&copied, choice) {
         let offset = committed_end(at - 1, page_size);
         if read_at(&wal, &paths.wal, &mut frame, offset).ok()? < frame.len() {
             return None;
@@ -268,10 +277,9 @@ fn copied(header: &WalIndexHeader, numbers: &[u32]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// Page 1, which nearly every change of the database changes, and some that are spread over the others: with each turn
-/// others.
-fn chosen(copied: &[(u32, u32)], turn: usize) -> impl Iterator<Item = (u32, u32)> {
-    let step = copied.len().div_ceil(COMPARED_PAGES_MAX).max(1);
+/// Page 1, which most changes from outside change, and some that are spread over the others.
+fn chosen(copied: &[(u32, u32)], Choice { most, turn }: Choice) -> impl Iterator<Item = (u32, u32)> {
+    let step = copied.len().div_ceil(most).max(1);
     let first = copied.iter().find(|(page, _)| *page == 1);
     first.into_iter().chain(copied.iter().skip(turn % step).step_by(step).filter(|(page, _)| *page != 1)).copied()
 }
@@ -302,13 +310,14 @@ mod tests {
     #[test]
     fn each_turn_compares_other_pages_and_the_first_one() {
         let many: Vec<(u32, u32)> = (1..=1000).rev().map(|page| (page, page)).collect();
-        let turns: Vec<Vec<(u32, u32)>> = (0..16).map(|turn| chosen(&many, turn).collect()).collect();
+        let turns: Vec<Vec<(u32, u32)>> =
+            (0..16).map(|turn| chosen(&many, Choice { most: 64, turn }).collect()).collect();
         let all: HashSet<_> = turns.iter().flatten().collect();
         assert_eq!(all.len(), 1000);
         for turn in turns {
-            assert!(turn.len() <= COMPARED_PAGES_MAX + 1 && turn[0].0 == 1, "{turn:?}");
+            assert!(turn.len() <= 65 && turn[0].0 == 1, "{turn:?}");
         }
-        assert_eq!(chosen(&many[..3], 7).count(), 3);
-        assert_eq!(chosen(&[], 1).count(), 0);
+        assert_eq!(chosen(&many[..3], Choice { most: 64, turn: 7 }).count(), 3);
+        assert_eq!(chosen(&[], Choice { most: 64, turn: 1 }).count(), 0);
     }
 }

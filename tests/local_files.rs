@@ -129,6 +129,20 @@ fn a_symbolic_link_is_refused_with_the_real_name() {
 }
 
 #[test]
+fn others_reach_what_lies_below_open_directories_only() {
+    let bench = Bench::new();
+    Writer::wal(&bench.path()).close();
+    let reachable = |mode| {
+        std::fs::set_permissions(bench.directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        posture_of(&files(&bench.path())).reachable
+    };
+    let above = bench.directory.path().parent().unwrap().ancestors();
+    let open = above.map(|directory| std::fs::metadata(directory).unwrap().permissions().mode() & 1 == 1);
+    let open = Some(open.fold(true, |all, open| all && open));
+    assert_eq!([0o700, 0o750, 0o754, 0o755, 0o711].map(reachable), [Some(false), Some(false), Some(false), open, open]);
+}
+
+#[test]
 fn posture_names_modes_space_and_the_holder_of_the_lock() {
     let bench = Bench::new();
     let mut writer = Writer::wal(&bench.path());

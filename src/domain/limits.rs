@@ -236,6 +236,13 @@ pub const TORN_POLLS_MAX: u8 = 3;
 /// Bytes of one WAL that one look scans; a longer scan goes on at the next look.
 pub const WAL_SCAN_BYTES_MAX: u64 = 1 << 30;
 
+/// Frames at the end of a WAL among which a look finds pages to compare with the database file.
+pub const COMPARED_FRAMES_MAX: u32 = 16_384;
+
+/// Pages that a first look compares, besides page 1, and each later one that is thorough: others each time.
+pub const COMPARED_PAGES_MAX: usize = 64;
+pub const COMPARED_AGAIN_MAX: usize = 16;
+
 /// Frames whose headers one look reads to count commits after the wal-index was rebuilt.
 pub const WAL_COUNT_FRAMES_MAX: u32 = 1 << 20;
 

@@ -16,6 +16,7 @@ pub mod observation;
 pub mod price;
 pub mod printable;
 pub mod reason;
+pub mod replacement;
 pub mod report;
 pub mod restore;
 pub mod secret;

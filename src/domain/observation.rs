@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::litestream::Txid;
 use super::moment::Moment;
+use super::replacement::Replacement;
 use super::sqlite::WalPosition;
 
 /// What the files of a database say, cheap enough to be read after each commit.
@@ -24,6 +25,8 @@ pub struct DatabaseLook {
     /// When the last commit was made, if one was seen or the files can date one: `-wal`'s mtime, good to about 10 ms.
     pub last_commit: Option<Timestamp>,
     pub counters: Counters,
+    /// Whether its file is the one that the WAL belongs to.
+    pub replacement: Replacement,
 }
 
 /// How the database keeps its journal, and how far it is.
@@ -86,6 +89,8 @@ pub struct DatabasePosture {
     pub at: Moment,
     /// Permission bits and owner of the database, `-wal`, `-shm` and the directory that holds them.
     pub modes: Vec<FileMode>,
+    /// Whether others can enter every directory above the database; `None` where that does not show.
+    pub reachable: Option<bool>,
     /// The filesystem that holds the database.
     pub filesystem: Option<Filesystem>,
     /// The one that holds Litestream's metadata directory, where that is another one.

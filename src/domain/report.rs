@@ -16,6 +16,7 @@ use super::drill::DrillReport;
 use super::limits::REQUEST_WINDOW_MIN;
 use super::observation::{FileMode, Filesystem, WalSource};
 use super::reason::Reason;
+use super::replacement::ReplacementReport;
 use super::timeline::TimelineReport;
 use super::verification::VerificationReport;
 
@@ -360,6 +361,8 @@ pub struct LocalReport {
     pub lock_holder_pid: Option<u32>,
     /// Whether any process has the database open in WAL mode; `None` where locks do not show.
     pub open: Option<bool>,
+    /// Whether another file was put in the place of the database while it was in use.
+    pub replacement: ReplacementReport,
     /// Whether Litestream runs; `None` where none is configured for the database.
     pub litestream: Option<LitestreamReport>,
     /// The newest local TXID, which is how far Litestream claims to be (v0.5).
@@ -396,6 +399,15 @@ pub struct ModeReport {
     pub found: FileMode,
     /// How that is not what is expected; `None` when it is.
     pub problem: Option<String>,
+    /// The problem is only what others may do, and others cannot reach the file.
+    pub harmless: bool,
+}
+
+impl ModeReport {
+    /// Nothing is wrong with it that anybody could make use of.
+    pub fn is_acceptable(&self) -> bool {
+        self.problem.is_none() || self.harmless
+    }
 }
 
 /// A filesystem and how it fills.

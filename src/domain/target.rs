@@ -64,13 +64,15 @@ pub const DISK_USED_PERCENT: u8 = 80;
 pub struct Permissions {
     /// Permission bits, each of which is good. Default 0600 and 0640.
     pub modes: Vec<u32>,
+    /// They are configured, so that they hold wherever the files are.
+    pub configured: bool,
     /// Default: any, the same for all files.
     pub owner: Option<Owner>,
 }
 
 impl Default for Permissions {
     fn default() -> Self {
-        Self { modes: vec![0o600, 0o640], owner: None }
+        Self { modes: vec![0o600, 0o640], configured: false, owner: None }
     }
 }
 

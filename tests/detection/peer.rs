@@ -13,6 +13,7 @@ use streamgauge::domain::observation::{
     Counters, DatabaseLook, DatabasePosture, FileMode, FileRole, Filesystem, Journal, Sighting, StagedLtx,
     StagedPosition, Staging, WalSource, WalState,
 };
+use streamgauge::domain::replacement::{Contradiction, Replacement};
 use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::infrastructure::store::MemoryStore;
 
@@ -87,6 +88,8 @@ pub(crate) struct Peer {
     pub(crate) deletes_are_lies: bool,
     /// A second Litestream writes to the same place.
     pub(crate) intruder: bool,
+    /// Another file was moved over the database.
+    pub(crate) replaced: bool,
     /// Every sync is the whole database.
     pub(crate) runaway: bool,
     /// A reader holds this frame, and checkpoints stop there.
@@ -133,6 +136,7 @@ impl Peer {
             bucket: Arc::new(MemoryStore::new()),
             deletes_are_lies: false,
             intruder: false,
+            replaced: false,
             runaway: false,
             reader: None,
             disk_free: 60 << 30,
@@ -237,6 +241,12 @@ impl Peer {
         self.lost_track = true;
     }
 
+    /// Another file is moved over the database, and nobody notices: the application and Litestream go on with the old one.
+    pub(crate) fn replace(&mut self) {
+        self.replaced = true;
+        self.changed = true;
+    }
+
     pub(crate) fn look(&self, at: Moment) -> DatabaseLook {
         let state = WalState {
             position: self.position(),
@@ -253,6 +263,11 @@ impl Peer {
             journal: if self.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 1 } },
             last_commit: Some(self.at(self.last_commit + self.clock_ahead)),
             counters: self.counters,
+            replacement: match (self.replaced, self.open) {
+                (true, _) => Replacement::Replaced(Contradiction::OtherFile),
+                (false, true) => Replacement::Agrees { pages: 1 },
+                (false, false) => Replacement::Closed,
+            },
         }
     }
 
@@ -272,6 +287,7 @@ impl Peer {
                 mode(FileRole::Shm, 0o600),
                 mode(FileRole::Directory, 0o700),
             ],
+            reachable: Some(true),
             filesystem: Some(Filesystem {
                 size_bytes: 100 << 30,
                 avail_bytes: self.disk_free,

@@ -327,6 +327,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..NOTHING
     },
     Scenario {
+        name: "database replaced under a running Litestream",
+        events: &[(60, writes), (FAULT, |w| w.peer.replace())],
+        silent: &["ReplicationLag"],
+        detected: &[("DatabaseReplaced", "critical")],
+        remark: "the WAL goes on as if nothing had happened; lag is unknown from then on, and the recovery point stands still",
+        ..NOTHING
+    },
+    Scenario {
         name: "VACUUM",
         events: &[(60, writes), (FAULT, |w| w.peer.vacuum())],
         silent: &["ReplicationLag", "LineageConflict"],

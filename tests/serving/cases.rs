@@ -32,6 +32,10 @@ pub(super) static CASES: &[Case] = &[
     silent("DatabaseUnreadable", &[("streamgauge_database_up", "1")]),
     // Replaced during a deployment.
     silent("DatabaseUnreadable", &[("streamgauge_database_up", "1x10 0x4 1x300")]),
+    fires("DatabaseReplaced", &[("streamgauge_database_replaced", "1")], &[(Critical, 0, "1")]),
+    silent("DatabaseReplaced", &[("streamgauge_database_replaced", "0")]),
+    // Seen once, and gone before anybody could have acted.
+    silent("DatabaseReplaced", &[("streamgauge_database_replaced", "0x10 1x0 0x300")]),
     fires("JournalModeNotWal", &[("streamgauge_database_journal_mode_wal", "0")], &[(Critical, 0, "0")]),
     silent("JournalModeNotWal", &[("streamgauge_database_journal_mode_wal", "1x10 0x4 1x300")]),
     fires("NoReplica", &[("streamgauge_database_replicas", "0")], &[(Warning, 0, "0")]),
@@ -236,12 +240,23 @@ pub(super) static CASES: &[Case] = &[
     fires(
         "PermissionDrift",
         &[
-            (r#"streamgauge_database_file_permissions_ok{file="database"}"#, "1"),
-            (r#"streamgauge_database_file_permissions_ok{file="wal"}"#, "0"),
+            (r#"streamgauge_database_file_permissions_acceptable{file="database"}"#, "1"),
+            (r#"streamgauge_database_file_permissions_acceptable{file="wal"}"#, "0"),
         ],
         &[(Warning, 0, "0")],
     ),
-    silent("PermissionDrift", &[(r#"streamgauge_database_file_permissions_ok{file="database"}"#, "1x10 0x9 1x300")]),
+    silent(
+        "PermissionDrift",
+        &[(r#"streamgauge_database_file_permissions_acceptable{file="database"}"#, "1x10 0x9 1x300")],
+    ),
+    // Wrong in what others may do, who cannot reach it.
+    silent(
+        "PermissionDrift",
+        &[
+            (r#"streamgauge_database_file_permissions_ok{file="database"}"#, "0"),
+            (r#"streamgauge_database_file_permissions_acceptable{file="database"}"#, "1"),
+        ],
+    ),
     fires("SizingTierExceeded", &[("streamgauge_database_sizing_tier", "1")], &[(Info, 0, "1")]),
     silent("SizingTierExceeded", &[("streamgauge_database_sizing_tier", "0x10 1x350 0x300")]),
     fires("LitestreamDown", &[("streamgauge_litestream_up", "0")], &[(Critical, 0, "0"), (Warning, 0, "0")]),

@@ -155,6 +155,7 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
     DatabasePosture {
         at: now,
         modes: Vec::new(),
+        reachable: None,
         filesystem: None,
         staging_filesystem: None,
         open: None,

@@ -144,6 +144,7 @@ impl Litestream {
             page_size: PAGE_SIZE,
             journal: if self.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 0 } },
             last_commit: self.commits.last().map(|second| at(*second).wall),
+            replacement: Default::default(),
             counters: Counters {
                 commits: (self.commits.len() - self.counted_from) as u64,
                 commits_lower_bound: self.doubts > 0,

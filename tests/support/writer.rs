@@ -133,9 +133,20 @@ fn obey(connection: &mut Option<rusqlite::Connection>, verb: &str, rest: &str) -
         *connection = None;
         return Ok("closed".to_owned());
     }
+    // `reopen MILLISECONDS`: closes and opens it again and again, which makes and deletes its WAL.
+    if verb == "reopen" {
+        let path = connection.take().expect("opened before").path().expect("in a file").to_owned();
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(rest.parse().unwrap());
+        while std::time::Instant::now() < end {
+            rusqlite::Connection::open(&path)?.execute_batch("insert into t values (1)")?;
+        }
+        return Ok("reopened".to_owned());
+    }
     let database = connection.as_ref().expect("opened before");
     match verb {
         "sql" => database.execute_batch(rest)?,
+        // Opens and closes a file besides SQLite.
+        "read" => drop(std::fs::read(rest).unwrap()),
         "write" => {
             let mut insert = database.prepare("insert into t values (1)")?;
             for _ in 0..rest.parse::<u64>().unwrap() {

@@ -13,6 +13,7 @@ use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::replacement::Replacement;
 use crate::domain::report::*;
 use crate::domain::timeline::{Span, TimelineReport};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
@@ -169,6 +170,7 @@ fn local(name: &str) -> LocalReport {
         modes: vec![ModeReport {
             found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1000, gid: 1000 },
             problem: None,
+            harmless: false,
         }],
         filesystem: Some(FilesystemReport {
             space: Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30, used_bytes: 4 << 30 },
@@ -179,6 +181,7 @@ fn local(name: &str) -> LocalReport {
         staging_bytes: Some(65_536),
         lock_holder_pid: Some(77),
         open: Some(true),
+        replacement: Replacement::Agrees { pages: 9 }.into(),
         litestream: Some(LitestreamReport {
             up: Some(true),
             evidence: "process 77 has the database open".to_owned(),

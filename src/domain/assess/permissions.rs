@@ -3,6 +3,8 @@
 use crate::domain::observation::{FileMode, FileRole};
 use crate::domain::target::Permissions;
 
+/// What others may do, who are neither the owner nor in the group.
+const OTHERS: u32 = 0o007;
 /// Others may read what the directory holds, or put files there.
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
@@ -37,6 +39,13 @@ pub fn problem(file: &FileMode, all: &[FileMode], wanted: &Permissions) -> Optio
     }
 }
 
+/// Whether that is wrong in nothing but what others may do, and others cannot reach the file: `reachable` says whether
+/// they can enter every directory above it. What is configured holds all the same.
+pub fn is_harmless(file: &FileMode, all: &[FileMode], wanted: &Permissions, reachable: Option<bool>) -> bool {
+    let without_others = FileMode { mode: file.mode & !OTHERS, ..file.clone() };
+    reachable == Some(false) && !wanted.configured && problem(&without_others, all, wanted).is_none()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +78,25 @@ mod tests {
     }
 
     #[test]
+    fn what_others_may_do_where_they_cannot_come_is_harmless() {
+        let harmless = |role, mode, uid, wanted: &Permissions, reachable| {
+            let file = |file, mode, uid| FileMode { file, mode, uid, gid: 0 };
+            let all = [file(FileRole::Database, 0o644, 7), file(role, mode, uid)];
+            is_harmless(&all[1], &all, wanted, reachable)
+        };
+        let (usual, closed) = (Permissions::default(), Some(false));
+        for (role, mode) in [(FileRole::Wal, 0o644), (FileRole::Wal, 0o604), (FileRole::Directory, 0o755)] {
+            assert!(harmless(role, mode, 7, &usual, closed), "{mode:o}");
+            assert!(!harmless(role, mode, 7, &usual, Some(true)), "{mode:o}");
+            assert!(!harmless(role, mode, 7, &usual, None), "{mode:o}: unknown is no excuse");
+        }
+        assert!(!harmless(FileRole::Wal, 0o664, 7, &usual, closed), "the group may write");
+        assert!(!harmless(FileRole::Wal, 0o644, 0, &usual, closed), "it has another owner");
+        let asked = Permissions { configured: true, ..Permissions::default() };
+        assert!(!harmless(FileRole::Wal, 0o644, 7, &asked, closed), "another mode is asked for");
+    }
+
+    #[test]
     fn files_have_one_owner_even_where_none_is_configured() {
         let expected = ["wal: owned by uid 0, the database by uid 7"];
         check([(0o600, 7), (0o600, 0), (0o600, 7), (0o700, 0)], &Permissions::default(), &expected);
@@ -77,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_configured_is_what_is_expected() {
         let owner = Some(Owner { name: "app".into(), uid: 7 });
-        let wanted = Permissions { modes: vec![0o644], owner };
+        let wanted = Permissions { modes: vec![0o644], configured: true, owner };
         check([(0o644, 7), (0o644, 7), (0o644, 7), (0o755, 7)], &wanted, &[]);
         let expected = ["database: mode 0600, expected 0644", "directory: owned by uid 0, expected app"];
         check([(0o600, 7), (0o644, 7), (0o644, 7), (0o755, 0)], &wanted, &expected);

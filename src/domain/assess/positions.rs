@@ -269,6 +269,7 @@ mod tests {
             journal,
             last_commit: None,
             counters: Counters { commits, ..Counters::default() },
+            replacement: Default::default(),
         }
     }
 

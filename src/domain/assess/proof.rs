@@ -80,6 +80,12 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
     }
 }
 
+/// What follows where the WAL is another database's: what was proven before stays, and nothing is known since.
+pub fn unprovable(positions: &Positions) -> Exposure {
+    let recovery_point = positions.proven_until().map(|moment| moment.wall);
+    Exposure { recovery_point, ..Exposure::default() }
+}
+
 fn broken(
     evidence: &Evidence,
     recovery_point: Option<Timestamp>,
@@ -173,6 +179,7 @@ mod tests {
                 }),
                 last_commit: None,
                 counters: Counters { commits: commits as u64, ..Counters::default() },
+                replacement: Default::default(),
             });
         }
         positions

@@ -117,6 +117,7 @@ mod tests {
             journal: Journal::WalAbsent { change_counter: 0 },
             last_commit: None,
             counters: Counters { commits, written_bytes: commits * 100, ..Counters::default() },
+            replacement: Default::default(),
         }
     }
 

@@ -16,6 +16,10 @@ static JOURNAL_MODE_WAL: Quantity = Quantity {
     of: Of::Database(|database| Some(f64::from(database.local.as_ref()?.journal_mode_wal))),
 };
 
+static REPLACED: Quantity = Quantity::of_database("streamgauge_database_replaced", |database| {
+    database.local.as_ref()?.replacement.replaced.map(f64::from)
+});
+
 static REPLICAS: Quantity = Quantity {
     metric: "streamgauge_database_replicas",
     select: Select::Only,
@@ -36,6 +40,23 @@ pub(super) static CHECKS: &[Check] = &[
             5,
         )],
         tell: Tell::Database(unreadable),
+    },
+    Check {
+        name: "DatabaseReplaced",
+        title: "The database file is the one that its WAL belongs to",
+        summary: "{database} was replaced while it was in use",
+        description: "The file of {database} was replaced or overwritten while programs had it open. They go on with the old \
+                      one: what they commit is in a deleted file or damages the new one, and the replica does not follow \
+                      the new one.",
+        action: "Stop the application before it writes more, then Litestream: the runbook says how to save what only a deleted \
+                 file has. Put the right file in place again while nothing has it open, and start both.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&REPLACED), Comparison::Equal, &Term::Number(1.0)),
+            1,
+        )],
+        tell: Tell::Database(replaced),
     },
     Check {
         name: "JournalModeNotWal",
@@ -76,6 +97,12 @@ fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Told> {
         DatabaseState::OverLimit => Told::Unknown("more databases than one agent watches".into()),
         DatabaseState::Remote => return None,
     })
+}
+
+/// Without a wal-index there is nothing that the file would have to agree with.
+fn replaced(_: &Context, database: &DatabaseReport) -> Option<Told> {
+    let replacement = &database.local.as_ref()?.replacement;
+    replacement.replaced.map(|_| Told::Known(replacement.evidence.clone()))
 }
 
 fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Told> {

@@ -43,11 +43,11 @@ static FULL: Quantity = Quantity::of_database("streamgauge_database_filesystem_f
 });
 
 static PERMISSIONS: Quantity = Quantity {
-    metric: "streamgauge_database_file_permissions_ok",
+    metric: "streamgauge_database_file_permissions_acceptable",
     select: Select::Min("file"),
     of: Of::Database(|database| {
         let modes = &database.local.as_ref()?.modes;
-        modes.iter().map(|mode| f64::from(mode.problem.is_none())).reduce(f64::min)
+        modes.iter().map(|mode| f64::from(mode.is_acceptable())).reduce(f64::min)
     }),
 };
 
@@ -221,9 +221,18 @@ fn permissions(_: &Context, database: &DatabaseReport) -> Option<Told> {
     if modes.is_empty() {
         return Some(Told::Unknown("not looked at yet".into()));
     }
-    let problems = modes.iter().filter_map(|mode| Some((mode.found.file, mode.problem.as_ref()?)));
-    let problems: Vec<String> = problems.map(|(file, problem)| format!("{}: {problem}", file.as_str())).collect();
-    Some(Told::Known(if problems.is_empty() { "as expected".into() } else { problems.join("; ") }))
+    let problems = |harmless: bool| {
+        let of_its_kind = modes.iter().filter(|mode| mode.harmless == harmless);
+        let problems = of_its_kind.filter_map(|mode| Some((mode.found.file, mode.problem.as_ref()?)));
+        let problems: Vec<String> = problems.map(|(file, problem)| format!("{}: {problem}", file.as_str())).collect();
+        problems.join("; ")
+    };
+    let (wrong, harmless) = (problems(false), problems(true));
+    Some(Told::Known(match (wrong.as_str(), harmless.as_str()) {
+        ("", "") => "as expected".into(),
+        ("", harmless) => format!("others cannot reach it: a directory above is closed to them ({harmless})"),
+        (wrong, _) => wrong.to_owned(),
+    }))
 }
 
 /// What is known in the first band says nothing of growth; a single look is only asked about the size.
@@ -254,6 +263,7 @@ mod tests {
     use super::*;
     use crate::domain::assess::sizing::Sizing;
     use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem};
+    use crate::domain::replacement::{Contradiction, Replacement};
     use crate::domain::report::{DatabaseState, FilesystemReport, LitestreamReport, ModeReport};
 
     const HOUR: f64 = 3600.0;
@@ -293,6 +303,7 @@ mod tests {
             modes: vec![ModeReport {
                 found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1, gid: 1 },
                 problem: None,
+                harmless: false,
             }],
             filesystem: disk(40, Some(0.0)),
             used_objective_ratio: 0.8,
@@ -300,6 +311,7 @@ mod tests {
             staging_bytes: None,
             lock_holder_pid: Some(77),
             open: Some(true),
+            replacement: Replacement::Agrees { pages: 3 }.into(),
             litestream: None,
             txid_claim: None,
         }
@@ -432,12 +444,32 @@ mod tests {
         let file = |file, problem: Option<&str>| ModeReport {
             found: FileMode { file, mode: 0o644, uid: 1, gid: 1 },
             problem: problem.map(str::to_owned),
+            harmless: false,
         };
         let modes = vec![file(FileRole::Database, None), file(FileRole::Wal, Some("mode 0644, expected 0600"))];
         check("PermissionDrift", local(), "pass : as expected");
         let drifted = LocalReport { modes, ..local() };
         check("PermissionDrift", drifted, "fail warning: wal: mode 0644, expected 0600");
+        let closed = ModeReport { harmless: true, ..file(FileRole::Wal, Some("mode 0644, expected 0600")) };
+        let note = "pass : others cannot reach it: a directory above is closed to them (wal: mode 0644, expected 0600)";
+        check("PermissionDrift", LocalReport { modes: vec![closed.clone()], ..local() }, note);
+        let modes = vec![closed, file(FileRole::Database, Some("owned by uid 1, expected app"))];
+        let owner = "fail warning: database: owned by uid 1, expected app";
+        check("PermissionDrift", LocalReport { modes, ..local() }, owner);
         check("PermissionDrift", LocalReport { modes: Vec::new(), ..local() }, "unknown : not looked at yet");
+    }
+
+    #[test]
+    fn a_replaced_file_is_critical() {
+        let seen = |seen: Replacement| LocalReport { replacement: seen.into(), ..local() };
+        let name = "DatabaseReplaced";
+        check(name, local(), "pass : its file agrees with its WAL, as do 3 pages that both hold");
+        check(name, seen(Replacement::Closed), "pass : no process has it open in WAL mode");
+        check(name, seen(Replacement::Unknown), "does not apply");
+        let replaced = seen(Replacement::Replaced(Contradiction::Page(7)));
+        let expected = "fail critical: page 7 of its file is not what a checkpoint copied there from the WAL";
+        check(name, replaced.clone(), expected);
+        assert_eq!(answer(name, replaced, Watching::Once), expected);
     }
 
     #[test]

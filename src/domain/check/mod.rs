@@ -186,6 +186,7 @@ pub static MINIMAL: &[&str] = &[
     "NotRestorable",
     "ReplicaCorrupt",
     "RestoreDrillFailed",
+    "DatabaseReplaced",
     "AgentDown",
 ];
 

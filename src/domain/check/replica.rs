@@ -338,6 +338,10 @@ fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
     }
 }
 
+fn replaced(database: &DatabaseReport) -> bool {
+    database.local.as_ref().is_some_and(|local| local.replacement.replaced == Some(true))
+}
+
 fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
@@ -350,6 +354,7 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
                 }
                 None => "there is no local database to compare with, and no beacon of its host".into(),
             },
+            (None, true) if replaced(database) => "the database was replaced, see DatabaseReplaced".into(),
             (None, true) => "not verified, or the database has no WAL that could be compared".into(),
         };
         return Some(Told::Unknown(why));

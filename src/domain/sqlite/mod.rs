@@ -15,7 +15,7 @@ pub use wal::{
     FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WAL_MAGIC, WalChecksum, WalHeader, WordOrder, committed_end,
     frame_bytes,
 };
-pub use wal_index::{WAL_INDEX_BYTES, WalIndexHeader};
+pub use wal_index::{WAL_INDEX_BYTES, WalIndexHeader, page_number_at};
 pub use wal_scan::WalScanner;
 
 /// A point in a write-ahead log: every committed byte before `end` of the WAL whose header carries these salts.

@@ -12,6 +12,12 @@ const COPY_BYTES: usize = 48;
 /// The only version there is (`WALINDEX_MAX_VERSION`).
 const VERSION: u32 = 3_007_000;
 
+/// Page numbers of frames in the first block of the wal-index (`HASHTABLE_NPAGE_ONE`), in all others
+/// (`HASHTABLE_NPAGE`), and the size of a block.
+const FIRST_BLOCK_FRAMES: u32 = 4_062;
+const BLOCK_FRAMES: u32 = 4_096;
+const BLOCK_BYTES: u64 = 32_768;
+
 /// A read mark that no reader uses (`READMARK_NOT_USED`).
 const UNUSED_MARK: u32 = u32::MAX;
 
@@ -30,6 +36,9 @@ pub struct WalIndexHeader {
     pub salt2: u32,
     /// Frames that are already in the database file (`nBackfill`), at most `frames`.
     pub backfilled: u32,
+    /// Frames that a checkpoint has begun to copy (`nBackfillAttempted`), at most `frames`: written before the database
+    /// file is, where `backfilled` is written after.
+    pub attempted: u32,
     /// The lowest used read mark above 0.
     pub oldest_reader: Option<u32>,
 }
@@ -83,8 +92,14 @@ impl WalIndexHeader {
             salt2: salt(36),
             // A reset writes the header first and clears this afterwards.
             backfilled: number(96).min(frames),
+            attempted: number(128).min(frames),
             oldest_reader: marks.min(),
         })
+    }
+
+    /// No checkpoint has begun that has not ended: what it copied is in the file, and nothing else.
+    pub fn is_settled(&self) -> bool {
+        self.attempted == self.backfilled
     }
 
     /// Whether both were read from the same WAL.
@@ -96,6 +111,19 @@ impl WalIndexHeader {
     pub fn position(&self) -> Option<WalPosition> {
         let end = committed_end(self.frames, self.page_size?);
         Some(WalPosition { salt1: self.salt1, salt2: self.salt2, end })
+    }
+}
+
+/// Where the wal-index keeps the page number of a frame, counted from 1, and how many frames from it on have theirs
+/// right behind each other.
+pub fn page_number_at(frame: u32) -> (u64, u32) {
+    let index = frame.saturating_sub(1);
+    match index.checked_sub(FIRST_BLOCK_FRAMES) {
+        None => (WAL_INDEX_BYTES as u64 + 4 * u64::from(index), FIRST_BLOCK_FRAMES - index),
+        Some(beyond) => {
+            let (block, slot) = (1 + beyond / BLOCK_FRAMES, beyond % BLOCK_FRAMES);
+            (u64::from(block) * BLOCK_BYTES + 4 * u64::from(slot), BLOCK_FRAMES - slot)
+        }
     }
 }
 
@@ -123,6 +151,30 @@ mod tests {
         assert_eq!((header.change, header.frames, header.page_count), (2, 3, 2));
         assert_eq!((header.page_size, header.backfilled, header.oldest_reader), (Some(4096), 0, Some(2)));
         assert_eq!(header.position().unwrap().end, 32 + 3 * 4120);
+        assert!(header.is_settled());
+    }
+
+    #[test]
+    fn says_where_the_page_number_of_each_frame_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = rusqlite::Connection::open(directory.path().join("db")).unwrap();
+        let setup =
+            "pragma page_size=512; pragma journal_mode=wal; pragma synchronous=off; pragma wal_autocheckpoint=0;
+                     create table t(x); insert into t values (zeroblob(4500000))";
+        connection.execute_batch(setup).unwrap();
+        let read = |suffix: &str| std::fs::read(directory.path().join(format!("db{suffix}"))).unwrap();
+        let (index, wal) = (read("-shm"), read("-wal"));
+        let frames = WalIndexHeader::parse(&index).unwrap().frames;
+        assert!(frames > 4062 + 4096, "{frames} frames are in more than two blocks");
+        let mut together = 0;
+        for frame in 1..=frames {
+            let (at, more) = page_number_at(frame);
+            assert!(together == 0 || more == together, "frame {frame}");
+            together = more - 1;
+            let said = u32::from_ne_bytes(*index[at as usize..].first_chunk().unwrap());
+            let written = *wal[committed_end(frame - 1, 512) as usize..].first_chunk().unwrap();
+            assert_eq!(said, u32::from_be_bytes(written), "frame {frame}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ impl Keys {
     /// With what is absent taken from `defaults`.
     pub(super) fn or(self, defaults: &Permissions) -> Permissions {
         Permissions {
+            configured: self.modes.is_some() || defaults.configured,
             modes: self.modes.unwrap_or_else(|| defaults.modes.clone()),
             owner: self.owner.or_else(|| defaults.owner.clone()),
         }

@@ -54,6 +54,8 @@ pub(super) struct Tally {
     pub bytes_inexact: bool,
     /// The wal-index of the last look was rebuilt in place.
     pub restarted: bool,
+    /// The wal-index of the last look went on.
+    pub continued: bool,
 }
 
 impl Tally {
@@ -77,6 +79,7 @@ impl Step<'_> {
         let mut tally = Tally::default();
         match (&self.last.index, &self.now.index) {
             (Some(last), Some(now)) if self.continues(last, now) => {
+                tally.continued = true;
                 self.within_epoch(&mut tally, &last.header, &now.header, true);
             }
             (Some(last), Some(now)) => {
@@ -222,7 +225,7 @@ impl Step<'_> {
     fn never_indexed(&self, tally: &mut Tally) {
         match (self.last.log, self.now.log) {
             (Log::Rollback { change_counter: last }, Log::Rollback { change_counter: now }) => {
-                if self.last.database == self.now.database && now >= last {
+                if self.last.database.id == self.now.database.id && now >= last {
                     tally.commits += u64::from(now - last);
                 } else {
                     tally.commits_inexact = true;
@@ -251,7 +254,7 @@ impl Step<'_> {
                 }
             }
             (Log::Absent { .. }, Log::Absent { .. }) => {
-                if self.last.database_modified != self.now.database_modified || self.last.size != self.now.size {
+                if self.last.database != self.now.database {
                     tally.commits += 1;
                     tally.inexact();
                 }

@@ -79,6 +79,18 @@ impl FileStat {
     pub(super) fn file_type(&self) -> FileType {
         FileType::from_raw_mode(self.mode)
     }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp { id: self.id, size: self.size, modified: self.modified }
+    }
+}
+
+/// What a write changes of a file, and another file in its place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Stamp {
+    pub id: FileId,
+    pub size: u64,
+    pub modified: Option<Timestamp>,
 }
 
 const STAT: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);

@@ -25,10 +25,6 @@ const READ_BYTES: usize = 1 << 20;
 /// Reads of a wal-index that is being written.
 const INDEX_READS: usize = 50;
 
-/// Where the wal-index says how many frames a checkpoint has begun to copy (`nBackfillAttempted`): it is written before
-/// the database file is, `nBackfill` after.
-const ATTEMPTED_OFFSET: usize = 128;
-
 /// The files of one live database.
 #[derive(Debug)]
 pub struct LiveFiles {
@@ -54,18 +50,18 @@ impl LiveDatabase for LiveFiles {
 
     fn image(&self, at: Option<LiveTarget>) -> Result<LiveImage, Reason> {
         let before = self.index()?;
-        let Some(before) = before.filter(|index| index.header.frames > 0) else { return self.file_image() };
-        let Some(own) = before.header.position() else { return self.file_image() };
-        let target = at.unwrap_or(LiveTarget { position: own, pages: before.header.page_count });
-        before.covers(&target)?;
-        let page_size = before.header.page_size.ok_or_else(|| changed("its page size is not known"))?;
+        let Some(before) = before.filter(|index| index.frames > 0) else { return self.file_image() };
+        let Some(own) = before.position() else { return self.file_image() };
+        let target = at.unwrap_or(LiveTarget { position: own, pages: before.page_count });
+        covers(&before, &target)?;
+        let page_size = before.page_size.ok_or_else(|| changed("its page size is not known"))?;
         let mut pages = vec![0; page_slots(target.pages.into())?];
         let database = open(&self.paths.database)?.ok_or_else(|| not_found(&self.paths.database))?;
         self.read_pages(&database, page_size, &mut pages)?;
         let wal = open(&self.paths.wal)?.ok_or_else(|| changed("its WAL is gone"))?;
         self.read_frames(&wal, page_size, &target, &mut pages)?;
         let after = self.index()?.ok_or_else(|| changed("it was closed while it was read"))?;
-        after.covers(&target)?;
+        covers(&after, &target)?;
         let lock_page = lock_page(page_size);
         if (1..).zip(&pages).any(|(page, hash)| *hash == 0 && page != lock_page) {
             return Err(changed("a page is neither in its file nor in its WAL"));
@@ -74,36 +70,28 @@ impl LiveDatabase for LiveFiles {
     }
 }
 
-/// The wal-index of a database that is in use.
-struct Index {
-    header: WalIndexHeader,
-    attempted: u32,
-}
-
-impl Index {
-    /// Whether the image at `target` can be put together now.
-    fn covers(&self, target: &LiveTarget) -> Result<(), Reason> {
-        let LiveTarget { position, .. } = target;
-        let (Some(own), Some(page_size)) = (self.header.position(), self.header.page_size) else {
-            return Err(changed("its WAL was begun anew"));
-        };
-        if !own.same_wal(position) {
-            return Err(changed("its WAL is another one than the replica has reached"));
-        }
-        if own.end < position.end {
-            return Err(changed("its WAL is shorter than what the replica has reached"));
-        }
-        let copied = committed_end(self.header.backfilled.max(self.attempted), page_size);
-        if copied > position.end {
-            return Err(changed("a checkpoint has moved pages into the file that the replica has not reached"));
-        }
-        Ok(())
+/// Whether the image at `target` can be put together of what the wal-index says.
+fn covers(index: &WalIndexHeader, target: &LiveTarget) -> Result<(), Reason> {
+    let LiveTarget { position, .. } = target;
+    let (Some(own), Some(page_size)) = (index.position(), index.page_size) else {
+        return Err(changed("its WAL was begun anew"));
+    };
+    if !own.same_wal(position) {
+        return Err(changed("its WAL is another one than the replica has reached"));
     }
+    if own.end < position.end {
+        return Err(changed("its WAL is shorter than what the replica has reached"));
+    }
+    let copied = committed_end(index.backfilled.max(index.attempted), page_size);
+    if copied > position.end {
+        return Err(changed("a checkpoint has moved pages into the file that the replica has not reached"));
+    }
+    Ok(())
 }
 
 impl LiveFiles {
     /// `None` when no connection maintains one.
-    fn index(&self) -> Result<Option<Index>, Reason> {
+    fn index(&self) -> Result<Option<WalIndexHeader>, Reason> {
         let Some(file) = open(&self.paths.shm)? else { return Ok(None) };
         if matches!(lock_in_the_way(&file, super::files::CONNECTED_LOCK), Ok(None)) {
             return Ok(None);
@@ -112,8 +100,7 @@ impl LiveFiles {
             let mut bytes = [0; WAL_INDEX_BYTES];
             let count = read_at(&file, &self.paths.shm, &mut bytes, 0)?;
             if let Ok(header) = WalIndexHeader::parse(&bytes[..count]) {
-                let attempted = bytes[ATTEMPTED_OFFSET..].first_chunk().map_or(0, |word| u32::from_ne_bytes(*word));
-                return Ok(Some(Index { header, attempted: attempted.min(header.frames) }));
+                return Ok(Some(header));
             }
             std::thread::yield_now();
         }
@@ -139,7 +126,7 @@ impl LiveFiles {
 
     /// Describes the database file if it holds everything that is committed.
     fn without_wal(&self, database: &File) -> Result<FileStat, Reason> {
-        let in_use = self.index()?.is_some_and(|index| index.header.frames == 0);
+        let in_use = self.index()?.is_some_and(|index| index.frames == 0);
         let wal = super::files::stat(&self.paths.wal)?;
         if !in_use && wal.is_some_and(|wal| wal.size >= WAL_HEADER_BYTES as u64) {
             return Err(changed("it has a WAL that no program has open"));
@@ -267,12 +254,12 @@ mod tests {
         let then = target(&files, &connection);
         connection.execute_batch("insert into t values (1)").unwrap();
         let bytes = std::fs::read(&files.paths.shm).unwrap();
-        let mut index = Index { header: WalIndexHeader::parse(&bytes).unwrap(), attempted: 0 };
-        assert_eq!(index.covers(&then), Ok(()));
-        index.attempted = index.header.frames;
-        assert!(index.covers(&then).unwrap_err().message.contains("checkpoint"));
+        let mut index = WalIndexHeader::parse(&bytes).unwrap();
+        assert_eq!(covers(&index, &then), Ok(()));
+        index.attempted = index.frames;
+        assert!(covers(&index, &then).unwrap_err().message.contains("checkpoint"));
         let other = LiveTarget { position: crate::domain::sqlite::WalPosition { salt1: 0, ..then.position }, ..then };
-        assert!(index.covers(&other).unwrap_err().message.contains("another one"));
+        assert!(covers(&index, &other).unwrap_err().message.contains("another one"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod files;
 mod live_image;
 mod posture;
 mod processes;
+mod replacement;
 mod sample;
 mod staging;
 mod tracked;

@@ -11,6 +11,9 @@ use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem
 /// Litestream keeps a read transaction open, which holds one of `READ0` to `READ4`.
 const READ_LOCKS: std::ops::Range<u64> = 123..128;
 
+/// Others may enter a directory, and open what they know to be in it.
+const OTHERS_ENTER: u32 = 0o001;
+
 /// `local`: the filesystem is this kernel's own, so that it knows all locks.
 pub(super) fn posture(
     paths: &Paths,
@@ -31,6 +34,7 @@ pub(super) fn posture(
     DatabasePosture {
         at,
         modes,
+        reachable: reachable(paths.directory()),
         filesystem: filesystem(paths.directory()),
         staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem),
         staging: meta.and_then(staging),
@@ -43,6 +47,16 @@ pub(super) fn posture(
 fn mode(file: FileRole, path: &Path) -> Option<FileMode> {
     let stat = files::stat(path).ok().flatten()?;
     Some(FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid })
+}
+
+/// Whether others, who are neither the owner nor in the group, can enter the directory and all above it.
+fn reachable(directory: &Path) -> Option<bool> {
+    for directory in std::fs::canonicalize(directory).ok()?.ancestors() {
+        if files::stat(directory).ok()??.mode & OTHERS_ENTER == 0 {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
 
 fn filesystem(directory: &Path) -> Option<Filesystem> {
@@ -62,14 +76,14 @@ fn elsewhere(meta: &Path, directory: &Path) -> bool {
 }
 
 /// The locks of those who have the database open.
-struct Locks {
-    held: bool,
+pub(super) struct Locks {
+    pub held: bool,
     /// The processes that hold them, as far as they are in this PID namespace.
-    pids: Vec<u32>,
+    pub pids: Vec<u32>,
 }
 
 /// `None` when that cannot be known. Without a wal-index nobody has the database open in WAL mode.
-fn locks(shm: &Path) -> Option<Locks> {
+pub(super) fn locks(shm: &Path) -> Option<Locks> {
     let mut locks = Locks { held: false, pids: Vec::new() };
     let Some(file) = files::open(shm).ok()? else { return Some(locks) };
     // One byte after the other: of several holders, the kernel names one a byte.

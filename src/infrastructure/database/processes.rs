@@ -71,7 +71,7 @@ impl Processes {
 }
 
 /// The files that a process has open, by device and inode; `None` where this process may not see them, or not all.
-fn open_files(proc: &Path, pid: u32) -> Option<HashSet<(u64, u64)>> {
+pub(super) fn open_files(proc: &Path, pid: u32) -> Option<HashSet<(u64, u64)>> {
     let entries = std::fs::read_dir(proc.join(pid.to_string()).join("fd")).ok()?;
     let mut files = HashSet::new();
     for entry in entries {

@@ -6,14 +6,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::files::{self, CONNECTED_LOCK, FileId, FileStat, Paths, lock_in_the_way, open, read_at, stat, stat_open};
+use super::files::{
+    self, CONNECTED_LOCK, FileId, FileStat, Paths, Stamp, lock_in_the_way, open, read_at, stat, stat_open,
+};
 use super::wal_log;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::replacement::Replacement;
 use crate::domain::sqlite::{
     DATABASE_HEADER_BYTES, DatabaseHeader, FormatProblem, WAL_HEADER_BYTES, WAL_INDEX_BYTES, WalIndexHeader,
-    WalPosition, WalScanner,
+    WalPosition, WalScanner, page_number_at,
 };
 
 /// Reads of a wal-index that is being written, before the look is tried again as a whole.
@@ -24,6 +27,9 @@ const ATTEMPTS: usize = 3;
 
 /// Long enough for a writer that lost its processor in the middle of an update to get it back, mostly.
 const PAUSE: Duration = Duration::from_micros(500);
+
+/// The byte of `-shm` that a checkpoint holds from its beginning to its end (`WAL_CKPT_LOCK`).
+const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
 
 /// Why there is no sample.
 #[derive(Debug)]
@@ -73,6 +79,26 @@ impl OpenIndex {
         !matches!(lock_in_the_way(&self.file, CONNECTED_LOCK), Ok(None))
     }
 
+    /// Whether pages may be on their way into the database file now.
+    pub(super) fn is_checkpointing(&self) -> bool {
+        !matches!(lock_in_the_way(&self.file, CHECKPOINT_LOCK), Ok(None))
+    }
+
+    /// The numbers of the pages in the last frames of `frames`, at most `most` of them.
+    pub(super) fn page_numbers(&self, paths: &Paths, frames: u32, most: u32) -> Result<Vec<u32>, Reason> {
+        let mut numbers = Vec::with_capacity(frames.min(most) as usize);
+        let mut frame = frames.saturating_sub(most) + 1;
+        while frame <= frames {
+            let (at, together) = page_number_at(frame);
+            let count = together.min(frames - frame + 1);
+            let mut bytes = vec![0; 4 * count as usize];
+            read_at(&self.file, &paths.shm, &mut bytes, at)?;
+            numbers.extend(bytes.as_chunks().0.iter().map(|number| u32::from_ne_bytes(*number)));
+            frame += count;
+        }
+        Ok(numbers)
+    }
+
     /// The header; `None` when the first connection has not built it (yet).
     pub(super) fn read(&self, paths: &Paths) -> Result<Option<WalIndexHeader>, Failure> {
         let mut bytes = [0; WAL_INDEX_BYTES];
@@ -107,14 +133,14 @@ impl OpenIndex {
 pub(super) struct Memory {
     pub scanner: Option<Box<WalScanner>>,
     pub page_size: Option<u32>,
+    /// The database file as it was when its header was last found to be one.
+    pub headed: Option<Stamp>,
 }
 
 /// What the files said, all of it consistent.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    pub size: u64,
-    pub database: FileId,
-    pub database_modified: Option<Timestamp>,
+    pub database: Stamp,
     pub wal: Option<FileStat>,
     pub page_size: u32,
     /// The wal-index, which goes on counting when the log was truncated.
@@ -179,19 +205,11 @@ fn attempt(
         }
     }
     let (log, page_size) = match index.map(|index| index.header) {
-        Some(header) => indexed(paths, &header, wal.as_ref(), memory)?,
+        Some(header) => indexed(paths, &header, (database.stamp(), wal.as_ref()), memory)?,
         None => unindexed(paths, wal.as_ref(), memory)?,
     };
     memory.page_size = Some(page_size);
-    let sample = Sample {
-        size: database.size,
-        database: database.id,
-        database_modified: database.modified,
-        wal,
-        page_size,
-        index,
-        log,
-    };
+    let sample = Sample { database: database.stamp(), wal, page_size, index, log };
     Ok((sample, opened))
 }
 
@@ -203,7 +221,7 @@ fn has_content(wal: Option<&FileStat>) -> bool {
 fn indexed(
     paths: &Paths,
     header: &WalIndexHeader,
-    wal: Option<&FileStat>,
+    (database, wal): (Stamp, Option<&FileStat>),
     memory: &mut Memory,
 ) -> Result<(Log, u32), Failure> {
     memory.scanner = None;
@@ -223,7 +241,14 @@ fn indexed(
     // Salts are 0 when there was no valid log to build the index from.
     let has_log = has_content(wal) && (header.salt1, header.salt2) != (0, 0);
     match header.page_size.or(memory.page_size) {
-        Some(page_size) if has_log => Ok((Log::Indexed(*header), page_size)),
+        Some(page_size) if has_log => {
+            // The wal-index goes on whatever was put in the place of the file, or made of it.
+            if memory.headed != Some(database) {
+                database_header(paths)?;
+                memory.headed = Some(database);
+            }
+            Ok((Log::Indexed(*header), page_size))
+        }
         _ => {
             let database = database_header(paths)?;
             let log = if has_log { Log::Indexed(*header) } else { without_log(&database) };
@@ -279,22 +304,29 @@ impl Sample {
         match self.log {
             Log::Indexed(header) if header.frames > 0 => self.wal?.modified,
             Log::Scanned { frames, .. } if frames > 0 => self.wal?.modified,
-            Log::Rollback { .. } => self.database_modified,
+            Log::Rollback { .. } => self.database.modified,
             // A checkpoint writes both files, too.
             _ => None,
         }
     }
 
     /// The sample in the domain's words.
-    pub(super) fn look(&self, at: Moment, counters: Counters, last_commit: Option<Timestamp>) -> DatabaseLook {
+    pub(super) fn look(
+        &self,
+        at: Moment,
+        counters: Counters,
+        last_commit: Option<Timestamp>,
+        replacement: Replacement,
+    ) -> DatabaseLook {
         DatabaseLook {
             at,
-            size_bytes: self.size,
+            size_bytes: self.database.size,
             wal_size_bytes: self.wal.map(|wal| wal.size),
             page_size: self.page_size,
             journal: self.journal(),
             last_commit,
             counters,
+            replacement,
         }
     }
 

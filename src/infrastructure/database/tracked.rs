@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::counting::{Evidence, Step};
 use super::events::{Events, Happening};
 use super::files::{FileId, Paths};
+use super::replacement::{Pair, Pairing};
 use super::sample::{Failure, Log, Memory, OpenIndex, Sample, sample};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, FileRole};
@@ -35,6 +36,7 @@ pub(super) struct Tracked {
     pub(super) index: Option<OpenIndex>,
     pub(super) used: u64,
     pub(super) memory: Memory,
+    pairing: Pairing,
     /// The files at the paths are other ones, and no event said so.
     pub(super) strayed: bool,
     pub(super) torn: u8,
@@ -63,6 +65,7 @@ impl Tracked {
             index: None,
             used: 0,
             memory: Memory::default(),
+            pairing: Pairing::default(),
             strayed: false,
             torn: 0,
             counters: Counters::default(),
@@ -160,6 +163,9 @@ impl Tracked {
 
     /// Looks at the files and counts what was committed since the last look.
     pub(super) fn look(&mut self, now: Moment, thorough: bool) -> Result<DatabaseLook, Failure> {
+        if thorough {
+            self.memory.headed = None;
+        }
         let doubtful = thorough || self.evidence.replaced || self.evidence.blind;
         if self.evidence.index_written
             && let Some(index) = &mut self.index
@@ -186,13 +192,22 @@ impl Tracked {
         self.torn = 0;
         self.strayed = !self.evidence.replaced
             && self.last.as_ref().is_some_and(|last| {
-                last.database != sample.database
+                last.database.id != sample.database.id
                     || last.index.map(|index| index.id) != sample.index.map(|index| index.id)
             });
         let finale = self.adopt(&sample, opened);
-        self.count(&sample, finale);
+        let continued = self.count(&sample, finale);
         self.last_commit = self.last_commit.or_else(|| sample.dated());
-        let look = sample.look(now, self.counters, self.last_commit);
+        let pair = Pair {
+            paths: &self.paths,
+            sample: &sample,
+            index: self.index.as_ref(),
+            continued,
+            local: self.filesystem.is_none(),
+            written: self.evidence.database_written && !self.evidence.blind,
+        };
+        let replacement = self.pairing.observe(&pair, thorough);
+        let look = sample.look(now, self.counters, self.last_commit, replacement);
         self.last = Some(sample);
         Ok(look)
     }
@@ -218,7 +233,10 @@ impl Tracked {
             }
             (Some(held), _) => {
                 let finale = held.read(&self.paths).ok().flatten();
-                self.index = opened.filter(|_| seen.is_some());
+                let left = std::mem::replace(&mut self.index, opened.filter(|_| seen.is_some()));
+                if let Some(left) = left.filter(|_| self.filesystem.is_none()) {
+                    self.pairing.leave(left);
+                }
                 finale
             }
             (None, _) => {
@@ -228,7 +246,8 @@ impl Tracked {
         }
     }
 
-    fn count(&mut self, sample: &Sample, finale: Option<WalIndexHeader>) {
+    /// Counts what was committed since the last look, and says whether the wal-index went on since then.
+    fn count(&mut self, sample: &Sample, finale: Option<WalIndexHeader>) -> bool {
         // When it was complete before it was watched, events tell only of what came after.
         let unwatched = self.built_before.take().is_some_and(|built| {
             sample
@@ -237,7 +256,7 @@ impl Tracked {
         });
         let Some(last) = &self.last else {
             self.settling = unwatched;
-            return;
+            return false;
         };
         let step =
             Step { last, now: sample, evidence: self.evidence, settling: self.settling, finale, wal: &self.paths.wal };
@@ -248,9 +267,10 @@ impl Tracked {
             let written = match sample.log {
                 Log::Indexed(_) | Log::Scanned { .. } => sample.wal.and_then(|wal| wal.modified),
                 // Closing and checkpointing write the database soon after the last commit.
-                Log::Absent { .. } | Log::Rollback { .. } => sample.database_modified,
+                Log::Absent { .. } | Log::Rollback { .. } => sample.database.modified,
             };
             self.last_commit = written.or(self.last_commit);
         }
+        tally.continued
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::{Chain, Evidence, exposure, settle};
+use crate::domain::assess::proof::{Chain, Evidence, exposure, settle, unprovable};
 use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
@@ -45,6 +45,8 @@ pub(super) struct WatchedReplica {
     /// `None` while a look is in flight, which owns it.
     pub(super) probe: Option<ReplicaProbe>,
     pub(super) positions: Positions,
+    /// The database was replaced: its WAL says nothing of its file, so that nothing is proven until that ends.
+    replaced: bool,
     finding: Option<(Finding, Evidence)>,
     /// Since when it is watched and when it was last verified, perhaps by an earlier run.
     pub(super) watched: Watched,
@@ -116,6 +118,7 @@ impl WatchedReplica {
             number,
             store,
             positions: Positions::default(),
+            replaced: false,
             finding: None,
             watched: Watched::default(),
             failure: None,
@@ -179,6 +182,10 @@ impl WatchedReplica {
 
     /// Records a look at the database; `true` when it holds something that the one before did not.
     pub(super) fn record(&mut self, look: &DatabaseLook) -> bool {
+        self.replaced = look.replacement.replaced() == Some(true);
+        if self.replaced {
+            return false;
+        }
         let before = self.positions.newest().map(|sample| sample.first_seen);
         self.positions.record(look);
         self.written = Some(Written::of(look));
@@ -190,7 +197,9 @@ impl WatchedReplica {
         self.last_look = Some(now);
         match result {
             Ok((finding, evidence)) => {
-                settle(&mut self.positions, &evidence);
+                if !self.replaced {
+                    settle(&mut self.positions, &evidence);
+                }
                 self.watched.verified_at = Some(evidence.verified_at.wall);
                 self.listed_at = Some(now);
                 if let Some((received, written)) = finding.received_bytes.zip(self.written) {
@@ -330,7 +339,10 @@ impl WatchedReplica {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
         // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
         let failing = self.unreadable().is_some();
-        let exposure = exposure(&self.positions, evidence, failing, now);
+        let exposure = match self.replaced {
+            true => unprovable(&self.positions),
+            false => exposure(&self.positions, evidence, failing, now),
+        };
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
         ReplicaReport {
             name: self.target.name.clone(),

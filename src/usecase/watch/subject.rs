@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drilling::Drilling;
 use super::replica::{Watched, WatchedReplica};
-use crate::domain::assess::permissions::problem;
+use crate::domain::assess::permissions::{is_harmless, problem};
 use crate::domain::assess::positions::{Positions, SavedPositions};
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
@@ -19,7 +19,9 @@ use crate::domain::drill::DrillHistory;
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{DatabaseLook, DatabasePosture, Filesystem, Journal, Sighting, StagedPosition};
+use crate::domain::observation::{
+    DatabaseLook, DatabasePosture, FileMode, Filesystem, Journal, Sighting, StagedPosition,
+};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{
     DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
@@ -389,6 +391,7 @@ impl Subject {
             staging_bytes: staging.map(|staging| staging.bytes),
             lock_holder_pid: posture.and_then(|posture| posture.lock_holder_pid),
             open: posture.and_then(|posture| posture.open),
+            replacement: look.replacement.into(),
             litestream: self.target.litestream.then(|| litestream(look, posture)),
             txid_claim,
         })
@@ -396,8 +399,12 @@ impl Subject {
 
     fn modes(&self, posture: &DatabasePosture) -> Vec<ModeReport> {
         let wanted = &self.target.objectives.permissions;
-        let files = posture.modes.iter();
-        files.map(|file| ModeReport { found: file.clone(), problem: problem(file, &posture.modes, wanted) }).collect()
+        let report = |file: &FileMode| {
+            let problem = problem(file, &posture.modes, wanted);
+            let harmless = problem.is_some() && is_harmless(file, &posture.modes, wanted, posture.reachable);
+            ModeReport { found: file.clone(), problem, harmless }
+        };
+        posture.modes.iter().map(report).collect()
     }
 }
 

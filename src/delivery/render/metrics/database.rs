@@ -38,6 +38,13 @@ pub(super) static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "streamgauge_database_replaced",
+        kind: Kind::Gauge,
+        labels: &["database"],
+        help: "1 if another file was put in the place of the database while it was in use, 0 if not.",
+        samples: |report, sink| locals(report, |name, local| sink.put_known(&[name], local.replacement.replaced)),
+    },
+    Family {
         name: "streamgauge_database_replicas",
         kind: Kind::Gauge,
         labels: &["database"],
@@ -245,6 +252,19 @@ pub(super) static FAMILIES: &[Family] = &[
             locals(report, |name, local| {
                 for mode in &local.modes {
                     sink.put(&[name, mode.found.file.as_str()], mode.problem.is_none());
+                }
+            })
+        },
+    },
+    Family {
+        name: "streamgauge_database_file_permissions_acceptable",
+        kind: Kind::Gauge,
+        labels: &["database", "file"],
+        help: "1 if mode and owner of this file are as configured, or are wrong only for others who cannot reach it; 0 if not.",
+        samples: |report, sink| {
+            locals(report, |name, local| {
+                for mode in &local.modes {
+                    sink.put(&[name, mode.found.file.as_str()], mode.is_acceptable());
                 }
             })
         },

@@ -1,0 +1,323 @@
+//! Whether the file at a database's path is the one that its WAL belongs to, proven by what SQLite never does.
+//!
+//! In WAL mode a database file changes through checkpoints alone, and the wal-index says when one begins and ends. What
+//! a checkpoint copied stays in the WAL until that begins anew. And whoever uses the WAL holds a lock on its database
+//! file, for as long as it does.
+//!
+//! What was found stays found while anybody has the database open, because programs that have a deleted or overwritten
+//! file open never notice; and after that for as long as their WAL is there, because the next one to open the database
+//! would replay it into the wrong file. It ends before only when the file is back that was there. Evidence that goes (the
+//! WAL begins anew) is no reason to say that all is well.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::files::{FileId, Paths, Stamp, lock_in_the_way, open, read_at, stat};
+use super::posture::locks;
+use super::processes::open_files;
+use super::sample::{Log, OpenIndex, Sample};
+use crate::domain::limits::{COMPARED_AGAIN_MAX, COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};
+use crate::domain::replacement::{Contradiction, Replacement};
+use crate::domain::sqlite::{
+    DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WalIndexHeader, committed_end, frame_bytes,
+};
+
+/// Rounds that all have to find a contradiction: while databases are opened and closed, locks and files come and go.
+const ROUNDS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The bytes of a database file on which each connection to its WAL holds a shared lock (`SHARED_FIRST`, `SHARED_SIZE`).
+const SHARED_LOCK: (u64, u64) = (0x4000_0002, 510);
+
+/// A look, and what it was made of.
+pub(super) struct Pair<'a> {
+    pub paths: &'a Paths,
+    pub sample: &'a Sample,
+    /// The `-shm` of the sample.
+    pub index: Option<&'a OpenIndex>,
+    /// The wal-index went on counting since the last look: somebody had the database open all the time.
+    pub continued: bool,
+    /// The filesystem is this kernel's own, so that it knows all locks, and what it says of a file is true now.
+    pub local: bool,
+    /// An event told that the database file was written.
+    pub written: bool,
+}
+
+/// What is remembered of a file and its WAL.
+#[derive(Debug, Default)]
+pub(super) struct Pairing {
+    state: Replacement,
+    /// The file that was found to be another one, and the log that was beside it.
+    found: Option<(FileId, Option<LogId>)>,
+    anchor: Option<Anchor>,
+    /// A `-shm` that was deleted and is in use.
+    orphan: Option<OpenIndex>,
+    /// So often were pages compared: each time they are other ones.
+    compared: usize,
+}
+
+/// A file and a WAL that were seen together while no checkpoint was on its way.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    file: Stamp,
+    log: Option<LogId>,
+    index: WalIndexHeader,
+    /// Somebody had the database open all the time since.
+    continued: bool,
+}
+
+/// Which pages are compared: at most so many, and with each turn others.
+#[derive(Clone, Copy)]
+struct Choice {
+    most: usize,
+    turn: usize,
+}
+
+/// Which log it is: a `-wal` file and the salts of what is in it, which change when it begins anew.
+type LogId = (FileId, u32, u32);
+
+fn log_of(sample: &Sample) -> Option<LogId> {
+    let wal = sample.wal?.id;
+    match sample.log {
+        Log::Indexed(header) if header.frames > 0 => Some((wal, header.salt1, header.salt2)),
+        Log::Scanned { position, frames, .. } if frames > 0 => Some((wal, position.salt1, position.salt2)),
+        _ => None,
+    }
+}
+
+impl Pairing {
+    /// Takes a `-shm` that is no longer at its path. The last one to use it deletes it and lets go of it then; when that
+    /// does not happen, it was deleted under those who use it.
+    pub(super) fn leave(&mut self, index: OpenIndex) {
+        let is_in_use = |round| {
+            if round > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            index.is_connected()
+        };
+        if (0..ROUNDS).all(is_in_use) {
+            self.orphan = Some(index);
+        }
+    }
+
+    /// Takes in a look. `thorough`: pages and locks are looked at too, which is dear.
+    pub(super) fn observe(&mut self, pair: &Pair<'_>, thorough: bool) -> Replacement {
+        if let Some(anchor) = &mut self.anchor {
+            anchor.continued &= pair.continued && pair.index.is_some();
+        }
+        self.orphan = self.orphan.take().filter(OpenIndex::is_connected);
+        if self.orphan.is_some() {
+            self.found = None;
+            self.state = Replacement::Replaced(Contradiction::WalDeleted);
+            return self.state;
+        }
+        let (file, log) = (pair.sample.database, log_of(pair.sample));
+        if let Some((found, left)) = &mut self.found
+            && *found == file.id
+            && (pair.continued || (log.is_some() && log == *left))
+        {
+            *left = log;
+            return self.state;
+        }
+        let (Some(seen), Some(index)) = (pair.sample.index, pair.index) else {
+            let anchor = self.anchor.filter(|_| pair.local);
+            let left = anchor.is_some_and(|anchor| anchor.file.id != file.id && log.is_some() && log == anchor.log);
+            self.state = match pair.sample.log {
+                _ if left => Replacement::Replaced(Contradiction::OtherFile),
+                Log::Absent { .. } => Replacement::Closed,
+                _ => Replacement::Unknown,
+            };
+            self.found = left.then_some((file.id, log));
+            return self.state;
+        };
+        let known = pair.continued && self.found.is_none() && matches!(self.state, Replacement::Agrees { .. });
+        self.state = match self.remembered(pair, index, &seen.header) {
+            Some(proof) => Replacement::Replaced(proof),
+            None if known && !thorough => self.state,
+            None => {
+                self.compared = self.compared.wrapping_add(1);
+                let most = if known { COMPARED_AGAIN_MAX } else { COMPARED_PAGES_MAX };
+                let choice = Choice { most, turn: self.compared };
+                examine(pair, index, choice).unwrap_or(Replacement::Agrees { pages: 0 })
+            }
+        };
+        self.found = (self.state.replaced() == Some(true)).then_some((file.id, log));
+        if self.found.is_none() && seen.header.is_settled() {
+            self.anchor = Some(Anchor { file, log, index: seen.header, continued: true });
+        }
+        self.state
+    }
+
+    /// What follows from what was seen before. It costs nothing unless it follows.
+    fn remembered(&self, pair: &Pair<'_>, index: &OpenIndex, now: &WalIndexHeader) -> Option<Contradiction> {
+        let anchor = self.anchor.filter(|_| pair.local)?;
+        let file = pair.sample.database;
+        if anchor.file.id != file.id {
+            let log = log_of(pair.sample);
+            let same_log = log.is_some() && log == anchor.log;
+            let unchanged = index.read(pair.paths).is_ok_and(|read| read.is_some_and(|read| read.same_wal(now)));
+            let proof = (anchor.continued || same_log) && unchanged && index.is_connected();
+            return proof.then_some(Contradiction::OtherFile);
+        }
+        let none_since = |index: &WalIndexHeader| {
+            index.same_wal(&anchor.index) && index.backfilled == anchor.index.backfilled && index.is_settled()
+        };
+        // A date alone is set by `touch`, too.
+        let written = anchor.file.size != file.size || (anchor.file.modified != file.modified && pair.written);
+        let proof = anchor.continued
+            && written
+            && none_since(now)
+            && !index.is_checkpointing()
+            && index.is_connected()
+            && index.read(pair.paths).is_ok_and(|read| read.is_some_and(|read| none_since(&read)));
+        proof.then_some(Contradiction::Written)
+    }
+}
+
+/// Compares the file with its WAL and looks at its locks. `None` when that came to nothing because both changed meanwhile.
+fn examine(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replacement> {
+    let mut found = compare(pair, index, choice);
+    for _ in 1..ROUNDS {
+        match found {
+            Some(Replacement::Agrees { .. }) => break,
+            _ => std::thread::sleep(PAUSE),
+        }
+        found = compare(pair, index, choice);
+    }
+    found
+}
+
+fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replacement> {
+    let paths = pair.paths;
+    let before = index.read(paths).ok()??;
+    let connected = index.is_connected();
+    let database = open(&paths.database).ok()??;
+    let found = match mismatch(paths, &before, &database) {
+        Some(proof) => Replacement::Replaced(proof),
+        None if pair.local && nobody_has(paths, &database) => Replacement::Replaced(Contradiction::NotOpen),
+        None => pages(paths, index, &before, &database, choice)?,
+    };
+    // A checkpoint that began meanwhile copied at most what was there before, which is not what was compared.
+    let after = index.read(paths).ok()??;
+    let still = after.same_wal(&before) && after.backfilled.max(after.attempted) <= before.frames;
+    let at_path = stat(&paths.shm).ok()?.is_some_and(|shm| shm.id == index.id);
+    (connected && still && at_path && index.is_connected()).then_some(found)
+}
+
+/// What the header of the file says that is no database of this WAL.
+fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Contradiction> {
+    let mut bytes = [0; DATABASE_HEADER_BYTES];
+    let count = read_at(database, &paths.database, &mut bytes, 0).ok()?;
+    let header = DatabaseHeader::parse(&bytes[..count]).ok()?;
+    match index.page_size {
+        _ if !header.is_wal() => Some(Contradiction::RollbackJournal),
+        Some(wal) if wal != header.page_size => Some(Contradiction::PageSize { file: header.page_size, wal }),
+        _ => None,
+    }
+}
+
+/// Whether those who use the WAL do not have this file open. A program that copies its own database by opening the file
+/// besides SQLite loses its locks on it, as POSIX has it: where it shows that it has the file open, it does.
+fn nobody_has(paths: &Paths, database: &File) -> bool {
+    if !matches!(lock_in_the_way(database, SHARED_LOCK), Ok(None)) {
+        return false;
+    }
+    let (Some(locks), Ok(file)) = (locks(&paths.shm), database.metadata()) else { return false };
+    let has_it =
+        |pid: &u32| open_files(Path::new("/proc"), *pid).is_some_and(|files| files.contains(&(file.dev(), file.ino())));
+    locks.held && !locks.pids.iter().any(has_it)
+}
+
+/// Compares pages of the file with the frames that a checkpoint copied there.
+fn pages(
+    paths: &Paths,
+    index: &OpenIndex,
+    header: &WalIndexHeader,
+    database: &File,
+    choice: Choice,
+) -> Option<Replacement> {
+    let Some(page_size) = header.page_size.filter(|_| header.backfilled > 0) else {
+        return Some(Replacement::Agrees { pages: 0 });
+    };
+    let copied = copied(header, &index.page_numbers(paths, header.frames, COMPARED_FRAMES_MAX).ok()?);
+    let wal = open(&paths.wal).ok()??;
+    let (mut frame, mut page) = (vec![0; frame_bytes(page_size) as usize], vec![0; page_size as usize]);
+    let mut compared = 0;
+    for (number, at) in chosen(&copied, choice) {
+        let offset = committed_end(at - 1, page_size);
+        if read_at(&wal, &paths.wal, &mut frame, offset).ok()? < frame.len() {
+            return None;
+        }
+        let found = FrameHeader::parse(&frame, offset).ok()?;
+        if (found.salt1, found.salt2, found.page_number) != (header.salt1, header.salt2, number) {
+            return None;
+        }
+        let start = u64::from(number - 1) * u64::from(page_size);
+        let count = read_at(database, &paths.database, &mut page, start).ok()?;
+        if count < page.len() || page != frame[FRAME_HEADER_BYTES..] {
+            return Some(Replacement::Replaced(Contradiction::Page(number)));
+        }
+        compared += 1;
+    }
+    Some(Replacement::Agrees { pages: compared })
+}
+
+/// Pages whose newest frame a checkpoint has copied, with that frame, newest first. `numbers` are the page numbers of the
+/// last frames. A page that was written again afterwards may or may not have been copied.
+fn copied(header: &WalIndexHeader, numbers: &[u32]) -> Vec<(u32, u32)> {
+    let mut newer = HashSet::with_capacity(numbers.len());
+    let newest = (1..=header.frames).rev().zip(numbers.iter().rev().copied());
+    let newest = newest.filter(|(_, page)| newer.insert(*page));
+    newest
+        .filter(|(frame, page)| *frame <= header.backfilled && (1..=header.page_count).contains(page))
+        .map(|(frame, page)| (page, frame))
+        .collect()
+}
+
+/// Page 1, which most changes from outside change, and some that are spread over the others.
+fn chosen(copied: &[(u32, u32)], Choice { most, turn }: Choice) -> impl Iterator<Item = (u32, u32)> {
+    let step = copied.len().div_ceil(most).max(1);
+    let first = copied.iter().find(|(page, _)| *page == 1);
+    first.into_iter().chain(copied.iter().skip(turn % step).step_by(step).filter(|(page, _)| *page != 1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_that_were_not_written_again_are_compared() {
+        let header = WalIndexHeader {
+            change: 1,
+            frames: 8,
+            page_count: 9,
+            page_size: Some(4096),
+            salt1: 1,
+            salt2: 1,
+            backfilled: 6,
+            attempted: 6,
+            oldest_reader: None,
+        };
+        let all = [1, 2, 3, 2, 5, 10, 3, 4];
+        assert_eq!(copied(&header, &all), [(5, 5), (2, 4), (1, 1)], "3 was written again, 10 is no page any more");
+        assert_eq!(copied(&header, &all[4..]), [(5, 5)], "of the last four frames");
+        assert_eq!(copied(&WalIndexHeader { backfilled: 0, ..header }, &all), []);
+    }
+
+    #[test]
+    fn each_turn_compares_other_pages_and_the_first_one() {
+        let many: Vec<(u32, u32)> = (1..=1000).rev().map(|page| (page, page)).collect();
+        let turns: Vec<Vec<(u32, u32)>> =
+            (0..16).map(|turn| chosen(&many, Choice { most: 64, turn }).collect()).collect();
+        let all: HashSet<_> = turns.iter().flatten().collect();
+        assert_eq!(all.len(), 1000);
+        for turn in turns {
+            assert!(turn.len() <= 65 && turn[0].0 == 1, "{turn:?}");
+        }
+        assert_eq!(chosen(&many[..3], Choice { most: 64, turn: 7 }).count(), 3);
+        assert_eq!(chosen(&[], Choice { most: 64, turn: 1 }).count(), 0);
+    }
+}

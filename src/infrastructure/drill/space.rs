@@ -445,7 +445,9 @@ mod tests {
         space("a").keep(&copy()).unwrap();
         assert_eq!(space("a").kept(), Some(copy()));
         assert_eq!(space("b").kept(), None, "of another replica");
+        fs::write(held.path().join("database-wal"), "left by SQLite when it was killed").unwrap();
         drop(space("a").file(true).unwrap());
+        assert!(!held.path().join("database-wal").exists());
         assert_eq!(space("a").kept(), None, "lost until it is kept again");
         space("a").keep(&copy()).unwrap();
         fs::write(held.path().join(DATABASE), "short").unwrap();

@@ -427,7 +427,7 @@ pub struct DrillEstimate {
 
 /// Where one drill restores to: private, and gone afterwards. Blocking.
 pub trait DrillSpace: Send + Sync {
-    /// Bytes that can still be written there, as far as the system tells.
+    /// Bytes that may be written there, as far as the system tells: what is free, less what is always left free.
     fn free(&self) -> Option<u64>;
 
     /// No file there may grow larger than this from now on.

@@ -191,6 +191,37 @@ const CASES: &[Case] = &[
         Same,
     ),
     ("blocks of one byte", |files| files.iter_mut().for_each(|file| file.single_bytes = true), Same),
+    (
+        "the last TXID there could be, twice",
+        |files| {
+            files[1].max = u64::MAX;
+            files.push(Ltx { min: u64::MAX, ..files[1].clone() });
+        },
+        Refused("ffffffffffffffff"),
+    ),
+    (
+        "a snapshot that does not begin at the beginning",
+        |files| {
+            files.truncate(1);
+            files[0] = Ltx { min: 5, max: 5, ..files[0].clone() };
+        },
+        Refused("0000000000000005-0000000000000005.ltx"),
+    ),
+    (
+        "a name that ends before it begins",
+        |files| files.push(Ltx { name: Some(name(9, 3)), ..files[1].clone() }),
+        Refused("0000000000000009-0000000000000003.ltx"),
+    ),
+    (
+        "a snapshot whose name ends before it begins",
+        |files| files.push(Ltx { name: Some(name(9, 3)), ..files[0].clone() }),
+        Refused("ltx/9/0000000000000009-0000000000000003.ltx"),
+    ),
+    (
+        "a name that ends before it begins, and is not looked at",
+        |files| files.push(Ltx { name: Some(name(2, 1)), ..files[1].clone() }),
+        Same,
+    ),
     ("more bytes than there should be", |files| files[1].behind = b"junk".to_vec(), Refused(SECOND)),
 ];
 

@@ -60,7 +60,8 @@ pub fn plan(files: &[LtxFile], target: PlanTarget) -> Result<Vec<LtxFile>, PlanE
     // Of all files that start where the chain ends or before: what leads furthest, and among those the plainest.
     let mut best: Option<&LtxFile> = None;
     while !target.is_reached(end) {
-        while let Some(file) = increments.next_if(|file| file.min.0 <= end.0.saturating_add(1)) {
+        // Behind the last TXID that there could be nothing follows any more: Litestream counts on from 0 as well.
+        while let Some(file) = increments.next_if(|file| file.min.0 <= end.0.wrapping_add(1)) {
             best = best.into_iter().chain([file]).max_by_key(|file| rank(file));
         }
         let Some(file) = best.filter(|file| file.max > end) else { break };

@@ -518,6 +518,10 @@ mod tests {
         other[16..18].copy_from_slice(&[4, 0]);
         let error = replay(&other, &[(name, lz4_frame(&good))]).unwrap_err();
         assert_eq!(error.to_string(), "its WAL has pages of 512 bytes: the database has pages of 1024");
+        let error = replay(&[], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "decompressed database header at offset 0: 0 bytes instead of 100");
+        let error = replay(&[7; PAGE], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "decompressed database header at offset 0: not the magic number");
         let error = replay(&image(2)[..1000], &[]).unwrap_err();
         assert_eq!(error.to_string(), "a database of 1000 bytes is no number of pages of 512");
         let unchecked = {

@@ -43,8 +43,8 @@ impl Private {
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         DirBuilder::new().mode(0o700).recursive(true).create(above).map_err(failed)?;
         let name = path.file_name().ok_or_else(|| refused(path, "it has no name of its own"))?;
-        // Links above it are the owner's.
-        let above = openat(CWD, above, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        // Links above it are the owner's, who may hide what is there.
+        let above = openat(CWD, above, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         let above = above.map_err(|error| failed(error.into()))?;
         match mkdirat(&above, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => enter(&above, name, path.to_owned()),
@@ -88,10 +88,11 @@ impl Private {
         &self.path
     }
 
-    /// Whether its path still leads here.
-    pub(super) fn is_in_place(&self) -> bool {
-        let there = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW);
-        there.is_ok_and(|there| fstat(&self.directory).is_ok_and(|own| same(&own, &there)))
+    /// Its path without any link in it, as long as that leads here.
+    pub(super) fn real_path(&self) -> Option<PathBuf> {
+        let real = self.path.canonicalize().ok()?;
+        let (own, there) = (fstat(&self.directory).ok()?, statat(CWD, &real, AtFlags::SYMLINK_NOFOLLOW).ok()?);
+        same(&own, &there).then_some(real)
     }
 
     /// The names in it.
@@ -219,7 +220,7 @@ mod tests {
         for _ in 0..2 {
             let made = Private::create(&path).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
-            assert!(made.is_in_place());
+            assert_eq!(made.real_path(), path.canonicalize().ok());
         }
         assert!(Private::open(&path).is_ok() && Private::open(&root.path().join("missing")).is_err());
     }
@@ -275,7 +276,7 @@ mod tests {
         let private = Private::create(&path).unwrap();
         fs::rename(&path, &moved).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(!private.is_in_place());
+        assert_eq!(private.real_path(), None);
         private.write_new("file").unwrap();
         assert!(moved.join("file").exists() && fs::read_dir(&path).unwrap().count() == 0);
     }

@@ -300,12 +300,12 @@ impl DrillSpace for Space {
     }
 
     fn open(&self) -> Result<Box<dyn RestoredCopy>, Reason> {
-        // SQLite knows files by their paths only.
-        if !self.home().is_in_place() {
+        // SQLite knows files by their paths only, and follows no link here.
+        let Some(home) = self.home().real_path() else {
             let text = format!("open {}: its directory was moved away", self.database().display());
             return Err(Reason::new(ReasonKind::Failed, text));
-        }
-        Ok(Box::new(SqliteCopy::open(&self.database(), self.memory_max)?))
+        };
+        Ok(Box::new(SqliteCopy::open(&home.join(DATABASE), self.memory_max)?))
     }
 
     fn keep(&self, copy: &KeptCopy) -> Result<(), Reason> {
@@ -445,7 +445,9 @@ mod tests {
         space("a").keep(&copy()).unwrap();
         assert_eq!(space("a").kept(), Some(copy()));
         assert_eq!(space("b").kept(), None, "of another replica");
+        fs::write(held.path().join("database-wal"), "left by SQLite when it was killed").unwrap();
         drop(space("a").file(true).unwrap());
+        assert!(!held.path().join("database-wal").exists());
         assert_eq!(space("a").kept(), None, "lost until it is kept again");
         space("a").keep(&copy()).unwrap();
         fs::write(held.path().join(DATABASE), "short").unwrap();

@@ -271,7 +271,7 @@ impl Drill {
         let needed = needed.saturating_add(needed / 10).saturating_add(DRILL_SPACE_MARGIN);
         let free = self.parts.space.free();
         if let Some(free) = free.filter(|free| *free < needed) {
-            let text = format!("restore: {needed} bytes of scratch space are needed, and {free} are free");
+            let text = format!("restore: {needed} bytes of scratch space are needed, and {free} may be used");
             let reason = Reason::new(ReasonKind::Failed, text);
             let hint = "name a larger filesystem with --scratch or drill.scratch";
             return Err(self.refuse(Stop::inconclusive(reason.with_hint(hint))));

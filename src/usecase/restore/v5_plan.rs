@@ -28,8 +28,9 @@ pub(super) async fn plan_levels(
     let replica = Replica { store, keys };
     // In ascending order, so that a file that is compacted meanwhile is seen below, or above, or at both.
     let mut levels = Vec::new();
+    let mut backwards = Vec::new();
     for level in 0..=SNAPSHOT_LEVEL {
-        levels.push(replica.list(level).await?);
+        levels.push(replica.list(level, &mut backwards).await?);
     }
     let (files, target) = match request.point {
         PlanTarget::Time(time) => {
@@ -54,6 +55,13 @@ pub(super) async fn plan_levels(
         Some(chain) => (chain, request.base),
         None => (planned, None),
     };
+    if request.point == PlanTarget::Latest {
+        check_names(&backwards, last.map_or(Txid(0), |last| last.max))?;
+    }
+    if let (Some(first), None) = (planned.first().filter(|first| first.min != Txid(1)), base) {
+        let cause = format!("read {}: it begins no database, which takes a file from TXID 1 on", replica.key(first));
+        return Err(Reason::new(ReasonKind::Corrupt, cause));
+    }
     if let (Some(last), Some(newest)) = (&last, &newest) {
         check_size(newest, &planned, base).map_err(|reason| reason.context(format!("read {}", replica.key(last))))?;
     }
@@ -68,6 +76,21 @@ pub(super) async fn plan_levels(
         database_bytes: newest.map(|header| u64::from(header.page_size) * u64::from(header.commit)),
         notes: Vec::new(),
     })
+}
+
+/// An object whose name ends before it begins.
+struct Backwards {
+    key: String,
+    level: u8,
+    min: Txid,
+}
+
+/// Refuses names that Litestream never writes, and stumbles over: it takes one for a file behind a hole, or for a snapshot.
+fn check_names(backwards: &[Backwards], end: Txid) -> Result<(), Reason> {
+    let harmful = |odd: &&Backwards| odd.level == SNAPSHOT_LEVEL || odd.min.0 > end.0.wrapping_add(1);
+    let Some(odd) = backwards.iter().find(harmful) else { return Ok(()) };
+    let cause = format!("read {}: its name ends before it begins, and Litestream restores nothing beside it", odd.key);
+    Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("move it away if nobody knows what it is"))
 }
 
 /// Refuses a database that cannot be in what would be read, before room is made for it.
@@ -157,6 +180,13 @@ pub(in crate::usecase) async fn border(
     Ok((from, last))
 }
 
+/// Where a file begins whose name ends before that.
+fn begins_after_its_end(name: &str) -> Option<Txid> {
+    let (min, max) = name.strip_suffix(".ltx")?.split_once('-')?;
+    let (min, max): (Txid, Txid) = (min.parse().ok()?, max.parse().ok()?);
+    (min > max).then_some(min)
+}
+
 struct Replica<'a> {
     store: &'a dyn ReplicaStore,
     keys: LevelKeys,
@@ -164,9 +194,16 @@ struct Replica<'a> {
 
 impl Replica<'_> {
     /// All files of a level, by their names.
-    async fn list(&self, level: u8) -> Result<Vec<LtxFile>, Reason> {
+    async fn list(&self, level: u8, backwards: &mut Vec<Backwards>) -> Result<Vec<LtxFile>, Reason> {
         let mut files = Vec::new();
-        listing::each(self.store, &self.keys.prefix(level), None, |object| {
+        let prefix = self.keys.prefix(level);
+        listing::each(self.store, &prefix, None, |object| {
+            if let Some(min) = object.key.strip_prefix(&prefix).and_then(begins_after_its_end) {
+                // Of many, the one that begins last says enough, and a listing is in the order of the names.
+                backwards.retain(|odd| odd.level != level);
+                backwards.push(Backwards { key: object.key, level, min });
+                return;
+            }
             if let Some((found, name)) = self.keys.parse_key(&object.key).filter(|(found, _)| *found == level) {
                 let (min, max) = (name.min, name.max);
                 files.push(LtxFile { level: found, min, max, size: object.size, created: object.modified });

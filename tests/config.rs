@@ -14,6 +14,8 @@ mod broken;
 mod commands;
 #[path = "config/drill.rs"]
 mod drill;
+#[path = "config/generated.rs"]
+mod generated;
 #[path = "config/genuine.rs"]
 mod genuine;
 #[path = "lab/mod.rs"]

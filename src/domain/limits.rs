@@ -46,8 +46,11 @@ pub const CONFIG_READ_PATIENCE: Duration = Duration::from_secs(10);
 /// Readings that hang beside each other, of which each keeps a thread.
 pub const CONFIG_READS_HANGING_MAX: usize = 4;
 
-/// The shortest duration that may be configured. What comes due more often would take a core.
-pub const DURATION_MIN: Duration = Duration::from_millis(10);
+/// The shortest duration that may be configured.
+pub const DURATION_MIN: Duration = Duration::from_millis(1);
+
+/// The same of an interval at which something is done: more often it would take a core.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// The longest: an objective such as a retention may be for ever.
 pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);

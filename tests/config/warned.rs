@@ -142,4 +142,7 @@ fn an_upgrade_that_forgets_the_retention_is_a_warning_at_once() {
     assert!(files.targets()[0].ends_with("{300s 720h 24h}"), "{:?}", files.targets());
     let sources = files.load().sources;
     assert_eq!(sources[0].warnings.len(), 2, "{sources:?}");
+    // Who goes back begins a new generation.
+    files.write(".app.db-litestream/generation", "0123456789abcdef\n");
+    assert_eq!(files.warnings(), [""; 0]);
 }

@@ -41,7 +41,7 @@ pub(super) fn read(root: &mut Section<'_>, listen: &[SocketAddr]) -> Alerting {
     read_labels(section.section_or_empty("labels"), &mut labels);
     let mut url = |key: &'static str| section.parsed(key, "an http:// or https:// URL", http_url);
     let (runbook_url, dashboard_url) = (url("runbook-url"), url("dashboard-url"));
-    let evaluation_interval = section.duration("evaluation-interval").unwrap_or(default.evaluation_interval);
+    let evaluation_interval = section.interval("evaluation-interval").unwrap_or(default.evaluation_interval);
     section.finish();
     Alerting {
         evaluation_interval,

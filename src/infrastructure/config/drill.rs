@@ -117,7 +117,7 @@ fn keys(section: &mut Section<'_>) -> Keys {
     if section.has("interval") && section.has("schedule") {
         section.problem(section.place_of("schedule").problem("beside `interval`").accepted("one of the two"));
     }
-    let interval = section.duration("interval").map(DrillSchedule::Every);
+    let interval = section.interval("interval").map(DrillSchedule::Every);
     let schedule = section.parsed("schedule", SCHEDULE_ACCEPTED, cron);
     let timeout = section.duration("timeout");
     if timeout.is_some_and(|timeout| timeout > DRILL_TIMEOUT_MAX) {

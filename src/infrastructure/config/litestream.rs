@@ -278,8 +278,12 @@ fn check_paths(section: &Section<'_>, file: bool, directory: Option<&Directory>,
 fn is_upgraded(item: &Item, context: &Context<'_>, sink: &Sink) -> bool {
     let Some(path) = &item.path else { return false };
     let meta = item.meta_path.clone().unwrap_or_else(|| default_meta_path(path));
-    let levels = map_path(context.path_map, &meta).join("ltx");
-    let upgraded = levels.is_dir();
+    let meta = map_path(context.path_map, &meta);
+    let (levels, generation) = (meta.join("ltx"), meta.join("generation"));
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    // Whoever goes back to v0.3 begins a new generation there.
+    let since = changed(&levels.join("0")).or_else(|| changed(&levels));
+    let upgraded = since.is_some() && since >= changed(&generation);
     if upgraded {
         let message =
             format!("Litestream v0.5 has taken over, because {} is there: it is read as v0.5 does", levels.display());

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::limits::{DURATION_MAX, DURATION_MIN};
+use crate::domain::limits::{DURATION_MAX, DURATION_MIN, INTERVAL_MIN};
 use crate::domain::secret::Secret;
 
 use super::duration;
@@ -66,9 +66,6 @@ pub(super) enum Dialect {
     /// Unknown keys are errors.
     Toml,
 }
-
-/// [`DURATION_MIN`] to [`DURATION_MAX`], for messages.
-const ACCEPTED_DURATIONS: &str = "a duration from 10ms to 100y";
 
 const IN_QUOTES: &str = "in quotes, which makes it text";
 
@@ -338,14 +335,23 @@ impl<'a> Section<'a> {
             .ok()
     }
 
-    /// A duration of our own configuration, above zero.
+    /// A duration of our own configuration.
     pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.duration_from(DURATION_MIN, "a duration from 1ms to 100y", key)
+    }
+
+    /// How often something is to be done.
+    pub(super) fn interval(&mut self, key: &'static str) -> Option<Duration> {
+        self.duration_from(INTERVAL_MIN, "a duration from 10ms to 100y", key)
+    }
+
+    fn duration_from(&mut self, least: Duration, range: &str, key: &'static str) -> Option<Duration> {
         let scalar = self.any(key, duration::ACCEPTED)?;
         let (message, accepted) = match duration::parse(scalar.text) {
             Ok(Duration::ZERO) => ("must be above zero", duration::ACCEPTED),
             Ok(_) if scalar.style == Style::Bare => ("not in quotes", duration::ACCEPTED),
-            Ok(value) if value < DURATION_MIN => ("too short", ACCEPTED_DURATIONS),
-            Ok(value) if value > DURATION_MAX => ("too long", ACCEPTED_DURATIONS),
+            Ok(value) if value < least => ("too short", range),
+            Ok(value) if value > DURATION_MAX => ("too long", range),
             Ok(value) => return Some(value),
             Err(message) => (message, duration::ACCEPTED),
         };

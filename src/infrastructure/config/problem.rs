@@ -103,9 +103,7 @@ impl Problem {
                 Some(value) if value.contains(text) => *value = value.replace(text, &variable),
                 _ => {}
             }
-            if self.message.contains(text) {
-                self.message = self.message.replace(text, &variable);
-            }
+            self.message = replace(&self.message, text, &variable);
         }
         self
     }
@@ -180,23 +178,32 @@ pub(super) struct Collected {
 impl Sink {
     /// What makes the configuration unusable.
     pub(super) fn problem(&self, problem: Problem) {
-        let mut problems = self.problems.borrow_mut();
         // What follows from a mistake at a key is not a second mistake.
         let same =
             |known: &Problem| known.file == problem.file && known.line == problem.line && known.key == problem.key;
-        if problem.key.is_empty() || !problems.iter().any(same) {
-            push(&mut problems, self.shown(problem));
+        if problem.key.is_empty() || !self.problems.borrow().iter().any(same) {
+            self.push(&self.problems, problem);
         }
     }
 
     /// What is surely not meant and can be lived with.
     pub(super) fn warning(&self, problem: Problem) {
-        push(&mut self.warnings.borrow_mut(), self.shown(problem));
+        self.push(&self.warnings, problem);
     }
 
     /// What is good to know before something is changed.
     pub(super) fn note(&self, problem: Problem) {
-        push(&mut self.notes.borrow_mut(), self.shown(problem));
+        self.push(&self.notes, problem);
+    }
+
+    fn push(&self, list: &RefCell<Vec<Problem>>, problem: Problem) {
+        let mut list = list.borrow_mut();
+        if list.len() < CONFIG_PROBLEMS_MAX {
+            list.push(self.shown(problem));
+        } else if list.len() == CONFIG_PROBLEMS_MAX {
+            let message = format!("more than {CONFIG_PROBLEMS_MAX} problems, the rest is not shown");
+            list.push(Place::file(&problem.file.into()).problem(message));
+        }
     }
 
     /// The problem without what a variable put in.
@@ -233,19 +240,20 @@ fn in_order(mut list: Vec<Problem>) -> Vec<Problem> {
     list
 }
 
-fn push(list: &mut Vec<Problem>, problem: Problem) {
-    if list.len() < CONFIG_PROBLEMS_MAX {
-        list.push(problem);
-    } else if list.len() == CONFIG_PROBLEMS_MAX {
-        list.push(Problem {
-            line: None,
-            key: String::new(),
-            value: None,
-            message: format!("more than {CONFIG_PROBLEMS_MAX} problems, the rest is not shown"),
-            accepted: None,
-            ..problem
-        });
+/// Replaces what a variable put in; what is short only where it is a word, because it may be found anywhere.
+fn replace(text: &str, inserted: &str, variable: &str) -> String {
+    const ANYWHERE_BYTES_MIN: usize = 8;
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for (at, _) in text.match_indices(inserted) {
+        let end = at + inserted.len();
+        let apart = !text[..at].ends_with(char::is_alphanumeric) && !text[end..].starts_with(char::is_alphanumeric);
+        if apart || inserted.len() >= ANYWHERE_BYTES_MIN {
+            out.extend([&text[done..at], variable]);
+            done = end;
+        }
     }
+    out + &text[done..]
 }
 
 /// The candidate that was probably meant.
@@ -339,5 +347,7 @@ mod tests {
             "a: value `x.${HOST}`: no s3://${HOST}/x",
         ];
         assert_eq!(shown, expected);
+        assert_eq!(replace("a database at data/x", "data", "$D"), "a database at $D/x");
+        assert_eq!(replace("x-geheim-gehe-y", "geheim-gehe", "$D"), "x-$D-y");
     }
 }

@@ -69,8 +69,8 @@ fn receiver(mut section: Section<'_>, names: &mut HashSet<String>, context: &Con
     let severity = choice(&mut section, "severity", SEVERITIES, Severity::as_str).unwrap_or(Severity::Warning);
     let resolved = section.boolean("resolved").unwrap_or(true);
     let group_wait = section.duration("group-wait").unwrap_or(Duration::from_secs(10));
-    let group_interval = section.duration("group-interval").unwrap_or(MINUTE);
-    let repeat_interval = section.duration("repeat-interval").unwrap_or(repeat);
+    let group_interval = section.interval("group-interval").unwrap_or(MINUTE);
+    let repeat_interval = section.interval("repeat-interval").unwrap_or(repeat);
     // Without knowing what it is, nothing can be said of its other keys.
     let kind = of_kind(kind?, &mut section, context);
     section.finish();
@@ -99,7 +99,7 @@ fn of_kind(kind: &str, section: &mut Section<'_>, context: &Context<'_>) -> Opti
 pub(super) fn deadman(root: &mut Section<'_>, context: &Context<'_>) -> Option<DeadmanTarget> {
     let mut section = root.section(DEADMAN)?;
     let target = DeadmanTarget {
-        interval: section.duration("interval").unwrap_or(MINUTE),
+        interval: section.interval("interval").unwrap_or(MINUTE),
         severity: choice(&mut section, "severity", SEVERITIES, Severity::as_str).unwrap_or(Severity::Critical),
         http: http_options(&mut section, context),
         url: url(&mut section, context, None).unwrap_or_else(|| Secret::new("")),

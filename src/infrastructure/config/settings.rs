@@ -337,7 +337,7 @@ fn litestream(mut section: Section<'_>, context: &Context<'_>) -> Litestream {
         config,
         expand_env: section.boolean("expand-env").unwrap_or(true),
         path_map: section.sections("path-map").into_iter().filter_map(path_mapping).collect(),
-        discovery_interval: section.duration("discovery-interval").unwrap_or(MINUTE),
+        discovery_interval: section.interval("discovery-interval").unwrap_or(MINUTE),
     };
     section.finish();
     litestream
@@ -366,8 +366,8 @@ fn path_mapping(mut section: Section<'_>) -> Option<PathMapping> {
 
 fn watch(mut section: Section<'_>) -> Watch {
     let watch = Watch {
-        poll_interval: section.duration("poll-interval").unwrap_or(Duration::from_secs(1)),
-        sweep_interval: section.duration("sweep-interval").unwrap_or(MINUTE),
+        poll_interval: section.interval("poll-interval").unwrap_or(Duration::from_secs(1)),
+        sweep_interval: section.interval("sweep-interval").unwrap_or(MINUTE),
         series_grace: section.duration("series-grace").unwrap_or(5 * MINUTE),
     };
     section.finish();
@@ -376,10 +376,10 @@ fn watch(mut section: Section<'_>) -> Watch {
 
 fn replica(mut section: Section<'_>, context: &Context<'_>) -> Replica {
     let replica = Replica {
-        interval: section.duration("interval"),
-        idle_interval: section.duration("idle-interval").unwrap_or(5 * MINUTE),
-        level_interval: section.duration("level-interval").unwrap_or(MINUTE),
-        reconcile_interval: section.duration("reconcile-interval").unwrap_or(60 * MINUTE),
+        interval: section.interval("interval"),
+        idle_interval: section.interval("idle-interval").unwrap_or(5 * MINUTE),
+        level_interval: section.interval("level-interval").unwrap_or(MINUTE),
+        reconcile_interval: section.interval("reconcile-interval").unwrap_or(60 * MINUTE),
         timeout: section.duration("timeout").unwrap_or(Duration::from_secs(30)),
         concurrency: section.integer("concurrency", 1, VERIFICATIONS_MAX).unwrap_or(VERIFICATIONS_MAX),
         ca_file: readable_file(&mut section, "ca-file", context.base),

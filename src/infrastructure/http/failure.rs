@@ -44,10 +44,7 @@ enum Refused {
 fn certificate(error: &(dyn Error + 'static)) -> Option<Refused> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        // An I/O error is not the cause of what it wraps, but stands in its place.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(refused)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(refused)) = unwrapped(error).downcast_ref() {
             return Some(match refused {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Refused::Name,
                 CertificateError::Expired
@@ -62,6 +59,14 @@ fn certificate(error: &(dyn Error + 'static)) -> Option<Refused> {
         cause = error.source();
     }
     None
+}
+
+/// What an I/O error wraps: it is not its cause, but stands in its place, several times over.
+fn unwrapped<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        error = inner;
+    }
+    error
 }
 
 /// The innermost cause of an error.

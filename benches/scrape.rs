@@ -31,6 +31,7 @@ use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::sizing::Sizing;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{Counters, Filesystem};
+use streamgauge::domain::replacement::Replacement;
 use streamgauge::domain::report::*;
 
 const ROUNDS: usize = 7;
@@ -237,6 +238,7 @@ fn database(number: usize) -> DatabaseReport {
             staging_bytes: Some(65_536),
             lock_holder_pid: None,
             open: Some(false),
+            replacement: Replacement::Closed.into(),
             litestream: None,
             txid_claim: Some(number as u64),
         }),

@@ -137,8 +137,8 @@ fn others_reach_what_lies_below_open_directories_only() {
         posture_of(&files(&bench.path())).reachable
     };
     let above = bench.directory.path().parent().unwrap().ancestors();
-    let open = above.map(|directory| std::fs::metadata(directory).unwrap().permissions().mode() & 1 == 1);
-    let open = Some(open.fold(true, |all, open| all && open));
+    let mut open = above.map(|directory| std::fs::metadata(directory).unwrap().permissions().mode() & 1 == 1);
+    let open = Some(open.all(|open| open));
     assert_eq!([0o700, 0o750, 0o754, 0o755, 0o711].map(reachable), [Some(false), Some(false), Some(false), open, open]);
 }
 

@@ -189,6 +189,7 @@ fn report(databases: usize) -> Report {
             buckets: Vec::new(),
             process: None,
             drill_budget: None,
+            state: None,
             cost: CostReport::default(),
         },
         databases: (0..databases).map(|number| Arc::new(database(number))).collect(),

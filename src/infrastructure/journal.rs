@@ -235,7 +235,9 @@ fn separate(connection: &Connection) -> rusqlite::Result<()> {
         let (pattern, name) = match kind {
             EntryKind::Target => continue,
             EntryKind::Objects => ("name LIKE '_%' || char(31) || 'objects'", "substr(name, 1, length(name) - 8)"),
-            EntryKind::Alerts | EntryKind::Notified | EntryKind::Names => ("name = char(31) || ?1", "''"),
+            EntryKind::Alerts | EntryKind::Notified | EntryKind::Names | EntryKind::Sources => {
+                ("name = char(31) || ?1", "''")
+            }
         };
         let word = kind.as_str();
         let both = [

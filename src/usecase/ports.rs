@@ -303,10 +303,12 @@ pub enum EntryKind {
     Notified,
     /// The names of all databases.
     Names,
+    /// How many databases each source had.
+    Sources,
 }
 
 impl EntryKind {
-    pub const ALL: [Self; 5] = [Self::Target, Self::Objects, Self::Alerts, Self::Notified, Self::Names];
+    pub const ALL: [Self; 6] = [Self::Target, Self::Objects, Self::Alerts, Self::Notified, Self::Names, Self::Sources];
 
     /// Its word in the journal.
     pub fn as_str(self) -> &'static str {
@@ -316,6 +318,7 @@ impl EntryKind {
             Self::Alerts => "alerts",
             Self::Notified => "notify",
             Self::Names => "names",
+            Self::Sources => "sources",
         }
     }
 }

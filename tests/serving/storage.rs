@@ -189,6 +189,39 @@ fn a_state_of_the_first_versions_is_taken_over() {
     assert_eq!(file.query_row(mixed, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
+/// After a host has started without one of its mounts.
+#[test]
+fn a_source_that_lost_everything_over_a_restart_is_told() {
+    let home = Home::new();
+    let (storage, tenants) = (home.path("storage"), home.path("tenants"));
+    fs::create_dir(&tenants).unwrap();
+    drop(database(&tenants.join("one.db")));
+    let yaml = home.path("litestream.yml");
+    let (data, replicas) = (tenants.display(), home.path("replicas"));
+    let text = format!(
+        "dbs:\n  - {{dir: {data}, pattern: '*.db', watch: true, replica: {{type: file, path: {}}}}}\n",
+        replicas.display()
+    );
+    fs::write(&yaml, text).unwrap();
+    let toml = format!("[litestream]\nconfig = {yaml:?}\ndiscovery-interval = \"1s\"\n{}", home.toml);
+    ended(home.agent_of("agent", &toml, &storage));
+    fs::rename(&tenants, home.path("unmounted")).unwrap();
+    fs::create_dir(&tenants).unwrap();
+    let agent = home.agent_of("again", &toml, &storage);
+    let source = yaml.display().to_string();
+    let discovered = || agent.metric("streamgauge_discovery_success", &[("source", &source)]);
+    let read = || agent.metric("streamgauge_config_last_reload_success_timestamp_seconds", &[]);
+    let first = read();
+    assert_eq!(discovered(), Some(0.0));
+    wait_for("it to be read again", || read() > first);
+    assert_eq!(discovered(), Some(0.0), "nobody said that it is on purpose");
+    assert_eq!(http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap().status, 200);
+    assert_eq!(discovered(), Some(1.0));
+    ended(agent);
+    let log = ended(home.agent_of("at last", &toml, &storage));
+    assert!(!log.contains("is not believed"), "{log}");
+}
+
 #[test]
 fn a_directory_that_vanishes_is_told_and_begun_anew() {
     let home = Home::new();

@@ -71,9 +71,10 @@ pub(super) fn found(path: &Path) -> std::io::Result<Found> {
     };
     // The first page may still stand in the WAL alone.
     let newer = in_wal(&beside(path, "-wal"), &page).filter(|page| page.starts_with(MAGIC));
-    let pages = [Some(&page), newer.as_ref()];
     let ours = |page: &&Vec<u8>| number(page, 68) == APPLICATION_ID || has_schema(page);
-    let Some(last) = pages.into_iter().flatten().filter(ours).last() else { return Ok(Found::Foreign) };
+    let Some(last) = newer.as_ref().filter(ours).or_else(|| Some(&page).filter(ours)) else {
+        return Ok(Found::Foreign);
+    };
     // SQLite would only read what it is not to write, and say nothing.
     if page[18..20].iter().any(|version| !(1..=2).contains(version)) {
         return Ok(Found::Damaged);

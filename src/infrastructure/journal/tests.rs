@@ -58,6 +58,33 @@ fn a_state_of_a_later_version_says_so_and_is_left_alone() {
     assert!(peek(directory.path()).is_empty());
 }
 
+/// As the first versions made it, and as a kill leaves it: the tables stand in the WAL alone.
+#[test]
+fn a_state_of_the_first_versions_is_known_by_its_schema_wherever_that_stands() {
+    let (old, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let connection = Connection::open(old.path().join(FILE)).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    connection.execute_batch(TARGETS).unwrap();
+    connection.pragma_update(None, "user_version", VERSION).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO target VALUES ('app', '1'), ('app' || char(31) || 'objects', '2'), (char(31) || 'notify', '3')",
+        )
+        .unwrap();
+    for end in ["", "-wal"] {
+        let name = format!("{FILE}{end}");
+        std::fs::copy(old.path().join(&name), directory.path().join(&name)).unwrap();
+    }
+    let page = std::fs::read(directory.path().join(FILE)).unwrap();
+    assert!(!page.windows(12).any(|window| window == b"CREATE TABLE"), "the tables are in the WAL");
+    assert_eq!(peek(directory.path()), [entry("app", "1")]);
+    let mut found = SqliteJournal::open(directory.path()).unwrap().load().unwrap();
+    found.sort();
+    let objects = (EntryKey { kind: EntryKind::Objects, name: "app".into() }, "2".to_owned());
+    let expected = [entry("app", "1"), objects, (EntryKey::only(EntryKind::Notified), "3".to_owned())];
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn one_that_goes_away_is_told_and_begun_anew() {
     let directory = tempfile::tempdir().unwrap();

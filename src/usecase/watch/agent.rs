@@ -22,6 +22,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::alerts::Alerts;
 use self::beacons::Beacons;
 use self::buckets::Buckets;
+use self::doubt::Believed;
 use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 pub use self::names::remembered_names;
@@ -100,8 +101,7 @@ pub struct Agent {
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
     hanging: Hanging,
-    /// How many databases each source had when that was last believed.
-    believed: BTreeMap<String, usize>,
+    believed: Believed,
     /// Names were given or forgotten that are not saved.
     names_unsaved: bool,
     dirty: BTreeSet<TargetName>,
@@ -149,6 +149,7 @@ impl Agent {
         let mut only = |kind| saved.remove(&EntryKey::only(kind));
         // The configuration was read with them.
         only(EntryKind::Names);
+        let believed = Believed::restore(only(EntryKind::Sources), &configured.sources);
         alerts.restore(only(EntryKind::Alerts), only(EntryKind::Notified), &configured.alerting, now);
         let collector = |collector| CollectorReport {
             collector,
@@ -201,7 +202,7 @@ impl Agent {
             alerts,
             reading: None,
             hanging: Hanging::new(),
-            believed: BTreeMap::new(),
+            believed,
             names_unsaved: true,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -212,7 +213,7 @@ impl Agent {
             next_save: after(now, SAVE_INTERVAL),
             published: now,
         };
-        this.adopt(configured, true, now);
+        this.adopt(configured, false, now);
         Ok(this)
     }
 

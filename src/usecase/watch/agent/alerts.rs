@@ -117,7 +117,7 @@ impl Alerts {
             EntryKind::Alerts => self.unsaved = true,
             // What the outlet gives once it changed again is newer.
             EntryKind::Notified => self.notified = Some(text),
-            EntryKind::Target | EntryKind::Objects | EntryKind::Names => {}
+            EntryKind::Target | EntryKind::Objects | EntryKind::Names | EntryKind::Sources => {}
         }
     }
 }

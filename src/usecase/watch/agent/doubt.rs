@@ -1,7 +1,7 @@
 //! Whether a source that suddenly names fewer databases is believed: an emptied file and a directory that is not mounted
 //! look like databases that were removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::subject::Subject;
@@ -9,6 +9,45 @@ use super::Agent;
 use crate::domain::limits::DATABASES_LOST_MAX;
 use crate::domain::report::SourceReport;
 use crate::domain::target::{Target, TargetName};
+use crate::usecase::ports::{EntryKey, EntryKind};
+
+/// How many databases each source had when that was last believed, by this run or the one before.
+#[derive(Debug, Default)]
+pub(super) struct Believed {
+    counts: BTreeMap<String, usize>,
+    /// Sources that named databases before the restart and none since: a mount may have failed when the host started.
+    lost: BTreeSet<String>,
+    unsaved: bool,
+}
+
+impl Believed {
+    /// Takes over what an earlier run saved.
+    pub(super) fn restore(saved: Option<String>, sources: &[SourceReport]) -> Self {
+        let counts: BTreeMap<String, usize> =
+            saved.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let none = sources.iter().filter(|source| source.databases == 0 && counts.contains_key(&source.source));
+        let lost = none.map(|source| source.source.clone()).collect();
+        Self { counts, lost, unsaved: false }
+    }
+
+    /// The journal's entry about them, if they changed, or the `last` time.
+    pub(super) fn unsaved(&mut self, last: bool) -> Option<(EntryKey, String)> {
+        let changed = std::mem::take(&mut self.unsaved) || last;
+        let text = changed.then(|| serde_json::to_string(&self.counts)).and_then(Result::ok)?;
+        Some((EntryKey::only(EntryKind::Sources), text))
+    }
+
+    fn believe(&mut self, sources: &[SourceReport], asked: bool) {
+        let before = self.counts.clone();
+        if asked {
+            self.counts.clear();
+        }
+        let read = sources.iter().filter(|source| asked || source.error.is_none());
+        self.counts.extend(read.map(|source| (source.source.clone(), source.databases)));
+        self.lost.clear();
+        self.unsaved |= self.counts != before;
+    }
+}
 
 impl Agent {
     /// Whether what the sources no longer name stays watched, because one of them is not believed; that one has failed
@@ -24,9 +63,11 @@ impl Agent {
         let lost: Vec<&Subject> = lost.map(|(_, subject)| subject).collect();
         let many = is_unlikely(&lost, wanted);
         let mut doubt = false;
-        for source in sources.iter_mut().filter(|_| !asked && !lost.is_empty()) {
-            let before = self.believed.get(&source.source).copied().unwrap_or_default();
-            if source.databases >= before || !(many || source.databases == 0 || source.error.is_some()) {
+        for source in sources.iter_mut().filter(|_| !asked) {
+            let before = self.believed.counts.get(&source.source).copied().unwrap_or_default();
+            let fell = source.databases < before && !lost.is_empty();
+            let none = source.databases == 0 && before > 0 && self.believed.lost.contains(&source.source);
+            if !none && !(fell && (many || source.databases == 0 || source.error.is_some())) {
                 continue;
             }
             doubt = true;
@@ -36,18 +77,16 @@ impl Agent {
                     0 => "none".to_owned(),
                     some => some.to_string(),
                 };
-                format!(
-                    "it named {before} {} and now names {now}: they stay watched; reload if they were removed on purpose",
-                    if before == 1 { "database" } else { "databases" }
-                )
+                let databases = if before == 1 { "database" } else { "databases" };
+                let kept = if none { "" } else { "; those it does not name stay watched" };
+                format!("it named {before} {databases} and now names {now}{kept}; reload if that is on purpose")
             });
         }
         if doubt && self.agent.sources.iter().all(|source| source.success) {
-            tracing::error!("databases are gone from the configuration and stay watched until it is reloaded");
+            tracing::error!("databases are gone from the configuration, which is not believed until it is reloaded");
         }
         if !doubt {
-            let read = sources.iter().filter(|source| asked || source.error.is_none());
-            self.believed.extend(read.map(|source| (source.source.clone(), source.databases)));
+            self.believed.believe(sources, asked);
         }
         doubt
     }

@@ -54,7 +54,7 @@ impl Agent {
             }
             let by_path = path(&subject.target).and_then(|path| names.get(&path).copied());
             // What nobody names any more is watched for a while.
-            let Some(next) = by_path.or(own.map(|_| name)) else { continue };
+            let Some(next) = by_path.or_else(|| own.map(|_| name)) else { continue };
             ended.push((name.clone(), next.clone(), subject.save(), subject.save_objects()));
         }
         for (name, next, saved, objects) in ended {

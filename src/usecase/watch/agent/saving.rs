@@ -51,6 +51,7 @@ impl Agent {
         }
         self.names_unsaved |= last;
         entries.extend(self.unsaved_names());
+        entries.extend(self.believed.unsaved(last));
         entries.extend(self.alerts.unsaved(last, now));
         let mut gone = std::mem::take(&mut self.forgotten);
         gone.retain(|entry| !self.subjects.contains_key(&TargetName(entry.name.clone())));

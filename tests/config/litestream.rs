@@ -338,6 +338,20 @@ exec: $UNKNOWN
     assert!(files.targets()[0].contains("10ns"), "a bare integer is nanoseconds: {:?}", files.targets());
 }
 
+/// Who left `retention` behind and names the endpoint in the URL has a v0.5, which alone reads it there.
+#[test]
+fn parameters_of_a_url_are_v05() {
+    let files = litestream(
+        "dbs: [{path: /a.db, replicas: [{url: 's3://bkt/x?endpoint=https://x.supabase.co/storage/v1/s3', retention: 720h}]}]",
+    );
+    assert!(
+        files.targets()[0].contains("s3[bkt][x] https://x.supabase.co/storage/v1/s3 path-style"),
+        "{:?}",
+        files.targets()
+    );
+    assert!(files.warnings()[0].contains("Litestream v0.5 ignores it here"), "{:?}", files.warnings());
+}
+
 #[test]
 fn v05_has_one_replica() {
     let files = litestream("levels: []\ndbs: [{path: /a.db, replicas: [{path: /b}, {path: /c}]}]");

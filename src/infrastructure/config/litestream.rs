@@ -295,7 +295,9 @@ fn is_upgraded(item: &Item, context: &Context<'_>, sink: &Sink) -> bool {
 /// A key of v0.5 counts more than one of v0.3: v0.5 ignores those, and people leave them behind when they upgrade.
 fn version(top: &Top, items: &[Item]) -> Version {
     let v05_kind = |keys: &Keys| {
-        ["gs", "webdav", "nats", "oss"].contains(&keys.kind.as_str())
+        // v0.3 does not look at a URL's parameters.
+        (keys.url.starts_with("s3:") && keys.url.contains('?'))
+            || ["gs", "webdav", "nats", "oss"].contains(&keys.kind.as_str())
             || ["gs:", "webdav:", "webdavs:", "nats:", "oss:"].iter().any(|scheme| keys.url.starts_with(scheme))
     };
     let v05_item = |item: &Item| {

@@ -17,6 +17,7 @@ pub mod reason;
 pub mod report;
 pub mod restore;
 pub mod secret;
+pub mod spot;
 pub mod sqlite;
 pub mod target;
 pub mod timeline;

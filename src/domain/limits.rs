@@ -309,7 +309,7 @@ pub const FRAME_INDEX_BYTES_MAX: usize = 1 << 20;
 pub const FRAME_INDEXES_BYTES_MAX: usize = 2 << 20;
 
 /// The shortest time between two rounds of spot checks of one replica.
-pub const SPOT_INTERVAL_MIN: Duration = Duration::from_secs(60);
+pub const SPOT_INTERVAL_MIN: Duration = Duration::from_secs(10);
 
 /// Pages that one round compares, at most.
 pub const SPOT_PAGES_MAX: u32 = 256;
@@ -332,8 +332,11 @@ pub const SPOT_SPREAD: Duration = Duration::from_secs(600);
 /// After a round that could compare nothing, and while a page is known to differ, the next one comes after so long.
 pub const SPOT_AGAIN: Duration = Duration::from_secs(300);
 
-/// Looks and rounds of one `streamgauge check`: one to see a difference, one to believe it, and two for what raced.
-pub const SPOT_ONCE_ROUNDS: usize = 4;
+/// Looks and rounds of one `streamgauge check`: one to see a difference, one to believe it, and the others for what raced.
+pub const SPOT_ONCE_ROUNDS: usize = 6;
+
+/// Rounds in a row that raced a commit or a checkpoint and are tried again with the next look at once.
+pub const SPOT_RACES_MAX: u32 = 10;
 
 /// Pages that one `streamgauge check --verify content` compares of each replica.
 pub const SPOT_ONCE_PAGES: u32 = 64;

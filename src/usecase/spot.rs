@@ -79,7 +79,10 @@ impl SpotRound {
         }
         match self.outcome.positioned || self.outcome.findings.iter().all(|(_, found)| *found == SpotFinding::Equal) {
             true => Ok(()),
-            false => Err("the database is closed, and may have gone on since the replica's newest state".to_owned()),
+            false => {
+                Err("the live database has no WAL that says whether it went on since the replica's newest state"
+                    .to_owned())
+            }
         }
     }
 

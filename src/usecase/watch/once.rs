@@ -30,6 +30,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How soon a database is looked at again that was being written.
 const TORN: Duration = Duration::from_millis(50);
 
+/// How soon pages are compared again that could not be, because they were being written or moved.
+const RACED: Duration = Duration::from_millis(200);
+
 /// What a single look works with.
 pub struct OnceParts<'a> {
     pub clock: &'a dyn Clock,
@@ -185,7 +188,7 @@ async fn compare_all(
     watched.flat_map(|subject| &mut subject.replicas).for_each(|replica| replica.spotting.able = true);
     for round in 0..SPOT_ONCE_ROUNDS {
         if round > 0 {
-            tokio::time::sleep(TORN).await;
+            tokio::time::sleep(RACED).await;
             look_at(subjects, clock, sampled, pace, wanting).await;
         }
         let mut rounds = Vec::new();

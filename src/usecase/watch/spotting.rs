@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::replica::WatchedReplica;
-use crate::domain::limits::{SPOT_AGAIN, SPOT_SPREAD};
+use crate::domain::limits::{SPOT_AGAIN, SPOT_RACES_MAX, SPOT_SPREAD};
 use crate::domain::litestream::header::lock_page;
 use crate::domain::moment::Moment;
 use crate::domain::spot::{SpotBook, SpotPolicy, SpotReport, SpotResult};
@@ -30,6 +30,8 @@ pub(super) struct Spotting {
     pub(super) in_flight: bool,
     /// There is a live database that can be read.
     pub(super) able: bool,
+    /// Rounds in a row for which the live database was not to be had at the replica's position.
+    races: u32,
     /// Why no round was made although it was due.
     why: Option<&'static str>,
 }
@@ -89,11 +91,13 @@ impl WatchedReplica {
         }
         // A difference that the live database's position kept from being seen again is tried in its time.
         let compared = !round.outcome.findings.is_empty();
+        self.spotting.races = if compared || round.requests > 0 { 0 } else { self.spotting.races + 1 };
+        let raced = (1..=SPOT_RACES_MAX).contains(&self.spotting.races);
         let result = self.spotting.book.conclude(round.outcome, now.wall);
         let suspicious = self.spotting.book.is_suspicious() && compared;
         let interval = policy.interval.unwrap_or(SPOT_AGAIN);
         let wait = match result {
-            _ if suspicious => Duration::ZERO,
+            _ if suspicious || raced => Duration::ZERO,
             SpotResult::Equal if !self.spotting.book.differs_somewhere() => spread(interval, self.seed(1)),
             _ => SPOT_AGAIN.min(interval),
         };

@@ -22,6 +22,67 @@ use lab::writer::Writer;
 use lab::{Lab, command, wait_for};
 use serde_json::Value;
 use site::{Site, VERSION};
+use streamgauge::domain::price::Prices;
+use streamgauge::domain::spot::{SpotPolicy, chance};
+
+/// The documentation that this test keeps true.
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SPOT-CHECKS.md");
+
+const HEAD: &str = "\
+# What spot checks find, how soon, and what they cost
+
+Every hour, 16 pages of the live database that are chosen at random, and the first one, are compared with the replica's
+newest version of them. A difference is told when a second round, which follows at once, sees it again.
+
+How likely it is that *k* of *n* pages with other content than the database are found within a time, by the defaults
+(`spot-interval = 1h`, `spot-pages = 16`). A unit test holds the formula to a simulation of the rounds; tests/spot.rs writes
+this table. Not counted is that page 1 is always compared, which another history or an older state hardly ever has in common
+with the database.
+
+| database of pages of 4096 bytes | other pages | one round | a day | a week |
+|---|---|---|---|---|
+";
+
+#[test]
+fn the_document_says_what_is_found_and_what_it_costs() {
+    let policy = SpotPolicy::default();
+    let a_day = 86_400.0 / policy.interval.unwrap().as_secs_f64();
+    let mut text = HEAD.to_owned();
+    for (size, pages) in [("256 KiB", 64), ("4 MiB", 1024), ("100 MiB", 25_600), ("1 GiB", 262_144)] {
+        for (words, foreign) in [("1", 1), ("1 %", pages / 100), ("10 %", pages / 10), ("all", pages)] {
+            let found = |rounds: f64| 100.0 * chance(foreign.max(1), pages, policy.pages, rounds as u32);
+            let (round, day, week) = (found(1.0), found(a_day), found(7.0 * a_day));
+            text += &format!("| {size} ({pages}) | {words} | {round:.2} % | {day:.2} % | {week:.2} % |\n");
+        }
+    }
+    // Pages that do not compress: the most that a round receives.
+    let (requests, bytes) = (u64::from(policy.pages) + 1, (u64::from(policy.pages) + 1) * 4128);
+    let daily = |count: u64| (count as f64 * a_day) as u64;
+    let dollars = Prices::S3.dollars(daily(requests), 0, daily(bytes));
+    text += &format!(
+        "\nA single page that rots in a large database is not what this is for: each object is read again in full, in the mean
+once a day and within 36 hours, as far as a quarter of the bytes goes that may be read a day (`content` in `[verify]`), and a
+restore drill compares every page.
+
+A round takes {requests} requests, one for each page. Where the pages are is known from verification, which reads each object
+once; after a restart of the agent, header and index of what a restore needs are read again. No listing is made for it. That
+is {} requests and at most {} KiB a day and replica, ${dollars:.4} a day and ${:.3} a month by the prices of S3, out of the same
+bytes that verification may read a day. Directories are free. Reading again is at most 16 MiB a day from a bucket, $0.0015 a
+day. A live page takes no request: the WAL is read up to the replica's position, from plain files.
+
+Not compared are replicas of v0.3, whose objects do not say where in them a page is, encrypted ones, databases on another
+host, and pages of a database above about 4 GB that did not change since the newest snapshot, whose index is too large to be
+read apart. ContentUncompared tells when nothing could be compared for more than a day.
+",
+        daily(requests),
+        daily(bytes) >> 10,
+        30.44 * dollars,
+    );
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(DOCUMENT, &text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(DOCUMENT).unwrap_or_default(), text, "run with UPDATE=1 and read what changed");
+}
 
 /// What `streamgauge check --verify content` came to.
 struct Checked {
@@ -132,12 +193,12 @@ fn a_database_that_was_put_back_to_an_older_state_under_its_wal_is_told() {
     let older = home.path().join("older.db");
     fs::copy(&database, &older).unwrap();
     // Everything is written again, and the log begins anew since: what changed is in the file that is replaced.
-    writer.sql("UPDATE t SET b = hex(randomblob(50))");
+    writer.sql("UPDATE t SET b = hex(randomblob(500)) WHERE id > 100");
     let salts = || fs::read(wal(&database)).unwrap().get(16..24).map(<[u8]>::to_vec);
     for _ in 0..3 {
         let before = salts();
         wait_for("the WAL to begin anew", || {
-            writer.sql("UPDATE t SET b = hex(randomblob(50)) WHERE id = 1");
+            writer.sql("UPDATE t SET b = hex(randomblob(500)) WHERE id = 1");
             salts() != before
         });
     }
@@ -151,7 +212,7 @@ fn a_database_that_was_put_back_to_an_older_state_under_its_wal_is_told() {
     let mut litestream = lab.replicate(VERSION, home.path(), &fs::read_to_string(&litestream.config).unwrap());
     wait_for("Litestream to go on", || litestream.process.log_lines("initialized db") > 0);
     let mut writer = lab.writer(&database);
-    writer.sql("UPDATE t SET b = hex(randomblob(50)) WHERE id = 2");
+    writer.sql("UPDATE t SET b = hex(randomblob(500)) WHERE id = 2");
     let mut told = check(&config);
     wait_for("a round that compares", || {
         told = check(&config);
@@ -184,7 +245,9 @@ impl Busy {
         let (database, replica) = (home.join("app.db"), home.join("replica"));
         let mut writer = lab.writer(&database);
         writer.create_table();
-        writer.commit(500);
+        // 500 pages, most of which are left alone.
+        let rows = "SELECT value FROM json_each('[1' || replace(hex(zeroblob(2000)), '00', ',1') || ']')";
+        writer.sql(&format!("INSERT INTO t(b) SELECT hex(randomblob(500)) FROM ({rows})"));
         let yaml = quick_yaml(VERSION, &database, &format!("type: file, path: {}", replica.display()))
             .replace("monitor-interval: 300ms", "monitor-interval: 100ms\n    min-checkpoint-page-count: 100")
             .replace("sync-interval: 500ms", "sync-interval: 100ms")
@@ -215,6 +278,9 @@ fn a_busy_database_is_compared_again_and_again_and_never_said_to_differ() {
     let (mut looks, mut conclusive, mut pages) = (0, 0, 0);
     let mut reasons = std::collections::BTreeMap::<String, u64>::new();
     while Instant::now() < until {
+        // Pages all over the database as well, besides those at its end.
+        busy.writer.sql(&format!("UPDATE t SET b = hex(randomblob(500)) WHERE id % 101 = {}", looks % 101));
+        busy.writer.run(Duration::from_millis(5));
         let checked = check(&busy.config);
         assert!(checked.different().is_empty(), "a false alarm: {}", checked.report);
         let compared = checked.spot()["last_compared"].as_u64().unwrap();

@@ -302,11 +302,11 @@ pub const VERIFYING_MAX: usize = 2;
 /// The longest that one of them may take; what it read until then counts.
 pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Bytes in which the page index of one object is kept, about three a page: a database of 1.4 GB in pages of 4096.
-pub const FRAME_INDEX_BYTES_MAX: usize = 1 << 20;
+/// Bytes in which the page index of one object is kept, about three a page: a database of 4 GB in pages of 4096.
+pub const FRAME_INDEX_BYTES_MAX: usize = 3 << 20;
 
 /// The same for all objects of one replica.
-pub const FRAME_INDEXES_BYTES_MAX: usize = 2 << 20;
+pub const FRAME_INDEXES_BYTES_MAX: usize = 4 << 20;
 
 /// The shortest time between two rounds of spot checks of one replica.
 pub const SPOT_INTERVAL_MIN: Duration = Duration::from_secs(10);

@@ -25,7 +25,7 @@ impl SpotPolicy {
     pub const OFF: Self = Self { interval: None, pages: 0 };
 }
 
-/// 17 requests an hour and replica: $0.005 a month on S3.
+/// 17 requests an hour and replica: a cent a month on S3 (docs/SPOT-CHECKS.md).
 impl Default for SpotPolicy {
     fn default() -> Self {
         Self { interval: Some(Duration::from_secs(3600)), pages: 16 }
@@ -238,7 +238,7 @@ fn pick(seed: u64, pages: u32, count: u32, lock_page: u32) -> BTreeSet<u32> {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let page = (u128::from(mixed) * u128::from(pages) >> 64) as u32 + 1;
+        let page = ((u128::from(mixed) * u128::from(pages)) >> 64) as u32 + 1;
         if page != lock_page {
             picked.insert(page);
         }

@@ -73,26 +73,31 @@ impl SpotRound {
         if live.positioned {
             (self.outcome.pages, self.outcome.positioned) = (job.target.pages, true);
         }
-        let located = self.locate(job, &live, patience).await?;
-        for place in located {
-            self.compare_page(job, &place).await?;
+        let mut missing = None;
+        for place in self.locate(job, &live, patience).await? {
+            match place {
+                Ok(place) => missing = self.compare_page(job, &place).await?.or(missing),
+                Err(why) => missing = Some(why),
+            }
         }
-        match self.outcome.positioned || self.outcome.findings.iter().all(|(_, found)| *found == SpotFinding::Equal) {
-            true => Ok(()),
-            false => {
+        let differs = |(_, finding): &(u32, SpotFinding)| *finding != SpotFinding::Equal;
+        match missing {
+            Some(why) => Err(why),
+            None if !self.outcome.positioned && self.outcome.findings.iter().any(differs) => {
                 Err("the live database has no WAL that says whether it went on since the replica's newest state"
                     .to_owned())
             }
+            None => Ok(()),
         }
     }
 
-    /// Where the newest version of each page is.
+    /// Where the newest version of each page is, or why that is not known of one.
     async fn locate<'a>(
         &mut self,
         job: &'a SpotJob,
         live: &'a LivePages,
         patience: Duration,
-    ) -> Result<Vec<Located<'a>>, String> {
+    ) -> Result<Vec<Result<Located<'a>, String>>, String> {
         let mut open: BTreeSet<(u32, usize)> = job.numbers.iter().copied().zip(0..live.pages.len()).collect();
         let mut located = Vec::with_capacity(open.len());
         for file in &job.plan.files {
@@ -101,33 +106,42 @@ impl SpotRound {
             }
             let frames = match &file.frames {
                 Some(frames) => Arc::clone(frames),
-                None => self.read_index(job, file, patience).await?,
+                None => match self.read_index(job, file, patience).await? {
+                    Some(frames) => frames,
+                    // What newer objects do not hold may be here, and anywhere.
+                    None => {
+                        let key = &file.job.key;
+                        located.push(Err(format!("the page index of {key} is too long to be read apart")));
+                        return Ok(located);
+                    }
+                },
             };
             open.retain(|(page, index)| {
                 let (Some(entry), Some(live)) = (frames.find(*page), live.pages.get(*index)) else { return true };
-                located.push(Located { page: *page, live, file, entry });
+                located.push(Ok(Located { page: *page, live, file, entry }));
                 false
             });
         }
-        match open.first() {
-            None => Ok(located),
-            Some((page, _)) => Err(format!("page {page} is in no object that a restore reads")),
+        if let Some((page, _)) = open.first() {
+            located.push(Err(format!("page {page} is in no object that a restore reads")));
         }
+        Ok(located)
     }
 
+    /// The index of an object; `None` when it is too long.
     async fn read_index(
         &mut self,
         job: &SpotJob,
         file: &SpotFile,
         patience: Duration,
-    ) -> Result<Arc<FrameIndex>, String> {
+    ) -> Result<Option<Arc<FrameIndex>>, String> {
         let key = &file.job.key;
         let Some(verified) = verify(Arc::clone(&job.store), vec![file.job.clone()], patience).await.pop() else {
             return Err(format!("{key} was not read"));
         };
         let index = match &verified.outcome {
-            Outcome::Good { frames: Some(frames), .. } => Ok(Arc::clone(frames)),
-            Outcome::Good { .. } | Outcome::TooLong => Err(format!("the page index of {key} is too long to be kept")),
+            Outcome::Good { frames, .. } => Ok(frames.clone()),
+            Outcome::TooLong => Ok(None),
             Outcome::Bad { kind, .. } => Err(format!("{key} is {}", kind.spoken())),
             Outcome::Gone => Err(format!("{key} was gone when it was read: compacted meanwhile")),
             Outcome::Failed => Err(format!("{key} could not be read")),
@@ -136,14 +150,18 @@ impl SpotRound {
         index
     }
 
-    async fn compare_page(&mut self, job: &SpotJob, place: &Located<'_>) -> Result<(), String> {
+    /// Compares one page. What is said is why that one was not compared; the error, why no other can be.
+    async fn compare_page(&mut self, job: &SpotJob, place: &Located<'_>) -> Result<Option<String>, String> {
         let Located { page, live, file, entry } = place;
         let key = &file.job.key;
         self.requests += 1;
-        let frame = job.store.read(key, entry.offset, entry.length).await.map_err(|reason| match reason.kind {
-            ReasonKind::NotFound => format!("{key} was gone when it was read: compacted meanwhile"),
-            _ => reason.message,
-        })?;
+        let frame = match job.store.read(key, entry.offset, entry.length).await {
+            Ok(frame) => frame,
+            Err(reason) if reason.kind == ReasonKind::NotFound => {
+                return Ok(Some(format!("{key} was gone when it was read: compacted meanwhile")));
+            }
+            Err(reason) => return Err(reason.message),
+        };
         self.bytes += frame.len() as u64;
         match decode_page(&frame, *page, job.plan.tip.page_size) {
             Ok(content) if content == live.as_ref() => self.outcome.findings.push((*page, SpotFinding::Equal)),
@@ -155,10 +173,10 @@ impl SpotRound {
                 let detail = format!("page {page}, whose frame begins at byte {}: {}", entry.offset, error.problem);
                 let outcome = Outcome::Bad { kind: FindingKind::Corrupt, detail };
                 self.verified.push(Verified { job: file.job.clone(), outcome, requests: 0, bytes: 0 });
-                return Err(format!("{key} is {}", FindingKind::Corrupt.spoken()));
+                return Ok(Some(format!("{key} is {}", FindingKind::Corrupt.spoken())));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -443,7 +443,9 @@ impl Ledger {
                     self.record(&job);
                 }
                 Outcome::Good { content, facts, pages, frames } => {
-                    if content && self.objects.get(&name).is_some_and(|record| record.content) {
+                    // What a look read by the way is not counted.
+                    let again = content && requests > 0;
+                    if again && self.objects.get(&name).is_some_and(|record| record.content) {
                         self.reread += 1;
                         self.reread_bytes = self.reread_bytes.saturating_add(bytes);
                         self.rereading.spend(requests, bytes);

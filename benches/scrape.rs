@@ -282,6 +282,7 @@ fn database(number: usize) -> DatabaseReport {
             drill: None,
             beacon: None,
             keeping: KeepingReport::default(),
+            spot: None,
         }],
         checks: Vec::new(),
     }

@@ -75,13 +75,13 @@ const DAMAGES: &[(&str, &[&str], &str, Damage)] = &[
             pages.remove(&(grown(header) - 3)).unwrap();
         });
     }),
-    ("wrong letter under a right checksum", &[], "failed at `compare`", |replica| {
+    ("wrong letter under a right checksum", &["ContentMismatch"], "failed at `compare`", |replica| {
         Site::forge(&replica.path(0, 8), |_, pages| {
             let letter = pages.values_mut().next_back().unwrap().iter_mut().rev().find(|byte| **byte == b'A');
             *letter.unwrap() = b'B';
         });
     }),
-    ("page of garbage under a right checksum", &[], "failed at `quick_check`", |replica| {
+    ("page of garbage under a right checksum", &["ContentMismatch"], "failed at `quick_check`", |replica| {
         Site::forge(&replica.path(0, 8), |_, pages| pages.values_mut().next_back().unwrap().fill(0xa5));
     }),
 ];

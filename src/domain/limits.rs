@@ -388,6 +388,45 @@ pub const VERIFYING_MAX: usize = 2;
 /// The longest that one of them may take; what it read until then counts.
 pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Bytes in which the page index of one object is kept, about three a page: a database of 4 GB in pages of 4096.
+pub const FRAME_INDEX_BYTES_MAX: usize = 3 << 20;
+
+/// The same for all objects of one replica.
+pub const FRAME_INDEXES_BYTES_MAX: usize = 4 << 20;
+
+/// The shortest time between two rounds of spot checks of one replica.
+pub const SPOT_INTERVAL_MIN: Duration = Duration::from_secs(10);
+
+/// Pages that one round compares, at most.
+pub const SPOT_PAGES_MAX: u32 = 256;
+
+/// Pages that are known to differ and are remembered of one replica; so many are looked at again by each round.
+pub const SPOT_MISMATCHES_MAX: usize = 16;
+
+/// Bytes of WAL that are read to know single pages at a position of it.
+pub const SPOT_WAL_BYTES_MAX: u64 = 1 << 30;
+
+/// Rounds of spot checks that run at the same time.
+pub const SPOTTING_MAX: usize = 4;
+
+/// The longest that one round may take.
+pub const SPOT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The first round comes within this time, so that those of many replicas do not come at once.
+pub const SPOT_SPREAD: Duration = Duration::from_secs(600);
+
+/// After a round that could compare nothing, and while a page is known to differ, the next one comes after so long.
+pub const SPOT_AGAIN: Duration = Duration::from_secs(300);
+
+/// Looks and rounds of one `streamgauge check`: one to see a difference, one to believe it, and the others for what raced.
+pub const SPOT_ONCE_ROUNDS: usize = 6;
+
+/// Rounds in a row that raced a commit or a checkpoint and are tried again with the next look at once.
+pub const SPOT_RACES_MAX: u32 = 10;
+
+/// Pages that one `streamgauge check --verify content` compares of each replica.
+pub const SPOT_ONCE_PAGES: u32 = 64;
+
 /// Findings that are shown of one replica.
 pub const FINDINGS_MAX: usize = 100;
 

@@ -20,6 +20,7 @@ pub mod replacement;
 pub mod report;
 pub mod restore;
 pub mod secret;
+pub mod spot;
 pub mod sqlite;
 pub mod target;
 pub mod timeline;

@@ -17,6 +17,7 @@ use super::limits::REQUEST_WINDOW_MIN;
 use super::observation::{FileMode, Filesystem, WalSource};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
+use super::spot::SpotReport;
 use super::timeline::TimelineReport;
 use super::verification::VerificationReport;
 
@@ -528,6 +529,8 @@ pub struct ReplicaReport {
     pub beacon: Option<Arc<BeaconReport>>,
     /// What several looks together say of it.
     pub keeping: KeepingReport,
+    /// Pages that were compared with the live database; `None` where none are to be, or there is none.
+    pub spot: Option<SpotReport>,
 }
 
 /// What several looks at a replica together say of it.

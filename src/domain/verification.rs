@@ -5,13 +5,19 @@ mod ledger;
 mod listed;
 mod object;
 mod relations;
+mod rereading;
 mod retention;
 mod saved;
+mod spot;
+mod summary;
 
 pub use budget::{Budget, VerifyDepth, VerifyPolicy};
 pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, TAIL_BYTES, Verified, Want};
 pub use listed::Listed;
 pub use object::{Folder, ObjectName, Sighting};
+pub use spot::{SpotFile, SpotPlan};
+
+use budget::cost;
 
 use std::collections::BTreeSet;
 
@@ -109,6 +115,11 @@ pub struct VerificationReport {
     pub content_verified: u64,
     /// Bytes read for it.
     pub read_bytes: u64,
+    /// Objects that were read in full again, long after they were found good, and the bytes of that.
+    pub reread: u64,
+    pub reread_bytes: u64,
+    /// When the object was read in full whose last reading is the longest ago.
+    pub oldest_read_at: Option<Timestamp>,
     /// Objects that wait, for the byte budget or their turn.
     pub pending: u64,
     /// Objects that restoring the latest state reads, as far as they are known.

@@ -6,5 +6,6 @@ pub mod ports;
 pub mod replica_probe;
 pub mod restorable;
 pub mod restore;
+pub mod spot;
 pub mod verify;
 pub mod watch;

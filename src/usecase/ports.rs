@@ -127,6 +127,11 @@ pub trait DatabaseWatch: Send {
         true
     }
 
+    /// Who reads single pages of these databases; `None` where that cannot be done.
+    fn pages(&self) -> Option<Arc<dyn PageReader>> {
+        None
+    }
+
     /// Replaces what is watched; the counters of targets that stay are kept.
     fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>);
 
@@ -505,6 +510,22 @@ pub trait LiveDatabase: Send + Sync {
 
     /// Its pages as they were at a position of its WAL, or as they are now. The error says why that cannot be known.
     fn image(&self, at: Option<LiveTarget>) -> Result<LiveImage, Reason>;
+}
+
+/// Reads single pages of live databases as plain files, with no lock and no connection. Blocking.
+pub trait PageReader: Send + Sync {
+    /// The pages of these numbers, in this order, as they were at a position of the WAL, or as they are in the file of a
+    /// database that has none. The error says why that cannot be known.
+    fn pages(&self, files: &DatabaseFiles, numbers: &[u32], at: &LiveTarget) -> Result<LivePages, Reason>;
+}
+
+/// Single pages of a live database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivePages {
+    pub page_size: u32,
+    pub pages: Vec<Bytes>,
+    /// They are of the position that was asked for; otherwise of the database file, of which no position is known.
+    pub positioned: bool,
 }
 
 /// Where a live database is.

@@ -1,7 +1,7 @@
 //! A database and the Litestream 0.5 that replicates it, second by second with Litestream's own defaults: what is written,
 //! uploaded, merged, kept and deleted when. Its files are whole and genuine, so that what reads them can be sure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +13,11 @@ use streamgauge::domain::observation::{
     Counters, DatabaseLook, DatabasePosture, FileMode, FileRole, Filesystem, Journal, Sighting, StagedLtx,
     StagedPosition, Staging, WalSource, WalState,
 };
+use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::replacement::{Contradiction, Replacement};
 use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge::usecase::ports::{LivePages, LiveTarget};
 
 const PAGE_SIZE: u32 = 4096;
 /// Pages of the database: 256 KiB.
@@ -104,6 +106,8 @@ pub(crate) struct Peer {
     open: bool,
     content: BTreeMap<u32, u64>,
     dirty: BTreeMap<u32, u64>,
+    /// Pages in the log.
+    logged: BTreeSet<u32>,
     version: u64,
     last_commit: i64,
     counters: Counters,
@@ -147,6 +151,7 @@ impl Peer {
             open: true,
             content: (1..=PAGES).map(|page| (page, 0)).collect(),
             dirty: BTreeMap::new(),
+            logged: BTreeSet::new(),
             version: 0,
             last_commit: 0,
             counters: Counters::default(),
@@ -191,6 +196,7 @@ impl Peer {
         for page in (0..pages).map(|n| 1 + (seed.wrapping_mul(7) + n) % PAGES) {
             self.content.insert(page, self.version);
             self.dirty.insert(page, self.version);
+            self.logged.insert(page);
         }
         self.frames += pages;
         self.last_commit = self.now;
@@ -202,6 +208,7 @@ impl Peer {
     /// The log begins anew.
     fn reset(&mut self) {
         (self.salt, self.frames, self.backfilled) = (self.salt + 1, 0, 0);
+        self.logged.clear();
         self.counters.wal_resets += 1;
     }
 
@@ -230,6 +237,12 @@ impl Peer {
         self.commit(PAGES);
     }
 
+    /// The file is replaced by one of the beginning, and its log stays beside it: Litestream goes on where it was.
+    pub(crate) fn restore_file(&mut self) {
+        let kept = &self.logged;
+        self.content.iter_mut().filter(|(page, _)| !kept.contains(page)).for_each(|(_, version)| *version = 0);
+    }
+
     /// The file is replaced by one of an hour ago: other content, another log, and Litestream's own files beside it.
     pub(crate) fn restore_older(&mut self) {
         self.close();
@@ -245,6 +258,16 @@ impl Peer {
     pub(crate) fn replace(&mut self) {
         self.replaced = true;
         self.changed = true;
+    }
+
+    /// Single pages, as they are at a position.
+    pub(crate) fn pages(&self, numbers: &[u32], at: &LiveTarget) -> Result<LivePages, Reason> {
+        if self.open && self.position() != at.position {
+            return Err(Reason::new(ReasonKind::NotFound, "it is at another position"));
+        }
+        let content = |page: &u32| page_content(*page, self.content[page]).into();
+        let pages = numbers.iter().map(content).collect();
+        Ok(LivePages { page_size: PAGE_SIZE, pages, positioned: self.open })
     }
 
     pub(crate) fn look(&self, at: Moment) -> DatabaseLook {
@@ -525,6 +548,26 @@ impl Peer {
         damage(&mut bytes);
         let at = if rewritten { self.now } else { stored.at };
         self.bucket.put(key(id), bytes, self.at(at));
+    }
+
+    /// Gives pages of a file other content, and the file its right checksum, size and date.
+    pub(crate) fn forge(&mut self, id: FileId, pages: impl Fn(u32) -> bool) {
+        let stored = &self.stored[&id];
+        let other = |page, version| if pages(page) { version + 2_000_000 } else { version };
+        let content = stored.pages.iter().map(|(page, version)| (*page, page_content(*page, other(*page, *version))));
+        let content: Pages = content.collect();
+        self.bucket.put(key(id), encode(&stored.header, &content).unwrap(), self.at(stored.at));
+    }
+
+    /// All files are those of another database, which has the same transactions.
+    pub(crate) fn swap_history(&mut self) {
+        let all: Vec<_> = self.stored.keys().copied().collect();
+        for id in all {
+            self.forge(id, |_| true);
+            if let Some(stored) = self.stored.get_mut(&id) {
+                stored.pages.values_mut().for_each(|version| *version += 2_000_000);
+            }
+        }
     }
 
     /// Puts a file under a name that is not its own.

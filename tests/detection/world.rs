@@ -16,6 +16,7 @@ use streamgauge::domain::assess::requests::RequestWindow;
 use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
+use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
 use streamgauge::domain::price::Costs;
@@ -28,8 +29,7 @@ use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
     BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon,
-    Journal,
-    ListPage, LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
+    Journal, ListPage, LivePages, LiveTarget, LocalUpdate, Pace, PageReader, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
@@ -136,7 +136,24 @@ impl Watch {
     }
 }
 
+/// Single pages of the database.
+struct Live(Shared);
+
+impl PageReader for Live {
+    fn pages(&self, _: &DatabaseFiles, numbers: &[u32], at: &LiveTarget) -> Result<LivePages, Reason> {
+        let world = self.0.lock().unwrap();
+        match world.database_missing {
+            true => Err(Reason::new(ReasonKind::NotFound, "open /app.db: no such file")),
+            false => world.peer.pages(numbers, at),
+        }
+    }
+}
+
 impl DatabaseWatch for Watch {
+    fn pages(&self) -> Option<Arc<dyn PageReader>> {
+        Some(Arc::new(Live(Arc::clone(&self.world))))
+    }
+
     fn blocks(&self) -> bool {
         false
     }
@@ -354,7 +371,12 @@ fn configured(site: &Site) -> Configured {
         sync_interval: Duration::from_secs(1),
         encrypted: false,
         age_identities: Vec::new(),
-        kept: None,
+        // What Litestream does by default.
+        kept: Some(Kept {
+            snapshots: Some(Duration::from_secs(86_400)),
+            every: Duration::from_secs(86_400),
+            level0: Some(Duration::from_secs(300)),
+        }),
     };
     let files = DatabaseFiles { path: "/app.db".into(), meta_path: Some("/.app.db-litestream".into()) };
     let target = Target {

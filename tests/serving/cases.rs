@@ -126,6 +126,28 @@ pub(super) static CASES: &[Case] = &[
     // A database that was restored to an older state.
     fires("LineageConflict", &[("streamgauge_replica_foreign_history", "1")], &[(Critical, 0, "1")]),
     silent("LineageConflict", &[(r#"streamgauge_replica_corrupt_objects{finding="corrupt"}"#, "1")]),
+    fires("ContentMismatch", &[("streamgauge_replica_spot_mismatch", "1")], &[(Critical, 0, "1")]),
+    silent("ContentMismatch", &[("streamgauge_replica_spot_mismatch", "0")]),
+    // A day and three intervals of an hour.
+    fires(
+        "ContentUncompared",
+        &[
+            ("streamgauge_replica_spot_last_conclusive_timestamp_seconds", "-97200"),
+            ("streamgauge_replica_watched_since_timestamp_seconds", "-900000"),
+            ("streamgauge_replica_spot_interval_seconds", "3600"),
+        ],
+        &[(Warning, 1, "1d 4h 1m 0s")],
+    ),
+    // It was never compared, and is not watched for long.
+    silent(
+        "ContentUncompared",
+        &[
+            ("streamgauge_replica_watched_since_timestamp_seconds", "0"),
+            ("streamgauge_replica_spot_interval_seconds", "3600"),
+        ],
+    ),
+    // It cannot be compared: no interval.
+    silent("ContentUncompared", &[("streamgauge_replica_watched_since_timestamp_seconds", "-900000")]),
     fires(
         "ReplicationLag",
         &[("streamgauge_replica_lag_seconds", "301+60"), ("streamgauge_replica_rpo_objective_seconds", "300")],

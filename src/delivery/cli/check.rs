@@ -7,8 +7,10 @@ use super::table::table;
 use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
 use crate::domain::check::{exit_code, judge_agent, verdicts};
+use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::{AgentReport, ConfigReport, CostReport, Report, SCHEMA};
+use crate::domain::spot::SpotPolicy;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Log;
@@ -44,7 +46,11 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     let targets = named(loaded.targets, &args.databases)?;
     let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
     // Whoever asks once has asked for it: the budget is for what is read unasked.
-    let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX };
+    let spot = match args.verify {
+        CheckVerify::Content => SpotPolicy { pages: SPOT_ONCE_PAGES, ..SpotPolicy::default() },
+        CheckVerify::None | CheckVerify::Structure => SpotPolicy::OFF,
+    };
+    let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX, spot };
     let pace = Pace { verify, ..pace(&loaded.settings) };
     let started = clock.now();
     let mut watch = Watch::new();

@@ -7,6 +7,7 @@ use crate::domain::check::checklist::not_observable;
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::reason::Reason;
 use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
+use crate::domain::spot::SpotReport;
 
 /// The word in front of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -166,7 +167,25 @@ impl Table<'_> {
             });
             line(f, "gaps", format_args!("{}{first}", coverage.gaps.len()))?;
         }
+        if let Some(spot) = &replica.spot {
+            line(f, "content", compared(spot))?;
+        }
         reason(f, replica.reason.as_ref())
+    }
+}
+
+/// What comparing pages with the live database came to.
+fn compared(spot: &SpotReport) -> String {
+    let pages = |count: u64| if count == 1 { "1 page".to_owned() } else { format!("{count} pages") };
+    let compared = match (spot.mismatches.len(), spot.last_compared) {
+        (0, 0) => "not compared with the live database".to_owned(),
+        (0, count) => format!("{} compared with the live database, equal", pages(count)),
+        (1, _) => "1 page differs from the live database".to_owned(),
+        (count, _) => format!("{count} pages differ from the live database"),
+    };
+    match &spot.not_compared {
+        Some(why) => format!("{compared}: {}", human::printable(why)),
+        None => compared,
     }
 }
 
@@ -215,6 +234,7 @@ OK app -> s3://backups/app
   proof age         4s, by wal
   restorable since  2025-12-31 00:00:00Z (1d)
   gaps              0
+  content           17 pages compared with the live database, equal
 
 CRITICAL orders -> s3://backups/app
   database          /srv/orders.db, 1.0 MiB, WAL 402.4 KiB
@@ -224,6 +244,7 @@ CRITICAL orders -> s3://backups/app
   proof age         10s, by wal
   restorable since  2025-12-31 00:00:00Z (1d)
   gaps              1, the first after 0000000000000010 and before 0000000000000012
+  content           1 page differs from the live database
   failed            ReplicationLag: the detail
 
 UNKNOWN zeta -> s3://backups/app

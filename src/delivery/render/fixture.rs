@@ -11,10 +11,12 @@ use crate::domain::assess::sizing::Sizing;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
+use crate::domain::litestream::Txid;
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
 use crate::domain::report::*;
+use crate::domain::spot::{SpotMismatch, SpotReport};
 use crate::domain::timeline::{Span, TimelineReport};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
@@ -104,6 +106,9 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 structure_verified: 14,
                 content_verified: 13,
                 read_bytes: 61_000,
+                reread: 12,
+                reread_bytes: 40_000,
+                oldest_read_at: ago(70_000),
                 needed: 13,
                 needed_verified: 13,
                 ..VerificationReport::default()
@@ -121,6 +126,15 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 storage_dollars_per_month: Some(0.000_021_8),
                 kept_seconds: Some(86_400.0),
             },
+            spot: Some(SpotReport {
+                interval_seconds: Some(3600.0),
+                equal: 23,
+                inconclusive: 1,
+                pages_compared: 391,
+                last_compared: 17,
+                conclusive_at: ago(1800),
+                ..SpotReport::default()
+            }),
         }],
         checks: Vec::new(),
     }
@@ -256,6 +270,11 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
     if let Some(coverage) = &mut replica.coverage {
         coverage.gaps.push(GapReport { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() });
     }
+    if let Some(spot) = &mut replica.spot {
+        let (key, txid) = ("0009/0000000000000001-0000000000000009.ltx".to_owned(), Txid(16));
+        spot.mismatches = vec![SpotMismatch { page: 7, key, txid, since: now() - SignedDuration::from_secs(300) }];
+        spot.different = 1;
+    }
     replica.verification = Some(Arc::new(VerificationReport {
         structure_verified: 3,
         pending: 2,
@@ -295,6 +314,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
         timeline: None,
         verification: None,
         keeping: KeepingReport::default(),
+        spot: None,
         ..database.replicas[0].clone()
     }];
     database

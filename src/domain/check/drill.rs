@@ -201,6 +201,7 @@ mod tests {
             drill: drill.map(Arc::new),
             beacon: None,
             keeping: Default::default(),
+            spot: None,
         };
         let database = DatabaseReport {
             name: "app".into(),

@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod checklist;
+mod content;
 mod cost;
 mod database;
 mod drill;
@@ -196,7 +197,7 @@ pub const WATCHDOG: &str = "Watchdog";
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     let database = [database::CHECKS, host::CHECKS, litestream::CHECKS];
-    let replica = [replica::CHECKS, keeping::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
+    let replica = [replica::CHECKS, content::CHECKS, keeping::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
     let agent = [store::CHECKS, cost::CHECKS, agent::CHECKS, outside::CHECKS];
     database.into_iter().chain(replica).chain(agent).flatten()
 }
@@ -379,6 +380,7 @@ mod tests {
             drill: None,
             beacon: None,
             keeping: KeepingReport::default(),
+            spot: None,
         }
     }
 

@@ -245,7 +245,7 @@ impl Chunk {
 }
 
 /// Decodes a frame into a page. Gives the bytes in front of the page's content that the checksum covers as they are.
-fn decode_frame<'a>(frame: &'a [u8], page: &mut [u8]) -> Result<&'a [u8], Problem> {
+pub(super) fn decode_frame<'a>(frame: &'a [u8], page: &mut [u8]) -> Result<&'a [u8], Problem> {
     let (head, payload) = frame.split_at_checked(FRAME_HEADER_SIZE).ok_or(Problem::Truncated)?;
     let (length, covered) = if head.ends_with(&PAGE_FLAG_BLOCK.to_be_bytes()) {
         let covered = frame.split_at_checked(FRAME_HEADER_SIZE + BLOCK_SIZE_SIZE).ok_or(Problem::Truncated)?;

@@ -5,9 +5,9 @@ use std::io::{BufReader, Read};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::chunk::check_block_size;
+use super::chunk::{Extent, Walk, check_block_size, decode_frame, frame_extent};
 use super::format_error::{FormatError, Problem};
-use super::header::{HEADER_SIZE, LtxHeader};
+use super::header::{HEADER_SIZE, LtxHeader, be32};
 use super::input::Input;
 use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, PageOrder, check_trailer, read_entry};
 
@@ -42,6 +42,22 @@ pub fn decode(reader: impl Read, page: impl FnMut(u32, &[u8])) -> Result<LtxSumm
     let file_checksum = decoder.trailer()?;
     decoder.input.finish()?;
     Ok(LtxSummary { header, pages, bytes: decoder.input.offset(), file_checksum })
+}
+
+/// Decodes the one page whose whole frame this is. That proves no checksum: only the file as a whole has one.
+///
+/// # Errors
+///
+/// What is wrong with it, by its offset in the frame.
+pub fn decode_page(frame: &[u8], page: u32, page_size: u32) -> Result<Vec<u8>, FormatError> {
+    let extent = frame_extent(frame, page_size, &mut Walk::default());
+    let whole = matches!(extent, Ok(Extent::Frame(length)) if length == frame.len());
+    if !whole || be32(frame, 0) != page {
+        return Err(FormatError::new(0, Problem::IndexMismatch));
+    }
+    let mut content = vec![0; page_size as usize];
+    decode_frame(frame, &mut content).map_err(|problem| FormatError::new(0, problem))?;
+    Ok(content)
 }
 
 struct Decoder<R> {

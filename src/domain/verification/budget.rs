@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::domain::spot::SpotPolicy;
+
 /// What one request counts beside the bytes that it receives: on S3 it costs as much as these ($0.0004 for a thousand
 /// requests, $0.09 for a gigabyte received).
 const REQUEST_BYTES: u64 = 4 << 10;
@@ -27,16 +29,18 @@ pub struct VerifyPolicy {
     pub directory: u64,
     /// Bytes a day for each replica in a bucket, where they cost money.
     pub bucket: u64,
+    /// How often single pages are compared with the live database, out of the same bytes.
+    pub spot: SpotPolicy,
 }
 
 impl VerifyPolicy {
-    pub const OFF: Self = Self { depth: VerifyDepth::None, directory: 0, bucket: 0 };
+    pub const OFF: Self = Self { depth: VerifyDepth::None, directory: 0, bucket: 0, spot: SpotPolicy::OFF };
 }
 
 /// 10 GiB a day from directories, and 64 MiB from buckets: at $0.09 for a gigabyte, at most 17 cents a month.
 impl Default for VerifyPolicy {
     fn default() -> Self {
-        Self { depth: VerifyDepth::Content, directory: 10 << 30, bucket: 64 << 20 }
+        Self { depth: VerifyDepth::Content, directory: 10 << 30, bucket: 64 << 20, spot: SpotPolicy::default() }
     }
 }
 
@@ -44,6 +48,8 @@ impl Default for VerifyPolicy {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
     per_day: u64,
+    /// What is saved up at most.
+    capacity: u64,
     tokens: f64,
     filled: Option<Timestamp>,
 }
@@ -51,7 +57,12 @@ pub struct Budget {
 impl Budget {
     /// A full one.
     pub fn new(per_day: u64) -> Self {
-        Self { per_day, tokens: per_day as f64, filled: None }
+        Self { per_day, capacity: per_day, tokens: per_day as f64, filled: None }
+    }
+
+    /// An empty one that fills with a part of what this one does, and holds as much.
+    pub(super) fn part(&self, divisor: u64) -> Self {
+        Self { per_day: self.per_day / divisor, capacity: self.capacity, tokens: 0.0, filled: None }
     }
 
     /// One that is never empty.
@@ -61,7 +72,7 @@ impl Budget {
 
     /// The most that can ever be there.
     pub fn capacity(&self) -> u64 {
-        self.per_day
+        self.capacity
     }
 
     /// What may be read now. A clock that was set back fills nothing.
@@ -69,7 +80,7 @@ impl Budget {
         let elapsed = self.filled.map_or(0.0, |filled| now.duration_since(filled).as_secs_f64().max(0.0));
         self.filled = Some(self.filled.map_or(now, |filled| filled.max(now)));
         let more = elapsed / DAY_SECONDS * self.per_day as f64;
-        self.tokens = (self.tokens + more).min(self.per_day as f64);
+        self.tokens = (self.tokens + more).min(self.capacity as f64);
         self.tokens.max(0.0) as u64
     }
 
@@ -84,7 +95,7 @@ impl Budget {
 
     pub(super) fn restore(&mut self, (tokens, filled): (f64, Option<Timestamp>)) {
         if tokens.is_finite() {
-            self.tokens = tokens.min(self.per_day as f64);
+            self.tokens = tokens.min(self.capacity as f64);
             self.filled = filled;
         }
     }

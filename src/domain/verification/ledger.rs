@@ -1,6 +1,7 @@
 //! The memory of verification: which objects of one replica were read and what was found, what is to be read next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,11 +9,11 @@ use super::budget::{Budget, VerifyDepth, cost};
 use super::listed::Listed;
 use super::object::{Folder, ObjectName, Sighting};
 use super::relations::Suspect;
-use super::{FindingKind, ObjectFinding, VerificationReport, retention};
+use super::{FindingKind, rereading, retention};
 use crate::domain::limits::{
     FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX, VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX,
 };
-use crate::domain::litestream::{LevelKeys, SNAPSHOT_LEVEL, Txid};
+use crate::domain::litestream::{FrameIndex, LevelKeys, LtxHeader, SNAPSHOT_LEVEL, Txid};
 
 /// Bytes at the end of a file in which most page indexes lie: one request gets them.
 pub const TAIL_BYTES: u64 = 32 << 10;
@@ -74,6 +75,8 @@ pub enum Outcome {
         facts: Facts,
         /// Which pages it holds; `None` where there are too many runs to say.
         pages: Option<PageRuns>,
+        /// Where they are; `None` where that was not read, or takes too much memory.
+        frames: Option<Arc<FrameIndex>>,
     },
     Bad {
         kind: FindingKind,
@@ -106,11 +109,15 @@ pub(super) struct Record {
     pub(super) content: bool,
     pub(super) facts: Option<Facts>,
     pub(super) fault: Option<Fault>,
+    /// When it was last decoded in full.
+    pub(super) read_at: Option<Timestamp>,
+    /// Where its pages are, while a restore needs it.
+    pub(super) frames: Option<Arc<FrameIndex>>,
     /// It was listed otherwise since it was read, or is to be read again because it was bad.
-    again: Option<Sighting>,
+    pub(super) again: Option<Sighting>,
     pub(super) planned: bool,
     /// Complete listings in a row that lacked it.
-    missing: u8,
+    pub(super) missing: u8,
 }
 
 /// What is wrong with an object by itself.
@@ -126,8 +133,10 @@ pub(super) struct Fault {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(super) keys: LevelKeys,
-    depth: VerifyDepth,
+    pub(super) depth: VerifyDepth,
     pub(super) budget: Budget,
+    /// The part of it that is for what was read before.
+    pub(super) rereading: Budget,
     /// The configured restorer reads LZ4 frames only.
     pub(super) reads_frames_only: bool,
     pub(super) objects: BTreeMap<ObjectName, Record>,
@@ -136,11 +145,13 @@ pub struct Ledger {
     /// Everything was listed once.
     pub(super) begun: bool,
     pub(super) plan: Vec<Sighting>,
-    fresh: BTreeMap<ObjectName, Sighting>,
+    /// The header of the newest file, where it says which position of the WAL the plan leads to.
+    pub(super) tip: Option<LtxHeader>,
+    pub(super) fresh: BTreeMap<ObjectName, Sighting>,
     pub(super) suspects: BTreeMap<ObjectName, Suspect>,
     /// Were not there when they were to be read.
     gone: BTreeSet<ObjectName>,
-    unreadable: BTreeSet<ObjectName>,
+    pub(super) unreadable: BTreeSet<ObjectName>,
     /// Taken over from an earlier run, and nothing was listed since: the newest object may be known.
     pub(super) restored: bool,
     failures: u32,
@@ -151,6 +162,8 @@ pub struct Ledger {
     pub(super) structure_verified: u64,
     pub(super) content_verified: u64,
     pub(super) read_bytes: u64,
+    pub(super) reread: u64,
+    pub(super) reread_bytes: u64,
     pub(super) conflicts: u64,
 }
 
@@ -160,12 +173,14 @@ impl Ledger {
         Self {
             keys: LevelKeys::Plain,
             depth,
+            rereading: budget.part(rereading::SHARE),
             budget,
             reads_frames_only,
             objects: BTreeMap::new(),
             marks: BTreeMap::new(),
             begun: false,
             plan: Vec::new(),
+            tip: None,
             fresh: BTreeMap::new(),
             suspects: BTreeMap::new(),
             gone: BTreeSet::new(),
@@ -178,6 +193,8 @@ impl Ledger {
             structure_verified: 0,
             content_verified: 0,
             read_bytes: 0,
+            reread: 0,
+            reread_bytes: 0,
             conflicts: 0,
         }
     }
@@ -186,6 +203,7 @@ impl Ledger {
     pub fn set_policy(&mut self, depth: VerifyDepth, budget: Budget) {
         self.depth = depth;
         if budget.capacity() != self.budget.capacity() {
+            self.rereading = budget.part(rereading::SHARE);
             self.budget = budget;
         }
     }
@@ -216,6 +234,7 @@ impl Ledger {
             self.fresh.pop_first();
         }
         self.replan(&listed.plan);
+        self.tip = listed.tip;
         self.relate(now);
         self.forget();
     }
@@ -307,6 +326,7 @@ impl Ledger {
                 record.planned = true;
             }
         }
+        self.objects.values_mut().filter(|record| !record.planned).for_each(|record| record.frames = None);
     }
 
     /// Forgets the oldest of what is not needed, good ones first.
@@ -347,6 +367,9 @@ impl Ledger {
             requests = requests.saturating_sub(cost_requests);
             jobs.push(Job { object, key: object.name.key(self.keys), want });
         }
+        if jobs.is_empty() && self.depth == VerifyDepth::Content {
+            jobs.extend(self.stale(tokens, now));
+        }
         jobs
     }
 
@@ -385,7 +408,7 @@ impl Ledger {
         Some((unread, shallow(&unread)))
     }
 
-    fn lacks_content(&self, object: &Sighting) -> bool {
+    pub(super) fn lacks_content(&self, object: &Sighting) -> bool {
         let wanted = |record: &Record| !record.content && record.fault.is_none() && record.again.is_none();
         let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
         (self.depth == VerifyDepth::Content && affordable)
@@ -419,7 +442,17 @@ impl Ledger {
                 Outcome::TooLong => {
                     self.record(&job);
                 }
-                Outcome::Good { content, facts, pages } => self.good(&job, content, facts, pages.as_ref(), now),
+                Outcome::Good { content, facts, pages, frames } => {
+                    // What a look read by the way is not counted.
+                    let again = content && requests > 0;
+                    if again && self.objects.get(&name).is_some_and(|record| record.content) {
+                        self.reread += 1;
+                        self.reread_bytes = self.reread_bytes.saturating_add(bytes);
+                        self.rereading.spend(requests, bytes);
+                    }
+                    self.good(&job, content, facts, pages.as_ref(), now);
+                    self.keep_frames(name, frames);
+                }
                 Outcome::Bad { kind, detail } => self.bad(&job, kind, detail, now),
                 Outcome::Failed => {}
             }
@@ -449,10 +482,11 @@ impl Ledger {
         let record = self.record(job);
         let changed = record.facts.is_some_and(|known| known.checksum() != facts.checksum());
         if changed {
-            record.content = false;
+            (record.content, record.frames) = (false, None);
         }
         let decoded = content && !record.content;
         record.content |= content;
+        record.read_at = if content { Some(now) } else { record.read_at };
         record.facts = Some(facts);
         // A snapshot that is taken again at the same TXID differs in its time.
         let snapshot = matches!(name, ObjectName::Snapshot(..) | ObjectName::Ltx { level: SNAPSHOT_LEVEL, .. });
@@ -478,59 +512,16 @@ impl Ledger {
         let kind = if shrunk && kind == FindingKind::Corrupt { FindingKind::Truncated } else { kind };
         let record = self.record(job);
         record.content = false;
-        record.facts = None;
+        (record.facts, record.frames) = (None, None);
         record.fault = Some(Fault { kind, detail, seen_at, needed: false });
         self.resolve(job.object.name, None);
-    }
-
-    /// What is to be said of it all; `None` when nothing is verified by choice.
-    pub fn report(&self) -> Option<VerificationReport> {
-        if self.depth == VerifyDepth::None {
-            return None;
-        }
-        let needed = |name: &ObjectName, fault: &Fault| {
-            fault.needed || self.objects.get(name).is_some_and(|record| record.planned && record.missing == 0)
-        };
-        let own = self.objects.iter().filter_map(|(name, record)| Some((name, record.fault.as_ref()?)));
-        let related = self.related.iter().map(|(name, fault)| (name, fault));
-        let mut findings: Vec<ObjectFinding> = own
-            .chain(related)
-            .map(|(name, fault)| ObjectFinding {
-                kind: fault.kind,
-                key: name.key(self.keys),
-                detail: fault.detail.clone(),
-                seen_at: fault.seen_at,
-                needed: needed(name, fault),
-            })
-            .collect();
-        findings.sort_by_key(|finding| std::cmp::Reverse((finding.seen_at, finding.needed)));
-        findings.truncate(FINDINGS_MAX);
-        let told = |record: &Record| record.again.is_none() && (record.facts.is_some() || record.fault.is_some());
-        let read = |object: &&Sighting| self.objects.get(&object.name).is_some_and(told);
-        let verified = self.plan.iter().filter(read).count() as u64;
-        let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.modified).min();
-        let content = self.plan.iter().filter(|object| self.lacks_content(object)).count() as u64;
-        let needed = self.plan.len() as u64;
-        Some(VerificationReport {
-            structure_verified: self.structure_verified,
-            content_verified: self.content_verified,
-            read_bytes: self.read_bytes,
-            pending: needed - verified + content + self.fresh.len() as u64,
-            needed,
-            needed_verified: verified,
-            unread_since,
-            unreadable: self.unreadable.len() as u64,
-            lineage_conflicts: self.conflicts,
-            overlaps: self.overlaps.len() as u64,
-            findings,
-        })
     }
 }
 
 impl Record {
     pub(super) fn new(size: u64, modified: Timestamp, planned: bool) -> Self {
-        let (facts, fault, again) = (None, None, None);
-        Self { size, modified, content: false, facts, fault, again, planned, missing: 0 }
+        let (facts, fault, again, read_at, frames) = (None, None, None, None, None);
+        Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
     }
 
     /// What it turned out to be, if that still holds.
@@ -557,12 +548,12 @@ fn reaches(last: ObjectName, name: ObjectName) -> bool {
 }
 
 /// The cheapest way to learn the structure of an object.
-fn shallow(object: &Sighting) -> Want {
+pub(super) fn shallow(object: &Sighting) -> Want {
     if object.size <= VERIFY_WHOLE_BYTES_MAX { Want::Whole } else { Want::Structure }
 }
 
 /// Requests and bytes that a job takes, at most unless an index is long.
-fn expense(object: &Sighting, want: Want) -> (u64, u64) {
+pub(super) fn expense(object: &Sighting, want: Want) -> (u64, u64) {
     match (want, object.name) {
         (Want::Whole, _) => (1, object.size),
         (Want::Structure, ObjectName::Ltx { .. }) => (2, TAIL_BYTES + 128),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::object::{Folder, ObjectName, Sighting};
 use crate::domain::limits::{LISTED_FOLDER_MAX, LISTED_OBJECTS_MAX};
-use crate::domain::litestream::LevelKeys;
+use crate::domain::litestream::{LevelKeys, LtxHeader};
 
 /// The objects that one look listed.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Listed {
     pub plan: Vec<Sighting>,
     /// The plan reaches the newest object.
     pub unbroken: bool,
+    /// The header of the newest file, where the plan leads to it and it says where in the WAL that is.
+    pub tip: Option<LtxHeader>,
     folders: BTreeMap<Folder, ListedFolder>,
     objects: usize,
 }
@@ -31,7 +33,7 @@ struct ListedFolder {
 impl Listed {
     pub fn new(keys: LevelKeys) -> Self {
         let folders = BTreeMap::new();
-        Self { keys, complete: false, plan: Vec::new(), unbroken: false, folders, objects: 0 }
+        Self { keys, complete: false, plan: Vec::new(), unbroken: false, tip: None, folders, objects: 0 }
     }
 
     /// Forgets everything, to list it all again.

@@ -49,6 +49,11 @@ impl ObjectName {
         }
     }
 
+    /// It is a file that ends with this TXID.
+    pub fn reaches(self, txid: Txid) -> bool {
+        matches!(self, Self::Ltx { name, .. } if name.max == txid)
+    }
+
     /// Reads what [`Display`](fmt::Display) writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');

@@ -24,6 +24,12 @@ struct Saved {
     /// One line each, see [`line`].
     objects: Vec<String>,
     faults: Vec<(String, FindingKind, String, Timestamp, bool)>,
+    /// When objects were read in full.
+    #[serde(default)]
+    read_at: Vec<(String, Timestamp)>,
+    /// Objects read again, their bytes, and how much of the budget for that is left.
+    #[serde(default)]
+    reread: (u64, u64, f64, Option<Timestamp>),
 }
 
 impl Ledger {
@@ -34,6 +40,8 @@ impl Ledger {
             let fault = record.fault.as_ref()?;
             Some((name.to_string(), fault.kind, fault.detail.clone(), fault.seen_at, fault.needed))
         });
+        let read_at = self.objects.iter().filter_map(|(name, record)| Some((name.to_string(), record.read_at?)));
+        let (left, refilled) = self.rereading.saved();
         let saved = Saved {
             hex_levels: self.keys == LevelKeys::Hex,
             begun: self.begun,
@@ -43,13 +51,15 @@ impl Ledger {
             marks: self.marks.values().map(ToString::to_string).collect(),
             objects: self.objects.iter().map(|(name, record)| line(*name, record)).collect(),
             faults: faults.collect(),
+            read_at: read_at.collect(),
+            reread: (self.reread, self.reread_bytes, left, refilled),
         };
         serde_json::to_string(&saved).unwrap_or_default()
     }
 
     /// Hashes what [`save`](Self::save) is worth saving again for.
     pub fn hash_objects(&self, hasher: &mut impl Hasher) {
-        [self.structure_verified, self.content_verified, self.conflicts].hash(hasher);
+        [self.structure_verified, self.content_verified, self.conflicts, self.reread].hash(hasher);
         for (name, record) in &self.objects {
             name.hash(hasher);
             (record.size, record.modified, record.content).hash(hasher);
@@ -75,6 +85,14 @@ impl Ledger {
                 record.fault = Some(Fault { kind, detail, seen_at, needed });
             }
         }
+        for (name, at) in saved.read_at {
+            if let Some(record) = ObjectName::parse(&name).and_then(|name| self.objects.get_mut(&name)) {
+                record.read_at = Some(at);
+            }
+        }
+        let (reread, bytes, left, refilled) = saved.reread;
+        (self.reread, self.reread_bytes) = (reread, bytes);
+        self.rereading.restore((left, refilled));
         true
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::domain::alerting::Alerting;
 use crate::domain::beacon::BeaconPolicy;
-use crate::domain::limits::{BEACON_INTERVAL_MIN, VERIFICATIONS_MAX};
+use crate::domain::limits::{BEACON_INTERVAL_MIN, SPOT_INTERVAL_MIN, SPOT_PAGES_MAX, VERIFICATIONS_MAX};
+use crate::domain::spot::SpotPolicy;
 use crate::domain::target::{DISK_USED_PERCENT, LitestreamVersion, Permissions};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
@@ -407,10 +408,17 @@ fn host_name() -> String {
 fn verify(mut section: Section<'_>) -> VerifyPolicy {
     let default = VerifyPolicy::default();
     let enabled = section.boolean("enabled").unwrap_or(true);
+    let spots = section.boolean("spot-checks").unwrap_or(true);
+    let interval = section.duration("spot-interval").or(default.spot.interval).unwrap_or(SPOT_INTERVAL_MIN);
+    let pages = section.integer("spot-pages", 1, SPOT_PAGES_MAX as usize);
     let policy = VerifyPolicy {
         depth: if enabled { VerifyDepth::Content } else { VerifyDepth::None },
         directory: section.size("directory-content", 0).unwrap_or(default.directory),
         bucket: section.size("content", 0).unwrap_or(default.bucket),
+        spot: SpotPolicy {
+            interval: spots.then_some(interval.max(SPOT_INTERVAL_MIN)),
+            pages: pages.and_then(|pages| pages.try_into().ok()).unwrap_or(default.spot.pages),
+        },
     };
     section.finish();
     policy

@@ -1,14 +1,17 @@
-//! The pages of a live database at one position of its WAL: the database file with the frames up to there laid over it.
+//! The pages of a live database, all or single ones, at one position of its WAL: the database file with the frames up to there laid over it.
 //!
 //! Read from plain descriptors while the database is written. The wal-index says before and after whether what was read
 //! can have been something else: the WAL must be the same, and no frame behind the position may be on its way into the
 //! database file.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+
+use bytes::Bytes;
 
 use super::files::{FileStat, Paths, lock_in_the_way, not_found, open, read_at, stat_open};
 use super::sample::{Log, Memory, sample};
-use crate::domain::limits::LIVE_IMAGE_PAGES_MAX;
+use crate::domain::limits::{LIVE_IMAGE_PAGES_MAX, SPOT_WAL_BYTES_MAX};
 use crate::domain::litestream::header::lock_page;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{
@@ -17,7 +20,7 @@ use crate::domain::sqlite::{
 };
 use crate::domain::target::DatabaseFiles;
 use crate::infrastructure::page_hash::page_hash;
-use crate::usecase::ports::{LiveDatabase, LiveImage, LivePosition, LiveTarget};
+use crate::usecase::ports::{LiveDatabase, LiveImage, LivePages, LivePosition, LiveTarget, PageReader};
 
 /// Bytes that one read asks for.
 const READ_BYTES: usize = 1 << 20;
@@ -59,7 +62,11 @@ impl LiveDatabase for LiveFiles {
         let database = open(&self.paths.database)?.ok_or_else(|| not_found(&self.paths.database))?;
         self.read_pages(&database, page_size, &mut pages)?;
         let wal = open(&self.paths.wal)?.ok_or_else(|| changed("its WAL is gone"))?;
-        self.read_frames(&wal, page_size, &target, &mut pages)?;
+        self.read_frames(&wal, page_size, &target, |page, content| {
+            if let Some(slot) = (page as usize).checked_sub(1).and_then(|page| pages.get_mut(page)) {
+                *slot = page_hash(content);
+            }
+        })?;
         let after = self.index()?.ok_or_else(|| changed("it was closed while it was read"))?;
         covers(&after, &target)?;
         let lock_page = lock_page(page_size);
@@ -67,6 +74,40 @@ impl LiveDatabase for LiveFiles {
             return Err(changed("a page is neither in its file nor in its WAL"));
         }
         Ok(LiveImage { page_size, pages, position: Some(target.position) })
+    }
+}
+
+/// Single pages of live databases.
+#[derive(Debug)]
+pub struct LivePageReader;
+
+impl PageReader for LivePageReader {
+    fn pages(&self, files: &DatabaseFiles, numbers: &[u32], at: &LiveTarget) -> Result<LivePages, Reason> {
+        let live = LiveFiles::new(files);
+        let Some(before) = live.index()?.filter(|index| index.frames > 0) else {
+            return live.file_pages(numbers);
+        };
+        covers(&before, at)?;
+        let page_size = before.page_size.ok_or_else(|| changed("its page size is not known"))?;
+        if at.position.end > SPOT_WAL_BYTES_MAX {
+            return Err(changed("its WAL is too long to look for single pages in it"));
+        }
+        let mut found: BTreeMap<u32, Option<Bytes>> = numbers.iter().map(|page| (*page, None)).collect();
+        let wal = open(&live.paths.wal)?.ok_or_else(|| changed("its WAL is gone"))?;
+        live.read_frames(&wal, page_size, at, |page, content| {
+            if let Some(newest) = found.get_mut(&page) {
+                *newest = Some(Bytes::copy_from_slice(content));
+            }
+        })?;
+        let database = open(&live.paths.database)?.ok_or_else(|| not_found(&live.paths.database))?;
+        let pages = numbers.iter().map(|page| match found.remove(page).flatten() {
+            Some(content) => Ok(content),
+            None => live.read_page(&database, page_size, *page),
+        });
+        let pages = pages.collect::<Result<Vec<_>, _>>()?;
+        let after = live.index()?.ok_or_else(|| changed("it was closed while it was read"))?;
+        covers(&after, at)?;
+        Ok(LivePages { page_size, pages, positioned: true })
     }
 }
 
@@ -107,8 +148,39 @@ impl LiveFiles {
         Err(changed("its wal-index is being written"))
     }
 
-    /// The database file by itself, when no WAL has anything to add to it.
-    fn file_image(&self) -> Result<LiveImage, Reason> {
+    /// One page of the database file.
+    fn read_page(&self, database: &File, page_size: u32, page: u32) -> Result<Bytes, Reason> {
+        let mut content = vec![0; page_size as usize];
+        let offset = u64::from(page.saturating_sub(1)) * u64::from(page_size);
+        let count = read_at(database, &self.paths.database, &mut content, offset)?;
+        if count < content.len() {
+            return Err(changed("a page is neither in its file nor in its WAL"));
+        }
+        Ok(content.into())
+    }
+
+    /// Single pages of the database file by itself, when no WAL has anything to add to it.
+    fn file_pages(&self, numbers: &[u32]) -> Result<LivePages, Reason> {
+        let (database, before, header) = self.file_alone()?;
+        let there = numbers.iter().filter(|page| u64::from(**page) * u64::from(header.page_size) <= before.size);
+        let pages = there.map(|page| self.read_page(&database, header.page_size, *page));
+        let pages = pages.collect::<Result<Vec<_>, _>>()?;
+        if pages.len() < numbers.len() {
+            return Err(changed("it is closed and smaller than the replica"));
+        }
+        self.unchanged(&database, before)?;
+        Ok(LivePages { page_size: header.page_size, pages, positioned: false })
+    }
+
+    fn unchanged(&self, database: &File, before: FileStat) -> Result<(), Reason> {
+        if self.without_wal(database)? != before {
+            return Err(changed("it was written while it was read"));
+        }
+        Ok(())
+    }
+
+    /// The database file, when no WAL has anything to add to it.
+    fn file_alone(&self) -> Result<(File, FileStat, DatabaseHeader), Reason> {
         let path = &self.paths.database;
         let database = open(path)?.ok_or_else(|| not_found(path))?;
         let before = self.without_wal(&database)?;
@@ -116,11 +188,14 @@ impl LiveFiles {
         let count = read_at(&database, path, &mut header, 0)?;
         let header = DatabaseHeader::parse(&header[..count])
             .map_err(|error| Reason::new(ReasonKind::Corrupt, format!("read {}: {error}", path.display())))?;
+        Ok((database, before, header))
+    }
+
+    fn file_image(&self) -> Result<LiveImage, Reason> {
+        let (database, before, header) = self.file_alone()?;
         let mut pages = vec![0; page_slots(before.size / u64::from(header.page_size))?];
         self.read_pages(&database, header.page_size, &mut pages)?;
-        if self.without_wal(&database)? != before {
-            return Err(changed("it was written while it was read"));
-        }
+        self.unchanged(&database, before)?;
         Ok(LiveImage { page_size: header.page_size, pages, position: None })
     }
 
@@ -153,8 +228,14 @@ impl LiveFiles {
         Ok(())
     }
 
-    /// Hashes the frames before the target's end over what the database file held.
-    fn read_frames(&self, wal: &File, page_size: u32, target: &LiveTarget, pages: &mut [u64]) -> Result<(), Reason> {
+    /// Hands over the pages in the frames before the target's end, in their order.
+    fn read_frames(
+        &self,
+        wal: &File,
+        page_size: u32,
+        target: &LiveTarget,
+        mut page: impl FnMut(u32, &[u8]),
+    ) -> Result<(), Reason> {
         let path = &self.paths.wal;
         let frame = frame_bytes(page_size) as usize;
         let mut buffer = vec![0; READ_BYTES / frame * frame + frame];
@@ -172,10 +253,7 @@ impl LiveFiles {
                 if (header.salt1, header.salt2) != (target.position.salt1, target.position.salt2) {
                     return Err(changed("its WAL was begun anew"));
                 }
-                let slot = (header.page_number as usize).checked_sub(1).and_then(|page| pages.get_mut(page));
-                if let Some(slot) = slot {
-                    *slot = page_hash(&bytes[FRAME_HEADER_BYTES..]);
-                }
+                page(header.page_number, &bytes[FRAME_HEADER_BYTES..]);
                 committed = Some(header.commit_pages);
                 offset += frame as u64;
             }
@@ -227,7 +305,9 @@ mod tests {
     fn image(files: &LiveFiles, target: &LiveTarget) -> Result<Vec<u64>, Reason> {
         let mut pages = vec![0; target.pages as usize];
         files.read_pages(&open(&files.paths.database).unwrap().unwrap(), 4096, &mut pages)?;
-        files.read_frames(&open(&files.paths.wal).unwrap().unwrap(), 4096, target, &mut pages)?;
+        files.read_frames(&open(&files.paths.wal).unwrap().unwrap(), 4096, target, |page, content| {
+            pages[page as usize - 1] = page_hash(content);
+        })?;
         Ok(pages)
     }
 
@@ -271,5 +351,11 @@ mod tests {
         let bytes = std::fs::read(&files.paths.database).unwrap();
         let expected: Vec<u64> = bytes.chunks(4096).map(page_hash).collect();
         assert_eq!((image.page_size, image.pages, image.position), (4096, expected, None));
+        let at = LiveTarget { position: crate::domain::sqlite::WalPosition { salt1: 0, salt2: 0, end: 32 }, pages: 2 };
+        let database = DatabaseFiles { path: files.paths.database.clone(), meta_path: None };
+        let live = LivePageReader.pages(&database, &[2, 1], &at).unwrap();
+        assert_eq!((live.page_size, live.positioned), (4096, false));
+        assert_eq!(live.pages.concat(), [&bytes[4096..8192], &bytes[..4096]].concat());
+        assert!(LivePageReader.pages(&database, &[1, 1000], &at).is_err(), "it has no such page");
     }
 }

@@ -17,5 +17,5 @@ mod tracked;
 mod wal_log;
 mod watch;
 
-pub use live_image::LiveFiles;
+pub use live_image::{LiveFiles, LivePageReader};
 pub use watch::Watch;

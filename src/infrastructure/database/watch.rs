@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
 
 use super::counting::Evidence;
 use super::events::{Events, Happening};
 use super::files::{Paths, untrusted_filesystem};
+use super::live_image::LivePageReader;
 use super::posture::posture;
 use super::processes::Processes;
 use super::sample::Failure;
@@ -15,7 +17,7 @@ use super::tracked::Tracked;
 use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLLS_MAX};
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
-use crate::usecase::ports::{DatabaseWatch, LocalUpdate};
+use crate::usecase::ports::{DatabaseWatch, LocalUpdate, PageReader};
 
 /// Watches databases by inotify and looks at those that changed.
 ///
@@ -209,6 +211,10 @@ impl Watch {
 }
 
 impl DatabaseWatch for Watch {
+    fn pages(&self) -> Option<Arc<dyn PageReader>> {
+        Some(Arc::new(LivePageReader))
+    }
+
     fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
         let mut gone = self.ids.clone();
         let is_same = |id: usize, files: &DatabaseFiles| {

@@ -134,6 +134,13 @@ impl Levels {
             seen.listed.unbroken = unbroken;
         }
         self.read_newest(store).await?;
+        if let Some(seen) = &mut self.seen {
+            let end = seen.listed.plan.last().filter(|_| seen.listed.unbroken).map(|last| last.name);
+            let tip = self.newest.filter(|(file, header)| {
+                header.wal_end().is_some() && file.level == 0 && end.is_some_and(|end| end.reaches(file.max))
+            });
+            seen.listed.tip = tip.map(|(_, header)| header);
+        }
         Ok(self.conclude(staged, sampled))
     }
 

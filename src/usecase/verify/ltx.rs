@@ -1,11 +1,13 @@
 //! LTX files (v0.5): structure from both ends, content from all of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{Reader, Stop};
 use crate::domain::limits::{PAGE_RUNS_MAX, VERIFY_INDEX_BYTES_MAX};
 use crate::domain::litestream::header::{HEADER_SIZE, lock_page};
-use crate::domain::litestream::{LtxHeader, LtxName, LtxSummary, PageIndex, decode};
+use crate::domain::litestream::{FrameIndex, LtxHeader, LtxName, LtxSummary, PageIndex, decode};
 use crate::domain::verification::{Facts, FindingKind, Outcome, PageRuns, TAIL_BYTES};
 
 /// The header and the flags of the first page behind it, which tell the encoding.
@@ -19,7 +21,8 @@ pub(super) fn whole(name: LtxName, content: &Bytes) -> Result<Outcome, Stop> {
     LtxHeader::parse(content)?.check_name(name)?;
     let mut pages = Runs::default();
     let summary = decode(content.as_ref(), |page, _| pages.push(page))?;
-    Ok(good(&summary, blocks(content), pages, true))
+    let index = PageIndex::parse(content, content.len() as u64)?;
+    Ok(good(&summary, blocks(content), pages, true, FrameIndex::new(index.entries())))
 }
 
 /// The flag of the first page; a file without pages has none.
@@ -28,11 +31,11 @@ fn blocks(head: &[u8]) -> bool {
     page && head.get(HEADER_SIZE + 5).is_some_and(|flags| flags & 1 == 1)
 }
 
-fn good(summary: &LtxSummary, blocks: bool, pages: Runs, content: bool) -> Outcome {
+fn good(summary: &LtxSummary, blocks: bool, pages: Runs, content: bool, frames: Option<FrameIndex>) -> Outcome {
     let LtxHeader { page_size, commit, .. } = summary.header;
     let dense_from = pages.dense_from(commit, lock_page(page_size));
     let facts = Facts::Ltx { page_size, commit, checksum: summary.file_checksum, blocks, dense_from };
-    Outcome::Good { content, facts, pages: pages.known() }
+    Outcome::Good { content, facts, pages: pages.known(), frames: frames.map(Arc::new) }
 }
 
 impl Reader<'_> {
@@ -65,7 +68,8 @@ impl Reader<'_> {
         let mut pages = Runs::default();
         index.entries().for_each(|entry| pages.push(entry.page));
         let summary = LtxSummary { header, pages: index.pages, bytes: size, file_checksum: index.file_checksum };
-        Ok(good(&summary, blocks(&head), pages, false))
+        let frames = FrameIndex::new(index.entries());
+        Ok(good(&summary, blocks(&head), pages, false, frames))
     }
 
     /// Every page, and the checksum over them.
@@ -78,7 +82,7 @@ impl Reader<'_> {
             let mut pages = Runs::default();
             let whole = std::io::Read::chain(head.as_slice(), chunks);
             let summary = decode(whole, |page, _| pages.push(page))?;
-            Ok(good(&summary, blocks(&head), pages, true))
+            Ok(good(&summary, blocks(&head), pages, true, None))
         })
         .await
     }

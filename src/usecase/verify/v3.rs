@@ -21,12 +21,12 @@ pub(super) fn checksum(content: &[u8]) -> u64 {
 
 pub(super) fn segment(name: SegmentName, content: impl Read, checksum: u64) -> Result<Outcome, Stop> {
     let end = segment_end(&name, content)?;
-    Ok(Outcome::Good { content: true, facts: Facts::Segment { end: end.end.end, checksum }, pages: None })
+    Ok(Outcome::Good { content: true, facts: Facts::Segment { end: end.end.end, checksum }, pages: None, frames: None })
 }
 
 pub(super) fn snapshot(content: impl Read) -> Result<Outcome, Stop> {
     snapshot_bytes(content)?;
-    Ok(Outcome::Good { content: true, facts: Facts::Snapshot, pages: None })
+    Ok(Outcome::Good { content: true, facts: Facts::Snapshot, pages: None, frames: None })
 }
 
 impl Reader<'_> {
@@ -35,7 +35,7 @@ impl Reader<'_> {
             let mut summed = Summed { reader: chunks, digest: Digest::new(CrcAlgorithm::Crc64GoIso) };
             let end = segment_end(&name, &mut summed)?;
             let facts = Facts::Segment { end: end.end.end, checksum: summed.digest.finalize() };
-            Ok(Outcome::Good { content: true, facts, pages: None })
+            Ok(Outcome::Good { content: true, facts, pages: None, frames: None })
         })
         .await
     }
@@ -50,7 +50,7 @@ impl Reader<'_> {
             let problem = Problem::Lz4Magic(u32::from_be_bytes(magic));
             return Err(Stop::from(FormatError { offset: 0, problem }));
         }
-        Ok(Outcome::Good { content: false, facts: Facts::Snapshot, pages: None })
+        Ok(Outcome::Good { content: false, facts: Facts::Snapshot, pages: None, frames: None })
     }
 
     pub(super) async fn snapshot(&mut self) -> Result<Outcome, Stop> {

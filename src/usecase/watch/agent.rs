@@ -9,6 +9,7 @@ mod looks;
 mod names;
 mod reading;
 mod saving;
+mod spots;
 mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,6 +29,7 @@ use self::looks::{Flight, Look, Place};
 pub use self::names::remembered_names;
 use self::reading::{Hanging, Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, saved};
+use self::spots::Spots;
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
@@ -42,7 +44,7 @@ use crate::domain::report::{
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKey, EntryKind, Journal,
-    LocalUpdate, ProcessProbe, Publisher, Stores,
+    LocalUpdate, PageReader, ProcessProbe, Publisher, Stores,
 };
 
 /// A report is published so often although nothing changed, so that it shows that the agent goes on.
@@ -92,6 +94,9 @@ pub struct Agent {
     looks: JoinSet<Look>,
     flights: HashMap<tokio::task::Id, Flight>,
     verifying: Verifying,
+    /// Who reads single pages of the databases.
+    pages: Option<Arc<dyn PageReader>>,
+    spots: Spots,
     beacons: Beacons,
     buckets: Buckets,
     /// Replicas that ever began, which numbers them.
@@ -126,6 +131,7 @@ impl Agent {
         reloads: mpsc::Receiver<ReloadRequest>,
     ) -> Result<Self, Reason> {
         let now = parts.clock.now();
+        let pages = parts.watch.pages();
         let (local, rounds) = LocalWatch::start(parts.watch, Arc::clone(&parts.clock))
             .map_err(|error| Reason::from(error).context("start the watch thread"))?;
         let mut journal = parts.journal;
@@ -195,6 +201,8 @@ impl Agent {
             looks: JoinSet::new(),
             flights: HashMap::new(),
             verifying: Verifying::default(),
+            pages,
+            spots: Spots::default(),
             beacons: Beacons::default(),
             buckets: Buckets::default(),
             begun: 0,
@@ -250,6 +258,9 @@ impl Agent {
                 Some(verified) = self.verifying.tasks.join_next_with_id(), if !self.verifying.tasks.is_empty() => {
                     self.conclude_verification(verified);
                 }
+                Some(round) = self.spots.tasks.join_next_with_id(), if !self.spots.tasks.is_empty() => {
+                    self.conclude_spot(round);
+                }
                 Some(written) = self.beacons.tasks.join_next_with_id(), if !self.beacons.tasks.is_empty() => {
                     self.conclude_beacon(written);
                 }
@@ -262,6 +273,7 @@ impl Agent {
         self.looks.abort_all();
         self.drills.stop().await;
         self.verifying.tasks.abort_all();
+        self.spots.tasks.abort_all();
         self.beacons.tasks.abort_all();
         self.buckets.tasks.abort_all();
         self.finish_saving().await;
@@ -325,6 +337,8 @@ impl Agent {
         if let Some(objects) = self.saved.remove(&EntryKey::objects(&name)) {
             subject.restore_objects(&objects, now);
         }
+        let able = self.pages.is_some() && target.database.is_some();
+        subject.replicas.iter_mut().for_each(|replica| replica.spotting.able = able);
         self.begun += target.replicas.len() as u64;
         self.subjects.insert(name.clone(), subject);
         for index in 0..target.replicas.len() {

@@ -10,6 +10,7 @@ mod local;
 mod once;
 mod replica;
 mod schedule;
+mod spotting;
 mod subject;
 
 pub use agent::{Agent, AgentParts, ReloadRequest, remembered_names};

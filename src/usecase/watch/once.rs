@@ -8,16 +8,20 @@ use futures_util::StreamExt;
 use jiff::SignedDuration;
 
 use super::replica::{Harvest, WatchedReplica, ledger};
+use super::spotting::Spotting;
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
 use crate::domain::check::Watching;
-use crate::domain::limits::{TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT};
+use crate::domain::limits::{
+    SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
+};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::DatabaseReport;
 use crate::domain::target::{Target, TargetName};
 use crate::domain::verification::{Outcome, VerifyDepth};
-use crate::usecase::ports::{Clock, DatabaseWatch, Pace, Stores};
+use crate::usecase::ports::{Clock, DatabaseWatch, Pace, PageReader, Stores};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
+use crate::usecase::spot::spot;
 use crate::usecase::verify::verify;
 
 /// How often a replica that is behind is looked at again while there is time.
@@ -25,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// How soon a database is looked at again that was being written.
 const TORN: Duration = Duration::from_millis(50);
+
+/// How soon pages are compared again that could not be, because they were being written or moved.
+const RACED: Duration = Duration::from_millis(200);
 
 /// What a single look works with.
 pub struct OnceParts<'a> {
@@ -79,6 +86,9 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         look_at(&mut subjects, clock, now, pace, behind).await;
     }
     verify_all(&mut subjects, clock, pace).await;
+    if let Some(reader) = watch.pages().filter(|_| pace.verify.spot.interval.is_some()) {
+        compare_all(&mut subjects, &reader, clock, now, pace).await;
+    }
     let now = clock.now();
     subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now, Watching::Once));
     subjects.into_iter().map(|subject| subject.report).collect()
@@ -164,6 +174,46 @@ async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
     });
     let verifications: Vec<_> = verifications.collect();
     futures_util::stream::iter(verifications).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
+}
+
+/// Compares pages with the live databases. What raced a commit or differs is looked at anew, a few times.
+async fn compare_all(
+    subjects: &mut [Subject],
+    reader: &Arc<dyn PageReader>,
+    clock: &dyn Clock,
+    sampled: crate::domain::moment::Moment,
+    pace: &Pace,
+) {
+    let watched = subjects.iter_mut().filter(|subject| subject.target.database.is_some());
+    watched.flat_map(|subject| &mut subject.replicas).for_each(|replica| replica.spotting.able = true);
+    for round in 0..SPOT_ONCE_ROUNDS {
+        if round > 0 {
+            tokio::time::sleep(RACED).await;
+            look_at(subjects, clock, sampled, pace, wanting).await;
+        }
+        let mut rounds = Vec::new();
+        for subject in subjects.iter_mut() {
+            let Some(files) = &subject.target.database else { continue };
+            for replica in subject.replicas.iter_mut().filter(|replica| round == 0 || wanting(replica)) {
+                replica.spotting.due = Some(clock.now());
+                let Some(job) = replica.spot_job(reader, files, &pace.verify.spot, clock.now()) else { continue };
+                rounds.push(async move {
+                    let done = spot(job, SPOT_TIMEOUT).await;
+                    replica.take_round(done, &pace.verify.spot, clock.now());
+                });
+            }
+        }
+        futures_util::stream::iter(rounds).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
+        if !subjects.iter().any(|subject| subject.replicas.iter().any(wanting)) {
+            break;
+        }
+    }
+}
+
+/// Nothing was compared yet, or what differed has to be seen again.
+fn wanting(replica: &WatchedReplica) -> bool {
+    let Spotting { book, able, .. } = &replica.spotting;
+    *able && (book.is_suspicious() || !book.has_compared())
 }
 
 /// The targets that a person named, by name or path; all when nothing was named.

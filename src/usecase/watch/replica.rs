@@ -29,6 +29,7 @@ use crate::usecase::verify::judge;
 use super::beaconing::Beaconing;
 use super::drilling::Drilling;
 use super::schedule::{Standing, busy_interval};
+use super::spotting::Spotting;
 
 /// What of a replica's watching survives a restart, so that the age of proof does.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -70,6 +71,7 @@ pub(super) struct WatchedReplica {
     pub(super) beaconing: Beaconing,
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
+    pub(super) spotting: Spotting,
 }
 
 /// What a look saw of single objects, the newest one judged if it was read.
@@ -135,6 +137,7 @@ impl WatchedReplica {
             beacon: None,
             beaconing: Beaconing::default(),
             verifying: false,
+            spotting: Spotting::default(),
         }
     }
 
@@ -234,6 +237,10 @@ impl WatchedReplica {
     /// What the last look that succeeded listed.
     pub(super) fn coverage(&self) -> Option<&CoverageReport> {
         self.finding.as_ref().map(|(finding, _)| &finding.coverage)
+    }
+
+    pub(super) fn layout(&self) -> Option<&'static str> {
+        self.finding.as_ref()?.0.layout
     }
 
     /// Why it was not read. A damaged object is no silence: what is read of it can be restored.
@@ -369,6 +376,7 @@ impl WatchedReplica {
             drill: self.drilling.report(),
             beacon: self.beacon.clone(),
             keeping: self.keeping(prices),
+            spot: self.spot_report(&pace.verify.spot),
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{
     DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
 };
+use crate::domain::spot::SpotBook;
 use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
@@ -119,6 +120,9 @@ struct Saved {
     /// By [`identity`].
     #[serde(default)]
     watched: Vec<(String, Watched)>,
+    /// By [`identity`].
+    #[serde(default)]
+    spots: Vec<(String, SpotBook)>,
 }
 
 /// The file of the database that a saved text is about.
@@ -170,6 +174,10 @@ impl Subject {
             if let Some((_, history)) = drills {
                 replica.drilling = Drilling::new(history.clone());
             }
+            let spots = saved.spots.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
+            if let Some((_, book)) = spots {
+                replica.spotting.book = book.clone();
+            }
         }
         let report = Arc::new(DatabaseReport {
             name: target.name.0.clone(),
@@ -210,6 +218,11 @@ impl Subject {
             trends: self.trends.clone(),
             replicas: replicas.collect(),
             drills: drills.collect(),
+            spots: self
+                .replicas
+                .iter()
+                .map(|replica| (identity(&replica.target), replica.spotting.book.clone()))
+                .collect(),
             watched: self.replicas.iter().map(|replica| (identity(&replica.target), replica.watched)).collect(),
         };
         serde_json::to_string(&saved).unwrap_or_default()

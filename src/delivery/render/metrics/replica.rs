@@ -3,6 +3,7 @@
 use super::family::{Family, Kind};
 use crate::domain::beacon::BeaconReport;
 use crate::domain::report::{CoverageReport, ObjectivesReport, ReplicaReport, Report};
+use crate::domain::spot::SpotReport;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::{FindingKind, VerificationReport};
 
@@ -47,6 +48,15 @@ fn verified(report: &Report, mut sample: impl FnMut(&[&str], &VerificationReport
     replicas(report, |on, replica| {
         if let Some(verification) = &replica.verification {
             sample(on, verification);
+        }
+    });
+}
+
+/// Calls `sample` for each replica that is to be compared with a live database.
+fn compared(report: &Report, mut sample: impl FnMut(&[&str], &SpotReport)) {
+    replicas(report, |on, replica| {
+        if let Some(spot) = replica.spot.as_ref().filter(|spot| spot.interval_seconds.is_some()) {
+            sample(on, spot);
         }
     });
 }
@@ -397,6 +407,68 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "Bytes of the replica that were read to verify its objects.",
         samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.read_bytes)),
+    },
+    Family {
+        name: "streamgauge_replica_reread_objects_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica"],
+        help: "Objects of the replica that were read in full again, long after they were found good.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.reread)),
+    },
+    Family {
+        name: "streamgauge_replica_reread_bytes_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica"],
+        help: "Those of streamgauge_replica_verified_bytes_total that were read again.",
+        samples: |report, sink| verified(report, |on, verification| sink.put(on, verification.reread_bytes)),
+    },
+    Family {
+        name: "streamgauge_replica_oldest_read_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When the object was last read in full whose last reading is the longest ago.",
+        samples: |report, sink| verified(report, |on, verification| sink.put_known(on, verification.oldest_read_at)),
+    },
+    Family {
+        name: "streamgauge_replica_spot_interval_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "How often pages of the replica are compared with the live database; absent where they cannot be.",
+        samples: |report, sink| compared(report, |on, spot| sink.put_known(on, spot.interval_seconds)),
+    },
+    Family {
+        name: "streamgauge_replica_spot_rounds_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica", "result"],
+        help: "Rounds of such comparisons: equal, different, or inconclusive, when nothing could be compared or a difference had to be seen again.",
+        samples: |report, sink| {
+            compared(report, |on, spot| {
+                sink.put(&[on[0], on[1], "equal"], spot.equal);
+                sink.put(&[on[0], on[1], "different"], spot.different);
+                sink.put(&[on[0], on[1], "inconclusive"], spot.inconclusive);
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_spot_pages_compared_total",
+        kind: Kind::Counter,
+        labels: &["database", "replica"],
+        help: "Pages of the replica that were compared with the live database.",
+        samples: |report, sink| compared(report, |on, spot| sink.put(on, spot.pages_compared)),
+    },
+    Family {
+        name: "streamgauge_replica_spot_last_conclusive_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "When pages of the replica were last compared with the live database.",
+        samples: |report, sink| compared(report, |on, spot| sink.put_known(on, spot.conclusive_at)),
+    },
+    Family {
+        name: "streamgauge_replica_spot_mismatch",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "1 if a page of the replica differs from the live database at the same position, 0 if none is known to; absent until one was compared.",
+        samples: |report, sink| compared(report, |on, spot| sink.put_known(on, spot.mismatch())),
     },
     Family {
         name: "streamgauge_replica_corrupt_objects",

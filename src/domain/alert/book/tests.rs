@@ -100,6 +100,7 @@ fn replica(name: &str, lag: Option<f64>) -> ReplicaReport {
         drill: None,
         beacon: None,
         keeping: Default::default(),
+        spot: None,
     }
 }
 

@@ -26,7 +26,7 @@ impl Agent {
         else {
             return;
         };
-        if replica.verifying || replica.jobs(VERIFY_REQUESTS_MAX, now).is_empty() {
+        if replica.verifying || replica.spotting.in_flight || replica.jobs(VERIFY_REQUESTS_MAX, now).is_empty() {
             return;
         }
         replica.verifying = true;

@@ -1,0 +1,168 @@
+//! Checks of what spot checks compared: is the content of the replica that of the live database.
+
+use super::expression::{Comparison, Condition, Quantity, Term, seconds};
+use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
+use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::spot::SpotReport;
+
+/// Nothing may be compared for so long, and for three intervals, before anyone is told.
+const PATIENCE_SECONDS: f64 = 86_400.0;
+
+static MISMATCH: Quantity = Quantity::of_replica("streamgauge_replica_spot_mismatch", |_, replica| {
+    compared(replica)?.mismatch().map(f64::from)
+});
+
+static COMPARED_AT: Quantity =
+    Quantity::of_replica("streamgauge_replica_spot_last_conclusive_timestamp_seconds", |_, replica| {
+        compared(replica)?.conclusive_at.map(seconds)
+    });
+
+static WATCHED_SINCE: Quantity =
+    Quantity::of_replica("streamgauge_replica_watched_since_timestamp_seconds", |_, replica| {
+        Some(seconds(replica.watched_since))
+    });
+
+static INTERVAL: Quantity =
+    Quantity::of_replica("streamgauge_replica_spot_interval_seconds", |_, replica| compared(replica)?.interval_seconds);
+
+/// What was compared; `None` where nothing is to be, or can be.
+fn compared(replica: &ReplicaReport) -> Option<&SpotReport> {
+    replica.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
+}
+
+static AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&COMPARED_AT), &Term::Of(&WATCHED_SINCE)));
+
+pub(super) static CHECKS: &[Check] = &[
+    Check {
+        name: "ContentMismatch",
+        title: "Pages chosen at random are those of the live database",
+        summary: "{database}: {replica} holds other content than the database",
+        description: "Pages of replica {replica} of {database} differ from the live database at the same position, and two \
+                      looks in a row saw it: what restores is not this database.",
+        action: "See page and object with `streamgauge check --verify content`; keep the replica, give Litestream a new and \
+                 empty path, run `litestream reset` on the database, and start it.",
+        unit: Unit::Count,
+        rules: &[rule(
+            Severity::Critical,
+            &Condition::Compare(&Term::Of(&MISMATCH), Comparison::Equal, &Term::Number(1.0)),
+            0,
+        )],
+        tell: Tell::Replica(mismatch),
+    },
+    Check {
+        name: "ContentUncompared",
+        title: "The replica can be compared with the live database",
+        summary: "{database}: {replica} could not be compared with the database for long",
+        description: "For {value}, no page of replica {replica} of {database} could be compared with the live database: \
+                      whether it holds the same content is not known.",
+        action: "Look at the reason with `streamgauge check --verify content`: a WAL that the replica never reaches, a \
+                 budget that is used up, or objects that cannot be read.",
+        unit: Unit::Seconds,
+        rules: &[rule(
+            Severity::Warning,
+            &Condition::Compare(
+                &AGE,
+                Comparison::Above,
+                &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(3.0)), &Term::Number(PATIENCE_SECONDS)),
+            ),
+            60,
+        )],
+        tell: Tell::Replica(uncompared),
+    },
+];
+
+fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let spot = compared(replica)?;
+    if let Some(first) = spot.mismatches.first() {
+        let more = match spot.mismatches.len() {
+            1 => String::new(),
+            count => format!(", and {} more", count - 1),
+        };
+        let since = spoken(context.now.duration_since(first.since).as_secs_f64());
+        let (page, txid, key) = (first.page, first.txid, &first.key);
+        let detail =
+            format!("page {page} in {key} differs from the live database, at TXID {txid} and for {since}{more}");
+        return Some(Told::Known(detail));
+    }
+    let why = || spot.not_compared.clone().unwrap_or_else(|| "no page was compared yet".to_owned());
+    Some(match spot.conclusive_at {
+        None => Told::Unknown(why()),
+        // What was compared before says nothing of now.
+        Some(_) if context.watching == Watching::Once && spot.last_compared == 0 => Told::Unknown(why()),
+        Some(at) if context.now.duration_since(at).as_secs_f64() > PATIENCE_SECONDS => Told::Unknown(why()),
+        Some(at) => {
+            let age = spoken(context.now.duration_since(at).as_secs_f64());
+            Told::Known(format!("{} pages were compared and equal, the last {age} ago", spot.pages_compared))
+        }
+    })
+}
+
+/// One look says nothing of how long that has been so.
+fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let spot = compared(replica)?;
+    if context.watching == Watching::Once {
+        return None;
+    }
+    let age = |at: jiff::Timestamp| spoken(context.now.duration_since(at).as_secs_f64());
+    let why = spot.not_compared.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+    Some(match spot.conclusive_at {
+        Some(at) => {
+            Told::Known(format!("compared {} ago{}", age(at), if context.failing.is_some() { &why } else { "" }))
+        }
+        None if context.failing.is_some() => {
+            Told::Known(format!("never compared in {}{why}", age(replica.watched_since)))
+        }
+        None => Told::Unknown(format!("not compared yet{why}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, at, database, replica};
+    use super::super::{Status, judge};
+    use super::*;
+    use crate::domain::litestream::Txid;
+    use crate::domain::spot::SpotMismatch;
+
+    /// What the two checks say of this.
+    fn told(spot: SpotReport, watched_since: i64, watching: Watching) -> Vec<String> {
+        let spot = Some(SpotReport { interval_seconds: spot.interval_seconds.or(Some(3600.0)), ..spot });
+        let database = database(ReplicaReport { spot, watched_since: at(watched_since), ..replica() });
+        let verdicts = judge(&database, at(NOW), watching);
+        let ours = verdicts.iter().filter(|verdict| verdict.check.starts_with("Content"));
+        ours.map(|v| format!("{} {} {}: {}", v.check, v.status.as_str(), v.severity.as_str(), v.detail)).collect()
+    }
+
+    #[test]
+    fn a_page_that_differs_is_critical_and_named() {
+        let known = SpotMismatch { page: 7, key: "ltx/0/9".into(), txid: Txid(16), since: at(NOW - 60) };
+        let spot = SpotReport { mismatches: vec![known], conclusive_at: Some(at(NOW - 60)), ..SpotReport::default() };
+        let said = told(spot, NOW - 100, Watching::Continuously);
+        let expected = "ContentMismatch fail critical: page 7 in ltx/0/9 differs from the live database, at TXID \
+                        0000000000000010 and for 1 min 0 s";
+        assert_eq!(said[0], expected);
+    }
+
+    #[test]
+    fn what_was_not_compared_does_not_pass() {
+        let why = SpotReport { not_compared: Some("why".into()), ..SpotReport::default() };
+        let unknown = "ContentMismatch unknown critical: why";
+        assert_eq!(
+            told(why.clone(), NOW - 100, Watching::Continuously),
+            [unknown, "ContentUncompared unknown warning: not compared yet: why"]
+        );
+        assert_eq!(told(why.clone(), NOW - 100, Watching::Once), [unknown], "one look does not say for how long");
+        let long = NOW - 86_400 - 3 * 3600 - 1;
+        let said = told(why.clone(), long, Watching::Continuously);
+        assert_eq!(said[1], "ContentUncompared fail warning: never compared in 1 d 3 h: why");
+        let compared = |ago| SpotReport { conclusive_at: Some(at(NOW - ago)), pages_compared: 5, ..why.clone() };
+        let said = told(compared(3600), long, Watching::Continuously);
+        assert_eq!(said[0], "ContentMismatch pass critical: 5 pages were compared and equal, the last 1 h 0 min ago");
+        assert!(said[1].starts_with("ContentUncompared pass"), "{said:?}");
+        assert_eq!(told(compared(3600), long, Watching::Once), [unknown]);
+        assert!(told(compared(86_401), long, Watching::Continuously)[0].starts_with(unknown));
+        let off = ReplicaReport { spot: Some(SpotReport::default()), ..replica() };
+        let verdicts = judge(&database(off), at(NOW), Watching::Continuously);
+        assert!(verdicts.iter().all(|verdict| verdict.status == Status::Pass), "nothing is said where nothing can be");
+    }
+}

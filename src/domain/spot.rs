@@ -1,0 +1,363 @@
+//! Spot checks: a few pages of the live database compared with the replica's newest version of the same pages.
+//!
+//! This is what finds a right checksum over wrong content: a replica of another history, a database that was put back to
+//! an older state behind Litestream's back, a letter that was changed and summed up again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::limits::{SPOT_MISMATCHES_MAX, SPOT_PAGES_MAX};
+use super::litestream::Txid;
+
+/// How often pages are compared, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpotPolicy {
+    /// From one round to the next; `None`: none are made.
+    pub interval: Option<Duration>,
+    /// Pages that are chosen at random for each round, beside the first one.
+    pub pages: u32,
+}
+
+impl SpotPolicy {
+    pub const OFF: Self = Self { interval: None, pages: 0 };
+}
+
+/// 17 requests an hour and replica: a cent a month on S3 (docs/SPOT-CHECKS.md).
+impl Default for SpotPolicy {
+    fn default() -> Self {
+        Self { interval: Some(Duration::from_secs(3600)), pages: 16 }
+    }
+}
+
+/// What comparing one page came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpotFinding {
+    Equal,
+    /// The object that holds the replica's newest version of it.
+    Different {
+        key: String,
+    },
+}
+
+/// What one round came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpotOutcome {
+    /// The state of the replica that was compared.
+    pub txid: Txid,
+    /// Pages of the database in that state; 0 where that is not known.
+    pub pages: u32,
+    /// What was compared, by page.
+    pub findings: Vec<(u32, SpotFinding)>,
+    /// The live pages are of the same position. Otherwise equal pages are equal, and others may as well be newer.
+    pub positioned: bool,
+    /// Why not everything was compared.
+    pub why: Option<String>,
+}
+
+/// A page that differs from the live database although both are of the same position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpotMismatch {
+    pub page: u32,
+    /// The object that holds the replica's newest version of it.
+    pub key: String,
+    /// The replica's state in which it last differed.
+    pub txid: Txid,
+    pub since: Timestamp,
+}
+
+/// What a round was worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpotResult {
+    Equal,
+    /// A difference that was seen before was seen again.
+    Different,
+    /// Nothing could be compared, or a difference has to be seen again before it is believed.
+    Inconclusive,
+}
+
+/// What is remembered of the rounds of one replica. It survives a restart, so that what differs stays told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpotBook {
+    equal: u64,
+    different: u64,
+    inconclusive: u64,
+    pages_compared: u64,
+    last_compared: u64,
+    conclusive_at: Option<Timestamp>,
+    /// Pages that differed once.
+    suspects: BTreeSet<u32>,
+    mismatches: Vec<SpotMismatch>,
+    why: Option<String>,
+}
+
+/// What is said of the rounds of one replica.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SpotReport {
+    /// Seconds from one round to the next; `None` where this replica cannot be compared at all.
+    pub interval_seconds: Option<f64>,
+    /// Rounds that found the replica equal to the live database, different, or nothing.
+    pub equal: u64,
+    pub different: u64,
+    pub inconclusive: u64,
+    /// Pages that were compared, in all rounds and in the last one.
+    pub pages_compared: u64,
+    pub last_compared: u64,
+    /// When pages were last compared.
+    pub conclusive_at: Option<Timestamp>,
+    /// Pages that differ from the live database; at most as many as the limits say.
+    pub mismatches: Vec<SpotMismatch>,
+    /// Why the last round did not compare all its pages.
+    pub not_compared: Option<String>,
+}
+
+impl SpotReport {
+    /// A page differs; `None` where none was ever compared.
+    pub fn mismatch(&self) -> Option<bool> {
+        self.conclusive_at.map(|_| !self.mismatches.is_empty())
+    }
+}
+
+impl SpotBook {
+    /// The pages of the next round: those that differed, the first one, which every change of the schema and of the size
+    /// changes as well, and so many chosen at random.
+    pub fn pages(&self, seed: u64, pages: u32, count: u32, lock_page: u32) -> Vec<u32> {
+        let known = self.mismatches.iter().map(|mismatch| mismatch.page).chain(self.suspects.iter().copied());
+        let known = known.take(SPOT_MISMATCHES_MAX).chain([1]).filter(|page| *page <= pages);
+        let random = pick(seed, pages, count.min(SPOT_PAGES_MAX), lock_page);
+        known.chain(random).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Takes in a round. A difference is believed when a second round, which looked at everything anew, sees it again;
+    /// it is told until a round finds that page equal, or gone from the database.
+    pub fn conclude(&mut self, outcome: SpotOutcome, now: Timestamp) -> SpotResult {
+        let SpotOutcome { txid, pages, findings, positioned, why } = outcome;
+        let (mut equal, mut different) = (0, 0);
+        for (page, finding) in findings {
+            match finding {
+                SpotFinding::Equal => {
+                    equal += 1;
+                    self.suspects.remove(&page);
+                    self.mismatches.retain(|known| known.page != page);
+                }
+                SpotFinding::Different { key } if positioned => {
+                    different += u64::from(self.differs(page, key, txid, now));
+                }
+                SpotFinding::Different { .. } => {}
+            }
+        }
+        if pages > 0 {
+            self.suspects.retain(|page| *page <= pages);
+            self.mismatches.retain(|known| known.page <= pages);
+        }
+        self.why = why;
+        self.last_compared = equal + different;
+        self.pages_compared += self.last_compared;
+        if self.last_compared > 0 {
+            self.conclusive_at = Some(now);
+        }
+        let (result, count) = if different > 0 {
+            (SpotResult::Different, &mut self.different)
+        } else if equal > 0 && self.suspects.is_empty() {
+            (SpotResult::Equal, &mut self.equal)
+        } else {
+            (SpotResult::Inconclusive, &mut self.inconclusive)
+        };
+        *count += 1;
+        result
+    }
+
+    /// Notes a page that differs; whether that is believed.
+    fn differs(&mut self, page: u32, key: String, txid: Txid, now: Timestamp) -> bool {
+        if let Some(known) = self.mismatches.iter_mut().find(|known| known.page == page) {
+            (known.key, known.txid) = (key, txid);
+            return true;
+        }
+        let again = self.suspects.remove(&page);
+        if again && self.mismatches.len() < SPOT_MISMATCHES_MAX {
+            self.mismatches.push(SpotMismatch { page, key, txid, since: now });
+        } else if !again && self.suspects.len() < SPOT_MISMATCHES_MAX {
+            self.suspects.insert(page);
+        }
+        again
+    }
+
+    /// A page differed once, and is to be looked at again at once.
+    pub fn is_suspicious(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    pub fn differs_somewhere(&self) -> bool {
+        !self.mismatches.is_empty()
+    }
+
+    /// Something was compared in the last round.
+    pub fn has_compared(&self) -> bool {
+        self.last_compared > 0
+    }
+
+    pub fn conclusive_at(&self) -> Option<Timestamp> {
+        self.conclusive_at
+    }
+
+    /// Rounds so far.
+    pub fn rounds(&self) -> u64 {
+        self.equal + self.different + self.inconclusive
+    }
+
+    pub fn report(&self, interval: Option<Duration>) -> SpotReport {
+        SpotReport {
+            interval_seconds: interval.map(|interval| interval.as_secs_f64()),
+            equal: self.equal,
+            different: self.different,
+            inconclusive: self.inconclusive,
+            pages_compared: self.pages_compared,
+            last_compared: self.last_compared,
+            conclusive_at: self.conclusive_at,
+            mismatches: self.mismatches.clone(),
+            not_compared: self.why.clone(),
+        }
+    }
+}
+
+/// So many different pages of a database, each as likely as any other; all of them where there are no more.
+fn pick(seed: u64, pages: u32, count: u32, lock_page: u32) -> BTreeSet<u32> {
+    let there = pages - u32::from((1..=pages).contains(&lock_page));
+    let mut random = seed;
+    let mut picked = BTreeSet::new();
+    if there <= count {
+        picked.extend((1..=pages).filter(|page| *page != lock_page));
+    }
+    while picked.len() < there.min(count) as usize {
+        // SplitMix64, and the upper half of its product with the number of pages.
+        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let page = ((u128::from(mixed) * u128::from(pages)) >> 64) as u32 + 1;
+        if page != lock_page {
+            picked.insert(page);
+        }
+    }
+    picked
+}
+
+/// How likely it is that so many rounds find at least one of `foreign` pages among `pages`, when each compares `count`
+/// that are chosen at random.
+pub fn chance(foreign: u32, pages: u32, count: u32, rounds: u32) -> f64 {
+    let (foreign, pages) = (f64::from(foreign.min(pages)), f64::from(pages));
+    // Of one round, without putting a page back: the product of the chances that each pick misses.
+    let missed: f64 =
+        (0..count).map(f64::from).map(|drawn| ((pages - foreign - drawn) / (pages - drawn)).max(0.0)).product();
+    1.0 - missed.powi(rounds.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn outcome(findings: &[(u32, bool)]) -> SpotOutcome {
+        let finding = |equal| match equal {
+            true => SpotFinding::Equal,
+            false => SpotFinding::Different { key: "ltx/0/1".into() },
+        };
+        SpotOutcome {
+            txid: Txid(7),
+            pages: 100,
+            findings: findings.iter().map(|(page, equal)| (*page, finding(*equal))).collect(),
+            positioned: true,
+            why: None,
+        }
+    }
+
+    fn different(book: &SpotBook) -> Vec<(u32, i64)> {
+        book.mismatches.iter().map(|known| (known.page, known.since.as_second())).collect()
+    }
+
+    #[test]
+    fn a_difference_is_told_when_it_was_seen_twice_and_until_that_page_is_equal() {
+        let mut book = SpotBook::default();
+        assert_eq!(book.conclude(outcome(&[(1, true), (9, false)]), at(1)), SpotResult::Inconclusive);
+        assert!(book.is_suspicious() && !book.differs_somewhere());
+        assert_eq!(book.pages(5, 100, 0, 0), [1, 9]);
+        assert_eq!(book.conclude(outcome(&[(1, true)]), at(2)), SpotResult::Inconclusive, "it was not looked at");
+        assert_eq!(book.conclude(outcome(&[(9, false), (1, true)]), at(3)), SpotResult::Different);
+        assert_eq!(different(&book), [(9, 3)]);
+        assert_eq!(book.conclude(outcome(&[(1, true), (2, true)]), at(4)), SpotResult::Equal);
+        assert_eq!(different(&book), [(9, 3)], "other pages say nothing of it");
+        let again: SpotBook = serde_json::from_str(&serde_json::to_string(&book).unwrap()).unwrap();
+        assert_eq!(again, book, "a restart forgets nothing");
+        assert_eq!(book.conclude(outcome(&[(9, true)]), at(5)), SpotResult::Equal);
+        assert_eq!((different(&book), book.conclusive_at()), (Vec::new(), Some(at(5))));
+    }
+
+    #[test]
+    fn what_raced_once_is_not_told() {
+        let mut book = SpotBook::default();
+        book.conclude(outcome(&[(9, false)]), at(1));
+        assert_eq!(book.conclude(outcome(&[(9, true)]), at(2)), SpotResult::Equal);
+        assert!(!book.is_suspicious());
+    }
+
+    #[test]
+    fn a_page_that_is_gone_differs_no_longer() {
+        let mut book = SpotBook::default();
+        book.conclude(outcome(&[(99, false)]), at(1));
+        book.conclude(outcome(&[(99, false)]), at(2));
+        assert!(book.differs_somewhere());
+        book.conclude(SpotOutcome { pages: 98, ..outcome(&[(1, true)]) }, at(3));
+        assert!(!book.differs_somewhere());
+    }
+
+    #[test]
+    fn without_a_position_only_what_is_equal_counts() {
+        let mut book = SpotBook::default();
+        let closed = |findings| SpotOutcome { positioned: false, ..outcome(findings) };
+        for second in 1..5 {
+            assert_eq!(book.conclude(closed(&[(1, false)]), at(second)), SpotResult::Inconclusive);
+        }
+        assert!(!book.differs_somewhere() && book.conclusive_at().is_none());
+        assert_eq!(book.conclude(closed(&[(1, true), (2, false)]), at(5)), SpotResult::Equal);
+        assert_eq!(book.report(None).pages_compared, 1);
+    }
+
+    #[test]
+    fn pages_are_different_ones_in_range_and_never_the_lock_page() {
+        for seed in 0..200 {
+            let picked = pick(seed, 40, 16, 7);
+            assert!(picked.len() == 16 && picked.iter().all(|page| (1..=40).contains(page) && *page != 7));
+        }
+        assert_eq!(pick(1, 4, 16, 3).into_iter().collect::<Vec<_>>(), [1, 2, 4]);
+        assert!(pick(1, 0, 16, 3).is_empty());
+        assert_eq!(pick(1, u32::MAX, 16, 3).len(), 16);
+    }
+
+    /// The share of `trials` in which so many rounds find one of the first `foreign` pages.
+    fn simulated(foreign: u32, pages: u32, count: u32, rounds: u32, trials: u64) -> f64 {
+        let mut seeds = 0..;
+        let mut round = || pick(seeds.next().unwrap_or_default(), pages, count, 0);
+        let found = (0..trials).filter(|_| (0..rounds).any(|_| round().iter().any(|page| *page <= foreign)));
+        found.count() as f64 / trials as f64
+    }
+
+    #[test]
+    fn the_chance_of_finding_foreign_pages_is_what_simulation_finds() {
+        for (foreign, pages, rounds) in
+            [(1, 64, 1), (1, 64, 8), (1, 1000, 24), (10, 1000, 5), (100, 1000, 1), (64, 64, 1)]
+        {
+            let (computed, simulated) =
+                (chance(foreign, pages, 16, rounds), simulated(foreign, pages, 16, rounds, 20_000));
+            // Four standard deviations of 20 000 trials.
+            let slack = 4.0 * (computed * (1.0 - computed) / 20_000.0).sqrt() + 1e-9;
+            assert!((computed - simulated).abs() <= slack, "{foreign} of {pages}: {computed} and {simulated}");
+        }
+    }
+}

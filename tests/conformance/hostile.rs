@@ -338,6 +338,8 @@ async fn a_date_that_no_clock_says_does_not_blind_the_client() {
         let store = impatient(server.port);
         for _ in 0..3 {
             assert_eq!(store.list("0000/", None).await.unwrap().objects.len(), 1, "{date}");
+            // The second that is missing to the year 10000.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
         }
     }
 }

@@ -192,18 +192,17 @@ fn servers_that_lie_are_told_by_name_and_harm_nobody_else() {
     };
     for hostile in HOSTILE {
         let mut last = said(&agent, hostile.name);
-        let mut first = String::new();
+        let mut verified = std::collections::BTreeSet::new();
         let done = wait(Duration::from_secs(120), || {
             healthy();
             last = said(&agent, hostile.name);
             match hostile.told {
                 Some((kind, message)) => last.2 == kind && last.3.contains(message),
                 // It is verified again and again.
-                None if first.is_empty() => {
-                    first.clone_from(&last.1);
-                    false
+                None => {
+                    verified.insert(last.1.clone());
+                    last.0 == Some(true) && verified.len() > 4
                 }
-                None => last.0 == Some(true) && last.1 != first,
             }
         });
         assert!(done, "{}: {last:?} instead of {:?}", hostile.name, hostile.told);

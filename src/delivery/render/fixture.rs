@@ -186,10 +186,9 @@ fn local(name: &str) -> LocalReport {
     }
 }
 
-/// Drilled an hour ago, with success, and daily.
-pub(crate) fn drilled(name: &str) -> DatabaseReport {
-    let mut database = healthy(name);
-    let record = DrillRecord {
+/// A drill of an hour ago, with success.
+pub(crate) fn drill_record(name: &str) -> DrillRecord {
+    DrillRecord {
         database: name.to_owned(),
         replica: "s3".to_owned(),
         url: "s3://backups/app".to_owned(),
@@ -222,7 +221,13 @@ pub(crate) fn drilled(name: &str) -> DatabaseReport {
         dollars: 0.000_06,
         restore_seconds: Some(7.5),
         seconds: 20.0,
-    };
+    }
+}
+
+/// Drilled an hour ago, with success, and daily.
+pub(crate) fn drilled(name: &str) -> DatabaseReport {
+    let mut database = healthy(name);
+    let record = drill_record(name);
     let mut history = DrillHistory { first_seen_at: ago(90_000), next_due_at: ago(-82_800), ..DrillHistory::default() };
     let began = record.started_at;
     history.conclude(record, began);

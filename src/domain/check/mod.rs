@@ -17,6 +17,7 @@ pub mod outside;
 mod posture;
 mod replica;
 mod store;
+pub mod word;
 
 use std::time::Duration;
 
@@ -300,22 +301,6 @@ pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
     catalogue().filter_map(judged).collect()
 }
 
-/// The exit code of `streamgauge check`, which is Nagios's: 0 ok, 1 warning, 2 critical, 3 unknown. What is critical
-/// outweighs what is unknown, and that outweighs a warning.
-pub fn exit_code<'a>(verdicts: impl Iterator<Item = &'a Verdict> + Clone) -> u8 {
-    let mut all = verdicts.clone();
-    let failed = |severity| verdicts.clone().any(|v| v.status == Status::Fail && v.severity == severity);
-    if failed(Severity::Critical) {
-        2
-    } else if verdicts.clone().next().is_none() || all.any(|verdict| verdict.status == Status::Unknown) {
-        3
-    } else if failed(Severity::Warning) {
-        1
-    } else {
-        0
-    }
-}
-
 /// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
 pub fn spoken(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -331,6 +316,7 @@ pub fn spoken(seconds: f64) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use super::word::Word;
     use super::*;
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::report::{
@@ -406,7 +392,7 @@ mod tests {
         let verdicts = judge(&database, at(NOW), watching);
         let told = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let told: Vec<_> = told.map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str())).collect();
-        assert_eq!(format!("{}; exit {}", told.join(", "), exit_code(verdicts.iter())), expected);
+        assert_eq!(format!("{}; exit {}", told.join(", "), Word::of(verdicts.iter()).exit_code()), expected);
     }
 
     /// An alert is told apart by check, severity and subject: two rules of one severity would be one alert that comes and

@@ -12,6 +12,8 @@ mod lab;
 mod loss;
 #[path = "replication/observer.rs"]
 mod observer;
+#[path = "replication/odd.rs"]
+mod odd;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/position.rs"]
@@ -81,4 +83,9 @@ fn everything_before_a_recovery_point_restores() {
 #[test]
 fn lost_files_are_not_called_safe() {
     play(&[loss::lost_files]);
+}
+
+#[test]
+fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
+    play(&[odd::newest_of_v05, odd::newest_of_v03]);
 }

@@ -302,6 +302,9 @@ pub const VERIFYING_MAX: usize = 2;
 /// The longest that one of them may take; what it read until then counts.
 pub const VERIFY_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Newest objects of one replica that are not what they should be, and behind which one look searches for one that is.
+pub const ODD_NEWEST_MAX: usize = 3;
+
 /// Findings that are shown of one replica.
 pub const FINDINGS_MAX: usize = 100;
 

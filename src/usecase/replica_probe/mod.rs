@@ -43,6 +43,10 @@ pub struct Finding {
     pub timeline: Option<Arc<TimelineReport>>,
     /// Bytes of level-0 files that appeared since the first look; `None` for v0.3.
     pub received_bytes: Option<u64>,
+    /// How many there were.
+    pub received_objects: Option<u64>,
+    /// What is wrong with the newest object, where an older one had to tell how far the replica is.
+    pub damaged: Option<Reason>,
 }
 
 /// What a look saw of single objects, whether or not it succeeded in the end.

@@ -138,7 +138,8 @@ impl WatchedReplica {
     pub(super) fn take_probe(&mut self, now: Moment) -> Option<ReplicaProbe> {
         let mut probe = self.probe.take()?;
         // A newest object that is damaged is asked for again with each look: its header is enough.
-        let damaged = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
+        let failed = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
+        let damaged = failed || self.finding.as_ref().is_some_and(|(finding, _)| finding.damaged.is_some());
         probe.read_whole(if damaged { 0 } else { self.ledger.allowance(now.wall) });
         probe.set_damaged(self.verification.as_deref().map(VerificationReport::damaged).unwrap_or_default());
         if self.ledger.is_suspicious() {
@@ -319,13 +320,14 @@ impl WatchedReplica {
         let failing = self.unreadable().is_some();
         let exposure = exposure(&self.positions, evidence, failing, now);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
+        let damaged = finding.and_then(|finding| finding.damaged.clone());
         ReplicaReport {
             name: self.target.name.clone(),
             store: self.target.location.store().to_owned(),
             url: self.target.location.url(),
             layout: finding.and_then(|finding| finding.layout),
             up: self.looked_at().then_some(self.failure.is_none()),
-            reason: self.failure.clone(),
+            reason: self.failure.clone().or(damaged),
             method: exposure.method,
             recovery_point: exposure.recovery_point,
             lag_seconds: exposure.lag.map(seconds).or_else(|| self.claimed_lag(failing)),

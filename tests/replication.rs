@@ -24,6 +24,8 @@ mod requests;
 mod site;
 #[path = "replication/stall.rs"]
 mod stall;
+#[path = "replication/telling.rs"]
+mod telling;
 
 use std::path::Path;
 use std::thread;
@@ -88,4 +90,9 @@ fn lost_files_are_not_called_safe() {
 #[test]
 fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
     play(&[odd::newest_of_v05, odd::newest_of_v03]);
+}
+
+#[test]
+fn what_becomes_bad_and_well_again_is_in_the_log() {
+    play(&[telling::dead_bucket, telling::missing_database]);
 }

@@ -7,6 +7,7 @@ mod drills;
 mod looks;
 mod reading;
 mod saving;
+mod telling;
 mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,6 +25,7 @@ use self::drills::Drills;
 use self::looks::{Flight, Look, Place};
 use self::reading::{Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, objects_entry, saved};
+use self::telling::Telling;
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
@@ -90,6 +92,7 @@ pub struct Agent {
     begun: u64,
     drills: Drills,
     alerts: Alerts,
+    telling: Telling,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
     dirty: BTreeSet<TargetName>,
@@ -174,6 +177,7 @@ impl Agent {
             begun: 0,
             drills: Drills::new(parts.drills),
             alerts,
+            telling: Telling::default(),
             reading: None,
             dirty: BTreeSet::new(),
             moving: BTreeSet::new(),
@@ -431,6 +435,7 @@ impl Agent {
         }
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
+            self.telling.forget(&name);
             self.remove(&name);
             self.forgotten.push(objects_entry(&name));
             self.forgotten.push(name.0);
@@ -453,9 +458,11 @@ impl Agent {
         self.set_intervals();
         let changed: BTreeSet<_> = self.dirty.iter().chain(&self.moving).cloned().collect();
         self.dirty.clear();
+        let mut lines = Vec::new();
         for name in changed {
             let Some(subject) = self.subjects.get_mut(&name) else { continue };
             subject.rebuild(&self.configured.pace, now, Watching::Continuously);
+            lines.extend(self.telling.compare(subject, now));
             if subject.complete() {
                 self.incomplete.remove(&name);
             }
@@ -465,6 +472,7 @@ impl Agent {
                 self.moving.remove(&name);
             }
         }
+        telling::tell(lines);
         self.agent.stores = self.stores.report();
         self.agent.receivers = self.alerts.receivers();
         self.agent.buckets = self.buckets.report();

@@ -26,6 +26,8 @@ mod site;
 mod stall;
 #[path = "replication/telling.rs"]
 mod telling;
+#[path = "replication/unknown.rs"]
+mod unknown;
 
 use std::path::Path;
 use std::thread;
@@ -85,6 +87,16 @@ fn everything_before_a_recovery_point_restores() {
 #[test]
 fn lost_files_are_not_called_safe() {
     play(&[loss::lost_files]);
+}
+
+#[test]
+fn unknown_lag_is_told_with_its_reason() {
+    play(&[unknown::path_with_a_slash, unknown::file_without_its_wal]);
+}
+
+#[test]
+fn idle_churn_of_litestream_0_5_5_is_counted() {
+    play(&[unknown::churn]);
 }
 
 #[test]

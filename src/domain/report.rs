@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::alert::Alert;
+use super::assess::churn::ChurnReport;
+use super::assess::proof::LagUnknownReport;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::check::Verdict;
@@ -441,6 +443,8 @@ pub enum Method {
     Txid,
     /// The bucket only: there is no local database to compare with.
     Observer,
+    /// Nothing is proven: the agent beside the database claims it in its beacon.
+    Beacon,
 }
 
 impl Method {
@@ -450,6 +454,7 @@ impl Method {
             Self::Segment => "segment",
             Self::Txid => "txid",
             Self::Observer => "observer",
+            Self::Beacon => "beacon",
         }
     }
 }
@@ -514,6 +519,10 @@ pub struct KeepingReport {
     pub foreign_history: Option<bool>,
     /// What storing it costs, by the configured prices; `None` until it was listed.
     pub storage_dollars_per_month: Option<f64>,
+    /// Whether file after file changes the same pages; `None` until two were read that tell.
+    pub churn: Option<ChurnReport>,
+    /// The lag is unknown, and not by design; `None` when it is known.
+    pub lag_unknown: Option<LagUnknownReport>,
 }
 
 /// How fast a replica grew, over at most an hour.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::alert::{Alert, AlertState};
+use crate::domain::assess::churn::ChurnReport;
+use crate::domain::assess::proof::LagUnknownReport;
 use crate::domain::assess::sizing::Sizing;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::check::{Severity, Status, Verdict};
@@ -117,6 +119,8 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 }),
                 foreign_history: Some(false),
                 storage_dollars_per_month: Some(0.000_021_8),
+                churn: Some(ChurnReport { seconds: 3600.0, objects: 0, pages: 2, dollars_per_month: 0.0 }),
+                lag_unknown: None,
             },
         }],
         checks: Vec::new(),
@@ -280,6 +284,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
     database.reason = Some(Reason::new(ReasonKind::Denied, "read /srv/app.db: permission denied"));
     database.local = None;
     let denied = Reason::new(ReasonKind::Denied, "list s3://backups/app: access denied");
+    let lag_unknown = Some(LagUnknownReport { since: now() - SignedDuration::from_secs(500), commit_at: ago(490) });
     database.replicas = vec![ReplicaReport {
         layout: None,
         up: Some(false),
@@ -294,7 +299,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
         coverage: None,
         timeline: None,
         verification: None,
-        keeping: KeepingReport::default(),
+        keeping: KeepingReport { lag_unknown, ..KeepingReport::default() },
         ..database.replicas[0].clone()
     }];
     database
@@ -318,12 +323,16 @@ pub(crate) fn observed(name: &str) -> DatabaseReport {
             recovery_point: ago(36),
             lag_seconds: Some(0.0),
             unreplicated_since: None,
+            unreplicated_bytes: Some(0),
+            pending_commits: Some(0),
+            position: None,
+            txid: Some(116),
         }),
         reason: None,
     };
     let replica = &mut database.replicas[0];
     (replica.method, replica.lag_seconds, replica.unreplicated_bytes) =
-        (Some(Method::Observer), beacon.lag_seconds(), None);
+        (Some(Method::Beacon), beacon.lag_seconds(None), Some(0));
     replica.beacon = Some(Arc::new(beacon));
     database
 }

@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod checklist;
+mod churn;
 mod cost;
 mod database;
 mod drill;
@@ -17,6 +18,7 @@ pub mod outside;
 mod posture;
 mod replica;
 mod store;
+mod unknown;
 pub mod word;
 
 use std::time::Duration;
@@ -186,6 +188,7 @@ pub static MINIMAL: &[&str] = &[
     "NeverReplicated",
     "NotRestorable",
     "ReplicaCorrupt",
+    "LagUnknown",
     "RestoreDrillFailed",
     "AgentDown",
 ];
@@ -196,7 +199,15 @@ pub const WATCHDOG: &str = "Watchdog";
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     let database = [database::CHECKS, host::CHECKS, litestream::CHECKS];
-    let replica = [replica::CHECKS, keeping::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
+    let replica = [
+        replica::CHECKS,
+        unknown::CHECKS,
+        keeping::CHECKS,
+        churn::CHECKS,
+        observer::CHECKS,
+        drill::CHECKS,
+        posture::CHECKS,
+    ];
     let agent = [store::CHECKS, cost::CHECKS, agent::CHECKS, outside::CHECKS];
     database.into_iter().chain(replica).chain(agent).flatten()
 }

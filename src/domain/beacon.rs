@@ -46,7 +46,7 @@ pub struct BeaconClaim {
     pub lag_seconds: Option<f64>,
     /// Commits wait since then.
     pub unreplicated_since: Option<Timestamp>,
-    /// As in the report; agents before 0.2 do not say it, nor what follows.
+    /// As in the report. An older agent says neither this nor what follows.
     #[serde(default)]
     pub unreplicated_bytes: Option<u64>,
     /// How many commits wait, at least; `None` where they cannot be counted.

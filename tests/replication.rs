@@ -12,6 +12,8 @@ mod lab;
 mod loss;
 #[path = "replication/observer.rs"]
 mod observer;
+#[path = "replication/odd.rs"]
+mod odd;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -24,6 +26,10 @@ mod requests;
 mod site;
 #[path = "replication/stall.rs"]
 mod stall;
+#[path = "replication/telling.rs"]
+mod telling;
+#[path = "replication/unknown.rs"]
+mod unknown;
 
 use std::path::Path;
 use std::thread;
@@ -88,4 +94,24 @@ fn lost_files_are_not_called_safe() {
 #[test]
 fn a_litestream_that_stopped_for_good_is_told_as_lag_to_the_byte() {
     play(&[pitfalls::stopped_for_good_after_a_pause]);
+}
+
+#[test]
+fn unknown_lag_is_told_with_its_reason() {
+    play(&[unknown::path_with_a_slash, unknown::file_without_its_wal]);
+}
+
+#[test]
+fn idle_churn_of_litestream_0_5_5_is_counted() {
+    play(&[unknown::churn]);
+}
+
+#[test]
+fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
+    play(&[odd::newest_of_v05, odd::newest_of_v03]);
+}
+
+#[test]
+fn what_becomes_bad_and_well_again_is_in_the_log() {
+    play(&[telling::dead_bucket, telling::missing_database]);
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::BEACON_TEXT_MAX;
 use super::reason::Reason;
+use super::sqlite::WalPosition;
 
 /// The version of a beacon's text.
 pub const SCHEMA: u32 = 1;
@@ -45,6 +46,18 @@ pub struct BeaconClaim {
     pub lag_seconds: Option<f64>,
     /// Commits wait since then.
     pub unreplicated_since: Option<Timestamp>,
+    /// As in the report. An older agent says neither this nor what follows.
+    #[serde(default)]
+    pub unreplicated_bytes: Option<u64>,
+    /// How many commits wait, at least; `None` where they cannot be counted.
+    #[serde(default)]
+    pub pending_commits: Option<u64>,
+    /// Where the database is in its WAL.
+    #[serde(default)]
+    pub position: Option<WalPosition>,
+    /// The newest TXID that Litestream wrote there (v0.5).
+    #[serde(default)]
+    pub txid: Option<u64>,
 }
 
 impl BeaconClaim {
@@ -88,22 +101,41 @@ pub struct BeaconReport {
 /// After so many intervals without a beacon its host counts as gone: two failed and one that was under way.
 pub const INTERVALS_MAX: f64 = 4.0;
 
+/// A beacon may be so much younger than now: clocks are compared to the second, and not at every moment.
+pub const AHEAD_SECONDS_MAX: f64 = 30.0;
+
 impl BeaconReport {
-    /// How old it was when it was read, in seconds.
+    /// How old it was when it was read, in seconds; below 0 for one from the future.
     pub fn age_seconds(&self) -> Option<f64> {
-        Some(self.read_at?.duration_since(self.written_at?).as_secs_f64().max(0.0))
+        Some(self.read_at?.duration_since(self.written_at?).as_secs_f64())
     }
 
-    /// It came in time when it was last read.
+    /// It came in time when it was last read. One from the future would seem to come in time for ever.
     pub fn is_fresh(&self) -> bool {
         let bound = self.claim.as_ref().map(|claim| INTERVALS_MAX * claim.interval_seconds);
-        self.age_seconds().zip(bound).is_some_and(|(age, bound)| age <= bound)
+        self.age_seconds().zip(bound).is_some_and(|(age, bound)| (-AHEAD_SECONDS_MAX..=bound).contains(&age))
     }
 
-    /// What its writer claims the lag to be, and the age of that claim: commits made since then are not known.
-    pub fn lag_seconds(&self) -> Option<f64> {
-        let fresh = self.reason.is_none() && self.is_fresh();
-        Some(self.claim.as_ref().filter(|_| fresh)?.lag_seconds? + self.age_seconds()?)
+    /// What its writer says, if that is to be believed.
+    pub fn fresh_claim(&self) -> Option<&BeaconClaim> {
+        self.claim.as_ref().filter(|_| self.reason.is_none() && self.is_fresh())
+    }
+
+    /// What its writer claims the lag to be, and the age of that claim: commits made since then are not known. `replica`
+    /// is where the bucket's newest object ends: what the claim still waits for may have come.
+    pub fn lag_seconds(&self, replica: Option<WalPosition>) -> Option<f64> {
+        let claim = self.fresh_claim()?;
+        let came =
+            |source: WalPosition| replica.is_some_and(|there| there.same_wal(&source) && there.end >= source.end);
+        let claimed = claim.lag_seconds.map(|lag| if claim.position.is_some_and(came) { 0.0 } else { lag });
+        Some(claimed? + self.age_seconds()?.max(0.0))
+    }
+
+    /// Since when commits wait, as its writer claims, by our clock.
+    pub fn unreplicated_since(&self) -> Option<Timestamp> {
+        let claim = self.fresh_claim()?;
+        let before: SignedDuration = claim.written_at.duration_since(claim.unreplicated_since?);
+        self.written_at?.checked_sub(before).ok()
     }
 
     /// The writer's clock against the store's: positive when it is ahead.
@@ -138,7 +170,19 @@ mod tests {
             recovery_point: Some(at(-5)),
             lag_seconds: Some(0.0),
             unreplicated_since: None,
+            unreplicated_bytes: Some(0),
+            pending_commits: Some(0),
+            position: Some(WalPosition { salt1: 1, salt2: 2, end: 4152 }),
+            txid: Some(7),
         }
+    }
+
+    #[test]
+    fn what_an_older_agent_writes_is_read() {
+        let text = r#"{"schema": 1, "written_at": "2026-01-01T00:00:00Z", "interval_seconds": 60.0, "host": "db1",
+            "database": "app", "version": "0.1.0", "recovery_point": null, "lag_seconds": 2.5, "unreplicated_since": null}"#;
+        let claim = BeaconClaim::parse(text.as_bytes()).unwrap();
+        assert_eq!((claim.lag_seconds, claim.pending_commits, claim.position), (Some(2.5), None, None));
     }
 
     #[test]
@@ -184,7 +228,7 @@ mod tests {
         for skew in [-7200, 0, 7200] {
             let skewed = BeaconClaim { written_at: at(skew), recovery_point: Some(at(skew - 5)), ..waiting.clone() };
             let beacon = seen(10, skewed);
-            assert_eq!(beacon.lag_seconds(), Some(37.0));
+            assert_eq!(beacon.lag_seconds(None), Some(37.0));
             assert_eq!(beacon.recovery_point(), Some(at(5)));
             assert_eq!(beacon.writer_offset_seconds(), Some((skew - 3610) as f64));
         }
@@ -194,10 +238,29 @@ mod tests {
     fn old_and_unknown_claims_say_nothing_of_the_lag() {
         assert!(seen(-200, claim()).is_fresh());
         let old = seen(-201, claim());
-        assert_eq!((old.is_fresh(), old.lag_seconds()), (false, None));
-        assert_eq!(seen(10, BeaconClaim { lag_seconds: None, ..claim() }).lag_seconds(), None);
+        assert_eq!((old.is_fresh(), old.lag_seconds(None)), (false, None));
+        assert_eq!(seen(10, BeaconClaim { lag_seconds: None, ..claim() }).lag_seconds(None), None);
         let denied = Reason::new(crate::domain::reason::ReasonKind::Denied, "read: access denied");
-        assert_eq!(BeaconReport { reason: Some(denied), ..seen(10, claim()) }.lag_seconds(), None);
-        assert_eq!(BeaconReport::default().lag_seconds(), None);
+        assert_eq!(BeaconReport { reason: Some(denied), ..seen(10, claim()) }.lag_seconds(None), None);
+        assert_eq!(BeaconReport::default().lag_seconds(None), None);
+    }
+
+    #[test]
+    fn a_beacon_from_the_future_is_not_fresh_beyond_what_clocks_differ() {
+        assert!(seen(70, claim()).is_fresh());
+        assert_eq!(seen(70, claim()).lag_seconds(None), Some(0.0));
+        let future = seen(71, claim());
+        assert_eq!((future.is_fresh(), future.lag_seconds(None), future.unreplicated_since()), (false, None, None));
+    }
+
+    #[test]
+    fn what_came_since_the_claim_no_longer_waits() {
+        let waiting = BeaconClaim { lag_seconds: Some(500.0), unreplicated_since: Some(at(-500)), ..claim() };
+        let beacon = seen(10, waiting);
+        let there = |salt1, end| Some(WalPosition { salt1, salt2: 2, end });
+        assert_eq!(beacon.lag_seconds(there(1, 4151)), Some(530.0));
+        assert_eq!(beacon.lag_seconds(there(1, 4152)), Some(30.0));
+        assert_eq!(beacon.lag_seconds(there(9, 9999)), Some(530.0), "another WAL tells nothing");
+        assert_eq!(beacon.unreplicated_since(), Some(at(-490)));
     }
 }

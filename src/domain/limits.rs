@@ -427,6 +427,9 @@ pub const SPOT_RACES_MAX: u32 = 10;
 /// Pages that one `streamgauge check --verify content` compares of each replica.
 pub const SPOT_ONCE_PAGES: u32 = 64;
 
+/// Newest objects of one replica that are not what they should be, and behind which one look searches for one that is.
+pub const ODD_NEWEST_MAX: usize = 3;
+
 /// Findings that are shown of one replica.
 pub const FINDINGS_MAX: usize = 100;
 

@@ -180,6 +180,16 @@ pub enum StagedPosition {
     Empty,
 }
 
+impl StagedPosition {
+    /// The newest TXID that Litestream wrote here (v0.5).
+    pub fn txid(&self) -> Option<Txid> {
+        match self {
+            Self::Ltx(files) => files.last().map(|file| file.txid),
+            Self::Shadow { .. } | Self::Empty => None,
+        }
+    }
+}
+
 /// One local level-0 file of v0.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StagedLtx {

@@ -28,7 +28,7 @@ const USUAL: &[(&str, f64)] =
 const AMAZON: f64 = 0.023;
 
 /// An average month.
-const MONTH_SECONDS: f64 = 30.44 * 86_400.0;
+pub const MONTH_SECONDS: f64 = 30.44 * 86_400.0;
 
 /// Requests say what a month costs when they were counted for so long.
 const COUNTED_SECONDS: f64 = 3600.0;
@@ -57,6 +57,14 @@ impl Prices {
         thousands(reads) * self.reads_per_thousand
             + thousands(lists) * self.lists_per_thousand
             + bytes as f64 / 1e9 * self.received_per_gigabyte
+    }
+
+    /// Dollars for one upload, which stores price as a listing.
+    pub fn upload_dollars(&self, location: &ReplicaLocation) -> f64 {
+        match location {
+            ReplicaLocation::Directory(_) => 0.0,
+            ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => self.lists_per_thousand / 1000.0,
+        }
     }
 
     /// Dollars for storing so many bytes for a month.

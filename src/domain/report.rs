@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::alert::Alert;
+use super::assess::churn::ChurnReport;
+use super::assess::proof::LagUnknownReport;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::check::Verdict;
@@ -468,6 +470,8 @@ pub enum Method {
     Txid,
     /// The bucket only: there is no local database to compare with.
     Observer,
+    /// Nothing is proven: the agent beside the database claims it in its beacon.
+    Beacon,
 }
 
 impl Method {
@@ -477,6 +481,7 @@ impl Method {
             Self::Segment => "segment",
             Self::Txid => "txid",
             Self::Observer => "observer",
+            Self::Beacon => "beacon",
         }
     }
 }
@@ -545,6 +550,10 @@ pub struct KeepingReport {
     pub storage_dollars_per_month: Option<f64>,
     /// For how long Litestream was told to keep history; `None` where that is not known, or all is kept.
     pub kept_seconds: Option<f64>,
+    /// Whether file after file changes the same pages; `None` until two were read that tell.
+    pub churn: Option<ChurnReport>,
+    /// The lag is unknown, and not by design; `None` when it is known.
+    pub lag_unknown: Option<LagUnknownReport>,
 }
 
 /// How fast a replica grew, over at most an hour.

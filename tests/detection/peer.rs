@@ -94,6 +94,10 @@ pub(crate) struct Peer {
     pub(crate) replaced: bool,
     /// Every sync is the whole database.
     pub(crate) runaway: bool,
+    /// What it uploads does not say where in the WAL it ends.
+    pub(crate) headers_say_nothing: bool,
+    /// Each transaction changes the same pages.
+    pub(crate) same_pages: bool,
     /// A reader holds this frame, and checkpoints stop there.
     pub(crate) reader: Option<u32>,
     /// Bytes that are free on the filesystem, and how many are used up each second by others.
@@ -142,6 +146,8 @@ impl Peer {
             intruder: false,
             replaced: false,
             runaway: false,
+            headers_say_nothing: false,
+            same_pages: false,
             reader: None,
             disk_free: 60 << 30,
             disk_eaten: 0,
@@ -192,7 +198,7 @@ impl Peer {
         }
         self.open = true;
         self.version += 1;
-        let seed = self.version as u32;
+        let seed = if self.same_pages { 0 } else { self.version as u32 };
         for page in (0..pages).map(|n| 1 + (seed.wrapping_mul(7) + n) % PAGES) {
             self.content.insert(page, self.version);
             self.dirty.insert(page, self.version);
@@ -319,7 +325,7 @@ impl Peer {
             staging: Some(Staging {
                 path: PathBuf::from("/app.db-litestream"),
                 bytes: self.local.len() as u64 * 8192,
-                position: if self.local.is_empty() {
+                position: if self.local.is_empty() || self.headers_say_nothing {
                     StagedPosition::Empty
                 } else {
                     StagedPosition::Ltx(files.collect())
@@ -392,7 +398,9 @@ impl Peer {
     fn upload(&mut self) {
         while let Some(local) = self.local.get(&(self.uploaded + 1)).cloned() {
             self.uploaded += 1;
-            self.store((0, self.uploaded, self.uploaded), local.header, local.pages);
+            let mute = LtxHeader { wal_offset: 0, wal_size: 0, wal_salt1: 0, wal_salt2: 0, ..local.header };
+            let header = if self.headers_say_nothing { mute } else { local.header };
+            self.store((0, self.uploaded, self.uploaded), header, local.pages);
             if self.intruder {
                 // The other one has its own idea of the same transaction.
                 let version = self.version + 1_000_000;

@@ -96,6 +96,8 @@ const EMPTY: Expected = ("NeverReplicated", "critical");
 const NO_START: Expected = ("NotRestorable", "critical");
 const GAP: Expected = ("ReplicaGap", "critical");
 const DIFFERS: Expected = ("ContentMismatch", "critical");
+const LAG_UNKNOWN: Expected = ("LagUnknown", "warning");
+const LAG_UNKNOWN_AND_COMMITS: Expected = ("LagUnknown", "critical");
 const DAMAGED: Expected = ("ReplicaCorrupt", "warning");
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -314,7 +316,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 w.peer.rename(file, (0, file.1, file.2 + 1));
             }),
         ],
-        detected: &[CORRUPT, DAMAGED, UNVERIFIABLE],
+        detected: &[CORRUPT, DAMAGED, LAG_UNKNOWN_AND_COMMITS, LAG_UNKNOWN],
+        silent: &["ReplicaUnverifiable"],
+        remark: "the files before it say how far the replica is, until compaction has taken them",
         ..NOTHING
     },
     Scenario {
@@ -457,6 +461,28 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..NOTHING
     },
     Scenario {
+        name: "the same page committed and uploaded every second",
+        minutes: 110,
+        events: &[(FAULT, |w| {
+            w.peer.same_pages = true;
+            w.peer.write_pages = 1;
+            w.peer.writes_every = Some(1);
+        })],
+        detected: &[("ReplicaChurn", "warning")],
+        silent: &["ReplicaRunaway", "ReplicationLag"],
+        remark: "as Litestream 0.5.5 does on an idle database; an application that does it is told the same",
+        ..NOTHING
+    },
+    Scenario {
+        name: "database cannot be compared any more, written",
+        minutes: 60,
+        events: &[(60, writes), (FAULT, |w| w.peer.headers_say_nothing = true)],
+        detected: &[LAG_UNKNOWN_AND_COMMITS, LAG_UNKNOWN],
+        silent: &["ReplicationLag", "ReplicaUnverifiable"],
+        remark: "everything is read, and nothing of it says how far the replica is",
+        ..NOTHING
+    },
+    Scenario {
         name: "writer newer than restorer",
         fault: Some(0),
         events: &[(60, writes)],
@@ -563,7 +589,38 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 w.beacons = false;
             }),
         ],
-        detected: &[("HostGone", "critical")],
+        detected: &[("HostGone", "critical"), LAG_UNKNOWN],
+        remark: "nobody is told of LagUnknown, which HostGone inhibits",
+        ..NOTHING
+    },
+    Scenario {
+        name: "daemon frozen, agent beside it mute, seen by an observer with a beacon",
+        events: &[
+            (0, |w| w.beacons = true),
+            (60, writes),
+            (FAULT, |w| {
+                w.peer.daemon = Daemon::Frozen;
+                w.beacon_waits = Some(FAULT + 8);
+            }),
+        ],
+        detected: &[LAG],
+        silent: &["HostGone"],
+        remark: "what the agent beside the database cannot tell anybody else it writes into the beacon",
+        ..NOTHING
+    },
+    Scenario {
+        name: "host gone, its beacon from the future, seen by an observer",
+        events: &[
+            (0, |w| w.beacons = true),
+            (60, writes),
+            (FAULT, |w| {
+                w.peer.stop();
+                w.store_ahead = 30 * 86_400;
+            }),
+            (FAULT + 120, |w| w.beacons = false),
+        ],
+        detected: &[("HostGone", "critical"), LAG_UNKNOWN],
+        remark: "the last beacons are dated a month ahead: they are not fresh for a month",
         ..NOTHING
     },
     Scenario {

@@ -69,6 +69,10 @@ pub(crate) struct World {
     pub(crate) agent: bool,
     /// Another agent beside the database writes a beacon each minute.
     pub(crate) beacons: bool,
+    /// It says that commits wait since this second.
+    pub(crate) beacon_waits: Option<i64>,
+    /// Seconds by which the bucket dates beacons into the future.
+    pub(crate) store_ahead: i64,
     /// When it wrote the last one.
     beacon: Option<i64>,
     /// How the bucket is set up; by default nobody may ask.
@@ -264,7 +268,8 @@ impl BeaconStore for Beacon {
             world.beacon = Some(world.peer.now - world.peer.now.rem_euclid(60));
         }
         let Some(second) = world.beacon else { return Ok(None) };
-        let written_at = Timestamp::from_second(START + second).unwrap();
+        let waiting = world.beacon_waits.filter(|since| *since <= second);
+        let written_at = Timestamp::from_second(START + second + world.store_ahead).unwrap();
         let claim = BeaconClaim {
             schema: streamgauge::domain::beacon::SCHEMA,
             written_at,
@@ -273,8 +278,12 @@ impl BeaconStore for Beacon {
             database: "app".into(),
             version: "0".into(),
             recovery_point: Some(written_at),
-            lag_seconds: Some(0.0),
-            unreplicated_since: None,
+            lag_seconds: Some(waiting.map_or(0.0, |since| (second - since) as f64)),
+            unreplicated_since: waiting.map(|since| Timestamp::from_second(START + since).unwrap()),
+            unreplicated_bytes: None,
+            pending_commits: None,
+            position: None,
+            txid: None,
         };
         Ok(Some(FoundBeacon { content: claim.encode().into(), stored_at: written_at, written_at }))
     }
@@ -463,6 +472,8 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
         agent_ahead: 0,
         agent: true,
         beacons: false,
+        beacon_waits: None,
+        store_ahead: 0,
         beacon: None,
         posture: BucketPosture::default(),
         requests: 0,

@@ -6,15 +6,7 @@ use std::path::Path;
 use super::lab::agent::Agent;
 use super::lab::litestream::{ACCESS_KEY, SECRET_KEY};
 use super::lab::{Lab, wait_for};
-use super::site::{self, Site};
-
-/// One check on the observed database: status and detail.
-fn verdict(observer: &Agent, check: &str) -> Option<(String, String)> {
-    let report = observer.report();
-    let checks = report["databases"][0]["checks"].as_array()?.clone();
-    let found = checks.into_iter().find(|verdict| verdict["check"] == check)?;
-    Some((found["status"].as_str()?.to_owned(), found["detail"].as_str()?.to_owned()))
-}
+use super::site::{self, Site, verdict};
 
 pub fn host_is_gone(lab: &Lab, home: &Path) {
     let objects = home.join("objects");
@@ -31,7 +23,7 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
         server.endpoint()
     );
     let toml = format!(
-        "[replica]\ninterval = \"1s\"\nidle-interval = \"1s\"\n[drill]\nenabled = false\n[[database]]\nname = \"seen\"\n\
+        "[replica]\ninterval = \"1s\"\nidle-interval = \"1s\"\n[objectives]\nrpo = \"10s\"\n[drill]\nenabled = false\n[[database]]\nname = \"seen\"\n\
          [[database.replica]]\n{replica}"
     );
     let elsewhere = home.join("elsewhere");
@@ -52,7 +44,8 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
         verdict(&observer, "HostGone").is_some_and(|(status, _)| status == "pass") && seen.lag().is_some()
     });
     let report = site::replica_report(&observer, "seen");
-    assert_eq!(report["method"], "observer");
+    assert_eq!(report["method"], "beacon", "its lag is a claim");
+    assert!(report["beacon"]["claim"]["position"]["end"].is_u64(), "{report}");
     assert_eq!(
         (&report["beacon"]["claim"]["host"], &report["beacon"]["claim"]["database"]),
         (&"db1".into(), &"shop".into())
@@ -61,6 +54,23 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     let names: Vec<_> = fs::read_dir(&beside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["beacon.json"], "nothing else is written");
     assert_eq!(host.process.log_lines("beacon not written"), 0);
+
+    // Litestream stands still, and the agent beside it can tell nobody but by its beacon.
+    site.wait_until_in_sync(&host);
+    site.litestream.process.freeze();
+    site.writer.commit(3);
+    wait_for("the observer to tell of the lag", || {
+        verdict(&observer, "ReplicationLag").is_some_and(|(status, _)| status == "fail")
+    });
+    let (_, detail) = verdict(&observer, "ReplicationLag").unwrap();
+    assert!(
+        detail.contains("commits wait since ") && detail.ends_with(" commits wait, says the beacon of db1"),
+        "{detail}"
+    );
+    site.litestream.process.thaw();
+    wait_for("the observer to see it catch up", || {
+        verdict(&observer, "ReplicationLag").is_some_and(|(status, _)| status == "pass")
+    });
 
     // The host is gone from one moment to the next; the bucket and what is in it stays.
     site.wait_until_in_sync(&host);

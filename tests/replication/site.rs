@@ -169,6 +169,14 @@ pub fn replica_report(agent: &Agent, database: &str) -> serde_json::Value {
     found["replicas"][0].clone()
 }
 
+/// One check on the first database or its replica: status and detail.
+pub fn verdict(agent: &Agent, check: &str) -> Option<(String, String)> {
+    let report = agent.report();
+    let checks = report["databases"][0]["checks"].as_array()?.clone();
+    let found = checks.into_iter().find(|verdict| verdict["check"] == check)?;
+    Some((found["status"].as_str()?.to_owned(), found["detail"].as_str()?.to_owned()))
+}
+
 /// Seconds since 1970.
 pub fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()

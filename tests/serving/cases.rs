@@ -162,6 +162,35 @@ pub(super) static CASES: &[Case] = &[
         "ReplicationLag",
         &[("streamgauge_replica_lag_seconds", "0"), ("streamgauge_replica_rpo_objective_seconds", "60")],
     ),
+    // With an objective of a minute: a ticket after five, a page after ten when something was committed.
+    fires(
+        "LagUnknown",
+        &[
+            ("streamgauge_replica_lag_unknown_since_timestamp_seconds", "0"),
+            ("streamgauge_replica_unproven_commit_timestamp_seconds", "60"),
+            ("streamgauge_replica_rpo_objective_seconds", "60"),
+        ],
+        &[(Critical, 11, "12m 0s"), (Warning, 6, "12m 0s")],
+    ),
+    // Nothing was seen to be committed.
+    fires(
+        "LagUnknown",
+        &[
+            ("streamgauge_replica_lag_unknown_since_timestamp_seconds", "0"),
+            ("streamgauge_replica_rpo_objective_seconds", "1200"),
+        ],
+        &[(Warning, 21, "22m 0s")],
+    ),
+    // A restart, and what is unknown by design.
+    silent(
+        "LagUnknown",
+        &[
+            ("streamgauge_replica_lag_unknown_since_timestamp_seconds", "0x5 stale"),
+            ("streamgauge_replica_unproven_commit_timestamp_seconds", "0x5 stale"),
+            ("streamgauge_replica_rpo_objective_seconds", "60"),
+        ],
+    ),
+    silent("LagUnknown", &[("streamgauge_replica_rpo_objective_seconds", "60")]),
     fires("RestoreDrillFailed", &[("streamgauge_drill_failing", "1")], &[(Critical, 0, "1")]),
     silent("RestoreDrillFailed", &[("streamgauge_drill_failing", "0")]),
     // Late after two intervals and an hour.
@@ -363,6 +392,10 @@ pub(super) static CASES: &[Case] = &[
             ("streamgauge_replica_expected_bytes", "1073741824"),
         ],
     ),
+    fires("ReplicaChurn", &[("streamgauge_replica_repeated_objects", "3600")], &[(Warning, 0, "3.6k")]),
+    silent("ReplicaChurn", &[("streamgauge_replica_repeated_objects", "1000")]),
+    // A counter that was updated for half an hour.
+    silent("ReplicaChurn", &[("streamgauge_replica_repeated_objects", "0x10 1500x58 0x300")]),
     fires(
         "CostAboveBudget",
         &[("streamgauge_dollars_per_month", "12.5"), ("streamgauge_budget_dollars_per_month", "10")],
@@ -381,6 +414,16 @@ pub(super) static CASES: &[Case] = &[
             ("streamgauge_replica_beacon_interval_seconds", "60"),
         ],
         &[(Critical, 5, "10m 0s")],
+    ),
+    // Its beacon is from the future.
+    fires(
+        "HostGone",
+        &[
+            ("streamgauge_replica_beacon_timestamp_seconds", "9000+60"),
+            ("streamgauge_replica_beacon_read_timestamp_seconds", "0+60"),
+            ("streamgauge_replica_beacon_interval_seconds", "60"),
+        ],
+        &[(Critical, 0, "-2h 30m 0s")],
     ),
     // The host is idle and there.
     silent(

@@ -185,6 +185,48 @@ fn what_cannot_be_known_is_unknown() {
     assert!(table.contains("failed            NeverReplicated: there is nothing at file://"), "{table}");
 }
 
+/// What is no SQLite database (or is encrypted) is said to be none, with patience or without.
+#[test]
+fn a_file_that_is_no_database_is_critical() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    fs::write(&path, vec![0xa5; 8192]).unwrap();
+    let config = home.path().join("streamgauge.toml");
+    fs::write(&config, watching("", [&path])).unwrap();
+    for more in [&[][..], &["--wait=0s"], &["--wait=2s"]] {
+        let (code, table) = check(&config, more);
+        assert_eq!(code, 2, "{table}");
+        assert!(table.contains("  database          unreadable\n"), "{table}");
+        assert!(table.contains("  hint              not a SQLite database, or an encrypted one\n"), "{table}");
+        assert!(table.contains("  failed            DatabaseUnreadable: "), "{table}");
+        assert!(!table.contains("pending") && !table.contains("not looked at yet"), "{table}");
+    }
+}
+
+/// Nothing that is watched is nothing that is known.
+#[test]
+fn nothing_watched_is_unknown() {
+    let home = tempfile::tempdir().unwrap();
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let yaml = home.path().join("litestream.yml");
+    let directory = format!("dbs:\n  - dir: {}\n    pattern: \"*.db\"\n    replica: {{path: /r}}\n", empty.display());
+    for text in ["dbs: []\n", "db:\n  - path: /srv/app.db\n", &directory] {
+        fs::write(&yaml, text).unwrap();
+        let config = format!("--litestream.config={}", yaml.display());
+        let (code, table, _) = told(&["check", &config]);
+        assert_eq!(code, 3, "{text}: {table}");
+        assert!(table.ends_with("UNKNOWN no databases were found\n"), "{text}: {table}");
+        let (code, json, _) = told(&["check", &config, "--format=json"]);
+        let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((code, &report["status"]), (3, &"unknown".into()), "{text}");
+        for command in ["drill", "restorable"] {
+            let (code, out, error) = told(&[command, &config]);
+            assert_eq!((code, out.as_str()), (3, ""), "{command} {text}: {error}");
+        }
+    }
+}
+
 #[test]
 fn a_configuration_is_listed_with_its_warnings() {
     let home = tempfile::tempdir().unwrap();

@@ -447,6 +447,10 @@ fn beacon(written_ago: i64, host_clock_ahead: i64) -> FoundBeacon {
         recovery_point: Some(written_at - jiff::SignedDuration::from_secs(2)),
         lag_seconds: Some(3.0),
         unreplicated_since: None,
+        unreplicated_bytes: None,
+        pending_commits: None,
+        position: None,
+        txid: None,
     };
     FoundBeacon { content: claim.encode().into(), stored_at, written_at: stored_at }
 }

@@ -159,7 +159,9 @@ fn damaged_segment_names_its_key() {
     let mut scene = Scene::new();
     generation(&scene, 2);
     scene.files.put(format!("{GENERATION}/{}", SEGMENTS[2].0), "not lz4", at(9).wall);
-    let reason = scene.look_at(10).unwrap_err();
+    let (finding, evidence) = scene.look_at(10).unwrap();
+    assert!(evidence.position.is_some(), "the segment before it tells how far the replica is");
+    let reason = finding.damaged.unwrap();
     assert_eq!(reason.kind, ReasonKind::Corrupt);
     assert!(reason.message.starts_with(&format!("read {GENERATION}/wal/00000000_00001f88.wal.lz4: ")), "{reason}");
 }

@@ -116,7 +116,10 @@ fn damaged_header_names_its_key() {
     let mut scene = replica(3);
     let key = LevelKeys::Plain.key(0, name(4, 4));
     scene.files.put(key.clone(), ltx(name(5, 5), at(4).wall, Some(wal(5, 4))), at(4).wall);
-    let reason = scene.look_at(10).unwrap_err();
+    let (finding, evidence) = scene.look_at(10).unwrap();
+    // The newest file that is what its name says tells how far the replica is.
+    assert_eq!((finding.txid, evidence.position), (Some(3), Some(wal(5, 3))));
+    let reason = finding.damaged.unwrap();
     assert_eq!(reason.kind, ReasonKind::Corrupt);
     assert_eq!(
         reason.message,

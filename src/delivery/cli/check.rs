@@ -6,7 +6,8 @@ use super::sources::{Sources, pace, stores};
 use super::table::table;
 use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
-use crate::domain::check::{exit_code, judge_agent, verdicts};
+use crate::domain::check::judge_agent;
+use crate::domain::check::word::Word;
 use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::{AgentReport, ConfigReport, CostReport, Report, SCHEMA};
@@ -31,7 +32,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         CheckFormat::Table => output::print(&table(&report, output::colour()))?,
         CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
     }
-    Ok(ExitCode::from(exit_code(verdicts(&report))))
+    Ok(ExitCode::from(Word::of_report(&report).exit_code()))
 }
 
 /// Looks once.
@@ -95,5 +96,108 @@ fn depth(asked: CheckVerify) -> VerifyDepth {
         CheckVerify::None => VerifyDepth::None,
         CheckVerify::Structure => VerifyDepth::Structure,
         CheckVerify::Content => VerifyDepth::Content,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::delivery::render::fixture;
+    use crate::domain::check::{Severity, Status, Verdict};
+
+    /// Everything that one verdict can be.
+    const STATES: [(Severity, Status); 5] = [
+        (Severity::Critical, Status::Pass),
+        (Severity::Info, Status::Fail),
+        (Severity::Warning, Status::Fail),
+        (Severity::Critical, Status::Unknown),
+        (Severity::Critical, Status::Fail),
+    ];
+
+    /// Verdicts in each of a set of states, on a replica or on the agent.
+    fn verdicts(set: u8, replica: Option<&str>) -> Vec<Verdict> {
+        let wanted = (0..).zip(STATES).filter(|(bit, _)| set >> bit & 1 == 1);
+        let verdict = |(_, (severity, status))| Verdict {
+            check: "ReplicationLag",
+            title: "the title",
+            severity,
+            database: replica.map(|_| "app".to_owned()),
+            replica: replica.map(str::to_owned),
+            status,
+            detail: "the detail".to_owned(),
+        };
+        wanted.map(verdict).collect()
+    }
+
+    /// The word with which the last line before the notes begins, as the exit code that it stands for.
+    fn printed(table: &str) -> u8 {
+        let last = table.lines().take_while(|line| !line.starts_with("not observable")).filter(|line| !line.is_empty());
+        let last = last.last().unwrap_or_default();
+        let word = last.split(' ').find(|word| word.parse::<usize>().is_err()).unwrap_or_default();
+        code(word.trim_end_matches(',').to_lowercase().as_str())
+    }
+
+    fn code(word: &str) -> u8 {
+        match word {
+            "ok" => 0,
+            "warning" => 1,
+            "critical" => 2,
+            "unknown" => 3,
+            other => panic!("{other}"),
+        }
+    }
+
+    fn agree(report: &Report, expected: u8) {
+        let table = table(report, false);
+        let json: serde_json::Value = serde_json::from_slice(&json(report).unwrap()).unwrap();
+        let exit = Word::of_report(report).exit_code();
+        assert_eq!([exit, printed(&table), code(json["status"].as_str().unwrap())], [expected; 3], "{table}");
+    }
+
+    /// The worst of some sets of states, by Nagios' weights; an empty set on a replica is not judged.
+    fn worst(sets: &[u8]) -> u8 {
+        let of = |set: &u8| match set {
+            0 => 3,
+            _ if set & 0b1_0000 != 0 => 2,
+            _ if set & 0b1000 != 0 => 3,
+            _ if set & 0b100 != 0 => 1,
+            _ => 0,
+        };
+        let weight = |code: &u8| [0, 1, 3, 2][usize::from(*code)];
+        sets.iter().map(of).max_by_key(weight).unwrap_or(3)
+    }
+
+    /// All sets of states on the agent and on each of two replicas of two databases.
+    #[test]
+    fn exit_code_table_and_json_agree_on_every_combination() {
+        let sets = 0..1 << STATES.len();
+        for (agent, one) in sets.clone().flat_map(|agent| sets.clone().map(move |one| (agent, one))) {
+            for other in [0, 0b1, 0b10, 0b100, 0b1000, 0b1_0000, 0b1_1111] {
+                let databases = [one, other].map(|set| {
+                    let mut database = fixture::healthy("app");
+                    database.checks = verdicts(set, Some("s3"));
+                    database
+                });
+                let mut report = fixture::report(databases.to_vec());
+                report.checks = verdicts(agent, None);
+                // An agent of which nothing is judged is none: this is a look.
+                agree(&report, worst(&[if agent == 0 { 1 } else { agent }, one, other]));
+            }
+            let mut nothing = fixture::report(Vec::new());
+            nothing.checks = verdicts(agent, None);
+            agree(&nothing, if agent & 0b1_0000 != 0 { 2 } else { 3 });
+        }
+    }
+
+    #[test]
+    fn a_database_without_a_verdict_is_not_well() {
+        let mut judged = fixture::healthy("app");
+        judged.checks = verdicts(1, Some("s3"));
+        let mut report = fixture::report(vec![judged]);
+        agree(&report, 0);
+        report.databases.push(Arc::new(fixture::healthy("other")));
+        agree(&report, 3);
     }
 }

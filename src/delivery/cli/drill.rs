@@ -137,7 +137,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     for path in &args.report {
         write_report(path, &records)?;
     }
-    Ok(exit_code(&records))
+    Ok(ExitCode::from(exit_code(&records)))
 }
 
 /// Runs drills in processes of this same program.
@@ -244,13 +244,14 @@ fn write_report(path: &Path, records: &[DrillRecord]) -> Result<(), Reason> {
         .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
 }
 
-fn exit_code(records: &[DrillRecord]) -> ExitCode {
+/// Of all results, as they stand in the table and in the JSON. No drill has shown nothing.
+fn exit_code(records: &[DrillRecord]) -> u8 {
     let any = |result| records.iter().any(|record| record.result == result);
-    ExitCode::from(match () {
+    match () {
         () if any(DrillResult::Failed) => 2,
-        () if any(DrillResult::Inconclusive) => 3,
+        () if any(DrillResult::Inconclusive) || records.is_empty() => 3,
         () => 0,
-    })
+    }
 }
 
 /// The other side: reads a job from standard input and writes what comes of it to standard output.
@@ -271,5 +272,33 @@ mod tests {
     fn a_report_is_html_or_json() {
         assert!(report_file("a.html").is_ok() && report_file("a.json").is_ok());
         assert!(report_file("a.pdf").is_err() && report_file("html").is_err());
+    }
+
+    fn record(result: DrillResult) -> DrillRecord {
+        DrillRecord { result, ..crate::delivery::render::fixture::drill_record("app") }
+    }
+
+    /// All sets of results: exit code, the words of the table, and the JSON say the same.
+    #[test]
+    fn exit_code_table_and_json_agree_on_every_combination() {
+        let results = [DrillResult::Passed, DrillResult::Inconclusive, DrillResult::Failed];
+        for set in 0_u8..1 << results.len() {
+            let records: Vec<_> =
+                (0..).zip(results).filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, result)| record(result)).collect();
+            let worst = |words: &[String]| match () {
+                () if words.iter().any(|word| word == "failed") => 2,
+                () if words.is_empty() || words.iter().any(|word| word == "inconclusive") => 3,
+                () => 0,
+            };
+            let table = drill_report::table(&records, false);
+            let rows = table.lines().skip(1).filter(|line| line.starts_with("app"));
+            let words: Vec<String> =
+                rows.map(|line| line.split_whitespace().nth(2).unwrap_or_default().to_owned()).collect();
+            let json: serde_json::Value = serde_json::from_str(&drill_report::json(&records).unwrap()).unwrap();
+            let said: Vec<String> =
+                json.as_array().unwrap().iter().map(|one| one["result"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(words, said);
+            assert_eq!([exit_code(&records); 2], [worst(&words), worst(&said)], "{table}");
+        }
     }
 }

@@ -34,7 +34,8 @@ of; or what blocks it. On S3 a listing has the time of upload, so that the heade
 Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown, because a replica \
 could not be listed.
 
-JSON: an array, one object a replica: database (null for a URL), replica, url, layout, listed_at, times (listing or \
+JSON: an array, one object a replica: status (restorable, not_restorable, unknown), database (null for a URL), replica, \
+url, layout, listed_at, times (listing or \
 header), requests, reason (why it is unknown) and timeline {spans [{from, until, points, resolution_seconds, \
 typical_seconds, blocked {after, before, key, detail}}], gaps, largest_gap_seconds, caveats [{releases, detail}], since, \
 listed_at, cut_off_at}; with --at also at and answer {restorable, position, state_at, older_seconds, objects [{key, \
@@ -79,6 +80,7 @@ pub enum RestorableFormat {
 /// One replica and what was found of it: an element of the JSON array.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Found {
+    status: Standing,
     database: Option<String>,
     replica: String,
     url: String,
@@ -100,26 +102,33 @@ pub(super) struct Found {
     uploaded: bool,
 }
 
+/// What was asked, answered in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Standing {
+    Restorable,
+    NotRestorable,
+    Unknown,
+}
+
 impl Found {
-    /// The exit code: 0 restorable, 2 not, 3 unknown.
-    fn code(&self) -> u8 {
-        match (&self.timeline, self.at, &self.answer) {
-            (None, ..) | (_, Some(_), None) => 3,
-            (_, Some(_), Some(answer)) => {
-                if answer.restorable {
-                    0
-                } else {
-                    2
-                }
-            }
-            (Some(map), None, _) => {
-                if map.gaps == 0 && map.restorable_now() {
-                    0
-                } else {
-                    2
-                }
-            }
-        }
+    fn standing(&self) -> Standing {
+        let restorable = match (&self.timeline, self.at, &self.answer) {
+            (None, ..) | (_, Some(_), None) => return Standing::Unknown,
+            (_, Some(_), Some(answer)) => answer.restorable,
+            (Some(map), None, _) => map.gaps == 0 && map.restorable_now(),
+        };
+        if restorable { Standing::Restorable } else { Standing::NotRestorable }
+    }
+}
+
+/// What is known to be broken weighs more than what is not known. Where nothing was looked at, nothing is known.
+fn exit_code(found: &[Found]) -> u8 {
+    let any = |standing| found.iter().any(|found| found.status == standing);
+    match () {
+        () if any(Standing::NotRestorable) => 2,
+        () if any(Standing::Unknown) || found.is_empty() => 3,
+        () => 0,
     }
 }
 
@@ -151,10 +160,7 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
             output::print(&format!("{json}\n"))?;
         }
     }
-    // What is known to be broken weighs more than what is not known.
-    let codes: Vec<u8> = found.iter().map(Found::code).collect();
-    let code = [2, 3].into_iter().find(|code| codes.contains(code)).unwrap_or(if codes.is_empty() { 3 } else { 0 });
-    Ok(ExitCode::from(code))
+    Ok(ExitCode::from(exit_code(&found)))
 }
 
 type Picked = (Vec<Place>, Arc<crate::infrastructure::store::Stores>, usize);
@@ -195,6 +201,7 @@ async fn look(
 ) -> Found {
     let Place { target, replica } = place;
     let mut found = Found {
+        status: Standing::Unknown,
         database: target.as_ref().map(|target| target.name.0.clone()),
         replica: replica.name.clone(),
         url: replica.location.url(),
@@ -218,6 +225,7 @@ async fn look(
         found.reason = Some(reason);
     }
     found.requests = counted.requests();
+    found.status = found.standing();
     found
 }
 
@@ -243,4 +251,83 @@ async fn ask(
     }
     found.answer = Some(answer);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::render::fixture;
+
+    /// A replica of which this was found, asked for the map or for an instant.
+    fn found(status: Standing, asked: bool) -> Found {
+        let now = fixture::now();
+        let report = fixture::healthy("app");
+        let mut map = report.replicas[0].timeline.as_deref().cloned().unwrap();
+        if status == Standing::NotRestorable {
+            (map.gaps, map.largest_gap_seconds) = (1, Some(60.0));
+        } else {
+            (map.gaps, map.largest_gap_seconds) = (0, None);
+            map.spans.retain(|span| span.blocked.is_none());
+        }
+        let unknown = Reason::new(ReasonKind::Denied, "list s3://backups/app: access denied");
+        let answer = Answer {
+            restorable: status == Standing::Restorable,
+            position: None,
+            state_at: None,
+            older_seconds: None,
+            objects: Vec::new(),
+            bytes: 0,
+            blocked: None,
+        };
+        let mut found = Found {
+            status: Standing::Unknown,
+            database: Some("app".to_owned()),
+            replica: "s3".to_owned(),
+            url: "s3://backups/app".to_owned(),
+            layout: None,
+            listed_at: now,
+            times: "listing",
+            requests: 1,
+            reason: (status == Standing::Unknown).then_some(unknown),
+            timeline: (status != Standing::Unknown).then_some(map),
+            at: asked.then_some(now),
+            answer: Some(answer).filter(|_| asked && status != Standing::Unknown),
+            retention: None,
+            uploaded: false,
+        };
+        found.status = found.standing();
+        found
+    }
+
+    /// What a line of the table says, as the standing that it stands for.
+    fn printed(line: &str) -> Standing {
+        match () {
+            () if line.contains("  unknown: ") => Standing::Unknown,
+            () if line.contains("  restorable: ") || line.contains("; no gaps") => Standing::Restorable,
+            () => Standing::NotRestorable,
+        }
+    }
+
+    #[test]
+    fn exit_code_table_and_json_agree_on_every_combination() {
+        let standings = [Standing::Restorable, Standing::NotRestorable, Standing::Unknown];
+        for (set, asked) in (0..1_u8 << standings.len()).flat_map(|set| [(set, false), (set, true)]) {
+            let some: Vec<_> = (0..).zip(standings).filter(|(bit, _)| set >> bit & 1 == 1).collect();
+            let founds: Vec<Found> = some.iter().map(|(_, standing)| found(*standing, asked)).collect();
+            let wanted: Vec<_> = some.iter().map(|(_, standing)| *standing).collect();
+            let expected = match () {
+                () if wanted.contains(&Standing::NotRestorable) => 2,
+                () if wanted.is_empty() || wanted.contains(&Standing::Unknown) => 3,
+                () => 0,
+            };
+            assert_eq!(exit_code(&founds), expected, "{wanted:?}");
+            // A line each, as of many replicas.
+            let lines: Vec<_> = founds.iter().map(|found| table::table(&vec![found.clone(); 6], false, 80)).collect();
+            let said: Vec<_> = lines.iter().map(|lines| printed(lines.lines().next().unwrap())).collect();
+            assert_eq!(said, wanted, "{lines:?}");
+            let json = serde_json::to_value(&founds).unwrap();
+            let statuses: Vec<_> = json.as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+            assert_eq!(statuses, wanted.iter().map(|one| serde_json::to_value(one).unwrap()).collect::<Vec<_>>());
+        }
+    }
 }

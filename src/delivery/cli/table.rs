@@ -4,39 +4,19 @@ use std::fmt::{Display, Formatter, Result};
 
 use crate::delivery::render::human;
 use crate::domain::check::checklist::not_observable;
+use crate::domain::check::word::{Word, blocks, verdicts_on};
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::reason::Reason;
 use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
 use crate::domain::spot::SpotReport;
 
-/// The word in front of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Word {
-    Ok,
-    Warning,
-    Unknown,
-    Critical,
-}
-
-impl Word {
-    fn of<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
-        let words = verdicts.map(|verdict| match (verdict.status, verdict.severity) {
-            (Status::Fail, Severity::Critical) => Self::Critical,
-            (Status::Unknown, _) => Self::Unknown,
-            (Status::Fail, Severity::Warning) => Self::Warning,
-            (Status::Pass, _) | (Status::Fail, Severity::Info) => Self::Ok,
-        });
-        words.max().unwrap_or(Self::Unknown)
-    }
-
-    /// The word, and its colour on a terminal (ECMA-48 SGR).
-    fn text(self) -> (&'static str, u8) {
-        match self {
-            Self::Ok => ("OK", 32),
-            Self::Warning => ("WARNING", 33),
-            Self::Unknown => ("UNKNOWN", 35),
-            Self::Critical => ("CRITICAL", 31),
-        }
+/// A word as it stands in front of a block, and its colour on a terminal (ECMA-48 SGR).
+fn text(word: Word) -> (&'static str, u8) {
+    match word {
+        Word::Ok => ("OK", 32),
+        Word::Warning => ("WARNING", 33),
+        Word::Unknown => ("UNKNOWN", 35),
+        Word::Critical => ("CRITICAL", 31),
     }
 }
 
@@ -54,20 +34,17 @@ impl Display for Table<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let mut counts = [0_usize; 4];
         for database in &self.report.databases {
-            let replicas = database.replicas.iter().map(Some);
-            let alone = database.replicas.is_empty().then_some(None);
-            for replica in replicas.chain(alone) {
+            for replica in blocks(database) {
                 counts[self.block(f, database, replica)? as usize] += 1;
             }
         }
         self.agent(f, &mut counts)?;
         if self.report.databases.is_empty() {
-            return writeln!(f, "{} no databases were found", self.word(Word::Unknown));
+            return writeln!(f, "{} no databases were found", self.word(Word::of_report(self.report)));
         }
-        let summary = [Word::Critical, Word::Unknown, Word::Warning, Word::Ok].into_iter();
-        let summary = summary.filter(|word| counts[*word as usize] > 0);
+        let summary = Word::ALL.iter().filter(|word| counts[**word as usize] > 0);
         let summary: Vec<String> =
-            summary.map(|word| format!("{} {}", counts[word as usize], word.text().0.to_lowercase())).collect();
+            summary.map(|word| format!("{} {}", counts[*word as usize], word.as_str())).collect();
         writeln!(f, "{}", summary.join(", "))?;
         writeln!(f)?;
         // Below the last line, so that nobody takes these for checked.
@@ -80,7 +57,7 @@ impl Display for Table<'_> {
 
 impl Table<'_> {
     fn word(&self, word: Word) -> String {
-        let (text, colour) = word.text();
+        let (text, colour) = text(word);
         if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
@@ -98,24 +75,13 @@ impl Table<'_> {
         writeln!(f)
     }
 
-    /// Verdicts on the database itself are repeated with each of its replicas.
-    fn verdicts<'a>(
-        database: &'a DatabaseReport,
-        replica: Option<&'a ReplicaReport>,
-    ) -> impl Iterator<Item = &'a Verdict> + Clone {
-        database.checks.iter().filter(move |verdict| {
-            let on = verdict.replica.as_deref();
-            on.is_none() || on == replica.map(|replica| replica.name.as_str())
-        })
-    }
-
     fn block(
         &self,
         f: &mut Formatter<'_>,
         database: &DatabaseReport,
         replica: Option<&ReplicaReport>,
     ) -> std::result::Result<Word, std::fmt::Error> {
-        let verdicts = Self::verdicts(database, replica);
+        let verdicts = verdicts_on(database, replica);
         let word = Word::of(verdicts.clone());
         write!(f, "{} {}", self.word(word), human::printable(&database.name))?;
         match replica {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::alert::{Alert, AlertState};
+use crate::domain::assess::churn::ChurnReport;
+use crate::domain::assess::proof::LagUnknownReport;
 use crate::domain::assess::sizing::Sizing;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::check::{Severity, Status, Verdict};
@@ -125,6 +127,8 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 foreign_history: Some(false),
                 storage_dollars_per_month: Some(0.000_021_8),
                 kept_seconds: Some(86_400.0),
+                churn: Some(ChurnReport { seconds: 3600.0, objects: 0, pages: 2, dollars_per_month: 0.0 }),
+                lag_unknown: None,
             },
             spot: Some(SpotReport {
                 interval_seconds: Some(3600.0),
@@ -205,10 +209,9 @@ fn local(name: &str) -> LocalReport {
     }
 }
 
-/// Drilled an hour ago, with success, and daily.
-pub(crate) fn drilled(name: &str) -> DatabaseReport {
-    let mut database = healthy(name);
-    let record = DrillRecord {
+/// A drill of an hour ago, with success.
+pub(crate) fn drill_record(name: &str) -> DrillRecord {
+    DrillRecord {
         database: name.to_owned(),
         replica: "s3".to_owned(),
         url: "s3://backups/app".to_owned(),
@@ -241,7 +244,13 @@ pub(crate) fn drilled(name: &str) -> DatabaseReport {
         dollars: 0.000_06,
         restore_seconds: Some(7.5),
         seconds: 20.0,
-    };
+    }
+}
+
+/// Drilled an hour ago, with success, and daily.
+pub(crate) fn drilled(name: &str) -> DatabaseReport {
+    let mut database = healthy(name);
+    let record = drill_record(name);
     let mut history = DrillHistory { first_seen_at: ago(90_000), next_due_at: ago(-82_800), ..DrillHistory::default() };
     let began = record.started_at;
     history.conclude(record, began);
@@ -299,6 +308,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
     database.reason = Some(Reason::new(ReasonKind::Denied, "read /srv/app.db: permission denied"));
     database.local = None;
     let denied = Reason::new(ReasonKind::Denied, "list s3://backups/app: access denied");
+    let lag_unknown = Some(LagUnknownReport { since: now() - SignedDuration::from_secs(500), commit_at: ago(490) });
     database.replicas = vec![ReplicaReport {
         layout: None,
         up: Some(false),
@@ -313,7 +323,7 @@ pub(crate) fn unknown(name: &str) -> DatabaseReport {
         coverage: None,
         timeline: None,
         verification: None,
-        keeping: KeepingReport::default(),
+        keeping: KeepingReport { lag_unknown, ..KeepingReport::default() },
         spot: None,
         ..database.replicas[0].clone()
     }];
@@ -338,12 +348,16 @@ pub(crate) fn observed(name: &str) -> DatabaseReport {
             recovery_point: ago(36),
             lag_seconds: Some(0.0),
             unreplicated_since: None,
+            unreplicated_bytes: Some(0),
+            pending_commits: Some(0),
+            position: None,
+            txid: Some(116),
         }),
         reason: None,
     };
     let replica = &mut database.replicas[0];
     (replica.method, replica.lag_seconds, replica.unreplicated_bytes) =
-        (Some(Method::Observer), beacon.lag_seconds(), None);
+        (Some(Method::Beacon), beacon.lag_seconds(None), Some(0));
     replica.beacon = Some(Arc::new(beacon));
     database
 }

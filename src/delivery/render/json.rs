@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::domain::check::checklist::{ItemReport, checklist};
+use crate::domain::check::word::Word;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 
@@ -11,13 +12,16 @@ use crate::domain::report::Report;
 struct Document<'a> {
     #[serde(flatten)]
     report: &'a Report,
+    /// All verdicts in one word, as the exit code of `check` has it.
+    status: Word,
     checklist: Vec<ItemReport>,
 }
 
 /// The whole report; fields that are unknown are `null`.
 pub fn json(report: &Report) -> Result<Vec<u8>, Reason> {
-    let mut bytes = serde_json::to_vec(&Document { report, checklist: checklist(report) })
-        .map_err(|error| Reason::new(ReasonKind::Failed, format!("write report as json: {error}")))?;
+    let mut bytes =
+        serde_json::to_vec(&Document { report, status: Word::of_report(report), checklist: checklist(report) })
+            .map_err(|error| Reason::new(ReasonKind::Failed, format!("write report as json: {error}")))?;
     bytes.push(b'\n');
     Ok(bytes)
 }

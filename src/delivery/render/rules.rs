@@ -15,7 +15,7 @@ use crate::domain::check::{Check, MINIMAL, Rule, Severity, Unit, WATCHDOG, catal
 pub enum Profile {
     /// Every check, and the service level.
     Full,
-    /// Seven pages and the watchdog.
+    /// Eight pages and the watchdog.
     Minimal,
 }
 

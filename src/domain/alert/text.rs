@@ -62,6 +62,7 @@ fn fill(check: &Check, text: &str, values: &[String]) -> String {
 fn write(unit: Unit, value: f64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     match unit {
+        Unit::Seconds if value < 0.0 => format!("-{}", spoken(-value)),
         Unit::Seconds => spoken(value),
         Unit::Ratio => format!("{:.1} %", value * 100.0),
         Unit::Dollars => format!("${value:.2}"),

@@ -1,5 +1,6 @@
 //! What follows from observations: the proven recovery point, lag, growth and rates.
 
+pub mod churn;
 pub mod growth;
 pub mod lineage;
 pub mod permissions;

@@ -192,6 +192,13 @@ impl Positions {
         self.samples.iter().skip(self.proven_count())
     }
 
+    /// How many commits are not proven, at least; `None` where counters of two runs would have to be compared.
+    pub fn pending_commits(&self) -> Option<u64> {
+        let newest = self.newest().filter(|newest| !newest.restored)?;
+        let proven = self.proven().map_or(Some(0), |proven| (!proven.restored).then_some(proven.commits));
+        Some(newest.commits.saturating_sub(proven?))
+    }
+
     /// The oldest entry, proven or not.
     pub fn oldest(&self) -> Option<&Sample> {
         self.samples.front()

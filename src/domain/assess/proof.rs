@@ -1,6 +1,7 @@
 //! What the bucket proves: recovery point, lag and unreplicated bytes.
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::positions::Positions;
 use crate::domain::moment::Moment;
@@ -43,6 +44,14 @@ pub struct Exposure {
     pub unreplicated_since: Option<Timestamp>,
     pub unreplicated_bytes: Option<u64>,
     pub unreplicated_bytes_lower_bound: bool,
+}
+
+/// For how long the lag of a replica is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LagUnknownReport {
+    pub since: Timestamp,
+    /// When the oldest commit was made of which it is not known whether it is in the replica; `None` when none was seen.
+    pub commit_at: Option<Timestamp>,
 }
 
 /// Takes in what a successful look at a replica found.

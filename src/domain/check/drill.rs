@@ -148,7 +148,8 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::{Watching, exit_code, judge};
+    use super::super::word::Word;
+    use super::super::{Watching, judge};
     use super::*;
     use crate::domain::drill::history::tests::record;
     use crate::domain::drill::{DrillCheck, DrillHistory, ProbeRecord};
@@ -216,7 +217,7 @@ mod tests {
         let verdicts = judge(&database, at(NOW), Watching::Continuously);
         let drills = verdicts.iter().filter(|verdict| verdict.check.starts_with("Restore"));
         let told: Vec<_> = drills.map(|v| format!("{} {}: {}", v.check, v.status.as_str(), v.detail)).collect();
-        format!("{}; exit {}", told.join("; "), exit_code(verdicts.iter()))
+        format!("{}; exit {}", told.join("; "), Word::of(verdicts.iter()).exit_code())
     }
 
     fn check(drill: DrillReport, expected: &str) {

@@ -5,6 +5,7 @@
 
 mod agent;
 pub mod checklist;
+mod churn;
 mod content;
 mod cost;
 mod database;
@@ -18,6 +19,8 @@ pub mod outside;
 mod posture;
 mod replica;
 mod store;
+mod unknown;
+pub mod word;
 
 use std::time::Duration;
 
@@ -186,6 +189,7 @@ pub static MINIMAL: &[&str] = &[
     "NeverReplicated",
     "NotRestorable",
     "ReplicaCorrupt",
+    "LagUnknown",
     "RestoreDrillFailed",
     "DatabaseReplaced",
     "AgentDown",
@@ -197,7 +201,16 @@ pub const WATCHDOG: &str = "Watchdog";
 /// All checks, in reading order.
 pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     let database = [database::CHECKS, host::CHECKS, litestream::CHECKS];
-    let replica = [replica::CHECKS, content::CHECKS, keeping::CHECKS, observer::CHECKS, drill::CHECKS, posture::CHECKS];
+    let replica = [
+        replica::CHECKS,
+        unknown::CHECKS,
+        content::CHECKS,
+        keeping::CHECKS,
+        churn::CHECKS,
+        observer::CHECKS,
+        drill::CHECKS,
+        posture::CHECKS,
+    ];
     let agent = [store::CHECKS, cost::CHECKS, agent::CHECKS, outside::CHECKS];
     database.into_iter().chain(replica).chain(agent).flatten()
 }
@@ -302,22 +315,6 @@ pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
     catalogue().filter_map(judged).collect()
 }
 
-/// The exit code of `streamgauge check`, which is Nagios's: 0 ok, 1 warning, 2 critical, 3 unknown. What is critical
-/// outweighs what is unknown, and that outweighs a warning.
-pub fn exit_code<'a>(verdicts: impl Iterator<Item = &'a Verdict> + Clone) -> u8 {
-    let mut all = verdicts.clone();
-    let failed = |severity| verdicts.clone().any(|v| v.status == Status::Fail && v.severity == severity);
-    if failed(Severity::Critical) {
-        2
-    } else if verdicts.clone().next().is_none() || all.any(|verdict| verdict.status == Status::Unknown) {
-        3
-    } else if failed(Severity::Warning) {
-        1
-    } else {
-        0
-    }
-}
-
 /// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
 pub fn spoken(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -333,6 +330,7 @@ pub fn spoken(seconds: f64) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use super::word::Word;
     use super::*;
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::report::{
@@ -409,7 +407,7 @@ mod tests {
         let verdicts = judge(&database, at(NOW), watching);
         let told = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let told: Vec<_> = told.map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str())).collect();
-        assert_eq!(format!("{}; exit {}", told.join(", "), exit_code(verdicts.iter())), expected);
+        assert_eq!(format!("{}; exit {}", told.join(", "), Word::of(verdicts.iter()).exit_code()), expected);
     }
 
     /// An alert is told apart by check, severity and subject: two rules of one severity would be one alert that comes and

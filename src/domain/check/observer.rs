@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::beacon::INTERVALS_MAX;
+use crate::domain::beacon::{AHEAD_SECONDS_MAX, INTERVALS_MAX};
 use crate::domain::report::{DatabaseReport, ReplicaReport};
 
 static WRITTEN_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
@@ -17,23 +17,30 @@ static INTERVAL: Quantity = Quantity::of_replica("streamgauge_replica_beacon_int
     Some(replica.beacon.as_ref()?.claim.as_ref()?.interval_seconds)
 });
 
+static AGE: Term = Term::Difference(&Term::Of(&READ_AT), &Term::Of(&WRITTEN_AT));
+
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "HostGone",
     title: "The host of the database is there",
     summary: "{database}: the host that writes {replica} is gone",
-    description: "The beacon beside replica {replica} of {database} was {value} old when it was last read: the host, its \
-                  agent or its way to the bucket is gone. What was not replicated before is lost with it.",
+    description: "The beacon beside replica {replica} of {database} was {value} old when it was last read (below zero: \
+                  dated into the future): the host, its agent or its way to the bucket is gone. What was not replicated \
+                  before is lost with it.",
     action: "Look whether the host is up. If it is lost, restore elsewhere with `streamgauge restore`; remove the beacon \
              of a host that is gone for good.",
     unit: Unit::Seconds,
     // The age at the last reading, and not by now: a bucket that cannot be read says nothing of the host.
     rules: &[rule(
         Severity::Critical,
-        &Condition::Compare(
-            &Term::Difference(&Term::Of(&READ_AT), &Term::Of(&WRITTEN_AT)),
-            Comparison::Above,
-            &Term::Product(&Term::Of(&INTERVAL), &Term::Number(INTERVALS_MAX)),
-        ),
+        &Condition::Any(&[
+            &Condition::Compare(
+                &AGE,
+                Comparison::Above,
+                &Term::Product(&Term::Of(&INTERVAL), &Term::Number(INTERVALS_MAX)),
+            ),
+            // One from the future would be fresh for ever.
+            &Condition::Compare(&AGE, Comparison::Below, &Term::Number(-AHEAD_SECONDS_MAX)),
+        ]),
         5,
     )],
     tell: Tell::Replica(gone),
@@ -50,6 +57,12 @@ fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Optio
         at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", spoken(seconds(context.now) - seconds(at))))
     };
     let host = &claim.host;
+    if context.failing.is_some() && age < 0.0 {
+        return Some(Told::Known(format!(
+            "the beacon of {host} is dated {} into the future by the store: whether the host is there is not known",
+            spoken(-age)
+        )));
+    }
     if context.failing.is_some() {
         let (claimed, proven) = (ago(beacon.recovery_point()), ago(replica.recovery_point));
         return Some(Told::Known(format!(

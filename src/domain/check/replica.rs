@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::unknown::why;
 use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::report::{DatabaseReport, Method, ReplicaReport};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
@@ -15,7 +16,7 @@ const UNREAD_SLACK: SignedDuration = SignedDuration::from_mins(10);
 
 static LAG: Quantity = Quantity::of_replica("streamgauge_replica_lag_seconds", |_, replica| replica.lag_seconds);
 
-static RPO: Quantity =
+pub(super) static RPO: Quantity =
     Quantity::of_replica("streamgauge_replica_rpo_objective_seconds", |database, _| Some(database.rpo_seconds));
 
 static VERIFIED_AT: Quantity = Quantity::of_replica("streamgauge_replica_verified_timestamp_seconds", |_, replica| {
@@ -338,26 +339,21 @@ fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
     }
 }
 
-fn replaced(database: &DatabaseReport) -> bool {
-    database.local.as_ref().is_some_and(|local| local.replacement.replaced == Some(true))
+/// Who says so, where it is not proven.
+fn claimed(replica: &ReplicaReport) -> String {
+    let claim = replica.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
+    let Some(claim) = claim.filter(|_| replica.method == Some(Method::Beacon)) else { return String::new() };
+    match claim.pending_commits {
+        Some(1) => format!("; 1 commit waits, says the beacon of {}", claim.host),
+        Some(count @ 2..) => format!("; {count} commits wait, says the beacon of {}", claim.host),
+        Some(0) | None => format!("; says the beacon of {}", claim.host),
+    }
 }
 
 fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
-        let why = match (&replica.reason, database.local.is_some()) {
-            (Some(reason), _) => reason.to_string(),
-            (None, false) => match replica.beacon.as_ref().and_then(|beacon| beacon.reason.as_ref()) {
-                Some(reason) => format!("there is no local database to compare with; {reason}"),
-                None if replica.beacon.is_some() => {
-                    "there is no local database, and no fresh beacon of its host".into()
-                }
-                None => "there is no local database to compare with, and no beacon of its host".into(),
-            },
-            (None, true) if replaced(database) => "the database was replaced, see DatabaseReplaced".into(),
-            (None, true) => "not verified, or the database has no WAL that could be compared".into(),
-        };
-        return Some(Told::Unknown(why));
+        return Some(Told::Unknown(why(database, replica)));
     };
     if context.failing.is_none() && replica.up == Some(false) {
         return Some(Told::Unknown(format!("last known {}: {}", spoken(lag), not_verified(replica))));
@@ -371,6 +367,6 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
             Told::Failing(Severity::Critical, detail)
         }
         _ if lag == 0.0 => Told::Known("nothing waits".into()),
-        _ => Told::Known(format!("commits wait since {}, objective {objective}", spoken(lag))),
+        _ => Told::Known(format!("commits wait since {}, objective {objective}{}", spoken(lag), claimed(replica))),
     })
 }

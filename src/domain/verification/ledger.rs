@@ -100,6 +100,16 @@ pub struct Verified {
     pub bytes: u64,
 }
 
+impl Verified {
+    /// In which folder it is and which pages it holds, if that was read.
+    pub fn pages(&self) -> Option<(Folder, &PageRuns)> {
+        match &self.outcome {
+            Outcome::Good { pages: Some(pages), .. } => Some((self.job.object.name.folder(), pages)),
+            _ => None,
+        }
+    }
+}
+
 /// What is remembered of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {

@@ -138,6 +138,10 @@ pub(super) fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) 
 /// The byte of `-shm` on which each connection holds a shared lock (SQLite's `UNIX_SHM_DMS`), and how many bytes that is.
 pub(super) const CONNECTED_LOCK: (u64, u64) = (128, 1);
 
+/// The bytes of a database on one of which each connection that has it open in WAL mode holds a shared lock (SQLite's
+/// `SHARED_FIRST` and `SHARED_SIZE`), and how many bytes that is.
+pub(super) const SHARED_LOCK: (u64, u64) = (0x4000_0002, 510);
+
 /// Asks whose lock would be in the way of an exclusive one. This takes none: F_GETLK only answers.
 pub(super) fn lock_in_the_way(file: &File, (start, length): (u64, u64)) -> rustix::io::Result<Option<Flock>> {
     let typ = FlockType::WriteLock;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustix::fs::FileType;
 
 use super::files::{
-    self, CONNECTED_LOCK, FileId, FileStat, Paths, Stamp, lock_in_the_way, open, read_at, stat, stat_open,
+    self, CONNECTED_LOCK, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, read_at, stat, stat_open,
 };
 use super::wal_log;
 use crate::domain::moment::Moment;
@@ -261,12 +261,31 @@ fn unindexed(paths: &Paths, wal: Option<&FileStat>, memory: &mut Memory) -> Resu
     let database = database_header(paths)?;
     if !has_content(wal) || !database.is_wal() {
         memory.scanner = None;
+        if database.is_wal() && wal.is_none() && is_open_elsewhere(paths)? {
+            let path = paths.database.display();
+            let message = format!("read {path}: a process has it open, and its -wal and -shm are not beside it");
+            let reason = Reason::new(ReasonKind::Misconfigured, message).with_hint(
+                "mount the directory of the database and not the file alone; if -wal and -shm were deleted, restart what \
+                 has it open",
+            );
+            // While it is being opened or closed, this is so for a moment.
+            return Err(Failure::transient(reason));
+        }
         return Ok((without_log(&database), database.page_size));
     }
     wal_log::scan(&paths.wal, &mut memory.scanner)?;
     let Some(scanner) = &memory.scanner else { return Ok((without_log(&database), database.page_size)) };
     let (frames, commits) = (scanner.committed_frames(), scanner.commits());
     Ok((Log::Scanned { position: scanner.position(), frames, commits }, scanner.header().page_size))
+}
+
+/// Somebody has a database in WAL mode open, whose `-shm`, which is then there, is not at this place.
+fn is_open_elsewhere(paths: &Paths) -> Result<bool, Reason> {
+    if stat(&paths.shm)?.is_some() {
+        return Ok(false);
+    }
+    let Some(file) = open(&paths.database)? else { return Ok(false) };
+    Ok(matches!(lock_in_the_way(&file, SHARED_LOCK), Ok(Some(_))))
 }
 
 fn without_log(database: &DatabaseHeader) -> Log {

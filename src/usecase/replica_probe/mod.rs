@@ -43,6 +43,10 @@ pub struct Finding {
     pub timeline: Option<Arc<TimelineReport>>,
     /// Bytes of level-0 files that appeared since the first look; `None` for v0.3.
     pub received_bytes: Option<u64>,
+    /// How many there were.
+    pub received_objects: Option<u64>,
+    /// What is wrong with the newest object, where an older one had to tell how far the replica is.
+    pub damaged: Option<Reason>,
 }
 
 /// What a look saw of single objects, whether or not it succeeded in the end.
@@ -210,27 +214,30 @@ fn nothing(sampled: Moment) -> (Finding, Evidence) {
     (Finding::default(), evidence)
 }
 
-/// Reads an object's beginning and understands it. What cannot be understood is read a second time: only what comes twice
-/// is what is stored, and not what the way to it made of it.
+/// Reads an object's beginning and understands it, or says what is wrong with it. What is corrupt is read a second time:
+/// only what comes twice is what is stored, and not what the way to it made of it.
+///
+/// # Errors
+///
+/// Why it could not be read, or that two reads differ.
 async fn read_understood<T: Send>(
     store: &dyn ReplicaStore,
     key: &str,
     length: u64,
     understand: impl Fn(&Bytes) -> Result<T, Reason> + Send + Sync,
-) -> Result<(Bytes, T), Reason> {
+) -> Result<(Bytes, Result<T, Reason>), Reason> {
     let first = store.read(key, 0, length).await?;
-    let reason = match understand(&first) {
-        Ok(understood) => return Ok((first, understood)),
-        Err(reason) if reason.kind != ReasonKind::Corrupt => return Err(reason),
-        Err(reason) => reason,
-    };
+    let understood = understand(&first);
+    if !understood.as_ref().is_err_and(|reason| reason.kind == ReasonKind::Corrupt) {
+        return Ok((first, understood));
+    }
     let second = store.read(key, 0, length).await?;
     if second == first {
-        return Err(reason);
+        return Ok((first, understood));
     }
-    let understood = understand(&second);
     let differ = |_| Reason::new(ReasonKind::Failed, format!("read {key}: two reads of it differ"));
-    understood.map(|understood| (second, understood)).map_err(differ)
+    let understood = understand(&second).map_err(differ)?;
+    Ok((second, Ok(understood)))
 }
 
 fn corrupt(key: &str, error: impl std::fmt::Display) -> Reason {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Finding, RELISTINGS_MAX, Seen, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::limits::{GENERATIONS_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
+use crate::domain::limits::{GENERATIONS_MAX, ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::generation::ROOT;
 use crate::domain::litestream::{
@@ -30,8 +30,10 @@ const GENERATIONS_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segments {
     generations: Generations,
-    /// The newest segment and where it ends.
+    /// The newest segment that can be decoded, and where it ends.
     newest: Option<(Generation, SegmentFile, WalPosition)>,
+    /// What is wrong with a newer one.
+    odd: Option<Reason>,
     /// When everything was listed.
     reconciled: Option<Moment>,
     /// When generations and snapshots were listed.
@@ -265,19 +267,45 @@ impl Segments {
         Ok(folders.iter().filter_map(|folder| folder.parse().ok()).collect())
     }
 
-    /// Reads the newest segment, once for each new one: only its content says where it ends.
+    /// Reads the newest segment, once for each new one: only its content says where it ends. One that cannot be decoded
+    /// proves nothing: the newest one that can does. The other one is asked for again with each look.
     async fn read_newest(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
+        self.odd = None;
         let newest = self
             .generations
             .newest()
             .and_then(|(generation, inventory)| inventory.newest_segment.map(|segment| (generation, segment)));
-        let (Some((generation, segment)), Some(identities)) = (newest, &self.identities) else {
+        let (Some((generation, segment)), Some(identities)) = (newest, self.identities.clone()) else {
             self.newest = None;
             return Ok(());
         };
-        if self.newest.is_some_and(|(known, file, _)| (known, file) == (generation, segment)) {
-            return Ok(());
+        let before = self.recent.range(..(generation, segment.name())).rev().map(|(_, file)| *file);
+        let segments: Vec<SegmentFile> = std::iter::once(segment).chain(before).take(1 + ODD_NEWEST_MAX).collect();
+        for (index, segment) in segments.into_iter().enumerate() {
+            if self.newest.is_some_and(|(known, file, _)| (known, file) == (generation, segment)) {
+                return Ok(());
+            }
+            match self.end_of(store, &identities, (generation, segment), index == 0).await? {
+                Ok(end) => {
+                    self.newest = Some((generation, segment, end));
+                    return Ok(());
+                }
+                Err(reason) if reason.kind == ReasonKind::Corrupt => drop(self.odd.get_or_insert(reason)),
+                Err(reason) => return Err(reason),
+            }
         }
+        self.newest = None;
+        self.odd.clone().map_or(Ok(()), Err)
+    }
+
+    /// Where a segment ends in the WAL, or what is wrong with it; the `first` one is seen.
+    async fn end_of(
+        &mut self,
+        store: &dyn ReplicaStore,
+        identities: &AgeIdentities,
+        (generation, segment): (Generation, SegmentFile),
+        first: bool,
+    ) -> Result<Result<WalPosition, Reason>, Reason> {
         let key = generation.segment_key(segment.name());
         if segment.size > SEGMENT_BYTES_MAX {
             let message = format!("read {key}: {} bytes, at most {SEGMENT_BYTES_MAX} are read", segment.size);
@@ -285,6 +313,7 @@ impl Segments {
         }
         let understand = |bytes: &Bytes| {
             segment_end_of(&segment.name(), bytes.as_ref(), identities)
+                .map(|end| end.end)
                 .map_err(|error| Reason::from(error).context(format_args!("read {key}")))
         };
         let (bytes, end) = read_understood(store, &key, segment.size, understand).await.inspect_err(|reason| {
@@ -292,13 +321,14 @@ impl Segments {
                 self.reconciled = None;
             }
         })?;
-        if let Some(seen) = &mut self.seen {
+        let short = (bytes.len() as u64) < segment.size;
+        if let Some(seen) = self.seen.as_mut().filter(|_| first) {
             let name = ObjectName::Segment(generation, segment.name());
             // It is read anyway.
             seen.newest = Some((Sighting { name, size: segment.size, modified: segment.created }, bytes, 0));
         }
-        self.newest = Some((generation, segment, end.end));
-        Ok(())
+        // An answer that is shorter than the segment was listed says nothing of the segment.
+        if short { end.map(Ok) } else { Ok(end) }
     }
 
     fn conclude(&self, sampled: Moment) -> (Finding, Evidence) {
@@ -319,6 +349,8 @@ impl Segments {
             coverage: self.report(coverage, sampled),
             timeline: self.timeline(sampled),
             received_bytes: None,
+            received_objects: None,
+            damaged: self.odd.clone(),
         };
         (finding, evidence)
     }

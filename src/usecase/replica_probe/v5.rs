@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::{Kept, expired};
 use crate::domain::litestream::header::HEADER_SIZE;
 use crate::domain::litestream::{
@@ -29,8 +30,10 @@ const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9
 pub(super) struct Levels {
     keys: LevelKeys,
     inventory: Inventory,
-    /// The newest file with its header.
+    /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
+    /// What is wrong with a newer one.
+    odd: Option<Reason>,
     /// When everything was listed.
     reconciled: Option<Moment>,
     /// When the levels above 0 were listed, and the newest TXID then.
@@ -59,10 +62,11 @@ pub(super) struct Levels {
     received: Received,
 }
 
-/// Bytes of level-0 files that appeared since the first look.
+/// Level-0 files that appeared since the first look.
 #[derive(Clone, Copy, Debug, Default)]
 struct Received {
     bytes: u64,
+    objects: u64,
     /// The newest TXID that was counted; `None` until everything was listed once.
     until: Option<Txid>,
 }
@@ -73,6 +77,7 @@ impl Levels {
             keys,
             inventory: Inventory::default(),
             newest: None,
+            odd: None,
             reconciled: None,
             swept: None,
             holes: Vec::new(),
@@ -236,6 +241,7 @@ impl Levels {
             candidates.insert(file);
             if level == 0 && received.until.is_some_and(|until| until < max) {
                 received.bytes = received.bytes.saturating_add(file.size);
+                received.objects += 1;
                 received.until = Some(max);
             }
             if let Some(listed) = &mut listed {
@@ -293,21 +299,66 @@ impl Levels {
         Ok((0..=SNAPSHOT_LEVEL).filter(there).collect())
     }
 
-    /// Reads the header of the newest file, once for each new one.
+    /// Reads the header of the newest file, once for each new one. A file that is not what its name says proves nothing:
+    /// the newest one that is does. The other one is asked for again with each look.
     async fn read_newest(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
-        let files = (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level));
-        // Level 0 says exactly where it ends in the WAL, a snapshot where its level-0 file did, a compaction nothing.
-        let exact = |file: &LtxFile| (file.level == 0, file.level == SNAPSHOT_LEVEL);
-        let Some(file) = files.max_by_key(|file| (file.max, exact(file))).copied() else {
-            self.newest = None;
-            return Ok(());
-        };
-        if self.newest.as_ref().is_some_and(|(known, _)| *known == file) {
-            return Ok(());
+        self.odd = None;
+        let mut odd: Vec<LtxFile> = Vec::new();
+        loop {
+            let Some(file) = self.newest_but(store, &odd).await? else {
+                self.newest = None;
+                return self.odd.clone().map_or(Ok(()), Err);
+            };
+            if self.newest.as_ref().is_some_and(|(known, _)| *known == file) {
+                return Ok(());
+            }
+            match self.header(store, file, odd.is_empty()).await? {
+                Ok(header) => {
+                    self.newest = Some((file, header));
+                    return Ok(());
+                }
+                Err(reason) if odd.len() < ODD_NEWEST_MAX => {
+                    self.odd.get_or_insert(reason);
+                    odd.push(file);
+                }
+                Err(reason) => return Err(reason),
+            }
         }
+    }
+
+    /// The newest file besides some. Where they are the newest of their level, that is listed to see what is below them.
+    async fn newest_but(&self, store: &dyn ReplicaStore, odd: &[LtxFile]) -> Result<Option<LtxFile>, Reason> {
+        let is_odd = |file: &LtxFile| odd.iter().any(|odd| (odd.level, odd.name()) == (file.level, file.name()));
+        let newer = |known: Option<LtxFile>, file| known.into_iter().chain([file]).max_by_key(newness);
+        let mut newest = None;
+        for file in (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level)).copied() {
+            if !is_odd(&file) {
+                newest = newer(newest, file);
+                continue;
+            }
+            listing::each(store, &self.keys.prefix(file.level), None, |object| {
+                let Some((level, name)) = self.keys.parse_key(&object.key) else { return };
+                let (min, max) = (name.min, name.max);
+                let file = LtxFile { level, min, max, size: object.size, created: object.modified };
+                if !is_odd(&file) {
+                    newest = newer(newest, file);
+                }
+            })
+            .await?;
+        }
+        Ok(newest)
+    }
+
+    /// Reads the header of a file, or what is wrong with it; with the `first` one its content, if that is small enough.
+    async fn header(
+        &mut self,
+        store: &dyn ReplicaStore,
+        file: LtxFile,
+        first: bool,
+    ) -> Result<Result<LtxHeader, Reason>, Reason> {
         let key = self.keys.key(file.level, file.name());
         // One byte more than was listed, to see a file that has grown.
-        let whole = file.size <= self.whole;
+        let whole = first && file.size <= self.whole;
         let length = if whole { file.size.saturating_add(1) } else { HEADER_SIZE as u64 };
         let understand = |bytes: &Bytes| {
             let header = LtxHeader::parse(bytes).map_err(|error| corrupt(&key, error))?;
@@ -321,23 +372,24 @@ impl Levels {
                 self.reconciled = None;
             }
         })?;
+        let short = (bytes.len() as u64) < file.size.min(HEADER_SIZE as u64);
         if let Some(seen) = self.seen.as_mut().filter(|_| whole) {
             let more = (bytes.len() as u64).saturating_sub(HEADER_SIZE as u64);
             seen.newest = Some((file.into(), bytes, more));
         }
-        self.newest = Some((file, header));
-        Ok(())
+        // An answer that is shorter than the file was listed says nothing of the file.
+        if short { header.map(Ok) } else { Ok(header) }
     }
 
     fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
         let coverage = self.inventory.coverage();
-        let header =
-            self.newest.as_ref().filter(|(file, _)| Some(file.max) == coverage.newest).map(|(_, header)| header);
+        let newest = self.newest.as_ref().map(|(file, _)| file.max);
+        let header = self.newest.as_ref().map(|(_, header)| header);
         let from_header = header.and_then(LtxHeader::wal_end).map(|position| (position, Method::Wal));
         let from_staging = || {
             // The newest file says nothing of the WAL; Litestream's own file of the same TXID does.
             let Some(StagedPosition::Ltx(files)) = staged else { return None };
-            let same = files.iter().find(|file| Some(file.txid) == coverage.newest)?;
+            let same = files.iter().find(|file| Some(file.txid) == newest)?;
             Some((same.end, Method::Txid))
         };
         let positioned = from_header.or_else(from_staging);
@@ -353,11 +405,13 @@ impl Levels {
         };
         let finding = Finding {
             layout: Some(Layout::V5(self.keys).as_str()),
-            txid: coverage.newest.map(|txid| txid.0),
+            txid: newest.map(|txid| txid.0),
+            damaged: self.odd.clone(),
             last_segment_at,
             coverage: self.report(coverage),
             timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
             received_bytes: Some(self.received.bytes),
+            received_objects: Some(self.received.objects),
         };
         (finding, evidence)
     }
@@ -392,6 +446,12 @@ impl Levels {
             levels: levels.collect(),
         }
     }
+}
+
+/// Orders files by what they say of where the replica is. Level 0 says exactly where it ends in the WAL, a snapshot where
+/// its level-0 file did, a compaction nothing.
+fn newness(file: &LtxFile) -> (Txid, bool, bool) {
+    (file.max, file.level == 0, file.level == SNAPSHOT_LEVEL)
 }
 
 fn chain(coverage: &Coverage, sampled: Moment) -> Chain {

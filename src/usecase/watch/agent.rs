@@ -10,6 +10,7 @@ mod names;
 mod reading;
 mod saving;
 mod spots;
+mod telling;
 mod verifying;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,6 +31,7 @@ pub use self::names::remembered_names;
 use self::reading::{Hanging, Reading, configuration};
 use self::saving::{SAVE_INTERVAL, Saved, saved};
 use self::spots::Spots;
+use self::telling::Telling;
 use self::verifying::Verifying;
 use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
@@ -103,6 +105,7 @@ pub struct Agent {
     begun: u64,
     drills: Drills,
     alerts: Alerts,
+    telling: Telling,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
     hanging: Hanging,
@@ -208,6 +211,7 @@ impl Agent {
             begun: 0,
             drills: Drills::new(parts.drills),
             alerts,
+            telling: Telling::default(),
             reading: None,
             hanging: Hanging::new(),
             believed,
@@ -477,6 +481,7 @@ impl Agent {
         }
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
+            self.telling.forget(&name);
             self.remove(&name);
             self.forgotten.extend([EntryKey::objects(&name), EntryKey::target(&name)]);
         }
@@ -498,9 +503,11 @@ impl Agent {
         self.set_intervals();
         let changed: BTreeSet<_> = self.dirty.iter().chain(&self.moving).cloned().collect();
         self.dirty.clear();
+        let mut lines = Vec::new();
         for name in changed {
             let Some(subject) = self.subjects.get_mut(&name) else { continue };
             subject.rebuild(&self.configured.pace, now, Watching::Continuously);
+            lines.extend(self.telling.compare(subject, now));
             if subject.complete() {
                 self.incomplete.remove(&name);
             }
@@ -510,6 +517,7 @@ impl Agent {
                 self.moving.remove(&name);
             }
         }
+        telling::tell(lines);
         self.agent.stores = self.stores.report();
         self.agent.receivers = self.alerts.receivers();
         self.agent.buckets = self.buckets.report();

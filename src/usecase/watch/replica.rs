@@ -6,21 +6,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::assess::churn::Churn;
 use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::{Chain, Evidence, exposure, settle, unprovable};
+use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, exposure, settle, unprovable};
 use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
-use crate::domain::observation::DatabaseLook;
+use crate::domain::observation::{DatabaseLook, StagedPosition};
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, KeepingReport, ReplicaReport};
+use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, Method, ReplicaReport};
 use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
 use crate::domain::verification::{
-    Budget, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
+    Budget, Folder, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
 };
 use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
@@ -36,6 +37,9 @@ use super::spotting::Spotting;
 pub(super) struct Watched {
     pub(super) since: Timestamp,
     pub(super) verified_at: Option<Timestamp>,
+    /// Since when the lag is unknown, and not by design.
+    #[serde(default)]
+    pub(super) unknown_since: Option<Timestamp>,
 }
 
 pub(super) struct WatchedReplica {
@@ -63,6 +67,7 @@ pub(super) struct WatchedReplica {
     /// What was written to its database until the last look.
     written: Option<Written>,
     growth: Growth,
+    churn: Churn,
     /// When it was last listed.
     listed_at: Option<Moment>,
     lineage: Lineage,
@@ -132,6 +137,7 @@ impl WatchedReplica {
             verification,
             written: None,
             growth: Growth::default(),
+            churn: Churn::default(),
             listed_at: None,
             lineage: Lineage::default(),
             beacon: None,
@@ -145,7 +151,8 @@ impl WatchedReplica {
     pub(super) fn take_probe(&mut self, now: Moment) -> Option<ReplicaProbe> {
         let mut probe = self.probe.take()?;
         // A newest object that is damaged is asked for again with each look: its header is enough.
-        let damaged = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
+        let failed = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
+        let damaged = failed || self.finding.as_ref().is_some_and(|(finding, _)| finding.damaged.is_some());
         probe.read_whole(if damaged { 0 } else { self.ledger.allowance(now.wall) });
         probe.set_damaged(self.verification.as_deref().map(VerificationReport::damaged).unwrap_or_default());
         if self.ledger.is_suspicious() {
@@ -158,6 +165,9 @@ impl WatchedReplica {
     pub(super) fn take_harvest(&mut self, harvest: Harvest, now: Moment) {
         let Harvest { listed: Some(listed), judged } = harvest else { return };
         self.ledger.take(&listed, now.wall);
+        if let Some((Folder::Level(0), pages)) = judged.as_ref().and_then(Verified::pages) {
+            self.churn.observe(pages);
+        }
         self.take_verified(judged.into_iter().collect(), now);
     }
 
@@ -207,6 +217,9 @@ impl WatchedReplica {
                 self.listed_at = Some(now);
                 if let Some((received, written)) = finding.received_bytes.zip(self.written) {
                     self.growth.record(evidence.verified_at, received, written);
+                }
+                if let Some(received) = finding.received_objects {
+                    self.churn.count(evidence.verified_at, received);
                 }
                 self.finding = Some((finding, evidence));
                 self.failure = None;
@@ -263,7 +276,7 @@ impl WatchedReplica {
                 return;
             }
             Some(Ok(Some(found))) => match BeaconClaim::parse(&found.content) {
-                Ok(claim) => Ok((found.written_at.min(now.wall), found.stored_at, claim)),
+                Ok(claim) => Ok((found.written_at, found.stored_at, claim)),
                 Err(cause) => Err(Reason::new(ReasonKind::Corrupt, format!("read the beacon of the host: {cause}"))),
             },
             Some(Err(reason)) => Err(reason),
@@ -284,13 +297,14 @@ impl WatchedReplica {
     /// What the beacon of this host is to say of it.
     pub(super) fn claim(
         &self,
-        database: &str,
+        (database, staged): (&str, Option<&StagedPosition>),
         policy: &BeaconPolicy,
         version: &str,
         pace: &Pace,
         now: Moment,
     ) -> BeaconClaim {
         let report = self.report(pace, &Prices::FREE, now);
+        let txid = staged.and_then(StagedPosition::txid).map(|txid| txid.0);
         // What is behind the last look that succeeded is not claimed.
         let known = report.up == Some(true);
         BeaconClaim {
@@ -303,6 +317,10 @@ impl WatchedReplica {
             recovery_point: report.recovery_point,
             lag_seconds: report.lag_seconds.filter(|_| known),
             unreplicated_since: report.unreplicated_since,
+            unreplicated_bytes: report.unreplicated_bytes,
+            pending_commits: self.positions.pending_commits(),
+            position: self.positions.newest().and_then(|newest| newest.position),
+            txid,
         }
     }
 
@@ -332,14 +350,51 @@ impl WatchedReplica {
             foreign_history: self.lineage.is_foreign(),
             storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(&self.target.location, bytes)),
             kept_seconds: self.target.kept.and_then(|kept| kept.snapshots).map(|age| age.as_secs_f64()),
+            churn: self.churn.report(prices.upload_dollars(&self.target.location)),
+            lag_unknown: self
+                .watched
+                .unknown_since
+                .map(|since| LagUnknownReport { since, commit_at: self.unproven_at() }),
         }
+    }
+
+    /// When the oldest commit was made that is not proven.
+    fn unproven_at(&self) -> Option<Timestamp> {
+        let seen = self.positions.unproven().find(|sample| sample.committed);
+        let claimed = || self.beacon.as_ref()?.unreplicated_since();
+        seen.map(|sample| sample.first_seen.wall).or_else(claimed)
     }
 
     /// What the host that writes the database claims, where nothing is known better. A replica that cannot be read may
     /// not hold what the host saw in it.
-    fn claimed_lag(&self, failing: bool) -> Option<f64> {
-        let whole = self.finding.as_ref().is_some_and(|(_, evidence)| evidence.chain == Chain::Complete);
-        self.beacon.as_ref().filter(|_| whole && !failing)?.lag_seconds()
+    fn claimed_lag(&self) -> Option<f64> {
+        let (_, evidence) = self.finding.as_ref().filter(|(_, evidence)| evidence.chain == Chain::Complete)?;
+        self.beacon.as_ref().filter(|_| self.unreadable().is_none())?.lag_seconds(evidence.position)
+    }
+
+    /// Notes since when the lag is unknown although it should be known; `true` when that changed. It is unknown by design
+    /// where the database is elsewhere and no beacon tells of it, and of no interest while there is no database.
+    pub(super) fn note_lag(&mut self, database: DatabaseState, now: Moment) -> bool {
+        let claim = self.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
+        let expected = match database {
+            DatabaseState::Remote => claim.is_some(),
+            DatabaseState::Missing | DatabaseState::OverLimit => false,
+            DatabaseState::Monitored | DatabaseState::Pending | DatabaseState::Unreadable => true,
+        };
+        let before = self.watched.unknown_since;
+        self.watched.unknown_since = match () {
+            () if !expected || self.lag(now).is_some() => None,
+            // What was unknown before the replica could not be read still is, and nothing new is known.
+            () if self.finding.is_none() || self.unreadable().is_some() || database == DatabaseState::Pending => before,
+            () => before.or(Some(now.wall)),
+        };
+        self.watched.unknown_since != before
+    }
+
+    fn lag(&self, now: Moment) -> Option<f64> {
+        let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
+        let lag = exposure(&self.positions, evidence, self.unreadable().is_some(), now).lag;
+        lag.map(|lag| lag.as_secs_f64()).or_else(|| self.claimed_lag())
     }
 
     pub(super) fn report(&self, pace: &Pace, prices: &Prices, now: Moment) -> ReplicaReport {
@@ -351,20 +406,25 @@ impl WatchedReplica {
             false => exposure(&self.positions, evidence, failing, now),
         };
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
+        let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
+        let claim = self.beacon.as_ref().filter(|_| claimed.is_some());
+        let claimed_bytes = claim.and_then(|beacon| beacon.fresh_claim()?.unreplicated_bytes);
+        let damaged = finding.and_then(|finding| finding.damaged.clone());
         ReplicaReport {
             name: self.target.name.clone(),
             store: self.target.location.store().to_owned(),
             url: self.target.location.url(),
             layout: finding.and_then(|finding| finding.layout),
             up: self.looked_at().then_some(self.failure.is_none()),
-            reason: self.failure.clone(),
-            method: exposure.method,
+            reason: self.failure.clone().or(damaged),
+            method: if claimed.is_some() { Some(Method::Beacon) } else { exposure.method },
             recovery_point: exposure.recovery_point,
-            lag_seconds: exposure.lag.map(seconds).or_else(|| self.claimed_lag(failing)),
+            lag_seconds: exposure.lag.map(seconds).or(claimed),
             lag_upper_bound_seconds: exposure.lag_upper_bound.map(seconds),
-            unreplicated_since: exposure.unreplicated_since,
-            unreplicated_bytes: exposure.unreplicated_bytes,
-            unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound,
+            unreplicated_since: exposure.unreplicated_since.or_else(|| claim?.unreplicated_since()),
+            unreplicated_bytes: exposure.unreplicated_bytes.or(claimed_bytes),
+            // What was committed since the claim is not in it.
+            unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound || claimed_bytes.is_some(),
             watched_since: self.watched.since,
             verified_at: self.watched.verified_at,
             verify_interval_seconds: pace.idle.max(busy_interval(&self.target, pace)).as_secs_f64(),

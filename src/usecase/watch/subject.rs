@@ -164,7 +164,8 @@ impl Subject {
         let mut replicas = replicas;
         for replica in &mut replicas {
             let watched = saved.watched.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
-            replica.watched = watched.map_or(Watched { since: now.wall, verified_at: None }, |(_, watched)| *watched);
+            replica.watched =
+                watched.map_or_else(|| Watched { since: now.wall, ..Watched::default() }, |(_, watched)| *watched);
             if let Some((_, positions)) =
                 saved.replicas.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target))
             {
@@ -334,17 +335,18 @@ impl Subject {
 
     /// The newest TXID that Litestream wrote here (v0.5).
     fn claim(&self) -> Option<Txid> {
-        match self.staged()? {
-            StagedPosition::Ltx(files) => files.last().map(|file| file.txid),
-            StagedPosition::Shadow { .. } | StagedPosition::Empty => None,
-        }
+        self.staged()?.txid()
     }
 
     pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment, watching: Watching) {
         let prices = self.target.drill.prices;
+        let state = self.state();
+        for replica in &mut self.replicas {
+            self.unsaved |= replica.note_lag(state, now);
+        }
         let mut report = DatabaseReport {
             name: self.target.name.0.clone(),
-            state: self.state(),
+            state,
             reason: self.failure.clone(),
             local: self.local(now),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),

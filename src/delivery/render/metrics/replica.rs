@@ -104,6 +104,28 @@ pub(super) static FAMILIES: &[Family] = &[
         samples: |report, sink| replicas(report, |on, replica| sink.put_known(on, replica.lag_seconds)),
     },
     Family {
+        name: "streamgauge_replica_lag_unknown_since_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Since when the lag is unknown; absent while it is known, and where it is unknown by design: for an observer without a beacon, and while the database is missing.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                sink.put_known(on, replica.keeping.lag_unknown.map(|unknown| unknown.since));
+            });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_unproven_commit_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "While the lag is unknown: when the oldest commit was made of which it is not known whether it is in the replica.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| {
+                sink.put_known(on, replica.keeping.lag_unknown.and_then(|unknown| unknown.commit_at));
+            });
+        },
+    },
+    Family {
         name: "streamgauge_replica_lag_upper_bound_seconds",
         kind: Kind::Gauge,
         labels: &["database", "replica"],
@@ -160,7 +182,7 @@ pub(super) static FAMILIES: &[Family] = &[
         name: "streamgauge_replica_lag_method_info",
         kind: Kind::Info,
         labels: &["database", "replica", "method"],
-        help: "How the recovery point was proven, strongest first: wal, segment, txid, observer.",
+        help: "How the recovery point was proven, strongest first: wal, segment, txid, observer; beacon where lag is a claim of the agent beside the database, and not proven.",
         samples: |report, sink| {
             replicas(report, |on, replica| {
                 if let Some(method) = replica.method {
@@ -330,6 +352,15 @@ pub(super) static FAMILIES: &[Family] = &[
             replicas(report, |on, replica| {
                 sink.put_known(on, replica.keeping.growth.map(|growth| growth.expected_bytes));
             });
+        },
+    },
+    Family {
+        name: "streamgauge_replica_repeated_objects",
+        kind: Kind::Gauge,
+        labels: &["database", "replica"],
+        help: "Level-0 files that appeared in the replica within the last hour while each one that was read changes the same pages as the one before.",
+        samples: |report, sink| {
+            replicas(report, |on, replica| sink.put_known(on, replica.keeping.churn.map(|churn| churn.objects)));
         },
     },
     Family {

@@ -31,6 +31,7 @@ impl Agent {
             if !subject.is_monitored() {
                 continue;
             }
+            let staged = subject.staged().cloned();
             for (index, replica) in subject.replicas.iter_mut().enumerate() {
                 let due = replica.beaconing.due.is_none_or(|due| due.mono <= now.mono);
                 if !due || replica.beaconing.in_flight || !replica.looked_at() {
@@ -41,7 +42,7 @@ impl Agent {
                 if *flying >= BEACONS_IN_FLIGHT_MAX {
                     continue;
                 }
-                let claim = replica.claim(&name.0, &policy, self.agent.version, pace, now);
+                let claim = replica.claim((&name.0, staged.as_ref()), &policy, self.agent.version, pace, now);
                 let store = self.stores.beacon(&replica.target.location);
                 let write = async move { store?.put(Bytes::from(claim.encode())).await };
                 let task = self.beacons.tasks.spawn(write);

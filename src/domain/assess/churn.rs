@@ -1,0 +1,151 @@
+//! Whether a replica receives file after file of which each changes the same pages: a writer that is never idle.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use crate::domain::limits::GROWTH_SAMPLES_MAX;
+use crate::domain::moment::Moment;
+use crate::domain::price::MONTH_SECONDS;
+use crate::domain::verification::PageRuns;
+
+/// The window in which files are counted.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// Of samples closer together than this the middle one goes: those that stay are a minute apart at least.
+const SPACING: SignedDuration = SignedDuration::from_mins(2);
+
+/// Level-0 files that appeared one after the other, each changing the same pages as the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ChurnReport {
+    /// Seconds over which they appeared, at most an hour.
+    pub seconds: f64,
+    pub objects: u64,
+    /// Pages that each of them changes.
+    pub pages: u64,
+    /// What uploading them costs, by the usual price of a request where the replica is.
+    pub dollars_per_month: f64,
+}
+
+/// The pages that one file changes, as a number that tells them from others, and how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pages {
+    hash: u64,
+    count: u64,
+}
+
+/// Files that appeared while each that was read changed the same pages, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Churn {
+    pages: Option<Pages>,
+    /// At a moment, how many files had appeared since some beginning.
+    samples: VecDeque<(Moment, u64)>,
+}
+
+impl Churn {
+    /// So many files of level 0 had appeared at `at`.
+    pub fn count(&mut self, at: Moment, received: u64) {
+        if self.samples.back().is_some_and(|(_, before)| received < *before) {
+            // Somebody began to count anew.
+            *self = Self::default();
+        }
+        let before_last = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
+        if before_last.is_some_and(|(before, _)| at.since(*before) < SPACING) {
+            self.samples.pop_back();
+        }
+        self.samples.push_back((at, received));
+        // One sample before the window stays: it is what the window is compared with.
+        while self.samples.get(1).is_some_and(|(second, _)| at.since(*second) >= WINDOW)
+            || self.samples.len() > GROWTH_SAMPLES_MAX
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The newest of those that were counted changes these pages.
+    pub fn observe(&mut self, runs: &PageRuns) {
+        let mut hasher = DefaultHasher::new();
+        runs.hash(&mut hasher);
+        let count = runs.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum();
+        let pages = Some(Pages { hash: hasher.finish(), count });
+        if std::mem::replace(&mut self.pages, pages) != pages {
+            self.samples.drain(..self.samples.len().saturating_sub(1));
+        }
+    }
+
+    /// How many there were within the last hour; `None` until one was read. `price`: dollars for an upload.
+    pub fn report(&self, price: f64) -> Option<ChurnReport> {
+        let pages = self.pages?;
+        let ((from, before), (until, received)) = (self.samples.front()?, self.samples.back()?);
+        let (seconds, objects) = (until.since(*from).as_secs_f64(), received.saturating_sub(*before));
+        let dollars_per_month = if seconds > 0.0 { objects as f64 / seconds * MONTH_SECONDS * price } else { 0.0 };
+        Some(ChurnReport { seconds, objects, pages: pages.count, dollars_per_month })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn at(second: i64) -> Moment {
+        let mono = SignedDuration::from_secs(second);
+        Moment { wall: Timestamp::from_second(1_000_000 + second).unwrap(), mono }
+    }
+
+    /// A file a second, of which every tenth is read; `pages` says what the one of a second changes.
+    fn churn(seconds: i64, pages: fn(i64) -> PageRuns) -> Churn {
+        let mut churn = Churn::default();
+        for second in (0..=seconds).step_by(10) {
+            churn.count(at(second), second.unsigned_abs());
+            churn.observe(&pages(second));
+        }
+        churn
+    }
+
+    fn check(churn: &Churn, expected: &str) {
+        let told = churn.report(0.000_005).map(|churn| {
+            let ChurnReport { seconds, objects, pages, dollars_per_month } = churn;
+            format!("{objects} in {seconds} s, {pages} pages, ${dollars_per_month:.2}")
+        });
+        assert_eq!(told.unwrap_or_default(), expected);
+    }
+
+    #[test]
+    fn files_that_change_the_same_pages_are_counted_for_an_hour() {
+        check(&Churn::default(), "");
+        check(&churn(600, |_| vec![(2, 2)]), "600 in 600 s, 1 pages, $13.15");
+        let hours = churn(20_000, |_| vec![(1, 2), (9, 9)]);
+        let report = hours.report(0.0).unwrap();
+        assert!((3600..=3720).contains(&report.objects) && report.pages == 3, "{report:?}");
+        assert!(hours.samples.len() <= GROWTH_SAMPLES_MAX);
+    }
+
+    #[test]
+    fn an_application_that_inserts_rows_goes_on_to_other_pages() {
+        // A page takes the rows of 40 seconds.
+        let inserts = churn(7200, |second| {
+            vec![(u32::try_from(second / 40).unwrap() + 5, u32::try_from(second / 40).unwrap() + 5)]
+        });
+        assert!(inserts.report(0.0).unwrap().objects <= 40);
+    }
+
+    #[test]
+    fn what_was_ends_with_time() {
+        let mut churn = churn(3600, |_| vec![(2, 2)]);
+        for minutes in 1..=61 {
+            churn.count(at(3600 + 60 * minutes), 3600);
+        }
+        check(&churn, "0 in 3600 s, 1 pages, $0.00");
+    }
+
+    #[test]
+    fn who_counts_anew_is_not_compared_with_before() {
+        let mut churn = churn(600, |_| vec![(2, 2)]);
+        churn.count(at(610), 0);
+        check(&churn, "");
+    }
+}

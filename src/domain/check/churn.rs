@@ -1,0 +1,96 @@
+//! A check of what is uploaded although nothing happens.
+
+use super::expression::{Comparison, Condition, Quantity, Term};
+use super::replica::as_far_as_read;
+use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::report::{DatabaseReport, ReplicaReport};
+
+/// A file every three or four seconds, for an hour.
+const OBJECTS_MAX: f64 = 1000.0;
+
+static REPEATED: Quantity = Quantity::of_replica("streamgauge_replica_repeated_objects", |_, replica| {
+    Some(replica.keeping.churn?.objects as f64)
+});
+
+pub(super) static CHECKS: &[Check] = &[Check {
+    name: "ReplicaChurn",
+    title: "Litestream uploads nothing while nothing happens",
+    summary: "{database}: the same pages are uploaded to {replica} over and over",
+    description: "{value} files of replica {replica} of {database} appeared within an hour, and each that was read changes \
+                  the same pages. Each is a request that is paid for.",
+    action: "If the application is idle, Litestream commits to its own table without end, as release 0.5.5 does: upgrade \
+             it. If the application updates the same row all the time, raise Litestream's `sync-interval`.",
+    unit: Unit::Count,
+    rules: &[rule(
+        Severity::Warning,
+        &Condition::Compare(&Term::Of(&REPEATED), Comparison::Above, &Term::Number(OBJECTS_MAX)),
+        60,
+    )],
+    tell: Tell::Replica(churn),
+}];
+
+fn churn(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    let churn = replica.keeping.churn?;
+    if context.failing.is_none() {
+        let detail = match churn.objects {
+            0 | 1 => "no file changes the same pages as the one before".to_owned(),
+            count => format!("{count} files in a row change {}", same(churn.pages)),
+        };
+        return as_far_as_read(context, replica, detail);
+    }
+    let cost = match churn.dollars_per_month {
+        little if little < 0.01 => String::new(),
+        dollars => format!(", which costs about ${dollars:.2} a month"),
+    };
+    Some(Told::Known(format!(
+        "each of the last {} files changes {}, within {}{cost}; if the application is idle, this is a fault of Litestream \
+         0.5.5: upgrade",
+        churn.objects,
+        same(churn.pages),
+        spoken(churn.seconds),
+    )))
+}
+
+fn same(pages: u64) -> String {
+    if pages == 1 { "the same page".to_owned() } else { format!("the same {pages} pages") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, at, database, replica};
+    use super::super::{Status, Watching, judge};
+    use super::*;
+    use crate::domain::assess::churn::ChurnReport;
+    use crate::domain::report::KeepingReport;
+
+    fn check(churn: Option<ChurnReport>, expected: &str) {
+        let replica = ReplicaReport { keeping: KeepingReport { churn, ..KeepingReport::default() }, ..replica() };
+        let verdicts = judge(&database(replica), at(NOW), Watching::Continuously);
+        let found = verdicts.into_iter().find(|verdict| verdict.check == "ReplicaChurn");
+        let told = found.map_or_else(String::new, |verdict| {
+            let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };
+            format!("{} {severity}: {}", verdict.status.as_str(), verdict.detail)
+        });
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn the_same_pages_over_and_over_are_a_warning_with_what_they_cost() {
+        let churn = |objects, pages, dollars_per_month| {
+            Some(ChurnReport { seconds: 3600.0, objects, pages, dollars_per_month })
+        };
+        check(
+            churn(3600, 1, 13.15),
+            "fail warning: each of the last 3600 files changes the same page, within 1 h 0 min, which costs about $13.15 \
+             a month; if the application is idle, this is a fault of Litestream 0.5.5: upgrade",
+        );
+        check(
+            churn(1001, 3, 0.0),
+            "fail warning: each of the last 1001 files changes the same 3 pages, within 1 h 0 min; if the application \
+             is idle, this is a fault of Litestream 0.5.5: upgrade",
+        );
+        check(churn(1000, 2, 1.0), "pass : 1000 files in a row change the same 2 pages");
+        check(churn(0, 1, 0.0), "pass : no file changes the same pages as the one before");
+        check(None, "");
+    }
+}

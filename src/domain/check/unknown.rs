@@ -1,0 +1,202 @@
+//! A check that what is unknown does not stay so without a word.
+
+use super::expression::{Comparison, Condition, Quantity, Term, seconds};
+use super::replica::RPO;
+use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
+use crate::domain::report::{DatabaseReport, Method, ReplicaReport};
+
+/// A restart, or a database that is being replaced, has its time; and twice that, until somebody is woken.
+const PATIENCE_SECONDS: (f64, f64) = (300.0, 600.0);
+
+static SINCE: Quantity =
+    Quantity::of_replica("streamgauge_replica_lag_unknown_since_timestamp_seconds", |_, replica| {
+        Some(seconds(replica.keeping.lag_unknown?.since))
+    });
+
+static COMMIT: Quantity =
+    Quantity::of_replica("streamgauge_replica_unproven_commit_timestamp_seconds", |_, replica| {
+        replica.keeping.lag_unknown?.commit_at.map(seconds)
+    });
+
+static FOR: Term = Term::Difference(&Term::Now, &Term::Of(&SINCE));
+
+static LONGER_THAN_OBJECTIVE: Condition = Condition::Compare(&FOR, Comparison::Above, &Term::Of(&RPO));
+
+/// What may be lost: the age of a commit that nothing is known of.
+static COMMIT_OLDER_THAN_OBJECTIVE: Condition =
+    Condition::Compare(&Term::Difference(&Term::Now, &Term::Of(&COMMIT)), Comparison::Above, &Term::Of(&RPO));
+
+pub(super) static CHECKS: &[Check] = &[Check {
+    name: "LagUnknown",
+    title: "It is known how far the replica is behind",
+    summary: "{database}: how far {replica} is behind is not known",
+    description: "For {value} it has not been known whether the commits of {database} are in replica {replica}: if nothing is \
+                  replicated, nothing else will tell.",
+    action: "Read the reason with `streamgauge why LagUnknown`, and mend it.",
+    unit: Unit::Seconds,
+    rules: &[
+        rule(
+            Severity::Critical,
+            &Condition::All(&[
+                &Condition::Compare(&FOR, Comparison::Above, &Term::Number(PATIENCE_SECONDS.1)),
+                &Condition::Compare(&FOR, Comparison::Above, &Term::Product(&Term::Of(&RPO), &Term::Number(2.0))),
+                &COMMIT_OLDER_THAN_OBJECTIVE,
+            ]),
+            1,
+        ),
+        rule(
+            Severity::Warning,
+            &Condition::All(&[
+                &Condition::Compare(&FOR, Comparison::Above, &Term::Number(PATIENCE_SECONDS.0)),
+                &LONGER_THAN_OBJECTIVE,
+            ]),
+            1,
+        ),
+    ],
+    tell: Tell::Replica(unknown),
+}];
+
+/// `None` where it is unknown by design, and in one look, which cannot know for how long.
+fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+    if context.watching == Watching::Once {
+        return None;
+    }
+    let Some(unknown) = replica.keeping.lag_unknown else {
+        return replica.lag_seconds.map(|_| Told::Known("the lag is known".into()));
+    };
+    let age = |at| spoken(context.now.duration_since(at).as_secs_f64());
+    let commits = unknown
+        .commit_at
+        .map_or_else(|| "no commit was seen".to_owned(), |at| format!("a commit of {} ago may not be there", age(at)));
+    Some(Told::Unknown(format!("unknown for {}, {commits}: {}", age(unknown.since), why(database, replica))))
+}
+
+/// Why it is not known how far a replica is behind.
+pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String {
+    let hinted = |reason: &crate::domain::reason::Reason| match &reason.hint {
+        Some(hint) => format!("{reason} ({hint})"),
+        None => reason.to_string(),
+    };
+    if let Some(reason) = database.reason.as_ref().or(replica.reason.as_ref()) {
+        return hinted(reason);
+    }
+    if database.local.is_none() {
+        let beacon = replica.beacon.as_ref();
+        return match beacon.and_then(|beacon| beacon.reason.as_ref()) {
+            Some(reason) => format!("there is no local database to compare with; {reason}"),
+            None if beacon.is_some_and(|beacon| beacon.is_fresh()) => {
+                "there is no local database, and the agent beside it does not know either, says its beacon".into()
+            }
+            None if beacon.is_some() => "there is no local database, and no fresh beacon of its host".into(),
+            None => "there is no local database to compare with, and no beacon of its host".into(),
+        };
+    }
+    if database.local.as_ref().is_some_and(|local| local.replacement.replaced == Some(true)) {
+        return "the database was replaced, see DatabaseReplaced".into();
+    }
+    let Some(coverage) = &replica.coverage else { return "the replica was not looked at yet".into() };
+    let has = |wanted: &str| coverage.levels.iter().any(|level| level.level == wanted && level.objects > 0);
+    let leading_slash = replica.url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    if has("snapshot") && !has("wal") {
+        let slash = if leading_slash.is_some_and(|(_, path)| path.starts_with('/')) {
+            ": its path begins with a slash, with which Litestream 0.3 does not find what it writes; take the slash away"
+        } else {
+            ""
+        };
+        return format!("the replica holds snapshots and no WAL, so that nothing says how far it is{slash}");
+    }
+    if replica.method == Some(Method::Observer) {
+        return "the newest object does not say where in the WAL it ends: it is encrypted and no identity is configured, or \
+                something else than Litestream's daemon wrote it"
+            .into();
+    }
+    "the database has no WAL that could be compared, or was not read since the replica was".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{NOW, at, database, replica};
+    use super::super::{Status, judge};
+    use super::*;
+    use crate::domain::assess::proof::LagUnknownReport;
+    use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::report::{CoverageReport, KeepingReport, LevelReport};
+
+    /// What the check says with an objective of 5 minutes, so many seconds after the lag became unknown.
+    fn told(database: &DatabaseReport, watching: Watching) -> String {
+        let verdicts = judge(database, at(NOW), watching);
+        let found = verdicts.into_iter().find(|verdict| verdict.check == "LagUnknown");
+        found.map_or_else(String::new, |verdict| {
+            let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };
+            format!("{} {severity}: {}", verdict.status.as_str(), verdict.detail)
+        })
+    }
+
+    fn unknown_for(seconds: i64, commit: Option<i64>) -> ReplicaReport {
+        let lag_unknown = LagUnknownReport { since: at(NOW - seconds), commit_at: commit.map(|age| at(NOW - age)) };
+        ReplicaReport {
+            lag_seconds: None,
+            method: Some(Method::Observer),
+            keeping: KeepingReport { lag_unknown: Some(lag_unknown), ..KeepingReport::default() },
+            ..replica()
+        }
+    }
+
+    fn check(replica: ReplicaReport, expected: &str) {
+        let told = told(&database(replica), Watching::Continuously);
+        assert!(told.starts_with(expected), "{told}");
+    }
+
+    #[test]
+    fn what_stays_unknown_is_a_ticket_and_with_commits_a_page() {
+        check(replica(), "pass : the lag is known");
+        check(
+            unknown_for(300, Some(299)),
+            "unknown : unknown for 5 min 0 s, a commit of 4 min 59 s ago may not be there",
+        );
+        check(unknown_for(301, None), "fail warning: unknown for 5 min 1 s, no commit was seen: ");
+        check(unknown_for(600, Some(599)), "fail warning");
+        check(unknown_for(601, Some(301)), "fail critical");
+        check(unknown_for(601, Some(300)), "fail warning");
+        check(unknown_for(100_000, None), "fail warning");
+        let slow = DatabaseReport { rpo_seconds: 3600.0, ..database(unknown_for(3600, Some(3600))) };
+        assert!(told(&slow, Watching::Continuously).starts_with("unknown"), "the objective gives it an hour");
+    }
+
+    #[test]
+    fn by_design_and_in_one_look_nothing_is_said() {
+        check(ReplicaReport { lag_seconds: None, ..replica() }, "");
+        assert_eq!(told(&database(unknown_for(9000, Some(9000))), Watching::Once), "");
+    }
+
+    #[test]
+    fn the_reason_is_the_text() {
+        let why = |replica: &ReplicaReport| super::why(&database(replica.clone()), replica);
+        let level = |level, objects| LevelReport { level, objects, bytes: 1, newest_at: None };
+        let v3 = |url: &str, levels| {
+            let coverage = Some(CoverageReport { levels, ..CoverageReport::default() });
+            ReplicaReport { url: url.to_owned(), coverage, layout: Some("v0.3"), ..unknown_for(9000, None) }
+        };
+        let local = |replica: ReplicaReport| {
+            let mut with = crate::delivery::render::fixture::healthy("app");
+            with.reason = None;
+            super::why(&with, &replica)
+        };
+        let lost = local(v3("s3://bkt//lead/app", vec![level("snapshot", 1)]));
+        assert!(
+            lost.ends_with(
+                "no WAL, so that nothing says how far it is: its path begins with a slash, with which \
+                                Litestream 0.3 does not find what it writes; take the slash away"
+            ),
+            "{lost}"
+        );
+        let new = local(v3("s3://bkt/app", vec![level("snapshot", 1)]));
+        assert!(new.ends_with("nothing says how far it is"), "{new}");
+        let encrypted = local(v3("s3://bkt/app", vec![level("snapshot", 1), level("wal", 5)]));
+        assert!(encrypted.contains("encrypted"), "{encrypted}");
+        assert!(why(&unknown_for(1, None)).contains("no beacon of its host"));
+        let mounted = Reason::new(ReasonKind::Misconfigured, "read /app.db: no WAL").with_hint("mount the directory");
+        let database = DatabaseReport { reason: Some(mounted), ..database(unknown_for(1, None)) };
+        assert_eq!(super::why(&database, &database.replicas[0]), "read /app.db: no WAL (mount the directory)");
+    }
+}

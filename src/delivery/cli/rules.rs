@@ -26,7 +26,7 @@ pub struct RulesArgs {
     #[arg(long, value_enum, default_value_t = RulesFormat::Prometheus)]
     pub format: RulesFormat,
 
-    /// Every check and the service level, or eight pages and the watchdog
+    /// Every check and the service level, or nine pages and the watchdog
     #[arg(long, value_enum, default_value_t = RulesProfile::Full)]
     pub profile: RulesProfile,
 

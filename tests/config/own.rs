@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
 use streamgauge::domain::price::Prices;
+use streamgauge::domain::spot::SpotPolicy;
 use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
 
@@ -44,6 +45,19 @@ fn sizes_and_releases_are_read() {
     let off = own("[verify]\nenabled = false\n[[database]]\npath = '/a.db'\n").load();
     assert_eq!(off.settings.verify.depth, VerifyDepth::None);
     assert_eq!(off.targets[0].objectives.restorer, None);
+}
+
+#[test]
+fn spot_checks_are_on_have_bounds_and_can_be_turned_off() {
+    let spot = |keys: &str| {
+        let loaded = own(&format!("[verify]\n{keys}\n[[database]]\npath = '/a.db'\n")).load();
+        let SpotPolicy { interval, pages } = loaded.settings.verify.spot;
+        (interval.map(|interval| interval.as_secs()), pages)
+    };
+    assert_eq!(spot(""), (Some(3600), 16));
+    assert_eq!(spot("spot-interval = '6h'\nspot-pages = 256"), (Some(6 * 3600), 256));
+    assert_eq!(spot("spot-interval = '1s'"), (Some(10), 16), "as often as that may be");
+    assert_eq!(spot("spot-checks = false").0, None);
 }
 
 #[test]

@@ -60,11 +60,13 @@ impl Agent {
                 false
             }
         };
-        // What differs is believed when everything was looked at anew, and that should not wait.
-        if again && replica.probe.is_some() {
-            self.schedule(&visit.id, now);
-        }
+        let looking = replica.probe.is_none();
         self.dirty.insert(visit.id.0.clone());
-        self.verify(visit);
+        // What differs is believed when everything was looked at anew, and that should not wait for anything.
+        match (again, looking) {
+            (true, false) => self.schedule(&visit.id, now),
+            (true, true) => {}
+            (false, _) => self.verify(visit),
+        }
     }
 }

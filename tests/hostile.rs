@@ -10,5 +10,7 @@ mod lab;
 mod endpoint;
 #[path = "hostile/server.rs"]
 mod server;
+#[path = "hostile/soak.rs"]
+mod soak;
 #[path = "hostile/stores.rs"]
 mod stores;

@@ -14,13 +14,13 @@ use super::server::{Answer, Lie, Server, object};
 
 /// One server that lies. To add one: its name, what it makes of a true answer, and the kind and a part of what has to be
 /// said of a replica there; `None` where the lie has to make no difference.
-struct Hostile {
-    name: &'static str,
-    lie: Lie,
+pub(crate) struct Hostile {
+    pub(crate) name: &'static str,
+    pub(crate) lie: Lie,
     told: Option<(&'static str, &'static str)>,
 }
 
-const HOSTILE: &[Hostile] = &[
+pub(crate) const HOSTILE: &[Hostile] = &[
     Hostile { name: "date-of-9999", lie: |_, answer| answer.with("Date", "Fri, 31 Dec 9999 23:59:59 GMT"), told: None },
     Hostile { name: "date-of-1601", lie: |_, answer| answer.with("Date", "Mon, 01 Jan 1601 00:00:00 GMT"), told: None },
     Hostile {
@@ -133,7 +133,7 @@ const HOSTILE: &[Hostile] = &[
 ];
 
 /// A replica of a small database as Litestream v0.5 lays it out in a bucket, below the key `app`.
-fn replica(home: &Path, folder: &Path) {
+pub(crate) fn replica(home: &Path, folder: &Path) {
     let mut peer = Peer::open(home).unwrap();
     let connection = open_database(&home.join("app.db")).unwrap();
     for _ in 0..3 {
@@ -153,7 +153,7 @@ fn replica(home: &Path, folder: &Path) {
     }
 }
 
-fn watched(name: &str, port: u16) -> String {
+pub(crate) fn watched(name: &str, port: u16) -> String {
     format!(
         "[[database]]\nname = \"{name}\"\n[[database.replica]]\nurl = \"s3://bucket/app\"\nregion = \"us-east-1\"\n\
          endpoint = \"http://127.0.0.1:{port}\"\naccess-key-id = \"someone\"\nsecret-access-key = \"something\"\n"

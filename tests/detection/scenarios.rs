@@ -403,7 +403,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "database replaced under a running Litestream",
         events: &[(60, writes), (FAULT, |w| w.peer.replace())],
         silent: &["ReplicationLag"],
-        detected: &[("DatabaseReplaced", "critical")],
+        detected: &[("DatabaseReplaced", "critical"), ("LagUnknown", "warning")],
         remark: "the WAL goes on as if nothing had happened; lag is unknown from then on, and the recovery point stands still",
         ..NOTHING
     },
@@ -450,7 +450,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             w.peer.settings = Settings { snapshot: HOUR, retention: HOUR, ..Settings::default() };
             w.peer.writes_every = Some(120);
         })],
-        detected: &[("RecoveryWindowShort", "warning")],
+        detected: &[("RetentionTooShort", "warning"), ("RecoveryWindowShort", "warning")],
+        remark: "what Litestream is told to keep is known at once, before anything is gone",
         ..NOTHING
     },
     Scenario {

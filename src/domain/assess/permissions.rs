@@ -39,11 +39,20 @@ pub fn problem(file: &FileMode, all: &[FileMode], wanted: &Permissions) -> Optio
     }
 }
 
-/// Whether that is wrong in nothing but what others may do, and others cannot reach the file: `reachable` says whether
-/// they can enter every directory above it. What is configured holds all the same.
+/// Whether that is wrong in nothing but what others may do, and they can do nothing with it: `reachable` says whether they
+/// can enter every directory above the file; a directory may be listed whose files are closed to them. What is configured
+/// holds all the same.
 pub fn is_harmless(file: &FileMode, all: &[FileMode], wanted: &Permissions, reachable: Option<bool>) -> bool {
+    let is_directory = |file: &FileMode| file.file == FileRole::Directory;
+    let open = |file: &FileMode| file.mode & (OTHERS_READ | OTHERS_WRITE) != 0;
+    let names_only = || {
+        is_directory(file)
+            && file.mode & OTHERS_WRITE == 0
+            && !all.iter().any(|other| !is_directory(other) && open(other))
+    };
     let without_others = FileMode { mode: file.mode & !OTHERS, ..file.clone() };
-    reachable == Some(false) && !wanted.configured && problem(&without_others, all, wanted).is_none()
+    let useless = reachable == Some(false) || names_only();
+    useless && !wanted.configured && problem(&without_others, all, wanted).is_none()
 }
 
 #[cfg(test)]
@@ -91,6 +100,14 @@ mod tests {
             assert!(!harmless(role, mode, 7, &usual, None), "{mode:o}: unknown is no excuse");
         }
         assert!(!harmless(FileRole::Wal, 0o664, 7, &usual, closed), "the group may write");
+        let listed = |file_mode, mode| {
+            let file = |file, mode| FileMode { file, mode, uid: 7, gid: 0 };
+            let all = [file(FileRole::Database, file_mode), file(FileRole::Directory, mode)];
+            is_harmless(&all[1], &all, &usual, Some(true))
+        };
+        assert!(listed(0o600, 0o755), "its files are closed");
+        assert!(!listed(0o644, 0o755), "a file in it is not");
+        assert!(!listed(0o600, 0o757), "others may put files there");
         assert!(!harmless(FileRole::Wal, 0o644, 0, &usual, closed), "it has another owner");
         let asked = Permissions { configured: true, ..Permissions::default() };
         assert!(!harmless(FileRole::Wal, 0o644, 7, &asked, closed), "another mode is asked for");

@@ -1,0 +1,196 @@
+//! What a report says of the agent itself: its sources, collectors, stores, buckets and receivers, and what it uses.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::limits::REQUEST_WINDOW_MIN;
+use crate::domain::reason::Reason;
+
+/// The agent's own state.
+#[derive(Clone, Debug, Serialize)]
+pub struct AgentReport {
+    pub version: &'static str,
+    pub revision: &'static str,
+    pub started_at: Timestamp,
+    pub config: ConfigReport,
+    pub sources: Vec<SourceReport>,
+    pub collectors: Vec<CollectorReport>,
+    pub stores: Vec<StoreReport>,
+    /// How the buckets are set up that hold replicas.
+    pub buckets: Vec<BucketReport>,
+    /// Where alerts are sent.
+    pub receivers: Vec<ReceiverReport>,
+    /// What the agent itself uses; `None` where the system does not say.
+    pub process: Option<ProcessReport>,
+    /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
+    pub drill_budget: Option<DrillBudgetReport>,
+    /// How keeping what survives a restart goes; `None` where nothing is to be kept.
+    pub state: Option<StateReport>,
+    pub cost: CostReport,
+}
+
+/// What all replicas together cost, by the configured prices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CostReport {
+    /// Storage of all replicas and the agent's own requests, without those of drills, which have a budget of their own;
+    /// `None` until everything was listed and requests were counted for an hour.
+    pub dollars_per_month: Option<f64>,
+    /// What it may be.
+    pub budget_dollars_per_month: Option<f64>,
+}
+
+/// How saving what survives a restart goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StateReport {
+    /// Whether the last attempt succeeded; `None` before the first.
+    pub saved: Option<bool>,
+    pub last_saved_at: Option<Timestamp>,
+    /// Why the last attempt failed.
+    pub reason: Option<Reason>,
+    /// How often a damaged state was set aside and begun anew since the start.
+    pub set_aside: u64,
+}
+
+/// How a bucket is set up. What its provider does not know, and what the agent may not ask, is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct BucketReport {
+    /// The `bucket` label: its name, behind the endpoint's host where that is not Amazon's.
+    pub bucket: String,
+    /// When it was last looked at and anything was found out.
+    pub checked_at: Option<Timestamp>,
+    pub versioning_enabled: Option<bool>,
+    /// Settings of the bucket keep policies and access lists from opening it.
+    pub public_access_blocked: Option<bool>,
+    /// Its policy or access list lets anybody in.
+    pub public: Option<bool>,
+    pub object_lock_enabled: Option<bool>,
+    /// A lifecycle rule expires noncurrent versions of all replicas in it.
+    pub noncurrent_expiry_configured: Option<bool>,
+    /// Why something of it is unknown.
+    pub reason: Option<Reason>,
+}
+
+/// Scheduled drills of buckets over 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DrillBudgetReport {
+    pub budget_bytes: u64,
+    /// In the last 24 hours, with what the drill that runs is expected to.
+    pub downloaded_bytes: u64,
+}
+
+/// One place to which alerts are sent, and how that goes. Its address is a secret.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ReceiverReport {
+    /// The `receiver` label: the name in the configuration.
+    pub receiver: String,
+    /// `alertmanager`, `webhook`, `slack`, `smtp`, `pagerduty`, `ntfy` or `deadman`.
+    pub kind: &'static str,
+    pub notifications: u64,
+    /// By [`ReasonKind::as_str`](crate::domain::reason::ReasonKind::as_str).
+    pub failures: Vec<(&'static str, u64)>,
+    pub last_success_at: Option<Timestamp>,
+    /// Failed since then without a success; `None` while the last attempt succeeded or nothing was to be sent.
+    pub failing_since: Option<Timestamp>,
+    /// Why the last attempt failed; without secrets.
+    pub reason: Option<Reason>,
+    /// Alerts that it was not told of yet.
+    pub waiting: usize,
+}
+
+/// What the agent's own process uses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ProcessReport {
+    /// User and system time together.
+    pub cpu_seconds: f64,
+    pub resident_memory_bytes: u64,
+    pub open_fds: u64,
+    /// The soft limit; `None` when there is none.
+    pub max_fds: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ConfigReport {
+    pub last_reload_successful: bool,
+    pub last_reload_success_at: Option<Timestamp>,
+    /// Why the last reload was refused; the configuration before it stays in force.
+    pub error: Option<String>,
+}
+
+/// A place from which databases were discovered (`litestream.yml`, `streamgauge.toml`).
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceReport {
+    pub source: String,
+    pub success: bool,
+    pub databases: usize,
+    pub warnings: Vec<String>,
+    pub error: Option<String>,
+}
+
+/// One kind of looking: `local`, `sweep`, `replica`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CollectorReport {
+    pub collector: &'static str,
+    pub success: bool,
+    pub last_success_at: Option<Timestamp>,
+    /// When a round last ended, well or not; the agent's start before the first one.
+    pub last_round_at: Timestamp,
+    /// The longest time between two rounds when all is well; `None` while there is nothing to look at.
+    pub interval_seconds: Option<f64>,
+    pub duration: DurationHistogram,
+}
+
+/// Requests to one kind of store, counted in the one wrapper that all backends share.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StoreReport {
+    /// `file`, `s3`, …
+    pub store: String,
+    pub received_bytes: u64,
+    pub operations: Vec<StoreOperationReport>,
+    /// In the last 15 minutes.
+    pub recent_requests: u64,
+    /// How many of them failed; that something is not there is an answer.
+    pub recent_failures: u64,
+    /// The clock of its servers against ours, by the Date of their answers; the largest of several. At least so much:
+    /// a Date has whole seconds.
+    pub clock_offset_seconds: Option<f64>,
+    /// What requests and received bytes cost, projected from those since the start; `None` in the first hour.
+    pub request_dollars_per_month: Option<f64>,
+}
+
+impl StoreReport {
+    /// The part of the recent requests that failed; `None` while they are too few to tell.
+    pub fn failure_ratio(&self) -> Option<f64> {
+        let enough = self.recent_requests >= REQUEST_WINDOW_MIN;
+        enough.then(|| self.recent_failures as f64 / self.recent_requests as f64)
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StoreOperationReport {
+    /// `list`, `folders`, `read`, `write` (a beacon), `posture` (settings of a bucket).
+    pub operation: &'static str,
+    pub requests: u64,
+    /// By [`ReasonKind::as_str`](crate::domain::reason::ReasonKind::as_str).
+    pub failures: Vec<(&'static str, u64)>,
+    pub duration: DurationHistogram,
+}
+
+/// A histogram of durations over [`DURATION_BOUNDS`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DurationHistogram {
+    /// Observations at most as long as the bound of the same index, not cumulated; one more bucket for the rest.
+    pub counts: [u64; DURATION_BOUNDS.len() + 1],
+    pub sum_seconds: f64,
+}
+
+/// Upper bounds of the buckets, in seconds.
+pub const DURATION_BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+impl DurationHistogram {
+    pub fn observe(&mut self, duration: std::time::Duration) {
+        let seconds = duration.as_secs_f64();
+        let bucket = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(DURATION_BOUNDS.len());
+        self.counts[bucket] += 1;
+        self.sum_seconds += seconds;
+    }
+}

@@ -404,7 +404,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         events: &[(60, writes), (FAULT, |w| w.peer.replace())],
         silent: &["ReplicationLag"],
         detected: &[("DatabaseReplaced", "critical"), ("LagUnknown", "warning")],
-        remark: "the WAL goes on as if nothing had happened; lag is unknown from then on, and the recovery point stands still",
+        remark: "the WAL goes on as if nothing had happened; lag is unknown from then on, and the recovery point stands still. Nobody is told of LagUnknown, which DatabaseReplaced inhibits",
         ..NOTHING
     },
     Scenario {

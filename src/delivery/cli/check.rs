@@ -191,6 +191,15 @@ mod tests {
         }
     }
 
+    /// How a database grows is not known for a week: that makes nothing unknown that could be lost.
+    #[test]
+    fn a_note_that_is_not_known_yet_is_no_more_than_a_note() {
+        let mut judged = fixture::healthy("app");
+        judged.checks = verdicts(1, Some("s3"));
+        judged.checks.push(Verdict { severity: Severity::Info, status: Status::Unknown, ..judged.checks[0].clone() });
+        agree(&fixture::report(vec![judged]), 0);
+    }
+
     #[test]
     fn a_database_without_a_verdict_is_not_well() {
         let mut judged = fixture::healthy("app");

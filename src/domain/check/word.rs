@@ -24,9 +24,10 @@ impl Word {
     pub fn of<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
         let words = verdicts.map(|verdict| match (verdict.status, verdict.severity) {
             (Status::Fail, Severity::Critical) => Self::Critical,
+            // What is no more than a note when it fails is no more when it is unknown.
+            (Status::Fail | Status::Unknown, Severity::Info) | (Status::Pass, _) => Self::Ok,
             (Status::Unknown, _) => Self::Unknown,
             (Status::Fail, Severity::Warning) => Self::Warning,
-            (Status::Pass, _) | (Status::Fail, Severity::Info) => Self::Ok,
         });
         words.max().unwrap_or(Self::Unknown)
     }

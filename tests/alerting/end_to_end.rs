@@ -200,7 +200,13 @@ fn pass_until(what: &str, clock: &mut LabClock, at_most: Duration, mut happened:
 fn pass(clock: &mut LabClock, agent: &Agent, time: Duration) {
     let began = now(&agent.report());
     clock.pass(time);
-    wait_for("the agent to see time go by", || now(&agent.report()).duration_since(began).unsigned_abs() >= time);
+    wait_for("the agent to see time go by, and to look at the database again", || {
+        let report = agent.report();
+        let passed = |at: Timestamp| at.duration_since(began).unsigned_abs() >= time;
+        let collectors = report["agent"]["collectors"].as_array().unwrap();
+        let swept = collectors.iter().find(|collector| collector["collector"] == "sweep").unwrap();
+        passed(now(&report)) && passed(swept["last_round_at"].as_str().unwrap().parse().unwrap())
+    });
 }
 
 /// The labels that both engines have to give it.

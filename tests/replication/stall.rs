@@ -37,12 +37,14 @@ pub fn every_version(lab: &Lab, home: &Path) {
 
 fn replicating(agent: &Agent, site: &mut Site) {
     site.writer.run(Duration::from_millis(20));
-    site.wait_until(agent, "for the first proof", |seen| seen.recovery_point().is_some());
+    site.wait_until(agent, "for the first proof", |seen| seen.recovery_point().is_some() && seen.lag().is_some());
     let start = site.seen(agent).recovery_point();
     let lags: Vec<_> = (0..40)
         .map(|_| {
             thread::sleep(Duration::from_millis(200));
-            site.seen(agent).lag().unwrap()
+            let seen = site.seen(agent);
+            let report = || site::replica_report(agent, &site.name);
+            seen.lag().unwrap_or_else(|| panic!("{}: {seen:?} {} {}", site.name, report(), agent.process.log()))
         })
         .collect();
     assert!(lags.iter().all(|lag| *lag < FEW_SECONDS), "{}: {lags:?}", site.name);

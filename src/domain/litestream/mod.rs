@@ -1,6 +1,7 @@
 //! What Litestream writes, by the release that writes it: `ltx` (v0.5) and `generations` (v0.3) have the same modules, as
 //! far as both have the thing. What both use stands beside them.
 
+pub mod caveats;
 mod download;
 pub mod expiry;
 pub mod format_error;
@@ -14,6 +15,7 @@ pub mod runs;
 #[cfg(test)]
 mod samples;
 
+pub use caveats::{Facts, caveats};
 pub use format_error::{FormatError, Problem};
 pub use generations::{
     AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationKey, GenerationPlan,
@@ -23,9 +25,9 @@ pub use generations::{
 };
 pub use layout::{Layout, LevelKeys};
 pub use ltx::{
-    Candidates, Chunk, Coverage, Damaged, Facts, FrameIndex, Gap, Inventory, LEVELS, LevelInventory, LtxCutter, LtxEnd,
+    Candidates, Chunk, Coverage, Damaged, FrameIndex, Gap, Inventory, LEVELS, LevelInventory, LtxCutter, LtxEnd,
     LtxFile, LtxHeader, LtxInstant, LtxName, LtxSummary, LtxTail, LtxTimeline, PageBuffer, PageEntry, PageIndex,
-    PlanError, PlanTarget, SNAPSHOT_LEVEL, Sum, Txid, caveats, decode, decode_page, instant, plan,
+    PlanError, PlanTarget, SNAPSHOT_LEVEL, Sum, Txid, decode, decode_page, expired, instant, plan,
 };
 pub use name::NameError;
 pub use runs::{Run, Runs};

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::ODD_NEWEST_MAX;
-use crate::domain::litestream::expiry::{Kept, expired};
+use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
     Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
-    SNAPSHOT_LEVEL, Txid, caveats,
+    SNAPSHOT_LEVEL, Txid, caveats, expired,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;

@@ -231,7 +231,7 @@ impl<'a> Chain<'a> {
         let mut begun = Runs::default();
         for file in files.segments.iter().filter(|file| file.offset == 0) {
             let index = u64::from(file.index);
-            begun.insert(Run { min: index, max: index, first_created: file.created, last_created: file.created });
+            begun.insert(Run::new(index, index, file.created));
         }
         let bad = |key: String| damaged.contains(&key);
         let segments =

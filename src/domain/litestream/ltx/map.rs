@@ -10,7 +10,7 @@ use super::plan::{PlanError, PlanTarget, plan};
 use super::txid::Txid;
 use crate::domain::limits::{TIMELINE_FILES_MAX, TIMELINE_TAIL_MAX};
 use crate::domain::litestream::layout::LevelKeys;
-use crate::domain::litestream::runs::{Run, Runs};
+use crate::domain::litestream::runs::Runs;
 use crate::domain::timeline::{Blocked, Span, Step, TimelineReport, spans};
 
 /// Files that are known to be damaged: nothing is restored from them.
@@ -82,7 +82,7 @@ impl LtxTimeline {
                 let newest = self.older.snapshot.is_none_or(|snapshot| snapshot.name() <= file.name());
                 self.older.snapshot = if newest { Some(file) } else { self.older.snapshot };
             } else {
-                self.older.runs.insert(run(&file));
+                self.older.runs.insert(file.run());
             }
         }
     }
@@ -121,10 +121,6 @@ impl LtxTimeline {
     }
 }
 
-fn run(file: &LtxFile) -> Run {
-    Run { min: file.min.0, max: file.max.0, first_created: file.created, last_created: file.created }
-}
-
 /// What stands behind a chain that ends too early.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Hole {
@@ -154,7 +150,7 @@ impl<'a> Ground<'a> {
         let mut increments: Vec<&LtxFile> = files.iter().filter(|file| file.level < SNAPSHOT_LEVEL).collect();
         increments.sort_unstable_by_key(|file| file.min);
         let mut all = older.clone();
-        increments.into_iter().for_each(|file| all.insert(run(file)));
+        increments.into_iter().for_each(|file| all.insert(file.run()));
         Self { all, bad }
     }
 
@@ -207,7 +203,7 @@ impl<'a> Walk<'a> {
     fn admit(&mut self, at: Timestamp, batch: &[LtxFile]) {
         for file in batch {
             if file.level < SNAPSHOT_LEVEL {
-                self.runs.insert(run(file));
+                self.runs.insert(file.run());
             } else if self.snapshot.is_none_or(|snapshot| snapshot.name() <= file.name()) {
                 self.snapshot = Some(*file);
             }
@@ -283,7 +279,7 @@ pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Resu
     let increments = good.iter().filter(|file| file.level < SNAPSHOT_LEVEL && before(file.created));
     let mut increments: Vec<&LtxFile> = increments.collect();
     increments.sort_unstable_by_key(|file| file.min);
-    increments.into_iter().for_each(|file| admitted.insert(run(file)));
+    increments.into_iter().for_each(|file| admitted.insert(file.run()));
     let hole = match target {
         PlanTarget::Txid(_) => None,
         _ => Ground::new(&good, &bad, &Runs::default()).hole(&admitted, end.0, before),

@@ -2,10 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::SNAPSHOT_LEVEL;
-use super::name::{LtxFile, LtxName};
-use super::plan::{PlanError, PlanTarget, plan};
-use super::txid::Txid;
+use super::ltx::{LtxFile, LtxName, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan};
 use crate::domain::timeline::{Caveat, TimelineReport};
 
 /// What is known of a replica.

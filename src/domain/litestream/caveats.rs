@@ -37,7 +37,7 @@ static RULES: &[Rule] = &[
         detail: |facts, map| {
             // A damaged object, and a chain without a start, are errors in every release.
             let mut gaps = map.spans.iter().filter_map(|span| span.blocked.as_ref());
-            let silent = gaps.any(|gap| gap.key.is_none() && gap.after != Txid(0).to_string());
+            let silent = gaps.any(|gap| gap.key.is_none() && gap.hole.after != Txid(0).to_string());
             (silent && !facts.files.is_empty())
                 .then(|| "restore -timestamp to an instant in a gap silently gives the state before the gap".to_owned())
         },

@@ -1,6 +1,6 @@
 //! Litestream v0.3: generations, each of snapshots and the segments of the WALs behind them, encrypted with `age` or not.
 
-pub mod coverage;
+mod coverage;
 mod download;
 pub mod encryption;
 mod expiry;
@@ -11,7 +11,6 @@ pub mod plan;
 pub mod replay;
 pub mod segment;
 
-pub use coverage::{GenerationsCoverage, IndexGap};
 pub use encryption::AgeIdentities;
 pub use inventory::{GenerationInventory, Generations};
 pub use map::{GenerationInstant, GenerationTimeline};

@@ -2,7 +2,7 @@
 
 pub mod candidates;
 pub mod chunk;
-pub mod coverage;
+mod coverage;
 pub mod cutter;
 pub mod decode;
 mod download;
@@ -18,7 +18,6 @@ pub mod txid;
 
 pub use candidates::Candidates;
 pub use chunk::{Chunk, PageBuffer, Sum};
-pub use coverage::{Coverage, Gap};
 pub use cutter::{LtxCutter, LtxEnd};
 pub use decode::{LtxSummary, decode, decode_page};
 pub use expiry::expired;

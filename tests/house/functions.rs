@@ -20,8 +20,7 @@ impl Reader<'_> {
     fn add(&mut self, signature: &syn::Signature, body: &syn::Block) {
         let lines = &self.text[signature.span().start().line - 1..body.span().end().line];
         let is_code = |line: &&&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
-        self.found
-            .push(Function { name: signature.ident.to_string(), lines: lines.iter().filter(is_code).count() });
+        self.found.push(Function { name: signature.ident.to_string(), lines: lines.iter().filter(is_code).count() });
     }
 }
 

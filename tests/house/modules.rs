@@ -174,8 +174,7 @@ pub(crate) fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<Stri
     let mut seen = BTreeSet::new();
     let mut circles = Vec::new();
     for file in uses.keys().filter(|file| reached[file].contains(*file)) {
-        let circle: Vec<_> =
-            reached[file].iter().filter(|other| reached[other].contains(file)).cloned().collect();
+        let circle: Vec<_> = reached[file].iter().filter(|other| reached[other].contains(file)).cloned().collect();
         if seen.insert(circle.clone()) {
             circles.push(circle);
         }

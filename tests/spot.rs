@@ -23,7 +23,7 @@ use lab::{Lab, command, wait_for};
 use serde_json::Value;
 use site::{Site, VERSION};
 use streamgauge::domain::price::Prices;
-use streamgauge::domain::spot::{SpotPolicy, chance};
+use streamgauge::domain::spot::{SpotBook, SpotPolicy};
 
 /// The documentation that this test keeps true.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SPOT-CHECKS.md");
@@ -42,6 +42,35 @@ with the database.
 | database of pages of 4096 bytes | other pages | one round | a day | a week |
 |---|---|---|---|---|
 ";
+
+/// How likely it is that so many rounds find at least one of `foreign` pages among `pages`, when each compares `count`
+/// that are chosen at random.
+fn chance(foreign: u32, pages: u32, count: u32, rounds: u32) -> f64 {
+    let (foreign, pages) = (f64::from(foreign.min(pages)), f64::from(pages));
+    // Of one round, without putting a page back: the product of the chances that each pick misses.
+    let missed: f64 =
+        (0..count).map(f64::from).map(|drawn| ((pages - foreign - drawn) / (pages - drawn)).max(0.0)).product();
+    1.0 - missed.powi(rounds.cast_signed())
+}
+
+/// The share of `trials` in which so many rounds find one of the last `foreign` pages.
+fn simulated(foreign: u32, pages: u32, count: u32, rounds: u32, trials: u64) -> f64 {
+    let mut seeds = 0..;
+    let mut round = || SpotBook::default().pages(seeds.next().unwrap_or_default(), pages, count, 0);
+    let found = (0..trials).filter(|_| (0..rounds).any(|_| round().iter().any(|page| *page > pages - foreign)));
+    found.count() as f64 / trials as f64
+}
+
+#[test]
+fn the_chance_of_finding_foreign_pages_is_what_simulation_finds() {
+    for (foreign, pages, rounds) in [(1, 64, 1), (1, 64, 8), (1, 1000, 24), (10, 1000, 5), (100, 1000, 1), (64, 64, 1)]
+    {
+        let (computed, simulated) = (chance(foreign, pages, 16, rounds), simulated(foreign, pages, 16, rounds, 20_000));
+        // Four standard deviations of 20 000 trials.
+        let slack = 4.0 * (computed * (1.0 - computed) / 20_000.0).sqrt() + 1e-9;
+        assert!((computed - simulated).abs() <= slack, "{foreign} of {pages}: {computed} and {simulated}");
+    }
+}
 
 #[test]
 fn the_document_says_what_is_found_and_what_it_costs() {

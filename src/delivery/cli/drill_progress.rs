@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::progress::line;
-use crate::delivery::render::human;
 use crate::domain::drill::DrillRecord;
+use crate::domain::human;
 use crate::usecase::ports::{DrillEstimate, DrillJob, DrillNews, Progress};
 
 /// Between two plain lines about the same download.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::delivery::render::human;
+use crate::domain::human;
 use crate::usecase::ports::Progress;
 
 /// Time over which the rate is measured.

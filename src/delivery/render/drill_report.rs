@@ -2,9 +2,9 @@
 
 use std::fmt::{Display, Formatter, Result as FmtResult};
 
-use super::human;
 use super::page::Escaped;
 use crate::domain::drill::{DrillRecord, DrillRestored, DrillResult};
+use crate::domain::human;
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// Everything is in the page: it is read in ten years, from a mail, without a network.
@@ -89,7 +89,7 @@ fn cells(record: &DrillRecord) -> [String; 8] {
         restored.map_or_else(unknown, |restored| human::bytes(restored.bytes)),
         record.restore_seconds.map_or_else(unknown, human::duration),
         human::bytes(record.downloaded_bytes),
-        dollars(record.dollars),
+        human::dollars(record.dollars),
     ]
 }
 
@@ -117,14 +117,6 @@ fn painted(result: DrillResult, text: &str) -> String {
         DrillResult::Inconclusive => 33,
     };
     format!("\x1b[{code}m{text}\x1b[0m")
-}
-
-fn dollars(dollars: f64) -> String {
-    match dollars {
-        none if none <= 0.0 => "free".to_owned(),
-        little if little < 0.0001 => "< $0.0001".to_owned(),
-        some => format!("${some:.4}"),
-    }
 }
 
 /// The records as one page that needs nothing else.
@@ -220,10 +212,21 @@ impl Section<'_> {
                 &format!("{seconds:.3} s, from the first request to the database being on the disk"),
             )?;
         }
-        row("downloaded", &format!("{} bytes in {} requests", record.downloaded_bytes, record.requests))?;
+        row(
+            "downloaded",
+            &format!(
+                "{} in {}",
+                human::counted(record.downloaded_bytes, "byte"),
+                human::counted(record.requests, "request")
+            ),
+        )?;
         row(
             "price",
-            &format!("{} (estimated before: {})", dollars(record.dollars), dollars(record.estimated_dollars)),
+            &format!(
+                "{} (estimated before: {})",
+                human::dollars(record.dollars),
+                human::dollars(record.estimated_dollars)
+            ),
         )?;
         writeln!(f, "</tbody></table>")
     }

@@ -4,7 +4,8 @@ pub mod alertmanager;
 pub mod drill_report;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod human;
+#[cfg(test)]
+mod grammar;
 pub mod json;
 pub mod metrics;
 pub mod page;

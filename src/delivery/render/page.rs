@@ -6,10 +6,11 @@ use std::fmt::{Display, Formatter, Result};
 
 use jiff::Timestamp;
 
-use super::{human, timeline};
+use super::timeline;
 use crate::domain::check::checklist::{ItemStatus, checklist};
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillReport, DrillResult};
+use crate::domain::human;
 use crate::domain::limits::{PAGE_FINDINGS_MAX, PAGE_ROWS_MAX};
 use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
 
@@ -45,10 +46,7 @@ impl Display for Summary<'_> {
         writeln!(
             f,
             "<p>{} at {}. Version {}, revision {}.</p>",
-            match report.databases.len() {
-                1 => "1 database".to_owned(),
-                count => format!("{count} databases"),
-            },
+            human::counted(report.databases.len(), "database"),
             human::instant(report.generated_at),
             Escaped(report.agent.version),
             Escaped(report.agent.revision)
@@ -237,7 +235,7 @@ impl Display for Drill<'_> {
         }
         match (drill.running_since, &drill.withheld, drill.history.next_due_at) {
             (Some(since), ..) => {
-                write!(f, "<div>one runs since {}</div>", human::duration(human::age_seconds(since, *now)))?;
+                write!(f, "<div>one has been running for {}</div>", human::duration(human::age_seconds(since, *now)))?;
             }
             (None, Some(withheld), _) => write!(f, "<div>withheld: {}</div>", Escaped(withheld))?,
             (None, None, Some(next)) => write!(f, "<div>next {}</div>", human::instant(next))?,
@@ -315,7 +313,7 @@ mod tests {
         let large = cell(|drill| drill.withheld = Some("it is <large>".into()));
         assert_eq!(large, format!("{passed}<div>withheld: it is &lt;large&gt;</div></td>"));
         let running = cell(|drill| drill.running_since = Some(fixture::now()));
-        assert_eq!(running, format!("{passed}<div>one runs since 0s</div></td>"));
+        assert_eq!(running, format!("{passed}<div>one has been running for 0s</div></td>"));
         let never = cell(|drill| drill.history = Default::default());
         assert_eq!(never, "<div class=\"unknown\">none yet</div></td>");
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::human;
+use crate::domain::human;
 use crate::domain::timeline::{Span, TimelineReport};
 
 /// A piece of the band.
@@ -131,8 +131,10 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
     let age = human::duration(human::age_seconds(since, now));
     let gaps = match map.largest_gap_seconds {
         None => "no gaps".to_owned(),
-        Some(longest) if map.gaps == 1 => format!("1 gap of {}", human::duration(longest)),
-        Some(longest) => format!("{} gaps, the longest {}", map.gaps, human::duration(longest)),
+        Some(longest) => {
+            let of = human::agree(&map.gaps, " of", ", the longest");
+            format!("{}{of} {}", human::counted(map.gaps, "gap"), human::duration(longest))
+        }
     };
     let now = if map.restorable_now() { "" } else { "; the latest state does not restore" };
     format!("since {}, {age}; {gaps}{now}", human::instant(since))
@@ -142,8 +144,7 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
 fn exactness(span: &Span) -> String {
     let states = match span.points {
         0 => "no state of its own".to_owned(),
-        1 => "1 state".to_owned(),
-        points => format!("{points} states"),
+        points => human::counted(points, "state"),
     };
     match span.typical_seconds {
         None => format!("every state, {states}"),

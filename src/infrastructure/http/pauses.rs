@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::Instant;
 
+use crate::domain::human::counted;
 use crate::domain::limits::{CLOCK_HOSTS_MAX, RETRY_AFTER_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 
@@ -38,9 +39,8 @@ impl Pauses {
         let Some(until) = until else { return Ok(()) };
         let left = until.saturating_duration_since(Instant::now());
         if left > patience {
-            let seconds = left.as_secs().max(1);
-            let s = if seconds == 1 { "" } else { "s" };
-            let cause = format!("the store asks to slow down and is left alone for another {seconds} second{s}");
+            let left = counted(left.as_secs().max(1), "second");
+            let cause = format!("the store asks to slow down and is left alone for another {left}");
             return Err(Reason::new(ReasonKind::Throttled, cause));
         }
         tokio::time::sleep_until(until).await;

@@ -2,10 +2,10 @@
 
 use std::fmt::{Formatter, Result};
 
-use super::super::human;
 use super::Escaped;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::check::catalogue;
+use crate::domain::human;
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::report::Report;
 
@@ -26,7 +26,7 @@ pub(super) fn section(report: &Report, f: &mut Formatter<'_>) -> Result {
     writeln!(f, "</tbody></table>")?;
     let more = alerts.len().saturating_sub(PAGE_ROWS_MAX) + report.alerts_dropped;
     if more > 0 {
-        writeln!(f, "<p>and {more} more alerts.</p>")?;
+        writeln!(f, "<p>and {more} more {}.</p>", human::agree(&more, "alert", "alerts"))?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::domain::check::Severity;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::config::Settings;
 use crate::infrastructure::notify::{Receivers, place};
+use crate::infrastructure::process::host_name;
 use crate::usecase::ports::{AlertMessage, AlertReceivers};
 
 pub const AFTER_HELP: &str = "\
@@ -185,6 +186,5 @@ fn text(outcomes: &[Outcome]) -> String {
 /// The address of the agent's page, as others could reach it: its host's name, and the first port it listens on.
 pub fn page(settings: &Settings) -> Option<String> {
     let port = settings.web.listen_address.first()?.port();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(format!("http://{}:{port}/", host.trim()))
+    Some(format!("http://{}:{port}/", host_name()))
 }

@@ -15,7 +15,6 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::Timestamp;
 
 use super::answer::{self, Unfit};
@@ -27,10 +26,6 @@ use crate::infrastructure::http::{self, Proxied};
 use crate::infrastructure::scrub::Scrub;
 
 pub(super) use crate::infrastructure::http::TlsOptions;
-
-/// Idle connections kept open to one host, and for how long.
-const IDLE_CONNECTIONS_MAX: usize = 32;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A shared pool of connections. Cloning shares it.
 #[derive(Clone)]
@@ -45,13 +40,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads certificates: call it where blocking is allowed.
     pub(super) fn new(options: &TlsOptions, connect_timeout: Duration, clocks: Arc<Clocks>) -> Result<Self, Reason> {
-        let https = http::connector(options, connect_timeout)?;
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build(https);
+        let client = http::client(options, connect_timeout)?;
         Ok(Self { client, clocks, pauses: Arc::default(), patience: connect_timeout })
     }
 }

@@ -6,6 +6,7 @@ pub mod drill_report;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod grammar;
+mod html;
 pub mod json;
 pub mod metrics;
 pub mod page;

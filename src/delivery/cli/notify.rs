@@ -15,6 +15,7 @@ use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{Alerting, ReceiverTarget};
 use crate::domain::check::Severity;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
 use crate::infrastructure::config::Settings;
 use crate::infrastructure::notify::{Receivers, place};
 use crate::infrastructure::process::host_name;
@@ -116,7 +117,7 @@ async fn test(
     for target in alerting.receivers.iter().filter(|target| wanted(&target.name)) {
         let mut outcome = Ok(());
         for receiver in receivers.open(target) {
-            for message in messages(target, alerting, severity, Timestamp::now()) {
+            for message in messages(target, alerting, severity, clock::wall()) {
                 if outcome.is_ok() {
                     outcome = receiver.send(&message).await;
                 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -20,7 +20,7 @@ use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::{ReplicaLocation, Target};
-use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::clock::{self, SystemClock};
 use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::scratch::{ScratchFile, space};
@@ -166,7 +166,7 @@ async fn restore(
     }
     refuse_full_disk(&args.output, plan.database_bytes)?;
 
-    let started = Instant::now();
+    let started = clock::monotonic();
     let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));
     let options = RestoreOptions {
         downloads: if matches!(location, ReplicaLocation::Directory(_)) {
@@ -223,7 +223,7 @@ async fn shown(
     let done = loop {
         tokio::select! {
             done = &mut work => break done,
-            _ = ticks.tick() => display.draw(Instant::now()),
+            _ = ticks.tick() => display.draw(clock::monotonic()),
         }
     };
     display.clear();

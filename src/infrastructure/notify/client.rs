@@ -12,13 +12,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use crate::domain::alerting::{HttpOptions, ReceiverKind};
 use crate::domain::limits::{RECEIVER_ANSWER_BYTES_MAX, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
+use crate::infrastructure::clock;
 use crate::infrastructure::http::failure::unreachable;
 use crate::infrastructure::http::pauses::retry_after;
 use crate::infrastructure::http::{Proxied, TlsOptions, client};
@@ -127,7 +127,7 @@ impl Endpoint {
     /// is not sent a second time.
     async fn understood(&self, answer: Response<Incoming>) -> Result<(), Reason> {
         let status = answer.status();
-        let retry_after = retry_after(status, answer.headers(), Timestamp::now());
+        let retry_after = retry_after(status, answer.headers(), clock::wall());
         let body = tokio::time::timeout(ANSWER_TIMEOUT, body(answer)).await;
         if status.is_success() {
             return Ok(());

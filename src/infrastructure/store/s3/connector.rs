@@ -15,12 +15,12 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use jiff::Timestamp;
 
 use super::answer::{self, Unfit};
 use super::clocks::Clocks;
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::reason::Reason;
+use crate::infrastructure::clock;
 use crate::infrastructure::http::pauses::Pauses;
 use crate::infrastructure::http::{self, Proxied};
 use crate::infrastructure::scrub::Scrub;
@@ -69,9 +69,9 @@ impl HttpConnector for Connector {
             let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
             pauses.wait(&host, patience).await.map_err(Unfit::last)?;
             let told = told(request.headers());
-            let sent = Timestamp::now();
+            let sent = clock::wall();
             let mut response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
-            let answered = Timestamp::now();
+            let answered = clock::wall();
             clocks.take(&host, response.headers_mut(), sent, answered);
             pauses.take(&host, response.status(), response.headers(), answered);
             let status = response.status();

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::expression::{Condition, Scope, Subject};
+use super::human::{agree, and_more, counted, spoken};
 use super::report::{
     BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
 };
@@ -313,17 +314,6 @@ pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
         Some(Verdict { check, title, severity, database: None, replica: None, status, detail })
     };
     catalogue().filter_map(judged).collect()
-}
-
-/// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
-pub fn spoken(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        3600..86_400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::ledger::Ledger;
 use super::object::ObjectName;
 use super::pages::PageSet;
 use super::record::{Fault, Suspect};
+use crate::domain::human::{agree, counted};
 use crate::domain::litestream::SegmentName;
 use crate::domain::sqlite::lock_page;
 
@@ -179,7 +180,10 @@ fn newer_encoding(known: &[(ObjectName, Facts)]) -> Option<(ObjectName, FindingK
     let blocks = |(_, facts): &&(ObjectName, Facts)| matches!(facts, Facts::Ltx { blocks: true, .. });
     let count = known.iter().filter(blocks).count();
     let (name, _) = known.iter().rfind(blocks)?;
-    let detail =
-        format!("{count} files a restore needs have LZ4 block pages, which Litestream before 0.5.16 cannot read");
+    let detail = format!(
+        "{} a restore needs {} LZ4 block pages, which Litestream before 0.5.16 cannot read",
+        counted(count, "file"),
+        agree(&count, "has", "have")
+    );
     Some((*name, FindingKind::NewerEncoding, detail))
 }

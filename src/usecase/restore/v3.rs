@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::RestoreOptions;
 use super::reading::Reader;
+use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{AgeIdentities, Applied, Replay, ReplayError, ReplayFile, Replayed};
 use crate::domain::reason::{Reason, ReasonKind};

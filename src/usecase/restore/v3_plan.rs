@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::limits::{GENERATIONS_MAX, REPLAY_OBJECTS_MAX};
 use crate::domain::litestream::generations::ROOT;
 use crate::domain::litestream::generations::plan::starting_snapshot;

@@ -4,7 +4,7 @@
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
     Hole, Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::restore::rate;
 use crate::domain::human;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
-use crate::domain::litestream::PlanTarget;
+use crate::domain::litestream::{Hole, PlanTarget};
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{RestorePlan, Restored, Shortfall};
+use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::ReplicaLocation;
 
 /// What everything that is said is about.
@@ -44,7 +44,7 @@ struct Answer<'a> {
     generation: Option<String>,
     /// The recovery point: nothing that was committed later is in the database.
     through: Timestamp,
-    shortfall: Option<&'a Shortfall>,
+    shortfall: Option<&'a Hole>,
     planned_bytes: u64,
     estimated_dollars: f64,
     seconds: f64,
@@ -80,7 +80,7 @@ impl Words<'_> {
 
     /// A warning where less is restored than was asked for.
     pub fn shortfall(&self, plan: &RestorePlan) -> Option<String> {
-        let Shortfall { after, before } = plan.shortfall.as_ref()?;
+        let Hole { after, before } = plan.shortfall.as_ref()?;
         let silent = match self.point {
             PlanTarget::Time(_) => {
                 "Litestream's own restore -timestamp gives this older state without a word, with exit code 0.\n"

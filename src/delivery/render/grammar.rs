@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::{fixture, page};
 use crate::delivery::cli::table::table;
 use crate::domain::check::{Watching, judge, judge_agent, verdicts};
-use crate::domain::report::{GapReport, Report};
+use crate::domain::litestream::Hole;
+use crate::domain::report::Report;
 
 /// What is counted in sentences.
 const NOUNS: [&str; 16] = [
@@ -47,7 +48,7 @@ fn report(count: u64) -> Report {
     let replica = &mut database.replicas[0];
     let many = usize::try_from(count).unwrap();
     if let Some(coverage) = &mut replica.coverage {
-        let gap = GapReport { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() };
+        let gap = Hole { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() };
         coverage.gaps = vec![gap; many];
         (coverage.snapshots, coverage.expired_objects) = (count, Some(count));
     }

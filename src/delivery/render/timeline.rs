@@ -167,7 +167,7 @@ pub fn lines(map: &TimelineReport) -> Vec<String> {
         match &span.blocked {
             None => format!("{from}  {length}: {}", exactness(span)),
             Some(blocked) => {
-                let (after, before) = (human::printable(&blocked.after), human::printable(&blocked.before));
+                let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
                 let detail = human::printable(&blocked.detail);
                 format!("{from}  {length}: blocked between {after} and {before}: {detail}")
             }
@@ -179,6 +179,7 @@ pub fn lines(map: &TimelineReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::litestream::Hole;
     use crate::domain::timeline::Blocked;
 
     fn second(second: i64) -> Timestamp {
@@ -193,8 +194,7 @@ mod tests {
             resolution_seconds: 3600.0_f64.min(typical * 3.0),
             typical_seconds: (typical > 0.0).then_some(typical),
             blocked: blocked.then(|| Blocked {
-                after: "5".to_owned(),
-                before: "8".to_owned(),
+                hole: Hole { after: 5, before: 8 }.spoken(),
                 key: None,
                 detail: "TXIDs 6 to 7 are in no file".to_owned(),
             }),

@@ -322,10 +322,9 @@ mod tests {
 
     use super::word::Word;
     use super::*;
+    use crate::domain::litestream::Hole;
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{
-        CoverageReport, DatabaseState, GapReport, KeepingReport, LevelReport, Method, ObjectivesReport,
-    };
+    use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, LevelReport, Method, ObjectivesReport};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     /// When the checks are made.
@@ -449,7 +448,7 @@ mod tests {
     fn what_failed_stays_failed_while_it_cannot_be_read() {
         let mut broken = replica();
         if let Some(coverage) = &mut broken.coverage {
-            coverage.gaps.push(GapReport { after: "1".into(), before: "3".into() });
+            coverage.gaps.push(Hole { after: "1".into(), before: "3".into() });
         }
         check(broken.clone(), Watching::Continuously, "ReplicaGap fail; exit 2");
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown, \

@@ -121,7 +121,7 @@ fn asked(row: &mut impl FnMut(&str, &str), found: &Found, answer: &Answer) {
     if answer.restorable {
         row("restorable", &state(answer));
     } else if let Some(blocked) = &answer.blocked {
-        let (after, before) = (human::printable(&blocked.after), human::printable(&blocked.before));
+        let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
         row("blocked", &format!("between {after} and {before}: {}", human::printable(&blocked.detail)));
         if answer.position.is_some() {
             row("instead", &format!("an older state can be had: {}", state(answer)));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::sources::{Sources, pace, stores};
 use super::table::table;
-use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
+use super::{CheckArgs, CheckVerify, Format, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
 use crate::domain::check::judge_agent;
 use crate::domain::check::word::Word;
@@ -29,8 +29,8 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let report = look(args)?;
     match args.format {
-        CheckFormat::Table => output::print(&table(&report, output::colour()))?,
-        CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+        Format::Table => output::print(&table(&report, output::colour()))?,
+        Format::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
     }
     Ok(ExitCode::from(Word::of_report(&report).exit_code()))
 }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::drill_progress::Narrator;
 use super::sources::{Picked, STORE_CALLS_MAX, Sources};
-use super::{SourceArgs, duration, output, run};
+use super::{Format, SourceArgs, duration, output, run};
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -70,17 +70,11 @@ pub struct DrillArgs {
     #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub report: Vec<PathBuf>,
 
-    #[arg(long, value_enum, default_value_t = DrillFormat::Table)]
-    pub format: DrillFormat,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 
     #[command(flatten)]
     pub sources: SourceArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DrillFormat {
-    Table,
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -129,8 +123,8 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     let jobs = picked.into_iter().map(|picked| job(args, &settings, picked)).collect();
     let records = run::block_on(run_all(&drills, jobs, &narrator))??;
     match args.format {
-        DrillFormat::Table => output::print(&drill_report::table(&records, output::colour()))?,
-        DrillFormat::Json => output::print(&drill_report::json(&records)?)?,
+        Format::Table => output::print(&drill_report::table(&records, output::colour()))?,
+        Format::Json => output::print(&drill_report::json(&records)?)?,
     }
     for path in &args.report {
         write_report(path, &records)?;

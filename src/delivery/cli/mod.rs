@@ -224,6 +224,13 @@ impl LogFormat {
     }
 }
 
+/// How a finding is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     /// Only these, by name or path [default: all]
@@ -233,8 +240,8 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
-    pub format: CheckFormat,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 
     /// Read the objects that a restore needs: nothing, their structure (at most 32 requests a replica), or everything
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = CheckVerify::Structure)]
@@ -250,12 +257,6 @@ pub enum CheckVerify {
     None,
     Structure,
     Content,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    Table,
-    Json,
 }
 
 #[derive(Args, Debug)]

@@ -5,14 +5,14 @@ mod table;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::sources::{Picked, Sources, stores};
-use super::{SourceArgs, output, run, when};
+use super::{Format, SourceArgs, output, run, when};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
@@ -62,17 +62,11 @@ pub struct RestorableArgs {
     #[arg(long, value_name = "KEY")]
     pub without: Vec<String>,
 
-    #[arg(long, value_enum, default_value_t = RestorableFormat::Table)]
-    pub format: RestorableFormat,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 
     #[command(flatten)]
     pub sources: SourceArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RestorableFormat {
-    Table,
-    Json,
 }
 
 /// One replica and what was found of it: an element of the JSON array.
@@ -150,8 +144,8 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let found: Vec<Found> =
         run::block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
-        RestorableFormat::Table => output::print(&table::table(&found, output::colour(), table::width()))?,
-        RestorableFormat::Json => {
+        Format::Table => output::print(&table::table(&found, output::colour(), table::width()))?,
+        Format::Json => {
             let json = serde_json::to_string_pretty(&found)
                 .map_err(|error| Reason::new(ReasonKind::Failed, format!("write json: {error}")))?;
             output::print(&format!("{json}\n"))?;

@@ -40,9 +40,9 @@ fn check_and_demo_have_durations() {
     let Ok(Command::Check(check)) = parse("streamgauge check app orders --format json --wait 1m30s") else {
         panic!("check")
     };
-    assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, CheckFormat::Json, 90));
+    assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, Format::Json, 90));
     let Ok(Command::Check(check)) = parse("streamgauge check") else { panic!("check") };
-    assert_eq!((check.format, check.wait), (CheckFormat::Table, Duration::from_secs(5)));
+    assert_eq!((check.format, check.wait), (Format::Table, Duration::from_secs(5)));
     let Ok(Command::Demo(demo)) = parse("streamgauge demo --fault delete-snapshot --fault-after 300ms") else {
         panic!("demo")
     };

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::sources::Sources;
-use super::{CheckArgs, CheckFormat, CheckVerify, SourceArgs, check, output, run};
+use super::{CheckArgs, CheckVerify, Format, SourceArgs, check, output, run};
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
 use crate::domain::check::expression::Scope;
@@ -128,7 +128,7 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
         check::look(&CheckArgs {
             databases: database.map(str::to_owned).into_iter().collect(),
             sources: args.sources.clone(),
-            format: CheckFormat::Json,
+            format: Format::Json,
             verify: CheckVerify::Structure,
             wait: Duration::from_secs(5),
         })

@@ -8,29 +8,11 @@
 //! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets
 //! ```
 
-mod alerting;
-mod database;
-mod drill;
-mod duration;
-mod expand;
-mod glob;
-mod layers;
 mod litestream;
-mod node;
-mod paths;
-mod permissions;
-mod pitfalls;
+mod own;
 mod problem;
-mod receiver;
-mod replica;
-mod s3;
-mod scan;
-mod scratch;
-mod settings;
-mod size;
-mod targets;
-mod url;
-mod yaml;
+mod source;
+mod value;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -45,21 +27,24 @@ use crate::domain::reason::Reason;
 use crate::domain::report::SourceReport;
 use crate::domain::target::{ReplicaTarget, Target};
 
-use self::expand::Unset;
-use self::node::{Dialect, Section};
-use self::paths::Base;
+use self::litestream::replica;
+use self::own::database;
+use self::own::targets::Collection;
 use self::problem::{Collected, Place, Sink};
-use self::targets::Collection;
+use self::source::expand::{self, Unset};
+use self::source::{layers, yaml};
+use self::value::paths::Base;
+use self::value::section::{Dialect, Section};
 
-pub use self::database::read_age_identities;
-pub use self::drill::Drill;
-pub use self::paths::{PathMapping, home};
-pub use self::problem::Problem;
-pub use self::settings::{
+pub use self::own::database::read_age_identities;
+pub use self::own::drill::Drill;
+pub use self::own::settings::{
     BUCKET_INTERVAL, DIRECTORY_INTERVAL, Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica,
     STORAGE_PATH, Settings, Storage, Watch, Web,
 };
-pub use self::size::parse as parse_size;
+pub use self::problem::Problem;
+pub use self::value::paths::{PathMapping, home};
+pub use self::value::size::parse as parse_size;
 
 /// Everything that a load depends on besides files.
 #[derive(Clone, Debug, Default)]
@@ -214,7 +199,7 @@ fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<database::Entr
     let name = file.map_or_else(|| "configuration".into(), |(name, _)| name);
     let mut section = Section::root(&root, Dialect::Toml, &name, sink);
     let litestream_config = input.environment.get("LITESTREAM_CONFIG").map(String::as_str);
-    let settings = settings::read(&mut section, &settings::Context { base, litestream_config });
+    let settings = own::settings::read(&mut section, &own::settings::Context { base, litestream_config });
     // What these entries name is named as this process sees it.
     let context = replica::Context { base, path_map: &[], environment: &input.environment, v03: false };
     let entries = section.sections("database").into_iter().map(|section| database::read(section, &context)).collect();
@@ -291,7 +276,7 @@ fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
 }
 
 /// Reads a text file of at most `limit` bytes.
-fn read_text(path: &Path, limit: u64) -> Result<String, String> {
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, String> {
     let sentence = |error: std::io::Error| Reason::from(error).message;
     // A pipe would block whoever opens it.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();

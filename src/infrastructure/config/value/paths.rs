@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::limits::CONFIG_BYTES_MAX;
 
-use super::read_text;
-use super::url::clean;
+use crate::infrastructure::config::read_text;
+use crate::infrastructure::config::value::url::clean;
 
 /// A rule of `litestream.path-map`: what Litestream calls `from` is found under `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct PathMapping {
 }
 
 /// Replaces the longest matching prefix, whole components at a time; a path that nothing matches stays.
-pub(super) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
+pub(crate) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
     map.iter()
         .filter_map(|rule| path.strip_prefix(&rule.from).ok().map(|rest| (rule, rest)))
         .max_by_key(|(rule, _)| rule.from.components().count())
@@ -51,20 +51,20 @@ fn without_scheme(text: &str) -> &str {
 }
 
 /// Whether a path is taken from the working directory of whoever reads it.
-pub(super) fn is_relative(text: &str) -> bool {
+pub(crate) fn is_relative(text: &str) -> bool {
     let text = without_scheme(text);
     !text.is_empty() && !text.starts_with('/') && text != "~" && !text.starts_with("~/")
 }
 
 /// Where relative paths and `~` lead.
-pub(super) struct Base {
-    pub(super) working_directory: PathBuf,
-    pub(super) home: Option<PathBuf>,
+pub(crate) struct Base {
+    pub(crate) working_directory: PathBuf,
+    pub(crate) home: Option<PathBuf>,
 }
 
 impl Base {
     /// The absolute, cleaned path that Litestream makes of `text`. A home directory that is not known is an error.
-    pub(super) fn absolute(&self, text: &str) -> Result<PathBuf, &'static str> {
+    pub(crate) fn absolute(&self, text: &str) -> Result<PathBuf, &'static str> {
         let below_home = if text == "~" { Some("") } else { text.strip_prefix("~/") };
         let path = match (below_home, &self.home) {
             (Some(rest), Some(home)) => format!("{}/{rest}", home.display()),
@@ -76,7 +76,7 @@ impl Base {
     }
 
     /// As [`Self::absolute`], after Litestream's `sqlite://` and `sqlite3://` prefixes are taken off.
-    pub(super) fn litestream(&self, text: &str) -> Result<PathBuf, &'static str> {
+    pub(crate) fn litestream(&self, text: &str) -> Result<PathBuf, &'static str> {
         self.absolute(without_scheme(text))
     }
 }

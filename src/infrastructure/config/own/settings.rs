@@ -13,14 +13,14 @@ use crate::domain::spot::SpotPolicy;
 use crate::domain::target::{DISK_USED_PERCENT, LitestreamVersion, Permissions};
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 
-use super::alerting;
-use super::database::{NAME_ACCEPTED, label};
-use super::drill::{self, Drill};
-use super::node::{Scalar, Section};
-use super::paths::{Base, PathMapping};
-use super::permissions;
-use super::receiver;
-use super::scratch::default_scratch;
+use crate::infrastructure::config::own::alerting;
+use crate::infrastructure::config::own::database::{NAME_ACCEPTED, label};
+use crate::infrastructure::config::own::drill::{self, Drill};
+use crate::infrastructure::config::own::permissions;
+use crate::infrastructure::config::own::receiver;
+use crate::infrastructure::config::own::scratch::default_scratch;
+use crate::infrastructure::config::value::paths::{Base, PathMapping};
+use crate::infrastructure::config::value::section::{Scalar, Section};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -194,16 +194,16 @@ pub struct ObjectiveDefaults {
 }
 
 /// What reading the settings needs to know of the outside.
-pub(super) struct Context<'a> {
-    pub(super) base: &'a Base,
+pub(crate) struct Context<'a> {
+    pub(crate) base: &'a Base,
     /// The value of `LITESTREAM_CONFIG`.
-    pub(super) litestream_config: Option<&'a str>,
+    pub(crate) litestream_config: Option<&'a str>,
 }
 
 /// Litestream's default configuration file.
 const LITESTREAM_CONFIG: &str = "/etc/litestream.yml";
 
-pub(super) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
+pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
     let objectives = objectives(root.section_or_empty("objectives"));
     let web = web(root.section_or_empty("web"));
     Settings {
@@ -274,7 +274,7 @@ fn storage(mut section: Section<'_>, context: &Context<'_>) -> Storage {
     Storage { path }
 }
 
-pub(super) fn path(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<PathBuf> {
+pub(crate) fn path(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<PathBuf> {
     let resolve = |text: &str| {
         if text.is_empty() { Ok(None) } else { context.base.absolute(text).map(Some).map_err(str::to_owned) }
     };
@@ -282,7 +282,7 @@ pub(super) fn path(section: &mut Section<'_>, key: &'static str, context: &Conte
 }
 
 /// A file that has to be readable, so that a typing error shows at once.
-pub(super) fn readable_file(section: &mut Section<'_>, key: &'static str, base: &Base) -> Option<PathBuf> {
+pub(crate) fn readable_file(section: &mut Section<'_>, key: &'static str, base: &Base) -> Option<PathBuf> {
     section.parsed(key, "a readable file", |text| {
         let path = base.absolute(text)?;
         readable(&path)?;
@@ -306,7 +306,7 @@ fn log(mut section: Section<'_>) -> Log {
 }
 
 /// One of a closed set of words.
-pub(super) fn choice<T: Copy>(
+pub(crate) fn choice<T: Copy>(
     section: &mut Section<'_>,
     key: &'static str,
     all: &[T],
@@ -425,12 +425,12 @@ fn verify(mut section: Section<'_>) -> VerifyPolicy {
 }
 
 /// `restorer`: a release of Litestream.
-pub(super) fn release(section: &mut Section<'_>) -> Option<LitestreamVersion> {
+pub(crate) fn release(section: &mut Section<'_>) -> Option<LitestreamVersion> {
     section.parsed("restorer", "a release of Litestream such as 0.5.15", |text| text.parse().map_err(str::to_owned))
 }
 
 /// `disk-used-percent`
-pub(super) fn disk_used_percent(section: &mut Section<'_>) -> Option<u8> {
+pub(crate) fn disk_used_percent(section: &mut Section<'_>) -> Option<u8> {
     section.integer("disk-used-percent", 1, 100).and_then(|percent| percent.try_into().ok())
 }
 

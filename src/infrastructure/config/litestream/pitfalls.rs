@@ -3,22 +3,22 @@
 
 use std::path::Path;
 
-use super::litestream::Version;
-use super::node::{Section, Takes, yaml_number};
-use super::paths::{Base, is_relative};
-use super::problem::Sink;
-use super::replica::{Keys, go_duration};
+use crate::infrastructure::config::litestream::Version;
+use crate::infrastructure::config::litestream::replica::{Keys, go_duration};
+use crate::infrastructure::config::problem::Sink;
+use crate::infrastructure::config::value::paths::{Base, is_relative};
+use crate::infrastructure::config::value::section::{Section, Takes, yaml_number};
 
 /// The least that Litestream v0.5 accepts of a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Least {
+pub(crate) enum Least {
     Zero,
     AboveZero,
     Minute,
 }
 
 /// Reads a duration, in nanoseconds.
-pub(super) fn at_least(section: &mut Section<'_>, key: &'static str, least: Least) -> Option<i64> {
+pub(crate) fn at_least(section: &mut Section<'_>, key: &'static str, least: Least) -> Option<i64> {
     let nanoseconds = go_duration(section, key)?;
     let (bound, words) = match least {
         Least::Zero => (0, "0s or more"),
@@ -37,7 +37,7 @@ fn refused(section: &Section<'_>, key: &str, accepted: &str) {
 }
 
 /// `heartbeat-url`, which is as good as a password.
-pub(super) fn heartbeat(section: &mut Section<'_>) {
+pub(crate) fn heartbeat(section: &mut Section<'_>) {
     section.unused(Takes::Text, &["heartbeat-url"]);
     let url = section.optional("heartbeat-url");
     if url.is_some_and(|url| {
@@ -48,7 +48,7 @@ pub(super) fn heartbeat(section: &mut Section<'_>) {
 }
 
 /// `addr`, where metrics are served.
-pub(super) fn addr(section: &mut Section<'_>) {
+pub(crate) fn addr(section: &mut Section<'_>) {
     section.unused(Takes::Text, &["addr"]);
     let addr = section.optional("addr");
     let without_port = |text: &str| text.rsplit_once(':').is_none_or(|(_, port)| port.is_empty());
@@ -59,7 +59,7 @@ pub(super) fn addr(section: &mut Section<'_>) {
 }
 
 /// `logging`
-pub(super) fn logging(mut section: Section<'_>) {
+pub(crate) fn logging(mut section: Section<'_>) {
     section.unused(Takes::Text, &["level", "type"]);
     section.unused(Takes::Boolean, &["stderr", "source"]);
     let kind = section.optional("type");
@@ -71,7 +71,7 @@ pub(super) fn logging(mut section: Section<'_>) {
 }
 
 /// `meta-path` and `meta-dir` of a database.
-pub(super) fn metadata(section: &Section<'_>, directory: bool) {
+pub(crate) fn metadata(section: &Section<'_>, directory: bool) {
     if section.has("meta-dir") && !directory {
         refused(section, "meta-dir", "only beside `dir`");
     } else if section.has("meta-dir") && section.has("meta-path") {
@@ -80,7 +80,7 @@ pub(super) fn metadata(section: &Section<'_>, directory: bool) {
 }
 
 /// `min-checkpoint-page-count` of a database.
-pub(super) fn checkpoints(section: &mut Section<'_>) {
+pub(crate) fn checkpoints(section: &mut Section<'_>) {
     const KEY: &str = "min-checkpoint-page-count";
     if section.optional(KEY).and_then(|scalar| yaml_number(scalar.text)).is_some_and(|pages| pages < 1.0) {
         refused(section, KEY, "1 or more");
@@ -88,7 +88,7 @@ pub(super) fn checkpoints(section: &mut Section<'_>) {
 }
 
 /// A path of a database as it is written, and as this process sees it.
-pub(super) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, base: &Base) {
+pub(crate) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, base: &Base) {
     let Some(scalar) = section.optional(key) else { return };
     if is_relative(scalar.text) {
         section.warning(scalar.place.problem(relative(base)).value(scalar.text).accepted("the whole path"));
@@ -107,7 +107,7 @@ fn relative(base: &Base) -> String {
 }
 
 /// What a Litestream of that version does with a replica.
-pub(super) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
+pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
     let (url, path) = (keys.url.as_str(), keys.s3.path.as_str());
     if url.is_empty() && matches!(keys.kind.as_str(), "" | "file") && is_relative(path) {

@@ -10,12 +10,12 @@ use crate::domain::target::{
     DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
 };
 
-use super::database::Entry;
-use super::drill;
-use super::litestream::{Database, default_meta_path};
-use super::permissions;
-use super::problem::{Place, Sink};
-use super::settings::{ObjectiveDefaults, Settings};
+use crate::infrastructure::config::litestream::{Database, default_meta_path};
+use crate::infrastructure::config::own::database::Entry;
+use crate::infrastructure::config::own::drill;
+use crate::infrastructure::config::own::permissions;
+use crate::infrastructure::config::own::settings::{ObjectiveDefaults, Settings};
+use crate::infrastructure::config::problem::{Place, Sink};
 
 /// A database or replica that something named.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Found {
 
 /// Collects databases; the same path is one database.
 #[derive(Debug, Default)]
-pub(super) struct Collection {
+pub(crate) struct Collection {
     found: Vec<Found>,
     /// By the path that this process sees, and by the one that Litestream knows.
     by_path: BTreeMap<PathBuf, usize>,
@@ -48,7 +48,7 @@ pub(super) struct Collection {
 impl Collection {
     /// Adds a database of a `litestream.yml`. `retention` and `snapshot-interval` of `[objectives]` win over what is
     /// written there: they say what is wanted, the file only what Litestream was told.
-    pub(super) fn add_litestream(&mut self, database: Database, defaults: &ObjectiveDefaults, sink: &Sink) {
+    pub(crate) fn add_litestream(&mut self, database: Database, defaults: &ObjectiveDefaults, sink: &Sink) {
         if let Some(index) = self.by_path.get(&database.path) {
             let message = "names a database a second time, with which Litestream 0.5.17 refuses to start";
             let problem = database.place.problem(message);
@@ -80,7 +80,7 @@ impl Collection {
     }
 
     /// Adds a `[[database]]`, or applies it to the database of the same path.
-    pub(super) fn add_entry(&mut self, entry: Entry, defaults: &ObjectiveDefaults, sink: &Sink) {
+    pub(crate) fn add_entry(&mut self, entry: Entry, defaults: &ObjectiveDefaults, sink: &Sink) {
         let known = entry.path.as_ref().and_then(|path| self.by_path.get(path)).copied();
         let index = match known {
             Some(index) if Self::is_own(&self.found[index], &entry) => {
@@ -141,12 +141,12 @@ impl Collection {
         index
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// All targets, sorted by name. What had a name keeps it.
-    pub(super) fn into_targets(self, settings: &Settings, names: &mut Names, sink: &Sink) -> Vec<Target> {
+    pub(crate) fn into_targets(self, settings: &Settings, names: &mut Names, sink: &Sink) -> Vec<Target> {
         let found = drop_repeated(self.found, sink);
         warn_of_shared_replicas(&found, sink);
         check_names(&found, sink);

@@ -8,18 +8,18 @@ use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
 
-use super::duration;
-use super::node::{Section, Style, Takes, yaml_number};
-use super::paths::{Base, PathMapping, map_path};
-use super::problem::{Fault, Place, Problem};
-use super::s3;
-use super::url::{Url, clean, is_url};
+use crate::infrastructure::config::litestream::s3;
+use crate::infrastructure::config::problem::{Fault, Place, Problem};
+use crate::infrastructure::config::value::duration;
+use crate::infrastructure::config::value::paths::{Base, PathMapping, map_path};
+use crate::infrastructure::config::value::section::{Section, Style, Takes, yaml_number};
+use crate::infrastructure::config::value::url::{Url, clean, is_url};
 
 /// The kinds of replica, v0.3's `gcs` among them.
 const KINDS: &str = "file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3";
 
 /// Litestream keeps what is so old unless it is told otherwise.
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
 /// v0.3 looks after its retention so often unless it is told otherwise.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -61,31 +61,31 @@ const UNUSED: &[(Takes, &[&str])] = &[
 
 /// The keys of a replica that decide where it is and what is expected of it.
 #[derive(Clone, Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     /// The replica itself, then each key that is written.
-    pub(super) places: Vec<Place>,
-    pub(super) kind: String,
-    pub(super) name: String,
-    pub(super) url: String,
-    pub(super) s3: s3::Keys,
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: Option<Secret>,
-    pub(super) sse_customer_key: Option<Secret>,
-    pub(super) sse_customer_key_path: String,
-    pub(super) host: String,
-    pub(super) user: String,
-    pub(super) webdav_url: String,
-    pub(super) sync_interval: Option<Duration>,
-    pub(super) retention: Option<Duration>,
-    pub(super) snapshot_interval: Option<Duration>,
-    pub(super) retention_check_interval: Option<Duration>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) s3: s3::Keys,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: Option<Secret>,
+    pub(crate) sse_customer_key: Option<Secret>,
+    pub(crate) sse_customer_key_path: String,
+    pub(crate) host: String,
+    pub(crate) user: String,
+    pub(crate) webdav_url: String,
+    pub(crate) sync_interval: Option<Duration>,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) snapshot_interval: Option<Duration>,
+    pub(crate) retention_check_interval: Option<Duration>,
     /// Encryption is asked for.
-    pub(super) age: bool,
-    pub(super) age_identities: Vec<Secret>,
+    pub(crate) age: bool,
+    pub(crate) age_identities: Vec<Secret>,
 }
 
 /// A duration as Litestream reads one. A number without a unit is nanoseconds there, which nobody means.
-pub(super) fn go_duration(section: &mut Section<'_>, key: &'static str) -> Option<i64> {
+pub(crate) fn go_duration(section: &mut Section<'_>, key: &'static str) -> Option<i64> {
     let scalar = section.any(key, duration::ACCEPTED_GO)?;
     if scalar.style == Style::Loose
         && let Some(number) = yaml_number(scalar.text)
@@ -123,13 +123,13 @@ fn duration_of_v03(section: &mut Section<'_>, key: &'static str) -> Option<Durat
 }
 
 /// A duration above zero; anything else is as good as absent.
-pub(super) fn positive(nanoseconds: i64) -> Option<Duration> {
+pub(crate) fn positive(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos)
 }
 
 impl Keys {
     /// The settings that may also stand at the top of the file.
-    pub(super) fn read_settings(section: &mut Section<'_>) -> Self {
+    pub(crate) fn read_settings(section: &mut Section<'_>) -> Self {
         let text = |section: &mut Section<'_>, key| section.text(key).unwrap_or_default();
         let mut keys = Self {
             s3: s3::Keys {
@@ -163,7 +163,7 @@ impl Keys {
     }
 
     /// One item of `replicas`, or `replica`.
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
         let mut keys = Self::read_settings(&mut section);
         keys.places = section.places();
         keys.kind = section.text("type").unwrap_or_default();
@@ -178,7 +178,7 @@ impl Keys {
     }
 
     /// What Litestream v0.3 keeps of the replica.
-    pub(super) fn kept(&self) -> Kept {
+    pub(crate) fn kept(&self) -> Kept {
         Kept {
             snapshots: Some(self.retention.unwrap_or(DAY)),
             every: self.retention_check_interval.unwrap_or(HOUR),
@@ -188,7 +188,7 @@ impl Keys {
 
     /// Takes what is not set from the top of the file. `part-size`, `concurrency`, `host-key` and `webdav-*` are not
     /// inherited in Litestream either; v0.3 inherits the two keys of S3 only.
-    pub(super) fn inherit(&mut self, from: &Self, v03: bool) {
+    pub(crate) fn inherit(&mut self, from: &Self, v03: bool) {
         let text = |own: &mut String, default: &String| {
             if own.is_empty() {
                 own.clone_from(default);
@@ -217,7 +217,7 @@ impl Keys {
     }
 
     /// Where a key is written, or would be.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(crate) fn place_of(&self, key: &str) -> Place {
         let Some(replica) = self.places.first() else { return Place::file(&"".into()) };
         let key = format!("{}.{key}", replica.key);
         let written = self.places.iter().find(|place| place.key == key);
@@ -225,7 +225,7 @@ impl Keys {
     }
 
     /// What is wrong with one of the keys.
-    pub(super) fn problem(&self, fault: Fault) -> Problem {
+    pub(crate) fn problem(&self, fault: Fault) -> Problem {
         let place = self.place_of(fault.key);
         fault.at(&place)
     }
@@ -273,15 +273,15 @@ impl Section<'_> {
 }
 
 /// What a replica's place depends on besides its keys.
-pub(super) struct Context<'a> {
-    pub(super) base: &'a Base,
-    pub(super) path_map: &'a [PathMapping],
-    pub(super) environment: &'a BTreeMap<String, String>,
-    pub(super) v03: bool,
+pub(crate) struct Context<'a> {
+    pub(crate) base: &'a Base,
+    pub(crate) path_map: &'a [PathMapping],
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    pub(crate) v03: bool,
 }
 
 /// The replica that Litestream would use, for the database at `relative` below a `dir`.
-pub(super) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>) -> Result<ReplicaTarget, Fault> {
+pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>) -> Result<ReplicaTarget, Fault> {
     let kind = keys.kind()?;
     if is_url(&keys.s3.path) {
         return Err(Fault::new("path", "a URL, which belongs in `url`", &keys.s3.path));
@@ -394,7 +394,8 @@ fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, Fault> {
     let fault = |message: String| Fault::new("sse-customer-key-path", message, path);
     let absolute = context.base.litestream(path).map_err(|message| fault(message.to_owned()))?;
     let text =
-        super::read_text(Path::new(&map_path(context.path_map, &absolute)), KEY_FILE_BYTES_MAX).map_err(fault)?;
+        crate::infrastructure::config::read_text(Path::new(&map_path(context.path_map, &absolute)), KEY_FILE_BYTES_MAX)
+            .map_err(fault)?;
     Ok(Secret::new(text.trim()))
 }
 
@@ -428,7 +429,11 @@ fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Resu
 fn webdav(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> ReplicaLocation {
     let url = match url {
         Some(url) => url.without_credentials(),
-        None => format!("{}/{}", super::url::redact(&keys.webdav_url), path.trim_start_matches('/')),
+        None => format!(
+            "{}/{}",
+            crate::infrastructure::config::value::url::redact(&keys.webdav_url),
+            path.trim_start_matches('/')
+        ),
     };
     ReplicaLocation::Unsupported { kind, url }
 }

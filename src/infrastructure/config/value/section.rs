@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::domain::limits::{DURATION_MAX, DURATION_MIN, INTERVAL_MIN};
 use crate::domain::secret::Secret;
 
-use super::duration;
-use super::problem::{Place, Problem, Sink, did_you_mean, shown_key};
-use super::size;
+use crate::infrastructure::config::problem::{Place, Problem, Sink, did_you_mean, shown_key};
+use crate::infrastructure::config::value::duration;
+use crate::infrastructure::config::value::size;
 
 /// How a scalar was written, which decides what it may be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// In quotes: a string and nothing else.
     Quoted,
     /// A TOML number or boolean: not a string.
@@ -25,7 +25,7 @@ pub(super) enum Style {
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Scalar { text: String, style: Style },
     List(Vec<Arc<Node>>),
@@ -33,33 +33,33 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) line: Option<usize>,
+pub(crate) struct Node {
+    pub(crate) line: Option<usize>,
     /// Set where the value comes from an environment variable or a flag.
-    pub(super) origin: Option<Origin>,
-    pub(super) kind: Kind,
+    pub(crate) origin: Option<Origin>,
+    pub(crate) kind: Kind,
 }
 
 /// An environment variable or a flag.
 #[derive(Clone, Debug)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// `environment` or `command line`.
-    pub(super) source: Arc<str>,
-    pub(super) name: String,
+    pub(crate) source: Arc<str>,
+    pub(crate) name: String,
 }
 
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) line: Option<usize>,
-    pub(super) value: Arc<Node>,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) line: Option<usize>,
+    pub(crate) value: Arc<Node>,
     /// It has an anchor, and may be there only to be used elsewhere.
-    pub(super) shared: bool,
+    pub(crate) shared: bool,
 }
 
 /// The two languages, where they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     /// yaml.v2 into Go structs: unknown keys are ignored (we warn), `yes` is a boolean, an integer is a duration in
     /// nanoseconds.
     Yaml,
@@ -71,7 +71,7 @@ const IN_QUOTES: &str = "in quotes, which makes it text";
 
 /// What Litestream takes for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
+pub(crate) enum Takes {
     Text,
     Number,
     Boolean,
@@ -101,21 +101,21 @@ impl Takes {
 }
 
 /// One scalar and where it stands.
-pub(super) struct Scalar<'a> {
-    pub(super) text: &'a str,
-    pub(super) style: Style,
-    pub(super) place: Place,
+pub(crate) struct Scalar<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) style: Style,
+    pub(crate) place: Place,
 }
 
 impl<'a> Scalar<'a> {
     /// What is in force when nothing is written.
-    pub(super) fn default_of(text: &'a str) -> Self {
+    pub(crate) fn default_of(text: &'a str) -> Self {
         Self { text, style: Style::Loose, place: Place::file(&"default".into()) }
     }
 }
 
 /// A mapping whose keys are being read.
-pub(super) struct Section<'a> {
+pub(crate) struct Section<'a> {
     dialect: Dialect,
     sink: &'a Sink,
     entries: &'a [Entry],
@@ -125,7 +125,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The document itself. Anything but a mapping is a problem and reads as an empty one.
-    pub(super) fn root(node: &'a Node, dialect: Dialect, file: &Arc<str>, sink: &'a Sink) -> Self {
+    pub(crate) fn root(node: &'a Node, dialect: Dialect, file: &Arc<str>, sink: &'a Sink) -> Self {
         let root = Self { dialect, sink, entries: &[], place: Place::file(file), known: Vec::new() };
         match &node.kind {
             Kind::Null => root,
@@ -137,12 +137,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Place {
         &self.place
     }
 
     /// The place of a key that was or could have been written here.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(crate) fn place_of(&self, key: &str) -> Place {
         match self.entries.iter().rev().find(|entry| entry.key == key) {
             Some(entry) => self.entry_place(entry),
             None => Place { key: self.path(key), ..self.place.clone() },
@@ -150,21 +150,21 @@ impl<'a> Section<'a> {
     }
 
     /// The place of the section and those of its keys.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(crate) fn places(&self) -> Vec<Place> {
         let keys = self.entries.iter().map(|entry| self.entry_place(entry));
         std::iter::once(self.place.clone()).chain(keys).collect()
     }
 
-    pub(super) fn problem(&self, problem: Problem) {
+    pub(crate) fn problem(&self, problem: Problem) {
         self.sink.problem(problem);
     }
 
-    pub(super) fn warning(&self, problem: Problem) {
+    pub(crate) fn warning(&self, problem: Problem) {
         self.sink.warning(problem);
     }
 
     /// Whether a key is written here with a value.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key && !matches!(entry.value.kind, Kind::Null))
     }
 
@@ -193,7 +193,7 @@ impl<'a> Section<'a> {
     }
 
     /// One value, however written.
-    pub(super) fn any(&mut self, key: &'static str, expected: &str) -> Option<Scalar<'a>> {
+    pub(crate) fn any(&mut self, key: &'static str, expected: &str) -> Option<Scalar<'a>> {
         let entry = self.take(key)?;
         let place = self.entry_place(entry);
         match &entry.value.kind {
@@ -204,7 +204,7 @@ impl<'a> Section<'a> {
     }
 
     /// One value without a word about anything else. The key still has to be read.
-    pub(super) fn optional(&mut self, key: &'static str) -> Option<Scalar<'a>> {
+    pub(crate) fn optional(&mut self, key: &'static str) -> Option<Scalar<'a>> {
         let entry = self.take(key)?;
         let place = self.entry_place(entry);
         match &entry.value.kind {
@@ -220,12 +220,12 @@ impl<'a> Section<'a> {
     }
 
     /// A string.
-    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         self.scalar(key, "a string").map(|scalar| scalar.text.to_owned())
     }
 
     /// A string and its place.
-    pub(super) fn scalar(&mut self, key: &'static str, accepted: &str) -> Option<Scalar<'a>> {
+    pub(crate) fn scalar(&mut self, key: &'static str, accepted: &str) -> Option<Scalar<'a>> {
         let scalar = self.any(key, accepted)?;
         if scalar.style == Style::Bare {
             self.sink.problem(scalar.place.problem("not in quotes").value(scalar.text).accepted(accepted));
@@ -235,7 +235,7 @@ impl<'a> Section<'a> {
     }
 
     /// Every key with its string, where keys are names of the user's own: there is nothing to [`finish`](Self::finish).
-    pub(super) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
+    pub(crate) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
         let mut pairs = Vec::with_capacity(self.entries.len());
         for entry in self.entries {
             let place = self.entry_place(entry);
@@ -250,7 +250,7 @@ impl<'a> Section<'a> {
     }
 
     /// A string that is never shown.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         let scalar = self.any(key, "a string")?;
         if scalar.style == Style::Bare {
             self.sink.problem(scalar.place.problem("not in quotes").accepted("a string"));
@@ -260,7 +260,7 @@ impl<'a> Section<'a> {
     }
 
     /// A string with a meaning of its own.
-    pub(super) fn parsed<T>(
+    pub(crate) fn parsed<T>(
         &mut self,
         key: &'static str,
         accepted: &str,
@@ -276,7 +276,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let scalar = self.any(key, "true or false")?;
         let value = match (self.dialect, scalar.style, scalar.text) {
             (_, Style::Quoted, _) => None,
@@ -293,7 +293,7 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn integer(&mut self, key: &'static str, least: usize, most: usize) -> Option<usize> {
+    pub(crate) fn integer(&mut self, key: &'static str, least: usize, most: usize) -> Option<usize> {
         let accepted = format!("a number from {least} to {most}");
         let scalar = self.any(key, &accepted)?;
         let value = scalar.text.parse().ok().filter(|value| (least..=most).contains(value));
@@ -307,7 +307,7 @@ impl<'a> Section<'a> {
     }
 
     /// A number that may have a fraction, from `least` on.
-    pub(super) fn number(&mut self, key: &'static str, least: f64) -> Option<f64> {
+    pub(crate) fn number(&mut self, key: &'static str, least: f64) -> Option<f64> {
         let accepted = if least == 0.0 { "a number, 0 or above" } else { "a number" };
         let scalar = self.any(key, accepted)?;
         let value = scalar.text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= least);
@@ -321,7 +321,7 @@ impl<'a> Section<'a> {
     }
 
     /// Bytes: a number, or one with a unit in quotes.
-    pub(super) fn size(&mut self, key: &'static str, least: u64) -> Option<u64> {
+    pub(crate) fn size(&mut self, key: &'static str, least: u64) -> Option<u64> {
         let scalar = self.any(key, size::ACCEPTED)?;
         let value = size::parse(scalar.text).and_then(|bytes| if bytes < least { Err("too small") } else { Ok(bytes) });
         let accepted = || match least {
@@ -336,12 +336,12 @@ impl<'a> Section<'a> {
     }
 
     /// A duration of our own configuration.
-    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn duration(&mut self, key: &'static str) -> Option<Duration> {
         self.duration_from(DURATION_MIN, "a duration from 1ms to 100y", key)
     }
 
     /// How often something is to be done.
-    pub(super) fn interval(&mut self, key: &'static str) -> Option<Duration> {
+    pub(crate) fn interval(&mut self, key: &'static str) -> Option<Duration> {
         self.duration_from(INTERVAL_MIN, "a duration from 10ms to 100y", key)
     }
 
@@ -360,7 +360,7 @@ impl<'a> Section<'a> {
     }
 
     /// Strings in a list. A single string is a list of one, and one from the environment is split at commas.
-    pub(super) fn texts(&mut self, key: &'static str, accepted: &str) -> Option<Vec<Scalar<'a>>> {
+    pub(crate) fn texts(&mut self, key: &'static str, accepted: &str) -> Option<Vec<Scalar<'a>>> {
         let entry = self.take(key)?;
         let place = self.entry_place(entry);
         match &entry.value.kind {
@@ -395,14 +395,14 @@ impl<'a> Section<'a> {
     }
 
     /// A mapping below this one.
-    pub(super) fn section(&mut self, key: &'static str) -> Option<Self> {
+    pub(crate) fn section(&mut self, key: &'static str) -> Option<Self> {
         let entry = self.take(key)?;
         let place = self.entry_place(entry);
         self.enter(&entry.value, place)
     }
 
     /// A mapping below this one; absent reads as empty.
-    pub(super) fn section_or_empty(&mut self, key: &'static str) -> Self {
+    pub(crate) fn section_or_empty(&mut self, key: &'static str) -> Self {
         let place = self.place_of(key);
         self.section(key).unwrap_or(Self {
             dialect: self.dialect,
@@ -414,7 +414,7 @@ impl<'a> Section<'a> {
     }
 
     /// The mappings of a list.
-    pub(super) fn sections(&mut self, key: &'static str) -> Vec<Self> {
+    pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Self> {
         let Some(entry) = self.take(key) else { return Vec::new() };
         let place = self.entry_place(entry);
         let Kind::List(items) = &entry.value.kind else {
@@ -440,7 +440,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads keys of `litestream.yml` whose values say nothing to us, to tell of those that Litestream cannot read.
-    pub(super) fn unused(&mut self, takes: Takes, keys: &[&'static str]) {
+    pub(crate) fn unused(&mut self, takes: Takes, keys: &[&'static str]) {
         for key in keys {
             let Some(entry) = self.take(key) else { continue };
             let readable = match &entry.value.kind {
@@ -455,12 +455,12 @@ impl<'a> Section<'a> {
     }
 
     /// Declares keys whose values say nothing to us.
-    pub(super) fn ignore(&mut self, keys: &[&'static str]) {
+    pub(crate) fn ignore(&mut self, keys: &[&'static str]) {
         self.known.extend_from_slice(keys);
     }
 
     /// Reports the keys that nothing read. Their values are not shown: a misspelt key may hold a credential.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str());
         for entry in self.entries.iter().filter(unknown) {
             let place = self.entry_place(entry);
@@ -482,7 +482,7 @@ impl<'a> Section<'a> {
 }
 
 /// What yaml.v2 takes for a number: decimal, hexadecimal, octal or binary, with `_` between the digits.
-pub(super) fn yaml_number(text: &str) -> Option<f64> {
+pub(crate) fn yaml_number(text: &str) -> Option<f64> {
     let plain = text.replace('_', "");
     let (negative, digits) = match plain.strip_prefix('-') {
         Some(digits) => (-1.0, digits),

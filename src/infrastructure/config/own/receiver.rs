@@ -7,14 +7,14 @@ use std::time::Duration;
 use http::Uri;
 use lettre::message::Mailbox;
 
-use super::database::{NAME_ACCEPTED, label};
-use super::node::Section;
-use super::read_text;
-use super::settings::{Context, choice, readable_file};
 use crate::domain::alerting::{DeadmanTarget, HttpOptions, ReceiverKind, ReceiverTarget, SmtpSecurity, SmtpTarget};
 use crate::domain::check::Severity;
 use crate::domain::limits::{RECEIVERS_MAX, SECRET_FILE_BYTES_MAX};
 use crate::domain::secret::Secret;
+use crate::infrastructure::config::own::database::{NAME_ACCEPTED, label};
+use crate::infrastructure::config::own::settings::{Context, choice, readable_file};
+use crate::infrastructure::config::read_text;
+use crate::infrastructure::config::value::section::Section;
 
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 
@@ -38,7 +38,7 @@ fn security(security: SmtpSecurity) -> &'static str {
 }
 
 /// Reads every `[[receiver]]`.
-pub(super) fn receivers(root: &mut Section<'_>, context: &Context<'_>) -> Vec<ReceiverTarget> {
+pub(crate) fn receivers(root: &mut Section<'_>, context: &Context<'_>) -> Vec<ReceiverTarget> {
     let sections = root.sections("receiver");
     if sections.len() > RECEIVERS_MAX {
         let place = root.place_of("receiver");
@@ -96,7 +96,7 @@ fn of_kind(kind: &str, section: &mut Section<'_>, context: &Context<'_>) -> Opti
 }
 
 /// Reads `[deadman]`; `None` where there is none.
-pub(super) fn deadman(root: &mut Section<'_>, context: &Context<'_>) -> Option<DeadmanTarget> {
+pub(crate) fn deadman(root: &mut Section<'_>, context: &Context<'_>) -> Option<DeadmanTarget> {
     let mut section = root.section(DEADMAN)?;
     let target = DeadmanTarget {
         interval: section.interval("interval").unwrap_or(MINUTE),

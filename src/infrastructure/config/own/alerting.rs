@@ -12,9 +12,9 @@ use crate::domain::check::catalogue;
 use crate::domain::drill::schedule::DrillWindow;
 use crate::domain::limits::{ALERT_LABELS_MAX, SILENCES_MAX};
 
-use super::drill::{WINDOW_ACCEPTED, window};
-use super::node::{Scalar, Section};
-use super::problem::did_you_mean;
+use crate::infrastructure::config::own::drill::{WINDOW_ACCEPTED, window};
+use crate::infrastructure::config::problem::did_you_mean;
+use crate::infrastructure::config::value::section::{Scalar, Section};
 
 const INSTANT_ACCEPTED: &str =
     "an instant such as 2026-12-24T18:00:00+01:00, or 2026-12-24T18:00 in this system's time zone";
@@ -33,7 +33,7 @@ const DAYS_ACCEPTED: &str = "MON, TUE, WED, THU, FRI, SAT, SUN";
 
 /// Reads `[alerting]` and `[[silence]]` of the document. Prometheus gives its alerts the labels of the scrape, `job` and
 /// `instance`; ours have the values that are usual for an agent that listens there.
-pub(super) fn read(root: &mut Section<'_>, listen: &[SocketAddr]) -> Alerting {
+pub(crate) fn read(root: &mut Section<'_>, listen: &[SocketAddr]) -> Alerting {
     let default = Alerting::default();
     let mut section = root.section_or_empty("alerting");
     let mut labels =

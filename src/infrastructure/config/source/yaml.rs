@@ -9,11 +9,11 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::domain::limits::{YAML_DEPTH_MAX, YAML_NODES_MAX};
 
-use super::node::{Entry, Kind, Node, Style};
-use super::problem::{Place, Sink, shown_key};
+use crate::infrastructure::config::problem::{Place, Sink, shown_key};
+use crate::infrastructure::config::value::section::{Entry, Kind, Node, Style};
 
 /// Reads the first document. `None` after a syntax error, which `sink` then holds.
-pub(super) fn parse(text: &str, file: &Arc<str>, sink: &Sink) -> Option<Arc<Node>> {
+pub(crate) fn parse(text: &str, file: &Arc<str>, sink: &Sink) -> Option<Arc<Node>> {
     let mut builder = Builder { file, sink, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     let mut parser = Parser::new_from_str(text);
     let mut started = false;
@@ -265,8 +265,8 @@ fn merge(source: &Node, into: &mut Vec<Entry>) -> Result<(), &'static str> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::problem::Collected;
     use super::*;
+    use crate::infrastructure::config::problem::Collected;
 
     fn show(node: &Node) -> String {
         match &node.kind {

@@ -3,7 +3,7 @@
 use crate::domain::limits::OBJECT_BYTES_MAX;
 
 /// What a person may write, for messages.
-pub(super) const ACCEPTED: &str = "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";
+pub(crate) const ACCEPTED: &str = "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";
 
 const UNITS: &[(&str, u64)] = &[
     ("", 1),
@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<u64, &'static str> {
 }
 
 /// Whether Litestream reads `part-size` of it: a number and perhaps a unit, in any case.
-pub(super) fn is_litestreams(text: &str) -> bool {
+pub(crate) fn is_litestreams(text: &str) -> bool {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.trim_start().to_ascii_lowercase();

@@ -1,5 +1,11 @@
 //! `litestream.yml` of v0.3 and v0.5: which databases Litestream replicates, where to, and what it was told to keep.
 
+mod glob;
+mod pitfalls;
+pub(crate) mod replica;
+mod s3;
+mod scan;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +14,12 @@ use crate::domain::limits::DIRECTORY_MATCHES_MAX;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::target::ReplicaTarget;
 
-use super::glob;
-use super::node::{Dialect, Node, Section, Takes};
-use super::paths::map_path;
-use super::pitfalls::{self, Least, at_least};
-use super::problem::{Place, Sink};
-use super::replica::{self, Context, DAY, Keys, go_duration, positive};
-use super::scan::scan;
+use crate::infrastructure::config::litestream::pitfalls::{Least, at_least};
+use crate::infrastructure::config::litestream::replica::{Context, DAY, Keys, go_duration, positive};
+use crate::infrastructure::config::litestream::scan::scan;
+use crate::infrastructure::config::problem::{Place, Sink};
+use crate::infrastructure::config::value::paths::map_path;
+use crate::infrastructure::config::value::section::{Dialect, Node, Section, Takes};
 
 /// Litestream's levels between level 0 and the snapshots.
 const LEVELS_MAX: usize = 8;
@@ -24,24 +29,24 @@ const LEVEL0_RETENTION: Duration = Duration::from_secs(300);
 
 /// A database of a `litestream.yml`.
 #[derive(Debug)]
-pub(super) struct Database {
-    pub(super) place: Place,
+pub(crate) struct Database {
+    pub(crate) place: Place,
     /// As Litestream knows it.
-    pub(super) litestream_path: PathBuf,
+    pub(crate) litestream_path: PathBuf,
     /// As this process sees it.
-    pub(super) path: PathBuf,
-    pub(super) meta_path: PathBuf,
-    pub(super) replicas: Vec<ReplicaTarget>,
-    pub(super) retention: Option<Duration>,
-    pub(super) snapshot_interval: Option<Duration>,
+    pub(crate) path: PathBuf,
+    pub(crate) meta_path: PathBuf,
+    pub(crate) replicas: Vec<ReplicaTarget>,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) snapshot_interval: Option<Duration>,
 }
 
 /// Everything that one file names.
 #[derive(Debug, Default)]
-pub(super) struct Document {
-    pub(super) databases: Vec<Database>,
+pub(crate) struct Document {
+    pub(crate) databases: Vec<Database>,
     /// A `dir` that could not be read.
-    pub(super) error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// What is written under an item of `dbs`.
@@ -73,7 +78,7 @@ struct Snapshot {
 
 /// Which Litestream a file is for, where that shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     V03,
     V05,
     Either,
@@ -92,7 +97,7 @@ struct Top {
 }
 
 /// Reads a parsed file.
-pub(super) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &Sink) -> Document {
+pub(crate) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &Sink) -> Document {
     let mut section = Section::root(root, Dialect::Yaml, file, sink);
     let top = top(&mut section);
     let dbs = section.sections("dbs");
@@ -431,7 +436,7 @@ fn database(item: &Item, path: PathBuf, meta: &Path, relative: Option<&str>, con
 }
 
 /// `<directory>/.<file>-litestream`.
-pub(super) fn default_meta_path(path: &Path) -> PathBuf {
+pub(crate) fn default_meta_path(path: &Path) -> PathBuf {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{file}-litestream"))
 }

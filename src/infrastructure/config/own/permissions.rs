@@ -5,22 +5,22 @@ use std::path::Path;
 use crate::domain::limits::CONFIG_BYTES_MAX;
 use crate::domain::target::{Owner, Permissions};
 
-use super::node::Section;
-use super::read_text;
+use crate::infrastructure::config::read_text;
+use crate::infrastructure::config::value::section::Section;
 
 /// Where users have their numbers.
 const USERS: &str = "/etc/passwd";
 
 /// What is written; what is not is decided elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     modes: Option<Vec<u32>>,
     owner: Option<Owner>,
 }
 
 impl Keys {
     /// With what is absent taken from `defaults`.
-    pub(super) fn or(self, defaults: &Permissions) -> Permissions {
+    pub(crate) fn or(self, defaults: &Permissions) -> Permissions {
         Permissions {
             configured: self.modes.is_some() || defaults.configured,
             modes: self.modes.unwrap_or_else(|| defaults.modes.clone()),
@@ -29,7 +29,7 @@ impl Keys {
     }
 }
 
-pub(super) fn read(section: &mut Section<'_>) -> Keys {
+pub(crate) fn read(section: &mut Section<'_>) -> Keys {
     const ACCEPTED: &str = "permission bits in octal such as \"0600\", one or several";
     let mut modes = Vec::new();
     let texts = section.texts("file-mode", ACCEPTED);

@@ -16,21 +16,21 @@ use crate::domain::limits::{
 };
 use crate::domain::price::Prices;
 
-use super::database::{NAME_ACCEPTED, label};
-use super::node::Section;
-use super::settings::{Context, ObjectiveDefaults, choice, path};
+use crate::infrastructure::config::own::database::{NAME_ACCEPTED, label};
+use crate::infrastructure::config::own::settings::{Context, ObjectiveDefaults, choice, path};
+use crate::infrastructure::config::value::section::Section;
 
 /// What drills from buckets may download in 24 hours, so that no bill surprises.
 const DAILY_DOWNLOAD: u64 = 5 << 30;
 
 const SCHEDULE_ACCEPTED: &str = "five fields and perhaps a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
 
-pub(super) const WINDOW_ACCEPTED: &str = "two times of the day such as 01:00-05:00 or 22:00-04:00";
+pub(crate) const WINDOW_ACCEPTED: &str = "two times of the day such as 01:00-05:00 or 22:00-04:00";
 
 /// `[drill]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drill {
-    /// Where drills restore. Absent: [`Settings::drill_scratch`](super::Settings::drill_scratch) says where.
+    /// Where drills restore. Absent: [`Settings::drill_scratch`](crate::infrastructure::config::Settings::drill_scratch) says where.
     pub scratch: Option<PathBuf>,
     /// By default at any time, and 5 GiB a day: at the dearest prices 14 dollars a month.
     pub limits: DrillLimits,
@@ -41,7 +41,7 @@ pub struct Drill {
 
 impl Drill {
     /// How a database is drilled that says this itself.
-    pub(super) fn policy_for(&self, own: &Keys) -> DrillPolicy {
+    pub(crate) fn policy_for(&self, own: &Keys) -> DrillPolicy {
         let policy = self.keys.apply(&DrillPolicy { schedule: DrillSchedule::BySize, ..self.policy.clone() });
         let policy = own.apply(&policy);
         let enabled = own.enabled.or(self.keys.enabled).unwrap_or(true);
@@ -51,7 +51,7 @@ impl Drill {
 
 /// What `[drill]` says for all databases and `[database.drill]` for one.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     enabled: Option<bool>,
     schedule: Option<DrillSchedule>,
     size_max: Option<u64>,
@@ -92,7 +92,7 @@ impl Keys {
 }
 
 /// Reads `[drill]`.
-pub(super) fn read(mut section: Section<'_>, objectives: &ObjectiveDefaults, context: &Context<'_>) -> Drill {
+pub(crate) fn read(mut section: Section<'_>, objectives: &ObjectiveDefaults, context: &Context<'_>) -> Drill {
     let keys = keys(&mut section);
     let daily_download = section.size("daily-download", 0).unwrap_or(DAILY_DOWNLOAD);
     let limits = DrillLimits {
@@ -107,7 +107,7 @@ pub(super) fn read(mut section: Section<'_>, objectives: &ObjectiveDefaults, con
 }
 
 /// Reads `[database.drill]`.
-pub(super) fn read_database(mut section: Section<'_>) -> Keys {
+pub(crate) fn read_database(mut section: Section<'_>) -> Keys {
     let keys = keys(&mut section);
     section.finish();
     keys
@@ -174,7 +174,7 @@ fn cron(text: &str) -> Result<DrillSchedule, String> {
 }
 
 /// Two times of the day, in this system's time zone.
-pub(super) fn window(text: &str) -> Result<DrillWindow, String> {
+pub(crate) fn window(text: &str) -> Result<DrillWindow, String> {
     let (from, to) = text.split_once('-').ok_or("not two times")?;
     let (from, to) = (time(from)?, time(to)?);
     if from == to {
@@ -197,7 +197,7 @@ fn time(text: &str) -> Result<Time, String> {
 }
 
 /// Reads the `[[database.probe]]` of a database.
-pub(super) fn read_probes(section: &mut Section<'_>) -> Vec<DrillProbe> {
+pub(crate) fn read_probes(section: &mut Section<'_>) -> Vec<DrillProbe> {
     let sections = section.sections("probe");
     if sections.len() > DRILL_PROBES_MAX {
         let place = section.place_of("probe");

@@ -9,40 +9,40 @@ use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
 use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget, StaticCredentials};
 
-use super::drill;
-use super::node::Section;
-use super::permissions;
-use super::problem::Place;
-use super::read_text;
-use super::replica::{self, Context, Keys};
-use super::settings::{disk_used_percent, readable_file, release};
+use crate::infrastructure::config::litestream::replica::{self, Context, Keys};
+use crate::infrastructure::config::own::drill;
+use crate::infrastructure::config::own::permissions;
+use crate::infrastructure::config::own::settings::{disk_used_percent, readable_file, release};
+use crate::infrastructure::config::problem::Place;
+use crate::infrastructure::config::read_text;
+use crate::infrastructure::config::value::section::Section;
 
 /// One `[[database]]`.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) place: Place,
-    pub(super) name: Option<String>,
-    pub(super) path: Option<PathBuf>,
-    pub(super) meta_path: Option<PathBuf>,
-    pub(super) rpo: Option<Duration>,
-    pub(super) retention: Option<Duration>,
-    pub(super) snapshot_interval: Option<Duration>,
-    pub(super) rto: Option<Duration>,
-    pub(super) drill: drill::Keys,
-    pub(super) probes: Vec<DrillProbe>,
-    pub(super) restorer: Option<LitestreamVersion>,
-    pub(super) permissions: permissions::Keys,
-    pub(super) disk_used_percent: Option<u8>,
-    pub(super) replicas: Vec<ReplicaTarget>,
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) name: Option<String>,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) meta_path: Option<PathBuf>,
+    pub(crate) rpo: Option<Duration>,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) snapshot_interval: Option<Duration>,
+    pub(crate) rto: Option<Duration>,
+    pub(crate) drill: drill::Keys,
+    pub(crate) probes: Vec<DrillProbe>,
+    pub(crate) restorer: Option<LitestreamVersion>,
+    pub(crate) permissions: permissions::Keys,
+    pub(crate) disk_used_percent: Option<u8>,
+    pub(crate) replicas: Vec<ReplicaTarget>,
 }
 
 /// Longest name: it is a label of every series.
 const NAME_CHARACTERS_MAX: usize = 128;
 
-pub(super) const NAME_ACCEPTED: &str = "a short name without control characters";
+pub(crate) const NAME_ACCEPTED: &str = "a short name without control characters";
 
 /// Reads a name that becomes a label.
-pub(super) fn label(name: &str) -> Result<String, String> {
+pub(crate) fn label(name: &str) -> Result<String, String> {
     let length = name.chars().count();
     if length == 0 || length > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
         return Err("not a name".to_owned());
@@ -50,7 +50,7 @@ pub(super) fn label(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-pub(super) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
+pub(crate) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
     let name = section.parsed("name", NAME_ACCEPTED, label);
     let mut path = |key: &'static str| {
         let absolute = |text: &str| match text {

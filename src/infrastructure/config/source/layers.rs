@@ -1,5 +1,5 @@
 //! The layers of our own configuration, merged by the `config` crate: file, then environment, then flags. Defaults are
-//! the reader's ([`super::settings`]). What merging forgets, the place of each value, is kept beside it.
+//! the reader's ([`super::super::own`]). What merging forgets, the place of each value, is kept beside it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
-use super::node::{Entry, Kind, Node, Origin, Style};
-use super::problem::{Place, Sink};
+use crate::infrastructure::config::problem::{Place, Sink};
+use crate::infrastructure::config::value::section::{Entry, Kind, Node, Origin, Style};
 
 /// Before every environment variable that is ours, `STREAMGAUGE__WEB__LISTEN_ADDRESS`. Two underscores: one would make
 /// `STREAMGAUGE_CONFIG_FILE` and the like keys.
-pub(super) const PREFIX: &str = "STREAMGAUGE__";
+pub(crate) const PREFIX: &str = "STREAMGAUGE__";
 
 /// A flag that overrides a key: `("web.listen-address", ["127.0.0.1:10099"])`.
-pub(super) type Override = (&'static str, Vec<String>);
+pub(crate) type Override = (&'static str, Vec<String>);
 
 /// Merges the layers into one tree. Mistakes of syntax are in `sink`.
-pub(super) fn merge(
+pub(crate) fn merge(
     file: Option<(&Arc<str>, &str)>,
     environment: &BTreeMap<String, String>,
     flags: &[Override],

@@ -1,0 +1,10 @@
+//! streamgauge's own configuration: settings, databases, and the targets that follow.
+
+pub(crate) mod alerting;
+pub(crate) mod database;
+pub(crate) mod drill;
+pub(crate) mod permissions;
+pub(crate) mod receiver;
+pub(crate) mod scratch;
+pub(crate) mod settings;
+pub(crate) mod targets;

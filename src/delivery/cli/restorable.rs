@@ -189,7 +189,7 @@ fn places(args: &RestorableArgs) -> Result<Picked, Reason> {
         let reason = Reason::new(ReasonKind::NotFound, "no replica is configured that was asked for");
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
-    Ok((places, stores(&settings), settings.replica.concurrency))
+    Ok((places, stores(&settings), settings.pace.concurrency))
 }
 
 async fn look(

@@ -108,8 +108,9 @@ impl Problem {
         self
     }
 
+    /// Says what would be accepted, unless that is empty.
     pub(crate) fn accepted(mut self, accepted: impl Into<String>) -> Self {
-        self.accepted = Some(accepted.into());
+        self.accepted = Some(accepted.into()).filter(|accepted| !accepted.is_empty());
         self
     }
 }

@@ -1,20 +1,18 @@
 //! `[[database]]` of `streamgauge.toml`: what no `litestream.yml` names, and what is to be said otherwise about the rest.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use crate::domain::drill::DrillProbe;
+use super::settings::Settings;
+use super::{drill, objectives};
+use crate::domain::drill::DrillPolicy;
 use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
 use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
-use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget, StaticCredentials};
-
-use crate::infrastructure::config::litestream::replica::{self, Context, Keys};
-use crate::infrastructure::config::own::drill;
-use crate::infrastructure::config::own::permissions;
-use crate::infrastructure::config::own::settings::{disk_used_percent, readable_file, release};
+use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, StaticCredentials};
+use crate::infrastructure::config::litestream::keys::Keys;
+use crate::infrastructure::config::litestream::replica::{self, Context};
 use crate::infrastructure::config::problem::Place;
-use crate::infrastructure::config::read_text;
+use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::section::Section;
 
 /// One `[[database]]`.
@@ -24,70 +22,28 @@ pub(crate) struct Entry {
     pub(crate) name: Option<String>,
     pub(crate) path: Option<PathBuf>,
     pub(crate) meta_path: Option<PathBuf>,
-    pub(crate) rpo: Option<Duration>,
-    pub(crate) retention: Option<Duration>,
-    pub(crate) snapshot_interval: Option<Duration>,
-    pub(crate) rto: Option<Duration>,
-    pub(crate) drill: drill::Keys,
-    pub(crate) probes: Vec<DrillProbe>,
-    pub(crate) restorer: Option<LitestreamVersion>,
-    pub(crate) permissions: permissions::Keys,
-    pub(crate) disk_used_percent: Option<u8>,
+    pub(crate) objectives: Objectives,
+    pub(crate) drill: DrillPolicy,
     pub(crate) replicas: Vec<ReplicaTarget>,
 }
 
-/// Longest name: it is a label of every series.
-const NAME_CHARACTERS_MAX: usize = 128;
-
-pub(crate) const NAME_ACCEPTED: &str = "a short name without control characters";
-
-/// Reads a name that becomes a label.
-pub(crate) fn label(name: &str) -> Result<String, String> {
-    let length = name.chars().count();
-    if length == 0 || length > NAME_CHARACTERS_MAX || name.chars().any(char::is_control) {
-        return Err("not a name".to_owned());
-    }
-    Ok(name.to_owned())
-}
-
-pub(crate) fn read(mut section: Section<'_>, context: &Context<'_>) -> Entry {
-    let name = section.parsed("name", NAME_ACCEPTED, label);
-    let mut path = |key: &'static str| {
-        let absolute = |text: &str| match text {
-            "" => Err("empty".to_owned()),
-            text => context.base.litestream(text).map_err(str::to_owned),
-        };
-        section.parsed(key, "a path", absolute)
-    };
+/// Reads a `[[database]]`; what it does not say is as in `settings`.
+pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Context<'_>) -> Entry {
+    let name = section.name("name");
+    let mut path = |key| section.parsed(key, "a path", |text| context.base.database(text));
     let (path, meta_path) = (path("path"), path("meta-path"));
-    let entry = Entry {
-        place: section.place().clone(),
-        name,
-        path,
-        meta_path,
-        rpo: section.duration("rpo"),
-        retention: section.duration("retention"),
-        snapshot_interval: section.duration("snapshot-interval"),
-        rto: section.duration("rto"),
-        drill: drill::read_database(section.section_or_empty("drill")),
-        probes: drill::read_probes(&mut section),
-        restorer: release(&mut section),
-        permissions: permissions::read(&mut section),
-        disk_used_percent: disk_used_percent(&mut section),
-        replicas: section
-            .sections("replica")
-            .into_iter()
-            .filter_map(|section| read_replica(section, context))
-            .collect(),
-    };
+    let objectives = objectives::read(&mut section, settings.objectives.clone());
+    let drill = drill::read_database(section.section_or_empty("drill"), &settings.drill);
+    let drill = DrillPolicy { probes: drill::read_probes(&mut section), ..drill };
+    let replicas = section.sections("replica").into_iter();
+    let replicas = replicas.filter_map(|section| read_replica(section, context)).collect();
     if !section.has("path") && !section.has("replica") {
         section.problem(section.place().problem("neither `path` nor `replica`").accepted("at least one of the two"));
     }
     if section.has("meta-path") && !section.has("path") {
-        section.problem(section.place_of("meta-path").problem("without `path`"));
+        section.wrong("meta-path", "without `path`", "");
     }
-    section.finish();
-    entry
+    Entry { place: section.place().clone(), name, path, meta_path, objectives, drill, replicas }
 }
 
 fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
@@ -107,19 +63,15 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
     keys.s3.skip_verify = section.boolean("skip-verify").unwrap_or(false);
     let profile = section.text("profile").filter(|profile| !profile.is_empty());
     let session_token = section.secret("session-token");
-    let ca_file = readable_file(&mut section, "ca-file", context.base);
+    let ca_file = section.parsed("ca-file", "a readable file", |text| context.base.readable(text));
     let identity = age_identity(&mut section, context);
-    if !section.has("url") {
-        section.problem(section.place_of("url").problem("missing").accepted("s3://bucket/path or file:///directory"));
+    section.require("url", "s3://bucket/path or file:///directory");
+    if section.has("access-key-id") != section.has("secret-access-key") {
+        let problem = section.place().problem("one of `access-key-id` and `secret-access-key`");
+        section.problem(problem.accepted("both or neither"));
     }
-    let both = section.has("access-key-id") == section.has("secret-access-key");
-    if !both {
-        section.problem(
-            section.place().problem("one of `access-key-id` and `secret-access-key`").accepted("both or neither"),
-        );
-    }
-    if profile.is_some() && section.has("access-key-id") {
-        section.problem(section.place_of("profile").problem("beside `access-key-id`").accepted("one of the two"));
+    if profile.is_some() {
+        section.exclude("access-key-id", "profile");
     }
     let target = section.has("url").then(|| replica::target(&keys, None, context));
     let own_keys = section.has("access-key-id");
@@ -127,7 +79,6 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
         Ok(target) => target,
         Err(fault) => {
             section.problem(keys.problem(fault));
-            section.finish();
             return None;
         }
     };
@@ -144,7 +95,6 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
     if let Some(identity) = identity {
         (target.encrypted, target.age_identities) = (true, vec![identity]);
     }
-    section.finish();
     Some(target)
 }
 

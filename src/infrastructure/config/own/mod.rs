@@ -3,8 +3,9 @@
 pub(crate) mod alerting;
 pub(crate) mod database;
 pub(crate) mod drill;
-pub(crate) mod permissions;
+pub(crate) mod objectives;
 pub(crate) mod receiver;
 pub(crate) mod scratch;
 pub(crate) mod settings;
 pub(crate) mod targets;
+pub(crate) mod web;

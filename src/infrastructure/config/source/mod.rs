@@ -2,4 +2,6 @@
 
 pub(crate) mod expand;
 pub(crate) mod layers;
+pub(crate) mod node;
+pub(crate) mod text;
 pub(crate) mod yaml;

@@ -31,6 +31,15 @@ pub(crate) fn parse(text: &str) -> Result<Duration, &'static str> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
+/// As [`parse`], for the command line.
+///
+/// # Errors
+///
+/// What is wrong with it, and what is accepted.
+pub fn read(text: &str) -> Result<Duration, String> {
+    parse(text).map_err(|message| format!("{message}; accepted: {ACCEPTED}"))
+}
+
 /// Reads what Go's `time.ParseDuration` reads, in nanoseconds.
 pub(crate) fn parse_go(text: &str) -> Result<i64, &'static str> {
     sum(text, &[GO])

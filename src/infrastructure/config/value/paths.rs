@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::domain::limits::CONFIG_BYTES_MAX;
+use rustix::fs::{Access, access};
 
-use crate::infrastructure::config::read_text;
+use crate::domain::limits::CONFIG_BYTES_MAX;
+use crate::domain::reason::Reason;
+
+use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::url::clean;
 
 /// A rule of `litestream.path-map`: what Litestream calls `from` is found under `to`.
@@ -45,6 +48,12 @@ fn home_of(uid: u32, users: &str) -> Option<PathBuf> {
     users.lines().find_map(fields)
 }
 
+/// `<directory>/.<file>-litestream`.
+pub(crate) fn default_meta_path(path: &Path) -> PathBuf {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{file}-litestream"))
+}
+
 /// Without the prefix that Litestream takes off.
 fn without_scheme(text: &str) -> &str {
     text.strip_prefix("sqlite3://").or_else(|| text.strip_prefix("sqlite://")).unwrap_or(text)
@@ -73,6 +82,27 @@ impl Base {
             (None, _) => format!("{}/{text}", self.working_directory.display()),
         };
         Ok(PathBuf::from(clean(&path)))
+    }
+
+    /// As [`Self::absolute`], where nothing switches something off.
+    pub(crate) fn unless_empty(&self, text: &str) -> Result<Option<PathBuf>, &'static str> {
+        if text.is_empty() { Ok(None) } else { self.absolute(text).map(Some) }
+    }
+
+    /// The path of a database, which is not empty.
+    pub(crate) fn database(&self, text: &str) -> Result<PathBuf, &'static str> {
+        if text.is_empty() { Err("empty") } else { self.litestream(text) }
+    }
+
+    /// A file that has to be readable, so that a typing error shows at once.
+    pub(crate) fn readable(&self, text: &str) -> Result<PathBuf, String> {
+        let path = self.absolute(text)?;
+        let file = path.metadata().map_err(|error| Reason::from(error).message)?;
+        if !file.is_file() {
+            return Err("not a file".to_owned());
+        }
+        access(&path, Access::READ_OK).map_err(|_| "not readable".to_owned())?;
+        Ok(path)
     }
 
     /// As [`Self::absolute`], after Litestream's `sqlite://` and `sqlite3://` prefixes are taken off.

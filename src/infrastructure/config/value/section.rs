@@ -1,118 +1,24 @@
-//! A parsed configuration text with the place of everything in it, and the reader that takes keys out of it.
+//! The reader that takes keys out of a tree.
 //!
-//! Reading a key *is* declaring it: [`Section::finish`] reports every key that was not read, so there is no second list
-//! of names. Both languages (YAML of `litestream.yml`, TOML of `streamgauge.toml`) are read by the same code.
+//! Reading a key *is* declaring it: a section that goes out of scope reports every key of it that was not read, so that
+//! there is no second list of names. Both languages (YAML of `litestream.yml`, TOML of `streamgauge.toml`) are read by
+//! the same code.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::limits::{DURATION_MAX, DURATION_MIN, INTERVAL_MIN};
 use crate::domain::secret::Secret;
-
 use crate::infrastructure::config::problem::{Place, Problem, Sink, did_you_mean, shown_key};
-use crate::infrastructure::config::value::duration;
-use crate::infrastructure::config::value::size;
+use crate::infrastructure::config::source::node::{Dialect, Entry, Kind, Node, Scalar, Style};
+use crate::infrastructure::config::value::{duration, label, size, yaml};
 
-/// How a scalar was written, which decides what it may be read as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// In quotes: a string and nothing else.
-    Quoted,
-    /// A TOML number or boolean: not a string.
-    Bare,
-    /// Plain YAML, an environment variable or a flag: whatever the key wants.
-    Loose,
-}
-
-#[derive(Debug)]
-pub(crate) enum Kind {
-    Null,
-    Scalar { text: String, style: Style },
-    List(Vec<Arc<Node>>),
-    Map(Vec<Entry>),
-}
-
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) line: Option<usize>,
-    /// Set where the value comes from an environment variable or a flag.
-    pub(crate) origin: Option<Origin>,
-    pub(crate) kind: Kind,
-}
-
-/// An environment variable or a flag.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    /// `environment` or `command line`.
-    pub(crate) source: Arc<str>,
-    pub(crate) name: String,
-}
-
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) line: Option<usize>,
-    pub(crate) value: Arc<Node>,
-    /// It has an anchor, and may be there only to be used elsewhere.
-    pub(crate) shared: bool,
-}
-
-/// The two languages, where they differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// yaml.v2 into Go structs: unknown keys are ignored (we warn), `yes` is a boolean, an integer is a duration in
-    /// nanoseconds.
-    Yaml,
-    /// Unknown keys are errors.
-    Toml,
-}
-
+const BOOLEAN: &str = "true or false";
 const IN_QUOTES: &str = "in quotes, which makes it text";
-
-/// What Litestream takes for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    Text,
-    Number,
-    Boolean,
-    Size,
-}
-
-impl Takes {
-    fn accepted(self) -> &'static str {
-        match self {
-            Self::Text => "a string",
-            Self::Number => "a number",
-            Self::Boolean => "true or false",
-            Self::Size => "a size such as 5MB",
-        }
-    }
-
-    fn reads(self, text: &str, style: Style) -> bool {
-        match self {
-            Self::Text => true,
-            Self::Number => style == Style::Loose && yaml_number(text).is_some(),
-            Self::Boolean => {
-                style == Style::Loose && (matches!(text, "true" | "false") || yaml_boolean(text).is_some())
-            }
-            Self::Size => size::is_litestreams(text),
-        }
-    }
-}
-
-/// One scalar and where it stands.
-pub(crate) struct Scalar<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) style: Style,
-    pub(crate) place: Place,
-}
-
-impl<'a> Scalar<'a> {
-    /// What is in force when nothing is written.
-    pub(crate) fn default_of(text: &'a str) -> Self {
-        Self { text, style: Style::Loose, place: Place::file(&"default".into()) }
-    }
-}
+const NOT_IN_QUOTES: &str = "not in quotes";
 
 /// A mapping whose keys are being read.
 pub(crate) struct Section<'a> {
@@ -121,20 +27,23 @@ pub(crate) struct Section<'a> {
     entries: &'a [Entry],
     place: Place,
     known: Vec<&'static str>,
+    /// Nothing is said of keys that are not read.
+    open: bool,
 }
 
 impl<'a> Section<'a> {
     /// The document itself. Anything but a mapping is a problem and reads as an empty one.
     pub(crate) fn root(node: &'a Node, dialect: Dialect, file: &Arc<str>, sink: &'a Sink) -> Self {
-        let root = Self { dialect, sink, entries: &[], place: Place::file(file), known: Vec::new() };
-        match &node.kind {
-            Kind::Null => root,
-            Kind::Map(entries) => Self { entries, ..root },
+        let place = Place::file(file);
+        let entries: &[Entry] = match &node.kind {
+            Kind::Null => &[],
+            Kind::Map(entries) => entries,
             _ => {
-                sink.problem(Place { line: node.line, ..root.place.clone() }.problem("expected keys at the top"));
-                root
+                sink.problem(Place { line: node.line, ..place.clone() }.problem("expected keys at the top"));
+                &[]
             }
-        }
+        };
+        Self { dialect, sink, entries, place, known: Vec::new(), open: false }
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -163,9 +72,33 @@ impl<'a> Section<'a> {
         self.sink.warning(problem);
     }
 
+    /// Reports what is wrong with a key; `accepted` may be empty.
+    pub(crate) fn wrong(&self, key: &str, message: impl Into<String>, accepted: &str) {
+        self.sink.problem(self.place_of(key).problem(message).accepted(accepted));
+    }
+
+    /// Reports a key that has to be there and is not.
+    pub(crate) fn require(&self, key: &str, accepted: &str) {
+        if !self.has(key) {
+            self.wrong(key, "missing", accepted);
+        }
+    }
+
+    /// Reports `other` where `key` is written as well.
+    pub(crate) fn exclude(&self, key: &str, other: &str) {
+        if self.has(key) && self.has(other) {
+            self.wrong(other, format!("beside `{key}`"), "one of the two");
+        }
+    }
+
     /// Whether a key is written here with a value.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key && !matches!(entry.value.kind, Kind::Null))
+    }
+
+    /// Says nothing of keys that are not read, because it is not known which there are.
+    pub(crate) fn leave(&mut self) {
+        self.open = true;
     }
 
     fn path(&self, key: &str) -> String {
@@ -178,161 +111,134 @@ impl<'a> Section<'a> {
 
     fn node_place(&self, node: &Node, key: String, line: Option<usize>) -> Place {
         match &node.origin {
-            Some(origin) => Place { file: Arc::clone(&origin.source), line: None, key: origin.name.clone() },
+            Some(origin) => origin.clone(),
             None => Place { file: Arc::clone(&self.place.file), line: line.or(self.place.line), key },
         }
     }
 
-    /// The last entry of that name: duplicates are the parser's to report.
-    fn take(&mut self, key: &'static str) -> Option<&'a Entry> {
+    /// Declares a key, and takes its value where there is one: duplicates are the parser's to report.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<(&'a Node, Place)> {
         if !self.known.contains(&key) {
             self.known.push(key);
         }
         let entry = self.entries.iter().rev().find(|entry| entry.key == key)?;
-        (!matches!(entry.value.kind, Kind::Null)).then_some(entry)
+        (!matches!(entry.value.kind, Kind::Null)).then(|| (&*entry.value, self.entry_place(entry)))
     }
 
     /// One value, however written.
-    pub(crate) fn any(&mut self, key: &'static str, expected: &str) -> Option<Scalar<'a>> {
-        let entry = self.take(key)?;
-        let place = self.entry_place(entry);
-        match &entry.value.kind {
-            Kind::Scalar { text, style } => Some(Scalar { text, style: *style, place }),
-            Kind::List(_) => self.refuse(&place, "a list", expected),
-            _ => self.refuse(&place, "a section", expected),
-        }
-    }
-
-    /// One value without a word about anything else. The key still has to be read.
-    pub(crate) fn optional(&mut self, key: &'static str) -> Option<Scalar<'a>> {
-        let entry = self.take(key)?;
-        let place = self.entry_place(entry);
-        match &entry.value.kind {
-            Kind::Scalar { text, style } => Some(Scalar { text, style: *style, place }),
-            // Nothing reads this as any value.
-            _ => Some(Scalar { text: "", style: Style::Quoted, place }),
-        }
-    }
-
-    fn refuse<T>(&self, place: &Place, found: &str, expected: &str) -> Option<T> {
-        self.sink.problem(place.problem(format!("{found} where one value is expected")).accepted(expected));
+    pub(crate) fn any(&mut self, key: &'static str, accepted: &str) -> Option<Scalar<'a>> {
+        let (node, place) = self.take(key)?;
+        let found = match &node.kind {
+            Kind::Scalar { text, style } => return Some(Scalar { text, style: *style, place }),
+            Kind::List(_) => "a list",
+            _ => "a section",
+        };
+        self.sink.problem(place.problem(format!("{found} where one value is expected")).accepted(accepted));
         None
+    }
+
+    /// What was made of a scalar, or a problem that shows it.
+    fn judged<T, M: Into<String>>(&self, scalar: &Scalar<'_>, accepted: &str, read: Result<T, M>) -> Option<T> {
+        let wrong = |message| self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
+        read.map_err(wrong).ok()
     }
 
     /// A string.
     pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
-        self.scalar(key, "a string").map(|scalar| scalar.text.to_owned())
-    }
-
-    /// A string and its place.
-    pub(crate) fn scalar(&mut self, key: &'static str, accepted: &str) -> Option<Scalar<'a>> {
-        let scalar = self.any(key, accepted)?;
-        if scalar.style == Style::Bare {
-            self.sink.problem(scalar.place.problem("not in quotes").value(scalar.text).accepted(accepted));
-            return None;
-        }
-        Some(scalar)
-    }
-
-    /// Every key with its string, where keys are names of the user's own: there is nothing to [`finish`](Self::finish).
-    pub(crate) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
-        let mut pairs = Vec::with_capacity(self.entries.len());
-        for entry in self.entries {
-            let place = self.entry_place(entry);
-            match &entry.value.kind {
-                Kind::Scalar { text, style } if *style != Style::Bare => {
-                    pairs.push((entry.key.as_str(), Scalar { text, style: *style, place }));
-                }
-                _ => self.sink.problem(place.problem("not a string").accepted(accepted)),
-            }
-        }
-        pairs
+        self.parsed(key, "a string", |text| Ok::<_, String>(text.to_owned()))
     }
 
     /// A string that is never shown.
     pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         let scalar = self.any(key, "a string")?;
         if scalar.style == Style::Bare {
-            self.sink.problem(scalar.place.problem("not in quotes").accepted("a string"));
+            self.sink.problem(scalar.place.problem(NOT_IN_QUOTES).accepted("a string"));
             return None;
         }
         (!scalar.text.is_empty()).then(|| Secret::new(scalar.text))
     }
 
     /// A string with a meaning of its own.
-    pub(crate) fn parsed<T>(
+    pub(crate) fn parsed<T, M: Into<String>>(
         &mut self,
         key: &'static str,
         accepted: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl FnOnce(&str) -> Result<T, M>,
     ) -> Option<T> {
-        let scalar = self.scalar(key, accepted)?;
-        match parse(scalar.text) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
-                None
-            }
+        let scalar = self.any(key, accepted)?;
+        if scalar.style == Style::Bare {
+            return self.judged(&scalar, accepted, Err(NOT_IN_QUOTES));
         }
+        self.judged(&scalar, accepted, parse(scalar.text))
+    }
+
+    /// A name that becomes a label.
+    pub(crate) fn name(&mut self, key: &'static str) -> Option<String> {
+        self.parsed(key, label::ACCEPTED, label::parse)
+    }
+
+    /// One of a closed set of words.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: impl Iterator<Item = (&'static str, T)>,
+    ) -> Option<T> {
+        let words: Vec<_> = words.collect();
+        let accepted = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        self.parsed(key, &accepted, |text| {
+            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or("not one of the choices")
+        })
     }
 
     pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        let scalar = self.any(key, "true or false")?;
-        let value = match (self.dialect, scalar.style, scalar.text) {
-            (_, Style::Quoted, _) => None,
-            (_, _, "true") => Some(true),
-            (_, _, "false") => Some(false),
-            (Dialect::Yaml, _, text) => yaml_boolean(text),
-            _ => None,
+        let scalar = self.any(key, BOOLEAN)?;
+        let value = match (scalar.style, self.dialect, scalar.text) {
+            (Style::Quoted, ..) => Err(IN_QUOTES),
+            (_, Dialect::Yaml, text) => yaml::boolean(text).ok_or("not a boolean"),
+            (_, Dialect::Toml, text) => text.parse().map_err(|_| "not a boolean"),
         };
-        if value.is_none() {
-            let message = if scalar.style == Style::Quoted { IN_QUOTES } else { "not a boolean" };
-            self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted("true or false"));
-        }
-        value
+        self.judged(&scalar, BOOLEAN, value)
     }
 
     /// A whole number within bounds.
-    pub(crate) fn integer(&mut self, key: &'static str, least: usize, most: usize) -> Option<usize> {
-        let accepted = format!("a number from {least} to {most}");
-        let scalar = self.any(key, &accepted)?;
-        let value = scalar.text.parse().ok().filter(|value| (least..=most).contains(value));
-        let message = match (scalar.style, value) {
-            (Style::Quoted, _) => IN_QUOTES,
-            (_, None) => "not such a number",
-            _ => return value,
-        };
-        self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
-        None
+    pub(crate) fn integer<T: Display + FromStr + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Option<T> {
+        let accepted = format!("a number from {} to {}", range.start(), range.end());
+        self.such_number(key, &accepted, |value| range.contains(value))
     }
 
     /// A number that may have a fraction, from `least` on.
     pub(crate) fn number(&mut self, key: &'static str, least: f64) -> Option<f64> {
         let accepted = if least == 0.0 { "a number, 0 or above" } else { "a number" };
+        self.such_number(key, accepted, |value: &f64| value.is_finite() && *value >= least)
+    }
+
+    fn such_number<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        accepted: &str,
+        is_accepted: impl FnOnce(&T) -> bool,
+    ) -> Option<T> {
         let scalar = self.any(key, accepted)?;
-        let value = scalar.text.parse().ok().filter(|value: &f64| value.is_finite() && *value >= least);
-        let message = match (scalar.style, value) {
-            (Style::Quoted, _) => IN_QUOTES,
-            (_, None) => "not such a number",
-            _ => return value,
+        let value = match scalar.style {
+            Style::Quoted => Err(IN_QUOTES),
+            _ => scalar.text.parse().ok().filter(is_accepted).ok_or("not such a number"),
         };
-        self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
-        None
+        self.judged(&scalar, accepted, value)
     }
 
     /// Bytes: a number, or one with a unit in quotes.
     pub(crate) fn size(&mut self, key: &'static str, least: u64) -> Option<u64> {
-        let scalar = self.any(key, size::ACCEPTED)?;
-        let value = size::parse(scalar.text).and_then(|bytes| if bytes < least { Err("too small") } else { Ok(bytes) });
-        let accepted = || match least {
+        let accepted = match least {
             0 => size::ACCEPTED.to_owned(),
             least => format!("{}, at least {least}", size::ACCEPTED),
         };
-        value
-            .map_err(|message| {
-                self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted()));
-            })
-            .ok()
+        let scalar = self.any(key, &accepted)?;
+        let value = size::parse(scalar.text).and_then(|bytes| if bytes < least { Err("too small") } else { Ok(bytes) });
+        self.judged(&scalar, &accepted, value)
     }
 
     /// A duration of our own configuration.
@@ -347,32 +253,30 @@ impl<'a> Section<'a> {
 
     fn duration_from(&mut self, least: Duration, range: &str, key: &'static str) -> Option<Duration> {
         let scalar = self.any(key, duration::ACCEPTED)?;
-        let (message, accepted) = match duration::parse(scalar.text) {
-            Ok(Duration::ZERO) => ("must be above zero", duration::ACCEPTED),
-            Ok(_) if scalar.style == Style::Bare => ("not in quotes", duration::ACCEPTED),
-            Ok(value) if value < least => ("too short", range),
-            Ok(value) if value > DURATION_MAX => ("too long", range),
-            Ok(value) => return Some(value),
-            Err(message) => (message, duration::ACCEPTED),
+        let (value, accepted) = match duration::parse(scalar.text) {
+            Ok(Duration::ZERO) => (Err("must be above zero"), duration::ACCEPTED),
+            Ok(_) if scalar.style == Style::Bare => (Err(NOT_IN_QUOTES), duration::ACCEPTED),
+            Ok(value) if value < least => (Err("too short"), range),
+            Ok(value) if value > DURATION_MAX => (Err("too long"), range),
+            value => (value, duration::ACCEPTED),
         };
-        self.sink.problem(scalar.place.problem(message).value(scalar.text).accepted(accepted));
-        None
+        self.judged(&scalar, accepted, value)
     }
 
     /// Strings in a list. A single string is a list of one, and one from the environment is split at commas.
     pub(crate) fn texts(&mut self, key: &'static str, accepted: &str) -> Option<Vec<Scalar<'a>>> {
-        let entry = self.take(key)?;
-        let place = self.entry_place(entry);
-        match &entry.value.kind {
-            Kind::Scalar { text, style: Style::Loose } if self.dialect == Dialect::Toml => Some(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|text| !text.is_empty())
-                    .map(|text| Scalar { text, style: Style::Loose, place: place.clone() })
-                    .collect(),
-            ),
+        let (node, place) = self.take(key)?;
+        match &node.kind {
+            Kind::Scalar { text, style: Style::Loose } if self.dialect == Dialect::Toml => {
+                let parts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+                Some(parts.map(|text| Scalar { text, style: Style::Loose, place: place.clone() }).collect())
+            }
             Kind::Scalar { text, style } if *style != Style::Bare => Some(vec![Scalar { text, style: *style, place }]),
-            Kind::List(items) => Some(self.list(&place, items, accepted)),
+            Kind::List(items) => {
+                let item_place =
+                    |(index, item): (usize, &'a Arc<Node>)| (&**item, self.item_place(&place, index, item));
+                Some(self.strings(items.iter().enumerate().map(item_place), accepted))
+            }
             _ => {
                 self.sink.problem(place.problem("not a list of strings").accepted(accepted));
                 None
@@ -380,44 +284,59 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn list(&self, place: &Place, items: &'a [Arc<Node>], accepted: &str) -> Vec<Scalar<'a>> {
-        let mut scalars = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let place = self.node_place(item, format!("{}[{index}]", place.key), item.line.or(place.line));
-            match &item.kind {
-                Kind::Scalar { text, style } if *style != Style::Bare => {
-                    scalars.push(Scalar { text, style: *style, place });
-                }
-                _ => self.sink.problem(place.problem("not a string").accepted(accepted)),
+    /// As [`texts`](Self::texts), for strings with a meaning of their own.
+    pub(crate) fn list<T, M: Into<String>>(
+        &mut self,
+        key: &'static str,
+        accepted: &str,
+        parse: impl Fn(&str) -> Result<T, M>,
+    ) -> Option<Vec<T>> {
+        let scalars = self.texts(key, accepted)?;
+        Some(scalars.iter().filter_map(|scalar| self.judged(scalar, accepted, parse(scalar.text))).collect())
+    }
+
+    /// Every key with its string, where keys are names of the user's own.
+    pub(crate) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
+        self.leave();
+        let entries = self.entries.iter();
+        let read = |entry: &'a Entry| {
+            let scalar = self.strings(std::iter::once((&*entry.value, self.entry_place(entry))), accepted).pop()?;
+            Some((entry.key.as_str(), scalar))
+        };
+        entries.filter_map(read).collect()
+    }
+
+    fn strings(&self, nodes: impl Iterator<Item = (&'a Node, Place)>, accepted: &str) -> Vec<Scalar<'a>> {
+        let string = |(node, place): (&'a Node, Place)| match &node.kind {
+            Kind::Scalar { text, style } if *style != Style::Bare => Some(Scalar { text, style: *style, place }),
+            _ => {
+                self.sink.problem(place.problem("not a string").accepted(accepted));
+                None
             }
-        }
-        scalars
+        };
+        nodes.filter_map(string).collect()
+    }
+
+    fn item_place(&self, list: &Place, index: usize, item: &Node) -> Place {
+        self.node_place(item, format!("{}[{index}]", list.key), item.line.or(list.line))
     }
 
     /// A mapping below this one.
     pub(crate) fn section(&mut self, key: &'static str) -> Option<Self> {
-        let entry = self.take(key)?;
-        let place = self.entry_place(entry);
-        self.enter(&entry.value, place)
+        let (node, place) = self.take(key)?;
+        self.enter(node, place)
     }
 
     /// A mapping below this one; absent reads as empty.
     pub(crate) fn section_or_empty(&mut self, key: &'static str) -> Self {
         let place = self.place_of(key);
-        self.section(key).unwrap_or(Self {
-            dialect: self.dialect,
-            sink: self.sink,
-            entries: &[],
-            place,
-            known: Vec::new(),
-        })
+        self.section(key).unwrap_or_else(|| self.below(&[], place))
     }
 
     /// The mappings of a list.
     pub(crate) fn sections(&mut self, key: &'static str) -> Vec<Self> {
-        let Some(entry) = self.take(key) else { return Vec::new() };
-        let place = self.entry_place(entry);
-        let Kind::List(items) = &entry.value.kind else {
+        let Some((node, place)) = self.take(key) else { return Vec::new() };
+        let Kind::List(items) = &node.kind else {
             let accepted = match self.dialect {
                 Dialect::Yaml => format!("a list, each item starting with `- ` below `{key}:`"),
                 Dialect::Toml => format!("[[{}]] tables", self.path(key)),
@@ -425,10 +344,17 @@ impl<'a> Section<'a> {
             self.sink.problem(place.problem("not a list").accepted(accepted));
             return Vec::new();
         };
-        let item_place = |(index, item): (usize, &'a Arc<Node>)| {
-            self.enter(item, self.node_place(item, format!("{}[{index}]", place.key), item.line.or(place.line)))
-        };
-        items.iter().enumerate().filter_map(item_place).collect()
+        let enter = |(index, item): (usize, &'a Arc<Node>)| self.enter(item, self.item_place(&place, index, item));
+        items.iter().enumerate().filter_map(enter).collect()
+    }
+
+    /// As [`sections`](Self::sections). More than `most`, which `accepted` says in words, are a problem.
+    pub(crate) fn sections_up_to(&mut self, key: &'static str, most: usize, accepted: &str) -> Vec<Self> {
+        let sections = self.sections(key);
+        if sections.len() > most {
+            self.wrong(key, "too many", accepted);
+        }
+        sections
     }
 
     fn enter(&self, node: &'a Node, place: Place) -> Option<Self> {
@@ -436,32 +362,18 @@ impl<'a> Section<'a> {
             self.sink.problem(place.problem("not a section").accepted("keys with values"));
             return None;
         };
-        Some(Self { dialect: self.dialect, sink: self.sink, entries, place, known: Vec::new() })
+        Some(self.below(entries, place))
     }
 
-    /// Reads keys of `litestream.yml` whose values say nothing to us, to tell of those that Litestream cannot read.
-    pub(crate) fn unused(&mut self, takes: Takes, keys: &[&'static str]) {
-        for key in keys {
-            let Some(entry) = self.take(key) else { continue };
-            let readable = match &entry.value.kind {
-                Kind::Scalar { text, style } => takes.reads(text, *style),
-                _ => false,
-            };
-            if !readable {
-                let problem = self.entry_place(entry).problem("Litestream refuses to start with it");
-                self.sink.warning(problem.accepted(takes.accepted()));
-            }
-        }
+    fn below(&self, entries: &'a [Entry], place: Place) -> Self {
+        Self { dialect: self.dialect, sink: self.sink, entries, place, known: Vec::new(), open: false }
     }
+}
 
-    /// Declares keys whose values say nothing to us.
-    pub(crate) fn ignore(&mut self, keys: &[&'static str]) {
-        self.known.extend_from_slice(keys);
-    }
-
-    /// Reports the keys that nothing read. Their values are not shown: a misspelt key may hold a credential.
-    pub(crate) fn finish(self) {
-        let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str());
+/// Reports the keys that nothing read. Their values are not shown: a misspelt key may hold a credential.
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str()) && !self.open;
         for entry in self.entries.iter().filter(unknown) {
             let place = self.entry_place(entry);
             let meant = did_you_mean(&entry.key, &self.known).map(|key| format!("did you mean `{key}`?"));
@@ -478,31 +390,5 @@ impl<'a> Section<'a> {
                 }
             }
         }
-    }
-}
-
-/// What yaml.v2 takes for a number: decimal, hexadecimal, octal or binary, with `_` between the digits.
-pub(crate) fn yaml_number(text: &str) -> Option<f64> {
-    let plain = text.replace('_', "");
-    let (negative, digits) = match plain.strip_prefix('-') {
-        Some(digits) => (-1.0, digits),
-        None => (1.0, plain.strip_prefix('+').unwrap_or(&plain)),
-    };
-    let whole = |radix: u32, digits: &str| u64::from_str_radix(digits, radix).ok().map(|number| number as f64);
-    let number = match digits.get(..2) {
-        Some("0x") => whole(16, &digits[2..]),
-        Some("0o") => whole(8, &digits[2..]),
-        Some("0b") => whole(2, &digits[2..]),
-        _ => digits.parse().ok().filter(|_| digits.starts_with(|first: char| first.is_ascii_digit() || first == '.')),
-    };
-    number.map(|number| negative * number).filter(|number| number.abs() < i64::MAX as f64)
-}
-
-/// YAML 1.1's booleans as yaml.v2 has them.
-fn yaml_boolean(text: &str) -> Option<bool> {
-    match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "True" | "TRUE" | "on" | "On" | "ON" => Some(true),
-        "n" | "N" | "no" | "No" | "NO" | "False" | "FALSE" | "off" | "Off" | "OFF" => Some(false),
-        _ => None,
     }
 }

@@ -24,7 +24,7 @@ const UNITS: &[(&str, u64)] = &[
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<u64, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<u64, &'static str> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number: f64 = number.parse().map_err(|_| "not a size")?;
@@ -36,6 +36,15 @@ pub fn parse(text: &str) -> Result<u64, &'static str> {
         return Err("too large");
     }
     Ok(bytes as u64)
+}
+
+/// As [`parse`], for the command line.
+///
+/// # Errors
+///
+/// What is wrong with it, and what is accepted.
+pub fn read(text: &str) -> Result<u64, String> {
+    parse(text).map_err(|message| format!("{message}; accepted: {ACCEPTED}"))
 }
 
 /// Whether Litestream reads `part-size` of it: a number and perhaps a unit, in any case.

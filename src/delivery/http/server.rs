@@ -34,15 +34,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on all addresses or on none. `host:port`, `[::1]:port`, and `:port` for every interface; port 0 takes a
-    /// free one.
+    /// Listens on all addresses or on none. `host:port`, `[::1]:port`, and `:port` for every address, IPv4 and IPv6;
+    /// port 0 takes a free one.
     pub async fn bind(addresses: &[String]) -> Result<Self, Reason> {
         if addresses.is_empty() {
             return Err(Reason::new(ReasonKind::Misconfigured, "listen for HTTP: no address is given"));
         }
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
-            listeners.push(listen(address).await?);
+            listeners.extend(listen(address).await?);
         }
         Ok(Self { listeners, guard: Guard::default(), connections: CONNECTIONS_MAX })
     }
@@ -102,14 +102,10 @@ impl Server {
     }
 }
 
-async fn listen(address: &str) -> Result<TcpListener, Reason> {
-    let bound = match address.strip_prefix(':') {
-        // The IPv6 wildcard takes IPv4 as well, where there is IPv6.
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-            Err(error) if error.kind() != ErrorKind::AddrInUse => TcpListener::bind(format!("0.0.0.0:{port}")).await,
-            bound => bound,
-        },
-        None => TcpListener::bind(address).await,
+async fn listen(address: &str) -> Result<Vec<TcpListener>, Reason> {
+    let bound = match address.strip_prefix("[::]").unwrap_or(address).strip_prefix(':') {
+        Some(port) => listen_everywhere(port).await,
+        None => TcpListener::bind(address).await.map(|listener| vec![listener]),
     };
     bound.map_err(|error| {
         let kind = error.kind();
@@ -120,6 +116,20 @@ async fn listen(address: &str) -> Result<TcpListener, Reason> {
             _ => reason,
         }
     })
+}
+
+/// Every address of this host. Usually the IPv6 wildcard takes IPv4 as well.
+async fn listen_everywhere(port: &str) -> std::io::Result<Vec<TcpListener>> {
+    let ipv4 = async |port: &str| TcpListener::bind(format!("0.0.0.0:{port}")).await;
+    match TcpListener::bind(format!("[::]:{port}")).await {
+        Ok(ipv6) => {
+            // Where the system keeps the two apart (net.ipv6.bindv6only), the port is still free for IPv4.
+            let beside = ipv4(&ipv6.local_addr()?.port().to_string()).await;
+            Ok(std::iter::once(ipv6).chain(beside.ok()).collect())
+        }
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(error),
+        Err(_) => Ok(vec![ipv4(port).await?]),
+    }
 }
 
 /// The next connection of any listener; each `turn` another one comes first, so that a flood on one hides no other.

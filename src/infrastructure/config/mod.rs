@@ -4,8 +4,8 @@
 //! [`load`] is all: it reads everything, reports every mistake at once, and returns [`Settings`] and [`Target`]s.
 //!
 //! ```text
-//! flags, STREAMGAUGE__…, streamgauge.toml ─► layers ─► node ─► settings, database ─┐
-//! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets
+//! flags, STREAMGAUGE__…, streamgauge.toml ─► layers ─► Node ─► own (settings, database) ─┐
+//! litestream.yml ─► expand ─► yaml ─► Node ─► litestream (keys, replica, s3, scan) ───────┴─► targets
 //! ```
 
 mod litestream;

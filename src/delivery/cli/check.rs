@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::sources::{Sources, pace, stores};
+use super::sources::{Sources, stores};
 use super::table::table;
 use super::{CheckArgs, CheckVerify, Format, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
@@ -52,7 +52,7 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
         CheckVerify::None | CheckVerify::Structure => SpotPolicy::OFF,
     };
     let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX, spot };
-    let pace = Pace { verify, ..pace(&loaded.settings) };
+    let pace = Pace { verify, ..loaded.settings.pace };
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };

@@ -10,12 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::drill_progress::Narrator;
 use super::sources::{Picked, STORE_CALLS_MAX, Sources};
-use super::{Format, SourceArgs, duration, output, run};
+use super::{Format, SourceArgs, output, run};
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, parse_size};
+use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_duration, read_size};
 use crate::infrastructure::drill::process::ProcessDrills;
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
@@ -54,11 +54,11 @@ pub struct DrillArgs {
     pub integrity: Option<IntegrityArg>,
 
     /// Do not drill what has more to download, such as 10GiB [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = read_size)]
     pub max_size: Option<u64>,
 
     /// End a drill that takes longer [default: as configured, else 6h]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = read_duration)]
     pub timeout: Option<Duration>,
 
     /// Where databases are restored to for the time of the drill: a directory that is not there yet, or one that only
@@ -140,9 +140,9 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
 pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Reason> {
     let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
     let options = StoreOptions {
-        timeout: settings.replica.timeout,
+        timeout: settings.requests.timeout,
         concurrency: STORE_CALLS_MAX,
-        ca_file: settings.replica.ca_file.clone(),
+        ca_file: settings.requests.ca_file.clone(),
     };
     Ok(ProcessDrills::new(program, scratch, options))
 }

@@ -24,11 +24,12 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jiff::SignedDuration;
 
 use crate::delivery::demo::{PEER_COMMAND, PeerArgs, fault};
+use crate::infrastructure::config::{LogFormat, LogLevel, read_duration};
 use crate::infrastructure::drill::process::WORKER_COMMAND;
 
 /// The version of this build.
@@ -177,51 +178,15 @@ pub struct RunArgs {
 }
 
 /// What is not given here comes from the configuration.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// Least severe message that is logged [default: info]
-    #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
-    pub level: Option<LogLevel>,
+    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::WORDS))]
+    pub level: Option<String>,
 
     /// How messages are written to standard error [default: logfmt]
-    #[arg(long = "log.format", value_name = "FORMAT", value_enum)]
-    pub format: Option<LogFormat>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-impl LogLevel {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Logfmt,
-    Json,
-}
-
-impl LogFormat {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Logfmt => "logfmt",
-            Self::Json => "json",
-        }
-    }
+    #[arg(long = "log.format", value_name = "FORMAT", value_parser = words(&LogFormat::WORDS))]
+    pub format: Option<String>,
 }
 
 /// How a finding is printed.
@@ -248,7 +213,7 @@ pub struct CheckArgs {
     pub verify: CheckVerify,
 
     /// How long commits seen at the start may take to reach the replica
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "5s")]
     pub wait: Duration,
 }
 
@@ -291,7 +256,7 @@ pub struct DemoArgs {
     pub fault: Option<String>,
 
     /// When it breaks
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "20s")]
     pub fault_after: Duration,
 
     /// Address to listen on [repeatable] [default: 127.0.0.1:10099]
@@ -299,11 +264,9 @@ pub struct DemoArgs {
     pub web_listen_address: Vec<String>,
 }
 
-/// `300ms`, `5s`, `1m30s`, `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a duration such as 300ms, 5s or 1m30s".to_owned();
-    let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(duration).map_err(|_| wrong())
+/// A closed set of words, as the configuration has them.
+fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word))
 }
 
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.

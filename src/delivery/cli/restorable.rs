@@ -138,7 +138,7 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
         let reason = Reason::new(ReasonKind::NotFound, "no replica is configured that was asked for");
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
-    let (stores, concurrency) = (stores(&settings), settings.replica.concurrency);
+    let (stores, concurrency) = (stores(&settings), settings.pace.concurrency);
     let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
     let looks = picked.into_iter().map(|picked| look(stores.as_ref(), &clock, picked, at, &damaged));
     let found: Vec<Found> =

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -94,19 +95,17 @@ fn list() -> String {
     catalogue().map(|check| format!("{:width$}  {}\n", check.name, check.title)).collect()
 }
 
+/// How this host itself reaches what is listened on.
+fn local(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())) } else { address }
+}
+
 /// What is known right now, from the agent or from a look.
 fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     let loaded = Sources::new(&args.sources).read();
     let configured = loaded.as_ref().ok().and_then(|loaded| loaded.settings.web.listen_address.first());
     let address = args.url.clone().unwrap_or_else(|| {
-        configured.map_or_else(
-            || DEFAULT_ADDRESS.to_owned(),
-            |listens| match (listens.ip().is_unspecified(), listens.is_ipv6()) {
-                (true, false) => format!("http://127.0.0.1:{}", listens.port()),
-                (true, true) => format!("http://[::1]:{}", listens.port()),
-                (false, _) => format!("http://{listens}"),
-            },
-        )
+        configured.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |listens| format!("http://{}", local(*listens)))
     });
     let database = args.database.as_deref();
     let silent = match run::block_on(fetch_report(&address))? {

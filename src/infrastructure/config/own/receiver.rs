@@ -7,55 +7,45 @@ use std::time::Duration;
 use http::Uri;
 use lettre::message::Mailbox;
 
-use super::database::{NAME_ACCEPTED, label};
-use super::node::Section;
-use super::read_text;
-use super::settings::{Context, choice, readable_file};
 use crate::domain::alerting::{DeadmanTarget, HttpOptions, ReceiverKind, ReceiverTarget, SmtpSecurity, SmtpTarget};
 use crate::domain::check::Severity;
 use crate::domain::limits::{RECEIVERS_MAX, SECRET_FILE_BYTES_MAX};
 use crate::domain::secret::Secret;
+use crate::infrastructure::config::litestream::replica::Context;
+use crate::infrastructure::config::source::text::read_text;
+use crate::infrastructure::config::value::label;
+use crate::infrastructure::config::value::section::Section;
 
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 
 const KINDS: &[&str] = &["alertmanager", "webhook", "slack", "smtp", "pagerduty", "ntfy"];
 
-const SEVERITIES: &[Severity] = &[Severity::Info, Severity::Warning, Severity::Critical];
-
-const SECURITIES: &[SmtpSecurity] = &[SmtpSecurity::StartTls, SmtpSecurity::Tls, SmtpSecurity::None];
+const SECURITIES: [(&str, SmtpSecurity); 3] =
+    [("starttls", SmtpSecurity::StartTls), ("tls", SmtpSecurity::Tls), ("none", SmtpSecurity::None)];
 
 /// The name under which the dead-man's switch is reported.
 const DEADMAN: &str = "deadman";
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn security(security: SmtpSecurity) -> &'static str {
-    match security {
-        SmtpSecurity::Tls => "tls",
-        SmtpSecurity::StartTls => "starttls",
-        SmtpSecurity::None => "none",
-    }
-}
-
 /// Reads every `[[receiver]]`.
-pub(super) fn receivers(root: &mut Section<'_>, context: &Context<'_>) -> Vec<ReceiverTarget> {
-    let sections = root.sections("receiver");
-    if sections.len() > RECEIVERS_MAX {
-        let place = root.place_of("receiver");
-        root.problem(place.problem("too many").accepted(format!("at most {RECEIVERS_MAX} receivers")));
-    }
+pub(crate) fn receivers(root: &mut Section<'_>, context: &Context<'_>) -> Vec<ReceiverTarget> {
+    let sections = root.sections_up_to("receiver", RECEIVERS_MAX, &format!("at most {RECEIVERS_MAX} receivers"));
     let mut names = HashSet::new();
     sections.into_iter().filter_map(|section| receiver(section, &mut names, context)).collect()
 }
 
+/// `severity`: the least severe alert that is told.
+fn severity(section: &mut Section<'_>) -> Option<Severity> {
+    section.choice("severity", Severity::ALL.iter().rev().map(|severity| (severity.as_str(), *severity)))
+}
+
 fn receiver(mut section: Section<'_>, names: &mut HashSet<String>, context: &Context<'_>) -> Option<ReceiverTarget> {
-    let kind = choice(&mut section, "kind", KINDS, |kind| kind);
-    if !section.has("kind") {
-        section.problem(section.place_of("kind").problem("missing").accepted(KINDS.join(", ")));
-    }
+    let kind = section.choice("kind", KINDS.iter().map(|kind| (*kind, *kind)));
+    section.require("kind", &KINDS.join(", "));
     let named = section.has("name");
-    let name = section.parsed("name", NAME_ACCEPTED, |name| match label(name)? {
-        name if name == DEADMAN => Err("the name of the dead-man's switch".to_owned()),
+    let name = section.parsed("name", label::ACCEPTED, |name| match label::parse(name)? {
+        name if name == DEADMAN => Err("the name of the dead-man's switch"),
         name => Ok(name),
     });
     let name = if named { name } else { kind.map(str::to_owned) };
@@ -66,14 +56,17 @@ fn receiver(mut section: Section<'_>, names: &mut HashSet<String>, context: &Con
         section.problem(place.problem("a second receiver of this name").value(name).accepted("each `name` once"));
     }
     let repeat = if kind == Some("alertmanager") { MINUTE } else { 240 * MINUTE };
-    let severity = choice(&mut section, "severity", SEVERITIES, Severity::as_str).unwrap_or(Severity::Warning);
+    let severity = severity(&mut section).unwrap_or(Severity::Warning);
     let resolved = section.boolean("resolved").unwrap_or(true);
     let group_wait = section.duration("group-wait").unwrap_or(Duration::from_secs(10));
     let group_interval = section.interval("group-interval").unwrap_or(MINUTE);
     let repeat_interval = section.interval("repeat-interval").unwrap_or(repeat);
-    // Without knowing what it is, nothing can be said of its other keys.
-    let kind = of_kind(kind?, &mut section, context);
-    section.finish();
+    let Some(kind) = kind else {
+        // Without knowing what it is, nothing can be said of its other keys.
+        section.leave();
+        return None;
+    };
+    let kind = of_kind(kind, &mut section, context);
     Some(ReceiverTarget { name: name?, severity, resolved, group_wait, group_interval, repeat_interval, kind: kind? })
 }
 
@@ -96,29 +89,26 @@ fn of_kind(kind: &str, section: &mut Section<'_>, context: &Context<'_>) -> Opti
 }
 
 /// Reads `[deadman]`; `None` where there is none.
-pub(super) fn deadman(root: &mut Section<'_>, context: &Context<'_>) -> Option<DeadmanTarget> {
+pub(crate) fn deadman(root: &mut Section<'_>, context: &Context<'_>) -> Option<DeadmanTarget> {
     let mut section = root.section(DEADMAN)?;
-    let target = DeadmanTarget {
+    Some(DeadmanTarget {
         interval: section.interval("interval").unwrap_or(MINUTE),
-        severity: choice(&mut section, "severity", SEVERITIES, Severity::as_str).unwrap_or(Severity::Critical),
+        severity: severity(&mut section).unwrap_or(Severity::Critical),
         http: http_options(&mut section, context),
         url: url(&mut section, context, None).unwrap_or_else(|| Secret::new("")),
-    };
-    section.finish();
-    Some(target)
+    })
 }
 
 fn http_options(section: &mut Section<'_>, context: &Context<'_>) -> HttpOptions {
     let basic = login(section, context);
     let bearer = secret(section, "bearer-token", "bearer-token-file", context);
     if basic.is_some() && bearer.is_some() {
-        let place = section.place_of("username");
-        section.problem(place.problem("beside a bearer token").accepted("one of the two"));
+        section.wrong("username", "beside a bearer token", "one of the two");
     }
     HttpOptions {
         basic,
         bearer,
-        ca_file: readable_file(section, "ca-file", context.base),
+        ca_file: section.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         skip_verify: section.boolean("skip-verify").unwrap_or(false),
     }
 }
@@ -129,11 +119,11 @@ fn login(section: &mut Section<'_>, context: &Context<'_>) -> Option<(String, Se
     match (user, password) {
         (Some(user), Some(password)) => Some((user, password)),
         (Some(_), None) if !section.has("password") && !section.has("password-file") => {
-            section.problem(section.place_of("password").problem("missing beside `username`"));
+            section.wrong("password", "missing beside `username`", "");
             None
         }
         (None, Some(_)) => {
-            section.problem(section.place_of("username").problem("missing beside `password`"));
+            section.wrong("username", "missing beside `password`", "");
             None
         }
         _ => None,
@@ -157,9 +147,7 @@ fn secret(
             text => Ok(Secret::new(text)),
         }
     });
-    if section.has(key) && section.has(file_key) {
-        section.problem(section.place_of(file_key).problem(format!("beside `{key}`")).accepted("one of the two"));
-    }
+    section.exclude(key, file_key);
     here.or(file)
 }
 
@@ -171,7 +159,7 @@ fn required_secret(
 ) -> Option<Secret> {
     let secret = secret(section, key, file_key, context);
     if !section.has(key) && !section.has(file_key) {
-        section.problem(section.place_of(key).problem("missing").accepted(format!("`{key}` or `{file_key}`")));
+        section.wrong(key, "missing", &format!("`{key}` or `{file_key}`"));
     }
     secret
 }
@@ -185,7 +173,7 @@ fn url(section: &mut Section<'_>, context: &Context<'_>, default: Option<&str>) 
         Ok(()) => Some(url),
         Err((message, accepted)) => {
             let key = if section.has("url") { "url" } else { "url-file" };
-            section.problem(section.place_of(key).problem(message).accepted(accepted));
+            section.wrong(key, message, accepted);
             None
         }
     }
@@ -193,9 +181,7 @@ fn url(section: &mut Section<'_>, context: &Context<'_>, default: Option<&str>) 
 
 fn urls(section: &mut Section<'_>) -> Option<Vec<Secret>> {
     const ACCEPTED: &str = "the address of each Alertmanager, such as http://127.0.0.1:9093";
-    if !section.has("url") {
-        section.problem(section.place_of("url").problem("missing").accepted(ACCEPTED));
-    }
+    section.require("url", ACCEPTED);
     let mut urls = Vec::new();
     for scalar in section.texts("url", ACCEPTED)? {
         match address(scalar.text) {
@@ -222,17 +208,13 @@ fn address(text: &str) -> Result<(), (&'static str, &'static str)> {
 }
 
 fn smtp(section: &mut Section<'_>, context: &Context<'_>) -> Option<SmtpTarget> {
-    for key in ["host", "from", "to"] {
-        if !section.has(key) {
-            section.problem(section.place_of(key).problem("missing"));
-        }
-    }
+    ["host", "from", "to"].iter().for_each(|key| section.require(key, ""));
     let host = section.parsed("host", "the name or address of a mail server", |host| {
         let odd = |character: char| character.is_whitespace() || character.is_control() || "/@".contains(character);
-        if host.is_empty() || host.contains(odd) { Err("not a host".to_owned()) } else { Ok(host.to_owned()) }
+        if host.is_empty() || host.contains(odd) { Err("not a host") } else { Ok(host.to_owned()) }
     });
-    let secured = choice(section, "security", SECURITIES, security).unwrap_or(SmtpSecurity::StartTls);
-    let port = section.integer("port", 1, usize::from(u16::MAX)).and_then(|port| u16::try_from(port).ok());
+    let secured = section.choice("security", SECURITIES.into_iter()).unwrap_or(SmtpSecurity::StartTls);
+    let port = section.integer("port", 1..=u16::MAX);
     let default_port = match secured {
         SmtpSecurity::Tls => 465,
         SmtpSecurity::StartTls => 587,
@@ -244,18 +226,12 @@ fn smtp(section: &mut Section<'_>, context: &Context<'_>) -> Option<SmtpTarget> 
     }
     let mailbox = |text: &str| match text.parse::<Mailbox>() {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("not a mail address".to_owned()),
+        Err(_) => Err("not a mail address"),
     };
     const MAILBOX: &str = "an address such as ops@example.org or Ops <ops@example.org>";
     let from = section.parsed("from", MAILBOX, mailbox);
-    let mut to = Vec::new();
-    for scalar in section.texts("to", MAILBOX).unwrap_or_default() {
-        match mailbox(scalar.text) {
-            Ok(address) => to.push(address),
-            Err(message) => section.problem(scalar.place.problem(message).value(scalar.text).accepted(MAILBOX)),
-        }
-    }
-    let ca_file = readable_file(section, "ca-file", context.base);
+    let to = section.list("to", MAILBOX, mailbox).unwrap_or_default();
+    let ca_file = section.parsed("ca-file", "a readable file", |text| context.base.readable(text));
     Some(SmtpTarget {
         host: host?,
         port: port.unwrap_or(default_port),

@@ -2,15 +2,15 @@
 
 use crate::domain::target::S3Location;
 
-use super::url::Url;
+use crate::infrastructure::config::value::url::Url;
 
 /// What a URL's host says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Host {
-    pub(super) bucket: String,
-    pub(super) region: String,
-    pub(super) endpoint: String,
-    pub(super) path_style: bool,
+pub(crate) struct Host {
+    pub(crate) bucket: String,
+    pub(crate) region: String,
+    pub(crate) endpoint: String,
+    pub(crate) path_style: bool,
 }
 
 impl Host {
@@ -20,7 +20,7 @@ impl Host {
 }
 
 /// The host of an `s3://` URL as Litestream v0.5 takes it apart.
-pub(super) fn host(host: &str) -> Host {
+pub(crate) fn host(host: &str) -> Host {
     if host.contains(':') && !host.contains(".com") {
         return match host.split_once('.') {
             Some((bucket, rest)) => Host::new(bucket, "us-east-1", &format!("http://{rest}"), true),
@@ -54,7 +54,7 @@ pub(super) fn host(host: &str) -> Host {
 }
 
 /// The host of an `s3://` URL as Litestream v0.3 takes it apart: path style for every provider, no Amazon hosts.
-pub(super) fn host_v03(text: &str) -> Host {
+pub(crate) fn host_v03(text: &str) -> Host {
     let (name, port) = match text.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') => (name, format!(":{port}")),
         _ => (text, String::new()),
@@ -106,7 +106,7 @@ fn below_s3(name: &str) -> Option<(&str, &str)> {
 
 /// The address of a server: scheme, host and port, and perhaps a path. Anything else may be a secret in the wrong place,
 /// and an endpoint is shown.
-pub(super) fn is_address(endpoint: &str) -> bool {
+pub(crate) fn is_address(endpoint: &str) -> bool {
     let (scheme, rest) = match endpoint.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),
         None => (None, endpoint),
@@ -132,18 +132,18 @@ pub(super) fn is_address(endpoint: &str) -> bool {
 
 /// What the configuration says beside the URL.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Keys {
-    pub(super) bucket: String,
-    pub(super) path: String,
-    pub(super) region: String,
-    pub(super) endpoint: String,
-    pub(super) force_path_style: Option<bool>,
-    pub(super) skip_verify: bool,
+pub(crate) struct Keys {
+    pub(crate) bucket: String,
+    pub(crate) path: String,
+    pub(crate) region: String,
+    pub(crate) endpoint: String,
+    pub(crate) force_path_style: Option<bool>,
+    pub(crate) skip_verify: bool,
 }
 
 /// Where Litestream keeps the replica. Keys win over the URL; what a provider demands applies unless
 /// `force-path-style` is written.
-pub(super) fn location(keys: &Keys, url: Option<&Url>, v03: bool) -> Option<S3Location> {
+pub(crate) fn location(keys: &Keys, url: Option<&Url>, v03: bool) -> Option<S3Location> {
     let mut location = S3Location {
         bucket: keys.bucket.clone(),
         path: keys.path.clone(),

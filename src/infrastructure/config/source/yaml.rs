@@ -9,11 +9,11 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::domain::limits::{YAML_DEPTH_MAX, YAML_NODES_MAX};
 
-use super::node::{Entry, Kind, Node, Style};
-use super::problem::{Place, Sink, shown_key};
+use crate::infrastructure::config::problem::{Place, Sink, shown_key};
+use crate::infrastructure::config::source::node::{Entry, Kind, Node, Style};
 
 /// Reads the first document. `None` after a syntax error, which `sink` then holds.
-pub(super) fn parse(text: &str, file: &Arc<str>, sink: &Sink) -> Option<Arc<Node>> {
+pub(crate) fn parse(text: &str, file: &Arc<str>, sink: &Sink) -> Option<Arc<Node>> {
     let mut builder = Builder { file, sink, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     let mut parser = Parser::new_from_str(text);
     let mut started = false;
@@ -75,7 +75,7 @@ impl Entries {
             return 1;
         };
         let mut both = Self::default();
-        let values = below.iter().chain(above).map(|entry| both.put(copy(entry))).sum();
+        let values = below.iter().chain(above).map(|entry| both.put(entry.clone())).sum();
         known.line = entry.line;
         known.value = node(entry.value.line, Kind::Map(both.list));
         values
@@ -86,10 +86,6 @@ impl Entries {
         let both = matches!((&known.value.kind, &value.kind), (Kind::Map(_), Kind::Map(_)));
         (!both).then_some(known)
     }
-}
-
-fn copy(entry: &Entry) -> Entry {
-    Entry { key: entry.key.clone(), line: entry.line, value: Arc::clone(&entry.value), shared: entry.shared }
 }
 
 /// A key that waits for its value.
@@ -250,7 +246,7 @@ fn merge(source: &Node, into: &mut Vec<Entry>) -> Result<(), &'static str> {
             if into.len() + entries.len() > YAML_NODES_MAX {
                 return Err("too many values, aliases written out");
             }
-            into.extend(entries.iter().map(copy));
+            into.extend_from_slice(entries);
             Ok(())
         }
         // The first counts most, and so comes last.
@@ -265,8 +261,8 @@ fn merge(source: &Node, into: &mut Vec<Entry>) -> Result<(), &'static str> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::problem::Collected;
     use super::*;
+    use crate::infrastructure::config::problem::Collected;
 
     fn show(node: &Node) -> String {
         match &node.kind {

@@ -2,12 +2,12 @@
 
 /// Whether `name` matches all of `pattern`. A malformed pattern is an error whatever the name, unlike in Go, where
 /// it may go unnoticed.
-pub(super) fn matches(pattern: &str, name: &str) -> Result<bool, &'static str> {
+pub(crate) fn matches(pattern: &str, name: &str) -> Result<bool, &'static str> {
     Ok(run(&parse(pattern)?, &name.chars().collect::<Vec<_>>()))
 }
 
 /// Whether a pattern is well formed.
-pub(super) fn check(pattern: &str) -> Result<(), &'static str> {
+pub(crate) fn check(pattern: &str) -> Result<(), &'static str> {
     parse(pattern).map(|_| ())
 }
 

@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 const IN_TEMPORARY: &str = "streamgauge-drill";
 
 /// The first place that can be used: what systemd made for this service, the user's cache, the temporary directory.
-pub(super) fn default_scratch(environment: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+pub(crate) fn default_scratch(environment: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let named = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // systemd names several, separated by colons.
     let first = |path: PathBuf| Some(PathBuf::from(path.to_str()?.split(':').next()?));

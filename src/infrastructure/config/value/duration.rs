@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// What a person may write, for messages.
-pub(super) const ACCEPTED: &str = "a duration such as 500ms, 30s, 5m, 1h30m or 7d";
+pub(crate) const ACCEPTED: &str = "a duration such as 500ms, 30s, 5m, 1h30m or 7d";
 
 /// What Litestream's own configuration accepts, for messages.
-pub(super) const ACCEPTED_GO: &str = "a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h";
+pub(crate) const ACCEPTED_GO: &str = "a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h";
 
 const GO: &[(&str, i128)] = &[
     ("ns", 1),
@@ -25,14 +25,23 @@ const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
 
 /// Reads either form; negative durations and more than Go's 292 years are refused.
-pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Duration, &'static str> {
     let nanoseconds = sum(text, &[GO, PROMETHEUS])?;
     let nanoseconds = u64::try_from(nanoseconds).map_err(|_| "negative duration")?;
     Ok(Duration::from_nanos(nanoseconds))
 }
 
+/// As [`parse`], for the command line.
+///
+/// # Errors
+///
+/// What is wrong with it, and what is accepted.
+pub fn read(text: &str) -> Result<Duration, String> {
+    parse(text).map_err(|message| format!("{message}; accepted: {ACCEPTED}"))
+}
+
 /// Reads what Go's `time.ParseDuration` reads, in nanoseconds.
-pub(super) fn parse_go(text: &str) -> Result<i64, &'static str> {
+pub(crate) fn parse_go(text: &str) -> Result<i64, &'static str> {
     sum(text, &[GO])
 }
 

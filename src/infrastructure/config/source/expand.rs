@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A text with its variables replaced.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Expanded {
-    pub(super) text: String,
+pub(crate) struct Expanded {
+    pub(crate) text: String,
     /// What stands outside comments and has no value here. Litestream may have one: it has its own environment.
-    pub(super) unset: BTreeSet<Unset>,
+    pub(crate) unset: BTreeSet<Unset>,
     /// The variables that were put in.
-    pub(super) inserted: BTreeSet<String>,
+    pub(crate) inserted: BTreeSet<String>,
 }
 
 /// A variable without a value, as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unset {
+pub(crate) enum Unset {
     Name(String),
     /// `${NAME:-default}` and the like, which a shell would understand.
     Shell(String),
@@ -26,7 +26,7 @@ pub(super) enum Unset {
 /// Replaces `$NAME` and `${NAME}`; what is not set becomes empty. `None` when the result is longer than `limit`.
 ///
 /// `PID`, which Litestream since 0.5.7 replaces by its own process number, has no value here.
-pub(super) fn expand(text: &str, environment: &BTreeMap<String, String>, limit: usize) -> Option<Expanded> {
+pub(crate) fn expand(text: &str, environment: &BTreeMap<String, String>, limit: usize) -> Option<Expanded> {
     let mut expanded = Expanded::default();
     let mut done = 0;
     let (mut comment, mut line) = (false, 1);

@@ -2,28 +2,28 @@
 
 /// The parts of a URL. Credentials may be in `userinfo` and `query`: there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Url {
+pub(crate) struct Url {
     /// In lower case.
-    pub(super) scheme: String,
+    pub(crate) scheme: String,
     /// As written, still escaped.
-    pub(super) userinfo: Option<String>,
-    pub(super) host: String,
+    pub(crate) userinfo: Option<String>,
+    pub(crate) host: String,
     /// As written, still escaped.
-    pub(super) raw_path: String,
+    pub(crate) raw_path: String,
     /// With percent escapes decoded.
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) fragment: Option<String>,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) fragment: Option<String>,
 }
 
 /// Whether Litestream takes a text for a URL (`^\w+://`).
-pub(super) fn is_url(text: &str) -> bool {
+pub(crate) fn is_url(text: &str) -> bool {
     text.split_once("://")
         .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric()))
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         if text.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
             return Err("a control character in a URL");
         }
@@ -84,7 +84,7 @@ impl Url {
     }
 
     /// The path below the bucket as Litestream v0.5 makes it: cleaned, without one leading slash. An absent path is `.`.
-    pub(super) fn bucket_path(&self) -> String {
+    pub(crate) fn bucket_path(&self) -> String {
         if self.host.starts_with("arn:") {
             return self.path.clone();
         }
@@ -93,7 +93,7 @@ impl Url {
     }
 
     /// The directory of a `file://` URL: the host is part of the path and escapes stay, as Litestream has it.
-    pub(super) fn directory(&self) -> String {
+    pub(crate) fn directory(&self) -> String {
         let mut path = String::new();
         if self.userinfo.is_some() || !self.host.is_empty() {
             path.push_str("//");
@@ -112,7 +112,7 @@ impl Url {
     }
 
     /// Adds the relative path of a database below a `dir` entry.
-    pub(super) fn join(&mut self, relative: &str) {
+    pub(crate) fn join(&mut self, relative: &str) {
         let joined =
             if self.path.is_empty() { relative.to_owned() } else { clean(&format!("{}/{relative}", self.path)) };
         self.path = format!("/{}", joined.trim_start_matches('/'));
@@ -123,14 +123,14 @@ impl Url {
     }
 
     /// The user of `scheme://user:password@host`.
-    pub(super) fn user(&self) -> Option<String> {
+    pub(crate) fn user(&self) -> Option<String> {
         let userinfo = self.userinfo.as_deref()?;
         let user = userinfo.split_once(':').map_or(userinfo, |(user, _)| user);
         unescape(user, false).ok().filter(|user| !user.is_empty())
     }
 
     /// The first value of a query parameter that is not empty.
-    pub(super) fn query(&self, name: &str) -> Option<String> {
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
         self.query
             .split('&')
             .filter_map(|pair| pair.split_once('='))
@@ -140,7 +140,7 @@ impl Url {
     }
 
     /// Without user information and query, and without what may be the rest of a password.
-    pub(super) fn without_credentials(&self) -> String {
+    pub(crate) fn without_credentials(&self) -> String {
         redact(&format!("{}://{}{}", self.scheme, self.host, self.raw_path))
     }
 }
@@ -202,7 +202,7 @@ fn escape(path: &str) -> String {
 }
 
 /// Go's `path.Clean`: no doubled slashes, no `.` and `..`, no trailing slash; nothing left is `.`.
-pub(super) fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -226,14 +226,14 @@ pub(super) fn clean(path: &str) -> String {
 }
 
 /// What was understood of a URL: scheme, host and path. `None` of a text that is none.
-pub(super) fn understood(text: &str) -> Option<String> {
+pub(crate) fn understood(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("://")?;
     let word = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
     (word && !scheme.is_empty()).then(|| redact(text))
 }
 
 /// A URL without its user information and query; any other text as it is.
-pub(super) fn redact(text: &str) -> String {
+pub(crate) fn redact(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest[..end].split_at(rest[..end].find('/').unwrap_or(end));

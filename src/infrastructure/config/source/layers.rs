@@ -1,5 +1,5 @@
 //! The layers of our own configuration, merged by the `config` crate: file, then environment, then flags. Defaults are
-//! the reader's ([`super::settings`]). What merging forgets, the place of each value, is kept beside it.
+//! the reader's ([`super::super::own`]). What merging forgets, the place of each value, is kept beside it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
-use super::node::{Entry, Kind, Node, Origin, Style};
-use super::problem::{Place, Sink};
+use crate::infrastructure::config::problem::{Place, Sink};
+use crate::infrastructure::config::source::node::{Entry, Kind, Node, Style};
 
 /// Before every environment variable that is ours, `STREAMGAUGE__WEB__LISTEN_ADDRESS`. Two underscores: one would make
 /// `STREAMGAUGE_CONFIG_FILE` and the like keys.
-pub(super) const PREFIX: &str = "STREAMGAUGE__";
+pub(crate) const PREFIX: &str = "STREAMGAUGE__";
 
 /// A flag that overrides a key: `("web.listen-address", ["127.0.0.1:10099"])`.
-pub(super) type Override = (&'static str, Vec<String>);
+pub(crate) type Override = (&'static str, Vec<String>);
 
 /// Merges the layers into one tree. Mistakes of syntax are in `sink`.
-pub(super) fn merge(
+pub(crate) fn merge(
     file: Option<(&Arc<str>, &str)>,
     environment: &BTreeMap<String, String>,
     flags: &[Override],
@@ -31,19 +31,13 @@ pub(super) fn merge(
     }
     builder = builder
         .add_source(Environment::default().separator("__").source(Some(places.read_environment(environment, sink))));
-    for (key, values) in flags {
-        places.flag(key);
+    flags.iter().for_each(|(key, _)| places.flag(key));
+    let merged = flags.iter().try_fold(builder, |builder, (key, values)| match values.as_slice() {
         // A key with one value is given as one value: the reader makes a list of it where it needs one.
-        let value = match values.as_slice() {
-            [value] => ValueKind::from(value.clone()),
-            values => ValueKind::from(values.to_vec()),
-        };
-        match builder.clone().set_override(*key, value) {
-            Ok(next) => builder = next,
-            Err(error) => sink.problem(places.place_of(key).problem(error.to_string())),
-        }
-    }
-    match builder.build() {
+        [value] => builder.set_override(*key, value.clone()),
+        values => builder.set_override(*key, values.to_vec()),
+    });
+    match merged.and_then(|builder| builder.build()) {
         Ok(merged) => places.node("", &merged.cache, None),
         Err(error) => {
             sink.problem(Place::file(&"configuration".into()).problem(error.to_string()));
@@ -72,7 +66,8 @@ struct Places(HashMap<String, Where>);
 
 enum Where {
     Line(usize),
-    Other(Origin),
+    /// An environment variable or a flag.
+    Other(Place),
 }
 
 impl Places {
@@ -150,16 +145,15 @@ impl Places {
                 continue;
             }
             let parts: Vec<String> = parts.iter().map(|part| part.to_lowercase().replace('_', "-")).collect();
-            let origin = Origin { source: place.file, name: name.clone() };
-            self.0.insert(parts.join("."), Where::Other(origin));
+            self.0.insert(parts.join("."), Where::Other(place));
             ours.insert(parts.join("__"), value.clone());
         }
         ours
     }
 
     fn flag(&mut self, key: &str) {
-        let origin = Origin { source: "command line".into(), name: format!("--{key}") };
-        self.0.insert(key.to_owned(), Where::Other(origin));
+        let place = Place { file: "command line".into(), line: None, key: format!("--{key}") };
+        self.0.insert(key.to_owned(), Where::Other(place));
     }
 
     fn line(&self, path: &str) -> Option<usize> {
@@ -169,16 +163,7 @@ impl Places {
         }
     }
 
-    fn place_of(&self, path: &str) -> Place {
-        match self.0.get(path) {
-            Some(Where::Other(origin)) => {
-                Place { file: Arc::clone(&origin.source), line: None, key: origin.name.clone() }
-            }
-            _ => Place { file: "configuration".into(), line: None, key: path.to_owned() },
-        }
-    }
-
-    fn node(&self, path: &str, value: &Value, inherited: Option<&Origin>) -> Arc<Node> {
+    fn node(&self, path: &str, value: &Value, inherited: Option<&Place>) -> Arc<Node> {
         let origin = inherited.or_else(|| match self.0.get(path) {
             Some(Where::Other(origin)) => Some(origin),
             _ => None,

@@ -2,44 +2,32 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use crate::domain::drill::{DrillPolicy, DrillProbe};
-use crate::domain::naming::{Names, Naming};
-use crate::domain::target::{
-    DatabaseFiles, LitestreamVersion, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName,
-};
 
 use super::database::Entry;
-use super::drill;
-use super::litestream::{Database, default_meta_path};
-use super::permissions;
-use super::problem::{Place, Sink};
-use super::settings::{ObjectiveDefaults, Settings};
+use super::settings::Settings;
+use crate::domain::drill::DrillPolicy;
+use crate::domain::naming::{Names, Naming};
+use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
+use crate::infrastructure::config::litestream::Database;
+use crate::infrastructure::config::problem::{Place, Sink};
+use crate::infrastructure::config::value::paths::default_meta_path;
 
 /// A database or replica that something named.
 #[derive(Debug)]
 struct Found {
     place: Place,
-    /// The line of a name that a person gave.
+    /// A name that a person gave, and where.
     name: Option<(String, Place)>,
     files: Option<DatabaseFiles>,
     replicas: Vec<ReplicaTarget>,
-    rpo: Option<Duration>,
-    retention: Option<Duration>,
-    snapshot_interval: Option<Duration>,
-    rto: Option<Duration>,
-    drill: drill::Keys,
-    probes: Vec<DrillProbe>,
-    restorer: Option<LitestreamVersion>,
-    permissions: permissions::Keys,
-    disk_used_percent: Option<u8>,
+    objectives: Objectives,
+    drill: DrillPolicy,
     litestream: bool,
 }
 
 /// Collects databases; the same path is one database.
 #[derive(Debug, Default)]
-pub(super) struct Collection {
+pub(crate) struct Collection {
     found: Vec<Found>,
     /// By the path that this process sees, and by the one that Litestream knows.
     by_path: BTreeMap<PathBuf, usize>,
@@ -48,7 +36,7 @@ pub(super) struct Collection {
 impl Collection {
     /// Adds a database of a `litestream.yml`. `retention` and `snapshot-interval` of `[objectives]` win over what is
     /// written there: they say what is wanted, the file only what Litestream was told.
-    pub(super) fn add_litestream(&mut self, database: Database, defaults: &ObjectiveDefaults, sink: &Sink) {
+    pub(crate) fn add_litestream(&mut self, database: Database, settings: &Settings, sink: &Sink) {
         if let Some(index) = self.by_path.get(&database.path) {
             let message = "names a database a second time, with which Litestream 0.5.17 refuses to start";
             let problem = database.place.problem(message);
@@ -59,20 +47,18 @@ impl Collection {
         let index = self.found.len();
         self.by_path.insert(database.path.clone(), index);
         self.by_path.entry(database.litestream_path).or_insert(index);
+        let wanted = &settings.objectives;
         let mut found = Found {
             place: database.place,
             name: None,
             files: Some(DatabaseFiles { path: database.path, meta_path: Some(database.meta_path) }),
             replicas: Vec::new(),
-            rpo: None,
-            retention: defaults.retention.or(database.retention),
-            snapshot_interval: defaults.snapshot_interval.or(database.snapshot_interval),
-            rto: None,
-            drill: drill::Keys::default(),
-            probes: Vec::new(),
-            restorer: None,
-            permissions: permissions::Keys::default(),
-            disk_used_percent: None,
+            objectives: Objectives {
+                retention: wanted.retention.or(database.retention),
+                snapshot_interval: wanted.snapshot_interval.or(database.snapshot_interval),
+                ..wanted.clone()
+            },
+            drill: settings.drill.policy.clone(),
             litestream: true,
         };
         found.add_replicas(database.replicas);
@@ -80,7 +66,7 @@ impl Collection {
     }
 
     /// Adds a `[[database]]`, or applies it to the database of the same path.
-    pub(super) fn add_entry(&mut self, entry: Entry, defaults: &ObjectiveDefaults, sink: &Sink) {
+    pub(crate) fn add_entry(&mut self, entry: Entry, sink: &Sink) {
         let known = entry.path.as_ref().and_then(|path| self.by_path.get(path)).copied();
         let index = match known {
             Some(index) if Self::is_own(&self.found[index], &entry) => {
@@ -90,20 +76,17 @@ impl Collection {
                 return;
             }
             Some(index) => index,
-            None => self.add_new(&entry, defaults),
+            None => self.add_new(&entry),
         };
         let found = &mut self.found[index];
+        found.objectives = Objectives {
+            retention: entry.objectives.retention.or(found.objectives.retention),
+            snapshot_interval: entry.objectives.snapshot_interval.or(found.objectives.snapshot_interval),
+            ..entry.objectives
+        };
+        found.drill = entry.drill;
         found.place = entry.place.clone();
         found.name = entry.name.map(|name| (name, entry.place));
-        found.rpo = entry.rpo.or(found.rpo);
-        found.retention = entry.retention.or(found.retention);
-        found.snapshot_interval = entry.snapshot_interval.or(found.snapshot_interval);
-        found.rto = entry.rto;
-        found.drill = entry.drill;
-        found.probes = entry.probes;
-        found.restorer = entry.restorer;
-        found.permissions = entry.permissions;
-        found.disk_used_percent = entry.disk_used_percent;
         if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
             files.meta_path = Some(meta_path);
         }
@@ -114,7 +97,7 @@ impl Collection {
         found.place.file == entry.place.file
     }
 
-    fn add_new(&mut self, entry: &Entry, defaults: &ObjectiveDefaults) -> usize {
+    fn add_new(&mut self, entry: &Entry) -> usize {
         let index = self.found.len();
         let files = entry.path.as_ref().map(|path| {
             self.by_path.insert(path.clone(), index);
@@ -127,32 +110,25 @@ impl Collection {
             name: None,
             files,
             replicas: Vec::new(),
-            rpo: None,
-            retention: defaults.retention,
-            snapshot_interval: defaults.snapshot_interval,
-            rto: None,
-            drill: drill::Keys::default(),
-            probes: Vec::new(),
-            restorer: None,
-            permissions: permissions::Keys::default(),
-            disk_used_percent: None,
+            objectives: entry.objectives.clone(),
+            drill: entry.drill.clone(),
             litestream: false,
         });
         index
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
     /// All targets, sorted by name. What had a name keeps it.
-    pub(super) fn into_targets(self, settings: &Settings, names: &mut Names, sink: &Sink) -> Vec<Target> {
+    pub(crate) fn into_targets(self, names: &mut Names, sink: &Sink) -> Vec<Target> {
         let found = drop_repeated(self.found, sink);
         warn_of_shared_replicas(&found, sink);
         check_names(&found, sink);
         let naming: Vec<Naming> = found.iter().map(Found::naming).collect();
         let mut targets: Vec<Target> =
-            names.assign(&naming).into_iter().zip(found).map(|(name, found)| found.target(name, settings)).collect();
+            names.assign(&naming).into_iter().zip(found).map(|(name, found)| found.target(name)).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
         targets
     }
@@ -183,27 +159,15 @@ impl Found {
         Naming { path, given: self.name.as_ref().map(|(name, _)| name.clone()) }
     }
 
-    fn target(self, name: String, settings: &Settings) -> Target {
-        let defaults = &settings.objectives;
+    fn target(self, name: String) -> Target {
+        let Objectives { rpo, rto, .. } = self.objectives;
         Target {
             name: TargetName(name),
             litestream: self.litestream,
             database: self.files,
             replicas: self.replicas,
-            objectives: Objectives {
-                rpo: self.rpo.unwrap_or(defaults.rpo),
-                retention: self.retention,
-                snapshot_interval: self.snapshot_interval,
-                restorer: self.restorer.or(defaults.restorer),
-                permissions: self.permissions.or(&defaults.permissions),
-                disk_used_percent: self.disk_used_percent.unwrap_or(defaults.disk_used_percent),
-            },
-            drill: DrillPolicy {
-                rpo: self.rpo.unwrap_or(defaults.rpo),
-                rto: self.rto.or(defaults.rto),
-                probes: self.probes,
-                ..settings.drill.policy_for(&self.drill)
-            },
+            objectives: self.objectives,
+            drill: DrillPolicy { rpo, rto, ..self.drill },
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::domain::limits::OBJECT_BYTES_MAX;
 
 /// What a person may write, for messages.
-pub(super) const ACCEPTED: &str = "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";
+pub(crate) const ACCEPTED: &str = "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";
 
 const UNITS: &[(&str, u64)] = &[
     ("", 1),
@@ -24,7 +24,7 @@ const UNITS: &[(&str, u64)] = &[
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<u64, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<u64, &'static str> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let number: f64 = number.parse().map_err(|_| "not a size")?;
@@ -38,8 +38,17 @@ pub fn parse(text: &str) -> Result<u64, &'static str> {
     Ok(bytes as u64)
 }
 
+/// As [`parse`], for the command line.
+///
+/// # Errors
+///
+/// What is wrong with it, and what is accepted.
+pub fn read(text: &str) -> Result<u64, String> {
+    parse(text).map_err(|message| format!("{message}; accepted: {ACCEPTED}"))
+}
+
 /// Whether Litestream reads `part-size` of it: a number and perhaps a unit, in any case.
-pub(super) fn is_litestreams(text: &str) -> bool {
+pub(crate) fn is_litestreams(text: &str) -> bool {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.trim_start().to_ascii_lowercase();

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::domain::limits::CONFIG_BYTES_MAX;
+use rustix::fs::{Access, access};
 
-use super::read_text;
-use super::url::clean;
+use crate::domain::limits::CONFIG_BYTES_MAX;
+use crate::domain::reason::Reason;
+
+use crate::infrastructure::config::source::text::read_text;
+use crate::infrastructure::config::value::url::clean;
 
 /// A rule of `litestream.path-map`: what Litestream calls `from` is found under `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct PathMapping {
 }
 
 /// Replaces the longest matching prefix, whole components at a time; a path that nothing matches stays.
-pub(super) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
+pub(crate) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
     map.iter()
         .filter_map(|rule| path.strip_prefix(&rule.from).ok().map(|rest| (rule, rest)))
         .max_by_key(|(rule, _)| rule.from.components().count())
@@ -45,26 +48,32 @@ fn home_of(uid: u32, users: &str) -> Option<PathBuf> {
     users.lines().find_map(fields)
 }
 
+/// `<directory>/.<file>-litestream`.
+pub(crate) fn default_meta_path(path: &Path) -> PathBuf {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{file}-litestream"))
+}
+
 /// Without the prefix that Litestream takes off.
 fn without_scheme(text: &str) -> &str {
     text.strip_prefix("sqlite3://").or_else(|| text.strip_prefix("sqlite://")).unwrap_or(text)
 }
 
 /// Whether a path is taken from the working directory of whoever reads it.
-pub(super) fn is_relative(text: &str) -> bool {
+pub(crate) fn is_relative(text: &str) -> bool {
     let text = without_scheme(text);
     !text.is_empty() && !text.starts_with('/') && text != "~" && !text.starts_with("~/")
 }
 
 /// Where relative paths and `~` lead.
-pub(super) struct Base {
-    pub(super) working_directory: PathBuf,
-    pub(super) home: Option<PathBuf>,
+pub(crate) struct Base {
+    pub(crate) working_directory: PathBuf,
+    pub(crate) home: Option<PathBuf>,
 }
 
 impl Base {
     /// The absolute, cleaned path that Litestream makes of `text`. A home directory that is not known is an error.
-    pub(super) fn absolute(&self, text: &str) -> Result<PathBuf, &'static str> {
+    pub(crate) fn absolute(&self, text: &str) -> Result<PathBuf, &'static str> {
         let below_home = if text == "~" { Some("") } else { text.strip_prefix("~/") };
         let path = match (below_home, &self.home) {
             (Some(rest), Some(home)) => format!("{}/{rest}", home.display()),
@@ -75,8 +84,29 @@ impl Base {
         Ok(PathBuf::from(clean(&path)))
     }
 
+    /// As [`Self::absolute`], where nothing switches something off.
+    pub(crate) fn unless_empty(&self, text: &str) -> Result<Option<PathBuf>, &'static str> {
+        if text.is_empty() { Ok(None) } else { self.absolute(text).map(Some) }
+    }
+
+    /// The path of a database, which is not empty.
+    pub(crate) fn database(&self, text: &str) -> Result<PathBuf, &'static str> {
+        if text.is_empty() { Err("empty") } else { self.litestream(text) }
+    }
+
+    /// A file that has to be readable, so that a typing error shows at once.
+    pub(crate) fn readable(&self, text: &str) -> Result<PathBuf, String> {
+        let path = self.absolute(text)?;
+        let file = path.metadata().map_err(|error| Reason::from(error).message)?;
+        if !file.is_file() {
+            return Err("not a file".to_owned());
+        }
+        access(&path, Access::READ_OK).map_err(|_| "not readable".to_owned())?;
+        Ok(path)
+    }
+
     /// As [`Self::absolute`], after Litestream's `sqlite://` and `sqlite3://` prefixes are taken off.
-    pub(super) fn litestream(&self, text: &str) -> Result<PathBuf, &'static str> {
+    pub(crate) fn litestream(&self, text: &str) -> Result<PathBuf, &'static str> {
         self.absolute(without_scheme(text))
     }
 }

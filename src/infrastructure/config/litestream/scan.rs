@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 use crate::domain::limits::DIRECTORY_DEPTH_MAX;
 use crate::domain::reason::Reason;
 
-use super::glob;
+use crate::infrastructure::config::litestream::glob;
 
 /// SQLite file format, section 1.3.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// What a directory holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// Paths relative to the directory, with `/`, in order.
-    pub(super) databases: Vec<String>,
+    pub(crate) databases: Vec<String>,
     /// Directories that could not be read, names that are not UTF-8, bounds that were reached.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Looks for at most `limit` databases. An unreadable `directory` is an error, one below it a warning.
-pub(super) fn scan(directory: &Path, pattern: &str, recursive: bool, limit: usize) -> Result<Scan, String> {
+pub(crate) fn scan(directory: &Path, pattern: &str, recursive: bool, limit: usize) -> Result<Scan, String> {
     let mut scan = Scan::default();
     let mut waiting: Vec<(PathBuf, String, usize)> = vec![(directory.to_owned(), String::new(), 0)];
     while let Some((path, relative, depth)) = waiting.pop() {

@@ -71,7 +71,7 @@ impl BeaconClaim {
     pub fn parse(content: &[u8]) -> Result<Self, String> {
         let mut claim: Self = serde_json::from_slice(content).map_err(|_| "not a beacon".to_owned())?;
         if claim.schema != SCHEMA {
-            return Err(format!("a beacon of version {}, which this agent does not know", claim.schema));
+            return Err(format!("a beacon of version {}, which this agent cannot read", claim.schema));
         }
         let sane = |seconds: f64| (0.0..=1e9).contains(&seconds);
         if !sane(claim.interval_seconds) || claim.lag_seconds.is_some_and(|lag| !sane(lag)) {
@@ -201,7 +201,7 @@ mod tests {
         };
         assert_eq!(BeaconClaim::parse(b"").unwrap_err(), "not a beacon");
         assert_eq!(refused("60.0", "\"x\""), "not a beacon");
-        assert_eq!(refused("\"schema\": 1", "\"schema\": 2"), "a beacon of version 2, which this agent does not know");
+        assert_eq!(refused("\"schema\": 1", "\"schema\": 2"), "a beacon of version 2, which this agent cannot read");
         assert_eq!(refused("60.0", "-1"), "a beacon with impossible numbers");
         assert_eq!(refused("60.0", "1e300"), "a beacon with impossible numbers");
         let long = BeaconClaim { host: format!("a\n{}", "b".repeat(1000)), ..claim() };

@@ -153,9 +153,9 @@ fn try_open(path: &Path, entries: &mut Entries) -> Result<Connection, Fault> {
     let foreign = "it is left as it is; name another directory with --storage.path";
     match owned::found(path).map_err(|error| Fault::Other(error.into()))? {
         Found::Nothing | Found::Ours => {}
-        Found::Damaged => return Err(Fault::Damaged(Reason::new(ReasonKind::Corrupt, "no SQLite database"))),
-        Found::Foreign => return Err(Fault::Other(refused("a database of another program").with_hint(foreign))),
-        Found::NoFile => return Err(Fault::Other(refused("a link or no regular file").with_hint(foreign))),
+        Found::Damaged => return Err(Fault::Damaged(Reason::new(ReasonKind::Corrupt, "not a SQLite database"))),
+        Found::Foreign => return Err(Fault::Other(refused("another program's database").with_hint(foreign))),
+        Found::NoFile => return Err(Fault::Other(refused("a link, or not a regular file").with_hint(foreign))),
         Found::Later(version) => {
             let reason = refused(&format!("written by a later version of streamgauge (state version {version})"));
             let hint = "it is left as it is; run that version, or name another directory with --storage.path";

@@ -53,7 +53,7 @@ impl Sizing {
         if let (later, Some(then)) = band(projected, SIZE)
             && later > passed
         {
-            advice.push(format!("{} in 30 days as it grows now: the guide advises {then}", gigabytes(projected)));
+            advice.push(format!("{} in 30 days at its current growth: the guide advises {then}", gigabytes(projected)));
         }
         if let Some(writes) = self.write_transactions_per_second
             && let (_, Some(then)) = band(writes, WRITES)
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn a_band_that_growth_reaches_in_a_month_is_said_beforehand() {
-        let advice = "8.0 GB: the sizing guide advises an SSD and at least 4 GB of memory; 11.0 GB in 30 days as it \
-                      grows now: the guide advises to consider PostgreSQL";
+        let advice = "8.0 GB: the sizing guide advises an SSD and at least 4 GB of memory; 11.0 GB in 30 days at its \
+                      current growth: the guide advises to consider PostgreSQL";
         check(8e9, Some(11e9), None, (2, advice));
         check(0.5e9, Some(0.9e9), None, (0, ""));
     }

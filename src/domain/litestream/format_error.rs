@@ -45,7 +45,7 @@ pub enum Problem {
     Read(String),
     #[error("more than {0} bytes")]
     TooLong(u64),
-    #[error("bytes behind the end of the file's content")]
+    #[error("bytes after the end of the file's content")]
     TrailingBytes,
     #[error("not an LTX file: magic {0:08x}")]
     LtxMagic(u32),
@@ -67,7 +67,7 @@ pub enum Problem {
     WalOffsetMissing,
     #[error("WAL offset {0} and size {1} exceed 64 bits")]
     WalRange(u64, u64),
-    #[error("page number {found} behind {previous}: expected a greater one")]
+    #[error("page number {found} after {previous}: expected a greater one")]
     PageOrder { previous: u32, found: u32 },
     #[error("page number {found} in a snapshot: expected {expected}")]
     PageMissing { expected: u32, found: u32 },
@@ -117,9 +117,9 @@ pub enum Problem {
     DecompressSnapshot(String),
     #[error("decompress segment: {0}")]
     DecompressSegment(String),
-    #[error("snapshot does not hold an SQLite database")]
+    #[error("snapshot does not hold a SQLite database")]
     NotDatabase,
-    #[error("database of {0} bytes is not whole pages of {1}")]
+    #[error("database of {0} bytes is not a whole number of pages of {1}")]
     DatabaseLength(u64, u32),
     #[error("segment of {0} bytes does not end at a WAL frame")]
     SegmentLength(u64),

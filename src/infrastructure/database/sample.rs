@@ -263,9 +263,9 @@ fn unindexed(paths: &Paths, wal: Option<&FileStat>, memory: &mut Memory) -> Resu
         memory.scanner = None;
         if database.is_wal() && wal.is_none() && is_open_elsewhere(paths)? {
             let path = paths.database.display();
-            let message = format!("read {path}: a process has it open, and its -wal and -shm are not beside it");
+            let message = format!("read {path}: a process has it open, but its -wal and -shm are not beside it");
             let reason = Reason::new(ReasonKind::Misconfigured, message).with_hint(
-                "mount the directory of the database and not the file alone; if -wal and -shm were deleted, restart what \
+                "mount the directory of the database, not just the file; if -wal and -shm were deleted, restart what \
                  has it open",
             );
             // While it is being opened or closed, this is so for a moment.

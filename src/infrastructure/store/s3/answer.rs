@@ -89,9 +89,8 @@ pub(super) fn cut(how: &str) -> Reason {
 
 /// Somebody else answered.
 pub(super) fn web_page(status: u16) -> Reason {
-    Reason::new(ReasonKind::Unreachable, format!("answered with a web page (status {status})")).with_hint(
-        "a captive portal, a login page or a proxy is in the way, or the endpoint is not that of an S3 server",
-    )
+    Reason::new(ReasonKind::Unreachable, format!("answered with a web page (status {status})"))
+        .with_hint("a captive portal, a login page or a proxy is in the way, or the endpoint is not an S3 server")
 }
 
 pub(super) fn is_html(body: &[u8]) -> bool {

@@ -1,4 +1,5 @@
-//! What survives a restart, in a small SQLite file of the agent's own. Deleting it loses history and nothing else.
+//! The journal: what survives a restart, in a small SQLite file of the agent's own. Deleting it loses history and
+//! nothing else.
 
 mod lock;
 mod owned;
@@ -223,7 +224,7 @@ fn mark(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What made the tables, in alphabetical order.
+/// The statements that made the tables, in alphabetical order.
 fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")?;
     statement.query_map([], |row| row.get(0))?.collect()
@@ -288,7 +289,7 @@ fn write(connection: &mut Connection, entries: &[(EntryKey, String)], gone: &[En
     transaction.commit()
 }
 
-/// What an agent saved, read beside it; nothing where that cannot be read.
+/// The names that an agent saved, read beside it; none if they cannot be read.
 pub fn peek(directory: &Path) -> Entries {
     let mut entries = Vec::new();
     let Ok(path) = directory.join(FILE).canonicalize() else { return entries };

@@ -28,7 +28,7 @@ impl Space {
         Ok(Self { free: bytes(answer.f_bavail), reserve: space_reserve(bytes(answer.f_blocks)) })
     }
 
-    /// What may be written.
+    /// The bytes that may be written.
     pub fn usable(&self) -> u64 {
         self.free.saturating_sub(self.reserve)
     }

@@ -1,8 +1,8 @@
-//! What is wrong with bytes that should be a file of Litestream, and where.
+//! Errors in bytes that should be a Litestream file, and where they are.
 
 use crate::domain::reason::{Reason, ReasonKind};
 
-/// What to do about content that cannot be decrypted.
+/// The hint for content that cannot be decrypted.
 const AGE_HINT: &str = "name the file with the secret key in `age-identity-file` of the replica, or `age.identities` \
                         in litestream.yml";
 
@@ -35,7 +35,7 @@ impl From<FormatError> for Reason {
     }
 }
 
-/// What the format demands and the bytes do not hold.
+/// A requirement of the format that the bytes do not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("unexpected end")]

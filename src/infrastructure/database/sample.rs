@@ -35,7 +35,7 @@ const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
 #[derive(Debug)]
 pub(super) struct Failure {
     pub reason: Reason,
-    /// What a file in the middle of a change looks like: worth another try.
+    /// A file in the middle of a change: worth another try.
     pub transient: bool,
 }
 
@@ -128,7 +128,7 @@ impl OpenIndex {
     }
 }
 
-/// What one look leaves for the next one.
+/// The state that one look leaves for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub scanner: Option<Box<WalScanner>>,
@@ -137,7 +137,7 @@ pub(super) struct Memory {
     pub headed: Option<Stamp>,
 }
 
-/// What the files said, all of it consistent.
+/// A consistent reading of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub database: Stamp,

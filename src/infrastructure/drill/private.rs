@@ -120,7 +120,7 @@ impl Private {
         Ok(openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// What is known of a name.
+    /// The file of that name, if there is one.
     pub(super) fn look(&self, name: &str) -> Option<Stat> {
         statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()
     }

@@ -62,7 +62,7 @@ fn certificate(error: &(dyn Error + 'static)) -> Option<Refused> {
     None
 }
 
-/// What an I/O error wraps: it is not its cause, but stands in its place, several times over.
+/// The error inside an I/O error, which is not its cause but stands in its place, possibly nested.
 fn unwrapped<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         error = inner;

@@ -82,7 +82,7 @@ fn check(status: u16, body: &Bytes) -> Result<(), ConnectorError> {
     Ok(())
 }
 
-/// What was received is the beginning of what was sent.
+/// The error for an answer that was cut short.
 pub(super) fn cut(how: &str) -> Reason {
     Reason::new(ReasonKind::Unreachable, format!("the answer was cut short: {how}"))
 }

@@ -121,7 +121,7 @@ impl Clients {
         Self { timeout, ca_file, slots: Mutex::default(), connectors: Mutex::default(), clocks: Arc::default() }
     }
 
-    /// What the servers say of the time.
+    /// The clocks of the servers.
     pub(in super::super) fn clocks(&self) -> &Clocks {
         &self.clocks
     }

@@ -22,22 +22,22 @@ use crate::usecase::ports::{Clock, ReplicaStore, Stores};
 use crate::usecase::restorable::{Answer, Counted, contents};
 
 pub const AFTER_HELP: &str = "\
-Without --at, the map: since when, how exactly (what is older is compacted, so that fewer states of it are left), and the \
-gaps, with what is missing. It is Litestream's own plan (0.5.8 and later, or 0.3.13) for every instant. The caveats say \
-what other releases make of the same replica.
+Without --at, prints the map: how far back restores reach, how precisely (older history is compacted, so fewer of its \
+states are left), and the gaps, with what is missing. It follows Litestream's own plan (0.5.8 and later, or 0.3.13) for \
+every point in time. The caveats say what other releases make of the same replica.
 
-With --at, the state that a restore to that instant gives: its position, when it was replicated, the objects it is made \
-of; or what blocks it. On S3 a listing has the time of upload, so that the headers of a few files are read.
+With --at, prints the state that a restore to that time gives: its position, when it was replicated, and the objects \
+that it is made of; or what blocks it. On S3, a listing has only the times of the uploads, so the headers of a few \
+files are read as well.
 
-Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown, because a replica \
+Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown because a replica \
 could not be listed.
 
-JSON: an array, one object a replica: status (restorable, not_restorable, unknown), database (null for a URL), replica, \
-url, layout, listed_at, times (listing or \
-header), requests, reason (why it is unknown) and timeline {spans [{from, until, points, resolution_seconds, \
-typical_seconds, blocked {after, before, key, detail}}], gaps, largest_gap_seconds, caveats [{releases, detail}], since, \
-listed_at, cut_off_at}; with --at also at and answer {restorable, position, state_at, older_seconds, objects [{key, \
-size, created}], bytes, blocked}.
+JSON: an array with one object per replica: status (restorable, not_restorable, unknown), database (null for a URL), \
+replica, url, layout, listed_at, times (listing or header), requests, reason (why it is unknown) and timeline {spans \
+[{from, until, points, resolution_seconds, typical_seconds, blocked {after, before, key, detail}}], gaps, \
+largest_gap_seconds, caveats [{releases, detail}], since, listed_at, cut_off_at}; with --at also at and answer \
+{restorable, position, state_at, older_seconds, objects [{key, size, created}], bytes, blocked}.
 
 Examples:
   streamgauge restorable
@@ -50,15 +50,15 @@ pub struct RestorableArgs {
     #[arg(value_name = "DATABASE|URL")]
     pub places: Vec<String>,
 
-    /// An instant: 2026-11-22T08:30:00Z, '2026-11-22 08:30' in local time, or 2h for two hours ago
+    /// A point in time: 2026-11-22T08:30:00Z, '2026-11-22 08:30' in local time, or 2h for two hours ago
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
 
-    /// Only the replica of this name, where a database has several
+    /// Only the replica of this name, if a database has several
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
-    /// Do without this object, as if it were damaged: what would be left? [repeatable]
+    /// Treat this object as damaged, to see what would be left [repeatable]
     #[arg(long, value_name = "KEY")]
     pub without: Vec<String>,
 

@@ -23,10 +23,10 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::agent::fetch_report;
 
 pub const AFTER_HELP: &str = "\
-What it says right now comes from the agent, where one answers, and else from one look as `streamgauge check` takes it. \
-The runbook is part of this program and needs neither.
+What the check says right now comes from the agent if one answers, and otherwise from one look like that of \
+`streamgauge check`. The runbook is part of this program and needs neither.
 
-Without CHECK all checks are listed. Names are those of alerts; their case does not matter.
+Without CHECK, all checks are listed. They have the names of their alerts; upper and lower case do not matter.
 
 Examples:
   streamgauge why ReplicationLag
@@ -38,15 +38,15 @@ const DEFAULT_ADDRESS: &str = "http://127.0.0.1:10099";
 
 #[derive(Args, Debug)]
 pub struct WhyArgs {
-    /// The check, which is the alert's name [default: list all]
+    /// The check, by the name of its alert [default: list all]
     #[arg(value_name = "CHECK", value_parser = names(), ignore_case = true, hide_possible_values = true)]
     pub check: Option<String>,
 
-    /// Only what it says of this one, by name or path [default: all]
+    /// Only what it says about this database, by name or path [default: all]
     #[arg(value_name = "DATABASE")]
     pub database: Option<String>,
 
-    /// The agent to ask [default: web.listen-address as configured, else http://127.0.0.1:10099]
+    /// The agent to ask [default: web.listen-address as configured, otherwise http://127.0.0.1:10099]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 

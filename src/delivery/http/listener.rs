@@ -35,7 +35,7 @@ impl Listener {
             let reason = Reason::from(error).context(format_args!("listen on {address}"));
             match kind {
                 ErrorKind::AddrInUse => {
-                    reason.with_hint("another program has the port; --web.listen-address takes others")
+                    reason.with_hint("another program uses the port; choose another one with --web.listen-address")
                 }
                 ErrorKind::InvalidInput => reason.with_hint("an address is host:port, [ipv6]:port or :port"),
                 _ => reason,

@@ -229,7 +229,7 @@ mod tests {
         longer.push(0);
         assert_eq!(
             decode(longer.as_slice(), |_, _| ()).unwrap_err().to_string(),
-            "bytes behind the end of the file's content at byte 191"
+            "bytes after the end of the file's content at byte 191"
         );
     }
 

@@ -4,7 +4,7 @@ use crate::domain::target::S3Location;
 
 use crate::infrastructure::config::value::url::Url;
 
-/// What a URL's host says.
+/// The parts of a URL's host.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Host {
     pub(crate) bucket: String,
@@ -130,7 +130,7 @@ pub(crate) fn is_address(endpoint: &str) -> bool {
     matches!(scheme, None | Some("http" | "https")) && port_is_one && plain && named
 }
 
-/// What the configuration says beside the URL.
+/// The keys beside the URL.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keys {
     pub(crate) bucket: String,

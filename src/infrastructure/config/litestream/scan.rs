@@ -13,7 +13,7 @@ use crate::infrastructure::config::litestream::glob;
 /// SQLite file format, section 1.3.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What a directory holds.
+/// The contents of a directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
     /// Paths relative to the directory, with `/`, in order.

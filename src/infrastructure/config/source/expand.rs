@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expanded {
     pub(crate) text: String,
-    /// What stands outside comments and has no value here. Litestream may have one: it has its own environment.
+    /// Variables outside comments that have no value here. Litestream may have one: it has its own environment.
     pub(crate) unset: BTreeSet<Unset>,
     /// The variables that were put in.
     pub(crate) inserted: BTreeSet<String>,
@@ -97,10 +97,10 @@ fn name<'a>(text: &'a str, start: usize, closing: &mut Closing) -> (&'a str, usi
     }
 }
 
-/// What is said of a variable without a value. In braces it is meant; without them it may as well be the end of a
+/// The warning about a variable without a value. In braces it is meant; without them it may as well be the end of a
 /// password that holds a `$`, unless it looks like a variable of the environment and stands alone.
 fn unset(text: &str, at: usize, name: &str, line: usize) -> Option<Unset> {
-    /// What shells put behind a name.
+    /// The operators that shells allow after a name.
     const OPERATORS: &str = ":-=?+%#/^,";
     let environment = |name: &str| {
         name.len() > 1 && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase() || byte.is_ascii_digit())

@@ -51,7 +51,7 @@ enum Open {
     Map { line: usize, anchor: usize, entries: Entries, key: Option<Key> },
 }
 
-/// What stands in a mapping, each key once.
+/// The entries of a mapping, each key once.
 #[derive(Default)]
 struct Entries {
     list: Vec<Entry>,

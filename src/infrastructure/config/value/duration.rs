@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// What a person may write, for messages.
+/// The accepted form, for messages.
 pub(crate) const ACCEPTED: &str = "a duration such as 500ms, 30s, 5m, 1h30m or 7d";
 
-/// What Litestream's own configuration accepts, for messages.
+/// The form that Litestream's own configuration accepts, for messages.
 pub(crate) const ACCEPTED_GO: &str = "a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h";
 
 const GO: &[(&str, i128)] = &[

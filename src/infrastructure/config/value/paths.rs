@@ -31,7 +31,7 @@ pub(crate) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
 /// Where users have their homes.
 const USERS: &str = "/etc/passwd";
 
-/// What Litestream takes for `~`: the home of this process's user, and `HOME` only where that has none.
+/// The directory that Litestream takes for `~`: the home of this process's user, and `HOME` only where that has none.
 pub fn home() -> Option<PathBuf> {
     let users = read_text(Path::new(USERS), CONFIG_BYTES_MAX).unwrap_or_default();
     home_of(rustix::process::getuid().as_raw(), &users).or_else(std::env::home_dir)

@@ -2,7 +2,7 @@
 
 use crate::domain::limits::OBJECT_BYTES_MAX;
 
-/// What a person may write, for messages.
+/// The accepted form, for messages.
 pub(crate) const ACCEPTED: &str = "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";
 
 const UNITS: &[(&str, u64)] = &[
@@ -23,7 +23,7 @@ const UNITS: &[(&str, u64)] = &[
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The problem with it.
 pub(crate) fn parse(text: &str) -> Result<u64, &'static str> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

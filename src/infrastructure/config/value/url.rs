@@ -225,7 +225,7 @@ pub(crate) fn clean(path: &str) -> String {
     }
 }
 
-/// What was understood of a URL: scheme, host and path. `None` of a text that is none.
+/// The parts of a URL that were understood: scheme, host and path. `None` if the text is not a URL.
 pub(crate) fn understood(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("://")?;
     let word = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());

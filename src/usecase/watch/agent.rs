@@ -158,6 +158,9 @@ impl Agent {
         let mut rounds = Vec::new();
         loop {
             let wait = self.begin(turn);
+            if ticks.period() != self.tick_interval() {
+                ticks = self.ticks();
+            }
             let event = tokio::select! {
                 // What comes rarely comes first, so that a flood of what is behind it never keeps it waiting.
                 biased;

@@ -18,15 +18,14 @@ pub(super) struct Alerts {
     /// intervals has passed with the fifth evaluation.
     due: Moment,
     unsaved: bool,
-    /// Who was told what, while it is not saved.
-    notified: Option<String>,
-    /// The newest of that, saved or not.
+    /// Who was told what.
     told: Option<String>,
+    told_unsaved: bool,
 }
 
 impl Alerts {
     pub(super) fn new(outlet: Option<Arc<dyn AlertOutlet>>, now: Moment) -> Self {
-        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, told: None }
+        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, told: None, told_unsaved: false }
     }
 
     /// Takes over what an earlier run saved.
@@ -102,26 +101,21 @@ impl Alerts {
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
     pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(EntryKey, String)> {
-        let told = self.outlet.as_ref().and_then(|outlet| outlet.unsaved());
-        let mut notified = told.or_else(|| self.notified.take());
-        self.notified = None;
-        if let Some(text) = &notified {
-            self.told = Some(text.clone());
-        } else if last {
-            notified.clone_from(&self.told);
+        if let Some(told) = self.outlet.as_ref().and_then(|outlet| outlet.unsaved()) {
+            (self.told, self.told_unsaved) = (Some(told), true);
         }
-        let notified = notified.map(|text| (EntryKey::only(EntryKind::Notified), text));
+        let told = self.told.as_ref().filter(|_| std::mem::take(&mut self.told_unsaved) || last);
+        let told = told.map(|text| (EntryKey::only(EntryKind::Notified), text.clone()));
         let alerts = (std::mem::take(&mut self.unsaved) || last)
             .then(|| (EntryKey::only(EntryKind::Alerts), self.book.save(now)));
-        alerts.into_iter().chain(notified).collect()
+        alerts.into_iter().chain(told).collect()
     }
 
     /// An entry could not be written.
-    pub(super) fn not_saved(&mut self, kind: EntryKind, text: String) {
+    pub(super) fn not_saved(&mut self, kind: EntryKind) {
         match kind {
             EntryKind::Alerts => self.unsaved = true,
-            // What the outlet gives once it changed again is newer.
-            EntryKind::Notified => self.notified = Some(text),
+            EntryKind::Notified => self.told_unsaved = true,
             EntryKind::Target | EntryKind::Objects | EntryKind::Names | EntryKind::Sources => {}
         }
     }

@@ -12,7 +12,6 @@ mod drilling;
 mod duty;
 mod fleet;
 mod local;
-mod names;
 mod objects;
 mod once;
 mod replica;
@@ -25,5 +24,5 @@ mod trends;
 mod turn;
 
 pub use agent::{Agent, AgentParts, ReloadRequest};
-pub use names::remembered_names;
 pub use once::{OnceParts, look_once, named};
+pub use saved::remembered_names;

@@ -67,20 +67,9 @@ pub(super) struct WatchedReplica {
     lineage: Lineage,
     /// What the host that writes the database says of itself, where that is another one.
     beacon: Option<Arc<BeaconReport>>,
-    pub(super) beaconing: Beaconing,
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
     pub(super) spotting: Spotting,
-}
-
-/// When the beacon of a replica is written.
-#[derive(Debug, Default)]
-pub(super) struct Beaconing {
-    /// `None`: as soon as there is something to say.
-    pub(super) due: Option<Moment>,
-    pub(super) in_flight: bool,
-    /// It could not be written the last time.
-    pub(super) failing: bool,
 }
 
 impl WatchedReplica {
@@ -114,7 +103,6 @@ impl WatchedReplica {
             listed_at: None,
             lineage: Lineage::default(),
             beacon: None,
-            beaconing: Beaconing::default(),
             verifying: false,
             spotting: Spotting::default(),
         }

@@ -9,8 +9,10 @@ use super::trends::Trends;
 use crate::domain::assess::positions::SavedPositions;
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::drill::DrillHistory;
+use crate::domain::naming::Names;
 use crate::domain::spot::SpotBook;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
+use crate::usecase::ports::{EntryKey, EntryKind};
 
 /// What of a subject survives a restart.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,9 +35,17 @@ pub(super) struct Saved {
     pub(super) spots: Vec<(String, SpotBook)>,
 }
 
-/// The file of the database that a saved text is about.
-pub(super) fn saved_path(text: &str) -> Option<PathBuf> {
-    serde_json::from_str::<Saved>(text).ok()?.database
+/// The names in a journal. One of an earlier version has them with what it saved of the databases.
+pub fn remembered_names(entries: &[(EntryKey, String)]) -> Names {
+    let path = |text: &str| serde_json::from_str::<Saved>(text).ok()?.database;
+    let saved = entries.iter().find(|(entry, _)| entry.kind == EntryKind::Names);
+    let mut names: Names = saved.and_then(|(_, text)| serde_json::from_str(text).ok()).unwrap_or_default();
+    if names.is_empty() {
+        let targets = entries.iter().filter(|(entry, _)| entry.kind == EntryKind::Target);
+        let paths = targets.filter_map(|(entry, text)| Some((&entry.name, path(text)?)));
+        paths.for_each(|(name, path)| names.remember(name, path.display().to_string()));
+    }
+    names
 }
 
 pub(super) fn path(target: &Target) -> Option<PathBuf> {

@@ -206,8 +206,8 @@ impl Agent {
         }
         self.memory.all = true;
         self.memory.forgotten.extend(gone);
-        for (entry, text) in entries {
-            self.alerts.not_saved(entry.kind, text);
+        for (entry, _) in entries {
+            self.alerts.not_saved(entry.kind);
             if let Some(subject) = self.shared.fleet.subjects.get_mut(&TargetName(entry.name)) {
                 subject.unsaved = true;
                 subject.objects_not_saved();

@@ -1,5 +1,6 @@
 //! Writing beacons beside everything else, where the configuration asks for them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +22,18 @@ use crate::usecase::ports::Pace;
 #[derive(Default)]
 pub(super) struct Beacons {
     crew: Crew<ReplicaKey, Result<(), Reason>>,
+    /// Of the replicas whose beacon was ever written.
+    written: HashMap<ReplicaKey, Written>,
+}
+
+/// How writing the beacon of one replica goes.
+#[derive(Default)]
+struct Written {
+    /// `None`: as soon as there is something to say.
+    due: Option<Moment>,
+    in_flight: bool,
+    /// It could not be written the last time.
+    failing: bool,
 }
 
 /// What the beacon of this host is to say of a replica.
@@ -56,23 +69,22 @@ impl Duty for Beacons {
     fn begin(&mut self, shared: &mut Shared, Turn { now, tick }: Turn) -> Option<Duration> {
         let pace = &shared.configured.pace;
         let policy = pace.beacon.as_ref().filter(|_| tick)?;
-        for subject in shared.fleet.subjects.values_mut() {
+        for subject in shared.fleet.subjects.values() {
             // What cannot be read is not said to be there.
             if subject.gone_since.is_some() || !subject.is_monitored() {
                 continue;
             }
             let txid = subject.staged().and_then(StagedPosition::txid);
-            for replica in &mut subject.replicas {
-                let due = replica.beaconing.due.is_none_or(|due| due.mono <= now.mono);
+            for replica in &subject.replicas {
+                let written = self.written.entry(replica.key).or_default();
+                let due = !written.in_flight && written.due.is_none_or(|due| due.mono <= now.mono);
                 let place = place(&replica.target.location);
-                let room = !replica.beaconing.in_flight && self.crew.has_seat(&place, BEACONS_IN_FLIGHT_MAX);
-                if !due || !room || !replica.looked_at() {
+                if !due || !replica.looked_at() || !self.crew.has_seat(&place, BEACONS_IN_FLIGHT_MAX) {
                     continue;
                 }
                 let claim = claim(replica, (&subject.target.name, txid), (policy, pace), shared.version, now);
                 let store = shared.stores.beacon(&replica.target.location);
-                replica.beaconing.in_flight = true;
-                replica.beaconing.due = Some(now.after(policy.interval));
+                (written.in_flight, written.due) = (true, Some(now.after(policy.interval)));
                 let write = async move { store?.put(Bytes::from(claim.encode())).await };
                 self.crew.begin("write beacon", place, replica.key, write);
             }
@@ -87,11 +99,16 @@ impl Duty for Beacons {
     fn conclude(&mut self, shared: &mut Shared, _: Moment) {
         while let Some((key, result)) = self.crew.take_ended() {
             let result = result.flatten();
-            let Some((target, replica)) = shared.fleet.get_mut(key) else { continue };
-            replica.beaconing.in_flight = false;
-            let failed = std::mem::replace(&mut replica.beaconing.failing, result.is_err());
-            tell(&target.name, &replica.target.name, result, failed);
+            let Some(written) = self.written.get_mut(&key) else { continue };
+            let Some((subject, replica)) = shared.fleet.get(key) else { continue };
+            written.in_flight = false;
+            let failed = std::mem::replace(&mut written.failing, result.is_err());
+            tell(&subject.target.name, &replica.target.name, result, failed);
         }
+    }
+
+    fn adapt(&mut self, shared: &mut Shared, _: Moment) {
+        self.written.retain(|replica, _| shared.fleet.contains(*replica));
     }
 }
 

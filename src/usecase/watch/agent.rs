@@ -81,7 +81,7 @@ pub struct Agent {
 /// What a turn begins with.
 enum Event {
     Tick,
-    Read(Result<Configured, String>),
+    Read(Box<Result<Configured, String>>),
     Saved(Result<Saved, JoinError>),
     Reload(ReloadRequest),
     /// The watch thread has looked at databases so often; none: it ended.
@@ -166,7 +166,7 @@ impl Agent {
                 biased;
                 () = &mut stop => break,
                 _ = ticks.tick() => Event::Tick,
-                read = self.reading.ended() => Event::Read(read),
+                read = self.reading.ended() => Event::Read(Box::new(read)),
                 saved = self.memory.written() => Event::Saved(saved),
                 Some(request) = self.reloads.recv() => Event::Reload(request),
                 count = self.rounds.recv_many(&mut rounds, ROUNDS_MAX), if self.watching => Event::Rounds(count),
@@ -196,7 +196,7 @@ impl Agent {
     fn take(&mut self, event: Event, now: Moment) {
         match event {
             Event::Tick => self.tick(now),
-            Event::Read(read) => self.take_configuration(read, now),
+            Event::Read(read) => self.take_configuration(*read, now),
             Event::Saved(saved) => self.conclude_save(saved, now),
             Event::Reload(request) => self.reload(request, now),
             Event::Rounds(0) => self.blind(now),

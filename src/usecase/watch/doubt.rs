@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::fleet::Fleet;
 use super::saved::path;
 use super::subject::Subject;
+use crate::domain::human::counted;
 use crate::domain::limits::DATABASES_LOST_MAX;
 use crate::domain::report::SourceReport;
 use crate::domain::target::{Target, TargetName};
@@ -78,9 +79,9 @@ impl Believed {
                     0 => "none".to_owned(),
                     some => some.to_string(),
                 };
-                let databases = if named == 1 { "database" } else { "databases" };
                 let kept = if none { "" } else { "; those it does not name stay watched" };
-                format!("it named {named} {databases} and now names {now}{kept}; reload if that is on purpose")
+                let named = counted(named, "database");
+                format!("it named {named} and now names {now}{kept}; reload if that is on purpose")
             });
         }
         if doubt && before.iter().all(|source| source.success) {

@@ -76,8 +76,9 @@ impl Subject {
         let replicas = target.replicas.iter().zip(keys).map(|(replica, key)| {
             let identity = identity(replica);
             let mut replica = WatchedReplica::new(replica.clone(), target.objectives.restorer, stores, pace, key);
-            replica.watched =
-                find(&saved.watched, &identity).copied().unwrap_or(Watched { since: now.wall, ..Watched::default() });
+            replica.watched = find(&saved.watched, &identity)
+                .copied()
+                .unwrap_or_else(|| Watched { since: now.wall, ..Watched::default() });
             if let Some(positions) = find(&saved.replicas, &identity) {
                 replica.positions = Positions::restore(positions, now);
             }

@@ -6,7 +6,8 @@ use jiff::SignedDuration;
 
 use super::crew::place;
 use super::subject::Subject;
-use crate::domain::check::{Severity, Status, spoken};
+use crate::domain::check::{Severity, Status};
+use crate::domain::human::spoken;
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
 use crate::domain::report::DatabaseReport;

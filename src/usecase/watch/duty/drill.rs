@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
 use super::super::crew::{Crew, Work};
-use super::super::drilling::{Basis, gibibytes, is_bucket};
+use super::super::drilling::{Basis, is_bucket};
 use super::super::fleet::Fleet;
 use super::super::schedule::{Queue, ReplicaKey};
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::drill::schedule::{DrillLimits, DrillTiming, share};
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult};
+use crate::domain::human::spoken_bytes;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, DrillBudgetReport};
@@ -262,9 +263,9 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
     {
         let why = format!(
             "waits: drills downloaded {} in 24 hours, this one downloads about {}, and daily-download is {}",
-            gibibytes(spent),
-            gibibytes(download),
-            gibibytes(most)
+            spoken_bytes(spent as f64),
+            spoken_bytes(download as f64),
+            spoken_bytes(most as f64)
         );
         return Err((Some(later(now.wall, BUDGET_WAIT)), Some(why)));
     }

@@ -1,22 +1,22 @@
 //! How the buckets are set up: asked once a day, one bucket at a time, beside everything else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
-
-use super::{Agent, after};
+use super::super::crew::{Crew, Work};
+use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::BucketReport;
+use crate::domain::report::{AgentReport, BucketReport};
 use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::usecase::ports::BucketPosture;
 
-/// The buckets that hold replicas, by their label.
 #[derive(Default)]
 pub(super) struct Buckets {
+    /// The buckets that hold replicas, by their label.
     known: BTreeMap<String, Bucket>,
-    pub(super) tasks: JoinSet<(String, BucketPosture)>,
+    crew: Crew<String, BucketPosture>,
 }
 
 struct Bucket {
@@ -55,24 +55,65 @@ fn label(place: &S3Location) -> String {
     }
 }
 
-impl Buckets {
-    pub(super) fn report(&self) -> Vec<BucketReport> {
-        self.known.values().map(|bucket| bucket.report.clone()).collect()
+impl Duty for Buckets {
+    /// Looks at the next bucket that is due, if no other one is being looked at.
+    fn begin(&mut self, shared: &mut Shared, Turn { now, tick }: Turn) -> Option<Duration> {
+        if !tick || !self.crew.has_seat("", 1) {
+            return None;
+        }
+        let is_due = |bucket: &Bucket| bucket.due.is_none_or(|due| due.mono <= now.mono);
+        let (label, bucket) = self.known.iter_mut().find(|(_, bucket)| is_due(bucket))?;
+        bucket.due = Some(now.after(POSTURE_RETRY));
+        let store = shared.stores.bucket(&bucket.location);
+        self.crew.begin("look at bucket", String::new(), label.clone(), async move {
+            match store {
+                Some(store) => store.posture().await,
+                None => BucketPosture::default(),
+            }
+        });
+        None
     }
-}
 
-impl Agent {
+    fn crew(&mut self) -> &mut dyn Work {
+        &mut self.crew
+    }
+
+    fn conclude(&mut self, shared: &mut Shared, now: Moment) {
+        while let Some((label, posture)) = self.crew.take_ended() {
+            let (Some(bucket), Ok(posture)) = (self.known.get_mut(&label), posture) else { continue };
+            if !is_answer(&posture) {
+                // What was known a while ago is known better than nothing.
+                bucket.report.reason = posture.reason;
+                continue;
+            }
+            bucket.due = Some(now.after(POSTURE_INTERVAL));
+            bucket.report = BucketReport {
+                bucket: label,
+                checked_at: Some(now.wall),
+                versioning_enabled: posture.versioning_enabled,
+                public_access_blocked: posture.public_access_blocked,
+                public: posture.public,
+                object_lock_enabled: posture.object_lock_enabled,
+                noncurrent_expiry_configured: None,
+                reason: posture.reason,
+            };
+            bucket.expired = posture.noncurrent_expiry;
+            bucket.settle();
+            shared.publish = true;
+        }
+    }
+
     /// Takes over which buckets there are; what is known of those that stay is kept.
-    pub(super) fn plan_buckets(&mut self) {
-        let mut before = std::mem::take(&mut self.buckets.known);
-        let replicas = self.subjects.values().flat_map(|subject| &subject.target.replicas);
+    fn adapt(&mut self, shared: &mut Shared, _: Moment) {
+        let mut before = std::mem::take(&mut self.known);
+        let replicas = shared.fleet.subjects.values().flat_map(|subject| &subject.target.replicas);
         for location in replicas.map(|replica| &replica.location) {
             let ReplicaLocation::S3(place) = location else { continue };
             let label = label(place);
-            if self.buckets.known.len() >= BUCKETS_MAX && !self.buckets.known.contains_key(&label) {
+            if self.known.len() >= BUCKETS_MAX && !self.known.contains_key(&label) {
                 continue;
             }
-            let bucket = self.buckets.known.entry(label.clone()).or_insert_with(|| {
+            let bucket = self.known.entry(label.clone()).or_insert_with(|| {
                 let old = before.remove(&label);
                 let (due, expired, report) =
                     old.map_or_else(Default::default, |old| (old.due, old.expired, old.report));
@@ -81,54 +122,11 @@ impl Agent {
             });
             bucket.paths.push(format!("{}/", place.path));
         }
-        self.buckets.known.values_mut().for_each(Bucket::settle);
+        self.known.values_mut().for_each(Bucket::settle);
     }
 
-    /// Begins to look at the next bucket that is due, if no other one is being looked at.
-    pub(super) fn look_at_bucket(&mut self) {
-        let now = self.clock.now();
-        if !self.buckets.tasks.is_empty() {
-            return;
-        }
-        let is_due = |bucket: &Bucket| bucket.due.is_none_or(|due| due.mono <= now.mono);
-        let Some((label, bucket)) = self.buckets.known.iter_mut().find(|(_, bucket)| is_due(bucket)) else { return };
-        bucket.due = Some(after(now, POSTURE_RETRY));
-        let (label, store) = (label.clone(), self.stores.bucket(&bucket.location));
-        self.buckets.tasks.spawn(async move {
-            let posture = match store {
-                Some(store) => store.posture().await,
-                None => BucketPosture::default(),
-            };
-            (label, posture)
-        });
-    }
-
-    pub(super) fn conclude_bucket(&mut self, done: Result<(String, BucketPosture), JoinError>) {
-        let (label, posture) = match done {
-            Ok(done) => done,
-            Err(error) => return tracing::error!(%error, "a look at a bucket panicked"),
-        };
-        let now = self.clock.now();
-        let Some(bucket) = self.buckets.known.get_mut(&label) else { return };
-        if !is_answer(&posture) {
-            // What was known a while ago is known better than nothing.
-            bucket.report.reason = posture.reason;
-            return;
-        }
-        bucket.due = Some(after(now, POSTURE_INTERVAL));
-        bucket.report = BucketReport {
-            bucket: label,
-            checked_at: Some(now.wall),
-            versioning_enabled: posture.versioning_enabled,
-            public_access_blocked: posture.public_access_blocked,
-            public: posture.public,
-            object_lock_enabled: posture.object_lock_enabled,
-            noncurrent_expiry_configured: None,
-            reason: posture.reason,
-        };
-        bucket.expired = posture.noncurrent_expiry;
-        bucket.settle();
-        self.publish();
+    fn report(&self, _: &Shared, _: Moment, agent: &mut AgentReport) {
+        agent.buckets = self.known.values().map(|bucket| bucket.report.clone()).collect();
     }
 }
 

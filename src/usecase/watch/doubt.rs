@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::super::subject::Subject;
-use super::Agent;
+use super::fleet::Fleet;
+use super::saved::path;
+use super::subject::Subject;
 use crate::domain::human::counted;
 use crate::domain::limits::DATABASES_LOST_MAX;
 use crate::domain::report::SourceReport;
@@ -48,26 +49,26 @@ impl Believed {
         self.lost.clear();
         self.unsaved |= self.counts != before;
     }
-}
 
-impl Agent {
     /// Whether what the sources no longer name stays watched, because one of them is not believed; that one has failed
-    /// then. Whoever `asked` for the reading knows what was removed.
+    /// then. Whoever `asked` for the reading knows what was removed. `before` are the sources as they were last read.
     pub(super) fn doubt(
         &mut self,
+        fleet: &Fleet,
+        before: &[SourceReport],
         sources: &mut [SourceReport],
         wanted: &BTreeMap<TargetName, Target>,
         asked: bool,
     ) -> bool {
         let lost =
-            self.subjects.iter().filter(|(name, subject)| subject.gone_since.is_none() && !wanted.contains_key(*name));
+            fleet.subjects.iter().filter(|(name, subject)| subject.gone_since.is_none() && !wanted.contains_key(*name));
         let lost: Vec<&Subject> = lost.map(|(_, subject)| subject).collect();
         let many = is_unlikely(&lost, wanted);
         let mut doubt = false;
         for source in sources.iter_mut().filter(|_| !asked) {
-            let before = self.believed.counts.get(&source.source).copied().unwrap_or_default();
-            let fell = source.databases < before && !lost.is_empty();
-            let none = source.databases == 0 && before > 0 && self.believed.lost.contains(&source.source);
+            let named = self.counts.get(&source.source).copied().unwrap_or_default();
+            let fell = source.databases < named && !lost.is_empty();
+            let none = source.databases == 0 && named > 0 && self.lost.contains(&source.source);
             if !none && !(fell && (many || source.databases == 0 || source.error.is_some())) {
                 continue;
             }
@@ -79,15 +80,15 @@ impl Agent {
                     some => some.to_string(),
                 };
                 let kept = if none { "" } else { "; those it does not name stay watched" };
-                let before = counted(before, "database");
-                format!("it named {before} and now names {now}{kept}; reload if that is on purpose")
+                let named = counted(named, "database");
+                format!("it named {named} and now names {now}{kept}; reload if that is on purpose")
             });
         }
-        if doubt && self.agent.sources.iter().all(|source| source.success) {
+        if doubt && before.iter().all(|source| source.success) {
             tracing::error!("databases are gone from the configuration, which is not believed until it is reloaded");
         }
         if !doubt {
-            self.believed.believe(sources, asked);
+            self.believe(sources, asked);
         }
         doubt
     }
@@ -99,7 +100,6 @@ fn is_unlikely(lost: &[&Subject], wanted: &BTreeMap<TargetName, Target>) -> bool
     if there > DATABASES_LOST_MAX || lost.len() <= DATABASES_LOST_MAX {
         return there > DATABASES_LOST_MAX;
     }
-    let path = |target: &Target| target.database.as_ref().map(|files| files.path.clone());
     let mut folders = lost.iter().filter_map(|subject| Some(path(&subject.target)?.parent()?.to_owned()));
     let Some(first) = folders.next() else { return false };
     let common = folders.fold(first, |one, other| common(&one, &other));

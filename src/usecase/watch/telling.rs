@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::super::subject::Subject;
-use super::looks::place;
+use super::crew::place;
+use super::subject::Subject;
 use crate::domain::check::{Severity, Status};
 use crate::domain::human::spoken;
 use crate::domain::moment::Moment;
@@ -144,26 +144,13 @@ pub(super) fn tell(lines: Vec<Line>) {
 
 fn one(line: &Line) {
     let ((database, replica), trouble) = (&line.thing, &line.trouble);
-    let replica = replica.as_deref();
+    let what = if replica.is_some() { "replica" } else { "database" };
+    let other = if line.other { " for another reason" } else { "" };
     match trouble {
         Ok(Trouble { message: reason, hint, .. }) => {
-            let hint = hint.as_deref();
-            match (replica, line.other) {
-                (None, false) => tracing::warn!(%database, reason, hint, "database is bad"),
-                (None, true) => tracing::warn!(%database, reason, hint, "database is bad for another reason"),
-                (Some(_), false) => tracing::warn!(%database, replica, reason, hint, "replica is bad"),
-                (Some(_), true) => {
-                    tracing::warn!(%database, replica, reason, hint, "replica is bad for another reason")
-                }
-            }
+            tracing::warn!(%database, replica, reason, hint, "{what} is bad{other}");
         }
-        Err(seconds) => {
-            let after = spoken(*seconds);
-            match replica {
-                None => tracing::info!(%database, after, "database is well again"),
-                Some(_) => tracing::info!(%database, replica, after, "replica is well again"),
-            }
-        }
+        Err(seconds) => tracing::info!(%database, replica, after = spoken(*seconds), "{what} is well again"),
     }
 }
 
@@ -172,12 +159,10 @@ fn many(place: &str, count: usize, first: &Line) {
     let what = if place.is_some() { "replicas" } else { "databases" };
     match &first.trouble {
         Ok(Trouble { message: reason, hint, .. }) => {
-            let hint = hint.as_deref();
             tracing::warn!(count, place, first = %first.thing.0, reason, hint, "{what} are bad");
         }
         Err(seconds) => {
-            let after = spoken(*seconds);
-            tracing::info!(count, place, first = %first.thing.0, after, "{what} are well again");
+            tracing::info!(count, place, first = %first.thing.0, after = spoken(*seconds), "{what} are well again");
         }
     }
 }

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Agent, after};
 use crate::domain::alert::{Alert, AlertBook, AlertState};
 use crate::domain::alerting::Alerting;
-use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
 use crate::domain::report::{ReceiverReport, Report};
 use crate::domain::target::TargetName;
@@ -20,15 +18,14 @@ pub(super) struct Alerts {
     /// intervals has passed with the fifth evaluation.
     due: Moment,
     unsaved: bool,
-    /// Who was told what, while it is not saved.
-    notified: Option<String>,
-    /// The newest of that, saved or not.
+    /// Who was told what.
     told: Option<String>,
+    told_unsaved: bool,
 }
 
 impl Alerts {
     pub(super) fn new(outlet: Option<Arc<dyn AlertOutlet>>, now: Moment) -> Self {
-        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, notified: None, told: None }
+        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, told: None, told_unsaved: false }
     }
 
     /// Takes over what an earlier run saved.
@@ -69,25 +66,32 @@ impl Alerts {
 
     /// How long until the next evaluation.
     pub(super) fn wait(&self, now: Moment) -> Duration {
-        Duration::try_from(self.due.mono.saturating_sub(now.mono)).unwrap_or_default()
+        now.until(self.due.mono)
     }
 
     /// The instant of the evaluation that is due, if one is.
-    fn take_due(&mut self, interval: Duration, now: Moment) -> Option<Moment> {
+    pub(super) fn take_due(&mut self, interval: Duration, now: Moment) -> Option<Moment> {
         if now.mono < self.due.mono {
             return None;
         }
         let due = now.ago(now.since(self.due));
-        self.due = after(due, interval);
+        self.due = due.after(interval);
         if now.mono < self.due.mono {
             return Some(due);
         }
         // Evaluations that were missed are not made up for.
-        self.due = after(now, interval);
+        self.due = now.after(interval);
         Some(now)
     }
 
-    fn tell(&self, report: &Report, at: Moment) {
+    /// Evaluates all rules. `true` when alerts changed, and whose verdicts time alone turned.
+    pub(super) fn evaluate(&mut self, report: &Report, alerting: &Alerting, at: Moment) -> (bool, Vec<TargetName>) {
+        let changed = self.book.evaluate(report, alerting, at);
+        self.unsaved |= changed;
+        (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
+    }
+
+    pub(super) fn tell(&self, report: &Report, at: Moment) {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
@@ -97,58 +101,23 @@ impl Alerts {
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
     pub(super) fn unsaved(&mut self, last: bool, now: Moment) -> Vec<(EntryKey, String)> {
-        let told = self.outlet.as_ref().and_then(|outlet| outlet.unsaved());
-        let mut notified = told.or_else(|| self.notified.take());
-        self.notified = None;
-        if let Some(text) = &notified {
-            self.told = Some(text.clone());
-        } else if last {
-            notified.clone_from(&self.told);
+        if let Some(told) = self.outlet.as_ref().and_then(|outlet| outlet.unsaved()) {
+            (self.told, self.told_unsaved) = (Some(told), true);
         }
-        let notified = notified.map(|text| (EntryKey::only(EntryKind::Notified), text));
+        let told = self.told.as_ref().filter(|_| std::mem::take(&mut self.told_unsaved) || last);
+        let told = told.map(|text| (EntryKey::only(EntryKind::Notified), text.clone()));
         let alerts = (std::mem::take(&mut self.unsaved) || last)
             .then(|| (EntryKey::only(EntryKind::Alerts), self.book.save(now)));
-        alerts.into_iter().chain(notified).collect()
+        alerts.into_iter().chain(told).collect()
     }
 
     /// An entry could not be written.
-    pub(super) fn not_saved(&mut self, kind: EntryKind, text: String) {
+    pub(super) fn not_saved(&mut self, kind: EntryKind) {
         match kind {
             EntryKind::Alerts => self.unsaved = true,
-            // What the outlet gives once it changed again is newer.
-            EntryKind::Notified => self.notified = Some(text),
+            EntryKind::Notified => self.told_unsaved = true,
             EntryKind::Target | EntryKind::Objects | EntryKind::Names | EntryKind::Sources => {}
         }
-    }
-}
-
-impl Agent {
-    /// Evaluates all rules if it is time to.
-    pub(super) fn evaluate_alerts(&mut self, now: Moment) {
-        let Some(at) = self.alerts.take_due(self.configured.alerting.evaluation_interval, now) else { return };
-        let fresh = !self.dirty.is_empty() || !self.moving.is_empty();
-        let mut report = self.assemble(now);
-        let changed = self.alerts.book.evaluate(&report, &self.configured.alerting, at);
-        // A verdict that time alone turned is shown as the alert is.
-        let turned: Vec<_> = self.alerts.book.turned().map(|name| TargetName(name.to_owned())).collect();
-        for name in &turned {
-            if let Some(subject) = self.subjects.get_mut(name) {
-                subject.rebuild(&self.configured.pace, now, Watching::Continuously);
-            }
-        }
-        if !turned.is_empty() {
-            report.databases = self.databases();
-        }
-        report.alerts = self.alerts.list();
-        report.alerts_dropped = self.alerts.dropped();
-        self.alerts.tell(&report, at);
-        // The numbers of alerts follow time as well.
-        if fresh || changed || !turned.is_empty() || !report.alerts.is_empty() {
-            self.published = now;
-            self.publisher.publish(report);
-        }
-        self.alerts.unsaved |= changed;
-        self.save_alerts();
     }
 }
 

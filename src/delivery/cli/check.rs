@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
+use super::args::{CheckArgs, CheckVerify, Format};
+use super::output;
+use super::runtime::block_on;
 use super::sources::{Sources, stores};
 use super::table::table;
-use super::{CheckArgs, CheckVerify, Format, REVISION, VERSION, output, run};
+use super::version::{REVISION, VERSION};
 use crate::delivery::render::json::json;
 use crate::domain::check::judge_agent;
 use crate::domain::check::word::Word;
@@ -56,7 +59,7 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let databases = run::block_on(look_once(parts, targets, args.wait))?;
+    let databases = block_on(look_once(parts, targets, args.wait))?;
     let now = clock.now().wall;
     let mut report = Report {
         schema: SCHEMA,

@@ -4,8 +4,10 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use super::args::{DemoArgs, LogArgs, RunArgs, SourceArgs};
+use super::runtime::block_on;
 use super::sources::Sources;
-use super::{DemoArgs, LogArgs, RunArgs, SourceArgs, logging, output, run};
+use super::{logging, output, run};
 use crate::delivery::demo::{Demo, FAULTS};
 use crate::domain::reason::Reason;
 
@@ -28,7 +30,7 @@ pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
         // A reader that left does not end the demo.
         let _ = output::print(&greeting(args, &demo, addresses));
     };
-    run::block_on(run::serve(sources, loaded, greet))??;
+    block_on(run::serve(sources, loaded, greet))??;
     demo.stop()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,9 +8,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::args::{Format, SourceArgs};
 use super::drill_progress::Narrator;
+use super::output;
+use super::runtime::block_on;
 use super::sources::{Picked, STORE_CALLS_MAX, Sources};
-use super::{Format, SourceArgs, output, run};
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -121,7 +123,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     let narrator = Arc::new(Narrator::default());
     let drills = runner(&settings, scratch)?.with_news(Arc::clone(&narrator) as _);
     let jobs = picked.into_iter().map(|picked| job(args, &settings, picked)).collect();
-    let records = run::block_on(run_all(&drills, jobs, &narrator))??;
+    let records = block_on(run_all(&drills, jobs, &narrator))??;
     match args.format {
         Format::Table => output::print(&drill_report::table(&records, output::colour()))?,
         Format::Json => output::print(&drill_report::json(&records)?)?,

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use super::run::block_on;
+use super::args::SourceArgs;
+use super::output;
+use super::runtime::block_on;
 use super::sources::Sources;
-use super::{SourceArgs, output};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{Alerting, ReceiverTarget};
 use crate::domain::check::Severity;

@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::args::{Format, SourceArgs};
+use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
-use super::{Format, SourceArgs, output, run, when};
+use super::{output, when};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
@@ -142,7 +144,7 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
     let looks = picked.into_iter().map(|picked| look(stores.as_ref(), &clock, picked, at, &damaged));
     let found: Vec<Found> =
-        run::block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
+        block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
         Format::Table => output::print(&table::table(&found, output::colour(), table::width()))?,
         Format::Json => {

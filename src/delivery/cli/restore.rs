@@ -11,9 +11,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::args::SourceArgs;
 use super::progress::{Display, Received, say};
+use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
-use super::{SourceArgs, output, restore_words as words, run, when};
+use super::{output, restore_words as words, when};
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
 use crate::domain::printable::printable;
@@ -123,7 +125,7 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
         (None, Some(txid)) => PlanTarget::Txid(txid),
         (None, None) => PlanTarget::Latest,
     };
-    run::block_on(interruptible(restore(args, &settings, picked, point, now, zone)))?
+    block_on(interruptible(restore(args, &settings, picked, point, now, zone)))?
 }
 
 /// Ends the work when the process is asked to end. What is being restored is removed as its owner is dropped.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{RunArgs, SourceArgs};
+use super::args::{RunArgs, SourceArgs};
 use crate::domain::naming::Names;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};

@@ -1,10 +1,12 @@
 //! Words in, commands out.
 
 use std::any::TypeId;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::CommandFactory;
 
+use super::args::{Format, SourceArgs};
 use super::*;
 
 fn parse(words: &str) -> Result<Command, String> {

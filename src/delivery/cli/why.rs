@@ -11,8 +11,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::args::{CheckArgs, CheckVerify, Format, SourceArgs};
+use super::runtime::block_on;
 use super::sources::Sources;
-use super::{CheckArgs, CheckVerify, Format, SourceArgs, check, output, run};
+use super::{check, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
 use crate::domain::check::expression::Scope;
@@ -108,7 +110,7 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
         configured.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |listens| format!("http://{}", local(*listens)))
     });
     let database = args.database.as_deref();
-    let silent = match run::block_on(fetch_report(&address))? {
+    let silent = match block_on(fetch_report(&address))? {
         Ok(body) => {
             let said =
                 Said::read(&body).map_err(|reason| reason.context(format_args!("read the report of {address}")))?;

@@ -141,7 +141,7 @@ mod tests {
         assert!(guard.check_host(&request(&[])).is_ok(), "HTTP/1.0");
         let both = request(&[("host", "localhost"), ("host", "evil.example.com")]);
         let (_, text) = guard.check_host(&both).expect_err("one of them is foreign");
-        assert!(text.contains("called evil.example.com; add that name to allowed-hosts of [web]"), "{text}");
+        assert!(text.contains("by the name evil.example.com; add it to allowed-hosts under [web]"), "{text}");
     }
 
     #[test]

@@ -15,6 +15,9 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Lines in a file before it has to be split along a noun.
 const FILE_LINES_MAX: usize = 400;
 
+/// Files that are longer, and why.
+const LONG_FILES: &[(&str, &str)] = &[("src/domain/limits.rs", "every bound of the agent stands in one place")];
+
 /// Lines of code in a function before a part of it gets a name.
 const FUNCTION_LINES_MAX: usize = 60;
 
@@ -141,7 +144,8 @@ fn every_file_says_what_it_owns_and_stays_readable() {
             found.push(format!("{}: begins without a `//!` sentence that says what it owns", path.display()));
         }
         let lines = shipped(&text).lines().count();
-        if lines > FILE_LINES_MAX {
+        let excepted = LONG_FILES.iter().any(|(long, _)| path == Path::new(long));
+        if lines > FILE_LINES_MAX && !excepted {
             found.push(format!("{}: {lines} lines; split it along a noun", path.display()));
         }
     }

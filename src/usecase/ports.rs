@@ -389,7 +389,7 @@ pub trait Progress: Send + Sync {
 }
 
 /// What is to be drilled.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillJob {
     pub database: TargetName,
     /// To compare with; `None` when only the replica can be seen.

@@ -13,7 +13,7 @@ use crate::domain::assess::requests::RequestWindow;
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{StoreOperationReport, StoreReport};
+use crate::domain::report::{Billed, StoreOperationReport, StoreReport};
 use crate::usecase::ports::{ListPage, ReplicaStore};
 
 /// The bounds that all stores share.
@@ -31,6 +31,8 @@ impl Gate {
 /// What was asked of one kind of store.
 pub(super) struct Meter {
     origin: Instant,
+    /// Its requests cost money.
+    metered: bool,
     counts: Mutex<(StoreReport, RequestWindow)>,
 }
 
@@ -65,17 +67,27 @@ impl Operation {
 }
 
 impl Meter {
-    pub(super) fn new(store: &str) -> Self {
+    pub(super) fn new(store: &str, metered: bool) -> Self {
         let operations =
             OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
         let report = StoreReport { store: store.to_owned(), operations, ..StoreReport::default() };
-        Self { origin: Instant::now(), counts: Mutex::new((report, RequestWindow::default())) }
+        Self { origin: Instant::now(), metered, counts: Mutex::new((report, RequestWindow::default())) }
     }
 
     pub(super) fn report(&self) -> StoreReport {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (recent_requests, recent_failures) = counts.1.sum(self.origin.elapsed());
-        StoreReport { recent_requests, recent_failures, ..counts.0.clone() }
+        let report = counts.0.clone();
+        StoreReport { recent_requests, recent_failures, billed: self.billed(&report), ..report }
+    }
+
+    fn billed(&self, report: &StoreReport) -> Billed {
+        if !self.metered {
+            return Billed::default();
+        }
+        let reads = report.operations[Operation::Read as usize].requests;
+        let all: u64 = report.operations.iter().map(|operation| operation.requests).sum();
+        Billed { reads, lists: all - reads, bytes: report.received_bytes }
     }
 
     fn count(&self, operation: Operation, duration: Duration, outcome: Result<u64, ReasonKind>) {

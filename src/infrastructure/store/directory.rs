@@ -3,7 +3,7 @@
 
 use std::collections::BinaryHeap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,14 +13,30 @@ use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, Stat, fsta
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
+use super::beacon::DirectoryBeacon;
+use super::{Kind, unsupported};
 use crate::domain::limits::{
     DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX,
 };
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
 
 /// What every descriptor is opened with. `NONBLOCK`: opening a FIFO that someone put there must not hang.
 const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+pub(super) const KIND: Kind = Kind {
+    name: "file",
+    open: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?))),
+    beacon: |location, _| Ok(Box::new(DirectoryBeacon::new(&root(location)?))),
+    bucket: |_, _, _| None,
+    // A filesystem does not say what time it takes it to be.
+    clock_offset: |_| None,
+};
+
+fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {
+    location.directory().map(Path::to_owned).ok_or_else(|| unsupported(location))
+}
 
 /// A directory as a replica.
 pub(super) struct DirectoryStore {

@@ -4,12 +4,12 @@
 //! followed here, and nowhere else.
 
 mod answer;
-pub(super) mod beacon;
+mod beacon;
 mod client;
 mod clocks;
 mod connector;
 mod failure;
-pub(super) mod posture;
+mod posture;
 
 use std::sync::Arc;
 
@@ -22,12 +22,25 @@ use jiff::Timestamp;
 pub(super) use client::Clients;
 
 use super::checked::printable;
+use super::{Kind, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::S3Location;
+use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
 use client::{ClientSlot, CustomerKey, Lent};
 use failure::Action;
+
+pub(super) const KIND: Kind = Kind {
+    name: "s3",
+    open: |location, shared| Ok(Box::new(S3Store::new(place(location)?.clone(), &shared.s3)?)),
+    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?.clone(), &shared.s3)?)),
+    bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &shared.s3, calls))),
+    clock_offset: |shared| shared.s3.clocks().offset(|_| true),
+};
+
+fn place(location: &ReplicaLocation) -> Result<&S3Location, Reason> {
+    location.s3().ok_or_else(|| unsupported(location))
+}
 
 /// Keys in one page, the most that S3 gives.
 const PAGE_KEYS: i32 = 1000;

@@ -61,6 +61,8 @@ pub struct Seen {
 #[derive(Debug, Default)]
 pub struct ReplicaProbe {
     state: State,
+    /// The `store` label.
+    store: String,
     /// What the last look saw, until it is taken.
     seen: Option<Seen>,
     /// The newest object is read whole when it has at most so many bytes, and not only its header.
@@ -91,7 +93,8 @@ impl ReplicaProbe {
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &ReplicaTarget) -> Self {
-        Self { identities: target.age_identities.clone(), kept: target.kept, ..Self::new(target.encrypted) }
+        let store = target.location.kind().to_owned();
+        Self { store, identities: target.age_identities.clone(), kept: target.kept, ..Self::new(target.encrypted) }
     }
 
     /// Says which keys are known to be damaged. Where they are others than before, the next look lists everything to see
@@ -180,14 +183,14 @@ impl ReplicaProbe {
         let layouts = Layout::recognise(&store.folders("").await?);
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
-                let mut levels = v5::Levels::new(*keys, self.kept);
+                let mut levels = v5::Levels::new(*keys, &self.store, self.kept);
                 levels.tell(Some(layouts.contains(&Layout::V3)), &self.damaged);
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                let mut segments = v3::Segments::new(readable.then_some(identities), self.kept);
+                let mut segments = v3::Segments::new(&self.store, readable.then_some(identities), self.kept);
                 segments.tell(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }

@@ -29,6 +29,8 @@ const GENERATIONS_INTERVAL: Duration = Duration::from_secs(60);
 /// What is remembered of the generations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segments {
+    /// The `store` label.
+    store: String,
     generations: Generations,
     /// The newest segment that can be decoded, and where it ends.
     newest: Option<(Generation, SegmentFile, WalPosition)>,
@@ -58,8 +60,8 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub(super) fn new(identities: Option<AgeIdentities>, kept: Option<Kept>) -> Self {
-        Self { identities, kept, ..Self::default() }
+    pub(super) fn new(store: &str, identities: Option<AgeIdentities>, kept: Option<Kept>) -> Self {
+        Self { store: store.to_owned(), identities, kept, ..Self::default() }
     }
 
     /// Says which keys nothing is restored from.
@@ -113,8 +115,9 @@ impl Segments {
         }
         next.holes = next.holes();
         if let Some(files) = next.collecting.take() {
-            let facts = Facts { generations: true, pauses: files.has_pauses(), store: "file", ..Facts::default() };
+            let pauses = files.has_pauses();
             let mut map = files.map(&next.damaged, sampled.wall);
+            let facts = Facts { generations: true, pauses, store: &next.store, ..Facts::default() };
             map.caveats = caveats(&facts, &map);
             (next.map, next.tail) = (Some(Arc::new(map)), 0);
         }

@@ -29,6 +29,8 @@ const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9
 #[derive(Clone, Debug)]
 pub(super) struct Levels {
     keys: LevelKeys,
+    /// The `store` label.
+    store: String,
     inventory: Inventory,
     /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
@@ -72,9 +74,10 @@ struct Received {
 }
 
 impl Levels {
-    pub(super) fn new(keys: LevelKeys, kept: Option<Kept>) -> Self {
+    pub(super) fn new(keys: LevelKeys, store: &str, kept: Option<Kept>) -> Self {
         Self {
             keys,
+            store: store.to_owned(),
             inventory: Inventory::default(),
             newest: None,
             odd: None,
@@ -185,11 +188,7 @@ impl Levels {
         self.expired = self.kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall));
         let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall);
-        let store = match self.keys {
-            LevelKeys::Plain => "file",
-            LevelKeys::Hex => "s3",
-        };
-        let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
+        let facts = Facts { files: &listed, generations: self.generations, store: &self.store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.map = Some(Arc::new(map));
         self.tail = LtxTail::new(sampled.wall, self.inventory.coverage().end);

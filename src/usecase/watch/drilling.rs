@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
 use crate::domain::report::CoverageReport;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget};
+use crate::domain::target::ReplicaTarget;
 
 /// The drills of one replica.
 #[derive(Debug, Default)]
@@ -80,8 +80,8 @@ fn withheld(
     if policy.schedule == DrillSchedule::Off {
         return None;
     }
-    if let ReplicaLocation::Unsupported { kind, .. } = &replica.location {
-        return Some(format!("replicas of kind {kind} cannot be read"));
+    if !replica.location.is_supported() {
+        return Some(format!("replicas of kind {} cannot be read", replica.location.kind()));
     }
     if replica.encrypted && replica.age_identities.is_empty() {
         return Some("it is encrypted, and no identity that could read it is configured".to_owned());
@@ -96,7 +96,7 @@ fn withheld(
             gibibytes(policy.size_max)
         ));
     }
-    match limits.daily_download.filter(|_| is_bucket(replica)) {
+    match limits.daily_download.filter(|_| replica.location.metered()) {
         Some(most) if download > most => Some(format!(
             "a drill downloads about {}, and daily-download is {}: raise it, or run streamgauge drill",
             gibibytes(download),
@@ -104,11 +104,6 @@ fn withheld(
         )),
         _ => None,
     }
-}
-
-/// What is downloaded costs money.
-pub(super) fn is_bucket(replica: &ReplicaTarget) -> bool {
-    matches!(replica.location, ReplicaLocation::S3(_))
 }
 
 pub(super) fn gibibytes(bytes: u64) -> String {

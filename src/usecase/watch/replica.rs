@@ -19,7 +19,7 @@ use crate::domain::observation::{DatabaseLook, StagedPosition};
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, Method, ReplicaReport};
-use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
+use crate::domain::target::{LitestreamVersion, ReplicaTarget};
 use crate::domain::verification::{
     Budget, Folder, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
 };
@@ -104,10 +104,7 @@ pub(super) fn ledger(target: &ReplicaTarget, policy: &VerifyPolicy, restorer: Op
 
 /// How deep a replica's objects are verified, and for how many bytes a day. What is encrypted cannot be read.
 pub(super) fn means(target: &ReplicaTarget, policy: &VerifyPolicy) -> (VerifyDepth, Budget) {
-    let per_day = match target.location {
-        ReplicaLocation::Directory(_) => policy.directory,
-        ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => policy.bucket,
-    };
+    let per_day = if target.location.metered() { policy.bucket } else { policy.directory };
     (if target.encrypted { VerifyDepth::None } else { policy.depth }, Budget::new(per_day))
 }
 
@@ -343,14 +340,15 @@ impl WatchedReplica {
     }
 
     fn keeping(&self, prices: &Prices) -> KeepingReport {
+        let prices = self.target.location.prices(*prices);
         let coverage = self.coverage();
         let bytes = coverage.map(|coverage| coverage.levels.iter().map(|level| level.bytes).sum());
         KeepingReport {
             growth: self.growth.report(),
             foreign_history: self.lineage.is_foreign(),
-            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(&self.target.location, bytes)),
+            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(bytes)),
             kept_seconds: self.target.kept.and_then(|kept| kept.snapshots).map(|age| age.as_secs_f64()),
-            churn: self.churn.report(prices.upload_dollars(&self.target.location)),
+            churn: self.churn.report(prices.upload_dollars()),
             lag_unknown: self
                 .watched
                 .unknown_since
@@ -412,7 +410,7 @@ impl WatchedReplica {
         let damaged = finding.and_then(|finding| finding.damaged.clone());
         ReplicaReport {
             name: self.target.name.clone(),
-            store: self.target.location.store().to_owned(),
+            store: self.target.location.kind().to_owned(),
             url: self.target.location.url(),
             layout: finding.and_then(|finding| finding.layout),
             up: self.looked_at().then_some(self.failure.is_none()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::domain::moment::Moment;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget, TargetName};
+use crate::domain::target::{ReplicaTarget, TargetName};
 use crate::usecase::ports::Pace;
 
 /// A failing replica is tried again after this, doubled each time…
@@ -30,10 +30,7 @@ pub(super) struct Standing {
 
 /// The shortest time between two looks at a busy replica.
 pub(super) fn busy_interval(replica: &ReplicaTarget, pace: &Pace) -> Duration {
-    match replica.location {
-        ReplicaLocation::Directory(_) => pace.directory,
-        ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => pace.bucket,
-    }
+    if replica.location.metered() { pace.bucket } else { pace.directory }
 }
 
 /// The time from the end of one look to the next.
@@ -88,6 +85,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::target::ReplicaLocation;
 
     fn pace() -> Pace {
         Pace {

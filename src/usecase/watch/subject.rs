@@ -27,7 +27,7 @@ use crate::domain::report::{
     DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
 };
 use crate::domain::spot::SpotBook;
-use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, Target};
+use crate::domain::target::{Objectives, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
 /// How often what is known of the objects is saved while it changes. Of what came since, a restart reads again what it
@@ -143,11 +143,7 @@ fn wanted(objectives: &Objectives) -> ObjectivesReport {
 
 /// Names a replica by where it is: another place under the same name holds nothing that was proven of this one.
 fn identity(replica: &ReplicaTarget) -> String {
-    let endpoint = match &replica.location {
-        ReplicaLocation::S3(s3) => s3.endpoint.as_deref().unwrap_or_default(),
-        ReplicaLocation::Directory(_) | ReplicaLocation::Unsupported { .. } => "",
-    };
-    format!("{} {endpoint} {}", replica.name, replica.location.url())
+    format!("{} {}", replica.name, replica.location.identity())
 }
 
 impl Subject {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::looks::{Visit, place};
+use super::looks::Visit;
 use super::{Agent, after};
 use crate::domain::limits::BEACONS_IN_FLIGHT_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -37,7 +37,7 @@ impl Agent {
                 if !due || replica.beaconing.in_flight || !replica.looked_at() {
                     continue;
                 }
-                let place = place(&replica.target.location);
+                let place = replica.target.location.queue();
                 let flying = self.beacons.places.entry(place.clone()).or_default();
                 if *flying >= BEACONS_IN_FLIGHT_MAX {
                     continue;

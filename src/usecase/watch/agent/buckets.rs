@@ -9,7 +9,7 @@ use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::BucketReport;
-use crate::domain::target::{ReplicaLocation, S3Location};
+use crate::domain::target::{BucketPlace, ReplicaLocation};
 use crate::usecase::ports::BucketPosture;
 
 /// The buckets that hold replicas, by their label.
@@ -41,20 +41,6 @@ impl Bucket {
     }
 }
 
-/// The `bucket` label: buckets of two providers may have one name.
-fn label(place: &S3Location) -> String {
-    let host = |endpoint: &str| {
-        let authority = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-        // What stands before an @ is a secret.
-        let host = authority.split('/').next().unwrap_or_default();
-        host.rsplit('@').next().unwrap_or_default().to_owned()
-    };
-    match &place.endpoint {
-        Some(endpoint) => format!("{}/{}", host(endpoint), place.bucket),
-        None => place.bucket.clone(),
-    }
-}
-
 impl Buckets {
     pub(super) fn report(&self) -> Vec<BucketReport> {
         self.known.values().map(|bucket| bucket.report.clone()).collect()
@@ -67,8 +53,7 @@ impl Agent {
         let mut before = std::mem::take(&mut self.buckets.known);
         let replicas = self.subjects.values().flat_map(|subject| &subject.target.replicas);
         for location in replicas.map(|replica| &replica.location) {
-            let ReplicaLocation::S3(place) = location else { continue };
-            let label = label(place);
+            let Some(BucketPlace { label, prefix }) = location.bucket() else { continue };
             if self.buckets.known.len() >= BUCKETS_MAX && !self.buckets.known.contains_key(&label) {
                 continue;
             }
@@ -79,7 +64,7 @@ impl Agent {
                 let report = BucketReport { bucket: label, ..report };
                 Bucket { location: location.clone(), paths: Vec::new(), due, expired, report }
             });
-            bucket.paths.push(format!("{}/", place.path));
+            bucket.paths.push(prefix);
         }
         self.buckets.known.values_mut().for_each(Bucket::settle);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::super::drilling::{Basis, gibibytes, is_bucket};
+use super::super::drilling::{Basis, gibibytes};
 use super::super::schedule::ReplicaId;
 use super::Agent;
 use crate::domain::drill::schedule::{DrillTiming, share};
@@ -158,7 +158,7 @@ impl Agent {
             return Readiness::At(window.next_open(now.wall).max(later(now.wall, STEP)), None);
         }
         let download = coverage.download_bytes.unwrap_or(0);
-        if let Some(most) = limits.daily_download.filter(|_| is_bucket(&replica.target))
+        if let Some(most) = limits.daily_download.filter(|_| replica.target.location.metered())
             && spent.saturating_add(download) > most
         {
             let withheld = format!(
@@ -174,7 +174,7 @@ impl Agent {
             database: subject.target.name.clone(),
             files: subject.target.database.clone(),
             replica: replica.target.clone(),
-            policy: DrillPolicy { prices: policy.prices_at(&replica.target.location), ..policy.clone() },
+            policy: DrillPolicy { prices: replica.target.location.prices(policy.prices), ..policy.clone() },
             full: replica.drilling.history.wants_full(policy.full_every),
         };
         Readiness::Ready(Box::new(job), replica.number)
@@ -198,7 +198,7 @@ impl Agent {
     fn begin_drill(&mut self, runner: Arc<dyn DrillRunner>, job: DrillJob, id: ReplicaId, number: u64, now: Moment) {
         let Some(replica) = self.replica_mut(&id) else { return };
         let download = replica.coverage().and_then(|coverage| coverage.download_bytes);
-        let download = download.filter(|_| is_bucket(&replica.target));
+        let download = download.filter(|_| replica.target.location.metered());
         let drilling = &mut replica.drilling;
         drilling.running_since = Some(now.wall);
         drilling.withheld = None;

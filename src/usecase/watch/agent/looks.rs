@@ -12,7 +12,6 @@ use super::{Agent, after};
 use crate::domain::assess::proof::Evidence;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::FoundBeacon;
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
@@ -84,7 +83,7 @@ impl Agent {
             };
             replica.due = None;
             let visit = Visit { id, number: replica.number };
-            let place = place(&replica.target.location);
+            let place = replica.target.location.queue();
             self.places.entry(place.clone()).or_default().waiting.push_back(visit);
             self.launch_waiting(place);
         }
@@ -200,14 +199,5 @@ impl Agent {
         if !self.spot(visit.clone()) {
             self.verify(visit);
         }
-    }
-}
-
-/// What shares one queue: a bucket at an endpoint, or the directories beside each other.
-pub(super) fn place(location: &ReplicaLocation) -> String {
-    match location {
-        ReplicaLocation::Directory(path) => format!("file {}", path.parent().unwrap_or(path).display()),
-        ReplicaLocation::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),
-        ReplicaLocation::Unsupported { kind, .. } => kind.clone(),
     }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::super::subject::Subject;
-use super::looks::place;
 use crate::domain::check::{Severity, Status, spoken};
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
@@ -67,7 +66,7 @@ impl Telling {
         for (replica, watched) in report.replicas.iter().zip(&subject.replicas) {
             let thing = (name.clone(), Some(replica.name.clone()));
             let trouble = trouble(report, replica.reason.as_ref(), Some(&replica.name));
-            lines.extend(self.turn(thing, place(&watched.target.location), trouble, now));
+            lines.extend(self.turn(thing, watched.target.location.queue(), trouble, now));
         }
         lines
     }

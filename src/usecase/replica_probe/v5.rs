@@ -9,7 +9,7 @@ use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understoo
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::{Kept, expired};
-use crate::domain::litestream::header::HEADER_SIZE;
+use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
     Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
     SNAPSHOT_LEVEL, Txid, caveats,

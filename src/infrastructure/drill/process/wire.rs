@@ -11,7 +11,7 @@ use crate::usecase::ports::{DrillEstimate, DrillJob};
 
 /// From the child, in this order but for the progress in between.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Event {
+pub enum Event {
     Step(String),
     Planned(DrillEstimate),
     /// So many bytes more.
@@ -21,7 +21,7 @@ pub(super) enum Event {
 
 /// To the child.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Order {
+pub struct Order {
     /// Where to restore to: made, locked and removed by the parent.
     pub directory: PathBuf,
     /// Where the copy for the next drill is kept, and what it is a copy of.

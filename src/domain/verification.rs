@@ -2,8 +2,7 @@
 
 mod budget;
 mod ledger;
-mod listed;
-mod object;
+mod listing;
 mod relations;
 mod rereading;
 mod retention;
@@ -13,8 +12,7 @@ mod summary;
 
 pub use budget::{Budget, VerifyDepth, VerifyPolicy};
 pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, TAIL_BYTES, Verified, Want};
-pub use listed::Listed;
-pub use object::{Folder, ObjectName, Sighting};
+pub use listing::Listing;
 pub use spot::{SpotFile, SpotPlan};
 
 use budget::cost;

@@ -10,6 +10,7 @@ mod input;
 pub mod layout;
 pub mod ltx;
 mod name;
+mod object;
 pub mod runs;
 #[cfg(test)]
 mod samples;
@@ -28,4 +29,5 @@ pub use ltx::{
     PlanError, PlanTarget, SNAPSHOT_LEVEL, Sum, Txid, caveats, decode, decode_page, instant, plan,
 };
 pub use name::NameError;
+pub use object::{Dated, Folder, Listed, ObjectName};
 pub use runs::{Run, Runs};

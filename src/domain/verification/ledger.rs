@@ -6,14 +6,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::budget::{Budget, VerifyDepth, cost};
-use super::listed::Listed;
-use super::object::{Folder, ObjectName, Sighting};
+use super::listing::Listing;
 use super::relations::Suspect;
 use super::{FindingKind, rereading, retention};
 use crate::domain::limits::{
     FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX, VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX,
 };
-use crate::domain::litestream::{FrameIndex, LevelKeys, LtxHeader, SNAPSHOT_LEVEL, Txid};
+use crate::domain::litestream::{
+    Dated, Folder, FrameIndex, LevelKeys, Listed, LtxHeader, ObjectName, SNAPSHOT_LEVEL, Txid,
+};
 
 /// Bytes at the end of a file in which most page indexes lie: one request gets them.
 pub const TAIL_BYTES: u64 = 32 << 10;
@@ -35,7 +36,8 @@ pub enum Want {
 /// An object to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    pub object: Sighting,
+    pub object: Listed,
+    /// As people know it.
     pub key: String,
     pub want: Want,
 }
@@ -124,7 +126,7 @@ pub(super) struct Record {
     /// Where its pages are, while a restore needs it.
     pub(super) frames: Option<Arc<FrameIndex>>,
     /// It was listed otherwise since it was read, or is to be read again because it was bad.
-    pub(super) again: Option<Sighting>,
+    pub(super) again: Option<Listed>,
     pub(super) planned: bool,
     /// Complete listings in a row that lacked it.
     pub(super) missing: u8,
@@ -154,10 +156,10 @@ pub struct Ledger {
     pub(super) marks: BTreeMap<Folder, ObjectName>,
     /// Everything was listed once.
     pub(super) begun: bool,
-    pub(super) plan: Vec<Sighting>,
+    pub(super) plan: Vec<Listed>,
     /// The header of the newest file, where it says which position of the WAL the plan leads to.
     pub(super) tip: Option<LtxHeader>,
-    pub(super) fresh: BTreeMap<ObjectName, Sighting>,
+    pub(super) fresh: BTreeMap<ObjectName, Listed>,
     pub(super) suspects: BTreeMap<ObjectName, Suspect>,
     /// Were not there when they were to be read.
     gone: BTreeSet<ObjectName>,
@@ -224,7 +226,7 @@ impl Ledger {
     }
 
     /// Takes in what a look listed.
-    pub fn take(&mut self, listed: &Listed, now: Timestamp) {
+    pub fn take(&mut self, listed: &Listing, now: Timestamp) {
         if listed.iter().next().is_some() {
             self.keys = listed.keys;
         }
@@ -249,7 +251,7 @@ impl Ledger {
         self.forget();
     }
 
-    fn see(&mut self, object: &Sighting) {
+    fn see(&mut self, object: &Listed) {
         let name = object.name;
         let mark = self.marks.get(&name.folder()).copied();
         if let Some(record) = self.objects.get_mut(&name) {
@@ -257,7 +259,7 @@ impl Ledger {
             if record.fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Vanished) {
                 record.fault = None;
             }
-            if (record.size, record.modified) != (object.size, object.modified) {
+            if (record.size, record.modified) != (object.size, object.at.instant()) {
                 record.again = Some(*object);
             } else if record.again.is_some_and(|again| again != *object) {
                 // It is as it was before it was listed otherwise.
@@ -272,7 +274,7 @@ impl Ledger {
     }
 
     /// A file of level 0 holds what was synced since the one before: one that overlaps another has another writer.
-    fn overlap(&mut self, listed: &Listed) {
+    fn overlap(&mut self, listed: &Listing) {
         if listed.complete {
             self.overlaps.retain(|name, _| !listed.lacks(*name));
         }
@@ -289,7 +291,7 @@ impl Ledger {
     }
 
     /// Finds what a complete listing lacks: what two in a row lack and retention does not explain has vanished.
-    fn miss(&mut self, listed: &Listed, now: Timestamp) {
+    fn miss(&mut self, listed: &Listing, now: Timestamp) {
         let mut explained = Vec::new();
         for (name, record) in &mut self.objects {
             if !listed.lacks(*name) {
@@ -325,7 +327,7 @@ impl Ledger {
         self.objects.values().any(|record| record.missing == 1)
     }
 
-    fn replan(&mut self, plan: &[Sighting]) {
+    fn replan(&mut self, plan: &[Listed]) {
         self.plan = plan.to_vec();
         for record in self.objects.values_mut().filter(|record| record.missing == 0) {
             record.planned = false;
@@ -385,13 +387,10 @@ impl Ledger {
 
     /// All that is to be read, most needed first: the newest snapshot and what follows it, then what may hold the pages
     /// that another object lacks, then the content of what a restore needs, then what is new, the newest first.
-    fn wanted(&self) -> Vec<(Sighting, Want)> {
+    fn wanted(&self) -> Vec<(Listed, Want)> {
         let structure = self.plan.iter().filter_map(|object| self.structure_of(object));
         let mut wanted: Vec<_> = structure.collect();
-        let named = |name: &ObjectName| {
-            let record = self.objects.get(name)?;
-            Some(Sighting { name: *name, size: record.size, modified: record.modified })
-        };
+        let named = |name: &ObjectName| Some(self.objects.get(name)?.listed(*name));
         let waiting = self.suspects.values().flat_map(|suspect| &suspect.waiting);
         let missing = waiting.filter_map(named).map(|object| (object, shallow(&object)));
         let mut asked: BTreeSet<_> = wanted.iter().map(|(object, _)| object.name).collect();
@@ -401,13 +400,13 @@ impl Ledger {
         let again = self.objects.iter().rev().filter(|(_, record)| !record.planned).filter_map(|(_, r)| r.again);
         wanted.extend(again.map(|object| (object, shallow(&object))));
         let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.gone.contains(&object.name)).collect();
-        fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.modified, object.name)));
+        fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.at.instant(), object.name)));
         wanted.extend(fresh.into_iter().map(|object| (*object, shallow(object))));
         wanted
     }
 
     /// How the structure of a planned object is to be read, if it is not known.
-    fn structure_of(&self, object: &Sighting) -> Option<(Sighting, Want)> {
+    fn structure_of(&self, object: &Listed) -> Option<(Listed, Want)> {
         if self.gone.contains(&object.name) {
             return None;
         }
@@ -418,7 +417,7 @@ impl Ledger {
         Some((unread, shallow(&unread)))
     }
 
-    pub(super) fn lacks_content(&self, object: &Sighting) -> bool {
+    pub(super) fn lacks_content(&self, object: &Listed) -> bool {
         let wanted = |record: &Record| !record.content && record.fault.is_none() && record.again.is_none();
         let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
         (self.depth == VerifyDepth::Content && affordable)
@@ -477,7 +476,8 @@ impl Ledger {
     /// The record of an object that was just read, which is now known as it was listed then.
     fn record(&mut self, job: &Job) -> &mut Record {
         let planned = self.plan.iter().any(|object| object.name == job.object.name);
-        let Sighting { name, size, modified } = job.object;
+        let Listed { name, size, at } = job.object;
+        let modified = at.instant();
         let record = self.objects.entry(name).or_insert_with(|| Record::new(size, modified, planned));
         (record.size, record.modified, record.planned) = (size, modified, planned);
         if record.again.is_some_and(|again| again == job.object) {
@@ -534,6 +534,11 @@ impl Record {
         Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
     }
 
+    /// The object as it was listed when it was read.
+    pub(super) fn listed(&self, name: ObjectName) -> Listed {
+        Listed { name, size: self.size, at: Dated::Uploaded(self.modified) }
+    }
+
     /// What it turned out to be, if that still holds.
     pub(super) fn known(&self) -> Option<Facts> {
         self.facts.filter(|_| self.again.is_none() && self.missing == 0)
@@ -558,12 +563,12 @@ fn reaches(last: ObjectName, name: ObjectName) -> bool {
 }
 
 /// The cheapest way to learn the structure of an object.
-pub(super) fn shallow(object: &Sighting) -> Want {
+pub(super) fn shallow(object: &Listed) -> Want {
     if object.size <= VERIFY_WHOLE_BYTES_MAX { Want::Whole } else { Want::Structure }
 }
 
 /// Requests and bytes that a job takes, at most unless an index is long.
-pub(super) fn expense(object: &Sighting, want: Want) -> (u64, u64) {
+pub(super) fn expense(object: &Listed, want: Want) -> (u64, u64) {
     match (want, object.name) {
         (Want::Whole, _) => (1, object.size),
         (Want::Structure, ObjectName::Ltx { .. }) => (2, TAIL_BYTES + 128),

@@ -7,8 +7,7 @@ use jiff::Timestamp;
 
 use super::FindingKind;
 use super::ledger::{Facts, Fault, Ledger, PageRuns};
-use super::object::ObjectName;
-use crate::domain::litestream::SegmentName;
+use crate::domain::litestream::{ObjectName, SegmentName};
 use crate::domain::sqlite::lock_page;
 
 /// A file that lacks pages by which the database grew, until the files that may hold them were read again.

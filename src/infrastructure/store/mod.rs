@@ -3,6 +3,7 @@
 mod beacon;
 mod checked;
 mod directory;
+mod keys;
 mod memory;
 mod s3;
 
@@ -15,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 pub use memory::MemoryStore;
 
+use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
+use keys::{KeyStore, Named};
 
 /// What all stores have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +40,9 @@ pub struct StoreOptions {
 struct Kind {
     /// As [`ReplicaLocation::kind`] calls it.
     name: &'static str,
-    open: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn ReplicaStore>, Reason>,
+    /// How Litestream names levels there.
+    keys: LevelKeys,
+    open: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn KeyStore>, Reason>,
     beacon: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn BeaconStore>, Reason>,
     /// The bucket, where there is such a thing.
     bucket: fn(&ReplicaLocation, &Shared, Calls) -> Option<Arc<dyn BucketStore>>,
@@ -90,8 +95,9 @@ fn unsupported(location: &ReplicaLocation) -> Reason {
 
 impl ports::Stores for Stores {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
-        let backend = (kind_of(location)?.open)(location, &self.shared)?;
-        Ok(Arc::new(Checked::new(backend, self.calls(location))))
+        let kind = kind_of(location)?;
+        let backend = (kind.open)(location, &self.shared)?;
+        Ok(Arc::new(Named::over(Checked::new(backend, self.calls(location)), kind.keys)))
     }
 
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {

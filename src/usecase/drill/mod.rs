@@ -160,7 +160,7 @@ impl Drill {
         let url = self.record.url.clone();
         let store = self.parts.stores.open(&self.job.replica.location).map_err(Stop::inconclusive)?;
         self.parts.news.step("looking at the replica");
-        let layouts = Layout::recognise(&store.folders("").await.map_err(Stop::inconclusive)?);
+        let layouts = store.layouts().await.map_err(Stop::inconclusive)?;
         let Some(layout) = layouts.first().copied() else {
             let reason = Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing was ever replicated there"));
             return Err(self.refuse(Stop::failed(reason)));

@@ -3,7 +3,6 @@
 //! The probe remembers what it listed, so that a look costs one listing request whatever the number of objects. What it
 //! remembers is proportional to the number of holes, not of objects.
 
-pub(super) mod listing;
 mod v3;
 mod v5;
 
@@ -16,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
+use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys, Listed, ObjectName};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -24,7 +23,7 @@ use crate::domain::report::{CoverageReport, Method};
 use crate::domain::secret::Secret;
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
-use crate::domain::verification::{Listed, Sighting};
+use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
 
 /// How often one look lists everything anew to see whether a hole is still there.
@@ -52,9 +51,9 @@ pub struct Finding {
 /// What a look saw of single objects, whether or not it succeeded in the end.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    pub listed: Listed,
+    pub listed: Listing,
     /// The newest object if it was read whole, and how many of its bytes were read for verification alone.
-    pub newest: Option<(Sighting, Bytes, u64)>,
+    pub newest: Option<(Listed, Bytes, u64)>,
 }
 
 /// What is remembered of one replica between two looks.
@@ -162,7 +161,7 @@ impl ReplicaProbe {
             }
         }
         let State::V5(levels) = &mut self.state else {
-            let mut listed = Listed::new(LevelKeys::Plain);
+            let mut listed = Listing::new(LevelKeys::Plain);
             listed.restart();
             self.seen = Some(Seen { listed, newest: None });
             return Ok(nothing(sampled));
@@ -180,7 +179,7 @@ impl ReplicaProbe {
 
     /// Finds out which release writes there. v0.5 counts when it has begun beside the generations of v0.3.
     async fn recognise(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
-        let layouts = Layout::recognise(&store.folders("").await?);
+        let layouts = store.layouts().await?;
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
                 let mut levels = v5::Levels::new(*keys, &self.store, self.kept);
@@ -217,7 +216,7 @@ fn nothing(sampled: Moment) -> (Finding, Evidence) {
     (Finding::default(), evidence)
 }
 
-/// Reads an object's beginning and understands it, or says what is wrong with it. What is corrupt is read a second time:
+/// Reads the beginning of an object, which is called `key`, and understands it, or says what is wrong with it. What is corrupt is read a second time:
 /// only what comes twice is what is stored, and not what the way to it made of it.
 ///
 /// # Errors
@@ -225,16 +224,16 @@ fn nothing(sampled: Moment) -> (Finding, Evidence) {
 /// Why it could not be read, or that two reads differ.
 async fn read_understood<T: Send>(
     store: &dyn ReplicaStore,
-    key: &str,
+    (name, key): (ObjectName, &str),
     length: u64,
     understand: impl Fn(&Bytes) -> Result<T, Reason> + Send + Sync,
 ) -> Result<(Bytes, Result<T, Reason>), Reason> {
-    let first = store.read(key, 0, length).await?;
+    let first = store.read(name, 0, length).await?.required()?;
     let understood = understand(&first);
     if !understood.as_ref().is_err_and(|reason| reason.kind == ReasonKind::Corrupt) {
         return Ok((first, understood));
     }
-    let second = store.read(key, 0, length).await?;
+    let second = store.read(name, 0, length).await?.required()?;
     if second == first {
         return Ok((first, understood));
     }

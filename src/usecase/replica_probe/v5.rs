@@ -5,22 +5,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
+use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::{Kept, expired};
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
-    SNAPSHOT_LEVEL, Txid, caveats,
+    Candidates, Coverage, Damaged, Facts, Folder, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader, LtxTail,
+    LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::timeline::TimelineReport;
-use crate::domain::verification::{Listed, Sighting};
+use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
+use crate::usecase::walk;
 
 /// The `level` label of each level.
 const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
@@ -71,6 +72,17 @@ struct Received {
     objects: u64,
     /// The newest TXID that was counted; `None` until everything was listed once.
     until: Option<Txid>,
+}
+
+impl Received {
+    /// Counts a file that is newer than all before it.
+    fn count(&mut self, file: &LtxFile) {
+        if file.level == 0 && self.until.is_some_and(|until| until < file.max) {
+            self.bytes = self.bytes.saturating_add(file.size);
+            self.objects += 1;
+            self.until = Some(file.max);
+        }
+    }
 }
 
 impl Levels {
@@ -133,12 +145,12 @@ impl Levels {
     ) -> Result<(Finding, Evidence), Reason> {
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
-        next.seen = Some(Seen { listed: Listed::new(self.keys), newest: None });
+        next.seen = Some(Seen { listed: Listing::new(self.keys), newest: None });
         next.list(store, sampled, pace).await?;
         *self = next;
         if let Some(seen) = &mut self.seen {
             let (plan, unbroken) = self.candidates.plan();
-            seen.listed.plan = plan.into_iter().map(Sighting::from).collect();
+            seen.listed.plan = plan.into_iter().map(Listed::from).collect();
             seen.listed.unbroken = unbroken;
         }
         self.read_newest(store).await?;
@@ -218,37 +230,32 @@ impl Levels {
     /// Lists a level from the newest known file on, which is one request when there is little new. `false` when that
     /// file is gone.
     async fn list_level(&mut self, store: &dyn ReplicaStore, level: u8) -> Result<bool, Reason> {
-        let prefix = self.keys.prefix(level);
-        let known = self.inventory.last_name(level).map(|name| self.keys.key(level, name));
+        let known = self.inventory.last_name(level).map(|name| ObjectName::Ltx { level, name });
         let mut still_there = known.is_none();
-        let (keys, inventory, candidates) = (self.keys, &mut self.inventory, &mut self.candidates);
-        let (collecting, tail, received) = (&mut self.collecting, &mut self.tail, &mut self.received);
-        let mut listed = self.seen.as_mut().map(|seen| &mut seen.listed);
-        listing::each(store, &prefix, known.as_deref().map(listing::just_before), |object| {
-            let Some((level, name)) = keys.parse_key(&object.key) else { return };
-            let (min, max) = (name.min, name.max);
-            let file = LtxFile { level, min, max, size: object.size, created: object.modified };
-            if known.as_deref() == Some(object.key.as_str()) {
-                still_there = true;
-            } else {
-                inventory.insert(file);
-                match collecting {
-                    Some(files) => files.insert(file),
-                    None => tail.insert(file),
-                }
-            }
-            candidates.insert(file);
-            if level == 0 && received.until.is_some_and(|until| until < max) {
-                received.bytes = received.bytes.saturating_add(file.size);
-                received.objects += 1;
-                received.until = Some(max);
-            }
-            if let Some(listed) = &mut listed {
-                listed.push(file.into());
-            }
+        walk::each(store, Folder::Level(level), known, |object| {
+            let again = known == Some(object.name);
+            still_there |= again;
+            self.admit(object, again);
         })
         .await?;
         Ok(still_there)
+    }
+
+    /// Takes in what was listed; `again`: it was known.
+    fn admit(&mut self, object: Listed, again: bool) {
+        let Some(file) = object.ltx() else { return };
+        if !again {
+            self.inventory.insert(file);
+            match &mut self.collecting {
+                Some(files) => files.insert(file),
+                None => self.tail.insert(file),
+            }
+        }
+        self.candidates.insert(file);
+        self.received.count(&file);
+        if let Some(seen) = &mut self.seen {
+            seen.listed.push(file.into());
+        }
     }
 
     /// Lists the levels above 0 from the newest known file on, if there is anything new that they could hold.
@@ -256,8 +263,10 @@ impl Levels {
         let newest = self.inventory.max_txid();
         let unchanged = !self.hasty() && self.swept.is_some_and(|(_, txid)| txid == newest);
         if !unchanged {
-            for level in self.levels(store).await?.into_iter().filter(|level| *level > 0) {
-                if !self.list_level(store, level).await? {
+            for folder in store.folders(Layout::V5(self.keys)).await? {
+                if let Folder::Level(level @ 1..) = folder
+                    && !self.list_level(store, level).await?
+                {
                     return self.reconcile(store, sampled).await;
                 }
             }
@@ -266,8 +275,7 @@ impl Levels {
         Ok(())
     }
 
-    /// Lists everything anew. In ascending order of levels, so that a file that is compacted meanwhile is seen below, or
-    /// above, or at both.
+    /// Lists everything anew.
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.inventory = Inventory::default();
         self.collecting = Some(LtxTimeline::default());
@@ -275,27 +283,10 @@ impl Levels {
         if let Some(seen) = &mut self.seen {
             seen.listed.restart();
         }
-        for level in self.levels(store).await? {
-            self.list_level(store, level).await?;
-        }
+        walk::all(store, Layout::V5(self.keys), |object| self.admit(object, false)).await?;
         self.reconciled = Some(sampled);
         self.swept = Some((sampled, self.inventory.max_txid()));
         Ok(())
-    }
-
-    async fn levels(&self, store: &dyn ReplicaStore) -> Result<Vec<u8>, Reason> {
-        let root = match self.keys {
-            LevelKeys::Plain => "ltx/",
-            LevelKeys::Hex => "",
-        };
-        let folders = store.folders(root).await?;
-        let there = |level: &u8| {
-            let prefix = self.keys.prefix(*level);
-            folders
-                .iter()
-                .any(|folder| prefix.strip_prefix(root).is_some_and(|name| name.trim_end_matches('/') == folder))
-        };
-        Ok((0..=SNAPSHOT_LEVEL).filter(there).collect())
     }
 
     /// Reads the header of the newest file, once for each new one. A file that is not what its name says proves nothing:
@@ -335,11 +326,8 @@ impl Levels {
                 newest = newer(newest, file);
                 continue;
             }
-            listing::each(store, &self.keys.prefix(file.level), None, |object| {
-                let Some((level, name)) = self.keys.parse_key(&object.key) else { return };
-                let (min, max) = (name.min, name.max);
-                let file = LtxFile { level, min, max, size: object.size, created: object.modified };
-                if !is_odd(&file) {
+            walk::each(store, Folder::Level(file.level), None, |object| {
+                if let Some(file) = object.ltx().filter(|file| !is_odd(file)) {
                     newest = newer(newest, file);
                 }
             })
@@ -355,7 +343,8 @@ impl Levels {
         file: LtxFile,
         first: bool,
     ) -> Result<Result<LtxHeader, Reason>, Reason> {
-        let key = self.keys.key(file.level, file.name());
+        let name = Listed::from(file).name;
+        let key = name.key(self.keys);
         // One byte more than was listed, to see a file that has grown.
         let whole = first && file.size <= self.whole;
         let length = if whole { file.size.saturating_add(1) } else { HEADER_SIZE as u64 };
@@ -364,7 +353,7 @@ impl Levels {
             header.check_name(file.name()).map_err(|error| corrupt(&key, error))?;
             Ok(header)
         };
-        let read = read_understood(store, &key, length.max(HEADER_SIZE as u64), understand).await;
+        let read = read_understood(store, (name, &key), length.max(HEADER_SIZE as u64), understand).await;
         let (bytes, header) = read.inspect_err(|reason| {
             if reason.kind == ReasonKind::NotFound {
                 // What is remembered is not what is there.

@@ -13,7 +13,7 @@ use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, exposure, settle, unprovable};
 use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
-use crate::domain::litestream::Txid;
+use crate::domain::litestream::{Folder, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, StagedPosition};
 use crate::domain::price::Prices;
@@ -21,7 +21,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, Method, ReplicaReport};
 use crate::domain::target::{LitestreamVersion, ReplicaTarget};
 use crate::domain::verification::{
-    Budget, Folder, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
+    Budget, Job, Ledger, Listing, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
 };
 use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
@@ -82,7 +82,7 @@ pub(super) struct WatchedReplica {
 /// What a look saw of single objects, the newest one judged if it was read.
 #[derive(Debug, Default)]
 pub(super) struct Harvest {
-    listed: Option<Listed>,
+    listed: Option<Listing>,
     judged: Option<Verified>,
 }
 

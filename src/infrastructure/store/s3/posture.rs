@@ -61,7 +61,7 @@ impl S3Bucket {
                 }),
             }
         };
-        self.calls.call(Operation::Posture, name, answer, |_| Ok(0)).await
+        self.calls.call(Operation::Posture, name, answer, |_| Ok(Some(0))).await
     }
 
     async fn versioning(&self, client: &Client) -> Result<bool, Reason> {

@@ -8,6 +8,7 @@ pub mod assess;
 pub mod beacon;
 pub mod check;
 pub mod drill;
+pub mod human;
 pub mod limits;
 pub mod litestream;
 pub mod moment;

@@ -2,10 +2,10 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use crate::delivery::render::human;
 use crate::domain::check::checklist::not_observable;
 use crate::domain::check::word::{Word, blocks, verdicts_on};
 use crate::domain::check::{Severity, Status, Verdict};
+use crate::domain::human;
 use crate::domain::reason::Reason;
 use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
 use crate::domain::spot::SpotReport;
@@ -142,12 +142,13 @@ impl Table<'_> {
 
 /// What comparing pages with the live database came to.
 fn compared(spot: &SpotReport) -> String {
-    let pages = |count: u64| if count == 1 { "1 page".to_owned() } else { format!("{count} pages") };
     let compared = match (spot.mismatches.len(), spot.last_compared) {
         (0, 0) => "not compared with the live database".to_owned(),
-        (0, count) => format!("{} compared with the live database, equal", pages(count)),
-        (1, _) => "1 page differs from the live database".to_owned(),
-        (count, _) => format!("{count} pages differ from the live database"),
+        (0, count) => format!("{} compared with the live database, equal", human::counted(count, "page")),
+        (count, _) => {
+            let differ = human::agree(&count, "differs", "differ");
+            format!("{} {differ} from the live database", human::counted(count, "page"))
+        }
     };
     match &spot.not_compared {
         Some(why) => format!("{compared}: {}", human::printable(why)),

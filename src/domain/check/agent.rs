@@ -1,7 +1,7 @@
 //! Checks of the agent itself: whether it looks, at everything, as configured, and can tell.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Severity, Tell, Told, Unit, agree, counted, rule, spoken};
 use crate::domain::report::{CollectorReport, DatabaseState, ReceiverReport, Report, SourceReport};
 
 /// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
@@ -198,15 +198,15 @@ fn reloaded(_: &Context, report: &Report) -> Option<Told> {
 fn discovered(_: &Context, source: &SourceReport) -> Option<Told> {
     let SourceReport { source: name, databases, error, .. } = source;
     Some(Told::Known(match error {
-        None => format!("{name}: {databases} databases"),
+        None => format!("{name}: {}", counted(*databases, "database")),
         Some(error) => format!("{name}: {error}"),
     }))
 }
 
 fn within_limit(_: &Context, report: &Report) -> Option<Told> {
     Some(Told::Known(match over_limit(report) {
-        0 => format!("{} databases", report.databases.len()),
-        beyond => format!("{beyond} databases are not watched"),
+        0 => counted(report.databases.len(), "database"),
+        beyond => format!("{} {} not watched", counted(beyond, "database"), agree(&beyond, "is", "are")),
     }))
 }
 

@@ -1,7 +1,7 @@
 //! Checks of what spot checks compared: is the content of the replica that of the live database.
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
+use super::{Check, Context, Severity, Tell, Told, Unit, Watching, agree, and_more, counted, rule, spoken};
 use crate::domain::report::{DatabaseReport, ReplicaReport};
 use crate::domain::spot::SpotReport;
 
@@ -74,10 +74,7 @@ pub(super) static CHECKS: &[Check] = &[
 fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
     let spot = compared(replica)?;
     if let Some(first) = spot.mismatches.first() {
-        let more = match spot.mismatches.len() {
-            1 => String::new(),
-            count => format!(", and {} more", count - 1),
-        };
+        let more = and_more(spot.mismatches.len());
         let since = spoken(context.now.duration_since(first.since).as_secs_f64());
         let (page, txid, key) = (first.page, first.txid, &first.key);
         let detail =
@@ -92,7 +89,8 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
         Some(at) if context.now.duration_since(at).as_secs_f64() > PATIENCE_SECONDS => Told::Unknown(why()),
         Some(at) => {
             let age = spoken(context.now.duration_since(at).as_secs_f64());
-            Told::Known(format!("{} pages were compared and equal, the last {age} ago", spot.pages_compared))
+            let (pages, were) = (counted(spot.pages_compared, "page"), agree(&spot.pages_compared, "was", "were"));
+            Told::Known(format!("{pages} {were} compared and equal, the last {age} ago"))
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::replica::as_far_as_read;
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Severity, Tell, Told, Unit, counted, rule, spoken};
 use crate::domain::report::{CoverageReport, DatabaseReport, ReplicaReport};
 
 /// A snapshot takes its time, and so does a retention run: an hour of patience.
@@ -216,7 +216,7 @@ fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> 
     let expired = replica.coverage.as_ref()?.expired_objects?;
     let detail = match expired {
         0 => "nothing is kept for too long".to_owned(),
-        count => format!("{count} objects should have been deleted hours ago"),
+        count => format!("{} should have been deleted hours ago", counted(count, "object")),
     };
     as_far_as_read(context, replica, detail)
 }

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::expression::{Condition, Scope, Subject};
+use super::human::{agree, and_more, counted, spoken};
 use super::report::{
     BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
 };
@@ -315,27 +316,15 @@ pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
     catalogue().filter_map(judged).collect()
 }
 
-/// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
-pub fn spoken(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        3600..86_400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::word::Word;
     use super::*;
+    use crate::domain::litestream::Hole;
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{
-        CoverageReport, DatabaseState, GapReport, KeepingReport, LevelReport, Method, ObjectivesReport,
-    };
+    use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, LevelReport, Method, ObjectivesReport};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     /// When the checks are made.
@@ -459,7 +448,7 @@ mod tests {
     fn what_failed_stays_failed_while_it_cannot_be_read() {
         let mut broken = replica();
         if let Some(coverage) = &mut broken.coverage {
-            coverage.gaps.push(GapReport { after: "1".into(), before: "3".into() });
+            coverage.gaps.push(Hole { after: "1".into(), before: "3".into() });
         }
         check(broken.clone(), Watching::Continuously, "ReplicaGap fail; exit 2");
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown, \

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Finding, RELISTINGS_MAX, Seen, due, read_understood};
-use crate::domain::assess::proof::{Chain, Evidence};
+use super::{Finding, RELISTINGS_MAX, Seen, chain, due, read_understood};
+use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::{ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{
-    AgeIdentities, Facts, Folder, Generation, GenerationTimeline, Generations, GenerationsCoverage, Layout, LevelKeys,
-    Listed, ObjectName, SegmentFile, SegmentName, SnapshotName, caveats, segment_end_of,
+    AgeIdentities, Coverage, Facts, Folder, Generation, GenerationTimeline, Generations, Hole, Layout, LevelKeys,
+    Listed, ObjectName, SegmentFile, SegmentName, SnapshotFile, SnapshotName, caveats, segment_end_of,
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
+use crate::domain::report::{CoverageReport, LevelReport, Method};
 use crate::domain::sqlite::WalPosition;
 use crate::domain::timeline::{Span, TimelineReport};
 use crate::domain::verification::Listing;
@@ -41,7 +41,7 @@ pub(super) struct Segments {
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
-    holes: Vec<(String, String)>,
+    holes: Vec<Hole>,
     /// With which encrypted content is read; `None` where it cannot be: there is no WAL position.
     identities: Option<AgeIdentities>,
     /// Keys that are known to be damaged.
@@ -128,10 +128,10 @@ impl Segments {
     }
 
     /// Where the newest generation is broken; one without a snapshot is broken from the start.
-    fn holes(&self) -> Vec<(String, String)> {
+    fn holes(&self) -> Vec<Hole> {
         let coverage = self.generations.coverage();
-        let start = (!coverage.restorable).then(Default::default);
-        start.into_iter().chain(coverage.gaps.into_iter().map(|gap| (gap.after, gap.before))).collect()
+        let start = (!coverage.restorable).then(Hole::default);
+        start.into_iter().chain(coverage.holes).collect()
     }
 
     /// Lists the newest generation's segments from the newest known one on. `false` when that one is gone.
@@ -230,7 +230,7 @@ impl Segments {
         let snapshot = coverage.newest_snapshot.map(|snapshot| Listed::from((generation, snapshot)));
         let segments = self.recent.iter().map(|((generation, _), file)| Listed::from((*generation, *file)));
         seen.listed.plan = snapshot.into_iter().chain(segments).collect();
-        seen.listed.unbroken = coverage.restorable && coverage.gaps.is_empty();
+        seen.listed.unbroken = coverage.restorable && coverage.holes.is_empty();
     }
 
     /// Looks for new generations and snapshots.
@@ -367,7 +367,8 @@ impl Segments {
         Some(Arc::new(map.extended(more.into_iter().collect(), sampled.wall)))
     }
 
-    fn report(&self, coverage: GenerationsCoverage, sampled: Moment) -> CoverageReport {
+    fn report(&self, coverage: Coverage<SnapshotFile>, sampled: Moment) -> CoverageReport {
+        let newest = self.generations.newest();
         let all = || self.generations.iter().map(|(_, inventory)| inventory);
         let levels = [
             LevelReport {
@@ -380,7 +381,7 @@ impl Segments {
                 level: "wal",
                 objects: all().map(|inventory| inventory.segments).sum(),
                 bytes: all().map(|inventory| inventory.segment_bytes).sum(),
-                newest_at: coverage.newest_segment.map(|segment| segment.created),
+                newest_at: newest.and_then(|(_, inventory)| inventory.newest_segment).map(|segment| segment.created),
             },
         ];
         let later = |file: &&SegmentFile| {
@@ -399,20 +400,11 @@ impl Segments {
             expired_objects: self.kept.map(|kept| self.generations.expired(&kept, sampled.wall)),
             restorable: coverage.restorable,
             restorable_since: coverage.restorable_since,
-            gaps: coverage.gaps.into_iter().map(|gap| GapReport { after: gap.after, before: gap.before }).collect(),
+            gaps: coverage.holes,
             snapshots: coverage.snapshots,
             newest_snapshot_at: coverage.newest_snapshot.map(|snapshot| snapshot.created),
             download_bytes: coverage.newest_snapshot.map(|snapshot| self.generations.download(&snapshot)),
             levels: levels.into_iter().filter(|level| level.objects > 0).collect(),
         }
-    }
-}
-
-fn chain(coverage: &GenerationsCoverage, sampled: Moment) -> Chain {
-    match coverage.newest_snapshot {
-        None => Chain::NoStart,
-        Some(_) if coverage.gaps.is_empty() => Chain::Complete,
-        // When the segments before the hole were uploaded is not remembered; the snapshot is proven to be before it.
-        Some(snapshot) => Chain::Broken { end: Some(snapshot.created), lost_since: snapshot.created.min(sampled.wall) },
     }
 }

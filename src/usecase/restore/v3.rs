@@ -11,9 +11,8 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::RestoreOptions;
 use super::reading::Reader;
-use super::v3_plan::place;
+use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{
     AgeIdentities, Applied, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
@@ -117,7 +116,7 @@ fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
     match error {
         ReplayError::Write(reason) => reason,
         ReplayError::Missing(name) => {
-            let missing = generation.map_or_else(|| place(name), |generation| generation.segment_key(name));
+            let missing = generation.map_or_else(|| name.position(), |generation| generation.segment_key(name));
             let message = format!("read {key}: {missing} is missing, which comes before it");
             Reason::new(ReasonKind::Corrupt, message).with_hint(
                 "an earlier time restores what is before it; Litestream 0.3.13 restores a malformed database here",

@@ -2,15 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::limits::REPLAY_OBJECTS_MAX;
 use crate::domain::litestream::generations::plan::starting_snapshot;
 use crate::domain::litestream::{
-    Folder, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Layout, Listed, ListedGeneration, ObjectName,
-    PlanTarget, SegmentFile, SegmentName, plan_generations,
+    Folder, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout, Listed, ListedGeneration,
+    ObjectName, PlanTarget, SegmentFile, SegmentName, plan_generations,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{RestorePlan, Shortfall};
+use crate::domain::restore::RestorePlan;
 use crate::usecase::ports::ReplicaStore;
 use crate::usecase::walk;
 
@@ -45,17 +45,12 @@ fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
         txid: None,
         generation: Some(generation),
         through: objects.iter().map(|object| object.at.instant()).max().unwrap_or_default(),
-        shortfall: cut.map(|cut| Shortfall { after: place(reached), before: place(cut.name()) }),
+        shortfall: cut.map(|cut| Hole { after: reached.position(), before: cut.name().position() }),
         objects,
         base: None,
         database_bytes: None,
         notes,
     }
-}
-
-/// A position as `index/offset`.
-pub(super) fn place(name: SegmentName) -> String {
-    format!("{:08x}/{:08x}", name.index, name.offset)
 }
 
 fn not_planned(error: &GenerationsPlanError) -> Reason {

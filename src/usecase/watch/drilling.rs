@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
+use crate::domain::human::spoken_bytes;
 use crate::domain::report::CoverageReport;
 use crate::domain::target::ReplicaTarget;
 
@@ -92,22 +93,16 @@ fn withheld(
     if download > policy.size_max {
         return Some(format!(
             "a drill downloads about {}, and max-size is {}: raise it, or run streamgauge drill",
-            gibibytes(download),
-            gibibytes(policy.size_max)
+            spoken_bytes(download as f64),
+            spoken_bytes(policy.size_max as f64)
         ));
     }
     match limits.daily_download.filter(|_| replica.location.metered()) {
         Some(most) if download > most => Some(format!(
             "a drill downloads about {}, and daily-download is {}: raise it, or run streamgauge drill",
-            gibibytes(download),
-            gibibytes(most)
+            spoken_bytes(download as f64),
+            spoken_bytes(most as f64)
         )),
         _ => None,
     }
-}
-
-pub(super) fn gibibytes(bytes: u64) -> String {
-    const GIB: f64 = (1_u64 << 30) as f64;
-    let size = bytes as f64 / GIB;
-    if size >= 0.1 { format!("{size:.1} GiB") } else { format!("{bytes} bytes") }
 }

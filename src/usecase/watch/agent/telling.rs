@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::super::subject::Subject;
-use crate::domain::check::{Severity, Status, spoken};
+use crate::domain::check::{Severity, Status};
+use crate::domain::human::spoken;
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
 use crate::domain::report::DatabaseReport;

@@ -260,3 +260,19 @@ impl ReplicaStore for Counted<'_> {
         self.store.read(name, offset, length).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::litestream::{LtxName, Txid};
+
+    #[test]
+    fn who_dates_files_is_not_told_by_their_keys() {
+        let mut contents = Contents { layouts: vec![Layout::V5(LevelKeys::Hex)], ..Contents::default() };
+        let name = ObjectName::Ltx { level: 0, name: LtxName { min: Txid(1), max: Txid(1) } };
+        contents.insert(&Listed { name, size: 1, at: Dated::Written(Timestamp::UNIX_EPOCH) });
+        assert!(!contents.uploaded());
+        contents.insert(&Listed { name, size: 1, at: Dated::Uploaded(Timestamp::UNIX_EPOCH) });
+        assert!(contents.uploaded());
+    }
+}

@@ -22,10 +22,10 @@ pub use caveats::{Facts, caveats};
 pub use coverage::Coverage;
 pub use format_error::{FormatError, Problem};
 pub use generations::{
-    AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationKey, GenerationPlan,
-    GenerationPlanError, GenerationTimeline, Generations, GenerationsPlan, GenerationsPlanError, ListedGeneration,
-    Replay, ReplayError, ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName, SnapshotFile, SnapshotName,
-    plan_generation, plan_generations, segment_end, segment_end_of, snapshot_bytes,
+    AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationPlan, GenerationPlanError,
+    GenerationTimeline, Generations, GenerationsPlan, GenerationsPlanError, ListedGeneration, Replay, ReplayError,
+    ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generation,
+    plan_generations, segment_end, segment_end_of, snapshot_bytes,
 };
 pub use hole::Hole;
 pub use layout::{Layout, LevelKeys};

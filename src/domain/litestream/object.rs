@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::generations::{Generation, GenerationKey, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
+use super::generations::{Generation, ROOT, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
 use super::layout::LevelKeys;
 use super::ltx::{LtxFile, LtxName, Txid};
 
@@ -131,10 +131,13 @@ impl ObjectName {
     pub fn of_key(key: &str, keys: LevelKeys) -> Option<Self> {
         let level = || keys.parse_key(key).map(|(level, name)| Self::Ltx { level, name });
         level().or_else(|| {
-            Some(match GenerationKey::parse(key)? {
-                GenerationKey::Snapshot(generation, name) => Self::Snapshot(generation, name),
-                GenerationKey::Segment(generation, name) => Self::Segment(generation, name),
-            })
+            let (generation, rest) = key.strip_prefix(ROOT)?.split_once('/')?;
+            let generation = generation.parse().ok()?;
+            match rest.split_once('/')? {
+                ("snapshots", name) => Some(Self::Snapshot(generation, name.parse().ok()?)),
+                ("wal", name) => Some(Self::Segment(generation, name.parse().ok()?)),
+                _ => None,
+            }
         })
     }
 

@@ -1,145 +1,20 @@
 //! The memory of verification: which objects of one replica were read and what was found, what is to be read next.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::budget::{Budget, VerifyDepth, cost};
+use super::budget::{Budget, VerifyDepth};
+use super::finding::FindingKind;
 use super::listing::Listing;
+use super::record::{Facts, Fault, Job, Outcome, PageRuns, Record, Verified};
 use super::relations::Suspect;
-use super::{FindingKind, rereading, retention};
-use crate::domain::limits::{
-    FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX, VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX,
-};
-use crate::domain::litestream::{
-    Dated, Folder, FrameIndex, LevelKeys, Listed, LtxHeader, ObjectName, SNAPSHOT_LEVEL, Txid,
-};
-
-/// Bytes at the end of a file in which most page indexes lie: one request gets them.
-pub const TAIL_BYTES: u64 = 32 << 10;
+use super::{rereading, retention};
+use crate::domain::limits::{FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX};
+use crate::domain::litestream::{Folder, LevelKeys, Listed, LtxHeader, ObjectName, SNAPSHOT_LEVEL, Txid};
 
 /// The first and the longest time after which something that could not be read is tried again.
 const RETRY_SECONDS: (i64, i64) = (30, 3600);
-
-/// What is to be read of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
-    /// All of it, with one request.
-    Whole,
-    /// Header and page index.
-    Structure,
-    /// All of it, in pieces.
-    Content,
-}
-
-/// An object to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    pub object: Listed,
-    /// As people know it.
-    pub key: String,
-    pub want: Want,
-}
-
-/// Runs of page numbers, both ends included, ascending.
-pub type PageRuns = Vec<(u32, u32)>;
-
-/// What a good object turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facts {
-    Ltx {
-        page_size: u32,
-        /// Pages of the database after it.
-        commit: u32,
-        /// Its own checksum.
-        checksum: u64,
-        /// Its pages are LZ4 blocks, which Litestream until 0.5.15 cannot read.
-        blocks: bool,
-        /// It holds all pages above this one.
-        dense_from: u32,
-    },
-    Segment {
-        /// Where it ends in the WAL.
-        end: u64,
-        /// Over the compressed bytes.
-        checksum: u64,
-    },
-    Snapshot,
-}
-
-/// What reading an object came to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Good {
-        /// It was decoded in full and its checksum is right.
-        content: bool,
-        facts: Facts,
-        /// Which pages it holds; `None` where there are too many runs to say.
-        pages: Option<PageRuns>,
-        /// Where they are; `None` where that was not read, or takes too much memory.
-        frames: Option<Arc<FrameIndex>>,
-    },
-    Bad {
-        kind: FindingKind,
-        /// Where, and what.
-        detail: String,
-    },
-    /// It is not there any more: retention was faster.
-    Gone,
-    /// It could not be read, which says nothing of it.
-    Failed,
-    /// Its index is too large to be read apart from its content.
-    TooLong,
-}
-
-/// An object that was read, and what that took.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
-    pub job: Job,
-    pub outcome: Outcome,
-    pub requests: u64,
-    pub bytes: u64,
-}
-
-impl Verified {
-    /// In which folder it is and which pages it holds, if that was read.
-    pub fn pages(&self) -> Option<(Folder, &PageRuns)> {
-        match &self.outcome {
-            Outcome::Good { pages: Some(pages), .. } => Some((self.job.object.name.folder(), pages)),
-            _ => None,
-        }
-    }
-}
-
-/// What is remembered of one object.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Record {
-    pub(super) size: u64,
-    pub(super) modified: Timestamp,
-    /// Decoded in full, or not to be.
-    pub(super) content: bool,
-    pub(super) facts: Option<Facts>,
-    pub(super) fault: Option<Fault>,
-    /// When it was last decoded in full.
-    pub(super) read_at: Option<Timestamp>,
-    /// Where its pages are, while a restore needs it.
-    pub(super) frames: Option<Arc<FrameIndex>>,
-    /// It was listed otherwise since it was read, or is to be read again because it was bad.
-    pub(super) again: Option<Listed>,
-    pub(super) planned: bool,
-    /// Complete listings in a row that lacked it.
-    pub(super) missing: u8,
-}
-
-/// What is wrong with an object by itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fault {
-    pub(super) kind: FindingKind,
-    pub(super) detail: String,
-    pub(super) seen_at: Timestamp,
-    pub(super) needed: bool,
-}
 
 /// The memory of one replica. Bounded: what is not needed is forgotten oldest first, and not read again.
 #[derive(Clone, Debug)]
@@ -162,12 +37,12 @@ pub struct Ledger {
     pub(super) fresh: BTreeMap<ObjectName, Listed>,
     pub(super) suspects: BTreeMap<ObjectName, Suspect>,
     /// Were not there when they were to be read.
-    gone: BTreeSet<ObjectName>,
+    pub(super) gone: BTreeSet<ObjectName>,
     pub(super) unreadable: BTreeSet<ObjectName>,
     /// Taken over from an earlier run, and nothing was listed since: the newest object may be known.
     pub(super) restored: bool,
-    failures: u32,
-    retry_at: Option<Timestamp>,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Timestamp>,
     pub(super) related: Vec<(ObjectName, Fault)>,
     /// Files of level 0 that begin before the one in front of them ends.
     pub(super) overlaps: BTreeMap<ObjectName, ObjectName>,
@@ -353,78 +228,6 @@ impl Ledger {
         oldest.into_iter().take(excess).for_each(|(_, _, name)| drop(self.objects.remove(&name)));
     }
 
-    /// What the next look's probe may read of a new object beyond its header, in one request that is made anyway.
-    pub fn allowance(&mut self, now: Timestamp) -> u64 {
-        if self.depth == VerifyDepth::None || self.restored || self.retry_at.is_some_and(|at| now < at) {
-            return 0;
-        }
-        self.budget.available(now).min(VERIFY_WHOLE_BYTES_MAX)
-    }
-
-    /// The objects to read now, most needed first, with at most `requests` requests and as far as the budget goes.
-    pub fn jobs(&mut self, requests: u64, now: Timestamp) -> Vec<Job> {
-        if self.depth == VerifyDepth::None || self.retry_at.is_some_and(|at| now < at) {
-            return Vec::new();
-        }
-        let (mut tokens, mut requests) = (self.budget.available(now), requests);
-        let mut jobs = Vec::new();
-        for (object, want) in self.wanted() {
-            let (cost_requests, bytes) = expense(&object, want);
-            let cost = cost(cost_requests, bytes);
-            // The content of one object may take more requests than there are: it then has the turn for itself.
-            if cost > tokens || (cost_requests > requests && !(jobs.is_empty() && want == Want::Content)) {
-                break;
-            }
-            tokens -= cost;
-            requests = requests.saturating_sub(cost_requests);
-            jobs.push(Job { object, key: object.name.key(self.keys), want });
-        }
-        if jobs.is_empty() && self.depth == VerifyDepth::Content {
-            jobs.extend(self.stale(tokens, now));
-        }
-        jobs
-    }
-
-    /// All that is to be read, most needed first: the newest snapshot and what follows it, then what may hold the pages
-    /// that another object lacks, then the content of what a restore needs, then what is new, the newest first.
-    fn wanted(&self) -> Vec<(Listed, Want)> {
-        let structure = self.plan.iter().filter_map(|object| self.structure_of(object));
-        let mut wanted: Vec<_> = structure.collect();
-        let named = |name: &ObjectName| Some(self.objects.get(name)?.listed(*name));
-        let waiting = self.suspects.values().flat_map(|suspect| &suspect.waiting);
-        let missing = waiting.filter_map(named).map(|object| (object, shallow(&object)));
-        let mut asked: BTreeSet<_> = wanted.iter().map(|(object, _)| object.name).collect();
-        wanted.extend(missing.filter(|(object, _)| asked.insert(object.name)));
-        wanted.extend(self.plan.iter().filter(|object| self.lacks_content(object)).map(|o| (*o, Want::Content)));
-        // What was bad and is no longer planned is looked at again, too.
-        let again = self.objects.iter().rev().filter(|(_, record)| !record.planned).filter_map(|(_, r)| r.again);
-        wanted.extend(again.map(|object| (object, shallow(&object))));
-        let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.gone.contains(&object.name)).collect();
-        fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.at.instant(), object.name)));
-        wanted.extend(fresh.into_iter().map(|object| (*object, shallow(object))));
-        wanted
-    }
-
-    /// How the structure of a planned object is to be read, if it is not known.
-    fn structure_of(&self, object: &Listed) -> Option<(Listed, Want)> {
-        if self.gone.contains(&object.name) {
-            return None;
-        }
-        let unread = match self.objects.get(&object.name) {
-            None => *object,
-            Some(record) => record.again?,
-        };
-        Some((unread, shallow(&unread)))
-    }
-
-    pub(super) fn lacks_content(&self, object: &Listed) -> bool {
-        let wanted = |record: &Record| !record.content && record.fault.is_none() && record.again.is_none();
-        let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
-        (self.depth == VerifyDepth::Content && affordable)
-            && !self.gone.contains(&object.name)
-            && self.objects.get(&object.name).is_some_and(wanted)
-    }
-
     /// Takes in what reading objects came to.
     pub fn conclude(&mut self, results: Vec<Verified>, now: Timestamp) {
         let mut failed = false;
@@ -528,54 +331,10 @@ impl Ledger {
     }
 }
 
-impl Record {
-    pub(super) fn new(size: u64, modified: Timestamp, planned: bool) -> Self {
-        let (facts, fault, again, read_at, frames) = (None, None, None, None, None);
-        Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
-    }
-
-    /// The object as it was listed when it was read.
-    pub(super) fn listed(&self, name: ObjectName) -> Listed {
-        Listed { name, size: self.size, at: Dated::Uploaded(self.modified) }
-    }
-
-    /// What it turned out to be, if that still holds.
-    pub(super) fn known(&self) -> Option<Facts> {
-        self.facts.filter(|_| self.again.is_none() && self.missing == 0)
-    }
-}
-
-impl Facts {
-    pub(super) fn checksum(self) -> Option<u64> {
-        match self {
-            Self::Ltx { checksum, .. } | Self::Segment { checksum, .. } => Some(checksum),
-            Self::Snapshot => None,
-        }
-    }
-}
-
 /// Whether a plan that ends with `last` holds what was in `name`.
 fn reaches(last: ObjectName, name: ObjectName) -> bool {
     match (last, name) {
         (ObjectName::Ltx { name: last, .. }, ObjectName::Ltx { name, .. }) => last.max >= name.max,
         _ => false,
-    }
-}
-
-/// The cheapest way to learn the structure of an object.
-pub(super) fn shallow(object: &Listed) -> Want {
-    if object.size <= VERIFY_WHOLE_BYTES_MAX { Want::Whole } else { Want::Structure }
-}
-
-/// Requests and bytes that a job takes, at most unless an index is long.
-pub(super) fn expense(object: &Listed, want: Want) -> (u64, u64) {
-    match (want, object.name) {
-        (Want::Whole, _) => (1, object.size),
-        (Want::Structure, ObjectName::Ltx { .. }) => (2, TAIL_BYTES + 128),
-        // A segment says where it ends only when it is decompressed as a whole.
-        (Want::Content, _) | (Want::Structure, ObjectName::Segment(..)) => {
-            (object.size / VERIFY_CHUNK_BYTES + 1, object.size)
-        }
-        (Want::Structure, ObjectName::Snapshot(..)) => (1, 128),
     }
 }

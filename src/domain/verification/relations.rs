@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::FindingKind;
-use super::ledger::{Facts, Fault, Ledger, PageRuns};
+use super::finding::FindingKind;
+use super::ledger::Ledger;
+use super::record::{Facts, Fault, PageRuns};
 use crate::domain::human::{agree, counted};
 use crate::domain::litestream::{ObjectName, SegmentName};
 use crate::domain::sqlite::lock_page;

@@ -7,8 +7,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cost;
-use super::ledger::{Job, Ledger, Record, Want, expense, shallow};
+use super::budget::cost;
+use super::ledger::Ledger;
+use super::record::{Job, Record, Want, expense, shallow};
 use crate::domain::litestream::{Listed, ObjectName};
 
 /// The mean time from one reading to the next.

@@ -5,8 +5,9 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::FindingKind;
-use super::ledger::{Facts, Fault, Ledger, Record};
+use super::finding::FindingKind;
+use super::ledger::Ledger;
+use super::record::{Facts, Fault, Record};
 use crate::domain::limits::VERIFIED_OBJECTS_MAX;
 use crate::domain::litestream::{LevelKeys, ObjectName};
 

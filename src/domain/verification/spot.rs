@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use super::ledger::{Job, Ledger, shallow};
-use super::{FindingKind, cost};
+use super::budget::cost;
+use super::finding::FindingKind;
+use super::ledger::Ledger;
+use super::record::{Job, shallow};
 use crate::domain::limits::FRAME_INDEXES_BYTES_MAX;
 use crate::domain::litestream::{FrameIndex, Listed, LtxHeader, ObjectName};
 

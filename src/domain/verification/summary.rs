@@ -1,7 +1,9 @@
 //! What the memory of verification says of a replica.
 
-use super::ledger::{Fault, Ledger, Record};
-use super::{ObjectFinding, VerificationReport, VerifyDepth};
+use super::budget::VerifyDepth;
+use super::finding::{ObjectFinding, VerificationReport};
+use super::ledger::Ledger;
+use super::record::{Fault, Record};
 use crate::domain::limits::FINDINGS_MAX;
 use crate::domain::litestream::{Listed, ObjectName};
 

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::beacon::DirectoryBeacon;
 use super::keys::{KeyInfo, KeyPage, KeyStore, file_dated};
-use super::{Kind, unsupported};
+use super::kind::{Kind, unsupported};
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
 use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};

@@ -4,6 +4,7 @@ mod beacon;
 mod checked;
 mod directory;
 mod keys;
+mod kind;
 mod memory;
 mod s3;
 
@@ -16,14 +17,14 @@ use serde::{Deserialize, Serialize};
 
 pub use memory::MemoryStore;
 
-use crate::domain::litestream::LevelKeys;
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
-use keys::{KeyStore, Named};
+use keys::Named;
+use kind::{Kind, Shared, unsupported};
 
 /// What all stores have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,27 +37,8 @@ pub struct StoreOptions {
     pub ca_file: Option<PathBuf>,
 }
 
-/// One kind of store: what its backend has to offer. Nothing here does IO.
-struct Kind {
-    /// As [`ReplicaLocation::kind`] calls it.
-    name: &'static str,
-    /// How Litestream names levels there.
-    keys: LevelKeys,
-    open: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn KeyStore>, Reason>,
-    beacon: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn BeaconStore>, Reason>,
-    /// The bucket, where there is such a thing.
-    bucket: fn(&ReplicaLocation, &Shared, Calls) -> Option<Arc<dyn BucketStore>>,
-    /// How far the clock of its servers is ahead of ours, in seconds, where they say the time.
-    clock_offset: fn(&Shared) -> Option<f64>,
-}
-
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[directory::KIND, s3::KIND];
-
-/// What the replicas of one kind have in common.
-struct Shared {
-    s3: Arc<s3::Clients>,
-}
 
 /// Opens replicas and counts what is asked of them. It lives as long as the agent; stores that are dropped take their
 /// clients and connections along.
@@ -70,7 +52,7 @@ impl Stores {
     pub fn new(options: StoreOptions) -> Self {
         Self {
             gate: Arc::new(Gate::new(options.timeout, options.concurrency)),
-            shared: Shared { s3: Arc::new(s3::Clients::new(options.timeout, options.ca_file)) },
+            shared: Shared { s3: Arc::new(s3::client::Clients::new(options.timeout, options.ca_file)) },
             meters: Mutex::default(),
         }
     }
@@ -85,12 +67,6 @@ impl Stores {
 
 fn kind_of(location: &ReplicaLocation) -> Result<&'static Kind, Reason> {
     KINDS.iter().find(|kind| kind.name == location.kind()).ok_or_else(|| unsupported(location))
-}
-
-fn unsupported(location: &ReplicaLocation) -> Reason {
-    let (url, kind) = (location.url(), location.kind());
-    let cause = format!("open {url}: replicas of type {kind} cannot be read by this version");
-    Reason::new(ReasonKind::Unsupported, cause)
 }
 
 impl ports::Stores for Stores {

@@ -5,7 +5,7 @@
 
 mod answer;
 mod beacon;
-mod client;
+pub(super) mod client;
 mod clocks;
 mod connector;
 mod failure;
@@ -20,17 +20,15 @@ use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 
-pub(super) use client::Clients;
-
 use super::checked::printable;
 use super::keys::{KeyInfo, KeyPage, KeyStore};
-use super::{Kind, unsupported};
+use super::kind::{Kind, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::usecase::ports::{Content, Cursor};
-use client::{ClientSlot, CustomerKey, Lent};
+use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
 
 pub(super) const KIND: Kind = Kind {

@@ -1,30 +1,28 @@
 //! A v0.5 replica: levels of LTX files.
 
+mod conclusion;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Finding, RELISTINGS_MAX, Seen, chain, corrupt, due, read_understood};
+use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understood};
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Candidates, Coverage, Damaged, Facts, Folder, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader,
-    LtxTail, LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
+    Candidates, Damaged, Facts, Folder, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader, LtxTail,
+    LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, LevelReport, Method};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
 use crate::usecase::walk;
-
-/// The `level` label of each level.
-const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 /// What is remembered of the levels.
 #[derive(Clone, Debug)]
@@ -367,69 +365,6 @@ impl Levels {
         }
         // An answer that is shorter than the file was listed says nothing of the file.
         if short { header.map(Ok) } else { Ok(header) }
-    }
-
-    fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
-        let coverage = self.inventory.coverage();
-        let newest = self.newest.as_ref().map(|(file, _)| file.max);
-        let header = self.newest.as_ref().map(|(_, header)| header);
-        let from_header = header.and_then(LtxHeader::wal_end).map(|position| (position, Method::Wal));
-        let from_staging = || {
-            // The newest file says nothing of the WAL; Litestream's own file of the same TXID does.
-            let Some(StagedPosition::Ltx(files)) = staged else { return None };
-            let same = files.iter().find(|file| Some(file.txid) == newest)?;
-            Some((same.end, Method::Txid))
-        };
-        let positioned = from_header.or_else(from_staging);
-        let newest_object =
-            (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level)).map(|file| file.created);
-        let last_segment_at = newest_object.max();
-        let evidence = Evidence {
-            verified_at: sampled,
-            position: positioned.map(|(position, _)| position),
-            method: positioned.map_or(Method::Observer, |(_, method)| method),
-            newest_at: header.map(|header| header.timestamp).or(last_segment_at),
-            chain: chain(&coverage, sampled),
-        };
-        let finding = Finding {
-            layout: Some(Layout::V5(self.keys).as_str()),
-            txid: newest.map(|txid| txid.0),
-            damaged: self.odd.clone(),
-            last_segment_at,
-            coverage: self.report(coverage),
-            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
-            received_bytes: Some(self.received.bytes),
-            received_objects: Some(self.received.objects),
-        };
-        (finding, evidence)
-    }
-
-    fn report(&self, coverage: Coverage<LtxFile>) -> CoverageReport {
-        let levels = self.inventory.levels().filter(|(_, level)| level.objects > 0);
-        let levels = levels.filter_map(|(number, level)| {
-            Some(LevelReport {
-                level: LEVEL_NAMES.get(usize::from(number))?,
-                objects: level.objects,
-                bytes: level.bytes,
-                newest_at: level.newest.map(|file| file.created),
-            })
-        });
-        CoverageReport {
-            restorable: coverage.restorable,
-            restorable_since: coverage.restorable_since,
-            gaps: coverage.holes,
-            snapshots: coverage.snapshots,
-            newest_snapshot_at: coverage.newest_snapshot.map(|file| file.created),
-            unsnapshotted_since: self.candidates.unsnapshotted_since(),
-            changes_since_snapshot: self
-                .inventory
-                .max_txid()
-                .map(|newest| newest.0.saturating_sub(coverage.newest_snapshot.map_or(0, |snapshot| snapshot.max.0))),
-            whole: coverage.restorable.then_some(coverage.whole),
-            expired_objects: self.expired,
-            download_bytes: coverage.restorable.then(|| self.inventory.download()),
-            levels: levels.collect(),
-        }
     }
 }
 

@@ -51,8 +51,8 @@ pub(super) fn due(last: Option<Moment>, interval: Duration, now: Moment) -> bool
     last.is_none_or(|last| now.since(last) >= interval)
 }
 
-/// Reads the beginning of an object, which is called `key`, and understands it, or says what is wrong with it. What is corrupt is read a second time:
-/// only what comes twice is what is stored, and not what the way to it made of it.
+/// Reads the beginning of an object, which is called `key`, and understands it, or says what is wrong with it. What is
+/// corrupt is read a second time: only what comes twice is what is stored, and not what the way to it made of it.
 ///
 /// # Errors
 ///

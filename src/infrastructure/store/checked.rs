@@ -175,7 +175,10 @@ impl KeyStore for Checked {
         let mark = cursor.map(|cursor| cursor.get::<Mark>().ok_or_else(|| corrupt("not its cursor".to_owned())));
         let mark = mark.transpose()?;
         let answer = self.backend.list(prefix, from, mark.map(|mark| &mark.cursor));
-        let bound = mark.map_or(from.map_or(Bound::Unbounded, Bound::Included), |mark| Bound::Excluded(&mark.last));
+        let bound = match mark {
+            Some(mark) => Bound::Excluded(mark.last.as_str()),
+            None => from.map_or(Bound::Unbounded, Bound::Included),
+        };
         let checked = |page: &KeyPage| check_page(page, prefix, bound).map(|()| Some(0));
         let mut page = self.calls.call(Operation::List, &format!("/{prefix}"), answer, checked).await?;
         let last = page.objects.last().map(|object| object.key.clone());

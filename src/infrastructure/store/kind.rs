@@ -10,14 +10,17 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{BeaconStore, BucketStore};
 
+/// Opens a place of one kind.
+type Open<T> = fn(&ReplicaLocation, &Shared) -> Result<Box<T>, Reason>;
+
 /// One kind of store: what its backend has to offer. Nothing here does IO.
 pub(super) struct Kind {
     /// As [`ReplicaLocation::kind`] calls it.
     pub(super) name: &'static str,
     /// How Litestream names levels there.
     pub(super) keys: LevelKeys,
-    pub(super) open: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn KeyStore>, Reason>,
-    pub(super) beacon: fn(&ReplicaLocation, &Shared) -> Result<Box<dyn BeaconStore>, Reason>,
+    pub(super) open: Open<dyn KeyStore>,
+    pub(super) beacon: Open<dyn BeaconStore>,
     /// The bucket, where there is such a thing.
     pub(super) bucket: fn(&ReplicaLocation, &Shared, Calls) -> Option<Arc<dyn BucketStore>>,
     /// How far the clock of its servers is ahead of ours, in seconds, where they say the time.

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use streamgauge::delivery::cli::{self, Cli, Command, ConfigArgs, ConfigCommand, MetricsFormat, output};
+use streamgauge::delivery::cli::args::{ConfigArgs, ConfigCommand, MetricsFormat};
+use streamgauge::delivery::cli::{self, Cli, Command, output};
 use streamgauge::delivery::demo::peer_main;
 use streamgauge::delivery::render::metrics::catalogue;
 

@@ -26,3 +26,4 @@ pub mod sqlite;
 pub mod target;
 pub mod timeline;
 pub mod verification;
+pub mod window;

@@ -1,21 +1,161 @@
 //! What reading the objects of a replica showed, beyond what their names say.
 
 mod budget;
-mod finding;
+mod job;
 mod ledger;
 mod listing;
+mod pages;
+mod queue;
 mod record;
 mod relations;
 mod rereading;
+mod results;
 mod retention;
 mod saved;
 mod spot;
 mod summary;
-mod turns;
 
 pub use budget::{Budget, VerifyDepth, VerifyPolicy};
-pub use finding::{FindingKind, ObjectFinding, VerificationReport};
+pub use job::{Facts, Job, Outcome, TAIL_BYTES, Verified, Want};
 pub use ledger::Ledger;
 pub use listing::Listing;
-pub use record::{Facts, Job, Outcome, PageRuns, TAIL_BYTES, Verified, Want};
+pub use pages::PageSet;
 pub use spot::{SpotFile, SpotPlan};
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Its content is not what its format or its checksum demands.
+    Corrupt,
+    /// It ends early, or is smaller than it was.
+    Truncated,
+    /// It is not what its name says.
+    Misnamed,
+    /// It was replaced by another of the same name: two writers.
+    Rewritten,
+    /// It is gone, and Litestream's retention does not explain it: a bucket's lifecycle rule, or a person.
+    Vanished,
+    /// The database grew, and the new pages are not in it.
+    PagesMissing,
+    /// Its pages have another size than those of its neighbours.
+    PageSizeMismatch,
+    /// Its encoding is newer than the Litestream that is configured to restore it.
+    NewerEncoding,
+    /// v0.3: a segment does not begin where the one before it ends.
+    SegmentMissing,
+}
+
+impl FindingKind {
+    pub const ALL: &'static [Self] = &[
+        Self::Corrupt,
+        Self::Truncated,
+        Self::Misnamed,
+        Self::Rewritten,
+        Self::Vanished,
+        Self::PagesMissing,
+        Self::PageSizeMismatch,
+        Self::NewerEncoding,
+        Self::SegmentMissing,
+    ];
+
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Truncated => "truncated",
+            Self::Misnamed => "misnamed",
+            Self::Rewritten => "rewritten",
+            Self::Vanished => "vanished",
+            Self::PagesMissing => "pages_missing",
+            Self::PageSizeMismatch => "page_size_mismatch",
+            Self::NewerEncoding => "newer_encoding",
+            Self::SegmentMissing => "segment_missing",
+        }
+    }
+
+    /// What a person calls an object with it: `… is corrupt`.
+    pub fn spoken(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::Truncated => "cut off",
+            Self::Misnamed => "not what its name says",
+            Self::Rewritten => "rewritten",
+            Self::Vanished => "gone",
+            Self::PagesMissing => "incomplete",
+            Self::PageSizeMismatch => "of another page size",
+            Self::NewerEncoding => "too new for the restorer",
+            Self::SegmentMissing => "behind a hole",
+        }
+    }
+}
+
+/// One object with which something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectFinding {
+    pub kind: FindingKind,
+    /// The key below the replica's root.
+    pub key: String,
+    /// In a sentence, with the offset.
+    pub detail: String,
+    pub seen_at: Timestamp,
+    /// Restoring the latest state needs the object. Others only stand for older states, or another object covers them.
+    #[serde(default)]
+    pub needed: bool,
+}
+
+/// What was verified of the objects of one replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerificationReport {
+    /// Objects whose header and index were read.
+    pub structure_verified: u64,
+    /// Objects that were decoded in full and whose checksum is right.
+    pub content_verified: u64,
+    /// Bytes read for it.
+    pub read_bytes: u64,
+    /// Objects that were read in full again, long after they were found good, and the bytes of that.
+    pub reread: u64,
+    pub reread_bytes: u64,
+    /// When the object was read in full whose last reading is the longest ago.
+    pub oldest_read_at: Option<Timestamp>,
+    /// Objects that wait, for the byte budget or their turn.
+    pub pending: u64,
+    /// Objects that restoring the latest state reads, as far as they are known.
+    pub needed: u64,
+    /// Of those, the ones that were read.
+    pub needed_verified: u64,
+    /// When the oldest of those that were not read yet was written; `None` when all were read.
+    pub unread_since: Option<Timestamp>,
+    /// Objects that could not be read at the last attempt, which says nothing of their content.
+    pub unreadable: u64,
+    /// Objects that were replaced by others of the same name, ever: two writers.
+    pub lineage_conflicts: u64,
+    /// Files of level 0 that begin before the one in front of them ends: two writers.
+    pub overlaps: u64,
+    /// With which something is wrong, newest first; at most as many as the limits say.
+    pub findings: Vec<ObjectFinding>,
+}
+
+impl VerificationReport {
+    /// Something was read, or is known to be gone.
+    pub fn has_read(&self) -> bool {
+        self.structure_verified > 0 || !self.findings.is_empty()
+    }
+
+    /// What restoring the latest state would stumble over.
+    pub fn needed_damaged(&self) -> impl Iterator<Item = &ObjectFinding> {
+        let harmless = |kind| matches!(kind, FindingKind::NewerEncoding | FindingKind::Rewritten);
+        self.findings.iter().filter(move |finding| finding.needed && !harmless(finding.kind))
+    }
+
+    /// The keys of objects that nothing can be restored from.
+    pub fn damaged(&self) -> BTreeSet<String> {
+        let useless = |kind| matches!(kind, FindingKind::Corrupt | FindingKind::Truncated | FindingKind::Misnamed);
+        self.findings.iter().filter(|finding| useless(finding.kind)).map(|finding| finding.key.clone()).collect()
+    }
+}

@@ -17,7 +17,7 @@ pub(super) async fn pages(
         let mut page = store.list(folder, from, cursor.as_ref()).await?;
         foreign = if page.objects.is_empty() { foreign + 1 } else { 0 };
         if foreign >= FOREIGN_PAGES_MAX {
-            let message = format!("list {folder}: {FOREIGN_PAGES_MAX} pages in a row without a file of Litestream");
+            let message = format!("list {folder}: {FOREIGN_PAGES_MAX} pages in a row without a Litestream file");
             let hint = "something else writes there, or the store makes up a listing that never ends";
             return Err(Reason::new(ReasonKind::Unsupported, message).with_hint(hint));
         }
@@ -28,7 +28,8 @@ pub(super) async fn pages(
         }
     }
     let message = format!("list {folder}: more than {LIST_PAGES_MAX} pages");
-    Err(Reason::new(ReasonKind::Unsupported, message).with_hint("a replica with this many objects lacks retention"))
+    Err(Reason::new(ReasonKind::Unsupported, message)
+        .with_hint("retention is not working on a replica with this many objects"))
 }
 
 /// As [`pages`], object by object.

@@ -2,9 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::sources::{Sources, pace, stores};
+use super::args::{CheckArgs, CheckVerify, Format};
+use super::output;
+use super::runtime::block_on;
+use super::sources::{Sources, stores};
 use super::table::table;
-use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
+use super::version::{REVISION, VERSION};
 use crate::delivery::render::json::json;
 use crate::domain::check::judge_agent;
 use crate::domain::check::word::Word;
@@ -29,8 +32,8 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let report = look(args)?;
     match args.format {
-        CheckFormat::Table => output::print(&table(&report, output::colour()))?,
-        CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+        Format::Table => output::print(&table(&report, output::colour()))?,
+        Format::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
     }
     Ok(ExitCode::from(Word::of_report(&report).exit_code()))
 }
@@ -52,11 +55,11 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
         CheckVerify::None | CheckVerify::Structure => SpotPolicy::OFF,
     };
     let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX, spot };
-    let pace = Pace { verify, ..pace(&loaded.settings) };
+    let pace = Pace { verify, ..loaded.settings.pace };
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let databases = run::block_on(look_once(parts, targets, args.wait))?;
+    let databases = block_on(look_once(parts, targets, args.wait))?;
     let now = clock.now().wall;
     let mut report = Report {
         schema: SCHEMA,

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use super::args::SourceArgs;
+use super::output;
 use super::sources::Sources;
-use super::{SourceArgs, output};
 use crate::domain::drill::{DrillPolicy, DrillSchedule};
 use crate::domain::human;
 use crate::domain::printable::printable;

@@ -4,8 +4,10 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use super::args::{DemoArgs, LogArgs, RunArgs, SourceArgs};
+use super::runtime::block_on;
 use super::sources::Sources;
-use super::{DemoArgs, LogArgs, LogLevel, RunArgs, SourceArgs, logging, output, run};
+use super::{logging, output, run};
 use crate::delivery::demo::{Demo, FAULTS};
 use crate::domain::reason::Reason;
 
@@ -20,7 +22,7 @@ pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
         sources: SourceArgs { config_file: Some(demo.config_file()), litestream_config: Vec::new() },
         web_listen_address: args.web_listen_address.clone(),
         storage_path: None,
-        log: LogArgs { level: Some(LogLevel::Warn), format: None },
+        log: LogArgs { level: Some("warn".to_owned()), format: None },
     });
     let loaded = sources.read()?;
     logging::init(&loaded.settings.log);
@@ -28,7 +30,7 @@ pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
         // A reader that left does not end the demo.
         let _ = output::print(&greeting(args, &demo, addresses));
     };
-    run::block_on(run::serve(sources, loaded, greet))??;
+    block_on(run::serve(sources, loaded, greet))??;
     demo.stop()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,14 +2,16 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::args::RunArgs;
+use super::runtime::block_on;
 use super::sources::{Sources, configured, stores};
-use super::{REVISION, RunArgs, VERSION, drill, logging, notify};
+use super::version::{REVISION, VERSION};
+use super::{drill, logging, notify};
 use crate::delivery::http::{Guard, ReloadHandle, Server, connections_max};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
@@ -24,13 +26,6 @@ use crate::infrastructure::process;
 use crate::usecase::notify::Outlet;
 use crate::usecase::ports::{Clock, Journal, Publisher};
 use crate::usecase::watch::{Agent, AgentParts};
-
-/// Threads for looks at replicas and for scrapes. The databases have one of their own.
-const WORKERS: usize = 2;
-
-/// How long a thread that read files waits for more to do. The allocator keeps memory for each one that lives: with the
-/// usual ten seconds a hundred of them hold twice what the agent needs.
-const THREAD_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 impl Publisher for ReportCell {
     fn publish(&self, report: Report) {
@@ -54,21 +49,6 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `future` on the threads that agent and server share. A read that hangs in the kernel, such as on a dead network
-/// mount, is not waited for when it is done.
-///
-/// # Errors
-///
-/// When the threads cannot be started.
-pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Reason> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let built = builder.worker_threads(WORKERS).thread_keep_alive(THREAD_KEEP_ALIVE).enable_all().build();
-    let runtime = built.map_err(|error| Reason::from(error).context("start the runtime"))?;
-    let done = runtime.block_on(future);
-    runtime.shutdown_background();
-    Ok(done)
-}
-
 /// Runs agent and server; `ready` is told the addresses that are listened on.
 pub async fn serve(
     sources: Sources,
@@ -89,12 +69,7 @@ pub async fn serve(
         watch: Box::new(Watch::new()),
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
-        journal: loaded
-            .settings
-            .storage
-            .path
-            .as_deref()
-            .map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
+        journal: loaded.settings.storage.as_deref().map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
         publisher: Arc::new(cell.clone()),
         process: process::read,
         drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),

@@ -11,7 +11,7 @@ pub struct Listing {
     pub keys: LevelKeys,
     /// Everything that is there was listed, and what is not here (and above the floors) is gone.
     pub complete: bool,
-    /// What a restore of the latest state reads, in the order in which it is applied.
+    /// The objects that a restore of the latest state reads, in the order in which they are applied.
     pub plan: Vec<Listed>,
     /// The plan reaches the newest object.
     pub unbroken: bool,

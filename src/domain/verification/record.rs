@@ -1,105 +1,14 @@
-//! What is to be read of an object, what that comes to, and what is remembered of it.
+//! What is remembered of one object, and of one that is suspected to lack pages.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::finding::FindingKind;
-use crate::domain::limits::{VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX};
-use crate::domain::litestream::{Dated, Folder, FrameIndex, Listed, ObjectName};
-
-/// Bytes at the end of a file in which most page indexes lie: one request gets them.
-pub const TAIL_BYTES: u64 = 32 << 10;
-
-/// What is to be read of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
-    /// All of it, with one request.
-    Whole,
-    /// Header and page index.
-    Structure,
-    /// All of it, in pieces.
-    Content,
-}
-
-/// An object to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    pub object: Listed,
-    /// As people know it.
-    pub key: String,
-    pub want: Want,
-}
-
-/// Runs of page numbers, both ends included, ascending.
-pub type PageRuns = Vec<(u32, u32)>;
-
-/// What a good object turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facts {
-    Ltx {
-        page_size: u32,
-        /// Pages of the database after it.
-        commit: u32,
-        /// Its own checksum.
-        checksum: u64,
-        /// Its pages are LZ4 blocks, which Litestream until 0.5.15 cannot read.
-        blocks: bool,
-        /// It holds all pages above this one.
-        dense_from: u32,
-    },
-    Segment {
-        /// Where it ends in the WAL.
-        end: u64,
-        /// Over the compressed bytes.
-        checksum: u64,
-    },
-    Snapshot,
-}
-
-/// What reading an object came to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Good {
-        /// It was decoded in full and its checksum is right.
-        content: bool,
-        facts: Facts,
-        /// Which pages it holds; `None` where there are too many runs to say.
-        pages: Option<PageRuns>,
-        /// Where they are; `None` where that was not read, or takes too much memory.
-        frames: Option<Arc<FrameIndex>>,
-    },
-    Bad {
-        kind: FindingKind,
-        /// Where, and what.
-        detail: String,
-    },
-    /// It is not there any more: retention was faster.
-    Gone,
-    /// It could not be read, which says nothing of it.
-    Failed,
-    /// Its index is too large to be read apart from its content.
-    TooLong,
-}
-
-/// An object that was read, and what that took.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
-    pub job: Job,
-    pub outcome: Outcome,
-    pub requests: u64,
-    pub bytes: u64,
-}
-
-impl Verified {
-    /// In which folder it is and which pages it holds, if that was read.
-    pub fn pages(&self) -> Option<(Folder, &PageRuns)> {
-        match &self.outcome {
-            Outcome::Good { pages: Some(pages), .. } => Some((self.job.object.name.folder(), pages)),
-            _ => None,
-        }
-    }
-}
+use super::FindingKind;
+use super::job::Facts;
+use super::pages::PageSet;
+use crate::domain::litestream::{Dated, FrameIndex, Listed, ObjectName};
 
 /// What is remembered of one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,14 +40,14 @@ pub(super) struct Fault {
 }
 
 impl Record {
-    pub(super) fn new(size: u64, modified: Timestamp, planned: bool) -> Self {
-        let (facts, fault, again, read_at, frames) = (None, None, None, None, None);
-        Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
-    }
-
     /// The object as it was listed when it was read.
     pub(super) fn listed(&self, name: ObjectName) -> Listed {
         Listed { name, size: self.size, at: Dated::Uploaded(self.modified) }
+    }
+
+    pub(super) fn new(size: u64, modified: Timestamp, planned: bool) -> Self {
+        let (facts, fault, again, read_at, frames) = (None, None, None, None, None);
+        Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
     }
 
     /// What it turned out to be, if that still holds.
@@ -147,29 +56,16 @@ impl Record {
     }
 }
 
-impl Facts {
-    pub(super) fn checksum(self) -> Option<u64> {
-        match self {
-            Self::Ltx { checksum, .. } | Self::Segment { checksum, .. } => Some(checksum),
-            Self::Snapshot => None,
-        }
-    }
-}
-
-/// The cheapest way to learn the structure of an object.
-pub(super) fn shallow(object: &Listed) -> Want {
-    if object.size <= VERIFY_WHOLE_BYTES_MAX { Want::Whole } else { Want::Structure }
-}
-
-/// Requests and bytes that a job takes, at most unless an index is long.
-pub(super) fn expense(object: &Listed, want: Want) -> (u64, u64) {
-    match (want, object.name) {
-        (Want::Whole, _) => (1, object.size),
-        (Want::Structure, ObjectName::Ltx { .. }) => (2, TAIL_BYTES + 128),
-        // A segment says where it ends only when it is decompressed as a whole.
-        (Want::Content, _) | (Want::Structure, ObjectName::Segment(..)) => {
-            (object.size / VERIFY_CHUNK_BYTES + 1, object.size)
-        }
-        (Want::Structure, ObjectName::Snapshot(..)) => (1, 128),
-    }
+/// A file that lacks pages by which the database grew, until the files that may hold them were read again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Suspect {
+    /// Pages that no file is known to hold.
+    pub(super) missing: PageSet,
+    /// Pages of the database before and after.
+    pub(super) before: u32,
+    pub(super) commit: u32,
+    /// Files to read, itself among them.
+    pub(super) waiting: BTreeSet<ObjectName>,
+    /// A file was there that has too many pages to tell.
+    pub(super) untold: bool,
 }

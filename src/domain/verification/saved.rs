@@ -5,9 +5,10 @@ use std::hash::{Hash, Hasher};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::finding::FindingKind;
+use super::FindingKind;
+use super::job::Facts;
 use super::ledger::Ledger;
-use super::record::{Facts, Fault, Record};
+use super::record::{Fault, Record};
 use crate::domain::limits::VERIFIED_OBJECTS_MAX;
 use crate::domain::litestream::{LevelKeys, ObjectName};
 

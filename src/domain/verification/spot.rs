@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use super::FindingKind;
 use super::budget::cost;
-use super::finding::FindingKind;
+use super::job::{Job, shallow};
 use super::ledger::Ledger;
-use super::record::{Job, shallow};
 use crate::domain::limits::FRAME_INDEXES_BYTES_MAX;
 use crate::domain::litestream::{FrameIndex, Listed, LtxHeader, ObjectName};
 

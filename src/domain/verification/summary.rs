@@ -1,9 +1,8 @@
 //! What the memory of verification says of a replica.
 
-use super::budget::VerifyDepth;
-use super::finding::{ObjectFinding, VerificationReport};
 use super::ledger::Ledger;
 use super::record::{Fault, Record};
+use super::{ObjectFinding, VerificationReport, VerifyDepth};
 use crate::domain::limits::FINDINGS_MAX;
 use crate::domain::litestream::{Listed, ObjectName};
 

@@ -1,0 +1,132 @@
+//! The arguments that several commands take, and those of commands without a word of their own to add.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::delivery::demo::fault;
+use crate::infrastructure::config::{LogFormat, LogLevel, read_duration};
+
+/// Where databases come from; the same for `run`, `check` and `config check`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceArgs {
+    /// streamgauge's own configuration file
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Litestream's configuration file, v0.3 or v0.5 [repeatable]
+    #[arg(long = "litestream.config", value_name = "FILE")]
+    pub litestream_config: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// Address to listen on: host:port, [ipv6]:port, or :port for all interfaces [repeatable] [default: 127.0.0.1:10099]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub web_listen_address: Vec<String>,
+
+    /// Directory for what is remembered across restarts
+    #[arg(long = "storage.path", value_name = "DIRECTORY")]
+    pub storage_path: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What is not given here comes from the configuration.
+#[derive(Args, Clone, Debug, Default)]
+pub struct LogArgs {
+    /// Least severe messages to log [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::WORDS))]
+    pub level: Option<String>,
+
+    /// Format of the log messages on standard error [default: logfmt]
+    #[arg(long = "log.format", value_name = "FORMAT", value_parser = words(&LogFormat::WORDS))]
+    pub format: Option<String>,
+}
+
+/// How a finding is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// Only these databases, by name or path [default: all]
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
+    /// replica), or all of their content
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = CheckVerify::Structure)]
+    pub verify: CheckVerify,
+
+    /// How long the commits seen at the start may take to reach the replica
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "5s")]
+    pub wait: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckVerify {
+    None,
+    Structure,
+    Content,
+}
+
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration, report every problem in it, and list what would be watched
+    Check(SourceArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct MetricsArgs {
+    #[arg(long, value_enum, default_value_t = MetricsFormat::Table)]
+    pub format: MetricsFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MetricsFormat {
+    Table,
+    Markdown,
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// What to break
+    #[arg(long, value_parser = fault::possible_values())]
+    pub fault: Option<String>,
+
+    /// How long after the start to break it
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "20s")]
+    pub fault_after: Duration,
+
+    /// Address to listen on [repeatable] [default: 127.0.0.1:10099]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub web_listen_address: Vec<String>,
+}
+
+/// A closed set of words, as the configuration has them.
+fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word))
+}

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fake_s3::{FakeServer, ltx};
+use fake_s3::FakeServer;
 use rustix::time::{ClockId, clock_gettime};
+use streamgauge::domain::litestream::{Folder, LtxName, ObjectName, Txid};
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
@@ -100,7 +101,7 @@ struct Cost {
 
 async fn measure(store: &dyn ReplicaStore, keys: u64) -> Measured {
     // Connects, and fills whatever is filled once.
-    store.list("0000/", None).await.unwrap();
+    store.list(LEVEL, None, None).await.unwrap();
     let resident = resident_bytes();
     let (mut full, mut poll, mut grown_bytes) = (Vec::new(), Vec::new(), 0);
     let rounds = if keys > DAY_OF_SEGMENTS { 1 } else { FULL_ROUNDS };
@@ -110,11 +111,11 @@ async fn measure(store: &dyn ReplicaStore, keys: u64) -> Measured {
         full.push(since(start));
         grown_bytes = grown_bytes.max(peak.saturating_sub(resident));
     }
-    let last = ltx(keys);
+    let behind = name(keys + 1);
     for _ in 0..POLL_ROUNDS {
         let start = now();
         for _ in 0..POLLS {
-            assert!(store.list("0000/", Some(&last)).await.unwrap().objects.is_empty());
+            assert!(store.list(LEVEL, Some(behind), None).await.unwrap().objects.is_empty());
         }
         let polls = since(start);
         poll.push(Cost { wall: polls.wall / POLLS, cpu: polls.cpu / POLLS });
@@ -122,19 +123,26 @@ async fn measure(store: &dyn ReplicaStore, keys: u64) -> Measured {
     Measured { keys, pages: keys.div_ceil(1000), full: cheapest(full), poll: cheapest(poll), grown_bytes }
 }
 
+const LEVEL: Folder = Folder::Level(0);
+
+fn name(txid: u64) -> ObjectName {
+    ObjectName::Ltx { level: 0, name: LtxName { min: Txid(txid), max: Txid(txid) } }
+}
+
 /// Follows the pages, dropping each as the next is asked for, and returns the most that was resident.
 async fn list_all(store: &dyn ReplicaStore, keys: u64) -> u64 {
-    let (mut listed, mut peak, mut last) = (0, 0, None::<String>);
+    let (mut listed, mut peak, mut last, mut cursor) = (0, 0, None, None);
     loop {
-        let mut page = store.list("0000/", last.as_deref()).await.unwrap();
+        let mut page = store.list(LEVEL, None, cursor.as_ref()).await.unwrap();
         listed += page.objects.len() as u64;
         peak = peak.max(resident_bytes());
-        last = page.objects.pop().map(|object| object.key).or(last);
-        if !page.more {
+        last = page.objects.pop().map(|object| object.name).or(last);
+        cursor = page.next;
+        if cursor.is_none() {
             break;
         }
     }
-    assert_eq!((listed, last), (keys, Some(ltx(keys))));
+    assert_eq!((listed, last), (keys, Some(name(keys))));
     peak
 }
 

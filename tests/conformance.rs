@@ -22,6 +22,8 @@ mod suite;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use streamgauge::domain::litestream::{Folder, LtxName, ObjectName, Txid};
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials};
@@ -55,6 +57,21 @@ fn place(port: u16, bucket: &str, path: &str) -> S3Location {
 
 fn open(place: S3Location) -> Arc<dyn ReplicaStore> {
     stores(Duration::from_secs(60)).open(&ReplicaLocation::S3(Box::new(place))).unwrap()
+}
+
+/// The file of level 0 that holds one TXID.
+const fn ltx_name(txid: u64) -> ObjectName {
+    ObjectName::Ltx { level: 0, name: LtxName { min: Txid(txid), max: Txid(txid) } }
+}
+
+/// Where most tests list, and what they read.
+const LEVEL: Folder = Folder::Level(0);
+const NAME: ObjectName = ltx_name(7);
+const KEY: &str = "0000/0000000000000007-0000000000000007.ltx";
+
+/// What a read brought that has to bring something, or why not.
+async fn read(store: &dyn ReplicaStore, name: ObjectName, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    store.read(name, offset, length).await?.required()
 }
 
 /// `kind: message | hint`.

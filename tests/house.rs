@@ -137,6 +137,25 @@ fn watched_files_are_only_read() {
 }
 
 #[test]
+fn kinds_of_stores_are_matched_in_one_file() {
+    let is_match = |line: &&str| {
+        let code = line.split("//").next().unwrap();
+        ["let ReplicaLocation::", "matches!("].iter().any(|word| code.contains(word))
+            || code.trim_start().starts_with("ReplicaLocation::") && code.contains("=>")
+    };
+    let mut found = Vec::new();
+    for (path, text) in sources("src").into_iter().filter(|(path, _)| !path.ends_with("domain/target.rs")) {
+        let lines = shipped(&text).lines().filter(|line| line.contains("ReplicaLocation::")).filter(is_match);
+        found.extend(lines.map(|line| format!("{}: {line}", path.display())));
+    }
+    assert!(
+        found.is_empty(),
+        "what follows from a kind of store is answered in domain/target.rs:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
 fn every_file_says_what_it_owns_and_stays_readable() {
     let mut found = Vec::new();
     for (path, text) in shipped_sources() {

@@ -55,10 +55,9 @@ fn latest(lab: &Lab, site: &Site, replica: &Replica) {
     assert_eq!(restored.downloaded_bytes, ours.plan.bytes());
     assert_eq!(restored.requests, ours.plan.objects.len() as u64, "one request an object");
     assert_eq!(restored.bytes, u64::from(restored.pages) * u64::from(restored.page_size));
-    let keys = |keys: Vec<&String>| keys.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(
-        keys(restored.objects.iter().map(|object| &object.key).collect()),
-        keys(ours.plan.objects.iter().map(|object| &object.key).collect())
+        restored.objects.iter().map(|object| object.key.clone()).collect::<Vec<_>>(),
+        ours.plan.objects.iter().map(|object| ours.plan.key(object)).collect::<Vec<_>>()
     );
     if !replica.encrypted() {
         let checksum = |object: &streamgauge::domain::restore::RestoredObject| {

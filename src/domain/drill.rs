@@ -13,10 +13,9 @@ use super::litestream::Hole;
 use super::price::Prices;
 use super::reason::Reason;
 use super::restore::RestoredObject;
-use super::target::ReplicaLocation;
 
 /// How a database is drilled.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillPolicy {
     pub schedule: DrillSchedule,
     /// Drills whose plan has more bytes to download are not begun by the schedule. Default 10 GiB.
@@ -62,18 +61,8 @@ impl Default for DrillPolicy {
     }
 }
 
-impl DrillPolicy {
-    /// What reading a replica at this place costs.
-    pub fn prices_at(&self, location: &ReplicaLocation) -> Prices {
-        match location {
-            ReplicaLocation::Directory(_) => Prices::FREE,
-            ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => self.prices,
-        }
-    }
-}
-
 /// When the agent drills a database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DrillSchedule {
     /// Never; `streamgauge drill` still does.
     Off,

@@ -1,11 +1,6 @@
-//! What reading and storing replicas costs in money, by a price table that is configured and has a date.
-
-use std::sync::Arc;
+//! Prices: a table that is configured and has a date.
 
 use serde::{Deserialize, Serialize};
-
-use super::report::{CostReport, DatabaseReport, StoreOperationReport, StoreReport};
-use super::target::ReplicaLocation;
 
 /// Prices in dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,9 +24,6 @@ const AMAZON: f64 = 0.023;
 
 /// An average month.
 pub const MONTH_SECONDS: f64 = 30.44 * 86_400.0;
-
-/// Requests say what a month costs when they were counted for so long.
-const COUNTED_SECONDS: f64 = 3600.0;
 
 impl Prices {
     /// A directory costs nothing.
@@ -60,110 +52,23 @@ impl Prices {
     }
 
     /// Dollars for one upload, which stores price as a listing.
-    pub fn upload_dollars(&self, location: &ReplicaLocation) -> f64 {
-        match location {
-            ReplicaLocation::Directory(_) => 0.0,
-            ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => self.lists_per_thousand / 1000.0,
-        }
+    pub fn upload_dollars(&self) -> f64 {
+        self.lists_per_thousand / 1000.0
     }
 
     /// Dollars for storing so many bytes for a month.
-    pub fn storage_dollars(&self, location: &ReplicaLocation, bytes: u64) -> f64 {
-        let price = match location {
-            ReplicaLocation::Directory(_) => 0.0,
-            ReplicaLocation::S3(s3) => self.stored_per_gigabyte.unwrap_or_else(|| usual(s3.endpoint.as_deref())),
-            ReplicaLocation::Unsupported { .. } => self.stored_per_gigabyte.unwrap_or(AMAZON),
-        };
-        bytes as f64 / 1e9 * price
+    pub fn storage_dollars(&self, bytes: u64) -> f64 {
+        bytes as f64 / 1e9 * self.stored_per_gigabyte.unwrap_or(AMAZON)
     }
 }
 
-/// What storage usually costs at an endpoint. One's own machine costs nothing by the gigabyte.
-fn usual(endpoint: Option<&str>) -> f64 {
-    let Some(endpoint) = endpoint else { return AMAZON };
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    let host = host.split('/').next().unwrap_or_default();
-    let host = if host.starts_with('[') { host } else { host.split(':').next().unwrap_or_default() };
+/// Dollars for 10⁹ bytes and a month, as usual at a server. One's own machine costs nothing by the gigabyte.
+pub(super) fn usual_storage(authority: Option<&str>) -> f64 {
+    let Some(authority) = authority else { return AMAZON };
+    let host = if authority.starts_with('[') { authority } else { authority.split(':').next().unwrap_or_default() };
     let own = !host.contains('.')
         || host.ends_with(".local")
         || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let known = USUAL.iter().find(|(end, _)| host.ends_with(end));
     known.map_or(if own { 0.0 } else { AMAZON }, |(_, price)| *price)
-}
-
-/// What everything costs, and may cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Costs {
-    /// Of the agent's own requests; `None`: those of [`Prices::S3`].
-    pub prices: Option<Prices>,
-    /// Dollars a month for all replicas.
-    pub budget: Option<f64>,
-}
-
-impl Costs {
-    /// Says in `stores` what their requests cost, which were counted for so many seconds, and sums everything up.
-    pub fn report(&self, stores: &mut [StoreReport], databases: &[Arc<DatabaseReport>], seconds: f64) -> CostReport {
-        let prices = self.prices.unwrap_or(Prices::S3);
-        for store in &mut *stores {
-            let prices = if store.store == "file" { Prices::FREE } else { prices };
-            let (reads, others): (Vec<_>, Vec<_>) =
-                store.operations.iter().partition(|operation| operation.operation == "read");
-            let count = |operations: Vec<&StoreOperationReport>| operations.iter().map(|o| o.requests).sum();
-            let dollars = prices.dollars(count(reads), count(others), store.received_bytes);
-            store.request_dollars_per_month = (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS);
-        }
-        let requests: Option<f64> = stores.iter().map(|store| store.request_dollars_per_month).sum();
-        let replicas = databases.iter().flat_map(|database| &database.replicas);
-        let storage: Option<f64> = replicas.map(|replica| replica.keeping.storage_dollars_per_month).sum();
-        let counted = seconds >= COUNTED_SECONDS;
-        CostReport {
-            dollars_per_month: requests.zip(storage).filter(|_| counted).map(|(requests, storage)| requests + storage),
-            budget_dollars_per_month: self.budget,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::target::S3Location;
-
-    #[test]
-    fn storage_costs_what_it_usually_does_there_unless_configured() {
-        let check = |endpoint: Option<&str>, dollars: f64| {
-            let s3 = S3Location { endpoint: endpoint.map(str::to_owned), ..S3Location::default() };
-            let location = ReplicaLocation::S3(Box::new(s3));
-            let told = Prices::S3.storage_dollars(&location, 2_000_000_000);
-            assert!((told - 2.0 * dollars).abs() < 1e-9, "{endpoint:?}: {told}");
-            let configured = Prices { stored_per_gigabyte: Some(1.5), ..Prices::S3 };
-            assert_eq!(configured.storage_dollars(&location, 2_000_000_000), 3.0);
-        };
-        check(None, 0.023);
-        check(Some("https://s3.eu-west-1.amazonaws.com"), 0.023);
-        check(Some("https://s3.us-west-000.backblazeb2.com"), 0.005);
-        check(Some("https://storage.googleapis.com"), 0.020);
-        check(Some("https://objects.example.org"), 0.023);
-        check(Some("http://127.0.0.1:9000"), 0.0);
-        check(Some("http://[::1]:9000"), 0.0);
-        check(Some("http://minio:9000/"), 0.0);
-        assert_eq!(Prices::S3.storage_dollars(&ReplicaLocation::Directory("/r".into()), 1 << 40), 0.0);
-    }
-
-    #[test]
-    fn requests_are_projected_from_an_hour_on() {
-        let operation = |operation, requests| StoreOperationReport { operation, requests, ..Default::default() };
-        let store = |name: &str| StoreReport {
-            store: name.to_owned(),
-            operations: vec![operation("list", 200), operation("folders", 160), operation("read", 1000)],
-            ..StoreReport::default()
-        };
-        let costs = Costs { prices: None, budget: Some(2.0) };
-        let mut stores = vec![store("s3"), store("file")];
-        assert_eq!(costs.report(&mut stores, &[], 3599.0).dollars_per_month, None);
-        assert_eq!(stores[0].request_dollars_per_month, None);
-        let report = costs.report(&mut stores, &[], 3600.0);
-        let (dollars, month) = (360.0 * 0.000_005 + 0.0004, 730.56);
-        assert!((report.dollars_per_month.unwrap() - dollars * month).abs() < 1e-9, "{report:?}");
-        assert_eq!((stores[1].request_dollars_per_month, report.budget_dollars_per_month), (Some(0.0), Some(2.0)));
-    }
 }

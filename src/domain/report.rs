@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use self::agent::{
-    AgentReport, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
+    AgentReport, Billed, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
     DurationHistogram, ProcessReport, ReceiverReport, SourceReport, StateReport, StoreOperationReport, StoreReport,
 };
 use super::alert::Alert;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::litestream::{Generation, Hole, Layout, LtxFile, SegmentFile, SnapshotFile, Txid};
+use super::litestream::{Generation, Hole, Layout, Listed, Txid};
 use super::sqlite::WalPosition;
 
 /// A database that was restored before, to which only what is newer has to be applied (v0.5).
@@ -21,7 +21,7 @@ pub struct RestoreBase {
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestorePlan {
     pub layout: Layout,
-    pub objects: Vec<PlannedObject>,
+    pub objects: Vec<Listed>,
     /// The TXID whose state is restored (v0.5).
     pub txid: Option<Txid>,
     /// The generation that is restored from (v0.3).
@@ -39,29 +39,15 @@ pub struct RestorePlan {
 }
 
 impl RestorePlan {
+    /// What people call an object of it.
+    pub fn key(&self, object: &Listed) -> String {
+        object.name.key(self.layout.keys())
+    }
+
     /// Bytes of all planned objects: what is downloaded, apart from what is read twice after a broken connection.
     pub fn bytes(&self) -> u64 {
         self.objects.iter().fold(0, |bytes, object| bytes.saturating_add(object.size))
     }
-}
-
-/// One object of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedObject {
-    /// The key below the replica's root.
-    pub key: String,
-    /// Bytes, as listed.
-    pub size: u64,
-    /// As listed.
-    pub created: Timestamp,
-    pub kind: PlannedKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlannedKind {
-    Ltx(LtxFile),
-    Snapshot(SnapshotFile),
-    Segment(SegmentFile),
 }
 
 /// What a restore made.

@@ -1,14 +1,17 @@
 //! What is looked at: a database, its replicas, and what is expected of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPolicy;
 use super::litestream::expiry::Kept;
-use super::secret::Secret;
+use super::price::{Prices, usual_storage};
+use super::secret::{Secret, exposed};
 
 /// The stable, short name of a target: the `database` label of every series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TargetName(pub String);
 
 impl std::fmt::Display for TargetName {
@@ -31,7 +34,7 @@ pub struct Target {
 }
 
 /// Where the database and Litestream's metadata are, as this process sees them (after the prefix map).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFiles {
     /// The database file; `-wal` and `-shm` stand beside it.
     pub path: PathBuf,
@@ -124,7 +127,7 @@ impl Default for Objectives {
 }
 
 /// One replica of a database.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaTarget {
     /// The `replica` label: Litestream's replica name, by default the type (`file`, `s3`, …).
     pub name: String,
@@ -134,13 +137,14 @@ pub struct ReplicaTarget {
     /// v0.3 `age` encryption: contents cannot be read without an identity.
     pub encrypted: bool,
     /// The `age` identities that the configuration gives for it, as text.
+    #[serde(with = "exposed")]
     pub age_identities: Vec<Secret>,
     /// What Litestream was told to keep of it; `None` where no `litestream.yml` says so.
     pub kept: Option<Kept>,
 }
 
-/// Where a replica is.
-#[derive(Clone, Debug, PartialEq)]
+/// Where a replica is. What follows from its kind is answered here and nowhere else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ReplicaLocation {
     Directory(PathBuf),
     S3(Box<S3Location>),
@@ -151,9 +155,18 @@ pub enum ReplicaLocation {
     },
 }
 
+/// A bucket that holds replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketPlace {
+    /// The `bucket` label: buckets of two providers may have one name.
+    pub label: String,
+    /// What the keys of the replica start with.
+    pub prefix: String,
+}
+
 impl ReplicaLocation {
     /// The closed set of the `store` label.
-    pub fn store(&self) -> &str {
+    pub fn kind(&self) -> &str {
         match self {
             Self::Directory(_) => "file",
             Self::S3(_) => "s3",
@@ -170,13 +183,98 @@ impl ReplicaLocation {
             Self::Unsupported { url, .. } => url.clone(),
         }
     }
+
+    /// Tells this place from every other one: two are the same place if and only if these texts are equal. It is saved, so
+    /// its form does not change.
+    pub fn identity(&self) -> String {
+        format!("{} {}", self.endpoint().unwrap_or_default(), self.url())
+    }
+
+    /// The server, where the URL does not say which.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.s3()?.endpoint.as_deref()
+    }
+
+    /// The region, where it is configured.
+    pub fn region(&self) -> Option<&str> {
+        self.s3()?.region.as_deref()
+    }
+
+    /// What the replicas that are slow, or fail, together with this one have in common: their bucket at an endpoint, or
+    /// the directory above them.
+    pub fn queue(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("file {}", path.parent().unwrap_or(path).display()),
+            Self::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),
+            Self::Unsupported { kind, .. } => kind.clone(),
+        }
+    }
+
+    /// The bucket that holds the replica, where there is such a thing and its settings can be read.
+    pub fn bucket(&self) -> Option<BucketPlace> {
+        let place = self.s3()?;
+        let label = match self.endpoint() {
+            // What stands before an @ is a secret.
+            Some(endpoint) => format!("{}/{}", authority(endpoint).rsplit('@').next()?, place.bucket),
+            None => place.bucket.clone(),
+        };
+        Some(BucketPlace { label, prefix: format!("{}/", place.path) })
+    }
+
+    /// Requests cost money there, and take their time.
+    pub fn metered(&self) -> bool {
+        !matches!(self, Self::Directory(_))
+    }
+
+    /// This version can read replicas of this kind.
+    pub fn is_supported(&self) -> bool {
+        !matches!(self, Self::Unsupported { .. })
+    }
+
+    /// What it costs there, where `configured` are the prices of stores that cost something.
+    pub fn prices(&self, configured: Prices) -> Prices {
+        let usual = || usual_storage(self.endpoint().map(authority));
+        match self {
+            Self::Directory(_) => Prices::FREE,
+            Self::S3(_) | Self::Unsupported { .. } => {
+                Prices { stored_per_gigabyte: Some(configured.stored_per_gigabyte.unwrap_or_else(usual)), ..configured }
+            }
+        }
+    }
+
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    pub fn s3(&self) -> Option<&S3Location> {
+        match self {
+            Self::S3(place) => Some(place),
+            _ => None,
+        }
+    }
+
+    pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
+        match self {
+            Self::S3(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
+/// Host and port of a URL, and what may stand before them.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
 }
 
 /// An S3 bucket and the raw path inside it.
 ///
 /// Litestream v0.5 builds keys by plain concatenation, `path + "/" + rest`, and never normalises: `path` is kept
 /// exactly as Litestream would use it (`"."` for `s3://bucket`, `""` for `bucket:` without `path:`).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct S3Location {
     pub bucket: String,
     pub path: String,
@@ -194,12 +292,60 @@ pub struct S3Location {
     /// PEM file with additional certificate authorities.
     pub ca_file: Option<PathBuf>,
     /// SSE-C key headers that GET and HEAD need (`sse-customer-key`, base64).
+    #[serde(with = "exposed")]
     pub sse_customer_key: Option<Secret>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StaticCredentials {
     pub access_key_id: String,
+    #[serde(with = "exposed")]
     pub secret_access_key: Secret,
+    #[serde(with = "exposed")]
     pub session_token: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(endpoint: Option<&str>) -> ReplicaLocation {
+        let endpoint = endpoint.map(str::to_owned);
+        ReplicaLocation::S3(Box::new(S3Location {
+            bucket: "b".into(),
+            path: "p".into(),
+            endpoint,
+            ..S3Location::default()
+        }))
+    }
+
+    #[test]
+    fn one_bucket_name_at_two_endpoints_is_two_places() {
+        let places = [at(None), at(Some("http://one:9000")), at(Some("http://two:9000"))];
+        let identities = places.each_ref().map(ReplicaLocation::identity);
+        assert_eq!(identities, [" s3://b/p", "http://one:9000 s3://b/p", "http://two:9000 s3://b/p"]);
+        assert!(places.iter().all(|place| place.url() == "s3://b/p"));
+        let labels = places.map(|place| place.bucket().unwrap().label);
+        assert_eq!(labels, ["b", "one:9000/b", "two:9000/b"]);
+    }
+
+    #[test]
+    fn storage_costs_what_it_usually_does_there_unless_configured() {
+        let check = |endpoint: Option<&str>, dollars: f64| {
+            let told = at(endpoint).prices(Prices::S3).storage_dollars(2_000_000_000);
+            assert!((told - 2.0 * dollars).abs() < 1e-9, "{endpoint:?}: {told}");
+            let configured = Prices { stored_per_gigabyte: Some(1.5), ..Prices::S3 };
+            assert_eq!(at(endpoint).prices(configured).storage_dollars(2_000_000_000), 3.0);
+        };
+        check(None, 0.023);
+        check(Some("https://s3.eu-west-1.amazonaws.com"), 0.023);
+        check(Some("https://s3.us-west-000.backblazeb2.com"), 0.005);
+        check(Some("https://storage.googleapis.com"), 0.020);
+        check(Some("https://objects.example.org"), 0.023);
+        check(Some("http://127.0.0.1:9000"), 0.0);
+        check(Some("http://[::1]:9000"), 0.0);
+        check(Some("http://minio:9000/"), 0.0);
+        let directory = ReplicaLocation::Directory("/r".into());
+        assert_eq!(directory.prices(Prices::S3).storage_dollars(1 << 40), 0.0);
+    }
 }

@@ -3,8 +3,7 @@
 mod budget;
 mod job;
 mod ledger;
-mod listed;
-mod object;
+mod listing;
 mod pages;
 mod queue;
 mod record;
@@ -19,8 +18,7 @@ mod summary;
 pub use budget::{Budget, VerifyDepth, VerifyPolicy};
 pub use job::{Facts, Job, Outcome, TAIL_BYTES, Verified, Want};
 pub use ledger::Ledger;
-pub use listed::Listed;
-pub use object::{Folder, ObjectName, Sighting};
+pub use listing::Listing;
 pub use pages::PageSet;
 pub use spot::{SpotFile, SpotPlan};
 

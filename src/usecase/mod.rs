@@ -8,4 +8,5 @@ pub mod restorable;
 pub mod restore;
 pub mod spot;
 pub mod verify;
+mod walk;
 pub mod watch;

@@ -4,18 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::ports::{ListPage, ReplicaStore};
-use super::replica_probe::listing;
+use super::ports::{Content, Cursor, Page, ReplicaStore};
 use super::restore::border;
-use crate::domain::limits::GENERATIONS_MAX;
-use crate::domain::litestream::generations::ROOT;
+use super::walk;
 use crate::domain::litestream::{
-    Damaged, Facts, GenerationKey, GenerationTimeline, Layout, LevelKeys, LtxFile, LtxTimeline, PlanTarget,
-    SNAPSHOT_LEVEL, SegmentFile, SnapshotFile, caveats, instant,
+    Damaged, Dated, Facts, Folder, GenerationTimeline, Layout, LevelKeys, Listed, LtxFile, LtxTimeline, ObjectName,
+    PlanTarget, SnapshotName, caveats, instant,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::timeline::{Blocked, TimelineReport};
@@ -29,6 +26,8 @@ pub struct Contents {
     layouts: Vec<Layout>,
     levels: LtxTimeline,
     generations: GenerationTimeline,
+    /// Files of v0.5 are dated by their upload.
+    uploaded: bool,
 }
 
 /// What a restore to an instant would give.
@@ -75,69 +74,22 @@ pub async fn contents(store: &dyn ReplicaStore, damaged: &BTreeSet<String>) -> R
 
 impl Contents {
     async fn list(store: &dyn ReplicaStore) -> Result<Self, Reason> {
-        let mut this = Self { layouts: Layout::recognise(&store.folders("").await?), ..Self::default() };
+        let mut this = Self { layouts: store.layouts().await?, ..Self::default() };
         for layout in this.layouts.clone() {
-            match layout {
-                Layout::V5(keys) => this.list_levels(store, keys).await?,
-                Layout::V3 => this.list_generations(store).await?,
-            }
+            walk::all(store, layout, |object| this.insert(&object)).await?;
         }
         Ok(this)
     }
 
-    async fn list_levels(&mut self, store: &dyn ReplicaStore, keys: LevelKeys) -> Result<(), Reason> {
-        let root = match keys {
-            LevelKeys::Plain => "ltx/",
-            LevelKeys::Hex => "",
-        };
-        let folders = store.folders(root).await?;
-        for level in 0..=SNAPSHOT_LEVEL {
-            let prefix = keys.prefix(level);
-            let name = prefix.strip_prefix(root).unwrap_or(&prefix).trim_end_matches('/');
-            if !folders.iter().any(|folder| folder == name) {
-                continue;
-            }
-            let levels = &mut self.levels;
-            listing::each(store, &prefix, None, |object| {
-                if let Some((level, name)) = keys.parse_key(&object.key) {
-                    let (min, max) = (name.min, name.max);
-                    levels.insert(LtxFile { level, min, max, size: object.size, created: object.modified });
-                }
-            })
-            .await?;
+    fn insert(&mut self, object: &Listed) {
+        if let Some(file) = object.ltx() {
+            self.uploaded |= matches!(object.at, Dated::Uploaded(_));
+            self.levels.insert(file);
+        } else if let (ObjectName::Snapshot(generation, _), Some(file)) = (object.name, object.snapshot()) {
+            self.generations.insert_snapshot(generation, file);
+        } else if let (ObjectName::Segment(generation, _), Some(file)) = (object.name, object.segment()) {
+            self.generations.insert_segment(generation, file);
         }
-        Ok(())
-    }
-
-    async fn list_generations(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
-        let folders = store.folders(ROOT).await?;
-        if folders.len() > GENERATIONS_MAX {
-            let message = format!("list {ROOT}: {} generations, at most {GENERATIONS_MAX} are read", folders.len());
-            return Err(Reason::new(ReasonKind::Unsupported, message));
-        }
-        let generations = &mut self.generations;
-        for generation in
-            folders.iter().filter_map(|folder| folder.parse::<crate::domain::litestream::Generation>().ok())
-        {
-            // Segments first, as retention deletes snapshots before the segments that follow them.
-            for prefix in [generation.wal_prefix(), generation.snapshots_prefix()] {
-                listing::each(store, &prefix, None, |object| {
-                    let (size, created) = (object.size, object.modified);
-                    match GenerationKey::parse(&object.key) {
-                        Some(GenerationKey::Snapshot(generation, name)) => {
-                            generations.insert_snapshot(generation, SnapshotFile { index: name.index, size, created });
-                        }
-                        Some(GenerationKey::Segment(generation, name)) => {
-                            let (index, offset) = (name.index, name.offset);
-                            generations.insert_segment(generation, SegmentFile { index, offset, size, created });
-                        }
-                        None => {}
-                    }
-                })
-                .await?;
-            }
-        }
-        Ok(())
     }
 
     /// The newest layout that holds anything.
@@ -146,16 +98,14 @@ impl Contents {
     }
 
     fn keys(&self) -> Option<LevelKeys> {
-        self.layouts.iter().find_map(|layout| match layout {
-            Layout::V5(keys) => Some(*keys),
-            Layout::V3 => None,
-        })
+        let levels = self.layouts.iter().find(|layout| **layout != Layout::V3);
+        levels.map(|layout| layout.keys())
     }
 
     /// The times are those of the uploads, seconds after Litestream's own, which the headers have. (v0.3 itself knows only
     /// the former.)
     pub fn uploaded(&self) -> bool {
-        matches!(self.layout(), Some(Layout::V5(LevelKeys::Hex)))
+        self.uploaded
     }
 
     /// The coverage map of the newest layout. `damaged` holds keys, `store` is the label of the store.
@@ -191,7 +141,7 @@ impl Contents {
             return Err(Reason::new(ReasonKind::Unsupported, message));
         };
         let mut files = files.to_vec();
-        if keys == LevelKeys::Hex {
+        if self.uploaded {
             date(store, keys, &mut files, at).await?;
         }
         let found = instant(&files, &Damaged::new(keys, damaged), PlanTarget::Time(at))
@@ -212,7 +162,7 @@ impl Contents {
         let Some(found) = self.generations.clone().instant(damaged, at) else { return Answer::default() };
         let generation = found.generation;
         let snapshot = found.snapshot.map(|file| AnswerObject {
-            key: generation.snapshot_key(crate::domain::litestream::SnapshotName { index: file.index }),
+            key: generation.snapshot_key(SnapshotName { index: file.index }),
             size: file.size,
             created: file.created,
         });
@@ -290,18 +240,39 @@ impl<'a> Counted<'a> {
 
 #[async_trait]
 impl ReplicaStore for Counted<'_> {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
         self.count();
-        self.store.list(prefix, after).await
+        self.store.layouts().await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
         self.count();
-        self.store.folders(prefix).await
+        self.store.folders(layout).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
         self.count();
-        self.store.read(key, offset, length).await
+        self.store.list(folder, from, cursor).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
+        self.count();
+        self.store.read(name, offset, length).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::litestream::{LtxName, Txid};
+
+    #[test]
+    fn who_dates_files_is_not_told_by_their_keys() {
+        let mut contents = Contents { layouts: vec![Layout::V5(LevelKeys::Hex)], ..Contents::default() };
+        let name = ObjectName::Ltx { level: 0, name: LtxName { min: Txid(1), max: Txid(1) } };
+        contents.insert(&Listed { name, size: 1, at: Dated::Written(Timestamp::UNIX_EPOCH) });
+        assert!(!contents.uploaded());
+        contents.insert(&Listed { name, size: 1, at: Dated::Uploaded(Timestamp::UNIX_EPOCH) });
+        assert!(contents.uploaded());
     }
 }

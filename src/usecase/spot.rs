@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::litestream::{FrameIndex, PageEntry, decode_page};
+use crate::domain::litestream::{FrameIndex, ObjectName, PageEntry, decode_page};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::spot::{SpotFinding, SpotOutcome};
 use crate::domain::target::DatabaseFiles;
-use crate::domain::verification::{FindingKind, ObjectName, Outcome, SpotFile, SpotPlan, Verified};
-use crate::usecase::ports::{LivePages, LiveTarget, PageReader, ReplicaStore};
+use crate::domain::verification::{FindingKind, Outcome, SpotFile, SpotPlan, Verified};
+use crate::usecase::ports::{Content, LivePages, LiveTarget, PageReader, ReplicaStore};
 use crate::usecase::verify::verify;
 
 /// What one round works with.
@@ -155,9 +155,9 @@ impl SpotRound {
         let Located { page, live, file, entry } = place;
         let key = &file.job.key;
         self.requests += 1;
-        let frame = match job.store.read(key, entry.offset, entry.length).await {
-            Ok(frame) => frame,
-            Err(reason) if reason.kind == ReasonKind::NotFound => {
+        let frame = match job.store.read(file.job.object.name, entry.offset, entry.length).await {
+            Ok(Content::There(frame)) => frame,
+            Ok(Content::Missing(_)) => {
                 return Ok(Some(format!("{key} was gone when it was read: compacted meanwhile")));
             }
             Err(reason) => return Err(reason.message),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use streamgauge::domain::litestream::{Dated, Folder, Generation, Layout, LevelKeys, ObjectName, SegmentName};
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{MemoryStore, StoreOptions, Stores};
@@ -13,10 +14,8 @@ use streamgauge::usecase::ports::{BucketStore, ReplicaStore};
 
 use crate::fake_s3::{FakeServer, answer, xml};
 use crate::servers::{Server, escaped};
-use crate::suite::{self, Backend, keys};
-use crate::{open, place, stores, told};
-
-const LTX: &str = "0000/0000000000000001-0000000000000001.ltx";
+use crate::suite::{self, Backend, names};
+use crate::{KEY, LEVEL, NAME, ltx_name, open, place, read, stores, told};
 
 struct Memory(Arc<MemoryStore>);
 
@@ -24,6 +23,14 @@ struct Memory(Arc<MemoryStore>);
 impl Backend for Memory {
     async fn put(&self, key: &str, content: &[u8]) {
         self.0.put(key, content.to_vec(), jiff::Timestamp::now());
+    }
+
+    fn keys(&self) -> LevelKeys {
+        LevelKeys::Plain
+    }
+
+    fn is_dated(&self) -> bool {
+        true
     }
 
     fn store(&self) -> Arc<dyn ReplicaStore> {
@@ -35,12 +42,21 @@ impl Backend for Memory {
 struct Files {
     root: PathBuf,
     store: Arc<dyn ReplicaStore>,
+    keys: LevelKeys,
 }
 
 #[async_trait]
 impl Backend for Files {
     async fn put(&self, key: &str, content: &[u8]) {
         write(&self.root.join(key), content);
+    }
+
+    fn keys(&self) -> LevelKeys {
+        self.keys
+    }
+
+    fn is_dated(&self) -> bool {
+        self.keys == LevelKeys::Plain
     }
 
     fn store(&self) -> Arc<dyn ReplicaStore> {
@@ -57,6 +73,14 @@ struct Moto {
 impl Backend for Moto {
     async fn put(&self, key: &str, content: &[u8]) {
         self.server.put(&escaped(&format!("/bkt/app/{key}")), content).await;
+    }
+
+    fn keys(&self) -> LevelKeys {
+        LevelKeys::Hex
+    }
+
+    fn is_dated(&self) -> bool {
+        false
     }
 
     fn store(&self) -> Arc<dyn ReplicaStore> {
@@ -81,18 +105,30 @@ async fn memory_keeps_the_promises() {
 #[tokio::test]
 async fn memory_is_written_and_emptied_by_tests_alone() {
     let memory = MemoryStore::with_page_keys(1);
-    memory.put("a", "1", jiff::Timestamp::UNIX_EPOCH);
-    memory.put("b", "2", jiff::Timestamp::UNIX_EPOCH);
-    let page = memory.list("", None).await.unwrap();
-    assert_eq!((page.objects[0].modified, page.more), (jiff::Timestamp::UNIX_EPOCH, true));
-    assert!(memory.remove("a") && !memory.remove("a"));
-    assert_eq!(keys(&memory, "", None).await, ["b"]);
+    let [one, two] = [1, 2].map(|txid| ltx_name(txid).key(LevelKeys::Plain));
+    memory.put(&one, "1", jiff::Timestamp::UNIX_EPOCH);
+    memory.put(&two, "2", jiff::Timestamp::UNIX_EPOCH);
+    let page = memory.list(LEVEL, None, None).await.unwrap();
+    assert_eq!((page.objects[0].at, page.next.is_some()), (Dated::Written(jiff::Timestamp::UNIX_EPOCH), true));
+    assert!(memory.remove(&one) && !memory.remove(&one));
+    assert_eq!(names(&memory, LEVEL, None).await.0, [ltx_name(2)]);
 }
 
 #[tokio::test]
 async fn a_directory_keeps_the_promises() {
     let root = tempfile::tempdir().unwrap();
-    suite::run(&Files { root: root.path().to_owned(), store: directory(root.path()) }).await;
+    suite::run(&Files { root: root.path().to_owned(), store: directory(root.path()), keys: LevelKeys::Plain }).await;
+}
+
+/// Such as one that was copied from a bucket.
+#[tokio::test]
+async fn a_directory_with_the_keys_of_a_bucket_keeps_the_promises() {
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("0001/beside"), b"");
+    let store = directory(root.path());
+    assert_eq!(store.layouts().await.unwrap(), [Layout::V5(LevelKeys::Hex)]);
+    std::fs::remove_dir_all(root.path().join("0001")).unwrap();
+    suite::run(&Files { root: root.path().to_owned(), store, keys: LevelKeys::Hex }).await;
 }
 
 #[tokio::test]
@@ -102,12 +138,16 @@ async fn a_directory_that_is_missing_or_closed_says_so() {
     let url = format!("file://{}", missing.display());
     let store = directory(&missing);
     let not_found = "no such file or directory";
-    assert_eq!(told(store.list("0000/", None).await.unwrap_err()), format!("not_found: list {url}/0000/: {not_found}"));
-    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: list {url}/: {not_found}"));
-    assert_eq!(told(store.read("k", 0, 1).await.unwrap_err()), format!("not_found: read {url}/k: {not_found}"));
+    assert_eq!(
+        told(store.list(LEVEL, None, None).await.unwrap_err()),
+        format!("not_found: list {url}/ltx/0/: {not_found}")
+    );
+    assert_eq!(told(store.layouts().await.unwrap_err()), format!("not_found: list {url}/: {not_found}"));
+    let key = NAME.key(LevelKeys::Plain);
+    assert_eq!(told(store.read(NAME, 0, 1).await.unwrap_err()), format!("not_found: read {url}/{key}: {not_found}"));
     let file = root.path().join("file");
     write(&file, b"x");
-    let told = told(directory(&file).list("", None).await.unwrap_err());
+    let told = told(directory(&file).layouts().await.unwrap_err());
     assert_eq!(told, format!("not_found: list file://{}/: not a directory", file.display()));
 }
 
@@ -122,7 +162,7 @@ async fn moto_keeps_the_promises() {
 async fn rclone_keeps_the_promises() {
     let Some(server) = Server::rclone("bkt", &[]) else { return };
     let store = open(place(server.port, "bkt", "app"));
-    suite::run(&Files { root: server.directory().join("bkt/app"), store }).await;
+    suite::run(&Files { root: server.directory().join("bkt/app"), store, keys: LevelKeys::Hex }).await;
 }
 
 /// The keys are those that Litestream 0.5.17 and 0.3.13 were seen to write to this server for each path.
@@ -141,17 +181,23 @@ async fn odd_roots_are_read_where_litestream_writes_them() {
     {
         let bucket = format!("bucket{number}");
         server.put(&format!("/{bucket}"), b"").await;
-        let segment = "generations/0123456789abcdef/wal/00000000_00000000.wal.lz4";
-        server.put(&escaped(&format!("/{bucket}/{v05}{LTX}")), path.as_bytes()).await;
-        server.put(&escaped(&format!("/{bucket}/{v03}{segment}")), path.as_bytes()).await;
+        let generation = Generation(0x0123_4567_89ab_cdef);
+        let segment = ObjectName::Segment(generation, SegmentName { index: 0, offset: 0 });
+        for (root, name) in [(v05, NAME), (v03, segment)] {
+            let key = format!("/{bucket}/{root}{}", name.key(LevelKeys::Hex));
+            server.put(&escaped(&key), path.as_bytes()).await;
+        }
         let store = open(place(server.port, &bucket, path));
-        assert_eq!(keys(&*store, "0000/", None).await, [LTX], "{path}");
-        assert!(keys(&*store, "0000/", Some(LTX)).await.is_empty(), "{path}");
-        assert_eq!(store.read(LTX, 0, 100).await.unwrap(), path, "{path}");
-        assert_eq!(keys(&*store, "generations/0123456789abcdef/wal/", None).await, [segment], "{path}");
-        assert_eq!(store.folders("").await.unwrap(), ["0000", "generations"], "{path}");
-        assert_eq!(store.folders("generations/").await.unwrap(), ["0123456789abcdef"], "{path}");
-        assert_eq!(store.read(segment, 0, 100).await.unwrap(), path, "{path}");
+        assert_eq!(names(&*store, LEVEL, None).await.0, [NAME], "{path}");
+        assert_eq!(names(&*store, LEVEL, Some(NAME)).await.0, [NAME], "{path}");
+        assert!(names(&*store, LEVEL, Some(ltx_name(8))).await.0.is_empty(), "{path}");
+        assert_eq!(names(&*store, Folder::Wal(generation), None).await.0, [segment], "{path}");
+        assert_eq!(store.layouts().await.unwrap(), [Layout::V5(LevelKeys::Hex), Layout::V3], "{path}");
+        let folders = [Folder::Wal(generation), Folder::Snapshots(generation)];
+        assert_eq!(store.folders(Layout::V3).await.unwrap(), folders, "{path}");
+        for name in [NAME, segment] {
+            assert_eq!(read(&*store, name, 0, 100).await.unwrap(), path, "{path}");
+        }
     }
 }
 
@@ -161,13 +207,13 @@ async fn a_bucket_that_is_missing_says_so() {
     let store = open(place(server.port, "other", "app"));
     let cause = "no such bucket | check that bucket other exists";
     assert_eq!(
-        told(store.list("0000/", None).await.unwrap_err()),
+        told(store.list(LEVEL, None, None).await.unwrap_err()),
         format!("not_found: list s3://other/app/0000/: {cause}")
     );
-    assert_eq!(told(store.folders("").await.unwrap_err()), format!("not_found: list s3://other/app/: {cause}"));
+    assert_eq!(told(store.layouts().await.unwrap_err()), format!("not_found: list s3://other/app/: {cause}"));
     assert_eq!(
-        told(store.read(LTX, 0, 1).await.unwrap_err()),
-        format!("not_found: read s3://other/app/{LTX}: {cause}")
+        told(store.read(NAME, 0, 1).await.unwrap_err()),
+        format!("not_found: read s3://other/app/{KEY}: {cause}")
     );
 }
 
@@ -184,12 +230,12 @@ async fn wrong_credentials_are_denied_and_not_repeated() {
         let store = open(place);
         let hint = "check access-key-id and secret-access-key";
         assert_eq!(
-            told(store.list("0000/", None).await.unwrap_err()),
+            told(store.list(LEVEL, None, None).await.unwrap_err()),
             format!("denied: list s3://bkt/app/0000/: {cause} | {hint}")
         );
         assert_eq!(
-            told(store.read(LTX, 0, 1).await.unwrap_err()),
-            format!("denied: read s3://bkt/app/{LTX}: {cause} | {hint}")
+            told(store.read(NAME, 0, 1).await.unwrap_err()),
+            format!("denied: read s3://bkt/app/{KEY}: {cause} | {hint}")
         );
     }
 }
@@ -203,17 +249,17 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
     let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
     let plain = S3Location { endpoint, ..place(server.port, "bkt", "app") };
 
-    let refused = open(plain.clone()).list("", None).await.unwrap_err();
+    let refused = open(plain.clone()).list(LEVEL, None, None).await.unwrap_err();
     assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
     assert_eq!(refused.hint.as_deref(), Some("configure the certificate authority as ca-file"), "{refused}");
 
     let trusted = S3Location { ca_file: Some(certificate.clone()), ..plain.clone() };
-    assert!(open(trusted).list("", None).await.unwrap().objects.is_empty());
+    assert!(open(trusted).list(LEVEL, None, None).await.unwrap().objects.is_empty());
     let unverified = S3Location { skip_verify: true, ..plain.clone() };
-    assert!(open(unverified).list("", None).await.unwrap().objects.is_empty());
+    assert!(open(unverified).list(LEVEL, None, None).await.unwrap().objects.is_empty());
     let options = StoreOptions { timeout: Duration::from_secs(60), concurrency: 1, ca_file: Some(certificate) };
     let store = Stores::new(options).open(&ReplicaLocation::S3(Box::new(plain))).unwrap();
-    assert!(store.list("", None).await.unwrap().objects.is_empty());
+    assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
 }
 
 /// A certificate and its key; `None`, and said why, without openssl.
@@ -248,7 +294,7 @@ async fn a_certificate_that_cannot_serve_says_why() {
         let Some(server) = Server::rclone("bkt", &options) else { return };
         let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
         let place = S3Location { endpoint, ca_file: Some(certificate), ..place(server.port, "bkt", "app") };
-        let refused = open(place).list("", None).await.unwrap_err();
+        let refused = open(place).list(LEVEL, None, None).await.unwrap_err();
         assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
         assert!(refused.message.contains(message), "{refused}");
         assert!(refused.hint.as_deref().is_some_and(|told| told.contains(hint)), "{refused} {:?}", refused.hint);
@@ -274,8 +320,8 @@ async fn beacon_is_beside(location: ReplicaLocation) {
         assert_eq!(found.content, content);
         assert!(found.written_at > before && found.written_at < before + jiff::SignedDuration::from_mins(3));
     }
-    assert!(replica.list("", None).await.unwrap().objects.is_empty(), "the replica itself is untouched");
-    assert!(replica.folders("").await.unwrap().is_empty());
+    assert!(replica.list(LEVEL, None, None).await.unwrap().objects.is_empty(), "the replica itself is untouched");
+    assert!(replica.layouts().await.unwrap().is_empty());
     beacon.put(vec![b'x'; 100_000].into()).await.unwrap();
     assert_eq!(beacon.find().await.unwrap_err().kind.as_str(), "corrupt");
     let operations: Vec<_> = stores.report().remove(0).operations;

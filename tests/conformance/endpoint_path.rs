@@ -13,7 +13,7 @@ use streamgauge::usecase::ports::Stores as _;
 
 use crate::fake_s3::{FakeServer, answer, listing, ltx, xml};
 use crate::servers::in_lab;
-use crate::{ACCESS_KEY, SECRET_KEY, place, stores};
+use crate::{ACCESS_KEY, LEVEL, SECRET_KEY, ltx_name, place, read, stores};
 
 const PATH: &str = "/storage/v1/s3";
 
@@ -95,9 +95,9 @@ async fn a_path_of_the_endpoint_stands_before_the_bucket() {
         let endpoint = Some(format!("http://127.0.0.1:{}{PATH}{end}", server.port));
         let place = S3Location { endpoint, ..place(server.port, "bkt", "app") };
         let store = stores(Duration::from_secs(60)).open(&ReplicaLocation::S3(Box::new(place))).unwrap();
-        let page = store.list("0000/", None).await.unwrap();
-        assert_eq!(page.objects[0].key, ltx(1));
-        store.read(&ltx(1), 0, 100).await.unwrap_err();
+        let page = store.list(LEVEL, None, None).await.unwrap();
+        assert_eq!(page.objects[0].name, ltx_name(1));
+        read(&*store, ltx_name(1), 0, 100).await.unwrap_err();
         let listed = (format!("GET {PATH}/bkt"), true);
         let read = (format!("GET {PATH}/bkt/app/{}", ltx(1)), true);
         let asked: Vec<_> = asked

@@ -60,8 +60,12 @@ impl FakeServer {
     pub(crate) async fn bucket(objects: u64) -> Self {
         Self::start(move |request| {
             let start_after = parameter(&request, "start-after");
-            let after = start_after.and_then(|key| u64::from_str_radix(key.rsplit_once('-')?.1.get(..16)?, 16).ok());
-            let first = after.unwrap_or(0) + 1;
+            let first = start_after.and_then(|key| {
+                let txid = u64::from_str_radix(key.rsplit_once('-')?.1.get(..16)?, 16).ok()?;
+                // What is cut short comes before the key itself.
+                Some(txid + u64::from(key.ends_with(".ltx")))
+            });
+            let first = first.unwrap_or(1);
             let last = objects.min(first + 999);
             let listed: Vec<_> = (first..=last).map(|txid| (format!("app/{}", ltx(txid)), 4096)).collect();
             async move { xml(&listing(&listed, last < objects)) }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
+use streamgauge::domain::litestream::{Folder, Layout, LevelKeys};
 use streamgauge::domain::report::StoreReport;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
@@ -18,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::fake_s3::{Answer, FakeServer, answer, listing, ltx, parameter, xml};
-use crate::{place, stores, told};
+use crate::{KEY, LEVEL, NAME, ltx_name, place, read, stores, told};
 
 /// Short, so that what hangs does not hold up the tests; long enough for two attempts on a busy machine.
 const IMPATIENT: Duration = Duration::from_secs(3);
@@ -36,7 +37,7 @@ async fn always(answer: Answer) -> (FakeServer, Arc<dyn ReplicaStore>) {
 
 async fn list_told(answer: Answer) -> String {
     let (_server, store) = always(answer).await;
-    told(store.list("0000/", Some(&ltx(5))).await.unwrap_err())
+    told(store.list(LEVEL, Some(ltx_name(5)), None).await.unwrap_err())
 }
 
 /// A server that does something to each connection.
@@ -64,10 +65,10 @@ async fn a_poll_is_one_request_whatever_the_bucket_holds() {
     for count in [1, 1000, 5000] {
         let server = FakeServer::bucket(count).await;
         let store = impatient(server.port);
-        let page = store.list("0000/", Some(&ltx(count))).await.unwrap();
-        assert_eq!((page.objects.len(), page.more, server.requests()), (0, false, 1), "{count} objects, none new");
-        let page = store.list("0000/", Some(&ltx(count - 1))).await.unwrap();
-        assert_eq!((page.objects[0].key.clone(), page.more, server.requests()), (ltx(count), false, 2), "one new");
+        let page = store.list(LEVEL, Some(ltx_name(count + 1)), None).await.unwrap();
+        assert_eq!((page.objects.len(), page.next.is_none(), server.requests()), (0, true, 1), "{count}, none new");
+        let page = store.list(LEVEL, Some(ltx_name(count)), None).await.unwrap();
+        assert_eq!((page.objects[0].name, page.next.is_none(), server.requests()), (ltx_name(count), true, 2), "one");
     }
 }
 
@@ -80,7 +81,7 @@ async fn listings_that_contradict_themselves_are_corrupt() {
     for (body, expected) in [
         (listing(&objects(&["app/0000/7", "app/0000/6"]), false), "key 0000/6 is not in ascending order".to_owned()),
         (listing(&objects(&["app/0000/7", "app/0000/7"]), true), "key 0000/7 is not in ascending order".to_owned()),
-        (listing(&[(format!("app/{}", ltx(5)), 1)], false), format!("key {} is not in ascending order", ltx(5))),
+        (listing(&[(format!("app/{}", ltx(4)), 1)], false), format!("key {} is not in ascending order", ltx(4))),
         (listing(&objects(&["other/0000/7"]), false), outside.to_owned()),
         (listing(&objects(&[&long]), false), format!("key {shown} is too long")),
         (
@@ -129,11 +130,14 @@ async fn the_page_of_a_captive_portal_is_the_way_and_not_the_store() {
         answer.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());
         let (_server, store) = always(answer).await;
         let expected = |what: &str| format!("unreachable: {what}: answered with a web page (status {status}) | {hint}");
-        let told_list = told(store.list("0000/", None).await.unwrap_err());
+        let told_list = told(store.list(LEVEL, None, None).await.unwrap_err());
         if status < 500 {
             assert_eq!(told_list, expected("list s3://bkt/app/0000/"));
-            assert_eq!(told(store.folders("").await.unwrap_err()), expected("list s3://bkt/app/"));
-            assert_eq!(told(store.read("k", 0, 100).await.unwrap_err()), expected("read s3://bkt/app/k"));
+            assert_eq!(told(store.layouts().await.unwrap_err()), expected("list s3://bkt/app/"));
+            assert_eq!(
+                told(store.read(NAME, 0, 100).await.unwrap_err()),
+                expected(&format!("read s3://bkt/app/{KEY}"))
+            );
         } else {
             assert_eq!(told_list, "failed: list s3://bkt/app/0000/: status 511");
         }
@@ -146,7 +150,7 @@ async fn a_listing_that_is_cut_is_not_believed() {
     let whole = listing(&objects(&["app/0000/7", "app/0000/8"]), false);
     for end in [whole.len() - 1, whole.find("<Contents>").unwrap(), whole.rfind("</Key>").unwrap(), 60] {
         let (server, store) = always(xml(&whole[..end])).await;
-        let told = told(store.list("0000/", None).await.unwrap_err());
+        let told = told(store.list(LEVEL, None, None).await.unwrap_err());
         let expected =
             "unreachable: list s3://bkt/app/0000/: the answer was cut short: it ends before its last element does";
         assert_eq!(told, expected, "{end}");
@@ -155,7 +159,7 @@ async fn a_listing_that_is_cut_is_not_believed() {
     let folders = "<ListBucketResult><IsTruncated>false</IsTruncated><CommonPrefixes><Prefix>app/0000/</Prefix>\
                    </CommonPrefixes><CommonPrefixes><Prefix>app/00";
     let (_server, store) = always(xml(folders)).await;
-    let told = told(store.folders("").await.unwrap_err());
+    let told = told(store.layouts().await.unwrap_err());
     assert!(told.starts_with("unreachable: list s3://bkt/app/: the answer was cut short"), "{told}");
 }
 
@@ -167,7 +171,7 @@ async fn an_answer_larger_than_any_listing_is_not_read_to_its_end() {
         while stream.write_all(&[b' '; 65536]).await.is_ok() {}
     })
     .await;
-    let told = told(store.list("0000/", None).await.unwrap_err());
+    let told = told(store.list(LEVEL, None, None).await.unwrap_err());
     assert!(told.starts_with("corrupt: list s3://bkt/app/0000/: answer with status 200: length limit"), "{told}");
 }
 
@@ -180,11 +184,11 @@ async fn a_listing_of_folders_without_end_ends() {
         ))
     };
     let (_server, store) = always(folders("", "again")).await;
-    let told_empty = told(store.folders("").await.unwrap_err());
+    let told_empty = told(store.layouts().await.unwrap_err());
     let (_server, store) = always(folders("<CommonPrefixes><Prefix>app/a/</Prefix></CommonPrefixes>", "again")).await;
-    let told_same = told(store.folders("").await.unwrap_err());
+    let told_same = told(store.layouts().await.unwrap_err());
     let (_server, store) = always(folders("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>", "")).await;
-    let told_outside = told(store.folders("").await.unwrap_err());
+    let told_outside = told(store.layouts().await.unwrap_err());
     let at = "corrupt: list s3://bkt/app/: ";
     assert_eq!(told_empty, format!("{at}a listing of folders that does not end"));
     assert_eq!(told_same, format!("{at}a listing of folders that does not end"));
@@ -202,7 +206,8 @@ async fn folders_are_followed_over_pages() {
         std::future::ready(xml(&format!("<ListBucketResult>{folder}{more}</ListBucketResult>")))
     })
     .await;
-    assert_eq!(impatient(server.port).folders("").await.unwrap(), ["0000", "0009"]);
+    let folders = impatient(server.port).folders(Layout::V5(LevelKeys::Hex)).await.unwrap();
+    assert_eq!(folders, [Folder::Level(0), Folder::Level(9)]);
 }
 
 #[tokio::test]
@@ -214,8 +219,9 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
         }
         answer.body(Full::new(Bytes::from_static(body))).unwrap()
     };
-    let at = "corrupt: read s3://bkt/app/k: ";
-    let told_cut = "unreachable: read s3://bkt/app/k: the answer was cut short: 4 of the 8 bytes that it names";
+    let at = &format!("corrupt: read s3://bkt/app/{KEY}: ");
+    let told_cut =
+        format!("unreachable: read s3://bkt/app/{KEY}: the answer was cut short: 4 of the 8 bytes that it names");
     let other = format!("{at}answered another range than the one from byte 100");
     for (offset, answer, expected) in [
         (0, ranged(206, Some("bytes 0-3/99"), b"1234"), Ok("1234")),
@@ -226,7 +232,7 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
             ranged(206, Some("bytes 0-7/99"), b"123456789"),
             Err(format!("{at}answered more than the 8 bytes asked for")),
         ),
-        (0, ranged(206, Some("bytes 0-7/99"), b"1234"), Err(told_cut.to_owned())),
+        (0, ranged(206, Some("bytes 0-7/99"), b"1234"), Err(told_cut)),
         (92, ranged(206, Some("bytes 92-98/99"), b"1234567"), Ok("1234567")),
         (100, ranged(200, None, b"1234"), Err(other.clone())),
         (100, ranged(206, Some("bytes 0-3/99"), b"1234"), Err(other.clone())),
@@ -234,7 +240,7 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
         (100, ranged(416, None, b"<Error><Code>InvalidRange</Code></Error>"), Ok("")),
     ] {
         let (_server, store) = always(answer).await;
-        let read = store.read("k", offset, 8).await;
+        let read = read(&*store, NAME, offset, 8).await;
         assert_eq!(read.map_err(told), expected.map(Bytes::from));
     }
 }
@@ -246,18 +252,19 @@ async fn a_customers_key_is_sent_with_reads_alone() {
         let prefix = "x-amz-server-side-encryption-customer";
         let sent = ["algorithm", "key", "key-MD5"].map(|name| sent(&format!("{prefix}-{name}")));
         let listed = request.uri().query().is_some_and(|query| query.contains("list-type"));
-        let expected = ["AES256", KEY, "cLyPS3KoaSFGi/joRB3OUQ=="].map(|value| (!listed).then(|| value.to_owned()));
+        let expected =
+            ["AES256", CUSTOMER_KEY, "cLyPS3KoaSFGi/joRB3OUQ=="].map(|value| (!listed).then(|| value.to_owned()));
         let agreed = if listed { xml(&listing(&[], false)) } else { answer(200, "content") };
         std::future::ready(if sent == expected { agreed } else { answer(403, "") })
     })
     .await;
     // 32 zero bytes.
-    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    const CUSTOMER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let with_key =
         |key: &str| S3Location { sse_customer_key: Some(Secret::new(key)), ..place(server.port, "bkt", "app") };
-    let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(with_key(KEY)))).unwrap();
-    assert_eq!(store.read("k", 0, 100).await.unwrap(), "content");
-    assert!(store.list("", None).await.unwrap().objects.is_empty());
+    let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(with_key(CUSTOMER_KEY)))).unwrap();
+    assert_eq!(read(&*store, NAME, 0, 100).await.unwrap(), "content");
+    assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
     let refused = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(with_key("c2hvcnQ=")))).err().unwrap();
     assert_eq!(told(refused), "misconfigured: open s3://bkt: sse-customer-key is not the base64 of 32 bytes");
 }
@@ -265,8 +272,9 @@ async fn a_customers_key_is_sent_with_reads_alone() {
 #[tokio::test]
 async fn a_read_beyond_the_bound_is_refused_without_a_request() {
     let (server, store) = always(xml("")).await;
-    let told = told(store.read("k", 0, u64::MAX).await.unwrap_err());
-    assert!(told.starts_with("unsupported: read s3://bkt/app/k: 18446744073709551615 bytes are more than"), "{told}");
+    let told = told(store.read(NAME, 0, u64::MAX).await.unwrap_err());
+    let expected = format!("unsupported: read s3://bkt/app/{KEY}: 18446744073709551615 bytes are more than");
+    assert!(told.starts_with(&expected), "{told}");
     assert_eq!(server.requests(), 0);
 }
 
@@ -299,7 +307,7 @@ async fn a_stores_own_words_are_kept_without_what_it_was_sent() {
         std::future::ready(answer(403, &body))
     })
     .await;
-    let told = told(impatient(server.port).list("0000/", None).await.unwrap_err());
+    let told = told(impatient(server.port).list(LEVEL, None, None).await.unwrap_err());
     let expected =
         "denied: list s3://bkt/app/0000/: refused; the store says: Transaction cap exceeded\\nfor [redacted]. See";
     assert!(told.starts_with(expected), "{told}");
@@ -318,7 +326,7 @@ async fn a_store_that_asks_to_be_left_alone_is_not_asked_meanwhile() {
     let stores = stores(IMPATIENT);
     for path in ["app", "app", "other"] {
         let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", path)))).unwrap();
-        let told = told(store.list("0000/", None).await.unwrap_err());
+        let told = told(store.list(LEVEL, None, None).await.unwrap_err());
         let expected = format!("throttled: list s3://bkt/{path}/0000/: the store asks to slow down");
         assert!(told.starts_with(&expected), "{told}");
     }
@@ -337,7 +345,7 @@ async fn a_date_that_no_clock_says_does_not_blind_the_client() {
         .await;
         let store = impatient(server.port);
         for _ in 0..3 {
-            assert_eq!(store.list("0000/", None).await.unwrap().objects.len(), 1, "{date}");
+            assert_eq!(store.list(LEVEL, None, None).await.unwrap().odd.len(), 1, "{date}");
             // The second that is missing to the year 10000.
             tokio::time::sleep(Duration::from_millis(1100)).await;
         }
@@ -349,7 +357,7 @@ async fn a_profile_that_does_not_exist_is_named() {
     let profile = Some("no-such-profile".to_owned());
     let place = S3Location { credentials: None, profile, ..place(1, "bkt", "app") };
     let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(place))).unwrap();
-    let told = told(store.list("0000/", None).await.unwrap_err());
+    let told = told(store.list(LEVEL, None, None).await.unwrap_err());
     let expected =
         "denied: list s3://bkt/app/0000/: no usable credentials in profile no-such-profile | check the profile";
     assert!(told.starts_with(expected), "{told}");
@@ -363,18 +371,18 @@ async fn a_store_that_recovers_is_asked_again() {
         std::future::ready(if first { answer(500, "") } else { xml(&listing(&objects(&["app/0000/7"]), false)) })
     })
     .await;
-    assert_eq!(impatient(server.port).list("0000/", None).await.unwrap().objects.len(), 1);
+    assert_eq!(impatient(server.port).list(LEVEL, None, None).await.unwrap().odd.len(), 1);
     assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]
 async fn a_closed_port_is_unreachable() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let told = told(impatient(port).list("0000/", None).await.unwrap_err());
+    let told = told(impatient(port).list(LEVEL, None, None).await.unwrap_err());
     assert_eq!(told, "unreachable: list s3://bkt/app/0000/: connection refused");
     let nowhere = S3Location { endpoint: Some("http://no.such.host.invalid".to_owned()), ..place(1, "bkt", "app") };
     let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(nowhere))).unwrap();
-    let kind = store.list("", None).await.unwrap_err().kind;
+    let kind = store.list(LEVEL, None, None).await.unwrap_err().kind;
     // A resolver that does not answer is as good.
     assert!(["unreachable", "timeout"].contains(&kind.as_str()), "{}", kind.as_str());
 }
@@ -384,7 +392,7 @@ async fn an_endpoint_that_is_none_is_misconfigured() {
     for endpoint in ["not a url", "ftp://", "minio:9000"] {
         let place = S3Location { endpoint: Some(endpoint.to_owned()), ..place(1, "bkt", "app") };
         let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(place))).unwrap();
-        let refused = store.list("", None).await.unwrap_err();
+        let refused = store.list(LEVEL, None, None).await.unwrap_err();
         assert_eq!(refused.kind.as_str(), "misconfigured", "{endpoint}: {refused}");
     }
 }
@@ -396,7 +404,7 @@ async fn a_server_that_never_answers_times_out() {
         std::future::pending::<()>().await;
     })
     .await;
-    let told = told(store.list("0000/", None).await.unwrap_err());
+    let told = told(store.list(LEVEL, None, None).await.unwrap_err());
     assert!(told.starts_with("timeout: list s3://bkt/app/0000/: no answer"), "{told}");
 }
 
@@ -409,10 +417,10 @@ async fn a_server_that_stops_in_the_middle_times_out() {
         std::future::pending::<()>().await;
     })
     .await;
-    let told_read = told(store.read("k", 0, 100).await.unwrap_err());
-    assert!(told_read.starts_with("timeout: read s3://bkt/app/k: no answer"), "{told_read}");
-    let told_list = told(store.list("", None).await.unwrap_err());
-    assert!(told_list.starts_with("timeout: list s3://bkt/app/: no answer"), "{told_list}");
+    let told_read = told(store.read(NAME, 0, 100).await.unwrap_err());
+    assert!(told_read.starts_with(&format!("timeout: read s3://bkt/app/{KEY}: no answer")), "{told_read}");
+    let told_list = told(store.list(LEVEL, None, None).await.unwrap_err());
+    assert!(told_list.starts_with("timeout: list s3://bkt/app/0000/: no answer"), "{told_list}");
 }
 
 #[tokio::test]
@@ -421,7 +429,7 @@ async fn a_connection_that_breaks_is_unreachable() {
         drop(stream.read(&mut [0; 4096]).await);
     })
     .await;
-    let told_reset = told(resets.list("0000/", None).await.unwrap_err());
+    let told_reset = told(resets.list(LEVEL, None, None).await.unwrap_err());
     assert!(told_reset.starts_with("unreachable: list s3://bkt/app/0000/: "), "{told_reset}");
 
     let cuts = raw(|mut stream| async move {
@@ -430,10 +438,11 @@ async fn a_connection_that_breaks_is_unreachable() {
         drop(stream.write_all(head.as_bytes()).await);
     })
     .await;
-    let told_read = told(cuts.read("k", 0, 100).await.unwrap_err());
-    assert!(told_read.starts_with("unreachable: read s3://bkt/app/k: the connection broke"), "{told_read}");
-    let told_list = told(cuts.list("", None).await.unwrap_err());
-    assert!(told_list.starts_with("unreachable: list s3://bkt/app/: the connection broke"), "{told_list}");
+    let told_read = told(cuts.read(NAME, 0, 100).await.unwrap_err());
+    let expected = format!("unreachable: read s3://bkt/app/{KEY}: the connection broke");
+    assert!(told_read.starts_with(&expected), "{told_read}");
+    let told_list = told(cuts.list(LEVEL, None, None).await.unwrap_err());
+    assert!(told_list.starts_with("unreachable: list s3://bkt/app/0000/: the connection broke"), "{told_list}");
 }
 
 #[tokio::test]
@@ -454,7 +463,7 @@ async fn calls_in_flight_are_bounded_over_all_stores() {
     let calls = (0..20).map(|replica| {
         let place = place(server.port, "bkt", &format!("app{replica}"));
         let store = stores.open(&ReplicaLocation::S3(Box::new(place))).unwrap();
-        async move { store.list("", None).await.unwrap() }
+        async move { store.list(LEVEL, None, None).await.unwrap() }
     });
     futures_util::future::join_all(calls).await;
     assert_eq!(seen.load(Ordering::SeqCst), 3);
@@ -468,14 +477,16 @@ async fn what_is_asked_is_counted_by_kind_of_store() {
     })
     .await;
     let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("k"), "12345").unwrap();
+    let level = root.path().join("ltx/0");
+    std::fs::create_dir_all(&level).unwrap();
+    std::fs::write(root.path().join(NAME.key(LevelKeys::Plain)), "12345").unwrap();
     let stores = stores(IMPATIENT);
     let s3 = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", "app")))).unwrap();
     let file = stores.open(&ReplicaLocation::Directory(root.path().to_owned())).unwrap();
-    s3.list("", None).await.unwrap();
-    s3.list("", None).await.unwrap();
-    s3.read("k", 0, 9).await.unwrap_err();
-    file.read("k", 0, 9).await.unwrap();
+    s3.list(LEVEL, None, None).await.unwrap();
+    s3.list(LEVEL, None, None).await.unwrap();
+    s3.read(NAME, 0, 9).await.unwrap_err();
+    file.read(NAME, 0, 9).await.unwrap();
     let counted: Vec<String> = stores
         .report()
         .iter()
@@ -519,7 +530,7 @@ async fn asked_twelve_times(ahead: i64, status: u16) -> StoreReport {
     let stores = stores(Duration::from_secs(60));
     let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", "app")))).unwrap();
     for _ in 0..12 {
-        assert_eq!(store.list("0000/", None).await.is_ok(), status == 200);
+        assert_eq!(store.list(LEVEL, None, None).await.is_ok(), status == 200);
     }
     stores.report().remove(0)
 }

@@ -3,155 +3,206 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use streamgauge::domain::litestream::{
+    Dated, Folder, Generation, Layout, LevelKeys, LtxName, ObjectName, SNAPSHOT_LEVEL, SegmentName, SnapshotName, Txid,
+};
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::usecase::ports::ReplicaStore;
+use streamgauge::usecase::ports::{Content, ReplicaStore};
+
+use crate::{ltx_name, read};
 
 /// A replica that tests can write to, by other means than the store.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
     async fn put(&self, key: &str, content: &[u8]);
     fn store(&self) -> Arc<dyn ReplicaStore>;
+    /// How Litestream names levels there.
+    fn keys(&self) -> LevelKeys;
+    /// Litestream's own times can be had from a listing.
+    fn is_dated(&self) -> bool;
+}
+
+const GENERATION: Generation = Generation(0x0123_4567_89ab_cdef);
+
+fn ltx(level: u8, min: u64, max: u64) -> ObjectName {
+    ObjectName::Ltx { level, name: LtxName { min: Txid(min), max: Txid(max) } }
+}
+
+fn segment(index: u32, offset: u64) -> ObjectName {
+    ObjectName::Segment(GENERATION, SegmentName { index, offset })
+}
+
+async fn put(backend: &dyn Backend, name: ObjectName, content: &[u8]) {
+    backend.put(&name.key(backend.keys()), content).await;
 }
 
 /// All promises. The replica has to be empty.
 pub(crate) async fn run(backend: &dyn Backend) {
-    nothing_below_a_prefix_is_an_empty_page(backend).await;
-    keys_come_in_byte_order_with_their_size(backend).await;
-    listing_starts_after_any_key(backend).await;
-    a_prefix_holds_only_its_own_keys(backend).await;
+    an_empty_replica_is_an_answer(backend).await;
+    levels_are_recognised_and_listed_in_order(backend).await;
+    generations_are_beside_them(backend).await;
+    listing_starts_at_any_name(backend).await;
     pages_join_without_loss(backend).await;
-    folders_are_names_with_keys_below(backend).await;
+    a_folder_holds_only_its_own_objects(backend).await;
+    odd_keys_stay_visible_beside_good_ones(backend).await;
     ranges_end_where_the_object_ends(backend).await;
-    odd_keys_are_plain_keys(backend).await;
-    what_is_not_there_is_not_found(backend).await;
+    what_is_not_there_is_an_answer(backend).await;
 }
 
-pub(crate) async fn keys(store: &dyn ReplicaStore, prefix: &str, after: Option<&str>) -> Vec<String> {
-    store.list(prefix, after).await.unwrap().objects.into_iter().map(|object| object.key).collect()
+/// Follows the pages of a folder: the names, and the odd keys.
+pub(crate) async fn names(
+    store: &dyn ReplicaStore,
+    folder: Folder,
+    from: Option<ObjectName>,
+) -> (Vec<ObjectName>, Vec<String>) {
+    let (mut names, mut odd, mut cursor) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = store.list(folder, from, cursor.as_ref()).await.unwrap();
+        names.extend(page.objects.into_iter().map(|object| object.name));
+        odd.extend(page.odd);
+        cursor = page.next;
+        if cursor.is_none() {
+            return (names, odd);
+        }
+    }
 }
 
-async fn nothing_below_a_prefix_is_an_empty_page(backend: &dyn Backend) {
+async fn an_empty_replica_is_an_answer(backend: &dyn Backend) {
     let store = backend.store();
-    for prefix in ["", "0000/", "no/such/prefix/"] {
-        let page = store.list(prefix, None).await.unwrap();
-        assert_eq!((page.objects.len(), page.more), (0, false), "{prefix}");
-        assert!(store.folders(prefix).await.unwrap().is_empty(), "{prefix}");
+    assert_eq!(store.layouts().await.unwrap(), []);
+    for layout in [Layout::V3, Layout::V5(backend.keys())] {
+        assert_eq!(store.folders(layout).await.unwrap(), []);
     }
-    assert!(store.list("0000/", Some("0000/x")).await.unwrap().objects.is_empty());
+    for folder in [Folder::Level(0), Folder::Wal(GENERATION), Folder::Snapshots(GENERATION)] {
+        let page = store.list(folder, None, None).await.unwrap();
+        assert!(page.objects.is_empty() && page.odd.is_empty() && page.next.is_none(), "{folder}");
+    }
+    assert!(store.list(Folder::Level(0), Some(ltx_name(5)), None).await.unwrap().objects.is_empty());
 }
 
-async fn keys_come_in_byte_order_with_their_size(backend: &dyn Backend) {
-    for (key, size) in [("order/b", 2), ("order/a", 1), ("order/B", 3), ("order/aa", 0), ("order/a-b", 4)] {
-        backend.put(key, &vec![b'x'; size]).await;
+async fn levels_are_recognised_and_listed_in_order(backend: &dyn Backend) {
+    for (name, size) in [(ltx(1, 5, 9), 2), (ltx(1, 1, 4), 1), (ltx(1, 10, 0xb), 3), (ltx(1, 10, 10), 0)] {
+        put(backend, name, &vec![b'x'; size]).await;
     }
+    put(backend, ltx(SNAPSHOT_LEVEL, 1, 9), b"snapshot").await;
+    let store = backend.store();
+    let layout = Layout::V5(backend.keys());
+    assert_eq!(store.layouts().await.unwrap(), [layout]);
+    assert_eq!(store.folders(layout).await.unwrap(), [Folder::Level(1), Folder::Level(SNAPSHOT_LEVEL)]);
     let before = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(10);
-    let page = backend.store().list("order/", None).await.unwrap();
-    let seen: Vec<_> = page.objects.iter().map(|object| (object.key.as_str(), object.size)).collect();
-    assert_eq!(seen, [("order/B", 3), ("order/a", 1), ("order/a-b", 4), ("order/aa", 0), ("order/b", 2)]);
-    assert!(!page.more);
-    assert!(page.objects.iter().all(|object| object.modified > before), "modified just now");
+    let page = store.list(Folder::Level(1), None, None).await.unwrap();
+    let seen: Vec<_> = page.objects.iter().map(|object| (object.name, object.size)).collect();
+    assert_eq!(seen, [(ltx(1, 1, 4), 1), (ltx(1, 5, 9), 2), (ltx(1, 10, 10), 0), (ltx(1, 10, 0xb), 3)]);
+    assert!(page.next.is_none());
+    assert!(page.objects.iter().all(|object| object.at.instant() > before), "modified just now");
+    assert!(page.objects.iter().all(|object| matches!(object.at, Dated::Written(_)) == backend.is_dated()));
 }
 
-async fn listing_starts_after_any_key(backend: &dyn Backend) {
-    for key in ["after/1", "after/3", "after/5"] {
-        backend.put(key, b"x").await;
+async fn generations_are_beside_them(backend: &dyn Backend) {
+    let snapshot = ObjectName::Snapshot(GENERATION, SnapshotName { index: 7 });
+    for name in [snapshot, segment(7, 0), segment(7, 4096), segment(8, 0)] {
+        put(backend, name, b"x").await;
     }
     let store = backend.store();
-    for (after, expected) in [
-        ("after/", &["after/1", "after/3", "after/5"][..]),
-        ("after/1", &["after/3", "after/5"]),
-        ("after/2", &["after/3", "after/5"]),
-        ("after/5", &[]),
-        ("after/9", &[]),
-        ("a", &["after/1", "after/3", "after/5"]),
-        ("zzz", &[]),
+    assert_eq!(store.layouts().await.unwrap(), [Layout::V5(backend.keys()), Layout::V3]);
+    let folders = [Folder::Wal(GENERATION), Folder::Snapshots(GENERATION)];
+    assert_eq!(store.folders(Layout::V3).await.unwrap(), folders);
+    let page = store.list(Folder::Snapshots(GENERATION), None, None).await.unwrap();
+    assert_eq!(page.objects.iter().map(|object| object.name).collect::<Vec<_>>(), [snapshot]);
+    assert!(matches!(page.objects[0].at, Dated::Uploaded(_)), "v0.3 keeps no time of its own");
+    let wal = |from| async move { names(&*backend.store(), Folder::Wal(GENERATION), from).await.0 };
+    assert_eq!(wal(None).await, [segment(7, 0), segment(7, 4096), segment(8, 0)]);
+    assert_eq!(wal(Some(segment(7, 1))).await, [segment(7, 4096), segment(8, 0)]);
+    assert_eq!(read(&*store, segment(8, 0), 0, 9).await.unwrap(), "x");
+}
+
+async fn listing_starts_at_any_name(backend: &dyn Backend) {
+    for txid in [0x11, 0x13, 0x15] {
+        put(backend, ltx(2, txid, txid), b"x").await;
+    }
+    let store = backend.store();
+    for (from, expected) in [
+        (1, &[0x11, 0x13, 0x15][..]),
+        (0x11, &[0x11, 0x13, 0x15]),
+        (0x12, &[0x13, 0x15]),
+        (0x15, &[0x15]),
+        (0x16, &[]),
+        (u64::MAX, &[]),
     ] {
-        assert_eq!(keys(&*store, "after/", Some(after)).await, expected, "after {after}");
+        let expected: Vec<_> = expected.iter().map(|txid| ltx(2, *txid, *txid)).collect();
+        assert_eq!(names(&*store, Folder::Level(2), Some(ltx(2, from, from))).await.0, expected, "from {from:x}");
     }
-}
-
-async fn a_prefix_holds_only_its_own_keys(backend: &dyn Backend) {
-    for key in ["prefix/0000/1", "prefix/00000/2", "prefix/000/3", "prefix/0001/4"] {
-        backend.put(key, b"x").await;
-    }
-    let store = backend.store();
-    assert_eq!(keys(&*store, "prefix/0000/", None).await, ["prefix/0000/1"]);
-    let all = ["prefix/000/3", "prefix/0000/1", "prefix/00000/2", "prefix/0001/4"];
-    assert_eq!(keys(&*store, "prefix/", None).await, all, "recursively");
-    assert_eq!(keys(&*store, "prefix/", Some("prefix/0000/1")).await, all[2..]);
 }
 
 async fn pages_join_without_loss(backend: &dyn Backend) {
-    let expected: Vec<String> = (1..=1100).map(|txid| format!("pages/{txid:016x}-{txid:016x}.ltx")).collect();
-    let puts = expected.iter().map(|key| backend.put(key, b"x"));
+    let expected: Vec<ObjectName> = (1..=1100).map(|txid| ltx(3, txid, txid)).collect();
+    let puts = expected.iter().map(|name| put(backend, *name, b"x"));
     futures_util::StreamExt::count(futures_util::stream::StreamExt::buffer_unordered(
         futures_util::stream::iter(puts),
         8,
     ))
     .await;
     let store = backend.store();
-    let (mut seen, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
-    loop {
-        let page = store.list("pages/", after.as_deref()).await.unwrap();
-        seen.extend(page.objects.into_iter().map(|object| object.key));
-        after = seen.last().cloned();
-        if !page.more {
-            break;
-        }
-    }
-    assert!(seen == expected, "{} keys of {}", seen.len(), expected.len());
+    let seen = names(&*store, Folder::Level(3), None).await.0;
+    assert!(seen == expected, "{} names of {}", seen.len(), expected.len());
+    let seen = names(&*store, Folder::Level(3), Some(ltx(3, 50, 50))).await.0;
+    assert!(seen == expected[49..], "{} names of {} from the fiftieth", seen.len(), expected.len());
 }
 
-async fn folders_are_names_with_keys_below(backend: &dyn Backend) {
-    for key in ["folders/b/c/1", "folders/a/1", "folders/a/2", "folders/a-/1", "folders/file"] {
-        backend.put(key, b"x").await;
+async fn a_folder_holds_only_its_own_objects(backend: &dyn Backend) {
+    put(backend, ltx(4, 1, 1), b"x").await;
+    let own = ltx(4, 1, 1).key(backend.keys());
+    let (folder, file) = own.rsplit_once('/').unwrap();
+    for beside in ["0", "x"] {
+        backend.put(&format!("{folder}{beside}/{file}"), b"x").await;
     }
     let store = backend.store();
-    assert_eq!(store.folders("folders/").await.unwrap(), ["a", "a-", "b"]);
-    assert_eq!(store.folders("folders/b/").await.unwrap(), ["c"]);
-    assert!(store.folders("folders/b/c/").await.unwrap().is_empty());
-    assert!(store.folders("").await.unwrap().contains(&"folders".to_owned()));
+    assert_eq!(names(&*store, Folder::Level(4), None).await, (vec![ltx(4, 1, 1)], Vec::new()));
+    let levels = store.folders(Layout::V5(backend.keys())).await.unwrap();
+    assert_eq!(levels, [1, 2, 3, 4, SNAPSHOT_LEVEL].map(Folder::Level), "no other name is a level");
+}
+
+async fn odd_keys_stay_visible_beside_good_ones(backend: &dyn Backend) {
+    let odd = ["a b", "a%20b", "a+b", "a&b=c?d#e", "ä→😀", ".tmp", "it's (1)*!~@,;", "lock.json"];
+    let folder = Folder::Level(5).prefix(backend.keys());
+    let mut keys: Vec<String> = odd.iter().map(|name| format!("{folder}{name}")).collect();
+    for key in &keys {
+        backend.put(key, key.as_bytes()).await;
+    }
+    put(backend, ltx(5, 1, 1), b"good").await;
+    keys.sort_unstable();
+    let store = backend.store();
+    assert_eq!(names(&*store, Folder::Level(5), None).await, (vec![ltx(5, 1, 1)], keys));
+    assert_eq!(read(&*store, ltx(5, 1, 1), 0, 100).await.unwrap(), "good");
 }
 
 async fn ranges_end_where_the_object_ends(backend: &dyn Backend) {
-    backend.put("ranges/digits", b"0123456789").await;
-    backend.put("ranges/empty", b"").await;
+    let (digits, empty) = (ltx(6, 1, 1), ltx(6, 2, 2));
+    put(backend, digits, b"0123456789").await;
+    put(backend, empty, b"").await;
     let store = backend.store();
-    for (key, offset, length, expected) in [
-        ("ranges/digits", 0, 10, "0123456789"),
-        ("ranges/digits", 0, 100, "0123456789"),
-        ("ranges/digits", 0, 1, "0"),
-        ("ranges/digits", 3, 4, "3456"),
-        ("ranges/digits", 8, 4, "89"),
-        ("ranges/digits", 9, 1, "9"),
-        ("ranges/digits", 10, 1, ""),
-        ("ranges/digits", 4711, 1, ""),
-        ("ranges/digits", 2, 0, ""),
-        ("ranges/empty", 0, 100, ""),
+    for (name, offset, length, expected) in [
+        (digits, 0, 10, "0123456789"),
+        (digits, 0, 100, "0123456789"),
+        (digits, 0, 1, "0"),
+        (digits, 3, 4, "3456"),
+        (digits, 8, 4, "89"),
+        (digits, 9, 1, "9"),
+        (digits, 10, 1, ""),
+        (digits, 4711, 1, ""),
+        (digits, 2, 0, ""),
+        (empty, 0, 100, ""),
     ] {
-        let content = store.read(key, offset, length).await.unwrap();
-        assert_eq!(content, expected, "{length} bytes from {offset} of {key}");
+        let content = read(&*store, name, offset, length).await.unwrap();
+        assert_eq!(content, expected, "{length} bytes from {offset} of {name}");
     }
 }
 
-async fn odd_keys_are_plain_keys(backend: &dyn Backend) {
-    let odd = ["odd/a b", "odd/a%20b", "odd/a+b", "odd/a&b=c?d#e", "odd/ä→😀", "odd/.tmp", "odd/it's (1)*!~@,;"];
-    for key in odd {
-        backend.put(key, key.as_bytes()).await;
-    }
+/// Such as the file that is expected next.
+async fn what_is_not_there_is_an_answer(backend: &dyn Backend) {
     let store = backend.store();
-    let mut sorted = odd;
-    sorted.sort_unstable();
-    assert_eq!(keys(&*store, "odd/", None).await, sorted);
-    for (index, key) in sorted.iter().enumerate() {
-        assert_eq!(store.read(key, 0, 100).await.unwrap(), key.as_bytes(), "{key}");
-        assert_eq!(keys(&*store, "odd/", Some(key)).await, sorted[index + 1..], "after {key}");
-    }
-}
-
-async fn what_is_not_there_is_not_found(backend: &dyn Backend) {
-    let store = backend.store();
-    for key in ["missing", "missing/too", "order", "order/a/b"] {
-        assert_eq!(store.read(key, 0, 1).await.unwrap_err().kind, ReasonKind::NotFound, "{key}");
+    for name in [ltx(6, 3, 3), ltx(7, 1, 1), segment(9, 0)] {
+        let Content::Missing(reason) = store.read(name, 0, 1).await.unwrap() else { panic!("{name} is there") };
+        assert_eq!(reason.kind, ReasonKind::NotFound, "{name}: {reason}");
     }
 }

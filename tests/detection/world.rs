@@ -12,14 +12,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::assess::requests::RequestWindow;
 use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::expiry::Kept;
+use streamgauge::domain::litestream::{Folder, Layout, ObjectName};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
-use streamgauge::domain::price::Costs;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
 use streamgauge::domain::target::{
@@ -28,8 +29,9 @@ use streamgauge::domain::target::{
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon,
-    Journal, ListPage, LivePages, LiveTarget, LocalUpdate, Pace, PageReader, Publisher, ReplicaStore, Stores,
+    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, Content, Cursor, DatabaseWatch,
+    EntryKey, FoundBeacon, Journal, LivePages, LiveTarget, LocalUpdate, Pace, Page, PageReader, Publisher,
+    ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
@@ -241,19 +243,24 @@ impl Reached {
 
 #[async_trait]
 impl ReplicaStore for Reached {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        self.ask(0).await?;
-        self.files.list(prefix, after).await
-    }
-
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
         self.ask(1).await?;
-        self.files.folders(prefix).await
+        self.files.layouts().await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        self.ask(1).await?;
+        self.files.folders(layout).await
+    }
+
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        self.ask(0).await?;
+        self.files.list(folder, from, cursor).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         self.ask(READ).await?;
-        self.files.read(key, offset, length).await
+        self.files.read(name, offset, length).await
     }
 }
 

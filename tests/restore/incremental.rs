@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use streamgauge::domain::litestream::PlanTarget;
+use streamgauge::domain::litestream::{Folder, Layout, ObjectName, PlanTarget};
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::restore::RestoreBase;
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::scratch::ScratchFile;
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
-use streamgauge::usecase::ports::{ListPage, Progress, ReplicaStore, RestoreFile, Stores as _};
+use streamgauge::usecase::ports::{Content, Cursor, Page, Progress, ReplicaStore, RestoreFile, Stores as _};
 use streamgauge::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore, restore_requested};
 
 use super::lab::Lab;
@@ -105,20 +104,24 @@ struct Overtaken {
 
 #[async_trait]
 impl ReplicaStore for Overtaken {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        self.store.list(prefix, after).await
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        self.store.layouts().await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        self.store.folders(prefix).await
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        self.store.folders(layout).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        self.store.list(folder, from, cursor).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         if length > 100 && !self.happened.swap(true, Ordering::SeqCst) {
             fs::rename(&self.hidden, &self.snapshot).unwrap();
             self.doomed.iter().for_each(|file| fs::remove_file(file).unwrap());
         }
-        self.store.read(key, offset, length).await
+        self.store.read(name, offset, length).await
     }
 }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use streamgauge::domain::litestream::{PlanTarget, SegmentName, segment_end};
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::restore::PlannedKind;
 
 use super::lab::Lab;
 use super::ours::{self, Ours};
@@ -43,17 +42,14 @@ impl Place {
             .plan
             .objects
             .iter()
-            .filter_map(|object| match object.kind {
-                PlannedKind::Segment(segment) => Some((segment.name(), object.key.clone())),
-                _ => None,
-            })
+            .filter_map(|object| Some((object.segment()?.name(), whole.plan.key(object))))
             .collect();
         let last = segments.last().unwrap().0.index;
         let of = |index| segments.iter().filter(move |(name, _)| name.index == index).cloned().collect::<Vec<_>>();
         let first = segments[0].0.index;
         let index = (first + 1..last).find(|index| of(*index).len() > 2).unwrap_or_else(|| panic!("{segments:?}"));
         let next = of(index + 1)[0].1.clone();
-        Self { snapshot: whole.plan.objects[0].key.clone(), segments: of(index), next, whole }
+        Self { snapshot: whole.plan.key(&whole.plan.objects[0]), segments: of(index), next, whole }
     }
 }
 
@@ -126,9 +122,10 @@ fn lost_index(lab: &Lab, replica: &Replica, place: &Place) {
     );
     let hint = reason.hint.unwrap();
     // Up to there a restore at a time goes, and says that there is more.
-    let before = place.whole.plan.objects.iter().rev().find(|object| object.key < *key).unwrap();
-    assert_eq!(hint, format!("the state of {} is before it: restore at that time", before.created));
-    let at = copy.ours(PlanTarget::Time(before.created)).unwrap();
+    let plan = &place.whole.plan;
+    let before = plan.objects.iter().rev().find(|object| plan.key(object) < *key).unwrap();
+    assert_eq!(hint, format!("the state of {} is before it: restore at that time", before.at.instant()));
+    let at = copy.ours(PlanTarget::Time(before.at.instant())).unwrap();
     assert!(at.plan.shortfall.is_none() && at.plan.objects.last() == Some(before));
     let cut = copy.ours(PlanTarget::Time(place.whole.plan.through)).unwrap();
     let shortfall = cut.plan.shortfall.unwrap();
@@ -169,8 +166,9 @@ fn lost_last(lab: &Lab, replica: &Replica, place: &Place) {
 }
 
 fn lost_segments(lab: &Lab, replica: &Replica, place: &Place) {
-    let segments = place.whole.plan.objects.iter().filter(|object| object.key != place.snapshot);
-    let copy = Copy::of(replica).lose(segments.map(|object| &object.key));
+    let segments: Vec<String> =
+        place.whole.plan.objects[1..].iter().map(|object| place.whole.plan.key(object)).collect();
+    let copy = Copy::of(replica).lose(&segments);
     let genuine = genuine_folder(lab, "0.3.13", copy.directory.path(), None);
     // 0.3.13 panics where segments before the snapshot are all that is left.
     let ours = copy.ours(PlanTarget::Latest).unwrap();
@@ -198,7 +196,7 @@ fn torn(lab: &Lab, replica: &Replica, place: &Place) {
         assert!(wal.len() >= 2 * frame, "a transaction of several pages");
         compress(&wal[..wal.len() - frame])
     };
-    let last = &place.whole.plan.objects.last().unwrap().key;
+    let last = &place.whole.plan.key(place.whole.plan.objects.last().unwrap());
     let copy = Copy::of(replica).change(last, without_commit);
     let genuine = genuine_folder(lab, "0.3.13", copy.directory.path(), None).unwrap();
     let ours = copy.ours(PlanTarget::Latest).unwrap();

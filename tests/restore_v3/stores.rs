@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::domain::litestream::{Layout, PlanTarget, Txid};
+use streamgauge::domain::litestream::{Folder, Layout, LevelKeys, ObjectName, PlanTarget, Txid};
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::infrastructure::store::MemoryStore;
-use streamgauge::usecase::ports::{ListPage, ReplicaStore};
+use streamgauge::usecase::ports::{Content, Cursor, Page, ReplicaStore};
 
 use super::damage::Copy;
 use super::lab::Lab;
@@ -57,11 +56,12 @@ fn upgraded(lab: &Lab, replica: &Replica) {
     assert_eq!(back.plan.notes, ["the v0.3 generations are newer than what v0.5 wrote beside them"]);
 
     // What v0.3 lost is no reason not to restore v0.5, unless it is the newer one.
-    let lost = old.plan.objects.iter().find(|object| object.key.contains("_00000000.wal")).unwrap();
-    std::fs::remove_file(folder.join(&lost.key)).unwrap();
+    let keys = old.plan.objects.iter().map(|object| old.plan.key(object));
+    let lost = keys.into_iter().find(|key| key.contains("_00000000.wal")).unwrap();
+    std::fs::remove_file(folder.join(&lost)).unwrap();
     let broken = restore(PlanTarget::Latest).unwrap();
     assert!(matches!(broken.plan.layout, Layout::V5(_)));
-    assert!(broken.plan.notes[0].contains(&lost.key), "{:?}", broken.plan.notes);
+    assert!(broken.plan.notes[0].contains(&lost), "{:?}", broken.plan.notes);
 }
 
 /// What goes wrong while objects are read.
@@ -85,24 +85,29 @@ struct Failing {
 
 #[async_trait]
 impl ReplicaStore for Failing {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        self.files.list(prefix, after).await
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        self.files.layouts().await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        self.files.folders(prefix).await
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        self.files.folders(layout).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        self.files.list(folder, from, cursor).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         let number = self.reads.fetch_add(1, Ordering::Relaxed);
-        let fail = |kind| Err(Reason::new(kind, format!("read {key}: {}", kind.as_str())));
+        let reason =
+            |kind: ReasonKind| Reason::new(kind, format!("read {}: {}", name.key(LevelKeys::Plain), kind.as_str()));
         match self.fault {
-            Fault::Weak if number % 20 == 7 => fail(ReasonKind::Unreachable),
-            Fault::Weak => self.files.read(key, offset, length.min(10_000)).await,
-            Fault::Denied if number > 3 => fail(ReasonKind::Denied),
-            Fault::Gone if number > 3 => fail(ReasonKind::NotFound),
-            Fault::Short if number > 3 => self.files.read(key, offset + 10, length).await,
-            _ => self.files.read(key, offset, length).await,
+            Fault::Weak if number % 20 == 7 => Err(reason(ReasonKind::Unreachable)),
+            Fault::Weak => self.files.read(name, offset, length.min(10_000)).await,
+            Fault::Denied if number > 3 => Err(reason(ReasonKind::Denied)),
+            Fault::Gone if number > 3 => Ok(Content::Missing(reason(ReasonKind::NotFound))),
+            Fault::Short if number > 3 => self.files.read(name, offset + 10, length).await,
+            _ => self.files.read(name, offset, length).await,
         }
     }
 }
@@ -126,7 +131,7 @@ fn failing(replica: &Replica) {
     {
         let reason = run(fault).0.unwrap_err();
         assert_eq!(reason.kind, kind, "{reason}");
-        let named = whole.plan.objects[4..].iter().any(|object| reason.message.contains(&object.key));
+        let named = whole.plan.objects[4..].iter().any(|object| reason.message.contains(&whole.plan.key(object)));
         assert!(named, "{reason}");
     }
 }

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use streamgauge::domain::litestream::{LevelKeys, LtxName};
+use streamgauge::domain::litestream::{Dated, Folder, Layout, LevelKeys, Listed, ObjectName};
 use streamgauge::domain::reason::Reason;
-use streamgauge::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
+use streamgauge::usecase::ports::{Content, Cursor, Page, ReplicaStore};
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 
 use crate::world::{FaultyStore, at, ltx, name, pace, wal};
@@ -22,25 +22,32 @@ fn there(txid: u64) -> bool {
 
 #[async_trait]
 impl ReplicaStore for Endless {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        let key = |txid| format!("{prefix}{}", name(txid, txid));
-        // Keys of equal length up to the TXID: `after` is one of them, or one without its last letter.
-        let named = after.and_then(|after| u64::from_str_radix(&after[prefix.len()..][..16], 16).ok());
-        let from = named.map_or(1, |txid| txid + u64::from(after == Some(key(txid).as_str())));
-        let objects = (from..=FILES).filter(|txid| there(*txid)).take(PAGE as usize);
-        let objects = objects.map(|txid| ObjectInfo { key: key(txid), size: 200, modified: at(1).wall });
-        let objects: Vec<_> = objects.collect();
-        let more = objects.last().is_some_and(|last| last.key != key(FILES));
-        Ok(ListPage { objects, more })
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        Ok(vec![Layout::V5(LevelKeys::Plain)])
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        Ok(vec![if prefix.is_empty() { "ltx" } else { "0" }.to_owned()])
+    async fn folders(&self, _: Layout) -> Result<Vec<Folder>, Reason> {
+        Ok(vec![Folder::Level(0)])
     }
 
-    async fn read(&self, key: &str, _: u64, length: u64) -> Result<Bytes, Reason> {
-        let (_, name): (_, LtxName) = LevelKeys::Plain.parse_key(key).unwrap();
-        Ok(Bytes::from(ltx(name, at(1).wall, Some(wal(5, name.max.0)))).slice(..length as usize))
+    async fn list(&self, _: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        let named = from.map(|name| if let ObjectName::Ltx { name, .. } = name { name.min.0 } else { 1 });
+        let first = cursor.map_or(named.unwrap_or(1), |cursor| *cursor.get::<u64>().unwrap());
+        let objects = (first..=FILES).filter(|txid| there(*txid)).take(PAGE as usize);
+        let objects: Vec<Listed> = objects
+            .map(|txid| {
+                let name = ObjectName::Ltx { level: 0, name: name(txid, txid) };
+                Listed { name, size: 200, at: Dated::Written(at(1).wall) }
+            })
+            .collect();
+        let last = objects.last().and_then(Listed::ltx).map_or(FILES, |file| file.max.0);
+        Ok(Page { objects, odd: Vec::new(), next: (last < FILES).then(|| Cursor::new(last + 1)) })
+    }
+
+    async fn read(&self, name: ObjectName, _: u64, length: u64) -> Result<Content, Reason> {
+        let ObjectName::Ltx { name, .. } = name else { unreachable!("there is nothing else") };
+        let file = Bytes::from(ltx(name, at(1).wall, Some(wal(5, name.max.0))));
+        Ok(Content::There(file.slice(..length as usize)))
     }
 }
 

@@ -154,6 +154,26 @@ fn encrypted_target(identities: &[&age::x25519::Identity]) -> ReplicaTarget {
     }
 }
 
+/// Releases of v0.5 read v0.3 from directories and S3 only; keys do not tell which kind of store it is.
+#[test]
+fn a_store_is_named_by_its_kind_and_not_by_its_keys() {
+    for (location, expected) in [
+        (ReplicaLocation::Directory("/r".into()), None),
+        (
+            ReplicaLocation::Unsupported { kind: "sftp".into(), url: "sftp://host/r".into() },
+            Some("a store of kind sftp"),
+        ),
+    ] {
+        let mut scene = Scene::new();
+        scene.probe = ReplicaProbe::of(&ReplicaTarget { location, encrypted: false, ..encrypted_target(&[]) });
+        generation(&scene, 2);
+        let caveats = scene.look_at(10).unwrap().0.timeline.unwrap().caveats.clone();
+        let unread = caveats.iter().find(|caveat| caveat.detail.contains("cannot read the generations of v0.3"));
+        assert_eq!(unread.is_some(), expected.is_some(), "{caveats:?}");
+        assert!(unread.is_none_or(|caveat| caveat.detail.contains(expected.unwrap())), "{unread:?}");
+    }
+}
+
 #[test]
 fn damaged_segment_names_its_key() {
     let mut scene = Scene::new();

@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::assess::proof::{Chain, Evidence};
-use streamgauge::domain::litestream::{LevelKeys, LtxHeader, LtxName, Txid};
+use streamgauge::domain::litestream::{Folder, Layout, LevelKeys, LtxHeader, LtxName, ObjectName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::StagedPosition;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
-use streamgauge::usecase::ports::{ListPage, Pace, ReplicaStore};
+use streamgauge::usecase::ports::{Content, Cursor, Pace, Page, ReplicaStore};
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
 use tokio::sync::Semaphore;
 
@@ -158,21 +157,30 @@ impl<S: ReplicaStore> FaultyStore<S> {
 
 #[async_trait]
 impl<S: ReplicaStore> ReplicaStore for FaultyStore<S> {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        self.ask(Call::List(prefix)).await?;
-        self.inner.list(prefix, after).await
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        self.ask(Call::Folders("")).await?;
+        self.inner.layouts().await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        self.ask(Call::Folders(prefix)).await?;
-        self.inner.folders(prefix).await
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        self.ask(Call::Folders(layout.root())).await?;
+        self.inner.folders(layout).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
-        let at_most = self.ask(Call::Read(key)).await?;
-        let mut bytes = self.inner.read(key, offset, length).await?;
-        bytes.truncate(at_most);
-        Ok(bytes)
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        self.ask(Call::List(&folder.prefix(LevelKeys::Plain))).await?;
+        self.inner.list(folder, from, cursor).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
+        let at_most = self.ask(Call::Read(&name.key(LevelKeys::Plain))).await?;
+        Ok(match self.inner.read(name, offset, length).await? {
+            Content::There(mut bytes) => {
+                bytes.truncate(at_most);
+                Content::There(bytes)
+            }
+            missing => missing,
+        })
     }
 }
 
@@ -181,16 +189,20 @@ pub(crate) struct Shared<S>(pub(crate) Arc<S>);
 
 #[async_trait]
 impl<S: ReplicaStore> ReplicaStore for Shared<S> {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        self.0.list(prefix, after).await
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        self.0.layouts().await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        self.0.folders(prefix).await
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        self.0.folders(layout).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
-        self.0.read(key, offset, length).await
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        self.0.list(folder, from, cursor).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
+        self.0.read(name, offset, length).await
     }
 }
 

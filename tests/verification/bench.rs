@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::litestream::{Folder, Layout, ObjectName};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth, VerifyPolicy};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
-use streamgauge::usecase::ports::{ListPage, Pace, ReplicaStore, Stores as _};
+use streamgauge::usecase::ports::{Content, Cursor, Pace, Page, ReplicaStore, Stores as _};
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 use streamgauge::usecase::verify::{judge, verify};
 
@@ -120,15 +120,19 @@ struct Denied;
 
 #[async_trait]
 impl ReplicaStore for Denied {
-    async fn list(&self, _: &str, _: Option<&str>) -> Result<ListPage, Reason> {
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
         unreachable!("verification lists nothing")
     }
 
-    async fn folders(&self, _: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, _: Layout) -> Result<Vec<Folder>, Reason> {
         unreachable!("verification lists nothing")
     }
 
-    async fn read(&self, _: &str, _: u64, _: u64) -> Result<Bytes, Reason> {
+    async fn list(&self, _: Folder, _: Option<ObjectName>, _: Option<&Cursor>) -> Result<Page, Reason> {
+        unreachable!("verification lists nothing")
+    }
+
+    async fn read(&self, _: ObjectName, _: u64, _: u64) -> Result<Content, Reason> {
         Err(Reason::new(ReasonKind::Denied, "access denied"))
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::drill::{DrillPolicy, DrillSchedule};
 use crate::domain::human;
 use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget};
+use crate::domain::target::ReplicaLocation;
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::notify::place;
 
@@ -43,18 +43,14 @@ fn drills(policy: &DrillPolicy) -> String {
 /// Where a replica is, and what cannot be done with it.
 fn place_of(location: &ReplicaLocation) -> String {
     let mut place = printable(&location.url());
-    match location {
-        ReplicaLocation::Directory(_) => {}
-        ReplicaLocation::S3(s3) => {
-            for (word, value) in [("endpoint", &s3.endpoint), ("region", &s3.region)] {
-                if let Some(value) = value {
-                    let _ = write!(place, "  {word} {}", printable(value));
-                }
-            }
+    for (word, value) in [("endpoint", location.endpoint()), ("region", location.region())] {
+        if let Some(value) = value {
+            let _ = write!(place, "  {word} {}", printable(value));
         }
-        ReplicaLocation::Unsupported { kind, .. } => {
-            let _ = write!(place, "  unsupported: this version cannot read replicas of kind {}", printable(kind));
-        }
+    }
+    if !location.is_supported() {
+        let kind = printable(location.kind());
+        let _ = write!(place, "  unsupported: this version cannot read replicas of kind {kind}");
     }
     place
 }
@@ -68,10 +64,9 @@ fn text(loaded: &Loaded) -> String {
         for replica in &target.replicas {
             let _ = writeln!(text, "    {}  {}", printable(&replica.name), place_of(&replica.location));
         }
-        let readable = |replica: &ReplicaTarget| !matches!(replica.location, ReplicaLocation::Unsupported { .. });
         if target.replicas.is_empty() {
             text.push_str("    no replica\n");
-        } else if target.replicas.iter().any(readable) {
+        } else if target.replicas.iter().any(|replica| replica.location.is_supported()) {
             let _ = writeln!(text, "    {}", drills(&target.drill));
         } else {
             text.push_str("    no replica that is watched or drilled\n");
@@ -98,8 +93,7 @@ fn text(loaded: &Loaded) -> String {
     }
     let warnings = loaded.warnings.len() + usize::from(loaded.over_limit > 0);
     let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);
-    let unsupported =
-        unsupported.filter(|replica| matches!(replica.location, ReplicaLocation::Unsupported { .. })).count();
+    let unsupported = unsupported.filter(|replica| !replica.location.is_supported()).count();
     let _ = write!(
         text,
         "ok: {}, {}",

@@ -57,15 +57,13 @@ pub fn main() -> Result<ExitCode, Reason> {
         let _ = std::io::copy(&mut input, &mut std::io::sink());
         std::process::exit(1);
     });
-    let overdue = order.timeout().saturating_add(DRILL_OVERTIME);
+    let overdue = order.job.policy.timeout.saturating_add(DRILL_OVERTIME);
     std::thread::spawn(move || {
         // The parent ends it earlier, unless it is stopped itself.
         std::thread::sleep(overdue);
         std::process::exit(1);
     });
-    let stores = order.stores();
-    let (directory, kept) = (order.directory.clone(), order.kept.clone());
-    let job = order.into_job();
+    let Order { directory, kept, stores, job } = order;
     limit(Resource::Data, job.policy.memory_max.saturating_add(DRILL_MEMORY_HEADROOM))?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)

@@ -202,7 +202,7 @@ async fn ask(
     let contents = contents(store, damaged).await?;
     found.layout = contents.layout().map(|layout| layout.as_str());
     found.uploaded = contents.uploaded();
-    let map = found.timeline.insert(contents.map(damaged, replica.location.store(), found.listed_at));
+    let map = found.timeline.insert(contents.map(damaged, replica.location.kind(), found.listed_at));
     let Some(at) = found.at else { return Ok(()) };
     let mut answer = contents.ask(store, damaged, at).await?;
     if found.uploaded {

@@ -21,7 +21,7 @@ use crate::domain::observation::Journal;
 use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
-use crate::domain::target::{ReplicaLocation, Target};
+use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
 use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
@@ -155,7 +155,7 @@ async fn restore(
     let request = RestoreRequest { point, base: None };
     let plan = plan_restore(store.as_ref(), &request).await?;
     let policy = picked.target.as_ref().map_or(&settings.drill.policy, |target| &target.drill);
-    let prices = policy.prices_at(&location);
+    let prices = location.prices(policy.prices);
     let words = words::Words { location: &location, point, now, zone: &zone, prices };
     if !args.quiet {
         say(&words.plan(&plan));
@@ -171,11 +171,7 @@ async fn restore(
     let started = clock::monotonic();
     let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));
     let options = RestoreOptions {
-        downloads: if matches!(location, ReplicaLocation::Directory(_)) {
-            DIRECTORY_DOWNLOADS
-        } else {
-            BUCKET_DOWNLOADS
-        },
+        downloads: if location.metered() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
         threads: args.threads.map_or_else(cores, usize::from),
         identities: picked.replica.age_identities.clone(),
     };

@@ -63,9 +63,9 @@ impl Words<'_> {
         let objects = human::counted(plan.objects.len(), "object");
         let size =
             plan.database_bytes.map_or_else(String::new, |bytes| format!(", a database of {}", human::bytes(bytes)));
-        let price = match self.location {
-            ReplicaLocation::S3(_) => format!(", at most about ${:.4}", self.dollars(plan)),
-            _ => String::new(),
+        let price = match self.location.metered() {
+            true => format!(", at most about ${:.4}", self.dollars(plan)),
+            false => String::new(),
         };
         let url = human::printable(&self.location.url());
         let (layout, position) = (plan.layout.as_str(), position(plan));

@@ -406,6 +406,7 @@ pub(crate) fn full() -> Report {
         ..ReceiverReport::default()
     }];
     report.agent.stores = vec![StoreReport {
+        billed: Default::default(),
         store: "s3".to_owned(),
         received_bytes: 12_345,
         operations: vec![StoreOperationReport {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// A retention run may be late by so much before its files count as expired.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// What Litestream was told to keep in a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Age of the snapshots to delete (`snapshot.retention` of v0.5, `retention` of a replica of v0.3); `None`: all are
     /// kept (`retention.enabled: false`).

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::generations::encryption::AgeIdentities;
-use super::generations::name::{Generation, GenerationKey, SegmentName};
+use super::generations::name::{Generation, SegmentName};
 use super::generations::replay::{Applied, Replay, ReplayFile};
 use super::generations::segment::segment_end;
 use super::layout::LevelKeys;
@@ -15,6 +15,7 @@ use super::ltx::header::LtxHeader;
 use super::ltx::name::LtxName;
 use super::ltx::page_index::PageIndex;
 use super::ltx::txid::Txid;
+use super::object::ObjectName;
 use crate::domain::reason::Reason;
 
 /// An LTX header survives being written again.
@@ -122,12 +123,8 @@ pub fn names(bytes: &[u8]) {
     written(text.parse::<LtxName>().ok().map(|name| name.to_string()));
     written(text.parse::<Generation>().ok().map(|generation| generation.to_string()));
     for keys in [LevelKeys::Plain, LevelKeys::Hex] {
-        written(keys.parse_key(text).map(|(level, name)| keys.key(level, name)));
+        written(ObjectName::of_key(text, keys).map(|name| name.key(keys)));
     }
-    written(GenerationKey::parse(text).map(|key| match key {
-        GenerationKey::Snapshot(generation, name) => generation.snapshot_key(name),
-        GenerationKey::Segment(generation, name) => generation.segment_key(name),
-    }));
 }
 
 #[cfg(test)]

@@ -16,9 +16,14 @@ pub enum LevelKeys {
 impl LevelKeys {
     /// What the keys of a level start with, `/` included.
     pub fn prefix(self, level: u8) -> String {
+        format!("{}{}/", Layout::V5(self).root(), self.folder(level))
+    }
+
+    /// What a level is called below the root of its layout.
+    pub fn folder(self, level: u8) -> String {
         match self {
-            Self::Plain => format!("ltx/{level}/"),
-            Self::Hex => format!("{level:04x}/"),
+            Self::Plain => level.to_string(),
+            Self::Hex => format!("{level:04x}"),
         }
     }
 
@@ -57,6 +62,23 @@ pub enum Layout {
 }
 
 impl Layout {
+    /// What all its keys start with, as far as it is the same: empty, or ending in `/`.
+    pub fn root(self) -> &'static str {
+        match self {
+            Self::V3 => ROOT,
+            Self::V5(LevelKeys::Plain) => "ltx/",
+            Self::V5(LevelKeys::Hex) => "",
+        }
+    }
+
+    /// How keys of this layout name levels.
+    pub fn keys(self) -> LevelKeys {
+        match self {
+            Self::V5(keys) => keys,
+            Self::V3 => LevelKeys::Plain,
+        }
+    }
+
     /// The release of Litestream that writes it: `v0.3` or `v0.5`.
     pub fn as_str(self) -> &'static str {
         match self {

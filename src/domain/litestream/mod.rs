@@ -13,6 +13,7 @@ mod input;
 pub mod layout;
 pub mod ltx;
 mod name;
+mod object;
 pub mod runs;
 #[cfg(test)]
 mod samples;
@@ -21,10 +22,10 @@ pub use caveats::{Facts, caveats};
 pub use coverage::Coverage;
 pub use format_error::{FormatError, Problem};
 pub use generations::{
-    AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationKey, GenerationPlan,
-    GenerationPlanError, GenerationTimeline, Generations, GenerationsPlan, GenerationsPlanError, ListedGeneration,
-    Replay, ReplayError, ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName, SnapshotFile, SnapshotName,
-    plan_generation, plan_generations, segment_end, segment_end_of, snapshot_bytes,
+    AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationPlan, GenerationPlanError,
+    GenerationTimeline, Generations, GenerationsPlan, GenerationsPlanError, ListedGeneration, Replay, ReplayError,
+    ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generation,
+    plan_generations, segment_end, segment_end_of, snapshot_bytes,
 };
 pub use hole::Hole;
 pub use layout::{Layout, LevelKeys};
@@ -34,4 +35,5 @@ pub use ltx::{
     SNAPSHOT_LEVEL, Sum, Txid, decode, decode_page, expired, instant, plan,
 };
 pub use name::NameError;
+pub use object::{Dated, Folder, Listed, ObjectName};
 pub use runs::{Run, Runs};

@@ -155,6 +155,18 @@ pub struct StoreReport {
     pub clock_offset_seconds: Option<f64>,
     /// What requests and received bytes cost, projected from those since the start; `None` in the first hour.
     pub request_dollars_per_month: Option<f64>,
+    #[serde(skip)]
+    pub billed: Billed,
+}
+
+/// What a store was asked that it sends a bill for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Billed {
+    pub reads: u64,
+    /// Listings, and all else that is priced like them.
+    pub lists: u64,
+    /// Bytes received.
+    pub bytes: u64,
 }
 
 impl StoreReport {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::FindingKind;
-use super::object::{Folder, ObjectName, Sighting};
 use super::pages::PageSet;
 use crate::domain::limits::{VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX};
-use crate::domain::litestream::FrameIndex;
+use crate::domain::litestream::{Folder, FrameIndex, Listed, ObjectName};
 
 /// Bytes at the end of a file in which most page indexes lie: one request gets them.
 pub const TAIL_BYTES: u64 = 32 << 10;
@@ -25,7 +24,7 @@ pub enum Want {
 /// An object to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    pub object: Sighting,
+    pub object: Listed,
     pub key: String,
     pub want: Want,
 }
@@ -107,12 +106,12 @@ impl Facts {
 }
 
 /// The cheapest way to learn the structure of an object.
-pub(super) fn shallow(object: &Sighting) -> Want {
+pub(super) fn shallow(object: &Listed) -> Want {
     if object.size <= VERIFY_WHOLE_BYTES_MAX { Want::Whole } else { Want::Structure }
 }
 
 /// Requests and bytes that a job takes, at most unless an index is long.
-pub(super) fn expense(object: &Sighting, want: Want) -> (u64, u64) {
+pub(super) fn expense(object: &Listed, want: Want) -> (u64, u64) {
     match (want, object.name) {
         (Want::Whole, _) => (1, object.size),
         (Want::Structure, ObjectName::Ltx { .. }) => (2, TAIL_BYTES + 128),

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::budget::{Budget, REREADING_SHARE, VerifyDepth};
-use super::listed::Listed;
-use super::object::{Folder, ObjectName, Sighting};
+use super::listing::Listing;
 use super::record::{Fault, Record, Suspect};
 use super::{FindingKind, retention};
 use crate::domain::limits::{FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX};
-use crate::domain::litestream::{LevelKeys, LtxHeader, Txid};
+use crate::domain::litestream::{Folder, LevelKeys, Listed, LtxHeader, ObjectName, Txid};
 
 /// The memory of one replica. Bounded: what is not needed is forgotten oldest first, and not read again.
 #[derive(Clone, Debug)]
@@ -27,10 +26,10 @@ pub struct Ledger {
     pub(super) marks: BTreeMap<Folder, ObjectName>,
     /// Everything was listed once.
     pub(super) begun: bool,
-    pub(super) plan: Vec<Sighting>,
+    pub(super) plan: Vec<Listed>,
     /// The header of the newest file, where it says which position of the WAL the plan leads to.
     pub(super) tip: Option<LtxHeader>,
-    pub(super) fresh: BTreeMap<ObjectName, Sighting>,
+    pub(super) fresh: BTreeMap<ObjectName, Listed>,
     pub(super) suspects: BTreeMap<ObjectName, Suspect>,
     /// Were not there when they were to be read.
     pub(super) gone: BTreeSet<ObjectName>,
@@ -97,7 +96,7 @@ impl Ledger {
     }
 
     /// Takes in what a look listed.
-    pub fn take(&mut self, listed: &Listed, now: Timestamp) {
+    pub fn take(&mut self, listed: &Listing, now: Timestamp) {
         if listed.iter().next().is_some() {
             self.keys = listed.keys;
         }
@@ -122,7 +121,7 @@ impl Ledger {
         self.forget();
     }
 
-    fn see(&mut self, object: &Sighting) {
+    fn see(&mut self, object: &Listed) {
         let name = object.name;
         let mark = self.marks.get(&name.folder()).copied();
         if let Some(record) = self.objects.get_mut(&name) {
@@ -130,7 +129,7 @@ impl Ledger {
             if record.fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Vanished) {
                 record.fault = None;
             }
-            if (record.size, record.modified) != (object.size, object.modified) {
+            if (record.size, record.modified) != (object.size, object.at.instant()) {
                 record.again = Some(*object);
             } else if record.again.is_some_and(|again| again != *object) {
                 // It is as it was before it was listed otherwise.
@@ -145,7 +144,7 @@ impl Ledger {
     }
 
     /// A file of level 0 holds what was synced since the one before: one that overlaps another has another writer.
-    fn overlap(&mut self, listed: &Listed) {
+    fn overlap(&mut self, listed: &Listing) {
         if listed.complete {
             self.overlaps.retain(|name, _| !listed.lacks(*name));
         }
@@ -162,7 +161,7 @@ impl Ledger {
     }
 
     /// Finds what a complete listing lacks: what two in a row lack and retention does not explain has vanished.
-    fn miss(&mut self, listed: &Listed, now: Timestamp) {
+    fn miss(&mut self, listed: &Listing, now: Timestamp) {
         let mut explained = Vec::new();
         for (name, record) in &mut self.objects {
             if !listed.lacks(*name) {
@@ -198,7 +197,7 @@ impl Ledger {
         self.objects.values().any(|record| record.missing == 1)
     }
 
-    fn replan(&mut self, plan: &[Sighting]) {
+    fn replan(&mut self, plan: &[Listed]) {
         self.plan = plan.to_vec();
         for record in self.objects.values_mut().filter(|record| record.missing == 0) {
             record.planned = false;

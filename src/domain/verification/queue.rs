@@ -1,5 +1,6 @@
 //! Which objects are read next, and how much of them.
 
+use crate::domain::litestream::{Listed, ObjectName};
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -7,7 +8,6 @@ use jiff::Timestamp;
 use super::budget::{VerifyDepth, cost};
 use super::job::{Job, Want, expense, shallow};
 use super::ledger::Ledger;
-use super::object::{ObjectName, Sighting};
 use super::record::Record;
 use crate::domain::limits::{VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX};
 
@@ -46,12 +46,12 @@ impl Ledger {
 
     /// All that is to be read, most needed first: the newest snapshot and what follows it, then what may hold the pages
     /// that another object lacks, then the content of what a restore needs, then what is new, the newest first.
-    fn wanted(&self) -> Vec<(Sighting, Want)> {
+    fn wanted(&self) -> Vec<(Listed, Want)> {
         let structure = self.plan.iter().filter_map(|object| self.structure_of(object));
         let mut wanted: Vec<_> = structure.collect();
         let named = |name: &ObjectName| {
             let record = self.objects.get(name)?;
-            Some(Sighting { name: *name, size: record.size, modified: record.modified })
+            Some(record.listed(*name))
         };
         let waiting = self.suspects.values().flat_map(|suspect| &suspect.waiting);
         let missing = waiting.filter_map(named).map(|object| (object, shallow(&object)));
@@ -62,13 +62,13 @@ impl Ledger {
         let again = self.objects.iter().rev().filter(|(_, record)| !record.planned).filter_map(|(_, r)| r.again);
         wanted.extend(again.map(|object| (object, shallow(&object))));
         let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.gone.contains(&object.name)).collect();
-        fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.modified, object.name)));
+        fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.at.instant(), object.name)));
         wanted.extend(fresh.into_iter().map(|object| (*object, shallow(object))));
         wanted
     }
 
     /// How the structure of a planned object is to be read, if it is not known.
-    fn structure_of(&self, object: &Sighting) -> Option<(Sighting, Want)> {
+    fn structure_of(&self, object: &Listed) -> Option<(Listed, Want)> {
         if self.gone.contains(&object.name) {
             return None;
         }
@@ -79,7 +79,7 @@ impl Ledger {
         Some((unread, shallow(&unread)))
     }
 
-    pub(super) fn lacks_content(&self, object: &Sighting) -> bool {
+    pub(super) fn lacks_content(&self, object: &Listed) -> bool {
         let wanted = |record: &Record| !record.content && record.fault.is_none() && record.again.is_none();
         let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
         (self.depth == VerifyDepth::Content && affordable)

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 
 use super::FindingKind;
 use super::job::Facts;
-use super::object::{ObjectName, Sighting};
 use super::pages::PageSet;
-use crate::domain::litestream::FrameIndex;
+use crate::domain::litestream::{Dated, FrameIndex, Listed, ObjectName};
 
 /// What is remembered of one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +24,7 @@ pub(super) struct Record {
     /// Where its pages are, while a restore needs it.
     pub(super) frames: Option<Arc<FrameIndex>>,
     /// It was listed otherwise since it was read, or is to be read again because it was bad.
-    pub(super) again: Option<Sighting>,
+    pub(super) again: Option<Listed>,
     pub(super) planned: bool,
     /// Complete listings in a row that lacked it.
     pub(super) missing: u8,
@@ -41,6 +40,11 @@ pub(super) struct Fault {
 }
 
 impl Record {
+    /// The object as it was listed when it was read.
+    pub(super) fn listed(&self, name: ObjectName) -> Listed {
+        Listed { name, size: self.size, at: Dated::Uploaded(self.modified) }
+    }
+
     pub(super) fn new(size: u64, modified: Timestamp, planned: bool) -> Self {
         let (facts, fault, again, read_at, frames) = (None, None, None, None, None);
         Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }

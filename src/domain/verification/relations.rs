@@ -8,11 +8,10 @@ use jiff::Timestamp;
 use super::FindingKind;
 use super::job::Facts;
 use super::ledger::Ledger;
-use super::object::ObjectName;
 use super::pages::PageSet;
 use super::record::{Fault, Suspect};
 use crate::domain::human::{agree, counted};
-use crate::domain::litestream::SegmentName;
+use crate::domain::litestream::{ObjectName, SegmentName};
 use crate::domain::sqlite::lock_page;
 
 impl Ledger {

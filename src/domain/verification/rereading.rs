@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::budget::cost;
 use super::job::{Job, Want, expense, shallow};
 use super::ledger::Ledger;
-use super::object::{ObjectName, Sighting};
 use super::record::Record;
+use crate::domain::litestream::{Listed, ObjectName};
 
 /// The mean time from one reading to the next.
 const MEAN: SignedDuration = SignedDuration::from_hours(24);
@@ -22,7 +22,7 @@ impl Ledger {
         let due = |(name, record): (&ObjectName, &Record)| {
             let sound = record.content && record.fault.is_none() && record.known().is_some();
             let due = due(*name, record.read_at.unwrap_or(record.modified)).filter(|due| sound && *due <= now)?;
-            Some((due, Sighting { name: *name, size: record.size, modified: record.modified }))
+            Some((due, record.listed(*name)))
         };
         let affordable = tokens.min(self.rereading.available(now));
         let turns = self.objects.iter().filter_map(due);
@@ -51,15 +51,15 @@ fn due(name: ObjectName, read_at: Timestamp) -> Option<Timestamp> {
     read_at.checked_add(SignedDuration::from_secs(wait as i64)).ok()
 }
 
-fn thorough(object: &Sighting) -> Want {
+fn thorough(object: &Listed) -> Want {
     if shallow(object) == Want::Whole { Want::Whole } else { Want::Content }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::litestream::{LevelKeys, LtxName, Txid};
-    use crate::domain::verification::{Budget, Facts, Listed, Outcome, Verified, VerifyDepth};
+    use crate::domain::litestream::{Dated, LevelKeys, LtxName, Txid};
+    use crate::domain::verification::{Budget, Facts, Listing, Outcome, Verified, VerifyDepth};
 
     const HOUR: i64 = 3600;
 
@@ -67,15 +67,15 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn objects(count: u64, size: u64) -> Vec<Sighting> {
+    fn objects(count: u64, size: u64) -> Vec<Listed> {
         let name = |txid| ObjectName::Ltx { level: 0, name: LtxName { min: Txid(txid), max: Txid(txid) } };
-        (1..=count).map(|txid| Sighting { name: name(txid), size, modified: at(0) }).collect()
+        (1..=count).map(|txid| Listed { name: name(txid), size, at: Dated::Uploaded(at(0)) }).collect()
     }
 
     /// A ledger that has read all of these.
-    fn ledger(objects: &[Sighting], per_day: u64) -> Ledger {
+    fn ledger(objects: &[Listed], per_day: u64) -> Ledger {
         let mut ledger = Ledger::new(VerifyDepth::Content, Budget::new(per_day), false);
-        let mut listed = Listed::new(LevelKeys::Plain);
+        let mut listed = Listing::new(LevelKeys::Plain);
         listed.restart();
         objects.iter().for_each(|object| listed.push(*object));
         listed.plan = objects.to_vec();

@@ -5,10 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::FindingKind;
 use super::job::{Facts, Job, Outcome, Verified};
 use super::ledger::Ledger;
-use super::object::{ObjectName, Sighting};
 use super::pages::PageSet;
 use super::record::{Fault, Record};
-use crate::domain::litestream::SNAPSHOT_LEVEL;
+use crate::domain::litestream::{Listed, ObjectName, SNAPSHOT_LEVEL};
 
 /// The first and the longest time after which something that could not be read is tried again.
 const RETRY_SECONDS: (i64, i64) = (30, 3600);
@@ -65,7 +64,8 @@ impl Ledger {
     /// The record of an object that was just read, which is now known as it was listed then.
     fn record(&mut self, job: &Job) -> &mut Record {
         let planned = self.plan.iter().any(|object| object.name == job.object.name);
-        let Sighting { name, size, modified } = job.object;
+        let Listed { name, size, at } = job.object;
+        let modified = at.instant();
         let record = self.objects.entry(name).or_insert_with(|| Record::new(size, modified, planned));
         (record.size, record.modified, record.planned) = (size, modified, planned);
         if record.again.is_some_and(|again| again == job.object) {

@@ -1,14 +1,13 @@
 //! Whether Litestream's own retention explains that an object is gone.
 
-use super::listed::Listed;
-use super::object::{Folder, ObjectName};
-use crate::domain::litestream::{Generation, SNAPSHOT_LEVEL, Txid};
+use super::listing::Listing;
+use crate::domain::litestream::{Folder, Generation, Listed, ObjectName, SNAPSHOT_LEVEL, Txid};
 
 /// Whether retention, compaction or an abandoned generation explain that `name` is in a complete listing no more.
 ///
 /// Level 0 goes once level 1 holds it, levels 1 to 8 go before a snapshot that goes, a snapshot goes when there is a
 /// newer one. v0.3 deletes what is before the oldest snapshot that it keeps, and generations without one.
-pub(super) fn explains(listed: &Listed, name: ObjectName) -> bool {
+pub(super) fn explains(listed: &Listing, name: ObjectName) -> bool {
     match name {
         ObjectName::Ltx { level: 0, name } => {
             // Until 0.5.2 files went at once, which the same rule explains.
@@ -32,19 +31,19 @@ pub(super) fn explains(listed: &Listed, name: ObjectName) -> bool {
     }
 }
 
-fn max(object: &super::Sighting) -> Option<Txid> {
+fn max(object: &Listed) -> Option<Txid> {
     match object.name {
         ObjectName::Ltx { name, .. } => Some(name.max),
         ObjectName::Snapshot(..) | ObjectName::Segment(..) => None,
     }
 }
 
-fn last_max(listed: &Listed, level: u8) -> Option<Txid> {
+fn last_max(listed: &Listing, level: u8) -> Option<Txid> {
     listed.folder(Folder::Level(level)).filter_map(max).max()
 }
 
 /// The indexes of the snapshots that are left of a generation, in ascending order.
-fn snapshots(listed: &Listed, generation: Generation) -> impl DoubleEndedIterator<Item = u32> {
+fn snapshots(listed: &Listing, generation: Generation) -> impl DoubleEndedIterator<Item = u32> {
     listed.folder(Folder::Snapshots(generation)).filter_map(|object| match object.name {
         ObjectName::Snapshot(_, name) => Some(name.index),
         ObjectName::Ltx { .. } | ObjectName::Segment(..) => None,
@@ -52,7 +51,7 @@ fn snapshots(listed: &Listed, generation: Generation) -> impl DoubleEndedIterato
 }
 
 /// Nothing is left of the generation, and there is another.
-fn is_abandoned(listed: &Listed, generation: Generation) -> bool {
+fn is_abandoned(listed: &Listing, generation: Generation) -> bool {
     let own = [Folder::Snapshots(generation), Folder::Wal(generation)];
     let mut folders = listed.folders().peekable();
     folders.peek().is_some() && folders.all(|folder| !own.contains(&folder))
@@ -63,8 +62,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::litestream::{LevelKeys, LtxName, SegmentName, SnapshotName};
-    use crate::domain::verification::Sighting;
+    use crate::domain::litestream::{Dated, LevelKeys, LtxName, SegmentName, SnapshotName};
 
     fn ltx(level: u8, min: u64, max: u64) -> ObjectName {
         ObjectName::Ltx { level, name: LtxName { min: Txid(min), max: Txid(max) } }
@@ -79,10 +77,10 @@ mod tests {
     }
 
     fn check(left: &[ObjectName], gone: ObjectName, explained: bool) {
-        let mut listed = Listed::new(LevelKeys::Plain);
+        let mut listed = Listing::new(LevelKeys::Plain);
         listed.restart();
         for name in left {
-            listed.push(Sighting { name: *name, size: 1, modified: Timestamp::UNIX_EPOCH });
+            listed.push(Listed { name: *name, size: 1, at: Dated::Uploaded(Timestamp::UNIX_EPOCH) });
         }
         assert_eq!(explains(&listed, gone), explained, "{gone} of {left:?}");
     }

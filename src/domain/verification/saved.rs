@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::FindingKind;
 use super::job::Facts;
 use super::ledger::Ledger;
-use super::object::ObjectName;
 use super::record::{Fault, Record};
 use crate::domain::limits::VERIFIED_OBJECTS_MAX;
-use crate::domain::litestream::LevelKeys;
+use crate::domain::litestream::{LevelKeys, ObjectName};
 
 /// The text that a [`Ledger`] is saved as. One that cannot be read is worth nothing: everything needed is read again.
 #[derive(Debug, Default, Serialize, Deserialize)]

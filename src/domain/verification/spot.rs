@@ -7,9 +7,8 @@ use super::FindingKind;
 use super::budget::cost;
 use super::job::{Job, shallow};
 use super::ledger::Ledger;
-use super::object::ObjectName;
 use crate::domain::limits::FRAME_INDEXES_BYTES_MAX;
-use crate::domain::litestream::{FrameIndex, LtxHeader};
+use crate::domain::litestream::{FrameIndex, Listed, LtxHeader, ObjectName};
 
 use jiff::Timestamp;
 
@@ -33,7 +32,7 @@ pub struct SpotFile {
 impl Ledger {
     /// What is to be compared. The error is why nothing can be, in a few words.
     pub fn spot_plan(&self) -> Result<SpotPlan, &'static str> {
-        let v3 = |object: &super::Sighting| !matches!(object.name, ObjectName::Ltx { .. });
+        let v3 = |object: &Listed| !matches!(object.name, ObjectName::Ltx { .. });
         if self.plan.first().is_some_and(v3) {
             return Err("v0.3 does not say where in its objects a page is");
         }

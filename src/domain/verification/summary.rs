@@ -1,10 +1,10 @@
 //! What the memory of verification says of a replica.
 
 use super::ledger::Ledger;
-use super::object::{ObjectName, Sighting};
 use super::record::{Fault, Record};
 use super::{ObjectFinding, VerificationReport, VerifyDepth};
 use crate::domain::limits::FINDINGS_MAX;
+use crate::domain::litestream::{Listed, ObjectName};
 
 impl Ledger {
     /// What is to be said of it all; `None` when nothing is verified by choice.
@@ -30,9 +30,9 @@ impl Ledger {
         findings.sort_by_key(|finding| std::cmp::Reverse((finding.seen_at, finding.needed)));
         findings.truncate(FINDINGS_MAX);
         let told = |record: &Record| record.again.is_none() && (record.facts.is_some() || record.fault.is_some());
-        let read = |object: &&Sighting| self.objects.get(&object.name).is_some_and(told);
+        let read = |object: &&Listed| self.objects.get(&object.name).is_some_and(told);
         let verified = self.plan.iter().filter(read).count() as u64;
-        let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.modified).min();
+        let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.at.instant()).min();
         let content = self.plan.iter().filter(|object| self.lacks_content(object)).count() as u64;
         let needed = self.plan.len() as u64;
         Some(VerificationReport {

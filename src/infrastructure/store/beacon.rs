@@ -36,13 +36,13 @@ impl BeaconStore for CheckedBeacon {
             received if received > BEACON_BYTES_MAX => {
                 Err(Reason::new(ReasonKind::Corrupt, format!("more than the {BEACON_BYTES_MAX} bytes of a beacon")))
             }
-            received => Ok(received),
+            received => Ok(Some(received)),
         };
         self.calls.call(Operation::Read, SUFFIX, self.backend.find(), checked).await
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {
-        self.calls.call(Operation::Write, SUFFIX, self.backend.put(content), |()| Ok(0)).await
+        self.calls.call(Operation::Write, SUFFIX, self.backend.put(content), |()| Ok(Some(0))).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one wrapper around every backend: it counts and times, bounds time and concurrency, says where a call failed,
 //! and refuses what a broken or hostile store answers before anybody believes it.
 
+use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::keys::{KeyPage, KeyStore};
 use crate::domain::assess::requests::RequestWindow;
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{StoreOperationReport, StoreReport};
+use crate::domain::report::{Billed, StoreOperationReport, StoreReport};
 use crate::infrastructure::clock;
-use crate::usecase::ports::{ListPage, ReplicaStore};
+use crate::usecase::ports::{Content, Cursor};
 
 /// The bounds that all stores share.
 pub(super) struct Gate {
@@ -32,6 +34,8 @@ impl Gate {
 /// What was asked of one kind of store.
 pub(super) struct Meter {
     origin: Instant,
+    /// Its requests cost money.
+    metered: bool,
     counts: Mutex<(StoreReport, RequestWindow)>,
 }
 
@@ -66,17 +70,27 @@ impl Operation {
 }
 
 impl Meter {
-    pub(super) fn new(store: &str) -> Self {
+    pub(super) fn new(store: &str, metered: bool) -> Self {
         let operations =
             OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
         let report = StoreReport { store: store.to_owned(), operations, ..StoreReport::default() };
-        Self { origin: clock::timer(), counts: Mutex::new((report, RequestWindow::default())) }
+        Self { origin: clock::timer(), metered, counts: Mutex::new((report, RequestWindow::default())) }
     }
 
     pub(super) fn report(&self) -> StoreReport {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (recent_requests, recent_failures) = counts.1.sum(self.origin.elapsed());
-        StoreReport { recent_requests, recent_failures, ..counts.0.clone() }
+        let report = counts.0.clone();
+        StoreReport { recent_requests, recent_failures, billed: self.billed(&report), ..report }
+    }
+
+    fn billed(&self, report: &StoreReport) -> Billed {
+        if !self.metered {
+            return Billed::default();
+        }
+        let reads = report.operations[Operation::Read as usize].requests;
+        let all: u64 = report.operations.iter().map(|operation| operation.requests).sum();
+        Billed { reads, lists: all - reads, bytes: report.received_bytes }
     }
 
     fn count(&self, operation: Operation, duration: Duration, outcome: Result<u64, ReasonKind>) {
@@ -105,13 +119,14 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// Runs one call. `checked` returns the bytes that were received, or why the answer is not believed.
+    /// Runs one call. `checked` returns the bytes that were received, `None` when what was asked for is not there, or why
+    /// the answer is not believed.
     pub(super) async fn call<T>(
         &self,
         operation: Operation,
         key: &str,
         answer: impl Future<Output = Result<T, Reason>> + Send,
-        checked: impl FnOnce(&T) -> Result<u64, Reason> + Send,
+        checked: impl FnOnce(&T) -> Result<Option<u64>, Reason> + Send,
     ) -> Result<T, Reason> {
         // The semaphore is never closed; without a permit the call would only be unbounded.
         let permit = self.gate.permits.acquire().await;
@@ -122,45 +137,64 @@ impl Calls {
         });
         drop(permit);
         let outcome = answer.and_then(|answer| checked(&answer).map(|bytes| (answer, bytes)));
-        let counted = outcome.as_ref().map(|(_, bytes)| *bytes).map_err(|reason| reason.kind);
+        let counted = match &outcome {
+            Ok((_, bytes)) => bytes.ok_or(ReasonKind::NotFound),
+            Err(reason) => Err(reason.kind),
+        };
         self.meter.count(operation, started.elapsed(), counted);
-        outcome
-            .map(|(answer, _)| answer)
-            .map_err(|reason| reason.context(format_args!("{} {}{}", operation.verb(), self.place, printable(key))))
+        outcome.map(|(answer, _)| answer).map_err(|reason| self.explain(reason, operation, key))
+    }
+
+    /// Says where a call failed.
+    fn explain(&self, reason: Reason, operation: Operation, key: &str) -> Reason {
+        reason.context(format_args!("{} {}{}", operation.verb(), self.place, printable(key)))
     }
 }
 
 /// A backend behind the bounds, the counts and the distrust that all backends get.
 pub(super) struct Checked {
-    backend: Box<dyn ReplicaStore>,
+    backend: Box<dyn KeyStore>,
     calls: Calls,
 }
 
+/// Where a listing goes on, and what the keys of that page come after.
+struct Mark {
+    cursor: Cursor,
+    last: String,
+}
+
 impl Checked {
-    pub(super) fn new(backend: Box<dyn ReplicaStore>, calls: Calls) -> Self {
+    pub(super) fn new(backend: Box<dyn KeyStore>, calls: Calls) -> Self {
         Self { backend, calls }
     }
 }
 
 #[async_trait]
-impl ReplicaStore for Checked {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        let answer = self.backend.list(prefix, after);
-        self.calls
-            .call(Operation::List, &format!("/{prefix}"), answer, |page| check_page(page, prefix, after).map(|()| 0))
-            .await
+impl KeyStore for Checked {
+    async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
+        let mark = cursor.map(|cursor| cursor.get::<Mark>().ok_or_else(|| corrupt("not its cursor".to_owned())));
+        let mark = mark.transpose()?;
+        let answer = self.backend.list(prefix, from, mark.map(|mark| &mark.cursor));
+        let bound = match mark {
+            Some(mark) => Bound::Excluded(mark.last.as_str()),
+            None => from.map_or(Bound::Unbounded, Bound::Included),
+        };
+        let checked = |page: &KeyPage| check_page(page, prefix, bound).map(|()| Some(0));
+        let mut page = self.calls.call(Operation::List, &format!("/{prefix}"), answer, checked).await?;
+        let last = page.objects.last().map(|object| object.key.clone());
+        page.next = page.next.zip(last).map(|(cursor, last)| Cursor::new(Mark { cursor, last }));
+        Ok(page)
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
         let answer = self.backend.folders(prefix);
-        self.calls
-            .call(Operation::Folders, &format!("/{prefix}"), answer, |names| check_folders(names).map(|()| 0))
-            .await
+        let checked = |names: &Vec<String>| check_folders(names).map(|()| Some(0));
+        self.calls.call(Operation::Folders, &format!("/{prefix}"), answer, checked).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
         if length == 0 {
-            return Ok(Bytes::new());
+            return Ok(Content::There(Bytes::new()));
         }
         let answer = async {
             if length > READ_BYTES_MAX {
@@ -169,22 +203,30 @@ impl ReplicaStore for Checked {
             }
             self.backend.read(key, offset, length).await
         };
-        let checked = |content: &Bytes| match content.len() as u64 {
-            received if received > length => Err(corrupt(format!("answered more than the {length} bytes asked for"))),
-            received => Ok(received),
+        let checked = |content: &Content| match content {
+            Content::There(bytes) if bytes.len() as u64 > length => {
+                Err(corrupt(format!("answered more than the {length} bytes asked for")))
+            }
+            Content::There(bytes) => Ok(Some(bytes.len() as u64)),
+            Content::Missing(_) => Ok(None),
         };
-        self.calls.call(Operation::Read, &format!("/{key}"), answer, checked).await
+        let key = format!("/{key}");
+        Ok(match self.calls.call(Operation::Read, &key, answer, checked).await? {
+            Content::Missing(reason) => Content::Missing(self.calls.explain(reason, Operation::Read, &key)),
+            there => there,
+        })
     }
 }
 
-fn check_page(page: &ListPage, prefix: &str, after: Option<&str>) -> Result<(), Reason> {
+/// `bound` is where the page may begin.
+fn check_page(page: &KeyPage, prefix: &str, bound: Bound<&str>) -> Result<(), Reason> {
     if page.objects.len() > LIST_PAGE_KEYS_MAX {
         return Err(corrupt(format!("a page of {} keys", page.objects.len())));
     }
-    if page.more && page.objects.is_empty() {
+    if page.next.is_some() && page.objects.is_empty() {
         return Err(corrupt("an empty page that promises more".to_owned()));
     }
-    let mut previous = after;
+    let mut bound = bound;
     for object in &page.objects {
         let key = object.key.as_str();
         let refuse = |why: &str| Err(corrupt(format!("key {} {why}", printable(key))));
@@ -194,13 +236,13 @@ fn check_page(page: &ListPage, prefix: &str, after: Option<&str>) -> Result<(), 
         if !key.starts_with(prefix) {
             return refuse("is not below the prefix");
         }
-        if previous.is_some_and(|previous| key <= previous) {
+        if !RangeBounds::<str>::contains(&(bound, Bound::Unbounded), key) {
             return refuse("is not in ascending order");
         }
         if object.size > OBJECT_BYTES_MAX {
             return refuse(&format!("cannot have {} bytes", object.size));
         }
-        previous = Some(key);
+        bound = Bound::Excluded(key);
     }
     Ok(())
 }

@@ -8,13 +8,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::keys::{KeyInfo, KeyPage, KeyStore, Named, file_dated};
 use crate::domain::limits::LIST_PAGE_KEYS_MAX;
+use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
+use crate::usecase::ports::{Content, Cursor};
 
-/// Objects in memory. Writing is inherent and not part of the port, so that no reader can do it.
+/// A replica in memory. Writing is inherent and not part of the port, so that no reader can do it.
+pub type MemoryStore = Named<Memory>;
+
+/// Objects in memory.
 #[derive(Debug)]
-pub struct MemoryStore {
+pub struct Memory {
     objects: Mutex<BTreeMap<String, Object>>,
     page_keys: usize,
 }
@@ -39,42 +44,51 @@ impl MemoryStore {
 
     /// An empty replica whose pages hold `page_keys` keys, at least one.
     pub fn with_page_keys(page_keys: usize) -> Self {
-        Self { objects: Mutex::default(), page_keys: page_keys.clamp(1, LIST_PAGE_KEYS_MAX) }
+        let page_keys = page_keys.clamp(1, LIST_PAGE_KEYS_MAX);
+        Self::over(Memory { objects: Mutex::default(), page_keys }, LevelKeys::Plain)
     }
 
     /// Writes or replaces an object.
     pub fn put(&self, key: impl Into<String>, content: impl Into<Bytes>, modified: Timestamp) {
-        self.locked().insert(key.into(), Object { content: content.into(), modified });
+        let key = key.into();
+        if let Some((folder, _)) = key.split_once('/') {
+            self.learn(&[folder.to_owned()]);
+        }
+        self.store.locked().insert(key, Object { content: content.into(), modified });
     }
 
     /// Removes an object; whether there was one.
     pub fn remove(&self, key: &str) -> bool {
-        self.locked().remove(key).is_some()
+        self.store.locked().remove(key).is_some()
     }
+}
 
+impl Memory {
     fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Object>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
-impl ReplicaStore for MemoryStore {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+impl KeyStore for Memory {
+    async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
         let objects = self.locked();
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
+        let start = match cursor.and_then(|cursor| cursor.get::<String>()) {
+            Some(last) => Bound::Excluded(last.as_str()),
+            None => Bound::Included(from.unwrap_or(prefix).max(prefix)),
         };
         let mut found = objects
             .range::<str, _>((start, Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(key, object)| ObjectInfo {
+            .map(|(key, object)| KeyInfo {
                 key: key.clone(),
                 size: object.content.len() as u64,
-                modified: object.modified,
+                at: file_dated(key, object.modified),
             });
-        let page = found.by_ref().take(self.page_keys).collect();
-        Ok(ListPage { objects: page, more: found.next().is_some() })
+        let page: Vec<KeyInfo> = found.by_ref().take(self.page_keys).collect();
+        let last = page.last().filter(|_| found.next().is_some());
+        let next = last.map(|last| Cursor::new(last.key.clone()));
+        Ok(KeyPage { objects: page, next })
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
@@ -92,13 +106,15 @@ impl ReplicaStore for MemoryStore {
         Ok(names)
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
         let objects = self.locked();
-        let object = objects.get(key).ok_or_else(|| Reason::new(ReasonKind::NotFound, "no such object"))?;
+        let Some(object) = objects.get(key) else {
+            return Ok(Content::Missing(Reason::new(ReasonKind::NotFound, "no such object")));
+        };
         let size = object.content.len() as u64;
         let start = offset.min(size);
         let end = start.saturating_add(length).min(size);
         // Both are at most the content's length.
-        Ok(object.content.slice(start as usize..end as usize))
+        Ok(Content::There(object.content.slice(start as usize..end as usize)))
     }
 }

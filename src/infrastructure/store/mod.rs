@@ -3,6 +3,8 @@
 mod beacon;
 mod checked;
 mod directory;
+mod keys;
+mod kind;
 mod memory;
 mod s3;
 
@@ -11,17 +13,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use memory::MemoryStore;
 
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
+use keys::Named;
+use kind::{Kind, Shared, unsupported};
 
 /// What all stores have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreOptions {
     /// How long one call may take, retries included; waiting for a permit does not count.
     pub timeout: Duration,
@@ -31,11 +37,14 @@ pub struct StoreOptions {
     pub ca_file: Option<PathBuf>,
 }
 
+/// All kinds that can be read.
+const KINDS: &[Kind] = &[directory::KIND, s3::KIND];
+
 /// Opens replicas and counts what is asked of them. It lives as long as the agent; stores that are dropped take their
 /// clients and connections along.
 pub struct Stores {
     gate: Arc<Gate>,
-    clients: Arc<s3::Clients>,
+    shared: Shared,
     meters: Mutex<BTreeMap<String, Arc<Meter>>>,
 }
 
@@ -43,58 +52,45 @@ impl Stores {
     pub fn new(options: StoreOptions) -> Self {
         Self {
             gate: Arc::new(Gate::new(options.timeout, options.concurrency)),
-            clients: Arc::new(s3::Clients::new(options.timeout, options.ca_file)),
+            shared: Shared { s3: Arc::new(s3::client::Clients::new(options.timeout, options.ca_file)) },
             meters: Mutex::default(),
         }
     }
 
-    fn calls(&self, store: &str, place: String) -> Calls {
-        Calls { place, meter: self.meter(store), gate: self.gate.clone() }
-    }
-
-    fn meter(&self, store: &str) -> Arc<Meter> {
+    fn calls(&self, location: &ReplicaLocation) -> Calls {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.entry(store.to_owned()).or_insert_with(|| Arc::new(Meter::new(store))).clone()
+        let kind = location.kind();
+        let meter = meters.entry(kind.to_owned()).or_insert_with(|| Arc::new(Meter::new(kind, location.metered())));
+        Calls { place: location.url(), meter: Arc::clone(meter), gate: Arc::clone(&self.gate) }
     }
+}
+
+fn kind_of(location: &ReplicaLocation) -> Result<&'static Kind, Reason> {
+    KINDS.iter().find(|kind| kind.name == location.kind()).ok_or_else(|| unsupported(location))
 }
 
 impl ports::Stores for Stores {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
-        let backend: Box<dyn ReplicaStore> = match location {
-            ReplicaLocation::Directory(root) => Box::new(directory::DirectoryStore::new(root.clone())),
-            ReplicaLocation::S3(place) => Box::new(s3::S3Store::new(place.as_ref().clone(), &self.clients)?),
-            ReplicaLocation::Unsupported { kind, url } => {
-                let cause = format!("open {url}: replicas of type {kind} cannot be read by this version");
-                return Err(Reason::new(ReasonKind::Unsupported, cause));
-            }
-        };
-        Ok(Arc::new(Checked::new(backend, self.calls(location.store(), location.url()))))
+        let kind = kind_of(location)?;
+        let backend = (kind.open)(location, &self.shared)?;
+        Ok(Arc::new(Named::over(Checked::new(backend, self.calls(location)), kind.keys)))
     }
 
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
-        let backend: Box<dyn BeaconStore> = match location {
-            ReplicaLocation::Directory(root) => Box::new(beacon::DirectoryBeacon::new(root)),
-            ReplicaLocation::S3(place) => Box::new(s3::beacon::S3Beacon::new(place.as_ref().clone(), &self.clients)?),
-            ReplicaLocation::Unsupported { kind, url } => {
-                let cause = format!("open {url}: replicas of type {kind} cannot be read by this version");
-                return Err(Reason::new(ReasonKind::Unsupported, cause));
-            }
-        };
-        Ok(Arc::new(beacon::CheckedBeacon::new(backend, self.calls(location.store(), location.url()))))
+        let backend = (kind_of(location)?.beacon)(location, &self.shared)?;
+        Ok(Arc::new(beacon::CheckedBeacon::new(backend, self.calls(location))))
     }
 
     fn bucket(&self, location: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {
-        let ReplicaLocation::S3(place) = location else { return None };
-        let calls = self.calls(location.store(), format!("s3://{}", place.bucket));
-        Some(Arc::new(s3::posture::S3Bucket::new(place, &self.clients, calls)))
+        (kind_of(location).ok()?.bucket)(location, &self.shared, self.calls(location))
     }
 
     fn report(&self) -> Vec<StoreReport> {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = |(store, meter): (&String, &Arc<Meter>)| StoreReport {
-            // A directory has no clock of its own that would say the time.
-            clock_offset_seconds: (store == "s3").then(|| self.clients.clocks().offset(|_| true)).flatten(),
-            ..meter.report()
+        let report = |(name, meter): (&String, &Arc<Meter>)| {
+            let kind = KINDS.iter().find(|kind| kind.name == name);
+            let clock_offset_seconds = kind.and_then(|kind| (kind.clock_offset)(&self.shared));
+            StoreReport { clock_offset_seconds, ..meter.report() }
         };
         meters.iter().map(report).collect()
     }

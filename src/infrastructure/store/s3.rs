@@ -4,30 +4,45 @@
 //! followed here, and nowhere else.
 
 mod answer;
-pub(super) mod beacon;
-mod client;
+mod beacon;
+pub(super) mod client;
 mod clocks;
 mod connector;
 mod failure;
-pub(super) mod posture;
+mod posture;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 
-pub(super) use client::Clients;
-
 use super::checked::printable;
+use super::keys::{KeyInfo, KeyPage, KeyStore};
+use super::kind::{Kind, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
+use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::S3Location;
-use crate::usecase::ports::{ListPage, ObjectInfo, ReplicaStore};
-use client::{ClientSlot, CustomerKey, Lent};
+use crate::domain::target::{ReplicaLocation, S3Location};
+use crate::usecase::ports::{Content, Cursor};
+use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
+
+pub(super) const KIND: Kind = Kind {
+    name: "s3",
+    keys: LevelKeys::Hex,
+    open: |location, shared| Ok(Box::new(S3Store::new(place(location)?.clone(), &shared.s3)?)),
+    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?.clone(), &shared.s3)?)),
+    bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &shared.s3, calls))),
+    clock_offset: |shared| shared.s3.clocks().offset(|_| true),
+};
+
+fn place(location: &ReplicaLocation) -> Result<&S3Location, Reason> {
+    location.s3().ok_or_else(|| unsupported(location))
+}
 
 /// Keys in one page, the most that S3 gives.
 const PAGE_KEYS: i32 = 1000;
@@ -99,21 +114,29 @@ impl S3Store {
 }
 
 #[async_trait]
-impl ReplicaStore for S3Store {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
+impl KeyStore for S3Store {
+    async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
         let client = self.client().await?;
         let place = self.root.place(prefix);
-        let start_after = after.map(|after| self.root.place(after));
+        // The cursor is the last key of the page before.
+        let after = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
+        let start_after = after.or_else(|| from.map(|from| just_before(self.root.place(from))));
         let request = client.list_objects_v2().bucket(&self.bucket).prefix(&place).set_start_after(start_after);
         let page = request.max_keys(PAGE_KEYS).send().await;
         let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
         let objects = page.contents.unwrap_or_default().into_iter().map(|object| object_info(object, &place, prefix));
-        let objects = objects.collect::<Result<_, _>>()?;
+        let mut objects = objects.collect::<Result<Vec<KeyInfo>, _>>()?;
         // The SDK takes a document that breaks off for a complete one.
         let more = page
             .is_truncated
             .ok_or_else(|| corrupt("a listing that does not say whether it is complete".to_owned()))?;
-        Ok(ListPage { objects, more })
+        let next = more.then(|| Cursor::new(objects.last().map_or(place, |last| self.root.place(&last.key))));
+        if let (Some(from), None) = (from, cursor) {
+            // What comes between the key before it and itself is not Litestream's.
+            let before = just_before(from.to_owned());
+            objects.retain(|object| object.key.as_str() >= from || object.key <= before);
+        }
+        Ok(KeyPage { objects, next })
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
@@ -131,7 +154,7 @@ impl ReplicaStore for S3Store {
         Ok(names)
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
         let client = self.client().await?;
         let last = offset.saturating_add(length.saturating_sub(1));
         let mut request = client.get_object().bucket(&self.bucket).key(self.root.place(key));
@@ -142,12 +165,18 @@ impl ReplicaStore for S3Store {
                 .sse_customer_key_md5(&customer_key.md5);
         }
         match request.range(format!("bytes={offset}-{last}")).send().await {
-            Ok(object) => content(object, offset, length).await,
+            Ok(object) => content(object, offset, length).await.map(Content::There),
             // 416: the range starts at or behind the end.
             Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 416) => {
-                Ok(Bytes::new())
+                Ok(Content::There(Bytes::new()))
             }
-            Err(error) => Err(failure::reason(error, Action::Read, &self.bucket)),
+            Err(error) => {
+                let no_bucket = error.code() == Some("NoSuchBucket");
+                match failure::reason(error, Action::Read, &self.bucket) {
+                    reason if reason.kind == ReasonKind::NotFound && !no_bucket => Ok(Content::Missing(reason)),
+                    reason => Err(reason),
+                }
+            }
         }
     }
 }
@@ -183,7 +212,13 @@ impl Root {
     }
 }
 
-fn object_info(object: Object, place: &str, prefix: &str) -> Result<ObjectInfo, Reason> {
+/// Listings start after a key: where one has to start so that this key itself is listed.
+fn just_before(mut key: String) -> String {
+    key.pop();
+    key
+}
+
+fn object_info(object: Object, place: &str, prefix: &str) -> Result<KeyInfo, Reason> {
     let full = object.key.unwrap_or_default();
     let refuse = |why: &str| corrupt(format!("key {} {why}", printable(&full)));
     let name = full.strip_prefix(place).ok_or_else(|| refuse("is not below the prefix"))?;
@@ -192,7 +227,7 @@ fn object_info(object: Object, place: &str, prefix: &str) -> Result<ObjectInfo, 
         .last_modified
         .and_then(|modified| Timestamp::new(modified.secs(), i32::try_from(modified.subsec_nanos()).ok()?).ok());
     let modified = modified.ok_or_else(|| refuse("has no valid time"))?;
-    Ok(ObjectInfo { key: format!("{prefix}{name}"), size, modified })
+    Ok(KeyInfo { key: format!("{prefix}{name}"), size, at: Dated::Uploaded(modified) })
 }
 
 /// The body of an answer, at most one frame more than was asked for.

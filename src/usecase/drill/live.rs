@@ -10,13 +10,13 @@ use super::{Drill, blocking};
 use crate::domain::drill::DrillResult;
 use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
 use crate::domain::litestream::ltx::HEADER_SIZE;
-use crate::domain::litestream::{Layout, LevelKeys, LtxHeader, Txid};
+use crate::domain::litestream::{Folder, Layout, Listed, LtxFile, LtxHeader, Txid};
 use crate::domain::reason::Reason;
 use crate::domain::restore::Restored;
 use crate::domain::sqlite::lock_page;
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
 use crate::usecase::ports::{CopyDigest, LiveImage, LivePosition, LiveTarget, ReplicaStore};
-use crate::usecase::replica_probe::listing;
+use crate::usecase::walk;
 
 /// Between two attempts: longer than a checkpoint of a small database takes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -217,28 +217,23 @@ fn same_state(restored: &Restored, image: &LiveImage, txid: Option<Txid>) -> boo
 
 /// The newest name of level 0, which says what the replica has reached.
 pub(super) async fn newest_name(store: &dyn ReplicaStore, layout: Layout) -> Option<Txid> {
-    let Layout::V5(keys) = layout else { return None };
-    newest_key(store, keys).await.ok().flatten().map(|(_, txid)| txid)
+    newest_file(store, layout).await.ok().flatten().map(|file| file.max)
 }
 
-async fn newest_key(store: &dyn ReplicaStore, keys: LevelKeys) -> Result<Option<(String, Txid)>, Reason> {
+async fn newest_file(store: &dyn ReplicaStore, layout: Layout) -> Result<Option<LtxFile>, Reason> {
     let mut newest = None;
-    listing::each(store, &keys.prefix(0), None, |object| {
-        if let Some((_, name)) = keys.parse_key(&object.key) {
-            newest = Some((object.key, name.max));
-        }
-    })
-    .await?;
+    if layout != Layout::V3 {
+        walk::each(store, Folder::Level(0), None, |object| newest = object.ltx()).await?;
+    }
     Ok(newest)
 }
 
 /// The header of the newest file of level 0; `None` when there is none or it cannot be read, which planning and
 /// restoring will speak of.
 async fn newest_header(store: &dyn ReplicaStore, layout: Layout) -> Option<LtxHeader> {
-    let Layout::V5(keys) = layout else { return None };
-    let (key, txid) = newest_key(store, keys).await.ok()??;
-    let bytes = store.read(&key, 0, HEADER_SIZE as u64).await.ok()?;
-    LtxHeader::parse(&bytes).ok().filter(|header| header.max == txid)
+    let file = newest_file(store, layout).await.ok()??;
+    let bytes = store.read(Listed::from(file).name, 0, HEADER_SIZE as u64).await.ok()?.required().ok()?;
+    LtxHeader::parse(&bytes).ok().filter(|header| header.max == file.max)
 }
 
 #[cfg(test)]

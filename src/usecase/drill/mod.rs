@@ -161,7 +161,7 @@ impl Drill {
         let url = self.record.url.clone();
         let store = self.parts.stores.open(&self.job.replica.location).map_err(Stop::inconclusive)?;
         self.parts.news.step("looking at the replica");
-        let layouts = Layout::recognise(&store.folders("").await.map_err(Stop::inconclusive)?);
+        let layouts = store.layouts().await.map_err(Stop::inconclusive)?;
         let Some(layout) = layouts.first().copied() else {
             let reason = Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing was ever replicated there"));
             return Err(self.refuse(Stop::failed(reason)));
@@ -243,7 +243,7 @@ impl Drill {
         let of_plan = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES));
         let reads = of_plan.fold(ESTIMATED_HEADERS, u64::saturating_add);
         self.record.estimated_dollars =
-            self.job.policy.prices_at(&self.job.replica.location).dollars(reads, ESTIMATED_LISTS, bytes);
+            self.job.replica.location.prices(self.job.policy.prices).dollars(reads, ESTIMATED_LISTS, bytes);
         self.record.incremental = plan.base.is_some();
         self.parts.news.planned(&DrillEstimate {
             position: position(plan),
@@ -348,8 +348,11 @@ impl Drill {
             }
         }
         self.record.requests = reads + lists;
-        self.record.dollars =
-            self.job.policy.prices_at(&self.job.replica.location).dollars(reads, lists, self.record.downloaded_bytes);
+        self.record.dollars = self.job.replica.location.prices(self.job.policy.prices).dollars(
+            reads,
+            lists,
+            self.record.downloaded_bytes,
+        );
         self.record.seconds = self.seconds_since(self.begun);
         DrillRecord { result, reason, finished_at: now.wall, ..self.record }
     }

@@ -14,7 +14,7 @@ use crate::domain::restore::RestoreBase;
 use crate::domain::target::{DatabaseFiles, ReplicaTarget, TargetName};
 
 /// What is to be drilled.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillJob {
     pub database: TargetName,
     /// To compare with; `None` when only the replica can be seen.

@@ -1,54 +1,87 @@
 //! Replicas in buckets and directories, the beacons beside them, and the settings of buckets.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::domain::litestream::{Folder, Layout, Listed, ObjectName};
 use crate::domain::reason::Reason;
 use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 
-/// One object of a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectInfo {
-    /// The key below the replica's root, such as `ltx/0/0000000000000001-0000000000000001.ltx`.
-    pub key: String,
-    pub size: u64,
-    /// When the store says that the object was last modified.
-    pub modified: Timestamp,
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// In the order of their keys.
+    pub objects: Vec<Listed>,
+    /// The keys of what is there and has no name that Litestream gives.
+    pub odd: Vec<String>,
+    /// Where the next page begins; `None` when this is the last one.
+    pub next: Option<Cursor>,
 }
 
-/// One page of a listing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListPage {
-    /// In ascending byte order of their keys.
-    pub objects: Vec<ObjectInfo>,
-    /// There may be keys after the last one of this page.
-    pub more: bool,
+/// Where a listing goes on: known to the store that made it, and to nobody else.
+#[derive(Clone, Debug)]
+pub struct Cursor(Arc<dyn Any + Send + Sync>);
+
+impl Cursor {
+    pub fn new(place: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(place))
+    }
+
+    /// What it was made of; `None` when that is something else.
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+/// What a read brought.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    There(Bytes),
+    /// There is no such object, in a sentence.
+    Missing(Reason),
+}
+
+impl Content {
+    /// The bytes of an object that has to be there.
+    ///
+    /// # Errors
+    ///
+    /// That it is not, as [`ReasonKind::NotFound`](crate::domain::reason::ReasonKind::NotFound).
+    pub fn required(self) -> Result<Bytes, Reason> {
+        match self {
+            Self::There(bytes) => Ok(bytes),
+            Self::Missing(reason) => Err(reason),
+        }
+    }
 }
 
 /// A read-only view of one replica in a bucket or directory. There is deliberately no way to write.
 ///
-/// Keys are relative to the replica's root and use `/`; how the root and a key make a place in the bucket is the
-/// backend's own business. All backends pass the same conformance suite (`tests/conformance`).
+/// Objects have the names that Litestream gives them; which key that is, and how the replica's root and a key make a place
+/// in the bucket, is the backend's own business. All backends pass the same conformance suite (`tests/conformance`).
 #[async_trait]
 pub trait ReplicaStore: Send + Sync {
-    /// One page of the objects whose key starts with `prefix`, in ascending byte order, strictly after the key `after`.
-    ///
-    /// One call is one request. `prefix` is empty or ends in `/`. A prefix that holds nothing is an empty page, not an
-    /// error; a bucket or root directory that does not exist is [`ReasonKind::NotFound`].
+    /// The layouts that are there, newest first: one request. A replica that holds nothing has none; a bucket or root
+    /// directory that does not exist is [`ReasonKind::NotFound`].
     ///
     /// [`ReasonKind::NotFound`]: crate::domain::reason::ReasonKind::NotFound
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason>;
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason>;
 
-    /// The names directly below `prefix` that have keys below them (`0000`, `ltx`, a generation), ascending, without `/`.
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason>;
+    /// The folders of a layout that hold anything, or may, in the order in which they are to be listed: one request.
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason>;
 
-    /// At most `length` bytes of an object from `offset` on; fewer where the object ends earlier.
-    /// `offset` at or behind the end is an empty result.
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason>;
+    /// One page of a folder: the first one, or the first one from `from` on (`from` itself included), or the one at the
+    /// `cursor` of the page before it. One call is one request. A folder that is not there is an empty page.
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason>;
+
+    /// At most `length` bytes of an object from `offset` on; fewer where the object ends earlier. `offset` at or behind
+    /// the end is an empty result.
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason>;
 }
 
 /// The place of one replica's beacon, which is not below the replica. It is the only thing that is ever written to a

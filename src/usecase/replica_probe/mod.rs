@@ -3,64 +3,33 @@
 //! The probe remembers what it listed, so that a look costs one listing request whatever the number of objects. What it
 //! remembers is proportional to the number of holes, not of objects.
 
-pub(super) mod listing;
+mod finding;
 mod v3;
 mod v5;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::{AgeIdentities, Coverage, Layout, LevelKeys};
+use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
-use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, Method};
+use crate::domain::reason::Reason;
+use crate::domain::report::Method;
 use crate::domain::secret::Secret;
 use crate::domain::target::ReplicaTarget;
-use crate::domain::timeline::TimelineReport;
-use crate::domain::verification::{Listed, Sighting};
+use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
 
-/// How often one look lists everything anew to see whether a hole is still there.
-const RELISTINGS_MAX: usize = 3;
-
-/// What a look found, apart from what it proves.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Finding {
-    pub layout: Option<&'static str>,
-    pub coverage: CoverageReport,
-    /// The newest TXID of v0.5.
-    pub txid: Option<u64>,
-    /// The newest object's time.
-    pub last_segment_at: Option<Timestamp>,
-    /// To which instants it can be restored; `None` until everything was listed.
-    pub timeline: Option<Arc<TimelineReport>>,
-    /// Bytes of level-0 files that appeared since the first look; `None` for v0.3.
-    pub received_bytes: Option<u64>,
-    /// How many there were.
-    pub received_objects: Option<u64>,
-    /// What is wrong with the newest object, where an older one had to tell how far the replica is.
-    pub damaged: Option<Reason>,
-}
-
-/// What a look saw of single objects, whether or not it succeeded in the end.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub listed: Listed,
-    /// The newest object if it was read whole, and how many of its bytes were read for verification alone.
-    pub newest: Option<(Sighting, Bytes, u64)>,
-}
+pub use self::finding::{Finding, Seen};
 
 /// What is remembered of one replica between two looks.
 #[derive(Debug, Default)]
 pub struct ReplicaProbe {
     state: State,
+    /// The `store` label.
+    store: String,
     /// What the last look saw, until it is taken.
     seen: Option<Seen>,
     /// The newest object is read whole when it has at most so many bytes, and not only its header.
@@ -91,7 +60,8 @@ impl ReplicaProbe {
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &ReplicaTarget) -> Self {
-        Self { identities: target.age_identities.clone(), kept: target.kept, ..Self::new(target.encrypted) }
+        let store = target.location.kind().to_owned();
+        Self { store, identities: target.age_identities.clone(), kept: target.kept, ..Self::new(target.encrypted) }
     }
 
     /// Says which keys are known to be damaged. Where they are others than before, the next look lists everything to see
@@ -159,7 +129,7 @@ impl ReplicaProbe {
             }
         }
         let State::V5(levels) = &mut self.state else {
-            let mut listed = Listed::new(LevelKeys::Plain);
+            let mut listed = Listing::new(LevelKeys::Plain);
             listed.restart();
             self.seen = Some(Seen { listed, newest: None });
             return Ok(nothing(sampled));
@@ -177,17 +147,17 @@ impl ReplicaProbe {
 
     /// Finds out which release writes there. v0.5 counts when it has begun beside the generations of v0.3.
     async fn recognise(&mut self, store: &dyn ReplicaStore) -> Result<(), Reason> {
-        let layouts = Layout::recognise(&store.folders("").await?);
+        let layouts = store.layouts().await?;
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
-                let mut levels = v5::Levels::new(*keys, self.kept);
+                let mut levels = v5::Levels::new(*keys, &self.store, self.kept);
                 levels.tell(Some(layouts.contains(&Layout::V3)), &self.damaged);
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                let mut segments = v3::Segments::new(readable.then_some(identities), self.kept);
+                let mut segments = v3::Segments::new(&self.store, readable.then_some(identities), self.kept);
                 segments.tell(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }
@@ -195,12 +165,6 @@ impl ReplicaProbe {
         }
         Ok(())
     }
-}
-
-/// Whether `interval` has gone by since `last`.
-fn due(last: Option<Moment>, interval: Duration, now: Moment) -> bool {
-    let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
-    last.is_none_or(|last| now.since(last) >= interval)
 }
 
 fn nothing(sampled: Moment) -> (Finding, Evidence) {
@@ -212,45 +176,4 @@ fn nothing(sampled: Moment) -> (Finding, Evidence) {
         chain: Chain::NoStart,
     };
     (Finding::default(), evidence)
-}
-
-/// Reads an object's beginning and understands it, or says what is wrong with it. What is corrupt is read a second time:
-/// only what comes twice is what is stored, and not what the way to it made of it.
-///
-/// # Errors
-///
-/// Why it could not be read, or that two reads differ.
-async fn read_understood<T: Send>(
-    store: &dyn ReplicaStore,
-    key: &str,
-    length: u64,
-    understand: impl Fn(&Bytes) -> Result<T, Reason> + Send + Sync,
-) -> Result<(Bytes, Result<T, Reason>), Reason> {
-    let first = store.read(key, 0, length).await?;
-    let understood = understand(&first);
-    if !understood.as_ref().is_err_and(|reason| reason.kind == ReasonKind::Corrupt) {
-        return Ok((first, understood));
-    }
-    let second = store.read(key, 0, length).await?;
-    if second == first {
-        return Ok((first, understood));
-    }
-    let differ = |_| Reason::new(ReasonKind::Failed, format!("read {key}: two reads of it differ"));
-    let understood = understand(&second).map_err(differ)?;
-    Ok((second, Ok(understood)))
-}
-
-fn corrupt(key: &str, error: impl std::fmt::Display) -> Reason {
-    Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}"))
-}
-
-/// How the chain of a replica that was just listed stands.
-fn chain<S>(coverage: &Coverage<S>, sampled: Moment) -> Chain {
-    if !coverage.restorable {
-        return Chain::NoStart;
-    }
-    match coverage.lost_since.filter(|_| !coverage.holes.is_empty()) {
-        None => Chain::Complete,
-        Some(lost) => Chain::Broken { end: coverage.reached_at, lost_since: lost.min(sampled.wall) },
-    }
 }

@@ -1,34 +1,35 @@
 //! A v0.5 replica: levels of LTX files.
 
+mod conclusion;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Finding, RELISTINGS_MAX, Seen, chain, corrupt, due, listing, read_understood};
+use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understood};
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Candidates, Coverage, Damaged, Facts, Hole, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
-    SNAPSHOT_LEVEL, Txid, caveats, expired,
+    Candidates, Damaged, Facts, Folder, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader, LtxTail,
+    LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, LevelReport, Method};
 use crate::domain::timeline::TimelineReport;
-use crate::domain::verification::{Listed, Sighting};
+use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
-
-/// The `level` label of each level.
-const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+use crate::usecase::walk;
 
 /// What is remembered of the levels.
 #[derive(Clone, Debug)]
 pub(super) struct Levels {
     keys: LevelKeys,
+    /// The `store` label.
+    store: String,
     inventory: Inventory,
     /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
@@ -71,10 +72,22 @@ struct Received {
     until: Option<Txid>,
 }
 
+impl Received {
+    /// Counts a file that is newer than all before it.
+    fn count(&mut self, file: &LtxFile) {
+        if file.level == 0 && self.until.is_some_and(|until| until < file.max) {
+            self.bytes = self.bytes.saturating_add(file.size);
+            self.objects += 1;
+            self.until = Some(file.max);
+        }
+    }
+}
+
 impl Levels {
-    pub(super) fn new(keys: LevelKeys, kept: Option<Kept>) -> Self {
+    pub(super) fn new(keys: LevelKeys, store: &str, kept: Option<Kept>) -> Self {
         Self {
             keys,
+            store: store.to_owned(),
             inventory: Inventory::default(),
             newest: None,
             odd: None,
@@ -130,12 +143,12 @@ impl Levels {
     ) -> Result<(Finding, Evidence), Reason> {
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
-        next.seen = Some(Seen { listed: Listed::new(self.keys), newest: None });
+        next.seen = Some(Seen { listed: Listing::new(self.keys), newest: None });
         next.list(store, sampled, pace).await?;
         *self = next;
         if let Some(seen) = &mut self.seen {
             let (plan, unbroken) = self.candidates.plan();
-            seen.listed.plan = plan.into_iter().map(Sighting::from).collect();
+            seen.listed.plan = plan.into_iter().map(Listed::from).collect();
             seen.listed.unbroken = unbroken;
         }
         self.read_newest(store).await?;
@@ -185,11 +198,7 @@ impl Levels {
         self.expired = self.kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall));
         let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall);
-        let store = match self.keys {
-            LevelKeys::Plain => "file",
-            LevelKeys::Hex => "s3",
-        };
-        let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
+        let facts = Facts { files: &listed, generations: self.generations, store: &self.store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.map = Some(Arc::new(map));
         self.tail = LtxTail::new(sampled.wall, self.inventory.end());
@@ -219,37 +228,32 @@ impl Levels {
     /// Lists a level from the newest known file on, which is one request when there is little new. `false` when that
     /// file is gone.
     async fn list_level(&mut self, store: &dyn ReplicaStore, level: u8) -> Result<bool, Reason> {
-        let prefix = self.keys.prefix(level);
-        let known = self.inventory.last_name(level).map(|name| self.keys.key(level, name));
+        let known = self.inventory.last_name(level).map(|name| ObjectName::Ltx { level, name });
         let mut still_there = known.is_none();
-        let (keys, inventory, candidates) = (self.keys, &mut self.inventory, &mut self.candidates);
-        let (collecting, tail, received) = (&mut self.collecting, &mut self.tail, &mut self.received);
-        let mut listed = self.seen.as_mut().map(|seen| &mut seen.listed);
-        listing::each(store, &prefix, known.as_deref().map(listing::just_before), |object| {
-            let Some((level, name)) = keys.parse_key(&object.key) else { return };
-            let (min, max) = (name.min, name.max);
-            let file = LtxFile { level, min, max, size: object.size, created: object.modified };
-            if known.as_deref() == Some(object.key.as_str()) {
-                still_there = true;
-            } else {
-                inventory.insert(file);
-                match collecting {
-                    Some(files) => files.insert(file),
-                    None => tail.insert(file),
-                }
-            }
-            candidates.insert(file);
-            if level == 0 && received.until.is_some_and(|until| until < max) {
-                received.bytes = received.bytes.saturating_add(file.size);
-                received.objects += 1;
-                received.until = Some(max);
-            }
-            if let Some(listed) = &mut listed {
-                listed.push(file.into());
-            }
+        walk::each(store, Folder::Level(level), known, |object| {
+            let again = known == Some(object.name);
+            still_there |= again;
+            self.admit(object, again);
         })
         .await?;
         Ok(still_there)
+    }
+
+    /// Takes in what was listed; `again`: it was known.
+    fn admit(&mut self, object: Listed, again: bool) {
+        let Some(file) = object.ltx() else { return };
+        if !again {
+            self.inventory.insert(file);
+            match &mut self.collecting {
+                Some(files) => files.insert(file),
+                None => self.tail.insert(file),
+            }
+        }
+        self.candidates.insert(file);
+        self.received.count(&file);
+        if let Some(seen) = &mut self.seen {
+            seen.listed.push(file.into());
+        }
     }
 
     /// Lists the levels above 0 from the newest known file on, if there is anything new that they could hold.
@@ -257,8 +261,10 @@ impl Levels {
         let newest = self.inventory.max_txid();
         let unchanged = !self.hasty() && self.swept.is_some_and(|(_, txid)| txid == newest);
         if !unchanged {
-            for level in self.levels(store).await?.into_iter().filter(|level| *level > 0) {
-                if !self.list_level(store, level).await? {
+            for folder in store.folders(Layout::V5(self.keys)).await? {
+                if let Folder::Level(level @ 1..) = folder
+                    && !self.list_level(store, level).await?
+                {
                     return self.reconcile(store, sampled).await;
                 }
             }
@@ -267,8 +273,7 @@ impl Levels {
         Ok(())
     }
 
-    /// Lists everything anew. In ascending order of levels, so that a file that is compacted meanwhile is seen below, or
-    /// above, or at both.
+    /// Lists everything anew.
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.inventory = Inventory::default();
         self.collecting = Some(LtxTimeline::default());
@@ -276,27 +281,10 @@ impl Levels {
         if let Some(seen) = &mut self.seen {
             seen.listed.restart();
         }
-        for level in self.levels(store).await? {
-            self.list_level(store, level).await?;
-        }
+        walk::all(store, Layout::V5(self.keys), |object| self.admit(object, false)).await?;
         self.reconciled = Some(sampled);
         self.swept = Some((sampled, self.inventory.max_txid()));
         Ok(())
-    }
-
-    async fn levels(&self, store: &dyn ReplicaStore) -> Result<Vec<u8>, Reason> {
-        let root = match self.keys {
-            LevelKeys::Plain => "ltx/",
-            LevelKeys::Hex => "",
-        };
-        let folders = store.folders(root).await?;
-        let there = |level: &u8| {
-            let prefix = self.keys.prefix(*level);
-            folders
-                .iter()
-                .any(|folder| prefix.strip_prefix(root).is_some_and(|name| name.trim_end_matches('/') == folder))
-        };
-        Ok((0..=SNAPSHOT_LEVEL).filter(there).collect())
     }
 
     /// Reads the header of the newest file, once for each new one. A file that is not what its name says proves nothing:
@@ -336,11 +324,8 @@ impl Levels {
                 newest = newer(newest, file);
                 continue;
             }
-            listing::each(store, &self.keys.prefix(file.level), None, |object| {
-                let Some((level, name)) = self.keys.parse_key(&object.key) else { return };
-                let (min, max) = (name.min, name.max);
-                let file = LtxFile { level, min, max, size: object.size, created: object.modified };
-                if !is_odd(&file) {
+            walk::each(store, Folder::Level(file.level), None, |object| {
+                if let Some(file) = object.ltx().filter(|file| !is_odd(file)) {
                     newest = newer(newest, file);
                 }
             })
@@ -356,7 +341,8 @@ impl Levels {
         file: LtxFile,
         first: bool,
     ) -> Result<Result<LtxHeader, Reason>, Reason> {
-        let key = self.keys.key(file.level, file.name());
+        let name = Listed::from(file).name;
+        let key = name.key(self.keys);
         // One byte more than was listed, to see a file that has grown.
         let whole = first && file.size <= self.whole;
         let length = if whole { file.size.saturating_add(1) } else { HEADER_SIZE as u64 };
@@ -365,7 +351,7 @@ impl Levels {
             header.check_name(file.name()).map_err(|error| corrupt(&key, error))?;
             Ok(header)
         };
-        let read = read_understood(store, &key, length.max(HEADER_SIZE as u64), understand).await;
+        let read = read_understood(store, (name, &key), length.max(HEADER_SIZE as u64), understand).await;
         let (bytes, header) = read.inspect_err(|reason| {
             if reason.kind == ReasonKind::NotFound {
                 // What is remembered is not what is there.
@@ -379,69 +365,6 @@ impl Levels {
         }
         // An answer that is shorter than the file was listed says nothing of the file.
         if short { header.map(Ok) } else { Ok(header) }
-    }
-
-    fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
-        let coverage = self.inventory.coverage();
-        let newest = self.newest.as_ref().map(|(file, _)| file.max);
-        let header = self.newest.as_ref().map(|(_, header)| header);
-        let from_header = header.and_then(LtxHeader::wal_end).map(|position| (position, Method::Wal));
-        let from_staging = || {
-            // The newest file says nothing of the WAL; Litestream's own file of the same TXID does.
-            let Some(StagedPosition::Ltx(files)) = staged else { return None };
-            let same = files.iter().find(|file| Some(file.txid) == newest)?;
-            Some((same.end, Method::Txid))
-        };
-        let positioned = from_header.or_else(from_staging);
-        let newest_object =
-            (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level)).map(|file| file.created);
-        let last_segment_at = newest_object.max();
-        let evidence = Evidence {
-            verified_at: sampled,
-            position: positioned.map(|(position, _)| position),
-            method: positioned.map_or(Method::Observer, |(_, method)| method),
-            newest_at: header.map(|header| header.timestamp).or(last_segment_at),
-            chain: chain(&coverage, sampled),
-        };
-        let finding = Finding {
-            layout: Some(Layout::V5(self.keys).as_str()),
-            txid: newest.map(|txid| txid.0),
-            damaged: self.odd.clone(),
-            last_segment_at,
-            coverage: self.report(coverage),
-            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
-            received_bytes: Some(self.received.bytes),
-            received_objects: Some(self.received.objects),
-        };
-        (finding, evidence)
-    }
-
-    fn report(&self, coverage: Coverage<LtxFile>) -> CoverageReport {
-        let levels = self.inventory.levels().filter(|(_, level)| level.objects > 0);
-        let levels = levels.filter_map(|(number, level)| {
-            Some(LevelReport {
-                level: LEVEL_NAMES.get(usize::from(number))?,
-                objects: level.objects,
-                bytes: level.bytes,
-                newest_at: level.newest.map(|file| file.created),
-            })
-        });
-        CoverageReport {
-            restorable: coverage.restorable,
-            restorable_since: coverage.restorable_since,
-            gaps: coverage.holes,
-            snapshots: coverage.snapshots,
-            newest_snapshot_at: coverage.newest_snapshot.map(|file| file.created),
-            unsnapshotted_since: self.candidates.unsnapshotted_since(),
-            changes_since_snapshot: self
-                .inventory
-                .max_txid()
-                .map(|newest| newest.0.saturating_sub(coverage.newest_snapshot.map_or(0, |snapshot| snapshot.max.0))),
-            whole: coverage.restorable.then_some(coverage.whole),
-            expired_objects: self.expired,
-            download_bytes: coverage.restorable.then(|| self.inventory.download()),
-            levels: levels.collect(),
-        }
     }
 }
 

@@ -14,18 +14,14 @@ use crate::usecase::ports::ReplicaStore;
 ///
 /// What kept the replica from being listed, or why nothing there leads to what is asked for.
 pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
-    let layouts = Layout::recognise(&store.folders("").await?);
-    let keys = layouts.iter().find_map(|layout| match layout {
-        Layout::V5(keys) => Some(*keys),
-        Layout::V3 => None,
-    });
-    let Some(keys) = keys else {
+    let layouts = store.layouts().await?;
+    let Some(levels) = layouts.iter().find(|layout| **layout != Layout::V3) else {
         if layouts.is_empty() {
             return Err(Reason::new(ReasonKind::NotFound, "restore: no replica there"));
         }
         return v3_plan::plan(store, request).await;
     };
-    let levels = v5_plan::plan_levels(store, keys, request).await;
+    let levels = v5_plan::plan_levels(store, levels.keys(), request).await;
     if !layouts.contains(&Layout::V3) {
         return levels;
     }

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::domain::limits::{RESTORE_ATTEMPTS_MAX, RESTORE_PIECE_BYTES, RESTORE_READ_BYTES_MIN};
+use crate::domain::litestream::{Folder, Layout, LevelKeys, ObjectName};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::usecase::ports::{ListPage, Progress, ReplicaStore};
+use crate::usecase::ports::{Content, Cursor, Page, Progress, ReplicaStore};
 
 /// The pause before the first repetition; each further one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
@@ -20,6 +21,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Reads the objects of one restore and counts what that takes.
 pub(super) struct Reader {
     store: Arc<dyn ReplicaStore>,
+    /// For what people are told.
+    keys: LevelKeys,
     progress: Arc<dyn Progress>,
     /// What one request asks for: less after a failure, more again after a success.
     request_bytes: AtomicU64,
@@ -28,9 +31,10 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(store: Arc<dyn ReplicaStore>, progress: Arc<dyn Progress>) -> Self {
+    pub(super) fn new(store: Arc<dyn ReplicaStore>, keys: LevelKeys, progress: Arc<dyn Progress>) -> Self {
         Self {
             store,
+            keys,
             progress,
             request_bytes: AtomicU64::new(RESTORE_PIECE_BYTES),
             requests: AtomicU64::new(0),
@@ -51,17 +55,16 @@ impl Reader {
     /// # Errors
     ///
     /// What kept it from being read after all repetitions, and an object that ends before.
-    pub(super) async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    pub(super) async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Bytes, Reason> {
         let mut gathered = BytesMut::new();
         let mut failures = 0;
         loop {
             let at = gathered.len() as u64;
             let asked = (length - at).min(self.request_bytes.load(Ordering::Relaxed));
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let answer = self.store.read(key, offset + at, asked).await;
-            match answer {
+            match self.store.read(name, offset + at, asked).await.and_then(Content::required) {
                 Ok(content) if content.is_empty() && asked > 0 => {
-                    let (end, expected) = (offset + at, offset + length);
+                    let (key, end, expected) = (name.key(self.keys), offset + at, offset + length);
                     let cause =
                         format!("read {key}: truncated: it ends at byte {end}, and at least {expected} were listed");
                     return Err(Reason::new(ReasonKind::Corrupt, cause));
@@ -105,16 +108,20 @@ pub(super) struct Patient<'a>(pub(super) &'a dyn ReplicaStore);
 
 #[async_trait]
 impl ReplicaStore for Patient<'_> {
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-        patiently(|| self.0.list(prefix, after)).await
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        patiently(|| self.0.layouts()).await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        patiently(|| self.0.folders(prefix)).await
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        patiently(|| self.0.folders(layout)).await
     }
 
-    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
-        patiently(|| self.0.read(key, offset, length)).await
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        patiently(|| self.0.list(folder, from, cursor)).await
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
+        patiently(|| self.0.read(name, offset, length)).await
     }
 }
 
@@ -162,7 +169,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::usecase::ports::ListPage;
+    use crate::domain::litestream::{LtxName, Txid};
 
     /// Ten megabytes that fail as told, call by call, and then no more.
     struct Flaky {
@@ -173,22 +180,31 @@ mod tests {
 
     #[async_trait]
     impl ReplicaStore for Flaky {
-        async fn list(&self, _: &str, _: Option<&str>) -> Result<ListPage, Reason> {
-            Ok(ListPage::default())
-        }
-
-        async fn folders(&self, _: &str) -> Result<Vec<String>, Reason> {
+        async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
             Ok(Vec::new())
         }
 
-        async fn read(&self, _: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        async fn folders(&self, _: Layout) -> Result<Vec<Folder>, Reason> {
+            Ok(Vec::new())
+        }
+
+        async fn list(&self, _: Folder, _: Option<ObjectName>, _: Option<&Cursor>) -> Result<Page, Reason> {
+            Ok(Page::default())
+        }
+
+        async fn read(&self, _: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
             self.asked.lock().unwrap().push((offset, length));
             match self.failures.lock().unwrap().pop_front() {
                 Some(kind) => Err(Reason::new(kind, "broken")),
-                None => Ok(Bytes::from(vec![7; length.min(self.size.saturating_sub(offset)) as usize])),
+                None => {
+                    let length = length.min(self.size.saturating_sub(offset)) as usize;
+                    Ok(Content::There(Bytes::from(vec![7; length])))
+                }
             }
         }
     }
+
+    const NAME: ObjectName = ObjectName::Ltx { level: 0, name: LtxName { min: Txid(1), max: Txid(1) } };
 
     impl Progress for AtomicU64 {
         fn received(&self, bytes: u64) {
@@ -199,7 +215,7 @@ mod tests {
     fn reader(failures: &[ReasonKind], size: u64) -> (Reader, Arc<Flaky>, Arc<AtomicU64>) {
         let failures = Mutex::new(failures.iter().copied().collect());
         let (store, progress) = (Arc::new(Flaky { failures, asked: Mutex::default(), size }), Arc::default());
-        let reader = Reader::new(Arc::clone(&store) as _, Arc::clone(&progress) as _);
+        let reader = Reader::new(Arc::clone(&store) as _, LevelKeys::Plain, Arc::clone(&progress) as _);
         (reader, store, progress)
     }
 
@@ -209,7 +225,7 @@ mod tests {
     async fn what_fails_is_asked_for_again_in_smaller_parts() {
         use ReasonKind::{Throttled, Timeout, Unreachable};
         let (reader, store, progress) = reader(&[Timeout, Unreachable, Throttled], 10 * MIB);
-        assert_eq!(reader.read("key", MIB, MIB).await.map(|content| content.len()), Ok(MIB as usize));
+        assert_eq!(reader.read(NAME, MIB, MIB).await.map(|content| content.len()), Ok(MIB as usize));
         let asked = store.asked.lock().unwrap().clone();
         let eighth = MIB / 8;
         assert_eq!(
@@ -219,7 +235,7 @@ mod tests {
         assert_eq!(reader.requests(), asked.len() as u64);
         assert_eq!((reader.received(), progress.load(Ordering::Relaxed)), (MIB, MIB));
         for _ in 0..9 {
-            reader.read("key", 0, MIB).await.unwrap();
+            reader.read(NAME, 0, MIB).await.unwrap();
         }
         assert_eq!(store.asked.lock().unwrap().last(), Some(&(0, MIB)), "it never asks for as much as before again");
     }
@@ -227,12 +243,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_gives_up_in_the_end_and_at_once_where_waiting_does_not_help() {
         let (broken, store, _) = reader(&[ReasonKind::Unreachable; 100], MIB);
-        let reason = broken.read("key", 0, 100).await.unwrap_err();
+        let reason = broken.read(NAME, 0, 100).await.unwrap_err();
         assert_eq!(reason.message, "broken (the last of 10 attempts)");
         assert_eq!(store.asked.lock().unwrap().len(), 10);
         for kind in [ReasonKind::Denied, ReasonKind::Corrupt, ReasonKind::NotFound, ReasonKind::Misconfigured] {
             let (refused, store, _) = reader(&[kind], MIB);
-            assert_eq!(refused.read("key", 0, 100).await, Err(Reason::new(kind, "broken")));
+            assert_eq!(refused.read(NAME, 0, 100).await, Err(Reason::new(kind, "broken")));
             assert_eq!(store.asked.lock().unwrap().len(), 1);
         }
     }
@@ -240,10 +256,11 @@ mod tests {
     #[tokio::test]
     async fn an_object_that_ends_early_is_truncated_by_name() {
         let (short, _, _) = reader(&[], 1000);
-        let reason = short.read("ltx/0/x", 0, 1500).await.unwrap_err();
-        assert_eq!(reason.message, "read ltx/0/x: truncated: it ends at byte 1000, and at least 1500 were listed");
+        let reason = short.read(NAME, 0, 1500).await.unwrap_err();
+        let cause = "truncated: it ends at byte 1000, and at least 1500 were listed";
+        assert_eq!(reason.message, format!("read {}: {cause}", NAME.key(LevelKeys::Plain)));
         assert_eq!(reason.kind, ReasonKind::Corrupt);
-        assert_eq!(short.read("ltx/0/x", 0, 0).await, Ok(Bytes::new()));
+        assert_eq!(short.read(NAME, 0, 0).await, Ok(Bytes::new()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,9 +14,11 @@ use tokio::task::spawn_blocking;
 use super::reading::Reader;
 use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
-use crate::domain::litestream::{AgeIdentities, Applied, Replay, ReplayError, ReplayFile, Replayed};
+use crate::domain::litestream::{
+    AgeIdentities, Applied, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
+};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Restored, RestoredObject};
+use crate::domain::restore::{RestorePlan, Restored, RestoredObject};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
 
 pub(super) async fn restore(
@@ -32,7 +34,7 @@ pub(super) async fn restore(
         let (plan, file) = (Arc::clone(&plan), Arc::clone(&file));
         spawn_blocking(move || apply(&plan, &file, identities, received))
     };
-    let reader = Reader::new(store, progress);
+    let reader = Reader::new(store, plan.layout.keys(), progress);
     let fed = feed(&reader, &plan, options.downloads, parts).await;
     let applied = applying.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?;
     // What could not be read explains what could not be applied.
@@ -66,7 +68,7 @@ async fn feed(reader: &Reader, plan: &RestorePlan, downloads: usize, sink: mpsc:
     });
     let reads = ranges.map(|(object, offset, last)| async move {
         let length = (object.size - offset).min(RESTORE_PIECE_BYTES);
-        Ok::<_, Reason>(Part { content: reader.read(&object.key, offset, length).await?, last })
+        Ok::<_, Reason>(Part { content: reader.read(object.name, offset, length).await?, last })
     });
     let mut parts = futures_util::stream::iter(reads).buffered(downloads.max(1));
     while let Some(part) = parts.next().await {
@@ -84,23 +86,20 @@ fn apply(
     identities: AgeIdentities,
     mut parts: mpsc::Receiver<Part>,
 ) -> Result<(Replayed, Vec<RestoredObject>), Reason> {
-    let last_index = plan.objects.iter().rev().find_map(|object| match object.kind {
-        PlannedKind::Segment(segment) => Some(segment.index),
-        _ => None,
-    });
+    let last_index = plan.objects.iter().rev().find_map(Listed::segment).map(|segment| segment.index);
     let mut replay = Replay::new(Pages(Arc::clone(file)), identities, last_index);
     let mut objects = Vec::with_capacity(plan.objects.len());
     for object in &plan.objects {
         let content = Parts { parts: &mut parts, current: Bytes::new(), ended: false };
-        let applied = match object.kind {
-            PlannedKind::Snapshot(snapshot) => replay.snapshot(snapshot.index, content),
-            PlannedKind::Segment(segment) => replay.segment(segment.name(), content),
-            PlannedKind::Ltx(_) => {
-                return Err(Reason::new(ReasonKind::Unsupported, format!("read {}: not of v0.3", object.key)));
+        let key = plan.key(object);
+        let applied = match object.name {
+            ObjectName::Snapshot(_, snapshot) => replay.snapshot(snapshot.index, content),
+            ObjectName::Segment(_, segment) => replay.segment(segment, content),
+            ObjectName::Ltx { .. } => {
+                return Err(Reason::new(ReasonKind::Unsupported, format!("read {key}: not of v0.3")));
             }
         };
         let Applied { checksum, .. } = applied.map_err(|error| failed(plan, object, error))?;
-        let key = object.key.clone();
         objects.push(RestoredObject { key, bytes: object.size, checksum: format!("{checksum:08x}") });
     }
     let replayed = replay.finish().map_err(|error| match plan.objects.last() {
@@ -112,22 +111,22 @@ fn apply(
 }
 
 /// Names the object that is wrong, and the one that is missing before it.
-fn failed(plan: &RestorePlan, object: &PlannedObject, error: ReplayError) -> Reason {
-    let generation = plan.generation;
+fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
+    let (generation, key) = (plan.generation, plan.key(object));
     match error {
         ReplayError::Write(reason) => reason,
         ReplayError::Missing(name) => {
             let missing = generation.map_or_else(|| name.position(), |generation| generation.segment_key(name));
-            let message = format!("read {}: {missing} is missing, which comes before it", object.key);
+            let message = format!("read {key}: {missing} is missing, which comes before it");
             Reason::new(ReasonKind::Corrupt, message).with_hint(
                 "an earlier time restores what is before it; Litestream 0.3.13 restores a malformed database here",
             )
         }
         ReplayError::OpenTransaction => {
-            let reason = Reason::from(error).context(format_args!("read {}", object.key));
+            let reason = Reason::from(error).context(format_args!("read {key}"));
             reason.with_hint("restore at a time before the last segment")
         }
-        error => Reason::from(error).context(format_args!("read {}", object.key)),
+        error => Reason::from(error).context(format_args!("read {key}")),
     }
 }
 

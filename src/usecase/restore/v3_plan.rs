@@ -3,17 +3,16 @@
 use jiff::Timestamp;
 
 use super::request::RestoreRequest;
-use crate::domain::limits::{GENERATIONS_MAX, REPLAY_OBJECTS_MAX};
-use crate::domain::litestream::generations::ROOT;
+use crate::domain::limits::REPLAY_OBJECTS_MAX;
 use crate::domain::litestream::generations::plan::starting_snapshot;
 use crate::domain::litestream::{
-    Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout,
-    ListedGeneration, PlanTarget, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generations,
+    Folder, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout, Listed, ListedGeneration,
+    ObjectName, PlanTarget, SegmentFile, SegmentName, plan_generations,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan};
-use crate::usecase::ports::{ObjectInfo, ReplicaStore};
-use crate::usecase::replica_probe::listing::each;
+use crate::domain::restore::RestorePlan;
+use crate::usecase::ports::ReplicaStore;
+use crate::usecase::walk;
 
 /// Plans what a restore reads.
 ///
@@ -39,24 +38,13 @@ fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
     let snapshot = plan.snapshot;
     let start = SegmentName { index: snapshot.index, offset: 0 };
     let reached = plan.segments.last().map_or(start, SegmentFile::name);
-    let objects: Vec<PlannedObject> = std::iter::once(PlannedObject {
-        key: generation.snapshot_key(SnapshotName { index: snapshot.index }),
-        size: snapshot.size,
-        created: snapshot.created,
-        kind: PlannedKind::Snapshot(snapshot),
-    })
-    .chain(plan.segments.iter().map(|segment| PlannedObject {
-        key: generation.segment_key(segment.name()),
-        size: segment.size,
-        created: segment.created,
-        kind: PlannedKind::Segment(*segment),
-    }))
-    .collect();
+    let segments = plan.segments.iter().map(|segment| Listed::from((generation, *segment)));
+    let objects: Vec<Listed> = std::iter::once(Listed::from((generation, snapshot))).chain(segments).collect();
     RestorePlan {
         layout: Layout::V3,
         txid: None,
         generation: Some(generation),
-        through: objects.iter().map(|object| object.created).max().unwrap_or_default(),
+        through: objects.iter().map(|object| object.at.instant()).max().unwrap_or_default(),
         shortfall: cut.map(|cut| Hole { after: reached.position(), before: cut.name().position() }),
         objects,
         base: None,
@@ -94,32 +82,16 @@ fn not_planned(error: &GenerationsPlanError) -> Reason {
 
 /// Lists the generations: of each, the snapshots and all segments from the one on that a restore starts from.
 async fn list(store: &dyn ReplicaStore, at: Option<Timestamp>) -> Result<Vec<ListedGeneration>, Reason> {
-    let folders = store.folders(ROOT).await?;
-    if folders.len() > GENERATIONS_MAX {
-        let message = format!("list {ROOT}: {} generations, at most {GENERATIONS_MAX} are read", folders.len());
-        return Err(Reason::new(ReasonKind::Unsupported, message));
-    }
     let mut listed = Vec::new();
-    for generation in folders.iter().filter_map(|folder| folder.parse::<Generation>().ok()) {
+    for generation in walk::generations(store).await? {
         let mut snapshots = Vec::new();
-        each(store, &generation.snapshots_prefix(), None, |ObjectInfo { key, size, modified: created }| {
-            if let Some(GenerationKey::Snapshot(_, SnapshotName { index })) = GenerationKey::parse(&key) {
-                snapshots.push(SnapshotFile { index, size, created });
-            }
-        })
-        .await?;
+        walk::each(store, Folder::Snapshots(generation), None, |object| snapshots.extend(object.snapshot())).await?;
         let start = starting_snapshot(&snapshots, at).map(|snapshot| snapshot.index);
         let mut segments = Vec::new();
         // A generation without a start may still be the one that was written last, which a time does not ask for.
         if start.is_some() || at.is_none() {
-            let prefix = generation.wal_prefix();
-            let after = start.map(|index| format!("{prefix}{index:08x}_"));
-            each(store, &prefix, after, |ObjectInfo { key, size, modified: created }| {
-                if let Some(GenerationKey::Segment(_, SegmentName { index, offset })) = GenerationKey::parse(&key) {
-                    segments.push(SegmentFile { index, offset, size, created });
-                }
-            })
-            .await?;
+            let from = start.map(|index| ObjectName::Segment(generation, SegmentName { index, offset: 0 }));
+            walk::each(store, Folder::Wal(generation), from, |object| segments.extend(object.segment())).await?;
         }
         if segments.len() > REPLAY_OBJECTS_MAX {
             let message = format!("list {}: more than {REPLAY_OBJECTS_MAX} segments", generation.wal_prefix());

@@ -13,9 +13,9 @@ use super::pages::WrittenPages;
 use super::reading::Reader;
 use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
-use crate::domain::litestream::{Chunk, LtxCutter, LtxEnd, LtxHeader, PageBuffer, Sum};
+use crate::domain::litestream::{Chunk, Listed, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Restored, RestoredObject};
+use crate::domain::restore::{RestoreBase, RestorePlan, Restored, RestoredObject};
 use crate::domain::sqlite::DatabaseHeader;
 use crate::domain::sqlite::lock_page;
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
@@ -27,7 +27,7 @@ pub(super) async fn restore_levels(
     options: RestoreOptions,
     progress: Arc<dyn Progress>,
 ) -> Result<Restored, Reason> {
-    let reader = Arc::new(Reader::new(store, progress));
+    let reader = Arc::new(Reader::new(store, plan.layout.keys(), progress));
     let mut engine = Engine::new(Arc::clone(&file), options.threads, plan.base);
     let applied = engine.apply(&plan, &reader, options.downloads).await;
     // Nothing may write to the file when this has returned.
@@ -55,12 +55,12 @@ fn with_way_out(reason: Reason, plan: &RestorePlan) -> Reason {
     if reason.kind != ReasonKind::Corrupt || reason.hint.is_some() {
         return reason;
     }
-    let Some(damaged) = plan.objects.iter().position(|object| reason.message.contains(&object.key)) else {
+    let Some(damaged) = plan.objects.iter().position(|object| reason.message.contains(&plan.key(object))) else {
         return reason;
     };
-    match damaged.checked_sub(1).and_then(|before| plan.objects.get(before)).map(|object| object.kind) {
-        Some(PlannedKind::Ltx(before)) => reason.with_hint(format!("--txid {} restores what is before it", before.max)),
-        _ => reason.with_hint("streamgauge restorable says what else can be restored"),
+    match damaged.checked_sub(1).and_then(|before| plan.objects.get(before)).and_then(Listed::ltx) {
+        Some(before) => reason.with_hint(format!("--txid {} restores what is before it", before.max)),
+        None => reason.with_hint("streamgauge restorable says what else can be restored"),
     }
 }
 
@@ -107,14 +107,14 @@ impl Engine {
             .map(|piece| {
                 let reader = Arc::clone(reader);
                 // A task of its own, so that it goes on while chunks are waited for.
-                Task(tokio::spawn(async move { (reader.read(&piece.key, piece.offset, piece.length).await, piece) }))
+                Task(tokio::spawn(async move { (reader.read(piece.name, piece.offset, piece.length).await, piece) }))
             })
             .buffered(downloads.max(1));
         let mut cutter = LtxCutter::new();
         while let Some(read) = pieces.next().await {
             let (content, piece) = read.map_err(stopped)?;
-            let object = &plan.objects[piece.object];
-            let chunk = cutter.push(content?).map_err(|error| Reason::from(error).context(reading(object)));
+            let key = piece.name.key(plan.layout.keys());
+            let chunk = cutter.push(content?).map_err(|error| Reason::from(error).context(reading(&key)));
             let mut chunk = match chunk {
                 Ok(chunk) => chunk,
                 // What is before it may be wrong too, and then it is what is to be named.
@@ -123,17 +123,17 @@ impl Engine {
             if piece.offset == 0 {
                 let header = cutter.header().copied();
                 // Shorter than a header: the cutter says so at its end.
-                header.map_or(Ok(()), |header| self.begin(&header, object))?;
+                header.map_or(Ok(()), |header| self.begin(&header, piece.name, &key))?;
             }
             self.choose(&mut chunk);
-            let done = self.jobs.decode(chunk, object).await?;
+            let done = self.jobs.decode(chunk, &key).await?;
             self.objects.extend(done);
             if piece.last {
                 let end = std::mem::take(&mut cutter).finish();
                 match end {
-                    Ok(end) => self.jobs.end(end, object),
+                    Ok(end) => self.jobs.end(end, key),
                     Err(error) => {
-                        let reason = Reason::from(error).context(reading(object));
+                        let reason = Reason::from(error).context(reading(&key));
                         return self.finish_jobs().await.and(Err(reason));
                     }
                 }
@@ -149,10 +149,10 @@ impl Engine {
     }
 
     /// Compares a file's header with its name and with the files before.
-    fn begin(&mut self, header: &LtxHeader, object: &PlannedObject) -> Result<(), Reason> {
-        let corrupt = |cause: String| Reason::new(ReasonKind::Corrupt, cause).context(reading(object));
-        if let PlannedKind::Ltx(file) = object.kind {
-            header.check_name(file.name()).map_err(|error| Reason::from(error).context(reading(object)))?;
+    fn begin(&mut self, header: &LtxHeader, name: ObjectName, key: &str) -> Result<(), Reason> {
+        let corrupt = |cause: String| Reason::new(ReasonKind::Corrupt, cause).context(reading(key));
+        if let ObjectName::Ltx { name, .. } = name {
+            header.check_name(name).map_err(|error| Reason::from(error).context(reading(key)))?;
         }
         let known = self.newest.map(|newest| newest.page_size).or_else(|| self.base.map(|base| base.page_size));
         if let Some(known) = known.filter(|known| *known != header.page_size) {
@@ -186,8 +186,7 @@ impl Engine {
 
 /// A part of an object that is read at once.
 struct Piece {
-    object: usize,
-    key: String,
+    name: ObjectName,
     offset: u64,
     length: u64,
     last: bool,
@@ -195,14 +194,12 @@ struct Piece {
 
 /// All pieces in the order in which they are applied.
 fn pieces(plan: &RestorePlan) -> impl Iterator<Item = Piece> + Send + 'static {
-    let objects: Vec<(usize, String, u64)> =
-        plan.objects.iter().enumerate().map(|(object, planned)| (object, planned.key.clone(), planned.size)).collect();
-    objects.into_iter().rev().flat_map(|(object, key, size)| {
+    plan.objects.clone().into_iter().rev().flat_map(|Listed { name, size, .. }| {
         let count = size.div_ceil(RESTORE_PIECE_BYTES).max(1);
         (0..count).map(move |index| {
             let offset = index * RESTORE_PIECE_BYTES;
             let length = (size - offset).min(RESTORE_PIECE_BYTES);
-            Piece { object, key: key.clone(), offset, length, last: index + 1 == count }
+            Piece { name, offset, length, last: index + 1 == count }
         })
     })
 }
@@ -243,7 +240,7 @@ enum Job {
 
 impl Jobs {
     /// Starts a chunk, after waiting for older ones where all threads are busy. Gives the objects that are proven by then.
-    async fn decode(&mut self, chunk: Chunk, object: &PlannedObject) -> Result<Vec<RestoredObject>, Reason> {
+    async fn decode(&mut self, chunk: Chunk, key: &str) -> Result<Vec<RestoredObject>, Reason> {
         if chunk.is_empty() {
             return Ok(Vec::new());
         }
@@ -251,7 +248,7 @@ impl Jobs {
         while self.decoding >= self.threads {
             done.extend(self.next().await?);
         }
-        let (file, buffers, key) = (Arc::clone(&self.file), Arc::clone(&self.buffers), object.key.clone());
+        let (file, buffers, key) = (Arc::clone(&self.file), Arc::clone(&self.buffers), key.to_owned());
         self.decoding += 1;
         self.waiting.push_back(Job::Chunk(spawn_blocking(move || {
             let lock = || buffers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,8 +273,8 @@ impl Jobs {
     }
 
     /// Says that the file of the last chunk is complete.
-    fn end(&mut self, end: LtxEnd, object: &PlannedObject) {
-        self.waiting.push_back(Job::End(end, object.key.clone()));
+    fn end(&mut self, end: LtxEnd, key: String) {
+        self.waiting.push_back(Job::End(end, key));
     }
 
     /// Waits for the oldest.
@@ -326,8 +323,8 @@ fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
     Ok(())
 }
 
-fn reading(object: &PlannedObject) -> String {
-    format!("read {}", object.key)
+fn reading(key: &str) -> String {
+    format!("read {key}")
 }
 
 fn stopped(error: tokio::task::JoinError) -> Reason {

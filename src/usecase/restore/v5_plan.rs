@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::request::RestoreRequest;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Hole, Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
+    Folder, Hole, Layout, LevelKeys, Listed, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan};
+use crate::domain::restore::{RestoreBase, RestorePlan};
 use crate::usecase::ports::ReplicaStore;
-use crate::usecase::replica_probe::listing;
+use crate::usecase::walk;
 
 /// Bytes that one byte of an LZ4 block can stand for.
 const LZ4_RATIO_MAX: u64 = 255;
@@ -68,7 +68,7 @@ pub(super) async fn plan_levels(
     Ok(RestorePlan {
         layout: Layout::V5(keys),
         txid: last.map(|file| file.max),
-        objects: planned.iter().map(|file| replica.object(file)).collect(),
+        objects: planned.iter().copied().map(Listed::from).collect(),
         generation: None,
         through: newest.map(|header| header.timestamp).unwrap_or_default(),
         shortfall: last.and_then(|last| shortfall(&files, target, last.max)),
@@ -143,8 +143,9 @@ fn shortfall(files: &[LtxFile], target: PlanTarget, end: Txid) -> Option<Hole> {
 }
 
 async fn header(store: &dyn ReplicaStore, keys: LevelKeys, file: &LtxFile) -> Result<LtxHeader, Reason> {
-    let key = keys.key(file.level, file.name());
-    let bytes = store.read(&key, 0, HEADER_SIZE as u64).await?;
+    let name = Listed::from(*file).name;
+    let bytes = store.read(name, 0, HEADER_SIZE as u64).await?.required()?;
+    let key = name.key(keys);
     LtxHeader::parse(&bytes).map_err(|error| Reason::from(error).context(format_args!("read {key}")))
 }
 
@@ -197,16 +198,14 @@ impl Replica<'_> {
     async fn list(&self, level: u8, backwards: &mut Vec<Backwards>) -> Result<Vec<LtxFile>, Reason> {
         let mut files = Vec::new();
         let prefix = self.keys.prefix(level);
-        listing::each(self.store, &prefix, None, |object| {
-            if let Some(min) = object.key.strip_prefix(&prefix).and_then(begins_after_its_end) {
-                // Of many, the one that begins last says enough, and a listing is in the order of the names.
-                backwards.retain(|odd| odd.level != level);
-                backwards.push(Backwards { key: object.key, level, min });
-                return;
-            }
-            if let Some((found, name)) = self.keys.parse_key(&object.key).filter(|(found, _)| *found == level) {
-                let (min, max) = (name.min, name.max);
-                files.push(LtxFile { level: found, min, max, size: object.size, created: object.modified });
+        walk::pages(self.store, Folder::Level(level), None, |page| {
+            files.extend(page.objects.iter().filter_map(Listed::ltx));
+            for key in page.odd {
+                if let Some(min) = key.strip_prefix(&prefix).and_then(begins_after_its_end) {
+                    // Of many, the one that begins last says enough, and a listing is in the order of the names.
+                    backwards.retain(|odd| odd.level != level);
+                    backwards.push(Backwards { key, level, min });
+                }
             }
         })
         .await?;
@@ -219,10 +218,6 @@ impl Replica<'_> {
 
     fn key(&self, file: &LtxFile) -> String {
         self.keys.key(file.level, file.name())
-    }
-
-    fn object(&self, file: &LtxFile) -> PlannedObject {
-        PlannedObject { key: self.key(file), size: file.size, created: file.created, kind: PlannedKind::Ltx(*file) }
     }
 
     /// Why there is no plan, and what could be restored instead.
@@ -282,28 +277,37 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
-    use bytes::Bytes;
 
     use super::*;
+    use crate::domain::litestream::ObjectName;
     use crate::infrastructure::store::MemoryStore;
-    use crate::usecase::ports::ListPage;
+    use crate::usecase::ports::{Content, Cursor, Page};
 
     /// Counts reads.
     struct Counted(MemoryStore, AtomicUsize);
 
     #[async_trait]
     impl ReplicaStore for Counted {
-        async fn list(&self, prefix: &str, after: Option<&str>) -> Result<ListPage, Reason> {
-            self.0.list(prefix, after).await
+        async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+            self.0.layouts().await
         }
 
-        async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-            self.0.folders(prefix).await
+        async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+            self.0.folders(layout).await
         }
 
-        async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        async fn list(
+            &self,
+            folder: Folder,
+            from: Option<ObjectName>,
+            cursor: Option<&Cursor>,
+        ) -> Result<Page, Reason> {
+            self.0.list(folder, from, cursor).await
+        }
+
+        async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
             self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.read(key, offset, length).await
+            self.0.read(name, offset, length).await
         }
     }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::litestream::{FormatError, Problem};
+use crate::domain::litestream::{FormatError, Listed, ObjectName, Problem};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::verification::{FindingKind, Job, ObjectName, Outcome, Sighting, Verified, Want};
+use crate::domain::verification::{FindingKind, Job, Outcome, Verified, Want};
 use crate::usecase::ports::ReplicaStore;
 
 /// Reads what was asked for, one object after the other, within `patience`. What could not be read is tried another
@@ -39,7 +39,7 @@ pub async fn verify(store: Arc<dyn ReplicaStore>, jobs: Vec<Job>, patience: Dura
 
 /// Judges an object whose bytes somebody else has read, `bytes` of them for this. One that is not good has to be read
 /// again: `None`.
-pub fn judge(object: Sighting, key: String, content: &Bytes, bytes: u64) -> Option<Verified> {
+pub fn judge(object: Listed, key: String, content: &Bytes, bytes: u64) -> Option<Verified> {
     let job = Job { object, key, want: Want::Whole };
     let outcome = whole(&job, content).ok()?;
     Some(Verified { job, outcome, requests: 0, bytes })
@@ -133,7 +133,7 @@ impl Reader<'_> {
 
     async fn range(&mut self, offset: u64, length: u64) -> Result<Bytes, Reason> {
         self.requests += 1;
-        let content = self.store.read(&self.job.key, offset, length).await?;
+        let content = self.store.read(self.job.object.name, offset, length).await?.required()?;
         self.bytes += content.len() as u64;
         Ok(content)
     }

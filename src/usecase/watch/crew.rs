@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 
 use super::schedule::ReplicaKey;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
 
 /// The works of one duty. `A` is what a work is about, `T` what it comes to.
 pub(super) struct Crew<A, T> {
@@ -137,15 +136,6 @@ impl<A: Send + 'static, T: Send + 'static> Work for Crew<A, T> {
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
-}
-
-/// What shares one place: a bucket at an endpoint, or the directories beside each other.
-pub(super) fn place(location: &ReplicaLocation) -> String {
-    match location {
-        ReplicaLocation::Directory(path) => format!("file {}", path.parent().unwrap_or(path).display()),
-        ReplicaLocation::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),
-        ReplicaLocation::Unsupported { kind, .. } => kind.clone(),
-    }
 }
 
 #[cfg(test)]

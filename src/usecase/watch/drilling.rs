@@ -8,7 +8,7 @@ use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
 use crate::domain::human::spoken_bytes;
 use crate::domain::report::CoverageReport;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget};
+use crate::domain::target::ReplicaTarget;
 
 /// The drills of one replica.
 #[derive(Debug, Default)]
@@ -79,8 +79,8 @@ fn withheld(
     if policy.schedule == DrillSchedule::Off {
         return None;
     }
-    if let ReplicaLocation::Unsupported { kind, .. } = &replica.location {
-        return Some(format!("replicas of kind {kind} cannot be read"));
+    if !replica.location.is_supported() {
+        return Some(format!("replicas of kind {} cannot be read", replica.location.kind()));
     }
     if replica.encrypted && replica.age_identities.is_empty() {
         return Some("it is encrypted, and no identity that could read it is configured".to_owned());
@@ -95,7 +95,7 @@ fn withheld(
             spoken_bytes(policy.size_max as f64)
         ));
     }
-    match limits.daily_download.filter(|_| is_bucket(replica)) {
+    match limits.daily_download.filter(|_| replica.location.metered()) {
         Some(most) if download > most => Some(format!(
             "a drill downloads about {}, and daily-download is {}: raise it, or run streamgauge drill",
             spoken_bytes(download as f64),
@@ -103,9 +103,4 @@ fn withheld(
         )),
         _ => None,
     }
-}
-
-/// What is downloaded costs money.
-pub(super) fn is_bucket(replica: &ReplicaTarget) -> bool {
-    matches!(replica.location, ReplicaLocation::S3(_))
 }

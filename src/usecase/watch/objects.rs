@@ -2,8 +2,8 @@
 
 use crate::domain::assess::proof::Evidence;
 use crate::domain::reason::Reason;
-use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
-use crate::domain::verification::{Budget, Ledger, Listed, Verified, VerifyDepth, VerifyPolicy};
+use crate::domain::target::{LitestreamVersion, ReplicaTarget};
+use crate::domain::verification::{Budget, Ledger, Listing, Verified, VerifyDepth, VerifyPolicy};
 use crate::usecase::ports::FoundBeacon;
 use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
 use crate::usecase::verify::judge;
@@ -20,7 +20,7 @@ pub(super) struct Look {
 /// What a look saw of single objects, the newest one judged if it was read.
 #[derive(Debug, Default)]
 pub(super) struct SeenObjects {
-    pub(super) listed: Option<Listed>,
+    pub(super) listed: Option<Listing>,
     pub(super) judged: Option<Verified>,
 }
 
@@ -42,9 +42,6 @@ pub(super) fn ledger(target: &ReplicaTarget, policy: &VerifyPolicy, restorer: Op
 
 /// How deep a replica's objects are verified, and for how many bytes a day. What is encrypted cannot be read.
 pub(super) fn means(target: &ReplicaTarget, policy: &VerifyPolicy) -> (VerifyDepth, Budget) {
-    let per_day = match target.location {
-        ReplicaLocation::Directory(_) => policy.directory,
-        ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => policy.bucket,
-    };
+    let per_day = if target.location.metered() { policy.bucket } else { policy.directory };
     (if target.encrypted { VerifyDepth::None } else { policy.depth }, Budget::new(per_day))
 }

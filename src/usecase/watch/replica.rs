@@ -13,14 +13,14 @@ use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, exposure, settle, unprovable};
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
-use crate::domain::litestream::Txid;
+use crate::domain::litestream::{Folder, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, Method, ReplicaReport};
 use crate::domain::target::{LitestreamVersion, ReplicaTarget};
-use crate::domain::verification::{Folder, Job, Ledger, VerificationReport, Verified};
+use crate::domain::verification::{Job, Ledger, VerificationReport, Verified};
 use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore, Stores};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
@@ -281,14 +281,15 @@ impl WatchedReplica {
     }
 
     fn keeping(&self, prices: &Prices) -> KeepingReport {
+        let prices = self.target.location.prices(*prices);
         let coverage = self.coverage();
         let bytes = coverage.map(|coverage| coverage.levels.iter().map(|level| level.bytes).sum());
         KeepingReport {
             growth: self.growth.report(),
             foreign_history: self.lineage.is_foreign(),
-            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(&self.target.location, bytes)),
+            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(bytes)),
             kept_seconds: self.target.kept.and_then(|kept| kept.snapshots).map(|age| age.as_secs_f64()),
-            churn: self.churn.report(prices.upload_dollars(&self.target.location)),
+            churn: self.churn.report(prices.upload_dollars()),
             lag_unknown: self
                 .watched
                 .unknown_since
@@ -350,7 +351,7 @@ impl WatchedReplica {
         let damaged = finding.and_then(|finding| finding.damaged.clone());
         ReplicaReport {
             name: self.target.name.clone(),
-            store: self.target.location.store().to_owned(),
+            store: self.target.location.kind().to_owned(),
             url: self.target.location.url(),
             layout: finding.and_then(|finding| finding.layout),
             up: self.looked_at().then_some(self.failure.is_none()),

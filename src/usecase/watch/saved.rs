@@ -11,7 +11,7 @@ use crate::domain::assess::rates::RateWindow;
 use crate::domain::drill::DrillHistory;
 use crate::domain::naming::Names;
 use crate::domain::spot::SpotBook;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
+use crate::domain::target::{ReplicaTarget, Target};
 use crate::usecase::ports::{EntryKey, EntryKind};
 
 /// What of a subject survives a restart.
@@ -59,11 +59,7 @@ pub(super) fn find<'a, T>(saved: &'a [(String, T)], identity: &str) -> Option<&'
 
 /// Names a replica by where it is: another place under the same name holds nothing that was proven of this one.
 pub(super) fn identity(replica: &ReplicaTarget) -> String {
-    let endpoint = match &replica.location {
-        ReplicaLocation::S3(s3) => s3.endpoint.as_deref().unwrap_or_default(),
-        ReplicaLocation::Directory(_) | ReplicaLocation::Unsupported { .. } => "",
-    };
-    format!("{} {endpoint} {}", replica.name, replica.location.url())
+    format!("{} {}", replica.name, replica.location.identity())
 }
 
 /// What is to be saved of replicas.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::domain::target::{ReplicaLocation, ReplicaTarget};
+use crate::domain::target::ReplicaTarget;
 use crate::usecase::ports::Pace;
 
 /// A failing replica is tried again after this, doubled each time…
@@ -36,10 +36,7 @@ pub(super) struct Standing {
 
 /// The shortest time between two looks at a busy replica.
 pub(super) fn busy_interval(replica: &ReplicaTarget, pace: &Pace) -> Duration {
-    match replica.location {
-        ReplicaLocation::Directory(_) => pace.directory,
-        ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => pace.bucket,
-    }
+    if replica.location.metered() { pace.bucket } else { pace.directory }
 }
 
 /// The time from the end of one look to the next.
@@ -116,6 +113,7 @@ impl<T: Copy + Ord> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::target::ReplicaLocation;
 
     fn pace() -> Pace {
         Pace {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::crew::place;
 use super::subject::Subject;
 use crate::domain::check::{Severity, Status};
 use crate::domain::human::spoken;
@@ -68,7 +67,7 @@ impl Telling {
         for (replica, watched) in report.replicas.iter().zip(&subject.replicas) {
             let thing = (name.clone(), Some(replica.name.clone()));
             let trouble = trouble(report, replica.reason.as_ref(), Some(&replica.name));
-            lines.extend(self.turn(thing, place(&watched.target.location), trouble, now));
+            lines.extend(self.turn(thing, watched.target.location.queue(), trouble, now));
         }
         lines
     }

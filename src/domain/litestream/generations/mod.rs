@@ -14,7 +14,7 @@ pub mod segment;
 pub use encryption::AgeIdentities;
 pub use inventory::{GenerationInventory, Generations};
 pub use map::{GenerationInstant, GenerationTimeline};
-pub use name::{Generation, GenerationKey, ROOT, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
+pub use name::{Generation, ROOT, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
 pub use plan::{
     GenerationPlan, GenerationPlanError, GenerationsPlan, GenerationsPlanError, ListedGeneration, plan_generation,
     plan_generations,

@@ -116,26 +116,6 @@ fn index(text: &str) -> Option<u32> {
     hex(text, 8).and_then(|index| u32::try_from(index).ok())
 }
 
-/// A v0.3 key taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GenerationKey {
-    Snapshot(Generation, SnapshotName),
-    Segment(Generation, SegmentName),
-}
-
-impl GenerationKey {
-    /// `None` for a key that v0.3 does not write and ignores.
-    pub fn parse(key: &str) -> Option<Self> {
-        let (generation, rest) = key.strip_prefix(ROOT)?.split_once('/')?;
-        let generation = generation.parse().ok()?;
-        match rest.split_once('/')? {
-            ("snapshots", name) => Some(Self::Snapshot(generation, name.parse().ok()?)),
-            ("wal", name) => Some(Self::Segment(generation, name.parse().ok()?)),
-            _ => None,
-        }
-    }
-}
-
 /// One snapshot of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotFile {
@@ -168,22 +148,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::litestream::{LevelKeys, ObjectName};
+
+    fn of_key(key: &str) -> Option<ObjectName> {
+        ObjectName::of_key(key, LevelKeys::Plain)
+    }
 
     #[test]
     fn keys_are_taken_apart() {
         let generation = Generation(0x050e_5774_cd45_548e);
-        let parse = |rest: &str| GenerationKey::parse(&format!("generations/050e5774cd45548e/{rest}"));
+        let parse = |rest: &str| of_key(&format!("generations/050e5774cd45548e/{rest}"));
         assert_eq!(
             parse("snapshots/0000001f.snapshot.lz4"),
-            Some(GenerationKey::Snapshot(generation, SnapshotName { index: 31 }))
+            Some(ObjectName::Snapshot(generation, SnapshotName { index: 31 }))
         );
         assert_eq!(
             parse("wal/00000001_00000a98.wal.lz4"),
-            Some(GenerationKey::Segment(generation, SegmentName { index: 1, offset: 2712 }))
+            Some(ObjectName::Segment(generation, SegmentName { index: 1, offset: 2712 }))
         );
         assert_eq!(
             parse("wal/00000001_100000000.wal.lz4"),
-            Some(GenerationKey::Segment(generation, SegmentName { index: 1, offset: 1 << 32 }))
+            Some(ObjectName::Segment(generation, SegmentName { index: 1, offset: 1 << 32 }))
         );
         for rest in [
             "wal/00000001_0000a98.wal.lz4",
@@ -198,7 +183,7 @@ mod tests {
         ] {
             assert_eq!(parse(rest), None, "{rest}");
         }
-        assert_eq!(GenerationKey::parse("generations/050E5774cd45548e/snapshots/0000001f.snapshot.lz4"), None);
+        assert_eq!(of_key("generations/050E5774cd45548e/snapshots/0000001f.snapshot.lz4"), None);
     }
 
     #[test]
@@ -225,12 +210,12 @@ mod tests {
             let snapshot = SnapshotName { index };
             prop_assert_eq!(generation.to_string().parse(), Ok(generation));
             prop_assert_eq!(
-                GenerationKey::parse(&generation.segment_key(segment)),
-                Some(GenerationKey::Segment(generation, segment))
+                of_key(&generation.segment_key(segment)),
+                Some(ObjectName::Segment(generation, segment))
             );
             prop_assert_eq!(
-                GenerationKey::parse(&generation.snapshot_key(snapshot)),
-                Some(GenerationKey::Snapshot(generation, snapshot))
+                of_key(&generation.snapshot_key(snapshot)),
+                Some(ObjectName::Snapshot(generation, snapshot))
             );
         }
     }

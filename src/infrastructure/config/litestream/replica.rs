@@ -65,7 +65,7 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         _ => unsupported(kind, keys, &path, url.as_ref())?,
     };
     Ok(ReplicaTarget {
-        name: if keys.name.is_empty() { location.store().to_owned() } else { keys.name.clone() },
+        name: if keys.name.is_empty() { location.kind().to_owned() } else { keys.name.clone() },
         location,
         sync_interval: keys.sync_interval.unwrap_or(Duration::from_secs(1)),
         encrypted: keys.age && context.v03,

@@ -8,7 +8,7 @@ use crate::domain::drill::DrillPolicy;
 use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
 use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
-use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, StaticCredentials};
+use crate::domain::target::{Objectives, ReplicaTarget, StaticCredentials};
 use crate::infrastructure::config::litestream::keys::Keys;
 use crate::infrastructure::config::litestream::replica::{self, Context};
 use crate::infrastructure::config::problem::Place;
@@ -82,7 +82,7 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
             return None;
         }
     };
-    if let ReplicaLocation::S3(s3) = &mut target.location {
+    if let Some(s3) = target.location.s3_mut() {
         if own_keys && let Some(StaticCredentials { session_token: token, .. }) = &mut s3.credentials {
             *token = session_token;
         }

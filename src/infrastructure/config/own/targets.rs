@@ -7,7 +7,7 @@ use super::database::Entry;
 use super::settings::Settings;
 use crate::domain::drill::DrillPolicy;
 use crate::domain::naming::{Names, Naming};
-use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
+use crate::domain::target::{DatabaseFiles, Objectives, ReplicaTarget, Target, TargetName};
 use crate::infrastructure::config::litestream::Database;
 use crate::infrastructure::config::problem::{Place, Sink};
 use crate::infrastructure::config::value::paths::default_meta_path;
@@ -174,14 +174,12 @@ impl Found {
 
 /// What a replica without a database is named after: `bucket/path`, or its directory.
 fn remote_path(replica: &ReplicaTarget) -> String {
-    match &replica.location {
-        ReplicaLocation::Directory(path) => path.display().to_string(),
-        location => {
-            let url = location.url();
-            let path = url.split_once("://").map_or(url.as_str(), |(_, path)| path);
-            path.trim_end_matches(['/', '.']).to_owned()
-        }
+    if let Some(path) = replica.location.directory() {
+        return path.display().to_string();
     }
+    let url = replica.location.url();
+    let path = url.split_once("://").map_or(url.as_str(), |(_, path)| path);
+    path.trim_end_matches(['/', '.']).to_owned()
 }
 
 /// Replicas without a database that are the same place twice.
@@ -203,29 +201,20 @@ fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
     let mut owners: HashMap<String, &Found> = HashMap::new();
     for found in found.iter().filter(|found| found.files.is_some()) {
         for replica in &found.replicas {
-            let url = place_of(&replica.location);
-            match owners.get(&url) {
+            let location = &replica.location;
+            match owners.get(&location.identity()) {
                 Some(owner) => {
                     let path = |found: &Found| path_of(found).display().to_string();
-                    let message = format!("{} and {} share the replica {url}", path(owner), path(found));
+                    let at = location.endpoint().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
+                    let (owner, this, url) = (path(owner), path(found), location.url());
+                    let message = format!("{owner} and {this} share the replica {url}{at}");
                     sink.warning(found.place.problem(message));
                 }
                 None => {
-                    owners.insert(url, found);
+                    owners.insert(location.identity(), found);
                 }
             }
         }
-    }
-}
-
-/// The place itself: the same bucket name at two endpoints is two places.
-fn place_of(location: &ReplicaLocation) -> String {
-    match location {
-        ReplicaLocation::S3(s3) => match &s3.endpoint {
-            Some(endpoint) => format!("{} at {endpoint}", location.url()),
-            None => location.url(),
-        },
-        _ => location.url(),
     }
 }
 

@@ -65,7 +65,8 @@ impl ProcessDrills {
     async fn attempt(&self, job: &DrillJob, seen: &Mutex<Seen>) -> Result<DrillRecord, Reason> {
         let places = self.places(job).await?;
         let kept = places.kept.as_ref().map(|kept| (kept.path().to_owned(), identity(job)));
-        let order = Order::new(job, &self.stores, places.scratch.path().to_owned(), kept);
+        let directory = places.scratch.path().to_owned();
+        let order = Order { directory, kept, stores: self.stores.clone(), job: job.clone() };
         let order = serde_json::to_vec(&order)
             .map_err(|error| Reason::new(ReasonKind::Misconfigured, format!("describe the drill: {error}")))?;
         let ran = match tokio::time::timeout(job.policy.timeout, self.run(order, seen)).await {
@@ -181,14 +182,14 @@ impl Seen {
     fn complete(self, job: &DrillJob, record: DrillRecord) -> DrillRecord {
         let (estimated_dollars, incremental) =
             self.estimate.map_or((0.0, false), |estimate| (estimate.dollars, estimate.incremental));
-        let dollars = job.policy.prices_at(&job.replica.location).dollars(0, 0, self.received);
+        let dollars = job.replica.location.prices(job.policy.prices).dollars(0, 0, self.received);
         DrillRecord { estimated_dollars, incremental, dollars, downloaded_bytes: self.received, ..record }
     }
 }
 
 /// What a kept copy is a copy of.
 fn identity(job: &DrillJob) -> String {
-    format!("{}\n{}\n{}", job.database, job.replica.name, job.replica.location.url())
+    format!("{}\n{}\n{}", job.database, job.replica.name, job.replica.location.identity())
 }
 
 /// The directories of one drill, locked.
@@ -280,6 +281,33 @@ fn ended(status: ExitStatus, complaint: &str, sent: Option<Reason>) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::drill::DrillPolicy;
+    use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, TargetName};
+
+    #[test]
+    fn a_kept_copy_belongs_to_one_place() {
+        let at = |endpoint: &str| DrillJob {
+            database: TargetName("db".into()),
+            files: None,
+            replica: ReplicaTarget {
+                name: "s3".into(),
+                location: ReplicaLocation::S3(Box::new(S3Location {
+                    bucket: "b".into(),
+                    path: "p".into(),
+                    endpoint: Some(endpoint.into()),
+                    ..S3Location::default()
+                })),
+                sync_interval: Duration::from_secs(1),
+                encrypted: false,
+                age_identities: Vec::new(),
+                kept: None,
+            },
+            policy: DrillPolicy::default(),
+            full: false,
+        };
+        assert_eq!(identity(&at("http://one")), identity(&at("http://one")));
+        assert_ne!(identity(&at("http://one")), identity(&at("http://two")));
+    }
 
     #[test]
     fn ends_are_explained() {

@@ -17,7 +17,7 @@ use crate::domain::target::S3Location;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of one beacon in a bucket.
-pub(in super::super) struct S3Beacon {
+pub(super) struct S3Beacon {
     bucket: String,
     key: String,
     endpoint: Option<String>,
@@ -27,7 +27,7 @@ pub(in super::super) struct S3Beacon {
 }
 
 impl S3Beacon {
-    pub(in super::super) fn new(place: S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+    pub(super) fn new(place: S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
         let customer_key = place.sse_customer_key.as_ref().map(CustomerKey::new).transpose();
         Ok(Self {
             customer_key: customer_key.map_err(|reason| reason.context(format_args!("open s3://{}", place.bucket)))?,

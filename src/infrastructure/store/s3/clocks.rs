@@ -13,7 +13,7 @@ use crate::infrastructure::clock;
 
 /// The latest offsets, by host and port.
 #[derive(Debug, Default)]
-pub(in super::super) struct Clocks(Mutex<HashMap<String, (Instant, f64)>>);
+pub(crate) struct Clocks(Mutex<HashMap<String, (Instant, f64)>>);
 
 impl Clocks {
     /// Takes in an answer to a request that was sent at `sent` and answered at `answered`. A Date that no clock says is
@@ -38,7 +38,7 @@ impl Clocks {
     }
 
     /// The largest offset of those that `is` names, in seconds; positive where the server's clock is ahead.
-    pub(in super::super) fn offset(&self, is: impl Fn(&str) -> bool) -> Option<f64> {
+    pub(crate) fn offset(&self, is: impl Fn(&str) -> bool) -> Option<f64> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = known.iter().filter(|(_, (at, _))| at.elapsed() < CLOCK_AGE_MAX);
         let offsets = recent.filter(|(host, _)| is(host)).map(|(_, (_, offset))| *offset);

@@ -6,10 +6,10 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::answer::{Unfit, is_html, web_page};
-use super::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::failure::{causes, root_cause, unreachable};
 use crate::infrastructure::scrub::Scrub;
+use crate::infrastructure::store::checked::printable;
 
 /// What was tried, which decides the permission that a hint names.
 #[derive(Clone, Copy)]

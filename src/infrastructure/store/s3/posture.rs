@@ -24,7 +24,7 @@ const EVERYBODY: [&str; 2] =
     ["http://acs.amazonaws.com/groups/global/AllUsers", "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"];
 
 /// One bucket, asked with the credentials of one of the replicas in it.
-pub(in super::super) struct S3Bucket {
+pub(super) struct S3Bucket {
     bucket: String,
     client: Arc<ClientSlot>,
     clients: Arc<Clients>,
@@ -32,8 +32,9 @@ pub(in super::super) struct S3Bucket {
 }
 
 impl S3Bucket {
-    /// `calls` name the bucket.
-    pub(in super::super) fn new(place: &S3Location, clients: &Arc<Clients>, calls: Calls) -> Self {
+    /// `calls` are what every call to the place gets.
+    pub(super) fn new(place: &S3Location, clients: &Arc<Clients>, calls: Calls) -> Self {
+        let calls = Calls { place: format!("s3://{}", place.bucket), ..calls };
         Self { bucket: place.bucket.clone(), client: clients.slot(place), clients: clients.clone(), calls }
     }
 
@@ -60,7 +61,7 @@ impl S3Bucket {
                 }),
             }
         };
-        self.calls.call(Operation::Posture, name, answer, |_| Ok(0)).await
+        self.calls.call(Operation::Posture, name, answer, |_| Ok(Some(0))).await
     }
 
     async fn versioning(&self, client: &Client) -> Result<bool, Reason> {

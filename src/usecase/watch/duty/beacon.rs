@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::crew::{Crew, Work, place};
+use super::super::crew::{Crew, Work};
 use super::super::replica::WatchedReplica;
 use super::super::schedule::ReplicaKey;
 use super::super::turn::{Duty, Shared, Turn};
@@ -78,7 +78,7 @@ impl Duty for Beacons {
             for replica in &subject.replicas {
                 let written = self.written.entry(replica.key).or_default();
                 let due = !written.in_flight && written.due.is_none_or(|due| due.mono <= now.mono);
-                let place = place(&replica.target.location);
+                let place = replica.target.location.queue();
                 if !due || !replica.looked_at() || !self.crew.has_seat(&place, BEACONS_IN_FLIGHT_MAX) {
                     continue;
                 }

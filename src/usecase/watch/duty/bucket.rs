@@ -9,7 +9,7 @@ use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::{AgentReport, BucketReport};
-use crate::domain::target::{ReplicaLocation, S3Location};
+use crate::domain::target::{BucketPlace, ReplicaLocation};
 use crate::usecase::ports::BucketPosture;
 
 #[derive(Default)]
@@ -38,20 +38,6 @@ impl Bucket {
             self.paths.iter().all(|path| prefixes.iter().any(|prefix| path.starts_with(prefix.as_str())))
         };
         self.report.noncurrent_expiry_configured = self.expired.as_ref().map(covers);
-    }
-}
-
-/// The `bucket` label: buckets of two providers may have one name.
-fn label(place: &S3Location) -> String {
-    let host = |endpoint: &str| {
-        let authority = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-        // What stands before an @ is a secret.
-        let host = authority.split('/').next().unwrap_or_default();
-        host.rsplit('@').next().unwrap_or_default().to_owned()
-    };
-    match &place.endpoint {
-        Some(endpoint) => format!("{}/{}", host(endpoint), place.bucket),
-        None => place.bucket.clone(),
     }
 }
 
@@ -108,8 +94,7 @@ impl Duty for Buckets {
         let mut before = std::mem::take(&mut self.known);
         let replicas = shared.fleet.subjects.values().flat_map(|subject| &subject.target.replicas);
         for location in replicas.map(|replica| &replica.location) {
-            let ReplicaLocation::S3(place) = location else { continue };
-            let label = label(place);
+            let Some(BucketPlace { label, prefix }) = location.bucket() else { continue };
             if self.known.len() >= BUCKETS_MAX && !self.known.contains_key(&label) {
                 continue;
             }
@@ -120,7 +105,7 @@ impl Duty for Buckets {
                 let report = BucketReport { bucket: label, ..report };
                 Bucket { location: location.clone(), paths: Vec::new(), due, expired, report }
             });
-            bucket.paths.push(format!("{}/", place.path));
+            bucket.paths.push(prefix);
         }
         self.known.values_mut().for_each(Bucket::settle);
     }

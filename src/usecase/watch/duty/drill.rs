@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
 use super::super::crew::{Crew, Work};
-use super::super::drilling::{Basis, is_bucket};
+use super::super::drilling::Basis;
 use super::super::fleet::Fleet;
 use super::super::schedule::{Queue, ReplicaKey};
 use super::super::turn::{Duty, Shared, Turn};
@@ -158,7 +158,7 @@ impl Drills {
     fn drill(&mut self, runner: &Arc<dyn DrillRunner>, fleet: &mut Fleet, key: ReplicaKey, job: DrillJob, now: Moment) {
         let Some((target, replica)) = fleet.get_mut(key) else { return };
         let download = replica.coverage().and_then(|coverage| coverage.download_bytes);
-        let download = download.filter(|_| is_bucket(&replica.target));
+        let download = download.filter(|_| replica.target.location.metered());
         let drilling = &mut replica.drilling;
         drilling.running_since = Some(now.wall);
         drilling.withheld = None;
@@ -258,7 +258,7 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
         return Err((Some(window.next_open(now.wall).max(later(now.wall, STEP))), None));
     }
     let download = coverage.download_bytes.unwrap_or(0);
-    if let Some(most) = limits.daily_download.filter(|_| is_bucket(&replica.target))
+    if let Some(most) = limits.daily_download.filter(|_| replica.target.location.metered())
         && spent.saturating_add(download) > most
     {
         let why = format!(
@@ -274,7 +274,7 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
         database: subject.target.name.clone(),
         files: subject.target.database.clone(),
         replica: replica.target.clone(),
-        policy: DrillPolicy { prices: policy.prices_at(&replica.target.location), ..policy.clone() },
+        policy: DrillPolicy { prices: replica.target.location.prices(policy.prices), ..policy.clone() },
         full: replica.drilling.history.wants_full(policy.full_every),
     })
 }

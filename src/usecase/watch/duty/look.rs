@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::crew::{Crew, Work, place};
+use super::super::crew::{Crew, Work};
 use super::super::objects::{Look, SeenObjects};
 use super::super::schedule::{ReplicaKey, after_look};
 use super::super::turn::{Duty, Shared, Turn};
@@ -75,7 +75,7 @@ impl Duty for Looks {
     fn begin(&mut self, shared: &mut Shared, Turn { now, .. }: Turn) -> Option<Duration> {
         while let Some(key) = shared.fleet.looks.pop(now.mono) {
             if let Some((_, replica)) = shared.fleet.get(key) {
-                self.crew.wait(place(&replica.target.location), key);
+                self.crew.wait(replica.target.location.queue(), key);
             }
         }
         let most = shared.configured.pace.concurrency.max(1);

@@ -1,19 +1,18 @@
-//! Single objects in the listings of one look; the newest are kept if there are too many.
+//! What the listings of one look told of single objects, newest ones kept where there are too many.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::object::{Folder, ObjectName, Sighting};
 use crate::domain::limits::{LISTED_FOLDER_MAX, LISTED_OBJECTS_MAX};
-use crate::domain::litestream::{LevelKeys, LtxHeader};
+use crate::domain::litestream::{Folder, LevelKeys, Listed, LtxHeader, ObjectName};
 
 /// The objects that one look listed.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct Listing {
     pub keys: LevelKeys,
     /// Everything that is there was listed, and what is not here (and above the floors) is gone.
     pub complete: bool,
     /// The objects that a restore of the latest state reads, in the order in which they are applied.
-    pub plan: Vec<Sighting>,
+    pub plan: Vec<Listed>,
     /// The plan reaches the newest object.
     pub unbroken: bool,
     /// The header of the newest file, where the plan leads to it and it says where in the WAL that is.
@@ -25,12 +24,12 @@ pub struct Listed {
 /// One folder's objects in the order of their names.
 #[derive(Clone, Debug, Default)]
 struct ListedFolder {
-    objects: VecDeque<Sighting>,
+    objects: VecDeque<Listed>,
     /// The largest name that was listed and is not kept.
     floor: Option<ObjectName>,
 }
 
-impl Listed {
+impl Listing {
     pub fn new(keys: LevelKeys) -> Self {
         let folders = BTreeMap::new();
         Self { keys, complete: false, plan: Vec::new(), unbroken: false, tip: None, folders, objects: 0 }
@@ -42,7 +41,7 @@ impl Listed {
     }
 
     /// Adds an object, in the order of a listing. One that is listed a second time replaces what was said of it.
-    pub fn push(&mut self, object: Sighting) {
+    pub fn push(&mut self, object: Listed) {
         let folder = self.folders.entry(object.name.folder()).or_default();
         match folder.objects.back_mut() {
             Some(last) if last.name == object.name => *last = object,
@@ -69,12 +68,12 @@ impl Listed {
     }
 
     /// All objects that are kept.
-    pub fn iter(&self) -> impl Iterator<Item = &Sighting> {
+    pub fn iter(&self) -> impl Iterator<Item = &Listed> {
         self.folders.values().flat_map(|folder| &folder.objects)
     }
 
     /// The objects of a folder in the order of their names.
-    pub(super) fn folder(&self, folder: Folder) -> impl DoubleEndedIterator<Item = &Sighting> {
+    pub(super) fn folder(&self, folder: Folder) -> impl DoubleEndedIterator<Item = &Listed> {
         self.folders.get(&folder).into_iter().flat_map(|folder| &folder.objects)
     }
 
@@ -83,7 +82,7 @@ impl Listed {
         self.folders.get(&folder).is_some_and(|folder| folder.floor.is_some())
     }
 
-    pub(super) fn get(&self, name: ObjectName) -> Option<&Sighting> {
+    pub(super) fn get(&self, name: ObjectName) -> Option<&Listed> {
         let objects = &self.folders.get(&name.folder())?.objects;
         let at = objects.binary_search_by(|known| known.name.cmp(&name)).ok()?;
         objects.get(at)
@@ -106,16 +105,16 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::litestream::{LtxName, Txid};
+    use crate::domain::litestream::{Dated, LtxName, Txid};
 
-    fn object(txid: u64, size: u64) -> Sighting {
+    fn object(txid: u64, size: u64) -> Listed {
         let name = ObjectName::Ltx { level: 0, name: LtxName { min: Txid(txid), max: Txid(txid) } };
-        Sighting { name, size, modified: Timestamp::UNIX_EPOCH }
+        Listed { name, size, at: Dated::Uploaded(Timestamp::UNIX_EPOCH) }
     }
 
     #[test]
     fn keeps_the_newest_and_says_nothing_of_the_others() {
-        let mut listed = Listed::new(LevelKeys::Plain);
+        let mut listed = Listing::new(LevelKeys::Plain);
         listed.restart();
         let count = LISTED_FOLDER_MAX as u64 + 5;
         (1..=count).for_each(|txid| listed.push(object(txid, 1)));

@@ -1,0 +1,116 @@
+//! Which key an object has. Backends know keys and no names; above them there are names and no keys.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::litestream::{Dated, Folder, Layout, LevelKeys, Listed, ObjectName, SNAPSHOT_LEVEL};
+use crate::domain::reason::Reason;
+use crate::usecase::ports::{Content, Cursor, Page, ReplicaStore};
+
+/// An object of a listing by its key below the replica's root, such as `ltx/0/0000000000000001-0000000000000001.ltx`.
+#[derive(Debug)]
+pub(super) struct KeyInfo {
+    pub(super) key: String,
+    pub(super) size: u64,
+    pub(super) at: Dated,
+}
+
+/// One page of keys, in ascending byte order.
+#[derive(Debug, Default)]
+pub(super) struct KeyPage {
+    pub(super) objects: Vec<KeyInfo>,
+    pub(super) next: Option<Cursor>,
+}
+
+/// A backend: objects below the replica's root, by keys that are relative to it and use `/`.
+#[async_trait]
+pub(super) trait KeyStore: Send + Sync {
+    /// One page of the objects whose key starts with `prefix`, from the key `from` on, or behind the page that gave the
+    /// cursor. `prefix` ends in `/`; objects in folders below it may be left out.
+    async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason>;
+
+    /// The names directly below `prefix` that have keys below them (`0000`, `ltx`, a generation), ascending, without `/`.
+    /// `prefix` is empty or ends in `/`.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason>;
+
+    /// As [`ReplicaStore::read`].
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason>;
+}
+
+/// What a time of last modification says of a file: Litestream v0.5 sets it to that of the file's header, where it writes
+/// files, and what is called as on S3 was copied from there.
+pub(super) fn file_dated(key: &str, modified: Timestamp) -> Dated {
+    if key.starts_with(Layout::V5(LevelKeys::Plain).root()) {
+        Dated::Written(modified)
+    } else {
+        Dated::Uploaded(modified)
+    }
+}
+
+/// A store of keys as a replica.
+#[derive(Debug)]
+pub struct Named<S> {
+    pub(super) store: S,
+    /// Levels are named as on S3. What was listed says so; until then, the kind of store does.
+    hex: AtomicBool,
+}
+
+impl<S> Named<S> {
+    pub(super) fn over(store: S, keys: LevelKeys) -> Self {
+        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex) }
+    }
+
+    fn keys(&self) -> LevelKeys {
+        if self.hex.load(Ordering::Relaxed) { LevelKeys::Hex } else { LevelKeys::Plain }
+    }
+
+    /// Takes in how the folders of the root are called.
+    pub(super) fn learn(&self, folders: &[String]) -> Vec<Layout> {
+        let layouts = Layout::recognise(folders);
+        if let Some(Layout::V5(keys)) = layouts.first() {
+            self.hex.store(*keys == LevelKeys::Hex, Ordering::Relaxed);
+        }
+        layouts
+    }
+}
+
+#[async_trait]
+impl<S: KeyStore> ReplicaStore for Named<S> {
+    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
+        Ok(self.learn(&self.store.folders("").await?))
+    }
+
+    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
+        let names = self.store.folders(layout.root()).await?;
+        Ok(match layout {
+            Layout::V5(keys) => {
+                let levels = (0..=SNAPSHOT_LEVEL).filter(|level| names.contains(&keys.folder(*level)));
+                levels.map(Folder::Level).collect()
+            }
+            Layout::V3 => {
+                let generations = names.iter().filter_map(|name| name.parse().ok());
+                generations.flat_map(|generation| [Folder::Wal(generation), Folder::Snapshots(generation)]).collect()
+            }
+        })
+    }
+
+    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
+        let keys = self.keys();
+        let from = from.map(|name| name.key(keys));
+        let KeyPage { objects, next } = self.store.list(&folder.prefix(keys), from.as_deref(), cursor).await?;
+        let mut page = Page { objects: Vec::with_capacity(objects.len()), odd: Vec::new(), next };
+        for KeyInfo { key, size, at } in objects {
+            match ObjectName::of_key(&key, keys).filter(|name| name.folder() == folder) {
+                Some(name) => page.objects.push(Listed { name, size, at }),
+                None => page.odd.push(key),
+            }
+        }
+        Ok(page)
+    }
+
+    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
+        self.store.read(&name.key(self.keys()), offset, length).await
+    }
+}

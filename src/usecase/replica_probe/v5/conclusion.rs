@@ -1,0 +1,79 @@
+//! What the levels that were listed, and the newest header, come to.
+
+use std::sync::Arc;
+
+use super::super::finding::{Finding, chain};
+use super::Levels;
+use crate::domain::assess::proof::Evidence;
+use crate::domain::litestream::{Coverage, Layout, LtxFile, LtxHeader, SNAPSHOT_LEVEL};
+use crate::domain::moment::Moment;
+use crate::domain::observation::StagedPosition;
+use crate::domain::report::{CoverageReport, LevelReport, Method};
+
+/// The `level` label of each level.
+const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+impl Levels {
+    pub(super) fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
+        let coverage = self.inventory.coverage();
+        let newest = self.newest.as_ref().map(|(file, _)| file.max);
+        let header = self.newest.as_ref().map(|(_, header)| header);
+        let from_header = header.and_then(LtxHeader::wal_end).map(|position| (position, Method::Wal));
+        let from_staging = || {
+            // The newest file says nothing of the WAL; Litestream's own file of the same TXID does.
+            let Some(StagedPosition::Ltx(files)) = staged else { return None };
+            let same = files.iter().find(|file| Some(file.txid) == newest)?;
+            Some((same.end, Method::Txid))
+        };
+        let positioned = from_header.or_else(from_staging);
+        let newest_object =
+            (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level)).map(|file| file.created);
+        let last_segment_at = newest_object.max();
+        let evidence = Evidence {
+            verified_at: sampled,
+            position: positioned.map(|(position, _)| position),
+            method: positioned.map_or(Method::Observer, |(_, method)| method),
+            newest_at: header.map(|header| header.timestamp).or(last_segment_at),
+            chain: chain(&coverage, sampled),
+        };
+        let finding = Finding {
+            layout: Some(Layout::V5(self.keys).as_str()),
+            txid: newest.map(|txid| txid.0),
+            damaged: self.odd.clone(),
+            last_segment_at,
+            coverage: self.report(coverage),
+            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
+            received_bytes: Some(self.received.bytes),
+            received_objects: Some(self.received.objects),
+        };
+        (finding, evidence)
+    }
+
+    fn report(&self, coverage: Coverage<LtxFile>) -> CoverageReport {
+        let levels = self.inventory.levels().filter(|(_, level)| level.objects > 0);
+        let levels = levels.filter_map(|(number, level)| {
+            Some(LevelReport {
+                level: LEVEL_NAMES.get(usize::from(number))?,
+                objects: level.objects,
+                bytes: level.bytes,
+                newest_at: level.newest.map(|file| file.created),
+            })
+        });
+        CoverageReport {
+            restorable: coverage.restorable,
+            restorable_since: coverage.restorable_since,
+            gaps: coverage.holes,
+            snapshots: coverage.snapshots,
+            newest_snapshot_at: coverage.newest_snapshot.map(|file| file.created),
+            unsnapshotted_since: self.candidates.unsnapshotted_since(),
+            changes_since_snapshot: self
+                .inventory
+                .max_txid()
+                .map(|newest| newest.0.saturating_sub(coverage.newest_snapshot.map_or(0, |snapshot| snapshot.max.0))),
+            whole: coverage.restorable.then_some(coverage.whole),
+            expired_objects: self.expired,
+            download_bytes: coverage.restorable.then(|| self.inventory.download()),
+            levels: levels.collect(),
+        }
+    }
+}

@@ -155,7 +155,7 @@ fn try_open(path: &Path, entries: &mut Entries) -> Result<Connection, Fault> {
     match owned::found(path).map_err(|error| Fault::Other(error.into()))? {
         Found::Nothing | Found::Ours => {}
         Found::Damaged => return Err(Fault::Damaged(Reason::new(ReasonKind::Corrupt, "not a SQLite database"))),
-        Found::Foreign => return Err(Fault::Other(refused("another program's database").with_hint(foreign))),
+        Found::Foreign => return Err(Fault::Other(refused("the database of another program").with_hint(foreign))),
         Found::NoFile => return Err(Fault::Other(refused("a link, or not a regular file").with_hint(foreign))),
         Found::Later(version) => {
             let reason = refused(&format!("written by a later version of streamgauge (state version {version})"));

@@ -56,6 +56,53 @@ fn an_agent_without_databases() {
 }
 
 #[test]
+fn a_report_in_which_everything_is_known() {
+    golden("src/delivery/render/metrics/golden/full.txt", &openmetrics(&Arc::new(fixture::full())));
+}
+
+/// Compact JSON with a line for each value, in the order in which it was written.
+fn lines(json: &str) -> String {
+    let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0, false, false);
+    for letter in json.chars() {
+        let structure = !quoted;
+        quoted ^= letter == '"' && !escaped;
+        escaped = letter == '\\' && !escaped;
+        if structure && matches!(letter, '}' | ']') {
+            depth -= 1;
+            out += &format!("\n{}", "  ".repeat(depth));
+        }
+        out.push(letter);
+        if structure && matches!(letter, '{' | '[' | ',') {
+            depth += usize::from(letter != ',');
+            out += &format!("\n{}", "  ".repeat(depth));
+        }
+    }
+    out.lines().filter(|line| !line.trim().is_empty()).fold(String::new(), |lines, line| lines + line + "\n")
+}
+
+#[test]
+fn the_whole_report_as_json() {
+    let json = crate::delivery::render::json::json(&fixture::full()).expect("a report is written");
+    golden("src/delivery/render/metrics/golden/full.json", &lines(std::str::from_utf8(&json).expect("JSON is UTF-8")));
+}
+
+/// The verdicts of every check on everything in the report in which everything is known.
+#[test]
+fn all_that_checks_say() {
+    use crate::domain::check::{Watching, judge, judge_agent};
+    let report = fixture::full();
+    let mut out = String::new();
+    for watching in [Watching::Continuously, Watching::Once] {
+        let databases = report.databases.iter().flat_map(|database| judge(database, fixture::now(), watching));
+        for verdict in databases.chain(judge_agent(&report, fixture::now())) {
+            out += &serde_json::to_string(&verdict).expect("a verdict is written");
+            out.push('\n');
+        }
+    }
+    golden("src/delivery/render/metrics/golden/verdicts.json", &out);
+}
+
+#[test]
 fn the_reference_is_what_the_table_says() {
     golden("docs/METRICS.md", &catalogue::markdown());
 }

@@ -29,10 +29,10 @@ use streamgauge::delivery::render::published::{Published, ReportCell, Representa
 use streamgauge::domain::alert::AlertBook;
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::sizing::Sizing;
+use streamgauge::domain::assessment::*;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::replacement::Replacement;
-use streamgauge::domain::report::*;
 
 const ROUNDS: usize = 7;
 const SCRAPES: usize = 15;

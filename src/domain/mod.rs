@@ -5,6 +5,7 @@
 pub mod alert;
 pub mod alerting;
 pub mod assess;
+pub mod assessment;
 pub mod beacon;
 pub mod check;
 pub mod drill;
@@ -17,7 +18,6 @@ pub mod price;
 pub mod printable;
 pub mod reason;
 pub mod replacement;
-pub mod report;
 pub mod restore;
 pub mod secret;
 pub mod spot;

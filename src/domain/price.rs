@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{CostReport, DatabaseReport, StoreOperationReport, StoreReport};
+use super::assessment::{CostReport, DatabaseReport, StoreOperationReport, StoreReport};
 use super::target::ReplicaLocation;
 
 /// Prices in dollars.

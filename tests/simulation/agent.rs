@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
 use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
@@ -15,7 +16,6 @@ use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
 use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::reason::{Reason, ReasonKind};
-use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
 use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
+use streamgauge::domain::assessment::{ConfigReport, DatabaseReport, ReplicaReport, Report, SourceReport};
 use streamgauge::domain::check::{Status, Verdict};
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::LevelKeys;
 use streamgauge::domain::price::Costs;
-use streamgauge::domain::report::{ConfigReport, DatabaseReport, ReplicaReport, Report, SourceReport};
 use streamgauge::domain::target::{ReplicaLocation, S3Location, Target};
 use streamgauge::usecase::ports::Clock;
 use streamgauge::usecase::watch::{Agent, AgentParts};

@@ -3,11 +3,11 @@
 use std::fmt::{Display, Formatter, Result};
 
 use crate::delivery::render::human;
+use crate::domain::assessment::{DatabaseReport, LocalReport, ReplicaReport, Report};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::check::word::{Word, blocks, verdicts_on};
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::reason::Reason;
-use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
 use crate::domain::spot::SpotReport;
 
 /// A word as it stands in front of a block, and its colour on a terminal (ECMA-48 SGR).

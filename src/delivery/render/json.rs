@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::domain::assessment::Report;
 use crate::domain::check::checklist::{ItemReport, checklist};
 use crate::domain::check::word::Word;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::Report;
 
 /// The report, and what its checks say of the production checklist.
 #[derive(Serialize)]

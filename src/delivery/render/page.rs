@@ -7,11 +7,11 @@ use std::fmt::{Display, Formatter, Result};
 use jiff::Timestamp;
 
 use super::{human, timeline};
+use crate::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, Report};
 use crate::domain::check::checklist::{ItemStatus, checklist};
 use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillReport, DrillResult};
 use crate::domain::limits::{PAGE_FINDINGS_MAX, PAGE_ROWS_MAX};
-use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1a1a1a;background:#fff}\

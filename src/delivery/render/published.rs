@@ -11,9 +11,9 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::{json, metrics, page};
+use crate::domain::assessment::Report;
 use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::Report;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

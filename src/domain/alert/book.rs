@@ -17,11 +17,11 @@ use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
+use crate::domain::assessment::{DatabaseState, Report};
 use crate::domain::check::expression::{Scope, Subject};
 use crate::domain::check::{Check, Rule, catalogue};
 use crate::domain::limits::ALERTS_MAX;
 use crate::domain::moment::Moment;
-use crate::domain::report::{DatabaseState, Report};
 
 /// How long a resolved alert is kept, so that a receiver that was down is told of its end. Prometheus keeps it as long.
 const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);

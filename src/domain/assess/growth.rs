@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use jiff::SignedDuration;
 
+use crate::domain::assessment::GrowthReport;
 use crate::domain::limits::GROWTH_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::report::GrowthReport;
 
 /// The window over which growth is measured.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);

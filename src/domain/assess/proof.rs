@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::positions::Positions;
+use crate::domain::assessment::Method;
 use crate::domain::moment::Moment;
-use crate::domain::report::Method;
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
 
 /// What the last successful look at a replica found.

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::assessment::Rates;
 use crate::domain::limits::RATE_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::report::Rates;
 
 /// The window over which rates are taken.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::report::{CollectorReport, DatabaseState, ReceiverReport, Report, SourceReport};
+use crate::domain::assessment::{CollectorReport, DatabaseState, ReceiverReport, Report, SourceReport};
 
 /// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
 const ROUND_SLACK_SECONDS: f64 = 120.0;
@@ -253,8 +253,8 @@ mod tests {
 
     use super::super::{Status, judge_agent};
     use super::*;
+    use crate::domain::assessment::{AgentReport, ConfigReport, DurationHistogram, SCHEMA, StateReport};
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{AgentReport, ConfigReport, DurationHistogram, SCHEMA, StateReport};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Status, verdicts};
-use crate::domain::report::Report;
+use crate::domain::assessment::Report;
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +199,7 @@ mod tests {
 
     use super::super::{Severity, Verdict, catalogue};
     use super::*;
-    use crate::domain::report::{AgentReport, ConfigReport, DatabaseReport, DatabaseState, SCHEMA};
+    use crate::domain::assessment::{AgentReport, ConfigReport, DatabaseReport, DatabaseState, SCHEMA};
 
     /// The checklist as it was asked for: area, item, importance, observable.
     const ASKED: &str = "\

@@ -3,7 +3,7 @@
 use super::expression::{Comparison, Condition, Quantity, Term};
 use super::replica::as_far_as_read;
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 
 /// A file every three or four seconds, for an hour.
 const OBJECTS_MAX: f64 = 1000.0;
@@ -61,7 +61,7 @@ mod tests {
     use super::super::{Status, Watching, judge};
     use super::*;
     use crate::domain::assess::churn::ChurnReport;
-    use crate::domain::report::KeepingReport;
+    use crate::domain::assessment::KeepingReport;
 
     fn check(churn: Option<ChurnReport>, expected: &str) {
         let replica = ReplicaReport { keeping: KeepingReport { churn, ..KeepingReport::default() }, ..replica() };

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::spot::SpotReport;
 
 /// Nothing may be compared for so long, and for three intervals, before anyone is told.

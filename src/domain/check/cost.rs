@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::Report;
+use crate::domain::assessment::Report;
 
 static DOLLARS: Quantity = Quantity {
     metric: "streamgauge_dollars_per_month",
@@ -46,7 +46,7 @@ mod tests {
 
     use super::super::judge_agent;
     use super::*;
-    use crate::domain::report::{AgentReport, ConfigReport, CostReport, SCHEMA};
+    use crate::domain::assessment::{AgentReport, ConfigReport, CostReport, SCHEMA};
 
     fn check(dollars_per_month: Option<f64>, budget_dollars_per_month: Option<f64>, expected: &str) {
         let agent = AgentReport {

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::{DatabaseReport, DatabaseState};
+use crate::domain::assessment::{DatabaseReport, DatabaseState};
 
 static UP: Quantity = Quantity {
     metric: "streamgauge_database_up",

@@ -2,8 +2,8 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
 
 /// The last success may be this much older than two intervals: a drill waits for its turn.
 const SLACK_SECONDS: f64 = 3600.0;
@@ -151,10 +151,10 @@ mod tests {
     use super::super::word::Word;
     use super::super::{Watching, judge};
     use super::*;
+    use crate::domain::assessment::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
     use crate::domain::drill::history::tests::record;
     use crate::domain::drill::{DrillCheck, DrillHistory, ProbeRecord};
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
 
     const DAY: i64 = 86_400;
     /// When the checks are made.

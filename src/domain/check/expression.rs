@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 
 use jiff::Timestamp;
 
-use crate::domain::report::{
+use crate::domain::assessment::{
     AgentReport, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport,
     StoreReport,
 };

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::report::{DatabaseReport, LocalReport};
+use crate::domain::assessment::{DatabaseReport, LocalReport};
 
 /// A WAL of which so much waits to be copied into the database is more than Litestream's own rhythm leaves (1000 pages by
 /// default, 121359 pages in an emergency).
@@ -262,9 +262,9 @@ mod tests {
     use super::super::{Status, judge};
     use super::*;
     use crate::domain::assess::sizing::Sizing;
+    use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport, ModeReport};
     use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem};
     use crate::domain::replacement::{Contradiction, Replacement};
-    use crate::domain::report::{DatabaseState, FilesystemReport, LitestreamReport, ModeReport};
 
     const HOUR: f64 = 3600.0;
 

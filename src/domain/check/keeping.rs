@@ -3,7 +3,7 @@
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::replica::as_far_as_read;
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::report::{CoverageReport, DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
 
 /// A snapshot takes its time, and so does a retention run: an hour of patience.
 const SLACK_SECONDS: f64 = 3600.0;
@@ -233,7 +233,7 @@ mod tests {
     use super::super::tests::{NOW, at, database, replica, unreadable};
     use super::super::{Status, Watching, judge};
     use super::*;
-    use crate::domain::report::{GrowthReport, KeepingReport};
+    use crate::domain::assessment::{GrowthReport, KeepingReport};
 
     const HOUR: i64 = 3600;
 

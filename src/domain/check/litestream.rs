@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
 use super::{Check, Context, Rule, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::DatabaseReport;
+use crate::domain::assessment::DatabaseReport;
 
 static UP: Quantity = Quantity {
     metric: "streamgauge_litestream_up",

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::expression::{Condition, Scope, Subject};
-use super::report::{
+use super::assessment::{
     BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
 };
 
@@ -332,10 +332,10 @@ mod tests {
 
     use super::word::Word;
     use super::*;
-    use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{
+    use crate::domain::assessment::{
         CoverageReport, DatabaseState, GapReport, KeepingReport, LevelReport, Method, ObjectivesReport,
     };
+    use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     /// When the checks are made.

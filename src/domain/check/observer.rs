@@ -2,8 +2,8 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::beacon::{AHEAD_SECONDS_MAX, INTERVALS_MAX};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
 
 static WRITTEN_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
     replica.beacon.as_ref()?.written_at.map(seconds)

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::BucketReport;
+use crate::domain::assessment::BucketReport;
 
 const fn bucket(metric: &'static str, of: fn(&BucketReport) -> Option<f64>) -> Quantity {
     Quantity { metric, select: Select::Only, of: Of::Bucket(of) }

@@ -2,7 +2,7 @@
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
 use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::report::{DatabaseReport, StoreReport};
+use crate::domain::assessment::{DatabaseReport, StoreReport};
 
 /// Failures above this part of the requests are more than bad luck.
 const FAILURE_RATIO_MAX: f64 = 0.1;

@@ -3,7 +3,7 @@
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::replica::RPO;
 use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::report::{DatabaseReport, Method, ReplicaReport};
+use crate::domain::assessment::{DatabaseReport, Method, ReplicaReport};
 
 /// A restart, or a database that is being replaced, has its time; and twice that, until somebody is woken.
 const PATIENCE_SECONDS: (f64, f64) = (300.0, 600.0);
@@ -119,8 +119,8 @@ mod tests {
     use super::super::{Status, judge};
     use super::*;
     use crate::domain::assess::proof::LagUnknownReport;
+    use crate::domain::assessment::{CoverageReport, KeepingReport, LevelReport};
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{CoverageReport, KeepingReport, LevelReport};
 
     /// What the check says with an objective of 5 minutes, so many seconds after the lag became unknown.
     fn told(database: &DatabaseReport, watching: Watching) -> String {

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{Severity, Status, Verdict};
-use crate::domain::report::{DatabaseReport, ReplicaReport, Report};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport, Report};
 
 /// In the order of their weight: what is critical outweighs what is unknown, and that outweighs a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

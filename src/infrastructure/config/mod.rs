@@ -39,10 +39,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::assessment::SourceReport;
 use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
 use crate::domain::naming::Names;
 use crate::domain::reason::Reason;
-use crate::domain::report::SourceReport;
 use crate::domain::target::{ReplicaTarget, Target};
 
 use self::expand::Unset;

@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::domain::assess::requests::RequestWindow;
+use crate::domain::assessment::{StoreOperationReport, StoreReport};
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{StoreOperationReport, StoreReport};
 use crate::usecase::ports::{ListPage, ReplicaStore};
 
 /// The bounds that all stores share.

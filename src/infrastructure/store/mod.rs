@@ -13,8 +13,8 @@ use std::time::Duration;
 
 pub use memory::MemoryStore;
 
+use crate::domain::assessment::StoreReport;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 pub(super) use checked::printable;

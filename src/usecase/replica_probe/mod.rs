@@ -15,12 +15,12 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::assessment::{CoverageReport, Method};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, Method};
 use crate::domain::secret::Secret;
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{Finding, RELISTINGS_MAX, Seen, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::assessment::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::limits::{GENERATIONS_MAX, ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::generation::ROOT;
@@ -17,7 +18,6 @@ use crate::domain::litestream::{
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::sqlite::WalPosition;
 use crate::domain::timeline::{Span, TimelineReport};
 use crate::domain::verification::{Listed, ObjectName, Sighting};

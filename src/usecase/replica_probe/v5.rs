@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
 use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::assessment::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::{Kept, expired};
 use crate::domain::litestream::header::HEADER_SIZE;
@@ -17,7 +18,6 @@ use crate::domain::litestream::{
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, GapReport, LevelReport, Method};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::{Listed, Sighting};
 use crate::usecase::ports::{Pace, ReplicaStore};

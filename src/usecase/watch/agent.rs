@@ -37,12 +37,12 @@ use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
 use super::schedule::{Queue, ReplicaId};
 use super::subject::Subject;
+use crate::domain::assessment::{
+    AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA, StateReport,
+};
 use crate::domain::check::{Watching, judge_agent};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{
-    AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA, StateReport,
-};
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKey, EntryKind, Journal,

@@ -11,12 +11,12 @@ use super::replica::{Harvest, WatchedReplica, ledger};
 use super::spotting::Spotting;
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
+use crate::domain::assessment::DatabaseReport;
 use crate::domain::check::Watching;
 use crate::domain::limits::{
     SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::DatabaseReport;
 use crate::domain::target::{Target, TargetName};
 use crate::domain::verification::{Outcome, VerifyDepth};
 use crate::usecase::ports::{Clock, DatabaseWatch, Pace, PageReader, Stores};

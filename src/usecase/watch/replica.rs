@@ -11,6 +11,7 @@ use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, exposure, settle, unprovable};
+use crate::domain::assessment::{CoverageReport, DatabaseState, KeepingReport, Method, ReplicaReport};
 use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
@@ -18,7 +19,6 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, StagedPosition};
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, Method, ReplicaReport};
 use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
 use crate::domain::verification::{
     Budget, Folder, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,

@@ -14,6 +14,9 @@ use crate::domain::assess::positions::{Positions, SavedPositions};
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
 use crate::domain::assess::trend::{SIZE, SPACE, Trend, WRITES};
+use crate::domain::assessment::{
+    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
+};
 use crate::domain::check::{Watching, judge};
 use crate::domain::drill::DrillHistory;
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
@@ -23,9 +26,6 @@ use crate::domain::observation::{
     DatabaseLook, DatabasePosture, FileMode, Filesystem, Journal, Sighting, StagedPosition,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{
-    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
-};
 use crate::domain::spot::SpotBook;
 use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, Target};
 use crate::usecase::ports::{LocalUpdate, Pace};

@@ -2,8 +2,8 @@
 
 use super::family::{Family, Kind};
 use crate::domain::alert::{Alert, AlertState};
+use crate::domain::assessment::DatabaseState;
 use crate::domain::check::{Severity, verdicts};
-use crate::domain::report::DatabaseState;
 
 pub(super) static FAMILIES: &[Family] = &[
     Family {

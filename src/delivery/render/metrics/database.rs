@@ -1,7 +1,7 @@
 //! What the local files of a database say, and what Litestream's say beside them.
 
 use super::family::{Family, Kind};
-use crate::domain::report::{LocalReport, Rates, Report};
+use crate::domain::assessment::{LocalReport, Rates, Report};
 
 /// Calls `sample` for each database whose files were read.
 fn locals(report: &Report, mut sample: impl FnMut(&str, &LocalReport)) {

@@ -1,8 +1,8 @@
 //! What restore drills of each replica came to.
 
 use super::family::{Family, Kind};
+use crate::domain::assessment::{DrillBudgetReport, Report};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
-use crate::domain::report::{DrillBudgetReport, Report};
 
 /// Calls `sample` for each replica that is or was drilled, with its two labels.
 fn drills(report: &Report, mut sample: impl FnMut(&[&str], &DrillReport)) {

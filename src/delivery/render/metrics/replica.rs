@@ -1,8 +1,8 @@
 //! What is proven of each replica.
 
 use super::family::{Family, Kind};
+use crate::domain::assessment::{CoverageReport, ObjectivesReport, ReplicaReport, Report};
 use crate::domain::beacon::BeaconReport;
-use crate::domain::report::{CoverageReport, ObjectivesReport, ReplicaReport, Report};
 use crate::domain::spot::SpotReport;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::{FindingKind, VerificationReport};

@@ -1,7 +1,7 @@
 //! Requests to the stores that hold the replicas, and how their buckets are set up.
 
 use super::family::{Family, Kind, Number, Sink};
-use crate::domain::report::{BucketReport, Report, StoreOperationReport};
+use crate::domain::assessment::{BucketReport, Report, StoreOperationReport};
 
 /// Every operation with the name of its store.
 fn operations(report: &Report) -> impl Iterator<Item = (&str, &StoreOperationReport)> {

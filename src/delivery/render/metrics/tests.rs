@@ -21,7 +21,7 @@ fn golden(path: &str, actual: &str) {
 }
 
 /// The samples of one database, without descriptions.
-fn samples(database: crate::domain::report::DatabaseReport) -> String {
+fn samples(database: crate::domain::assessment::DatabaseReport) -> String {
     let text = openmetrics(&Arc::new(fixture::report(vec![database])));
     text.split_inclusive('\n').filter(|line| line.contains("database=\"app\"")).collect()
 }

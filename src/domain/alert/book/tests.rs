@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::alerting::Silence;
-use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use crate::domain::check::{Context, Severity, Tell, Told, Unit};
-use crate::domain::report::{
+use crate::domain::assessment::{
     AgentReport, CollectorReport, ConfigReport, DatabaseReport, DurationHistogram, ReplicaReport, SCHEMA,
 };
+use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
+use crate::domain::check::{Context, Severity, Tell, Told, Unit};
 
 /// A number of a replica that a test sets: its lag, its TXID, its unreplicated bytes.
 const fn number(of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Agent, after};
 use crate::domain::alert::{Alert, AlertBook, AlertState};
 use crate::domain::alerting::Alerting;
+use crate::domain::assessment::{ReceiverReport, Report};
 use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
-use crate::domain::report::{ReceiverReport, Report};
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use tokio::task::{JoinError, JoinSet};
 
 use super::{Agent, after};
+use crate::domain::assessment::BucketReport;
 use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::BucketReport;
 use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::usecase::ports::BucketPosture;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::super::subject::Subject;
 use super::Agent;
+use crate::domain::assessment::SourceReport;
 use crate::domain::limits::DATABASES_LOST_MAX;
-use crate::domain::report::SourceReport;
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{EntryKey, EntryKind};
 

@@ -10,11 +10,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::super::drilling::{Basis, gibibytes, is_bucket};
 use super::super::schedule::ReplicaId;
 use super::Agent;
+use crate::domain::assessment::DrillBudgetReport;
 use crate::domain::drill::schedule::{DrillTiming, share};
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::DrillBudgetReport;
 use crate::usecase::drill::inconclusive;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 

@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 
 use super::super::subject::Subject;
 use super::looks::place;
+use crate::domain::assessment::DatabaseReport;
 use crate::domain::check::{Severity, Status, spoken};
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
-use crate::domain::report::DatabaseReport;
 use crate::domain::target::TargetName;
 
 /// What comes and goes is said to be bad so often at most.

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
-use super::check::Severity;
 use super::drill::schedule::DrillWindow;
 use super::secret::Secret;
+use super::verdict::Severity;
 
 /// `[alerting]`, `[[silence]]`, `[[receiver]]` and `[deadman]`.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
-//! Everything known at one instant. Every output (metrics, page, JSON, table) is a rendering of a [`Report`].
+//! What follows from all that was observed until one instant: facts, of which nobody has said yet whether they are good.
 //!
-//! `None` means unknown, and is rendered as absent: never as zero. The serialized form is the versioned JSON API
-//! (`/api/v1/report`), so renaming a field here is a breaking change.
+//! `None` means unknown, and is rendered as absent: never as zero. Serialized it is most of the versioned JSON API
+//! ([`Report`](super::report::Report)), so renaming a field here is a breaking change.
 
 mod agent;
 
@@ -14,27 +14,24 @@ pub use self::agent::{
     AgentReport, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
     DurationHistogram, ProcessReport, ReceiverReport, SourceReport, StateReport, StoreOperationReport, StoreReport,
 };
-use super::alert::Alert;
 use super::assess::churn::ChurnReport;
-use super::assess::proof::LagUnknownReport;
+use super::assess::growth::GrowthReport;
+use super::assess::permissions::ModeReport;
+use super::assess::proof::{LagUnknownReport, Method};
+use super::assess::rates::Rates;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
-use super::check::Verdict;
 use super::drill::DrillReport;
-use super::observation::{FileMode, Filesystem, WalSource};
+use super::observation::{Counters, Filesystem, WalSource};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
 use super::spot::SpotReport;
 use super::timeline::TimelineReport;
 use super::verification::VerificationReport;
 
-/// The version of the serialized form; raised when a field is removed or changes its meaning.
-pub const SCHEMA: u32 = 1;
-
-#[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    pub schema: u32,
-    pub generated_at: Timestamp,
+/// What is known of the agent and of everything it watches.
+#[derive(Clone, Debug, Default)]
+pub struct Assessment {
     /// Each target was looked at once: what is missing below is unknown, not unread.
     pub complete: bool,
     pub agent: AgentReport,
@@ -42,21 +39,16 @@ pub struct Report {
     pub databases: Vec<Arc<DatabaseReport>>,
     /// Databases beyond the number that one agent watches.
     pub over_limit: usize,
-    /// What the checks of the agent itself came to.
-    pub checks: Vec<Verdict>,
-    /// What is wrong, for long enough or not yet, and what was until a little while ago.
-    pub alerts: Vec<Arc<Alert>>,
-    /// More of them than the agent remembers.
-    pub alerts_dropped: usize,
 }
 
 /// Whether a database can be watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatabaseState {
     /// Its files are read.
     Monitored,
     /// Not looked at yet.
+    #[default]
     Pending,
     /// There is no file.
     Missing,
@@ -84,7 +76,7 @@ impl DatabaseState {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DatabaseReport {
     pub name: String,
     pub state: DatabaseState,
@@ -96,8 +88,6 @@ pub struct DatabaseReport {
     /// What else is wanted of it.
     pub objectives: ObjectivesReport,
     pub replicas: Vec<ReplicaReport>,
-    /// What every check came to.
-    pub checks: Vec<Verdict>,
 }
 
 /// Litestream takes a snapshot so often unless it is told otherwise: `snapshot.interval` of v0.5 is 24 hours, and v0.3 takes
@@ -145,7 +135,7 @@ impl DatabaseReport {
 }
 
 /// What the local files said when they were last read.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct LocalReport {
     pub path: String,
     pub observed_at: Timestamp,
@@ -163,7 +153,7 @@ pub struct LocalReport {
     /// Since when the WAL is known not to have begun anew: when it did, or when the agent first saw it as it is.
     pub wal_since: Option<Timestamp>,
     pub last_commit_at: Option<Timestamp>,
-    pub counters: super::observation::Counters,
+    pub counters: Counters,
     /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
     pub rates: Option<Rates>,
     /// Growth over weeks, for the sizing guide.
@@ -211,24 +201,6 @@ impl LocalReport {
     }
 }
 
-/// Permissions and owner of one file, and what is wrong with them.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ModeReport {
-    #[serde(flatten)]
-    pub found: FileMode,
-    /// How that is not what is expected; `None` when it is.
-    pub problem: Option<String>,
-    /// The problem is only what others may do, and others cannot reach the file.
-    pub harmless: bool,
-}
-
-impl ModeReport {
-    /// Nothing is wrong with it that anybody could make use of.
-    pub fn is_acceptable(&self) -> bool {
-        self.problem.is_none() || self.harmless
-    }
-}
-
 /// A filesystem and how it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct FilesystemReport {
@@ -263,46 +235,7 @@ pub struct LitestreamReport {
     pub pid: Option<u32>,
 }
 
-/// Growth and write rates over a window that outlives WAL resets, VACUUM and restarts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Rates {
-    /// The time between the samples that were compared.
-    pub window_seconds: f64,
-    /// Growth of the database file; negative after a VACUUM.
-    pub growth_bytes_per_second: f64,
-    pub write_transactions_per_second: f64,
-    pub written_bytes_per_second: f64,
-}
-
-/// How the recovery point was proven, strongest first. Exported so that nobody trusts a weaker one too much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// An LTX header in the bucket against the wal-index.
-    Wal,
-    /// The newest v0.3 segment in the bucket against the wal-index.
-    Segment,
-    /// Litestream's local TXID against the bucket's.
-    Txid,
-    /// The bucket only: there is no local database to compare with.
-    Observer,
-    /// Nothing is proven: the agent beside the database claims it in its beacon.
-    Beacon,
-}
-
-impl Method {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wal => "wal",
-            Self::Segment => "segment",
-            Self::Txid => "txid",
-            Self::Observer => "observer",
-            Self::Beacon => "beacon",
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct ReplicaReport {
     pub name: String,
     /// `file`, `s3`, …
@@ -370,19 +303,6 @@ pub struct KeepingReport {
     pub churn: Option<ChurnReport>,
     /// The lag is unknown, and not by design; `None` when it is known.
     pub lag_unknown: Option<LagUnknownReport>,
-}
-
-/// How fast a replica grew, over at most an hour.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct GrowthReport {
-    /// Seconds over which it was measured.
-    pub seconds: f64,
-    /// Bytes of level-0 files that appeared.
-    pub received_bytes: u64,
-    /// Bytes of WAL frames that were committed meanwhile.
-    pub written_bytes: u64,
-    /// What level 0 may have received at most: twice what was written, and the database once.
-    pub expected_bytes: u64,
 }
 
 /// What could be restored, as far as a listing can tell.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::Alert;
 use crate::domain::alerting::{Alerting, DeadmanTarget, ReceiverTarget};
-use crate::domain::assessment::{ProcessReport, ReceiverReport, Report, SourceReport, StoreReport};
+use crate::domain::assessment::{ProcessReport, ReceiverReport, SourceReport, StoreReport};
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::probe::Answer;
 use crate::domain::drill::schedule::DrillLimits;
@@ -20,6 +20,7 @@ use crate::domain::naming::Names;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::price::Costs;
 use crate::domain::reason::Reason;
+use crate::domain::report::Report;
 use crate::domain::restore::RestoreBase;
 use crate::domain::sqlite::WalPosition;
 use crate::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, Target, TargetName};

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use streamgauge::delivery::render::metrics::openmetrics;
-use streamgauge::domain::assessment::Report;
 use streamgauge::domain::check::catalogue;
 use streamgauge::domain::check::expression::Scope;
+use streamgauge::domain::report::Report;
 
 use crate::engine::Engine;
 use crate::lab::Lab;

@@ -11,7 +11,8 @@ use streamgauge::delivery::render::metrics::families;
 use streamgauge::delivery::render::runbook::{LEADS, RUNBOOK, sections};
 use streamgauge::domain::alerting::RUNBOOK_URL;
 use streamgauge::domain::check::expression::Scope;
-use streamgauge::domain::check::{Check, Severity, catalogue};
+use streamgauge::domain::check::{Check, catalogue};
+use streamgauge::domain::verdict::Severity;
 
 use super::cases::{CASES, Case};
 use super::lab::Lab;

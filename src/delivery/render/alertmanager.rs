@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use crate::domain::alert::INHIBITIONS;
 use crate::domain::check::expression::Scope;
-use crate::domain::check::{Check, Severity, WATCHDOG, catalogue};
+use crate::domain::check::{Check, WATCHDOG, catalogue};
+use crate::domain::verdict::Severity;
 
 /// `alerts/alertmanager.example.yml`.
 pub fn alertmanager() -> String {

@@ -2,16 +2,18 @@
 
 mod alerts;
 
+use crate::domain::report::Block;
 use std::fmt::{Display, Formatter, Result};
 
 use jiff::Timestamp;
 
 use super::{human, timeline};
-use crate::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, Report};
+use crate::domain::assessment::{DatabaseState, ReplicaReport};
 use crate::domain::check::checklist::{ItemStatus, checklist};
-use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillReport, DrillResult};
 use crate::domain::limits::{PAGE_FINDINGS_MAX, PAGE_ROWS_MAX};
+use crate::domain::report::Report;
+use crate::domain::verdict::{Severity, Status, Verdict};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1a1a1a;background:#fff}\
@@ -45,26 +47,26 @@ impl Display for Summary<'_> {
         writeln!(
             f,
             "<p>{} at {}. Version {}, revision {}.</p>",
-            match report.databases.len() {
+            match report.assessment.databases.len() {
                 1 => "1 database".to_owned(),
                 count => format!("{count} databases"),
             },
             human::instant(report.generated_at),
-            Escaped(report.agent.version),
-            Escaped(report.agent.revision)
+            Escaped(report.assessment.agent.version),
+            Escaped(report.assessment.agent.revision)
         )?;
-        if let Some(error) = &report.agent.config.error {
+        if let Some(error) = &report.assessment.agent.config.error {
             writeln!(f, "<p class=\"bad\">The last configuration was refused: {}</p>", Escaped(error))?;
         }
-        for source in report.agent.sources.iter().filter(|source| !source.success) {
+        for source in report.assessment.agent.sources.iter().filter(|source| !source.success) {
             let error = source.error.as_deref().unwrap_or("unknown error");
             writeln!(f, "<p class=\"bad\">{}: {}</p>", Escaped(&source.source), Escaped(error))?;
         }
         alerts::section(report, f)?;
-        if report.databases.is_empty() {
+        if report.assessment.databases.is_empty() {
             return writeln!(f, "<p class=\"bad\">No databases are watched.</p>");
         }
-        let mut rows: Vec<Row<'_>> = report.databases.iter().flat_map(|database| rows(database, report)).collect();
+        let mut rows: Vec<Row<'_>> = report.blocks().map(|block| Row { block, now: report.generated_at }).collect();
         // What is wrong comes first; otherwise the order of the names stays.
         rows.sort_by_key(|row| !row.bad());
         writeln!(
@@ -85,7 +87,7 @@ impl Display for Summary<'_> {
 impl Summary<'_> {
     /// The production checklist over all databases.
     fn checklist(&self, f: &mut Formatter<'_>) -> Result {
-        let items = checklist(self.0);
+        let items = checklist(&self.0.verdicts);
         writeln!(f, "<details><summary>Production checklist</summary><table><tbody>")?;
         for item in items {
             let (class, status) = match item.status {
@@ -102,45 +104,34 @@ impl Summary<'_> {
     }
 }
 
-/// One line of the table: a replica, or a database that has none.
+/// One line of the table.
 struct Row<'a> {
-    database: &'a DatabaseReport,
-    replica: Option<&'a ReplicaReport>,
+    block: Block<'a>,
     now: Timestamp,
-}
-
-fn rows<'a>(database: &'a DatabaseReport, report: &Report) -> Vec<Row<'a>> {
-    let now = report.generated_at;
-    if database.replicas.is_empty() {
-        return vec![Row { database, replica: None, now }];
-    }
-    database.replicas.iter().map(|replica| Row { database, replica: Some(replica), now }).collect()
 }
 
 impl Row<'_> {
     fn behind(&self) -> bool {
-        self.replica.and_then(|replica| replica.lag_seconds).is_some_and(|lag| lag > self.database.rpo_seconds)
+        let Block { database, replica, .. } = self.block;
+        replica.and_then(|replica| replica.lag_seconds).is_some_and(|lag| lag > database.rpo_seconds)
     }
 
     /// The checks that failed for this line.
     fn failed(&self) -> impl Iterator<Item = &Verdict> {
-        let replica = self.replica.map(|replica| replica.name.as_str());
-        let failed = self.database.checks.iter().filter(|verdict| verdict.status == Status::Fail);
-        failed.filter(move |verdict| verdict.replica.is_none() || verdict.replica.as_deref() == replica)
+        self.block.verdicts().filter(|verdict| verdict.status == Status::Fail)
     }
 
     fn bad(&self) -> bool {
-        let state = matches!(
-            self.database.state,
-            DatabaseState::Missing | DatabaseState::Unreadable | DatabaseState::OverLimit
-        );
-        let replica = self.replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
+        let Block { database, replica, .. } = self.block;
+        let state =
+            matches!(database.state, DatabaseState::Missing | DatabaseState::Unreadable | DatabaseState::OverLimit);
+        let replica = replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
         let failed = self.failed().any(|verdict| verdict.severity > Severity::Info);
-        state || self.database.reason.is_some() || replica || self.behind() || failed
+        state || database.reason.is_some() || replica || self.behind() || failed
     }
 
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let Self { database, replica, now } = self;
+        let Self { block: Block { database, replica, .. }, now } = self;
         let replica_name = replica.map_or("", |replica| &replica.name);
         write!(f, "<tr><td>{}</td><td>{}</td>", Escaped(&database.name), Escaped(replica_name))?;
         write!(f, "<td>{}</td>", database.state.as_str())?;
@@ -182,7 +173,7 @@ impl Row<'_> {
 
     /// The objects with which something is wrong, a line each.
     fn findings(&self, f: &mut Formatter<'_>) -> Result {
-        let Some(replica) = self.replica else { return Ok(()) };
+        let Some(replica) = self.block.replica else { return Ok(()) };
         let findings = replica.verification.iter().flat_map(|verification| &verification.findings);
         for finding in findings.take(PAGE_FINDINGS_MAX) {
             let class = if finding.needed { "bad" } else { "unknown" };
@@ -339,8 +330,8 @@ mod tests {
     fn rows_end_somewhere_and_trouble_comes_first() {
         let healthy = Arc::new(fixture::healthy("fine"));
         let mut report = fixture::report(Vec::new());
-        report.databases = vec![healthy; PAGE_ROWS_MAX + 6];
-        report.databases.push(Arc::new(fixture::unknown("zzz")));
+        report.assessment.databases = vec![healthy; PAGE_ROWS_MAX + 6];
+        report.assessment.databases.push(Arc::new(fixture::unknown("zzz")));
         let page = page(Some(&report));
         assert_eq!(page.matches("<tr><td>").count(), PAGE_ROWS_MAX);
         assert!(page.contains("<p>and 7 more"));

@@ -11,9 +11,9 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::{json, metrics, page};
-use crate::domain::assessment::Report;
 use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::Report;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct Published {
 
 impl Published {
     pub fn new(report: Report) -> Self {
-        let replicas: usize = report.databases.iter().map(|database| database.replicas.len()).sum();
-        let large = report.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
+        let replicas: usize = report.assessment.databases.iter().map(|database| database.replicas.len()).sum();
+        let large = report.assessment.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
         let came = Instant::now();
         Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large, came }
     }
@@ -161,8 +161,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn those_who_ask_while_a_large_report_is_rendered_get_the_same_bytes() {
         let mut report = fixture::full();
-        let database = Arc::clone(&report.databases[0]);
-        report.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
+        let database = Arc::clone(&report.assessment.databases[0]);
+        report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
         let published = Arc::new(Published::new(report));
         assert!(published.large);
         let asks = (0..20).map(|_| {
@@ -182,8 +182,8 @@ mod tests {
         let cell = ReportCell::default();
         assert!(cell.current().is_none());
         cell.publish(fixture::report(Vec::new()));
-        assert_eq!(cell.clone().current().expect("published").report().databases.len(), 0);
+        assert_eq!(cell.clone().current().expect("published").report().assessment.databases.len(), 0);
         cell.publish(fixture::full());
-        assert!(!cell.current().expect("published").report().databases.is_empty());
+        assert!(!cell.current().expect("published").report().assessment.databases.is_empty());
     }
 }

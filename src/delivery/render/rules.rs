@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::domain::check::expression::Scope;
 use crate::domain::check::outside::recording_rules;
-use crate::domain::check::{Check, MINIMAL, Rule, Severity, Unit, WATCHDOG, catalogue};
+use crate::domain::check::{Check, MINIMAL, Rule, Unit, WATCHDOG, catalogue};
+use crate::domain::verdict::Severity;
 
 /// How many alerts one wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

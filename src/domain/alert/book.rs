@@ -1,4 +1,4 @@
-//! The state of all alerts, moved on by one report after the other.
+//! The state of all alerts, moved on by one assessment after the other.
 //!
 //! The semantics are those of Prometheus' alerting rules (`rules/alerting.go`), so that both engines agree on what fires
 //! and when. What Prometheus cannot know is added: after a restart, a target that was not looked at yet is asleep. Nothing
@@ -17,9 +17,9 @@ use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
-use crate::domain::assessment::{DatabaseState, Report};
+use crate::domain::assessment::{Assessment, DatabaseState};
 use crate::domain::check::expression::{Scope, Subject};
-use crate::domain::check::{Check, Rule, catalogue};
+use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::ALERTS_MAX;
 use crate::domain::moment::Moment;
 
@@ -112,11 +112,11 @@ impl AlertBook {
         }
     }
 
-    /// Evaluates every rule on everything in a report; the report's own verdicts and alerts are not looked at.
+    /// Evaluates every rule on everything.
     ///
     /// `true` when an alert came, changed its state or labels, went, or is told to others than before: worth saving,
     /// showing and telling. Numbers and texts of alerts that stay as they are change without that.
-    pub fn evaluate(&mut self, report: &Report, alerting: &Alerting, now: Moment) -> bool {
+    pub fn evaluate(&mut self, assessment: &Assessment, alerting: &Alerting, now: Moment) -> bool {
         self.evaluation += 1;
         self.turned.clear();
         (self.dropped, self.changed) = (0, false);
@@ -126,10 +126,10 @@ impl AlertBook {
             // What is less severe yields when the evaluation ends: there are never more than three times as many.
             let less = self.tracked.keys().rev().take_while(|key| key.rule >= end).count();
             self.room = (ALERTS_MAX + less).min(3 * ALERTS_MAX);
-            self.evaluate_rules(place, end, report, alerting, now);
+            self.evaluate_rules(place, end, assessment, alerting, now);
             place = end;
         }
-        self.end_others(report, now);
+        self.end_others(assessment, now);
         self.trim();
         self.suppress(alerting, now);
         self.list();
@@ -153,7 +153,7 @@ impl AlertBook {
     }
 
     /// Evaluates the rules from the place `from` to before `to`, which are of one severity.
-    fn evaluate_rules(&mut self, from: usize, to: usize, report: &Report, alerting: &Alerting, now: Moment) {
+    fn evaluate_rules(&mut self, from: usize, to: usize, assessment: &Assessment, alerting: &Alerting, now: Moment) {
         let scopes: Vec<_> = self.rules[from..to].iter().map(|armed| armed.check.scope()).collect();
         let of = |wanted: Scope| {
             let places = scopes.iter().enumerate().filter(move |(_, scope)| **scope == wanted);
@@ -164,12 +164,12 @@ impl AlertBook {
             if places.is_empty() {
                 continue;
             }
-            for subject in scope.subjects(report) {
+            for subject in scope.subjects(assessment) {
                 places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
             }
         }
         let (databases, replicas) = (of(Scope::Database), of(Scope::Replica));
-        for database in &report.databases {
+        for database in &assessment.databases {
             for place in &databases {
                 self.evaluate_rule(*place, Subject::Database(database), alerting, now);
             }
@@ -201,8 +201,9 @@ impl AlertBook {
         if fired.is_none() && now.since(active) >= signed(rule.hold) {
             fired = Some(now);
         }
+        let seen = check.verdict(subject, now.wall, Watching::Continuously);
         let values = &self.scratch.values;
-        let description = description(check, values, value, check.detail(subject, now.wall).as_deref());
+        let description = description(check, values, value, seen.as_ref().map(|verdict| verdict.detail.as_str()));
         let alert = Alert {
             labels: labels(alerting, check, rule.severity, values),
             annotations: annotations(alerting, check, values, description.clone()),
@@ -245,7 +246,7 @@ impl AlertBook {
     }
 
     /// Moves on the alerts whose rules do not hold.
-    fn end_others(&mut self, report: &Report, now: Moment) {
+    fn end_others(&mut self, assessment: &Assessment, now: Moment) {
         let Self { rules, tracked, evaluation, turned, changed, .. } = self;
         tracked.retain(|key, tracked| {
             if tracked.held == *evaluation {
@@ -257,7 +258,7 @@ impl AlertBook {
                 *changed |= !kept;
                 return kept;
             }
-            if asleep(check.scope(), key, report, tracked.restored) {
+            if asleep(check.scope(), key, assessment, tracked.restored) {
                 let since = *tracked.asleep_since.get_or_insert(now);
                 if now.since(since) < ASLEEP_MAX {
                     return true;
@@ -277,7 +278,7 @@ impl AlertBook {
                 tracked.resolved = Some(now);
                 let alert = Arc::make_mut(&mut tracked.alert);
                 (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
-                if !watched(check.scope(), key, report) {
+                if !watched(check.scope(), key, assessment) {
                     alert.end_unwatched();
                 }
                 *changed = true;
@@ -358,37 +359,37 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 /// Whether the report has the subject at all.
-fn watched(scope: Scope, key: &Key, report: &Report) -> bool {
+fn watched(scope: Scope, key: &Key, assessment: &Assessment) -> bool {
     let [name, replica] = &key.values;
     match scope {
         Scope::Database | Scope::Replica => {
-            let at = report.databases.binary_search_by(|database| database.name.as_str().cmp(name));
+            let at = assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name));
             at.is_ok_and(|at| {
-                scope == Scope::Database || report.databases[at].replicas.iter().any(|known| known.name == *replica)
+                scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
             })
         }
         _ => {
             let values = &key.values[..scope.labels().len()];
-            scope.subjects(report).into_iter().any(|subject| subject.label_values() == values)
+            scope.subjects(assessment).into_iter().any(|subject| subject.label_values() == values)
         }
     }
 }
 
 /// Whether it is not known yet what the rules would say.
-fn asleep(scope: Scope, key: &Key, report: &Report, restored: bool) -> bool {
+fn asleep(scope: Scope, key: &Key, assessment: &Assessment, restored: bool) -> bool {
     match scope {
         Scope::Database | Scope::Replica => {
             let [name, replica] = &key.values;
-            let Ok(at) = report.databases.binary_search_by(|database| database.name.as_str().cmp(name)) else {
+            let Ok(at) = assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name)) else {
                 return false;
             };
-            let database = &report.databases[at];
+            let database = &assessment.databases[at];
             let of_it = |name: &str| scope == Scope::Database || name == replica;
             database.state == DatabaseState::Pending
                 || database.replicas.iter().any(|replica| replica.up.is_none() && of_it(&replica.name))
         }
         // Sources, stores and receivers come with the first looks.
-        _ => restored && !report.complete,
+        _ => restored && !assessment.complete,
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::book::AlertBook;
 pub use self::inhibition::{INHIBITIONS, Inhibition};
-use super::check::Severity;
+use super::verdict::Severity;
 
 /// What Prometheus would make of the same rule: the same labels, so that Alertmanager takes both for one.
 #[derive(Clone, Debug, PartialEq, Serialize)]

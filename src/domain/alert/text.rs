@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::alerting::Alerting;
-use super::super::check::{Check, Severity, Unit, spoken};
+use super::super::check::{Check, Unit, spoken};
+use super::super::verdict::Severity;
 
 /// The labels of an alert: those of Prometheus, with the same values.
 pub(super) fn labels(

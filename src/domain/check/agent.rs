@@ -1,8 +1,9 @@
 //! Checks of the agent itself: whether it looks, at everything, as configured, and can tell.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::assessment::{CollectorReport, DatabaseState, ReceiverReport, Report, SourceReport};
+use super::{Check, Context, Tell, Told, Unit, rule, spoken};
+use crate::domain::assessment::{Assessment, CollectorReport, DatabaseState, ReceiverReport, SourceReport};
+use crate::domain::verdict::Severity;
 
 /// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
 const ROUND_SLACK_SECONDS: f64 = 120.0;
@@ -25,7 +26,7 @@ static ROUND_INTERVAL: Quantity = Quantity {
 static RELOADED: Quantity = Quantity {
     metric: "streamgauge_config_last_reload_successful",
     select: Select::Only,
-    of: Of::Agent(|report| Some(f64::from(report.agent.config.last_reload_successful))),
+    of: Of::Agent(|assessment| Some(f64::from(assessment.agent.config.last_reload_successful))),
 };
 
 static FAILING_SINCE: Quantity = Quantity {
@@ -37,19 +38,19 @@ static FAILING_SINCE: Quantity = Quantity {
 static STATE_SAVED: Quantity = Quantity {
     metric: "streamgauge_state_last_save_successful",
     select: Select::Only,
-    of: Of::Agent(|report| report.agent.state.as_ref()?.saved.map(f64::from)),
+    of: Of::Agent(|assessment| assessment.agent.state.as_ref()?.saved.map(f64::from)),
 };
 
 static STATES_SET_ASIDE: Quantity = Quantity {
     metric: "streamgauge_state_set_aside_total",
     select: Select::Only,
-    of: Of::Agent(|report| Some(report.agent.state.as_ref()?.set_aside as f64)),
+    of: Of::Agent(|assessment| Some(assessment.agent.state.as_ref()?.set_aside as f64)),
 };
 
 static OVER_LIMIT: Quantity = Quantity {
     metric: "streamgauge_databases",
     select: Select::Where("state", "over_limit"),
-    of: Of::Agent(|report| Some(over_limit(report) as f64)),
+    of: Of::Agent(|assessment| Some(over_limit(assessment) as f64)),
 };
 
 static DISCOVERED: Quantity = Quantity {
@@ -175,9 +176,9 @@ pub(super) static CHECKS: &[Check] = &[
     },
 ];
 
-fn over_limit(report: &Report) -> usize {
+fn over_limit(assessment: &Assessment) -> usize {
     let beyond = |state| state == DatabaseState::OverLimit;
-    report.over_limit + report.databases.iter().filter(|database| beyond(database.state)).count()
+    assessment.over_limit + assessment.databases.iter().filter(|database| beyond(database.state)).count()
 }
 
 fn stuck(context: &Context, collector: &CollectorReport) -> Option<Told> {
@@ -186,8 +187,8 @@ fn stuck(context: &Context, collector: &CollectorReport) -> Option<Told> {
     Some(Told::Known(format!("{}: the last round ended {age} ago", collector.collector)))
 }
 
-fn reloaded(_: &Context, report: &Report) -> Option<Told> {
-    let config = &report.agent.config;
+fn reloaded(_: &Context, assessment: &Assessment) -> Option<Told> {
+    let config = &assessment.agent.config;
     Some(Told::Known(match (&config.error, config.last_reload_successful) {
         (_, true) => "as read".into(),
         (Some(error), false) => format!("refused: {error}"),
@@ -203,15 +204,15 @@ fn discovered(_: &Context, source: &SourceReport) -> Option<Told> {
     }))
 }
 
-fn within_limit(_: &Context, report: &Report) -> Option<Told> {
-    Some(Told::Known(match over_limit(report) {
-        0 => format!("{} databases", report.databases.len()),
+fn within_limit(_: &Context, assessment: &Assessment) -> Option<Told> {
+    Some(Told::Known(match over_limit(assessment) {
+        0 => format!("{} databases", assessment.databases.len()),
         beyond => format!("{beyond} databases are not watched"),
     }))
 }
 
-fn saved(context: &Context, report: &Report) -> Option<Told> {
-    let state = report.agent.state.as_ref()?;
+fn saved(context: &Context, assessment: &Assessment) -> Option<Told> {
+    let state = assessment.agent.state.as_ref()?;
     let age = state.last_saved_at.map(|at| spoken(context.now.duration_since(at).as_secs_f64()));
     Some(match (state.saved, &state.reason, age) {
         (Some(false), reason, age) => {
@@ -223,8 +224,8 @@ fn saved(context: &Context, report: &Report) -> Option<Told> {
     })
 }
 
-fn set_aside(_: &Context, report: &Report) -> Option<Told> {
-    Some(Told::Known(match report.agent.state.as_ref()?.set_aside {
+fn set_aside(_: &Context, assessment: &Assessment) -> Option<Told> {
+    Some(Told::Known(match assessment.agent.state.as_ref()?.set_aside {
         0 => "it was not damaged".into(),
         1 => "a damaged one was set aside".into(),
         times => format!("damaged ones were set aside, {times} times"),
@@ -251,60 +252,39 @@ fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::{Status, judge_agent};
+    use super::super::Watching;
+    use super::super::judge::on_agent;
     use super::*;
-    use crate::domain::assessment::{AgentReport, ConfigReport, DurationHistogram, SCHEMA, StateReport};
+    use crate::domain::assessment::{AgentReport, ConfigReport, StateReport};
     use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::verdict::Status;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn report() -> Report {
+    fn assessment() -> Assessment {
         let collector = |collector, interval_seconds| CollectorReport {
             collector,
             success: true,
-            last_success_at: None,
             last_round_at: at(9_999),
             interval_seconds,
-            duration: DurationHistogram::default(),
+            ..CollectorReport::default()
         };
-        Report {
-            schema: SCHEMA,
-            generated_at: at(10_000),
-            complete: true,
-            agent: AgentReport {
-                version: "",
-                revision: "",
-                started_at: at(0),
-                config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(at(0)), error: None },
-                sources: vec![SourceReport {
-                    source: "litestream.yml".into(),
-                    success: true,
-                    databases: 3,
-                    warnings: Vec::new(),
-                    error: None,
-                }],
-                collectors: vec![collector("local", Some(1.0)), collector("replica", Some(300.0))],
-                stores: Vec::new(),
-                receivers: Vec::new(),
-                process: None,
-                drill_budget: None,
-                state: None,
-                buckets: Vec::new(),
-                cost: Default::default(),
-            },
-            databases: Vec::new(),
-            over_limit: 0,
-            checks: Vec::new(),
-            alerts: Vec::new(),
-            alerts_dropped: 0,
-        }
+        let source =
+            SourceReport { source: "litestream.yml".into(), success: true, databases: 3, ..Default::default() };
+        let agent = AgentReport {
+            config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(at(0)), error: None },
+            sources: vec![source],
+            collectors: vec![collector("local", Some(1.0)), collector("replica", Some(300.0))],
+            ..AgentReport::default()
+        };
+        Assessment { complete: true, agent, ..Assessment::default() }
     }
 
     /// What did not pass.
-    fn check(report: &Report, expected: &[&str]) {
-        let verdicts = judge_agent(report, at(10_000));
+    fn check(assessment: &Assessment, expected: &[&str]) {
+        let verdicts = on_agent(assessment, at(10_000), Watching::Continuously);
         let bad = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let bad: Vec<_> =
             bad.map(|verdict| format!("{} {}: {}", verdict.check, verdict.status.as_str(), verdict.detail)).collect();
@@ -313,15 +293,15 @@ mod tests {
 
     #[test]
     fn an_agent_that_works_passes() {
-        check(&report(), &[]);
+        check(&assessment(), &[]);
     }
 
     #[test]
     fn a_collector_is_stuck_when_its_rounds_do_not_end() {
         let with = |collector: usize, last: i64| {
-            let mut report = report();
-            report.agent.collectors[collector].last_round_at = at(10_000 - last);
-            report
+            let mut assessment = assessment();
+            assessment.agent.collectors[collector].last_round_at = at(10_000 - last);
+            assessment
         };
         check(&with(0, 123), &[]);
         check(&with(0, 124), &["CollectorStuck fail: local: the last round ended 2 min 4 s ago"]);
@@ -335,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_told() {
-        let mut broken = report();
+        let mut broken = assessment();
         broken.agent.config.last_reload_successful = false;
         broken.agent.config.error = Some("streamgauge.toml:3: unknown key".into());
         broken.agent.sources[0].success = false;
@@ -352,9 +332,9 @@ mod tests {
     #[test]
     fn a_state_that_is_not_saved_is_told() {
         let with = |state: StateReport| {
-            let mut report = report();
-            report.agent.state = Some(state);
-            report
+            let mut assessment = assessment();
+            assessment.agent.state = Some(state);
+            assessment
         };
         let saved = StateReport { saved: Some(true), last_saved_at: Some(at(9_990)), ..StateReport::default() };
         check(&with(saved.clone()), &[]);
@@ -368,14 +348,14 @@ mod tests {
     #[test]
     fn a_receiver_that_fails_for_five_minutes_is_told() {
         let with = |failing: i64| {
-            let mut report = report();
-            report.agent.receivers = vec![ReceiverReport {
+            let mut assessment = assessment();
+            assessment.agent.receivers = vec![ReceiverReport {
                 receiver: "pager".into(),
                 failing_since: Some(at(10_000 - failing)),
                 reason: Some(Reason::new(ReasonKind::Timeout, "post alerts: no answer")),
                 ..ReceiverReport::default()
             }];
-            report
+            assessment
         };
         check(&with(300), &[]);
         check(&with(301), &["NotificationsFailing fail: pager: fails for 5 min 1 s: post alerts: no answer"]);

@@ -2,8 +2,9 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term};
 use super::replica::as_far_as_read;
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, rule, spoken};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::verdict::Severity;
 
 /// A file every three or four seconds, for an hour.
 const OBJECTS_MAX: f64 = 1000.0;
@@ -57,15 +58,17 @@ fn same(pages: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Watching;
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica};
-    use super::super::{Status, Watching, judge};
     use super::*;
     use crate::domain::assess::churn::ChurnReport;
     use crate::domain::assessment::KeepingReport;
+    use crate::domain::verdict::Status;
 
     fn check(churn: Option<ChurnReport>, expected: &str) {
         let replica = ReplicaReport { keeping: KeepingReport { churn, ..KeepingReport::default() }, ..replica() };
-        let verdicts = judge(&database(replica), at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database(replica), at(NOW), Watching::Continuously);
         let found = verdicts.into_iter().find(|verdict| verdict.check == "ReplicaChurn");
         let told = found.map_or_else(String::new, |verdict| {
             let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };

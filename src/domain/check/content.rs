@@ -1,9 +1,10 @@
 //! Checks of what spot checks compared: is the content of the replica that of the live database.
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, Watching, rule, spoken};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::spot::SpotReport;
+use crate::domain::verdict::Severity;
 
 /// Nothing may be compared for so long, and for three intervals, before anyone is told.
 const PATIENCE_SECONDS: f64 = 86_400.0;
@@ -118,17 +119,18 @@ fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica};
-    use super::super::{Status, judge};
     use super::*;
     use crate::domain::litestream::Txid;
     use crate::domain::spot::SpotMismatch;
+    use crate::domain::verdict::Status;
 
     /// What the two checks say of this.
     fn told(spot: SpotReport, watched_since: i64, watching: Watching) -> Vec<String> {
         let spot = Some(SpotReport { interval_seconds: spot.interval_seconds.or(Some(3600.0)), ..spot });
         let database = database(ReplicaReport { spot, watched_since: at(watched_since), ..replica() });
-        let verdicts = judge(&database, at(NOW), watching);
+        let verdicts = on_database(&database, at(NOW), watching);
         let ours = verdicts.iter().filter(|verdict| verdict.check.starts_with("Content"));
         ours.map(|v| format!("{} {} {}: {}", v.check, v.status.as_str(), v.severity.as_str(), v.detail)).collect()
     }
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(told(compared(3600), long, Watching::Once), [unknown]);
         assert!(told(compared(86_401), long, Watching::Continuously)[0].starts_with(unknown));
         let off = ReplicaReport { spot: Some(SpotReport::default()), ..replica() };
-        let verdicts = judge(&database(off), at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database(off), at(NOW), Watching::Continuously);
         assert!(verdicts.iter().all(|verdict| verdict.status == Status::Pass), "nothing is said where nothing can be");
     }
 }

@@ -1,19 +1,20 @@
 //! What everything costs against what it may cost.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::assessment::Report;
+use super::{Check, Context, Tell, Told, Unit, rule};
+use crate::domain::assessment::Assessment;
+use crate::domain::verdict::Severity;
 
 static DOLLARS: Quantity = Quantity {
     metric: "streamgauge_dollars_per_month",
     select: Select::Only,
-    of: Of::Agent(|report| report.agent.cost.dollars_per_month),
+    of: Of::Agent(|assessment| assessment.agent.cost.dollars_per_month),
 };
 
 static BUDGET: Quantity = Quantity {
     metric: "streamgauge_budget_dollars_per_month",
     select: Select::Only,
-    of: Of::Agent(|report| report.agent.cost.budget_dollars_per_month),
+    of: Of::Agent(|assessment| assessment.agent.cost.budget_dollars_per_month),
 };
 
 pub(super) static CHECKS: &[Check] = &[Check {
@@ -31,8 +32,8 @@ pub(super) static CHECKS: &[Check] = &[Check {
     tell: Tell::Agent(cost),
 }];
 
-fn cost(_: &Context, report: &Report) -> Option<Told> {
-    let cost = &report.agent.cost;
+fn cost(_: &Context, assessment: &Assessment) -> Option<Told> {
+    let cost = &assessment.agent.cost;
     let budget = cost.budget_dollars_per_month?;
     Some(match cost.dollars_per_month {
         Some(dollars) => Told::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
@@ -44,38 +45,16 @@ fn cost(_: &Context, report: &Report) -> Option<Told> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::judge_agent;
+    use super::super::Watching;
+    use super::super::judge::on_agent;
     use super::*;
-    use crate::domain::assessment::{AgentReport, ConfigReport, CostReport, SCHEMA};
+    use crate::domain::assessment::{AgentReport, CostReport};
 
     fn check(dollars_per_month: Option<f64>, budget_dollars_per_month: Option<f64>, expected: &str) {
-        let agent = AgentReport {
-            version: "test",
-            revision: "test",
-            started_at: Timestamp::UNIX_EPOCH,
-            config: ConfigReport::default(),
-            sources: Vec::new(),
-            collectors: Vec::new(),
-            stores: Vec::new(),
-            receivers: Vec::new(),
-            buckets: Vec::new(),
-            process: None,
-            drill_budget: None,
-            state: None,
-            cost: CostReport { dollars_per_month, budget_dollars_per_month },
-        };
-        let report = Report {
-            schema: SCHEMA,
-            generated_at: Timestamp::UNIX_EPOCH,
-            complete: true,
-            agent,
-            databases: Vec::new(),
-            over_limit: 0,
-            checks: Vec::new(),
-            alerts: Vec::new(),
-            alerts_dropped: 0,
-        };
-        let verdicts = judge_agent(&report, Timestamp::UNIX_EPOCH);
+        let cost = CostReport { dollars_per_month, budget_dollars_per_month };
+        let agent = AgentReport { cost, ..AgentReport::default() };
+        let assessment = Assessment { agent, ..Assessment::default() };
+        let verdicts = on_agent(&assessment, Timestamp::UNIX_EPOCH, Watching::Continuously);
         let verdicts = verdicts.iter().filter(|verdict| verdict.check == "CostAboveBudget");
         let told: Vec<_> = verdicts.map(|verdict| format!("{}: {}", verdict.status.as_str(), verdict.detail)).collect();
         assert_eq!(told.join("; "), expected);

@@ -1,8 +1,9 @@
 //! Checks of the database itself.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule};
+use super::{Check, Context, Tell, Told, Unit, rule};
 use crate::domain::assessment::{DatabaseReport, DatabaseState};
+use crate::domain::verdict::Severity;
 
 static UP: Quantity = Quantity {
     metric: "streamgauge_database_up",

@@ -1,9 +1,10 @@
 //! Checks of restore drills. They need an agent that remembers drills: a single look knows of none, and they do not apply.
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, rule, spoken};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
+use crate::domain::verdict::Severity;
 
 /// The last success may be this much older than two intervals: a drill waits for its turn.
 const SLACK_SECONDS: f64 = 3600.0;
@@ -144,12 +145,13 @@ fn too_slow(_: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::verdict::Word;
     use std::sync::Arc;
 
     use jiff::Timestamp;
 
-    use super::super::word::Word;
-    use super::super::{Watching, judge};
+    use super::super::Watching;
+    use super::super::judge::on_database;
     use super::*;
     use crate::domain::assessment::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
     use crate::domain::drill::history::tests::record;
@@ -179,42 +181,21 @@ mod tests {
         let coverage = CoverageReport { restorable: true, levels: vec![level], ..CoverageReport::default() };
         let replica = ReplicaReport {
             name: "s3".into(),
-            store: "s3".into(),
-            url: "s3://backups/app".into(),
-            layout: Some("v0.5"),
             up: Some(true),
-            reason: None,
-            method: None,
-            recovery_point: None,
             lag_seconds: Some(0.0),
-            lag_upper_bound_seconds: None,
-            unreplicated_since: None,
-            unreplicated_bytes: None,
-            unreplicated_bytes_lower_bound: false,
-            watched_since: at(0),
             verified_at: Some(at(NOW)),
             verify_interval_seconds: 300.0,
-            last_segment_at: None,
-            txid: None,
             coverage: Some(coverage),
-            timeline: None,
-            verification: None,
             drill: drill.map(Arc::new),
-            beacon: None,
-            keeping: Default::default(),
-            spot: None,
+            ..ReplicaReport::default()
         };
         let database = DatabaseReport {
-            name: "app".into(),
             state: DatabaseState::Remote,
-            reason: None,
-            local: None,
             rpo_seconds: 300.0,
-            objectives: Default::default(),
             replicas: vec![replica],
-            checks: Vec::new(),
+            ..DatabaseReport::default()
         };
-        let verdicts = judge(&database, at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database, at(NOW), Watching::Continuously);
         let drills = verdicts.iter().filter(|verdict| verdict.check.starts_with("Restore"));
         let told: Vec<_> = drills.map(|v| format!("{} {}: {}", v.check, v.status.as_str(), v.detail)).collect();
         format!("{}; exit {}", told.join("; "), Word::of(verdicts.iter()).exit_code())

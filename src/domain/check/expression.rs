@@ -8,14 +8,14 @@ use std::fmt::{self, Display, Formatter};
 use jiff::Timestamp;
 
 use crate::domain::assessment::{
-    AgentReport, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport,
-    StoreReport,
+    AgentReport, Assessment, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport,
+    SourceReport, StoreReport,
 };
 
 /// What a check looks at.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
-    Agent(&'a Report),
+    Agent(&'a Assessment),
     Source(&'a SourceReport),
     Collector(&'a CollectorReport),
     Store(&'a StoreReport),
@@ -59,18 +59,18 @@ impl Scope {
         }
     }
 
-    /// Everything of this kind in a report.
-    pub fn subjects(self, report: &Report) -> Vec<Subject<'_>> {
-        let AgentReport { sources, collectors, stores, buckets, receivers, .. } = &report.agent;
+    /// Everything of this kind.
+    pub fn subjects(self, assessment: &Assessment) -> Vec<Subject<'_>> {
+        let AgentReport { sources, collectors, stores, buckets, receivers, .. } = &assessment.agent;
         match self {
-            Self::Agent => vec![Subject::Agent(report)],
+            Self::Agent => vec![Subject::Agent(assessment)],
             Self::Source => sources.iter().map(Subject::Source).collect(),
             Self::Collector => collectors.iter().map(Subject::Collector).collect(),
             Self::Store => stores.iter().map(Subject::Store).collect(),
             Self::Bucket => buckets.iter().map(Subject::Bucket).collect(),
             Self::Receiver => receivers.iter().map(Subject::Receiver).collect(),
-            Self::Database => report.databases.iter().map(|database| Subject::Database(database)).collect(),
-            Self::Replica => report.databases.iter().flat_map(|database| replicas(database)).collect(),
+            Self::Database => assessment.databases.iter().map(|database| Subject::Database(database)).collect(),
+            Self::Replica => assessment.databases.iter().flat_map(|database| replicas(database)).collect(),
             Self::Outside => Vec::new(),
         }
     }
@@ -123,7 +123,7 @@ pub enum Select {
 /// Where a number stands in the report; `None` where it is unknown.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
-    Agent(fn(&Report) -> Option<f64>),
+    Agent(fn(&Assessment) -> Option<f64>),
     Source(fn(&SourceReport) -> Option<f64>),
     Collector(fn(&CollectorReport) -> Option<f64>),
     Store(fn(&StoreReport) -> Option<f64>),
@@ -146,7 +146,7 @@ impl Quantity {
 
     pub fn value(&self, subject: Subject<'_>) -> Option<f64> {
         match (self.of, subject) {
-            (Of::Agent(of), Subject::Agent(report)) => of(report),
+            (Of::Agent(of), Subject::Agent(assessment)) => of(assessment),
             (Of::Source(of), Subject::Source(source)) => of(source),
             (Of::Collector(of), Subject::Collector(collector)) => of(collector),
             (Of::Store(of), Subject::Store(store)) => of(store),

@@ -1,8 +1,9 @@
 //! Checks of the host: disk, permissions, checkpoints, and whether the machine is still the right one.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, Watching, rule, spoken};
 use crate::domain::assessment::{DatabaseReport, LocalReport};
+use crate::domain::verdict::Severity;
 
 /// A WAL of which so much waits to be copied into the database is more than Litestream's own rhythm leaves (1000 pages by
 /// default, 121359 pages in an emergency).
@@ -259,12 +260,14 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Told> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::{Status, judge};
+    use super::super::judge::on_database;
     use super::*;
+    use crate::domain::assess::permissions::ModeReport;
     use crate::domain::assess::sizing::Sizing;
-    use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport, ModeReport};
-    use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem};
+    use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport};
+    use crate::domain::observation::{FileMode, FileRole, Filesystem};
     use crate::domain::replacement::{Contradiction, Replacement};
+    use crate::domain::verdict::Status;
 
     const HOUR: f64 = 3600.0;
 
@@ -284,9 +287,6 @@ mod tests {
     /// 65536 frames of 4 KiB are 256 MiB.
     fn local() -> LocalReport {
         LocalReport {
-            path: "/srv/app.db".into(),
-            observed_at: at(100_000),
-            polled: false,
             page_size: 4096,
             size_bytes: 1 << 20,
             wal_size_bytes: Some(4 << 20),
@@ -294,11 +294,7 @@ mod tests {
             wal_frames: Some(1000),
             wal_backfilled_frames: Some(900),
             wal_oldest_reader_frame: Some(950),
-            wal_source: None,
             wal_since: Some(at(90_000)),
-            last_commit_at: None,
-            counters: Counters::default(),
-            rates: None,
             sizing: Sizing { projected_size_bytes: Some(2e6), write_transactions_per_second: Some(1.0) },
             modes: vec![ModeReport {
                 found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1, gid: 1 },
@@ -307,28 +303,17 @@ mod tests {
             }],
             filesystem: disk(40, Some(0.0)),
             used_objective_ratio: 0.8,
-            staging_filesystem: None,
-            staging_bytes: None,
             lock_holder_pid: Some(77),
             open: Some(true),
             replacement: Replacement::Agrees { pages: 3 }.into(),
-            litestream: None,
-            txid_claim: None,
+            ..LocalReport::default()
         }
     }
 
     fn answer(name: &str, local: LocalReport, watching: Watching) -> String {
-        let database = DatabaseReport {
-            name: "app".into(),
-            state: DatabaseState::Monitored,
-            reason: None,
-            local: Some(local),
-            rpo_seconds: 300.0,
-            objectives: Default::default(),
-            replicas: Vec::new(),
-            checks: Vec::new(),
-        };
-        let verdicts = judge(&database, at(100_000), watching);
+        let database =
+            DatabaseReport { state: DatabaseState::Monitored, local: Some(local), ..DatabaseReport::default() };
+        let verdicts = on_database(&database, at(100_000), watching);
         let Some(verdict) = verdicts.iter().find(|verdict| verdict.check == name) else {
             return "does not apply".into();
         };

@@ -2,8 +2,9 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::replica::as_far_as_read;
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, rule, spoken};
 use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
+use crate::domain::verdict::Severity;
 
 /// A snapshot takes its time, and so does a retention run: an hour of patience.
 const SLACK_SECONDS: f64 = 3600.0;
@@ -230,10 +231,13 @@ fn runaway(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
 
 #[cfg(test)]
 mod tests {
+    use super::super::Watching;
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica, unreadable};
-    use super::super::{Status, Watching, judge};
     use super::*;
-    use crate::domain::assessment::{GrowthReport, KeepingReport};
+    use crate::domain::assess::growth::GrowthReport;
+    use crate::domain::assessment::KeepingReport;
+    use crate::domain::verdict::Status;
 
     const HOUR: i64 = 3600;
 
@@ -253,7 +257,7 @@ mod tests {
         let mut database = database(replica);
         database.objectives.retention_seconds = Some(30.0 * 86_400.0);
         database.objectives.snapshot_interval_seconds = interval.map(|hours| (hours * HOUR) as f64);
-        let verdicts = judge(&database, at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database, at(NOW), Watching::Continuously);
         let verdict = verdicts.into_iter().find(|verdict| verdict.check == name)?;
         let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };
         Some(format!("{} {severity}: {}", verdict.status.as_str(), verdict.detail))
@@ -335,7 +339,7 @@ mod tests {
         assert!(rare(358).starts_with("fail") && rare(359).starts_with("pass"), "{}", rare(359));
         let mut unwanted = database(window(25, Some(false)));
         unwanted.objectives.retention_seconds = None;
-        let verdicts = judge(&unwanted, at(NOW), Watching::Continuously);
+        let verdicts = on_database(&unwanted, at(NOW), Watching::Continuously);
         assert!(verdicts.iter().all(|verdict| verdict.check != "RecoveryWindowShort"), "no objective, nothing to say");
     }
 

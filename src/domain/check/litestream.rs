@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Rule, Severity, Tell, Told, Unit, rule};
+use super::{Check, Context, Rule, Tell, Told, Unit, rule};
 use crate::domain::assessment::DatabaseReport;
+use crate::domain::verdict::Severity;
 
 static UP: Quantity = Quantity {
     metric: "streamgauge_litestream_up",

@@ -12,6 +12,7 @@ mod database;
 mod drill;
 pub mod expression;
 mod host;
+mod judge;
 mod keeping;
 mod litestream;
 mod observer;
@@ -20,78 +21,19 @@ mod posture;
 mod replica;
 mod store;
 mod unknown;
-pub mod word;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use self::expression::{Condition, Scope, Subject};
+pub use self::judge::Judge;
 use super::assessment::{
-    BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
+    Assessment, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, SourceReport, StoreReport,
 };
+use super::verdict::{Severity, Status, Verdict};
 
-/// How bad a failure is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    Info,
-    /// A ticket.
-    Warning,
-    /// A page.
-    Critical,
-}
-
-impl Severity {
-    /// The worst first.
-    pub const ALL: &'static [Self] = &[Self::Critical, Self::Warning, Self::Info];
-
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Pass,
-    Fail,
-    Unknown,
-}
-
-impl Status {
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// The result of one check on one database or replica, or on the agent itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// The check's name, which is the label value and the alert's name.
-    pub check: &'static str,
-    pub title: &'static str,
-    pub severity: Severity,
-    /// `None`: it is about the agent.
-    pub database: Option<String>,
-    pub replica: Option<String>,
-    pub status: Status,
-    /// The numbers that decided, in a sentence.
-    pub detail: String,
-}
-
-/// How the report came to be, which decides what a backlog of unknown age means.
+/// How an assessment came to be, which decides what a backlog of unknown age means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watching {
     /// An agent that saw commits being made: lag is as old as it says.
@@ -150,7 +92,7 @@ pub enum Unit {
 /// What a check says of one thing, in a sentence with the numbers; `None` where it does not apply.
 #[derive(Clone, Copy, Debug)]
 pub enum Tell {
-    Agent(fn(&Context, &Report) -> Option<Told>),
+    Agent(fn(&Context, &Assessment) -> Option<Told>),
     Source(fn(&Context, &SourceReport) -> Option<Told>),
     Collector(fn(&Context, &CollectorReport) -> Option<Told>),
     Store(fn(&Context, &StoreReport) -> Option<Told>),
@@ -230,19 +172,14 @@ impl Check {
         }
     }
 
-    /// What a verdict on one subject would say, in an agent; `None` where it does not apply.
-    pub fn detail(&self, subject: Subject<'_>, now: Timestamp) -> Option<String> {
-        self.answer(subject, now, Watching::Continuously).map(|(_, _, detail)| detail)
-    }
-
-    /// The severity, status and detail of one subject; `None` where it does not apply.
-    fn answer(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<(Severity, Status, String)> {
+    /// What it says of one subject; `None` where it does not apply.
+    pub fn verdict(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<Verdict> {
         let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());
         // The one of which people would be told first, and of those the worst: how long it holds is not known here.
         let failing = failing.min_by_key(|rule| rule.hold).map(|rule| rule.severity);
         let context = Context { now, watching, failing };
         let told = match (self.tell, subject) {
-            (Tell::Agent(tell), Subject::Agent(report)) => tell(&context, report),
+            (Tell::Agent(tell), Subject::Agent(assessment)) => tell(&context, assessment),
             (Tell::Source(tell), Subject::Source(source)) => tell(&context, source),
             (Tell::Collector(tell), Subject::Collector(collector)) => tell(&context, collector),
             (Tell::Store(tell), Subject::Store(store)) => tell(&context, store),
@@ -253,66 +190,19 @@ impl Check {
             _ => None,
         }?;
         let worst = self.rules.first().map_or(Severity::Info, |rule| rule.severity);
-        Some(match (failing, told) {
+        let (severity, status, detail) = match (failing, told) {
             (_, Told::Failing(severity, detail)) => (severity, Status::Fail, detail),
             (Some(severity), Told::Known(detail) | Told::Unknown(detail)) => (severity, Status::Fail, detail),
             (None, Told::Known(detail)) => (worst, Status::Pass, detail),
             (None, Told::Unknown(detail)) => (worst, Status::Unknown, detail),
-        })
+        };
+        let (database, replica) = match subject {
+            Subject::Database(database) => (Some(database.name.clone()), None),
+            Subject::Replica(database, replica) => (Some(database.name.clone()), Some(replica.name.clone())),
+            _ => (None, None),
+        };
+        Some(Verdict { check: self.name, title: self.title, severity, database, replica, status, detail })
     }
-}
-
-/// What the checks said of everything in a report.
-pub fn verdicts(report: &Report) -> impl Iterator<Item = &Verdict> + Clone {
-    report.databases.iter().flat_map(|database| &database.checks).chain(&report.checks)
-}
-
-/// Judges one database and its replicas.
-pub fn judge(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    for check in catalogue() {
-        let mut push = |replica: Option<&ReplicaReport>, subject| {
-            let Some((severity, status, detail)) = check.answer(subject, now, watching) else { return };
-            verdicts.push(Verdict {
-                check: check.name,
-                title: check.title,
-                severity,
-                database: Some(database.name.clone()),
-                replica: replica.map(|replica| replica.name.clone()),
-                status,
-                detail,
-            });
-        };
-        match check.scope() {
-            Scope::Database => push(None, Subject::Database(database)),
-            Scope::Replica => {
-                database.replicas.iter().for_each(|replica| push(Some(replica), Subject::Replica(database, replica)));
-            }
-            // Those of the agent itself.
-            _ => {}
-        }
-    }
-    verdicts
-}
-
-/// Judges the agent itself: each check is one verdict, that of the worst of its subjects.
-pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
-    let judged = |check: &'static Check| {
-        let subjects = match check.scope() {
-            Scope::Database | Scope::Replica | Scope::Outside => return None,
-            scope => scope.subjects(report),
-        };
-        let answers = subjects.into_iter().filter_map(|subject| check.answer(subject, now, Watching::Continuously));
-        let bad = |status: &Status| match status {
-            Status::Pass => 0,
-            Status::Unknown => 1,
-            Status::Fail => 2,
-        };
-        let (severity, status, detail) = answers.max_by_key(|(severity, status, _)| (bad(status), *severity))?;
-        let (check, title) = (check.name, check.title);
-        Some(Verdict { check, title, severity, database: None, replica: None, status, detail })
-    };
-    catalogue().filter_map(judged).collect()
 }
 
 /// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
@@ -328,13 +218,13 @@ pub fn spoken(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::verdict::Word;
     use std::sync::Arc;
 
-    use super::word::Word;
+    use super::judge::on_database;
     use super::*;
-    use crate::domain::assessment::{
-        CoverageReport, DatabaseState, GapReport, KeepingReport, LevelReport, Method, ObjectivesReport,
-    };
+    use crate::domain::assess::proof::Method;
+    use crate::domain::assessment::{CoverageReport, DatabaseState, GapReport, LevelReport};
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
@@ -354,14 +244,10 @@ mod tests {
             url: "s3://backups/app".into(),
             layout: Some("v0.5"),
             up: Some(true),
-            reason: None,
             method: Some(Method::Wal),
             recovery_point: Some(at(9990)),
             lag_seconds: Some(0.0),
-            lag_upper_bound_seconds: None,
-            unreplicated_since: None,
             unreplicated_bytes: Some(0),
-            unreplicated_bytes_lower_bound: false,
             watched_since: at(0),
             verified_at: Some(at(9990)),
             verify_interval_seconds: 300.0,
@@ -373,12 +259,7 @@ mod tests {
                 levels: vec![level],
                 ..CoverageReport::default()
             }),
-            timeline: None,
-            verification: None,
-            drill: None,
-            beacon: None,
-            keeping: KeepingReport::default(),
-            spot: None,
+            ..ReplicaReport::default()
         }
     }
 
@@ -392,19 +273,16 @@ mod tests {
         DatabaseReport {
             name: "app".into(),
             state: DatabaseState::Monitored,
-            reason: None,
-            local: None,
             rpo_seconds: 300.0,
-            objectives: ObjectivesReport::default(),
             replicas: vec![replica],
-            checks: Vec::new(),
+            ..DatabaseReport::default()
         }
     }
 
     /// The checks that did not pass, and the exit code.
     fn check(replica: ReplicaReport, watching: Watching, expected: &str) {
         let database = database(replica);
-        let verdicts = judge(&database, at(NOW), watching);
+        let verdicts = on_database(&database, at(NOW), watching);
         let told = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let told: Vec<_> = told.map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str())).collect();
         assert_eq!(format!("{}; exit {}", told.join(", "), Word::of(verdicts.iter()).exit_code()), expected);

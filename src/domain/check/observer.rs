@@ -1,9 +1,10 @@
 //! What only an observer elsewhere can see: that a host is gone.
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, rule, spoken};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::beacon::{AHEAD_SECONDS_MAX, INTERVALS_MAX};
+use crate::domain::verdict::Severity;
 
 static WRITTEN_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
     replica.beacon.as_ref()?.written_at.map(seconds)

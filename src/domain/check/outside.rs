@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::expression::Condition;
-use super::{Check, Rule, Severity, Tell, Unit, replica, rule};
+use super::{Check, Rule, Tell, Unit, replica, rule};
+use crate::domain::verdict::Severity;
 
 /// The budget that the objective leaves is used up too fast: 99.9 % of 30 days within the recovery point objective leave 43
 /// minutes beyond it. Six times too fast uses 5 % of them in six hours; the short window ends the alert soon after the

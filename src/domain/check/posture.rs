@@ -1,8 +1,9 @@
 //! Checks of how a bucket is set up, where its provider has the notion and the agent may ask.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule};
+use super::{Check, Context, Tell, Told, Unit, rule};
 use crate::domain::assessment::BucketReport;
+use crate::domain::verdict::Severity;
 
 const fn bucket(metric: &'static str, of: fn(&BucketReport) -> Option<f64>) -> Quantity {
     Quantity { metric, select: Select::Only, of: Of::Bucket(of) }
@@ -112,9 +113,9 @@ mod tests {
     /// The checks with their statuses; those that do not apply are left out.
     fn answers(bucket: BucketReport) -> String {
         let answer = |check: &Check| {
-            let (_, status, _) =
-                check.answer(Subject::Bucket(&bucket), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
-            Some(format!("{} {}", check.name, status.as_str()))
+            let verdict =
+                check.verdict(Subject::Bucket(&bucket), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
+            Some(format!("{} {}", check.name, verdict.status.as_str()))
         };
         CHECKS.iter().filter_map(answer).collect::<Vec<_>>().join(", ")
     }

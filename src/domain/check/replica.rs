@@ -4,8 +4,10 @@ use jiff::SignedDuration;
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
 use super::unknown::why;
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::assessment::{DatabaseReport, Method, ReplicaReport};
+use super::{Check, Context, Tell, Told, Unit, Watching, rule, spoken};
+use crate::domain::assess::proof::Method;
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::verdict::Severity;
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.

@@ -1,8 +1,9 @@
 //! Checks of the stores: do they answer, and do they tell the same time.
 
 use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::{Check, Context, Tell, Told, Unit, rule, spoken};
 use crate::domain::assessment::{DatabaseReport, StoreReport};
+use crate::domain::verdict::Severity;
 
 /// Failures above this part of the requests are more than bad luck.
 const FAILURE_RATIO_MAX: f64 = 0.1;
@@ -124,12 +125,13 @@ mod tests {
     use super::super::Watching;
     use super::super::expression::Subject;
     use super::*;
+    use crate::domain::verdict::Verdict;
 
     /// Status and detail of a check of a store.
     fn answer(check: &str, store: &StoreReport) -> Option<String> {
         let check = CHECKS.iter().find(|entry| entry.name == check).unwrap();
-        let (_, status, detail) =
-            check.answer(Subject::Store(store), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
+        let Verdict { status, detail, .. } =
+            check.verdict(Subject::Store(store), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
         Some(format!("{}: {detail}", status.as_str()))
     }
 

@@ -2,8 +2,10 @@
 
 use super::expression::{Comparison, Condition, Quantity, Term, seconds};
 use super::replica::RPO;
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::assessment::{DatabaseReport, Method, ReplicaReport};
+use super::{Check, Context, Tell, Told, Unit, Watching, rule, spoken};
+use crate::domain::assess::proof::Method;
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::verdict::Severity;
 
 /// A restart, or a database that is being replaced, has its time; and twice that, until somebody is woken.
 const PATIENCE_SECONDS: (f64, f64) = (300.0, 600.0);
@@ -115,16 +117,17 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica};
-    use super::super::{Status, judge};
     use super::*;
     use crate::domain::assess::proof::LagUnknownReport;
     use crate::domain::assessment::{CoverageReport, KeepingReport, LevelReport};
     use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::verdict::Status;
 
     /// What the check says with an objective of 5 minutes, so many seconds after the lag became unknown.
     fn told(database: &DatabaseReport, watching: Watching) -> String {
-        let verdicts = judge(database, at(NOW), watching);
+        let verdicts = on_database(database, at(NOW), watching);
         let found = verdicts.into_iter().find(|verdict| verdict.check == "LagUnknown");
         found.map_or_else(String::new, |verdict| {
             let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };

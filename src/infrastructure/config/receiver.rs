@@ -12,9 +12,9 @@ use super::node::Section;
 use super::read_text;
 use super::settings::{Context, choice, readable_file};
 use crate::domain::alerting::{DeadmanTarget, HttpOptions, ReceiverKind, ReceiverTarget, SmtpSecurity, SmtpTarget};
-use crate::domain::check::Severity;
 use crate::domain::limits::{RECEIVERS_MAX, SECRET_FILE_BYTES_MAX};
 use crate::domain::secret::Secret;
+use crate::domain::verdict::Severity;
 
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com/v2/enqueue";
 

@@ -14,8 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::assess::proof::Method;
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::assessment::{CoverageReport, Method};
+use crate::domain::assessment::CoverageReport;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Finding, RELISTINGS_MAX, Seen, due, listing, read_understood};
+use crate::domain::assess::proof::Method;
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::assessment::{CoverageReport, GapReport, LevelReport, Method};
+use crate::domain::assessment::{CoverageReport, GapReport, LevelReport};
 use crate::domain::limits::{GENERATIONS_MAX, ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::generation::ROOT;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
+use crate::domain::assess::proof::Method;
 use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::assessment::{CoverageReport, GapReport, LevelReport, Method};
+use crate::domain::assessment::{CoverageReport, GapReport, LevelReport};
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::{Kept, expired};
 use crate::domain::litestream::header::HEADER_SIZE;

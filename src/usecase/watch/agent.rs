@@ -13,6 +13,7 @@ mod spots;
 mod telling;
 mod verifying;
 
+use crate::domain::assessment::Assessment;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +38,11 @@ use super::local::{LocalRound, LocalWatch};
 use super::replica::{WatchedReplica, ledger, means};
 use super::schedule::{Queue, ReplicaId};
 use super::subject::Subject;
-use crate::domain::assessment::{
-    AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, Report, SCHEMA, StateReport,
-};
-use crate::domain::check::{Watching, judge_agent};
+use crate::domain::assessment::{AgentReport, CollectorReport, ConfigReport, CostReport, DatabaseReport, StateReport};
+use crate::domain::check::{Judge, Watching};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::Report;
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKey, EntryKind, Journal,
@@ -106,6 +106,7 @@ pub struct Agent {
     drills: Drills,
     alerts: Alerts,
     telling: Telling,
+    judge: Judge,
     /// A configuration is being read, and who waits for it.
     reading: Option<Reading>,
     hanging: Hanging,
@@ -212,6 +213,7 @@ impl Agent {
             drills: Drills::new(parts.drills),
             alerts,
             telling: Telling::default(),
+            judge: Judge::default(),
             reading: None,
             hanging: Hanging::new(),
             believed,
@@ -503,21 +505,18 @@ impl Agent {
         self.set_intervals();
         let changed: BTreeSet<_> = self.dirty.iter().chain(&self.moving).cloned().collect();
         self.dirty.clear();
-        let mut lines = Vec::new();
-        for name in changed {
-            let Some(subject) = self.subjects.get_mut(&name) else { continue };
-            subject.rebuild(&self.configured.pace, now, Watching::Continuously);
-            lines.extend(self.telling.compare(subject, now));
+        for name in &changed {
+            let Some(subject) = self.subjects.get_mut(name) else { continue };
+            subject.rebuild(&self.configured.pace, now);
             if subject.complete() {
-                self.incomplete.remove(&name);
+                self.incomplete.remove(name);
             }
             if subject.moving(now) {
-                self.moving.insert(name);
+                self.moving.insert(name.clone());
             } else {
-                self.moving.remove(&name);
+                self.moving.remove(name);
             }
         }
-        telling::tell(lines);
         self.agent.stores = self.stores.report();
         self.agent.receivers = self.alerts.receivers();
         self.agent.buckets = self.buckets.report();
@@ -526,18 +525,21 @@ impl Agent {
         let databases = self.databases();
         let counted = now.wall.duration_since(self.agent.started_at).as_secs_f64();
         self.agent.cost = self.configured.costs.report(&mut self.agent.stores, &databases, counted);
-        let mut report = Report {
-            schema: SCHEMA,
-            generated_at: now.wall,
+        let assessment = Assessment {
             complete: self.incomplete.is_empty(),
             agent: self.agent.clone(),
             databases,
             over_limit: self.configured.over_limit,
-            checks: Vec::new(),
+        };
+        let report = Report {
+            generated_at: now.wall,
+            verdicts: self.judge.judge(&assessment, now.wall, Watching::Continuously),
+            assessment,
             alerts: self.alerts.list(),
             alerts_dropped: self.alerts.dropped(),
         };
-        report.checks = judge_agent(&report, now.wall);
+        let changed = changed.iter().filter_map(|name| self.subjects.get(name));
+        telling::tell(changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect());
         report
     }
 

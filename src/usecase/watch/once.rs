@@ -12,7 +12,6 @@ use super::spotting::Spotting;
 use super::subject::Subject;
 use crate::domain::assess::proof::Evidence;
 use crate::domain::assessment::DatabaseReport;
-use crate::domain::check::Watching;
 use crate::domain::limits::{
     SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
 };
@@ -90,7 +89,7 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         compare_all(&mut subjects, &reader, clock, now, pace).await;
     }
     let now = clock.now();
-    subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now, Watching::Once));
+    subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now));
     subjects.into_iter().map(|subject| subject.report).collect()
 }
 

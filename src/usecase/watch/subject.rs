@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::drilling::Drilling;
 use super::replica::{Watched, WatchedReplica};
+use crate::domain::assess::permissions::ModeReport;
 use crate::domain::assess::permissions::{is_harmless, problem};
 use crate::domain::assess::positions::{Positions, SavedPositions};
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
 use crate::domain::assess::trend::{SIZE, SPACE, Trend, WRITES};
 use crate::domain::assessment::{
-    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
+    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ObjectivesReport,
 };
-use crate::domain::check::{Watching, judge};
 use crate::domain::drill::DrillHistory;
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
@@ -188,7 +188,6 @@ impl Subject {
             rpo_seconds: target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&target.objectives),
             replicas: Vec::new(),
-            checks: Vec::new(),
         });
         let mut subject = Self {
             target,
@@ -205,7 +204,7 @@ impl Subject {
             objects_saved: None,
             report,
         };
-        subject.rebuild(pace, now, Watching::Continuously);
+        subject.rebuild(pace, now);
         subject
     }
 
@@ -338,13 +337,13 @@ impl Subject {
         self.staged()?.txid()
     }
 
-    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment, watching: Watching) {
+    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) {
         let prices = self.target.drill.prices;
         let state = self.state();
         for replica in &mut self.replicas {
             self.unsaved |= replica.note_lag(state, now);
         }
-        let mut report = DatabaseReport {
+        self.report = Arc::new(DatabaseReport {
             name: self.target.name.0.clone(),
             state,
             reason: self.failure.clone(),
@@ -352,10 +351,7 @@ impl Subject {
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
             replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
-            checks: Vec::new(),
-        };
-        report.checks = judge(&report, now.wall, watching);
-        self.report = Arc::new(report);
+        });
     }
 
     fn state(&self) -> DatabaseState {

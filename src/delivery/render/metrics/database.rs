@@ -1,11 +1,13 @@
 //! What the local files of a database say, and what Litestream's say beside them.
 
 use super::family::{Family, Kind};
-use crate::domain::assessment::{LocalReport, Rates, Report};
+use crate::domain::assess::rates::Rates;
+use crate::domain::assessment::LocalReport;
+use crate::domain::report::Report;
 
 /// Calls `sample` for each database whose files were read.
 fn locals(report: &Report, mut sample: impl FnMut(&str, &LocalReport)) {
-    for database in &report.databases {
+    for database in &report.assessment.databases {
         if let Some(local) = &database.local {
             sample(&database.name, local);
         }
@@ -32,7 +34,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database"],
         help: "1 if the files of the database were read at the last look, 0 if they could not be.",
         samples: |report, sink| {
-            for database in &report.databases {
+            for database in &report.assessment.databases {
                 sink.put_known(&[&database.name], database.up());
             }
         },
@@ -50,7 +52,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database"],
         help: "Replicas that are configured for the database.",
         samples: |report, sink| {
-            for database in &report.databases {
+            for database in &report.assessment.databases {
                 sink.put(&[&database.name], database.replicas.len());
             }
         },
@@ -323,7 +325,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database"],
         help: "How far the clock of another host that writes the database is ahead of the store's, by its beacon.",
         samples: |report, sink| {
-            for database in &report.databases {
+            for database in &report.assessment.databases {
                 sink.put_known(&[&database.name], database.writer_offset_seconds());
             }
         },

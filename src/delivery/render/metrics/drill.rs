@@ -1,12 +1,13 @@
 //! What restore drills of each replica came to.
 
 use super::family::{Family, Kind};
-use crate::domain::assessment::{DrillBudgetReport, Report};
+use crate::domain::assessment::DrillBudgetReport;
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
+use crate::domain::report::Report;
 
 /// Calls `sample` for each replica that is or was drilled, with its two labels.
 fn drills(report: &Report, mut sample: impl FnMut(&[&str], &DrillReport)) {
-    for database in &report.databases {
+    for database in &report.assessment.databases {
         for replica in &database.replicas {
             if let Some(drill) = &replica.drill {
                 sample(&[&database.name, &replica.name], drill);
@@ -172,7 +173,9 @@ pub(super) static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: &[],
         help: "What scheduled drills of all buckets together may download in 24 hours, as configured.",
-        samples: |report, sink| sink.put_known(&[], report.agent.drill_budget.map(|budget| budget.budget_bytes)),
+        samples: |report, sink| {
+            sink.put_known(&[], report.assessment.agent.drill_budget.map(|budget| budget.budget_bytes))
+        },
     },
     Family {
         name: "streamgauge_drill_download_budget_remaining_bytes",
@@ -181,7 +184,7 @@ pub(super) static FAMILIES: &[Family] = &[
         help: "What is left of streamgauge_drill_download_budget_bytes.",
         samples: |report, sink| {
             let left = |budget: DrillBudgetReport| budget.budget_bytes.saturating_sub(budget.downloaded_bytes);
-            sink.put_known(&[], report.agent.drill_budget.map(left));
+            sink.put_known(&[], report.assessment.agent.drill_budget.map(left));
         },
     },
     Family {

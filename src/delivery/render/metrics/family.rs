@@ -9,7 +9,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::domain::assessment::{DURATION_BOUNDS, DurationHistogram, Report};
+use crate::domain::assessment::{DURATION_BOUNDS, DurationHistogram};
+use crate::domain::report::Report;
 
 /// One metric: everything that there is to say about it, and the function that takes its samples out of a report.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 pub use family::{Family, Kind, Sink};
 pub use text::to_text;
 
-use crate::domain::assessment::Report;
+use crate::domain::report::Report;
 
 /// Every family, in reading order.
 pub fn families() -> impl Iterator<Item = &'static Family> {

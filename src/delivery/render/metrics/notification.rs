@@ -9,7 +9,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["receiver"],
         help: "Messages that this receiver took.",
         samples: |report, sink| {
-            for receiver in &report.agent.receivers {
+            for receiver in &report.assessment.agent.receivers {
                 sink.put(&[&receiver.receiver], receiver.notifications);
             }
         },
@@ -20,7 +20,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["receiver", "reason"],
         help: "Attempts to send a message to this receiver that failed, by reason.",
         samples: |report, sink| {
-            for receiver in &report.agent.receivers {
+            for receiver in &report.assessment.agent.receivers {
                 for (reason, count) in &receiver.failures {
                     sink.put(&[&receiver.receiver, reason], *count);
                 }
@@ -33,7 +33,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["receiver"],
         help: "Alerts that began or ended and of which this receiver was not told yet.",
         samples: |report, sink| {
-            for receiver in &report.agent.receivers {
+            for receiver in &report.assessment.agent.receivers {
                 sink.put(&[&receiver.receiver], receiver.waiting);
             }
         },
@@ -44,7 +44,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["receiver"],
         help: "Since when no message reaches this receiver, absent while the last attempt succeeded.",
         samples: |report, sink| {
-            for receiver in &report.agent.receivers {
+            for receiver in &report.assessment.agent.receivers {
                 sink.put_known(&[&receiver.receiver], receiver.failing_since);
             }
         },
@@ -55,7 +55,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &[],
         help: "When the dead-man's switch was last reached.",
         samples: |report, sink| {
-            for receiver in report.agent.receivers.iter().filter(|receiver| receiver.kind == "deadman") {
+            for receiver in report.assessment.agent.receivers.iter().filter(|receiver| receiver.kind == "deadman") {
                 sink.put_known(&[], receiver.last_success_at);
             }
         },

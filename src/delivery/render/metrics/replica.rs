@@ -1,15 +1,16 @@
 //! What is proven of each replica.
 
 use super::family::{Family, Kind};
-use crate::domain::assessment::{CoverageReport, ObjectivesReport, ReplicaReport, Report};
+use crate::domain::assessment::{CoverageReport, ObjectivesReport, ReplicaReport};
 use crate::domain::beacon::BeaconReport;
+use crate::domain::report::Report;
 use crate::domain::spot::SpotReport;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::{FindingKind, VerificationReport};
 
 /// Calls `sample` for each replica with its two labels.
 fn replicas(report: &Report, mut sample: impl FnMut(&[&str], &ReplicaReport)) {
-    for database in &report.databases {
+    for database in &report.assessment.databases {
         for replica in &database.replicas {
             sample(&[&database.name, &replica.name], replica);
         }
@@ -18,7 +19,7 @@ fn replicas(report: &Report, mut sample: impl FnMut(&[&str], &ReplicaReport)) {
 
 /// Calls `sample` for each replica with what is wanted of its database.
 fn wanted(report: &Report, mut sample: impl FnMut(&[&str], &ObjectivesReport)) {
-    for database in &report.databases {
+    for database in &report.assessment.databases {
         for replica in &database.replicas {
             sample(&[&database.name, &replica.name], &database.objectives);
         }
@@ -231,7 +232,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "How long a first snapshot may take to be there, by the size of the database.",
         samples: |report, sink| {
-            for database in &report.databases {
+            for database in &report.assessment.databases {
                 for replica in &database.replicas {
                     sink.put(&[&database.name, &replica.name], database.first_snapshot_seconds());
                 }
@@ -413,7 +414,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["database", "replica"],
         help: "The lag that is tolerated, as configured.",
         samples: |report, sink| {
-            for database in &report.databases {
+            for database in &report.assessment.databases {
                 for replica in &database.replicas {
                     sink.put(&[&database.name, &replica.name], database.rpo_seconds);
                 }

@@ -1,17 +1,18 @@
 //! Requests to the stores that hold the replicas, and how their buckets are set up.
 
 use super::family::{Family, Kind, Number, Sink};
-use crate::domain::assessment::{BucketReport, Report, StoreOperationReport};
+use crate::domain::assessment::{BucketReport, StoreOperationReport};
+use crate::domain::report::Report;
 
 /// Every operation with the name of its store.
 fn operations(report: &Report) -> impl Iterator<Item = (&str, &StoreOperationReport)> {
-    let stores = report.agent.stores.iter();
+    let stores = report.assessment.agent.stores.iter();
     stores.flat_map(|store| store.operations.iter().map(|operation| (store.store.as_str(), operation)))
 }
 
 /// What is known of each bucket.
 fn buckets<T: Into<Number>>(report: &Report, sink: &mut Sink<'_, '_>, value: fn(&BucketReport) -> Option<T>) {
-    for bucket in &report.agent.buckets {
+    for bucket in &report.assessment.agent.buckets {
         sink.put_known(&[&bucket.bucket], value(bucket));
     }
 }
@@ -58,7 +59,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["store"],
         help: "Bytes of answers that the agent received from this kind of store.",
         samples: |report, sink| {
-            for store in &report.agent.stores {
+            for store in &report.assessment.agent.stores {
                 sink.put(&[&store.store], store.received_bytes);
             }
         },
@@ -69,7 +70,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["store"],
         help: "The part of the requests to this kind of store in the last 15 minutes that failed, absent below 10 requests.",
         samples: |report, sink| {
-            for store in &report.agent.stores {
+            for store in &report.assessment.agent.stores {
                 sink.put_known(&[&store.store], store.failure_ratio());
             }
         },
@@ -80,7 +81,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["store"],
         help: "What the requests of the agent and what it received cost, by the configured prices, projected from those since its start.",
         samples: |report, sink| {
-            for store in &report.agent.stores {
+            for store in &report.assessment.agent.stores {
                 sink.put_known(&[&store.store], store.request_dollars_per_month);
             }
         },
@@ -91,7 +92,7 @@ pub(super) static FAMILIES: &[Family] = &[
         labels: &["store"],
         help: "How far the clock of this kind of store is at least ahead of the one of this host, by the Date of its answers.",
         samples: |report, sink| {
-            for store in &report.agent.stores {
+            for store in &report.assessment.agent.stores {
                 sink.put_known(&[&store.store], store.clock_offset_seconds);
             }
         },
@@ -143,13 +144,13 @@ pub(super) static FAMILIES: &[Family] = &[
         kind: Kind::Gauge,
         labels: &[],
         help: "What storing all replicas and the requests of the agent cost, by the configured prices and without drills.",
-        samples: |report, sink| sink.put_known(&[], report.agent.cost.dollars_per_month),
+        samples: |report, sink| sink.put_known(&[], report.assessment.agent.cost.dollars_per_month),
     },
     Family {
         name: "streamgauge_budget_dollars_per_month",
         kind: Kind::Gauge,
         labels: &[],
         help: "What streamgauge_dollars_per_month may be, as configured.",
-        samples: |report, sink| sink.put_known(&[], report.agent.cost.budget_dollars_per_month),
+        samples: |report, sink| sink.put_known(&[], report.assessment.agent.cost.budget_dollars_per_month),
     },
 ];

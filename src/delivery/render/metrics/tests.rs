@@ -89,13 +89,12 @@ fn the_whole_report_as_json() {
 /// The verdicts of every check on everything in the report in which everything is known.
 #[test]
 fn all_that_checks_say() {
-    use crate::domain::check::{Watching, judge, judge_agent};
-    let report = fixture::full();
+    use crate::domain::check::{Judge, Watching};
     let mut out = String::new();
     for watching in [Watching::Continuously, Watching::Once] {
-        let databases = report.databases.iter().flat_map(|database| judge(database, fixture::now(), watching));
-        for verdict in databases.chain(judge_agent(&report, fixture::now())) {
-            out += &serde_json::to_string(&verdict).expect("a verdict is written");
+        let verdicts = Judge::default().judge(&fixture::full().assessment, fixture::now(), watching);
+        for verdict in verdicts.iter() {
+            out += &serde_json::to_string(verdict).expect("a verdict is written");
             out.push('\n');
         }
     }
@@ -273,7 +272,8 @@ fn what_checks_compare_is_what_is_exported() {
     ];
     let full = fixture::full();
     let mut report = fixture::report(databases);
-    (report.agent.stores, report.agent.buckets) = (full.agent.stores, full.agent.buckets);
+    let agent = full.assessment.agent;
+    (report.assessment.agent.stores, report.assessment.agent.buckets) = (agent.stores, agent.buckets);
     let report = Arc::new(report);
     let text = openmetrics(&report);
     let mut compared = 0;
@@ -287,7 +287,7 @@ fn what_checks_compare_is_what_is_exported() {
                 quantity.select
             else {
                 assert_eq!(family.labels, scope.labels(), "{}: labels of {metric}", check.name);
-                for subject in scope.subjects(&report) {
+                for subject in scope.subjects(&report.assessment) {
                     let labels = scope.labels().iter().zip(subject.label_values());
                     let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
                     let sample = match labels.is_empty() {
@@ -303,7 +303,7 @@ fn what_checks_compare_is_what_is_exported() {
             assert!(family.labels.contains(&label), "{}: {metric} has no label {label}", check.name);
             let others: Vec<&str> = family.labels.iter().copied().filter(|other| *other != label).collect();
             assert_eq!(others, scope.labels(), "{}: labels of {metric}", check.name);
-            for subject in scope.subjects(&report) {
+            for subject in scope.subjects(&report.assessment) {
                 let is_its = |line: &&str| {
                     let labels = scope.labels().iter().zip(subject.label_values());
                     let starts = line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{'));

@@ -5,9 +5,9 @@ use std::fmt::{Formatter, Result};
 use super::super::human;
 use super::Escaped;
 use crate::domain::alert::{Alert, AlertState};
-use crate::domain::assessment::Report;
 use crate::domain::check::catalogue;
 use crate::domain::limits::PAGE_ROWS_MAX;
+use crate::domain::report::Report;
 
 /// Nothing when there are no alerts.
 pub(super) fn section(report: &Report, f: &mut Formatter<'_>) -> Result {

@@ -7,11 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::alerting::Silence;
-use crate::domain::assessment::{
-    AgentReport, CollectorReport, ConfigReport, DatabaseReport, DurationHistogram, ReplicaReport, SCHEMA,
-};
+use crate::domain::assessment::{CollectorReport, DatabaseReport, ReplicaReport};
 use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use crate::domain::check::{Context, Severity, Tell, Told, Unit};
+use crate::domain::check::{Context, Tell, Told, Unit};
+use crate::domain::verdict::Severity;
 
 /// A number of a replica that a test sets: its lag, its TXID, its unreplicated bytes.
 const fn number(of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
@@ -75,86 +74,28 @@ fn at(seconds: i64) -> Moment {
 }
 
 fn replica(name: &str, lag: Option<f64>) -> ReplicaReport {
-    ReplicaReport {
-        name: name.into(),
-        store: "s3".into(),
-        url: "s3://backups/app".into(),
-        layout: None,
-        up: Some(true),
-        reason: None,
-        method: None,
-        recovery_point: None,
-        lag_seconds: lag,
-        lag_upper_bound_seconds: None,
-        unreplicated_since: None,
-        unreplicated_bytes: None,
-        unreplicated_bytes_lower_bound: false,
-        watched_since: Timestamp::UNIX_EPOCH,
-        verified_at: None,
-        verify_interval_seconds: 300.0,
-        last_segment_at: None,
-        txid: None,
-        coverage: None,
-        timeline: None,
-        verification: None,
-        drill: None,
-        beacon: None,
-        keeping: Default::default(),
-        spot: None,
-    }
+    ReplicaReport { name: name.into(), up: Some(true), lag_seconds: lag, ..ReplicaReport::default() }
 }
 
 fn database(name: &str, replicas: Vec<ReplicaReport>) -> Arc<DatabaseReport> {
-    Arc::new(DatabaseReport {
-        name: name.into(),
-        state: DatabaseState::Monitored,
-        reason: None,
-        local: None,
-        rpo_seconds: 300.0,
-        objectives: Default::default(),
-        replicas,
-        checks: Vec::new(),
-    })
+    let state = DatabaseState::Monitored;
+    Arc::new(DatabaseReport { name: name.into(), state, rpo_seconds: 300.0, replicas, ..DatabaseReport::default() })
 }
 
-fn report(databases: Vec<Arc<DatabaseReport>>) -> Report {
-    Report {
-        schema: SCHEMA,
-        generated_at: Timestamp::UNIX_EPOCH,
-        complete: true,
-        agent: AgentReport {
-            version: "0",
-            revision: "0",
-            started_at: Timestamp::UNIX_EPOCH,
-            config: ConfigReport::default(),
-            sources: Vec::new(),
-            collectors: Vec::new(),
-            stores: Vec::new(),
-            receivers: Vec::new(),
-            buckets: Vec::new(),
-            cost: Default::default(),
-            process: None,
-            drill_budget: None,
-            state: None,
-        },
-        databases,
-        over_limit: 0,
-        checks: Vec::new(),
-        alerts: Vec::new(),
-        alerts_dropped: 0,
-    }
+fn assessment(databases: Vec<Arc<DatabaseReport>>) -> Assessment {
+    Assessment { complete: true, databases, ..Assessment::default() }
 }
 
 /// One database with one replica of this lag.
-fn lagging(lag: impl Into<Option<f64>>) -> Report {
-    report(vec![database("app", vec![replica("s3", lag.into())])])
+fn lagging(lag: impl Into<Option<f64>>) -> Assessment {
+    assessment(vec![database("app", vec![replica("s3", lag.into())])])
 }
 
 /// The same, not looked at yet.
-fn unseen() -> Report {
+fn unseen() -> Assessment {
     let mut replica = replica("s3", None);
     replica.up = None;
-    Report { complete: false, ..report(vec![database("app", vec![replica])]) }
+    Assessment { complete: false, ..assessment(vec![database("app", vec![replica])]) }
 }
 
 fn book() -> AlertBook {
@@ -170,9 +111,9 @@ fn told(book: &AlertBook) -> String {
 }
 
 /// Evaluates and tells.
-fn step(book: &mut AlertBook, report: &Report, now: Moment, expected: &str) {
+fn step(book: &mut AlertBook, assessment: &Assessment, now: Moment, expected: &str) {
     let before = told(book);
-    let changed = book.evaluate(report, &Alerting::default(), now);
+    let changed = book.evaluate(assessment, &Alerting::default(), now);
     assert_eq!(told(book), expected, "{now:?}");
     assert_eq!(changed, before != expected, "{now:?}: a change is told as one");
 }
@@ -233,13 +174,13 @@ fn the_worse_alert_of_a_check_suppresses_the_other() {
 #[test]
 fn an_alert_suppresses_what_follows_from_it_of_the_same_replica_only() {
     let mut book = book();
-    let report = |up| {
+    let assessment = |up| {
         let mut bad = replica("s3", Some(11.0));
         bad.up = Some(up);
-        report(vec![database("app", vec![bad, replica("other", Some(11.0))])])
+        assessment(vec![database("app", vec![bad, replica("other", Some(11.0))])])
     };
-    book.evaluate(&report(true), &Alerting::default(), at(0));
-    book.evaluate(&report(false), &Alerting::default(), at(60));
+    book.evaluate(&assessment(true), &Alerting::default(), at(0));
+    book.evaluate(&assessment(false), &Alerting::default(), at(60));
     let suppressed: Vec<_> = book.alerts().iter().filter(|alert| alert.suppressed.is_some()).collect();
     let told: Vec<_> = suppressed.iter().map(|alert| (alert.name(), alert.labels["replica"].as_str())).collect();
     assert_eq!(told, [("ReplicaGap", "s3"), ("ReplicaGap", "other"), ("ReplicaGap", "s3")]);
@@ -373,8 +314,8 @@ fn target_that_is_gone_resolves() {
     step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
     step(&mut before, &lagging(1.0), at(60), WARNING);
     let (mut after, now) = restart(&before, at(60), 0);
-    step(&mut after, &report(Vec::new()), now(0), WARNING);
-    step(&mut after, &report(Vec::new()), now(300), "ReplicaGap warning Resolved");
+    step(&mut after, &assessment(Vec::new()), now(0), WARNING);
+    step(&mut after, &assessment(Vec::new()), now(300), "ReplicaGap warning Resolved");
 }
 
 #[test]
@@ -389,20 +330,10 @@ fn wall_clock_that_stepped_before_the_restart_does_not_matter() {
 
 #[test]
 fn agents_own_alerts_sleep_only_after_a_restart() {
-    let collector = |success| {
-        let duration = DurationHistogram::default();
-        vec![CollectorReport {
-            collector: "replica",
-            success,
-            last_success_at: None,
-            last_round_at: Timestamp::UNIX_EPOCH,
-            interval_seconds: None,
-            duration,
-        }]
-    };
-    let with = |mut report: Report, success| {
-        report.agent.collectors = collector(success);
-        report
+    let collector = |success| vec![CollectorReport { collector: "replica", success, ..CollectorReport::default() }];
+    let with = |mut assessment: Assessment, success| {
+        assessment.agent.collectors = collector(success);
+        assessment
     };
     let mut book = book();
     step(&mut book, &with(lagging(0.0), false), at(0), "CollectorFailed warning Pending");
@@ -417,11 +348,11 @@ fn agents_own_alerts_sleep_only_after_a_restart() {
 fn the_worst_come_first_when_there_are_too_many() {
     let many = |count: usize, lag: f64| {
         let databases = (0..count).map(|n| database(&format!("db{n:06}"), vec![replica("s3", Some(lag))]));
-        report(databases.collect())
+        assessment(databases.collect())
     };
     let mut book = book();
-    let mut count = |report: &Report, now| {
-        book.evaluate(report, &Alerting::default(), now);
+    let mut count = |assessment: &Assessment, now| {
+        book.evaluate(assessment, &Alerting::default(), now);
         let critical = book.alerts().iter().filter(|alert| alert.severity == Severity::Critical).count();
         (critical, book.alerts().len() - critical, book.dropped())
     };
@@ -537,7 +468,7 @@ proptest! {
             let lag = |level| Some(f64::from(level) * 6.0);
             let subjects = [("a", one), ("b", other)];
             let replicas = subjects.iter().map(|(name, level)| replica(name, lag(*level))).collect();
-            book.evaluate(&report(vec![database("app", replicas)]), &Alerting::default(), at(seconds));
+            book.evaluate(&assessment(vec![database("app", replicas)]), &Alerting::default(), at(seconds));
             for (name, level) in subjects {
                 for (severity, holds) in [("warning", level > 0), ("critical", level > 1)] {
                     let reference = references.entry((name, severity)).or_default();

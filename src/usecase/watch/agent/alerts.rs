@@ -1,14 +1,16 @@
 //! Alerts: evaluated at even intervals on the report as it is, saved and told as they change.
 
+use crate::domain::assessment::Assessment;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Agent, after};
 use crate::domain::alert::{Alert, AlertBook, AlertState};
 use crate::domain::alerting::Alerting;
-use crate::domain::assessment::{ReceiverReport, Report};
+use crate::domain::assessment::ReceiverReport;
 use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
+use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
@@ -91,8 +93,8 @@ impl Alerts {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
-        let databases = report.databases.len();
-        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, databases, alerts });
+        let Assessment { complete, databases, .. } = &report.assessment;
+        outlet.tell(AlertBoard { at: at.wall, complete: *complete, databases: databases.len(), alerts });
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
@@ -128,16 +130,17 @@ impl Agent {
         let Some(at) = self.alerts.take_due(self.configured.alerting.evaluation_interval, now) else { return };
         let fresh = !self.dirty.is_empty() || !self.moving.is_empty();
         let mut report = self.assemble(now);
-        let changed = self.alerts.book.evaluate(&report, &self.configured.alerting, at);
+        let changed = self.alerts.book.evaluate(&report.assessment, &self.configured.alerting, at);
         // A verdict that time alone turned is shown as the alert is.
         let turned: Vec<_> = self.alerts.book.turned().map(|name| TargetName(name.to_owned())).collect();
         for name in &turned {
             if let Some(subject) = self.subjects.get_mut(name) {
-                subject.rebuild(&self.configured.pace, now, Watching::Continuously);
+                subject.rebuild(&self.configured.pace, now);
             }
         }
         if !turned.is_empty() {
-            report.databases = self.databases();
+            report.assessment.databases = self.databases();
+            report.verdicts = self.judge.judge(&report.assessment, now.wall, Watching::Continuously);
         }
         report.alerts = self.alerts.list();
         report.alerts_dropped = self.alerts.dropped();

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Command::Restore(args) => cli::restore::main(&args),
         Command::Restorable(args) => cli::restorable::main(&args),
         Command::Drill(args) => cli::drill::main(&args),
-        Command::DrillWorker => cli::drill::worker(),
+        Command::DrillWorker => cli::drill_worker::main(),
         Command::Notify(args) => cli::notify::main(&args),
         Command::Config(ConfigArgs { command: ConfigCommand::Check(args) }) => cli::config_check::main(&args),
         Command::Demo(args) => cli::demo::main(&args),

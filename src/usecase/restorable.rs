@@ -12,7 +12,7 @@ use super::ports::{ListPage, ReplicaStore};
 use super::replica_probe::listing;
 use super::restore::border;
 use crate::domain::limits::GENERATIONS_MAX;
-use crate::domain::litestream::generation::ROOT;
+use crate::domain::litestream::generations::ROOT;
 use crate::domain::litestream::{
     Damaged, Facts, GenerationKey, GenerationTimeline, Layout, LevelKeys, LtxFile, LtxTimeline, PlanTarget,
     SNAPSHOT_LEVEL, SegmentFile, SnapshotFile, caveats, instant,

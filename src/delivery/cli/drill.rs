@@ -16,12 +16,10 @@ use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target, TargetName};
 use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, parse_size};
-use crate::infrastructure::drill::process::{ProcessDrills, work};
+use crate::infrastructure::drill::process::ProcessDrills;
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 use crate::usecase::watch::named;
-
-pub use crate::infrastructure::drill::process::WORKER_COMMAND;
 
 pub const AFTER_HELP: &str = "\
 Each drill runs in a process of its own with low priority, restores into a private directory, asks SQLite and the \
@@ -252,16 +250,6 @@ fn exit_code(records: &[DrillRecord]) -> u8 {
         () if any(DrillResult::Inconclusive) || records.is_empty() => 3,
         () => 0,
     }
-}
-
-/// The other side: reads a job from standard input and writes what comes of it to standard output.
-///
-/// # Errors
-///
-/// When the job cannot be read or the answer cannot be written.
-pub fn worker() -> Result<ExitCode, Reason> {
-    work()?;
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod config_check;
 pub mod demo;
 pub mod drill;
 pub mod drill_progress;
+pub mod drill_worker;
 pub mod logging;
 pub mod notify;
 pub mod output;
@@ -28,6 +29,7 @@ use clap_complete::Shell;
 use jiff::SignedDuration;
 
 use crate::delivery::demo::{PEER_COMMAND, PeerArgs, fault};
+use crate::infrastructure::drill::process::WORKER_COMMAND;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -101,7 +103,7 @@ Examples:
     Drill(drill::DrillArgs),
 
     /// Run one drill: started by `drill` and `run`, in a process of its own
-    #[command(name = drill::WORKER_COMMAND, hide = true)]
+    #[command(name = WORKER_COMMAND, hide = true)]
     DrillWorker,
 
     /// Try out where alerts are sent

@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::domain::litestream::LtxHeader;
-use crate::domain::litestream::header::lock_page;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::sqlite::lock_page;
 
 /// Pages by page number.
 pub type Pages = BTreeMap<u32, Vec<u8>>;

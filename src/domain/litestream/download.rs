@@ -5,9 +5,9 @@
 //! too little.
 
 use super::SNAPSHOT_LEVEL;
-use super::generation::SnapshotFile;
-use super::generations::Generations;
-use super::inventory::Inventory;
+use super::generations::inventory::Generations;
+use super::generations::name::SnapshotFile;
+use super::ltx::inventory::Inventory;
 
 /// The share of `bytes`, which lie evenly between `first` and `last`, that is behind `after`.
 fn behind(bytes: u64, first: u64, last: u64, after: u64) -> u64 {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::SNAPSHOT_LEVEL;
-use super::generations::Generations;
-use super::name::LtxFile;
-use super::txid::Txid;
+use super::generations::inventory::Generations;
+use super::ltx::name::LtxFile;
+use super::ltx::txid::Txid;
 
 /// A retention run may be late by so much before its files count as expired.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);

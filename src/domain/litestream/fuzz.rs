@@ -3,18 +3,18 @@
 
 use bytes::Bytes;
 
-use super::chunk::{PageBuffer, Sum};
-use super::cutter::LtxCutter;
-use super::decode::{LtxSummary, decode};
-use super::encryption::AgeIdentities;
-use super::generation::{Generation, GenerationKey, SegmentName};
-use super::header::LtxHeader;
+use super::generations::encryption::AgeIdentities;
+use super::generations::name::{Generation, GenerationKey, SegmentName};
+use super::generations::replay::{Applied, Replay, ReplayFile};
+use super::generations::segment::segment_end;
 use super::layout::LevelKeys;
-use super::name::LtxName;
-use super::page_index::PageIndex;
-use super::replay::{Applied, Replay, ReplayFile};
-use super::segment::segment_end;
-use super::txid::Txid;
+use super::ltx::chunk::{PageBuffer, Sum};
+use super::ltx::cutter::LtxCutter;
+use super::ltx::decode::{LtxSummary, decode};
+use super::ltx::header::LtxHeader;
+use super::ltx::name::LtxName;
+use super::ltx::page_index::PageIndex;
+use super::ltx::txid::Txid;
 use crate::domain::reason::Reason;
 
 /// An LTX header survives being written again.

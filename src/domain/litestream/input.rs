@@ -163,3 +163,13 @@ impl<R: Read> Read for WithStart<'_, R> {
         Ok(count)
     }
 }
+
+/// The big-endian number at `offset`, 0 where the bytes end before it: callers have checked the length.
+pub(super) fn be32(bytes: &[u8], offset: usize) -> u32 {
+    bytes.get(offset..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+/// As [`be32`], 8 bytes wide.
+pub(super) fn be64(bytes: &[u8], offset: usize) -> u64 {
+    bytes.get(offset..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}

@@ -1,7 +1,8 @@
 //! Where Litestream puts its files below a replica's root.
 
-use super::name::LtxName;
-use super::{LEVELS, generation};
+use super::LEVELS;
+use super::generations::ROOT;
+use super::ltx::name::LtxName;
 
 /// How the keys of LTX files (v0.5) name their level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +73,7 @@ impl Layout {
         let found = [
             (Self::V5(LevelKeys::Plain), has("ltx")),
             (Self::V5(LevelKeys::Hex), hex),
-            (Self::V3, has(generation::ROOT.trim_end_matches('/'))),
+            (Self::V3, has(ROOT.trim_end_matches('/'))),
         ];
         found.into_iter().filter_map(|(layout, there)| there.then_some(layout)).collect()
     }

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::generation::SegmentName;
-use super::header::LtxHeader;
-use super::txid::Txid;
+use super::generations::name::SegmentName;
+use super::ltx::header::LtxHeader;
+use super::ltx::txid::Txid;
 
 macro_rules! fixture {
     ($path:literal) => {

@@ -109,7 +109,22 @@ fn page_size(bytes: u32) -> Option<u32> {
     is_page_size(bytes).then_some(bytes)
 }
 
+/// The page that SQLite keeps for its locks (the one at 1 GiB) and that no LTX file holds.
+pub fn lock_page(page_size: u32) -> u32 {
+    0x4000_0000 / page_size.max(1) + 1
+}
+
 /// Four bytes at `at`; `None` when the slice ends before.
 fn word(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
     bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_page_lies_at_one_gibibyte() {
+        assert_eq!((lock_page(4096), lock_page(512), lock_page(65536)), (262_145, 2_097_153, 16385));
+    }
 }

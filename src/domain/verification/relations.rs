@@ -9,7 +9,7 @@ use super::FindingKind;
 use super::ledger::{Facts, Fault, Ledger, PageRuns};
 use super::object::ObjectName;
 use crate::domain::litestream::SegmentName;
-use crate::domain::litestream::header::lock_page;
+use crate::domain::sqlite::lock_page;
 
 /// A file that lacks pages by which the database grew, until the files that may hold them were read again.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::files::{FileStat, Paths, lock_in_the_way, not_found, open, read_at, stat_open};
 use super::sample::{Log, Memory, sample};
 use crate::domain::limits::{LIVE_IMAGE_PAGES_MAX, SPOT_WAL_BYTES_MAX};
-use crate::domain::litestream::header::lock_page;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::sqlite::lock_page;
 use crate::domain::sqlite::{
     DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WAL_INDEX_BYTES,
     WalIndexHeader, committed_end, frame_bytes,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{open, read_at};
 use crate::domain::limits::{STAGED_FILES_MAX, STAGING_DEPTH_MAX, STAGING_ENTRIES_MAX};
-use crate::domain::litestream::header::HEADER_SIZE;
+use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{LtxHeader, LtxName};
 use crate::domain::observation::{ShadowWal, StagedLtx, StagedPosition, Staging};
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};

@@ -12,7 +12,7 @@ use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::assessment::{CoverageReport, GapReport, LevelReport};
 use crate::domain::limits::{GENERATIONS_MAX, ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::generation::ROOT;
+use crate::domain::litestream::generations::ROOT;
 use crate::domain::litestream::{
     AgeIdentities, Facts, Generation, GenerationKey, GenerationTimeline, Generations, GenerationsCoverage, Layout,
     LevelKeys, SegmentFile, SegmentName, SnapshotFile, SnapshotName, caveats, segment_end_of,

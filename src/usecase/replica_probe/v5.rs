@@ -11,7 +11,7 @@ use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::assessment::{CoverageReport, GapReport, LevelReport};
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::{Kept, expired};
-use crate::domain::litestream::header::HEADER_SIZE;
+use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
     Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
     SNAPSHOT_LEVEL, Txid, caveats,

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::RestoreRequest;
 use crate::domain::limits::{GENERATIONS_MAX, REPLAY_OBJECTS_MAX};
-use crate::domain::litestream::generation::ROOT;
-use crate::domain::litestream::generations_plan::starting_snapshot;
+use crate::domain::litestream::generations::ROOT;
+use crate::domain::litestream::generations::plan::starting_snapshot;
 use crate::domain::litestream::{
     Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Layout, ListedGeneration,
     PlanTarget, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generations,

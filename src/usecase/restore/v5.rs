@@ -13,11 +13,11 @@ use super::RestoreOptions;
 use super::pages::Pages;
 use super::reading::Reader;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
-use crate::domain::litestream::header::lock_page;
 use crate::domain::litestream::{Chunk, LtxCutter, LtxEnd, LtxHeader, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Restored, RestoredObject};
 use crate::domain::sqlite::DatabaseHeader;
+use crate::domain::sqlite::lock_page;
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
 
 pub(super) async fn restore_levels(

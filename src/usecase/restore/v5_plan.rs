@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::RestoreRequest;
-use crate::domain::litestream::header::HEADER_SIZE;
+use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
     Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
 };

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::{Reader, Stop};
 use crate::domain::limits::{PAGE_RUNS_MAX, VERIFY_INDEX_BYTES_MAX};
-use crate::domain::litestream::header::{HEADER_SIZE, lock_page};
+use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{FrameIndex, LtxHeader, LtxName, LtxSummary, PageIndex, decode};
+use crate::domain::sqlite::lock_page;
 use crate::domain::verification::{Facts, FindingKind, Outcome, PageRuns, TAIL_BYTES};
 
 /// The header and the flags of the first page behind it, which tell the encoding.

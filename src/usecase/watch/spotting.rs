@@ -8,9 +8,9 @@ use jiff::SignedDuration;
 
 use super::replica::WatchedReplica;
 use crate::domain::limits::{SPOT_AGAIN, SPOT_RACES_MAX, SPOT_SPREAD};
-use crate::domain::litestream::header::lock_page;
 use crate::domain::moment::Moment;
 use crate::domain::spot::{SpotBook, SpotPolicy, SpotReport, SpotResult};
+use crate::domain::sqlite::lock_page;
 use crate::domain::target::DatabaseFiles;
 use crate::usecase::ports::{LiveTarget, PageReader};
 use crate::usecase::spot::{SpotJob, SpotRound};

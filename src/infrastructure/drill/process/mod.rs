@@ -2,8 +2,7 @@
 //!
 //! The parent makes and removes the scratch directory; the child can be killed at any moment.
 
-mod wire;
-mod worker;
+pub mod wire;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -19,7 +18,6 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::spawn_blocking;
 
 use self::wire::{Event, Order};
-pub use self::worker::work;
 use crate::domain::drill::DrillRecord;
 use crate::domain::drill::probe::quoted;
 use crate::domain::limits::{DRILL_COMPLAINT_BYTES_MAX, DRILL_OUTPUT_BYTES_MAX};
@@ -36,7 +34,7 @@ pub const WORKER_COMMAND: &str = "drill-worker";
 pub const PROGRAM: &str = concat!("streamgauge ", env!("CARGO_PKG_VERSION"));
 
 /// So much before its timeout a drill ends itself, with a record of what it has found; then it is killed.
-const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+pub const TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
 /// Runs drills as children of this process.
 pub struct ProcessDrills {

@@ -15,7 +15,7 @@ use crate::usecase::ports::{DrillEstimate, DrillJob};
 
 /// From the child, in this order but for the progress in between.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Event {
+pub enum Event {
     Step(String),
     Planned(DrillEstimate),
     /// So many bytes more.
@@ -25,7 +25,7 @@ pub(super) enum Event {
 
 /// To the child.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Order {
+pub struct Order {
     /// Where to restore to: made, locked and removed by the parent.
     pub directory: PathBuf,
     /// Where the copy for the next drill is kept, and what it is a copy of.
@@ -82,12 +82,8 @@ struct Policy {
 }
 
 impl Order {
-    pub(super) fn new(
-        job: &DrillJob,
-        stores: &StoreOptions,
-        directory: PathBuf,
-        kept: Option<(PathBuf, String)>,
-    ) -> Self {
+    /// What the child is told of a job.
+    pub fn new(job: &DrillJob, stores: &StoreOptions, directory: PathBuf, kept: Option<(PathBuf, String)>) -> Self {
         let policy = &job.policy;
         Self {
             directory,
@@ -120,15 +116,17 @@ impl Order {
     }
 
     /// Of the whole drill.
-    pub(super) fn timeout(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         self.policy.timeout
     }
 
-    pub(super) fn stores(&self) -> StoreOptions {
+    /// How the child opens replicas.
+    pub fn stores(&self) -> StoreOptions {
         StoreOptions { timeout: self.store_timeout, concurrency: self.store_concurrency, ca_file: self.ca_file.clone() }
     }
 
-    pub(super) fn into_job(self) -> DrillJob {
+    /// The job, as it was before it was sent.
+    pub fn into_job(self) -> DrillJob {
         let Policy {
             size_max,
             timeout,

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::SNAPSHOT_LEVEL;
 use super::inventory::Inventory;
 use super::name::LtxFile;
-use super::runs::{Run, Runs};
 use super::txid::Txid;
+use crate::domain::litestream::runs::{Run, Runs};
 
 /// What could be restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::generation::{Generation, SegmentFile, SnapshotFile};
-use super::generation_plan::newest_snapshot;
-use super::generations::{GenerationInventory, Generations};
+use super::chain::newest_snapshot;
+use super::inventory::{GenerationInventory, Generations};
+use super::name::{Generation, SegmentFile, SnapshotFile};
 
 /// What could be restored from the newest generation, the one that v0.3 restores from.
 ///

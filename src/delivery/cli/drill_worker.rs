@@ -1,6 +1,7 @@
-//! The child: takes an order from standard input, makes itself small, and tells what comes of it on standard output.
+//! The process of one drill: takes an order from standard input, makes itself small, and tells what comes of it on standard output.
 
 use std::io::{BufRead, BufReader, Read, Stdout, Write};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,12 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, set_parent_proc
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::wire::{Event, Order};
-use super::{PROGRAM, TIMEOUT_MARGIN};
 use crate::domain::limits::{DRILL_JOB_BYTES_MAX, DRILL_MEMORY_HEADROOM, DRILL_OVERTIME};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::database::LiveFiles;
+use crate::infrastructure::drill::process::wire::{Event, Order};
+use crate::infrastructure::drill::process::{PROGRAM, TIMEOUT_MARGIN};
 use crate::infrastructure::drill::space::Space;
 use crate::infrastructure::store::Stores;
 use crate::usecase::drill::{DrillParts, run_drill};
@@ -37,7 +38,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// # Errors
 ///
 /// When there is no order or the runtime cannot be started. How the drill ends is written to standard output.
-pub fn work() -> Result<(), Reason> {
+pub fn main() -> Result<ExitCode, Reason> {
     let failed =
         |doing: &'static str| move |error: rustix::io::Errno| Reason::from(std::io::Error::from(error)).context(doing);
     // Before any thread is started: a thread's priority is its own, and it gets that of the one that starts it.
@@ -94,7 +95,8 @@ pub fn work() -> Result<(), Reason> {
         run_drill(parts, job).await
     });
     runtime.shutdown_background();
-    output.write(&Event::Done(Box::new(record)))
+    output.write(&Event::Done(Box::new(record)))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Lowers a limit, which a limit from outside may already have done.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::name::NameError;
+use crate::domain::litestream::name::{NameError, hex};
 
 /// A Litestream v0.5 transaction ID: one sync batch, not one SQLite transaction. Never 0 in a file name.
 ///
@@ -25,13 +25,6 @@ impl FromStr for Txid {
     fn from_str(text: &str) -> Result<Self, NameError> {
         hex(text, 16).map(Self).ok_or_else(|| NameError::new("txid", text, "16 lower-case hexadecimal digits"))
     }
-}
-
-/// Exactly `digits` (at most 16) lower-case hexadecimal digits: the way in which Litestream writes every number in a
-/// name.
-pub(super) fn hex(text: &str, digits: usize) -> Option<u64> {
-    let strict = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    strict.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
 
 #[cfg(test)]

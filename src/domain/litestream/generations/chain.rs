@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::generation::{SegmentFile, SnapshotFile};
+use super::name::{SegmentFile, SnapshotFile};
 
 /// A snapshot and the segments that are applied to it, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum GenerationPlanError {
 /// The newest snapshot of a generation and all segments from its index on, for the latest state.
 ///
 /// A listing does not tell whether segments of one index follow each other, or whether the last one of an index is
-/// there: their lengths are known only when they are read ([`segment_end`](super::segment_end)).
+/// there: their lengths are known only when they are read ([`segment_end`](super::segment::segment_end)).
 pub fn plan_generation(
     snapshots: &[SnapshotFile],
     segments: &[SegmentFile],

@@ -3,9 +3,11 @@
 //! Its numbers must chain from the header to the end of the file, so that the header and the tail prove a file's
 //! structure without its pages.
 
-use super::format_error::{FormatError, Problem};
-use super::header::{HEADER_SIZE, LtxHeader, be64, lock_page};
+use super::header::{HEADER_SIZE, LtxHeader};
 use crate::domain::limits::PAGE_INDEX_BYTES_MAX;
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::be64;
+use crate::domain::sqlite::lock_page;
 
 /// Bytes of the marker behind the last frame: a frame header of zeros.
 pub(super) const END_MARKER_SIZE: u64 = 6;

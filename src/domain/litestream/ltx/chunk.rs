@@ -9,9 +9,9 @@ use lz4_flex::frame::FrameDecoder;
 use twox_hash::XxHash32;
 
 use super::decode::{PAGE_FLAG_BLOCK, longest_block};
-use super::format_error::{FormatError, Problem};
-use super::header::be32;
-use super::input::LZ4_MAGIC;
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::LZ4_MAGIC;
+use crate::domain::litestream::input::be32;
 use crate::domain::reason::Reason;
 
 /// Page number and flags.

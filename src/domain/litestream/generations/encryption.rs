@@ -5,8 +5,8 @@ use std::io::{BufReader, Chain, Cursor, Read};
 use age::stream::StreamReader;
 use age::{DecryptError, Decryptor, Identity, x25519};
 
-use super::format_error::{FormatError, Problem};
 use crate::domain::limits::AGE_HEADER_BYTES_MAX;
+use crate::domain::litestream::format_error::{FormatError, Problem};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
 

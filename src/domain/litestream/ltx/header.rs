@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::format_error::{FormatError, Problem};
 use super::name::LtxName;
 use super::txid::Txid;
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::{be32, be64};
 use crate::domain::sqlite::{WalPosition, is_page_size};
 
 /// Bytes of an LTX header.
@@ -122,24 +123,9 @@ impl LtxHeader {
     }
 }
 
-/// The page that SQLite keeps for its locks (the one at 1 GiB) and that no LTX file holds.
-pub fn lock_page(page_size: u32) -> u32 {
-    0x4000_0000 / page_size.max(1) + 1
-}
-
 fn timestamp(milliseconds: u64) -> Result<Timestamp, FormatError> {
     let milliseconds = milliseconds.cast_signed();
     Timestamp::from_millisecond(milliseconds).map_err(|_| FormatError::new(32, Problem::Timestamp(milliseconds)))
-}
-
-/// The big-endian number at `offset`, 0 where the bytes end before it: callers have checked the length.
-pub(super) fn be32(bytes: &[u8], offset: usize) -> u32 {
-    bytes.get(offset..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_be_bytes(*bytes))
-}
-
-/// As [`be32`], 8 bytes wide.
-pub(super) fn be64(bytes: &[u8], offset: usize) -> u64 {
-    bytes.get(offset..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -218,11 +204,6 @@ mod tests {
         assert_eq!(LtxHeader::parse(&compaction.encode()).unwrap().wal_end(), None);
         let snapshot_of_an_empty_wal = LtxHeader { wal_offset: 32, wal_size: 0, ..header() };
         assert_eq!(snapshot_of_an_empty_wal.wal_end().unwrap().end, 32);
-    }
-
-    #[test]
-    fn the_lock_page_lies_at_one_gibibyte() {
-        assert_eq!((lock_page(4096), lock_page(512), lock_page(65536)), (262_145, 2_097_153, 16385));
     }
 
     proptest! {

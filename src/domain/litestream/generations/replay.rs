@@ -6,10 +6,10 @@ mod wal;
 use std::io::Read;
 
 use super::encryption::{AgeIdentities, Content};
-use super::format_error::{FormatError, Problem};
-use super::generation::SegmentName;
-use super::input::{Input, Lz4Frame};
+use super::name::SegmentName;
 use crate::domain::limits::{OPEN_TRANSACTION_BYTES_MAX, REPLAY_BATCH_BYTES};
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::{Input, Lz4Frame};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{self, DatabaseHeader, WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::generation::{Generation, SegmentFile, SnapshotFile, SnapshotName};
-use super::runs::{Run, Runs};
+use super::name::{Generation, SegmentFile, SnapshotFile, SnapshotName};
 use crate::domain::limits::TIMELINE_FILES_MAX;
+use crate::domain::litestream::runs::{Run, Runs};
 use crate::domain::timeline::{Blocked, Step, TimelineReport, spans};
 
 /// All files of a replica, or the newest ones, on the way to a map.
@@ -280,7 +280,7 @@ impl<'a> Chain<'a> {
             let next = self.files.segments.iter().find(|file| (file.index, file.offset) > (*index, *offset));
             let before = next
                 .map_or_else(|| position(u64::from(*index) + 1, 0), |file| position(file.index.into(), file.offset));
-            let key = self.generation.segment_key(super::SegmentName { index: *index, offset: *offset });
+            let key = self.generation.segment_key(super::name::SegmentName { index: *index, offset: *offset });
             let detail = format!("{key} is damaged");
             return Some(Blocked { after: position((*index).into(), *offset), before, key: Some(key), detail });
         }

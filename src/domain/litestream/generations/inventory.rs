@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
-use super::generation::{Generation, SegmentFile, SegmentName, SnapshotFile};
-use super::runs::{Run, Runs};
+use super::name::{Generation, SegmentFile, SegmentName, SnapshotFile};
 use crate::domain::limits::{GENERATIONS_MAX, RUNS_MAX, SNAPSHOTS_MAX};
+use crate::domain::litestream::runs::{Run, Runs};
 
 /// The files of a v0.3 replica.
 ///
@@ -32,11 +32,11 @@ pub struct GenerationInventory {
     pub last_segment: Option<SegmentName>,
     pub last_snapshot: Option<u32>,
     /// The files of the snapshots, by index.
-    pub(super) snapshot_files: VecDeque<SnapshotFile>,
+    pub(in crate::domain::litestream) snapshot_files: VecDeque<SnapshotFile>,
     /// Indexes whose first segment, the one at offset 0, is there.
-    pub(super) begun: Runs,
+    pub(in crate::domain::litestream) begun: Runs,
     /// Indexes of which only later segments are there, with the lowest offset.
-    pub(super) headless: BTreeMap<u32, u64>,
+    pub(in crate::domain::litestream) headless: BTreeMap<u32, u64>,
     dropped: u64,
 }
 

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::SNAPSHOT_LEVEL;
-use super::layout::LevelKeys;
 use super::name::{LtxFile, LtxName};
 use super::plan::{PlanError, PlanTarget, plan};
-use super::runs::{Run, Runs};
 use super::txid::Txid;
 use crate::domain::limits::{TIMELINE_FILES_MAX, TIMELINE_TAIL_MAX};
+use crate::domain::litestream::layout::LevelKeys;
+use crate::domain::litestream::runs::{Run, Runs};
 use crate::domain::timeline::{Blocked, Span, Step, TimelineReport, spans};
 
 /// Files that are known to be damaged: nothing is restored from them.

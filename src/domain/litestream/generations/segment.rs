@@ -3,11 +3,11 @@
 use std::io::{BufReader, Read};
 
 use super::encryption::AgeIdentities;
-use super::format_error::{FormatError, Problem};
-use super::generation::SegmentName;
-use super::header::be32;
-use super::input::Input;
+use super::name::SegmentName;
 use crate::domain::limits::SEGMENT_DECODED_BYTES_MAX;
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::Input;
+use crate::domain::litestream::input::be32;
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WAL_MAGIC, WalPosition, frame_bytes, is_page_size};
 
 /// Where the frames of a WAL start.

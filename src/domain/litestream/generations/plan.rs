@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 
-use super::generation::{Generation, SegmentFile, SegmentName, SnapshotFile};
-use super::generation_plan::{GenerationPlan, GenerationPlanError, newest_snapshot, plan_generation};
+use super::chain::{GenerationPlan, GenerationPlanError, newest_snapshot, plan_generation};
+use super::name::{Generation, SegmentFile, SegmentName, SnapshotFile};
 
 /// What was listed of one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]

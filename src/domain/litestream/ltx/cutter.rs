@@ -10,9 +10,10 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use super::chunk::{Chunk, Extent, Sum, Walk, frame_extent};
 use super::decode::LtxSummary;
-use super::format_error::{FormatError, Problem};
-use super::header::{HEADER_SIZE, LtxHeader, be32};
+use super::header::{HEADER_SIZE, LtxHeader};
 use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, PageOrder, check_trailer};
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::be32;
 
 /// A file that is being cut. Holds no more of it than one frame that is not whole yet.
 pub struct LtxCutter {

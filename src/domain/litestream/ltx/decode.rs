@@ -6,10 +6,11 @@ use std::io::{BufReader, Read};
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::chunk::{Extent, Walk, check_block_size, decode_frame, frame_extent};
-use super::format_error::{FormatError, Problem};
-use super::header::{HEADER_SIZE, LtxHeader, be32};
-use super::input::Input;
+use super::header::{HEADER_SIZE, LtxHeader};
 use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, PageOrder, check_trailer, read_entry};
+use crate::domain::litestream::format_error::{FormatError, Problem};
+use crate::domain::litestream::input::Input;
+use crate::domain::litestream::input::be32;
 
 /// The payload is an LZ4 block behind its size (Litestream 0.5.16 and later); without it, an LZ4 frame (until 0.5.15).
 pub(super) const PAGE_FLAG_BLOCK: u16 = 1;

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::name::NameError;
-use super::txid::hex;
+use crate::domain::litestream::name::NameError;
+use crate::domain::litestream::name::hex;
 
 /// What every v0.3 key starts with.
 pub const ROOT: &str = "generations/";

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use super::name::{LtxFile, LtxName};
-use super::runs::{Run, Runs};
 use super::txid::Txid;
 use super::{LEVELS, SNAPSHOT_LEVEL};
 use crate::domain::limits::{RUNS_MAX, SNAPSHOTS_MAX};
+use crate::domain::litestream::runs::{Run, Runs};
 
 /// The files of a v0.5 replica.
 ///

@@ -1,0 +1,37 @@
+//! Litestream v0.5: LTX files on levels, each with the TXIDs that its name says.
+
+pub mod candidates;
+pub mod caveats;
+pub mod chunk;
+pub mod coverage;
+pub mod cutter;
+pub mod decode;
+pub mod frame_index;
+pub mod header;
+pub mod inventory;
+pub mod map;
+pub mod name;
+pub mod page_index;
+pub mod plan;
+pub mod txid;
+
+pub use candidates::Candidates;
+pub use caveats::{Facts, caveats};
+pub use chunk::{Chunk, PageBuffer, Sum};
+pub use coverage::{Coverage, Gap};
+pub use cutter::{LtxCutter, LtxEnd};
+pub use decode::{LtxSummary, decode, decode_page};
+pub use frame_index::FrameIndex;
+pub use header::{HEADER_SIZE, LtxHeader};
+pub use inventory::{Inventory, LevelInventory};
+pub use map::{Damaged, LtxInstant, LtxTail, LtxTimeline, instant};
+pub use name::{LtxFile, LtxName};
+pub use page_index::{PageEntry, PageIndex};
+pub use plan::{PlanError, PlanTarget, plan};
+pub use txid::Txid;
+
+/// The level of snapshots; 0 holds what was synced, 1 to 8 compactions of the level below.
+pub const SNAPSHOT_LEVEL: u8 = 9;
+
+/// How many levels there are.
+pub const LEVELS: usize = 10;

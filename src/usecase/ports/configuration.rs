@@ -1,0 +1,65 @@
+//! The configuration, as the agent reads it.
+
+use std::time::Duration;
+
+use crate::domain::alerting::Alerting;
+use crate::domain::assessment::SourceReport;
+use crate::domain::beacon::BeaconPolicy;
+use crate::domain::drill::schedule::DrillLimits;
+use crate::domain::naming::Names;
+use crate::domain::price::Costs;
+use crate::domain::target::Target;
+use crate::domain::verification::VerifyPolicy;
+
+/// What is to be watched, and how. Blocking.
+pub trait Configuration: Send + Sync {
+    /// Reads everything anew; what has a name keeps it. The error is for a person: all problems, one a line.
+    fn load(&self, names: Names) -> Result<Configured, String>;
+}
+
+/// A configuration that was read.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// Sorted by name.
+    pub targets: Vec<Target>,
+    /// Targets beyond the number that one agent watches.
+    pub over_limit: usize,
+    /// The names of all targets, and those that are not used at present.
+    pub names: Names,
+    pub sources: Vec<SourceReport>,
+    pub pace: Pace,
+    /// What holds for all scheduled drills together.
+    pub drills: DrillLimits,
+    pub alerting: Alerting,
+    /// Prices and the budget of everything together.
+    pub costs: Costs,
+}
+
+/// How often things are looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    /// Local poll, and the most often that a report is published.
+    pub poll: Duration,
+    /// One full round of the sweep over all databases.
+    pub sweep: Duration,
+    /// A busy replica in a directory.
+    pub directory: Duration,
+    /// A busy replica in a bucket, where each look costs money.
+    pub bucket: Duration,
+    /// An idle, proven replica.
+    pub idle: Duration,
+    /// Listing of the compacted levels and snapshots of a replica that changes.
+    pub levels: Duration,
+    /// Listing of everything, which notices deletions.
+    pub reconcile: Duration,
+    /// How long a target that is gone from the configuration is still watched.
+    pub grace: Duration,
+    /// Reading the configuration's directories anew.
+    pub discovery: Duration,
+    /// Looks in flight for one place (one bucket, one directory tree).
+    pub concurrency: usize,
+    /// How objects are verified.
+    pub verify: VerifyPolicy,
+    /// That beacons are written, and how often; `None`: nothing is ever written to a store.
+    pub beacon: Option<BeaconPolicy>,
+}

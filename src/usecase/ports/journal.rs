@@ -1,0 +1,73 @@
+//! What survives a restart.
+
+use crate::domain::reason::Reason;
+use crate::domain::target::TargetName;
+
+/// What an entry of the journal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// What is known of a target.
+    Target,
+    /// What is known of the objects of its replicas.
+    Objects,
+    Alerts,
+    /// Who was told of them.
+    Notified,
+    /// The names of all databases.
+    Names,
+    /// How many databases each source had.
+    Sources,
+}
+
+impl EntryKind {
+    pub const ALL: [Self; 6] = [Self::Target, Self::Objects, Self::Alerts, Self::Notified, Self::Names, Self::Sources];
+
+    /// Its word in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Target => "target",
+            Self::Objects => "objects",
+            Self::Alerts => "alerts",
+            Self::Notified => "notify",
+            Self::Names => "names",
+            Self::Sources => "sources",
+        }
+    }
+}
+
+/// Names an entry of the journal. Whatever a target is called, it is not an entry of another kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey {
+    pub kind: EntryKind,
+    /// The target's; empty for what the agent has one of.
+    pub name: String,
+}
+
+impl EntryKey {
+    pub fn target(name: &TargetName) -> Self {
+        Self { kind: EntryKind::Target, name: name.0.clone() }
+    }
+
+    pub fn objects(name: &TargetName) -> Self {
+        Self { kind: EntryKind::Objects, name: name.0.clone() }
+    }
+
+    /// Of what the agent has one.
+    pub fn only(kind: EntryKind) -> Self {
+        Self { kind, name: String::new() }
+    }
+}
+
+/// What survives a restart: opaque texts, one or two a target. Blocking. Losing it loses comfort, not correctness.
+pub trait Journal: Send {
+    /// All entries; of a journal that is damaged, those that could be read.
+    fn load(&mut self) -> Result<Vec<(EntryKey, String)>, Reason>;
+
+    /// Adds or replaces entries, and forgets those named in `gone`. After an error nothing is known to be saved any more.
+    fn save(&mut self, entries: &[(EntryKey, String)], gone: &[EntryKey]) -> Result<(), Reason>;
+
+    /// How often a damaged journal was set aside and begun anew.
+    fn set_aside(&self) -> u64 {
+        0
+    }
+}

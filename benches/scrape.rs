@@ -26,7 +26,7 @@ use prometheus_client::registry::Registry;
 use streamgauge::delivery::http::{ReloadHandle, Server};
 use streamgauge::delivery::render::metrics::openmetrics;
 use streamgauge::delivery::render::published::{Published, ReportCell, Representation};
-use streamgauge::domain::alert::AlertBook;
+use streamgauge::domain::alert::book::AlertBook;
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::proof::Method;
 use streamgauge::domain::assess::rates::Rates;

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod litestream;
 pub mod moment;
 pub mod naming;
+pub mod number;
 pub mod observation;
 pub mod price;
 pub mod printable;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use streamgauge::domain::alert::{AlertBook, AlertState};
+use streamgauge::domain::alert::AlertState;
+use streamgauge::domain::alert::book::AlertBook;
 use streamgauge::domain::alerting::Alerting;
 
 use crate::judge::Labels;

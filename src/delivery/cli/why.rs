@@ -15,9 +15,9 @@ use super::{CheckArgs, CheckFormat, CheckVerify, SourceArgs, check, output, run}
 use crate::delivery::render::human;
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
-use crate::domain::check::expression::Scope;
 use crate::domain::check::{Check, catalogue};
 use crate::domain::limits::EVIDENCE_LINES_MAX;
+use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::agent::fetch_report;
 

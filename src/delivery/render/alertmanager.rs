@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::domain::alert::INHIBITIONS;
-use crate::domain::check::expression::Scope;
+use crate::domain::alert::inhibition::INHIBITIONS;
 use crate::domain::check::{Check, WATCHDOG, catalogue};
+use crate::domain::number::Scope;
 use crate::domain::verdict::Severity;
 
 /// `alerts/alertmanager.example.yml`.

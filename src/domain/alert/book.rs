@@ -18,10 +18,10 @@ use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, DatabaseState};
-use crate::domain::check::expression::{Scope, Subject};
 use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::ALERTS_MAX;
 use crate::domain::moment::Moment;
+use crate::domain::number::{Scope, Subject};
 
 /// How long a resolved alert is kept, so that a receiver that was down is told of its end. Prometheus keeps it as long.
 const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
@@ -36,6 +36,15 @@ pub(super) struct Armed {
     pub(super) rule: &'static Rule,
     /// The rules whose alerts inhibit its own, and how many labels have to be equal.
     inhibited_by: Vec<(usize, usize)>,
+}
+
+/// The rules of one severity.
+#[derive(Debug)]
+struct Batch {
+    /// The place behind its last one.
+    end: usize,
+    /// The places of those about each kind of subject.
+    scopes: BTreeMap<Scope, Vec<usize>>,
 }
 
 /// The rule, by its place, and the values of the labels of its scope; those that it does not have are empty.
@@ -68,6 +77,8 @@ pub(super) struct Tracked {
 pub struct AlertBook {
     /// The worst first, so that they come first everywhere.
     pub(super) rules: Vec<Armed>,
+    /// The worst first.
+    batches: Vec<Batch>,
     pub(super) tracked: BTreeMap<Key, Tracked>,
     evaluation: u64,
     /// How many alerts there may be for another one of the severity that is being evaluated.
@@ -99,7 +110,16 @@ impl AlertBook {
             let sources = named.iter().enumerate().filter(|(_, (source, _))| inhibits(*source, *target));
             armed.inhibited_by = sources.map(|(place, (_, check))| (place, check.scope().labels().len())).collect();
         }
+        let batches = rules.chunk_by(|one, other| one.rule.severity == other.rule.severity).scan(0, |end, batch| {
+            let begin = std::mem::replace(end, *end + batch.len());
+            let mut scopes: BTreeMap<Scope, Vec<usize>> = BTreeMap::new();
+            for (place, armed) in (begin..).zip(batch) {
+                scopes.entry(armed.check.scope()).or_default().push(place);
+            }
+            Some(Batch { end: *end, scopes })
+        });
         Self {
+            batches: batches.collect(),
             rules,
             tracked: BTreeMap::new(),
             evaluation: 0,
@@ -120,15 +140,14 @@ impl AlertBook {
         self.evaluation += 1;
         self.turned.clear();
         (self.dropped, self.changed) = (0, false);
-        let mut place = 0;
-        while let Some(severity) = self.rules.get(place).map(|armed| armed.rule.severity) {
-            let end = place + self.rules[place..].iter().take_while(|armed| armed.rule.severity == severity).count();
+        let batches = std::mem::take(&mut self.batches);
+        for batch in &batches {
             // What is less severe yields when the evaluation ends: there are never more than three times as many.
-            let less = self.tracked.keys().rev().take_while(|key| key.rule >= end).count();
+            let less = self.tracked.keys().rev().take_while(|key| key.rule >= batch.end).count();
             self.room = (ALERTS_MAX + less).min(3 * ALERTS_MAX);
-            self.evaluate_rules(place, end, assessment, alerting, now);
-            place = end;
+            self.evaluate_batch(batch, assessment, alerting, now);
         }
+        self.batches = batches;
         self.end_others(assessment, now);
         self.trim();
         self.suppress(alerting, now);
@@ -152,32 +171,21 @@ impl AlertBook {
         self.turned.iter().map(String::as_str)
     }
 
-    /// Evaluates the rules from the place `from` to before `to`, which are of one severity.
-    fn evaluate_rules(&mut self, from: usize, to: usize, assessment: &Assessment, alerting: &Alerting, now: Moment) {
-        let scopes: Vec<_> = self.rules[from..to].iter().map(|armed| armed.check.scope()).collect();
-        let of = |wanted: Scope| {
-            let places = scopes.iter().enumerate().filter(move |(_, scope)| **scope == wanted);
-            places.map(|(place, _)| from + place).collect::<Vec<_>>()
+    fn evaluate_batch(&mut self, batch: &Batch, assessment: &Assessment, alerting: &Alerting, now: Moment) {
+        let mut evaluate = |places: &[usize], subject| {
+            places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
         };
-        for scope in Scope::OF_AGENT {
-            let places = of(*scope);
-            if places.is_empty() {
-                continue;
-            }
-            for subject in scope.subjects(assessment) {
-                places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
+        for (scope, places) in &batch.scopes {
+            if !matches!(scope, Scope::Database | Scope::Replica) {
+                scope.subjects(assessment).for_each(|subject| evaluate(places, subject));
             }
         }
-        let (databases, replicas) = (of(Scope::Database), of(Scope::Replica));
+        // Each database with its replicas.
+        let [databases, replicas] =
+            [Scope::Database, Scope::Replica].map(|scope| batch.scopes.get(&scope).map_or(&[][..], Vec::as_slice));
         for database in &assessment.databases {
-            for place in &databases {
-                self.evaluate_rule(*place, Subject::Database(database), alerting, now);
-            }
-            for replica in &database.replicas {
-                for place in &replicas {
-                    self.evaluate_rule(*place, Subject::Replica(database, replica), alerting, now);
-                }
-            }
+            evaluate(databases, Subject::Database(database));
+            Subject::replicas(database).for_each(|subject| evaluate(replicas, subject));
         }
     }
 
@@ -368,10 +376,7 @@ fn watched(scope: Scope, key: &Key, assessment: &Assessment) -> bool {
                 scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
             })
         }
-        _ => {
-            let values = &key.values[..scope.labels().len()];
-            scope.subjects(assessment).into_iter().any(|subject| subject.label_values() == values)
-        }
+        _ => scope.subjects(assessment).any(|subject| subject.label_values() == key.values),
     }
 }
 

@@ -1,8 +1,13 @@
 //! Checks of the agent itself: whether it looks, at everything, as configured, and can tell.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
-use super::{Check, Context, Tell, Told, Unit, rule, spoken};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::{Fold, Term};
+use super::spoken;
 use crate::domain::assessment::{Assessment, CollectorReport, DatabaseState, ReceiverReport, SourceReport};
+use crate::domain::number::agent::{
+    DATABASES, DISCOVERED, LAST_ROUND, RELOADED, ROUND_INTERVAL, STATE_SAVED, STATES_SET_ASIDE,
+};
+use crate::domain::number::receiver::FAILING_SINCE;
 use crate::domain::verdict::Severity;
 
 /// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
@@ -11,53 +16,7 @@ const ROUND_SLACK_SECONDS: f64 = 120.0;
 /// A receiver may fail for so long: it is being restarted.
 const RECEIVER_SECONDS: f64 = 300.0;
 
-static LAST_ROUND: Quantity = Quantity {
-    metric: "streamgauge_collector_last_round_timestamp_seconds",
-    select: Select::Only,
-    of: Of::Collector(|collector| Some(seconds(collector.last_round_at))),
-};
-
-static ROUND_INTERVAL: Quantity = Quantity {
-    metric: "streamgauge_collector_interval_seconds",
-    select: Select::Only,
-    of: Of::Collector(|collector| collector.interval_seconds),
-};
-
-static RELOADED: Quantity = Quantity {
-    metric: "streamgauge_config_last_reload_successful",
-    select: Select::Only,
-    of: Of::Agent(|assessment| Some(f64::from(assessment.agent.config.last_reload_successful))),
-};
-
-static FAILING_SINCE: Quantity = Quantity {
-    metric: "streamgauge_notification_failing_since_timestamp_seconds",
-    select: Select::Only,
-    of: Of::Receiver(|receiver| receiver.failing_since.map(seconds)),
-};
-
-static STATE_SAVED: Quantity = Quantity {
-    metric: "streamgauge_state_last_save_successful",
-    select: Select::Only,
-    of: Of::Agent(|assessment| assessment.agent.state.as_ref()?.saved.map(f64::from)),
-};
-
-static STATES_SET_ASIDE: Quantity = Quantity {
-    metric: "streamgauge_state_set_aside_total",
-    select: Select::Only,
-    of: Of::Agent(|assessment| Some(assessment.agent.state.as_ref()?.set_aside as f64)),
-};
-
-static OVER_LIMIT: Quantity = Quantity {
-    metric: "streamgauge_databases",
-    select: Select::Where("state", "over_limit"),
-    of: Of::Agent(|assessment| Some(over_limit(assessment) as f64)),
-};
-
-static DISCOVERED: Quantity = Quantity {
-    metric: "streamgauge_discovery_success",
-    select: Select::Only,
-    of: Of::Source(|source| Some(f64::from(source.success))),
-};
+static OVER_LIMIT: Term = Term::Folded(&DATABASES, Fold::Where("state", "over_limit"));
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -69,17 +28,11 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
-            &Condition::Compare(
-                &Term::Difference(&Term::Now, &Term::Of(&LAST_ROUND)),
-                Comparison::Above,
-                &Term::Sum(
-                    &Term::Product(&Term::Of(&ROUND_INTERVAL), &Term::Number(3.0)),
-                    &Term::Number(ROUND_SLACK_SECONDS),
-                ),
-            ),
+            Term::Age(&LAST_ROUND)
+                .above(Term::Sum(&Term::Times(&ROUND_INTERVAL, 3.0), &Term::Constant(ROUND_SLACK_SECONDS))),
             5,
         )],
-        tell: Tell::Collector(stuck),
+        explain: |context, on| stuck(context, on.collector()?),
     },
     Check {
         name: "ConfigReloadFailed",
@@ -88,12 +41,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The agent was told to read its configuration, refused it, and goes on with the one before.",
         action: "Run `streamgauge config check`, which names every mistake, and reload.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&RELOADED), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Agent(reloaded),
+        rules: &[rule(Severity::Warning, RELOADED.is(0.0), 5)],
+        explain: |context, on| reloaded(context, on.agent()?),
     },
     Check {
         name: "DiscoveryFailed",
@@ -104,12 +53,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Look at the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
                  that was emptied. Databases that were there stay watched; if they were removed on purpose, reload.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&DISCOVERED), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Source(discovered),
+        rules: &[rule(Severity::Warning, DISCOVERED.is(0.0), 5)],
+        explain: |context, on| discovered(context, on.source()?),
     },
     Check {
         name: "SeriesLimitReached",
@@ -118,12 +63,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "{value} databases are beyond the limit of one agent and not watched.",
         action: "Divide them between two agents.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&OVER_LIMIT), Comparison::Above, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Agent(within_limit),
+        rules: &[rule(Severity::Warning, OVER_LIMIT.exceeds(0.0), 5)],
+        explain: |context, on| within_limit(context, on.agent()?),
     },
     Check {
         name: "NotificationsFailing",
@@ -132,16 +73,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "Nothing has reached receiver {receiver} for {value}: alerts wait, or reach nobody.",
         action: "Look at the reason on the status page, and try it with `streamgauge notify test`.",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(
-                &Term::Difference(&Term::Now, &Term::Of(&FAILING_SINCE)),
-                Comparison::Above,
-                &Term::Number(RECEIVER_SECONDS),
-            ),
-            0,
-        )],
-        tell: Tell::Receiver(notified),
+        rules: &[rule(Severity::Warning, Term::Age(&FAILING_SINCE).exceeds(RECEIVER_SECONDS), 0)],
+        explain: |context, on| notified(context, on.receiver()?),
     },
     Check {
         name: "StateNotSaved",
@@ -152,12 +85,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Look at the reason on the status page: a full disk, a directory that is gone or belongs to somebody \
                  else, or a second agent that uses it.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&STATE_SAVED), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Agent(saved),
+        rules: &[rule(Severity::Warning, STATE_SAVED.is(0.0), 5)],
+        explain: |context, on| saved(context, on.agent()?),
     },
     Check {
         name: "StateSetAside",
@@ -167,12 +96,8 @@ pub(super) static CHECKS: &[Check] = &[
                       begun anew.",
         action: "Look for a failing disk. Remove state.sqlite.bad when nobody wants to look at it; a restart ends this.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Info,
-            &Condition::Compare(&Term::Of(&STATES_SET_ASIDE), Comparison::Above, &Term::Number(0.0)),
-            0,
-        )],
-        tell: Tell::Agent(set_aside),
+        rules: &[rule(Severity::Info, STATES_SET_ASIDE.any(), 0)],
+        explain: |context, on| set_aside(context, on.agent()?),
     },
 ];
 
@@ -181,70 +106,73 @@ fn over_limit(assessment: &Assessment) -> usize {
     assessment.over_limit + assessment.databases.iter().filter(|database| beyond(database.state)).count()
 }
 
-fn stuck(context: &Context, collector: &CollectorReport) -> Option<Told> {
+fn stuck(context: &Context, collector: &CollectorReport) -> Option<Explanation> {
     collector.interval_seconds?;
     let age = spoken(context.now.duration_since(collector.last_round_at).as_secs_f64());
-    Some(Told::Known(format!("{}: the last round ended {age} ago", collector.collector)))
+    Some(Explanation::Known(format!("{}: the last round ended {age} ago", collector.collector)))
 }
 
-fn reloaded(_: &Context, assessment: &Assessment) -> Option<Told> {
+fn reloaded(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     let config = &assessment.agent.config;
-    Some(Told::Known(match (&config.error, config.last_reload_successful) {
+    Some(Explanation::Known(match (&config.error, config.last_reload_successful) {
         (_, true) => "as read".into(),
         (Some(error), false) => format!("refused: {error}"),
         (None, false) => "refused".into(),
     }))
 }
 
-fn discovered(_: &Context, source: &SourceReport) -> Option<Told> {
+fn discovered(_: &Context, source: &SourceReport) -> Option<Explanation> {
     let SourceReport { source: name, databases, error, .. } = source;
-    Some(Told::Known(match error {
+    Some(Explanation::Known(match error {
         None => format!("{name}: {databases} databases"),
         Some(error) => format!("{name}: {error}"),
     }))
 }
 
-fn within_limit(_: &Context, assessment: &Assessment) -> Option<Told> {
-    Some(Told::Known(match over_limit(assessment) {
+fn within_limit(_: &Context, assessment: &Assessment) -> Option<Explanation> {
+    Some(Explanation::Known(match over_limit(assessment) {
         0 => format!("{} databases", assessment.databases.len()),
         beyond => format!("{beyond} databases are not watched"),
     }))
 }
 
-fn saved(context: &Context, assessment: &Assessment) -> Option<Told> {
+fn saved(context: &Context, assessment: &Assessment) -> Option<Explanation> {
     let state = assessment.agent.state.as_ref()?;
     let age = state.last_saved_at.map(|at| spoken(context.now.duration_since(at).as_secs_f64()));
     Some(match (state.saved, &state.reason, age) {
         (Some(false), reason, age) => {
             let why = reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-            Told::Known(format!("{why}; last saved {}", age.map_or_else(|| "never".into(), |age| format!("{age} ago"))))
+            Explanation::Known(format!(
+                "{why}; last saved {}",
+                age.map_or_else(|| "never".into(), |age| format!("{age} ago"))
+            ))
         }
-        (Some(true), _, Some(age)) => Told::Known(format!("saved {age} ago")),
-        _ => Told::Unknown("nothing was saved yet".into()),
+        (Some(true), _, Some(age)) => Explanation::Known(format!("saved {age} ago")),
+        _ => Explanation::Unknown("nothing was saved yet".into()),
     })
 }
 
-fn set_aside(_: &Context, assessment: &Assessment) -> Option<Told> {
-    Some(Told::Known(match assessment.agent.state.as_ref()?.set_aside {
+fn set_aside(_: &Context, assessment: &Assessment) -> Option<Explanation> {
+    Some(Explanation::Known(match assessment.agent.state.as_ref()?.set_aside {
         0 => "it was not damaged".into(),
         1 => "a damaged one was set aside".into(),
         times => format!("damaged ones were set aside, {times} times"),
     }))
 }
 
-fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
+fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Explanation> {
     let name = &receiver.receiver;
     Some(match (receiver.failing_since, receiver.last_success_at) {
         (Some(since), _) => {
             let age = spoken(context.now.duration_since(since).as_secs_f64());
             let why = receiver.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-            Told::Known(format!("{name}: fails for {age}: {why}"))
+            Explanation::Known(format!("{name}: fails for {age}: {why}"))
         }
         (None, Some(at)) => {
             let age = spoken(context.now.duration_since(at).as_secs_f64());
-            Told::Known(format!("{name}: told {age} ago"))
+            Explanation::Known(format!("{name}: told {age} ago"))
         }
-        (None, None) => Told::Unknown(format!("{name}: nothing was sent to it yet")),
+        (None, None) => Explanation::Unknown(format!("{name}: nothing was sent to it yet")),
     })
 }
 

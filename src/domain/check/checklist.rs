@@ -185,8 +185,9 @@ pub fn not_observable() -> impl Iterator<Item = (&'static Item, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Severity, Verdict, catalogue};
+    use super::super::catalogue;
     use super::*;
+    use crate::domain::verdict::{Severity, Verdict};
 
     /// The checklist as it was asked for: area, item, importance, observable.
     const ASKED: &str = "\

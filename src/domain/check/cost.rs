@@ -1,21 +1,9 @@
 //! What everything costs against what it may cost.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Tell, Told, Unit, rule};
+use super::entry::{Check, Context, Explanation, Unit, rule};
 use crate::domain::assessment::Assessment;
+use crate::domain::number::store::{BUDGET, DOLLARS};
 use crate::domain::verdict::Severity;
-
-static DOLLARS: Quantity = Quantity {
-    metric: "streamgauge_dollars_per_month",
-    select: Select::Only,
-    of: Of::Agent(|assessment| assessment.agent.cost.dollars_per_month),
-};
-
-static BUDGET: Quantity = Quantity {
-    metric: "streamgauge_budget_dollars_per_month",
-    select: Select::Only,
-    of: Of::Agent(|assessment| assessment.agent.cost.budget_dollars_per_month),
-};
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "CostAboveBudget",
@@ -24,20 +12,18 @@ pub(super) static CHECKS: &[Check] = &[Check {
     description: "Storing all replicas and reading them costs {value} a month by the configured prices, more than the budget.",
     action: "See which replica it is in streamgauge_replica_storage_dollars_per_month; keep less, or raise the budget.",
     unit: Unit::Dollars,
-    rules: &[rule(
-        Severity::Warning,
-        &Condition::Compare(&Term::Of(&DOLLARS), Comparison::Above, &Term::Of(&BUDGET)),
-        360,
-    )],
-    tell: Tell::Agent(cost),
+    rules: &[rule(Severity::Warning, DOLLARS.above(&BUDGET), 360)],
+    explain: |context, on| cost(context, on.agent()?),
 }];
 
-fn cost(_: &Context, assessment: &Assessment) -> Option<Told> {
+fn cost(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     let cost = &assessment.agent.cost;
     let budget = cost.budget_dollars_per_month?;
     Some(match cost.dollars_per_month {
-        Some(dollars) => Told::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
-        None => Told::Unknown("not every replica was listed, or requests were counted for less than an hour".into()),
+        Some(dollars) => Explanation::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
+        None => {
+            Explanation::Unknown("not every replica was listed, or requests were counted for less than an hour".into())
+        }
     })
 }
 

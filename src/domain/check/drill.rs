@@ -1,49 +1,20 @@
 //! Checks of restore drills. They need an agent that remembers drills: a single look knows of none, and they do not apply.
 
-use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Tell, Told, Unit, rule, spoken};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::{Condition, Term};
+use super::spoken;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
+use crate::domain::number::drill::{FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO, WITHHELD};
 use crate::domain::verdict::Severity;
 
 /// The last success may be this much older than two intervals: a drill waits for its turn.
 const SLACK_SECONDS: f64 = 3600.0;
 
-static FAILING: Quantity = Quantity::of_replica("streamgauge_drill_failing", |_, replica| {
-    replica.drill.as_ref()?.history.last_conclusive.map(|result| f64::from(result == DrillResult::Failed))
-});
+static LATE: Condition = Term::Difference(&Term::Now, &Term::Else(&LAST_SUCCESS, &FIRST_SEEN))
+    .above(Term::Sum(&Term::Times(&INTERVAL, 2.0), &Term::Constant(SLACK_SECONDS)));
 
-static LAST_SUCCESS: Quantity =
-    Quantity::of_replica("streamgauge_drill_last_success_timestamp_seconds", |_, replica| {
-        replica.drill.as_ref()?.history.last_success_at.map(seconds)
-    });
-
-static FIRST_SEEN: Quantity = Quantity::of_replica("streamgauge_drill_first_seen_timestamp_seconds", |_, replica| {
-    replica.drill.as_ref()?.history.first_seen_at.map(seconds)
-});
-
-static INTERVAL: Quantity =
-    Quantity::of_replica("streamgauge_drill_interval_seconds", |_, replica| replica.drill.as_ref()?.interval_seconds);
-
-static WITHHELD: Quantity = Quantity::of_replica("streamgauge_drill_withheld", |_, replica| {
-    let drill = replica.drill.as_ref()?;
-    drill.interval_seconds.map(|_| f64::from(drill.withheld.is_some()))
-});
-
-static RESTORE_SECONDS: Quantity = Quantity::of_replica("streamgauge_drill_last_duration_seconds", |_, replica| {
-    replica.drill.as_ref()?.history.restore_seconds
-});
-
-static RTO: Quantity =
-    Quantity::of_replica("streamgauge_replica_rto_objective_seconds", |_, replica| replica.drill.as_ref()?.rto_seconds);
-
-static LATE: Condition = Condition::Compare(
-    &Term::Difference(&Term::Now, &Term::Else(&Term::Of(&LAST_SUCCESS), &Term::Of(&FIRST_SEEN))),
-    Comparison::Above,
-    &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(2.0)), &Term::Number(SLACK_SECONDS)),
-);
-
-static IS_WITHHELD: Condition = Condition::Compare(&Term::Of(&WITHHELD), Comparison::Equal, &Term::Number(1.0));
+static IS_WITHHELD: Condition = WITHHELD.is(1.0);
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -53,12 +24,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
         action: "Run `streamgauge drill` on the database to see which step fails; have Litestream take a new snapshot.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&FAILING), Comparison::Equal, &Term::Number(1.0)),
-            0,
-        )],
-        tell: Tell::Replica(failed),
+        rules: &[rule(Severity::Critical, FAILING.is(1.0), 0)],
+        explain: |context, on| failed(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RestoreDrillOverdue",
@@ -67,8 +34,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "No drill of replica {replica} of {database} passed for {value}.",
         action: "Look at why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
         unit: Unit::Seconds,
-        rules: &[rule(Severity::Warning, &Condition::Except(&LATE, &IS_WITHHELD), 60)],
-        tell: Tell::Replica(overdue),
+        rules: &[rule(Severity::Warning, Condition::Except(&LATE, &IS_WITHHELD), 60)],
+        explain: |context, on| overdue(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RestoreTooSlow",
@@ -77,12 +44,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "Restoring replica {replica} of {database} took {value} in the last drill, longer than the objective.",
         action: "Take snapshots more often, restore nearer to the bucket, or change the objective.",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&RESTORE_SECONDS), Comparison::Above, &Term::Of(&RTO)),
-            0,
-        )],
-        tell: Tell::Replica(too_slow),
+        rules: &[rule(Severity::Warning, RESTORE_SECONDS.above(&RTO), 0)],
+        explain: |context, on| too_slow(context, on.database()?, on.replica()?),
     },
 ];
 
@@ -96,11 +59,11 @@ fn why(record: &DrillRecord) -> String {
 }
 
 /// The last drill that passed or failed. One that was inconclusive says nothing of the backup.
-fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let history = &replica.drill.as_ref()?.history;
     let last = history.last.as_ref()?;
     let age = spoken(context.now.duration_since(last.finished_at).as_secs_f64());
-    Some(Told::Known(match (history.last_conclusive?, last.result) {
+    Some(Explanation::Known(match (history.last_conclusive?, last.result) {
         (DrillResult::Failed, DrillResult::Failed) => format!("the drill {age} ago: {}", why(last)),
         (DrillResult::Failed, _) => {
             format!("an earlier drill failed, and the one {age} ago was inconclusive: {}", why(last))
@@ -111,7 +74,7 @@ fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Opt
 }
 
 /// The age of the last drill that passed (before the first one: since it was first seen) against twice the interval.
-fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let drill = replica.drill.as_ref()?;
     let history = &drill.history;
     let bound = 2.0 * drill.interval_seconds? + SLACK_SECONDS;
@@ -121,11 +84,11 @@ fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
         None => format!("none passed in the {} since it was first seen", spoken(age)),
     };
     Some(match (&drill.withheld, history.last_success_at) {
-        (_, Some(_)) if age <= bound => Told::Known(passed),
-        (Some(withheld), _) => Told::Unknown(format!("{passed}, and none is begun: {withheld}")),
+        (_, Some(_)) if age <= bound => Explanation::Known(passed),
+        (Some(withheld), _) => Explanation::Unknown(format!("{passed}, and none is begun: {withheld}")),
         (None, None) if age <= bound => return None,
         (None, _) => {
-            Told::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
+            Explanation::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
         }
     })
 }
@@ -137,10 +100,10 @@ fn last_result(drill: &DrillReport) -> String {
 }
 
 /// The measured recovery time against the objective.
-fn too_slow(_: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn too_slow(_: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let drill = replica.drill.as_ref()?;
     let (took, objective) = (drill.history.restore_seconds?, drill.rto_seconds?);
-    Some(Told::Known(format!("restoring took {}, objective {}", spoken(took), spoken(objective))))
+    Some(Explanation::Known(format!("restoring took {}, objective {}", spoken(took), spoken(objective))))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::expression::{Scope, Subject};
-use super::{Check, Watching, catalogue};
+use super::catalogue;
+use super::entry::{Check, Watching};
 use crate::domain::assessment::{Assessment, DatabaseReport};
+use crate::domain::number::{Scope, Subject};
 use crate::domain::verdict::{Verdict, Verdicts};
 
 /// Judges one assessment after the other. The verdicts on a database stay as they are while it is the same value in memory:
@@ -41,10 +42,7 @@ pub(super) fn on_database(database: &DatabaseReport, now: Timestamp, watching: W
     let verdict = |check: &Check, subject| check.verdict(subject, now, watching);
     let on = |check: &'static Check| match check.scope() {
         Scope::Database => verdict(check, Subject::Database(database)).into_iter().collect(),
-        Scope::Replica => {
-            let replicas = database.replicas.iter().map(|replica| Subject::Replica(database, replica));
-            replicas.filter_map(|subject| verdict(check, subject)).collect::<Vec<_>>()
-        }
+        Scope::Replica => Subject::replicas(database).filter_map(|subject| verdict(check, subject)).collect::<Vec<_>>(),
         // Those of the agent itself.
         _ => Vec::new(),
     };
@@ -55,7 +53,7 @@ pub(super) fn on_database(database: &DatabaseReport, now: Timestamp, watching: W
 pub(super) fn on_agent(assessment: &Assessment, now: Timestamp, watching: Watching) -> Vec<Verdict> {
     let of_agent = catalogue().filter(|check| !matches!(check.scope(), Scope::Database | Scope::Replica));
     let worst = |check: &'static Check| {
-        let subjects = check.scope().subjects(assessment).into_iter();
+        let subjects = check.scope().subjects(assessment);
         let verdicts = subjects.filter_map(|subject| check.verdict(subject, now, watching));
         verdicts.max_by_key(|verdict| (verdict.status, verdict.severity))
     };

@@ -1,7 +1,7 @@
 //! What is expected of a database and its replicas: one catalogue, in reading order, behind checklist and alerts.
 //!
-//! A check fails while one of its [`Rule`]s holds: a number of the report compared with another. What is not known is
-//! [`Status::Unknown`], never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
+//! A check fails while one of its [`Rule`]s holds: a number compared with another. What is not known is
+//! [`Status::Unknown`](super::verdict::Status::Unknown), never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
 
 mod agent;
 pub mod checklist;
@@ -10,118 +10,21 @@ mod content;
 mod cost;
 mod database;
 mod drill;
+mod entry;
 pub mod expression;
 mod host;
 mod judge;
-mod keeping;
 mod litestream;
 mod observer;
 pub mod outside;
 mod posture;
 mod replica;
+mod retention;
 mod store;
 mod unknown;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-
-use self::expression::{Condition, Scope, Subject};
+pub use self::entry::{Check, Context, Explanation, Rule, Unit, Watching};
 pub use self::judge::Judge;
-use super::assessment::{
-    Assessment, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, SourceReport, StoreReport,
-};
-use super::verdict::{Severity, Status, Verdict};
-
-/// How an assessment came to be, which decides what a backlog of unknown age means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watching {
-    /// An agent that saw commits being made: lag is as old as it says.
-    Continuously,
-    /// One look and a short wait: a backlog that did not move in the meantime is taken to be as old as it can be.
-    Once,
-}
-
-/// One entry of the catalogue.
-#[derive(Debug)]
-pub struct Check {
-    /// The alert's name, the label value and the heading in docs/RUNBOOK.md.
-    pub name: &'static str,
-    /// What is expected, as a statement that is true while it passes.
-    pub title: &'static str,
-    /// What is wrong when it fails. `{database}` and the other labels of its scope are replaced.
-    pub summary: &'static str,
-    /// The same with the number, `{value}`, and what it means.
-    pub description: &'static str,
-    /// The first thing to do.
-    pub action: &'static str,
-    /// How `{value}` is written.
-    pub unit: Unit,
-    /// It fails while one of them holds; the worst first.
-    pub rules: &'static [Rule],
-    pub tell: Tell,
-}
-
-/// When a check fails, and when that becomes an alert.
-#[derive(Debug)]
-pub struct Rule {
-    pub severity: Severity,
-    pub when: &'static Condition,
-    /// It has to hold for so long before anyone is told.
-    pub hold: Duration,
-    /// An alert stays for so long after it last held, so that what comes and goes is one alert.
-    pub keep_firing: Duration,
-}
-
-/// A rule that holds for some minutes before anyone is told, and whose alert stays for five.
-const fn rule(severity: Severity, when: &'static Condition, hold_minutes: u64) -> Rule {
-    Rule { severity, when, hold: Duration::from_secs(60 * hold_minutes), keep_firing: Duration::from_secs(300) }
-}
-
-/// How the number of an alert is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Seconds,
-    Bytes,
-    /// 0.8 is 80 %.
-    Ratio,
-    Count,
-    Dollars,
-}
-
-/// What a check says of one thing, in a sentence with the numbers; `None` where it does not apply.
-#[derive(Clone, Copy, Debug)]
-pub enum Tell {
-    Agent(fn(&Context, &Assessment) -> Option<Told>),
-    Source(fn(&Context, &SourceReport) -> Option<Told>),
-    Collector(fn(&Context, &CollectorReport) -> Option<Told>),
-    Store(fn(&Context, &StoreReport) -> Option<Told>),
-    Bucket(fn(&Context, &BucketReport) -> Option<Told>),
-    Receiver(fn(&Context, &ReceiverReport) -> Option<Told>),
-    Database(fn(&Context, &DatabaseReport) -> Option<Told>),
-    Replica(fn(&Context, &DatabaseReport, &ReplicaReport) -> Option<Told>),
-    /// Only Prometheus can see it.
-    Outside,
-}
-
-/// What a check is told besides its subject.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    pub now: Timestamp,
-    pub watching: Watching,
-    /// The worst of its rules that holds.
-    pub failing: Option<Severity>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It passes unless a rule holds.
-    Known(String),
-    /// It is unknown unless a rule holds.
-    Unknown(String),
-    /// It fails without a rule: only where [`Watching::Once`] cannot know what an agent would.
-    Failing(Severity, String),
-}
 
 /// The alerts of the minimal profile: those that say that data would be lost, and that nobody would be told. Only where
 /// they are critical, and the [`WATCHDOG`].
@@ -147,7 +50,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
         replica::CHECKS,
         unknown::CHECKS,
         content::CHECKS,
-        keeping::CHECKS,
+        retention::CHECKS,
         churn::CHECKS,
         observer::CHECKS,
         drill::CHECKS,
@@ -155,54 +58,6 @@ pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     ];
     let agent = [store::CHECKS, cost::CHECKS, agent::CHECKS, outside::CHECKS];
     database.into_iter().chain(replica).chain(agent).flatten()
-}
-
-impl Check {
-    pub fn scope(&self) -> Scope {
-        match self.tell {
-            Tell::Agent(_) => Scope::Agent,
-            Tell::Source(_) => Scope::Source,
-            Tell::Collector(_) => Scope::Collector,
-            Tell::Store(_) => Scope::Store,
-            Tell::Bucket(_) => Scope::Bucket,
-            Tell::Receiver(_) => Scope::Receiver,
-            Tell::Database(_) => Scope::Database,
-            Tell::Replica(_) => Scope::Replica,
-            Tell::Outside => Scope::Outside,
-        }
-    }
-
-    /// What it says of one subject; `None` where it does not apply.
-    pub fn verdict(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<Verdict> {
-        let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());
-        // The one of which people would be told first, and of those the worst: how long it holds is not known here.
-        let failing = failing.min_by_key(|rule| rule.hold).map(|rule| rule.severity);
-        let context = Context { now, watching, failing };
-        let told = match (self.tell, subject) {
-            (Tell::Agent(tell), Subject::Agent(assessment)) => tell(&context, assessment),
-            (Tell::Source(tell), Subject::Source(source)) => tell(&context, source),
-            (Tell::Collector(tell), Subject::Collector(collector)) => tell(&context, collector),
-            (Tell::Store(tell), Subject::Store(store)) => tell(&context, store),
-            (Tell::Bucket(tell), Subject::Bucket(bucket)) => tell(&context, bucket),
-            (Tell::Receiver(tell), Subject::Receiver(receiver)) => tell(&context, receiver),
-            (Tell::Database(tell), Subject::Database(database)) => tell(&context, database),
-            (Tell::Replica(tell), Subject::Replica(database, replica)) => tell(&context, database, replica),
-            _ => None,
-        }?;
-        let worst = self.rules.first().map_or(Severity::Info, |rule| rule.severity);
-        let (severity, status, detail) = match (failing, told) {
-            (_, Told::Failing(severity, detail)) => (severity, Status::Fail, detail),
-            (Some(severity), Told::Known(detail) | Told::Unknown(detail)) => (severity, Status::Fail, detail),
-            (None, Told::Known(detail)) => (worst, Status::Pass, detail),
-            (None, Told::Unknown(detail)) => (worst, Status::Unknown, detail),
-        };
-        let (database, replica) = match subject {
-            Subject::Database(database) => (Some(database.name.clone()), None),
-            Subject::Replica(database, replica) => (Some(database.name.clone()), Some(replica.name.clone())),
-            _ => (None, None),
-        };
-        Some(Verdict { check: self.name, title: self.title, severity, database, replica, status, detail })
-    }
 }
 
 /// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
@@ -218,14 +73,18 @@ pub fn spoken(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::verdict::Word;
     use std::sync::Arc;
+
+    use jiff::Timestamp;
 
     use super::judge::on_database;
     use super::*;
     use crate::domain::assess::proof::Method;
-    use crate::domain::assessment::{CoverageReport, DatabaseState, GapReport, LevelReport};
+    use crate::domain::assessment::{
+        CoverageReport, DatabaseReport, DatabaseState, GapReport, LevelReport, ReplicaReport,
+    };
     use crate::domain::reason::{Reason, ReasonKind};
+    use crate::domain::verdict::{Status, Word};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     /// When the checks are made.
@@ -295,15 +154,6 @@ mod tests {
         for check in catalogue() {
             let worst_first = check.rules.windows(2).all(|pair| pair[0].severity > pair[1].severity);
             assert!(worst_first, "{}: severities, the worst first, each once", check.name);
-        }
-    }
-
-    /// What is evaluated goes through [`Scope::OF_AGENT`], the databases and their replicas.
-    #[test]
-    fn nothing_that_a_check_is_about_is_left_out_of_the_evaluation() {
-        let evaluated = [Scope::Database, Scope::Replica, Scope::Outside].iter().chain(Scope::OF_AGENT);
-        for check in catalogue() {
-            assert!(evaluated.clone().any(|scope| *scope == check.scope()), "{}", check.name);
         }
     }
 

@@ -8,31 +8,25 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::alerting::Silence;
 use crate::domain::assessment::{CollectorReport, DatabaseReport, ReplicaReport};
-use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use crate::domain::check::{Context, Tell, Told, Unit};
+use crate::domain::check::expression::Condition;
+use crate::domain::check::{Explanation, Unit};
+use crate::domain::number::{Kind, Number, Read, Value};
 use crate::domain::verdict::Severity;
 
-/// A number of a replica that a test sets: its lag, its TXID, its unreplicated bytes.
-const fn number(of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
-    Quantity { metric: "streamgauge_test", select: Select::Only, of: Of::Replica(of) }
+const fn number(scope: Scope, of: fn(Subject<'_>) -> Option<Value<'static>>) -> Number {
+    Number { name: "streamgauge_test", kind: Kind::Gauge, scope, more: &[], help: "A test.", read: Read::One(of) }
 }
 
-static LAG: Quantity = number(|_, replica| replica.lag_seconds);
-static UNREADABLE: Quantity = number(|_, replica| replica.up.map(|up| f64::from(!up)));
-static LONG: Condition = Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Number(0.0));
-static LONGER: Condition = Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Number(10.0));
-static DENIED: Condition = Condition::Compare(&Term::Of(&UNREADABLE), Comparison::Equal, &Term::Number(1.0));
-static STUCK: Quantity = Quantity {
-    metric: "streamgauge_test",
-    select: Select::Only,
-    of: Of::Collector(|collector| Some(f64::from(!collector.success))),
-};
+/// A number of a replica that a test sets.
+static LAG: Number = number(Scope::Replica, |on| on.replica()?.lag_seconds.map(Value::Float));
+static UNREADABLE: Number = number(Scope::Replica, |on| on.replica()?.up.map(|up| Value::Int(u64::from(!up))));
+static STUCK: Number = number(Scope::Collector, |on| Some(Value::Int(u64::from(!on.collector()?.success))));
 
-const fn rule(severity: Severity, when: &'static Condition, hold: u64, keep_firing: u64) -> Rule {
+const fn rule(severity: Severity, when: Condition, hold: u64, keep_firing: u64) -> Rule {
     Rule { severity, when, hold: Duration::from_secs(hold), keep_firing: Duration::from_secs(keep_firing) }
 }
 
-const fn check(name: &'static str, rules: &'static [Rule], tell: Tell) -> Check {
+const fn check(name: &'static str, rules: &'static [Rule]) -> Check {
     Check {
         name,
         title: "All is well",
@@ -41,31 +35,17 @@ const fn check(name: &'static str, rules: &'static [Rule], tell: Tell) -> Check 
         action: "Repair {replica}.",
         unit: Unit::Seconds,
         rules,
-        tell,
+        explain: |_, _| Some(Explanation::Known("as seen".into())),
     }
-}
-
-fn tell(_: &Context, _: &DatabaseReport, _: &ReplicaReport) -> Option<Told> {
-    Some(Told::Known("as seen".into()))
 }
 
 static CHECKS: &[Check] = &[
     check(
         "ReplicaGap",
-        &[rule(Severity::Critical, &LONGER, 60, 300), rule(Severity::Warning, &LONG, 60, 300)],
-        Tell::Replica(tell),
+        &[rule(Severity::Critical, LAG.exceeds(10.0), 60, 300), rule(Severity::Warning, LAG.any(), 60, 300)],
     ),
-    check("ReplicaUnverifiable", &[rule(Severity::Critical, &DENIED, 0, 0)], Tell::Replica(tell)),
-    check(
-        "CollectorFailed",
-        &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&STUCK), Comparison::Equal, &Term::Number(1.0)),
-            30,
-            0,
-        )],
-        Tell::Collector(|_, _| None),
-    ),
+    check("ReplicaUnverifiable", &[rule(Severity::Critical, UNREADABLE.is(1.0), 0, 0)]),
+    check("CollectorFailed", &[rule(Severity::Warning, STUCK.is(1.0), 30, 0)]),
 ];
 
 /// Both clocks, `seconds` after the agent began at 1 000 000.

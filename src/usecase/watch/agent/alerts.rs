@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Agent, after};
-use crate::domain::alert::{Alert, AlertBook, AlertState};
+use crate::domain::alert::book::AlertBook;
+use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::ReceiverReport;
 use crate::domain::check::Watching;

@@ -20,12 +20,12 @@ use site::{Site, VERSION};
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/DAMAGE.md");
 
 const HEAD: &str = "\
-# What damages a replica, and what notices
+# What can damage a replica, and what notices it
 
-Made on purpose on a replica of Litestream 0.5.17 (a snapshot of TXID 4, and level-0 files 1 to 8) by tests/damage.rs,
-which also writes this table. *Other bytes* is a restore that ends with exit code 0 and gives another database than the one
-that was asked for, an older or a wrong one. `-timestamp` asks for the instant of the newest file, which is the state before
-it. `check` is `streamgauge check --verify content` beside the live database; where it names checks its exit code is 2.
+tests/damage.rs damages a replica of Litestream 0.5.17 (a snapshot of TXID 4, and level-0 files 1 to 8) on purpose, and also
+writes this table. *Other bytes* is a restore that exits with code 0 and gives a different database than the one that was asked
+for, an older or a wrong one. `-timestamp` asks for the time of the newest file, which is the state before it. `check` is
+`streamgauge check --verify content` beside the live database; where it names checks, its exit code is 2.
 
 | damage | `litestream restore` | `-timestamp` | `check` | `streamgauge restore` | `streamgauge drill` |
 |---|---|---|---|---|---|
@@ -75,13 +75,13 @@ const DAMAGES: &[(&str, &[&str], &str, Damage)] = &[
             pages.remove(&(grown(header) - 3)).unwrap();
         });
     }),
-    ("wrong letter under a right checksum", &["ContentMismatch"], "failed at `compare`", |replica| {
+    ("wrong letter under a correct checksum", &["ContentMismatch"], "failed at `compare`", |replica| {
         Site::forge(&replica.path(0, 8), |_, pages| {
             let letter = pages.values_mut().next_back().unwrap().iter_mut().rev().find(|byte| **byte == b'A');
             *letter.unwrap() = b'B';
         });
     }),
-    ("page of garbage under a right checksum", &["ContentMismatch"], "failed at `quick_check`", |replica| {
+    ("page of garbage under a correct checksum", &["ContentMismatch"], "failed at `quick_check`", |replica| {
         Site::forge(&replica.path(0, 8), |_, pages| pages.values_mut().next_back().unwrap().fill(0xa5));
     }),
 ];

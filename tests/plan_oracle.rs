@@ -52,13 +52,13 @@ fn check_coverage(files: &[LtxFile], genuine: &Result<Vec<(u8, LtxName)>, String
     let mut inventory = Inventory::default();
     files.iter().for_each(|file| inventory.insert(*file));
     let coverage = inventory.coverage();
-    prop_assert_eq!(genuine.is_ok(), coverage.restorable && coverage.gaps.is_empty(), "{:?}", genuine);
+    prop_assert_eq!(genuine.is_ok(), coverage.restorable && coverage.holes.is_empty(), "{:?}", genuine);
     match genuine {
-        Ok(plan) => prop_assert_eq!(coverage.end, plan.last().map(|(_, name)| name.max)),
+        Ok(plan) => prop_assert_eq!(inventory.end(), plan.last().map(|(_, name)| name.max)),
         Err(error) => {
             // "non-contiguous ltx files: have up to … but next file starts at …"
             let first = error.split("have up to ").nth(1).and_then(|rest| rest.get(..16));
-            prop_assert_eq!(first.map(str::to_owned), coverage.end.map(|end| end.to_string()), "{}", error);
+            prop_assert_eq!(first.map(str::to_owned), inventory.end().map(|end| end.to_string()), "{}", error);
         }
     }
     Ok(())

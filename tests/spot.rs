@@ -23,7 +23,7 @@ use lab::{Lab, command, wait_for};
 use serde_json::Value;
 use site::{Site, VERSION};
 use streamgauge::domain::price::Prices;
-use streamgauge::domain::spot::{SpotPolicy, chance};
+use streamgauge::domain::spot::{SpotBook, SpotPolicy};
 
 /// The documentation that this test keeps true.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SPOT-CHECKS.md");
@@ -31,17 +31,46 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SPOT-CHECKS.md
 const HEAD: &str = "\
 # What spot checks find, how soon, and what they cost
 
-Every hour, 16 pages of the live database that are chosen at random, and the first one, are compared with the replica's
-newest version of them. A difference is told when a second round, which follows at once, sees it again.
+Every hour, the first page and 16 randomly chosen pages of the live database are compared with the replica's newest version of
+them. A difference is reported when a second round, which follows at once, sees it again.
 
-How likely it is that *k* of *n* pages with other content than the database are found within a time, by the defaults
-(`spot-interval = 1h`, `spot-pages = 16`). A unit test holds the formula to a simulation of the rounds; tests/spot.rs writes
-this table. Not counted is that page 1 is always compared, which another history or an older state hardly ever has in common
-with the database.
+The table shows how likely it is that differing pages, *k* of *n*, are found within a given time, with the defaults
+(`spot-interval = 1h`, `spot-pages = 16`). A unit test compares the formula with a simulation of the rounds; tests/spot.rs writes
+this table. It does not count that page 1 is always compared, although a different history or an older state hardly ever has the
+same page 1 as the database.
 
-| database of pages of 4096 bytes | other pages | one round | a day | a week |
+| database with pages of 4096 bytes | differing pages | one round | a day | a week |
 |---|---|---|---|---|
 ";
+
+/// How likely it is that so many rounds find at least one of `foreign` pages among `pages`, when each compares `count`
+/// that are chosen at random.
+fn chance(foreign: u32, pages: u32, count: u32, rounds: u32) -> f64 {
+    let (foreign, pages) = (f64::from(foreign.min(pages)), f64::from(pages));
+    // Of one round, without putting a page back: the product of the chances that each pick misses.
+    let missed: f64 =
+        (0..count).map(f64::from).map(|drawn| ((pages - foreign - drawn) / (pages - drawn)).max(0.0)).product();
+    1.0 - missed.powi(rounds.cast_signed())
+}
+
+/// The share of `trials` in which so many rounds find one of the last `foreign` pages.
+fn simulated(foreign: u32, pages: u32, count: u32, rounds: u32, trials: u64) -> f64 {
+    let mut seeds = 0..;
+    let mut round = || SpotBook::default().pages(seeds.next().unwrap_or_default(), pages, count, 0);
+    let found = (0..trials).filter(|_| (0..rounds).any(|_| round().iter().any(|page| *page > pages - foreign)));
+    found.count() as f64 / trials as f64
+}
+
+#[test]
+fn the_chance_of_finding_foreign_pages_is_what_simulation_finds() {
+    for (foreign, pages, rounds) in [(1, 64, 1), (1, 64, 8), (1, 1000, 24), (10, 1000, 5), (100, 1000, 1), (64, 64, 1)]
+    {
+        let (computed, simulated) = (chance(foreign, pages, 16, rounds), simulated(foreign, pages, 16, rounds, 20_000));
+        // Four standard deviations of 20 000 trials.
+        let slack = 4.0 * (computed * (1.0 - computed) / 20_000.0).sqrt() + 1e-9;
+        assert!((computed - simulated).abs() <= slack, "{foreign} of {pages}: {computed} and {simulated}");
+    }
+}
 
 #[test]
 fn the_document_says_what_is_found_and_what_it_costs() {
@@ -60,19 +89,19 @@ fn the_document_says_what_is_found_and_what_it_costs() {
     let daily = |count: u64| (count as f64 * a_day) as u64;
     let dollars = Prices::S3.dollars(daily(requests), 0, daily(bytes));
     text += &format!(
-        "\nA single page that rots in a large database is not what this is for: each object is read again in full, in the mean
-once a day and within 36 hours, as far as a quarter of the bytes goes that may be read a day (`content` in `[verify]`), and a
-restore drill compares every page.
+        "\nSpot checks are not meant to find a single rotten page in a large database. For that, each object is read again in full, on
+average once a day and within 36 hours, as far as a quarter of the bytes that may be read per day allows (`content` in
+`[verify]`), and a restore drill compares every page.
 
 A round takes {requests} requests, one for each page. Where the pages are is known from verification, which reads each object
-once; after a restart of the agent, header and index of what a restore needs are read again. No listing is made for it. That
-is {} requests and at most {} KiB a day and replica, ${dollars:.4} a day and ${:.3} a month by the prices of S3, out of the same
-bytes that verification may read a day. Directories are free. Reading again is at most 16 MiB a day from a bucket, $0.0015 a
-day. A live page takes no request: the WAL is read up to the replica's position, from plain files.
+once; after a restart of the agent, the header and index of everything that a restore needs are read again. No listing is needed.
+This makes {} requests and at most {} KiB a day for each replica, ${dollars:.4} a day and ${:.3} a month at S3's prices, and counts
+towards the bytes that verification may read per day. Directories are free. Reading objects again takes at most 16 MiB a day from
+a bucket, $0.0015 a day. A live page takes no request: the WAL is read up to the replica's position, from plain files.
 
-Not compared are replicas of v0.3, whose objects do not say where in them a page is, encrypted ones, databases on another
-host, and pages of a database above about 4 GB that did not change since the newest snapshot, whose index is too large to be
-read apart. ContentUncompared tells when nothing could be compared for more than a day.
+Some pages are not compared: those of v0.3 replicas, whose objects do not say where in them a page is; those of encrypted replicas
+and of databases on another host; and, in a database larger than about 4 GB, pages that have not changed since the newest snapshot,
+whose index is too large to be read by itself. ContentUncompared fires when nothing could be compared for more than a day.
 ",
         daily(requests),
         daily(bytes) >> 10,

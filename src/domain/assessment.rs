@@ -22,6 +22,7 @@ use super::assess::rates::Rates;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::drill::DrillReport;
+use super::litestream::Hole;
 use super::observation::{Counters, Filesystem, WalSource};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
@@ -314,7 +315,7 @@ pub struct CoverageReport {
     pub restorable_since: Option<Timestamp>,
     /// Holes between the newest snapshot and the newest object that no level bridges: with one, restoring the latest
     /// state fails.
-    pub gaps: Vec<GapReport>,
+    pub gaps: Vec<Hole>,
     pub snapshots: u64,
     pub newest_snapshot_at: Option<Timestamp>,
     /// When the oldest change was replicated that no snapshot holds, as far as compaction left that apart; `None` when the
@@ -338,14 +339,6 @@ impl CoverageReport {
     pub fn is_empty(&self) -> bool {
         self.levels.iter().all(|level| level.objects == 0)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GapReport {
-    /// The last TXID (or `index/offset` for v0.3) before the hole.
-    pub after: String,
-    /// The first one behind it.
-    pub before: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

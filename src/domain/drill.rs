@@ -9,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::litestream::Hole;
 use super::price::Prices;
 use super::reason::Reason;
-use super::restore::{RestoredObject, Shortfall};
+use super::restore::RestoredObject;
 use super::target::ReplicaLocation;
 
 /// How a database is drilled.
@@ -198,7 +199,7 @@ pub struct DrillRestored {
     /// SHA-256 of the restored file, in hexadecimal; absent when it was restored incrementally.
     pub sha256: Option<String>,
     pub objects: Vec<RestoredObject>,
-    pub shortfall: Option<Shortfall>,
+    pub shortfall: Option<Hole>,
 }
 
 /// One step of a drill.

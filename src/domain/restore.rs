@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::litestream::{Generation, Layout, LtxFile, SegmentFile, SnapshotFile, Txid};
+use super::litestream::{Generation, Hole, Layout, LtxFile, SegmentFile, SnapshotFile, Txid};
 use super::sqlite::WalPosition;
 
 /// A database that was restored before, to which only what is newer has to be applied (v0.5).
@@ -30,7 +30,7 @@ pub struct RestorePlan {
     pub through: Timestamp,
     /// There are newer files that were asked for and that nothing leads to. Litestream's own restore gives the older
     /// state without a word when a time was asked for.
-    pub shortfall: Option<Shortfall>,
+    pub shortfall: Option<Hole>,
     pub base: Option<RestoreBase>,
     /// Bytes of the database that it leads to; `None` where that is not known before it is restored (v0.3).
     pub database_bytes: Option<u64>,
@@ -62,15 +62,6 @@ pub enum PlannedKind {
     Ltx(LtxFile),
     Snapshot(SnapshotFile),
     Segment(SegmentFile),
-}
-
-/// What keeps a restore from what was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shortfall {
-    /// The last position that is reached: a TXID, or `index/offset` (v0.3).
-    pub after: String,
-    /// The first one behind the hole.
-    pub before: String,
 }
 
 /// What a restore made.

@@ -246,16 +246,6 @@ fn pick(seed: u64, pages: u32, count: u32, lock_page: u32) -> BTreeSet<u32> {
     picked
 }
 
-/// How likely it is that so many rounds find at least one of `foreign` pages among `pages`, when each compares `count`
-/// that are chosen at random.
-pub fn chance(foreign: u32, pages: u32, count: u32, rounds: u32) -> f64 {
-    let (foreign, pages) = (f64::from(foreign.min(pages)), f64::from(pages));
-    // Of one round, without putting a page back: the product of the chances that each pick misses.
-    let missed: f64 =
-        (0..count).map(f64::from).map(|drawn| ((pages - foreign - drawn) / (pages - drawn)).max(0.0)).product();
-    1.0 - missed.powi(rounds.cast_signed())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,26 +328,5 @@ mod tests {
         assert_eq!(pick(1, 4, 16, 3).into_iter().collect::<Vec<_>>(), [1, 2, 4]);
         assert!(pick(1, 0, 16, 3).is_empty());
         assert_eq!(pick(1, u32::MAX, 16, 3).len(), 16);
-    }
-
-    /// The share of `trials` in which so many rounds find one of the first `foreign` pages.
-    fn simulated(foreign: u32, pages: u32, count: u32, rounds: u32, trials: u64) -> f64 {
-        let mut seeds = 0..;
-        let mut round = || pick(seeds.next().unwrap_or_default(), pages, count, 0);
-        let found = (0..trials).filter(|_| (0..rounds).any(|_| round().iter().any(|page| *page <= foreign)));
-        found.count() as f64 / trials as f64
-    }
-
-    #[test]
-    fn the_chance_of_finding_foreign_pages_is_what_simulation_finds() {
-        for (foreign, pages, rounds) in
-            [(1, 64, 1), (1, 64, 8), (1, 1000, 24), (10, 1000, 5), (100, 1000, 1), (64, 64, 1)]
-        {
-            let (computed, simulated) =
-                (chance(foreign, pages, 16, rounds), simulated(foreign, pages, 16, rounds, 20_000));
-            // Four standard deviations of 20 000 trials.
-            let slack = 4.0 * (computed * (1.0 - computed) / 20_000.0).sqrt() + 1e-9;
-            assert!((computed - simulated).abs() <= slack, "{foreign} of {pages}: {computed} and {simulated}");
-        }
     }
 }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::limits::TIMELINE_SPANS_MAX;
+use super::litestream::Hole;
 
 /// Neighbours whose states are so many times further apart than each other's stay apart in the map.
 const COARSER: f64 = 3.0;
@@ -34,10 +35,8 @@ impl Span {
 /// What stands in the way of a restore.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Blocked {
-    /// The last position that is reached.
-    pub after: String,
-    /// The first one behind the hole.
-    pub before: String,
+    #[serde(flatten)]
+    pub hole: Hole,
     /// The object that is known to be damaged, if that is why.
     pub key: Option<String>,
     /// In a sentence.
@@ -278,7 +277,11 @@ mod tests {
 
     /// Steps as `(second, end, class)`; a class of 100 and more is a hole.
     fn map(steps: &[(i64, u64, u8)], until: i64) -> String {
-        let hole = Blocked { after: "5".into(), before: "8".into(), key: None, detail: "6 to 7 are missing".into() };
+        let hole = Blocked {
+            hole: Hole { after: "5".into(), before: "8".into() },
+            key: None,
+            detail: "6 to 7 are missing".into(),
+        };
         let mut before = 0;
         let steps: Vec<Step> = steps
             .iter()
@@ -338,8 +341,7 @@ mod tests {
             resolution_seconds: 0.0,
             typical_seconds: None,
             blocked: (n % 2 == 1).then(|| Blocked {
-                after: n.to_string(),
-                before: (n + 2).to_string(),
+                hole: Hole { after: n, before: n + 2 }.spoken(),
                 key: None,
                 detail: "missing".into(),
             }),

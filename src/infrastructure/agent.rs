@@ -10,6 +10,7 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::domain::limits::AGENT_REPORT_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::http::failure::unreachable;
 
 /// How long an agent may take to answer. It serves what is rendered already.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,18 +30,7 @@ pub async fn fetch_report(address: &str) -> Result<Bytes, Reason> {
     }
     let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let asked = async {
-        let answer = client.get(uri).await.map_err(|error| {
-            // The client's own text says only that it could not connect.
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
-            let text = match cause.downcast_ref::<std::io::Error>() {
-                Some(io) => Reason::from(std::io::Error::from(io.kind())).message,
-                None => cause.to_string(),
-            };
-            failed(ReasonKind::Unreachable, text)
-        })?;
+        let answer = client.get(uri).await.map_err(|error| unreachable(&error).context(format_args!("get {url}")))?;
         if !answer.status().is_success() {
             return Err(failed(ReasonKind::Failed, format!("the answer is {}", answer.status())));
         }

@@ -1,4 +1,4 @@
-//! The system's clocks.
+//! The system's clocks: no other file reads them.
 
 use std::time::Instant;
 
@@ -6,6 +6,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::moment::Moment;
 use crate::usecase::ports::Clock;
+
+/// What the wall clock shows.
+pub fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
+/// What the monotonic clock shows, which nobody sets.
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// What the runtime's timers go by: the monotonic clock, which a test may have stopped.
+pub fn timer() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
 
 /// The wall clock as it stands, and the monotonic clock counted from the start of the process.
 #[derive(Debug)]
@@ -15,13 +30,13 @@ pub struct SystemClock {
 
 impl SystemClock {
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self { origin: monotonic() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         let mono = SignedDuration::try_from(self.origin.elapsed()).unwrap_or(SignedDuration::MAX);
-        Moment { wall: Timestamp::now(), mono }
+        Moment { wall: wall(), mono }
     }
 }

@@ -148,7 +148,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "daemon frozen but green",
         events: &[(60, writes), (FAULT, |w| w.peer.daemon = Daemon::Frozen)],
         detected: &[LAG],
-        remark: "the process is there: LitestreamDown is silent",
+        remark: "the process is running: LitestreamDown stays silent",
         ..NOTHING
     },
     Scenario {
@@ -237,7 +237,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
         silent: &["NotRestorable"],
         detected: &[DAMAGED],
-        remark: "everything still restores: a ticket that an object vanished",
+        remark: "everything still restores: a ticket reports that an object vanished",
         ..NOTHING
     },
     Scenario {
@@ -303,7 +303,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             w.peer.damage(file, false, |bytes| bytes[162_000] ^= 1);
         })],
         detected: &[DIFFERS, CORRUPT, DAMAGED],
-        remark: "neither size nor date changed, and nothing is written. A round of spot checks compares 16 of the 64 pages: one rotten page is found within an hour with 25 %, within 12 hours with 97 %; whatever the size, each object is read again within 36 hours as far as a quarter of the budget goes, half of them within 24",
+        remark: "neither size nor date has changed, and nothing is written. A round of spot checks compares 16 of the 64 pages: one rotten page is found within an hour with a probability of 25 %, within 12 hours with 97 %; whatever the size, each object is read again within 36 hours as far as a quarter of the budget allows, half of them within 24",
         ..NOTHING
     },
     Scenario {
@@ -318,7 +318,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
         detected: &[CORRUPT, DAMAGED, LAG_UNKNOWN_AND_COMMITS, LAG_UNKNOWN],
         silent: &["ReplicaUnverifiable"],
-        remark: "the files before it say how far the replica is, until compaction has taken them",
+        remark: "the files before it show how far the replica has got, until compaction removes them",
         ..NOTHING
     },
     Scenario {
@@ -341,7 +341,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             }),
         ],
         detected: &[DIFFERS],
-        remark: "written every 15 minutes from then on, as what is written again is right again. Its -wal stays beside it, as with cp: Litestream goes on as if nothing had happened. One round of spot checks finds it, and one comes each hour",
+        remark: "written only every 15 minutes from then on, because a page that is written again is right again. Its -wal stays beside it, as with cp: Litestream goes on as if nothing had happened. One round of spot checks finds it, and there is one every hour",
         ..NOTHING
     },
     Scenario {
@@ -354,7 +354,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (FAULT + 60, |w| w.peer.start()),
         ],
         silent: &["ContentMismatch", "ReplicationLag"],
-        remark: "Litestream sees it and goes on with a whole image: the replica is the database as it is now, which rounds of spot checks confirm, and what was before stays restorable until retention takes it",
+        remark: "Litestream notices and goes on with a full image: the replica matches the database as it is now, which spot checks confirm, and the earlier states stay restorable until retention deletes them",
         ..NOTHING
     },
     Scenario {
@@ -368,11 +368,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             }),
         ],
         detected: &[("LineageConflict", "critical"), DIFFERS],
-        remark: "the files of another database with the same TXIDs, behind which Litestream goes on. An agent that read the files before knows that they were replaced; the content is compared each hour",
+        remark: "the files of another database with the same TXIDs, to which Litestream keeps adding. An agent that has read the earlier files knows that they were replaced; the content is compared every hour",
         ..NOTHING
     },
     Scenario {
-        name: "replica of another history from before the agent began",
+        name: "replica of another history from before the agent started",
         minutes: 110,
         events: &[
             (0, |w| w.agent = false),
@@ -384,11 +384,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             }),
         ],
         detected: &[DIFFERS],
-        remark: "nothing but the content tells it. The first round of spot checks comes within ten minutes, and one is enough",
+        remark: "only the content shows it. The first round of spot checks comes within ten minutes, and one is enough",
         ..NOTHING
     },
     Scenario {
-        name: "wrong letter under a right checksum",
+        name: "wrong letter under a correct checksum",
         minutes: 300,
         fault: Some(COMPACTED),
         events: &[(COMPACTED, |w| {
@@ -396,7 +396,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             w.peer.forge(file, |page| page == 40);
         })],
         detected: &[DIFFERS, ("LineageConflict", "critical")],
-        remark: "one page of 64, and nothing is written: found within an hour with 25 %, within 12 hours with 97 %; a restore drill finds it for sure. Then the object is read again, and an agent that read it before sees that it was replaced",
+        remark: "one page of 64, and nothing is written: found within an hour with a probability of 25 %, within 12 hours with 97 %; a restore drill is certain to find it. Then the object is read again, and an agent that has read it before sees that it was replaced",
         ..NOTHING
     },
     Scenario {
@@ -404,7 +404,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         events: &[(60, writes), (FAULT, |w| w.peer.replace())],
         silent: &["ReplicationLag"],
         detected: &[("DatabaseReplaced", "critical"), ("LagUnknown", "warning")],
-        remark: "the WAL goes on as if nothing had happened; lag is unknown from then on, and the recovery point stands still. Nobody is told of LagUnknown, which DatabaseReplaced inhibits",
+        remark: "the WAL goes on as if nothing had happened; lag is unknown from then on, and the recovery point stands still. Nobody is notified of LagUnknown, which DatabaseReplaced inhibits",
         ..NOTHING
     },
     Scenario {
@@ -439,7 +439,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         minutes: 540,
         events: &[(60, |w| w.peer.writes_every = Some(120)), (FAULT, |w| w.peer.deletes_are_lies = true)],
         detected: &[("RetentionNotEnforced", "warning")],
-        remark: "a ticket: retention may be six hours late before anything counts as kept for too long",
+        remark: "a ticket: retention may be six hours late before anything counts as kept too long",
         ..NOTHING
     },
     Scenario {
@@ -471,16 +471,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         })],
         detected: &[("ReplicaChurn", "warning")],
         silent: &["ReplicaRunaway", "ReplicationLag"],
-        remark: "as Litestream 0.5.5 does on an idle database; an application that does it is told the same",
+        remark: "as Litestream 0.5.5 does on an idle database; an application that does so raises the same alert",
         ..NOTHING
     },
     Scenario {
-        name: "database cannot be compared any more, written",
+        name: "database can no longer be compared, written",
         minutes: 60,
         events: &[(60, writes), (FAULT, |w| w.peer.headers_say_nothing = true)],
         detected: &[LAG_UNKNOWN_AND_COMMITS, LAG_UNKNOWN],
         silent: &["ReplicationLag", "ReplicaUnverifiable"],
-        remark: "everything is read, and nothing of it says how far the replica is",
+        remark: "everything can be read, but nothing says how far the replica has got",
         ..NOTHING
     },
     Scenario {
@@ -528,7 +528,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         events: &[(60, writes), (FAULT, |w| (w.agent_ahead, w.peer.clock_ahead) = (-600, -600))],
         detected: &[("ClockSkew", "warning")],
         prometheus_alone: &["CollectorStuck"],
-        remark: "Prometheus, whose clock is right, takes what the agent dates for late, and fires CollectorStuck as well",
+        remark: "Prometheus, whose clock is right, considers the times that the agent reports to be late, and fires CollectorStuck as well",
         ..NOTHING
     },
     Scenario {
@@ -571,13 +571,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (FAULT + 40 * MINUTE + 6, |w| w.agent = true),
         ],
         detected: &[LAG, DOWN],
-        remark: "killed while pending and twice while firing, each time for six seconds: holds go on",
+        remark: "killed while pending and twice while firing, each time for six seconds: hold times continue",
         ..NOTHING
     },
     Scenario {
         name: "host gone, seen by an observer without a beacon",
         events: &[(60, writes), (FAULT, |w| w.peer.stop())],
-        remark: "not detected: no new object may as well be an idle database, and lag is unknown, never a pass",
+        remark: "not detected: without new objects, it could just as well be an idle database; the lag is unknown, never a pass",
         ..NOTHING
     },
     Scenario {
@@ -591,7 +591,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             }),
         ],
         detected: &[("HostGone", "critical"), LAG_UNKNOWN],
-        remark: "nobody is told of LagUnknown, which HostGone inhibits",
+        remark: "nobody is notified of LagUnknown, which HostGone inhibits",
         ..NOTHING
     },
     Scenario {
@@ -606,7 +606,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
         detected: &[LAG],
         silent: &["HostGone"],
-        remark: "what the agent beside the database cannot tell anybody else it writes into the beacon",
+        remark: "the agent beside the database cannot notify anybody, but writes it into the beacon",
         ..NOTHING
     },
     Scenario {
@@ -621,7 +621,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (FAULT + 120, |w| w.beacons = false),
         ],
         detected: &[("HostGone", "critical"), LAG_UNKNOWN],
-        remark: "the last beacons are dated a month ahead: they are not fresh for a month",
+        remark: "the last beacons are dated a month ahead: that does not make them fresh for a month",
         ..NOTHING
     },
     Scenario {
@@ -639,7 +639,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             w.posture.versioning_enabled = Some(false);
         })],
         detected: &[("BucketPublic", "critical"), ("BucketVersioningOff", "warning")],
-        remark: "buckets are asked once a day, and each hour until they answer, as here",
+        remark: "buckets are asked once a day, or, until they answer, once an hour, as here",
         ..NOTHING
     },
 ];

@@ -9,14 +9,14 @@ use crate::scenarios::Scenario;
 const HEAD: &str = "\
 # What is detected, and how soon
 
-Each fault is a script against the real agent, with a simulated database, Litestream 0.5 and bucket, in hours of simulated
-time (tests/detection.rs, which also writes this table). Every 15 seconds the built-in engine and alerts/streamgauge.rules.yml
-in promtool 2.42 and 3.x judge the same report: where a remark names no difference they agree on every alert, and whatever is
-not named in a row stayed silent from beginning to end. AgentDown, AgentAbsent, Watchdog and RpoBudgetBurn, which only
-Prometheus can see, are not compared. Times are from the fault to the first evaluation at which the alert was pending, and at which it fired,
-rounded up to minutes. The agent looks at the database every 15 seconds here (every second where it is killed), otherwise as by default; the database is written
-every 15 seconds where the fault does not say otherwise. A false alarm is an alert that is not expected of the fault, or fires
-before it.
+Each fault is a script that runs against the real agent, with a simulated database, Litestream 0.5 and bucket, over hours of
+simulated time (tests/detection.rs, which also writes this table). Every 15 seconds, the built-in engine and
+alerts/streamgauge.rules.yml in promtool 2.42 and 3.x judge the same report. Unless a remark mentions a difference, they agree
+on every alert, and whatever a row does not name stayed silent from beginning to end. AgentDown, AgentAbsent, Watchdog and
+RpoBudgetBurn, which only Prometheus can see, are not compared. Times run from the fault to the first evaluation at which the
+alert was pending, and to the one at which it fired, rounded up to minutes. The agent looks at the database every 15 seconds
+here (every second where it is killed), and otherwise uses its defaults; the database is written every 15 seconds unless the
+fault says otherwise. A false alarm is an alert that the fault should not raise, or that fires before it.
 
 | fault | detected by | pending | firing | silent, rightly | false alarms | remark |
 |---|---|---|---|---|---|---|

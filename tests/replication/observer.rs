@@ -64,7 +64,7 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     });
     let (_, detail) = verdict(&observer, "ReplicationLag").unwrap();
     assert!(
-        detail.contains("commits wait since ") && detail.ends_with(" commits wait, says the beacon of db1"),
+        detail.contains("commits have waited for ") && detail.ends_with(" commits wait, says the beacon of db1"),
         "{detail}"
     );
     site.litestream.process.thaw();

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use streamgauge::delivery::render::runbook::{LEADS, RUNBOOK, sections};
+use streamgauge::delivery::render::runbook::{RUNBOOK, sections};
 use streamgauge::domain::alerting::RUNBOOK_URL;
 use streamgauge::domain::check::{Check, catalogue};
 use streamgauge::domain::number::{self, Scope};
@@ -211,6 +211,9 @@ fn labels(check: &Check) -> Vec<(&'static str, &'static str)> {
         _ => scrape.into_iter().chain(check.scope().labels().iter().map(value)).collect(),
     }
 }
+
+/// What each section of the runbook says, in this order; each is a paragraph that begins with it in bold.
+const LEADS: [&str; 5] = ["Meaning.", "Impact.", "Diagnosis.", "What to do.", "When it is wrong."];
 
 #[test]
 fn the_runbook_has_a_section_for_each_check_and_no_other() {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::sources::Sources;
 use super::{SourceArgs, output};
-use crate::delivery::render::human;
 use crate::domain::drill::{DrillPolicy, DrillSchedule};
+use crate::domain::human;
 use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget};
@@ -92,20 +92,22 @@ fn text(loaded: &Loaded) -> String {
         let _ = writeln!(text, "warning: {warning}");
     }
     if loaded.over_limit > 0 {
-        let _ = writeln!(text, "warning: {} databases more than one agent watches", loaded.over_limit);
+        let beyond = human::counted(loaded.over_limit, "database");
+        let _ = writeln!(text, "warning: {beyond} more than one agent watches");
     }
     let warnings = loaded.warnings.len() + usize::from(loaded.over_limit > 0);
     let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);
     let unsupported =
         unsupported.filter(|replica| matches!(replica.location, ReplicaLocation::Unsupported { .. })).count();
-    let _ = write!(text, "ok: {}, {}", counted(loaded.targets.len(), "database"), counted(warnings, "warning"));
+    let _ = write!(
+        text,
+        "ok: {}, {}",
+        human::counted(loaded.targets.len(), "database"),
+        human::counted(warnings, "warning")
+    );
     if unsupported > 0 {
-        let _ = write!(text, ", {} unsupported", counted(unsupported, "replica"));
+        let _ = write!(text, ", {} unsupported", human::counted(unsupported, "replica"));
     }
     text.push('\n');
     text
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -9,17 +9,16 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::drill_progress::Narrator;
-use super::sources::{STORE_CALLS_MAX, Sources, with_url_hint};
+use super::sources::{Picked, STORE_CALLS_MAX, Sources};
 use super::{SourceArgs, duration, output, run};
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::{ReplicaTarget, Target, TargetName};
+use crate::domain::target::TargetName;
 use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, parse_size};
 use crate::infrastructure::drill::process::ProcessDrills;
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
-use crate::usecase::watch::named;
 
 pub const AFTER_HELP: &str = "\
 Each drill runs in a process of its own with low priority, restores into a private directory, asks SQLite and the \
@@ -119,14 +118,15 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 /// What kept the drills from being begun. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Warn, format: LogFormat::Logfmt });
-    let (settings, jobs) = jobs(args)?;
-    if jobs.is_empty() {
+    let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
+    if picked.is_empty() {
         return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")
             .with_hint("name the URL of one, or a configuration with --litestream.config"));
     }
     let scratch = args.scratch.clone().unwrap_or_else(|| settings.drill_scratch());
     let narrator = Arc::new(Narrator::default());
     let drills = runner(&settings, scratch)?.with_news(Arc::clone(&narrator) as _);
+    let jobs = picked.into_iter().map(|picked| job(args, &settings, picked)).collect();
     let records = run::block_on(run_all(&drills, jobs, &narrator))??;
     match args.format {
         DrillFormat::Table => output::print(&drill_report::table(&records, output::colour()))?,
@@ -153,50 +153,14 @@ pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Re
     Ok(ProcessDrills::new(program, scratch, options))
 }
 
-/// What is to be drilled.
-fn jobs(args: &DrillArgs) -> Result<(Settings, Vec<DrillJob>), Reason> {
-    let sources = Sources::new(&args.sources);
-    let (urls, names): (Vec<_>, Vec<_>) = args.places.iter().cloned().partition(|place| place.contains("://"));
-    let mut jobs = Vec::new();
-    let mut settings = None;
-    if urls.is_empty() || !names.is_empty() {
-        let loaded = sources.read()?;
-        settings = Some(loaded.settings);
-        for target in named(loaded.targets, &names).map_err(|reason| with_url_hint(reason, &names))? {
-            let wanted = |replica: &&ReplicaTarget| args.replica.as_ref().is_none_or(|name| *name == replica.name);
-            let own: Vec<_> =
-                target.replicas.iter().filter(wanted).map(|replica| job(args, &target, replica)).collect();
-            if own.is_empty() && !names.is_empty() {
-                let known: Vec<_> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
-                let reason = Reason::new(ReasonKind::NotFound, format!("{}: it has no such replica", target.name));
-                return Err(reason.with_hint(format!("its replicas are {}", known.join(", "))));
-            }
-            jobs.extend(own);
-        }
-    }
-    for url in urls {
-        let picked = sources.pick(&url, None)?;
-        jobs.push(DrillJob {
-            database: TargetName(picked.replica.location.url()),
-            files: None,
-            replica: picked.replica,
-            policy: policy(args, picked.settings.drill.policy.clone()),
-            full: args.full,
-        });
-        settings = settings.or(Some(picked.settings));
-    }
-    let settings = settings.ok_or_else(|| Reason::new(ReasonKind::Misconfigured, "drill: nothing is named"))?;
-    Ok((settings, jobs))
-}
-
-fn job(args: &DrillArgs, target: &Target, replica: &ReplicaTarget) -> DrillJob {
-    DrillJob {
-        database: target.name.clone(),
-        files: target.database.clone(),
-        replica: replica.clone(),
-        policy: policy(args, target.drill.clone()),
-        full: args.full,
-    }
+/// A drill of a replica that was picked. One that was named by its URL goes by it.
+fn job(args: &DrillArgs, settings: &Settings, picked: Picked) -> DrillJob {
+    let Picked { target, replica } = picked;
+    let (database, files, configured) = match target {
+        Some(target) => (target.name, target.database, target.drill),
+        None => (TargetName(replica.location.url()), None, settings.drill.policy.clone()),
+    };
+    DrillJob { database, files, replica, policy: policy(args, configured), full: args.full }
 }
 
 /// The configured policy with what the command line says. The configured size limit is the schedule's.

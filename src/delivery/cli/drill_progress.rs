@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::progress::line;
-use crate::delivery::render::human;
 use crate::domain::drill::DrillRecord;
+use crate::domain::human;
+use crate::infrastructure::clock;
 use crate::usecase::ports::{DrillEstimate, DrillJob, DrillNews, Progress};
 
 /// Between two plain lines about the same download.
@@ -32,7 +33,7 @@ struct State {
 
 impl Default for Narrator {
     fn default() -> Self {
-        let now = Instant::now();
+        let now = clock::monotonic();
         let state = State { name: String::new(), step: String::new(), total: 0, received: 0, since: now, said: now };
         Self { terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
     }
@@ -46,7 +47,7 @@ impl Narrator {
         let name = if own { format!("{}/{}", job.database, job.replica.name) } else { job.database.0.clone() };
         let name = human::printable(&name);
         self.change(|state| {
-            let now = Instant::now();
+            let now = clock::monotonic();
             *state = State { name, step: "starting".to_owned(), total: 0, received: 0, since: now, said: now };
         });
         self.draw();
@@ -77,7 +78,7 @@ impl Narrator {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.said = Instant::now();
+        state.said = clock::monotonic();
         let text = format!("\r\x1b[K{}: {}", state.name, state.describe());
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
@@ -106,7 +107,7 @@ impl Progress for Narrator {
             (true, false) => {
                 let mut text = String::new();
                 self.change(|state| {
-                    state.said = Instant::now();
+                    state.said = clock::monotonic();
                     text = state.describe();
                 });
                 self.line(&text);
@@ -134,7 +135,7 @@ impl DrillNews for Narrator {
     fn step(&self, name: &str) {
         self.change(|state| {
             state.step = human::printable(name);
-            state.since = Instant::now();
+            state.since = clock::monotonic();
         });
         self.draw();
     }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::domain::limits::{DRILL_JOB_BYTES_MAX, DRILL_MEMORY_HEADROOM, DRILL_OVERTIME};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::clock::{self, SystemClock};
 use crate::infrastructure::database::LiveFiles;
 use crate::infrastructure::drill::process::wire::{Event, Order};
 use crate::infrastructure::drill::process::{PROGRAM, TIMEOUT_MARGIN};
@@ -120,7 +120,7 @@ struct State {
 
 impl Default for Output {
     fn default() -> Self {
-        Self { state: Mutex::new(State { out: std::io::stdout(), received: 0, said: Instant::now() }) }
+        Self { state: Mutex::new(State { out: std::io::stdout(), received: 0, said: clock::monotonic() }) }
     }
 }
 
@@ -134,7 +134,7 @@ impl State {
     }
 
     fn say_received(&mut self) -> Result<(), Reason> {
-        self.said = Instant::now();
+        self.said = clock::monotonic();
         match std::mem::take(&mut self.received) {
             0 => Ok(()),
             bytes => self.write(&Event::Received(bytes)),

@@ -15,8 +15,10 @@ use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{Alerting, ReceiverTarget};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::verdict::Severity;
+use crate::infrastructure::clock;
 use crate::infrastructure::config::Settings;
 use crate::infrastructure::notify::{Receivers, place};
+use crate::infrastructure::process::host_name;
 use crate::usecase::ports::{AlertMessage, AlertReceivers};
 
 pub const AFTER_HELP: &str = "\
@@ -115,7 +117,7 @@ async fn test(
     for target in alerting.receivers.iter().filter(|target| wanted(&target.name)) {
         let mut outcome = Ok(());
         for receiver in receivers.open(target) {
-            for message in messages(target, alerting, severity, Timestamp::now()) {
+            for message in messages(target, alerting, severity, clock::wall()) {
                 if outcome.is_ok() {
                     outcome = receiver.send(&message).await;
                 }
@@ -185,6 +187,5 @@ fn text(outcomes: &[Outcome]) -> String {
 /// The address of the agent's page, as others could reach it: its host's name, and the first port it listens on.
 pub fn page(settings: &Settings) -> Option<String> {
     let port = settings.web.listen_address.first()?.port();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(format!("http://{}:{port}/", host.trim()))
+    Some(format!("http://{}:{port}/", host_name()))
 }

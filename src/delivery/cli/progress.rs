@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::delivery::render::human;
+use crate::domain::human;
+use crate::infrastructure::clock;
 use crate::usecase::ports::Progress;
 
 /// Time over which the rate is measured.
@@ -49,7 +50,7 @@ impl Display {
             (false, true) => Style::Bar,
             (false, false) => Style::Lines,
         };
-        Self { style, total, received, samples: VecDeque::from([(Instant::now(), 0)]) }
+        Self { style, total, received, samples: VecDeque::from([(clock::monotonic(), 0)]) }
     }
 
     /// How often [`Display::draw`] is to be called.

@@ -4,7 +4,6 @@ mod table;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt;
@@ -12,16 +11,15 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::sources::{Sources, stores, with_url_hint};
+use super::sources::{Picked, Sources, stores};
 use super::{SourceArgs, output, run, when};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::{ReplicaTarget, Target};
+use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::{Log, LogFormat, LogLevel};
 use crate::usecase::ports::{Clock, ReplicaStore, Stores};
 use crate::usecase::restorable::{Answer, Counted, contents};
-use crate::usecase::watch::named;
 
 pub const AFTER_HELP: &str = "\
 Without --at, the map: since when, how exactly (what is older is compacted, so that fewer states of it are left), and the \
@@ -132,12 +130,6 @@ fn exit_code(found: &[Found]) -> u8 {
     }
 }
 
-/// What is to be looked at.
-struct Place {
-    target: Option<Target>,
-    replica: ReplicaTarget,
-}
-
 /// Prints the coverage map.
 ///
 /// # Errors
@@ -147,9 +139,14 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
     let clock = SystemClock::start();
     let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
-    let (places, stores, concurrency) = places(args)?;
+    let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
+    if picked.is_empty() {
+        let reason = Reason::new(ReasonKind::NotFound, "no replica is configured that was asked for");
+        return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
+    }
+    let (stores, concurrency) = (stores(&settings), settings.replica.concurrency);
     let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
-    let looks = places.into_iter().map(|place| look(stores.as_ref(), &clock, place, at, &damaged));
+    let looks = picked.into_iter().map(|picked| look(stores.as_ref(), &clock, picked, at, &damaged));
     let found: Vec<Found> =
         run::block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
@@ -163,43 +160,14 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     Ok(ExitCode::from(exit_code(&found)))
 }
 
-type Picked = (Vec<Place>, Arc<crate::infrastructure::store::Stores>, usize);
-
-fn places(args: &RestorableArgs) -> Result<Picked, Reason> {
-    let sources = Sources::new(&args.sources);
-    let (urls, names): (Vec<String>, Vec<String>) =
-        args.places.iter().cloned().partition(|place| place.contains("://"));
-    let (mut places, mut settings) = (Vec::new(), None);
-    for url in &urls {
-        let picked = sources.pick(url, None)?;
-        settings = Some(picked.settings);
-        places.push(Place { target: None, replica: picked.replica });
-    }
-    if urls.is_empty() || !names.is_empty() {
-        let loaded = sources.read()?;
-        settings = Some(loaded.settings);
-        for target in named(loaded.targets, &names).map_err(|reason| with_url_hint(reason, &names))? {
-            let wanted = |replica: &&ReplicaTarget| args.replica.as_ref().is_none_or(|name| *name == replica.name);
-            let replicas = target.replicas.iter().filter(wanted);
-            places.extend(replicas.map(|replica| Place { target: Some(target.clone()), replica: replica.clone() }));
-        }
-    }
-    let settings = settings.ok_or_else(|| Reason::new(ReasonKind::Misconfigured, "there is nothing to look at"))?;
-    if places.is_empty() {
-        let reason = Reason::new(ReasonKind::NotFound, "no replica is configured that was asked for");
-        return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
-    }
-    Ok((places, stores(&settings), settings.replica.concurrency))
-}
-
 async fn look(
     stores: &crate::infrastructure::store::Stores,
     clock: &SystemClock,
-    place: Place,
+    picked: Picked,
     at: Option<Timestamp>,
     damaged: &BTreeSet<String>,
 ) -> Found {
-    let Place { target, replica } = place;
+    let Picked { target, replica } = picked;
     let mut found = Found {
         status: Standing::Unknown,
         database: target.as_ref().map(|target| target.name.0.clone()),

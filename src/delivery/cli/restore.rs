@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -20,8 +20,8 @@ use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::{ReplicaLocation, Target};
-use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, read_age_identities};
+use crate::infrastructure::clock::{self, SystemClock};
+use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::scratch::{ScratchFile, space};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
@@ -110,7 +110,7 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
-    let mut picked = Sources::new(&args.sources).pick(&args.place, args.replica.as_deref())?;
+    let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
     if let Some(path) = &args.age_identity {
         let unusable = |cause| format!("--age-identity {}: {cause}", path.display());
         let identity =
@@ -123,7 +123,7 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
         (None, Some(txid)) => PlanTarget::Txid(txid),
         (None, None) => PlanTarget::Latest,
     };
-    run::block_on(interruptible(restore(args, picked, point, now, zone)))?
+    run::block_on(interruptible(restore(args, &settings, picked, point, now, zone)))?
 }
 
 /// Ends the work when the process is asked to end. What is being restored is removed as its owner is dropped.
@@ -142,16 +142,17 @@ async fn interruptible(work: impl Future<Output = Result<ExitCode, Reason>>) -> 
 
 async fn restore(
     args: &RestoreArgs,
+    settings: &Settings,
     picked: Picked,
     point: PlanTarget,
     now: Timestamp,
     zone: TimeZone,
 ) -> Result<ExitCode, Reason> {
     let location = picked.replica.location.clone();
-    let store = stores(&picked.settings).open(&location)?;
+    let store = stores(settings).open(&location)?;
     let request = RestoreRequest { point, base: None };
     let plan = plan_restore(store.as_ref(), &request).await?;
-    let policy = picked.target.as_ref().map_or(&picked.settings.drill.policy, |target| &target.drill);
+    let policy = picked.target.as_ref().map_or(&settings.drill.policy, |target| &target.drill);
     let prices = policy.prices_at(&location);
     let words = words::Words { location: &location, point, now, zone: &zone, prices };
     if !args.quiet {
@@ -165,7 +166,7 @@ async fn restore(
     }
     refuse_full_disk(&args.output, plan.database_bytes)?;
 
-    let started = Instant::now();
+    let started = clock::monotonic();
     let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));
     let options = RestoreOptions {
         downloads: if matches!(location, ReplicaLocation::Directory(_)) {
@@ -222,7 +223,7 @@ async fn shown(
     let done = loop {
         tokio::select! {
             done = &mut work => break done,
-            _ = ticks.tick() => display.draw(Instant::now()),
+            _ = ticks.tick() => display.draw(clock::monotonic()),
         }
     };
     display.clear();

@@ -8,12 +8,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::restore::rate;
-use crate::delivery::render::human;
+use crate::domain::human;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
-use crate::domain::litestream::PlanTarget;
+use crate::domain::litestream::{Hole, PlanTarget};
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{RestorePlan, Restored, Shortfall};
+use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::ReplicaLocation;
 
 /// What everything that is said is about.
@@ -44,7 +44,7 @@ struct Answer<'a> {
     generation: Option<String>,
     /// The recovery point: nothing that was committed later is in the database.
     through: Timestamp,
-    shortfall: Option<&'a Shortfall>,
+    shortfall: Option<&'a Hole>,
     planned_bytes: u64,
     estimated_dollars: f64,
     seconds: f64,
@@ -60,10 +60,7 @@ impl Words<'_> {
             PlanTarget::Txid(txid) => format!("the state at TXID {txid}"),
             PlanTarget::Time(time) => format!("what was written before {}", self.instant(time)),
         };
-        let objects = match plan.objects.len() {
-            1 => "1 object".to_owned(),
-            count => format!("{count} objects"),
-        };
+        let objects = human::counted(plan.objects.len(), "object");
         let size =
             plan.database_bytes.map_or_else(String::new, |bytes| format!(", a database of {}", human::bytes(bytes)));
         let price = match self.location {
@@ -83,7 +80,7 @@ impl Words<'_> {
 
     /// A warning where less is restored than was asked for.
     pub fn shortfall(&self, plan: &RestorePlan) -> Option<String> {
-        let Shortfall { after, before } = plan.shortfall.as_ref()?;
+        let Hole { after, before } = plan.shortfall.as_ref()?;
         let silent = match self.point {
             PlanTarget::Time(_) => {
                 "Litestream's own restore -timestamp gives this older state without a word, with exit code 0.\n"
@@ -101,16 +98,18 @@ impl Words<'_> {
     /// What was restored, and what to do with it.
     pub fn done(&self, done: &Done<'_>) -> String {
         let Done { path, plan, restored, elapsed } = done;
-        let (path, size, pages) = (path.display(), human::bytes(restored.bytes), restored.pages);
+        let (path, size) = (path.display(), human::bytes(restored.bytes));
+        let pages = human::counted(restored.pages, "page");
         let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());
         let rate = human::bytes(rate(restored.bytes, *elapsed));
         let (through, ago) = (self.instant(plan.through), human::duration(human::age_seconds(plan.through, self.now)));
-        let (received, requests) = (human::bytes(restored.downloaded_bytes), restored.requests);
-        let objects = restored.objects.len();
+        let received = human::bytes(restored.downloaded_bytes);
+        let requests = human::counted(restored.requests, "request");
+        let objects = human::counted(restored.objects.len(), "object");
         format!(
-            "restored {path}: {size}, {pages} pages of {page_size} bytes, in {seconds:.2} s ({rate}/s)\n\
+            "restored {path}: {size}, {pages} of {page_size} bytes, in {seconds:.2} s ({rate}/s)\n\
              state    {position}, written {through}, {ago} ago\n\
-             proven   {objects} objects, {received} in {requests} requests, every checksum right\n\
+             proven   {objects}, {received} in {requests}, every checksum right\n\
              next     sqlite3 {path} 'PRAGMA integrity_check'\n\
              \x20        then stop the application and Litestream, move the old database with its -wal and -shm away, \
              put {path} in its place, and start them again\n",
@@ -141,15 +140,8 @@ impl Words<'_> {
         self.prices.dollars(reads, 0, plan.bytes())
     }
 
-    /// An instant in UTC and, where that differs, in the local time zone.
     fn instant(&self, at: Timestamp) -> String {
-        let local = at.to_zoned(self.zone.clone());
-        let utc = at.strftime("%Y-%m-%d %H:%M:%S%.fZ");
-        if local.offset().is_zero() {
-            utc.to_string()
-        } else {
-            format!("{utc} ({})", local.strftime("%Y-%m-%d %H:%M:%S%.f %:z"))
-        }
+        human::instant_in(at, self.zone)
     }
 }
 

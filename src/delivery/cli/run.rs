@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,6 +27,10 @@ use crate::usecase::watch::{Agent, AgentParts};
 
 /// Threads for looks at replicas and for scrapes. The databases have one of their own.
 const WORKERS: usize = 2;
+
+/// How long a thread that read files waits for more to do. The allocator keeps memory for each one that lives: with the
+/// usual ten seconds a hundred of them hold twice what the agent needs.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 impl Publisher for ReportCell {
     fn publish(&self, report: Report) {
@@ -56,7 +61,8 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
 ///
 /// When the threads cannot be started.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Reason> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(WORKERS).thread_keep_alive(THREAD_KEEP_ALIVE).enable_all().build();
     let runtime = built.map_err(|error| Reason::from(error).context("start the runtime"))?;
     let done = runtime.block_on(future);
     runtime.shutdown_background();

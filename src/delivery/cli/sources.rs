@@ -85,58 +85,87 @@ impl Sources {
     }
 }
 
+/// A replica that the command line names, with the database that it is of if that is configured.
+#[derive(Clone, Debug)]
+pub struct Picked {
+    pub target: Option<Target>,
+    pub replica: ReplicaTarget,
+}
+
+impl Sources {
+    /// Finds the replicas that `DATABASE|URL` and `--replica` name: all that are configured when no place is named. A URL
+    /// needs no configuration.
+    ///
+    /// # Errors
+    ///
+    /// Problems of the configuration, and names that nothing goes by.
+    pub fn pick(&self, places: &[String], replica: Option<&str>) -> Result<(Settings, Vec<Picked>), Reason> {
+        let (urls, names): (Vec<&String>, Vec<&String>) = places.iter().partition(|place| place.contains("://"));
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        let mut picked = Vec::new();
+        for url in &urls {
+            let replica = replica_of_url(&self.0, url)
+                .map_err(|problem| Reason::new(ReasonKind::Misconfigured, problem.to_string()))?;
+            picked.push(Picked { target: None, replica });
+        }
+        if names.is_empty() && !urls.is_empty() {
+            return Ok((self.settings()?, picked));
+        }
+        let meant = |reason| with_url_hint(reason, &names);
+        let Loaded { targets, settings, .. } = self.read().map_err(meant)?;
+        for target in named(targets, &names).map_err(meant)? {
+            let wanted = |one: &&ReplicaTarget| replica.is_none_or(|name| name == one.name);
+            let own: Vec<ReplicaTarget> = target.replicas.iter().filter(wanted).cloned().collect();
+            if own.is_empty() && !names.is_empty() {
+                return Err(without_replica(&target, replica));
+            }
+            picked.extend(own.into_iter().map(|replica| Picked { target: Some(target.clone()), replica }));
+        }
+        Ok((settings, picked))
+    }
+
+    /// As [`Sources::pick`], where one replica is wanted.
+    ///
+    /// # Errors
+    ///
+    /// A database that has several, beside those of [`Sources::pick`].
+    pub fn pick_one(&self, place: &str, replica: Option<&str>) -> Result<(Settings, Picked), Reason> {
+        let (settings, mut picked) = self.pick(&[place.to_owned()], replica)?;
+        match (picked.pop(), picked.is_empty()) {
+            (Some(one), true) => Ok((settings, one)),
+            (Some(Picked { target: Some(target), .. }), false) => {
+                let reason = Reason::new(ReasonKind::Misconfigured, format!("{place}: it has several replicas"));
+                Err(reason.with_hint(format!("pick one with --replica; {}", replicas_of(&target))))
+            }
+            _ => Err(Reason::new(ReasonKind::NotFound, format!("{place}: no such database"))),
+        }
+    }
+}
+
+/// Why nothing was picked of a database that was named.
+fn without_replica(target: &Target, replica: Option<&str>) -> Reason {
+    match replica {
+        Some(name) if !target.replicas.is_empty() => {
+            let reason = Reason::new(ReasonKind::NotFound, format!("{}: no replica {name}", target.name));
+            reason.with_hint(replicas_of(target))
+        }
+        _ => Reason::new(ReasonKind::NotFound, format!("{}: it has no replica", target.name)),
+    }
+}
+
+fn replicas_of(target: &Target) -> String {
+    let names: Vec<&str> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
+    format!("its replicas are {}", names.join(", "))
+}
+
 /// Why a place was not found, for who names a directory: that is no database, and meant as a replica.
-pub fn with_url_hint(reason: Reason, places: &[String]) -> Reason {
+fn with_url_hint(reason: Reason, places: &[String]) -> Reason {
     let directory = places.iter().filter_map(|place| std::path::absolute(place).ok()).find(|path| path.is_dir());
     match directory {
         Some(path) => {
             reason.with_hint(format!("a replica in a directory is named by its URL: file://{}", path.display()))
         }
         None => reason,
-    }
-}
-
-/// A replica that the command line names, with the database that it is of if that is configured.
-#[derive(Clone, Debug)]
-pub struct Picked {
-    pub settings: Settings,
-    pub target: Option<Target>,
-    pub replica: ReplicaTarget,
-}
-
-impl Sources {
-    /// Finds the replica that `DATABASE|URL` and `--replica` name. A URL needs no configuration.
-    ///
-    /// # Errors
-    ///
-    /// Problems of the configuration, and names that nothing goes by or that name several replicas.
-    pub fn pick(&self, place: &str, replica: Option<&str>) -> Result<Picked, Reason> {
-        let misconfigured = |text: String| Reason::new(ReasonKind::Misconfigured, text);
-        if place.contains("://") {
-            let settings = settings(&self.0).map_err(|problems| misconfigured(lines(&problems)))?;
-            let replica = replica_of_url(&self.0, place).map_err(|problem| misconfigured(problem.to_string()))?;
-            return Ok(Picked { settings, target: None, replica });
-        }
-        let names = [place.to_owned()];
-        let meant = |reason| with_url_hint(reason, &names);
-        let Loaded { targets, settings, .. } = self.read().map_err(meant)?;
-        let target = named(targets, &names).map_err(meant)?.pop();
-        let target = target.ok_or_else(|| Reason::new(ReasonKind::NotFound, format!("{place}: no such database")))?;
-        let names: Vec<&str> = target.replicas.iter().map(|replica| replica.name.as_str()).collect();
-        let known = format!("its replicas are {}", names.join(", "));
-        let picked = match (replica, target.replicas.as_slice()) {
-            (None, []) => return Err(Reason::new(ReasonKind::NotFound, format!("{place}: it has no replica"))),
-            (None, [only]) => only,
-            (None, [_, _, ..]) => {
-                let reason = misconfigured(format!("{place}: it has several replicas"));
-                return Err(reason.with_hint(format!("pick one with --replica; {known}")));
-            }
-            (Some(name), replicas) => replicas.iter().find(|replica| replica.name == name).ok_or_else(|| {
-                Reason::new(ReasonKind::NotFound, format!("{place}: no replica {name}")).with_hint(known)
-            })?,
-        };
-        let replica = picked.clone();
-        Ok(Picked { settings, replica, target: Some(target) })
     }
 }
 

@@ -1,16 +1,14 @@
 //! A report as a person reads it on a terminal: a block for each replica, and for each database that has none.
 
-use crate::domain::report::Block;
 use std::fmt::{Display, Formatter, Result};
 
-use crate::delivery::render::human;
 use crate::domain::assessment::{LocalReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
+use crate::domain::human;
 use crate::domain::reason::Reason;
-use crate::domain::report::Report;
+use crate::domain::report::{Block, Report};
 use crate::domain::spot::SpotReport;
-use crate::domain::verdict::Word;
-use crate::domain::verdict::{Severity, Status, Verdict};
+use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
 /// A word as it stands in front of a block, and its colour on a terminal (ECMA-48 SGR).
 fn text(word: Word) -> (&'static str, u8) {
@@ -137,12 +135,13 @@ impl Table<'_> {
 
 /// What comparing pages with the live database came to.
 fn compared(spot: &SpotReport) -> String {
-    let pages = |count: u64| if count == 1 { "1 page".to_owned() } else { format!("{count} pages") };
     let compared = match (spot.mismatches.len(), spot.last_compared) {
         (0, 0) => "not compared with the live database".to_owned(),
-        (0, count) => format!("{} compared with the live database, equal", pages(count)),
-        (1, _) => "1 page differs from the live database".to_owned(),
-        (count, _) => format!("{count} pages differ from the live database"),
+        (0, count) => format!("{} compared with the live database, equal", human::counted(count, "page")),
+        (count, _) => {
+            let differ = human::agree(&count, "differs", "differ");
+            format!("{} {differ} from the live database", human::counted(count, "page"))
+        }
     };
     match &spot.not_compared {
         Some(why) => format!("{compared}: {}", human::printable(why)),

@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::delivery::render::human;
+use crate::domain::human;
 use crate::domain::litestream::Txid;
 use crate::domain::reason::{Reason, ReasonKind};
 

@@ -12,10 +12,10 @@ use serde::Deserialize;
 
 use super::sources::Sources;
 use super::{CheckArgs, CheckFormat, CheckVerify, SourceArgs, check, output, run};
-use crate::delivery::render::human;
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
 use crate::domain::check::{Check, catalogue};
+use crate::domain::human;
 use crate::domain::limits::EVIDENCE_LINES_MAX;
 use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use super::peer::Peer;
 use super::replicator::{COMPACTED, FileId, RAW, SNAPSHOT};
+use crate::domain::human::counted;
 use crate::domain::reason::Reason;
 
 /// One way to break replication.
@@ -123,5 +124,7 @@ fn delete(peer: &mut Peer, which: fn(&FileId) -> bool) -> Result<Option<String>,
     }
     let level = |level| doomed.iter().filter(|file| file.level == level).count();
     let [raw, compacted, snapshots] = [RAW, COMPACTED, SNAPSHOT].map(level);
-    Ok(Some(format!("deleted {snapshots} snapshots, {compacted} compacted files, {raw} level-0 files")))
+    let (snapshots, compacted, raw) =
+        (counted(snapshots, "snapshot"), counted(compacted, "compacted file"), counted(raw, "level-0 file"));
+    Ok(Some(format!("deleted {snapshots}, {compacted}, {raw}")))
 }

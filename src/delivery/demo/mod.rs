@@ -103,11 +103,6 @@ impl Demo {
         self.directory.join(REPLICA)
     }
 
-    /// The process that writes and replicates.
-    pub fn peer_id(&self) -> u32 {
-        self.peer.id()
-    }
-
     fn litestream_yml(&self) -> String {
         format!(
             "# What the demo's replicator does, in Litestream's words.\n\

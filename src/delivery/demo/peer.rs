@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -15,6 +15,7 @@ use super::replicator::{Replicator, sqlite};
 use super::{DATABASE, METADATA, REPLICA};
 use crate::domain::limits::DEMO_ROWS_MAX;
 use crate::domain::reason::Reason;
+use crate::infrastructure::clock;
 
 /// Between two looks of the replicator: Litestream's default sync interval.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,12 +43,12 @@ pub fn peer_main(args: &PeerArgs) -> Result<(), Reason> {
     let parent = parent_gone();
     let mut peer = Peer::open(&args.directory)?;
     let mut fault = FAULTS.iter().find(|fault| args.fault.as_deref() == Some(fault.name));
-    let due = Instant::now() + Duration::from_millis(args.fault_after_ms);
+    let due = clock::monotonic() + Duration::from_millis(args.fault_after_ms);
     peer.replicator.tick(now())?;
     peer.start_writer()?;
     say(READY);
     while parent.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-        if let Some(due_now) = fault.filter(|_| Instant::now() >= due) {
+        if let Some(due_now) = fault.filter(|_| clock::monotonic() >= due) {
             match peer.suffer(due_now) {
                 Ok(None) => {}
                 Ok(Some(done)) => {
@@ -171,6 +172,5 @@ fn say(line: &str) {
 
 /// Milliseconds since 1970.
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(clock::wall().as_millisecond()).unwrap_or_default()
 }

@@ -22,7 +22,27 @@ pub struct Guard {
 /// Why a request is refused.
 pub(super) type Refusal = (StatusCode, String);
 
+/// Who may have been made to ask for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Machines, which call this host whatever they like and have to go on doing so.
+    Machines,
+    /// A browser, which shows the answer.
+    Browsers,
+    /// A browser, for what the request does.
+    Commands,
+}
+
 impl Guard {
+    /// Whether a request is let in.
+    pub(super) fn admit<B>(&self, reach: Reach, request: &Request<B>) -> Result<(), Refusal> {
+        match reach {
+            Reach::Machines => Ok(()),
+            Reach::Browsers => self.check_host(request),
+            Reach::Commands => self.check_host(request).and_then(|()| Self::check_origin(request)),
+        }
+    }
+
     /// Lets in requests for names that are configured, and for this host's own name.
     pub fn new(configured: &[String], own: &str) -> Self {
         let own = own.to_ascii_lowercase();
@@ -32,7 +52,7 @@ impl Guard {
     }
 
     /// Refuses a name that may be anybody's.
-    pub(super) fn check_host<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    fn check_host<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let invalid = || (StatusCode::BAD_REQUEST, "the Host header is not a host name\n".to_owned());
         for host in hosts(request) {
             let host = host.ok_or_else(invalid)?;
@@ -50,7 +70,7 @@ impl Guard {
     }
 
     /// Refuses what a page of another site asks for.
-    pub(super) fn check_origin<B>(request: &Request<B>) -> Result<(), Refusal> {
+    fn check_origin<B>(request: &Request<B>) -> Result<(), Refusal> {
         let refused = || (StatusCode::FORBIDDEN, "refused: a web page of another site asks for this\n".to_owned());
         let sites = request.headers().get_all(HeaderName::from_static("sec-fetch-site"));
         if sites.iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {

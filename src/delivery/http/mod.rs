@@ -3,6 +3,7 @@
 //! HTTP/1.1 without TLS. No request causes a look at a database or a bucket.
 
 mod guard;
+mod listener;
 mod negotiate;
 mod reload;
 mod routes;

@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::limits::{RELOAD_PAUSE_MIN, RELOAD_TIMEOUT, RELOADS_WAITING_MAX};
+use crate::infrastructure::clock;
 
 /// After a reload the next one is put off for so many times as long as it took: whoever asks without end takes a quarter
 /// of one thread.
@@ -69,7 +70,7 @@ impl ReloadHandle {
     }
 
     async fn shared(&self) -> Result<(), String> {
-        let asked = Instant::now();
+        let asked = clock::timer();
         let mut last = self.0.last.lock().await;
         if let Some(done) = &*last {
             // What was read since holds what whoever asks has written before.
@@ -78,9 +79,9 @@ impl ReloadHandle {
             }
             sleep_until(done.next).await;
         }
-        let began = Instant::now();
+        let began = clock::timer();
         let answer = self.ask().await;
-        let next = Instant::now() + (began.elapsed() * PAUSE).max(RELOAD_PAUSE_MIN);
+        let next = clock::timer() + (began.elapsed() * PAUSE).max(RELOAD_PAUSE_MIN);
         *last = Some(Done { began, next, answer: answer.clone() });
         answer
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 
-use super::guard::{Guard, Refusal};
+use super::guard::{Guard, Reach};
 use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
 use crate::delivery::render::page::page;
@@ -51,13 +51,11 @@ impl Route {
         })
     }
 
-    /// A browser may have been made to ask. Metrics and health are for machines, which call this host whatever they like
-    /// and have to go on doing so.
-    fn check<B>(&self, guard: &Guard, request: &Request<B>) -> Result<(), Refusal> {
+    fn reach(&self) -> Reach {
         match self {
-            Self::Metrics | Self::Healthy | Self::Ready => Ok(()),
-            Self::Page | Self::Report => guard.check_host(request),
-            Self::Reload => guard.check_host(request).and_then(|()| Guard::check_origin(request)),
+            Self::Metrics | Self::Healthy | Self::Ready => Reach::Machines,
+            Self::Page | Self::Report => Reach::Browsers,
+            Self::Reload => Reach::Commands,
         }
     }
 
@@ -85,7 +83,7 @@ impl App {
         if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
             return say(StatusCode::PAYLOAD_TOO_LARGE, "request body too large; send none\n");
         }
-        if let Err((status, text)) = route.check(&self.guard, request) {
+        if let Err((status, text)) = self.guard.admit(route.reach(), request) {
             return say(status, text);
         }
         let headers = request.headers();

@@ -12,9 +12,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
 
 use super::guard::Guard;
+use super::listener::{Connection, Listener};
 use super::reload::ReloadHandle;
 use super::routes::App;
 use super::seats::{Active, Noticed, Seats};
@@ -28,7 +28,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 /// Addresses that are listened on, and not yet served.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     guard: Guard,
     connections: usize,
 }
@@ -42,7 +42,7 @@ impl Server {
         }
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
-            listeners.push(listen(address).await?);
+            listeners.push(Listener::bind(address).await?);
         }
         Ok(Self { listeners, guard: Guard::default(), connections: CONNECTIONS_MAX })
     }
@@ -55,7 +55,7 @@ impl Server {
 
     /// Where the server listens, in the order of the addresses given.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners.iter().filter_map(Listener::local_addr).collect()
     }
 
     /// Serves until `shutdown` completes, then gives open requests [`SHUTDOWN_TIMEOUT`] to finish.
@@ -102,42 +102,20 @@ impl Server {
     }
 }
 
-async fn listen(address: &str) -> Result<TcpListener, Reason> {
-    let bound = match address.strip_prefix(':') {
-        // The IPv6 wildcard takes IPv4 as well, where there is IPv6.
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-            Err(error) if error.kind() != ErrorKind::AddrInUse => TcpListener::bind(format!("0.0.0.0:{port}")).await,
-            bound => bound,
-        },
-        None => TcpListener::bind(address).await,
-    };
-    bound.map_err(|error| {
-        let kind = error.kind();
-        let reason = Reason::from(error).context(format_args!("listen on {address}"));
-        match kind {
-            ErrorKind::AddrInUse => reason.with_hint("another program has the port; --web.listen-address takes others"),
-            ErrorKind::InvalidInput => reason.with_hint("an address is host:port, [ipv6]:port or :port"),
-            _ => reason,
-        }
-    })
-}
-
 /// The next connection of any listener; each `turn` another one comes first, so that a flood on one hides no other.
-async fn accept(listeners: &[TcpListener], turn: usize) -> std::io::Result<TcpStream> {
+async fn accept(listeners: &[Listener], turn: usize) -> std::io::Result<Connection> {
     let accepted = poll_fn(|cx| {
         let ready = (0..listeners.len()).map(|index| &listeners[(index + turn) % listeners.len()]);
         ready.map(|listener| listener.poll_accept(cx)).find(Poll::is_ready).unwrap_or(Poll::Pending)
     });
-    accepted.await.map(|(stream, _)| stream)
+    accepted.await
 }
 
 fn connect(
-    stream: TcpStream,
+    stream: Connection,
     active: Active,
     app: Arc<App>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
-    // Only costs latency when refused.
-    let _ = stream.set_nodelay(true);
     let stream = Noticed { inner: stream, active: active.clone() };
     let service = service_fn(move |request| {
         let (app, active) = (Arc::clone(&app), active.clone());

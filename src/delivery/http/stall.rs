@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
+
+use crate::infrastructure::clock;
 
 /// Writes fail once the peer has taken nothing for `patience`. Reads are passed on.
 pub(super) struct Stall<T> {
@@ -34,7 +36,7 @@ impl<T: AsyncWrite + Unpin> Stall<T> {
         }
         if !self.waiting {
             self.waiting = true;
-            self.deadline.as_mut().reset(Instant::now() + self.patience);
+            self.deadline.as_mut().reset(clock::timer() + self.patience);
         }
         ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(Err(Error::new(ErrorKind::TimedOut, "the client does not read")))

@@ -1,10 +1,10 @@
 //! Restore drills, for a terminal, for programs, and as a page that an auditor keeps.
 
-use std::fmt::{Display, Formatter, Result as FmtResult};
+use maud::Markup;
 
-use super::human;
-use super::page::Escaped;
-use crate::domain::drill::{DrillRecord, DrillRestored, DrillResult};
+use super::html::{LINE, document};
+use crate::domain::drill::{DrillRecord, DrillResult};
+use crate::domain::human;
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// Everything is in the page: it is read in ten years, from a mail, without a network.
@@ -89,7 +89,7 @@ fn cells(record: &DrillRecord) -> [String; 8] {
         restored.map_or_else(unknown, |restored| human::bytes(restored.bytes)),
         record.restore_seconds.map_or_else(unknown, human::duration),
         human::bytes(record.downloaded_bytes),
-        dollars(record.dollars),
+        human::dollars(record.dollars),
     ]
 }
 
@@ -119,165 +119,117 @@ fn painted(result: DrillResult, text: &str) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-fn dollars(dollars: f64) -> String {
-    match dollars {
-        none if none <= 0.0 => "free".to_owned(),
-        little if little < 0.0001 => "< $0.0001".to_owned(),
-        some => format!("${some:.4}"),
-    }
-}
-
 /// The records as one page that needs nothing else.
 pub fn html(records: &[DrillRecord]) -> String {
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>Restore drills</title>\
-         <style>{STYLE}</style></head>\n<body><h1>Restore drills</h1>\n"
-    );
-    page.push_str(
-        "<p>A restore drill downloads a backup, restores the database from it on scratch space, examines what came out, \
-         and removes it. Instants are in UTC.</p>\n<table><thead><tr><th>database</th><th>replica</th><th>result</th>\
-         <th>when</th><th>recovery point</th></tr></thead><tbody>\n",
-    );
-    for (number, record) in records.iter().enumerate() {
-        let point = record.restored.as_ref().map(|restored| human::instant(restored.recovery_point));
-        page.push_str(&format!(
-            "<tr><td><a href=\"#drill-{number}\">{}</a></td><td>{}</td>{}<td>{}</td><td>{}</td></tr>\n",
-            Escaped(&record.database),
-            Escaped(&record.replica),
-            ResultCell(record.result),
-            human::instant(record.started_at),
-            point.as_deref().unwrap_or("unknown"),
-        ));
-    }
-    page.push_str("</tbody></table>\n");
-    for (number, record) in records.iter().enumerate() {
-        page.push_str(&Section { number, record }.to_string());
-    }
-    page.push_str("</body></html>\n");
-    page
+    let body = maud::html! {
+        p {
+            "A restore drill downloads a backup, restores the database from it on scratch space, examines what came out, and \
+             removes it. Instants are in UTC."
+        }
+        (LINE)
+        (rows(&["database", "replica", "result", "when", "recovery point"], records.iter().enumerate(), |(number, record)| {
+            let point = record.restored.as_ref().map(|restored| human::instant(restored.recovery_point));
+            maud::html! {
+                td { a href={ "#drill-" (number) } { (record.database) } }
+                td { (record.replica) }
+                (result_cell(record.result))
+                td { (human::instant(record.started_at)) }
+                td { (point.as_deref().unwrap_or("unknown")) }
+            }
+        }))
+        @for (number, record) in records.iter().enumerate() { (section(number, record)) }
+    };
+    document("Restore drills", STYLE, &body)
 }
 
-struct ResultCell(DrillResult);
-
-impl Display for ResultCell {
-    fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
-        let word = self.0.as_str();
-        write!(f, "<td class=\"{word}\">{word}</td>")
+/// A table with a line for each thing.
+fn rows<T>(columns: &[&str], things: impl IntoIterator<Item = T>, cells: impl Fn(T) -> Markup) -> Markup {
+    maud::html! {
+        table {
+            thead { tr { @for column in columns { th { (column) } } } }
+            tbody { (LINE) @for thing in things { tr { (cells(thing)) } (LINE) } }
+        }
+        (LINE)
     }
+}
+
+fn result_cell(result: DrillResult) -> Markup {
+    maud::html! { td class=(result.as_str()) { (result.as_str()) } }
 }
 
 /// One drill.
-struct Section<'a> {
-    number: usize,
-    record: &'a DrillRecord,
-}
-
-impl Display for Section<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> FmtResult {
-        let Self { number, record } = self;
-        let word = record.result.as_str();
-        writeln!(f, "<section id=\"drill-{number}\"><h2>{}: {word}</h2>", Escaped(&record.database))?;
-        writeln!(f, "<p class=\"{word}\">{}</p>", meaning(record.result))?;
-        if let Some(reason) = &record.reason {
-            writeln!(f, "<p>Reason: {}</p>", Escaped(&reason.message))?;
-            if let Some(hint) = &reason.hint {
-                writeln!(f, "<p>Hint: {}</p>", Escaped(hint))?;
+fn section(number: usize, record: &DrillRecord) -> Markup {
+    let word = record.result.as_str();
+    maud::html! {
+        section id={ "drill-" (number) } {
+            h2 { (record.database) ": " (word) }
+            (LINE)
+            p class=(word) { (meaning(record.result)) }
+            (LINE)
+            @if let Some(reason) = &record.reason {
+                p { "Reason: " (reason.message) } (LINE)
+                @if let Some(hint) = &reason.hint { p { "Hint: " (hint) } (LINE) }
+            }
+            h3 { "What was done" }
+            table { tbody { (LINE) @for (name, value) in facts(record) { tr { th { (name) } td { (value) } } (LINE) } } }
+            (LINE)
+            h3 { "Checks" }
+            (rows(&["check", "result", "finding", "time"], &record.checks, |check| maud::html! {
+                td { (check.name) }
+                (result_cell(check.result))
+                td { (check.detail) }
+                td.n { (human::duration(check.seconds)) }
+            }))
+            @if !record.probes.is_empty() {
+                h3 { "Probes" }
+                (rows(&["probe", "result", "answer"], &record.probes, |probe| maud::html! {
+                    td { (probe.name) } (result_cell(probe.result)) td { (probe.detail) }
+                }))
+            }
+            @if let Some(restored) = &record.restored {
+                h3 { "Objects" }
+                p {
+                    "In the order in which they were applied, each with the checksum that it carries and that was found \
+                     right."
+                }
+                (rows(&["key", "bytes", "checksum"], &restored.objects, |object| maud::html! {
+                    td { code { (object.key) } } td.n { (object.bytes) } td { code { (object.checksum) } }
+                }))
             }
         }
-        self.facts(f)?;
-        self.checks(f)?;
-        self.probes(f)?;
-        if let Some(restored) = &record.restored {
-            objects(restored, f)?;
-        }
-        writeln!(f, "</section>")
+        (LINE)
     }
 }
 
-impl Section<'_> {
-    fn facts(&self, f: &mut Formatter<'_>) -> FmtResult {
-        let record = self.record;
-        writeln!(f, "<h3>What was done</h3><table><tbody>")?;
-        let mut row = |name: &str, value: &str| writeln!(f, "<tr><th>{name}</th><td>{}</td></tr>", Escaped(value));
-        row("replica", &format!("{} at {}", record.replica, record.url))?;
-        row("started", &record.started_at.to_string())?;
-        row("finished", &format!("{}, after {}", record.finished_at, human::duration(record.seconds)))?;
-        row("performed by", &record.program)?;
-        row("extent", if record.incremental { "what was new since the drill before" } else { "everything" })?;
-        if let Some(restored) = &record.restored {
-            row("restored state", &format!("{} (Litestream {})", restored.position, restored.layout))?;
-            row("recovery point", &format!("{}: nothing committed later is in it", restored.recovery_point))?;
-            row("database", &format!("{} bytes in pages of {}", restored.bytes, restored.page_size))?;
-            row("SHA-256", restored.sha256.as_deref().unwrap_or("not computed: it was restored incrementally"))?;
-            if let Some(shortfall) = &restored.shortfall {
-                row("missing", &format!("nothing leads from {} to {}", shortfall.after, shortfall.before))?;
-            }
-        }
-        if let Some(seconds) = record.restore_seconds {
-            row(
-                "time to restore",
-                &format!("{seconds:.3} s, from the first request to the database being on the disk"),
-            )?;
-        }
-        row("downloaded", &format!("{} bytes in {} requests", record.downloaded_bytes, record.requests))?;
-        row(
-            "price",
-            &format!("{} (estimated before: {})", dollars(record.dollars), dollars(record.estimated_dollars)),
-        )?;
-        writeln!(f, "</tbody></table>")
+/// What is on record of a drill, by name.
+fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
+    let extent = if record.incremental { "what was new since the drill before" } else { "everything" };
+    let mut facts = vec![
+        ("replica", format!("{} at {}", record.replica, record.url)),
+        ("started", record.started_at.to_string()),
+        ("finished", format!("{}, after {}", record.finished_at, human::duration(record.seconds))),
+        ("performed by", record.program.clone()),
+        ("extent", extent.to_owned()),
+    ];
+    if let Some(restored) = &record.restored {
+        let sha256 = restored.sha256.as_deref().unwrap_or("not computed: it was restored incrementally");
+        facts.extend([
+            ("restored state", format!("{} (Litestream {})", restored.position, restored.layout)),
+            ("recovery point", format!("{}: nothing committed later is in it", restored.recovery_point)),
+            ("database", format!("{} bytes in pages of {}", restored.bytes, restored.page_size)),
+            ("SHA-256", sha256.to_owned()),
+        ]);
+        let missing = restored.shortfall.as_ref();
+        facts.extend(missing.map(|gap| ("missing", format!("nothing leads from {} to {}", gap.after, gap.before))));
     }
-
-    fn checks(&self, f: &mut Formatter<'_>) -> FmtResult {
-        writeln!(
-            f,
-            "<h3>Checks</h3><table><thead><tr><th>check</th><th>result</th><th>finding</th><th>time</th></tr></thead><tbody>"
-        )?;
-        for check in &self.record.checks {
-            writeln!(
-                f,
-                "<tr><td>{}</td>{}<td>{}</td><td class=\"n\">{}</td></tr>",
-                Escaped(&check.name),
-                ResultCell(check.result),
-                Escaped(&check.detail),
-                human::duration(check.seconds)
-            )?;
-        }
-        writeln!(f, "</tbody></table>")
-    }
-
-    fn probes(&self, f: &mut Formatter<'_>) -> FmtResult {
-        if self.record.probes.is_empty() {
-            return Ok(());
-        }
-        writeln!(
-            f,
-            "<h3>Probes</h3><table><thead><tr><th>probe</th><th>result</th><th>answer</th></tr></thead><tbody>"
-        )?;
-        for probe in &self.record.probes {
-            let (name, detail) = (Escaped(&probe.name), Escaped(&probe.detail));
-            writeln!(f, "<tr><td>{name}</td>{}<td>{detail}</td></tr>", ResultCell(probe.result))?;
-        }
-        writeln!(f, "</tbody></table>")
-    }
-}
-
-fn objects(restored: &DrillRestored, f: &mut Formatter<'_>) -> FmtResult {
-    writeln!(
-        f,
-        "<h3>Objects</h3><p>In the order in which they were applied, each with the checksum that it carries and that was \
-         found right.</p><table><thead><tr><th>key</th><th>bytes</th><th>checksum</th></tr></thead><tbody>"
-    )?;
-    for object in &restored.objects {
-        writeln!(
-            f,
-            "<tr><td><code>{}</code></td><td class=\"n\">{}</td><td><code>{}</code></td></tr>",
-            Escaped(&object.key),
-            object.bytes,
-            Escaped(&object.checksum)
-        )?;
-    }
-    writeln!(f, "</tbody></table>")
+    let took = |seconds| format!("{seconds:.3} s, from the first request to the database being on the disk");
+    facts.extend(record.restore_seconds.map(|seconds| ("time to restore", took(seconds))));
+    let (bytes, requests) =
+        (human::counted(record.downloaded_bytes, "byte"), human::counted(record.requests, "request"));
+    let (dollars, estimated) = (human::dollars(record.dollars), human::dollars(record.estimated_dollars));
+    facts.push(("downloaded", format!("{bytes} in {requests}")));
+    facts.push(("price", format!("{dollars} (estimated before: {estimated})")));
+    facts
 }
 
 #[cfg(test)]
@@ -285,7 +237,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::domain::drill::{DrillCheck, ProbeRecord};
+    use crate::domain::drill::{DrillCheck, DrillRestored, ProbeRecord};
     use crate::domain::restore::RestoredObject;
 
     const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{1b}[2J";

@@ -17,7 +17,7 @@ use crate::domain::assess::sizing::Sizing;
 use crate::domain::assessment::*;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
-use crate::domain::litestream::Txid;
+use crate::domain::litestream::{Hole, Txid};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
@@ -271,7 +271,7 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
     replica.unreplicated_bytes_lower_bound = true;
     replica.verified_at = ago(10);
     if let Some(coverage) = &mut replica.coverage {
-        coverage.gaps.push(GapReport { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() });
+        coverage.gaps.push(Hole { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() });
     }
     if let Some(spot) = &mut replica.spot {
         let (key, txid) = ("0009/0000000000000001-0000000000000009.ltx".to_owned(), Txid(16));

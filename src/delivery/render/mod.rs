@@ -4,7 +4,9 @@ pub mod alertmanager;
 pub mod drill_report;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod human;
+#[cfg(test)]
+mod grammar;
+mod html;
 pub mod json;
 pub mod metrics;
 pub mod page;

@@ -14,6 +14,7 @@ use super::{json, metrics, page};
 use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
+use crate::infrastructure::clock;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Published {
     pub fn new(report: Report) -> Self {
         let replicas: usize = report.assessment.databases.iter().map(|database| database.replicas.len()).sum();
         let large = report.assessment.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
-        let came = Instant::now();
+        let came = clock::timer();
         Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large, came }
     }
 

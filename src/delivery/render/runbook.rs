@@ -3,9 +3,6 @@
 /// The whole of it, in Markdown.
 pub const RUNBOOK: &str = include_str!("../../../docs/RUNBOOK.md");
 
-/// What each section says, in this order; each is a paragraph that begins with it in bold.
-pub const LEADS: [&str; 5] = ["Meaning.", "Impact.", "Diagnosis.", "What to do.", "When it is wrong."];
-
 /// Headings and texts, in the order of the runbook.
 pub fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     RUNBOOK.split("\n## ").skip(1).filter_map(|section| {

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use maud::{Markup, PreEscaped, html};
 
-use super::human;
+use crate::domain::human;
 use crate::domain::timeline::{Span, TimelineReport};
 
 /// A piece of the band.
@@ -100,26 +101,29 @@ pub fn cells(map: &TimelineReport, from: Timestamp, until: Timestamp, count: usi
 }
 
 /// The band as an image for the page, with what it says in words.
-pub fn svg(map: &TimelineReport, from: Timestamp, until: Timestamp) -> String {
+pub fn svg(map: &TimelineReport, from: Timestamp, until: Timestamp) -> Markup {
     const PIECES: usize = 120;
-    let mut out = format!(
-        "<svg class=\"band\" role=\"img\" viewBox=\"0 0 {PIECES} 10\" preserveAspectRatio=\"none\"><title>{}</title>",
-        sentence(map, until)
-    );
     let cells = cells(map, from, until, PIECES);
+    // Written by hand for the sake of `/>`, of numbers and of our own words only.
+    let mut pieces = String::new();
     let mut x = 0;
     for run in cells.chunk_by(|one, other| one == other) {
         if let Some(cell) = run.first() {
+            let (class, width) = (cell.class(), run.len());
             // Writing to a text does not fail.
-            let _ = write!(out, "<rect class=\"{}\" x=\"{x}\" width=\"{}\" height=\"10\"/>", cell.class(), run.len());
+            let _ = write!(pieces, "<rect class=\"{class}\" x=\"{x}\" width=\"{width}\" height=\"10\"/>");
         }
         x += run.len();
     }
-    out + "</svg>"
+    html! {
+        svg class="band" role="img" viewBox={ "0 0 " (PIECES) " 10" } preserveAspectRatio="none" {
+            title { (sentence(map, until)) }
+            (PreEscaped(pieces))
+        }
+    }
 }
 
-/// In one line, such as `since 2026-11-20 08:00:00Z, 2d 3h; 1 gap of 3m`. Safe in HTML: what it quotes are numbers, and
-/// names that have been read as such.
+/// In one line, such as `since 2026-11-20 08:00:00Z, 2d 3h; 1 gap of 3m`.
 pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
     let Some(since) = map.since else {
         let blocked = map.spans.first().and_then(|span| span.blocked.as_ref());
@@ -131,8 +135,10 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
     let age = human::duration(human::age_seconds(since, now));
     let gaps = match map.largest_gap_seconds {
         None => "no gaps".to_owned(),
-        Some(longest) if map.gaps == 1 => format!("1 gap of {}", human::duration(longest)),
-        Some(longest) => format!("{} gaps, the longest {}", map.gaps, human::duration(longest)),
+        Some(longest) => {
+            let of = human::agree(&map.gaps, " of", ", the longest");
+            format!("{}{of} {}", human::counted(map.gaps, "gap"), human::duration(longest))
+        }
     };
     let now = if map.restorable_now() { "" } else { "; the latest state does not restore" };
     format!("since {}, {age}; {gaps}{now}", human::instant(since))
@@ -142,8 +148,7 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
 fn exactness(span: &Span) -> String {
     let states = match span.points {
         0 => "no state of its own".to_owned(),
-        1 => "1 state".to_owned(),
-        points => format!("{points} states"),
+        points => human::counted(points, "state"),
     };
     match span.typical_seconds {
         None => format!("every state, {states}"),
@@ -162,7 +167,7 @@ pub fn lines(map: &TimelineReport) -> Vec<String> {
         match &span.blocked {
             None => format!("{from}  {length}: {}", exactness(span)),
             Some(blocked) => {
-                let (after, before) = (human::printable(&blocked.after), human::printable(&blocked.before));
+                let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
                 let detail = human::printable(&blocked.detail);
                 format!("{from}  {length}: blocked between {after} and {before}: {detail}")
             }
@@ -174,6 +179,7 @@ pub fn lines(map: &TimelineReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::litestream::Hole;
     use crate::domain::timeline::Blocked;
 
     fn second(second: i64) -> Timestamp {
@@ -188,8 +194,7 @@ mod tests {
             resolution_seconds: 3600.0_f64.min(typical * 3.0),
             typical_seconds: (typical > 0.0).then_some(typical),
             blocked: blocked.then(|| Blocked {
-                after: "5".to_owned(),
-                before: "8".to_owned(),
+                hole: Hole { after: 5, before: 8 }.spoken(),
                 key: None,
                 detail: "TXIDs 6 to 7 are in no file".to_owned(),
             }),
@@ -230,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_image_has_a_title_and_no_holes() {
-        let image = svg(&map(), second(0), second(40_000));
+        let image = svg(&map(), second(0), second(40_000)).into_string();
         assert!(image.contains("<title>since 2026-01-01 00:00:00Z, 11h 6m; 1 gap of 10s</title>"), "{image}");
         let widths = image.split("width=\"").skip(1).filter_map(|rest| rest.split('"').next()?.parse::<u32>().ok());
         assert_eq!(widths.sum::<u32>(), 120);

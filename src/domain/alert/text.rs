@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::alerting::Alerting;
-use super::super::check::{Check, Unit, spoken};
+use super::super::check::{Check, Unit};
+use super::super::human::{spoken, spoken_bytes};
 use super::super::verdict::Severity;
 
 /// The labels of an alert: those of Prometheus, with the same values.
@@ -61,7 +62,6 @@ fn fill(check: &Check, text: &str, values: &[String]) -> String {
 
 /// A number as a person reads it.
 fn write(unit: Unit, value: f64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     match unit {
         Unit::Seconds if value < 0.0 => format!("-{}", spoken(-value)),
         Unit::Seconds => spoken(value),
@@ -69,18 +69,7 @@ fn write(unit: Unit, value: f64) -> String {
         Unit::Dollars => format!("${value:.2}"),
         Unit::Count if value.fract() == 0.0 => format!("{value:.0}"),
         Unit::Count => format!("{value:.2}"),
-        Unit::Bytes if value.abs() < 1024.0 => format!("{value:.0} bytes"),
-        Unit::Bytes => {
-            let mut scaled = value;
-            let mut name = "";
-            for unit in UNITS {
-                if scaled.abs() < 1024.0 {
-                    break;
-                }
-                (scaled, name) = (scaled / 1024.0, unit);
-            }
-            format!("{scaled:.1} {name}")
-        }
+        Unit::Bytes => spoken_bytes(value),
     }
 }
 
@@ -99,6 +88,6 @@ mod tests {
         check(Unit::Bytes, 1000.0, "1000 bytes");
         check(Unit::Bytes, 1024.0, "1.0 KiB");
         check(Unit::Bytes, 5e9, "4.7 GiB");
-        check(Unit::Bytes, f64::INFINITY, "inf PiB");
+        check(Unit::Bytes, f64::INFINITY, "inf EiB");
     }
 }

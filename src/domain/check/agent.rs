@@ -2,8 +2,8 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Fold, Term};
-use super::spoken;
 use crate::domain::assessment::{Assessment, CollectorReport, DatabaseState, ReceiverReport, SourceReport};
+use crate::domain::human::{agree, counted, spoken};
 use crate::domain::number::agent::{
     DATABASES, DISCOVERED, LAST_ROUND, RELOADED, ROUND_INTERVAL, STATE_SAVED, STATES_SET_ASIDE,
 };
@@ -124,15 +124,15 @@ fn reloaded(_: &Context, assessment: &Assessment) -> Option<Explanation> {
 fn discovered(_: &Context, source: &SourceReport) -> Option<Explanation> {
     let SourceReport { source: name, databases, error, .. } = source;
     Some(Explanation::Known(match error {
-        None => format!("{name}: {databases} databases"),
+        None => format!("{name}: {}", counted(*databases, "database")),
         Some(error) => format!("{name}: {error}"),
     }))
 }
 
 fn within_limit(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     Some(Explanation::Known(match over_limit(assessment) {
-        0 => format!("{} databases", assessment.databases.len()),
-        beyond => format!("{beyond} databases are not watched"),
+        0 => counted(assessment.databases.len(), "database"),
+        beyond => format!("{} {} not watched", counted(beyond, "database"), agree(&beyond, "is", "are")),
     }))
 }
 

@@ -2,8 +2,8 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::replica::as_far_as_read;
-use super::spoken;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::spoken;
 use crate::domain::number::replica::REPEATED;
 use crate::domain::verdict::Severity;
 

@@ -2,8 +2,8 @@
 
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::Term;
-use super::spoken;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::{agree, and_more, counted, spoken};
 use crate::domain::number::content::{SPOT_COMPARED_AT, SPOT_INTERVAL, SPOT_MISMATCH};
 use crate::domain::number::replica::WATCHED_SINCE;
 use crate::domain::spot::SpotReport;
@@ -53,10 +53,7 @@ pub(super) static CHECKS: &[Check] = &[
 fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let spot = compared(replica)?;
     if let Some(first) = spot.mismatches.first() {
-        let more = match spot.mismatches.len() {
-            1 => String::new(),
-            count => format!(", and {} more", count - 1),
-        };
+        let more = and_more(spot.mismatches.len());
         let since = spoken(context.now.duration_since(first.since).as_secs_f64());
         let (page, txid, key) = (first.page, first.txid, &first.key);
         let detail =
@@ -71,7 +68,8 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
         Some(at) if context.now.duration_since(at).as_secs_f64() > PATIENCE_SECONDS => Explanation::Unknown(why()),
         Some(at) => {
             let age = spoken(context.now.duration_since(at).as_secs_f64());
-            Explanation::Known(format!("{} pages were compared and equal, the last {age} ago", spot.pages_compared))
+            let (pages, were) = (counted(spot.pages_compared, "page"), agree(&spot.pages_compared, "was", "were"));
+            Explanation::Known(format!("{pages} {were} compared and equal, the last {age} ago"))
         }
     })
 }

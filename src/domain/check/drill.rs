@@ -2,9 +2,9 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Condition, Term};
-use super::spoken;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
+use crate::domain::human::spoken;
 use crate::domain::number::drill::{FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO, WITHHELD};
 use crate::domain::verdict::Severity;
 

@@ -2,8 +2,8 @@
 
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::{Condition, Fold, Term};
-use super::spoken;
 use crate::domain::assessment::{DatabaseReport, LocalReport};
+use crate::domain::human::spoken;
 use crate::domain::number::database::{
     AVAIL, FULL, PERMISSIONS_ACCEPTABLE, TIER, UNBACKFILLED, USED, USED_OBJECTIVE, WAL_SINCE, WAL_SIZE,
 };

@@ -60,17 +60,6 @@ pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     database.into_iter().chain(replica).chain(agent).flatten()
 }
 
-/// Seconds as a person says them: `4 s`, `5 min 20 s`, `3 h 5 min`, `2 d 4 h`.
-pub fn spoken(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        3600..86_400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3600),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -80,9 +69,8 @@ mod tests {
     use super::judge::on_database;
     use super::*;
     use crate::domain::assess::proof::Method;
-    use crate::domain::assessment::{
-        CoverageReport, DatabaseReport, DatabaseState, GapReport, LevelReport, ReplicaReport,
-    };
+    use crate::domain::assessment::{CoverageReport, DatabaseReport, DatabaseState, LevelReport, ReplicaReport};
+    use crate::domain::litestream::Hole;
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::verdict::{Status, Word};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
@@ -187,7 +175,7 @@ mod tests {
     fn what_failed_stays_failed_while_it_cannot_be_read() {
         let mut broken = replica();
         if let Some(coverage) = &mut broken.coverage {
-            coverage.gaps.push(GapReport { after: "1".into(), before: "3".into() });
+            coverage.gaps.push(Hole { after: "1".into(), before: "3".into() });
         }
         check(broken.clone(), Watching::Continuously, "ReplicaGap fail; exit 2");
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown, \

@@ -2,9 +2,9 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Condition, Term};
-use super::spoken;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::beacon::{AHEAD_SECONDS_MAX, INTERVALS_MAX};
+use crate::domain::human::spoken;
 use crate::domain::number::content::{BEACON_INTERVAL, BEACON_READ_AT, BEACON_WRITTEN_AT};
 use crate::domain::number::seconds;
 use crate::domain::verdict::Severity;

@@ -4,10 +4,10 @@ use jiff::SignedDuration;
 
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::{Condition, Fold, Term};
-use super::spoken;
 use super::unknown::why;
 use crate::domain::assess::proof::Method;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::{agree, and_more, counted, spoken};
 use crate::domain::number::content::{CORRUPT, NEEDED_CORRUPT};
 use crate::domain::number::replica::{
     EMPTY, FIRST_SNAPSHOT, FOREIGN_HISTORY, GAPS, LAG, RESTORABLE, RPO, UNREPLICATED_SINCE, VERIFIED_AT,
@@ -177,7 +177,7 @@ fn never(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) 
 fn not_restorable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let coverage = replica.coverage.as_ref().filter(|coverage| !coverage.is_empty())?;
     let detail = if coverage.restorable {
-        format!("{} snapshots", coverage.snapshots)
+        counted(coverage.snapshots, "snapshot")
     } else {
         "there is no snapshot and no chain from the first file: nothing can be restored".into()
     };
@@ -188,7 +188,11 @@ fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option
     let coverage = replica.coverage.as_ref().filter(|coverage| coverage.restorable)?;
     let detail = match coverage.gaps.first() {
         None => "no hole".into(),
-        Some(gap) => format!("{} holes, the first between {} and {}", coverage.gaps.len(), gap.after, gap.before),
+        Some(gap) => {
+            let holes = counted(coverage.gaps.len(), "hole");
+            let first = if coverage.gaps.len() == 1 { "" } else { ", the first" };
+            format!("{holes}{first} between {} and {}", gap.after, gap.before)
+        }
     };
     as_far_as_read(context, replica, detail)
 }
@@ -215,10 +219,7 @@ fn rewritten(finding: &ObjectFinding) -> bool {
 fn found<'a>(findings: impl Iterator<Item = &'a ObjectFinding>) -> Option<String> {
     let findings: Vec<_> = findings.collect();
     let first = findings.first()?;
-    let more = match findings.len() {
-        1 => String::new(),
-        count => format!(", and {} more", count - 1),
-    };
+    let more = and_more(findings.len());
     Some(format!("{} is {}: {}{more}", first.key, first.kind.spoken(), first.detail))
 }
 
@@ -232,7 +233,11 @@ fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
         return Some(Explanation::Known(detail));
     }
     let (read, needed) = (verification.needed_verified, verification.needed);
-    let detail = format!("{read} of the {needed} objects that a restore needs were read");
+    let detail = format!(
+        "{read} of the {} that a restore needs {} read",
+        counted(needed, "object"),
+        agree(&needed, "was", "were")
+    );
     let late = verification.unread_since.is_some_and(|since| context.now.duration_since(since) > UNREAD_SLACK);
     if read < needed && (late || context.watching == Watching::Once) {
         return Some(Explanation::Unknown(detail));
@@ -265,8 +270,10 @@ fn claimed(replica: &ReplicaReport) -> String {
     let claim = replica.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
     let Some(claim) = claim.filter(|_| replica.method == Some(Method::Beacon)) else { return String::new() };
     match claim.pending_commits {
-        Some(1) => format!("; 1 commit waits, says the beacon of {}", claim.host),
-        Some(count @ 2..) => format!("; {count} commits wait, says the beacon of {}", claim.host),
+        Some(count @ 1..) => {
+            let (commits, wait) = (counted(count, "commit"), agree(&count, "waits", "wait"));
+            format!("; {commits} {wait}, says the beacon of {}", claim.host)
+        }
         Some(0) | None => format!("; says the beacon of {}", claim.host),
     }
 }
@@ -288,8 +295,10 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
             Explanation::Failing(Severity::Critical, detail)
         }
         _ if lag == 0.0 => Explanation::Known("nothing waits".into()),
-        _ => {
-            Explanation::Known(format!("commits wait since {}, objective {objective}{}", spoken(lag), claimed(replica)))
-        }
+        _ => Explanation::Known(format!(
+            "commits have waited for {}, objective {objective}{}",
+            spoken(lag),
+            claimed(replica)
+        )),
     })
 }

@@ -3,8 +3,8 @@
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Condition, Term};
 use super::replica::as_far_as_read;
-use super::spoken;
 use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
+use crate::domain::human::{counted, spoken};
 use crate::domain::number::replica::{
     EXPECTED, EXPIRED, KEPT, RECEIVED, RESTORABLE_SINCE, RETENTION, SNAPSHOT_INTERVAL, UNSNAPSHOTTED_SINCE, WHOLE,
 };
@@ -156,7 +156,7 @@ fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> 
     let expired = replica.coverage.as_ref()?.expired_objects?;
     let detail = match expired {
         0 => "nothing is kept for too long".to_owned(),
-        count => format!("{count} objects should have been deleted hours ago"),
+        count => format!("{} should have been deleted hours ago", counted(count, "object")),
     };
     as_far_as_read(context, replica, detail)
 }

@@ -2,8 +2,8 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::Term;
-use super::spoken;
 use crate::domain::assessment::{DatabaseReport, StoreReport};
+use crate::domain::human::spoken;
 use crate::domain::number::database::WRITER_CLOCK_OFFSET;
 use crate::domain::number::store::{CLOCK_OFFSET, FAILURE_RATIO};
 use crate::domain::verdict::Severity;

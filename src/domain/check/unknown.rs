@@ -2,9 +2,9 @@
 
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::{Condition, Term};
-use super::spoken;
 use crate::domain::assess::proof::Method;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::spoken;
 use crate::domain::number::replica::{LAG_UNKNOWN_SINCE, RPO, UNPROVEN_COMMIT};
 use crate::domain::verdict::Severity;
 

@@ -1,7 +1,5 @@
 //! What a probe query answered, and whether that is what was expected.
 
-use std::time::Duration;
-
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -106,7 +104,7 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
                 let age = started.duration_since(at).max(SignedDuration::ZERO).as_secs_f64();
                 value = Some(age);
                 if age > max_age.as_secs_f64() {
-                    wrong.push(format!("it is {age:.0} s old, and at most {} are allowed", seconds(max_age)));
+                    wrong.push(format!("it is {age:.0} s old, and at most {:.0} s are allowed", max_age.as_secs_f64()));
                 }
             }
             None => wrong.push("expected an instant: Unix seconds or milliseconds, or a date text".to_owned()),
@@ -134,12 +132,10 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
     ProbeRecord { name: probe.name.clone(), result, value, detail }
 }
 
-fn seconds(duration: Duration) -> String {
-    format!("{:.0} s", duration.as_secs_f64())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::drill::Expectation;
 

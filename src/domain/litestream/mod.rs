@@ -1,11 +1,14 @@
 //! What Litestream writes, by the release that writes it: `ltx` (v0.5) and `generations` (v0.3) have the same modules, as
 //! far as both have the thing. What both use stands beside them.
 
+pub mod caveats;
+mod coverage;
 mod download;
 pub mod expiry;
 pub mod format_error;
 pub mod fuzz;
 pub mod generations;
+mod hole;
 mod input;
 pub mod layout;
 pub mod ltx;
@@ -14,18 +17,21 @@ pub mod runs;
 #[cfg(test)]
 mod samples;
 
+pub use caveats::{Facts, caveats};
+pub use coverage::Coverage;
 pub use format_error::{FormatError, Problem};
 pub use generations::{
     AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationKey, GenerationPlan,
-    GenerationPlanError, GenerationTimeline, Generations, GenerationsCoverage, GenerationsPlan, GenerationsPlanError,
-    IndexGap, ListedGeneration, Replay, ReplayError, ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName,
-    SnapshotFile, SnapshotName, plan_generation, plan_generations, segment_end, segment_end_of, snapshot_bytes,
+    GenerationPlanError, GenerationTimeline, Generations, GenerationsPlan, GenerationsPlanError, ListedGeneration,
+    Replay, ReplayError, ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName, SnapshotFile, SnapshotName,
+    plan_generation, plan_generations, segment_end, segment_end_of, snapshot_bytes,
 };
+pub use hole::Hole;
 pub use layout::{Layout, LevelKeys};
 pub use ltx::{
-    Candidates, Chunk, Coverage, Damaged, Facts, FrameIndex, Gap, Inventory, LEVELS, LevelInventory, LtxCutter, LtxEnd,
-    LtxFile, LtxHeader, LtxInstant, LtxName, LtxSummary, LtxTail, LtxTimeline, PageBuffer, PageEntry, PageIndex,
-    PlanError, PlanTarget, SNAPSHOT_LEVEL, Sum, Txid, caveats, decode, decode_page, instant, plan,
+    Candidates, Chunk, Damaged, FrameIndex, Inventory, LEVELS, LevelInventory, LtxCutter, LtxEnd, LtxFile, LtxHeader,
+    LtxInstant, LtxName, LtxSummary, LtxTail, LtxTimeline, PageBuffer, PageEntry, PageIndex, PlanError, PlanTarget,
+    SNAPSHOT_LEVEL, Sum, Txid, decode, decode_page, expired, instant, plan,
 };
 pub use name::NameError;
 pub use runs::{Run, Runs};

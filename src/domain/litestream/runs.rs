@@ -28,14 +28,6 @@ impl Runs {
         self.runs.iter()
     }
 
-    pub fn len(&self) -> usize {
-        self.runs.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     /// Adds a file (or a whole run): joins what it touches or overlaps. Cheapest in ascending order.
     pub fn insert(&mut self, new: Run) {
         let start = match self.runs.back() {
@@ -54,9 +46,9 @@ impl Runs {
         }
     }
 
-    /// Forgets the lowest run.
-    pub fn pop_lowest(&mut self) {
-        self.runs.pop_front();
+    /// Forgets the lowest ones, until there are no more than `count`.
+    pub fn keep_highest(&mut self, count: usize) {
+        self.runs.drain(..self.runs.len().saturating_sub(count));
     }
 
     /// The run that holds `number`.
@@ -77,6 +69,11 @@ impl Runs {
 }
 
 impl Run {
+    /// Of one file.
+    pub fn new(min: u64, max: u64, created: Timestamp) -> Self {
+        Self { min, max, first_created: created, last_created: created }
+    }
+
     fn join(self, other: Self) -> Self {
         let earliest = |a: (u64, Timestamp), b: (u64, Timestamp)| if a.0 == b.0 { a.1.min(b.1) } else { a.1 };
         let (first, second) = if self.min <= other.min { (self, other) } else { (other, self) };
@@ -100,8 +97,7 @@ mod tests {
 
     /// A file from `min` to `max` that was created at `second`.
     fn file((min, max, second): (u64, u64, i64)) -> Run {
-        let created = Timestamp::from_second(second).unwrap();
-        Run { min, max, first_created: created, last_created: created }
+        Run::new(min, max, Timestamp::from_second(second).unwrap())
     }
 
     fn runs(files: &[(u64, u64, i64)]) -> Runs {

@@ -65,11 +65,6 @@ impl Budget {
         Self { per_day: self.per_day / divisor, capacity: self.capacity, tokens: 0.0, filled: None }
     }
 
-    /// One that is never empty.
-    pub fn unlimited() -> Self {
-        Self::new(u64::MAX)
-    }
-
     /// The most that can ever be there.
     pub fn capacity(&self) -> u64 {
         self.capacity

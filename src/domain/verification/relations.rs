@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::FindingKind;
 use super::ledger::{Facts, Fault, Ledger, PageRuns};
 use super::object::ObjectName;
+use crate::domain::human::{agree, counted};
 use crate::domain::litestream::SegmentName;
 use crate::domain::sqlite::lock_page;
 
@@ -190,8 +191,11 @@ fn newer_encoding(known: &[(ObjectName, Facts)]) -> Option<(ObjectName, FindingK
     let blocks = |(_, facts): &&(ObjectName, Facts)| matches!(facts, Facts::Ltx { blocks: true, .. });
     let count = known.iter().filter(blocks).count();
     let (name, _) = known.iter().rfind(blocks)?;
-    let detail =
-        format!("{count} files a restore needs have LZ4 block pages, which Litestream before 0.5.16 cannot read");
+    let detail = format!(
+        "{} a restore needs {} LZ4 block pages, which Litestream before 0.5.16 cannot read",
+        counted(count, "file"),
+        agree(&count, "has", "have")
+    );
     Some((*name, FindingKind::NewerEncoding, detail))
 }
 

@@ -18,6 +18,7 @@ use crate::domain::drill::Integrity;
 use crate::domain::drill::probe::{Answer, quoted};
 use crate::domain::limits::{DRILL_PROBLEMS_MAX, PROBE_PROGRAM_MAX, PROBE_TIMEOUT, PROBE_VALUE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
 use crate::usecase::ports::{RestoredCopy, Soundness};
 
 /// Instructions of SQLite's machine between two looks at the clock.
@@ -64,7 +65,7 @@ impl SqliteCopy {
     ///
     /// When it cannot be opened. Whether it is a database shows when it is read.
     pub fn open(path: &Path, memory_max: u64) -> Result<Self, Reason> {
-        let end = Instant::now() + Duration::from_secs(365 * 86_400);
+        let end = clock::monotonic() + Duration::from_secs(365 * 86_400);
         let deadline = Arc::new(Mutex::new(end));
         let open = || -> rusqlite::Result<Self> {
             // Immutable: there is no WAL beside a restored file, none is made, and no lock is taken.
@@ -149,7 +150,7 @@ impl SqliteCopy {
 
 impl RestoredCopy for SqliteCopy {
     fn set_deadline(&mut self, remaining: Duration) {
-        self.end = Instant::now() + remaining;
+        self.end = clock::monotonic() + remaining;
         self.until(self.end);
     }
 
@@ -191,7 +192,7 @@ impl RestoredCopy for SqliteCopy {
 
     fn probe(&mut self, query: &str) -> Result<Answer, Reason> {
         self.restrict().map_err(|error| reason(&error))?;
-        self.until(self.end.min(Instant::now() + PROBE_TIMEOUT));
+        self.until(self.end.min(clock::monotonic() + PROBE_TIMEOUT));
         let answer = self.ask(query);
         self.until(self.end);
         match answer {
@@ -223,7 +224,7 @@ fn connect(file: &str, flags: OpenFlags, deadline: &Deadline) -> rusqlite::Resul
         set(&connection, pragma)?;
     }
     let seen = Arc::clone(deadline);
-    let late = move || Instant::now() >= *seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let late = move || clock::monotonic() >= *seen.lock().unwrap_or_else(PoisonError::into_inner);
     connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(late))?;
     Ok(connection)
 }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect;
+use hyper_util::client::legacy::{Client, connect};
 use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +25,10 @@ use crate::domain::reason::{Reason, ReasonKind};
 
 pub(super) use proxy::Proxied;
 
+/// Idle connections kept open to one host, and for how long.
+const IDLE_CONNECTIONS_MAX: usize = 32;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// What decides whether two clients may share connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct TlsOptions {
@@ -33,7 +39,7 @@ pub(super) struct TlsOptions {
 
 /// Connects to `http` and `https` servers, the latter through the environment's proxy. Reads certificates: call it where
 /// blocking is allowed.
-pub(super) fn connector(options: &TlsOptions, connect_timeout: Duration) -> Result<HttpsConnector<Proxied>, Reason> {
+fn connector(options: &TlsOptions, connect_timeout: Duration) -> Result<HttpsConnector<Proxied>, Reason> {
     let mut tcp = connect::HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -41,6 +47,24 @@ pub(super) fn connector(options: &TlsOptions, connect_timeout: Duration) -> Resu
     let tcp = Proxied::new(tcp, Matcher::from_env());
     let tls = tls_config(options)?;
     Ok(HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp))
+}
+
+/// A client with a pool of such connections, which are closed when they idle. Reads certificates, as [`connector`].
+pub(super) fn client<B>(
+    options: &TlsOptions,
+    connect_timeout: Duration,
+) -> Result<Client<HttpsConnector<Proxied>, B>, Reason>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    let https = connector(options, connect_timeout)?;
+    Ok(Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .build(https))
 }
 
 fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::Instant;
 
+use crate::domain::human::counted;
 use crate::domain::limits::{CLOCK_HOSTS_MAX, RETRY_AFTER_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
 
 /// Until when, by host and port.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ impl Pauses {
     /// Takes in an answer.
     pub(in super::super) fn take(&self, host: &str, status: StatusCode, headers: &HeaderMap, now: Timestamp) {
         let Some(wait) = retry_after(status, headers, now).filter(|wait| !wait.is_zero()) else { return };
-        let now = Instant::now();
+        let now = clock::timer();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, until| *until > now);
         if known.len() < CLOCK_HOSTS_MAX || known.contains_key(host) {
@@ -36,11 +38,10 @@ impl Pauses {
     pub(in super::super) async fn wait(&self, host: &str, patience: Duration) -> Result<(), Reason> {
         let until = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied();
         let Some(until) = until else { return Ok(()) };
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_duration_since(clock::timer());
         if left > patience {
-            let seconds = left.as_secs().max(1);
-            let s = if seconds == 1 { "" } else { "s" };
-            let cause = format!("the store asks to slow down and is left alone for another {seconds} second{s}");
+            let left = counted(left.as_secs().max(1), "second");
+            let cause = format!("the store asks to slow down and is left alone for another {left}");
             return Err(Reason::new(ReasonKind::Throttled, cause));
         }
         tokio::time::sleep_until(until).await;

@@ -12,26 +12,22 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use crate::domain::alerting::{HttpOptions, ReceiverKind};
 use crate::domain::limits::{RECEIVER_ANSWER_BYTES_MAX, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
+use crate::infrastructure::clock;
 use crate::infrastructure::http::failure::unreachable;
 use crate::infrastructure::http::pauses::retry_after;
-use crate::infrastructure::http::{Proxied, TlsOptions, connector};
+use crate::infrastructure::http::{Proxied, TlsOptions, client};
 use crate::infrastructure::scrub::Scrub;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What an answer says after its head has so long to come.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Idle connections are closed soon: most receivers hear of us once a day.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 type HttpClient = Client<HttpsConnector<Proxied>, Full<Bytes>>;
 
@@ -47,13 +43,9 @@ impl Clients {
         }
         let for_thread = options.clone();
         // Reads certificates.
-        let made = tokio::task::spawn_blocking(move || connector(&for_thread, CONNECT_TIMEOUT)).await;
+        let made = tokio::task::spawn_blocking(move || client(&for_thread, CONNECT_TIMEOUT)).await;
         let failed = |_| Reason::new(ReasonKind::Failed, "set up TLS: internal error");
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(made.map_err(failed)??);
+        let client: HttpClient = made.map_err(failed)??;
         clients.insert(options.clone(), client.clone());
         Ok(client)
     }
@@ -135,7 +127,7 @@ impl Endpoint {
     /// is not sent a second time.
     async fn understood(&self, answer: Response<Incoming>) -> Result<(), Reason> {
         let status = answer.status();
-        let retry_after = retry_after(status, answer.headers(), Timestamp::now());
+        let retry_after = retry_after(status, answer.headers(), clock::wall());
         let body = tokio::time::timeout(ANSWER_TIMEOUT, body(answer)).await;
         if status.is_success() {
             return Ok(());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::domain::alert::{Alert, AlertState};
+use crate::domain::human::counted;
 use crate::usecase::ports::AlertMessage;
 
 /// An annotation; empty where there is none.
@@ -45,7 +46,7 @@ pub(super) fn headline(message: &AlertMessage) -> String {
         (0, _, 0) => format!("{resolved} {over}: {first} …"),
         (_, 0, 0) => format!("{firing} firing: {first} …"),
         (_, _, 0) => format!("{firing} firing, {resolved} {over}: {first} …"),
-        (_, _, omitted) => format!("{} alerts: {first} …", firing + resolved + omitted),
+        (_, _, omitted) => format!("{}: {first} …", counted(firing + resolved + omitted, "alert")),
     };
     one_line(&text)
 }

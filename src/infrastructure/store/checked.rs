@@ -14,6 +14,7 @@ use crate::domain::assessment::{StoreOperationReport, StoreReport};
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
 use crate::usecase::ports::{ListPage, ReplicaStore};
 
 /// The bounds that all stores share.
@@ -69,7 +70,7 @@ impl Meter {
         let operations =
             OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
         let report = StoreReport { store: store.to_owned(), operations, ..StoreReport::default() };
-        Self { origin: Instant::now(), counts: Mutex::new((report, RequestWindow::default())) }
+        Self { origin: clock::timer(), counts: Mutex::new((report, RequestWindow::default())) }
     }
 
     pub(super) fn report(&self) -> StoreReport {
@@ -114,7 +115,7 @@ impl Calls {
     ) -> Result<T, Reason> {
         // The semaphore is never closed; without a permit the call would only be unbounded.
         let permit = self.gate.permits.acquire().await;
-        let started = Instant::now();
+        let started = clock::timer();
         let answer = tokio::time::timeout(self.gate.timeout, answer).await.unwrap_or_else(|_| {
             let seconds = self.gate.timeout.as_secs_f64();
             Err(Reason::new(ReasonKind::Timeout, format!("no answer within {seconds} s")))

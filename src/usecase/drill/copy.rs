@@ -11,6 +11,7 @@ use super::outcome::{CONSTRAINTS, FOREIGN_KEYS, ONLY_IN_FULL, Stop, damage, trou
 use super::{Drill, blocking};
 use crate::domain::drill::probe::judge;
 use crate::domain::drill::{DrillProbe, DrillResult, Integrity, ProbeRecord};
+use crate::domain::human::{agree, and_more, counted};
 use crate::domain::limits::{DRILL_PROBLEMS_MAX, PROBE_GRACE, PROBE_TIMEOUT};
 use crate::domain::reason::Reason;
 use crate::domain::restore::{RestorePlan, Restored};
@@ -186,9 +187,8 @@ fn unanswered(probe: &DrillProbe, why: &str) -> ProbeRecord {
 fn problems(problems: Vec<String>) -> Option<String> {
     let first = problems.first()?;
     Some(match problems.len() {
-        1 => first.clone(),
         count if count >= DRILL_PROBLEMS_MAX as usize => format!("{first}, and at least {} more", count - 1),
-        count => format!("{first}, and {} more", count - 1),
+        count => format!("{first}{}", and_more(count)),
     })
 }
 
@@ -196,8 +196,7 @@ fn violations((count, first): (u64, Option<String>)) -> Option<String> {
     let first = first.unwrap_or_default();
     match count {
         0 => None,
-        1 => Some(format!("1 violation: {first}")),
-        count => Some(format!("{count} violations, such as: {first}")),
+        count => Some(format!("{}{} {first}", counted(count, "violation"), agree(&count, ":", ", such as:"))),
     }
 }
 

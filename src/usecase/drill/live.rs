@@ -95,7 +95,11 @@ impl Drill {
         let (result, detail) = match (&view.image, digest) {
             (Some(image), Some(digest)) => match differing(restored, digest, image) {
                 Difference::None => {
-                    (DrillResult::Passed, format!("all {} pages are those of the live database", image.pages.len()))
+                    let detail = match image.pages.len() {
+                        1 => "its one page is that of the live database".to_owned(),
+                        count => format!("all {count} pages are those of the live database"),
+                    };
+                    (DrillResult::Passed, detail)
                 }
                 difference if same_state(restored, image, view.txid) => (
                     DrillResult::Failed,

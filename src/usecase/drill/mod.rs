@@ -17,6 +17,7 @@ use self::live::LiveView;
 use self::outcome::Stop;
 use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore};
 use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
+use crate::domain::human::counted;
 use crate::domain::limits::{DRILL_SPACE_MARGIN, RESTORE_PLANS_MAX};
 
 use crate::domain::litestream::{Layout, PlanTarget};
@@ -301,7 +302,8 @@ impl Drill {
             format!("nothing leads from {} to {}, and there are files behind it", shortfall.after, shortfall.before)
         });
         let result = if failed.is_some() { DrillResult::Failed } else { DrillResult::Passed };
-        let made = format!("{} pages of {} bytes; objects: {}", restored.pages, restored.page_size, plan.objects.len());
+        let (pages, size) = (counted(restored.pages, "page"), restored.page_size);
+        let made = format!("{pages} of {size} bytes; objects: {}", plan.objects.len());
         self.check("restore", result, failed.unwrap_or(made), since);
         self.record.restored = Some(DrillRestored {
             layout: plan.layout.as_str().to_owned(),

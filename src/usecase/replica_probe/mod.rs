@@ -18,7 +18,7 @@ use crate::domain::assess::proof::Method;
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::assessment::CoverageReport;
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
+use crate::domain::litestream::{AgeIdentities, Coverage, Layout, LevelKeys};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -243,4 +243,15 @@ async fn read_understood<T: Send>(
 
 fn corrupt(key: &str, error: impl std::fmt::Display) -> Reason {
     Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}"))
+}
+
+/// How the chain of a replica that was just listed stands.
+fn chain<S>(coverage: &Coverage<S>, sampled: Moment) -> Chain {
+    if !coverage.restorable {
+        return Chain::NoStart;
+    }
+    match coverage.lost_since.filter(|_| !coverage.holes.is_empty()) {
+        None => Chain::Complete,
+        Some(lost) => Chain::Broken { end: coverage.reached_at, lost_since: lost.min(sampled.wall) },
+    }
 }

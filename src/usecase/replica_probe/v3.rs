@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Finding, RELISTINGS_MAX, Seen, due, listing, read_understood};
-use crate::domain::assess::proof::Method;
-use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::assessment::{CoverageReport, GapReport, LevelReport};
+use super::{Finding, RELISTINGS_MAX, Seen, chain, due, listing, read_understood};
+use crate::domain::assess::proof::{Evidence, Method};
+use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::limits::{GENERATIONS_MAX, ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::generations::ROOT;
 use crate::domain::litestream::{
-    AgeIdentities, Facts, Generation, GenerationKey, GenerationTimeline, Generations, GenerationsCoverage, Layout,
+    AgeIdentities, Coverage, Facts, Generation, GenerationKey, GenerationTimeline, Generations, Hole, Layout,
     LevelKeys, SegmentFile, SegmentName, SnapshotFile, SnapshotName, caveats, segment_end_of,
 };
 use crate::domain::moment::Moment;
@@ -40,7 +39,7 @@ pub(super) struct Segments {
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
-    holes: Vec<(String, String)>,
+    holes: Vec<Hole>,
     /// With which encrypted content is read; `None` where it cannot be: there is no WAL position.
     identities: Option<AgeIdentities>,
     /// Keys that are known to be damaged.
@@ -126,10 +125,10 @@ impl Segments {
     }
 
     /// Where the newest generation is broken; one without a snapshot is broken from the start.
-    fn holes(&self) -> Vec<(String, String)> {
+    fn holes(&self) -> Vec<Hole> {
         let coverage = self.generations.coverage();
-        let start = (!coverage.restorable).then(Default::default);
-        start.into_iter().chain(coverage.gaps.into_iter().map(|gap| (gap.after, gap.before))).collect()
+        let start = (!coverage.restorable).then(Hole::default);
+        start.into_iter().chain(coverage.holes).collect()
     }
 
     /// Lists the newest generation's segments from the newest known one on. `false` when that one is gone.
@@ -215,7 +214,7 @@ impl Segments {
             modified: file.created,
         });
         seen.listed.plan = snapshot.into_iter().chain(segments).collect();
-        seen.listed.unbroken = coverage.restorable && coverage.gaps.is_empty();
+        seen.listed.unbroken = coverage.restorable && coverage.holes.is_empty();
     }
 
     /// Looks for new generations and snapshots.
@@ -371,7 +370,8 @@ impl Segments {
         Some(Arc::new(map.extended(more.into_iter().collect(), sampled.wall)))
     }
 
-    fn report(&self, coverage: GenerationsCoverage, sampled: Moment) -> CoverageReport {
+    fn report(&self, coverage: Coverage<SnapshotFile>, sampled: Moment) -> CoverageReport {
+        let newest = self.generations.newest();
         let all = || self.generations.iter().map(|(_, inventory)| inventory);
         let levels = [
             LevelReport {
@@ -384,7 +384,7 @@ impl Segments {
                 level: "wal",
                 objects: all().map(|inventory| inventory.segments).sum(),
                 bytes: all().map(|inventory| inventory.segment_bytes).sum(),
-                newest_at: coverage.newest_segment.map(|segment| segment.created),
+                newest_at: newest.and_then(|(_, inventory)| inventory.newest_segment).map(|segment| segment.created),
             },
         ];
         let later = |file: &&SegmentFile| {
@@ -403,20 +403,11 @@ impl Segments {
             expired_objects: self.kept.map(|kept| self.generations.expired(&kept, sampled.wall)),
             restorable: coverage.restorable,
             restorable_since: coverage.restorable_since,
-            gaps: coverage.gaps.into_iter().map(|gap| GapReport { after: gap.after, before: gap.before }).collect(),
+            gaps: coverage.holes,
             snapshots: coverage.snapshots,
             newest_snapshot_at: coverage.newest_snapshot.map(|snapshot| snapshot.created),
             download_bytes: coverage.newest_snapshot.map(|snapshot| self.generations.download(&snapshot)),
             levels: levels.into_iter().filter(|level| level.objects > 0).collect(),
         }
-    }
-}
-
-fn chain(coverage: &GenerationsCoverage, sampled: Moment) -> Chain {
-    match coverage.newest_snapshot {
-        None => Chain::NoStart,
-        Some(_) if coverage.gaps.is_empty() => Chain::Complete,
-        // When the segments before the hole were uploaded is not remembered; the snapshot is proven to be before it.
-        Some(snapshot) => Chain::Broken { end: Some(snapshot.created), lost_since: snapshot.created.min(sampled.wall) },
     }
 }

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Finding, RELISTINGS_MAX, Seen, corrupt, due, listing, read_understood};
-use crate::domain::assess::proof::Method;
-use crate::domain::assess::proof::{Chain, Evidence};
-use crate::domain::assessment::{CoverageReport, GapReport, LevelReport};
+use super::{Finding, RELISTINGS_MAX, Seen, chain, corrupt, due, listing, read_understood};
+use crate::domain::assess::proof::{Evidence, Method};
+use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::limits::ODD_NEWEST_MAX;
-use crate::domain::litestream::expiry::{Kept, expired};
+use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Candidates, Coverage, Damaged, Facts, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
-    SNAPSHOT_LEVEL, Txid, caveats,
+    Candidates, Coverage, Damaged, Facts, Hole, Inventory, Layout, LevelKeys, LtxFile, LtxHeader, LtxTail, LtxTimeline,
+    SNAPSHOT_LEVEL, Txid, caveats, expired,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
@@ -40,7 +39,7 @@ pub(super) struct Levels {
     /// When the levels above 0 were listed, and the newest TXID then.
     swept: Option<(Moment, Option<Txid>)>,
     /// Where the chain is broken, as two listings saw it.
-    holes: Vec<(Txid, Txid)>,
+    holes: Vec<Hole>,
     /// Generations of v0.3 are beside it.
     generations: bool,
     /// Keys that are known to be damaged.
@@ -193,7 +192,7 @@ impl Levels {
         let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.map = Some(Arc::new(map));
-        self.tail = LtxTail::new(sampled.wall, self.inventory.coverage().end);
+        self.tail = LtxTail::new(sampled.wall, self.inventory.end());
     }
 
     /// The other levels are listed after level 0, which may have gone on; its newest file says more than theirs.
@@ -211,10 +210,10 @@ impl Levels {
     }
 
     /// Where the chain is broken; a chain without a start is broken at 0.
-    fn holes(&self) -> Vec<(Txid, Txid)> {
+    fn holes(&self) -> Vec<Hole> {
         let coverage = self.inventory.coverage();
-        let start = (!coverage.restorable).then_some((Txid(0), Txid(0)));
-        start.into_iter().chain(coverage.gaps.iter().map(|gap| (gap.after, gap.before))).collect()
+        let start = (!coverage.restorable).then(Hole::default);
+        start.into_iter().chain(coverage.holes).collect()
     }
 
     /// Lists a level from the newest known file on, which is one request when there is little new. `false` when that
@@ -417,11 +416,7 @@ impl Levels {
         (finding, evidence)
     }
 
-    fn report(&self, coverage: Coverage) -> CoverageReport {
-        let gap = |gap: &crate::domain::litestream::Gap| GapReport {
-            after: gap.after.to_string(),
-            before: gap.before.to_string(),
-        };
+    fn report(&self, coverage: Coverage<LtxFile>) -> CoverageReport {
         let levels = self.inventory.levels().filter(|(_, level)| level.objects > 0);
         let levels = levels.filter_map(|(number, level)| {
             Some(LevelReport {
@@ -434,12 +429,13 @@ impl Levels {
         CoverageReport {
             restorable: coverage.restorable,
             restorable_since: coverage.restorable_since,
-            gaps: coverage.gaps.iter().map(gap).collect(),
+            gaps: coverage.holes,
             snapshots: coverage.snapshots,
             newest_snapshot_at: coverage.newest_snapshot.map(|file| file.created),
             unsnapshotted_since: self.candidates.unsnapshotted_since(),
-            changes_since_snapshot: coverage
-                .newest
+            changes_since_snapshot: self
+                .inventory
+                .max_txid()
                 .map(|newest| newest.0.saturating_sub(coverage.newest_snapshot.map_or(0, |snapshot| snapshot.max.0))),
             whole: coverage.restorable.then_some(coverage.whole),
             expired_objects: self.expired,
@@ -453,14 +449,4 @@ impl Levels {
 /// its level-0 file did, a compaction nothing.
 fn newness(file: &LtxFile) -> (Txid, bool, bool) {
     (file.max, file.level == 0, file.level == SNAPSHOT_LEVEL)
-}
-
-fn chain(coverage: &Coverage, sampled: Moment) -> Chain {
-    if !coverage.restorable {
-        return Chain::NoStart;
-    }
-    match coverage.gaps.first() {
-        None => Chain::Complete,
-        Some(gap) => Chain::Broken { end: coverage.end_created, lost_since: gap.before_created.min(sampled.wall) },
-    }
 }

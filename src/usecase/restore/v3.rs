@@ -11,9 +11,8 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::RestoreOptions;
 use super::reading::Reader;
-use super::v3_plan::place;
+use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{AgeIdentities, Applied, Replay, ReplayError, ReplayFile, Replayed};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -118,7 +117,7 @@ fn failed(plan: &RestorePlan, object: &PlannedObject, error: ReplayError) -> Rea
     match error {
         ReplayError::Write(reason) => reason,
         ReplayError::Missing(name) => {
-            let missing = generation.map_or_else(|| place(name), |generation| generation.segment_key(name));
+            let missing = generation.map_or_else(|| name.position(), |generation| generation.segment_key(name));
             let message = format!("read {}: {missing} is missing, which comes before it", object.key);
             Reason::new(ReasonKind::Corrupt, message).with_hint(
                 "an earlier time restores what is before it; Litestream 0.3.13 restores a malformed database here",

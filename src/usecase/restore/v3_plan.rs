@@ -2,16 +2,16 @@
 
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::limits::{GENERATIONS_MAX, REPLAY_OBJECTS_MAX};
 use crate::domain::litestream::generations::ROOT;
 use crate::domain::litestream::generations::plan::starting_snapshot;
 use crate::domain::litestream::{
-    Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Layout, ListedGeneration,
-    PlanTarget, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generations,
+    Generation, GenerationKey, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout,
+    ListedGeneration, PlanTarget, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generations,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan, Shortfall};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestorePlan};
 use crate::usecase::ports::{ObjectInfo, ReplicaStore};
 use crate::usecase::replica_probe::listing::each;
 
@@ -57,17 +57,12 @@ fn restore_plan(planned: GenerationsPlan) -> RestorePlan {
         txid: None,
         generation: Some(generation),
         through: objects.iter().map(|object| object.created).max().unwrap_or_default(),
-        shortfall: cut.map(|cut| Shortfall { after: place(reached), before: place(cut.name()) }),
+        shortfall: cut.map(|cut| Hole { after: reached.position(), before: cut.name().position() }),
         objects,
         base: None,
         database_bytes: None,
         notes,
     }
-}
-
-/// A position as `index/offset`.
-pub(super) fn place(name: SegmentName) -> String {
-    format!("{:08x}/{:08x}", name.index, name.offset)
 }
 
 fn not_planned(error: &GenerationsPlanError) -> Reason {

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use futures_util::{StreamExt, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::RestoreOptions;
 use super::pages::Pages;
 use super::reading::Reader;
+use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{Chunk, LtxCutter, LtxEnd, LtxHeader, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};

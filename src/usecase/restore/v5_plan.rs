@@ -4,13 +4,13 @@
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
+    Hole, Layout, LevelKeys, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan, Shortfall};
+use crate::domain::restore::{PlannedKind, PlannedObject, RestoreBase, RestorePlan};
 use crate::usecase::ports::ReplicaStore;
 use crate::usecase::replica_probe::listing;
 
@@ -135,11 +135,11 @@ fn on_base(
 }
 
 /// Files that were asked for and that nothing leads to.
-fn shortfall(files: &[LtxFile], target: PlanTarget, end: Txid) -> Option<Shortfall> {
+fn shortfall(files: &[LtxFile], target: PlanTarget, end: Txid) -> Option<Hole> {
     // A TXID is reached, or there is no plan.
     let asked = !matches!(target, PlanTarget::Txid(_));
     let behind = files.iter().filter(|file| asked && file.level < SNAPSHOT_LEVEL && file.min > end);
-    behind.map(|file| file.min).min().map(|before| Shortfall { after: end.to_string(), before: before.to_string() })
+    behind.map(|file| file.min).min().map(|before| Hole { after: end, before }.spoken())
 }
 
 async fn header(store: &dyn ReplicaStore, keys: LevelKeys, file: &LtxFile) -> Result<LtxHeader, Reason> {
@@ -359,7 +359,7 @@ mod tests {
         let store = replica([(9, 1, 3), (0, 4, 4), (0, 6, 6), (0, 7, 7)]);
         let plan = planned(&store, PlanTarget::Time(second(100))).await.unwrap();
         assert_eq!(plan.txid, Some(Txid(4)));
-        let hole = Shortfall { after: Txid(4).to_string(), before: Txid(6).to_string() };
+        let hole = Hole { after: Txid(4), before: Txid(6) }.spoken();
         assert_eq!(plan.shortfall, Some(hole));
         // What was asked for lies before it.
         assert_eq!(planned(&store, PlanTarget::Time(second(5))).await.unwrap().shortfall, None);

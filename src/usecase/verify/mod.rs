@@ -4,11 +4,11 @@ mod ltx;
 mod stream;
 mod v3;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use crate::domain::litestream::{FormatError, Problem};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -18,11 +18,15 @@ use crate::usecase::ports::ReplicaStore;
 /// Reads what was asked for, one object after the other, within `patience`. What could not be read is tried another
 /// time, and with it all that comes after it.
 pub async fn verify(store: Arc<dyn ReplicaStore>, jobs: Vec<Job>, patience: Duration) -> Vec<Verified> {
-    let deadline = Instant::now() + patience;
+    let mut late = pin!(tokio::time::sleep(patience));
     let mut done: Vec<Verified> = Vec::new();
     for job in jobs {
         let mut reader = Reader { store: Arc::clone(&store), job: &job, requests: 0, bytes: 0 };
-        let outcome = tokio::time::timeout_at(deadline, reader.twice()).await.unwrap_or(Outcome::Failed);
+        let outcome = tokio::select! {
+            biased;
+            outcome = reader.twice() => outcome,
+            () = &mut late => Outcome::Failed,
+        };
         let (requests, bytes) = (reader.requests, reader.bytes);
         let failed = outcome == Outcome::Failed;
         done.push(Verified { job, outcome, requests, bytes });

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::domain::assessment::CoverageReport;
 use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
+use crate::domain::human::spoken_bytes;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget};
 
 /// The drills of one replica.
@@ -92,15 +93,15 @@ fn withheld(
     if download > policy.size_max {
         return Some(format!(
             "a drill downloads about {}, and max-size is {}: raise it, or run streamgauge drill",
-            gibibytes(download),
-            gibibytes(policy.size_max)
+            spoken_bytes(download as f64),
+            spoken_bytes(policy.size_max as f64)
         ));
     }
     match limits.daily_download.filter(|_| is_bucket(replica)) {
         Some(most) if download > most => Some(format!(
             "a drill downloads about {}, and daily-download is {}: raise it, or run streamgauge drill",
-            gibibytes(download),
-            gibibytes(most)
+            spoken_bytes(download as f64),
+            spoken_bytes(most as f64)
         )),
         _ => None,
     }
@@ -109,10 +110,4 @@ fn withheld(
 /// What is downloaded costs money.
 pub(super) fn is_bucket(replica: &ReplicaTarget) -> bool {
     matches!(replica.location, ReplicaLocation::S3(_))
-}
-
-pub(super) fn gibibytes(bytes: u64) -> String {
-    const GIB: f64 = (1_u64 << 30) as f64;
-    let size = bytes as f64 / GIB;
-    if size >= 0.1 { format!("{size:.1} GiB") } else { format!("{bytes} bytes") }
 }

@@ -1,11 +1,12 @@
 //! The thread on which databases are watched: blocking reads never meet the agent's own task.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
@@ -78,37 +79,39 @@ struct Watching {
 
 impl Watching {
     async fn run(mut self, mut inbox: UnboundedReceiver<Command>) {
-        let mut next_poll = Instant::now();
+        let mut pause = pin!(sleep(Duration::ZERO));
         loop {
-            match timeout_at(next_poll, inbox.recv()).await {
-                Ok(Some(Command::Targets(targets, poll, sweep))) => {
-                    let polls = (sweep.as_secs_f64() / poll.as_secs_f64().max(0.001)).max(1.0);
-                    self.sweep_per_poll = (targets.len() as f64 / polls).ceil() as usize;
-                    self.poll = poll;
-                    self.watch.set_targets(targets);
-                    next_poll = Instant::now();
-                }
-                Ok(Some(Command::Look(target, reply))) => {
-                    let now = self.clock.now();
-                    let update = self.watch.look(&target, now);
-                    let found = update.is_some();
-                    if !self.hand_over(update.into_iter().collect(), now, false).await {
+            tokio::select! {
+                biased;
+                // First: a queue that is never empty does not keep the databases waiting.
+                () = &mut pause => {
+                    if !self.round().await {
                         return;
                     }
-                    if found {
-                        // Nobody waits for the answer any more: the verification timed out.
-                        let _ = reply.send(now);
+                    pause.set(sleep(self.poll));
+                }
+                command = inbox.recv() => match command {
+                    Some(Command::Targets(targets, poll, sweep)) => {
+                        let polls = (sweep.as_secs_f64() / poll.as_secs_f64().max(0.001)).max(1.0);
+                        self.sweep_per_poll = (targets.len() as f64 / polls).ceil() as usize;
+                        self.poll = poll;
+                        self.watch.set_targets(targets);
+                        pause.set(sleep(Duration::ZERO));
                     }
-                }
-                Ok(None) => return,
-                Err(_) => {}
-            }
-            // Also between two commands: a queue that is never empty does not keep the databases waiting.
-            if Instant::now() >= next_poll {
-                if !self.round().await {
-                    return;
-                }
-                next_poll = Instant::now() + self.poll;
+                    Some(Command::Look(target, reply)) => {
+                        let now = self.clock.now();
+                        let update = self.watch.look(&target, now);
+                        let found = update.is_some();
+                        if !self.hand_over(update.into_iter().collect(), now, false).await {
+                            return;
+                        }
+                        if found {
+                            // Nobody waits for the answer any more: the verification timed out.
+                            let _ = reply.send(now);
+                        }
+                    }
+                    None => return,
+                },
             }
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::Found;
-use crate::delivery::render::human;
 use crate::delivery::render::timeline::{Cell, LEGEND, cells, lines, sentence, window};
+use crate::domain::human;
 use crate::domain::limits::BANDS_MAX;
 use crate::usecase::restorable::Answer;
 
@@ -113,8 +113,7 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
         let _ = writeln!(out, "  {:17} those of the uploads, seconds after Litestream's own", "times");
     }
-    let requests = if found.requests == 1 { "request" } else { "requests" };
-    let _ = writeln!(out, "  {:17} {} {requests}", "cost", found.requests);
+    let _ = writeln!(out, "  {:17} {}", "cost", human::counted(found.requests, "request"));
 }
 
 fn asked(row: &mut impl FnMut(&str, &str), found: &Found, answer: &Answer) {
@@ -122,7 +121,7 @@ fn asked(row: &mut impl FnMut(&str, &str), found: &Found, answer: &Answer) {
     if answer.restorable {
         row("restorable", &state(answer));
     } else if let Some(blocked) = &answer.blocked {
-        let (after, before) = (human::printable(&blocked.after), human::printable(&blocked.before));
+        let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
         row("blocked", &format!("between {after} and {before}: {}", human::printable(&blocked.detail)));
         if answer.position.is_some() {
             row("instead", &format!("an older state can be had: {}", state(answer)));
@@ -134,7 +133,7 @@ fn asked(row: &mut impl FnMut(&str, &str), found: &Found, answer: &Answer) {
         }
     }
     if !answer.objects.is_empty() {
-        row("reads", &format!("{} objects, {}", answer.objects.len(), human::bytes(answer.bytes)));
+        row("reads", &format!("{}, {}", human::counted(answer.objects.len(), "object"), human::bytes(answer.bytes)));
         for object in answer.objects.iter().take(OBJECTS_SHOWN) {
             row("", &format!("{} {}", human::printable(&object.key), human::bytes(object.size)));
         }

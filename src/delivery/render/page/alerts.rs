@@ -1,34 +1,37 @@
 //! The alerts on the page: what fires, what is about to, what nobody is told of and why, and what is over.
 
-use std::fmt::{Formatter, Result};
+use maud::{Markup, html};
 
-use super::super::human;
-use super::Escaped;
+use super::LINE;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::check::catalogue;
+use crate::domain::human;
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::report::Report;
 
-/// Nothing when there are no alerts.
-pub(super) fn section(report: &Report, f: &mut Formatter<'_>) -> Result {
+/// Empty when there are no alerts.
+pub(super) fn section(report: &Report) -> Markup {
     if report.alerts.is_empty() {
-        return Ok(());
+        return Markup::default();
     }
     // They come in the order of their states, the worst first.
     let mut alerts: Vec<_> = report.alerts.iter().collect();
     alerts.sort_by_key(|alert| rank(alert));
-    writeln!(
-        f,
-        "<h2>Alerts</h2>\n<table class=\"alerts\"><thead><tr><th>alert</th><th>severity</th><th>state</th><th>since</th>\
-         <th>on</th><th>what is wrong</th></tr></thead><tbody>"
-    )?;
-    alerts.iter().take(PAGE_ROWS_MAX).try_for_each(|alert| row(alert, f))?;
-    writeln!(f, "</tbody></table>")?;
     let more = alerts.len().saturating_sub(PAGE_ROWS_MAX) + report.alerts_dropped;
-    if more > 0 {
-        writeln!(f, "<p>and {more} more alerts.</p>")?;
+    html! {
+        h2 { "Alerts" }
+        (LINE)
+        table.alerts {
+            thead {
+                tr { th { "alert" } th { "severity" } th { "state" } th { "since" } th { "on" } th { "what is wrong" } }
+            }
+            tbody { (LINE) @for alert in alerts.iter().take(PAGE_ROWS_MAX) { (row(alert)) (LINE) } }
+        }
+        (LINE)
+        @if more > 0 {
+            p { "and " (more) " more " (human::agree(&more, "alert", "alerts")) "." } (LINE)
+        }
     }
-    Ok(())
 }
 
 /// What fires and is told first, then what is pending, what is suppressed, what is over.
@@ -41,7 +44,7 @@ fn rank(alert: &Alert) -> u8 {
     }
 }
 
-fn row(alert: &Alert, f: &mut Formatter<'_>) -> Result {
+fn row(alert: &Alert) -> Markup {
     let (class, state, since) = match alert.state {
         AlertState::Firing if alert.suppressed.is_none() => ("bad", "firing", alert.fired_at),
         AlertState::Firing => ("unknown", "firing", alert.fired_at),
@@ -50,24 +53,30 @@ fn row(alert: &Alert, f: &mut Formatter<'_>) -> Result {
         AlertState::Resolved => ("unknown", "resolved", alert.resolved_at),
     };
     let text = |name: &str| alert.annotations.get(name).map_or("", String::as_str);
-    write!(f, "<tr><td>")?;
-    match text("runbook_url") {
-        // Only these can do no harm as a link.
-        url if url.starts_with("https://") || url.starts_with("http://") => {
-            write!(f, "<a href=\"{}\">{}</a>", Escaped(url), Escaped(alert.name()))?;
-        }
-        _ => write!(f, "{}", Escaped(alert.name()))?,
-    }
-    write!(f, "</td><td>{}</td><td class=\"{class}\">{state}", alert.severity.as_str())?;
-    if let Some(reason) = &alert.suppressed {
-        write!(f, "<div>nobody is told: {}</div>", Escaped(reason))?;
-    }
-    write!(f, "</td><td>{}</td><td>", since.map(human::instant).unwrap_or_default())?;
     let check = catalogue().find(|check| check.name == alert.name());
     let labels = check.map_or(&[][..], |check| check.scope().labels());
     let subject: Vec<_> = labels.iter().filter_map(|label| alert.labels.get(*label)).map(String::as_str).collect();
-    write!(f, "{}</td><td>{}", Escaped(&subject.join(" ")), Escaped(text("summary")))?;
-    writeln!(f, "<div>{}</div><div>{}</div></td></tr>", Escaped(text("description")), Escaped(text("action")))
+    html! {
+        tr {
+            td {
+                @match text("runbook_url") {
+                    // Only these can do no harm as a link.
+                    url if url.starts_with("https://") || url.starts_with("http://") => {
+                        a href=(url) { (alert.name()) }
+                    }
+                    _ => { (alert.name()) }
+                }
+            }
+            td { (alert.severity.as_str()) }
+            td class=(class) {
+                (state)
+                @if let Some(reason) = &alert.suppressed { div { "nobody is told: " (reason) } }
+            }
+            td { (since.map(human::instant).unwrap_or_default()) }
+            td { (subject.join(" ")) }
+            td { (text("summary")) div { (text("description")) } div { (text("action")) } }
+        }
+    }
 }
 
 #[cfg(test)]

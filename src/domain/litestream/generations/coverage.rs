@@ -1,59 +1,35 @@
 //! What of a v0.3 replica could be restored, as far as its listing tells.
 
-use jiff::Timestamp;
-
-use super::chain::newest_snapshot;
 use super::inventory::{GenerationInventory, Generations};
-use super::name::{Generation, SegmentFile, SnapshotFile};
-
-/// What could be restored from the newest generation, the one that v0.3 restores from.
-///
-/// A listing does not show a missing segment in the middle or at the end of an index.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GenerationsCoverage {
-    /// The generation with the newest file.
-    pub generation: Option<Generation>,
-    /// It has a snapshot.
-    pub restorable: bool,
-    /// When the oldest of its snapshots was made from which no index is missing.
-    pub restorable_since: Option<Timestamp>,
-    /// Holes behind the newest snapshot: with one, restoring the latest state fails.
-    pub gaps: Vec<IndexGap>,
-    pub newest_segment: Option<SegmentFile>,
-    /// Of all generations.
-    pub snapshots: u64,
-    /// Of the newest generation: the one that v0.3 starts from.
-    pub newest_snapshot: Option<SnapshotFile>,
-    /// The generation reaches from its first index to its newest one. A generation begins anew whenever Litestream lost
-    /// track, so that this says nothing of those before it.
-    pub whole: bool,
-}
-
-/// A hole in the WAL of a generation, its ends as `index/offset`, 8 hexadecimal digits each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexGap {
-    /// Where it starts: all before it is there.
-    pub after: String,
-    /// The first segment behind it.
-    pub before: String,
-}
+use super::name::{SnapshotFile, position};
+use super::plan::newest_snapshot;
+use crate::domain::litestream::coverage::Coverage;
+use crate::domain::litestream::hole::Hole;
 
 impl Generations {
-    /// What could be restored.
-    pub fn coverage(&self) -> GenerationsCoverage {
-        let snapshots = self.iter().map(|(_, inventory)| inventory.snapshots).sum();
-        let Some((generation, inventory)) = self.newest() else { return GenerationsCoverage::default() };
-        let newest_snapshot = newest_snapshot(&inventory.snapshot_files).copied();
-        let whole = inventory.snapshot_files.iter().filter(|snapshot| inventory.reaches_end(snapshot.index));
-        GenerationsCoverage {
-            generation: Some(generation),
+    /// What could be restored from the newest generation.
+    ///
+    /// A listing does not show a missing segment in the middle or at the end of an index. When the segments before a hole
+    /// were uploaded is not remembered; the snapshot is proven to be before it.
+    pub fn coverage(&self) -> Coverage<SnapshotFile> {
+        let newest = self.newest().map(|(_, inventory)| inventory);
+        let newest_snapshot = newest.and_then(|inventory| newest_snapshot(&inventory.snapshot_files)).copied();
+        let proven = newest_snapshot.map(|snapshot| snapshot.created);
+        let holes = newest.zip(newest_snapshot).map(|(inventory, snapshot)| inventory.holes(snapshot.index));
+        let whole = newest.into_iter().flat_map(|inventory| {
+            inventory.snapshot_files.iter().filter(|snapshot| inventory.reaches_end(snapshot.index))
+        });
+        Coverage {
             restorable: newest_snapshot.is_some(),
             restorable_since: whole.map(|snapshot| snapshot.created).min(),
-            gaps: newest_snapshot.map(|snapshot| inventory.gaps(snapshot.index)).unwrap_or_default(),
-            newest_segment: inventory.newest_segment,
-            snapshots,
+            holes: holes.unwrap_or_default(),
+            reached_at: proven,
+            lost_since: proven,
+            snapshots: self.iter().map(|(_, inventory)| inventory.snapshots).sum(),
             newest_snapshot,
-            whole: inventory.snapshot_files.front().is_some_and(|first| first.index == 0) && inventory.reaches_end(0),
+            whole: newest.is_some_and(|inventory| {
+                inventory.snapshot_files.front().is_some_and(|first| first.index == 0) && inventory.reaches_end(0)
+            }),
         }
     }
 }
@@ -66,7 +42,7 @@ impl GenerationInventory {
     }
 
     /// The holes from `index` on.
-    fn gaps(&self, index: u32) -> Vec<IndexGap> {
+    fn holes(&self, index: u32) -> Vec<Hole> {
         let from = u64::from(index);
         let begun = self.begun.iter().filter(|run| run.max >= from).map(|run| (run.min.max(from), 0, run.max));
         let headless = self.headless.range(index..).map(|(index, offset)| {
@@ -76,24 +52,24 @@ impl GenerationInventory {
         let mut ranges: Vec<(u64, u64, u64)> = begun.chain(headless).collect();
         ranges.sort_unstable();
         let mut expected = from;
-        let mut gaps = Vec::new();
+        let mut holes = Vec::new();
         for (first, offset, last) in ranges {
             if (first, offset) != (expected, 0) {
-                let before = format!("{first:08x}/{offset:08x}");
-                gaps.push(IndexGap { after: format!("{expected:08x}/{:08x}", 0), before });
+                holes.push(Hole { after: position(expected, 0), before: position(first, offset) });
             }
             expected = last + 1;
         }
-        gaps
+        holes
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::litestream::plan_generation;
+    use crate::domain::litestream::{Generation, SegmentFile, plan_generation};
 
     fn at(second: u32) -> Timestamp {
         Timestamp::from_second(i64::from(second)).unwrap()
@@ -111,7 +87,7 @@ mod tests {
         (snapshots.iter().map(snapshot).collect(), segments.iter().map(segment).collect())
     }
 
-    fn coverage(snapshots: &[(u32, u32)], segments: &[(u32, u64)]) -> GenerationsCoverage {
+    fn coverage(snapshots: &[(u32, u32)], segments: &[(u32, u64)]) -> Coverage<SnapshotFile> {
         let (snapshots, segments) = files(snapshots, segments);
         let mut generations = Generations::default();
         snapshots.into_iter().for_each(|file| generations.insert_snapshot(Generation(1), file));
@@ -121,9 +97,9 @@ mod tests {
 
     fn check(snapshots: &[(u32, u32)], segments: &[(u32, u64)], expected: &str) {
         let coverage = coverage(snapshots, segments);
-        let gaps: String = coverage.gaps.iter().map(|gap| format!(", {} to {}", gap.after, gap.before)).collect();
+        let holes: String = coverage.holes.iter().map(|hole| format!(", {} to {}", hole.after, hole.before)).collect();
         let since = coverage.restorable_since.map(|since| since.as_second());
-        assert_eq!(format!("{} {since:?}{gaps}", coverage.restorable), expected);
+        assert_eq!(format!("{} {since:?}{holes}", coverage.restorable), expected);
     }
 
     #[test]
@@ -156,7 +132,7 @@ mod tests {
             let (snapshots, segments) = files(&snapshots, &segments);
             let plan = plan_generation(&snapshots, &segments);
             prop_assert_eq!(coverage.restorable, !snapshots.is_empty());
-            prop_assert_eq!(plan.is_ok(), coverage.restorable && coverage.gaps.is_empty());
+            prop_assert_eq!(plan.is_ok(), coverage.restorable && coverage.holes.is_empty());
             // The same for each snapshot as if it were the newest.
             let whole = snapshots.iter().filter(|snapshot| plan_generation(&[**snapshot], &segments).is_ok());
             prop_assert_eq!(coverage.restorable_since, whole.map(|snapshot| snapshot.created).min());

@@ -14,7 +14,6 @@ use crate::domain::litestream::runs::{Run, Runs};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generations {
     generations: BTreeMap<Generation, GenerationInventory>,
-    dropped: u64,
 }
 
 /// The files of one generation.
@@ -32,12 +31,11 @@ pub struct GenerationInventory {
     pub last_segment: Option<SegmentName>,
     pub last_snapshot: Option<u32>,
     /// The files of the snapshots, by index.
-    pub(in crate::domain::litestream) snapshot_files: VecDeque<SnapshotFile>,
+    pub(super) snapshot_files: VecDeque<SnapshotFile>,
     /// Indexes whose first segment, the one at offset 0, is there.
-    pub(in crate::domain::litestream) begun: Runs,
+    pub(super) begun: Runs,
     /// Indexes of which only later segments are there, with the lowest offset.
-    pub(in crate::domain::litestream) headless: BTreeMap<u32, u64>,
-    dropped: u64,
+    pub(super) headless: BTreeMap<u32, u64>,
 }
 
 impl Generations {
@@ -53,11 +51,6 @@ impl Generations {
         if let Some(inventory) = self.admit(generation, file.created) {
             inventory.insert_segment(file);
         }
-    }
-
-    /// Forgets a generation, because it is gone or to list it again.
-    pub fn remove(&mut self, generation: Generation) {
-        self.generations.remove(&generation);
     }
 
     pub fn get(&self, generation: Generation) -> Option<&GenerationInventory> {
@@ -79,29 +72,15 @@ impl Generations {
         self.generations.values().map(|inventory| inventory.segments + inventory.snapshots).sum()
     }
 
-    /// Bytes of all generations.
-    pub fn bytes(&self) -> u64 {
-        let each = |inventory: &GenerationInventory| inventory.segment_bytes.saturating_add(inventory.snapshot_bytes);
-        self.generations.values().map(each).fold(0, u64::saturating_add)
-    }
-
-    /// Files, snapshots and holes, always the oldest ones, that exceeded the bounds and are missing from what is
-    /// derived.
-    pub fn dropped(&self) -> u64 {
-        self.dropped + self.generations.values().map(|inventory| inventory.dropped).sum::<u64>()
-    }
-
     /// The generation to add a file to. When there are too many, the one that ended first makes room; a file older than
     /// all of them is not kept.
     fn admit(&mut self, generation: Generation, created: Timestamp) -> Option<&mut GenerationInventory> {
         if self.generations.len() >= GENERATIONS_MAX && !self.generations.contains_key(&generation) {
             let (oldest, inventory) = self.generations.iter().min_by_key(|(_, inventory)| inventory.newest_at)?;
             if inventory.newest_at > Some(created) {
-                self.dropped += 1;
                 return None;
             }
             let oldest = *oldest;
-            self.dropped += inventory.segments + inventory.snapshots;
             self.generations.remove(&oldest);
         }
         Some(self.generations.entry(generation).or_default())
@@ -123,7 +102,6 @@ impl GenerationInventory {
         self.snapshot_files.insert(at, file);
         if self.snapshot_files.len() > SNAPSHOTS_MAX {
             self.snapshot_files.pop_front();
-            self.dropped += 1;
         }
     }
 
@@ -140,17 +118,13 @@ impl GenerationInventory {
         let index = u64::from(file.index);
         if file.offset == 0 {
             self.headless.remove(&file.index);
-            self.begun.insert(Run { min: index, max: index, first_created: file.created, last_created: file.created });
-            if self.begun.len() > RUNS_MAX {
-                self.begun.pop_lowest();
-                self.dropped += 1;
-            }
+            self.begun.insert(Run::new(index, index, file.created));
+            self.begun.keep_highest(RUNS_MAX);
         } else if self.begun.find(index).is_none() {
             let lowest = self.headless.entry(file.index).or_insert(file.offset);
             *lowest = file.offset.min(*lowest);
             if self.headless.len() > RUNS_MAX {
                 self.headless.pop_first();
-                self.dropped += 1;
             }
         }
     }
@@ -186,12 +160,12 @@ mod tests {
             }
         }
         let inventory = generations.get(generation).unwrap();
-        assert_eq!((inventory.begun.len(), inventory.headless.len()), (1, 0));
-        assert_eq!((generations.objects(), generations.bytes()), (30_001, 3_005_000));
+        assert_eq!((inventory.begun.iter().count(), inventory.headless.len()), (1, 0));
+        let bytes = (inventory.snapshot_bytes, inventory.segment_bytes);
+        assert_eq!((generations.objects(), bytes), (30_001, (5000, 3_000_000)));
         assert_eq!(inventory.newest_segment, Some(segment(9999, 1104, 9999)));
         assert_eq!(inventory.last_segment, Some(SegmentName { index: 9999, offset: 1104 }));
         assert_eq!(inventory.newest_at, Some(at(9999)));
-        assert_eq!(generations.dropped(), 0);
     }
 
     #[test]
@@ -200,7 +174,7 @@ mod tests {
         generations.insert_segment(Generation(9), segment(0, 0, 10));
         generations.insert_segment(Generation(1), segment(0, 0, 20));
         assert_eq!(generations.newest().unwrap().0, Generation(1));
-        generations.remove(Generation(1));
+        generations.insert_segment(Generation(9), segment(0, 568, 30));
         assert_eq!(generations.newest().unwrap().0, Generation(9));
     }
 
@@ -220,9 +194,9 @@ mod tests {
         let count = GENERATIONS_MAX as u64;
         (1..=count).for_each(|n| generations.insert_segment(Generation(n), segment(0, 0, n.cast_signed())));
         generations.insert_segment(Generation(0), segment(0, 0, 0));
-        assert_eq!((generations.iter().count(), generations.dropped()), (GENERATIONS_MAX, 1));
+        assert_eq!(generations.objects(), count, "what is older than all of them is not kept");
         generations.insert_segment(Generation(count + 1), segment(0, 0, 5000));
-        assert_eq!((generations.iter().count(), generations.dropped()), (GENERATIONS_MAX, 2));
+        assert_eq!(generations.iter().count(), GENERATIONS_MAX);
         assert!(generations.get(Generation(1)).is_none() && generations.get(Generation(2)).is_some());
     }
 }

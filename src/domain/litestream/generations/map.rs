@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::name::{Generation, SegmentFile, SnapshotFile, SnapshotName};
+use super::name::{Generation, SegmentFile, SegmentName, SnapshotFile, SnapshotName, position};
 use crate::domain::limits::TIMELINE_FILES_MAX;
+use crate::domain::litestream::hole::Hole;
 use crate::domain::litestream::runs::{Run, Runs};
 use crate::domain::timeline::{Blocked, Step, TimelineReport, spans};
 
@@ -231,7 +232,7 @@ impl<'a> Chain<'a> {
         let mut begun = Runs::default();
         for file in files.segments.iter().filter(|file| file.offset == 0) {
             let index = u64::from(file.index);
-            begun.insert(Run { min: index, max: index, first_created: file.created, last_created: file.created });
+            begun.insert(Run::new(index, index, file.created));
         }
         let bad = |key: String| damaged.contains(&key);
         let segments =
@@ -275,14 +276,13 @@ impl<'a> Chain<'a> {
         let reach = self.begun.find(from).map_or(from, |run| run.max + 1);
         let damaged =
             self.damaged.iter().find(|name| **name >= (snapshot.index, 0) && **name <= (last.index, last.offset));
-        let position = |index: u64, offset: u64| format!("{index:08x}/{offset:08x}");
         if let Some((index, offset)) = damaged.filter(|(index, _)| u64::from(*index) < reach) {
             let next = self.files.segments.iter().find(|file| (file.index, file.offset) > (*index, *offset));
-            let before = next
-                .map_or_else(|| position(u64::from(*index) + 1, 0), |file| position(file.index.into(), file.offset));
-            let key = self.generation.segment_key(super::name::SegmentName { index: *index, offset: *offset });
+            let before = next.map_or_else(|| position(u64::from(*index) + 1, 0), |file| file.name().position());
+            let key = self.generation.segment_key(SegmentName { index: *index, offset: *offset });
             let detail = format!("{key} is damaged");
-            return Some(Blocked { after: position((*index).into(), *offset), before, key: Some(key), detail });
+            let hole = Hole { after: position(*index, *offset), before };
+            return Some(Blocked { hole, key: Some(key), detail });
         }
         if u64::from(last.index) < reach {
             return None;
@@ -296,18 +296,19 @@ impl<'a> Chain<'a> {
         } else {
             format!("WAL indexes {reach:08x} to {:08x} are missing", next.index - 1)
         };
-        Some(Blocked { after: position(reach, 0), before: position(next.index.into(), next.offset), key: None, detail })
+        let hole = Hole { after: position(reach, 0), before: next.name().position() };
+        Some(Blocked { hole, key: None, detail })
     }
 
     fn without_snapshot(&self, damaged: Option<&SnapshotFile>) -> Blocked {
         let first = self.files.segments.first();
-        let before = first.map_or_else(String::new, |file| format!("{:08x}/{:08x}", file.index, file.offset));
+        let before = first.map(|file| file.name().position()).unwrap_or_default();
         let key = damaged.map(|file| self.generation.snapshot_key(SnapshotName { index: file.index }));
         let detail = match &key {
             Some(key) => format!("{key} is damaged"),
             None => format!("generation {} has no snapshot before it", self.generation),
         };
-        Blocked { after: format!("{:08x}/{:08x}", 0, 0), before, key, detail }
+        Blocked { hole: Hole { after: position(0u32, 0), before }, key, detail }
     }
 }
 

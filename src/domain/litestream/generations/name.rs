@@ -80,6 +80,13 @@ pub struct SegmentName {
     pub offset: u64,
 }
 
+impl SegmentName {
+    /// Where it begins, as `index/offset`.
+    pub fn position(self) -> String {
+        position(self.index, self.offset)
+    }
+}
+
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}_{:08x}.wal.lz4", self.index, self.offset)
@@ -98,6 +105,11 @@ impl FromStr for SegmentName {
         };
         parse().ok_or_else(|| NameError::new("WAL segment name", text, "<8 hex>_<8 to 16 hex>.wal.lz4"))
     }
+}
+
+/// A position in the WAL of a generation, as people read it.
+pub(super) fn position(index: impl Into<u64>, offset: u64) -> String {
+    format!("{:08x}/{offset:08x}", index.into())
 }
 
 fn index(text: &str) -> Option<u32> {

@@ -6,65 +6,38 @@ use super::SNAPSHOT_LEVEL;
 use super::inventory::Inventory;
 use super::name::LtxFile;
 use super::txid::Txid;
+use crate::domain::litestream::coverage::Coverage;
+use crate::domain::litestream::hole::Hole;
 use crate::domain::litestream::runs::{Run, Runs};
-
-/// What could be restored.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// The TXID to which the chain from the newest snapshot (without one: from TXID 1) reaches.
-    pub end: Option<Txid>,
-    /// When the replica had come so far.
-    pub end_created: Option<Timestamp>,
-    /// The largest TXID of any file, reached or not.
-    pub newest: Option<Txid>,
-    /// Holes behind the newest snapshot that no level bridges. With one, restoring the latest state fails
-    /// (Litestream 0.5.10 and later) or silently gives an older one (0.5.8 and 0.5.9).
-    pub gaps: Vec<Gap>,
-    /// When the oldest snapshot (or file that starts at TXID 1) was made from which the chain reaches `end`.
-    pub restorable_since: Option<Timestamp>,
-    pub snapshots: u64,
-    pub newest_snapshot: Option<LtxFile>,
-    /// There is something from which something restores.
-    pub restorable: bool,
-    /// The chain reaches from TXID 1 to `end`: nothing of it was deleted or lost.
-    pub whole: bool,
-}
-
-/// A hole in the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The last TXID before it; 0 when the chain has no start.
-    pub after: Txid,
-    /// The first TXID behind it.
-    pub before: Txid,
-    /// When the file behind it was made.
-    pub before_created: Timestamp,
-}
 
 impl Inventory {
     /// What could be restored. Exactly what Litestream's own plan (0.5.8 and later) says: inside a contiguous run the
     /// plan always reaches the run's end.
-    pub fn coverage(&self) -> Coverage {
+    pub fn coverage(&self) -> Coverage<LtxFile> {
         let chain = self.chain();
         let newest_snapshot = self.snapshots().next_back().copied();
-        let start = newest_snapshot.map_or(0, |snapshot| snapshot.max.0);
-        let end = chain.reach(start);
+        let end = self.reach(&chain);
         let restorable = end != 0;
+        let (holes, lost_since) = holes(&chain, end);
         Coverage {
-            end: restorable.then_some(Txid(end)),
-            end_created: self.reached(&chain, end),
-            newest: self.max_txid(),
-            gaps: gaps(&chain, end),
-            restorable_since: restorable.then(|| self.since(&chain, end)).flatten(),
-            snapshots: self
-                .levels()
-                .filter(|(level, _)| *level == SNAPSHOT_LEVEL)
-                .map(|(_, level)| level.objects)
-                .sum(),
-            newest_snapshot,
             restorable,
+            restorable_since: restorable.then(|| self.since(&chain, end)).flatten(),
+            holes,
+            reached_at: self.reached(&chain, end),
+            lost_since,
+            snapshots: self.levels().find(|(level, _)| *level == SNAPSHOT_LEVEL).map_or(0, |(_, level)| level.objects),
+            newest_snapshot,
             whole: self.is_whole(&chain, end),
         }
+    }
+
+    /// The TXID to which the chain from the newest snapshot (without one: from TXID 1) reaches.
+    pub fn end(&self) -> Option<Txid> {
+        Some(Txid(self.reach(&self.chain()))).filter(|end| end.0 != 0)
+    }
+
+    fn reach(&self, chain: &Runs) -> u64 {
+        chain.reach(self.snapshots().next_back().map_or(0, |snapshot| snapshot.max.0))
     }
 
     /// The runs of all levels but the snapshots' as one.
@@ -97,15 +70,15 @@ impl Inventory {
     }
 }
 
-/// The holes behind `end`.
-fn gaps(chain: &Runs, end: u64) -> Vec<Gap> {
+/// The holes behind `end`, and when the file behind the first one was made.
+fn holes(chain: &Runs, end: u64) -> (Vec<Hole>, Option<Timestamp>) {
     let mut after = end;
-    let mut gaps = Vec::new();
+    let mut holes = Vec::new();
     for run in chain.iter().filter(|run| run.min > end) {
-        gaps.push(Gap { after: Txid(after), before: Txid(run.min), before_created: run.first_created });
+        holes.push(Hole { after: Txid(after), before: Txid(run.min) }.spoken());
         after = run.max;
     }
-    gaps
+    (holes, chain.next_behind(end).map(|run| run.first_created))
 }
 
 #[cfg(test)]
@@ -113,7 +86,7 @@ mod tests {
     use super::*;
 
     /// `level:min-max@second`, separated by blanks.
-    fn coverage(files: &str) -> Coverage {
+    fn inventory(files: &str) -> Inventory {
         let mut inventory = Inventory::default();
         for file in files.split_whitespace() {
             let (range, second) = file.split_once('@').unwrap();
@@ -127,27 +100,29 @@ mod tests {
                 created: Timestamp::from_second(second.parse().unwrap()).unwrap(),
             });
         }
-        inventory.coverage()
+        inventory
+    }
+
+    fn coverage(files: &str) -> Coverage<LtxFile> {
+        inventory(files).coverage()
     }
 
     fn check(files: &str, expected: &str) {
-        let coverage = coverage(files);
+        let (inventory, coverage) = (inventory(files), coverage(files));
         let second = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |time| time.as_second().to_string());
-        let gaps: Vec<_> = coverage
-            .gaps
-            .iter()
-            .map(|gap| format!(" gap {}-{}@{}", gap.after.0, gap.before.0, gap.before_created.as_second()))
-            .collect();
+        let txid = |text: &str| text.parse::<Txid>().unwrap().0;
+        let holes = coverage.holes.iter().map(|hole| format!(" hole {}-{}", txid(&hole.after), txid(&hole.before)));
+        let holes: String = holes.collect();
+        let lost = coverage.lost_since.map_or_else(String::new, |lost| format!(" lost {}", lost.as_second()));
         let shown = format!(
-            "end {}@{} of {} since {}{}",
-            coverage.end.map_or(0, |txid| txid.0),
-            second(coverage.end_created),
-            coverage.newest.map_or(0, |txid| txid.0),
+            "end {}@{} of {} since {}{holes}{lost}",
+            inventory.end().map_or(0, |txid| txid.0),
+            second(coverage.reached_at),
+            inventory.max_txid().map_or(0, |txid| txid.0),
             second(coverage.restorable_since),
-            gaps.concat(),
         );
         assert_eq!(shown, expected, "{files}");
-        assert_eq!(coverage.restorable, coverage.end.is_some());
+        assert_eq!(coverage.restorable, inventory.end().is_some());
     }
 
     #[test]
@@ -156,8 +131,8 @@ mod tests {
         check("0:1-1@10 0:2-2@20", "end 2@20 of 2 since 10");
         check("9:1-5@50 0:6-6@60", "end 6@60 of 6 since 50");
         check("9:1-5@50", "end 5@50 of 5 since 50");
-        check("9:1-5@50 0:7-7@70 0:9-9@90", "end 5@50 of 9 since 50 gap 5-7@70 gap 7-9@90");
-        check("0:2-2@20 0:3-3@30", "end 0@- of 3 since - gap 0-2@20");
+        check("9:1-5@50 0:7-7@70 0:9-9@90", "end 5@50 of 9 since 50 hole 5-7 hole 7-9 lost 70");
+        check("0:2-2@20 0:3-3@30", "end 0@- of 3 since - hole 0-2 lost 20");
     }
 
     #[test]

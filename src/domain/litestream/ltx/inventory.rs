@@ -6,7 +6,7 @@ use super::name::{LtxFile, LtxName};
 use super::txid::Txid;
 use super::{LEVELS, SNAPSHOT_LEVEL};
 use crate::domain::limits::{RUNS_MAX, SNAPSHOTS_MAX};
-use crate::domain::litestream::runs::{Run, Runs};
+use crate::domain::litestream::runs::Runs;
 
 /// The files of a v0.5 replica.
 ///
@@ -15,7 +15,6 @@ use crate::domain::litestream::runs::{Run, Runs};
 pub struct Inventory {
     levels: [LevelInventory; LEVELS],
     snapshots: VecDeque<LtxFile>,
-    dropped: u64,
 }
 
 /// The files of one level.
@@ -32,12 +31,10 @@ pub struct LevelInventory {
 }
 
 impl Inventory {
-    /// Adds a file. Any order is right; the order of a listing is fastest.
+    /// Adds a file. Any order is right; the order of a listing is fastest. Of too many runs or snapshots the lowest are
+    /// forgotten.
     pub fn insert(&mut self, file: LtxFile) {
-        let Some(level) = self.levels.get_mut(usize::from(file.level)) else {
-            self.dropped += 1;
-            return;
-        };
+        let Some(level) = self.levels.get_mut(usize::from(file.level)) else { return };
         level.objects += 1;
         level.bytes = level.bytes.saturating_add(file.size);
         level.last_name = level.last_name.max(Some(file.name()));
@@ -49,25 +46,10 @@ impl Inventory {
             self.snapshots.insert(at, file);
             if self.snapshots.len() > SNAPSHOTS_MAX {
                 self.snapshots.pop_front();
-                self.dropped += 1;
             }
         } else {
-            let (min, max, created) = (file.min.0, file.max.0, file.created);
-            level.runs.insert(Run { min, max, first_created: created, last_created: created });
-            if level.runs.len() > RUNS_MAX {
-                level.runs.pop_lowest();
-                self.dropped += 1;
-            }
-        }
-    }
-
-    /// Forgets a level, to list it again.
-    pub fn clear_level(&mut self, level: u8) {
-        if let Some(level) = self.levels.get_mut(usize::from(level)) {
-            *level = LevelInventory::default();
-        }
-        if level == SNAPSHOT_LEVEL {
-            self.snapshots.clear();
+            level.runs.insert(file.run());
+            level.runs.keep_highest(RUNS_MAX);
         }
     }
 
@@ -96,19 +78,9 @@ impl Inventory {
         self.levels.iter().map(|level| level.objects).sum()
     }
 
-    /// Bytes of all levels.
-    pub fn bytes(&self) -> u64 {
-        self.levels.iter().fold(0, |bytes, level| bytes.saturating_add(level.bytes))
-    }
-
     /// Snapshots in the order of their names, the newest last.
     pub fn snapshots(&self) -> impl DoubleEndedIterator<Item = &LtxFile> {
         self.snapshots.iter()
-    }
-
-    /// Runs and snapshots, always the lowest ones, that exceeded the bounds and are missing from what is derived.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 
@@ -129,7 +101,7 @@ mod tests {
         (1..=100_000).filter(|txid| *txid != 77).for_each(|txid| inventory.insert(file(0, txid, txid)));
         let (_, level) = inventory.levels().next().unwrap();
         assert_eq!(level.runs.iter().map(|run| (run.min, run.max)).collect::<Vec<_>>(), [(1, 76), (78, 100_000)]);
-        assert_eq!((inventory.objects(), inventory.bytes()), (99_999, 19_999_800));
+        assert_eq!((inventory.objects(), level.bytes), (99_999, 19_999_800));
         assert_eq!(inventory.newest(0), Some(&file(0, 100_000, 100_000)));
         assert_eq!(inventory.last_name(0), Some(file(0, 100_000, 100_000).name()));
     }
@@ -146,23 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_level_can_be_listed_again() {
-        let mut inventory = Inventory::default();
-        inventory.insert(file(9, 1, 30));
-        inventory.insert(file(0, 31, 31));
-        inventory.clear_level(9);
-        assert_eq!((inventory.objects(), inventory.snapshots().count()), (1, 0));
-        inventory.clear_level(0);
-        assert_eq!(inventory, Inventory::default());
-    }
-
-    #[test]
-    fn what_exceeds_the_bounds_is_counted() {
+    fn of_too_many_the_lowest_are_forgotten() {
         let mut inventory = Inventory::default();
         (1..=RUNS_MAX as u64 + 3).for_each(|n| inventory.insert(file(0, 2 * n, 2 * n)));
         (1..=SNAPSHOTS_MAX as u64 + 4).for_each(|n| inventory.insert(file(9, 1, n)));
         inventory.insert(file(10, 1, 1));
-        assert_eq!(inventory.dropped(), 8);
         assert_eq!(inventory.levels().next().unwrap().1.runs.iter().next().unwrap().min, 8);
         assert_eq!(inventory.snapshots().next(), Some(&file(9, 1, 5)));
     }

@@ -9,8 +9,9 @@ use super::name::{LtxFile, LtxName};
 use super::plan::{PlanError, PlanTarget, plan};
 use super::txid::Txid;
 use crate::domain::limits::{TIMELINE_FILES_MAX, TIMELINE_TAIL_MAX};
+use crate::domain::litestream::hole::Hole;
 use crate::domain::litestream::layout::LevelKeys;
-use crate::domain::litestream::runs::{Run, Runs};
+use crate::domain::litestream::runs::Runs;
 use crate::domain::timeline::{Blocked, Span, Step, TimelineReport, spans};
 
 /// Files that are known to be damaged: nothing is restored from them.
@@ -82,7 +83,7 @@ impl LtxTimeline {
                 let newest = self.older.snapshot.is_none_or(|snapshot| snapshot.name() <= file.name());
                 self.older.snapshot = if newest { Some(file) } else { self.older.snapshot };
             } else {
-                self.older.runs.insert(run(&file));
+                self.older.runs.insert(file.run());
             }
         }
     }
@@ -121,24 +122,30 @@ impl LtxTimeline {
     }
 }
 
-fn run(file: &LtxFile) -> Run {
-    Run { min: file.min.0, max: file.max.0, first_created: file.created, last_created: file.created }
-}
-
-/// What stands behind a chain that ends too early.
+/// Why a chain ends too early.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Hole {
-    /// The last TXID before it.
-    after: u64,
-    /// The first one behind it.
-    before: u64,
-    key: Option<LtxFile>,
+struct Break {
+    hole: Hole<Txid>,
+    damaged: Option<LtxFile>,
 }
 
-impl Hole {
+impl Break {
     /// When the first state was made that is missing is not known: its own file is not there.
     fn is_undated(self) -> bool {
-        self.key.is_none_or(|file| file.max.0 != self.after.saturating_add(1))
+        self.damaged.is_none_or(|file| file.max.0 != self.hole.after.0.saturating_add(1))
+    }
+
+    fn blocked(self, keys: LevelKeys) -> Blocked {
+        let Hole { after, before } = self.hole;
+        let (first, last) = (Txid(after.0.saturating_add(1)), Txid(before.0.saturating_sub(1)));
+        let key = self.damaged.map(|file| keys.key(file.level, file.name()));
+        let detail = match &key {
+            Some(key) => format!("{key} is damaged"),
+            None if after.0 == 0 => "there is no snapshot before it, and no file that starts at TXID 1".to_owned(),
+            None if first == last => format!("TXID {first} is in no file"),
+            None => format!("TXIDs {first} to {last} are in no file"),
+        };
+        Blocked { hole: self.hole.spoken(), key, detail }
     }
 }
 
@@ -154,12 +161,12 @@ impl<'a> Ground<'a> {
         let mut increments: Vec<&LtxFile> = files.iter().filter(|file| file.level < SNAPSHOT_LEVEL).collect();
         increments.sort_unstable_by_key(|file| file.min);
         let mut all = older.clone();
-        increments.into_iter().for_each(|file| all.insert(run(file)));
+        increments.into_iter().for_each(|file| all.insert(file.run()));
         Self { all, bad }
     }
 
-    /// The hole behind `end`, where the admitted files are in `admitted` and those made before `at`, or then, count.
-    fn hole(&self, admitted: &Runs, end: u64, at: impl Fn(Timestamp) -> bool) -> Option<Hole> {
+    /// What breaks the chain behind `end`, where the admitted files are in `admitted` and those made before `at`, or then, count.
+    fn break_behind(&self, admitted: &Runs, end: u64, at: impl Fn(Timestamp) -> bool) -> Option<Break> {
         let reach = self.all.reach(end);
         let next = admitted.next_behind(reach).map(|run| run.min);
         let newer_bad = self.bad.iter().filter(|file| file.max.0 > reach && at(file.created));
@@ -169,8 +176,8 @@ impl<'a> Ground<'a> {
             (None, Some(bad)) => bad.max.0.saturating_add(1),
             (None, None) => return None,
         };
-        let key = first_bad.filter(|file| file.min.0 < before);
-        Some(Hole { after: reach, before, key })
+        let damaged = first_bad.filter(|file| file.min.0 < before);
+        Some(Break { hole: Hole { after: Txid(reach), before: Txid(before) }, damaged })
     }
 }
 
@@ -182,8 +189,8 @@ struct Walk<'a> {
     snapshot: Option<LtxFile>,
     steps: Vec<Step>,
     holes: Vec<Blocked>,
-    /// Which hole the newest step has.
-    open: Option<Hole>,
+    /// What breaks the chain of the newest step.
+    open: Option<Break>,
 }
 
 impl<'a> Walk<'a> {
@@ -207,7 +214,7 @@ impl<'a> Walk<'a> {
     fn admit(&mut self, at: Timestamp, batch: &[LtxFile]) {
         for file in batch {
             if file.level < SNAPSHOT_LEVEL {
-                self.runs.insert(run(file));
+                self.runs.insert(file.run());
             } else if self.snapshot.is_none_or(|snapshot| snapshot.name() <= file.name()) {
                 self.snapshot = Some(*file);
             }
@@ -232,35 +239,23 @@ impl<'a> Walk<'a> {
 
     fn step(&mut self, at: Timestamp, class: Option<u8>) {
         let end = self.end();
-        let hole = self.ground.hole(&self.runs, end, |created| created <= at);
+        let broken = self.ground.break_behind(&self.runs, end, |created| created <= at);
         // Without a start there is nothing to restore, whether or not there is a hole.
-        let hole = hole.or_else(|| (end == 0).then_some(Hole { after: 0, before: 1, key: None }));
+        let nothing = Break { hole: Hole { after: Txid(0), before: Txid(1) }, damaged: None };
+        let broken = broken.or_else(|| (end == 0).then_some(nothing));
         let last = self.steps.last();
-        if last.is_some_and(|last| last.end == end) && hole == self.open {
+        if last.is_some_and(|last| last.end == end) && broken == self.open {
             return;
         }
         let lost = self.loses(end);
-        let since_before = hole.is_some_and(Hole::is_undated);
-        if let Some(hole) = hole.filter(|_| hole != self.open || self.holes.is_empty()) {
-            self.holes.push(blocked(&hole, self.keys));
+        let since_before = broken.is_some_and(Break::is_undated);
+        if let Some(new) = broken.filter(|_| broken != self.open || self.holes.is_empty()) {
+            self.holes.push(new.blocked(self.keys));
         }
-        self.open = hole;
-        let hole = hole.is_some().then(|| self.holes.len().saturating_sub(1));
+        self.open = broken;
+        let hole = broken.is_some().then(|| self.holes.len().saturating_sub(1));
         self.steps.push(Step { at, end, lost, class, hole, since_before });
     }
-}
-
-fn blocked(hole: &Hole, keys: LevelKeys) -> Blocked {
-    let Hole { after, before, key } = hole;
-    let (first, last) = (Txid(after.saturating_add(1)), Txid(before.saturating_sub(1)));
-    let key = key.map(|file| keys.key(file.level, file.name()));
-    let detail = match &key {
-        Some(key) => format!("{key} is damaged"),
-        None if *after == 0 => "there is no snapshot before it, and no file that starts at TXID 1".to_owned(),
-        None if first == last => format!("TXID {first} is in no file"),
-        None => format!("TXIDs {first} to {last} are in no file"),
-    };
-    Blocked { after: Txid(*after).to_string(), before: Txid(*before).to_string(), key, detail }
 }
 
 /// What a restore to the state before an instant gives, by Litestream's own plan, and what it does not reach.
@@ -283,13 +278,13 @@ pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Resu
     let increments = good.iter().filter(|file| file.level < SNAPSHOT_LEVEL && before(file.created));
     let mut increments: Vec<&LtxFile> = increments.collect();
     increments.sort_unstable_by_key(|file| file.min);
-    increments.into_iter().for_each(|file| admitted.insert(run(file)));
-    let hole = match target {
+    increments.into_iter().for_each(|file| admitted.insert(file.run()));
+    let broken = match target {
         PlanTarget::Txid(_) => None,
-        _ => Ground::new(&good, &bad, &Runs::default()).hole(&admitted, end.0, before),
+        _ => Ground::new(&good, &bad, &Runs::default()).break_behind(&admitted, end.0, before),
     };
     let created = good.iter().filter(|file| file.max == end).map(|file| file.created).min();
-    Ok(LtxInstant { files: planned, txid, created, blocked: hole.map(|hole| blocked(&hole, damaged.keys)) })
+    Ok(LtxInstant { files: planned, txid, created, blocked: broken.map(|broken| broken.blocked(damaged.keys)) })
 }
 
 /// The states that came after a map was made. What is compacted may be deleted at any time, so that only what no

@@ -1,11 +1,12 @@
 //! Litestream v0.5: LTX files on levels, each with the TXIDs that its name says.
 
 pub mod candidates;
-pub mod caveats;
 pub mod chunk;
-pub mod coverage;
+mod coverage;
 pub mod cutter;
 pub mod decode;
+mod download;
+mod expiry;
 pub mod frame_index;
 pub mod header;
 pub mod inventory;
@@ -16,11 +17,10 @@ pub mod plan;
 pub mod txid;
 
 pub use candidates::Candidates;
-pub use caveats::{Facts, caveats};
 pub use chunk::{Chunk, PageBuffer, Sum};
-pub use coverage::{Coverage, Gap};
 pub use cutter::{LtxCutter, LtxEnd};
 pub use decode::{LtxSummary, decode, decode_page};
+pub use expiry::expired;
 pub use frame_index::FrameIndex;
 pub use header::{HEADER_SIZE, LtxHeader};
 pub use inventory::{Inventory, LevelInventory};

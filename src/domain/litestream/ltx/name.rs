@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::txid::Txid;
 use crate::domain::litestream::name::NameError;
+use crate::domain::litestream::runs::Run;
 
 /// The name of an LTX file, `<min>-<max>.ltx`: the TXIDs whose changes it holds, both included.
 ///
@@ -55,6 +56,11 @@ pub struct LtxFile {
 impl LtxFile {
     pub fn name(&self) -> LtxName {
         LtxName { min: self.min, max: self.max }
+    }
+
+    /// The TXIDs that it holds.
+    pub(super) fn run(&self) -> Run {
+        Run::new(self.min.0, self.max.0, self.created)
     }
 }
 

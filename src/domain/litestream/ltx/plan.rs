@@ -87,7 +87,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::litestream::{Gap, Inventory, LtxName};
+    use crate::domain::litestream::{Hole, Inventory, LtxName};
 
     fn file((level, min, max, second): (u8, u64, u64, i64)) -> LtxFile {
         let created = Timestamp::from_second(second).unwrap();
@@ -170,15 +170,15 @@ mod tests {
             let coverage = inventory.coverage();
             match plan(&files, PlanTarget::Latest) {
                 Ok(plan) => {
-                    prop_assert_eq!(coverage.end, plan.last().map(|file| file.max));
-                    prop_assert_eq!(coverage.gaps, []);
-                    prop_assert_eq!(coverage.end, coverage.newest);
+                    prop_assert_eq!(inventory.end(), plan.last().map(|file| file.max));
+                    prop_assert_eq!((coverage.holes, coverage.lost_since), (Vec::new(), None));
+                    prop_assert_eq!(inventory.end(), inventory.max_txid());
                 }
                 Err(PlanError::NotContiguous { end }) => {
-                    prop_assert_eq!(coverage.end, Some(end));
-                    prop_assert_eq!(coverage.gaps[0].after, end);
+                    prop_assert_eq!(inventory.end(), Some(end));
+                    prop_assert_eq!(&coverage.holes[0].after, &end.to_string());
                 }
-                Err(_) => prop_assert!(!coverage.restorable && coverage.end.is_none()),
+                Err(_) => prop_assert!(!coverage.restorable && inventory.end().is_none()),
             }
         }
 
@@ -189,17 +189,18 @@ mod tests {
             let coverage = inventory.coverage();
             let snapshots = || files.iter().filter(|file| file.level == SNAPSHOT_LEVEL);
             let end = reach(&files, snapshots().map(|file| file.max.0).max().unwrap_or(0));
-            prop_assert_eq!(coverage.end, (end > 0).then_some(Txid(end)));
+            prop_assert_eq!(inventory.end(), (end > 0).then_some(Txid(end)));
 
-            let mut gaps = Vec::new();
+            let (mut holes, mut lost_since) = (Vec::new(), None);
             let mut after = end;
             while let Some(next) =
                 files.iter().filter(|f| f.level < SNAPSHOT_LEVEL && f.min.0 > after).min_by_key(|f| (f.min, f.created))
             {
-                gaps.push(Gap { after: Txid(after), before: next.min, before_created: next.created });
+                holes.push(Hole { after: Txid(after), before: next.min }.spoken());
+                lost_since = lost_since.or(Some(next.created));
                 after = reach(&files, next.min.0 - 1);
             }
-            prop_assert_eq!(coverage.gaps, gaps);
+            prop_assert_eq!((coverage.holes, coverage.lost_since), (holes, lost_since));
 
             let starts = files.iter().filter(|file| {
                 let start = file.level == SNAPSHOT_LEVEL || file.min.0 == 1;

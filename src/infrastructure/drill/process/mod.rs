@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -22,6 +21,7 @@ use crate::domain::drill::DrillRecord;
 use crate::domain::drill::probe::quoted;
 use crate::domain::limits::{DRILL_COMPLAINT_BYTES_MAX, DRILL_OUTPUT_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
 use crate::infrastructure::drill::space::{KeptDirectory, ScratchDirectory, sweep};
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::drill::inconclusive;
@@ -150,12 +150,12 @@ impl ProcessDrills {
 #[async_trait]
 impl DrillRunner for ProcessDrills {
     async fn drill(&self, job: DrillJob) -> DrillRecord {
-        let started_at = Timestamp::now();
+        let started_at = clock::wall();
         let seen = Mutex::new(Seen::default());
         match self.attempt(&job, &seen).await {
             Ok(record) => record,
             Err(reason) => {
-                let record = inconclusive(&job, PROGRAM, started_at, Timestamp::now(), reason);
+                let record = inconclusive(&job, PROGRAM, started_at, clock::wall(), reason);
                 seen.into_inner().unwrap_or_else(PoisonError::into_inner).complete(&job, record)
             }
         }

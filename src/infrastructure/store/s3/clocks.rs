@@ -9,6 +9,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::Instant;
 
 use crate::domain::limits::{CLOCK_AGE_MAX, CLOCK_HOSTS_MAX, CLOCK_OFFSET_MAX};
+use crate::infrastructure::clock;
 
 /// The latest offsets, by host and port.
 #[derive(Debug, Default)]
@@ -25,7 +26,7 @@ impl Clocks {
             headers.remove(header::DATE);
             return;
         };
-        let now = Instant::now();
+        let now = clock::timer();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CLOCK_HOSTS_MAX && !known.contains_key(host) {
             known.retain(|_, (at, _)| now.duration_since(*at) < CLOCK_AGE_MAX);

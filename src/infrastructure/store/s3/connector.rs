@@ -15,22 +15,17 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use jiff::Timestamp;
 
 use super::answer::{self, Unfit};
 use super::clocks::Clocks;
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::reason::Reason;
+use crate::infrastructure::clock;
 use crate::infrastructure::http::pauses::Pauses;
 use crate::infrastructure::http::{self, Proxied};
 use crate::infrastructure::scrub::Scrub;
 
 pub(super) use crate::infrastructure::http::TlsOptions;
-
-/// Idle connections kept open to one host, and for how long.
-const IDLE_CONNECTIONS_MAX: usize = 32;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A shared pool of connections. Cloning shares it.
 #[derive(Clone)]
@@ -45,13 +40,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads certificates: call it where blocking is allowed.
     pub(super) fn new(options: &TlsOptions, connect_timeout: Duration, clocks: Arc<Clocks>) -> Result<Self, Reason> {
-        let https = http::connector(options, connect_timeout)?;
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build(https);
+        let client = http::client(options, connect_timeout)?;
         Ok(Self { client, clocks, pauses: Arc::default(), patience: connect_timeout })
     }
 }
@@ -80,9 +69,9 @@ impl HttpConnector for Connector {
             let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
             pauses.wait(&host, patience).await.map_err(Unfit::last)?;
             let told = told(request.headers());
-            let sent = Timestamp::now();
+            let sent = clock::wall();
             let mut response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
-            let answered = Timestamp::now();
+            let answered = clock::wall();
             clocks.take(&host, response.headers_mut(), sent, answered);
             pauses.take(&host, response.status(), response.headers(), answered);
             let status = response.status();

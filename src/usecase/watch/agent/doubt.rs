@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::subject::Subject;
 use super::Agent;
 use crate::domain::assessment::SourceReport;
+use crate::domain::human::counted;
 use crate::domain::limits::DATABASES_LOST_MAX;
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{EntryKey, EntryKind};
@@ -77,9 +78,9 @@ impl Agent {
                     0 => "none".to_owned(),
                     some => some.to_string(),
                 };
-                let databases = if before == 1 { "database" } else { "databases" };
                 let kept = if none { "" } else { "; those it does not name stay watched" };
-                format!("it named {before} {databases} and now names {now}{kept}; reload if that is on purpose")
+                let before = counted(before, "database");
+                format!("it named {before} and now names {now}{kept}; reload if that is on purpose")
             });
         }
         if doubt && self.agent.sources.iter().all(|source| source.success) {

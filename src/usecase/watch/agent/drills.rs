@@ -7,12 +7,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::super::drilling::{Basis, gibibytes, is_bucket};
+use super::super::drilling::{Basis, is_bucket};
 use super::super::schedule::ReplicaId;
 use super::Agent;
 use crate::domain::assessment::DrillBudgetReport;
 use crate::domain::drill::schedule::{DrillTiming, share};
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult};
+use crate::domain::human::spoken_bytes;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::drill::inconclusive;
@@ -163,9 +164,9 @@ impl Agent {
         {
             let withheld = format!(
                 "waits: drills downloaded {} in 24 hours, this one downloads about {}, and daily-download is {}",
-                gibibytes(spent),
-                gibibytes(download),
-                gibibytes(most)
+                spoken_bytes(spent as f64),
+                spoken_bytes(download as f64),
+                spoken_bytes(most as f64)
             );
             return Readiness::At(later(now.wall, BUDGET_WAIT), Some(withheld));
         }

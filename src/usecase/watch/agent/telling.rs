@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::super::subject::Subject;
 use super::looks::place;
-use crate::domain::check::spoken;
+use crate::domain::human::spoken;
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;

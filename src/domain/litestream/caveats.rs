@@ -2,10 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::SNAPSHOT_LEVEL;
-use super::name::{LtxFile, LtxName};
-use super::plan::{PlanError, PlanTarget, plan};
-use super::txid::Txid;
+use super::ltx::{LtxFile, LtxName, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan};
 use crate::domain::timeline::{Caveat, TimelineReport};
 
 /// What is known of a replica.
@@ -40,7 +37,7 @@ static RULES: &[Rule] = &[
         detail: |facts, map| {
             // A damaged object, and a chain without a start, are errors in every release.
             let mut gaps = map.spans.iter().filter_map(|span| span.blocked.as_ref());
-            let silent = gaps.any(|gap| gap.key.is_none() && gap.after != Txid(0).to_string());
+            let silent = gaps.any(|gap| gap.key.is_none() && gap.hole.after != Txid(0).to_string());
             (silent && !facts.files.is_empty())
                 .then(|| "restore -timestamp to an instant in a gap silently gives the state before the gap".to_owned())
         },

@@ -1,0 +1,35 @@
+//! HTML documents: what stands in them is escaped by the macro that writes it.
+
+use maud::{Markup, PreEscaped, html};
+
+/// Ends a line, for those who read or search the source of a document.
+pub(super) const LINE: PreEscaped<&str> = PreEscaped("\n");
+
+/// A document that needs nothing else, not even a network.
+pub(super) fn document(title: &str, style: &str, body: &Markup) -> String {
+    let document = html! {
+        (PreEscaped("<!doctype html>")) (LINE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width";
+                title { (title) }
+                style { (PreEscaped(style)) }
+            }
+            (LINE)
+            body { h1 { (title) } (LINE) (body) }
+        }
+        (LINE)
+    };
+    let text = document.into_string();
+    let mut written = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\'' => written.push_str("&#39;"),
+            // HTML has no way to write most of them.
+            control if control.is_control() && control != '\n' => written.push('\u{fffd}'),
+            other => written.push(other),
+        }
+    }
+    written
+}

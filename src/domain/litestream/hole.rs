@@ -1,0 +1,20 @@
+//! Where a chain of files is broken.
+
+use serde::{Deserialize, Serialize};
+
+/// What is between two positions is in no file. Positions are TXIDs (v0.5), or `index/offset` with 8 hexadecimal digits
+/// each (v0.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hole<P = String> {
+    /// The last position before it.
+    pub after: P,
+    /// The first one behind it.
+    pub before: P,
+}
+
+impl<P: ToString> Hole<P> {
+    /// As a person reads it, and as reports have it.
+    pub fn spoken(&self) -> Hole {
+        Hole { after: self.after.to_string(), before: self.before.to_string() }
+    }
+}

@@ -1,10 +1,7 @@
 //! What reading and storing replicas costs in money, by a price table that is configured and has a date.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::assessment::{CostReport, DatabaseReport, StoreOperationReport, StoreReport};
 use super::target::ReplicaLocation;
 
 /// Prices in dollars.
@@ -29,9 +26,6 @@ const AMAZON: f64 = 0.023;
 
 /// An average month.
 pub const MONTH_SECONDS: f64 = 30.44 * 86_400.0;
-
-/// Requests say what a month costs when they were counted for so long.
-const COUNTED_SECONDS: f64 = 3600.0;
 
 impl Prices {
     /// A directory costs nothing.
@@ -91,38 +85,6 @@ fn usual(endpoint: Option<&str>) -> f64 {
     known.map_or(if own { 0.0 } else { AMAZON }, |(_, price)| *price)
 }
 
-/// What everything costs, and may cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Costs {
-    /// Of the agent's own requests; `None`: those of [`Prices::S3`].
-    pub prices: Option<Prices>,
-    /// Dollars a month for all replicas.
-    pub budget: Option<f64>,
-}
-
-impl Costs {
-    /// Says in `stores` what their requests cost, which were counted for so many seconds, and sums everything up.
-    pub fn report(&self, stores: &mut [StoreReport], databases: &[Arc<DatabaseReport>], seconds: f64) -> CostReport {
-        let prices = self.prices.unwrap_or(Prices::S3);
-        for store in &mut *stores {
-            let prices = if store.store == "file" { Prices::FREE } else { prices };
-            let (reads, others): (Vec<_>, Vec<_>) =
-                store.operations.iter().partition(|operation| operation.operation == "read");
-            let count = |operations: Vec<&StoreOperationReport>| operations.iter().map(|o| o.requests).sum();
-            let dollars = prices.dollars(count(reads), count(others), store.received_bytes);
-            store.request_dollars_per_month = (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS);
-        }
-        let requests: Option<f64> = stores.iter().map(|store| store.request_dollars_per_month).sum();
-        let replicas = databases.iter().flat_map(|database| &database.replicas);
-        let storage: Option<f64> = replicas.map(|replica| replica.keeping.storage_dollars_per_month).sum();
-        let counted = seconds >= COUNTED_SECONDS;
-        CostReport {
-            dollars_per_month: requests.zip(storage).filter(|_| counted).map(|(requests, storage)| requests + storage),
-            budget_dollars_per_month: self.budget,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,23 +109,5 @@ mod tests {
         check(Some("http://[::1]:9000"), 0.0);
         check(Some("http://minio:9000/"), 0.0);
         assert_eq!(Prices::S3.storage_dollars(&ReplicaLocation::Directory("/r".into()), 1 << 40), 0.0);
-    }
-
-    #[test]
-    fn requests_are_projected_from_an_hour_on() {
-        let operation = |operation, requests| StoreOperationReport { operation, requests, ..Default::default() };
-        let store = |name: &str| StoreReport {
-            store: name.to_owned(),
-            operations: vec![operation("list", 200), operation("folders", 160), operation("read", 1000)],
-            ..StoreReport::default()
-        };
-        let costs = Costs { prices: None, budget: Some(2.0) };
-        let mut stores = vec![store("s3"), store("file")];
-        assert_eq!(costs.report(&mut stores, &[], 3599.0).dollars_per_month, None);
-        assert_eq!(stores[0].request_dollars_per_month, None);
-        let report = costs.report(&mut stores, &[], 3600.0);
-        let (dollars, month) = (360.0 * 0.000_005 + 0.0004, 730.56);
-        assert!((report.dollars_per_month.unwrap() - dollars * month).abs() < 1e-9, "{report:?}");
-        assert_eq!((stores[1].request_dollars_per_month, report.budget_dollars_per_month), (Some(0.0), Some(2.0)));
     }
 }

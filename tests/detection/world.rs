@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::assess::requests::RequestWindow;
 use streamgauge::domain::assessment::{StoreOperationReport, StoreReport};
 use streamgauge::domain::beacon::BeaconClaim;
@@ -20,7 +21,6 @@ use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
-use streamgauge::domain::price::Costs;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
+use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::assessment::{ConfigReport, DatabaseReport, ReplicaReport, SourceReport};
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::LevelKeys;
-use streamgauge::domain::price::Costs;
 use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, Target};
 use streamgauge::domain::verdict::{Status, Verdict};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{LogArgs, RunArgs, SourceArgs};
+use crate::domain::assess::costs::Costs;
 use crate::domain::naming::Names;
-use crate::domain::price::Costs;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{

@@ -1,6 +1,7 @@
 //! What follows from observations: the proven recovery point, lag, growth and rates.
 
 pub mod churn;
+pub mod costs;
 pub mod growth;
 pub mod lineage;
 pub mod permissions;

@@ -123,7 +123,7 @@ impl Term {
             Self::Of(it) | Self::Folded(it, _) | Self::Age(it) | Self::Times(it, _) => Some(it.scope),
             Self::Absolute(it) | Self::Else(it, _) => Some(it.scope),
             Self::Constant(_) | Self::Now => None,
-            Self::Sum(one, other) | Self::Difference(one, other) => one.scope().or(other.scope()),
+            Self::Sum(one, other) | Self::Difference(one, other) => one.scope().or_else(|| other.scope()),
         }
     }
 }
@@ -221,7 +221,7 @@ impl Condition {
     /// What it is about.
     pub fn scope(&self) -> Scope {
         match self {
-            Self::Compare(one, _, other) => one.scope().or(other.scope()).unwrap_or(Scope::Outside),
+            Self::Compare(one, _, other) => one.scope().or_else(|| other.scope()).unwrap_or(Scope::Outside),
             Self::All(conditions) | Self::Any(conditions) => {
                 conditions.first().map_or(Scope::Outside, |condition| condition.scope())
             }

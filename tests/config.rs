@@ -30,6 +30,8 @@ mod own;
 mod robust;
 #[path = "config/secrets.rs"]
 mod secrets;
+#[path = "config/values.rs"]
+mod values;
 #[path = "config/warned.rs"]
 mod warned;
 

@@ -178,7 +178,7 @@ fn a_replica_is_mapped_whole_and_broken_as_litestream_restores_it() {
     let (code, table, _) = told(&[&url, "--at", &inside]);
     assert_eq!(code, 2, "{table}");
     assert!(table.contains(&format!("between 0000000000000002 and 0000000000000004: {missing}\n")), "{table}");
-    assert!(table.contains("  instead           an older state can be had: 0000000000000002 of "), "{table}");
+    assert!(table.contains("  instead           an older state is available: 0000000000000002 of "), "{table}");
 
     // The snapshots are gone: what is left begins behind the hole or at TXID 1.
     snapshots.iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
@@ -192,7 +192,7 @@ fn a_replica_is_mapped_whole_and_broken_as_litestream_restores_it() {
     fs::remove_file(&files[0].0).unwrap();
     let (code, table, _) = told(&[&url]);
     assert_eq!(code, 2, "{table}");
-    let why = "no instant restores: there is no snapshot before it, and no file that starts at TXID 1";
+    let why = "no point in time restores: there is no snapshot before it, and no file that starts at TXID 1";
     assert!(table.contains(&format!("  restorable        {why}\n")), "{table}");
     replica.compare(around(&files[1..]).into_iter().take(3));
 }

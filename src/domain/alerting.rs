@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
-use super::drill::schedule::DrillWindow;
 use super::secret::Secret;
 use super::verdict::Severity;
+use super::window::DailyWindow;
 
 /// `[alerting]`, `[[silence]]`, `[[receiver]]` and `[deadman]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub struct Silence {
     pub from: Option<Timestamp>,
     pub until: Option<Timestamp>,
     /// Times of the day, in local time; `None`: any.
-    pub window: Option<DrillWindow>,
+    pub window: Option<DailyWindow>,
     /// Days of the week on which a window begins; empty: every.
     pub days: Vec<Weekday>,
     /// Why, which is shown beside what it silences.
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn window_over_midnight_belongs_to_the_day_on_which_it_begins() {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
-        let window = DrillWindow { from: Time::constant(22, 0, 0, 0), to: Time::constant(4, 0, 0, 0), zone };
+        let window = DailyWindow { from: Time::constant(22, 0, 0, 0), to: Time::constant(4, 0, 0, 0), zone };
         let silence = Silence { window: Some(window), days: vec![Weekday::Saturday], ..Silence::default() };
         // 2026-11-21 is a Saturday; Berlin is an hour ahead.
         let holds = |text: &str| silence.holds(text.parse::<Timestamp>().unwrap());

@@ -1,4 +1,4 @@
-//! What an agent beside a database says of itself in the bucket, for agents elsewhere: the beacon.
+//! The beacon: what an agent beside a database says of itself in the bucket, for agents elsewhere.
 //!
 //! A bucket alone cannot tell an idle database from a host that is gone. The beacon can: one small object for each
 //! replica, written anew at each interval, with what its writer knows of the replica. Whoever reads it takes that for a
@@ -71,7 +71,7 @@ impl BeaconClaim {
     pub fn parse(content: &[u8]) -> Result<Self, String> {
         let mut claim: Self = serde_json::from_slice(content).map_err(|_| "not a beacon".to_owned())?;
         if claim.schema != SCHEMA {
-            return Err(format!("a beacon of version {}, which this agent does not know", claim.schema));
+            return Err(format!("a beacon of version {}, which this agent cannot read", claim.schema));
         }
         let sane = |seconds: f64| (0.0..=1e9).contains(&seconds);
         if !sane(claim.interval_seconds) || claim.lag_seconds.is_some_and(|lag| !sane(lag)) {
@@ -84,7 +84,7 @@ impl BeaconClaim {
     }
 }
 
-/// What an observer knows of a beacon.
+/// A beacon as an observer knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct BeaconReport {
     /// When it was last read with success.
@@ -116,13 +116,13 @@ impl BeaconReport {
         self.age_seconds().zip(bound).is_some_and(|(age, bound)| (-AHEAD_SECONDS_MAX..=bound).contains(&age))
     }
 
-    /// What its writer says, if that is to be believed.
+    /// The claim of its writer, if it can still be believed.
     pub fn fresh_claim(&self) -> Option<&BeaconClaim> {
         self.claim.as_ref().filter(|_| self.reason.is_none() && self.is_fresh())
     }
 
-    /// What its writer claims the lag to be, and the age of that claim: commits made since then are not known. `replica`
-    /// is where the bucket's newest object ends: what the claim still waits for may have come.
+    /// The lag that its writer claims, plus the age of that claim: commits made since then are not known. `replica` is
+    /// where the bucket's newest object ends: what the claim still waits for may have come.
     pub fn lag_seconds(&self, replica: Option<WalPosition>) -> Option<f64> {
         let claim = self.fresh_claim()?;
         let came =
@@ -201,7 +201,7 @@ mod tests {
         };
         assert_eq!(BeaconClaim::parse(b"").unwrap_err(), "not a beacon");
         assert_eq!(refused("60.0", "\"x\""), "not a beacon");
-        assert_eq!(refused("\"schema\": 1", "\"schema\": 2"), "a beacon of version 2, which this agent does not know");
+        assert_eq!(refused("\"schema\": 1", "\"schema\": 2"), "a beacon of version 2, which this agent cannot read");
         assert_eq!(refused("60.0", "-1"), "a beacon with impossible numbers");
         assert_eq!(refused("60.0", "1e300"), "a beacon with impossible numbers");
         let long = BeaconClaim { host: format!("a\n{}", "b".repeat(1000)), ..claim() };

@@ -140,7 +140,7 @@ pub const DRILL_PROBES_MAX: usize = 32;
 pub const DRILL_QUERY_BYTES_MAX: usize = 64 << 10;
 
 /// Drills that may follow each other without one that restores everything.
-pub const DRILL_FULL_EVERY_MAX: usize = 1_000;
+pub const DRILL_FULL_EVERY_MAX: u32 = 1_000;
 
 /// Objects of a drill's record that the agent remembers; the record itself, as `--report` writes it, has all.
 pub const DRILL_RECORD_OBJECTS_MAX: usize = 20;

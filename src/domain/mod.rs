@@ -29,3 +29,4 @@ pub mod target;
 pub mod timeline;
 pub mod verdict;
 pub mod verification;
+pub mod window;

@@ -1,5 +1,7 @@
 //! One instant on both clocks.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 /// An instant as the wall clock dated it and as the monotonic clock counted it.
@@ -20,6 +22,18 @@ impl Moment {
         self.mono.saturating_sub(earlier.mono).max(SignedDuration::ZERO)
     }
 
+    /// The moment that lies `duration` after this one on both clocks.
+    pub fn after(self, duration: Duration) -> Self {
+        let duration = signed(duration);
+        let wall = self.wall.checked_add(duration).unwrap_or(Timestamp::MAX);
+        Self { wall, mono: self.mono.saturating_add(duration) }
+    }
+
+    /// How long it is from this moment to a reading of the monotonic clock; nothing if that has passed.
+    pub fn until(self, mono: SignedDuration) -> Duration {
+        Duration::try_from(mono.saturating_sub(self.mono)).unwrap_or_default()
+    }
+
     /// The moment that lies `age` before this one on both clocks.
     pub fn ago(self, age: SignedDuration) -> Self {
         Self { wall: self.wall.checked_sub(age).unwrap_or(Timestamp::MIN), mono: self.mono.saturating_sub(age) }
@@ -30,4 +44,9 @@ impl Moment {
         let age = self.wall.duration_since(wall).max(SignedDuration::ZERO);
         self.ago(age)
     }
+}
+
+/// A duration as the difference of two moments, the longest there is where it is longer than that.
+pub fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }

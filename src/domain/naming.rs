@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::NAMES_MAX;
 
-/// What is to be named.
+/// A database to be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     /// An absolute path, or `bucket/path` of a replica without a database. No two are equal.

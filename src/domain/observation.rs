@@ -1,4 +1,4 @@
-//! What was seen of a target, with the moment at which it was seen.
+//! Observations of a target, with the moment of each.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::moment::Moment;
 use super::replacement::Replacement;
 use super::sqlite::WalPosition;
 
-/// What the files of a database say, cheap enough to be read after each commit.
+/// The readings of a database's files that are cheap enough to be taken after each commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatabaseLook {
     /// When the position was sampled; everything committed before it is inside the position.
@@ -83,7 +83,7 @@ pub struct Counters {
     pub written_bytes_lower_bound: bool,
 }
 
-/// What is slow to read or rarely changes: looked at by the sweep, not after each commit.
+/// Facts that are slow to read or rarely change: read by the sweep, not after each commit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatabasePosture {
     pub at: Moment,
@@ -156,7 +156,7 @@ pub struct Filesystem {
     pub size_bytes: u64,
     /// Free to unprivileged processes.
     pub avail_bytes: u64,
-    /// What files take; with what is available it is less than the size where some is reserved.
+    /// The space that files take; with the available space it is less than the size if some is reserved.
     pub used_bytes: u64,
 }
 

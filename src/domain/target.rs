@@ -48,6 +48,8 @@ pub struct Objectives {
     pub retention: Option<Duration>,
     /// How often a snapshot is to be taken, where the configuration says it.
     pub snapshot_interval: Option<Duration>,
+    /// Recovery time objective: how long a restore may take. `None`: as long as it needs.
+    pub rto: Option<Duration>,
     /// The Litestream that would restore, where the configuration says it: it has to know what is written.
     pub restorer: Option<LitestreamVersion>,
     /// Who may read and write the files.
@@ -55,9 +57,6 @@ pub struct Objectives {
     /// How full the filesystem may be, in percent. Default 80 (the founding rule).
     pub disk_used_percent: u8,
 }
-
-/// How full a filesystem may be unless something else is configured.
-pub const DISK_USED_PERCENT: u8 = 80;
 
 /// Modes and owner that the database, `-wal` and `-shm` are to have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,9 +115,10 @@ impl Default for Objectives {
             rpo: Duration::from_secs(300),
             retention: None,
             snapshot_interval: None,
+            rto: None,
             restorer: None,
             permissions: Permissions::default(),
-            disk_used_percent: DISK_USED_PERCENT,
+            disk_used_percent: 80,
         }
     }
 }

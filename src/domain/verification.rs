@@ -1,23 +1,28 @@
 //! What reading the objects of a replica showed, beyond what their names say.
 
 mod budget;
+mod job;
 mod ledger;
 mod listed;
 mod object;
+mod pages;
+mod queue;
+mod record;
 mod relations;
 mod rereading;
+mod results;
 mod retention;
 mod saved;
 mod spot;
 mod summary;
 
 pub use budget::{Budget, VerifyDepth, VerifyPolicy};
-pub use ledger::{Facts, Job, Ledger, Outcome, PageRuns, TAIL_BYTES, Verified, Want};
+pub use job::{Facts, Job, Outcome, TAIL_BYTES, Verified, Want};
+pub use ledger::Ledger;
 pub use listed::Listed;
 pub use object::{Folder, ObjectName, Sighting};
+pub use pages::PageSet;
 pub use spot::{SpotFile, SpotPlan};
-
-use budget::cost;
 
 use std::collections::BTreeSet;
 

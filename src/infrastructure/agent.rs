@@ -37,6 +37,6 @@ pub async fn fetch_report(address: &str) -> Result<Bytes, Reason> {
         let body = Limited::new(answer.into_body(), AGENT_REPORT_BYTES_MAX).collect().await;
         Ok(body.map_err(|error| failed(ReasonKind::Failed, error.to_string()))?.to_bytes())
     };
-    let late = |_| failed(ReasonKind::Timeout, format!("no answer in {} s", PATIENCE.as_secs()));
+    let late = |_| failed(ReasonKind::Timeout, format!("no answer within {} s", PATIENCE.as_secs()));
     tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
 }

@@ -1,4 +1,5 @@
-//! What survives a restart, in a small SQLite file of the agent's own. Deleting it loses history and nothing else.
+//! The journal: what survives a restart, in a small SQLite file of the agent's own. Deleting it loses history and
+//! nothing else.
 
 mod lock;
 mod owned;
@@ -153,9 +154,9 @@ fn try_open(path: &Path, entries: &mut Entries) -> Result<Connection, Fault> {
     let foreign = "it is left as it is; name another directory with --storage.path";
     match owned::found(path).map_err(|error| Fault::Other(error.into()))? {
         Found::Nothing | Found::Ours => {}
-        Found::Damaged => return Err(Fault::Damaged(Reason::new(ReasonKind::Corrupt, "no SQLite database"))),
-        Found::Foreign => return Err(Fault::Other(refused("a database of another program").with_hint(foreign))),
-        Found::NoFile => return Err(Fault::Other(refused("a link or no regular file").with_hint(foreign))),
+        Found::Damaged => return Err(Fault::Damaged(Reason::new(ReasonKind::Corrupt, "not a SQLite database"))),
+        Found::Foreign => return Err(Fault::Other(refused("another program's database").with_hint(foreign))),
+        Found::NoFile => return Err(Fault::Other(refused("a link, or not a regular file").with_hint(foreign))),
         Found::Later(version) => {
             let reason = refused(&format!("written by a later version of streamgauge (state version {version})"));
             let hint = "it is left as it is; run that version, or name another directory with --storage.path";
@@ -223,7 +224,7 @@ fn mark(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What made the tables, in alphabetical order.
+/// The statements that made the tables, in alphabetical order.
 fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY sql")?;
     statement.query_map([], |row| row.get(0))?.collect()
@@ -288,7 +289,7 @@ fn write(connection: &mut Connection, entries: &[(EntryKey, String)], gone: &[En
     transaction.commit()
 }
 
-/// What an agent saved, read beside it; nothing where that cannot be read.
+/// The names that an agent saved, read beside it; none if they cannot be read.
 pub fn peek(directory: &Path) -> Entries {
     let mut entries = Vec::new();
     let Ok(path) = directory.join(FILE).canonicalize() else { return entries };

@@ -28,7 +28,7 @@ impl Space {
         Ok(Self { free: bytes(answer.f_bavail), reserve: space_reserve(bytes(answer.f_blocks)) })
     }
 
-    /// What may be written.
+    /// The bytes that may be written.
     pub fn usable(&self) -> u64 {
         self.free.saturating_sub(self.reserve)
     }
@@ -74,8 +74,8 @@ pub fn require(file: &File, bytes: u64) -> Result<(), Reason> {
         return Ok(());
     }
     let Space { free, reserve } = space;
-    let text = format!("no space: {bytes} bytes are needed, and of {free} that are free {reserve} are left free");
-    Err(Reason::new(ReasonKind::Failed, text).with_hint("make room, or name another filesystem"))
+    let text = format!("no space: {bytes} bytes are needed, and of the {free} that are free, {reserve} must stay free");
+    Err(Reason::new(ReasonKind::Failed, text).with_hint("make room, or use another filesystem"))
 }
 
 #[cfg(test)]

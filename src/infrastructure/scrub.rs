@@ -4,7 +4,7 @@ use aws_smithy_types::base64;
 
 use crate::infrastructure::store::printable;
 
-/// What is never shown, and does not appear in what [`Scrub::clean`] returns.
+/// Secrets, which never appear in what [`Scrub::clean`] returns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scrub(Vec<String>);
 

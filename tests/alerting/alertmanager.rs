@@ -199,7 +199,7 @@ fn tls_and_passwords_are_those_of_the_configuration() {
     let basic = |password: &str| Some(("me".to_owned(), Secret::new(password)));
     let trusted = HttpOptions { ca_file: Some(certificate.clone()), ..HttpOptions::default() };
     let hint = "denied | check url, username, password and bearer-token";
-    assert_eq!(with(HttpOptions::default()), "unreachable | name the certificate authority as ca-file");
+    assert_eq!(with(HttpOptions::default()), "unreachable | configure the certificate authority as ca-file");
     assert_eq!(with(trusted.clone()), hint);
     assert_eq!(with(HttpOptions { basic: basic("wrong"), ..trusted.clone() }), hint);
     assert_eq!(with(HttpOptions { basic: basic("geheim"), ..trusted }), "ok");

@@ -215,7 +215,7 @@ fn mail_arrives_over_starttls_tls_and_nothing() {
         if security != SmtpSecurity::None {
             let (_, reason) = start(smtp("geheim", None));
             let reason = reason.unwrap();
-            assert_eq!(reason.hint.as_deref(), Some("name the certificate authority as ca-file"), "{reason}");
+            assert_eq!(reason.hint.as_deref(), Some("configure the certificate authority as ca-file"), "{reason}");
         }
         if security == SmtpSecurity::StartTls {
             let (_, reason) = start(smtp("wrong-geheim", Some(certificate.clone())));

@@ -92,7 +92,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":2: litestream.discovery-interval: value `0s`: must be above zero; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
     ]),
     ("everything-at-once.toml", &[
-        ":2: web.listen-address[0]: value `here`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099",
+        ":2: web.listen-address[0]: value `here`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
         ":3: web.port: unknown key; accepted: allowed-hosts, listen-address",
         ":6: log.level: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
         ":9: replica.timeout: value `soon`: not a duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
@@ -116,13 +116,13 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":5: dbs[0].replica.bucket: a list where one value is expected; accepted: a string",
     ]),
     ("listen-address-is-a-number.toml", &[
-        ":2: web.listen-address: not a list of strings; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099",
+        ":2: web.listen-address: not a list of strings; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
     ]),
     ("listen-address-twice.toml", &[
         ":2: web.listen-address[1]: value `0.0.0.0:10099`: a second time; accepted: each address once",
     ]),
     ("listen-address-without-port.toml", &[
-        ":2: web.listen-address[0]: value `127.0.0.1`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099",
+        ":2: web.listen-address[0]: value `127.0.0.1`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
     ]),
     ("litestream-config-missing.toml", &[
         "no-such-litestream.yml: no such file or directory",

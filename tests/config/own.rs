@@ -9,6 +9,7 @@ use streamgauge::domain::price::Prices;
 use streamgauge::domain::spot::SpotPolicy;
 use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
+use streamgauge::usecase::ports::Pace;
 
 use super::Files;
 
@@ -25,12 +26,12 @@ fn defaults() {
     let settings = own("[[database]]\npath = '/a.db'\n").load().settings;
     assert_eq!(settings.web.listen_address, ["127.0.0.1:10099".parse().expect("an address")]);
     assert_eq!((settings.log.level, settings.log.format), (LogLevel::Info, LogFormat::Logfmt));
-    assert_eq!(settings.watch.poll_interval, Duration::from_secs(1));
-    assert_eq!(settings.watch.series_grace, Duration::from_secs(300));
-    assert_eq!(settings.replica.concurrency, 32);
+    assert_eq!(settings.pace.poll, Duration::from_secs(1));
+    assert_eq!(settings.pace.grace, Duration::from_secs(300));
+    assert_eq!(settings.pace.concurrency, 32);
     assert_eq!(settings.objectives.rpo, Duration::from_secs(300));
     assert!(settings.litestream.expand_env);
-    assert_eq!(settings.replica.interval, None);
+    assert_eq!((settings.pace.directory, settings.pace.bucket), (Duration::from_secs(2), Duration::from_secs(10)));
 }
 
 #[test]
@@ -38,12 +39,12 @@ fn sizes_and_releases_are_read() {
     let text = "[verify]\ncontent = '512 kB'\ndirectory-content = '2GiB'\n[objectives]\nrestorer = 'v0.5.15'\n\
                 [[database]]\npath = '/a.db'\n[[database]]\npath = '/b.db'\nrestorer = '0.5.16'\n";
     let loaded = own(text).load();
-    let verify = loaded.settings.verify;
+    let verify = loaded.settings.pace.verify;
     assert_eq!((verify.depth, verify.bucket, verify.directory), (VerifyDepth::Content, 512_000, 2 << 30));
     let reads = |at: usize| loaded.targets[at].objectives.restorer.expect("a release").reads_blocks();
     assert_eq!((reads(0), reads(1)), (false, true));
     let off = own("[verify]\nenabled = false\n[[database]]\npath = '/a.db'\n").load();
-    assert_eq!(off.settings.verify.depth, VerifyDepth::None);
+    assert_eq!(off.settings.pace.verify.depth, VerifyDepth::None);
     assert_eq!(off.targets[0].objectives.restorer, None);
 }
 
@@ -51,7 +52,7 @@ fn sizes_and_releases_are_read() {
 fn spot_checks_are_on_have_bounds_and_can_be_turned_off() {
     let spot = |keys: &str| {
         let loaded = own(&format!("[verify]\n{keys}\n[[database]]\npath = '/a.db'\n")).load();
-        let SpotPolicy { interval, pages } = loaded.settings.verify.spot;
+        let SpotPolicy { interval, pages } = loaded.settings.pace.verify.spot;
         (interval.map(|interval| interval.as_secs()), pages)
     };
     assert_eq!(spot(""), (Some(3600), 16));
@@ -103,10 +104,10 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     input.overrides = vec![("log.level", vec!["trace".to_owned()])];
     let settings = load(&input).expect("valid").settings;
     assert_eq!((settings.log.level, settings.log.format), (LogLevel::Trace, LogFormat::Json));
-    assert_eq!(settings.watch.poll_interval, Duration::from_secs(3));
-    assert_eq!(settings.replica.concurrency, 8);
+    assert_eq!(settings.pace.poll, Duration::from_secs(3));
+    assert_eq!(settings.pace.concurrency, 8);
     let addresses: Vec<String> = settings.web.listen_address.iter().map(ToString::to_string).collect();
-    assert_eq!(addresses, ["0.0.0.0:1", "[::1]:2"]);
+    assert_eq!(addresses, ["[::]:1", "[::1]:2"]);
 
     input.overrides.push(("web.listen-address", vec!["127.0.0.1:3".to_owned(), "localhost:4".to_owned()]));
     let settings = load(&input).expect("valid").settings;
@@ -131,7 +132,7 @@ fn mistakes_in_the_environment_and_flags_are_named_by_their_own_names() {
     for expected in [
         "environment: STREAMGAUGE__X[9999999]: not a key; accepted: STREAMGAUGE__SECTION__KEY",
         "command line: --web.listen-address: value `here`: not an address with a port; accepted: address:port such as \
-         127.0.0.1:10099, [::1]:10099 or, for every IPv4 address, :10099",
+         127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
         "command line: --storage.path: value `~/x`: no home directory is known; accepted: a path",
         "environment: STREAMGAUGE__LOG__COLOUR: unknown key; accepted: format, level",
         "environment: STREAMGAUGE__LOG__LEVEL: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
@@ -358,16 +359,13 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!((shop.name.0.as_str(), shop.replicas.len()), ("shop", 3));
     assert!(shop.replicas[0].encrypted && shop.replicas[0].age_identities.len() == 1);
     let defaults = own("[[database]]\npath = '/a.db'\n").load().settings;
-    assert_eq!(loaded.settings.watch, defaults.watch, "the example does not show the defaults");
     assert_eq!(loaded.settings.web.listen_address, defaults.web.listen_address);
     assert_eq!(loaded.settings.web.allowed_hosts, ["db1.example.org"]);
     assert_eq!(loaded.settings.log, defaults.log);
-    assert_eq!(loaded.settings.replica.idle_interval, defaults.replica.idle_interval);
-    assert_eq!(loaded.settings.replica.level_interval, defaults.replica.level_interval);
-    assert_eq!(loaded.settings.replica.reconcile_interval, defaults.replica.reconcile_interval);
-    assert_eq!(loaded.settings.replica.timeout, defaults.replica.timeout);
-    assert_eq!(loaded.settings.replica.concurrency, defaults.replica.concurrency);
-    assert_eq!(loaded.settings.litestream.discovery_interval, defaults.litestream.discovery_interval);
+    // The interval depends on the place, and is shown for a bucket.
+    let shown = Pace { directory: defaults.pace.directory, ..loaded.settings.pace.clone() };
+    assert_eq!(shown, defaults.pace, "the example does not show the defaults");
+    assert_eq!(loaded.settings.requests.timeout, defaults.requests.timeout);
     assert_eq!(loaded.settings.objectives.rpo, defaults.objectives.rpo);
     let drill = &loaded.settings.drill;
     assert_eq!(drill.limits.daily_download, defaults.drill.limits.daily_download);
@@ -377,7 +375,6 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(shown, DrillPolicy::default(), "the example does not show the defaults");
     assert_eq!(shop.drill.schedule, DrillSchedule::Cron("0 3 * * SUN Europe/Berlin".into()));
     assert_eq!(shop.drill.probes.len(), 3);
-    assert_eq!(loaded.settings.verify, defaults.verify);
     let receivers: Vec<_> =
         loaded.settings.alerting.receivers.iter().map(|r| (r.name.as_str(), r.kind.as_str())).collect();
     let kinds = ["alertmanager", "webhook", "slack", "smtp", "pagerduty", "ntfy"];
@@ -392,7 +389,7 @@ fn the_commented_example_is_valid_with_every_option_on() {
 }
 
 /// Options are commented with `#` alone, prose with `# `.
-fn uncommented() -> String {
+pub(super) fn uncommented() -> String {
     EXAMPLE
         .lines()
         .map(|line| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line))
@@ -494,11 +491,11 @@ zzz = 1
 
 #[test]
 fn beacons_are_written_only_when_asked_for() {
-    assert_eq!(own("[[database]]\npath = '/a.db'\n").load().settings.beacon, None);
+    assert_eq!(own("[[database]]\npath = '/a.db'\n").load().settings.pace.beacon, None);
     let quiet = own("[beacon]\ninterval = '5m'\n[[database]]\npath = '/a.db'\n");
-    assert_eq!(quiet.load().settings.beacon, None);
+    assert_eq!(quiet.load().settings.pace.beacon, None);
     let beacon = |text: &str| {
-        own(&format!("[beacon]\nenabled = true\n{text}[[database]]\npath = '/a.db'\n")).load().settings.beacon
+        own(&format!("[beacon]\nenabled = true\n{text}[[database]]\npath = '/a.db'\n")).load().settings.pace.beacon
     };
     let beacon = |text: &str| beacon(text).expect("enabled");
     assert_eq!(beacon("").interval, Duration::from_secs(60));

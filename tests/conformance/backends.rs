@@ -205,7 +205,7 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
 
     let refused = open(plain.clone()).list("", None).await.unwrap_err();
     assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
-    assert_eq!(refused.hint.as_deref(), Some("name the certificate authority as ca-file"), "{refused}");
+    assert_eq!(refused.hint.as_deref(), Some("configure the certificate authority as ca-file"), "{refused}");
 
     let trusted = S3Location { ca_file: Some(certificate.clone()), ..plain.clone() };
     assert!(open(trusted).list("", None).await.unwrap().objects.is_empty());
@@ -240,7 +240,7 @@ async fn a_certificate_that_cannot_serve_says_why() {
     for (name, constraints, message, hint) in [
         // What `openssl req -x509` makes unless told otherwise.
         ("IP:127.0.0.1", "CA:TRUE", "the certificate of an authority (CA:TRUE)", "basicConstraints CA:FALSE"),
-        ("DNS:other.example", "CA:FALSE", "not valid for name", "name the server as its certificate does"),
+        ("DNS:other.example", "CA:FALSE", "not valid for name", "address the server by a name in its certificate"),
     ] {
         let tls = tempfile::tempdir().unwrap();
         let Some([certificate, key]) = self_signed(tls.path(), name, constraints) else { return };

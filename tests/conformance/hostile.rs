@@ -123,7 +123,7 @@ async fn answers_that_are_not_listings_are_corrupt() {
 #[tokio::test]
 async fn the_page_of_a_captive_portal_is_the_way_and_not_the_store() {
     let page = "<!DOCTYPE html><html><body>Welcome to our guest network!</body></html>";
-    let hint = "a captive portal, a login page or a proxy is in the way, or the endpoint is not that of an S3 server";
+    let hint = "a captive portal, a login page or a proxy is in the way, or the endpoint is not an S3 server";
     for status in [200, 403, 404, 511] {
         let mut answer = answer(status, page);
         answer.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());

@@ -37,7 +37,7 @@ pub(crate) const HOSTILE: &[Hostile] = &[
             let text = format!("<ListBucketResult><IsTruncated>true</IsTruncated>{keys}</ListBucketResult>");
             Answer::new("200 OK", "application/xml", text)
         },
-        told: Some(("unsupported", "100 pages in a row without a file of Litestream")),
+        told: Some(("unsupported", "100 pages in a row without a Litestream file")),
     },
     Hostile {
         name: "cut-listing",

@@ -86,8 +86,8 @@ pub fn file_without_its_wal(lab: &Lab, home: &Path) {
     let told = |(code, text): (i32, String)| {
         assert_eq!(code, 2, "{text}");
         assert!(text.contains("lag               unknown"), "{text}");
-        assert!(text.contains("a process has it open, and its -wal and -shm are not beside it"), "{text}");
-        assert!(text.contains("mount the directory of the database and not the file alone"), "{text}");
+        assert!(text.contains("a process has it open, but its -wal and -shm are not beside it"), "{text}");
+        assert!(text.contains("mount the directory of the database, not just the file"), "{text}");
     };
     let binary = env!("CARGO_BIN_EXE_streamgauge");
     if command("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success()) {

@@ -240,7 +240,7 @@ fn damaged(lab: &Lab, replica: &Replica, place: &Place) {
         (middle, "unexpected end at byte 0", Box::new(|_| Vec::new()), false),
         (middle, "decompress segment: ", Box::new(flip(|length| length - 2)), false),
         (middle, "not an LZ4 frame", Box::new(flip(|_| 0)), false),
-        (middle, "bytes behind the end of the file's content", Box::new(|bytes| [bytes, vec![0]].concat()), true),
+        (middle, "bytes after the end of the file's content", Box::new(|bytes| [bytes, vec![0]].concat()), true),
         (middle, "WAL frame at ", Box::new(forged), true),
         (first, "decompressed wal header", Box::new(|_| fs::read(replica.folder.join(middle)).unwrap()), true),
         (middle, "salts of another WAL", Box::new(stranger), true),
@@ -261,7 +261,7 @@ fn damaged(lab: &Lab, replica: &Replica, place: &Place) {
         let genuine = copy.genuine(lab);
         let as_before = Ok(rows(&place.whole.database));
         let found =
-            (genuine.is_ok(), key.contains("snapshot") || expected.starts_with("bytes behind") || genuine != as_before);
+            (genuine.is_ok(), key.contains("snapshot") || expected.starts_with("bytes after") || genuine != as_before);
         if found != (silent, true) {
             surprises.push(format!("{key}: {expected}: {genuine:?}"));
         }

@@ -59,7 +59,7 @@ fn killed_agent_goes_on_where_it_was() {
     fs::write(&agent.config, format!("{toml}{silence}")).unwrap();
     assert_eq!(http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap().status, 200);
     wait_for("the silence", || alert(&agent).unwrap()["suppressed"] == "silenced: it moves");
-    wait_for("the page", || agent.get("/").text().contains("nobody is told: silenced: it moves"));
+    wait_for("the page", || agent.get("/").text().contains("nobody is notified: silenced: it moves"));
     wait_for("the metric", || counted(&agent, "suppressed") >= 1.0);
 
     drop(database(&path));

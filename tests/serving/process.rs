@@ -52,6 +52,25 @@ fn what_is_wrong_is_said_once_with_file_line_and_key() {
     assert!(error.starts_with("error: /nonexistent/streamgauge.toml: no such file or directory\n"), "{error}");
 }
 
+/// IPv4 and IPv6 are two families, and `:port` is both.
+#[test]
+#[allow(clippy::print_stderr, reason = "a skipped test says why")]
+fn a_port_alone_is_listened_on_for_ipv4_and_ipv6() {
+    let home = tempfile::tempdir().unwrap();
+    // Free in both families a moment ago; nobody else of these tests asks for a certain one.
+    let Ok(probe) = TcpListener::bind("[::1]:0") else {
+        eprintln!("skipped: this machine has no IPv6");
+        return;
+    };
+    let port = probe.local_addr().unwrap().port();
+    drop(probe);
+    let toml = watching("", [&home.path().join("app.db")]);
+    let _agent = Agent::start(home.path(), &toml, &[&format!("--web.listen-address=:{port}")]);
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert_eq!(http::get(&address, "/-/healthy", &[]).unwrap().status, 200, "{address}");
+    }
+}
+
 #[test]
 fn an_address_that_is_taken_ends_it_with_a_reason() {
     let home = tempfile::tempdir().unwrap();

@@ -151,7 +151,7 @@ fn what_is_not_ours_is_left_as_it_is() {
         let file = directory.path().join("state.sqlite");
         let before = fs::read(&file).unwrap();
         let log = ended(home.agent(&format!("agent-{number}"), directory.path()));
-        let why = if number == 3 { "a link or no regular file" } else { "a database of another program" };
+        let why = if number == 3 { "a link, or not a regular file" } else { "another program's database" };
         assert!(log.contains(why) && log.contains("it is left as it is"), "{log}");
         assert!(fs::read(&file).unwrap() == before, "{why}: it was changed");
         let mut names: Vec<_> =

@@ -436,6 +436,26 @@ async fn watch_that_dies_leaves_nothing_claimed_and_replicas_watched() {
 }
 
 #[tokio::test]
+async fn reports_follow_the_poll_interval_that_was_reloaded() {
+    let world = Arc::new(World::default());
+    world.filled("/app", 1);
+    let hour = Duration::from_secs(3600);
+    let mut quick = world.configure(vec![target("app", false, "/app")], 8);
+    // Alerts, whose evaluation publishes as well, stay out of it.
+    quick.alerting.evaluation_interval = hour;
+    let slow = Configured { pace: Pace { poll: hour, ..quick.pace.clone() }, ..quick.clone() };
+    let (reloads, requests) = mpsc::channel(8);
+    tokio::spawn(Agent::start(parts(&world), slow, requests).unwrap().run(std::future::pending()));
+    world.wait_for("app", |_| true).await;
+    world.reconfigure(quick);
+    reload(&reloads).await.await.unwrap().unwrap();
+    for txid in [2, 3] {
+        put(&world.store("/app").inner, 0, txid, txid, 2, Some(wal(100, 10 * txid)));
+        world.wait_for("app", |app| replica(app).txid == Some(txid)).await;
+    }
+}
+
+#[tokio::test]
 async fn configuration_that_hangs_stops_nothing_else() {
     let world = Arc::new(World::default());
     world.filled("/app", 3);

@@ -9,11 +9,12 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::assessment::DatabaseReport;
-use streamgauge::domain::drill::schedule::{DrillLimits, DrillWindow};
+use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::drill::{DrillReport, DrillResult, DrillSchedule};
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
 use streamgauge::domain::verdict::Status;
+use streamgauge::domain::window::DailyWindow;
 use streamgauge::usecase::ports::Clock;
 use tokio::sync::Semaphore;
 
@@ -109,7 +110,7 @@ async fn a_drill_that_an_agent_did_not_survive_is_due_again_and_paid_for() {
 async fn drills_begin_inside_the_window_only() {
     let mut scene = Scene::new(&["app", "other"], false);
     let (from, to) = (Time::constant(1, 0, 0, 0), Time::constant(5, 0, 0, 0));
-    scene.limits.window = Some(DrillWindow { from, to, zone: TimeZone::UTC });
+    scene.limits.window = Some(DailyWindow { from, to, zone: TimeZone::UTC });
     let permits = Arc::new(Semaphore::new(0));
     scene.end(End::When(Arc::clone(&permits)));
     let home = tempfile::tempdir().unwrap();

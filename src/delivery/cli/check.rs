@@ -5,9 +5,9 @@ use crate::domain::check::Judge;
 use crate::domain::check::Watching;
 use std::process::ExitCode;
 
-use super::sources::{Sources, pace, stores};
+use super::sources::{Sources, stores};
 use super::table::table;
-use super::{CheckArgs, CheckFormat, CheckVerify, REVISION, VERSION, output, run};
+use super::{CheckArgs, CheckVerify, Format, REVISION, VERSION, output, run};
 use crate::delivery::render::json::json;
 use crate::domain::assessment::{AgentReport, ConfigReport};
 use crate::domain::limits::SPOT_ONCE_PAGES;
@@ -31,8 +31,8 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let report = look(args)?;
     match args.format {
-        CheckFormat::Table => output::print(&table(&report, output::colour()))?,
-        CheckFormat::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+        Format::Table => output::print(&table(&report, output::colour()))?,
+        Format::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
     }
     Ok(ExitCode::from(report.word().exit_code()))
 }
@@ -54,7 +54,7 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
         CheckVerify::None | CheckVerify::Structure => SpotPolicy::OFF,
     };
     let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX, spot };
-    let pace = Pace { verify, ..pace(&loaded.settings) };
+    let pace = Pace { verify, ..loaded.settings.pace };
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::sources::Sources;
-use super::{DemoArgs, LogArgs, LogLevel, RunArgs, SourceArgs, logging, output, run};
+use super::{DemoArgs, LogArgs, RunArgs, SourceArgs, logging, output, run};
 use crate::delivery::demo::{Demo, FAULTS};
 use crate::domain::reason::Reason;
 
@@ -20,7 +20,7 @@ pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
         sources: SourceArgs { config_file: Some(demo.config_file()), litestream_config: Vec::new() },
         web_listen_address: args.web_listen_address.clone(),
         storage_path: None,
-        log: LogArgs { level: Some(LogLevel::Warn), format: None },
+        log: LogArgs { level: Some("warn".to_owned()), format: None },
     });
     let loaded = sources.read()?;
     logging::init(&loaded.settings.log);

@@ -10,25 +10,25 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::drill_progress::Narrator;
 use super::sources::{Picked, STORE_CALLS_MAX, Sources};
-use super::{SourceArgs, duration, output, run};
+use super::{Format, SourceArgs, output, run};
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, parse_size};
+use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_duration, read_size};
 use crate::infrastructure::drill::process::ProcessDrills;
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
 pub const AFTER_HELP: &str = "\
-Each drill runs in a process of its own with low priority, restores into a private directory, asks SQLite and the \
-configured probes what was restored, compares it with the live database where that is possible, and removes it.
+Each drill runs in a process of its own with low priority: it restores into a private directory, examines the result \
+with SQLite and the configured probes, compares it with the live database where possible, and removes it.
 
 passed:       it restores, and every check passed
 failed:       the backup does not restore, or what was restored is wrong
-inconclusive: it could not be found out: no space, no credentials, no answer, no time
+inconclusive: the drill could not tell: no space, no credentials, no answer, no time
 
-Exit code: 0 all passed, 2 one failed, 3 one was inconclusive or drills could not be begun.
+Exit code: 0 all passed, 2 one failed, 3 one was inconclusive or the drills could not be started.
 
 Examples:
   streamgauge drill
@@ -45,24 +45,24 @@ pub struct DrillArgs {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
-    /// Restore everything, whatever was kept of the drill before
+    /// Restore everything, even if a copy was kept from the previous drill
     #[arg(long)]
     pub full: bool,
 
-    /// What SQLite is asked of the restored database [default: as configured, else quick]
+    /// How thoroughly SQLite checks the restored database [default: as configured, otherwise quick]
     #[arg(long, value_enum, value_name = "HOW")]
     pub integrity: Option<IntegrityArg>,
 
-    /// Do not drill what has more to download, such as 10GiB [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    /// Do not drill replicas that need a larger download than this, such as 10GiB [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = read_size)]
     pub max_size: Option<u64>,
 
-    /// End a drill that takes longer [default: as configured, else 6h]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// Stop a drill that takes longer [default: as configured, otherwise 6h]
+    #[arg(long, value_name = "DURATION", value_parser = read_duration)]
     pub timeout: Option<Duration>,
 
-    /// Where databases are restored to for the time of the drill: a directory that is not there yet, or one that only
-    /// you can enter [default: as configured, else drill below storage.path, else in your cache directory]
+    /// Where to restore databases for the duration of the drill: a directory that does not exist yet, or one that only
+    /// you can enter [default: as configured, otherwise drill below storage.path, otherwise in your cache directory]
     #[arg(long, value_name = "DIRECTORY")]
     pub scratch: Option<PathBuf>,
 
@@ -70,26 +70,20 @@ pub struct DrillArgs {
     #[arg(long, value_name = "FILE", value_parser = report_file)]
     pub report: Vec<PathBuf>,
 
-    #[arg(long, value_enum, default_value_t = DrillFormat::Table)]
-    pub format: DrillFormat,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 
     #[command(flatten)]
     pub sources: SourceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DrillFormat {
-    Table,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum IntegrityArg {
-    /// Only that it opens
+    /// Only whether it opens
     None,
     /// PRAGMA quick_check
     Quick,
-    /// PRAGMA integrity_check, about ten times as long
+    /// PRAGMA integrity_check, which takes about ten times as long
     Full,
 }
 
@@ -129,8 +123,8 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     let jobs = picked.into_iter().map(|picked| job(args, &settings, picked)).collect();
     let records = run::block_on(run_all(&drills, jobs, &narrator))??;
     match args.format {
-        DrillFormat::Table => output::print(&drill_report::table(&records, output::colour()))?,
-        DrillFormat::Json => output::print(&drill_report::json(&records)?)?,
+        Format::Table => output::print(&drill_report::table(&records, output::colour()))?,
+        Format::Json => output::print(&drill_report::json(&records)?)?,
     }
     for path in &args.report {
         write_report(path, &records)?;
@@ -146,9 +140,9 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
 pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Reason> {
     let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
     let options = StoreOptions {
-        timeout: settings.replica.timeout,
+        timeout: settings.requests.timeout,
         concurrency: STORE_CALLS_MAX,
-        ca_file: settings.replica.ca_file.clone(),
+        ca_file: settings.requests.ca_file.clone(),
     };
     Ok(ProcessDrills::new(program, scratch, options))
 }

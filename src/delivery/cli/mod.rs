@@ -24,11 +24,12 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jiff::SignedDuration;
 
 use crate::delivery::demo::{PEER_COMMAND, PeerArgs, fault};
+use crate::infrastructure::config::{LogFormat, LogLevel, read_duration};
 use crate::infrastructure::drill::process::WORKER_COMMAND;
 
 /// The version of this build.
@@ -42,7 +43,7 @@ pub const REVISION: &str = match option_env!("STREAMGAUGE_REVISION") {
 
 static LONG_VERSION: LazyLock<String> = LazyLock::new(|| format!("{VERSION} (revision {REVISION})"));
 
-/// Says what could be restored right now, for every SQLite database that Litestream replicates.
+/// Tells what could be restored right now, for every SQLite database that Litestream replicates
 #[derive(Debug, Parser)]
 #[command(
     name = "streamgauge",
@@ -65,25 +66,25 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Watch databases and their replicas and serve metrics until told to stop
+    /// Watch databases and their replicas, and serve metrics until stopped
     #[command(after_help = "\
-Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop. What is in force of [web], \
-[storage], [log] and of replica.timeout and replica.ca-file is what was read at start.
+Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop the agent. Changes to [web], \
+[storage], [log], replica.timeout and replica.ca-file take effect only after a restart.
 
-Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags win over the \
-environment, the environment over the file, the file over the defaults.
+Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags override the \
+environment, the environment overrides the file, and the file overrides the defaults.
 
 Examples:
   streamgauge run --litestream.config /etc/litestream.yml
   streamgauge run --config.file /etc/streamgauge.toml --web.listen-address :10099")]
     Run(RunArgs),
 
-    /// Look once and say for each database what could be restored
+    /// Look once, and tell for each database what could be restored
     #[command(after_help = "\
-Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Usable from cron, Nagios and CI. What kept it from looking, \
-such as a mistake in the configuration or on the command line, is unknown as well: nothing is known to be broken.
+Exit code: 0 all is well, 1 warning, 2 critical, 3 unknown. Suitable for cron, Nagios and CI. Anything that prevents the \
+look, such as a mistake in the configuration or on the command line, is also unknown: nothing is known to be broken.
 
-Databases are looked at first, then their replicas. One that is behind what was seen gets --wait to catch up with it.
+Databases are looked at first, then their replicas. A replica that is behind its database is given --wait to catch up.
 
 Examples:
   streamgauge check --litestream.config /etc/litestream.yml
@@ -94,11 +95,11 @@ Examples:
     #[command(after_help = restore::AFTER_HELP)]
     Restore(restore::RestoreArgs),
 
-    /// Say to which instants a replica can be restored, and what stands in the way of the others
+    /// Show to which points in time a replica can be restored, and what stands in the way of the others
     #[command(after_help = restorable::AFTER_HELP)]
     Restorable(restorable::RestorableArgs),
 
-    /// Prove that backups restore: restore them to scratch space, check what came out, and remove it
+    /// Prove that backups restore: restore them to scratch space, check the result, and remove it
     #[command(after_help = drill::AFTER_HELP)]
     Drill(drill::DrillArgs),
 
@@ -106,16 +107,16 @@ Examples:
     #[command(name = WORKER_COMMAND, hide = true)]
     DrillWorker,
 
-    /// Try out where alerts are sent
+    /// Try out the receivers of alerts
     Notify(notify::NotifyArgs),
 
-    /// Examine configuration
+    /// Examine the configuration
     Config(ConfigArgs),
 
-    /// List every metric with its labels and its meaning
+    /// List every metric with its labels and meaning
     Metrics(MetricsArgs),
 
-    /// Say what a check means, what it says right now, and what to do about it
+    /// Explain a check: what it means, what it says right now, and what to do about it
     #[command(after_help = why::AFTER_HELP)]
     Why(why::WhyArgs),
 
@@ -123,7 +124,7 @@ Examples:
     #[command(after_help = rules::AFTER_HELP)]
     Rules(rules::RulesArgs),
 
-    /// Watch a database made for the purpose, replicated by a built-in peer, and optionally see replication break
+    /// Watch a demo database with a built-in replicator, and optionally see replication break
     #[command(after_help = "\
 Everything happens in a temporary directory that is removed at the end. The built-in replicator writes genuine \
 Litestream files; it is a peer for demonstrations and tests, not a replacement.
@@ -150,11 +151,11 @@ Example:
 /// Where databases come from; the same for `run`, `check` and `config check`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceArgs {
-    /// streamgauge's own configuration
+    /// streamgauge's own configuration file
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Litestream's configuration, v0.3 or v0.5 [repeatable]
+    /// Litestream's configuration file, v0.3 or v0.5 [repeatable]
     #[arg(long = "litestream.config", value_name = "FILE")]
     pub litestream_config: Vec<PathBuf>,
 }
@@ -177,71 +178,43 @@ pub struct RunArgs {
 }
 
 /// What is not given here comes from the configuration.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
-    /// Least severe message that is logged [default: info]
-    #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
-    pub level: Option<LogLevel>,
+    /// Least severe messages to log [default: info]
+    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::WORDS))]
+    pub level: Option<String>,
 
-    /// How messages are written to standard error [default: logfmt]
-    #[arg(long = "log.format", value_name = "FORMAT", value_enum)]
-    pub format: Option<LogFormat>,
+    /// Format of the log messages on standard error [default: logfmt]
+    #[arg(long = "log.format", value_name = "FORMAT", value_parser = words(&LogFormat::WORDS))]
+    pub format: Option<String>,
 }
 
+/// How a finding is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-impl LogLevel {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Logfmt,
+pub enum Format {
+    Table,
     Json,
-}
-
-impl LogFormat {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Logfmt => "logfmt",
-            Self::Json => "json",
-        }
-    }
 }
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
-    /// Only these, by name or path [default: all]
+    /// Only these databases, by name or path [default: all]
     #[arg(value_name = "DATABASE")]
     pub databases: Vec<String>,
 
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
-    pub format: CheckFormat,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 
-    /// Read the objects that a restore needs: nothing, their structure (at most 32 requests a replica), or everything
+    /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
+    /// replica), or all of their content
     #[arg(long, value_enum, value_name = "DEPTH", default_value_t = CheckVerify::Structure)]
     pub verify: CheckVerify,
 
-    /// How long commits seen at the start may take to reach the replica
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5s")]
+    /// How long the commits seen at the start may take to reach the replica
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "5s")]
     pub wait: Duration,
 }
 
@@ -250,12 +223,6 @@ pub enum CheckVerify {
     None,
     Structure,
     Content,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    Table,
-    Json,
 }
 
 #[derive(Args, Debug)]
@@ -285,12 +252,12 @@ pub enum MetricsFormat {
 
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// What breaks
+    /// What to break
     #[arg(long, value_parser = fault::possible_values())]
     pub fault: Option<String>,
 
-    /// When it breaks
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "20s")]
+    /// How long after the start to break it
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "20s")]
     pub fault_after: Duration,
 
     /// Address to listen on [repeatable] [default: 127.0.0.1:10099]
@@ -298,11 +265,9 @@ pub struct DemoArgs {
     pub web_listen_address: Vec<String>,
 }
 
-/// `300ms`, `5s`, `1m30s`, `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a duration such as 300ms, 5s or 1m30s".to_owned();
-    let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(duration).map_err(|_| wrong())
+/// A closed set of words, as the configuration has them.
+fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
+    PossibleValuesParser::new(words.iter().map(|(word, _)| *word))
 }
 
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.

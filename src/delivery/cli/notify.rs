@@ -22,10 +22,10 @@ use crate::infrastructure::process::host_name;
 use crate::usecase::ports::{AlertMessage, AlertReceivers};
 
 pub const AFTER_HELP: &str = "\
-The alert is named StreamgaugeTest and says that it is a test. Its end is sent right behind it, unless the receiver has \
+The alert is named StreamgaugeTest and says that it is a test. Its end follows at once, unless the receiver has \
 resolved = false. A dead-man's switch is told that all is well.
 
-Exit code: 0 every receiver took it, 2 one did not.
+Exit code: 0 every receiver accepted it, 2 one did not.
 
 Examples:
   streamgauge notify test
@@ -39,21 +39,21 @@ pub struct NotifyArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
-    /// Send one test alert and its end through each receiver, and say how that went
+    /// Send a test alert and its end through each receiver, and report how that went
     #[command(after_help = AFTER_HELP)]
     Test(TestArgs),
 }
 
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// Only these, by name [default: all]
+    /// Only these receivers, by name [default: all]
     #[arg(value_name = "RECEIVER")]
     pub receivers: Vec<String>,
 
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    /// How bad the test alert is
+    /// Severity of the test alert
     #[arg(long, value_enum, default_value_t = TestSeverity::Critical)]
     pub severity: TestSeverity,
 }

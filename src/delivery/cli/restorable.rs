@@ -5,14 +5,14 @@ mod table;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::sources::{Picked, Sources, stores};
-use super::{SourceArgs, output, run, when};
+use super::{Format, SourceArgs, output, run, when};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
@@ -22,22 +22,22 @@ use crate::usecase::ports::{Clock, ReplicaStore, Stores};
 use crate::usecase::restorable::{Answer, Counted, contents};
 
 pub const AFTER_HELP: &str = "\
-Without --at, the map: since when, how exactly (what is older is compacted, so that fewer states of it are left), and the \
-gaps, with what is missing. It is Litestream's own plan (0.5.8 and later, or 0.3.13) for every instant. The caveats say \
-what other releases make of the same replica.
+Without --at, prints the map: how far back restores reach, how precisely (older history is compacted, so fewer of its \
+states are left), and the gaps, with what is missing. It follows Litestream's own plan (0.5.8 and later, or 0.3.13) for \
+every point in time. The caveats say what other releases make of the same replica.
 
-With --at, the state that a restore to that instant gives: its position, when it was replicated, the objects it is made \
-of; or what blocks it. On S3 a listing has the time of upload, so that the headers of a few files are read.
+With --at, prints the state that a restore to that time gives: its position, when it was replicated, and the objects \
+that it is made of; or what blocks it. On S3, a listing has only the times of the uploads, so the headers of a few \
+files are read as well.
 
-Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown, because a replica \
+Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown because a replica \
 could not be listed.
 
-JSON: an array, one object a replica: status (restorable, not_restorable, unknown), database (null for a URL), replica, \
-url, layout, listed_at, times (listing or \
-header), requests, reason (why it is unknown) and timeline {spans [{from, until, points, resolution_seconds, \
-typical_seconds, blocked {after, before, key, detail}}], gaps, largest_gap_seconds, caveats [{releases, detail}], since, \
-listed_at, cut_off_at}; with --at also at and answer {restorable, position, state_at, older_seconds, objects [{key, \
-size, created}], bytes, blocked}.
+JSON: an array with one object per replica: status (restorable, not_restorable, unknown), database (null for a URL), \
+replica, url, layout, listed_at, times (listing or header), requests, reason (why it is unknown) and timeline {spans \
+[{from, until, points, resolution_seconds, typical_seconds, blocked {after, before, key, detail}}], gaps, \
+largest_gap_seconds, caveats [{releases, detail}], since, listed_at, cut_off_at}; with --at also at and answer \
+{restorable, position, state_at, older_seconds, objects [{key, size, created}], bytes, blocked}.
 
 Examples:
   streamgauge restorable
@@ -50,29 +50,23 @@ pub struct RestorableArgs {
     #[arg(value_name = "DATABASE|URL")]
     pub places: Vec<String>,
 
-    /// An instant: 2026-11-22T08:30:00Z, '2026-11-22 08:30' in local time, or 2h for two hours ago
+    /// A point in time: 2026-11-22T08:30:00Z, '2026-11-22 08:30' in local time, or 2h for two hours ago
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
 
-    /// Only the replica of this name, where a database has several
+    /// Only the replica of this name, if a database has several
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
-    /// Do without this object, as if it were damaged: what would be left? [repeatable]
+    /// Treat this object as damaged, to see what would be left [repeatable]
     #[arg(long, value_name = "KEY")]
     pub without: Vec<String>,
 
-    #[arg(long, value_enum, default_value_t = RestorableFormat::Table)]
-    pub format: RestorableFormat,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 
     #[command(flatten)]
     pub sources: SourceArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RestorableFormat {
-    Table,
-    Json,
 }
 
 /// One replica and what was found of it: an element of the JSON array.
@@ -144,14 +138,14 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
         let reason = Reason::new(ReasonKind::NotFound, "no replica is configured that was asked for");
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
-    let (stores, concurrency) = (stores(&settings), settings.replica.concurrency);
+    let (stores, concurrency) = (stores(&settings), settings.pace.concurrency);
     let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
     let looks = picked.into_iter().map(|picked| look(stores.as_ref(), &clock, picked, at, &damaged));
     let found: Vec<Found> =
         run::block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
-        RestorableFormat::Table => output::print(&table::table(&found, output::colour(), table::width()))?,
-        RestorableFormat::Json => {
+        Format::Table => output::print(&table::table(&found, output::colour(), table::width()))?,
+        Format::Json => {
             let json = serde_json::to_string_pretty(&found)
                 .map_err(|error| Reason::new(ReasonKind::Failed, format!("write json: {error}")))?;
             output::print(&format!("{json}\n"))?;

@@ -32,13 +32,13 @@ const BUCKET_DOWNLOADS: usize = 8;
 const DIRECTORY_DOWNLOADS: usize = 3;
 
 pub const AFTER_HELP: &str = "\
-Nothing that is there is touched: the database is restored beside PATH, every object's checksum is compared, and only a \
-whole and proven database gets the name PATH. What goes wrong, or Ctrl-C, leaves nothing behind.
+No existing file is touched: the database is restored beside PATH, every object's checksum is verified, and only a \
+complete and proven database gets the name PATH. A failure, or Ctrl-C, leaves nothing behind.
 
 --at takes RFC 3339 (2026-11-22T08:30:00Z), a time in the local time zone ('2026-11-22 08:30'), or how long ago (2h). \
-All that the replica holds from before that instant is restored. `streamgauge restorable` says which instants there are.
+Everything that the replica holds from before that time is restored. `streamgauge restorable` shows which times there are.
 
-Exit code: 0 restored, 2 not restored. With files missing in the middle of the replica, --at restores what is before \
+Exit code: 0 restored, 2 not restored. If files are missing in the middle of the replica, --at restores what is before \
 them, and says so.
 
 Examples:
@@ -59,19 +59,19 @@ pub struct RestoreArgs {
     #[arg(value_name = "DATABASE|URL")]
     pub place: String,
 
-    /// Where to restore to; a file that is there already is never overwritten
+    /// Where to restore to; an existing file is never overwritten
     #[arg(short, long, value_name = "PATH")]
     pub output: PathBuf,
 
-    /// What was written before this instant [default: everything]
+    /// Restore what was written before this time [default: everything]
     #[arg(long, value_name = "TIME", conflicts_with = "txid")]
     pub at: Option<String>,
 
-    /// The state at a TXID of Litestream v0.5, as 16 hexadecimal digits
+    /// Restore the state at a TXID of Litestream v0.5, given as 16 hexadecimal digits
     #[arg(long, value_name = "TXID", value_parser = when::txid)]
     pub txid: Option<Txid>,
 
-    /// The replica to restore from, where a database has several
+    /// The replica to restore from, if a database has several
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
@@ -79,11 +79,11 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "FILE")]
     pub age_identity: Option<PathBuf>,
 
-    /// Threads that decode [default: all cores]
+    /// Number of decoding threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
 
-    /// Say nothing but errors, warnings and the result
+    /// Print nothing but errors, warnings and the result
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -97,7 +97,7 @@ pub struct RestoreArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RestoreFormat {
     Text,
-    /// One object, at the end
+    /// One JSON object, at the end
     Json,
 }
 

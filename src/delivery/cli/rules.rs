@@ -11,8 +11,8 @@ use crate::domain::alerting::RUNBOOK_URL;
 use crate::domain::reason::Reason;
 
 pub const AFTER_HELP: &str = "\
-The rules work with Prometheus 2.42 and later and expect that the scrape job is called streamgauge. They compare the same \
-numbers as the agent's own alerts do, with the same labels, so that Alertmanager takes both for one.
+The rules work with Prometheus 2.42 and later and expect the scrape job to be called streamgauge. They compare the same \
+numbers as the agent's own alerts, with the same labels, so that Alertmanager treats both as one.
 
 Examples:
   streamgauge rules > /etc/prometheus/rules/streamgauge.rules.yml
@@ -22,7 +22,7 @@ Examples:
 
 #[derive(Args, Debug)]
 pub struct RulesArgs {
-    /// Rules for Prometheus, or an example configuration of Alertmanager
+    /// Rules for Prometheus, or an example configuration for Alertmanager
     #[arg(long, value_enum, default_value_t = RulesFormat::Prometheus)]
     pub format: RulesFormat,
 
@@ -30,11 +30,11 @@ pub struct RulesArgs {
     #[arg(long, value_enum, default_value_t = RulesProfile::Full)]
     pub profile: RulesProfile,
 
-    /// Where the runbook is; `#` and the check's name in lower case follow
+    /// URL of the runbook; `#` and the name of the check in lower case are appended
     #[arg(long, value_name = "URL", default_value = RUNBOOK_URL)]
     pub runbook_url: String,
 
-    /// Where the dashboard is; may be a template of Prometheus [default: the agent's own page]
+    /// URL of the dashboard; may be a Prometheus template [default: the agent's own page]
     #[arg(long, value_name = "URL")]
     pub dashboard_url: Option<String>,
 }

@@ -89,12 +89,7 @@ pub async fn serve(
         watch: Box::new(Watch::new()),
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
-        journal: loaded
-            .settings
-            .storage
-            .path
-            .as_deref()
-            .map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
+        journal: loaded.settings.storage.as_deref().map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
         publisher: Arc::new(cell.clone()),
         process: process::read,
         drills: Some(Arc::new(drill::runner(&loaded.settings, loaded.settings.drill_scratch())?)),

@@ -3,18 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{LogArgs, RunArgs, SourceArgs};
-use crate::domain::assess::costs::Costs;
+use super::{RunArgs, SourceArgs};
 use crate::domain::naming::Names;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
-use crate::infrastructure::config::{
-    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Input, Loaded, Problem, Refused, Settings, home, load, replica_of_url,
-    settings,
-};
+use crate::infrastructure::config::{Input, Loaded, Problem, Refused, Settings, home, load, replica_of_url, settings};
 use crate::infrastructure::journal;
 use crate::infrastructure::store::{StoreOptions, Stores};
-use crate::usecase::ports::{Configuration, Configured, Pace};
+use crate::usecase::ports::{Configuration, Configured};
 use crate::usecase::watch::{named, remembered_names};
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
@@ -46,13 +42,9 @@ impl Sources {
         let mut this = Self::new(&args.sources);
         this.set("web.listen-address", args.web_listen_address.clone());
         this.set("storage.path", args.storage_path.iter().map(|path| path.display().to_string()).collect());
-        this.log(args.log);
+        this.set("log.level", args.log.level.iter().cloned().collect());
+        this.set("log.format", args.log.format.iter().cloned().collect());
         this
-    }
-
-    fn log(&mut self, log: LogArgs) {
-        self.set("log.level", log.level.iter().map(|level| level.as_str().to_owned()).collect());
-        self.set("log.format", log.format.iter().map(|format| format.as_str().to_owned()).collect());
     }
 
     fn set(&mut self, key: &'static str, values: Vec<String>) {
@@ -76,7 +68,7 @@ impl Sources {
     ///
     /// All problems in one reason, a line each, and behind them the warnings, which may be their cause.
     pub fn read(&self) -> Result<Loaded, Reason> {
-        let storage = settings(&self.0).ok().and_then(|settings| settings.storage.path);
+        let storage = settings(&self.0).ok().and_then(|settings| settings.storage);
         let names = storage.map(|path| remembered_names(&journal::peek(&path))).unwrap_or_default();
         load(&Input { names, ..self.0.clone() }).map_err(|refused| {
             let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
@@ -188,45 +180,24 @@ impl Configuration for Sources {
 
 /// What the agent is told of a configuration.
 pub fn configured(loaded: Loaded) -> Configured {
-    let pace = pace(&loaded.settings);
-    let drills = loaded.settings.drill.limits.clone();
-    let costs = Costs { prices: Some(loaded.settings.drill.policy.prices), budget: loaded.settings.objectives.budget };
+    let settings = loaded.settings;
     Configured {
         targets: loaded.targets,
         over_limit: loaded.over_limit,
         names: loaded.names,
         sources: loaded.sources,
-        pace,
-        drills,
-        alerting: loaded.settings.alerting,
-        costs,
-    }
-}
-
-/// How often things are looked at.
-pub fn pace(settings: &Settings) -> Pace {
-    let replica = &settings.replica;
-    Pace {
-        poll: settings.watch.poll_interval,
-        sweep: settings.watch.sweep_interval,
-        directory: replica.interval.unwrap_or(DIRECTORY_INTERVAL),
-        bucket: replica.interval.unwrap_or(BUCKET_INTERVAL),
-        idle: replica.idle_interval,
-        levels: replica.level_interval,
-        reconcile: replica.reconcile_interval,
-        grace: settings.watch.series_grace,
-        discovery: settings.litestream.discovery_interval,
-        concurrency: replica.concurrency,
-        verify: settings.verify,
-        beacon: settings.beacon.clone(),
+        pace: settings.pace,
+        drills: settings.drill.limits,
+        alerting: settings.alerting,
+        costs: settings.costs,
     }
 }
 
 /// Opens replicas as configured.
 pub fn stores(settings: &Settings) -> Arc<Stores> {
     Arc::new(Stores::new(StoreOptions {
-        timeout: settings.replica.timeout,
+        timeout: settings.requests.timeout,
         concurrency: STORE_CALLS_MAX,
-        ca_file: settings.replica.ca_file.clone(),
+        ca_file: settings.requests.ca_file.clone(),
     }))
 }

@@ -1,5 +1,8 @@
 //! Words in, commands out.
 
+use std::any::TypeId;
+use std::time::Duration;
+
 use clap::CommandFactory;
 
 use super::*;
@@ -23,7 +26,7 @@ fn flags_are_those_of_prometheus() {
     assert_eq!(run.sources.litestream_config, [PathBuf::from("b.yml"), "c.yml".into()]);
     assert_eq!(run.web_listen_address, [":1", "[::1]:2"]);
     assert_eq!(run.storage_path, Some("/s".into()));
-    assert_eq!((run.log.level, run.log.format), (Some(LogLevel::Debug), Some(LogFormat::Json)));
+    assert_eq!((run.log.level.as_deref(), run.log.format.as_deref()), (Some("debug"), Some("json")));
 }
 
 /// What is not on the command line must not hide what is in the file.
@@ -40,9 +43,9 @@ fn check_and_demo_have_durations() {
     let Ok(Command::Check(check)) = parse("streamgauge check app orders --format json --wait 1m30s") else {
         panic!("check")
     };
-    assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, CheckFormat::Json, 90));
+    assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, Format::Json, 90));
     let Ok(Command::Check(check)) = parse("streamgauge check") else { panic!("check") };
-    assert_eq!((check.format, check.wait), (CheckFormat::Table, Duration::from_secs(5)));
+    assert_eq!((check.format, check.wait), (Format::Table, Duration::from_secs(5)));
     let Ok(Command::Demo(demo)) = parse("streamgauge demo --fault delete-snapshot --fault-after 300ms") else {
         panic!("demo")
     };
@@ -61,16 +64,48 @@ fn restorable_takes_places_an_instant_and_keys() {
 #[test]
 fn mistakes_say_what_is_accepted() {
     let cases = [
-        ("streamgauge check --wait=-5s", "expected a duration such as 300ms, 5s or 1m30s"),
-        ("streamgauge check --wait soon", "expected a duration such as 300ms, 5s or 1m30s"),
+        ("streamgauge check --wait=-5s", "negative duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d"),
+        ("streamgauge check --wait soon", "not a duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d"),
         ("streamgauge demo --fault rain", "invalid value 'rain' for '--fault <FAULT>'"),
-        ("streamgauge run --log.level loud", "[possible values: trace, debug, info, warn, error]"),
+        ("streamgauge run --log.level loud", "[possible values: error, warn, info, debug, trace]"),
         ("streamgauge run extra", "unexpected argument 'extra'"),
         ("streamgauge watch", "unrecognized subcommand 'watch'"),
     ];
     for (words, expected) in cases {
         let error = parse(words).expect_err(words);
         assert!(error.contains(expected), "{words}: {error}");
+    }
+}
+
+/// The words that come before every flag of a command, and the flag.
+fn flags_of<T: 'static>(command: &clap::Command, words: &str) -> Vec<String> {
+    let taking = command.get_arguments().filter(|flag| flag.get_value_parser().type_id() == TypeId::of::<T>());
+    let own = taking.filter_map(|flag| Some(format!("{words} --{}", flag.get_long()?)));
+    let below =
+        command.get_subcommands().flat_map(|below| flags_of::<T>(below, &format!("{words} {}", below.get_name())));
+    own.chain(below).collect()
+}
+
+/// As tests/config holds it for every key of the file and the environment.
+#[test]
+fn durations_and_sizes_are_those_of_the_configuration() {
+    let refused = |words: &str, value: &str| {
+        Cli::try_parse_from(words.split(' ').chain([value])).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    let command = Cli::command();
+    let durations = flags_of::<Duration>(&command, "streamgauge");
+    let sizes = flags_of::<u64>(&command, "streamgauge").into_iter().filter(|flag| flag.ends_with("-size"));
+    let sizes: Vec<String> = sizes.collect();
+    assert!(durations.len() >= 3 && !sizes.is_empty(), "{durations:?} {sizes:?}");
+    for (flags, good, accepted) in [
+        (durations, "7d", "a duration such as 500ms, 30s, 5m, 1h30m or 7d"),
+        (sizes, "1.5GiB", "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes"),
+    ] {
+        for flag in flags {
+            let error = refused(&flag, "1 fortnight");
+            assert!(error.contains(&format!("unknown unit; accepted: {accepted}")), "{flag}: {error}");
+            assert!(!refused(&flag, good).contains("invalid value"), "{flag} {good}");
+        }
     }
 }
 

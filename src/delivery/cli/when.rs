@@ -1,12 +1,13 @@
 //! Points in time and TXIDs as a person types them.
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::human;
 use crate::domain::litestream::Txid;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::config::read_duration;
 
 /// Reads the value of `--at`.
 ///
@@ -47,12 +48,11 @@ fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Str
         }
         return found.compatible().map(|zoned| zoned.timestamp()).map_err(|error| error.to_string());
     }
-    let ago: Option<SignedDuration> = text.parse().ok().filter(|ago: &SignedDuration| !ago.is_negative());
-    if let Some(instant) = ago.and_then(|ago| now.checked_sub(ago).ok()) {
+    if let Some(instant) = read_duration(text).ok().and_then(|ago| now.checked_sub(ago).ok()) {
         return Ok(instant);
     }
     Err("expected an instant such as 2026-11-22T08:30:00Z, a local time such as '2026-11-22 08:30', or how long ago, \
-         such as 90s, 2h or 1h30m"
+         such as 90s, 2h, 1h30m or 7d"
         .to_owned())
 }
 
@@ -108,6 +108,7 @@ mod tests {
             "2h30m",
             "150m",
             "9000s",
+            "1h90m",
         ] {
             assert_eq!(read(text), half_past_seven, "{text}");
         }

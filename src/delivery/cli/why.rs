@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::sources::Sources;
-use super::{CheckArgs, CheckFormat, CheckVerify, SourceArgs, check, output, run};
+use super::{CheckArgs, CheckVerify, Format, SourceArgs, check, output, run};
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
 use crate::domain::check::{Check, catalogue};
@@ -22,10 +23,10 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::agent::fetch_report;
 
 pub const AFTER_HELP: &str = "\
-What it says right now comes from the agent, where one answers, and else from one look as `streamgauge check` takes it. \
-The runbook is part of this program and needs neither.
+What the check says right now comes from the agent if one answers, and otherwise from one look like that of \
+`streamgauge check`. The runbook is part of this program and needs neither.
 
-Without CHECK all checks are listed. Names are those of alerts; their case does not matter.
+Without CHECK, all checks are listed. They have the names of their alerts; upper and lower case do not matter.
 
 Examples:
   streamgauge why ReplicationLag
@@ -37,15 +38,15 @@ const DEFAULT_ADDRESS: &str = "http://127.0.0.1:10099";
 
 #[derive(Args, Debug)]
 pub struct WhyArgs {
-    /// The check, which is the alert's name [default: list all]
+    /// The check, by the name of its alert [default: list all]
     #[arg(value_name = "CHECK", value_parser = names(), ignore_case = true, hide_possible_values = true)]
     pub check: Option<String>,
 
-    /// Only what it says of this one, by name or path [default: all]
+    /// Only what it says about this database, by name or path [default: all]
     #[arg(value_name = "DATABASE")]
     pub database: Option<String>,
 
-    /// The agent to ask [default: web.listen-address as configured, else http://127.0.0.1:10099]
+    /// The agent to ask [default: web.listen-address as configured, otherwise http://127.0.0.1:10099]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 
@@ -94,19 +95,17 @@ fn list() -> String {
     catalogue().map(|check| format!("{:width$}  {}\n", check.name, check.title)).collect()
 }
 
+/// How this host itself reaches what is listened on.
+fn local(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())) } else { address }
+}
+
 /// What is known right now, from the agent or from a look.
 fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     let loaded = Sources::new(&args.sources).read();
     let configured = loaded.as_ref().ok().and_then(|loaded| loaded.settings.web.listen_address.first());
     let address = args.url.clone().unwrap_or_else(|| {
-        configured.map_or_else(
-            || DEFAULT_ADDRESS.to_owned(),
-            |listens| match (listens.ip().is_unspecified(), listens.is_ipv6()) {
-                (true, false) => format!("http://127.0.0.1:{}", listens.port()),
-                (true, true) => format!("http://[::1]:{}", listens.port()),
-                (false, _) => format!("http://{listens}"),
-            },
-        )
+        configured.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |listens| format!("http://{}", local(*listens)))
     });
     let database = args.database.as_deref();
     let silent = match run::block_on(fetch_report(&address))? {
@@ -128,7 +127,7 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
         check::look(&CheckArgs {
             databases: database.map(str::to_owned).into_iter().collect(),
             sources: args.sources.clone(),
-            format: CheckFormat::Json,
+            format: Format::Json,
             verify: CheckVerify::Structure,
             wait: Duration::from_secs(5),
         })

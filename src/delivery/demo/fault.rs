@@ -33,7 +33,7 @@ pub static FAULTS: &[Fault] = &[
     Fault {
         name: "upload",
         does: "uploads stop, the replicator's local files go on",
-        noticed: "as stall; the local TXID runs away from the replica's",
+        noticed: "as with stall; the local TXID runs ahead of the replica's",
         apply: |peer| {
             peer.replicator.abilities.upload = false;
             Ok(Some("uploads have stopped".to_owned()))
@@ -65,7 +65,7 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "delete-snapshot",
-        does: "the snapshots and all else that a restore can start from are deleted",
+        does: "the snapshots and everything else that a restore can start from are deleted",
         noticed: "nothing can be restored although the newest commits are in the replica",
         apply: |peer| delete(peer, |file| file.level == SNAPSHOT || file.min == 1),
     },
@@ -89,7 +89,7 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "idle",
-        does: "the writer stops, replication is well",
+        does: "the writer stops, replication works",
         noticed: "nothing: an idle database has no lag",
         apply: |peer| {
             peer.stop_writer();

@@ -46,7 +46,7 @@ impl FileId {
     }
 }
 
-/// What still works; faults turn things off.
+/// The parts of the replicator that work; faults turn them off.
 #[derive(Clone, Copy, Debug)]
 pub struct Abilities {
     /// Reads the database at all.
@@ -55,7 +55,7 @@ pub struct Abilities {
     pub upload: bool,
     pub compact: bool,
     pub snapshot: bool,
-    /// What happens to each new file on its way to the replica.
+    /// Damages each new file on its way to the replica.
     pub damage: Option<fn(&mut Vec<u8>)>,
 }
 
@@ -84,7 +84,7 @@ pub struct Replicator {
     timestamp: u64,
     /// The database file holds all of the WAL up to `position`, so a reset of the WAL loses nothing.
     checkpointed: bool,
-    /// What the replica holds, with the time of each file.
+    /// The files in the replica, with the time of each.
     files: BTreeMap<FileId, u64>,
     /// The newest compacted TXID, and the pages written since.
     compacted: u64,
@@ -124,7 +124,7 @@ impl Replicator {
         Ok(replicator)
     }
 
-    /// What the replica holds.
+    /// The files in the replica.
     pub fn files(&self) -> impl DoubleEndedIterator<Item = FileId> {
         self.files.keys().copied()
     }

@@ -60,8 +60,8 @@ impl Guard {
             if !self.knows(&name) {
                 let name: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
                 let text = format!(
-                    "this agent does not know that it is called {name}; add that name to allowed-hosts of [web] in \
-                     streamgauge.toml, or ask for its address\n"
+                    "this agent does not go by the name {name}; add it to allowed-hosts under [web] in \
+                     streamgauge.toml, or use its address\n"
                 );
                 return Err((StatusCode::MISDIRECTED_REQUEST, text));
             }
@@ -71,7 +71,8 @@ impl Guard {
 
     /// Refuses what a page of another site asks for.
     fn check_origin<B>(request: &Request<B>) -> Result<(), Refusal> {
-        let refused = || (StatusCode::FORBIDDEN, "refused: a web page of another site asks for this\n".to_owned());
+        let refused =
+            || (StatusCode::FORBIDDEN, "refused: this request comes from a web page of another site\n".to_owned());
         let sites = request.headers().get_all(HeaderName::from_static("sec-fetch-site"));
         if sites.iter().any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none")) {
             return Err(refused());

@@ -39,7 +39,7 @@ struct Range {
     quality: u16,
 }
 
-/// What does not read as an element is left out, as if it had not been sent.
+/// The elements of a header; one that cannot be parsed is left out, as if it had not been sent.
 fn ranges(headers: &HeaderMap, name: &HeaderName) -> Vec<Range> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(range).collect()

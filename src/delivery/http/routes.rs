@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 
@@ -29,6 +29,8 @@ pub(super) struct App {
 
 type Answer = Response<Full<Bytes>>;
 
+/// What is served.
+#[derive(Clone, Copy)]
 enum Route {
     Page,
     Metrics,
@@ -38,52 +40,35 @@ enum Route {
     Reload,
 }
 
-impl Route {
-    fn of(path: &str) -> Option<Self> {
-        Some(match path {
-            "/" => Self::Page,
-            "/metrics" => Self::Metrics,
-            "/api/v1/report" => Self::Report,
-            "/-/healthy" => Self::Healthy,
-            "/-/ready" => Self::Ready,
-            "/-/reload" => Self::Reload,
-            _ => return None,
-        })
-    }
+const READ: &str = "GET, HEAD";
+const WRITE: &str = "POST, PUT";
 
-    fn reach(&self) -> Reach {
-        match self {
-            Self::Metrics | Self::Healthy | Self::Ready => Reach::Machines,
-            Self::Page | Self::Report => Reach::Browsers,
-            Self::Reload => Reach::Commands,
-        }
-    }
-
-    fn allow(&self) -> &'static str {
-        if matches!(self, Self::Reload) { "POST, PUT" } else { "GET, HEAD" }
-    }
-
-    fn allows(&self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
-    }
-}
+/// Where it is, with which methods, and who may have been made to ask for it.
+const ROUTES: [(&str, Route, &str, Reach); 6] = [
+    ("/", Route::Page, READ, Reach::Browsers),
+    ("/metrics", Route::Metrics, READ, Reach::Machines),
+    ("/api/v1/report", Route::Report, READ, Reach::Browsers),
+    ("/-/healthy", Route::Healthy, READ, Reach::Machines),
+    ("/-/ready", Route::Ready, READ, Reach::Machines),
+    ("/-/reload", Route::Reload, WRITE, Reach::Commands),
+];
 
 impl App {
     /// Answers one request. Its body is never read: no route has a use for one.
     pub(super) async fn respond<B: Body>(&self, request: &Request<B>) -> Answer {
-        let Some(route) = Route::of(request.uri().path()) else {
+        let asked = |(path, ..): &(&str, Route, &str, Reach)| *path == request.uri().path();
+        let Some((_, route, methods, reach)) = ROUTES.into_iter().find(asked) else {
             return say(StatusCode::NOT_FOUND, "not found; / says what there is\n");
         };
-        if !route.allows(request.method()) {
-            let mut answer =
-                say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {}\n", route.allow()));
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(route.allow()));
+        if !methods.split(", ").any(|method| method == request.method().as_str()) {
+            let mut answer = say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {methods}\n"));
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
             return answer;
         }
         if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
             return say(StatusCode::PAYLOAD_TOO_LARGE, "request body too large; send none\n");
         }
-        if let Err((status, text)) = self.guard.admit(route.reach(), request) {
+        if let Err((status, text)) = self.guard.admit(reach, request) {
             return say(status, text);
         }
         let headers = request.headers();

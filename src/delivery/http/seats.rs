@@ -29,7 +29,7 @@ impl Seats {
         Self { max, taken: Vec::new(), turns: Arc::default() }
     }
 
-    /// What a new connection is known by.
+    /// The handle by which a new connection is known.
     pub(super) fn active(&self) -> Active {
         let active = Active { turns: Arc::clone(&self.turns), last: Arc::default(), working: Arc::default() };
         active.touch();

@@ -34,15 +34,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on all addresses or on none. `host:port`, `[::1]:port`, and `:port` for every interface; port 0 takes a
-    /// free one.
+    /// Listens on all addresses or on none. `host:port`, `[::1]:port`, and `:port` for every address, IPv4 and IPv6;
+    /// port 0 takes a free one.
     pub async fn bind(addresses: &[String]) -> Result<Self, Reason> {
         if addresses.is_empty() {
             return Err(Reason::new(ReasonKind::Misconfigured, "listen for HTTP: no address is given"));
         }
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
-            listeners.push(Listener::bind(address).await?);
+            listeners.extend(Listener::bind(address).await?);
         }
         Ok(Self { listeners, guard: Guard::default(), connections: CONNECTIONS_MAX })
     }

@@ -302,7 +302,10 @@ async fn a_name_that_may_be_anybodys_gets_metrics_and_health_alone() {
     }
     assert_eq!(named("GET /api/v1/report", "localhost:10099").await, "200");
     let foreign = running.ask("POST /-/reload", "Origin: https://evil.example.com\r\n").await;
-    assert_eq!((foreign.status, foreign.text()), (403, "refused: a web page of another site asks for this\n"));
+    assert_eq!(
+        (foreign.status, foreign.text()),
+        (403, "refused: this request comes from a web page of another site\n")
+    );
 }
 
 #[tokio::test]

@@ -30,8 +30,8 @@ fn meaning(result: DrillResult) -> &'static str {
             "The replica did not restore to a sound and current database. Treat it as no backup until this is explained."
         }
         DrillResult::Inconclusive => {
-            "Something outside the replica kept the drill from its end. It says nothing about the backup, neither good \
-             nor bad, and does not count as a test."
+            "Something outside the replica kept the drill from finishing. It says nothing about the backup, neither \
+             good nor bad, and does not count as a test."
         }
     }
 }
@@ -123,8 +123,8 @@ fn painted(result: DrillResult, text: &str) -> String {
 pub fn html(records: &[DrillRecord]) -> String {
     let body = maud::html! {
         p {
-            "A restore drill downloads a backup, restores the database from it on scratch space, examines what came out, and \
-             removes it. Instants are in UTC."
+            "A restore drill downloads a backup, restores the database from it on scratch space, examines what came \
+             out, and removes it. Times are in UTC."
         }
         (LINE)
         (rows(&["database", "replica", "result", "when", "recovery point"], records.iter().enumerate(), |(number, record)| {
@@ -189,8 +189,8 @@ fn section(number: usize, record: &DrillRecord) -> Markup {
             @if let Some(restored) = &record.restored {
                 h3 { "Objects" }
                 p {
-                    "In the order in which they were applied, each with the checksum that it carries and that was found \
-                     right."
+                    "In the order in which they were applied, each with the checksum that it carries and that was \
+                     found correct."
                 }
                 (rows(&["key", "bytes", "checksum"], &restored.objects, |object| maud::html! {
                     td { code { (object.key) } } td.n { (object.bytes) } td { code { (object.checksum) } }
@@ -203,7 +203,7 @@ fn section(number: usize, record: &DrillRecord) -> Markup {
 
 /// What is on record of a drill, by name.
 fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
-    let extent = if record.incremental { "what was new since the drill before" } else { "everything" };
+    let extent = if record.incremental { "what was new since the previous drill" } else { "everything" };
     let mut facts = vec![
         ("replica", format!("{} at {}", record.replica, record.url)),
         ("started", record.started_at.to_string()),
@@ -222,7 +222,7 @@ fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
         let missing = restored.shortfall.as_ref();
         facts.extend(missing.map(|gap| ("missing", format!("nothing leads from {} to {}", gap.after, gap.before))));
     }
-    let took = |seconds| format!("{seconds:.3} s, from the first request to the database being on the disk");
+    let took = |seconds| format!("{seconds:.3} s, from the first request until the database was on disk");
     facts.extend(record.restore_seconds.map(|seconds| ("time to restore", took(seconds))));
     let (bytes, requests) =
         (human::counted(record.downloaded_bytes, "byte"), human::counted(record.requests, "request"));

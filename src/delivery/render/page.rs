@@ -117,7 +117,7 @@ mod tests {
         let large = cell(|drill| drill.withheld = Some("it is <large>".into()));
         assert_eq!(large, format!("{passed}<div>withheld: it is &lt;large&gt;</div></td>"));
         let running = cell(|drill| drill.running_since = Some(fixture::now()));
-        assert_eq!(running, format!("{passed}<div>one has been running for 0s</div></td>"));
+        assert_eq!(running, format!("{passed}<div>running for 0s</div></td>"));
         let never = cell(|drill| drill.history = Default::default());
         assert_eq!(never, "<div class=\"unknown\">none yet</div></td>");
     }

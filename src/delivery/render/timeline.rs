@@ -129,7 +129,7 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
         let blocked = map.spans.first().and_then(|span| span.blocked.as_ref());
         return blocked.map_or_else(
             || "nothing restores".to_owned(),
-            |blocked| format!("no instant restores: {}", blocked.detail),
+            |blocked| format!("no point in time restores: {}", blocked.detail),
         );
     };
     let age = human::duration(human::age_seconds(since, now));
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(sentence(&map(), second(40_000)), "since 2026-01-01 00:00:00Z, 11h 6m; 1 gap of 10s");
         assert_eq!(sentence(&TimelineReport::default(), second(0)), "nothing restores");
         let blocked = TimelineReport { spans: map().spans.split_off(1), ..TimelineReport::default() };
-        assert_eq!(sentence(&blocked, second(0)), "no instant restores: TXIDs 6 to 7 are in no file");
+        assert_eq!(sentence(&blocked, second(0)), "no point in time restores: TXIDs 6 to 7 are in no file");
         let expected = [
             "2026-01-01 00:00:00Z  10h: resolution 1h, 9 states",
             "2026-01-01 10:00:00Z  10s: blocked between 5 and 8: TXIDs 6 to 7 are in no file",

@@ -1,4 +1,4 @@
-//! What of alerts survives a restart.
+//! The state of alerts that survives a restart.
 //!
 //! Instants are saved with their age: what the wall clock said before it was stepped does not matter, only what it did
 //! while the agent was down.
@@ -37,7 +37,7 @@ struct SavedAlert {
     unwatched: bool,
 }
 
-/// What the wall clock said, and how many milliseconds before the saving that was.
+/// An instant by the wall clock, and how many milliseconds before the saving it was.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Instant(Timestamp, i64);
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::limits::GROWTH_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::price::MONTH_SECONDS;
-use crate::domain::verification::PageRuns;
+use crate::domain::verification::PageSet;
 
 /// The window in which files are counted.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
@@ -31,7 +31,7 @@ pub struct ChurnReport {
 
 /// The pages that one file changes, as a number that tells them from others, and how many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Pages {
+struct Fingerprint {
     hash: u64,
     count: u64,
 }
@@ -39,7 +39,7 @@ struct Pages {
 /// Files that appeared while each that was read changed the same pages, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Churn {
-    pages: Option<Pages>,
+    pages: Option<Fingerprint>,
     /// At a moment, how many files had appeared since some beginning.
     samples: VecDeque<(Moment, u64)>,
 }
@@ -65,11 +65,10 @@ impl Churn {
     }
 
     /// The newest of those that were counted changes these pages.
-    pub fn observe(&mut self, runs: &PageRuns) {
+    pub fn observe(&mut self, pages: &PageSet) {
         let mut hasher = DefaultHasher::new();
-        runs.hash(&mut hasher);
-        let count = runs.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum();
-        let pages = Some(Pages { hash: hasher.finish(), count });
+        pages.hash(&mut hasher);
+        let pages = Some(Fingerprint { hash: hasher.finish(), count: pages.count() });
         if std::mem::replace(&mut self.pages, pages) != pages {
             self.samples.drain(..self.samples.len().saturating_sub(1));
         }
@@ -97,7 +96,7 @@ mod tests {
     }
 
     /// A file a second, of which every tenth is read; `pages` says what the one of a second changes.
-    fn churn(seconds: i64, pages: fn(i64) -> PageRuns) -> Churn {
+    fn churn(seconds: i64, pages: impl Fn(i64) -> PageSet) -> Churn {
         let mut churn = Churn::default();
         for second in (0..=seconds).step_by(10) {
             churn.count(at(second), second.unsigned_abs());
@@ -117,8 +116,8 @@ mod tests {
     #[test]
     fn files_that_change_the_same_pages_are_counted_for_an_hour() {
         check(&Churn::default(), "");
-        check(&churn(600, |_| vec![(2, 2)]), "600 in 600 s, 1 pages, $13.15");
-        let hours = churn(20_000, |_| vec![(1, 2), (9, 9)]);
+        check(&churn(600, |_| PageSet::range(2, 2)), "600 in 600 s, 1 pages, $13.15");
+        let hours = churn(20_000, |_| [1, 2, 9].into_iter().collect());
         let report = hours.report(0.0).unwrap();
         assert!((3600..=3720).contains(&report.objects) && report.pages == 3, "{report:?}");
         assert!(hours.samples.len() <= GROWTH_SAMPLES_MAX);
@@ -127,15 +126,14 @@ mod tests {
     #[test]
     fn an_application_that_inserts_rows_goes_on_to_other_pages() {
         // A page takes the rows of 40 seconds.
-        let inserts = churn(7200, |second| {
-            vec![(u32::try_from(second / 40).unwrap() + 5, u32::try_from(second / 40).unwrap() + 5)]
-        });
+        let page = |second: i64| u32::try_from(second / 40).unwrap() + 5;
+        let inserts = churn(7200, |second| PageSet::range(page(second), page(second)));
         assert!(inserts.report(0.0).unwrap().objects <= 40);
     }
 
     #[test]
     fn what_was_ends_with_time() {
-        let mut churn = churn(3600, |_| vec![(2, 2)]);
+        let mut churn = churn(3600, |_| PageSet::range(2, 2));
         for minutes in 1..=61 {
             churn.count(at(3600 + 60 * minutes), 3600);
         }
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn who_counts_anew_is_not_compared_with_before() {
-        let mut churn = churn(600, |_| vec![(2, 2)]);
+        let mut churn = churn(600, |_| PageSet::range(2, 2));
         churn.count(at(610), 0);
         check(&churn, "");
     }

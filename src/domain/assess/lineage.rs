@@ -1,6 +1,6 @@
 //! Whether a replica continues the local database's history.
 
-/// What is remembered between two observations.
+/// The state that is kept between two observations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lineage {
     /// Litestream's local TXID at the first observation at which the replica was ahead of it.

@@ -43,7 +43,7 @@ pub struct Positions {
     proven_until: Option<Moment>,
 }
 
-/// What is kept of [`Positions`] over a restart: instants by the wall clock, positions as they were.
+/// The part of [`Positions`] that survives a restart: instants by the wall clock, positions as they were.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SavedPositions {
     pub proven: Option<SavedSample>,
@@ -160,7 +160,7 @@ impl Positions {
         self.proven_until = self.samples.front().map(|sample| sample.last_seen);
     }
 
-    /// What was proven is no longer there.
+    /// Takes back what was proven, because it is no longer there.
     fn take_back(&mut self) {
         if self.proven_until.take().is_some()
             && let Some(lost) = self.samples.front_mut()

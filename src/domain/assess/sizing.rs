@@ -18,7 +18,7 @@ const WRITES: &Bands = &[(100.0, "WAL mode and a tuned busy_timeout"), (1000.0, 
 /// How far ahead growth is looked at, in seconds.
 pub const AHEAD_SECONDS: f64 = 30.0 * 86_400.0;
 
-/// What the sizing guide is asked about.
+/// The numbers that the sizing guide judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Sizing {
     /// The size in 30 days if the database goes on growing as it does; `None` while that is not known.
@@ -41,7 +41,7 @@ impl Sizing {
         band(size, SIZE).0.max(band(writes, WRITES).0)
     }
 
-    /// What the guide advises for it, with the number that asks for it; empty in the first band.
+    /// The guide's advice for it, with the number that calls for it; empty in the first band.
     pub fn advice(&self, size_bytes: u64) -> Vec<String> {
         let gigabytes = |bytes: f64| format!("{:.1} GB", bytes / 1e9);
         let mut advice = Vec::new();
@@ -53,7 +53,7 @@ impl Sizing {
         if let (later, Some(then)) = band(projected, SIZE)
             && later > passed
         {
-            advice.push(format!("{} in 30 days as it grows now: the guide advises {then}", gigabytes(projected)));
+            advice.push(format!("{} in 30 days at its current growth: the guide advises {then}", gigabytes(projected)));
         }
         if let Some(writes) = self.write_transactions_per_second
             && let (_, Some(then)) = band(writes, WRITES)
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn a_band_that_growth_reaches_in_a_month_is_said_beforehand() {
-        let advice = "8.0 GB: the sizing guide advises an SSD and at least 4 GB of memory; 11.0 GB in 30 days as it \
-                      grows now: the guide advises to consider PostgreSQL";
+        let advice = "8.0 GB: the sizing guide advises an SSD and at least 4 GB of memory; 11.0 GB in 30 days at its \
+                      current growth: the guide advises to consider PostgreSQL";
         check(8e9, Some(11e9), None, (2, advice));
         check(0.5e9, Some(0.9e9), None, (0, ""));
     }

@@ -18,7 +18,7 @@ pub struct Horizon {
     pub least: SignedDuration,
 }
 
-/// What was used of a filesystem: a copy of less than half an hour is no trend.
+/// The horizon for the space used on a filesystem: a copy that takes less than half an hour is no trend.
 pub const SPACE: Horizon = Horizon {
     window: SignedDuration::from_hours(2),
     spacing: SignedDuration::from_mins(5),
@@ -62,7 +62,7 @@ impl Trend {
         }
     }
 
-    /// What it grows by in a second, all the time; 0 when it does not, `None` while the history is too short to tell.
+    /// Steady growth in a second; 0 when there is none, `None` while the history is too short to tell.
     pub fn growth(&self, horizon: &Horizon) -> Option<f64> {
         let (first, last) = (self.0.front()?.0, self.0.back()?.0);
         let start = first.max(last - horizon.window.as_secs());
@@ -102,7 +102,7 @@ mod tests {
 
     const MINUTE: i64 = 60;
 
-    /// What grows in a second, from samples a minute apart.
+    /// Growth in a second, from samples a minute apart.
     fn growth(minutes: i64, value: impl Fn(i64) -> f64) -> Option<f64> {
         let mut trend = Trend::default();
         for minute in 0..=minutes {

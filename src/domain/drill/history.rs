@@ -1,4 +1,4 @@
-//! What is remembered of the drills of one replica: kept small enough for a hundred thousand of them.
+//! The history of one replica's drills, kept small enough for a hundred thousand replicas.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -104,10 +104,10 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
                 let age = started.duration_since(at).max(SignedDuration::ZERO).as_secs_f64();
                 value = Some(age);
                 if age > max_age.as_secs_f64() {
-                    wrong.push(format!("it is {age:.0} s old, and at most {:.0} s are allowed", max_age.as_secs_f64()));
+                    wrong.push(format!("it is {age:.0} s old, and at most {:.0} s is allowed", max_age.as_secs_f64()));
                 }
             }
-            None => wrong.push("expected an instant: Unix seconds or milliseconds, or a date text".to_owned()),
+            None => wrong.push("expected a point in time: Unix seconds or milliseconds, or a date as text".to_owned()),
         }
     }
     let number = answer.number();
@@ -175,7 +175,7 @@ mod tests {
         }
         let (result, _, detail) = check(day.clone(), &Answer::Integer(STARTED - 61));
         assert_eq!(
-            (result, detail.ends_with("it is 61 s old, and at most 60 s are allowed")),
+            (result, detail.ends_with("it is 61 s old, and at most 60 s is allowed")),
             (DrillResult::Failed, true)
         );
         assert_eq!(check(day.clone(), &Answer::Integer(STARTED + 10)).1, Some(0.0), "clocks differ a little");

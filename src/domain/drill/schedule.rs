@@ -1,11 +1,10 @@
 //! When a replica is drilled next. Pure: `now` is an argument.
 
 use cronexpr::{Crontab, MakeTimestamp, parse_crontab};
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DrillHistory, DrillResult, DrillSchedule};
+use crate::domain::window::DailyWindow;
 
 /// By size: the largest download for which a drill a day is cheap.
 pub const DAILY_DOWNLOAD_MAX: u64 = 1 << 30;
@@ -31,41 +30,11 @@ const MANY: usize = 10;
 /// Times of a cron expression of which the longest gap is its interval.
 const CRON_TIMES: usize = 8;
 
-/// The times of the day at which drills may begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DrillWindow {
-    pub from: Time,
-    /// Not included. Before `from` where the window spans midnight.
-    pub to: Time,
-    pub zone: TimeZone,
-}
-
-impl DrillWindow {
-    /// Whether a drill may begin.
-    pub fn is_open(&self, at: Timestamp) -> bool {
-        let time = at.to_zoned(self.zone.clone()).time();
-        if self.from < self.to { (self.from..self.to).contains(&time) } else { time >= self.from || time < self.to }
-    }
-
-    /// The first instant from `at` on at which a drill may begin.
-    pub fn next_open(&self, at: Timestamp) -> Timestamp {
-        if self.is_open(at) {
-            return at;
-        }
-        let today = at.to_zoned(self.zone.clone()).date();
-        let days = (0..=2_i64).filter_map(|days| today.checked_add(SignedDuration::from_hours(24 * days)).ok());
-        let opens =
-            days.filter_map(|day| Some(day.to_datetime(self.from).to_zoned(self.zone.clone()).ok()?.timestamp()));
-        // A day on which the clock skips the whole window has none.
-        opens.filter(|open| *open > at).find(|open| self.is_open(*open)).unwrap_or(at)
-    }
-}
-
 /// What holds for the scheduled drills of all databases together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrillLimits {
     /// `None`: at any time.
-    pub window: Option<DrillWindow>,
+    pub window: Option<DailyWindow>,
     /// Bytes that drills from buckets may download in 24 hours; `None`: as many as they need.
     pub daily_download: Option<u64>,
 }
@@ -83,7 +52,7 @@ pub struct DrillTiming<'a> {
     pub share: f64,
     /// Replicas that the agent drills.
     pub replicas: usize,
-    pub window: Option<&'a DrillWindow>,
+    pub window: Option<&'a DailyWindow>,
 }
 
 impl DrillTiming<'_> {
@@ -200,6 +169,8 @@ pub fn share(database: &str, replica: &str) -> f64 {
 mod tests {
     use std::time::Duration;
 
+    use jiff::civil::Time;
+    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::*;
@@ -317,7 +288,7 @@ mod tests {
 
     #[test]
     fn drills_begin_inside_the_window_only() {
-        let window = |from: i8, to: i8| DrillWindow {
+        let window = |from: i8, to: i8| DailyWindow {
             from: Time::constant(from, 0, 0, 0),
             to: Time::constant(to, 0, 0, 0),
             zone: TimeZone::UTC,
@@ -337,17 +308,6 @@ mod tests {
         let (opens, daily, history) = (window(1, 5), every(24), seen(6 * HOUR));
         let due = DrillTiming { window: Some(&opens), ..timing(&daily, &history) }.next_due(at(6 * HOUR));
         assert_eq!(due, Some(at(25 * HOUR)));
-    }
-
-    #[test]
-    fn a_day_on_which_the_clock_skips_the_window_has_none() {
-        let zone = TimeZone::get("Europe/Berlin").unwrap();
-        let window =
-            DrillWindow { from: Time::constant(2, 15, 0, 0), to: Time::constant(2, 45, 0, 0), zone: zone.clone() };
-        let local =
-            |text: &str| text.parse::<jiff::civil::DateTime>().unwrap().to_zoned(zone.clone()).unwrap().timestamp();
-        assert_eq!(window.next_open(local("2026-03-28T02:20:00")), local("2026-03-28T02:20:00"));
-        assert_eq!(window.next_open(local("2026-03-28T03:00:00")), local("2026-03-30T02:15:00"));
     }
 
     #[test]
@@ -384,7 +344,7 @@ mod tests {
             replicas in 1..20_usize,
         ) {
             let history = drilled(last, &results);
-            let window = DrillWindow {
+            let window = DailyWindow {
                 from: Time::constant(23, 30, 0, 0),
                 to: Time::constant(1, 0, 0, 0),
                 zone: TimeZone::UTC,

@@ -39,7 +39,7 @@ static RULES: &[Rule] = &[
             let mut gaps = map.spans.iter().filter_map(|span| span.blocked.as_ref());
             let silent = gaps.any(|gap| gap.key.is_none() && gap.hole.after != Txid(0).to_string());
             (silent && !facts.files.is_empty())
-                .then(|| "restore -timestamp to an instant in a gap silently gives the state before the gap".to_owned())
+                .then(|| "restore -timestamp to a time in a gap silently gives the state before the gap".to_owned())
         },
     },
     Rule {
@@ -63,21 +63,21 @@ static RULES: &[Rule] = &[
         releases: "0.5.7 and later",
         detail: |facts, _| {
             let both = facts.generations && !facts.files.is_empty() && reads_generations(facts.store);
-            both.then(|| "restore compares this with the generations of v0.3 beside it, and takes the newer".to_owned())
+            both.then(|| "restore compares this with the v0.3 generations beside it, and takes the newer".to_owned())
         },
     },
     Rule {
         releases: "0.5",
         detail: |facts, _| {
             let unread = facts.generations && !reads_generations(facts.store);
-            unread.then(|| format!("cannot read the generations of v0.3 from a store of kind {}", facts.store))
+            unread.then(|| format!("cannot read v0.3 generations from a store of kind {}", facts.store))
         },
     },
     Rule {
         releases: "0.3.13",
         detail: |facts, _| {
             let refused = facts.generations && facts.pauses;
-            refused.then(|| "restore -timestamp refuses an instant between two generations".to_owned())
+            refused.then(|| "restore -timestamp refuses a time between two generations".to_owned())
         },
     },
 ];
@@ -167,7 +167,7 @@ mod tests {
         let hole = files(&[(9, 1, 4), (0, 5, 5), (0, 7, 7)]);
         let expected = [
             ("0.5.8 to 0.5.9", "restore of the latest state silently gives the older one of TXID 0000000000000005"),
-            ("0.5.8 and later", "restore -timestamp to an instant in a gap silently gives the state before the gap"),
+            ("0.5.8 and later", "restore -timestamp to a time in a gap silently gives the state before the gap"),
             (
                 "up to 0.5.7",
                 "restore of the latest state fails at 0000000000000007-0000000000000007.ltx of level 0 (non-contiguous \
@@ -213,12 +213,12 @@ mod tests {
         let whole = files(&[(9, 1, 4), (0, 5, 5)]);
         let facts = Facts { files: &whole, store: "s3", generations: true, ..Facts::default() };
         let both =
-            ("0.5.7 and later", "restore compares this with the generations of v0.3 beside it, and takes the newer");
+            ("0.5.7 and later", "restore compares this with the v0.3 generations beside it, and takes the newer");
         check(&facts, &[both]);
-        let unread = ("0.5", "cannot read the generations of v0.3 from a store of kind gs");
+        let unread = ("0.5", "cannot read v0.3 generations from a store of kind gs");
         check(&Facts { store: "gs", ..facts }, &[unread]);
         let facts = Facts { store: "file", generations: true, pauses: true, ..Facts::default() };
-        let pause = ("0.3.13", "restore -timestamp refuses an instant between two generations");
+        let pause = ("0.3.13", "restore -timestamp refuses a time between two generations");
         check(&facts, &[pause]);
     }
 }

@@ -1,8 +1,8 @@
-//! What is wrong with bytes that should be a file of Litestream, and where.
+//! Errors in bytes that should be a Litestream file, and where they are.
 
 use crate::domain::reason::{Reason, ReasonKind};
 
-/// What to do about content that cannot be decrypted.
+/// The hint for content that cannot be decrypted.
 const AGE_HINT: &str = "name the file with the secret key in `age-identity-file` of the replica, or `age.identities` \
                         in litestream.yml";
 
@@ -35,7 +35,7 @@ impl From<FormatError> for Reason {
     }
 }
 
-/// What the format demands and the bytes do not hold.
+/// A requirement of the format that the bytes do not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("unexpected end")]
@@ -45,7 +45,7 @@ pub enum Problem {
     Read(String),
     #[error("more than {0} bytes")]
     TooLong(u64),
-    #[error("bytes behind the end of the file's content")]
+    #[error("bytes after the end of the file's content")]
     TrailingBytes,
     #[error("not an LTX file: magic {0:08x}")]
     LtxMagic(u32),
@@ -67,7 +67,7 @@ pub enum Problem {
     WalOffsetMissing,
     #[error("WAL offset {0} and size {1} exceed 64 bits")]
     WalRange(u64, u64),
-    #[error("page number {found} behind {previous}: expected a greater one")]
+    #[error("page number {found} after {previous}: expected a greater one")]
     PageOrder { previous: u32, found: u32 },
     #[error("page number {found} in a snapshot: expected {expected}")]
     PageMissing { expected: u32, found: u32 },
@@ -117,9 +117,9 @@ pub enum Problem {
     DecompressSnapshot(String),
     #[error("decompress segment: {0}")]
     DecompressSegment(String),
-    #[error("snapshot does not hold an SQLite database")]
+    #[error("snapshot does not hold a SQLite database")]
     NotDatabase,
-    #[error("database of {0} bytes is not whole pages of {1}")]
+    #[error("database of {0} bytes is not a whole number of pages of {1}")]
     DatabaseLength(u64, u32),
     #[error("segment of {0} bytes does not end at a WAL frame")]
     SegmentLength(u64),

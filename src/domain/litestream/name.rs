@@ -1,4 +1,4 @@
-//! What the names of both formats have in common: numbers in hexadecimal digits, and what is wrong with another text.
+//! Parsing that the names of both formats share: numbers in hexadecimal digits, and the error for any other text.
 
 /// Exactly `digits` (at most 16) lower-case hexadecimal digits: the way in which Litestream writes every number in a
 /// name.

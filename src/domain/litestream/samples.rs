@@ -202,7 +202,7 @@ pub(super) fn header() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What can happen to the bytes of a file. Positions are fractions of its length.
+/// A kind of damage to the bytes of a file. Positions are fractions of its length.
 #[derive(Clone, Debug)]
 pub(super) enum Damage {
     Truncate(prop::sample::Index),

@@ -7,7 +7,7 @@ pub const DATABASE_HEADER_BYTES: usize = 100;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What the database header says.
+/// The fields of the database header.
 ///
 /// In WAL mode it is as old as the last checkpoint that wrote page 1: its page count and change counter do not follow
 /// commits.

@@ -1,4 +1,4 @@
-//! What SQLite writes, read as plain bytes: database header, WAL, wal-index.
+//! SQLite's file formats, read as plain bytes: database header, WAL, wal-index.
 
 pub mod fuzz;
 mod header;
@@ -59,7 +59,7 @@ impl FormatError {
     }
 }
 
-/// What was being read.
+/// The part that was being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatPart {
     DatabaseHeader,
@@ -79,7 +79,7 @@ impl fmt::Display for FormatPart {
     }
 }
 
-/// What is wrong with it.
+/// The problem with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatProblem {
     #[error("{have} bytes instead of {need}")]

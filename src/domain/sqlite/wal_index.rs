@@ -21,7 +21,7 @@ const BLOCK_BYTES: u64 = 32_768;
 /// A read mark that no reader uses (`READMARK_NOT_USED`).
 const UNUSED_MARK: u32 = u32::MAX;
 
-/// What the wal-index says, in this machine's byte order.
+/// The header of the wal-index, in this machine's byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalIndexHeader {
     /// One more with each write transaction (`iChange`); starts again at 0 when the wal-index is rebuilt.

@@ -4,6 +4,9 @@ use jiff::Timestamp;
 
 use crate::domain::spot::SpotPolicy;
 
+/// Which part of the bytes a day may be spent on what was read before.
+pub(super) const REREADING_SHARE: u64 = 4;
+
 /// What one request counts beside the bytes that it receives: on S3 it costs as much as these ($0.0004 for a thousand
 /// requests, $0.09 for a gigabyte received).
 const REQUEST_BYTES: u64 = 4 << 10;

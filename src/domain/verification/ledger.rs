@@ -1,143 +1,16 @@
-//! The memory of verification: which objects of one replica were read and what was found, what is to be read next.
+//! The memory of verification: which objects of one replica were read and what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::budget::{Budget, VerifyDepth, cost};
+use super::budget::{Budget, REREADING_SHARE, VerifyDepth};
 use super::listed::Listed;
 use super::object::{Folder, ObjectName, Sighting};
-use super::relations::Suspect;
-use super::{FindingKind, rereading, retention};
-use crate::domain::limits::{
-    FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX, VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX,
-};
-use crate::domain::litestream::{FrameIndex, LevelKeys, LtxHeader, SNAPSHOT_LEVEL, Txid};
-
-/// Bytes at the end of a file in which most page indexes lie: one request gets them.
-pub const TAIL_BYTES: u64 = 32 << 10;
-
-/// The first and the longest time after which something that could not be read is tried again.
-const RETRY_SECONDS: (i64, i64) = (30, 3600);
-
-/// What is to be read of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
-    /// All of it, with one request.
-    Whole,
-    /// Header and page index.
-    Structure,
-    /// All of it, in pieces.
-    Content,
-}
-
-/// An object to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    pub object: Sighting,
-    pub key: String,
-    pub want: Want,
-}
-
-/// Runs of page numbers, both ends included, ascending.
-pub type PageRuns = Vec<(u32, u32)>;
-
-/// What a good object turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Facts {
-    Ltx {
-        page_size: u32,
-        /// Pages of the database after it.
-        commit: u32,
-        /// Its own checksum.
-        checksum: u64,
-        /// Its pages are LZ4 blocks, which Litestream until 0.5.15 cannot read.
-        blocks: bool,
-        /// It holds all pages above this one.
-        dense_from: u32,
-    },
-    Segment {
-        /// Where it ends in the WAL.
-        end: u64,
-        /// Over the compressed bytes.
-        checksum: u64,
-    },
-    Snapshot,
-}
-
-/// What reading an object came to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Good {
-        /// It was decoded in full and its checksum is right.
-        content: bool,
-        facts: Facts,
-        /// Which pages it holds; `None` where there are too many runs to say.
-        pages: Option<PageRuns>,
-        /// Where they are; `None` where that was not read, or takes too much memory.
-        frames: Option<Arc<FrameIndex>>,
-    },
-    Bad {
-        kind: FindingKind,
-        /// Where, and what.
-        detail: String,
-    },
-    /// It is not there any more: retention was faster.
-    Gone,
-    /// It could not be read, which says nothing of it.
-    Failed,
-    /// Its index is too large to be read apart from its content.
-    TooLong,
-}
-
-/// An object that was read, and what that took.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
-    pub job: Job,
-    pub outcome: Outcome,
-    pub requests: u64,
-    pub bytes: u64,
-}
-
-impl Verified {
-    /// In which folder it is and which pages it holds, if that was read.
-    pub fn pages(&self) -> Option<(Folder, &PageRuns)> {
-        match &self.outcome {
-            Outcome::Good { pages: Some(pages), .. } => Some((self.job.object.name.folder(), pages)),
-            _ => None,
-        }
-    }
-}
-
-/// What is remembered of one object.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Record {
-    pub(super) size: u64,
-    pub(super) modified: Timestamp,
-    /// Decoded in full, or not to be.
-    pub(super) content: bool,
-    pub(super) facts: Option<Facts>,
-    pub(super) fault: Option<Fault>,
-    /// When it was last decoded in full.
-    pub(super) read_at: Option<Timestamp>,
-    /// Where its pages are, while a restore needs it.
-    pub(super) frames: Option<Arc<FrameIndex>>,
-    /// It was listed otherwise since it was read, or is to be read again because it was bad.
-    pub(super) again: Option<Sighting>,
-    pub(super) planned: bool,
-    /// Complete listings in a row that lacked it.
-    pub(super) missing: u8,
-}
-
-/// What is wrong with an object by itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fault {
-    pub(super) kind: FindingKind,
-    pub(super) detail: String,
-    pub(super) seen_at: Timestamp,
-    pub(super) needed: bool,
-}
+use super::record::{Fault, Record, Suspect};
+use super::{FindingKind, retention};
+use crate::domain::limits::{FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX};
+use crate::domain::litestream::{LevelKeys, LtxHeader, Txid};
 
 /// The memory of one replica. Bounded: what is not needed is forgotten oldest first, and not read again.
 #[derive(Clone, Debug)]
@@ -160,12 +33,12 @@ pub struct Ledger {
     pub(super) fresh: BTreeMap<ObjectName, Sighting>,
     pub(super) suspects: BTreeMap<ObjectName, Suspect>,
     /// Were not there when they were to be read.
-    gone: BTreeSet<ObjectName>,
+    pub(super) gone: BTreeSet<ObjectName>,
     pub(super) unreadable: BTreeSet<ObjectName>,
     /// Taken over from an earlier run, and nothing was listed since: the newest object may be known.
     pub(super) restored: bool,
-    failures: u32,
-    retry_at: Option<Timestamp>,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Timestamp>,
     pub(super) related: Vec<(ObjectName, Fault)>,
     /// Files of level 0 that begin before the one in front of them ends.
     pub(super) overlaps: BTreeMap<ObjectName, ObjectName>,
@@ -183,7 +56,7 @@ impl Ledger {
         Self {
             keys: LevelKeys::Plain,
             depth,
-            rereading: budget.part(rereading::SHARE),
+            rereading: budget.part(REREADING_SHARE),
             budget,
             reads_frames_only,
             objects: BTreeMap::new(),
@@ -213,7 +86,7 @@ impl Ledger {
     pub fn set_policy(&mut self, depth: VerifyDepth, budget: Budget) {
         self.depth = depth;
         if budget.capacity() != self.budget.capacity() {
-            self.rereading = budget.part(rereading::SHARE);
+            self.rereading = budget.part(REREADING_SHARE);
             self.budget = budget;
         }
     }
@@ -340,7 +213,7 @@ impl Ledger {
     }
 
     /// Forgets the oldest of what is not needed, good ones first.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         let Some(excess) = self.objects.len().checked_sub(VERIFIED_OBJECTS_MAX).filter(|excess| *excess > 0) else {
             return;
         };
@@ -350,203 +223,6 @@ impl Ledger {
         oldest.sort_unstable();
         oldest.into_iter().take(excess).for_each(|(_, _, name)| drop(self.objects.remove(&name)));
     }
-
-    /// What the next look's probe may read of a new object beyond its header, in one request that is made anyway.
-    pub fn allowance(&mut self, now: Timestamp) -> u64 {
-        if self.depth == VerifyDepth::None || self.restored || self.retry_at.is_some_and(|at| now < at) {
-            return 0;
-        }
-        self.budget.available(now).min(VERIFY_WHOLE_BYTES_MAX)
-    }
-
-    /// The objects to read now, most needed first, with at most `requests` requests and as far as the budget goes.
-    pub fn jobs(&mut self, requests: u64, now: Timestamp) -> Vec<Job> {
-        if self.depth == VerifyDepth::None || self.retry_at.is_some_and(|at| now < at) {
-            return Vec::new();
-        }
-        let (mut tokens, mut requests) = (self.budget.available(now), requests);
-        let mut jobs = Vec::new();
-        for (object, want) in self.wanted() {
-            let (cost_requests, bytes) = expense(&object, want);
-            let cost = cost(cost_requests, bytes);
-            // The content of one object may take more requests than there are: it then has the turn for itself.
-            if cost > tokens || (cost_requests > requests && !(jobs.is_empty() && want == Want::Content)) {
-                break;
-            }
-            tokens -= cost;
-            requests = requests.saturating_sub(cost_requests);
-            jobs.push(Job { object, key: object.name.key(self.keys), want });
-        }
-        if jobs.is_empty() && self.depth == VerifyDepth::Content {
-            jobs.extend(self.stale(tokens, now));
-        }
-        jobs
-    }
-
-    /// All that is to be read, most needed first: the newest snapshot and what follows it, then what may hold the pages
-    /// that another object lacks, then the content of what a restore needs, then what is new, the newest first.
-    fn wanted(&self) -> Vec<(Sighting, Want)> {
-        let structure = self.plan.iter().filter_map(|object| self.structure_of(object));
-        let mut wanted: Vec<_> = structure.collect();
-        let named = |name: &ObjectName| {
-            let record = self.objects.get(name)?;
-            Some(Sighting { name: *name, size: record.size, modified: record.modified })
-        };
-        let waiting = self.suspects.values().flat_map(|suspect| &suspect.waiting);
-        let missing = waiting.filter_map(named).map(|object| (object, shallow(&object)));
-        let mut asked: BTreeSet<_> = wanted.iter().map(|(object, _)| object.name).collect();
-        wanted.extend(missing.filter(|(object, _)| asked.insert(object.name)));
-        wanted.extend(self.plan.iter().filter(|object| self.lacks_content(object)).map(|o| (*o, Want::Content)));
-        // What was bad and is no longer planned is looked at again, too.
-        let again = self.objects.iter().rev().filter(|(_, record)| !record.planned).filter_map(|(_, r)| r.again);
-        wanted.extend(again.map(|object| (object, shallow(&object))));
-        let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.gone.contains(&object.name)).collect();
-        fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.modified, object.name)));
-        wanted.extend(fresh.into_iter().map(|object| (*object, shallow(object))));
-        wanted
-    }
-
-    /// How the structure of a planned object is to be read, if it is not known.
-    fn structure_of(&self, object: &Sighting) -> Option<(Sighting, Want)> {
-        if self.gone.contains(&object.name) {
-            return None;
-        }
-        let unread = match self.objects.get(&object.name) {
-            None => *object,
-            Some(record) => record.again?,
-        };
-        Some((unread, shallow(&unread)))
-    }
-
-    pub(super) fn lacks_content(&self, object: &Sighting) -> bool {
-        let wanted = |record: &Record| !record.content && record.fault.is_none() && record.again.is_none();
-        let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
-        (self.depth == VerifyDepth::Content && affordable)
-            && !self.gone.contains(&object.name)
-            && self.objects.get(&object.name).is_some_and(wanted)
-    }
-
-    /// Takes in what reading objects came to.
-    pub fn conclude(&mut self, results: Vec<Verified>, now: Timestamp) {
-        let mut failed = false;
-        for Verified { job, outcome, requests, bytes } in results {
-            self.budget.spend(requests, bytes);
-            self.read_bytes = self.read_bytes.saturating_add(bytes);
-            let name = job.object.name;
-            self.fresh.remove(&name);
-            if outcome == Outcome::Failed {
-                failed = true;
-                self.unreadable.insert(name);
-                if !self.objects.contains_key(&name) && !self.plan.iter().any(|object| object.name == name) {
-                    self.fresh.insert(name, job.object);
-                }
-                continue;
-            }
-            self.unreadable.remove(&name);
-            match outcome {
-                Outcome::Gone => {
-                    self.gone.insert(name);
-                    self.resolve(name, None);
-                }
-                // Its content tells, if the budget allows; until then nothing is known of it.
-                Outcome::TooLong => {
-                    self.record(&job);
-                }
-                Outcome::Good { content, facts, pages, frames } => {
-                    // What a look read by the way is not counted.
-                    let again = content && requests > 0;
-                    if again && self.objects.get(&name).is_some_and(|record| record.content) {
-                        self.reread += 1;
-                        self.reread_bytes = self.reread_bytes.saturating_add(bytes);
-                        self.rereading.spend(requests, bytes);
-                    }
-                    self.good(&job, content, facts, pages.as_ref(), now);
-                    self.keep_frames(name, frames);
-                }
-                Outcome::Bad { kind, detail } => self.bad(&job, kind, detail, now),
-                Outcome::Failed => {}
-            }
-        }
-        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
-        let wait = RETRY_SECONDS.0.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(RETRY_SECONDS.1);
-        self.retry_at = failed.then(|| now.checked_add(SignedDuration::from_secs(wait)).unwrap_or(now));
-        self.relate(now);
-        self.forget();
-    }
-
-    /// The record of an object that was just read, which is now known as it was listed then.
-    fn record(&mut self, job: &Job) -> &mut Record {
-        let planned = self.plan.iter().any(|object| object.name == job.object.name);
-        let Sighting { name, size, modified } = job.object;
-        let record = self.objects.entry(name).or_insert_with(|| Record::new(size, modified, planned));
-        (record.size, record.modified, record.planned) = (size, modified, planned);
-        if record.again.is_some_and(|again| again == job.object) {
-            record.again = None;
-        }
-        record
-    }
-
-    fn good(&mut self, job: &Job, content: bool, facts: Facts, pages: Option<&PageRuns>, now: Timestamp) {
-        let name = job.object.name;
-        let first = self.objects.get(&name).is_none_or(|record| record.facts.is_none());
-        let record = self.record(job);
-        let changed = record.facts.is_some_and(|known| known.checksum() != facts.checksum());
-        if changed {
-            (record.content, record.frames) = (false, None);
-        }
-        let decoded = content && !record.content;
-        record.content |= content;
-        record.read_at = if content { Some(now) } else { record.read_at };
-        record.facts = Some(facts);
-        // A snapshot that is taken again at the same TXID differs in its time.
-        let snapshot = matches!(name, ObjectName::Snapshot(..) | ObjectName::Ltx { level: SNAPSHOT_LEVEL, .. });
-        let rewritten = changed && !snapshot;
-        record.fault = record.fault.take().filter(|fault| fault.kind == FindingKind::Rewritten);
-        if rewritten {
-            let detail = format!(
-                "its content was replaced by another (checksum {:016x} since): two writers",
-                facts.checksum().unwrap_or_default()
-            );
-            record.fault = Some(Fault { kind: FindingKind::Rewritten, detail, seen_at: now, needed: false });
-        }
-        self.conflicts += u64::from(rewritten);
-        self.structure_verified += u64::from(first);
-        self.content_verified += u64::from(decoded);
-        self.resolve(name, Some(pages));
-    }
-
-    fn bad(&mut self, job: &Job, kind: FindingKind, detail: String, now: Timestamp) {
-        let known = self.objects.get(&job.object.name);
-        let shrunk = known.is_some_and(|record| record.facts.is_some() && job.object.size < record.size);
-        let seen_at = known.and_then(|record| record.fault.as_ref()).map_or(now, |fault| fault.seen_at);
-        let kind = if shrunk && kind == FindingKind::Corrupt { FindingKind::Truncated } else { kind };
-        let record = self.record(job);
-        record.content = false;
-        (record.facts, record.frames) = (None, None);
-        record.fault = Some(Fault { kind, detail, seen_at, needed: false });
-        self.resolve(job.object.name, None);
-    }
-}
-
-impl Record {
-    pub(super) fn new(size: u64, modified: Timestamp, planned: bool) -> Self {
-        let (facts, fault, again, read_at, frames) = (None, None, None, None, None);
-        Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
-    }
-
-    /// What it turned out to be, if that still holds.
-    pub(super) fn known(&self) -> Option<Facts> {
-        self.facts.filter(|_| self.again.is_none() && self.missing == 0)
-    }
-}
-
-impl Facts {
-    pub(super) fn checksum(self) -> Option<u64> {
-        match self {
-            Self::Ltx { checksum, .. } | Self::Segment { checksum, .. } => Some(checksum),
-            Self::Snapshot => None,
-        }
-    }
 }
 
 /// Whether a plan that ends with `last` holds what was in `name`.
@@ -554,23 +230,5 @@ fn reaches(last: ObjectName, name: ObjectName) -> bool {
     match (last, name) {
         (ObjectName::Ltx { name: last, .. }, ObjectName::Ltx { name, .. }) => last.max >= name.max,
         _ => false,
-    }
-}
-
-/// The cheapest way to learn the structure of an object.
-pub(super) fn shallow(object: &Sighting) -> Want {
-    if object.size <= VERIFY_WHOLE_BYTES_MAX { Want::Whole } else { Want::Structure }
-}
-
-/// Requests and bytes that a job takes, at most unless an index is long.
-pub(super) fn expense(object: &Sighting, want: Want) -> (u64, u64) {
-    match (want, object.name) {
-        (Want::Whole, _) => (1, object.size),
-        (Want::Structure, ObjectName::Ltx { .. }) => (2, TAIL_BYTES + 128),
-        // A segment says where it ends only when it is decompressed as a whole.
-        (Want::Content, _) | (Want::Structure, ObjectName::Segment(..)) => {
-            (object.size / VERIFY_CHUNK_BYTES + 1, object.size)
-        }
-        (Want::Structure, ObjectName::Snapshot(..)) => (1, 128),
     }
 }

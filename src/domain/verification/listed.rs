@@ -1,4 +1,4 @@
-//! What the listings of one look told of single objects, newest ones kept where there are too many.
+//! Single objects in the listings of one look; the newest are kept if there are too many.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,7 +12,7 @@ pub struct Listed {
     pub keys: LevelKeys,
     /// Everything that is there was listed, and what is not here (and above the floors) is gone.
     pub complete: bool,
-    /// What a restore of the latest state reads, in the order in which it is applied.
+    /// The objects that a restore of the latest state reads, in the order in which they are applied.
     pub plan: Vec<Sighting>,
     /// The plan reaches the newest object.
     pub unbroken: bool,

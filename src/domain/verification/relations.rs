@@ -6,25 +6,14 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::FindingKind;
-use super::ledger::{Facts, Fault, Ledger, PageRuns};
+use super::job::Facts;
+use super::ledger::Ledger;
 use super::object::ObjectName;
+use super::pages::PageSet;
+use super::record::{Fault, Suspect};
 use crate::domain::human::{agree, counted};
 use crate::domain::litestream::SegmentName;
 use crate::domain::sqlite::lock_page;
-
-/// A file that lacks pages by which the database grew, until the files that may hold them were read again.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Suspect {
-    /// Pages that no file is known to hold.
-    missing: PageRuns,
-    /// Pages of the database before and after.
-    before: u32,
-    commit: u32,
-    /// Files to read, itself among them.
-    pub(super) waiting: BTreeSet<ObjectName>,
-    /// A file was there that has too many pages to tell.
-    untold: bool,
-}
 
 impl Ledger {
     /// Compares the planned objects with each other.
@@ -77,9 +66,9 @@ impl Ledger {
                 continue;
             }
             let later = self.plan.iter().skip_while(|object| object.name != *name).map(|object| object.name);
-            let mut missing = vec![(before.saturating_add(1), commit)];
+            let mut missing = PageSet::range(before.saturating_add(1), commit);
             let lock = lock_page(page_size);
-            subtract(&mut missing, &[(lock, lock)]);
+            missing.subtract(&PageSet::range(lock, lock));
             let suspect = Suspect { missing, before, commit, waiting: later.collect(), untold: false };
             self.suspects.insert(*name, suspect);
         }
@@ -110,12 +99,12 @@ impl Ledger {
     }
 
     /// A file was read, or cannot be: what it holds is not missing. `pages`: which ones, if that can be told.
-    pub(super) fn resolve(&mut self, name: ObjectName, pages: Option<Option<&PageRuns>>) {
+    pub(super) fn resolve(&mut self, name: ObjectName, pages: Option<Option<&PageSet>>) {
         for (of, suspect) in &mut self.suspects {
             let later = matches!((of, name), (ObjectName::Ltx { name: of, .. }, ObjectName::Ltx { name, .. }) if name.max > of.max);
             if suspect.waiting.remove(&name) || later {
                 match pages {
-                    Some(Some(runs)) => subtract(&mut suspect.missing, runs),
+                    Some(Some(held)) => suspect.missing.subtract(held),
                     Some(None) => suspect.untold = true,
                     None => {}
                 }
@@ -133,7 +122,7 @@ impl Ledger {
                 Facts::Segment { .. } | Facts::Snapshot => None,
             });
             let least = commits.min()?;
-            let (first, last) = *suspect.missing.iter().find(|(first, _)| *first <= least)?;
+            let (first, last) = *suspect.missing.runs().iter().find(|(first, _)| *first <= least)?;
             let (before, commit) = (suspect.before, suspect.commit);
             let lacking = match last.min(least) {
                 last if last == first => format!("page {first} is"),
@@ -197,65 +186,4 @@ fn newer_encoding(known: &[(ObjectName, Facts)]) -> Option<(ObjectName, FindingK
         agree(&count, "has", "have")
     );
     Some((*name, FindingKind::NewerEncoding, detail))
-}
-
-/// Takes `held` out of `missing`; both ascending.
-fn subtract(missing: &mut PageRuns, held: &[(u32, u32)]) {
-    let mut left = Vec::new();
-    let mut held = held.iter().copied().peekable();
-    for (mut first, last) in missing.drain(..) {
-        while let Some((from, to)) = held.peek().copied() {
-            if to < first {
-                held.next();
-                continue;
-            }
-            if from > last {
-                break;
-            }
-            if first < from {
-                left.push((first, from - 1));
-            }
-            first = to.saturating_add(1);
-            if to >= last {
-                break;
-            }
-            held.next();
-        }
-        if first <= last {
-            left.push((first, last));
-        }
-    }
-    *missing = left;
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn runs(numbers: &BTreeSet<u32>) -> PageRuns {
-        let mut runs: PageRuns = Vec::new();
-        for number in numbers {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == *number => *last = *number,
-                _ => runs.push((*number, *number)),
-            }
-        }
-        runs
-    }
-
-    proptest! {
-        #[test]
-        fn subtracting_runs_is_subtracting_pages(
-            missing in prop::collection::btree_set(1..60u32, 0..30),
-            held in prop::collection::btree_set(1..60u32, 0..30),
-        ) {
-            let mut left = runs(&missing);
-            subtract(&mut left, &runs(&held));
-            let expected: Vec<u32> = missing.difference(&held).copied().collect();
-            let left: Vec<u32> = left.into_iter().flat_map(|(first, last)| first..=last).collect();
-            prop_assert_eq!(left, expected);
-        }
-    }
 }

@@ -7,15 +7,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cost;
-use super::ledger::{Job, Ledger, Record, Want, expense, shallow};
+use super::budget::cost;
+use super::job::{Job, Want, expense, shallow};
+use super::ledger::Ledger;
 use super::object::{ObjectName, Sighting};
+use super::record::Record;
 
 /// The mean time from one reading to the next.
 const MEAN: SignedDuration = SignedDuration::from_hours(24);
-
-/// Which part of the bytes a day may be spent on what was read before.
-pub(super) const SHARE: u64 = 4;
 
 impl Ledger {
     /// The object whose turn it is, unless that costs too much now.

@@ -20,11 +20,11 @@ pub(super) fn explains(listed: &Listed, name: ObjectName) -> bool {
         }
         ObjectName::Ltx { name, .. } => last_max(listed, SNAPSHOT_LEVEL) > Some(name.max),
         ObjectName::Snapshot(generation, name) => {
-            let newer = oldest_snapshot(listed, generation, true).is_some_and(|newest| newest > name.index);
+            let newer = snapshots(listed, generation).next_back().is_some_and(|newest| newest > name.index);
             newer || is_abandoned(listed, generation)
         }
         ObjectName::Segment(generation, name) => {
-            let oldest = oldest_snapshot(listed, generation, false);
+            let oldest = snapshots(listed, generation).next();
             listed.is_cut(Folder::Snapshots(generation))
                 || oldest.is_some_and(|oldest| name.index < oldest)
                 || is_abandoned(listed, generation)
@@ -43,13 +43,12 @@ fn last_max(listed: &Listed, level: u8) -> Option<Txid> {
     listed.folder(Folder::Level(level)).filter_map(max).max()
 }
 
-/// The index of the oldest, or newest, snapshot that is left of a generation.
-fn oldest_snapshot(listed: &Listed, generation: Generation, newest: bool) -> Option<u32> {
-    let mut indexes = listed.folder(Folder::Snapshots(generation)).filter_map(|object| match object.name {
+/// The indexes of the snapshots that are left of a generation, in ascending order.
+fn snapshots(listed: &Listed, generation: Generation) -> impl DoubleEndedIterator<Item = u32> {
+    listed.folder(Folder::Snapshots(generation)).filter_map(|object| match object.name {
         ObjectName::Snapshot(_, name) => Some(name.index),
         ObjectName::Ltx { .. } | ObjectName::Segment(..) => None,
-    });
-    if newest { indexes.next_back() } else { indexes.next() }
+    })
 }
 
 /// Nothing is left of the generation, and there is another.

@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::FindingKind;
-use super::ledger::{Facts, Fault, Ledger, Record};
+use super::job::Facts;
+use super::ledger::Ledger;
 use super::object::ObjectName;
+use super::record::{Fault, Record};
 use crate::domain::limits::VERIFIED_OBJECTS_MAX;
 use crate::domain::litestream::LevelKeys;
 

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
-use super::ledger::{Job, Ledger, shallow};
+use super::FindingKind;
+use super::budget::cost;
+use super::job::{Job, shallow};
+use super::ledger::Ledger;
 use super::object::ObjectName;
-use super::{FindingKind, cost};
 use crate::domain::limits::FRAME_INDEXES_BYTES_MAX;
 use crate::domain::litestream::{FrameIndex, LtxHeader};
 

@@ -1,7 +1,8 @@
 //! What the memory of verification says of a replica.
 
-use super::ledger::{Fault, Ledger, Record};
+use super::ledger::Ledger;
 use super::object::{ObjectName, Sighting};
+use super::record::{Fault, Record};
 use super::{ObjectFinding, VerificationReport, VerifyDepth};
 use crate::domain::limits::FINDINGS_MAX;
 

@@ -4,62 +4,44 @@
 //! [`load`] is all: it reads everything, reports every mistake at once, and returns [`Settings`] and [`Target`]s.
 //!
 //! ```text
-//! flags, STREAMGAUGE__…, streamgauge.toml ─► layers ─► node ─► settings, database ─┐
-//! litestream.yml ─► expand ─► yaml ─► node ─► litestream (replica, s3, scan) ──────┴─► targets
+//! flags, STREAMGAUGE__…, streamgauge.toml ─► layers ─► Node ─► own (settings, database) ─┐
+//! litestream.yml ─► expand ─► yaml ─► Node ─► litestream (keys, replica, s3, scan) ───────┴─► targets
 //! ```
 
-mod alerting;
-mod database;
-mod drill;
-mod duration;
-mod expand;
-mod glob;
-mod layers;
 mod litestream;
-mod node;
-mod paths;
-mod permissions;
-mod pitfalls;
+mod own;
 mod problem;
-mod receiver;
-mod replica;
-mod s3;
-mod scan;
-mod scratch;
-mod settings;
-mod size;
-mod targets;
-mod url;
-mod yaml;
+mod source;
+mod value;
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::litestream::keys::Keys;
+use self::litestream::replica;
+use self::own::targets::Collection;
+use self::own::{database, settings};
+use self::problem::{Collected, Place, Sink};
+use self::source::expand::{self, Unset};
+use self::source::node::Dialect;
+use self::source::text::read_text;
+use self::source::{layers, yaml};
+use self::value::paths::Base;
+use self::value::section::Section;
 use crate::domain::assessment::SourceReport;
 use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
 use crate::domain::naming::Names;
-use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaTarget, Target};
 
-use self::expand::Unset;
-use self::node::{Dialect, Section};
-use self::paths::Base;
-use self::problem::{Collected, Place, Sink};
-use self::targets::Collection;
-
-pub use self::database::read_age_identities;
-pub use self::drill::Drill;
-pub use self::paths::{PathMapping, home};
+pub use self::own::database::read_age_identities;
+pub use self::own::drill::Drill;
+pub use self::own::settings::{Litestream, Log, LogFormat, LogLevel, Requests, Settings};
+pub use self::own::web::Web;
 pub use self::problem::Problem;
-pub use self::settings::{
-    BUCKET_INTERVAL, DIRECTORY_INTERVAL, Litestream, Log, LogFormat, LogLevel, ObjectiveDefaults, Replica,
-    STORAGE_PATH, Settings, Storage, Watch, Web,
-};
-pub use self::size::parse as parse_size;
+pub use self::value::duration::read as read_duration;
+pub use self::value::paths::{PathMapping, home};
+pub use self::value::size::read as read_size;
 
 /// Everything that a load depends on besides files.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +59,12 @@ pub struct Input {
     pub home: Option<PathBuf>,
     /// The names that databases were given before.
     pub names: Names,
+}
+
+impl Input {
+    fn base(&self) -> Base {
+        Base { working_directory: self.working_directory.clone(), home: self.home.clone() }
+    }
 }
 
 /// A configuration that can be used.
@@ -111,24 +99,23 @@ pub struct Refused {
 /// All problems and warnings of all sources, in the order of the sources.
 pub fn load(input: &Input) -> Result<Loaded, Refused> {
     let sink = Sink::default();
-    let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
+    let base = input.base();
     let (settings, entries) = own(input, &base, &sink);
 
     let mut collection = Collection::default();
-    let mut counts: Vec<Source> = Vec::new();
+    let mut sources: Vec<SourceReport> = Vec::new();
     for path in &settings.litestream.config {
-        let source = litestream_file(path, input, &base, &settings, &mut collection, &sink);
-        counts.push(source);
+        sources.push(litestream_file(path, input, &base, &settings, &mut collection, &sink));
     }
     if let Some(path) = &input.config_file {
-        counts.push(Source { name: name(path), databases: entries.len(), error: None });
+        sources.push(source(&name(path), entries.len(), None));
     }
     let nothing = settings.litestream.config.is_empty() && entries.is_empty() && collection.is_empty();
     for entry in entries {
-        collection.add_entry(entry, &settings.objectives, &sink);
+        collection.add_entry(entry, &sink);
     }
     let mut names = input.names.clone();
-    let mut targets = collection.into_targets(&settings, &mut names, &sink);
+    let mut targets = collection.into_targets(&mut names, &sink);
     if nothing && sink.is_clean() {
         let place = Place::file(&input.config_file.as_deref().map_or_else(|| "configuration".into(), name));
         sink.problem(place.problem(
@@ -142,7 +129,10 @@ pub fn load(input: &Input) -> Result<Loaded, Refused> {
     }
     let over_limit = targets.len().saturating_sub(DATABASES_MAX);
     targets.truncate(DATABASES_MAX);
-    let sources = counts.into_iter().map(|source| source.report(&warnings)).collect();
+    for source in &mut sources {
+        let own = warnings.iter().filter(|warning| warning.file == source.source);
+        source.warnings = own.map(ToString::to_string).collect();
+    }
     Ok(Loaded { settings, targets, over_limit, names, sources, warnings, notes })
 }
 
@@ -152,9 +142,9 @@ pub fn load(input: &Input) -> Result<Loaded, Refused> {
 ///
 /// What is wrong with the URL.
 pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Problem>> {
-    let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
+    let base = input.base();
     let context = replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false };
-    let keys = replica::Keys { url: url.to_owned(), ..replica::Keys::default() };
+    let keys = Keys { url: url.to_owned(), ..Keys::default() };
     replica::target(&keys, None, &context).map_err(|fault| Box::new(fault.at(&Place::file(&"command line".into()))))
 }
 
@@ -165,30 +155,15 @@ pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Pro
 /// All problems of `streamgauge.toml` and the environment.
 pub fn settings(input: &Input) -> Result<Settings, Vec<Problem>> {
     let sink = Sink::default();
-    let base = Base { working_directory: input.working_directory.clone(), home: input.home.clone() };
+    let base = input.base();
     let (settings, _) = own(input, &base, &sink);
     let Collected { problems, .. } = sink.into_parts();
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 /// A file that was read, before its warnings are known.
-struct Source {
-    name: Arc<str>,
-    databases: usize,
-    error: Option<String>,
-}
-
-impl Source {
-    fn report(self, warnings: &[Problem]) -> SourceReport {
-        let own = warnings.iter().filter(|warning| warning.file == *self.name);
-        SourceReport {
-            source: self.name.to_string(),
-            success: self.error.is_none(),
-            databases: self.databases,
-            warnings: own.map(ToString::to_string).collect(),
-            error: self.error,
-        }
-    }
+fn source(name: &str, databases: usize, error: Option<String>) -> SourceReport {
+    SourceReport { source: name.to_owned(), success: error.is_none(), databases, warnings: Vec::new(), error }
 }
 
 fn name(path: &Path) -> Arc<str> {
@@ -213,12 +188,11 @@ fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<database::Entr
     let root = layers::merge(file.as_ref().map(|(name, text)| (name, text.as_str())), &input.environment, &flags, sink);
     let name = file.map_or_else(|| "configuration".into(), |(name, _)| name);
     let mut section = Section::root(&root, Dialect::Toml, &name, sink);
-    let litestream_config = input.environment.get("LITESTREAM_CONFIG").map(String::as_str);
-    let settings = settings::read(&mut section, &settings::Context { base, litestream_config });
     // What these entries name is named as this process sees it.
     let context = replica::Context { base, path_map: &[], environment: &input.environment, v03: false };
-    let entries = section.sections("database").into_iter().map(|section| database::read(section, &context)).collect();
-    section.finish();
+    let settings = settings::read(&mut section, &context);
+    let entries = section.sections("database").into_iter();
+    let entries = entries.map(|section| database::read(section, &settings, &context)).collect();
     (settings, entries)
 }
 
@@ -229,11 +203,11 @@ fn litestream_file(
     settings: &Settings,
     collection: &mut Collection,
     sink: &Sink,
-) -> Source {
+) -> SourceReport {
     let name = name(path);
     let fail = |message: String| {
         sink.problem(Place::file(&name).problem(message.clone()));
-        Source { name: Arc::clone(&name), databases: 0, error: Some(message) }
+        source(&name, 0, Some(message))
     };
     let mut text = match read_text(path, CONFIG_BYTES_MAX) {
         Ok(text) => text,
@@ -253,16 +227,16 @@ fn litestream_file(
         text = expanded.text;
     }
     let Some(root) = yaml::parse(&text, &name, sink) else {
-        return Source { name, databases: 0, error: Some("not YAML".to_owned()) };
+        return source(&name, 0, Some("not YAML".to_owned()));
     };
     let context =
         replica::Context { base, path_map: &settings.litestream.path_map, environment: &input.environment, v03: false };
     let document = litestream::read(&root, &name, &context, sink);
     let databases = document.databases.len();
     for database in document.databases {
-        collection.add_litestream(database, &settings.objectives, sink);
+        collection.add_litestream(database, settings, sink);
     }
-    Source { name, databases, error: document.error }
+    source(&name, databases, document.error)
 }
 
 fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
@@ -288,25 +262,4 @@ fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
         ),
     };
     Place { file: Arc::clone(file), line, key }.problem(message)
-}
-
-/// Reads a text file of at most `limit` bytes.
-fn read_text(path: &Path, limit: u64) -> Result<String, String> {
-    let sentence = |error: std::io::Error| Reason::from(error).message;
-    // A pipe would block whoever opens it.
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(sentence)?;
-    let kind = file.metadata().map_err(sentence)?.file_type();
-    if kind.is_dir() {
-        return Err("a directory, not a file".to_owned());
-    }
-    if !kind.is_file() {
-        return Err("a pipe or device, not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(sentence)?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("more than {limit} bytes"));
-    }
-    String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::limits::CONFIG_PROBLEMS_MAX;
 
-use super::url::{redact, understood};
+use super::value::url::{redact, understood};
 use crate::domain::printable::printable;
 
 /// One mistake, printed in one line: ``file:line: key: value `x`: problem; accepted: …``.
@@ -52,19 +52,19 @@ impl std::error::Error for Problem {}
 
 /// Where something was said, and the name by which a person would look for it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) file: Arc<str>,
-    pub(super) line: Option<usize>,
-    pub(super) key: String,
+pub(crate) struct Place {
+    pub(crate) file: Arc<str>,
+    pub(crate) line: Option<usize>,
+    pub(crate) key: String,
 }
 
 impl Place {
     /// A file as a whole.
-    pub(super) fn file(file: &Arc<str>) -> Self {
+    pub(crate) fn file(file: &Arc<str>) -> Self {
         Self { file: Arc::clone(file), line: None, key: String::new() }
     }
 
-    pub(super) fn problem(&self, message: impl Into<String>) -> Problem {
+    pub(crate) fn problem(&self, message: impl Into<String>) -> Problem {
         Problem {
             file: self.file.to_string(),
             line: self.line,
@@ -80,13 +80,13 @@ impl Problem {
     /// Longest part of a value that is shown.
     const VALUE_CHARACTERS: usize = 80;
 
-    pub(super) fn value(mut self, value: &str) -> Self {
+    pub(crate) fn value(mut self, value: &str) -> Self {
         self.value = Some(redact(value));
         self
     }
 
     /// A value that should be a URL, and is shown as far as it is one.
-    pub(super) fn url(mut self, value: &str) -> Self {
+    pub(crate) fn url(mut self, value: &str) -> Self {
         self.value = understood(value);
         self
     }
@@ -108,8 +108,9 @@ impl Problem {
         self
     }
 
-    pub(super) fn accepted(mut self, accepted: impl Into<String>) -> Self {
-        self.accepted = Some(accepted.into());
+    /// Says what would be accepted, unless that is empty.
+    pub(crate) fn accepted(mut self, accepted: impl Into<String>) -> Self {
+        self.accepted = Some(accepted.into()).filter(|accepted| !accepted.is_empty());
         self
     }
 }
@@ -119,7 +120,7 @@ const INSERTED_BYTES_MIN: usize = 4;
 
 /// A key that a file holds, as it may be shown. What does not look like a key may be a line of another file, such as a
 /// password.
-pub(super) fn shown_key(key: &str) -> &str {
+pub(crate) fn shown_key(key: &str) -> &str {
     /// Longer than any key there is.
     const BYTES_MAX: usize = 32;
     let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -128,8 +129,8 @@ pub(super) fn shown_key(key: &str) -> &str {
 }
 
 /// What is wrong with one key of a section, by code that does not know where the section is.
-pub(super) struct Fault {
-    pub(super) key: &'static str,
+pub(crate) struct Fault {
+    pub(crate) key: &'static str,
     message: String,
     value: String,
     accepted: Option<&'static str>,
@@ -137,16 +138,16 @@ pub(super) struct Fault {
 
 impl Fault {
     /// An empty `value` is not shown.
-    pub(super) fn new(key: &'static str, message: impl Into<String>, value: &str) -> Self {
+    pub(crate) fn new(key: &'static str, message: impl Into<String>, value: &str) -> Self {
         Self { key, message: message.into(), value: value.to_owned(), accepted: None }
     }
 
-    pub(super) fn accepted(mut self, accepted: &'static str) -> Self {
+    pub(crate) fn accepted(mut self, accepted: &'static str) -> Self {
         self.accepted = Some(accepted);
         self
     }
 
-    pub(super) fn at(self, place: &Place) -> Problem {
+    pub(crate) fn at(self, place: &Place) -> Problem {
         let problem = place.problem(self.message);
         let problem = match self.key {
             _ if self.value.is_empty() => problem,
@@ -159,7 +160,7 @@ impl Fault {
 
 /// Collects every mistake of one load, so that a person sees all of them at once.
 #[derive(Debug, Default)]
-pub(super) struct Sink {
+pub(crate) struct Sink {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     notes: RefCell<Vec<Problem>>,
@@ -169,15 +170,15 @@ pub(super) struct Sink {
 
 /// All that a [`Sink`] collected: file by file, in the order of the lines.
 #[derive(Debug, Default)]
-pub(super) struct Collected {
-    pub(super) problems: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
-    pub(super) notes: Vec<Problem>,
+pub(crate) struct Collected {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) notes: Vec<Problem>,
 }
 
 impl Sink {
     /// What makes the configuration unusable.
-    pub(super) fn problem(&self, problem: Problem) {
+    pub(crate) fn problem(&self, problem: Problem) {
         // What follows from a mistake at a key is not a second mistake.
         let same =
             |known: &Problem| known.file == problem.file && known.line == problem.line && known.key == problem.key;
@@ -187,12 +188,12 @@ impl Sink {
     }
 
     /// What is surely not meant and can be lived with.
-    pub(super) fn warning(&self, problem: Problem) {
+    pub(crate) fn warning(&self, problem: Problem) {
         self.push(&self.warnings, problem);
     }
 
     /// What is good to know before something is changed.
-    pub(super) fn note(&self, problem: Problem) {
+    pub(crate) fn note(&self, problem: Problem) {
         self.push(&self.notes, problem);
     }
 
@@ -207,23 +208,23 @@ impl Sink {
     }
 
     /// The problem without what a variable put in.
-    pub(super) fn shown(&self, problem: Problem) -> Problem {
+    pub(crate) fn shown(&self, problem: Problem) -> Problem {
         problem.without(&self.inserted.borrow())
     }
 
     /// What a variable put into a file may be a secret wherever it stands: from now on it is shown by its name.
-    pub(super) fn inserted(&self, name: &str, text: &str) {
+    pub(crate) fn inserted(&self, name: &str, text: &str) {
         let text = text.trim();
         if text.len() >= INSERTED_BYTES_MIN {
             self.inserted.borrow_mut().push((name.to_owned(), text.to_owned()));
         }
     }
 
-    pub(super) fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.problems.borrow().is_empty()
     }
 
-    pub(super) fn into_parts(self) -> Collected {
+    pub(crate) fn into_parts(self) -> Collected {
         Collected {
             problems: in_order(self.problems.into_inner()),
             warnings: in_order(self.warnings.into_inner()),
@@ -257,7 +258,7 @@ fn replace(text: &str, inserted: &str, variable: &str) -> String {
 }
 
 /// The candidate that was probably meant.
-pub(super) fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     // Comparing costs the product of the lengths.
     if word.len() > 64 {
         return None;

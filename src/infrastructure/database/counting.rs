@@ -1,4 +1,4 @@
-//! What was committed between two looks, from SQLite's own counters.
+//! Counts commits between two looks, from SQLite's own counters.
 //!
 //! The wal-index counts write transactions from the moment it was built. One such stretch is an epoch; it ends when the
 //! wal-index is rebuilt, and the count starts again at 0. Within an epoch the difference is exact at any speed; across
@@ -15,7 +15,7 @@ use crate::domain::sqlite::{WalIndexHeader, frame_bytes};
 /// A larger step of salt-1 is a log that was begun anew with random salts, and not that many resets.
 const RESETS_MAX: u32 = 1 << 16;
 
-/// What events said since the last look.
+/// The events since the last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evidence {
     /// `-wal` was written, or may have been: each commit does.
@@ -39,12 +39,12 @@ pub(super) struct Step<'a> {
     pub evidence: Evidence,
     /// Events about the making of the wal-index that `last` saw may have arrived only now.
     pub settling: bool,
-    /// What the wal-index that `last` saw says after it went from its path.
+    /// The wal-index that `last` saw, read after it was removed from its path.
     pub finale: Option<WalIndexHeader>,
     pub wal: &'a Path,
 }
 
-/// What a step found.
+/// The finding of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub commits: u64,

@@ -25,7 +25,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// Size of the smallest event.
 const EVENT_BYTES: usize = 16;
 
-/// What happened to a target's files.
+/// An event of a target's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happening {
     Written(FileRole),

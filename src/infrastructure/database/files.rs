@@ -48,7 +48,7 @@ pub(super) struct FileId {
     born: (i64, u32),
 }
 
-/// What one `statx` says.
+/// The result of one `statx`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct FileStat {
     pub id: FileId,
@@ -85,7 +85,7 @@ impl FileStat {
     }
 }
 
-/// What a write changes of a file, and another file in its place.
+/// The facts of a file that change when it is written or replaced.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stamp {
     pub id: FileId,

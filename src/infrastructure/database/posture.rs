@@ -1,4 +1,4 @@
-//! What is slow to read or rarely changes: modes, filesystem, Litestream's directory, who holds its lock.
+//! Facts that are slow to read or rarely change: modes, filesystem, Litestream's directory, who holds its lock.
 
 use std::path::Path;
 

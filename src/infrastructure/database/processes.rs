@@ -16,11 +16,11 @@ const AGE_MAX: SignedDuration = SignedDuration::from_secs(15);
 /// `/proc/self/ns/pid` of a process that sees every process of the host (`PROC_PID_INIT_INO` of the kernel).
 const HOST_NAMESPACE: &str = "pid:[4026531836]";
 
-/// What was last seen in `/proc`.
+/// The processes last seen in `/proc`.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     read_at: Option<Moment>,
-    /// What each Litestream has open, as far as this process may see it.
+    /// The files that each Litestream has open, as far as this process may see them.
     litestreams: HashMap<u32, Option<HashSet<(u64, u64)>>>,
     /// All processes of the host show here.
     complete: bool,

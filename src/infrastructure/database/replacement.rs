@@ -4,10 +4,10 @@
 //! a checkpoint copied stays in the WAL until that begins anew. And whoever uses the WAL holds a lock on its database
 //! file, for as long as it does.
 //!
-//! What was found stays found while anybody has the database open, because programs that have a deleted or overwritten
-//! file open never notice; and after that for as long as their WAL is there, because the next one to open the database
-//! would replay it into the wrong file. It ends before only when the file is back that was there. Evidence that goes (the
-//! WAL begins anew) is no reason to say that all is well.
+//! A finding stays while anybody has the database open, because programs that have a deleted or overwritten file open
+//! never notice; and after that for as long as their WAL is there, because the next one to open the database would
+//! replay it into the wrong file. It ends before only when the file is back that was there. Evidence that goes (the WAL
+//! begins anew) is no reason to say that all is well.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -46,7 +46,7 @@ pub(super) struct Pair<'a> {
     pub written: bool,
 }
 
-/// What is remembered of a file and its WAL.
+/// The state of a file and its WAL between two looks.
 #[derive(Debug, Default)]
 pub(super) struct Pairing {
     state: Replacement,
@@ -151,7 +151,7 @@ impl Pairing {
         self.state
     }
 
-    /// What follows from what was seen before. It costs nothing unless it follows.
+    /// The conclusion from earlier looks, which costs nothing unless there is one.
     fn remembered(&self, pair: &Pair<'_>, index: &OpenIndex, now: &WalIndexHeader) -> Option<Contradiction> {
         let anchor = self.anchor.filter(|_| pair.local)?;
         let file = pair.sample.database;
@@ -207,7 +207,7 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replace
     (connected && still && at_path && index.is_connected()).then_some(found)
 }
 
-/// What the header of the file says that is no database of this WAL.
+/// The sign in the file's header that it does not belong to this WAL.
 fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Contradiction> {
     let mut bytes = [0; DATABASE_HEADER_BYTES];
     let count = read_at(database, &paths.database, &mut bytes, 0).ok()?;

@@ -35,7 +35,7 @@ const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
 #[derive(Debug)]
 pub(super) struct Failure {
     pub reason: Reason,
-    /// What a file in the middle of a change looks like: worth another try.
+    /// A file in the middle of a change: worth another try.
     pub transient: bool,
 }
 
@@ -128,7 +128,7 @@ impl OpenIndex {
     }
 }
 
-/// What one look leaves for the next one.
+/// The state that one look leaves for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub scanner: Option<Box<WalScanner>>,
@@ -137,7 +137,7 @@ pub(super) struct Memory {
     pub headed: Option<Stamp>,
 }
 
-/// What the files said, all of it consistent.
+/// A consistent reading of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub database: Stamp,
@@ -263,9 +263,9 @@ fn unindexed(paths: &Paths, wal: Option<&FileStat>, memory: &mut Memory) -> Resu
         memory.scanner = None;
         if database.is_wal() && wal.is_none() && is_open_elsewhere(paths)? {
             let path = paths.database.display();
-            let message = format!("read {path}: a process has it open, and its -wal and -shm are not beside it");
+            let message = format!("read {path}: a process has it open, but its -wal and -shm are not beside it");
             let reason = Reason::new(ReasonKind::Misconfigured, message).with_hint(
-                "mount the directory of the database and not the file alone; if -wal and -shm were deleted, restart what \
+                "mount the directory of the database, not just the file; if -wal and -shm were deleted, restart what \
                  has it open",
             );
             // While it is being opened or closed, this is so for a moment.

@@ -58,7 +58,7 @@ impl Watch {
     pub fn new() -> Self {
         let events = Events::new()
             .inspect_err(|error| {
-                tracing::warn!(%error, hint = "raise fs.inotify.max_user_instances", "no inotify, databases are polled");
+                tracing::warn!(%error, hint = "raise fs.inotify.max_user_instances", "no inotify; databases are polled");
             })
             .ok();
         // Half of what the process may open, so that stores and the server keep theirs.
@@ -89,7 +89,7 @@ impl Watch {
             target.enqueue(id, &mut self.dirty);
         }
         if !complete {
-            tracing::warn!(hint = "raise fs.inotify.max_queued_events", "events were lost, looking at every database");
+            tracing::warn!(hint = "raise fs.inotify.max_queued_events", "events were lost; looking at every database");
             for (id, target) in self.targets.iter_mut().enumerate() {
                 let Some(target) = target else { continue };
                 target.forget_watches(events);
@@ -115,7 +115,7 @@ impl Watch {
                 let full = error.kind() == io::ErrorKind::StorageFull;
                 let hint = full.then_some("raise fs.inotify.max_user_watches (sysctl): each database needs 3");
                 let database = target.paths.database.display();
-                tracing::warn!(%database, %error, hint, "cannot watch for events, this database and others are polled");
+                tracing::warn!(%database, %error, hint, "cannot watch for events; this database and others are polled");
             }
         }
         if armed.is_err() != target.polled {
@@ -237,7 +237,7 @@ impl DatabaseWatch for Watch {
             self.insert(&mut free, name, files, filesystem);
         }
         if let Some(kind) = filesystems.values().flatten().next() {
-            tracing::warn!(filesystem = kind, "its events cannot be trusted, databases there are polled");
+            tracing::warn!(filesystem = kind, "its events cannot be trusted; databases there are polled");
         }
     }
 

@@ -123,7 +123,7 @@ impl SqliteCopy {
     fn ask(&self, query: &str) -> rusqlite::Result<Result<Answer, &'static str>> {
         let mut statement = self.connection.prepare(query)?;
         if !statement.readonly() || statement.column_count() == 0 {
-            return Ok(Err("it is not a query that only reads"));
+            return Ok(Err("it is not a read-only query"));
         }
         if statement.column_count() != 1 {
             return Ok(Ok(Answer::Several));
@@ -308,7 +308,7 @@ fn reason(error: &rusqlite::Error) -> Reason {
         _ => ReasonKind::Failed,
     };
     if kind == ReasonKind::Timeout {
-        return Reason::new(kind, "it took too long and was ended");
+        return Reason::new(kind, "it took too long and was stopped");
     }
     Reason::new(kind, quoted(&error.to_string()))
 }

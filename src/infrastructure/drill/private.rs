@@ -120,7 +120,7 @@ impl Private {
         Ok(openat(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
 
-    /// What is known of a name.
+    /// The file of that name, if there is one.
     pub(super) fn look(&self, name: &str) -> Option<Stat> {
         statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
@@ -195,14 +195,14 @@ fn same(one: &Stat, other: &Stat) -> bool {
 
 fn regular(file: OwnedFd) -> std::io::Result<File> {
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(std::io::Error::other("it is no file"));
+        return Err(std::io::Error::other("it is not a file"));
     }
     Ok(file.into())
 }
 
 fn refused(path: &Path, why: &str) -> Reason {
-    let text = format!("use {}: {why}, and what is restored is nobody else's business", path.display());
-    let hint = format!("name a directory that is not there yet, such as {}", path.join("drill").display());
+    let text = format!("use {}: {why}, and what is restored there must stay private", path.display());
+    let hint = format!("name a directory that does not exist yet, such as {}", path.join("drill").display());
     Reason::new(ReasonKind::Misconfigured, text).with_hint(hint)
 }
 

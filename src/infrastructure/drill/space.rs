@@ -35,7 +35,7 @@ const LOCK: &str = "lock";
 
 const DATABASE: &str = "database";
 
-/// What SQLite may have left beside it when a process was killed.
+/// Files that SQLite may have left beside it when a process was killed.
 const BESIDE: [&str; 3] = ["database-wal", "database-shm", "database-journal"];
 
 const MANIFEST: &str = "manifest.json";

@@ -20,13 +20,14 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
     }
     let (message, hint) = match certificate(error) {
         Some(Refused::Authority) => (
-            "the server shows the certificate of an authority (CA:TRUE) as its own, which is not accepted".to_owned(),
-            "make the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that authority, and name \
-             the signer's as ca-file",
+            "the server presents the certificate of an authority (CA:TRUE) as its own, which is not accepted"
+                .to_owned(),
+            "give the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that authority, \
+             and configure the signer's as ca-file",
         ),
-        Some(Refused::Name) => (root_cause(error), "name the server as its certificate does"),
+        Some(Refused::Name) => (root_cause(error), "address the server by a name in its certificate"),
         Some(Refused::Time) => (root_cause(error), "renew the server's certificate, or set the clock of this machine"),
-        Some(Refused::Other) => (root_cause(error), "name the certificate authority as ca-file"),
+        Some(Refused::Other) => (root_cause(error), "configure the certificate authority as ca-file"),
         None => (root_cause(error), ""),
     };
     let reason = Reason::new(ReasonKind::Unreachable, message);
@@ -61,7 +62,7 @@ fn certificate(error: &(dyn Error + 'static)) -> Option<Refused> {
     None
 }
 
-/// What an I/O error wraps: it is not its cause, but stands in its place, several times over.
+/// The error inside an I/O error, which is not its cause but stands in its place, possibly nested.
 fn unwrapped<'a>(mut error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     while let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         error = inner;

@@ -82,7 +82,7 @@ fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {
         add_authorities(&mut roots, file).map_err(|reason| {
             reason
                 .context(format_args!("read certificate authorities {}", file.display()))
-                .with_hint("name a readable PEM file with at least one certificate")
+                .with_hint("configure a readable PEM file with at least one certificate")
         })?;
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())

@@ -16,7 +16,7 @@ pub(super) const APPLICATION_ID: u32 = 0x5347_7374;
 /// The version of the schema, kept in `user_version`. Tables may be added to it.
 pub(super) const VERSION: u32 = 1;
 
-/// What a schema may have come to in time; beyond, the number is damaged.
+/// The largest plausible schema version; above it, the number is damaged.
 const VERSION_LIKELY_MAX: u32 = 1_000;
 
 /// Targets, by their names. The first versions kept everything there and had no `application_id`.
@@ -31,7 +31,7 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: usize = 100;
 const PAGE_BYTES_MAX: usize = 65_536;
 
-/// What lies there.
+/// What is found at the path of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// Nothing, or an empty file.

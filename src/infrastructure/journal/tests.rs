@@ -1,4 +1,4 @@
-//! What is kept, and what becomes of states that are broken or not ours.
+//! Tests of what is kept, and of states that are damaged or belong to somebody else.
 
 use super::*;
 

@@ -60,7 +60,7 @@ impl Smtp {
             }
             Some(_) => Reason::new(ReasonKind::Failed, text),
             None if error.is_client() => Reason::new(ReasonKind::Misconfigured, text)
-                .with_hint("check security: tls, starttls or none, as the server has it"),
+                .with_hint("check security: tls, starttls or none, whichever the server supports"),
             None => unreachable(error),
         }
     }

@@ -102,7 +102,7 @@ pub(super) fn body(message: &AlertMessage, bytes_max: usize, one: impl Fn(&Alert
         text.push_str(&format!("and {} more\n", all - shown));
     }
     if message.repeated {
-        text.push_str("Told before; still so.\n");
+        text.push_str("Sent before; still the case.\n");
     }
     text
 }

@@ -147,7 +147,7 @@ impl Drill {
         for probe in self.job.policy.probes.clone() {
             let (back, record) = match copy.take() {
                 Some(copy) => answered(copy, probe, self.record.started_at).await,
-                None => (None, unanswered(&probe, "not asked, because the one before it did not end")),
+                None => (None, unanswered(&probe, "not run, because the one before it did not finish")),
             };
             copy = back;
             self.record.probes.push(record);
@@ -176,7 +176,7 @@ async fn answered(mut copy: Copy, probe: DrillProbe, started: Timestamp) -> (Opt
             (Some(copy), ProbeRecord { result, ..unanswered(&probe, &reason.message) })
         }
         Ok(Err(error)) => (None, unanswered(&probe, &error.to_string())),
-        Err(_) => (None, unanswered(&probe, "it took too long, and ends with the drill's process")),
+        Err(_) => (None, unanswered(&probe, "it took too long, and will end with the drill's process")),
     }
 }
 

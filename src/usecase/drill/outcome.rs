@@ -1,4 +1,4 @@
-//! What a drill comes to: which troubles are the backup's fault and which only kept that from being found out.
+//! The result of a drill: which problems are the backup's fault, and which only kept the drill from finding out.
 
 use crate::domain::drill::{DrillRecord, DrillResult};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -10,7 +10,7 @@ const OPTIONAL: &[&str] = &[COMPARE, RECENCY, CONSTRAINTS];
 /// Checks of what an application wrote, not of what was stored: the live database can fail them as well.
 const OF_THE_DATA: &[&str] = &[FOREIGN_KEYS, CONSTRAINTS];
 
-/// What is said of a check that only a full drill makes.
+/// The finding of a check that only a full drill makes.
 pub(super) const ONLY_IN_FULL: &str = "only in full drills";
 
 pub(super) const COMPARE: &str = "compare";
@@ -34,8 +34,8 @@ impl Stop {
         Self { result: DrillResult::Inconclusive, reason }
     }
 
-    /// What planning, reading and decoding met: objects that are not there or not what they should be are the backup's
-    /// fault, everything else is not.
+    /// Judges a failure of planning, reading or decoding: objects that are not there or not what they should be are the
+    /// backup's fault, everything else is not.
     pub(super) fn of(reason: Reason) -> Self {
         Self { result: trouble(&reason), reason }
     }

@@ -11,7 +11,7 @@ use super::told::backoff;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::DeadmanTarget;
 use crate::domain::limits::DEADMAN_TEXT_BYTES_MAX;
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, signed};
 use crate::usecase::ports::{AlertBoard, Clock, DeadmanSwitch};
 
 /// The name in reports.
@@ -29,7 +29,7 @@ pub(super) struct Deadman {
 impl Deadman {
     /// Pings until `stop` is true or its sender is gone.
     pub(super) async fn run(self, mut boards: watch::Receiver<Board>, mut stop: watch::Receiver<bool>) {
-        let interval = SignedDuration::try_from(self.target.interval).unwrap_or(SignedDuration::MAX);
+        let interval = signed(self.target.interval);
         // What was last said, and when.
         let mut last: Option<(Option<String>, Moment)> = None;
         let mut retry_at: Option<SignedDuration> = None;

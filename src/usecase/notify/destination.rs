@@ -137,8 +137,7 @@ fn messages(due: &Due, target: &ReceiverTarget, style: Style, now: Moment) -> Ve
         Style::Each => 1,
         Style::Mirror => ALERTMANAGER_BATCH_MAX,
     };
-    let valid = SignedDuration::try_from(target.repeat_interval.saturating_mul(4)).unwrap_or(SignedDuration::MAX);
-    let valid_until = now.wall.saturating_add(valid).unwrap_or(now.wall);
+    let valid_until = now.after(target.repeat_interval.saturating_mul(4)).wall;
     let mut batches: Vec<Batch> = Vec::new();
     let mut room = 0;
     let all = due.firing.iter().map(|alert| (alert, false)).chain(due.resolved.iter().map(|alert| (alert, true)));

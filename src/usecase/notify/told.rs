@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{ReceiverKind, ReceiverTarget};
 use crate::domain::limits::{RECEIVER_BACKOFF_MAX, RESOLVED_RETENTION};
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, signed};
 use crate::domain::verdict::Severity;
 use crate::usecase::ports::AlertBoard;
 
@@ -70,6 +70,18 @@ pub(super) enum Next {
     Wait(SignedDuration),
 }
 
+/// What no longer fires of what a receiver knows.
+struct Ended {
+    /// To be told that it is over.
+    over: Vec<Arc<Alert>>,
+    /// To be told that again.
+    again: Vec<Arc<Alert>>,
+    /// Not to be told any more.
+    forgotten: Vec<Labels>,
+    /// How long until something is to be told again.
+    wait: SignedDuration,
+}
+
 /// The longest wait: whatever is forgotten here is looked at once an hour.
 const WAIT_MAX: SignedDuration = SignedDuration::from_secs(3600);
 
@@ -94,75 +106,87 @@ impl Told {
     pub(super) fn next(&mut self, board: &AlertBoard, target: &ReceiverTarget, style: Style, now: Moment) -> Next {
         let repeat = signed(target.repeat_interval);
         let board_by_labels = by_labels(board);
-        let firing = |alert: &&Arc<Alert>| {
+        let fires = |alert: &&Arc<Alert>| {
             alert.state == AlertState::Firing && alert.suppressed.is_none() && alert.severity >= target.severity
         };
-        let told: Vec<&Arc<Alert>> = board_by_labels.values().copied().filter(firing).collect();
-        let known = |alert: &Alert| self.known.get(&alert.labels).filter(|known| known.over.is_none());
+        let firing: Vec<&Arc<Alert>> = board_by_labels.values().copied().filter(fires).collect();
+        let ended = self.ended(&board_by_labels, board, target, now);
+        let told = |alert: &Alert| Some(self.known.get(&alert.labels).filter(|known| known.over.is_none())?.told);
+        let new = firing.iter().filter(|alert| told(alert).is_none());
+        let mut due = Due { firing: cloned(new), resolved: ended.over, repeated: false, firing_total: firing.len() };
+        let waiting = due.firing.len() + due.resolved.len();
+        let stale = |alert: &&&Arc<Alert>| told(alert).is_some_and(|told| now.since(told) >= repeat);
+        let repeats = firing.iter().any(|alert| stale(&alert)) || !ended.again.is_empty();
+        let rests = firing.iter().filter_map(|alert| Some(repeat - now.since(told(alert)?)));
+        let wait = rests.filter(|_| !repeats).fold(ended.wait, SignedDuration::min);
+        match style {
+            Style::Mirror => {
+                due.firing.extend(cloned(firing.iter().filter(stale)));
+                due.resolved.extend(ended.again);
+            }
+            Style::Group | Style::Each if repeats => {
+                due.firing = cloned(firing.iter());
+                due.repeated = waiting == 0;
+            }
+            Style::Group | Style::Each => {}
+        }
+        self.waiting = waiting;
+        for labels in ended.forgotten {
+            self.unsaved |= self.known.remove(&labels).is_some_and(|known| known.over.is_none());
+        }
+        if waiting == 0 && !repeats {
+            self.waiting_since = None;
+            return Next::Wait(wait.max(SignedDuration::ZERO));
+        }
+        let pause = self.pause(waiting > 0, target, style, now);
+        if pause > SignedDuration::ZERO {
+            return Next::Wait(pause);
+        }
+        due.firing.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.labels.cmp(&other.labels)));
+        Next::Send(due)
+    }
 
-        let new: Vec<_> = told.iter().filter(|alert| known(alert).is_none()).map(|alert| Arc::clone(alert)).collect();
-        let mut over = Vec::new();
-        let mut forgotten = Vec::new();
-        let mut again = Vec::new();
-        let mut wait = WAIT_MAX;
+    /// What no longer fires of what is known.
+    fn ended(
+        &self,
+        board_by_labels: &HashMap<&Labels, &Arc<Alert>>,
+        board: &AlertBoard,
+        target: &ReceiverTarget,
+        now: Moment,
+    ) -> Ended {
+        let repeat = signed(target.repeat_interval);
+        let mut ended = Ended { over: Vec::new(), again: Vec::new(), forgotten: Vec::new(), wait: WAIT_MAX };
         for (labels, known) in &self.known {
             let there = board_by_labels.get(labels);
             let fires = there.is_some_and(|alert| alert.state == AlertState::Firing);
             match known.over {
                 Some(_) if fires => {}
-                Some((first, _)) if now.since(first) >= signed(RESOLVED_RETENTION) => forgotten.push(labels.clone()),
-                Some((_, last)) if now.since(last) >= repeat => again.push(resolved(known, there, board.at)),
-                Some((_, last)) => wait = wait.min(repeat - now.since(last)),
+                Some((first, _)) if now.since(first) >= signed(RESOLVED_RETENTION) => {
+                    ended.forgotten.push(labels.clone());
+                }
+                Some((_, last)) if now.since(last) >= repeat => ended.again.push(resolved(known, there, board.at)),
+                Some((_, last)) => ended.wait = ended.wait.min(repeat - now.since(last)),
                 // What is not on the board is over only if everything was looked at.
                 None if !fires && (there.is_some() || board.complete) => match target.resolved {
-                    true => over.push(resolved(known, there, board.at)),
-                    false => forgotten.push(labels.clone()),
+                    true => ended.over.push(resolved(known, there, board.at)),
+                    false => ended.forgotten.push(labels.clone()),
                 },
                 None => {}
             }
         }
-        let firing_total = told.len();
-        let stale = |alert: &&&Arc<Alert>| known(alert).is_some_and(|known| now.since(known.told) >= repeat);
-        let mut due = Due { firing: new, resolved: over, repeated: false, firing_total };
-        self.waiting = due.firing.len() + due.resolved.len();
-        let news = self.waiting > 0;
-        let repeats = told.iter().any(|alert| stale(&alert)) || !again.is_empty();
-        for alert in told.iter().filter_map(|alert| known(alert)).filter(|_| !repeats) {
-            wait = wait.min(repeat - now.since(alert.told));
-        }
-        match style {
-            Style::Mirror => {
-                due.firing.extend(told.iter().filter(stale).map(|alert| Arc::clone(alert)));
-                due.resolved.append(&mut again);
-            }
-            Style::Group | Style::Each if repeats => {
-                due.firing = told.iter().map(|alert| Arc::clone(alert)).collect();
-                due.repeated = !news;
-            }
-            Style::Group | Style::Each => {}
-        }
-        for labels in forgotten {
-            self.unsaved |= self.known.remove(&labels).is_some_and(|known| known.over.is_none());
-        }
-        if !news && !repeats {
-            self.waiting_since = None;
-            return Next::Wait(wait.max(SignedDuration::ZERO));
-        }
+        ended
+    }
+
+    /// How long what is to be said is held back. Nothing holds back what a receiver that keeps the state itself is told,
+    /// but a failure.
+    fn pause(&mut self, news: bool, target: &ReceiverTarget, style: Style, now: Moment) -> SignedDuration {
         let since = *self.waiting_since.get_or_insert(now);
-        let mut until = self.retry_at.map_or(SignedDuration::ZERO, |at| at - now.mono);
-        if style != Style::Mirror {
-            if news {
-                until = until.max(signed(target.group_wait) - now.since(since));
-            }
-            if let Some(last) = self.last_message {
-                until = until.max(signed(target.group_interval) - now.since(last));
-            }
-        }
-        if until > SignedDuration::ZERO {
-            return Next::Wait(until);
-        }
-        due.firing.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.labels.cmp(&other.labels)));
-        Next::Send(due)
+        let retry = self.retry_at.map(|at| at - now.mono);
+        let others = style != Style::Mirror;
+        let group = (others && news).then(|| signed(target.group_wait) - now.since(since));
+        let last = self.last_message.filter(|_| others);
+        let interval = last.map(|last| signed(target.group_interval) - now.since(last));
+        [retry, group, interval].into_iter().flatten().fold(SignedDuration::ZERO, SignedDuration::max)
     }
 
     /// A message arrived.
@@ -279,8 +303,8 @@ fn severity(labels: &Labels) -> Severity {
     words.into_iter().find(|severity| word.is_some_and(|word| word == severity.as_str())).unwrap_or(Severity::Warning)
 }
 
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+fn cloned<'a>(alerts: impl Iterator<Item = &'a &'a Arc<Alert>>) -> Vec<Arc<Alert>> {
+    alerts.map(|alert| Arc::clone(alert)).collect()
 }
 
 /// What one receiver was told, as it is saved.

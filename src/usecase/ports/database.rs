@@ -11,7 +11,7 @@ use crate::domain::reason::Reason;
 use crate::domain::sqlite::WalPosition;
 use crate::domain::target::{DatabaseFiles, TargetName};
 
-/// What a watcher saw of one database.
+/// A change that a watcher saw of one database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalUpdate {
     pub target: TargetName,

@@ -1,14 +1,14 @@
-//! What survives a restart.
+//! The port for state that survives a restart.
 
 use crate::domain::reason::Reason;
 use crate::domain::target::TargetName;
 
-/// What an entry of the journal is about.
+/// The kinds of entries in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EntryKind {
-    /// What is known of a target.
+    /// The state of a target.
     Target,
-    /// What is known of the objects of its replicas.
+    /// The state of the objects of its replicas.
     Objects,
     Alerts,
     /// Who was told of them.
@@ -58,7 +58,8 @@ impl EntryKey {
     }
 }
 
-/// What survives a restart: opaque texts, one or two a target. Blocking. Losing it loses comfort, not correctness.
+/// The store for state that survives a restart: opaque texts, one or two for each target. Blocking. Losing it loses
+/// comfort, not correctness.
 pub trait Journal: Send {
     /// All entries; of a journal that is damaged, those that could be read.
     fn load(&mut self) -> Result<Vec<(EntryKey, String)>, Reason>;

@@ -19,7 +19,7 @@ pub(in crate::usecase) async fn each(
         let page = store.list(prefix, after.as_deref()).await?;
         foreign = if page.objects.iter().any(|object| is_litestreams(&object.key)) { 0 } else { foreign + 1 };
         if foreign >= FOREIGN_PAGES_MAX {
-            let message = format!("list {prefix}: {FOREIGN_PAGES_MAX} pages in a row without a file of Litestream");
+            let message = format!("list {prefix}: {FOREIGN_PAGES_MAX} pages in a row without a Litestream file");
             let hint = "something else writes there, or the store makes up a listing that never ends";
             return Err(Reason::new(ReasonKind::Unsupported, message).with_hint(hint));
         }
@@ -31,7 +31,8 @@ pub(in crate::usecase) async fn each(
         }
     }
     let message = format!("list {prefix}: more than {LIST_PAGES_MAX} pages");
-    Err(Reason::new(ReasonKind::Unsupported, message).with_hint("a replica with this many objects lacks retention"))
+    Err(Reason::new(ReasonKind::Unsupported, message)
+        .with_hint("retention is not working on a replica with this many objects"))
 }
 
 fn is_litestreams(key: &str) -> bool {

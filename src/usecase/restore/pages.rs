@@ -3,13 +3,13 @@
 /// Pages in one block of bits.
 const BLOCK_PAGES: usize = 1 << 16;
 
-/// A set of page numbers.
+/// One bit for each page: pages are written in any order.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(super) struct WrittenPages {
     blocks: Vec<Option<Box<[u64; BLOCK_PAGES / 64]>>>,
 }
 
-impl Pages {
+impl WrittenPages {
     /// Adds a page; false when it was there already.
     pub(super) fn insert(&mut self, page: u32) -> bool {
         let (block, word, bit) = place(page);
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn remembers_what_was_added_and_finds_what_was_not() {
-        let mut pages = Pages::default();
+        let mut pages = WrittenPages::default();
         let last = 3 * BLOCK_PAGES as u32;
         assert_eq!(pages.missing(0, last, 0), Some(1));
         for page in (1..=last).filter(|page| ![70_000, 70_001].contains(page)) {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::{StreamExt, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::pages::Pages;
+use super::pages::WrittenPages;
 use super::reading::Reader;
 use super::request::RestoreOptions;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
@@ -67,7 +67,7 @@ fn with_way_out(reason: Reason, plan: &RestorePlan) -> Reason {
 /// The state of one restore.
 struct Engine {
     base: Option<RestoreBase>,
-    written: Pages,
+    written: WrittenPages,
     newest: Option<LtxHeader>,
     /// The fewest pages that the database had after any file that was begun: what older files, and the base, hold
     /// behind it was cut off since.
@@ -86,7 +86,7 @@ impl Engine {
     fn new(file: Arc<dyn RestoreFile>, threads: usize, base: Option<RestoreBase>) -> Self {
         Self {
             base,
-            written: Pages::default(),
+            written: WrittenPages::default(),
             newest: None,
             fewest: u32::MAX,
             jobs: Jobs {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Reader, Stop};
-use crate::domain::limits::{PAGE_RUNS_MAX, VERIFY_INDEX_BYTES_MAX};
+use crate::domain::limits::VERIFY_INDEX_BYTES_MAX;
 use crate::domain::litestream::ltx::HEADER_SIZE;
-use crate::domain::litestream::{FrameIndex, LtxHeader, LtxName, LtxSummary, PageIndex, decode};
+use crate::domain::litestream::{FormatError, FrameIndex, LtxHeader, LtxName, LtxSummary, PageIndex, decode};
 use crate::domain::sqlite::lock_page;
-use crate::domain::verification::{Facts, FindingKind, Outcome, PageRuns, TAIL_BYTES};
+use crate::domain::verification::{Facts, FindingKind, Outcome, PageSet, TAIL_BYTES};
 
 /// The header and the flags of the first page behind it, which tell the encoding.
 const HEAD_BYTES: u64 = HEADER_SIZE as u64 + 6;
@@ -20,7 +20,7 @@ const END_BYTES: u64 = 24;
 /// A file of which everything is there.
 pub(super) fn whole(name: LtxName, content: &Bytes) -> Result<Outcome, Stop> {
     LtxHeader::parse(content)?.check_name(name)?;
-    let mut pages = Runs::default();
+    let mut pages = PageSet::default();
     let summary = decode(content.as_ref(), |page, _| pages.push(page))?;
     let index = PageIndex::parse(content, content.len() as u64)?;
     Ok(good(&summary, blocks(content), pages, true, FrameIndex::new(index.entries())))
@@ -32,11 +32,11 @@ fn blocks(head: &[u8]) -> bool {
     page && head.get(HEADER_SIZE + 5).is_some_and(|flags| flags & 1 == 1)
 }
 
-fn good(summary: &LtxSummary, blocks: bool, pages: Runs, content: bool, frames: Option<FrameIndex>) -> Outcome {
+fn good(summary: &LtxSummary, blocks: bool, pages: PageSet, content: bool, frames: Option<FrameIndex>) -> Outcome {
     let LtxHeader { page_size, commit, .. } = summary.header;
     let dense_from = pages.dense_from(commit, lock_page(page_size));
     let facts = Facts::Ltx { page_size, commit, checksum: summary.file_checksum, blocks, dense_from };
-    Outcome::Good { content, facts, pages: pages.known(), frames: frames.map(Arc::new) }
+    Outcome::Good { content, facts, pages: pages.complete(), frames: frames.map(Arc::new) }
 }
 
 impl Reader<'_> {
@@ -66,7 +66,7 @@ impl Reader<'_> {
         }
         let index = PageIndex::parse(&tail, size).map_err(cut)?;
         index.check_pages(&header)?;
-        let mut pages = Runs::default();
+        let mut pages = PageSet::default();
         index.entries().for_each(|entry| pages.push(entry.page));
         let summary = LtxSummary { header, pages: index.pages, bytes: size, file_checksum: index.file_checksum };
         let frames = FrameIndex::new(index.entries());
@@ -80,7 +80,7 @@ impl Reader<'_> {
             std::io::Read::read_to_end(&mut std::io::Read::take(&mut chunks, HEAD_BYTES), &mut head)
                 .map_err(|error| Stop::Unread(error.into()))?;
             LtxHeader::parse(&head)?.check_name(name)?;
-            let mut pages = Runs::default();
+            let mut pages = PageSet::default();
             let whole = std::io::Read::chain(head.as_slice(), chunks);
             let summary = decode(whole, |page, _| pages.push(page))?;
             Ok(good(&summary, blocks(&head), pages, true, None))
@@ -90,74 +90,12 @@ impl Reader<'_> {
 }
 
 /// What does not end as a file does was cut off, as far as its end alone can tell.
-fn cut(error: crate::domain::litestream::FormatError) -> Stop {
+fn cut(error: FormatError) -> Stop {
     match Stop::from(error) {
         Stop::Bad(FindingKind::Corrupt, detail) => {
             let detail = format!("it does not end as an LTX file does, cut off or damaged: {detail}");
             Stop::Bad(FindingKind::Truncated, detail)
         }
         other => other,
-    }
-}
-
-/// Page numbers as they come, as runs.
-#[derive(Default)]
-struct Runs {
-    runs: PageRuns,
-    /// There are more than are kept: the lowest are forgotten.
-    dropped: bool,
-}
-
-impl Runs {
-    fn push(&mut self, page: u32) {
-        match self.runs.last_mut() {
-            Some((_, last)) if page.checked_sub(1) == Some(*last) => *last = page,
-            _ => self.runs.push((page, page)),
-        }
-        if self.runs.len() > 2 * PAGE_RUNS_MAX {
-            self.runs.drain(..PAGE_RUNS_MAX);
-            self.dropped = true;
-        }
-    }
-
-    /// The page above which all pages up to `commit` are there; the lock page is nowhere.
-    fn dense_from(&self, commit: u32, lock: u32) -> u32 {
-        let mut end = if commit == lock { commit - 1 } else { commit };
-        for (first, last) in self.runs.iter().rev() {
-            if *last != end {
-                break;
-            }
-            end = first.saturating_sub(1);
-            if end == lock {
-                end -= 1;
-            }
-        }
-        end
-    }
-
-    fn known(self) -> Option<PageRuns> {
-        (!self.dropped).then_some(self.runs)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(pages: &[u32], commit: u32, lock: u32, expected: u32) {
-        let mut runs = Runs::default();
-        pages.iter().for_each(|page| runs.push(*page));
-        assert_eq!(runs.dense_from(commit, lock), expected, "{pages:?}");
-    }
-
-    #[test]
-    fn growth_is_told_from_the_end() {
-        check(&[1, 2, 3], 3, 99, 0);
-        check(&[2, 4, 5], 5, 99, 3);
-        check(&[2, 4], 5, 99, 5);
-        check(&[], 0, 99, 0);
-        check(&[1], 4, 99, 4);
-        check(&[3, 4, 6, 7], 7, 5, 2);
-        check(&[3, 4], 5, 5, 2);
     }
 }

@@ -14,8 +14,6 @@ use crate::domain::target::{ReplicaLocation, ReplicaTarget};
 #[derive(Debug, Default)]
 pub(super) struct Drilling {
     pub(super) history: DrillHistory,
-    /// When it is in the queue for, by the wall clock.
-    pub(super) due: Option<Timestamp>,
     pub(super) running_since: Option<Timestamp>,
     /// Why none is due.
     pub(super) withheld: Option<String>,

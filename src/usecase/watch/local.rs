@@ -12,8 +12,8 @@ use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
 use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate};
 
-/// Batches of updates that may wait for the agent; the thread pauses when it is behind.
-const BATCHES_MAX: usize = 64;
+/// Rounds that may wait for the agent; the thread pauses when it is behind.
+pub(super) const ROUNDS_MAX: usize = 64;
 
 /// What one round on the thread saw.
 pub(super) struct LocalRound {
@@ -41,7 +41,7 @@ impl LocalWatch {
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, Receiver<LocalRound>)> {
         let (commands, inbox) = unbounded_channel();
-        let (rounds, outbox) = channel(BATCHES_MAX);
+        let (rounds, outbox) = channel(ROUNDS_MAX);
         let blocks = watch.blocks();
         let watching = Watching { watch, clock, rounds, poll: Duration::from_secs(1), sweep_per_poll: 0 };
         if blocks {

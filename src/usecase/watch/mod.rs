@@ -4,14 +4,25 @@
 //! changed parts of the report are built anew and published.
 
 mod agent;
-mod beaconing;
+mod alerts;
+mod collectors;
+mod crew;
+mod doubt;
 mod drilling;
+mod duty;
+mod fleet;
 mod local;
+mod objects;
 mod once;
 mod replica;
+mod saved;
 mod schedule;
 mod spotting;
 mod subject;
+mod telling;
+mod trends;
+mod turn;
 
-pub use agent::{Agent, AgentParts, ReloadRequest, remembered_names};
+pub use agent::{Agent, AgentParts, ReloadRequest};
 pub use once::{OnceParts, look_once, named};
+pub use saved::remembered_names;

@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::SignedDuration;
 
-use super::replica::{Harvest, WatchedReplica, ledger};
+use super::objects::{Look, SeenObjects};
+use super::replica::WatchedReplica;
+use super::schedule::ReplicaKey;
 use super::spotting::Spotting;
 use super::subject::Subject;
-use crate::domain::assess::proof::Evidence;
 use crate::domain::assessment::DatabaseReport;
 use crate::domain::limits::{
     SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
 };
+use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{Target, TargetName};
 use crate::domain::verification::{Outcome, VerifyDepth};
 use crate::usecase::ports::{Clock, DatabaseWatch, Pace, PageReader, Stores};
-use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 use crate::usecase::spot::spot;
 use crate::usecase::verify::verify;
 
@@ -47,18 +47,8 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
     let now = clock.now();
     let databases = targets.iter().filter_map(|target| Some((target.name.clone(), target.database.clone()?)));
     watch.set_targets(databases.collect());
-    let mut subjects: Vec<Subject> = targets
-        .into_iter()
-        .map(|target| {
-            let replicas = target.replicas.iter();
-            let replicas = replicas.map(|replica| {
-                let ledger = ledger(replica, &pace.verify, target.objectives.restorer);
-                WatchedReplica::new(replica.clone(), stores.open(&replica.location), 0, ledger)
-            });
-            let replicas = replicas.collect();
-            Subject::new(target, replicas, None, pace, now)
-        })
-        .collect();
+    let subject = |target| Subject::new(target, stores, ReplicaKey::default, None, pace, now);
+    let mut subjects: Vec<Subject> = targets.into_iter().map(subject).collect();
     let mut unseen: BTreeMap<TargetName, &mut Subject> =
         subjects.iter_mut().map(|subject| (subject.target.name.clone(), subject)).collect();
     let mut updates = watch.sweep(now, unseen.len());
@@ -77,7 +67,7 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         updates = unseen.keys().filter_map(|name| watch.look(name, clock.now())).collect();
     }
 
-    let deadline = clock.now().mono.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));
+    let deadline = clock.now().after(wait).mono;
     look_at(&mut subjects, clock, now, pace, |_| true).await;
     find_beacons(&mut subjects, clock, stores, pace).await;
     while subjects.iter().any(|subject| subject.replicas.iter().any(behind)) && clock.now().mono < deadline {
@@ -101,34 +91,32 @@ fn behind(replica: &WatchedReplica) -> bool {
 async fn look_at(
     subjects: &mut [Subject],
     clock: &dyn Clock,
-    sampled: crate::domain::moment::Moment,
+    sampled: Moment,
     pace: &Pace,
     which: fn(&WatchedReplica) -> bool,
 ) {
-    type Looked<'a> = (&'a mut WatchedReplica, ReplicaProbe, Result<(Finding, Evidence), Reason>, Harvest);
     let mut looks = Vec::new();
     for subject in subjects {
         let staged = subject.staged().cloned();
         for replica in subject.replicas.iter_mut().filter(|replica| which(replica)) {
             let Some(mut probe) = replica.take_probe(clock.now()) else { continue };
-            let (store, staged) = (replica.store.clone(), staged.clone());
+            let staged = staged.clone();
             looks.push(async move {
-                let result = match store {
+                let result = match replica.store.clone() {
                     Ok(store) => probe.look(store.as_ref(), staged.as_ref(), sampled, pace).await,
                     Err(reason) => Err(reason),
                 };
-                let harvest = Harvest::of(&mut probe, replica.ledger.is_on());
-                (replica, probe, result, harvest)
+                let objects = SeenObjects::of(&mut probe, replica.ledger.is_on());
+                replica.conclude(Look { probe, result, objects, beacon: None }, clock.now());
             });
         }
     }
-    let done: Vec<Looked<'_>> =
-        futures_util::stream::iter(looks).buffer_unordered(pace.concurrency.max(1)).collect().await;
-    for (replica, probe, result, harvest) in done {
-        replica.probe = Some(probe);
-        replica.conclude(result, clock.now());
-        replica.take_harvest(harvest, clock.now());
-    }
+    all(looks, pace).await;
+}
+
+/// Does all of it, no more at once than may be in flight at one place.
+async fn all(works: Vec<impl Future<Output = ()>>, pace: &Pace) {
+    futures_util::stream::iter(works).buffer_unordered(pace.concurrency.max(1)).collect().await
 }
 
 /// Reads the beacons of databases that are on other hosts.
@@ -142,8 +130,7 @@ async fn find_beacons(subjects: &mut [Subject], clock: &dyn Clock, stores: &dyn 
         };
         replica.take_beacon(Some(found), clock.now());
     });
-    let beacons: Vec<_> = beacons.collect();
-    futures_util::stream::iter(beacons).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
+    all(beacons.collect(), pace).await;
 }
 
 /// Reads what restores need of the replicas: with a bounded number of requests for their structure, or everything when
@@ -171,8 +158,7 @@ async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
             }
         }
     });
-    let verifications: Vec<_> = verifications.collect();
-    futures_util::stream::iter(verifications).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
+    all(verifications.collect(), pace).await;
 }
 
 /// Compares pages with the live databases. What raced a commit or differs is looked at anew, a few times.
@@ -180,7 +166,7 @@ async fn compare_all(
     subjects: &mut [Subject],
     reader: &Arc<dyn PageReader>,
     clock: &dyn Clock,
-    sampled: crate::domain::moment::Moment,
+    sampled: Moment,
     pace: &Pace,
 ) {
     let watched = subjects.iter_mut().filter(|subject| subject.target.database.is_some());
@@ -202,7 +188,7 @@ async fn compare_all(
                 });
             }
         }
-        futures_util::stream::iter(rounds).buffer_unordered(pace.concurrency.max(1)).collect::<()>().await;
+        all(rounds, pace).await;
         if !subjects.iter().any(|subject| subject.replicas.iter().any(wanting)) {
             break;
         }

@@ -13,24 +13,21 @@ use crate::domain::assess::positions::Positions;
 use crate::domain::assess::proof::Method;
 use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, exposure, settle, unprovable};
 use crate::domain::assessment::{CoverageReport, DatabaseState, KeepingReport, ReplicaReport};
-use crate::domain::beacon::{BeaconClaim, BeaconPolicy, BeaconReport};
+use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
-use crate::domain::observation::{DatabaseLook, StagedPosition};
+use crate::domain::observation::DatabaseLook;
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::{LitestreamVersion, ReplicaLocation, ReplicaTarget};
-use crate::domain::verification::{
-    Budget, Folder, Job, Ledger, Listed, VerificationReport, Verified, VerifyDepth, VerifyPolicy,
-};
-use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore};
-use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
-use crate::usecase::verify::judge;
+use crate::domain::target::{LitestreamVersion, ReplicaTarget};
+use crate::domain::verification::{Folder, Job, Ledger, VerificationReport, Verified};
+use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore, Stores};
+use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
-use super::beaconing::Beaconing;
 use super::drilling::Drilling;
-use super::schedule::{Standing, busy_interval};
+use super::objects::{Look, SeenObjects, ledger};
+use super::schedule::{ReplicaKey, Standing, busy_interval};
 use super::spotting::Spotting;
 
 /// What of a replica's watching survives a restart, so that the age of proof does.
@@ -45,8 +42,7 @@ pub(super) struct Watched {
 
 pub(super) struct WatchedReplica {
     pub(super) target: ReplicaTarget,
-    /// Tells it from what a reload puts in its place.
-    pub(super) number: u64,
+    pub(super) key: ReplicaKey,
     pub(super) store: Result<Arc<dyn ReplicaStore>, Reason>,
     /// `None` while a look is in flight, which owns it.
     pub(super) probe: Option<ReplicaProbe>,
@@ -58,8 +54,6 @@ pub(super) struct WatchedReplica {
     pub(super) watched: Watched,
     failure: Option<Reason>,
     failures: u32,
-    /// When it is in the queue for.
-    pub(super) due: Option<Moment>,
     pub(super) last_look: Option<Moment>,
     pub(super) drilling: Drilling,
     /// What is known of its objects.
@@ -74,64 +68,32 @@ pub(super) struct WatchedReplica {
     lineage: Lineage,
     /// What the host that writes the database says of itself, where that is another one.
     beacon: Option<Arc<BeaconReport>>,
-    pub(super) beaconing: Beaconing,
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
     pub(super) spotting: Spotting,
 }
 
-/// What a look saw of single objects, the newest one judged if it was read.
-#[derive(Debug, Default)]
-pub(super) struct Harvest {
-    listed: Option<Listed>,
-    judged: Option<Verified>,
-}
-
-impl Harvest {
-    /// Takes from a probe what its last look saw. Decodes the newest object if that was read whole.
-    pub(super) fn of(probe: &mut ReplicaProbe, verify: bool) -> Self {
-        let Some(Seen { listed, newest }) = probe.take_seen().filter(|_| verify) else { return Self::default() };
-        let judged =
-            newest.and_then(|(object, content, bytes)| judge(object, object.name.key(listed.keys), &content, bytes));
-        Self { listed: Some(listed), judged }
-    }
-}
-
-/// An empty memory of verification for a replica.
-pub(super) fn ledger(target: &ReplicaTarget, policy: &VerifyPolicy, restorer: Option<LitestreamVersion>) -> Ledger {
-    let (depth, budget) = means(target, policy);
-    Ledger::new(depth, budget, restorer.is_some_and(|restorer| !restorer.reads_blocks()))
-}
-
-/// How deep a replica's objects are verified, and for how many bytes a day. What is encrypted cannot be read.
-pub(super) fn means(target: &ReplicaTarget, policy: &VerifyPolicy) -> (VerifyDepth, Budget) {
-    let per_day = match target.location {
-        ReplicaLocation::Directory(_) => policy.directory,
-        ReplicaLocation::S3(_) | ReplicaLocation::Unsupported { .. } => policy.bucket,
-    };
-    (if target.encrypted { VerifyDepth::None } else { policy.depth }, Budget::new(per_day))
-}
-
 impl WatchedReplica {
     pub(super) fn new(
         target: ReplicaTarget,
-        store: Result<Arc<dyn ReplicaStore>, Reason>,
-        number: u64,
-        ledger: Ledger,
+        restorer: Option<LitestreamVersion>,
+        stores: &dyn Stores,
+        pace: &Pace,
+        key: ReplicaKey,
     ) -> Self {
+        let ledger = ledger(&target, &pace.verify, restorer);
         let verification = ledger.report().map(Arc::new);
         Self {
             probe: Some(ReplicaProbe::of(&target)),
+            store: stores.open(&target.location),
             target,
-            number,
-            store,
+            key,
             positions: Positions::default(),
             replaced: false,
             finding: None,
             watched: Watched::default(),
             failure: None,
             failures: 0,
-            due: None,
             last_look: None,
             drilling: Drilling::default(),
             ledger,
@@ -142,7 +104,6 @@ impl WatchedReplica {
             listed_at: None,
             lineage: Lineage::default(),
             beacon: None,
-            beaconing: Beaconing::default(),
             verifying: false,
             spotting: Spotting::default(),
         }
@@ -163,8 +124,8 @@ impl WatchedReplica {
     }
 
     /// Takes in what a look saw of single objects.
-    pub(super) fn take_harvest(&mut self, harvest: Harvest, now: Moment) {
-        let Harvest { listed: Some(listed), judged } = harvest else { return };
+    fn take_objects(&mut self, seen: SeenObjects, now: Moment) {
+        let SeenObjects { listed: Some(listed), judged } = seen else { return };
         self.ledger.take(&listed, now.wall);
         if let Some((Folder::Level(0), pages)) = judged.as_ref().and_then(Verified::pages) {
             self.churn.observe(pages);
@@ -206,9 +167,16 @@ impl WatchedReplica {
         self.positions.newest().map(|sample| sample.first_seen) != before
     }
 
-    /// Takes in the result of a look at the replica.
-    pub(super) fn conclude(&mut self, result: Result<(Finding, Evidence), Reason>, now: Moment) {
+    /// Takes in a look at the replica.
+    pub(super) fn conclude(&mut self, look: Look, now: Moment) {
+        self.probe = Some(look.probe);
         self.last_look = Some(now);
+        self.take_result(look.result, now);
+        self.take_objects(look.objects, now);
+        self.take_beacon(look.beacon, now);
+    }
+
+    fn take_result(&mut self, result: Result<(Finding, Evidence), Reason>, now: Moment) {
         match result {
             Ok((finding, evidence)) => {
                 if !self.replaced {
@@ -293,36 +261,6 @@ impl WatchedReplica {
             },
             Err(reason) => BeaconReport { reason: Some(reason), ..before },
         }));
-    }
-
-    /// What the beacon of this host is to say of it.
-    pub(super) fn claim(
-        &self,
-        (database, staged): (&str, Option<&StagedPosition>),
-        policy: &BeaconPolicy,
-        version: &str,
-        pace: &Pace,
-        now: Moment,
-    ) -> BeaconClaim {
-        let report = self.report(pace, &Prices::FREE, now);
-        let txid = staged.and_then(StagedPosition::txid).map(|txid| txid.0);
-        // What is behind the last look that succeeded is not claimed.
-        let known = report.up == Some(true);
-        BeaconClaim {
-            schema: crate::domain::beacon::SCHEMA,
-            written_at: now.wall,
-            interval_seconds: policy.interval.as_secs_f64(),
-            host: policy.host.clone(),
-            database: database.to_owned(),
-            version: version.to_owned(),
-            recovery_point: report.recovery_point,
-            lag_seconds: report.lag_seconds.filter(|_| known),
-            unreplicated_since: report.unreplicated_since,
-            unreplicated_bytes: report.unreplicated_bytes,
-            pending_commits: self.positions.pending_commits(),
-            position: self.positions.newest().and_then(|newest| newest.position),
-            txid,
-        }
     }
 
     /// Something was committed that is not proven.

@@ -1,12 +1,9 @@
 //! When a replica is looked at next. Pure: `now` is an argument.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
-use crate::domain::moment::Moment;
-use crate::domain::target::{ReplicaLocation, ReplicaTarget, TargetName};
+use crate::domain::target::{ReplicaLocation, ReplicaTarget};
 use crate::usecase::ports::Pace;
 
 /// A failing replica is tried again after this, doubled each time…
@@ -14,8 +11,17 @@ const FIRST_RETRY: Duration = Duration::from_secs(2);
 /// …up to this.
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
-/// One replica of one target, by its place in the target's list.
-pub(super) type ReplicaId = (TargetName, usize);
+/// A replica for as long as it is watched in the same way: what a reload puts in its place has another key, so that what
+/// comes late finds nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ReplicaKey(u64);
+
+impl ReplicaKey {
+    /// The key of the replica that is the `number`th to begin.
+    pub(super) fn nth(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// What decides when a replica is looked at next.
 #[derive(Clone, Copy, Debug)]
@@ -55,33 +61,55 @@ pub(super) fn after_commit(replica: &ReplicaTarget) -> Duration {
     replica.sync_interval.saturating_mul(2).clamp(Duration::from_millis(500), Duration::from_secs(60))
 }
 
-/// Replicas in the order in which they are due.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    due: BTreeSet<(SignedDuration, ReplicaId)>,
+/// Replicas in the order in which they are due, by one clock.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    order: BTreeSet<(T, ReplicaKey)>,
+    due: HashMap<ReplicaKey, T>,
 }
 
-impl Queue {
-    pub(super) fn insert(&mut self, due: Moment, id: ReplicaId) {
-        self.due.insert((due.mono, id));
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { order: BTreeSet::new(), due: HashMap::new() }
+    }
+}
+
+impl<T: Copy + Ord> Queue<T> {
+    /// Says when a replica is due, instead of what was said before; `None`: not at all.
+    pub(super) fn plan(&mut self, replica: ReplicaKey, due: Option<T>) {
+        let before = match due {
+            Some(due) => self.due.insert(replica, due),
+            None => self.due.remove(&replica),
+        };
+        if let Some(before) = before {
+            self.order.remove(&(before, replica));
+        }
+        self.order.extend(due.map(|due| (due, replica)));
     }
 
-    pub(super) fn remove(&mut self, due: Moment, id: &ReplicaId) {
-        self.due.remove(&(due.mono, id.clone()));
+    /// Forgets the replicas that are not `wanted` any more.
+    pub(super) fn retain(&mut self, wanted: impl Fn(ReplicaKey) -> bool) {
+        self.order.retain(|(_, replica)| wanted(*replica));
+        self.due.retain(|replica, _| wanted(*replica));
+    }
+
+    /// When a replica is due.
+    pub(super) fn due(&self, replica: ReplicaKey) -> Option<T> {
+        self.due.get(&replica).copied()
+    }
+
+    /// When the first one is due.
+    pub(super) fn first(&self) -> Option<T> {
+        self.order.first().map(|(due, _)| *due)
     }
 
     /// The next one that is due at `now`.
-    pub(super) fn pop(&mut self, now: Moment) -> Option<ReplicaId> {
-        if self.due.first()?.0 > now.mono {
-            return None;
-        }
-        self.due.pop_first().map(|(_, id)| id)
-    }
-
-    /// How long until one is due.
-    pub(super) fn wait(&self, now: Moment) -> Option<Duration> {
-        let (due, _) = self.due.first()?;
-        Some(due.saturating_sub(now.mono).max(SignedDuration::ZERO).unsigned_abs())
+    pub(super) fn pop(&mut self, now: T) -> Option<ReplicaKey> {
+        let (due, replica) = self.order.first().copied()?;
+        (due <= now).then(|| {
+            self.plan(replica, None);
+            replica
+        })
     }
 }
 
@@ -141,17 +169,15 @@ mod tests {
 
     #[test]
     fn queue_hands_out_what_is_due_in_order() {
-        let at = |seconds| Moment { wall: jiff::Timestamp::UNIX_EPOCH, mono: SignedDuration::from_secs(seconds) };
-        let id = |name: &str| (TargetName(name.into()), 0);
+        let key = ReplicaKey::nth;
         let mut queue = Queue::default();
-        queue.insert(at(5), id("b"));
-        queue.insert(at(3), id("a"));
-        queue.insert(at(9), id("c"));
-        queue.remove(at(9), &id("c"));
-        assert_eq!(queue.wait(at(1)), Some(Duration::from_secs(2)));
-        assert_eq!(queue.pop(at(2)), None);
-        assert_eq!(queue.pop(at(6)), Some(id("a")));
-        assert_eq!(queue.pop(at(6)), Some(id("b")));
-        assert_eq!(queue.wait(at(6)), None);
+        for (number, due) in [(1, 7), (2, 5), (3, 3), (4, 9), (1, 4)] {
+            queue.plan(key(number), Some(due));
+        }
+        queue.plan(key(4), None);
+        assert_eq!((queue.first(), queue.due(key(1)), queue.due(key(4))), (Some(3), Some(4), None));
+        assert_eq!(queue.pop(2), None);
+        assert_eq!([queue.pop(6), queue.pop(6), queue.pop(6)], [3, 1, 2].map(|number| Some(key(number))));
+        assert_eq!((queue.pop(9), queue.first(), queue.due(key(1))), (None, None, None));
     }
 }

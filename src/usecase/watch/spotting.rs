@@ -4,8 +4,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
-
 use super::replica::WatchedReplica;
 use crate::domain::limits::{SPOT_AGAIN, SPOT_RACES_MAX, SPOT_SPREAD};
 use crate::domain::moment::Moment;
@@ -46,10 +44,8 @@ impl WatchedReplica {
         now: Moment,
     ) -> Option<SpotJob> {
         let interval = policy.interval.filter(|_| self.spotting.able && !self.target.encrypted)?;
-        let due = self.spotting.due.unwrap_or_else(|| {
-            let wait = first(&self.spotting.book, self.seed(0), interval, now);
-            Moment { wall: now.wall, mono: now.mono.saturating_add(wait) }
-        });
+        let due =
+            self.spotting.due.unwrap_or_else(|| now.after(first(&self.spotting.book, self.seed(0), interval, now)));
         self.spotting.due = Some(due);
         if due.mono > now.mono || self.spotting.in_flight || self.unreadable().is_some() || !self.ledger.is_on() {
             return None;
@@ -101,8 +97,7 @@ impl WatchedReplica {
             SpotResult::Equal if !self.spotting.book.differs_somewhere() => spread(interval, self.seed(1)),
             _ => SPOT_AGAIN.min(interval),
         };
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-        self.spotting.due = Some(Moment { wall: now.wall, mono: now.mono.saturating_add(wait) });
+        self.spotting.due = Some(now.after(wait));
         suspicious
     }
 
@@ -128,18 +123,18 @@ impl WatchedReplica {
     /// Different for each replica and each round.
     fn seed(&self, salt: u64) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.number, self.target.location.url(), self.spotting.book.rounds(), salt).hash(&mut hasher);
+        (self.key, self.target.location.url(), self.spotting.book.rounds(), salt).hash(&mut hasher);
         hasher.finish()
     }
 }
 
 /// How long until the first round of this run: soon, or as an earlier run would have had it.
-fn first(book: &SpotBook, seed: u64, interval: Duration, now: Moment) -> SignedDuration {
+fn first(book: &SpotBook, seed: u64, interval: Duration, now: Moment) -> Duration {
     let soon = SPOT_SPREAD.min(interval).as_secs_f64() * (seed as f64 / u64::MAX as f64);
     let rest = book.conclusive_at().map(|at| interval.as_secs_f64() - now.wall.duration_since(at).as_secs_f64());
     let calm = !book.differs_somewhere();
     let wait = rest.filter(|_| calm).map_or(soon, |rest| rest.clamp(soon, interval.as_secs_f64()));
-    SignedDuration::from_secs(wait as i64)
+    Duration::from_secs(wait as u64)
 }
 
 /// An interval within a tenth, so that replicas that began together do not stay together.

@@ -1,34 +1,32 @@
 //! What the agent knows of one target.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use jiff::SignedDuration;
 
 use super::drilling::Drilling;
 use super::replica::{Watched, WatchedReplica};
+use super::saved::{Saved, find, identified, identity, path};
+use super::schedule::ReplicaKey;
+use super::trends::Trends;
 use crate::domain::assess::permissions::ModeReport;
 use crate::domain::assess::permissions::{is_harmless, problem};
-use crate::domain::assess::positions::{Positions, SavedPositions};
+use crate::domain::assess::positions::Positions;
 use crate::domain::assess::rates::RateWindow;
-use crate::domain::assess::sizing::{AHEAD_SECONDS, Sizing};
-use crate::domain::assess::trend::{SIZE, SPACE, Trend, WRITES};
+use crate::domain::assess::trend::{SPACE, Trend};
 use crate::domain::assessment::{
     DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ObjectivesReport,
 };
-use crate::domain::drill::DrillHistory;
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, signed};
 use crate::domain::observation::{
     DatabaseLook, DatabasePosture, FileMode, Filesystem, Journal, Sighting, StagedPosition,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::spot::SpotBook;
-use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, Target};
-use crate::usecase::ports::{LocalUpdate, Pace};
+use crate::domain::target::{Objectives, Target};
+use crate::usecase::ports::{LocalUpdate, Pace, Stores};
 
 /// How often what is known of the objects is saved while it changes. Of what came since, a restart reads again what it
 /// needs.
@@ -54,86 +52,6 @@ pub(super) struct Subject {
     pub(super) report: Arc<DatabaseReport>,
 }
 
-/// How the database and its filesystems develop over hours and weeks.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Trends {
-    size: Trend,
-    /// Of write transactions counted, restarts included.
-    commits: Trend,
-    counted: u64,
-    /// What the agent's own counter stood at when it was last read; absent after a restart.
-    #[serde(skip)]
-    baseline: Option<u64>,
-    used: Trend,
-    staging_used: Trend,
-    /// The salts of the WAL and when they were first seen.
-    wal: Option<(u32, u32, Timestamp)>,
-}
-
-impl Trends {
-    fn observe(&mut self, look: &DatabaseLook) {
-        let now = look.at.wall;
-        let commits = look.counters.commits;
-        self.counted += self.baseline.replace(commits).map_or(0, |before| commits.saturating_sub(before));
-        self.size.record(now, look.size_bytes as f64, &SIZE);
-        self.commits.record(now, self.counted as f64, &WRITES);
-        if let Journal::Wal(wal) = &look.journal {
-            let (salt1, salt2) = (wal.position.salt1, wal.position.salt2);
-            if self.wal.is_none_or(|(one, other, _)| (one, other) != (salt1, salt2)) {
-                self.wal = Some((salt1, salt2, now));
-            }
-        }
-    }
-
-    fn observe_posture(&mut self, posture: &DatabasePosture) {
-        if let Some(space) = posture.filesystem {
-            self.used.record(posture.at.wall, space.used_bytes as f64, &SPACE);
-        }
-        if let Some(space) = posture.staging_filesystem {
-            self.staging_used.record(posture.at.wall, space.used_bytes as f64, &SPACE);
-        }
-    }
-
-    fn sizing(&self, look: &DatabaseLook) -> Sizing {
-        let growth = self.size.growth(&SIZE);
-        Sizing {
-            projected_size_bytes: growth.map(|growth| look.size_bytes as f64 + growth * AHEAD_SECONDS),
-            write_transactions_per_second: self.commits.growth(&WRITES),
-        }
-    }
-}
-
-/// What of a subject survives a restart.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Saved {
-    /// The database's file: what was counted and proven of another one says nothing of this one.
-    database: Option<PathBuf>,
-    rates: RateWindow,
-    #[serde(default)]
-    trends: Trends,
-    /// By [`identity`].
-    replicas: Vec<(String, SavedPositions)>,
-    /// By [`identity`].
-    #[serde(default)]
-    drills: Vec<(String, DrillHistory)>,
-    /// By [`identity`].
-    #[serde(default)]
-    watched: Vec<(String, Watched)>,
-    /// By [`identity`].
-    #[serde(default)]
-    spots: Vec<(String, SpotBook)>,
-}
-
-/// The file of the database that a saved text is about.
-pub(super) fn saved_path(text: &str) -> Option<PathBuf> {
-    serde_json::from_str::<Saved>(text).ok()?.database
-}
-
-fn path(target: &Target) -> Option<PathBuf> {
-    target.database.as_ref().map(|files| files.path.clone())
-}
-
 fn wanted(objectives: &Objectives) -> ObjectivesReport {
     ObjectivesReport {
         retention_seconds: objectives.retention.map(|retention| retention.as_secs_f64()),
@@ -141,19 +59,12 @@ fn wanted(objectives: &Objectives) -> ObjectivesReport {
     }
 }
 
-/// Names a replica by where it is: another place under the same name holds nothing that was proven of this one.
-fn identity(replica: &ReplicaTarget) -> String {
-    let endpoint = match &replica.location {
-        ReplicaLocation::S3(s3) => s3.endpoint.as_deref().unwrap_or_default(),
-        ReplicaLocation::Directory(_) | ReplicaLocation::Unsupported { .. } => "",
-    };
-    format!("{} {endpoint} {}", replica.name, replica.location.url())
-}
-
 impl Subject {
+    /// A subject that begins; each of its replicas asks for a `key`.
     pub(super) fn new(
         target: Target,
-        replicas: Vec<WatchedReplica>,
+        stores: &dyn Stores,
+        key: impl FnMut() -> ReplicaKey,
         saved: Option<&str>,
         pace: &Pace,
         now: Moment,
@@ -161,25 +72,21 @@ impl Subject {
         // A text of another version is not worth a word: history is comfort.
         let saved: Option<Saved> = saved.and_then(|text| serde_json::from_str(text).ok());
         let saved = saved.filter(|saved| saved.database == path(&target)).unwrap_or_default();
-        let mut replicas = replicas;
-        for replica in &mut replicas {
-            let watched = saved.watched.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
-            replica.watched =
-                watched.map_or_else(|| Watched { since: now.wall, ..Watched::default() }, |(_, watched)| *watched);
-            if let Some((_, positions)) =
-                saved.replicas.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target))
-            {
+        let keys = std::iter::repeat_with(key);
+        let replicas = target.replicas.iter().zip(keys).map(|(replica, key)| {
+            let identity = identity(replica);
+            let mut replica = WatchedReplica::new(replica.clone(), target.objectives.restorer, stores, pace, key);
+            replica.watched = find(&saved.watched, &identity)
+                .copied()
+                .unwrap_or_else(|| Watched { since: now.wall, ..Watched::default() });
+            if let Some(positions) = find(&saved.replicas, &identity) {
                 replica.positions = Positions::restore(positions, now);
             }
-            let drills = saved.drills.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
-            if let Some((_, history)) = drills {
-                replica.drilling = Drilling::new(history.clone());
-            }
-            let spots = saved.spots.iter().find(|(replica_of, _)| *replica_of == identity(&replica.target));
-            if let Some((_, book)) = spots {
-                replica.spotting.book = book.clone();
-            }
-        }
+            replica.drilling = Drilling::new(find(&saved.drills, &identity).cloned().unwrap_or_default());
+            replica.spotting.book = find(&saved.spots, &identity).cloned().unwrap_or_default();
+            replica
+        });
+        let replicas = replicas.collect();
         let report = Arc::new(DatabaseReport {
             name: target.name.0.clone(),
             state: DatabaseState::Pending,
@@ -209,21 +116,15 @@ impl Subject {
     }
 
     pub(super) fn save(&self) -> String {
-        let replicas = self.replicas.iter().map(|replica| (identity(&replica.target), replica.positions.save()));
         let drilled = self.replicas.iter().filter(|replica| replica.drilling.history.first_seen_at.is_some());
-        let drills = drilled.map(|replica| (identity(&replica.target), replica.drilling.history.clone()));
         let saved = Saved {
             database: path(&self.target),
             rates: self.rates.clone(),
             trends: self.trends.clone(),
-            replicas: replicas.collect(),
-            drills: drills.collect(),
-            spots: self
-                .replicas
-                .iter()
-                .map(|replica| (identity(&replica.target), replica.spotting.book.clone()))
-                .collect(),
-            watched: self.replicas.iter().map(|replica| (identity(&replica.target), replica.watched)).collect(),
+            replicas: identified(&self.replicas, |replica| replica.positions.save()),
+            drills: identified(drilled, |replica| replica.drilling.history.clone()),
+            spots: identified(&self.replicas, |replica| replica.spotting.book.clone()),
+            watched: identified(&self.replicas, |replica| replica.watched),
         };
         serde_json::to_string(&saved).unwrap_or_default()
     }
@@ -231,8 +132,7 @@ impl Subject {
     /// What is known of the objects, by [`identity`]. It is much more than the rest, and changes only with the bucket.
     pub(super) fn save_objects(&self) -> String {
         let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
-        let texts: Vec<_> = verified.map(|replica| (identity(&replica.target), replica.ledger.save())).collect();
-        serde_json::to_string(&texts).unwrap_or_default()
+        serde_json::to_string(&identified(verified, |replica| replica.ledger.save())).unwrap_or_default()
     }
 
     /// The same if it changed since it was last saved and that is long enough ago, or this is the `last` time.
@@ -258,7 +158,7 @@ impl Subject {
     pub(super) fn restore_objects(&mut self, saved: &str, now: Moment) {
         let texts: Vec<(String, String)> = serde_json::from_str(saved).unwrap_or_default();
         for replica in &mut self.replicas {
-            if let Some((_, text)) = texts.iter().find(|(of, _)| *of == identity(&replica.target)) {
+            if let Some(text) = find(&texts, &identity(&replica.target)) {
                 replica.restore_ledger(text);
             }
         }
@@ -272,7 +172,7 @@ impl Subject {
     }
 
     /// Takes in a local look; yields the replicas that are now behind something that they were not behind before.
-    pub(super) fn observe(&mut self, update: LocalUpdate) -> Vec<usize> {
+    pub(super) fn observe(&mut self, update: LocalUpdate) -> Vec<ReplicaKey> {
         if let Some(posture) = update.posture {
             self.trends.observe_posture(&posture);
             let at = posture.at;
@@ -286,8 +186,8 @@ impl Subject {
             Ok(look) => {
                 self.rates.record(&look);
                 self.trends.observe(&look);
-                let replicas = self.replicas.iter_mut().enumerate();
-                let behind = replicas.filter_map(|(index, replica)| replica.record(&look).then_some(index)).collect();
+                let replicas = self.replicas.iter_mut();
+                let behind = replicas.filter_map(|replica| replica.record(&look).then_some(replica.key)).collect();
                 self.unsaved = true;
                 self.look = Some(look);
                 self.failure = None;
@@ -308,8 +208,7 @@ impl Subject {
 
     /// Tells of the replicas whose first look does not come to an end; `true` when there are new ones.
     pub(super) fn give_up_waiting(&mut self, now: Moment) -> bool {
-        let patience = SignedDuration::try_from(FIRST_LOOK_PATIENCE).unwrap_or(SignedDuration::MAX);
-        let late = now.since(self.began) >= patience;
+        let late = now.since(self.began) >= signed(FIRST_LOOK_PATIENCE);
         late && self.replicas.iter_mut().filter(|replica| !replica.looked_at()).map(WatchedReplica::late).count() > 0
     }
 

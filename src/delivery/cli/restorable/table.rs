@@ -104,7 +104,7 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
             row(if index == 0 { "map" } else { "" }, line);
         }
         if let Some(at) = map.cut_off_at {
-            row("begins at", &format!("{}: there are too many objects to look back further", human::instant(at)));
+            row("starts at", &format!("{}: there are too many objects to look further back", human::instant(at)));
         }
         for caveat in &map.caveats {
             row("caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
@@ -124,7 +124,7 @@ fn asked(row: &mut impl FnMut(&str, &str), found: &Found, answer: &Answer) {
         let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
         row("blocked", &format!("between {after} and {before}: {}", human::printable(&blocked.detail)));
         if answer.position.is_some() {
-            row("instead", &format!("an older state can be had: {}", state(answer)));
+            row("instead", &format!("an older state is available: {}", state(answer)));
         }
     } else {
         row("not restorable", "there is nothing from that time or before it");

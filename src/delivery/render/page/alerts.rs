@@ -70,7 +70,7 @@ fn row(alert: &Alert) -> Markup {
             td { (alert.severity.as_str()) }
             td class=(class) {
                 (state)
-                @if let Some(reason) = &alert.suppressed { div { "nobody is told: " (reason) } }
+                @if let Some(reason) = &alert.suppressed { div { "nobody is notified: " (reason) } }
             }
             td { (since.map(human::instant).unwrap_or_default()) }
             td { (subject.join(" ")) }
@@ -99,8 +99,12 @@ mod tests {
         let page = page(Some(&report));
         let (_, alerts) = page.split_once("<h2>Alerts</h2>").expect("a section");
         let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("<tr><td><a")).take(4).collect();
-        let states =
-            ["firing</td>", "pending</td>", "firing<div>nobody is told: silenced: moving</div></td>", "resolved</td>"];
+        let states = [
+            "firing</td>",
+            "pending</td>",
+            "firing<div>nobody is notified: silenced: moving</div></td>",
+            "resolved</td>",
+        ];
         for (row, state) in rows.iter().zip(states) {
             assert!(row.contains(state), "{row} should have {state}");
         }

@@ -123,7 +123,7 @@ impl Row<'_> {
 
     fn next_drill(&self, drill: &DrillReport) -> Markup {
         match (drill.running_since, &drill.withheld, drill.history.next_due_at) {
-            (Some(since), ..) => html! { div { "one has been running for " (self.age(since)) } },
+            (Some(since), ..) => html! { div { "running for " (self.age(since)) } },
             (None, Some(withheld), _) => html! { div { "withheld: " (withheld) } },
             (None, None, Some(next)) => html! { div { "next " (human::instant(next)) } },
             (None, None, None) => Markup::default(),

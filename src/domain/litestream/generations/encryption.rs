@@ -13,7 +13,7 @@ use crate::domain::secret::Secret;
 /// How an encrypted file begins (age-encryption.org/v1). Litestream writes the binary form, never the armored one.
 const AGE_MAGIC: &[u8] = b"age-encryption.org/";
 
-/// What its header ends with: a line that starts like this.
+/// The start of the line with which its header ends.
 const AGE_HEADER_END: &[u8] = b"\n---";
 
 /// Bytes that are handed to the decryption at once; age encrypts 64 KiB at a time.

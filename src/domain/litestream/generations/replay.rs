@@ -127,7 +127,7 @@ impl<F: ReplayFile> Replay<F> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or why the file cannot be written.
+    /// When the object is bad, or the file cannot be written.
     pub fn snapshot(&mut self, index: u32, object: impl Read) -> Result<Applied, ReplayError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(REPLAY_BATCH_BYTES, 0);
@@ -163,7 +163,7 @@ impl<F: ReplayFile> Replay<F> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or which one should have come before it, or why the file cannot be written.
+    /// When the segment is bad, another one should have come before it, or the file cannot be written.
     pub fn segment(&mut self, name: SegmentName, object: impl Read) -> Result<Applied, ReplayError> {
         if self.page_size == 0 {
             return Err(ReplayError::NoSnapshot);
@@ -225,7 +225,7 @@ impl<F: ReplayFile> Replay<F> {
         Ok(())
     }
 
-    /// What a checkpoint does when all pages are written: the database is as long as its last commit says.
+    /// The end of a checkpoint, when all pages are written: the database is as long as its last commit says.
     fn checkpoint(&mut self, wal: &Wal) -> Result<(), ReplayError> {
         if wal.pages != 0 {
             self.bytes = u64::from(wal.pages) * u64::from(self.page_size);
@@ -365,8 +365,7 @@ mod tests {
         (bytes, commits)
     }
 
-    /// What SQLite makes of one WAL when all of it is written back: the newest content of each page up to the size of
-    /// the last commit.
+    /// SQLite's checkpoint of a whole WAL: the newest content of each page up to the size of the last commit.
     fn checkpoint(database: &mut Vec<u8>, transactions: &[Transaction]) {
         let Some((_, pages)) = transactions.last() else { return };
         for (page, fill) in transactions.iter().flat_map(|(pages, _)| pages).filter(|(page, _)| page <= pages) {

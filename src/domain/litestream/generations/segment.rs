@@ -141,10 +141,10 @@ mod tests {
         assert_eq!(told(&database), Ok(2048));
         assert_eq!(
             told(&database[..2000]),
-            Err("database of 2000 bytes is not whole pages of 512 at byte 2000".into())
+            Err("database of 2000 bytes is not a whole number of pages of 512 at byte 2000".into())
         );
-        assert_eq!(told(&database[1..]), Err("snapshot does not hold an SQLite database at byte 0".into()));
-        assert_eq!(told(&[]), Err("snapshot does not hold an SQLite database at byte 0".into()));
+        assert_eq!(told(&database[1..]), Err("snapshot does not hold a SQLite database at byte 0".into()));
+        assert_eq!(told(&[]), Err("snapshot does not hold a SQLite database at byte 0".into()));
         let frame = samples::lz4_frame(&database);
         for length in 0..frame.len() {
             assert_eq!(snapshot_bytes(&frame[..length]).unwrap_err().problem, Problem::Truncated, "{length}");

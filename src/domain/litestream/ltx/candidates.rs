@@ -62,7 +62,8 @@ impl Candidates {
         oldest.map(|oldest| snapshot.map_or(oldest, |snapshot| snapshot.min(oldest)))
     }
 
-    /// What a restore of the latest state reads, as far as the chain goes, and whether it reaches the newest file.
+    /// The files that a restore of the latest state reads, as far as the chain goes, and whether it reaches the newest
+    /// file.
     pub fn plan(&self) -> (Vec<LtxFile>, bool) {
         let files: Vec<LtxFile> = self.snapshot.into_iter().chain(self.increments.values().copied()).collect();
         // A time behind all files plans without asking whether there is something behind a hole.

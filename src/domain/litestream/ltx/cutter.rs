@@ -8,8 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use bytes::{Buf, Bytes};
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::chunk::{Chunk, Extent, Sum, Walk, frame_extent};
+use super::chunk::{Chunk, Sum};
 use super::decode::LtxSummary;
+use super::frame::{Extent, Walk, frame_extent};
 use super::header::{HEADER_SIZE, LtxHeader};
 use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, PageOrder, check_trailer};
 use crate::domain::litestream::format_error::{FormatError, Problem};

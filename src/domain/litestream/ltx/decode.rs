@@ -5,20 +5,11 @@ use std::io::{BufReader, Read};
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use super::chunk::{Extent, Walk, check_block_size, decode_frame, frame_extent};
+use super::frame::{Extent, PAGE_FLAG_BLOCK, Walk, check_block_size, decode_frame, frame_extent, longest_block};
 use super::header::{HEADER_SIZE, LtxHeader};
 use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, PageOrder, check_trailer, read_entry};
 use crate::domain::litestream::format_error::{FormatError, Problem};
-use crate::domain::litestream::input::Input;
-use crate::domain::litestream::input::be32;
-
-/// The payload is an LZ4 block behind its size (Litestream 0.5.16 and later); without it, an LZ4 frame (until 0.5.15).
-pub(super) const PAGE_FLAG_BLOCK: u16 = 1;
-
-/// The longest that LZ4 makes of a page that does not compress.
-pub(super) fn longest_block(page_size: u32) -> u32 {
-    page_size + page_size / 255 + 16
-}
+use crate::domain::litestream::input::{Input, be32};
 
 /// What a whole file turned out to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,7 +229,7 @@ mod tests {
         longer.push(0);
         assert_eq!(
             decode(longer.as_slice(), |_, _| ()).unwrap_err().to_string(),
-            "bytes behind the end of the file's content at byte 191"
+            "bytes after the end of the file's content at byte 191"
         );
     }
 

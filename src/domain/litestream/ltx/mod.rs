@@ -7,6 +7,7 @@ pub mod cutter;
 pub mod decode;
 mod download;
 mod expiry;
+mod frame;
 pub mod frame_index;
 pub mod header;
 pub mod inventory;

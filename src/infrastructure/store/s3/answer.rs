@@ -82,16 +82,15 @@ fn check(status: u16, body: &Bytes) -> Result<(), ConnectorError> {
     Ok(())
 }
 
-/// What was received is the beginning of what was sent.
+/// The error for an answer that was cut short.
 pub(super) fn cut(how: &str) -> Reason {
     Reason::new(ReasonKind::Unreachable, format!("the answer was cut short: {how}"))
 }
 
 /// Somebody else answered.
 pub(super) fn web_page(status: u16) -> Reason {
-    Reason::new(ReasonKind::Unreachable, format!("answered with a web page (status {status})")).with_hint(
-        "a captive portal, a login page or a proxy is in the way, or the endpoint is not that of an S3 server",
-    )
+    Reason::new(ReasonKind::Unreachable, format!("answered with a web page (status {status})"))
+        .with_hint("a captive portal, a login page or a proxy is in the way, or the endpoint is not an S3 server")
 }
 
 pub(super) fn is_html(body: &[u8]) -> bool {

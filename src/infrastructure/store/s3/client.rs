@@ -121,7 +121,7 @@ impl Clients {
         Self { timeout, ca_file, slots: Mutex::default(), connectors: Mutex::default(), clocks: Arc::default() }
     }
 
-    /// What the servers say of the time.
+    /// The clocks of the servers.
     pub(in super::super) fn clocks(&self) -> &Clocks {
         &self.clocks
     }
@@ -189,7 +189,7 @@ impl Clients {
         if let Some(lender) = before.get().and_then(|made| made.lender.as_ref()) {
             *lender.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
         }
-        tracing::error!(endpoint = slot.key.endpoint, "a call to a store panicked; its client is built anew");
+        tracing::error!(endpoint = slot.key.endpoint, "a call to a store panicked; its client is rebuilt");
     }
 
     async fn make(&self, key: &ClientKey) -> Result<Client, Reason> {

@@ -72,7 +72,8 @@ impl Receiver {
         Self { told: Told::default(), target: target(style), style }
     }
 
-    /// What it is told at this second of this board: `a b !c`, in front `again` where nothing is new; else how long to wait.
+    /// The message at this second about this board: `a b !c`, in front `again` where nothing is new; else how long to
+    /// wait.
     fn tell(&mut self, second: i64, alerts: &str) -> String {
         self.tell_board(second, &board(alerts, true))
     }

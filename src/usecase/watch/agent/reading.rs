@@ -5,14 +5,27 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::{Agent, ReloadRequest, after};
+use super::{Agent, ReloadRequest};
 use crate::domain::limits::{CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX};
 use crate::domain::moment::Moment;
-use crate::usecase::ports::Configured;
+use crate::usecase::ports::{Configuration, Configured};
 
-/// A reading of the configuration that has begun.
+type Task = JoinHandle<Result<Configured, String>>;
+
+/// When the configuration is read, and who waits for that.
 pub(super) struct Reading {
-    task: JoinHandle<Result<Configured, String>>,
+    configuration: Arc<dyn Configuration>,
+    /// The reading that has begun.
+    current: Option<Current>,
+    /// Readings whose end nobody waits for any more, because a filesystem keeps them.
+    hanging: Vec<Task>,
+    /// When it is read although nobody asks.
+    next: Moment,
+}
+
+/// A reading that has begun.
+struct Current {
+    task: Task,
     started: Moment,
     /// Who asked for it; nobody for the agent's own.
     requests: Vec<ReloadRequest>,
@@ -20,116 +33,112 @@ pub(super) struct Reading {
     next: Vec<ReloadRequest>,
 }
 
-impl Reading {
+impl Current {
     fn takes_longer_than(&self, patience: Duration, now: Moment) -> bool {
         now.since(self.started).unsigned_abs() > patience
     }
 }
 
-/// Readings whose end nobody waits for any more, because a filesystem keeps them.
-pub(super) type Hanging = Vec<JoinHandle<Result<Configured, String>>>;
+impl Reading {
+    pub(super) fn new(configuration: Arc<dyn Configuration>, next: Moment) -> Self {
+        Self { configuration, current: None, hanging: Vec::new(), next }
+    }
 
-/// What the reading that has begun read; pending for ever when there is none.
-pub(super) async fn configuration(reading: &mut Option<Reading>) -> Result<Configured, String> {
-    match reading {
-        Some(reading) => (&mut reading.task).await.map_err(|error| error.to_string()).flatten(),
-        None => std::future::pending().await,
+    /// What the reading that has begun read; pending for ever when there is none.
+    pub(super) async fn ended(&mut self) -> Result<Configured, String> {
+        match &mut self.current {
+            Some(current) => (&mut current.task).await.map_err(|error| error.to_string()).flatten(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives up the reading that has begun and returns who waits for it.
+    fn leave(&mut self) -> Vec<ReloadRequest> {
+        let Some(Current { task, mut requests, next, .. }) = self.current.take() else { return Vec::new() };
+        self.hanging.push(task);
+        requests.extend(next);
+        requests
     }
 }
 
 impl Agent {
     /// Reads the configuration, or has whoever asks wait for the reading that comes next.
-    pub(super) fn reload(&mut self, request: ReloadRequest) {
-        let now = self.clock.now();
-        match &mut self.reading {
-            None => self.read_configuration(vec![request]),
+    pub(super) fn reload(&mut self, request: ReloadRequest, now: Moment) {
+        match &mut self.reading.current {
+            None => self.read_configuration(vec![request], now),
             Some(reading) if reading.takes_longer_than(CONFIG_READ_PATIENCE, now) => {
                 // It may hang for ever, and the file that is there by now may be another one.
-                let mut requests = self.leave_reading();
+                let mut requests = self.reading.leave();
                 requests.push(request);
-                self.read_configuration(requests);
+                self.read_configuration(requests, now);
             }
             // What is being read may be older than the request.
             Some(reading) => reading.next.push(request),
         }
     }
 
-    /// Gives up the reading that has begun and returns who waits for it.
-    fn leave_reading(&mut self) -> Vec<ReloadRequest> {
-        let Some(Reading { task, mut requests, next, .. }) = self.reading.take() else { return Vec::new() };
-        self.hanging.push(task);
-        requests.extend(next);
-        requests
-    }
-
     /// Begins to read the configuration, for which nothing else waits: its files may be on a filesystem that hangs.
-    pub(super) fn read_configuration(&mut self, requests: Vec<ReloadRequest>) {
-        self.hanging.retain(|task| !task.is_finished());
-        if self.hanging.len() >= CONFIG_READS_HANGING_MAX {
-            return self.not_read(requests, format!("{CONFIG_READS_HANGING_MAX} earlier readings still hang"));
+    fn read_configuration(&mut self, requests: Vec<ReloadRequest>, now: Moment) {
+        self.reading.hanging.retain(|task| !task.is_finished());
+        if self.reading.hanging.len() >= CONFIG_READS_HANGING_MAX {
+            return self.not_read(requests, format!("{CONFIG_READS_HANGING_MAX} earlier readings still hang"), now);
         }
-        let configuration = Arc::clone(&self.configuration);
-        let names = self.configured.names.clone();
+        let configuration = Arc::clone(&self.reading.configuration);
+        let names = self.shared.configured.names.clone();
         let task = spawn_blocking(move || configuration.load(names));
-        self.reading = Some(Reading { task, started: self.clock.now(), requests, next: Vec::new() });
+        self.reading.current = Some(Current { task, started: now, requests, next: Vec::new() });
     }
 
     /// Reads the configuration when it is time to, and gives up a reading that takes too long.
     pub(super) fn discover(&mut self, now: Moment) {
-        match &self.reading {
+        match &self.reading.current {
             Some(reading) if reading.takes_longer_than(CONFIG_READ_TIMEOUT, now) => {
-                let requests = self.leave_reading();
+                let requests = self.reading.leave();
                 let minutes = CONFIG_READ_TIMEOUT.as_secs() / 60;
-                self.not_read(requests, format!("not done after {minutes} minutes"));
+                self.not_read(requests, format!("not done after {minutes} minutes"), now);
             }
-            None if now.mono >= self.next_discovery.mono => self.read_configuration(Vec::new()),
+            None if now.mono >= self.reading.next.mono => self.read_configuration(Vec::new(), now),
             _ => {}
         }
     }
 
     /// The configuration could not even be looked at: what the sources hold is not known.
-    fn not_read(&mut self, requests: Vec<ReloadRequest>, why: String) {
+    fn not_read(&mut self, requests: Vec<ReloadRequest>, why: String, now: Moment) {
         let why = format!("read configuration: {why}; look for a filesystem that hangs, such as a dead network mount");
-        for source in &mut self.agent.sources {
+        for source in &mut self.report.sources {
             source.success = false;
             source.error = Some(why.clone());
         }
-        self.conclude_reading(requests, Err(why));
+        self.conclude_reading(requests, Err(why), now);
     }
 
     /// Takes over a configuration that was read; one with mistakes changes nothing.
-    pub(super) fn take_configuration(&mut self, read: Result<Configured, String>) {
-        let Some(Reading { requests, next, .. }) = self.reading.take() else { return };
-        self.conclude_reading(requests, read);
+    pub(super) fn take_configuration(&mut self, read: Result<Configured, String>, now: Moment) {
+        let Some(Current { requests, next, .. }) = self.reading.current.take() else { return };
+        self.conclude_reading(requests, read, now);
         if !next.is_empty() {
-            self.read_configuration(next);
+            self.read_configuration(next, now);
         }
     }
 
-    fn conclude_reading(&mut self, requests: Vec<ReloadRequest>, read: Result<Configured, String>) {
-        let now = self.clock.now();
-        let result = match read {
-            Ok(configured) => {
-                self.agent.config.last_reload_success_at = Some(now.wall);
-                self.adopt(configured, !requests.is_empty(), now);
-                Ok(())
-            }
-            Err(problems) => {
-                if self.agent.config.error.as_ref() != Some(&problems) {
-                    tracing::error!(%problems, "configuration not read, the one before stays in force");
-                }
-                Err(problems)
-            }
-        };
-        self.next_discovery = after(now, self.configured.pace.discovery);
-        let told = self.agent.config.last_reload_successful != result.is_ok();
-        self.agent.config.last_reload_successful = result.is_ok();
-        self.agent.config.error = result.as_ref().err().cloned();
-        if result.is_ok() && !requests.is_empty() {
-            tracing::info!(databases = self.subjects.len(), "configuration reloaded");
+    fn conclude_reading(&mut self, requests: Vec<ReloadRequest>, read: Result<Configured, String>, now: Moment) {
+        let asked = !requests.is_empty();
+        let result = read.map(|configured| self.adopt(configured, asked, now));
+        let config = &mut self.report.config;
+        match &result {
+            Ok(()) => config.last_reload_success_at = Some(now.wall),
+            Err(problems) if config.error.as_ref() == Some(problems) => {}
+            Err(problems) => tracing::error!(%problems, "configuration not read, the one before stays in force"),
         }
-        if told || !requests.is_empty() {
-            self.publish();
+        let told = config.last_reload_successful != result.is_ok();
+        config.last_reload_successful = result.is_ok();
+        config.error = result.as_ref().err().cloned();
+        self.reading.next = now.after(self.shared.configured.pace.discovery);
+        if asked && result.is_ok() {
+            tracing::info!(databases = self.shared.fleet.subjects.len(), "configuration reloaded");
+        }
+        if told || asked {
+            self.publish(now);
         }
         for request in requests {
             // Whoever asked may have gone.

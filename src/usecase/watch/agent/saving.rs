@@ -1,76 +1,82 @@
 //! Writing what survives a restart, beside everything else.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
-use super::{Agent, after};
+use super::Agent;
+use crate::domain::assessment::StateReport;
+use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
-use crate::usecase::ports::{EntryKey, Journal};
+use crate::usecase::ports::{EntryKey, EntryKind, Journal};
 
 /// How often what survives a restart is written.
-pub(super) const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An idle journal is looked at so often, so that it is noticed when it is gone.
 const STATE_PROBE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
+
+/// The journal, and what is to be written to it.
+pub(super) struct Memory {
+    /// `None` without one, and while it is being written.
+    journal: Option<Box<dyn Journal>>,
+    saving: Option<JoinHandle<Saved>>,
+    /// Nothing is known to be saved: the next time everything is.
+    all: bool,
+    next: Moment,
+    /// What was saved of targets that have not begun.
+    pub(super) saved: HashMap<EntryKey, String>,
+    /// Targets whose entries are to be removed.
+    pub(super) forgotten: Vec<TargetName>,
+    /// Names were given or forgotten that are not saved.
+    pub(super) names: bool,
+    /// How saving goes; `None` where nothing is to be kept.
+    pub(super) state: Option<StateReport>,
+}
 
 /// A journal that was written, with what was to be written and how that ended.
 pub(super) struct Saved {
     journal: Box<dyn Journal>,
     entries: Vec<(EntryKey, String)>,
-    gone: Vec<EntryKey>,
+    gone: Vec<TargetName>,
     result: Result<(), Reason>,
 }
 
-/// The end of the writing that has begun; pending for ever when there is none.
-pub(super) async fn saved(saving: &mut Option<JoinHandle<Saved>>) -> Result<Saved, JoinError> {
-    match saving {
-        Some(saving) => saving.await,
-        None => std::future::pending().await,
-    }
-}
-
-impl Agent {
-    /// Begins to write what changed, for which nothing else waits: its disk may hang. The `last` time, nothing is put off.
-    pub(super) fn save(&mut self, last: bool) {
-        let now = self.clock.now();
-        self.next_save = after(now, SAVE_INTERVAL);
-        let Some(journal) = self.journal.take() else { return };
-        let all = std::mem::take(&mut self.save_all);
-        let last = last || all;
-        let mut entries = Vec::new();
-        for (name, subject) in self.subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
-            subject.unsaved = false;
-            if all {
-                subject.objects_not_saved();
+impl Memory {
+    /// Reads what earlier runs saved.
+    pub(super) fn load(mut journal: Option<Box<dyn Journal>>, now: Moment) -> Self {
+        let loaded = journal.as_mut().map(|journal| (journal.load(), journal.set_aside()));
+        let (saved, state) = match loaded {
+            None => Default::default(),
+            Some((Ok(entries), set_aside)) => {
+                (entries.into_iter().collect(), Some(StateReport { set_aside, ..StateReport::default() }))
             }
-            entries.push((EntryKey::target(name), subject.save()));
-            entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
-        }
-        self.names_unsaved |= last;
-        entries.extend(self.unsaved_names());
-        entries.extend(self.believed.unsaved(last));
-        entries.extend(self.alerts.unsaved(last, now));
-        let mut gone = std::mem::take(&mut self.forgotten);
-        gone.retain(|entry| !self.subjects.contains_key(&TargetName(entry.name.clone())));
-        // An idle journal shows from time to time that it is still there.
-        let saved = self.agent.state.as_ref().and_then(|state| state.last_saved_at);
-        let idle = saved.is_some_and(|at| now.wall.duration_since(at).abs() < STATE_PROBE_INTERVAL);
-        self.write(journal, entries, gone, idle);
+            Some((Err(reason), _)) => {
+                let hint = reason.hint.as_deref();
+                tracing::error!(%reason, hint, "nothing is remembered over a restart, which is tried again");
+                let failed = StateReport { saved: Some(false), reason: Some(reason), ..StateReport::default() };
+                (HashMap::new(), Some(failed))
+            }
+        };
+        let all = state.as_ref().is_some_and(|state| state.saved == Some(false) || state.set_aside > 0);
+        let next = now.after(SAVE_INTERVAL);
+        Self { journal, saving: None, all, next, saved, forgotten: Vec::new(), names: true, state }
     }
 
-    /// Begins to write what changed of alerts. It does not wait for its turn: whoever is told of an alert before a crash
-    /// should not be told again.
-    pub(super) fn save_alerts(&mut self) {
-        if self.save_all {
-            // They come with everything else.
-            return;
+    /// Takes what was saved of what the agent has one of.
+    pub(super) fn take(&mut self, kind: EntryKind) -> Option<String> {
+        self.saved.remove(&EntryKey::only(kind))
+    }
+
+    /// The end of the writing that has begun; pending for ever when there is none.
+    pub(super) async fn written(&mut self) -> Result<Saved, JoinError> {
+        match &mut self.saving {
+            Some(saving) => saving.await,
+            None => std::future::pending().await,
         }
-        let Some(journal) = self.journal.take() else { return };
-        let entries = self.alerts.unsaved(false, self.clock.now());
-        self.write(journal, entries, Vec::new(), true);
     }
 
     /// Begins to write entries; no entries only if the journal has not been `idle` for a short time alone.
@@ -78,7 +84,7 @@ impl Agent {
         &mut self,
         mut journal: Box<dyn Journal>,
         entries: Vec<(EntryKey, String)>,
-        gone: Vec<EntryKey>,
+        gone: Vec<TargetName>,
         idle: bool,
     ) {
         if entries.is_empty() && gone.is_empty() && idle {
@@ -86,52 +92,15 @@ impl Agent {
             return;
         }
         self.saving = Some(spawn_blocking(move || {
-            let result = journal.save(&entries, &gone);
+            let keys: Vec<_> = gone.iter().flat_map(|name| [EntryKey::objects(name), EntryKey::target(name)]).collect();
+            let result = journal.save(&entries, &keys);
             Saved { journal, entries, gone, result }
         }));
     }
 
-    /// Waits for the writing that has begun.
-    pub(super) async fn finish_saving(&mut self) {
-        while self.saving.is_some() {
-            let saved = saved(&mut self.saving).await;
-            self.conclude_save(saved);
-        }
-    }
-
-    /// Takes the journal back. What could not be written is tried again the next time, with everything else: it is not
-    /// known what the journal holds.
-    pub(super) fn conclude_save(&mut self, saved: Result<Saved, JoinError>) {
-        self.saving = None;
-        let Saved { journal, entries, gone, result } = match saved {
-            Ok(saved) => saved,
-            Err(error) => {
-                tracing::error!(%error, "history is no longer saved");
-                return self.note_save(Err(Reason::new(ReasonKind::Failed, "save state: internal error")), 0);
-            }
-        };
-        let set_aside = journal.set_aside();
-        self.journal = Some(journal);
-        let saved = result.is_ok();
-        self.note_save(result, set_aside);
-        if saved {
-            return self.save_alerts();
-        }
-        self.save_all = true;
-        self.forgotten.extend(gone);
-        for (entry, text) in entries {
-            self.alerts.not_saved(entry.kind, text);
-            if let Some(subject) = self.subjects.get_mut(&TargetName(entry.name)) {
-                subject.unsaved = true;
-                subject.objects_not_saved();
-            }
-        }
-    }
-
     /// Shows how saving went, and logs it when that changes.
-    fn note_save(&mut self, result: Result<(), Reason>, set_aside: u64) {
-        let now = self.clock.now().wall;
-        let state = self.agent.state.get_or_insert_default();
+    fn note(&mut self, result: Result<(), Reason>, set_aside: u64, now: Moment) {
+        let state = self.state.get_or_insert_default();
         let before = state.saved;
         state.set_aside = state.set_aside.max(set_aside);
         state.saved = Some(result.is_ok());
@@ -140,7 +109,7 @@ impl Agent {
                 if before == Some(false) {
                     tracing::info!("history is saved again");
                 }
-                (state.last_saved_at, state.reason) = (Some(now), None);
+                (state.last_saved_at, state.reason) = (Some(now.wall), None);
             }
             Err(reason) => {
                 if before != Some(false) {
@@ -148,6 +117,100 @@ impl Agent {
                     tracing::warn!(%reason, hint, "history not saved: a restart would lose it");
                 }
                 state.reason = Some(reason);
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// Begins to write what changed if it is time to.
+    pub(super) fn save_in_time(&mut self, now: Moment) {
+        if now.mono >= self.memory.next.mono {
+            self.save(false, now);
+        }
+    }
+
+    /// Begins to write what changed, for which nothing else waits: its disk may hang. The `last` time, nothing is put off.
+    pub(super) fn save(&mut self, last: bool, now: Moment) {
+        self.memory.next = now.after(SAVE_INTERVAL);
+        let Some(journal) = self.memory.journal.take() else { return };
+        let all = std::mem::take(&mut self.memory.all);
+        let last = last || all;
+        let subjects = &mut self.shared.fleet.subjects;
+        let mut entries = Vec::new();
+        for (name, subject) in subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
+            subject.unsaved = false;
+            if all {
+                subject.objects_not_saved();
+            }
+            entries.push((EntryKey::target(name), subject.save()));
+            entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
+        }
+        let mut gone = std::mem::take(&mut self.memory.forgotten);
+        gone.retain(|name| !subjects.contains_key(name));
+        if std::mem::take(&mut self.memory.names) || last {
+            let names = serde_json::to_string(&self.shared.configured.names);
+            entries.extend(names.ok().map(|names| (EntryKey::only(EntryKind::Names), names)));
+        }
+        entries.extend(self.believed.unsaved(last));
+        entries.extend(self.alerts.unsaved(last, now));
+        // An idle journal shows from time to time that it is still there.
+        let saved = self.memory.state.as_ref().and_then(|state| state.last_saved_at);
+        let idle = saved.is_some_and(|at| now.wall.duration_since(at).abs() < STATE_PROBE_INTERVAL);
+        self.memory.write(journal, entries, gone, idle);
+    }
+
+    /// Begins to write what changed of alerts. It does not wait for its turn: whoever is told of an alert before a crash
+    /// should not be told again.
+    pub(super) fn save_alerts(&mut self, now: Moment) {
+        if self.memory.all {
+            // They come with everything else.
+            return;
+        }
+        let Some(journal) = self.memory.journal.take() else { return };
+        let entries = self.alerts.unsaved(false, now);
+        self.memory.write(journal, entries, Vec::new(), true);
+    }
+
+    /// Writes everything a last time.
+    pub(super) async fn finish_saving(&mut self) {
+        self.await_saving().await;
+        self.save(true, self.clock.now());
+        self.await_saving().await;
+    }
+
+    async fn await_saving(&mut self) {
+        while self.memory.saving.is_some() {
+            let saved = self.memory.written().await;
+            self.conclude_save(saved, self.clock.now());
+        }
+    }
+
+    /// Takes the journal back. What could not be written is tried again the next time, with everything else: it is not
+    /// known what the journal holds.
+    pub(super) fn conclude_save(&mut self, saved: Result<Saved, JoinError>, now: Moment) {
+        self.memory.saving = None;
+        let Saved { journal, entries, gone, result } = match saved {
+            Ok(saved) => saved,
+            Err(error) => {
+                tracing::error!(%error, "history is no longer saved");
+                return self.memory.note(Err(Reason::new(ReasonKind::Failed, "save state: internal error")), 0, now);
+            }
+        };
+        let set_aside = journal.set_aside();
+        self.memory.journal = Some(journal);
+        let saved = result.is_ok();
+        self.memory.note(result, set_aside, now);
+        if saved {
+            return self.save_alerts(now);
+        }
+        self.memory.all = true;
+        self.memory.forgotten.extend(gone);
+        for (entry, _) in entries {
+            self.alerts.not_saved(entry.kind);
+            if let Some(subject) = self.shared.fleet.subjects.get_mut(&TargetName(entry.name)) {
+                subject.unsaved = true;
+                subject.objects_not_saved();
             }
         }
     }

@@ -4,7 +4,7 @@ use super::ReplayError;
 use crate::domain::limits::SNAPSHOT_SURPLUS_BYTES_MAX;
 use crate::domain::sqlite::DatabaseHeader;
 
-/// What the header in a snapshot makes plausible of its length. A few kilobytes can decompress to megabytes.
+/// The length of a snapshot that its header makes plausible. A few kilobytes can decompress to megabytes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Plausible(Option<(u32, u32)>);
 

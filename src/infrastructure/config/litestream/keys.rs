@@ -1,0 +1,199 @@
+//! The keys of one replica in a `litestream.yml`, and the defaults that they inherit.
+
+use std::time::Duration;
+
+use super::go::{Takes, duration_of_v03, go_duration, positive, unused};
+use super::s3;
+use crate::domain::litestream::expiry::Kept;
+use crate::domain::secret::Secret;
+use crate::infrastructure::config::problem::{Fault, Place, Problem};
+use crate::infrastructure::config::value::duration;
+use crate::infrastructure::config::value::section::Section;
+use crate::infrastructure::config::value::url::{Url, is_url};
+
+/// The kinds of replica, v0.3's `gcs` among them.
+const KINDS: &str = "file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3";
+
+/// Litestream keeps what is so old unless it is told otherwise.
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// v0.3 looks after its retention so often unless it is told otherwise.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The keys of a replica that decide neither.
+const UNUSED: [(Takes, &str); 4] = [
+    (Takes::Number, "max-sync-ltx-files concurrency max-reconnects"),
+    (Takes::Boolean, "auto-recover sign-payload require-content-md5 concurrent-writes tls"),
+    (Takes::Size, "part-size"),
+    (
+        Takes::Text,
+        "storage-class sse-customer-algorithm sse-kms-key-id account-name account-key sas-token password key-path host-key \
+         webdav-username webdav-password jwt seed creds nkey username token root-cas client-cert client-key",
+    ),
+];
+
+/// The keys of a replica that decide where it is and what is expected of it.
+#[derive(Clone, Default)]
+pub(crate) struct Keys {
+    /// The replica itself, then each key that is written.
+    pub(crate) places: Vec<Place>,
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) s3: s3::Keys,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: Option<Secret>,
+    pub(crate) sse_customer_key: Option<Secret>,
+    pub(crate) sse_customer_key_path: String,
+    pub(crate) host: String,
+    pub(crate) user: String,
+    pub(crate) webdav_url: String,
+    pub(crate) sync_interval: Option<Duration>,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) snapshot_interval: Option<Duration>,
+    pub(crate) retention_check_interval: Option<Duration>,
+    /// Encryption is asked for.
+    pub(crate) age: bool,
+    pub(crate) age_identities: Vec<Secret>,
+}
+
+impl Keys {
+    /// The settings that may also stand at the top of the file.
+    pub(crate) fn read_settings(section: &mut Section<'_>) -> Self {
+        let text = |section: &mut Section<'_>, key| section.text(key).unwrap_or_default();
+        let mut keys = Self {
+            s3: s3::Keys {
+                bucket: text(section, "bucket"),
+                path: String::new(),
+                region: text(section, "region"),
+                endpoint: text(section, "endpoint"),
+                force_path_style: section.boolean("force-path-style"),
+                skip_verify: section.boolean("skip-verify").unwrap_or(false),
+            },
+            access_key_id: text(section, "access-key-id"),
+            secret_access_key: section.secret("secret-access-key"),
+            sse_customer_key: section.secret("sse-customer-key"),
+            sse_customer_key_path: text(section, "sse-customer-key-path"),
+            host: text(section, "host"),
+            user: text(section, "user"),
+            webdav_url: text(section, "webdav-url"),
+            sync_interval: sync_interval(section),
+            ..Self::default()
+        };
+        if let Some(age) = section.section("age") {
+            (keys.age, keys.age_identities) = read_age(age);
+        }
+        for key in ["validation-interval", "reconnect-wait", "timeout"] {
+            go_duration(section, key);
+        }
+        for (takes, names) in UNUSED {
+            unused(section, takes, names);
+        }
+        keys
+    }
+
+    /// One item of `replicas`, or `replica`.
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
+        let mut keys = Self::read_settings(&mut section);
+        keys.places = section.places();
+        keys.kind = section.text("type").unwrap_or_default();
+        keys.name = section.text("name").unwrap_or_default();
+        keys.s3.path = section.text("path").unwrap_or_default();
+        keys.url = section.text("url").unwrap_or_default();
+        keys.retention = duration_of_v03(&mut section, "retention");
+        keys.snapshot_interval = duration_of_v03(&mut section, "snapshot-interval");
+        keys.retention_check_interval = duration_of_v03(&mut section, "retention-check-interval");
+        keys
+    }
+
+    /// What Litestream v0.3 keeps of the replica.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            snapshots: Some(self.retention.unwrap_or(DAY)),
+            every: self.retention_check_interval.unwrap_or(HOUR),
+            level0: None,
+        }
+    }
+
+    /// Takes what is not set from the top of the file. `part-size`, `concurrency`, `host-key` and `webdav-*` are not
+    /// inherited in Litestream either; v0.3 inherits the two keys of S3 only.
+    pub(crate) fn inherit(&mut self, from: &Self, v03: bool) {
+        let text = |own: &mut String, default: &String| {
+            if own.is_empty() {
+                own.clone_from(default);
+            }
+        };
+        text(&mut self.access_key_id, &from.access_key_id);
+        if self.secret_access_key.is_none() {
+            self.secret_access_key.clone_from(&from.secret_access_key);
+        }
+        if v03 {
+            return;
+        }
+        text(&mut self.s3.bucket, &from.s3.bucket);
+        text(&mut self.s3.region, &from.s3.region);
+        text(&mut self.s3.endpoint, &from.s3.endpoint);
+        self.s3.force_path_style = self.s3.force_path_style.or(from.s3.force_path_style);
+        self.s3.skip_verify |= from.s3.skip_verify;
+        if self.sse_customer_key.is_none() && self.sse_customer_key_path.is_empty() {
+            self.sse_customer_key.clone_from(&from.sse_customer_key);
+            self.sse_customer_key_path.clone_from(&from.sse_customer_key_path);
+        }
+        text(&mut self.host, &from.host);
+        text(&mut self.user, &from.user);
+        self.sync_interval = self.sync_interval.or(from.sync_interval);
+        self.age |= from.age;
+    }
+
+    /// Where a key is written, or would be.
+    pub(crate) fn place_of(&self, key: &str) -> Place {
+        let Some(replica) = self.places.first() else { return Place::file(&"".into()) };
+        let key = format!("{}.{key}", replica.key);
+        let written = self.places.iter().find(|place| place.key == key);
+        written.cloned().unwrap_or_else(|| Place { key, ..replica.clone() })
+    }
+
+    /// What is wrong with one of the keys.
+    pub(crate) fn problem(&self, fault: Fault) -> Problem {
+        let place = self.place_of(fault.key);
+        fault.at(&place)
+    }
+
+    /// The kind: a URL's scheme wins over `type`, and nothing at all is a file.
+    pub(crate) fn kind(&self) -> Result<String, Fault> {
+        let kind = match Url::parse(&self.url) {
+            Ok(url) => url.scheme,
+            Err(message) if is_url(&self.url) => return Err(Fault::new("url", message, &self.url)),
+            Err(_) if self.kind.is_empty() => "file".to_owned(),
+            Err(_) => self.kind.clone(),
+        };
+        match kind.as_str() {
+            "webdavs" => Ok("webdav".to_owned()),
+            "gcs" => Ok("gs".to_owned()),
+            "file" | "s3" | "gs" | "abs" | "sftp" | "webdav" | "nats" | "oss" => Ok(kind),
+            _ if self.url.is_empty() => Err(Fault::new("type", "unknown kind of replica", &kind).accepted(KINDS)),
+            _ => Err(Fault::new("url", "unknown kind of replica", &self.url).accepted(KINDS)),
+        }
+    }
+}
+
+/// `sync-interval` has to be above zero.
+fn sync_interval(section: &mut Section<'_>) -> Option<Duration> {
+    let nanoseconds = go_duration(section, "sync-interval")?;
+    let interval = positive(nanoseconds);
+    if interval.is_none() {
+        section
+            .problem(section.place_of("sync-interval").problem("must be above zero").accepted(duration::ACCEPTED_GO));
+    }
+    interval
+}
+
+/// Whether an `age` section asks for encryption, and the identities that it gives.
+fn read_age(mut section: Section<'_>) -> (bool, Vec<Secret>) {
+    let mut secrets = |key| {
+        let keys = section.texts(key, "a list of keys").unwrap_or_default();
+        keys.into_iter().map(|key| Secret::new(key.text)).collect::<Vec<_>>()
+    };
+    let (identities, recipients) = (secrets("identities"), secrets("recipients"));
+    (!identities.is_empty() || !recipients.is_empty(), identities)
+}

@@ -1,0 +1,178 @@
+//! The place that follows from the keys of one replica, as Litestream would use it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::keys::Keys;
+use super::s3;
+use crate::domain::secret::Secret;
+use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
+use crate::infrastructure::config::problem::Fault;
+use crate::infrastructure::config::source::text::read_text;
+use crate::infrastructure::config::value::paths::{Base, PathMapping, map_path};
+use crate::infrastructure::config::value::url::{self, Url, clean, is_url};
+
+/// Largest `sse-customer-key-path` file: 32 bytes in base64 and a line end.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
+
+/// What a replica's place depends on besides its keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) base: &'a Base,
+    pub(crate) path_map: &'a [PathMapping],
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    pub(crate) v03: bool,
+}
+
+/// The replica that Litestream would use, for the database at `relative` below a `dir`.
+pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>) -> Result<ReplicaTarget, Fault> {
+    let kind = keys.kind()?;
+    if is_url(&keys.s3.path) {
+        return Err(Fault::new("path", "a URL, which belongs in `url`", &keys.s3.path));
+    }
+    let mut url = if keys.url.is_empty() {
+        None
+    } else {
+        Some(
+            Url::parse(&keys.url)
+                .map_err(|message| Fault::new("url", message, &keys.url).accepted("s3://bucket/path and the like"))?,
+        )
+    };
+    for (key, value) in [("path", &keys.s3.path), ("bucket", &keys.s3.bucket), ("host", &keys.host)] {
+        let concerns = match key {
+            "path" => kind != "nats",
+            "bucket" => matches!(kind.as_str(), "s3" | "gs" | "abs" | "oss"),
+            _ => kind == "sftp",
+        };
+        if url.is_some() && concerns && !value.is_empty() {
+            return Err(
+                Fault::new("url", format!("both `url` and `{key}` are set"), &keys.url).accepted("one of the two")
+            );
+        }
+    }
+    let mut path = keys.s3.path.clone();
+    if let Some(relative) = relative {
+        match &mut url {
+            Some(url) => url.join(relative),
+            None if path.is_empty() => relative.clone_into(&mut path),
+            None => path = clean(&format!("{path}/{relative}")),
+        }
+    }
+    let location = match kind.as_str() {
+        "file" => directory(&path, url.as_ref(), context)?,
+        "s3" => bucket(keys, path, url.as_ref(), context)?,
+        _ => unsupported(kind, keys, &path, url.as_ref())?,
+    };
+    Ok(ReplicaTarget {
+        name: if keys.name.is_empty() { location.store().to_owned() } else { keys.name.clone() },
+        location,
+        sync_interval: keys.sync_interval.unwrap_or(Duration::from_secs(1)),
+        encrypted: keys.age && context.v03,
+        age_identities: if context.v03 { keys.age_identities.clone() } else { Vec::new() },
+        kept: context.v03.then(|| keys.kept()),
+    })
+}
+
+fn directory(path: &str, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
+    if url.is_some_and(|url| url.userinfo.is_some()) {
+        // Litestream makes a directory of that name, and all would show the password as a part of the path.
+        return Err(Fault::new("url", "a user in the URL of a directory", "").accepted("file:///directory"));
+    }
+    let path = url.map_or_else(|| path.to_owned(), Url::directory);
+    if path.is_empty() {
+        return Err(Fault::new("path", "missing, and a replica of kind file needs it", "").accepted("a directory"));
+    }
+    let path = context.base.litestream(&path).map_err(|message| Fault::new("path", message, &path))?;
+    Ok(ReplicaLocation::Directory(map_path(context.path_map, &path)))
+}
+
+fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
+    let s3_keys = s3::Keys { path, ..keys.s3.clone() };
+    let location = s3::location(&s3_keys, url, context.v03).ok_or_else(|| {
+        Fault::new("bucket", "missing, and a replica of kind s3 needs it", "").accepted("a bucket's name")
+    })?;
+    let written = match keys.s3.endpoint.as_str() {
+        "" if context.v03 => None,
+        "" => url.and_then(|url| url.query("endpoint")),
+        endpoint => Some(endpoint.to_owned()),
+    };
+    if written.or_else(|| location.endpoint.clone()).is_some_and(|endpoint| !s3::is_address(&endpoint)) {
+        let key = if keys.s3.endpoint.is_empty() { "url" } else { "endpoint" };
+        return Err(Fault::new(key, "the endpoint is not the address of a server", "")
+            .accepted("https://host, host:port and the like, perhaps with a path"));
+    }
+    if location.bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') || is_url(&location.bucket) {
+        return Err(Fault::new("bucket", "not a bucket's name", "").accepted("a bucket's name"));
+    }
+    let sse_customer_key = match (&keys.sse_customer_key, keys.sse_customer_key_path.as_str()) {
+        (None, "") => None,
+        (Some(key), _) => Some(key.clone()),
+        (None, path) => Some(read_key(path, context)?),
+    };
+    let credentials = match &keys.secret_access_key {
+        Some(secret) if !keys.access_key_id.is_empty() => Some(StaticCredentials {
+            access_key_id: keys.access_key_id.clone(),
+            secret_access_key: secret.clone(),
+            session_token: None,
+        }),
+        _ => environment_credentials(context.environment),
+    };
+    Ok(ReplicaLocation::S3(Box::new(S3Location { credentials, sse_customer_key, ..location })))
+}
+
+/// Litestream's own variables count where Amazon's are not set; Amazon's alone are left to the usual chain.
+fn environment_credentials(environment: &BTreeMap<String, String>) -> Option<StaticCredentials> {
+    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let (aws_id, aws_secret) = (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"));
+    if aws_id.is_some() && aws_secret.is_some() {
+        return None;
+    }
+    Some(StaticCredentials {
+        access_key_id: aws_id.or_else(|| get("LITESTREAM_ACCESS_KEY_ID"))?.clone(),
+        secret_access_key: Secret::new(aws_secret.or_else(|| get("LITESTREAM_SECRET_ACCESS_KEY"))?),
+        session_token: get("AWS_SESSION_TOKEN").map(Secret::new),
+    })
+}
+
+fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, Fault> {
+    let fault = |message: String| Fault::new("sse-customer-key-path", message, path);
+    let absolute = context.base.litestream(path).map_err(|message| fault(message.to_owned()))?;
+    let text = read_text(Path::new(&map_path(context.path_map, &absolute)), KEY_FILE_BYTES_MAX).map_err(fault)?;
+    Ok(Secret::new(text.trim()))
+}
+
+/// A kind that we cannot read, named without credentials.
+fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Result<ReplicaLocation, Fault> {
+    let missing = |key: &'static str, accepted: &'static str| {
+        Err(Fault::new(key, format!("missing, and a replica of kind {kind} needs it"), "").accepted(accepted))
+    };
+    let host = url.map_or("", |url| url.host.as_str());
+    let bucket = match kind.as_str() {
+        "sftp" if host.is_empty() && keys.host.is_empty() => return missing("host", "host or host:port"),
+        "sftp" if keys.user.is_empty() && url.and_then(Url::user).is_none() => return missing("user", "a user's name"),
+        "sftp" => keys.host.rsplit('@').next().unwrap_or_default(),
+        "webdav" if host.is_empty() && keys.webdav_url.is_empty() => {
+            return missing("webdav-url", "an http or https URL");
+        }
+        "webdav" => return Ok(webdav(kind, keys, path, url)),
+        "nats" if url.is_none() && keys.s3.bucket.is_empty() => return missing("bucket", "a bucket's name"),
+        _ if kind != "nats" && host.is_empty() && keys.s3.bucket.is_empty() => {
+            return missing("bucket", "a bucket's name");
+        }
+        _ => keys.s3.bucket.as_str(),
+    };
+    let url = match url {
+        Some(url) => url.without_credentials().replacen("gcs://", "gs://", 1),
+        None => format!("{kind}://{bucket}/{}", path.trim_start_matches('/')),
+    };
+    Ok(ReplicaLocation::Unsupported { kind, url })
+}
+
+fn webdav(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> ReplicaLocation {
+    let url = match url {
+        Some(url) => url.without_credentials(),
+        None => format!("{}/{}", url::redact(&keys.webdav_url), path.trim_start_matches('/')),
+    };
+    ReplicaLocation::Unsupported { kind, url }
+}

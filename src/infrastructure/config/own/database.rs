@@ -1,0 +1,120 @@
+//! `[[database]]` of `streamgauge.toml`: what no `litestream.yml` names, and what is to be said otherwise about the rest.
+
+use std::path::{Path, PathBuf};
+
+use super::settings::Settings;
+use super::{drill, objectives};
+use crate::domain::drill::DrillPolicy;
+use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
+use crate::domain::litestream::AgeIdentities;
+use crate::domain::secret::Secret;
+use crate::domain::target::{Objectives, ReplicaLocation, ReplicaTarget, StaticCredentials};
+use crate::infrastructure::config::litestream::keys::Keys;
+use crate::infrastructure::config::litestream::replica::{self, Context};
+use crate::infrastructure::config::problem::Place;
+use crate::infrastructure::config::source::text::read_text;
+use crate::infrastructure::config::value::section::Section;
+
+/// One `[[database]]`.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) place: Place,
+    pub(crate) name: Option<String>,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) meta_path: Option<PathBuf>,
+    pub(crate) objectives: Objectives,
+    pub(crate) drill: DrillPolicy,
+    pub(crate) replicas: Vec<ReplicaTarget>,
+}
+
+/// Reads a `[[database]]`; what it does not say is as in `settings`.
+pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Context<'_>) -> Entry {
+    let name = section.name("name");
+    let mut path = |key| section.parsed(key, "a path", |text| context.base.database(text));
+    let (path, meta_path) = (path("path"), path("meta-path"));
+    let objectives = objectives::read(&mut section, settings.objectives.clone());
+    let drill = drill::read_database(section.section_or_empty("drill"), &settings.drill);
+    let drill = DrillPolicy { probes: drill::read_probes(&mut section), ..drill };
+    let replicas = section.sections("replica").into_iter();
+    let replicas = replicas.filter_map(|section| read_replica(section, context)).collect();
+    if !section.has("path") && !section.has("replica") {
+        section.problem(section.place().problem("neither `path` nor `replica`").accepted("at least one of the two"));
+    }
+    if section.has("meta-path") && !section.has("path") {
+        section.wrong("meta-path", "without `path`", "");
+    }
+    Entry { place: section.place().clone(), name, path, meta_path, objectives, drill, replicas }
+}
+
+fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
+    let mut keys = Keys {
+        places: section.places(),
+        name: section.text("name").unwrap_or_default(),
+        url: section.text("url").unwrap_or_default(),
+        access_key_id: section.text("access-key-id").unwrap_or_default(),
+        secret_access_key: section.secret("secret-access-key"),
+        sse_customer_key: section.secret("sse-customer-key"),
+        sync_interval: section.duration("sync-interval"),
+        ..Keys::default()
+    };
+    keys.s3.region = section.text("region").unwrap_or_default();
+    keys.s3.endpoint = section.text("endpoint").unwrap_or_default();
+    keys.s3.force_path_style = section.boolean("force-path-style");
+    keys.s3.skip_verify = section.boolean("skip-verify").unwrap_or(false);
+    let profile = section.text("profile").filter(|profile| !profile.is_empty());
+    let session_token = section.secret("session-token");
+    let ca_file = section.parsed("ca-file", "a readable file", |text| context.base.readable(text));
+    let identity = age_identity(&mut section, context);
+    section.require("url", "s3://bucket/path or file:///directory");
+    if section.has("access-key-id") != section.has("secret-access-key") {
+        let problem = section.place().problem("one of `access-key-id` and `secret-access-key`");
+        section.problem(problem.accepted("both or neither"));
+    }
+    if profile.is_some() {
+        section.exclude("access-key-id", "profile");
+    }
+    let target = section.has("url").then(|| replica::target(&keys, None, context));
+    let own_keys = section.has("access-key-id");
+    let mut target = match target? {
+        Ok(target) => target,
+        Err(fault) => {
+            section.problem(keys.problem(fault));
+            return None;
+        }
+    };
+    if let ReplicaLocation::S3(s3) = &mut target.location {
+        if own_keys && let Some(StaticCredentials { session_token: token, .. }) = &mut s3.credentials {
+            *token = session_token;
+        }
+        if profile.is_some() {
+            s3.credentials = None;
+        }
+        s3.profile = profile;
+        s3.ca_file = ca_file;
+    }
+    if let Some(identity) = identity {
+        (target.encrypted, target.age_identities) = (true, vec![identity]);
+    }
+    Some(target)
+}
+
+/// The content of `age-identity-file`, in which there has to be an identity.
+fn age_identity(section: &mut Section<'_>, context: &Context<'_>) -> Option<Secret> {
+    section.parsed("age-identity-file", "a readable file of age identities (AGE-SECRET-KEY-1…)", |text| {
+        read_age_identities(&context.base.absolute(text)?)
+    })
+}
+
+/// Reads a file of `age` identities, in which there has to be one.
+///
+/// # Errors
+///
+/// Why it cannot be read, or what is wrong with it.
+pub fn read_age_identities(path: &Path) -> Result<Secret, String> {
+    let identity = Secret::new(read_text(path, AGE_IDENTITY_FILE_BYTES_MAX)?);
+    match AgeIdentities::parse(std::slice::from_ref(&identity)) {
+        Ok(identities) if identities.is_empty() => Err("no identity in it".to_owned()),
+        Ok(_) => Ok(identity),
+        Err(reason) => Err(reason.message),
+    }
+}

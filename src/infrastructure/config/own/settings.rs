@@ -1,0 +1,263 @@
+//! The agent's own settings: every key of `streamgauge.toml` but `[[database]]`, with its default.
+//!
+//! To add an option: a field, the line that reads it with its default, and a line in the commented `streamgauge.toml`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+
+use super::drill::Drill;
+use super::scratch::default_scratch;
+use super::web::Web;
+use super::{alerting, drill, objectives, receiver, web};
+use crate::domain::alerting::Alerting;
+use crate::domain::assess::costs::Costs;
+use crate::domain::beacon::BeaconPolicy;
+use crate::domain::limits::{BEACON_INTERVAL_MIN, SPOT_INTERVAL_MIN, SPOT_PAGES_MAX, VERIFICATIONS_MAX};
+use crate::domain::spot::SpotPolicy;
+use crate::domain::target::Objectives;
+use crate::domain::verification::{VerifyDepth, VerifyPolicy};
+use crate::infrastructure::config::litestream::replica::Context;
+use crate::infrastructure::config::value::paths::PathMapping;
+use crate::infrastructure::config::value::section::Section;
+use crate::infrastructure::process::host_name;
+use crate::usecase::ports::Pace;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How often the replica of a busy database is verified where it is a directory.
+const DIRECTORY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The same in a bucket, where listings cost money: one every 10 seconds is 8640 a day, about $0.043 on S3.
+const BUCKET_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Where history is kept when nothing is configured and the directory is there and writable.
+const STORAGE_PATH: &str = "/var/lib/streamgauge";
+
+/// Litestream's default configuration file.
+const LITESTREAM_CONFIG: &str = "/etc/litestream.yml";
+
+/// Everything of `streamgauge.toml`, the environment and the flags that is not about one database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub web: Web,
+    /// `[storage]`: the directory for what should survive a restart. Default `/var/lib/streamgauge` where that is
+    /// writable, else nothing is kept; an empty string switches it off.
+    pub storage: Option<PathBuf>,
+    pub log: Log,
+    pub litestream: Litestream,
+    pub requests: Requests,
+    /// `[watch]`, `[replica]`, `[verify]` and `[beacon]`.
+    pub pace: Pace,
+    /// `[objectives]`: what is wanted of every database that does not say otherwise.
+    pub objectives: Objectives,
+    /// Prices, and `budget` of `[objectives]`.
+    pub costs: Costs,
+    pub drill: Drill,
+    pub alerting: Alerting,
+}
+
+impl Settings {
+    /// The directory in which drills restore.
+    pub fn drill_scratch(&self) -> PathBuf {
+        let below = |path: &Path| path.join("drill");
+        let configured = self.drill.scratch.clone().or_else(|| self.storage.as_deref().map(below));
+        configured.unwrap_or_else(|| default_scratch(|name| std::env::var_os(name)))
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Default info.
+    pub level: LogLevel,
+    /// Default logfmt.
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    /// The words of the file and of `--log.level`.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+impl LogFormat {
+    /// The words of the file and of `--log.format`.
+    pub const WORDS: [(&'static str, Self); 2] = [("logfmt", Self::Logfmt), ("json", Self::Json)];
+}
+
+/// `[litestream]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Litestream {
+    /// Configuration files of Litestream, absolute. Default `$LITESTREAM_CONFIG`, else `/etc/litestream.yml` if it is
+    /// there.
+    pub config: Vec<PathBuf>,
+    /// Replace `$NAME` in them, as Litestream does without `-no-expand-env`. Default true.
+    pub expand_env: bool,
+    /// Where this process finds what Litestream calls by other paths.
+    pub path_map: Vec<PathMapping>,
+}
+
+/// How stores are asked, from `[replica]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requests {
+    /// For one request with its retries. Default 30 seconds.
+    pub timeout: Duration,
+    /// PEM file of additional certificate authorities for every store.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Reads everything but `[[database]]`.
+pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
+    let web = web::read(root.section_or_empty("web"));
+    let mut wanted = root.section_or_empty("objectives");
+    let objectives = objectives::read(&mut wanted, Objectives::default());
+    let budget = wanted.number("budget", 0.0);
+    let drill = drill::read(root.section_or_empty("drill"), &objectives, context);
+    let mut litestream = root.section_or_empty("litestream");
+    let mut replica = root.section_or_empty("replica");
+    let discovery = litestream.interval("discovery-interval").unwrap_or(MINUTE);
+    let pace = pace(root, &mut replica, discovery);
+    Settings {
+        alerting: Alerting {
+            receivers: receiver::receivers(root, context),
+            deadman: receiver::deadman(root, context),
+            ..alerting::read(root, &web.listen_address)
+        },
+        web,
+        storage: storage(root.section_or_empty("storage"), context),
+        log: log(root.section_or_empty("log")),
+        litestream: self::litestream(litestream, context),
+        requests: Requests {
+            timeout: replica.duration("timeout").unwrap_or(Duration::from_secs(30)),
+            ca_file: replica.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
+        },
+        pace,
+        costs: Costs { prices: Some(drill.policy.prices), budget },
+        drill,
+        objectives,
+    }
+}
+
+fn storage(mut section: Section<'_>, context: &Context<'_>) -> Option<PathBuf> {
+    let written = section.has("path");
+    let path = section.parsed("path", "a path", |text| context.base.unless_empty(text)).flatten();
+    let usable = || !written && access(STORAGE_PATH, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    path.or_else(|| usable().then(|| PathBuf::from(STORAGE_PATH)))
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    Log {
+        level: section.choice("level", LogLevel::WORDS.into_iter()).unwrap_or(LogLevel::Info),
+        format: section.choice("format", LogFormat::WORDS.into_iter()).unwrap_or(LogFormat::Logfmt),
+    }
+}
+
+fn litestream(mut section: Section<'_>, context: &Context<'_>) -> Litestream {
+    let mut config = Vec::new();
+    match section.texts("config", "paths of litestream.yml files") {
+        Some(texts) => {
+            for scalar in texts {
+                match context.base.absolute(scalar.text) {
+                    Ok(path) if config.contains(&path) => {
+                        section.warning(scalar.place.problem("a second time").value(scalar.text));
+                    }
+                    Ok(path) => config.push(path),
+                    Err(message) => section.problem(scalar.place.problem(message).value(scalar.text)),
+                }
+            }
+        }
+        None => config.extend(default_litestream_config(context)),
+    }
+    Litestream {
+        config,
+        expand_env: section.boolean("expand-env").unwrap_or(true),
+        path_map: section.sections("path-map").into_iter().filter_map(path_mapping).collect(),
+    }
+}
+
+fn default_litestream_config(context: &Context<'_>) -> Option<PathBuf> {
+    match context.environment.get("LITESTREAM_CONFIG") {
+        Some(path) if !path.is_empty() => context.base.absolute(path).ok(),
+        _ => Path::new(LITESTREAM_CONFIG).exists().then(|| PathBuf::from(LITESTREAM_CONFIG)),
+    }
+}
+
+fn path_mapping(mut section: Section<'_>) -> Option<PathMapping> {
+    const ACCEPTED: &str = "an absolute path";
+    let mut absolute =
+        |key: &'static str| {
+            section.require(key, ACCEPTED);
+            section.parsed(key, ACCEPTED, |text| {
+                if text.starts_with('/') { Ok(PathBuf::from(text)) } else { Err("not absolute") }
+            })
+        };
+    let (from, to) = (absolute("from"), absolute("to"));
+    Some(PathMapping { from: from?, to: to? })
+}
+
+/// How often things are looked at, and what is done with them.
+fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Duration) -> Pace {
+    let mut watch = root.section_or_empty("watch");
+    let interval = replica.interval("interval");
+    Pace {
+        poll: watch.interval("poll-interval").unwrap_or(Duration::from_secs(1)),
+        sweep: watch.interval("sweep-interval").unwrap_or(MINUTE),
+        directory: interval.unwrap_or(DIRECTORY_INTERVAL),
+        bucket: interval.unwrap_or(BUCKET_INTERVAL),
+        idle: replica.interval("idle-interval").unwrap_or(5 * MINUTE),
+        levels: replica.interval("level-interval").unwrap_or(MINUTE),
+        reconcile: replica.interval("reconcile-interval").unwrap_or(60 * MINUTE),
+        grace: watch.duration("series-grace").unwrap_or(5 * MINUTE),
+        discovery,
+        concurrency: replica.integer("concurrency", 1..=VERIFICATIONS_MAX).unwrap_or(VERIFICATIONS_MAX),
+        verify: verify(root.section_or_empty("verify")),
+        beacon: beacon(root.section_or_empty("beacon")),
+    }
+}
+
+/// `[beacon]`: whether this agent says in the bucket that it is there.
+fn beacon(mut section: Section<'_>) -> Option<BeaconPolicy> {
+    let enabled = section.boolean("enabled").unwrap_or(false);
+    let interval = section.duration("interval").unwrap_or(MINUTE).max(BEACON_INTERVAL_MIN);
+    let host = section.name("host");
+    enabled.then(|| BeaconPolicy { interval, host: host.unwrap_or_else(host_name) })
+}
+
+/// `[verify]`: how much of the objects is read to prove that they are good.
+fn verify(mut section: Section<'_>) -> VerifyPolicy {
+    let default = VerifyPolicy::default();
+    let enabled = section.boolean("enabled").unwrap_or(true);
+    let spots = section.boolean("spot-checks").unwrap_or(true);
+    let interval = section.duration("spot-interval").or(default.spot.interval).unwrap_or(SPOT_INTERVAL_MIN);
+    VerifyPolicy {
+        depth: if enabled { VerifyDepth::Content } else { VerifyDepth::None },
+        directory: section.size("directory-content", 0).unwrap_or(default.directory),
+        bucket: section.size("content", 0).unwrap_or(default.bucket),
+        spot: SpotPolicy {
+            interval: spots.then_some(interval.max(SPOT_INTERVAL_MIN)),
+            pages: section.integer("spot-pages", 1..=SPOT_PAGES_MAX).unwrap_or(default.spot.pages),
+        },
+    }
+}

@@ -1,0 +1,244 @@
+//! Puts together what `litestream.yml` files and `[[database]]` entries say of the same database, and names the result.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::database::Entry;
+use super::settings::Settings;
+use crate::domain::drill::DrillPolicy;
+use crate::domain::naming::{Names, Naming};
+use crate::domain::target::{DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, Target, TargetName};
+use crate::infrastructure::config::litestream::Database;
+use crate::infrastructure::config::problem::{Place, Sink};
+use crate::infrastructure::config::value::paths::default_meta_path;
+
+/// A database or replica that something named.
+#[derive(Debug)]
+struct Found {
+    place: Place,
+    /// A name that a person gave, and where.
+    name: Option<(String, Place)>,
+    files: Option<DatabaseFiles>,
+    replicas: Vec<ReplicaTarget>,
+    objectives: Objectives,
+    drill: DrillPolicy,
+    litestream: bool,
+}
+
+/// Collects databases; the same path is one database.
+#[derive(Debug, Default)]
+pub(crate) struct Collection {
+    found: Vec<Found>,
+    /// By the path that this process sees, and by the one that Litestream knows.
+    by_path: BTreeMap<PathBuf, usize>,
+}
+
+impl Collection {
+    /// Adds a database of a `litestream.yml`. `retention` and `snapshot-interval` of `[objectives]` win over what is
+    /// written there: they say what is wanted, the file only what Litestream was told.
+    pub(crate) fn add_litestream(&mut self, database: Database, settings: &Settings, sink: &Sink) {
+        if let Some(index) = self.by_path.get(&database.path) {
+            let message = "names a database a second time, with which Litestream 0.5.17 refuses to start";
+            let problem = database.place.problem(message);
+            sink.warning(problem.value(&database.litestream_path.display().to_string()));
+            self.found[*index].add_replicas(database.replicas);
+            return;
+        }
+        let index = self.found.len();
+        self.by_path.insert(database.path.clone(), index);
+        self.by_path.entry(database.litestream_path).or_insert(index);
+        let wanted = &settings.objectives;
+        let mut found = Found {
+            place: database.place,
+            name: None,
+            files: Some(DatabaseFiles { path: database.path, meta_path: Some(database.meta_path) }),
+            replicas: Vec::new(),
+            objectives: Objectives {
+                retention: wanted.retention.or(database.retention),
+                snapshot_interval: wanted.snapshot_interval.or(database.snapshot_interval),
+                ..wanted.clone()
+            },
+            drill: settings.drill.policy.clone(),
+            litestream: true,
+        };
+        found.add_replicas(database.replicas);
+        self.found.push(found);
+    }
+
+    /// Adds a `[[database]]`, or applies it to the database of the same path.
+    pub(crate) fn add_entry(&mut self, entry: Entry, sink: &Sink) {
+        let known = entry.path.as_ref().and_then(|path| self.by_path.get(path)).copied();
+        let index = match known {
+            Some(index) if Self::is_own(&self.found[index], &entry) => {
+                let shown = entry.path.unwrap_or_default().display().to_string();
+                let place = Place { key: format!("{}.path", entry.place.key), ..entry.place };
+                sink.problem(place.problem("a second time").value(&shown).accepted("each path once"));
+                return;
+            }
+            Some(index) => index,
+            None => self.add_new(&entry),
+        };
+        let found = &mut self.found[index];
+        found.objectives = Objectives {
+            retention: entry.objectives.retention.or(found.objectives.retention),
+            snapshot_interval: entry.objectives.snapshot_interval.or(found.objectives.snapshot_interval),
+            ..entry.objectives
+        };
+        found.drill = entry.drill;
+        found.place = entry.place.clone();
+        found.name = entry.name.map(|name| (name, entry.place));
+        if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
+            files.meta_path = Some(meta_path);
+        }
+        found.add_replicas(entry.replicas);
+    }
+
+    fn is_own(found: &Found, entry: &Entry) -> bool {
+        found.place.file == entry.place.file
+    }
+
+    fn add_new(&mut self, entry: &Entry) -> usize {
+        let index = self.found.len();
+        let files = entry.path.as_ref().map(|path| {
+            self.by_path.insert(path.clone(), index);
+            // Without a replica there is no Litestream to keep metadata.
+            let meta_path = (!entry.replicas.is_empty()).then(|| default_meta_path(path));
+            DatabaseFiles { path: path.clone(), meta_path }
+        });
+        self.found.push(Found {
+            place: entry.place.clone(),
+            name: None,
+            files,
+            replicas: Vec::new(),
+            objectives: entry.objectives.clone(),
+            drill: entry.drill.clone(),
+            litestream: false,
+        });
+        index
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// All targets, sorted by name. What had a name keeps it.
+    pub(crate) fn into_targets(self, names: &mut Names, sink: &Sink) -> Vec<Target> {
+        let found = drop_repeated(self.found, sink);
+        warn_of_shared_replicas(&found, sink);
+        check_names(&found, sink);
+        let naming: Vec<Naming> = found.iter().map(Found::naming).collect();
+        let mut targets: Vec<Target> =
+            names.assign(&naming).into_iter().zip(found).map(|(name, found)| found.target(name)).collect();
+        targets.sort_by(|a, b| a.name.cmp(&b.name));
+        targets
+    }
+}
+
+impl Found {
+    /// Appends those that are not there yet, each under a name of its own.
+    fn add_replicas(&mut self, replicas: Vec<ReplicaTarget>) {
+        for mut replica in replicas {
+            if self.replicas.iter().any(|known| known.location == replica.location) {
+                continue;
+            }
+            let wanted = replica.name.clone();
+            let mut number = 2;
+            while self.replicas.iter().any(|known| known.name == replica.name) {
+                replica.name = format!("{wanted}-{number}");
+                number += 1;
+            }
+            self.replicas.push(replica);
+        }
+    }
+
+    fn naming(&self) -> Naming {
+        let path = match &self.files {
+            Some(files) => files.path.display().to_string(),
+            None => self.replicas.first().map(remote_path).unwrap_or_default(),
+        };
+        Naming { path, given: self.name.as_ref().map(|(name, _)| name.clone()) }
+    }
+
+    fn target(self, name: String) -> Target {
+        let Objectives { rpo, rto, .. } = self.objectives;
+        Target {
+            name: TargetName(name),
+            litestream: self.litestream,
+            database: self.files,
+            replicas: self.replicas,
+            objectives: self.objectives,
+            drill: DrillPolicy { rpo, rto, ..self.drill },
+        }
+    }
+}
+
+/// What a replica without a database is named after: `bucket/path`, or its directory.
+fn remote_path(replica: &ReplicaTarget) -> String {
+    match &replica.location {
+        ReplicaLocation::Directory(path) => path.display().to_string(),
+        location => {
+            let url = location.url();
+            let path = url.split_once("://").map_or(url.as_str(), |(_, path)| path);
+            path.trim_end_matches(['/', '.']).to_owned()
+        }
+    }
+}
+
+/// Replicas without a database that are the same place twice.
+fn drop_repeated(found: Vec<Found>, sink: &Sink) -> Vec<Found> {
+    let mut seen = HashSet::new();
+    let first = |found: &Found| {
+        let Naming { path, given: None } = found.naming() else { return true };
+        let new = found.files.is_some() || seen.insert(path);
+        if !new {
+            sink.problem(found.place.problem("the same replica as another, and no `name` to tell them apart"));
+        }
+        new
+    };
+    found.into_iter().filter(first).collect()
+}
+
+/// Two databases that write to one place destroy each other's backup.
+fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
+    let mut owners: HashMap<String, &Found> = HashMap::new();
+    for found in found.iter().filter(|found| found.files.is_some()) {
+        for replica in &found.replicas {
+            let url = place_of(&replica.location);
+            match owners.get(&url) {
+                Some(owner) => {
+                    let path = |found: &Found| path_of(found).display().to_string();
+                    let message = format!("{} and {} share the replica {url}", path(owner), path(found));
+                    sink.warning(found.place.problem(message));
+                }
+                None => {
+                    owners.insert(url, found);
+                }
+            }
+        }
+    }
+}
+
+/// The place itself: the same bucket name at two endpoints is two places.
+fn place_of(location: &ReplicaLocation) -> String {
+    match location {
+        ReplicaLocation::S3(s3) => match &s3.endpoint {
+            Some(endpoint) => format!("{} at {endpoint}", location.url()),
+            None => location.url(),
+        },
+        _ => location.url(),
+    }
+}
+
+fn path_of(found: &Found) -> &Path {
+    found.files.as_ref().map_or_else(|| Path::new(""), |files| &files.path)
+}
+
+fn check_names(found: &[Found], sink: &Sink) {
+    let mut seen = HashSet::new();
+    for (name, place) in found.iter().filter_map(|found| found.name.as_ref()) {
+        if !seen.insert(name) {
+            let place = Place { key: format!("{}.name", place.key), ..place.clone() };
+            sink.problem(place.problem("a second time").value(name).accepted("each name once"));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Which targets are watched: what begins, what ends, and what is handed over when the configuration is another one.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Agent;
+use crate::domain::limits::NAME_KEPT;
+use crate::domain::moment::{Moment, signed};
+use crate::domain::naming::Names;
+use crate::domain::target::{Target, TargetName};
+use crate::usecase::ports::{Configured, EntryKey};
+use crate::usecase::watch::objects::means;
+use crate::usecase::watch::saved::path;
+use crate::usecase::watch::subject::Subject;
+
+impl Agent {
+    /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while. One
+    /// that nobody `asked` for is not believed when too many are gone.
+    pub(super) fn adopt(&mut self, mut configured: Configured, asked: bool, now: Moment) {
+        self.take_names(&mut configured.names, now);
+        let targets = std::mem::take(&mut configured.targets);
+        let mut wanted: BTreeMap<_, _> = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
+        self.hand_over(&wanted);
+        let (fleet, before) = (&mut self.shared.fleet, &self.report.sources);
+        let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, asked);
+        for (name, subject) in &mut fleet.subjects {
+            match wanted.remove(name) {
+                Some(_) => subject.gone_since = None,
+                None if kept && subject.gone_since.is_none() => {}
+                None => subject.gone_since = subject.gone_since.or(Some(now)),
+            }
+        }
+        self.report.sources.clone_from(&configured.sources);
+        self.shared.configured = configured;
+        self.alerts.configure(&self.shared.configured.alerting);
+        for replica in self.shared.fleet.subjects.values_mut().flat_map(|subject| &mut subject.replicas) {
+            let (depth, budget) = means(&replica.target, &self.shared.configured.pace.verify);
+            replica.ledger.set_policy(depth, budget);
+        }
+        for target in wanted.into_values() {
+            self.watch(target, now);
+        }
+        self.adapt(now);
+    }
+
+    /// Takes over the names of a configuration, and forgets those that are long gone.
+    fn take_names(&mut self, names: &mut Names, now: Moment) {
+        let before = &self.shared.configured;
+        names.settle(now.wall, signed(NAME_KEPT.saturating_add(before.pace.grace)));
+        self.memory.names |= *names != before.names;
+    }
+
+    /// Ends targets that are to be watched otherwise or under another name, and keeps what is known of them for what
+    /// follows them.
+    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>) {
+        let names: BTreeMap<PathBuf, &TargetName> =
+            wanted.iter().filter_map(|(name, target)| Some((path(target)?, name))).collect();
+        let mut ended = Vec::new();
+        for (name, subject) in &self.shared.fleet.subjects {
+            let own = wanted.get(name);
+            if own == Some(&subject.target) {
+                continue;
+            }
+            let by_path = path(&subject.target).and_then(|path| names.get(&path).copied());
+            // What nobody names any more is watched for a while.
+            let Some(next) = by_path.or_else(|| own.map(|_| name)) else { continue };
+            ended.push((name.clone(), next.clone(), subject.save(), subject.save_objects()));
+        }
+        for (name, next, saved, objects) in ended {
+            if next != name {
+                tracing::warn!(from = %name, to = %next, "a database has another name");
+                self.memory.forgotten.push(name.clone());
+            }
+            self.shared.fleet.remove(&name);
+            self.memory.saved.insert(EntryKey::objects(&next), objects);
+            self.memory.saved.insert(EntryKey::target(&next), saved);
+        }
+    }
+
+    fn watch(&mut self, target: Target, now: Moment) {
+        let (target_key, objects_key) = (EntryKey::target(&target.name), EntryKey::objects(&target.name));
+        let saved = self.memory.saved.remove(&target_key);
+        let shared = &mut self.shared;
+        let able = shared.pages.is_some() && target.database.is_some();
+        let key = || shared.fleet.key();
+        let pace = &shared.configured.pace;
+        let mut subject = Subject::new(target, shared.stores.as_ref(), key, saved.as_deref(), pace, now);
+        if let Some(objects) = self.memory.saved.remove(&objects_key) {
+            subject.restore_objects(&objects, now);
+        }
+        subject.replicas.iter_mut().for_each(|replica| replica.spotting.able = able);
+        shared.fleet.insert(subject, now);
+    }
+
+    /// Ends what is gone from the configuration for long enough, and with it its series.
+    pub(super) fn forget_gone(&mut self, now: Moment) {
+        let grace = signed(self.shared.configured.pace.grace);
+        let subjects = self.shared.fleet.subjects.values();
+        let gone = subjects.filter(|subject| subject.gone_since.is_some_and(|at| now.since(at) >= grace));
+        let gone: Vec<TargetName> = gone.map(|subject| subject.target.name.clone()).collect();
+        if gone.is_empty() {
+            return;
+        }
+        for name in gone {
+            tracing::info!(database = %name, "no longer watched");
+            self.telling.forget(&name);
+            self.shared.fleet.remove(&name);
+            self.memory.forgotten.push(name);
+        }
+        self.adapt(now);
+        self.publish(now);
+    }
+
+    /// Has everybody know that targets or settings are others now.
+    fn adapt(&mut self, now: Moment) {
+        self.duties.iter_mut().for_each(|duty| duty.adapt(&mut self.shared, now));
+        let (shared, pace) = (&self.shared, &self.shared.configured.pace);
+        shared.local.set_targets(shared.fleet.databases(), pace.poll, pace.sweep);
+    }
+}

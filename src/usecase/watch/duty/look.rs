@@ -1,0 +1,121 @@
+//! Looks at replicas: when they begin, how many at once, and what becomes of what they bring back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::crew::{Crew, Work, place};
+use super::super::objects::{Look, SeenObjects};
+use super::super::schedule::{ReplicaKey, after_look};
+use super::super::turn::{Duty, Shared, Turn};
+use crate::domain::moment::Moment;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::usecase::ports::{BeaconStore, FoundBeacon};
+use crate::usecase::replica_probe::ReplicaProbe;
+
+/// The longest that one look at a replica may take; a first listing of millions of keys needs its time.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
+
+#[derive(Default)]
+pub(super) struct Looks {
+    crew: Crew<Begun, Look>,
+}
+
+/// A look that has begun.
+struct Begun {
+    replica: ReplicaKey,
+    at: Moment,
+}
+
+/// A look that begins now, unless the replica is gone.
+fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future<Output = Look> + Send + use<>> {
+    let (subject, _) = shared.fleet.get(key)?;
+    let (name, staged) = (subject.target.name.clone(), subject.staged().cloned());
+    let (target, replica) = shared.fleet.get_mut(key)?;
+    let watched = target.database.is_some();
+    let mut probe = replica.take_probe(now)?;
+    let verify = replica.ledger.is_on();
+    let store = replica.store.clone();
+    let beacon = (!watched).then(|| shared.stores.beacon(&replica.target.location));
+    // When the source cannot be sampled, the look proves what was seen of it before, and nothing later.
+    let seen = replica.positions.newest().map_or(now, |newest| newest.last_seen);
+    let local = shared.local.clone();
+    let pace = shared.configured.pace.clone();
+    Some(async move {
+        let look = async {
+            let store = store?;
+            // The source first: whatever the bucket holds afterwards, it can only prove what was there before.
+            let sampled = if watched { local.look(name).await.unwrap_or(seen) } else { now };
+            probe.look(store.as_ref(), staged.as_ref(), sampled, &pace).await
+        };
+        // A look that takes too long leaves its probe: what that has listed is not listed again.
+        let result = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+            let message = format!("look at replica: not done in {} s", LOOK_TIMEOUT.as_secs());
+            Err(Reason::new(ReasonKind::Timeout, message))
+        });
+        let objects = SeenObjects::of(&mut probe, verify);
+        let beacon = find(beacon, &result).await;
+        Look { probe, result, objects, beacon }
+    })
+}
+
+/// Looks for the beacon after a look at the replica, unless the bucket was just seen not to answer. `None` where no
+/// beacon is looked for.
+async fn find<T>(
+    store: Option<Result<Arc<dyn BeaconStore>, Reason>>,
+    look: &Result<T, Reason>,
+) -> Option<Result<Option<FoundBeacon>, Reason>> {
+    let answers = look.as_ref().err().is_none_or(|reason| reason.kind == ReasonKind::Corrupt);
+    match store.filter(|_| answers)? {
+        Ok(store) => Some(store.find().await),
+        Err(reason) => Some(Err(reason)),
+    }
+}
+
+impl Duty for Looks {
+    fn begin(&mut self, shared: &mut Shared, Turn { now, .. }: Turn) -> Option<Duration> {
+        while let Some(key) = shared.fleet.looks.pop(now.mono) {
+            if let Some((_, replica)) = shared.fleet.get(key) {
+                self.crew.wait(place(&replica.target.location), key);
+            }
+        }
+        let most = shared.configured.pace.concurrency.max(1);
+        while let Some((place, replica)) = self.crew.next(most) {
+            if let Some(look) = look(shared, replica, now) {
+                self.crew.begin("look at replica", place, Begun { replica, at: now }, look);
+            }
+        }
+        shared.fleet.looks.first().map(|due| now.until(due))
+    }
+
+    fn crew(&mut self) -> &mut dyn Work {
+        &mut self.crew
+    }
+
+    fn conclude(&mut self, shared: &mut Shared, now: Moment) {
+        while let Some((begun, look)) = self.crew.take_ended() {
+            let key = begun.replica;
+            let Some((target, replica)) = shared.fleet.get_mut(key) else { continue };
+            // After a panic the replica starts again with a new probe.
+            let look = look.unwrap_or_else(|reason| Look {
+                probe: ReplicaProbe::of(&replica.target),
+                result: Err(reason),
+                objects: SeenObjects::default(),
+                beacon: None,
+            });
+            if let Err(reason) = &look.result {
+                tracing::debug!(database = %target.name, replica = replica.target.name, %reason, "replica not verified");
+            }
+            let success = look.result.is_ok();
+            replica.conclude(look, now);
+            let due = now.after(after_look(replica.standing(), &replica.target, &shared.configured.pace));
+            shared.fleet.looks.plan(key, Some(due.mono));
+            shared.fleet.touch(key);
+            shared.collectors.replica.ended(success, now.since(begun.at).unsigned_abs(), now);
+            shared.looked.push((key, success));
+        }
+    }
+
+    fn adapt(&mut self, shared: &mut Shared, _: Moment) {
+        self.crew.forget(|replica| shared.fleet.contains(replica));
+    }
+}

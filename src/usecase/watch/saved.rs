@@ -1,0 +1,75 @@
+//! What is known of a target as it is saved, each replica by where it is.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::replica::{Watched, WatchedReplica};
+use super::trends::Trends;
+use crate::domain::assess::positions::SavedPositions;
+use crate::domain::assess::rates::RateWindow;
+use crate::domain::drill::DrillHistory;
+use crate::domain::naming::Names;
+use crate::domain::spot::SpotBook;
+use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target};
+use crate::usecase::ports::{EntryKey, EntryKind};
+
+/// What of a subject survives a restart.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Saved {
+    /// The database's file: what was counted and proven of another one says nothing of this one.
+    pub(super) database: Option<PathBuf>,
+    pub(super) rates: RateWindow,
+    #[serde(default)]
+    pub(super) trends: Trends,
+    /// By [`identity`].
+    pub(super) replicas: Vec<(String, SavedPositions)>,
+    /// By [`identity`].
+    #[serde(default)]
+    pub(super) drills: Vec<(String, DrillHistory)>,
+    /// By [`identity`].
+    #[serde(default)]
+    pub(super) watched: Vec<(String, Watched)>,
+    /// By [`identity`].
+    #[serde(default)]
+    pub(super) spots: Vec<(String, SpotBook)>,
+}
+
+/// The names in a journal. One of an earlier version has them with what it saved of the databases.
+pub fn remembered_names(entries: &[(EntryKey, String)]) -> Names {
+    let path = |text: &str| serde_json::from_str::<Saved>(text).ok()?.database;
+    let saved = entries.iter().find(|(entry, _)| entry.kind == EntryKind::Names);
+    let mut names: Names = saved.and_then(|(_, text)| serde_json::from_str(text).ok()).unwrap_or_default();
+    if names.is_empty() {
+        let targets = entries.iter().filter(|(entry, _)| entry.kind == EntryKind::Target);
+        let paths = targets.filter_map(|(entry, text)| Some((&entry.name, path(text)?)));
+        paths.for_each(|(name, path)| names.remember(name, path.display().to_string()));
+    }
+    names
+}
+
+pub(super) fn path(target: &Target) -> Option<PathBuf> {
+    target.database.as_ref().map(|files| files.path.clone())
+}
+
+/// What was saved of a replica.
+pub(super) fn find<'a, T>(saved: &'a [(String, T)], identity: &str) -> Option<&'a T> {
+    saved.iter().find(|(of, _)| of == identity).map(|(_, saved)| saved)
+}
+
+/// Names a replica by where it is: another place under the same name holds nothing that was proven of this one.
+pub(super) fn identity(replica: &ReplicaTarget) -> String {
+    let endpoint = match &replica.location {
+        ReplicaLocation::S3(s3) => s3.endpoint.as_deref().unwrap_or_default(),
+        ReplicaLocation::Directory(_) | ReplicaLocation::Unsupported { .. } => "",
+    };
+    format!("{} {endpoint} {}", replica.name, replica.location.url())
+}
+
+/// What is to be saved of replicas.
+pub(super) fn identified<'a, T>(
+    replicas: impl IntoIterator<Item = &'a WatchedReplica>,
+    what: impl Fn(&WatchedReplica) -> T,
+) -> Vec<(String, T)> {
+    replicas.into_iter().map(|replica| (identity(&replica.target), what(replica))).collect()
+}

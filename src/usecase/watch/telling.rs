@@ -1,0 +1,209 @@
+//! A line in the log when a database or a replica becomes bad, when that has another reason, and when it is well again.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::crew::place;
+use super::subject::Subject;
+use crate::domain::human::spoken;
+use crate::domain::moment::Moment;
+use crate::domain::reason::Reason;
+use crate::domain::report::Report;
+use crate::domain::target::TargetName;
+use crate::domain::verdict::{Severity, Status, Verdict};
+
+/// What comes and goes is said to be bad so often at most.
+const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// So many of one place have a line each; with more at once, one line counts them.
+const LINES_MAX: usize = 3;
+
+/// A database, or one of its replicas.
+type Thing = (TargetName, Option<String>);
+
+/// What is bad about something.
+#[derive(Clone, Debug)]
+struct Trouble {
+    /// What tells it from another one: its message may have numbers in it.
+    key: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+/// What was said of one thing.
+#[derive(Debug)]
+struct Said {
+    key: Option<&'static str>,
+    /// Since when it is bad, and when that was last said.
+    since: Moment,
+    at: Moment,
+}
+
+/// A line to write, if it is not one of many.
+#[derive(Debug)]
+pub(super) struct Line {
+    thing: Thing,
+    /// What fails together.
+    place: String,
+    /// `None`: it is well again, after so many seconds.
+    trouble: Result<Trouble, f64>,
+    /// It was bad before, for another reason.
+    other: bool,
+}
+
+/// What was said of everything that is bad, or was a minute ago.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    said: BTreeMap<Thing, Said>,
+}
+
+impl Telling {
+    /// What is to be said of a subject of which a new report tells.
+    pub(super) fn compare(&mut self, subject: &Subject, report: &Report, now: Moment) -> Vec<Line> {
+        let (name, database) = (&subject.target.name, &subject.report);
+        let verdicts = report.verdicts_on(&name.0);
+        let mut lines = Vec::new();
+        lines.extend(self.turn(
+            (name.clone(), None),
+            String::new(),
+            trouble(verdicts, database.reason.as_ref(), None),
+            now,
+        ));
+        for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
+            let thing = (name.clone(), Some(replica.name.clone()));
+            let trouble = trouble(verdicts, replica.reason.as_ref(), Some(&replica.name));
+            lines.extend(self.turn(thing, place(&watched.target.location), trouble, now));
+        }
+        lines
+    }
+
+    fn turn(&mut self, thing: Thing, place: String, trouble: Option<Trouble>, now: Moment) -> Option<Line> {
+        let said = self.said.get_mut(&thing);
+        match (trouble, said) {
+            (None, None) => None,
+            (None, Some(said)) => {
+                if said.key.take().is_some() {
+                    let seconds = now.since(said.since).as_secs_f64();
+                    return Some(Line { thing, place, trouble: Err(seconds), other: false });
+                }
+                if now.since(said.at) >= AGAIN {
+                    self.said.remove(&thing);
+                }
+                None
+            }
+            (Some(trouble), None) => {
+                self.said.insert(thing.clone(), Said { key: Some(trouble.key), since: now, at: now });
+                Some(Line { thing, place, trouble: Ok(trouble), other: false })
+            }
+            (Some(trouble), Some(said)) => {
+                if said.key == Some(trouble.key) || now.since(said.at) < AGAIN {
+                    return None;
+                }
+                let other = said.key.replace(trouble.key).is_some();
+                said.since = if other { said.since } else { now };
+                said.at = now;
+                Some(Line { thing, place, trouble: Ok(trouble), other })
+            }
+        }
+    }
+
+    /// Forgets a target that is no longer watched.
+    pub(super) fn forget(&mut self, name: &TargetName) {
+        self.said.retain(|(target, _), _| target != name);
+    }
+}
+
+/// Why something could not be looked at, or the first critical check that fails on it.
+fn trouble(verdicts: &[Verdict], reason: Option<&Reason>, replica: Option<&str>) -> Option<Trouble> {
+    if let Some(reason) = reason {
+        let (message, hint) = (reason.message.clone(), reason.hint.clone());
+        return Some(Trouble { key: reason.kind.as_str(), message, hint });
+    }
+    let critical = verdicts.iter().find(|verdict| {
+        let fails = verdict.status == Status::Fail && verdict.severity == Severity::Critical;
+        fails && verdict.replica.as_deref() == replica
+    })?;
+    let hint = Some(format!("streamgauge why {}", critical.check));
+    Some(Trouble { key: critical.check, message: format!("{}: {}", critical.check, critical.detail), hint })
+}
+
+/// Writes lines, or one for many of the same place and kind.
+pub(super) fn tell(lines: Vec<Line>) {
+    let mut groups: BTreeMap<(String, Option<&str>), Vec<Line>> = BTreeMap::new();
+    for line in lines {
+        let key = line.trouble.as_ref().ok().map(|trouble| trouble.key);
+        groups.entry((line.place.clone(), key)).or_default().push(line);
+    }
+    for ((place, _), group) in groups {
+        match group.first() {
+            Some(first) if group.len() > LINES_MAX => many(&place, group.len(), first),
+            _ => group.iter().for_each(one),
+        }
+    }
+}
+
+fn one(line: &Line) {
+    let ((database, replica), trouble) = (&line.thing, &line.trouble);
+    let what = if replica.is_some() { "replica" } else { "database" };
+    let other = if line.other { " for another reason" } else { "" };
+    match trouble {
+        Ok(Trouble { message: reason, hint, .. }) => {
+            tracing::warn!(%database, replica, reason, hint, "{what} is bad{other}");
+        }
+        Err(seconds) => tracing::info!(%database, replica, after = spoken(*seconds), "{what} is well again"),
+    }
+}
+
+fn many(place: &str, count: usize, first: &Line) {
+    let place = Some(place).filter(|place| !place.is_empty());
+    let what = if place.is_some() { "replicas" } else { "databases" };
+    match &first.trouble {
+        Ok(Trouble { message: reason, hint, .. }) => {
+            tracing::warn!(count, place, first = %first.thing.0, reason, hint, "{what} are bad");
+        }
+        Err(seconds) => {
+            tracing::info!(count, place, first = %first.thing.0, after = spoken(*seconds), "{what} are well again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn at(second: i64) -> Moment {
+        Moment { wall: Timestamp::from_second(1_000_000 + second).unwrap(), mono: SignedDuration::from_secs(second) }
+    }
+
+    /// What is said at each second of something with this trouble.
+    fn check(steps: &[(i64, Option<&'static str>)], expected: &[&str]) {
+        let mut telling = Telling::default();
+        let said = steps.iter().filter_map(|(second, key)| {
+            let trouble = key.map(|key| Trouble { key, message: format!("at {second}"), hint: None });
+            let line = telling.turn((TargetName("app".into()), None), String::new(), trouble, at(*second))?;
+            Some(match line.trouble {
+                Ok(trouble) => format!("{second} {}{}", trouble.key, if line.other { ", another" } else { "" }),
+                Err(seconds) => format!("{second} well after {seconds}"),
+            })
+        });
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn only_what_changes_is_said() {
+        check(&[(0, None), (1, None)], &[]);
+        check(
+            &[(0, Some("denied")), (1, Some("denied")), (900, Some("denied")), (910, Some("timeout")), (1000, None)],
+            &["0 denied", "910 timeout, another", "1000 well after 1000"],
+        );
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_said_once_a_minute() {
+        let flapping: Vec<_> = (0..120).map(|second| (second, (second % 2 == 0).then_some("throttled"))).collect();
+        check(&flapping, &["0 throttled", "1 well after 1", "60 throttled", "61 well after 1"]);
+    }
+}

@@ -26,13 +26,16 @@ use prometheus_client::registry::Registry;
 use streamgauge::delivery::http::{ReloadHandle, Server};
 use streamgauge::delivery::render::metrics::openmetrics;
 use streamgauge::delivery::render::published::{Published, ReportCell, Representation};
-use streamgauge::domain::alert::AlertBook;
+use streamgauge::domain::alert::book::AlertBook;
 use streamgauge::domain::alerting::Alerting;
-use streamgauge::domain::assess::sizing::Sizing;
+use streamgauge::domain::assess::proof::Method;
+use streamgauge::domain::assess::rates::Rates;
+use streamgauge::domain::assessment::*;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::replacement::Replacement;
-use streamgauge::domain::report::*;
+use streamgauge::domain::report::Report;
+use streamgauge::domain::verdict::Verdicts;
 
 const ROUNDS: usize = 7;
 const SCRAPES: usize = 15;
@@ -64,11 +67,11 @@ fn main() {
     let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
     let moment = Moment { wall: now, mono: SignedDuration::ZERO };
     let mut book = AlertBook::default();
-    let evaluate = median(ROUNDS, || _ = book.evaluate(&report, &Alerting::default(), moment));
+    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &Alerting::default(), moment));
     println!("\nevery rule on everything, {} alerts: {evaluate:.2?}", book.alerts().len());
     // What a clock that was set does to everything at once.
     let late = Moment { wall: now + SignedDuration::from_hours(24), ..moment };
-    let evaluate = median(ROUNDS, || _ = book.evaluate(&report, &Alerting::default(), late));
+    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &Alerting::default(), late));
     println!("with {} alerts and {} dropped: {evaluate:.2?}", book.alerts().len(), book.dropped());
 
     let cached = runtime.block_on(serve_cached(report));
@@ -173,28 +176,11 @@ fn scrape(address: SocketAddr, headers: &str) {
 }
 
 fn report(databases: usize) -> Report {
+    let databases = (0..databases).map(|number| Arc::new(database(number))).collect();
     Report {
-        schema: SCHEMA,
         generated_at: Timestamp::UNIX_EPOCH,
-        complete: true,
-        agent: AgentReport {
-            version: "0",
-            revision: "0",
-            started_at: Timestamp::UNIX_EPOCH,
-            config: ConfigReport::default(),
-            sources: Vec::new(),
-            collectors: Vec::new(),
-            stores: Vec::new(),
-            receivers: Vec::new(),
-            buckets: Vec::new(),
-            process: None,
-            drill_budget: None,
-            state: None,
-            cost: CostReport::default(),
-        },
-        databases: (0..databases).map(|number| Arc::new(database(number))).collect(),
-        over_limit: 0,
-        checks: Vec::new(),
+        assessment: Assessment { complete: true, databases, ..Assessment::default() },
+        verdicts: Verdicts::default(),
         alerts: Vec::new(),
         alerts_dropped: 0,
     }
@@ -206,19 +192,15 @@ fn database(number: usize) -> DatabaseReport {
     DatabaseReport {
         name: format!("tenant-{number:05}"),
         state: DatabaseState::Monitored,
-        reason: None,
         local: Some(LocalReport {
             path: format!("/var/lib/app/tenant-{number:05}.db"),
             observed_at: at,
-            polled: false,
             page_size: 4096,
             size_bytes: number as u64 * 4096,
             wal_size_bytes: Some(number as u64 * 4120 + 32),
             journal_mode_wal: true,
             wal_frames: Some(number as u32),
             wal_backfilled_frames: Some(number as u32 / 2),
-            wal_oldest_reader_frame: None,
-            wal_source: None,
             last_commit_at: Some(at),
             counters: Counters { commits: number as u64 * 31, ..Counters::default() },
             rates: Some(Rates {
@@ -228,37 +210,28 @@ fn database(number: usize) -> DatabaseReport {
                 written_bytes_per_second: number as f64 * 13.7,
             }),
             wal_since: Some(at),
-            sizing: Sizing::default(),
-            modes: Vec::new(),
             filesystem: Some(FilesystemReport {
                 space: Filesystem { size_bytes: 1 << 40, avail_bytes: 1 << 39, used_bytes: 1 << 39 },
                 filling_bytes_per_second: Some(0.0),
             }),
-            staging_filesystem: None,
             used_objective_ratio: 0.8,
             staging_bytes: Some(65_536),
-            lock_holder_pid: None,
             open: Some(false),
             replacement: Replacement::Closed.into(),
-            litestream: None,
             txid_claim: Some(number as u64),
+            ..LocalReport::default()
         }),
         rpo_seconds: 300.0,
-        objectives: ObjectivesReport::default(),
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),
             store: "s3".to_owned(),
             url: format!("s3://backups/tenant-{number:05}"),
             layout: Some("v0.5"),
             up: Some(true),
-            reason: None,
             method: Some(Method::Wal),
             recovery_point: Some(at),
             lag_seconds: Some(number as f64 / 1000.0),
-            lag_upper_bound_seconds: None,
-            unreplicated_since: None,
             unreplicated_bytes: Some(number as u64),
-            unreplicated_bytes_lower_bound: false,
             watched_since: at,
             verified_at: Some(at),
             verify_interval_seconds: 300.0,
@@ -277,13 +250,8 @@ fn database(number: usize) -> DatabaseReport {
                 download_bytes: Some(number as u64 * 4099),
                 levels: vec![level("0"), level("1"), level("9")],
             }),
-            timeline: None,
-            verification: None,
-            drill: None,
-            beacon: None,
-            keeping: KeepingReport::default(),
-            spot: None,
+            ..ReplicaReport::default()
         }],
-        checks: Vec::new(),
+        ..DatabaseReport::default()
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
-use super::check::Severity;
 use super::secret::Secret;
+use super::verdict::Severity;
 use super::window::DailyWindow;
 
 /// `[alerting]`, `[[silence]]`, `[[receiver]]` and `[deadman]`.

@@ -50,6 +50,12 @@ pub struct ReplacementReport {
     pub evidence: String,
 }
 
+impl Default for ReplacementReport {
+    fn default() -> Self {
+        Replacement::default().into()
+    }
+}
+
 impl From<Replacement> for ReplacementReport {
     fn from(seen: Replacement) -> Self {
         Self { replaced: seen.replaced(), evidence: seen.to_string() }

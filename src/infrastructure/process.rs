@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::domain::assessment::ProcessReport;
 use crate::domain::limits::DESCRIPTORS_MAX;
-use crate::domain::report::ProcessReport;
 
 /// Clock ticks per second in `/proc/<pid>/stat`: Linux fixes what it shows to programs at 100 on every architecture
 /// this program is built for (`USER_HZ`), whatever the kernel's own tick is.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use streamgauge::domain::alerting::{HttpOptions, ReceiverKind};
-use streamgauge::domain::check::Severity;
 use streamgauge::domain::secret::Secret;
+use streamgauge::domain::verdict::Severity;
 
 use crate::lab::alertmanager::{ALERTMANAGER, webhook_yaml};
 use crate::lab::recorder::{Answer, Recorder};

@@ -6,8 +6,8 @@ use serde_json::Value;
 use streamgauge::domain::alerting::{
     DeadmanTarget, HttpOptions, ReceiverKind, ReceiverTarget, SmtpSecurity, SmtpTarget,
 };
-use streamgauge::domain::check::Severity;
 use streamgauge::domain::secret::Secret;
+use streamgauge::domain::verdict::Severity;
 
 use crate::lab::recorder::{Recorded, Recorder};
 use crate::lab::{Lab, Process, free_port, wait_for};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use streamgauge::delivery::render::metrics::openmetrics;
 use streamgauge::domain::check::catalogue;
-use streamgauge::domain::check::expression::Scope;
+use streamgauge::domain::number::Scope;
 use streamgauge::domain::report::Report;
 
 use crate::engine::Engine;

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::assess::requests::RequestWindow;
+use streamgauge::domain::assessment::{StoreOperationReport, StoreReport};
 use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
@@ -22,7 +23,7 @@ use streamgauge::domain::litestream::{Folder, Layout, ObjectName};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
 use streamgauge::domain::reason::{Reason, ReasonKind};
-use streamgauge::domain::report::{Report, StoreOperationReport, StoreReport};
+use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };

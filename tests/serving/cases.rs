@@ -1,7 +1,7 @@
 //! For each rule: numbers that make it fire and numbers that must not, as Prometheus would have scraped them.
 
-use streamgauge::domain::check::Severity;
-use streamgauge::domain::check::Severity::{Critical, Info, Warning};
+use streamgauge::domain::verdict::Severity;
+use streamgauge::domain::verdict::Severity::{Critical, Info, Warning};
 
 /// What happens to the series of one check.
 pub(super) struct Case {

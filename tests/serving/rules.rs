@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use streamgauge::delivery::render::metrics::families;
 use streamgauge::delivery::render::runbook::{RUNBOOK, sections};
 use streamgauge::domain::alerting::RUNBOOK_URL;
-use streamgauge::domain::check::expression::Scope;
-use streamgauge::domain::check::{Check, Severity, catalogue};
+use streamgauge::domain::check::{Check, catalogue};
+use streamgauge::domain::number::{self, Scope};
+use streamgauge::domain::verdict::Severity;
 
 use super::cases::{CASES, Case};
 use super::lab::Lab;
@@ -232,7 +232,7 @@ fn the_runbook_has_a_section_for_each_check_and_no_other() {
         }
         assert_eq!(text.matches("```").count() % 2, 0, "docs/RUNBOOK.md: a command of {name} does not end");
     }
-    let metrics: BTreeSet<&str> = families().map(|family| family.name).collect();
+    let metrics: BTreeSet<&str> = number::all().map(|number| number.name).collect();
     for word in RUNBOOK.split(|letter: char| !letter.is_ascii_alphanumeric() && !"_:".contains(letter)) {
         let known = !word.starts_with("streamgauge_") || metrics.contains(word);
         assert!(known, "docs/RUNBOOK.md: there is no metric {word}");

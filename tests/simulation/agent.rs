@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, StoreReport};
 use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
@@ -15,10 +16,11 @@ use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
 use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::reason::{Reason, ReasonKind};
-use streamgauge::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report, StoreReport};
+use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
+use streamgauge::domain::verdict::Verdict;
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
@@ -217,18 +219,36 @@ impl World {
     }
 
     /// The report of a database as soon as it is as it should be.
-    pub(crate) async fn wait_for(&self, name: &str, what: impl Fn(&DatabaseReport) -> bool) -> Arc<DatabaseReport> {
+    pub(crate) async fn wait_for(&self, name: &str, what: impl Fn(&Seen) -> bool) -> Seen {
         // Nothing asserts how long things take; this only ends a test that hangs.
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let databases = self.report.lock().unwrap().as_ref().map(|report| report.databases.clone());
-            let database = databases.into_iter().flatten().find(|database| database.name == name);
+            let report = self.report.lock().unwrap().clone();
+            let database = report.and_then(|report| {
+                let database = report.assessment.databases.iter().find(|database| database.name == name)?;
+                Some(Seen { database: Arc::clone(database), checks: report.verdicts_on(name).to_vec() })
+            });
             match database {
                 Some(database) if what(&database) => return database,
                 database => assert!(Instant::now() < deadline, "{name} is {database:?}"),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// A database of a report, and what its checks say.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    database: Arc<DatabaseReport>,
+    pub(crate) checks: Vec<Verdict>,
+}
+
+impl std::ops::Deref for Seen {
+    type Target = DatabaseReport;
+
+    fn deref(&self) -> &DatabaseReport {
+        &self.database
     }
 }
 
@@ -291,7 +311,7 @@ pub(crate) fn replica(database: &DatabaseReport) -> &ReplicaReport {
     &database.replicas[0]
 }
 
-fn verified(database: &DatabaseReport) -> bool {
+fn verified(database: &Seen) -> bool {
     replica(database).up == Some(true)
 }
 
@@ -365,7 +385,7 @@ async fn a_first_look_without_end_is_told_and_holds_up_nobody() {
     tokio::spawn(Agent::start(parts, configured, requests).unwrap().run(std::future::pending()));
 
     world.wait_for("good", verified).await;
-    let complete = || world.report.lock().unwrap().as_ref().unwrap().complete;
+    let complete = || world.report.lock().unwrap().as_ref().unwrap().assessment.complete;
     assert!(!complete());
     clock.1.store(121, Ordering::Relaxed);
     let told = |database: &DatabaseReport| replica(database).reason.as_ref().map(|reason| reason.message.clone());
@@ -476,7 +496,7 @@ fn beacon(written_ago: i64, host_clock_ahead: i64) -> FoundBeacon {
 }
 
 /// The status and detail of a check.
-fn checked(database: &DatabaseReport, check: &str) -> Option<(&'static str, String)> {
+fn checked(database: &Seen, check: &str) -> Option<(&'static str, String)> {
     let found = database.checks.iter().find(|verdict| verdict.check == check)?;
     Some((found.status.as_str(), found.detail.clone()))
 }
@@ -492,7 +512,7 @@ async fn observer_believes_beacons_as_far_as_they_are_fresh_and_no_clock_but_its
     assert_eq!(checked(&app, "ReplicationLag").unwrap().0, "unknown");
     for skew in [-7200, 0, 7200] {
         put(Ok(beacon(30, skew)));
-        let is_new = |app: &DatabaseReport| {
+        let is_new = |app: &Seen| {
             let offset = app.writer_offset_seconds();
             offset.is_some_and(|offset| (offset - skew as f64).abs() < 5.0)
         };
@@ -504,7 +524,7 @@ async fn observer_believes_beacons_as_far_as_they_are_fresh_and_no_clock_but_its
         assert_eq!(checked(&app, "WriterClockSkew").unwrap().0, if skew == 0 { "pass" } else { "fail" });
     }
     put(Ok(beacon(241, 0)));
-    let gone = |app: &DatabaseReport| checked(app, "HostGone").is_some_and(|(status, _)| status == "fail");
+    let gone = |app: &Seen| checked(app, "HostGone").is_some_and(|(status, _)| status == "fail");
     let app = world.wait_for("app", gone).await;
     let detail = checked(&app, "HostGone").unwrap().1;
     assert!(
@@ -582,13 +602,14 @@ async fn buckets_are_asked_once_whatever_the_number_of_replicas_in_them() {
     let checks = || {
         let report = world.report.lock().unwrap();
         let Some(report) = report.as_ref() else { return Vec::new() };
-        let checks = report.checks.iter().map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str()));
+        let checks =
+            report.verdicts.agent.iter().map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str()));
         checks.collect::<Vec<_>>()
     };
     world.wait_for("one", |_| checks().contains(&"BucketPublic fail".to_owned())).await;
     assert!(checks().contains(&"BucketVersioningOff pass".to_owned()), "{:?}", checks());
     assert!(checks().contains(&"NoncurrentNotExpired pass".to_owned()), "{:?}", checks());
-    let bucket = world.report.lock().unwrap().as_ref().unwrap().agent.buckets[0].clone();
+    let bucket = world.report.lock().unwrap().as_ref().unwrap().assessment.agent.buckets[0].clone();
     assert_eq!((bucket.bucket.as_str(), bucket.object_lock_enabled), ("backups", None));
     assert!(bucket.checked_at.is_some() && bucket.reason.is_some());
     // Another replica is another path for the rule to cover, and no reason to ask again.

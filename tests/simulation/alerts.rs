@@ -9,10 +9,11 @@ use jiff::SignedDuration;
 use rusqlite::Connection;
 use streamgauge::domain::alert::{Alert, AlertState};
 use streamgauge::domain::alerting::{Alerting, Silence};
-use streamgauge::domain::check::Status;
+use streamgauge::domain::assessment::{ReceiverReport, SourceReport};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::report::{ReceiverReport, Report, SourceReport};
+use streamgauge::domain::report::Report;
+use streamgauge::domain::verdict::Status;
 use streamgauge::infrastructure::journal::SqliteJournal;
 use streamgauge::usecase::ports::{AlertBoard, AlertOutlet, Clock, Configured};
 use streamgauge::usecase::watch::{Agent, AgentParts};
@@ -184,9 +185,9 @@ async fn alert_is_shown_told_silenced_and_over() {
     let life = Life::start(&world, &hand, None);
     denied(&life).await;
     let report = life.wait_for_state(Some(AlertState::Pending)).await;
-    let verdict = report.databases[0].checks.iter().find(|verdict| verdict.check == CHECK).unwrap();
+    let verdict = report.verdicts.databases[0].iter().find(|verdict| verdict.check == CHECK).unwrap();
     assert_eq!(verdict.status, Status::Fail, "time alone turned the verdict, and it is shown as the alert is");
-    assert_eq!(report.agent.receivers[0].receiver, "ops");
+    assert_eq!(report.assessment.agent.receivers[0].receiver, "ops");
     life.pass(310);
     let report = life.wait_for_state(Some(AlertState::Firing)).await;
     let alert = find(&report.alerts).unwrap();
@@ -237,11 +238,11 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
         life.pass(61);
         life.evaluated().await;
     }
-    let doubted = |report: &Report| !report.agent.sources[0].success;
+    let doubted = |report: &Report| !report.assessment.agent.sources[0].success;
     let report = until(|| world.report.lock().unwrap().clone().filter(doubted)).await;
-    assert_eq!(report.databases.len(), 1, "it stays watched");
+    assert_eq!(report.assessment.databases.len(), 1, "it stays watched");
     assert_eq!(find(&report.alerts).unwrap().state, AlertState::Firing);
-    let verdict = report.checks.iter().find(|verdict| verdict.check == "DiscoveryFailed").unwrap();
+    let verdict = report.verdicts.agent.iter().find(|verdict| verdict.check == "DiscoveryFailed").unwrap();
     assert_eq!(verdict.status, Status::Fail);
     assert_eq!(
         verdict.detail,
@@ -255,7 +256,10 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
     let report = life.wait_for_state(Some(AlertState::Resolved)).await;
     let alert = find(&report.alerts).unwrap();
     assert!(alert.is_unwatched(), "{alert:?}");
-    assert_eq!((report.databases.len(), life.outlet.board.lock().unwrap().as_ref().unwrap().databases), (0, 0));
+    assert_eq!(
+        (report.assessment.databases.len(), life.outlet.board.lock().unwrap().as_ref().unwrap().databases),
+        (0, 0)
+    );
     life.kill().await;
 }
 

@@ -8,17 +8,17 @@ use std::time::Duration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::domain::check::Status;
+use streamgauge::domain::assessment::DatabaseReport;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::drill::{DrillReport, DrillResult, DrillSchedule};
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::report::DatabaseReport;
 use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
+use streamgauge::domain::verdict::Status;
 use streamgauge::domain::window::DailyWindow;
 use streamgauge::usecase::ports::Clock;
 use tokio::sync::Semaphore;
 
-use crate::agent::{reload, replica, target};
+use crate::agent::{Seen, reload, replica, target};
 use crate::scene::{DAY, End, HOUR, Scene, between, drill, until};
 use crate::world::Fate;
 
@@ -43,7 +43,7 @@ async fn one_runs_at_a_time_and_each_replica_has_its_turn() {
         permits.add_permits(1);
     }
     for name in names {
-        let done = |database: &DatabaseReport| {
+        let done = |database: &Seen| {
             let passed = |drill: &DrillReport| drill.history.passed == 1 && drill.running_since.is_none();
             database.replicas.iter().all(|replica| replica.drill.as_deref().is_some_and(passed))
         };
@@ -146,7 +146,7 @@ async fn what_buckets_deliver_in_a_day_has_a_budget() {
     let waiting = until(|| {
         let report = scene.world.report.lock().unwrap().clone()?;
         let waits = |database: &DatabaseReport| drill(database).is_some_and(|drill| drill.withheld.is_some());
-        report.databases.iter().find(|database| waits(database)).map(|database| database.name.clone())
+        report.assessment.databases.iter().find(|database| waits(database)).map(|database| database.name.clone())
     })
     .await;
     let drill = scene.drills(&waiting, |_| true).await;
@@ -157,7 +157,7 @@ async fn what_buckets_deliver_in_a_day_has_a_budget() {
     let prices: Vec<f64> =
         scene.runner.jobs.lock().unwrap().iter().map(|job| job.policy.prices.received_per_gigabyte).collect();
     assert_eq!(prices, [0.09, 0.09]);
-    let budget = scene.world.report.lock().unwrap().as_ref().unwrap().agent.drill_budget.unwrap();
+    let budget = scene.world.report.lock().unwrap().as_ref().unwrap().assessment.agent.drill_budget.unwrap();
     assert_eq!((budget.budget_bytes, budget.downloaded_bytes), (300, 262));
     scene.clock.pass(DAY);
     scene.drills(&waiting, |drill| drill.history.passed == 1).await;
@@ -189,7 +189,7 @@ async fn what_is_too_large_or_not_there_is_withheld_and_said() {
     assert_eq!(drill(&off), None);
     scene.clock.pass(DAY * 100);
     for name in ["large", "bill"] {
-        let unknown = |database: &DatabaseReport| {
+        let unknown = |database: &Seen| {
             let overdue = database.checks.iter().find(|verdict| verdict.check == "RestoreDrillOverdue");
             overdue.is_some_and(|verdict| verdict.status == Status::Unknown && verdict.detail.contains("raise it"))
         };
@@ -250,7 +250,7 @@ async fn a_drill_that_failed_is_critical_until_one_passes_and_is_repeated_once_s
     let agent = scene.start(home.path());
     scene.planned("app").await;
     let status = |wanted: Status| {
-        move |database: &DatabaseReport| {
+        move |database: &Seen| {
             let failed = database.checks.iter().find(|verdict| verdict.check == "RestoreDrillFailed");
             failed.is_some_and(|verdict| verdict.status == wanted)
         }
@@ -372,7 +372,7 @@ async fn ten_thousand_databases_are_spread_over_the_first_hour() {
     let all = until(|| {
         let report = scene.world.report.lock().unwrap().clone()?;
         let due = |database: &Arc<DatabaseReport>| drill(database)?.history.next_due_at;
-        report.databases.iter().map(due).collect::<Option<Vec<Timestamp>>>()
+        report.assessment.databases.iter().map(due).collect::<Option<Vec<Timestamp>>>()
     })
     .await;
     let mut tenths = [0; 10];

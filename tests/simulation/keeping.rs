@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 
 use jiff::SignedDuration;
 use streamgauge::domain::assess::costs::Costs;
-use streamgauge::domain::check::{Status, Verdict};
+use streamgauge::domain::assessment::{ConfigReport, DatabaseReport, ReplicaReport, SourceReport};
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::LevelKeys;
-use streamgauge::domain::report::{ConfigReport, DatabaseReport, ReplicaReport, Report, SourceReport};
+use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, Target};
+use streamgauge::domain::verdict::{Status, Verdict};
 use streamgauge::usecase::ports::Clock;
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::mpsc;
 
-use crate::agent::{World, parts, reload, replica, target};
+use crate::agent::{Seen, World, parts, reload, replica, target};
 use crate::scene::{Hand, until};
 use crate::world::{ltx, name, put, wal};
 
@@ -34,7 +35,7 @@ fn start(world: &Arc<World>, target: Target, costs: Costs) -> Arc<Hand> {
 
 /// What the agent says of its configuration, as soon as that is as it should be.
 async fn config(world: &World, what: impl Fn(&ConfigReport) -> bool) -> Report {
-    until(|| world.report.lock().unwrap().clone().filter(|report| what(&report.agent.config))).await
+    until(|| world.report.lock().unwrap().clone().filter(|report| what(&report.assessment.agent.config))).await
 }
 
 #[tokio::test]
@@ -58,10 +59,10 @@ async fn a_configuration_that_hangs_is_told_and_read_anew() {
     let why = hanging.await.unwrap().unwrap_err();
     assert!(why.starts_with("read configuration: not done after 5 minutes; look for a filesystem"), "{why}");
     let report = config(&world, |config| !config.last_reload_successful).await;
-    assert_eq!(report.agent.config.error.as_deref(), Some(why.as_str()));
-    assert_eq!(status(&report.checks, "ConfigReloadFailed"), Some(Status::Fail));
-    assert_eq!(status(&report.checks, "DiscoveryFailed"), Some(Status::Fail));
-    assert_eq!(report.databases.len(), 1, "what was watched still is");
+    assert_eq!(report.assessment.agent.config.error.as_deref(), Some(why.as_str()));
+    assert_eq!(status(&report.verdicts.agent, "ConfigReloadFailed"), Some(Status::Fail));
+    assert_eq!(status(&report.verdicts.agent, "DiscoveryFailed"), Some(Status::Fail));
+    assert_eq!(report.assessment.databases.len(), 1, "what was watched still is");
 
     // Readings that hang pile up to a bound, and no further.
     let mut waiting = Vec::new();
@@ -82,7 +83,7 @@ async fn a_configuration_that_hangs_is_told_and_read_anew() {
     until(|| (world.loading.load(Ordering::SeqCst) == 0).then_some(())).await;
     reload(&reloads).await.await.unwrap().unwrap();
     let report = config(&world, |config| config.last_reload_successful).await;
-    assert_eq!(status(&report.checks, "DiscoveryFailed"), Some(Status::Pass));
+    assert_eq!(status(&report.verdicts.agent, "DiscoveryFailed"), Some(Status::Pass));
 }
 
 fn status(verdicts: &[Verdict], check: &str) -> Option<Status> {
@@ -153,7 +154,7 @@ async fn full_copies_of_an_idle_database_are_a_runaway() {
         full(txid);
         world.wait_for("app", |app| replica(app).txid == Some(txid)).await;
     }
-    let fails = |app: &DatabaseReport| status(&app.checks, "ReplicaRunaway") == Some(Status::Fail);
+    let fails = |app: &Seen| status(&app.checks, "ReplicaRunaway") == Some(Status::Fail);
     let app = world.wait_for("app", fails).await;
     assert!(grows(&app).is_some_and(|growth| growth.received_bytes >= 36 << 20), "{:?}", grows(&app));
     // It stopped: within an hour it is forgotten. A snapshot is none of it.
@@ -176,12 +177,12 @@ async fn what_a_bucket_costs_is_known_after_an_hour_and_has_a_budget() {
     let app = world.wait_for("app", |app| dollars(replica(app)).is_some()).await;
     assert!((dollars(replica(&app)).unwrap() - 131e-9 * 0.023).abs() < 1e-15);
     let report = world.report.lock().unwrap().clone().unwrap();
-    assert_eq!(report.agent.cost.dollars_per_month, None, "requests were not counted for an hour");
-    assert_eq!(status(&report.checks, "CostAboveBudget"), Some(Status::Unknown));
+    assert_eq!(report.assessment.agent.cost.dollars_per_month, None, "requests were not counted for an hour");
+    assert_eq!(status(&report.verdicts.agent, "CostAboveBudget"), Some(Status::Unknown));
     clock.pass(SignedDuration::from_mins(61));
     let fails = || {
         let report = world.report.lock().unwrap().clone();
-        report.is_some_and(|report| status(&report.checks, "CostAboveBudget") == Some(Status::Fail))
+        report.is_some_and(|report| status(&report.verdicts.agent, "CostAboveBudget") == Some(Status::Fail))
     };
     world.wait_for("app", |_| fails()).await;
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::assessment::DatabaseReport;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::drill::{DrillRecord, DrillReport, DrillResult};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::{Reason, ReasonKind};
-use streamgauge::domain::report::DatabaseReport;
 use streamgauge::domain::target::{ReplicaLocation, S3Location, Target};
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::journal::SqliteJournal;

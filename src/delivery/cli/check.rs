@@ -1,5 +1,8 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
+use crate::domain::assessment::Assessment;
+use crate::domain::check::Judge;
+use crate::domain::check::Watching;
 use std::process::ExitCode;
 
 use super::args::{CheckArgs, CheckVerify, Format};
@@ -9,11 +12,10 @@ use super::sources::{Sources, stores};
 use super::table::table;
 use super::version::{REVISION, VERSION};
 use crate::delivery::render::json::json;
-use crate::domain::check::judge_agent;
-use crate::domain::check::word::Word;
+use crate::domain::assessment::{AgentReport, ConfigReport};
 use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
-use crate::domain::report::{AgentReport, ConfigReport, CostReport, Report, SCHEMA};
+use crate::domain::report::Report;
 use crate::domain::spot::SpotPolicy;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
@@ -35,7 +37,7 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         Format::Table => output::print(&table(&report, output::colour()))?,
         Format::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
     }
-    Ok(ExitCode::from(Word::of_report(&report).exit_code()))
+    Ok(ExitCode::from(report.word().exit_code()))
 }
 
 /// Looks once.
@@ -61,37 +63,18 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
     let databases = block_on(look_once(parts, targets, args.wait))?;
     let now = clock.now().wall;
-    let mut report = Report {
-        schema: SCHEMA,
-        generated_at: now,
-        complete: true,
-        agent: AgentReport {
-            version: VERSION,
-            revision: REVISION,
-            started_at: started.wall,
-            config: ConfigReport {
-                last_reload_successful: true,
-                last_reload_success_at: Some(started.wall),
-                error: None,
-            },
-            sources: loaded.sources,
-            collectors: Vec::new(),
-            stores: stores.report(),
-            buckets: Vec::new(),
-            receivers: Vec::new(),
-            process: None,
-            drill_budget: None,
-            state: None,
-            cost: CostReport::default(),
-        },
-        databases,
-        over_limit: loaded.over_limit,
-        checks: Vec::new(),
-        alerts: Vec::new(),
-        alerts_dropped: 0,
+    let agent = AgentReport {
+        version: VERSION,
+        revision: REVISION,
+        started_at: started.wall,
+        config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(started.wall), error: None },
+        sources: loaded.sources,
+        stores: stores.report(),
+        ..AgentReport::default()
     };
-    report.checks = judge_agent(&report, now);
-    Ok(report)
+    let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
+    let verdicts = Judge::default().judge(&assessment, now, Watching::Once);
+    Ok(Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 })
 }
 
 fn depth(asked: CheckVerify) -> VerifyDepth {
@@ -108,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::delivery::render::fixture;
-    use crate::domain::check::{Severity, Status, Verdict};
+    use crate::domain::verdict::{Severity, Status, Verdict};
 
     /// Everything that one verdict can be.
     const STATES: [(Severity, Status); 5] = [
@@ -155,7 +138,7 @@ mod tests {
     fn agree(report: &Report, expected: u8) {
         let table = table(report, false);
         let json: serde_json::Value = serde_json::from_slice(&json(report).unwrap()).unwrap();
-        let exit = Word::of_report(report).exit_code();
+        let exit = report.word().exit_code();
         assert_eq!([exit, printed(&table), code(json["status"].as_str().unwrap())], [expected; 3], "{table}");
     }
 
@@ -178,18 +161,14 @@ mod tests {
         let sets = 0..1 << STATES.len();
         for (agent, one) in sets.clone().flat_map(|agent| sets.clone().map(move |one| (agent, one))) {
             for other in [0, 0b1, 0b10, 0b100, 0b1000, 0b1_0000, 0b1_1111] {
-                let databases = [one, other].map(|set| {
-                    let mut database = fixture::healthy("app");
-                    database.checks = verdicts(set, Some("s3"));
-                    database
-                });
-                let mut report = fixture::report(databases.to_vec());
-                report.checks = verdicts(agent, None);
+                let mut report = fixture::report(vec![fixture::healthy("app"), fixture::healthy("app")]);
+                report.verdicts.databases = [one, other].map(|set| verdicts(set, Some("s3")).into()).to_vec();
+                report.verdicts.agent = verdicts(agent, None);
                 // An agent of which nothing is judged is none: this is a look.
                 agree(&report, worst(&[if agent == 0 { 1 } else { agent }, one, other]));
             }
             let mut nothing = fixture::report(Vec::new());
-            nothing.checks = verdicts(agent, None);
+            nothing.verdicts.agent = verdicts(agent, None);
             agree(&nothing, if agent & 0b1_0000 != 0 { 2 } else { 3 });
         }
     }
@@ -197,19 +176,19 @@ mod tests {
     /// How a database grows is not known for a week: that makes nothing unknown that could be lost.
     #[test]
     fn a_note_that_is_not_known_yet_is_no_more_than_a_note() {
-        let mut judged = fixture::healthy("app");
-        judged.checks = verdicts(1, Some("s3"));
-        judged.checks.push(Verdict { severity: Severity::Info, status: Status::Unknown, ..judged.checks[0].clone() });
-        agree(&fixture::report(vec![judged]), 0);
+        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        let mut judged = verdicts(1, Some("s3"));
+        judged.push(Verdict { severity: Severity::Info, status: Status::Unknown, ..judged[0].clone() });
+        report.verdicts.databases = vec![judged.into()];
+        agree(&report, 0);
     }
 
     #[test]
     fn a_database_without_a_verdict_is_not_well() {
-        let mut judged = fixture::healthy("app");
-        judged.checks = verdicts(1, Some("s3"));
-        let mut report = fixture::report(vec![judged]);
+        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        report.verdicts.databases = vec![verdicts(1, Some("s3")).into()];
         agree(&report, 0);
-        report.databases.push(Arc::new(fixture::healthy("other")));
+        report.assessment.databases.push(Arc::new(fixture::healthy("other")));
         agree(&report, 3);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::fmt::{Display, Formatter, Result};
 
+use crate::domain::assessment::{LocalReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
-use crate::domain::check::word::{Word, blocks, verdicts_on};
-use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::human;
 use crate::domain::reason::Reason;
-use crate::domain::report::{DatabaseReport, LocalReport, ReplicaReport, Report};
+use crate::domain::report::{Block, Report};
 use crate::domain::spot::SpotReport;
+use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
 /// A word as it stands in front of a block, and its colour on a terminal (ECMA-48 SGR).
 fn text(word: Word) -> (&'static str, u8) {
@@ -33,14 +33,12 @@ struct Table<'a> {
 impl Display for Table<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let mut counts = [0_usize; 4];
-        for database in &self.report.databases {
-            for replica in blocks(database) {
-                counts[self.block(f, database, replica)? as usize] += 1;
-            }
+        for block in self.report.blocks() {
+            counts[self.block(f, &block)? as usize] += 1;
         }
         self.agent(f, &mut counts)?;
-        if self.report.databases.is_empty() {
-            return writeln!(f, "{} no databases were found", self.word(Word::of_report(self.report)));
+        if self.report.assessment.databases.is_empty() {
+            return writeln!(f, "{} no databases were found", self.word(self.report.word()));
         }
         let summary = Word::ALL.iter().filter(|word| counts[**word as usize] > 0);
         let summary: Vec<String> =
@@ -63,7 +61,7 @@ impl Table<'_> {
 
     /// What is wrong with the looking itself.
     fn agent(&self, f: &mut Formatter<'_>, counts: &mut [usize; 4]) -> Result {
-        let bad = self.report.checks.iter().filter(|verdict| verdict.status != Status::Pass);
+        let bad = self.report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
         let bad: Vec<&Verdict> = bad.collect();
         if bad.is_empty() {
             return Ok(());
@@ -75,13 +73,8 @@ impl Table<'_> {
         writeln!(f)
     }
 
-    fn block(
-        &self,
-        f: &mut Formatter<'_>,
-        database: &DatabaseReport,
-        replica: Option<&ReplicaReport>,
-    ) -> std::result::Result<Word, std::fmt::Error> {
-        let verdicts = verdicts_on(database, replica);
+    fn block(&self, f: &mut Formatter<'_>, block: &Block<'_>) -> std::result::Result<Word, std::fmt::Error> {
+        let (Block { database, replica, .. }, verdicts) = (block, block.verdicts());
         let word = Word::of(verdicts.clone());
         write!(f, "{} {}", self.word(word), human::printable(&database.name))?;
         match replica {
@@ -232,7 +225,7 @@ not observable: foreign keys (foreign_keys=ON); have the application run `PRAGMA
 not observable: synchronous (synchronous=NORMAL); have the application run `PRAGMA synchronous = NORMAL;`
 ";
         let mut report = fixture::full();
-        report.databases.retain(|database| database.name != "observed");
+        report.assessment.databases.retain(|database| database.name != "observed");
         assert_eq!(table(&report, false), expected);
     }
 
@@ -248,8 +241,8 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     #[test]
     fn what_keeps_it_from_looking_has_a_block_of_its_own() {
         let mut report = fixture::report(vec![fixture::healthy("app")]);
-        report.databases = Vec::new();
-        report.checks = vec![Verdict {
+        report.assessment.databases = Vec::new();
+        report.verdicts.agent = vec![Verdict {
             check: "DiscoveryFailed",
             title: "",
             severity: Severity::Warning,

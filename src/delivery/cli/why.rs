@@ -17,10 +17,10 @@ use super::sources::Sources;
 use super::{check, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
-use crate::domain::check::expression::Scope;
 use crate::domain::check::{Check, catalogue};
 use crate::domain::human;
 use crate::domain::limits::EVIDENCE_LINES_MAX;
+use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::agent::fetch_report;
 

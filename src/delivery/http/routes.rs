@@ -103,7 +103,7 @@ impl App {
     fn ready(&self) -> Answer {
         match self.cell.current() {
             Some(published) if published.is_stale() => stale(),
-            Some(published) if published.report().complete => say(StatusCode::OK, "streamgauge is ready\n"),
+            Some(published) if published.report().assessment.complete => say(StatusCode::OK, "streamgauge is ready\n"),
             _ => say(StatusCode::SERVICE_UNAVAILABLE, "not ready: not every database and replica was looked at yet\n"),
         }
     }

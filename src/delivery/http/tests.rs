@@ -179,7 +179,7 @@ async fn ready_only_after_everything_was_looked_at() {
     for complete in [None, Some(false), Some(true)] {
         if let Some(complete) = complete {
             let mut report = fixture::full();
-            report.complete = complete;
+            report.assessment.complete = complete;
             running.cell.publish(report);
         }
         let metrics = running.ask("GET /metrics", "").await.status;

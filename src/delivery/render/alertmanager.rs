@@ -1,8 +1,9 @@
 //! An example for Alertmanager (0.25 and later) that fits the rules: who gets what, and what is not said twice.
 
-use crate::domain::alert::{INHIBITIONS, Inhibition};
-use crate::domain::check::expression::Scope;
-use crate::domain::check::{Check, Severity, WATCHDOG, catalogue};
+use crate::domain::alert::inhibition::{INHIBITIONS, Inhibition};
+use crate::domain::check::{Check, WATCHDOG, catalogue};
+use crate::domain::number::Scope;
+use crate::domain::verdict::Severity;
 
 /// `alerts/alertmanager.example.yml`.
 pub fn alertmanager() -> String {

@@ -8,18 +8,23 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::assess::churn::ChurnReport;
+use crate::domain::assess::growth::GrowthReport;
+use crate::domain::assess::permissions::ModeReport;
 use crate::domain::assess::proof::LagUnknownReport;
+use crate::domain::assess::proof::Method;
+use crate::domain::assess::rates::Rates;
 use crate::domain::assess::sizing::Sizing;
+use crate::domain::assessment::*;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
-use crate::domain::check::{Severity, Status, Verdict};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
 use crate::domain::litestream::{Hole, Txid};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
-use crate::domain::report::*;
+use crate::domain::report::Report;
 use crate::domain::spot::{SpotMismatch, SpotReport};
 use crate::domain::timeline::{Span, TimelineReport};
+use crate::domain::verdict::{Severity, Status, Verdict, Verdicts};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// The instant of every report here: 2026-01-01 00:00:00 UTC.
@@ -32,28 +37,18 @@ fn ago(seconds: i64) -> Option<Timestamp> {
 }
 
 pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
+    let agent = AgentReport {
+        version: "1.2.3",
+        revision: "abcdef0",
+        started_at: now() - SignedDuration::from_secs(3600),
+        config: ConfigReport { last_reload_successful: true, last_reload_success_at: ago(3600), error: None },
+        ..AgentReport::default()
+    };
+    let databases = databases.into_iter().map(Arc::new).collect();
     Report {
-        schema: SCHEMA,
         generated_at: now(),
-        complete: true,
-        agent: AgentReport {
-            version: "1.2.3",
-            revision: "abcdef0",
-            started_at: now() - SignedDuration::from_secs(3600),
-            config: ConfigReport { last_reload_successful: true, last_reload_success_at: ago(3600), error: None },
-            sources: Vec::new(),
-            collectors: Vec::new(),
-            receivers: Vec::new(),
-            stores: Vec::new(),
-            buckets: Vec::new(),
-            process: None,
-            drill_budget: None,
-            state: None,
-            cost: CostReport::default(),
-        },
-        databases: databases.into_iter().map(Arc::new).collect(),
-        over_limit: 0,
-        checks: Vec::new(),
+        assessment: Assessment { complete: true, agent, databases, over_limit: 0 },
+        verdicts: Verdicts::default(),
         alerts: Vec::new(),
         alerts_dropped: 0,
     }
@@ -140,7 +135,6 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 ..SpotReport::default()
             }),
         }],
-        checks: Vec::new(),
     }
 }
 
@@ -383,15 +377,16 @@ pub(crate) fn full() -> Report {
     duration.observe(Duration::from_millis(3));
     duration.observe(Duration::from_secs(2));
     duration.observe(Duration::from_secs(100));
-    report.agent.state = Some(StateReport { saved: Some(true), last_saved_at: ago(7), ..StateReport::default() });
-    report.agent.sources = vec![SourceReport {
+    report.assessment.agent.state =
+        Some(StateReport { saved: Some(true), last_saved_at: ago(7), ..StateReport::default() });
+    report.assessment.agent.sources = vec![SourceReport {
         source: "/etc/litestream.yml".to_owned(),
         success: true,
         databases: 3,
         warnings: Vec::new(),
         error: None,
     }];
-    report.agent.collectors = vec![CollectorReport {
+    report.assessment.agent.collectors = vec![CollectorReport {
         collector: "local",
         success: true,
         last_success_at: ago(1),
@@ -399,13 +394,13 @@ pub(crate) fn full() -> Report {
         interval_seconds: Some(1.0),
         duration: duration.clone(),
     }];
-    report.agent.receivers = vec![ReceiverReport {
+    report.assessment.agent.receivers = vec![ReceiverReport {
         receiver: "pager".to_owned(),
         kind: "webhook",
         failing_since: ago(60),
         ..ReceiverReport::default()
     }];
-    report.agent.stores = vec![StoreReport {
+    report.assessment.agent.stores = vec![StoreReport {
         billed: Default::default(),
         store: "s3".to_owned(),
         received_bytes: 12_345,
@@ -420,12 +415,12 @@ pub(crate) fn full() -> Report {
         clock_offset_seconds: Some(-7.5),
         request_dollars_per_month: Some(0.0125),
     }];
-    report.agent.buckets = vec![bucket()];
-    report.databases.push(Arc::new(observed("observed")));
-    report.agent.cost = CostReport { dollars_per_month: Some(0.0126), budget_dollars_per_month: Some(5.0) };
-    report.agent.process =
+    report.assessment.agent.buckets = vec![bucket()];
+    report.assessment.databases.push(Arc::new(observed("observed")));
+    report.assessment.agent.cost = CostReport { dollars_per_month: Some(0.0126), budget_dollars_per_month: Some(5.0) };
+    report.assessment.agent.process =
         Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
-    report.agent.receivers = vec![
+    report.assessment.agent.receivers = vec![
         ReceiverReport {
             receiver: "pager".to_owned(),
             kind: "pagerduty",
@@ -444,7 +439,8 @@ pub(crate) fn full() -> Report {
             ..ReceiverReport::default()
         },
     ];
-    report.agent.drill_budget = Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });
+    report.assessment.agent.drill_budget =
+        Some(DrillBudgetReport { budget_bytes: 20 << 30, downloaded_bytes: 480_000 });
     report.alerts = vec![
         alert("orders", AlertState::Firing, None),
         alert("app", AlertState::Firing, Some("silenced: moving")),
@@ -456,9 +452,7 @@ pub(crate) fn full() -> Report {
         verdict("orders", Some("s3"), Severity::Critical, Status::Fail, "ReplicationLag"),
         verdict("zeta", Some("s3"), Severity::Warning, Status::Unknown, "SnapshotStale"),
     ];
-    for (database, verdict) in report.databases.iter_mut().zip(verdicts) {
-        Arc::make_mut(database).checks = vec![verdict];
-    }
+    report.verdicts.databases = verdicts.into_iter().map(|verdict| [verdict].into()).collect();
     report
 }
 

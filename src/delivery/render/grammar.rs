@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{fixture, page};
 use crate::delivery::cli::table::table;
-use crate::domain::check::{Watching, judge, judge_agent, verdicts};
+use crate::domain::check::{Judge, Watching};
 use crate::domain::litestream::Hole;
 use crate::domain::report::Report;
 
@@ -66,8 +66,8 @@ fn report(count: u64) -> Report {
     }
     let mut report = fixture::report((0..count).map(|_| database.clone()).collect());
     report.alerts = fixture::full().alerts;
-    (report.over_limit, report.alerts_dropped) = (many, many);
-    for source in &mut report.agent.sources {
+    (report.assessment.over_limit, report.alerts_dropped) = (many, many);
+    for source in &mut report.assessment.agent.sources {
         source.databases = many;
     }
     report
@@ -78,12 +78,8 @@ proptest! {
     fn what_is_counted_agrees_with_its_number(count in 0_u64..5) {
         let mut report = report(count);
         let now = report.generated_at;
-        for database in &mut report.databases {
-            let database = Arc::make_mut(database);
-            database.checks = judge(database, now, Watching::Continuously);
-        }
-        report.checks = judge_agent(&report, now);
-        let details: Vec<&str> = verdicts(&report).map(|verdict| verdict.detail.as_str()).collect();
+        report.verdicts = Judge::default().judge(&report.assessment, now, Watching::Continuously);
+        let details: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.detail.as_str()).collect();
         for text in [table(&report, false), page::page(Some(&report)), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);
         }

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::domain::check::checklist::{ItemReport, checklist};
-use crate::domain::check::word::Word;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
+use crate::domain::verdict::Word;
 
 /// The report, and what its checks say of the production checklist.
 #[derive(Serialize)]
@@ -20,7 +20,7 @@ struct Document<'a> {
 /// The whole report; fields that are unknown are `null`.
 pub fn json(report: &Report) -> Result<Vec<u8>, Reason> {
     let mut bytes =
-        serde_json::to_vec(&Document { report, status: Word::of_report(report), checklist: checklist(report) })
+        serde_json::to_vec(&Document { report, status: report.word(), checklist: checklist(&report.verdicts) })
             .map_err(|error| Reason::new(ReasonKind::Failed, format!("write report as json: {error}")))?;
     bytes.push(b'\n');
     Ok(bytes)

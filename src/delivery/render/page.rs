@@ -47,8 +47,8 @@ pub fn page(report: Option<&Report>) -> String {
 fn summary(report: &Report) -> Markup {
     html! {
         p {
-            (human::counted(report.databases.len(), "database")) " at " (human::instant(report.generated_at))
-            ". Version " (report.agent.version) ", revision " (report.agent.revision) "."
+            (human::counted(report.assessment.databases.len(), "database")) " at " (human::instant(report.generated_at))
+            ". Version " (report.assessment.agent.version) ", revision " (report.assessment.agent.revision) "."
         }
         (LINE)
     }
@@ -57,10 +57,10 @@ fn summary(report: &Report) -> Markup {
 /// What keeps the agent from watching what it should.
 fn problems(report: &Report) -> Markup {
     html! {
-        @if let Some(error) = &report.agent.config.error {
+        @if let Some(error) = &report.assessment.agent.config.error {
             p.bad { "The last configuration was refused: " (error) } (LINE)
         }
-        @for source in report.agent.sources.iter().filter(|source| !source.success) {
+        @for source in report.assessment.agent.sources.iter().filter(|source| !source.success) {
             p.bad { (source.source) ": " (source.error.as_deref().unwrap_or("unknown error")) } (LINE)
         }
     }
@@ -141,8 +141,8 @@ mod tests {
     fn rows_end_somewhere_and_trouble_comes_first() {
         let healthy = Arc::new(fixture::healthy("fine"));
         let mut report = fixture::report(Vec::new());
-        report.databases = vec![healthy; PAGE_ROWS_MAX + 6];
-        report.databases.push(Arc::new(fixture::unknown("zzz")));
+        report.assessment.databases = vec![healthy; PAGE_ROWS_MAX + 6];
+        report.assessment.databases.push(Arc::new(fixture::unknown("zzz")));
         let page = page(Some(&report));
         assert_eq!(page.matches("<tr><td>").count(), PAGE_ROWS_MAX);
         assert!(page.contains("<p>and 7 more"));

@@ -39,8 +39,8 @@ pub struct Published {
 
 impl Published {
     pub fn new(report: Report) -> Self {
-        let replicas: usize = report.databases.iter().map(|database| database.replicas.len()).sum();
-        let large = report.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
+        let replicas: usize = report.assessment.databases.iter().map(|database| database.replicas.len()).sum();
+        let large = report.assessment.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
         let came = clock::timer();
         Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large, came }
     }
@@ -162,8 +162,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn those_who_ask_while_a_large_report_is_rendered_get_the_same_bytes() {
         let mut report = fixture::full();
-        let database = Arc::clone(&report.databases[0]);
-        report.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
+        let database = Arc::clone(&report.assessment.databases[0]);
+        report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
         let published = Arc::new(Published::new(report));
         assert!(published.large);
         let asks = (0..20).map(|_| {
@@ -183,8 +183,8 @@ mod tests {
         let cell = ReportCell::default();
         assert!(cell.current().is_none());
         cell.publish(fixture::report(Vec::new()));
-        assert_eq!(cell.clone().current().expect("published").report().databases.len(), 0);
+        assert_eq!(cell.clone().current().expect("published").report().assessment.databases.len(), 0);
         cell.publish(fixture::full());
-        assert!(!cell.current().expect("published").report().databases.is_empty());
+        assert!(!cell.current().expect("published").report().assessment.databases.is_empty());
     }
 }

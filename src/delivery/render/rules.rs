@@ -6,9 +6,10 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::domain::check::expression::Scope;
 use crate::domain::check::outside::recording_rules;
-use crate::domain::check::{Check, MINIMAL, Rule, Severity, Unit, WATCHDOG, catalogue};
+use crate::domain::check::{Check, MINIMAL, Rule, Unit, WATCHDOG, catalogue};
+use crate::domain::number::Scope;
+use crate::domain::verdict::Severity;
 
 /// How many alerts one wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,9 +168,9 @@ mod tests {
     use std::path::Path;
 
     use super::super::alertmanager::alertmanager;
-    use super::super::metrics::{Kind, families};
     use super::*;
     use crate::domain::alerting::RUNBOOK_URL;
+    use crate::domain::number::{self, Kind};
 
     const FULL: RuleOptions<'_> = RuleOptions { profile: Profile::Full, runbook_url: RUNBOOK_URL, dashboard_url: None };
 
@@ -264,12 +265,14 @@ mod tests {
     #[test]
     fn what_rules_read_is_exported() {
         let mut known: BTreeMap<String, Vec<&str>> = BTreeMap::from([("up".to_owned(), Vec::new())]);
-        for family in families() {
+        for family in number::all() {
             let suffixes: &[&str] = match family.kind {
                 Kind::Histogram => &["_bucket", "_sum", "_count"],
                 Kind::Counter | Kind::Gauge | Kind::Info => &[""],
             };
-            known.extend(suffixes.iter().map(|suffix| (format!("{}{suffix}", family.name), family.labels.to_vec())));
+            known.extend(
+                suffixes.iter().map(|suffix| (format!("{}{suffix}", family.name), family.labels().collect::<Vec<_>>())),
+            );
         }
         for rule in recording_rules() {
             let parts = metrics(&rule.expr);

@@ -1,4 +1,4 @@
-//! The state of all alerts, moved on by one report after the other.
+//! The state of all alerts, moved on by one assessment after the other.
 //!
 //! The semantics are those of Prometheus' alerting rules (`rules/alerting.go`), so that both engines agree on what fires
 //! and when. What Prometheus cannot know is added: after a restart, a target that was not looked at yet is asleep. Nothing
@@ -17,11 +17,11 @@ use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
-use crate::domain::check::expression::{Scope, Subject};
-use crate::domain::check::{Check, Rule, catalogue};
+use crate::domain::assessment::{Assessment, DatabaseState};
+use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::ALERTS_MAX;
 use crate::domain::moment::Moment;
-use crate::domain::report::{DatabaseState, Report};
+use crate::domain::number::{Scope, Subject};
 
 /// How long a resolved alert is kept, so that a receiver that was down is told of its end. Prometheus keeps it as long.
 const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
@@ -36,6 +36,15 @@ pub(super) struct Armed {
     pub(super) rule: &'static Rule,
     /// The rules whose alerts inhibit its own, and how many labels have to be equal.
     inhibited_by: Vec<(usize, usize)>,
+}
+
+/// The rules of one severity.
+#[derive(Debug)]
+struct Batch {
+    /// The place behind its last one.
+    end: usize,
+    /// The places of those about each kind of subject.
+    scopes: BTreeMap<Scope, Vec<usize>>,
 }
 
 /// The rule, by its place, and the values of the labels of its scope; those that it does not have are empty.
@@ -68,6 +77,8 @@ pub(super) struct Tracked {
 pub struct AlertBook {
     /// The worst first, so that they come first everywhere.
     pub(super) rules: Vec<Armed>,
+    /// The worst first.
+    batches: Vec<Batch>,
     pub(super) tracked: BTreeMap<Key, Tracked>,
     evaluation: u64,
     /// How many alerts there may be for another one of the severity that is being evaluated.
@@ -99,7 +110,16 @@ impl AlertBook {
             let sources = named.iter().enumerate().filter(|(_, (source, _))| inhibits(*source, *target));
             armed.inhibited_by = sources.map(|(place, (_, check))| (place, check.scope().labels().len())).collect();
         }
+        let batches = rules.chunk_by(|one, other| one.rule.severity == other.rule.severity).scan(0, |end, batch| {
+            let begin = std::mem::replace(end, *end + batch.len());
+            let mut scopes: BTreeMap<Scope, Vec<usize>> = BTreeMap::new();
+            for (place, armed) in (begin..).zip(batch) {
+                scopes.entry(armed.check.scope()).or_default().push(place);
+            }
+            Some(Batch { end: *end, scopes })
+        });
         Self {
+            batches: batches.collect(),
             rules,
             tracked: BTreeMap::new(),
             evaluation: 0,
@@ -112,24 +132,23 @@ impl AlertBook {
         }
     }
 
-    /// Evaluates every rule on everything in a report; the report's own verdicts and alerts are not looked at.
+    /// Evaluates every rule on everything.
     ///
     /// `true` when an alert came, changed its state or labels, went, or is told to others than before: worth saving,
     /// showing and telling. Numbers and texts of alerts that stay as they are change without that.
-    pub fn evaluate(&mut self, report: &Report, alerting: &Alerting, now: Moment) -> bool {
+    pub fn evaluate(&mut self, assessment: &Assessment, alerting: &Alerting, now: Moment) -> bool {
         self.evaluation += 1;
         self.turned.clear();
         (self.dropped, self.changed) = (0, false);
-        let mut place = 0;
-        while let Some(severity) = self.rules.get(place).map(|armed| armed.rule.severity) {
-            let end = place + self.rules[place..].iter().take_while(|armed| armed.rule.severity == severity).count();
+        let batches = std::mem::take(&mut self.batches);
+        for batch in &batches {
             // What is less severe yields when the evaluation ends: there are never more than three times as many.
-            let less = self.tracked.keys().rev().take_while(|key| key.rule >= end).count();
+            let less = self.tracked.keys().rev().take_while(|key| key.rule >= batch.end).count();
             self.room = (ALERTS_MAX + less).min(3 * ALERTS_MAX);
-            self.evaluate_rules(place, end, report, alerting, now);
-            place = end;
+            self.evaluate_batch(batch, assessment, alerting, now);
         }
-        self.end_others(report, now);
+        self.batches = batches;
+        self.end_others(assessment, now);
         self.trim();
         self.suppress(alerting, now);
         self.list();
@@ -152,32 +171,21 @@ impl AlertBook {
         self.turned.iter().map(String::as_str)
     }
 
-    /// Evaluates the rules from the place `from` to before `to`, which are of one severity.
-    fn evaluate_rules(&mut self, from: usize, to: usize, report: &Report, alerting: &Alerting, now: Moment) {
-        let scopes: Vec<_> = self.rules[from..to].iter().map(|armed| armed.check.scope()).collect();
-        let of = |wanted: Scope| {
-            let places = scopes.iter().enumerate().filter(move |(_, scope)| **scope == wanted);
-            places.map(|(place, _)| from + place).collect::<Vec<_>>()
+    fn evaluate_batch(&mut self, batch: &Batch, assessment: &Assessment, alerting: &Alerting, now: Moment) {
+        let mut evaluate = |places: &[usize], subject| {
+            places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
         };
-        for scope in Scope::OF_AGENT {
-            let places = of(*scope);
-            if places.is_empty() {
-                continue;
-            }
-            for subject in scope.subjects(report) {
-                places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
+        for (scope, places) in &batch.scopes {
+            if !matches!(scope, Scope::Database | Scope::Replica) {
+                scope.subjects(assessment).for_each(|subject| evaluate(places, subject));
             }
         }
-        let (databases, replicas) = (of(Scope::Database), of(Scope::Replica));
-        for database in &report.databases {
-            for place in &databases {
-                self.evaluate_rule(*place, Subject::Database(database), alerting, now);
-            }
-            for replica in &database.replicas {
-                for place in &replicas {
-                    self.evaluate_rule(*place, Subject::Replica(database, replica), alerting, now);
-                }
-            }
+        // Each database with its replicas.
+        let [databases, replicas] =
+            [Scope::Database, Scope::Replica].map(|scope| batch.scopes.get(&scope).map_or(&[][..], Vec::as_slice));
+        for database in &assessment.databases {
+            evaluate(databases, Subject::Database(database));
+            Subject::replicas(database).for_each(|subject| evaluate(replicas, subject));
         }
     }
 
@@ -201,8 +209,9 @@ impl AlertBook {
         if fired.is_none() && now.since(active) >= signed(rule.hold) {
             fired = Some(now);
         }
+        let seen = check.verdict(subject, now.wall, Watching::Continuously);
         let values = &self.scratch.values;
-        let description = description(check, values, value, check.detail(subject, now.wall).as_deref());
+        let description = description(check, values, value, seen.as_ref().map(|verdict| verdict.detail.as_str()));
         let alert = Alert {
             labels: labels(alerting, check, rule.severity, values),
             annotations: annotations(alerting, check, values, description.clone()),
@@ -245,7 +254,7 @@ impl AlertBook {
     }
 
     /// Moves on the alerts whose rules do not hold.
-    fn end_others(&mut self, report: &Report, now: Moment) {
+    fn end_others(&mut self, assessment: &Assessment, now: Moment) {
         let Self { rules, tracked, evaluation, turned, changed, .. } = self;
         tracked.retain(|key, tracked| {
             if tracked.held == *evaluation {
@@ -257,7 +266,7 @@ impl AlertBook {
                 *changed |= !kept;
                 return kept;
             }
-            if asleep(check.scope(), key, report, tracked.restored) {
+            if asleep(check.scope(), key, assessment, tracked.restored) {
                 let since = *tracked.asleep_since.get_or_insert(now);
                 if now.since(since) < ASLEEP_MAX {
                     return true;
@@ -277,7 +286,7 @@ impl AlertBook {
                 tracked.resolved = Some(now);
                 let alert = Arc::make_mut(&mut tracked.alert);
                 (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
-                if !watched(check.scope(), key, report) {
+                if !watched(check.scope(), key, assessment) {
                     alert.end_unwatched();
                 }
                 *changed = true;
@@ -358,37 +367,34 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 /// Whether the report has the subject at all.
-fn watched(scope: Scope, key: &Key, report: &Report) -> bool {
+fn watched(scope: Scope, key: &Key, assessment: &Assessment) -> bool {
     let [name, replica] = &key.values;
     match scope {
         Scope::Database | Scope::Replica => {
-            let at = report.databases.binary_search_by(|database| database.name.as_str().cmp(name));
+            let at = assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name));
             at.is_ok_and(|at| {
-                scope == Scope::Database || report.databases[at].replicas.iter().any(|known| known.name == *replica)
+                scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
             })
         }
-        _ => {
-            let values = &key.values[..scope.labels().len()];
-            scope.subjects(report).into_iter().any(|subject| subject.label_values() == values)
-        }
+        _ => scope.subjects(assessment).any(|subject| subject.label_values() == key.values),
     }
 }
 
 /// Whether it is not known yet what the rules would say.
-fn asleep(scope: Scope, key: &Key, report: &Report, restored: bool) -> bool {
+fn asleep(scope: Scope, key: &Key, assessment: &Assessment, restored: bool) -> bool {
     match scope {
         Scope::Database | Scope::Replica => {
             let [name, replica] = &key.values;
-            let Ok(at) = report.databases.binary_search_by(|database| database.name.as_str().cmp(name)) else {
+            let Ok(at) = assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name)) else {
                 return false;
             };
-            let database = &report.databases[at];
+            let database = &assessment.databases[at];
             let of_it = |name: &str| scope == Scope::Database || name == replica;
             database.state == DatabaseState::Pending
                 || database.replicas.iter().any(|replica| replica.up.is_none() && of_it(&replica.name))
         }
         // Sources, stores and receivers come with the first looks.
-        _ => restored && !report.complete,
+        _ => restored && !assessment.complete,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which alerts make others superfluous.
 
-use super::super::check::Severity;
+use super::super::verdict::Severity;
 
 /// While the source fires, nobody is told of the targets that have the same values of the source's labels, as far as they
 /// are not worse than it. The table is also what `alerts/alertmanager.example.yml` has Alertmanager do.

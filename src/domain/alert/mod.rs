@@ -1,9 +1,9 @@
 //! An alert: a rule of a check that held for long enough, of one subject.
 //!
-//! [`AlertBook`] makes them of reports, as Prometheus makes them of the same rules.
+//! [`AlertBook`](book::AlertBook) makes them of reports, as Prometheus makes them of the same rules.
 
-mod book;
-mod inhibition;
+pub mod book;
+pub mod inhibition;
 mod saved;
 mod text;
 
@@ -12,9 +12,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::book::AlertBook;
-pub use self::inhibition::{INHIBITIONS, Inhibition};
-use super::check::Severity;
+use super::verdict::Severity;
 
 /// What Prometheus would make of the same rule: the same labels, so that Alertmanager takes both for one.
 #[derive(Clone, Debug, PartialEq, Serialize)]

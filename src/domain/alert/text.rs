@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::alerting::Alerting;
-use super::super::check::{Check, Severity, Unit};
+use super::super::check::{Check, Unit};
 use super::super::human::{spoken, spoken_bytes};
+use super::super::verdict::Severity;
 
 /// The labels of an alert: those of Prometheus, with the same values.
 pub(super) fn labels(

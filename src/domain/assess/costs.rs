@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::domain::assessment::{Billed, CostReport, DatabaseReport, StoreReport};
 use crate::domain::price::{MONTH_SECONDS, Prices};
-use crate::domain::report::{Billed, CostReport, DatabaseReport, StoreReport};
 
 /// Requests say what a month costs when they were counted for so long.
 const COUNTED_SECONDS: f64 = 3600.0;

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use jiff::SignedDuration;
+use serde::Serialize;
 
 use crate::domain::limits::GROWTH_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::report::GrowthReport;
 
 /// The window over which growth is measured.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
@@ -20,6 +20,19 @@ const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// What a replica may receive beyond what was written: tables of LTX files, and what Litestream itself writes.
 const ALLOWANCE_BYTES: u64 = 16 << 20;
+
+/// How fast a replica grew, over at most an hour.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct GrowthReport {
+    /// Seconds over which it was measured.
+    pub seconds: f64,
+    /// Bytes of level-0 files that appeared.
+    pub received_bytes: u64,
+    /// Bytes of WAL frames that were committed meanwhile.
+    pub written_bytes: u64,
+    /// What level 0 may have received at most: twice what was written, and the database once.
+    pub expected_bytes: u64,
+}
 
 /// What a database's own counters said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,27 @@
 //! Whether the files of a database are for those who should read and write them, and for nobody else.
 
+use serde::Serialize;
+
 use crate::domain::observation::{FileMode, FileRole};
 use crate::domain::target::Permissions;
+
+/// Permissions and owner of one file, and what is wrong with them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModeReport {
+    #[serde(flatten)]
+    pub found: FileMode,
+    /// How that is not what is expected; `None` when it is.
+    pub problem: Option<String>,
+    /// The problem is only what others may do, and others cannot reach the file.
+    pub harmless: bool,
+}
+
+impl ModeReport {
+    /// Nothing is wrong with it that anybody could make use of.
+    pub fn is_acceptable(&self) -> bool {
+        self.problem.is_none() || self.harmless
+    }
+}
 
 /// What others may do, who are neither the owner nor in the group.
 const OTHERS: u32 = 0o007;

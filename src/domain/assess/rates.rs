@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::domain::limits::RATE_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::report::Rates;
 
 /// The window over which rates are taken.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
@@ -21,6 +20,17 @@ const SPACING: SignedDuration = SignedDuration::from_secs(10);
 
 /// The shortest time over which a rate says anything.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
+
+/// Growth and write rates over a window that outlives WAL resets, VACUUM and restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rates {
+    /// The time between the samples that were compared.
+    pub window_seconds: f64,
+    /// Growth of the database file; negative after a VACUUM.
+    pub growth_bytes_per_second: f64,
+    pub write_transactions_per_second: f64,
+    pub written_bytes_per_second: f64,
+}
 
 /// What was counted until an instant. Totals continue over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

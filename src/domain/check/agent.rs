@@ -1,8 +1,14 @@
 //! Checks of the agent itself: whether it looks, at everything, as configured, and can tell.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, agree, counted, rule, spoken};
-use crate::domain::report::{CollectorReport, DatabaseState, ReceiverReport, Report, SourceReport};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::{Fold, Term};
+use crate::domain::assessment::{Assessment, CollectorReport, DatabaseState, ReceiverReport, SourceReport};
+use crate::domain::human::{agree, counted, spoken};
+use crate::domain::number::agent::{
+    DATABASES, DISCOVERED, LAST_ROUND, RELOADED, ROUND_INTERVAL, STATE_SAVED, STATES_SET_ASIDE,
+};
+use crate::domain::number::receiver::FAILING_SINCE;
+use crate::domain::verdict::Severity;
 
 /// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
 const ROUND_SLACK_SECONDS: f64 = 120.0;
@@ -10,53 +16,7 @@ const ROUND_SLACK_SECONDS: f64 = 120.0;
 /// A receiver may fail for so long: it is being restarted.
 const RECEIVER_SECONDS: f64 = 300.0;
 
-static LAST_ROUND: Quantity = Quantity {
-    metric: "streamgauge_collector_last_round_timestamp_seconds",
-    select: Select::Only,
-    of: Of::Collector(|collector| Some(seconds(collector.last_round_at))),
-};
-
-static ROUND_INTERVAL: Quantity = Quantity {
-    metric: "streamgauge_collector_interval_seconds",
-    select: Select::Only,
-    of: Of::Collector(|collector| collector.interval_seconds),
-};
-
-static RELOADED: Quantity = Quantity {
-    metric: "streamgauge_config_last_reload_successful",
-    select: Select::Only,
-    of: Of::Agent(|report| Some(f64::from(report.agent.config.last_reload_successful))),
-};
-
-static FAILING_SINCE: Quantity = Quantity {
-    metric: "streamgauge_notification_failing_since_timestamp_seconds",
-    select: Select::Only,
-    of: Of::Receiver(|receiver| receiver.failing_since.map(seconds)),
-};
-
-static STATE_SAVED: Quantity = Quantity {
-    metric: "streamgauge_state_last_save_successful",
-    select: Select::Only,
-    of: Of::Agent(|report| report.agent.state.as_ref()?.saved.map(f64::from)),
-};
-
-static STATES_SET_ASIDE: Quantity = Quantity {
-    metric: "streamgauge_state_set_aside_total",
-    select: Select::Only,
-    of: Of::Agent(|report| Some(report.agent.state.as_ref()?.set_aside as f64)),
-};
-
-static OVER_LIMIT: Quantity = Quantity {
-    metric: "streamgauge_databases",
-    select: Select::Where("state", "over_limit"),
-    of: Of::Agent(|report| Some(over_limit(report) as f64)),
-};
-
-static DISCOVERED: Quantity = Quantity {
-    metric: "streamgauge_discovery_success",
-    select: Select::Only,
-    of: Of::Source(|source| Some(f64::from(source.success))),
-};
+static OVER_LIMIT: Term = Term::Folded(&DATABASES, Fold::Where("state", "over_limit"));
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -68,17 +28,11 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
-            &Condition::Compare(
-                &Term::Difference(&Term::Now, &Term::Of(&LAST_ROUND)),
-                Comparison::Above,
-                &Term::Sum(
-                    &Term::Product(&Term::Of(&ROUND_INTERVAL), &Term::Number(3.0)),
-                    &Term::Number(ROUND_SLACK_SECONDS),
-                ),
-            ),
+            Term::Age(&LAST_ROUND)
+                .above(Term::Sum(&Term::Times(&ROUND_INTERVAL, 3.0), &Term::Constant(ROUND_SLACK_SECONDS))),
             5,
         )],
-        tell: Tell::Collector(stuck),
+        explain: |context, on| stuck(context, on.collector()?),
     },
     Check {
         name: "ConfigReloadFailed",
@@ -87,12 +41,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The agent was told to read its configuration, refused it, and goes on with the one before.",
         action: "Run `streamgauge config check`, which names every mistake, and reload.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&RELOADED), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Agent(reloaded),
+        rules: &[rule(Severity::Warning, RELOADED.is(0.0), 5)],
+        explain: |context, on| reloaded(context, on.agent()?),
     },
     Check {
         name: "DiscoveryFailed",
@@ -103,12 +53,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Look at the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
                  that was emptied. Databases that were there stay watched; if they were removed on purpose, reload.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&DISCOVERED), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Source(discovered),
+        rules: &[rule(Severity::Warning, DISCOVERED.is(0.0), 5)],
+        explain: |context, on| discovered(context, on.source()?),
     },
     Check {
         name: "SeriesLimitReached",
@@ -117,12 +63,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "{value} databases are beyond the limit of one agent and not watched.",
         action: "Divide them between two agents.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&OVER_LIMIT), Comparison::Above, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Agent(within_limit),
+        rules: &[rule(Severity::Warning, OVER_LIMIT.exceeds(0.0), 5)],
+        explain: |context, on| within_limit(context, on.agent()?),
     },
     Check {
         name: "NotificationsFailing",
@@ -131,16 +73,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "Nothing has reached receiver {receiver} for {value}: alerts wait, or reach nobody.",
         action: "Look at the reason on the status page, and try it with `streamgauge notify test`.",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(
-                &Term::Difference(&Term::Now, &Term::Of(&FAILING_SINCE)),
-                Comparison::Above,
-                &Term::Number(RECEIVER_SECONDS),
-            ),
-            0,
-        )],
-        tell: Tell::Receiver(notified),
+        rules: &[rule(Severity::Warning, Term::Age(&FAILING_SINCE).exceeds(RECEIVER_SECONDS), 0)],
+        explain: |context, on| notified(context, on.receiver()?),
     },
     Check {
         name: "StateNotSaved",
@@ -151,12 +85,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Look at the reason on the status page: a full disk, a directory that is gone or belongs to somebody \
                  else, or a second agent that uses it.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&STATE_SAVED), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Agent(saved),
+        rules: &[rule(Severity::Warning, STATE_SAVED.is(0.0), 5)],
+        explain: |context, on| saved(context, on.agent()?),
     },
     Check {
         name: "StateSetAside",
@@ -166,84 +96,83 @@ pub(super) static CHECKS: &[Check] = &[
                       begun anew.",
         action: "Look for a failing disk. Remove state.sqlite.bad when nobody wants to look at it; a restart ends this.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Info,
-            &Condition::Compare(&Term::Of(&STATES_SET_ASIDE), Comparison::Above, &Term::Number(0.0)),
-            0,
-        )],
-        tell: Tell::Agent(set_aside),
+        rules: &[rule(Severity::Info, STATES_SET_ASIDE.any(), 0)],
+        explain: |context, on| set_aside(context, on.agent()?),
     },
 ];
 
-fn over_limit(report: &Report) -> usize {
+fn over_limit(assessment: &Assessment) -> usize {
     let beyond = |state| state == DatabaseState::OverLimit;
-    report.over_limit + report.databases.iter().filter(|database| beyond(database.state)).count()
+    assessment.over_limit + assessment.databases.iter().filter(|database| beyond(database.state)).count()
 }
 
-fn stuck(context: &Context, collector: &CollectorReport) -> Option<Told> {
+fn stuck(context: &Context, collector: &CollectorReport) -> Option<Explanation> {
     collector.interval_seconds?;
     let age = spoken(context.now.duration_since(collector.last_round_at).as_secs_f64());
-    Some(Told::Known(format!("{}: the last round ended {age} ago", collector.collector)))
+    Some(Explanation::Known(format!("{}: the last round ended {age} ago", collector.collector)))
 }
 
-fn reloaded(_: &Context, report: &Report) -> Option<Told> {
-    let config = &report.agent.config;
-    Some(Told::Known(match (&config.error, config.last_reload_successful) {
+fn reloaded(_: &Context, assessment: &Assessment) -> Option<Explanation> {
+    let config = &assessment.agent.config;
+    Some(Explanation::Known(match (&config.error, config.last_reload_successful) {
         (_, true) => "as read".into(),
         (Some(error), false) => format!("refused: {error}"),
         (None, false) => "refused".into(),
     }))
 }
 
-fn discovered(_: &Context, source: &SourceReport) -> Option<Told> {
+fn discovered(_: &Context, source: &SourceReport) -> Option<Explanation> {
     let SourceReport { source: name, databases, error, .. } = source;
-    Some(Told::Known(match error {
+    Some(Explanation::Known(match error {
         None => format!("{name}: {}", counted(*databases, "database")),
         Some(error) => format!("{name}: {error}"),
     }))
 }
 
-fn within_limit(_: &Context, report: &Report) -> Option<Told> {
-    Some(Told::Known(match over_limit(report) {
-        0 => counted(report.databases.len(), "database"),
+fn within_limit(_: &Context, assessment: &Assessment) -> Option<Explanation> {
+    Some(Explanation::Known(match over_limit(assessment) {
+        0 => counted(assessment.databases.len(), "database"),
         beyond => format!("{} {} not watched", counted(beyond, "database"), agree(&beyond, "is", "are")),
     }))
 }
 
-fn saved(context: &Context, report: &Report) -> Option<Told> {
-    let state = report.agent.state.as_ref()?;
+fn saved(context: &Context, assessment: &Assessment) -> Option<Explanation> {
+    let state = assessment.agent.state.as_ref()?;
     let age = state.last_saved_at.map(|at| spoken(context.now.duration_since(at).as_secs_f64()));
     Some(match (state.saved, &state.reason, age) {
         (Some(false), reason, age) => {
             let why = reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-            Told::Known(format!("{why}; last saved {}", age.map_or_else(|| "never".into(), |age| format!("{age} ago"))))
+            Explanation::Known(format!(
+                "{why}; last saved {}",
+                age.map_or_else(|| "never".into(), |age| format!("{age} ago"))
+            ))
         }
-        (Some(true), _, Some(age)) => Told::Known(format!("saved {age} ago")),
-        _ => Told::Unknown("nothing was saved yet".into()),
+        (Some(true), _, Some(age)) => Explanation::Known(format!("saved {age} ago")),
+        _ => Explanation::Unknown("nothing was saved yet".into()),
     })
 }
 
-fn set_aside(_: &Context, report: &Report) -> Option<Told> {
-    Some(Told::Known(match report.agent.state.as_ref()?.set_aside {
+fn set_aside(_: &Context, assessment: &Assessment) -> Option<Explanation> {
+    Some(Explanation::Known(match assessment.agent.state.as_ref()?.set_aside {
         0 => "it was not damaged".into(),
         1 => "a damaged one was set aside".into(),
         times => format!("damaged ones were set aside, {times} times"),
     }))
 }
 
-fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
+fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Explanation> {
     let name = &receiver.receiver;
     Some(match (receiver.failing_since, receiver.last_success_at) {
         (Some(since), _) => {
             let age = spoken(context.now.duration_since(since).as_secs_f64());
             let why = receiver.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-            Told::Known(format!("{name}: fails for {age}: {why}"))
+            Explanation::Known(format!("{name}: fails for {age}: {why}"))
         }
         (None, Some(at)) => {
             let age = spoken(context.now.duration_since(at).as_secs_f64());
-            Told::Known(format!("{name}: told {age} ago"))
+            Explanation::Known(format!("{name}: told {age} ago"))
         }
-        (None, None) => Told::Unknown(format!("{name}: nothing was sent to it yet")),
+        (None, None) => Explanation::Unknown(format!("{name}: nothing was sent to it yet")),
     })
 }
 
@@ -251,60 +180,39 @@ fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Told> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::{Status, judge_agent};
+    use super::super::Watching;
+    use super::super::judge::on_agent;
     use super::*;
+    use crate::domain::assessment::{AgentReport, ConfigReport, StateReport};
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{AgentReport, ConfigReport, DurationHistogram, SCHEMA, StateReport};
+    use crate::domain::verdict::Status;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn report() -> Report {
+    fn assessment() -> Assessment {
         let collector = |collector, interval_seconds| CollectorReport {
             collector,
             success: true,
-            last_success_at: None,
             last_round_at: at(9_999),
             interval_seconds,
-            duration: DurationHistogram::default(),
+            ..CollectorReport::default()
         };
-        Report {
-            schema: SCHEMA,
-            generated_at: at(10_000),
-            complete: true,
-            agent: AgentReport {
-                version: "",
-                revision: "",
-                started_at: at(0),
-                config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(at(0)), error: None },
-                sources: vec![SourceReport {
-                    source: "litestream.yml".into(),
-                    success: true,
-                    databases: 3,
-                    warnings: Vec::new(),
-                    error: None,
-                }],
-                collectors: vec![collector("local", Some(1.0)), collector("replica", Some(300.0))],
-                stores: Vec::new(),
-                receivers: Vec::new(),
-                process: None,
-                drill_budget: None,
-                state: None,
-                buckets: Vec::new(),
-                cost: Default::default(),
-            },
-            databases: Vec::new(),
-            over_limit: 0,
-            checks: Vec::new(),
-            alerts: Vec::new(),
-            alerts_dropped: 0,
-        }
+        let source =
+            SourceReport { source: "litestream.yml".into(), success: true, databases: 3, ..Default::default() };
+        let agent = AgentReport {
+            config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(at(0)), error: None },
+            sources: vec![source],
+            collectors: vec![collector("local", Some(1.0)), collector("replica", Some(300.0))],
+            ..AgentReport::default()
+        };
+        Assessment { complete: true, agent, ..Assessment::default() }
     }
 
     /// What did not pass.
-    fn check(report: &Report, expected: &[&str]) {
-        let verdicts = judge_agent(report, at(10_000));
+    fn check(assessment: &Assessment, expected: &[&str]) {
+        let verdicts = on_agent(assessment, at(10_000), Watching::Continuously);
         let bad = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let bad: Vec<_> =
             bad.map(|verdict| format!("{} {}: {}", verdict.check, verdict.status.as_str(), verdict.detail)).collect();
@@ -313,15 +221,15 @@ mod tests {
 
     #[test]
     fn an_agent_that_works_passes() {
-        check(&report(), &[]);
+        check(&assessment(), &[]);
     }
 
     #[test]
     fn a_collector_is_stuck_when_its_rounds_do_not_end() {
         let with = |collector: usize, last: i64| {
-            let mut report = report();
-            report.agent.collectors[collector].last_round_at = at(10_000 - last);
-            report
+            let mut assessment = assessment();
+            assessment.agent.collectors[collector].last_round_at = at(10_000 - last);
+            assessment
         };
         check(&with(0, 123), &[]);
         check(&with(0, 124), &["CollectorStuck fail: local: the last round ended 2 min 4 s ago"]);
@@ -335,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_is_told() {
-        let mut broken = report();
+        let mut broken = assessment();
         broken.agent.config.last_reload_successful = false;
         broken.agent.config.error = Some("streamgauge.toml:3: unknown key".into());
         broken.agent.sources[0].success = false;
@@ -352,9 +260,9 @@ mod tests {
     #[test]
     fn a_state_that_is_not_saved_is_told() {
         let with = |state: StateReport| {
-            let mut report = report();
-            report.agent.state = Some(state);
-            report
+            let mut assessment = assessment();
+            assessment.agent.state = Some(state);
+            assessment
         };
         let saved = StateReport { saved: Some(true), last_saved_at: Some(at(9_990)), ..StateReport::default() };
         check(&with(saved.clone()), &[]);
@@ -368,14 +276,14 @@ mod tests {
     #[test]
     fn a_receiver_that_fails_for_five_minutes_is_told() {
         let with = |failing: i64| {
-            let mut report = report();
-            report.agent.receivers = vec![ReceiverReport {
+            let mut assessment = assessment();
+            assessment.agent.receivers = vec![ReceiverReport {
                 receiver: "pager".into(),
                 failing_since: Some(at(10_000 - failing)),
                 reason: Some(Reason::new(ReasonKind::Timeout, "post alerts: no answer")),
                 ..ReceiverReport::default()
             }];
-            report
+            assessment
         };
         check(&with(300), &[]);
         check(&with(301), &["NotificationsFailing fail: pager: fails for 5 min 1 s: post alerts: no answer"]);

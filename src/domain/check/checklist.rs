@@ -7,8 +7,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Status, verdicts};
-use crate::domain::report::Report;
+use crate::domain::verdict::{Status, Verdicts};
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -150,26 +149,19 @@ pub enum ItemStatus {
     NotObservable,
 }
 
-/// What the checks of a report say of each row, over all databases.
-pub fn checklist(report: &Report) -> Vec<ItemReport> {
-    let rank = |status| match status {
-        Status::Pass => 0,
-        Status::Unknown => 1,
-        Status::Fail => 2,
-    };
+/// What verdicts say of each row, over all databases.
+pub fn checklist(verdicts: &Verdicts) -> Vec<ItemReport> {
     let mut worst: HashMap<&str, Status> = HashMap::new();
-    for verdict in verdicts(report) {
+    for verdict in verdicts.iter() {
         let entry = worst.entry(verdict.check).or_insert(verdict.status);
-        if rank(verdict.status) > rank(*entry) {
-            *entry = verdict.status;
-        }
+        *entry = verdict.status.max(*entry);
     }
     let item = |item: &'static Item| {
         let (checks, status, line) = match item.answer {
             Answer::NotObservable(line) => (&[][..], ItemStatus::NotObservable, Some(line)),
             Answer::Checks(checks) => {
                 let answers = checks.iter().filter_map(|check| worst.get(check).copied());
-                let status = match answers.max_by_key(|status| rank(*status)) {
+                let status = match answers.max() {
                     Some(Status::Pass) => ItemStatus::Pass,
                     Some(Status::Fail) => ItemStatus::Fail,
                     Some(Status::Unknown) | None => ItemStatus::Unknown,
@@ -193,13 +185,9 @@ pub fn not_observable() -> impl Iterator<Item = (&'static Item, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use jiff::Timestamp;
-
-    use super::super::{Severity, Verdict, catalogue};
+    use super::super::catalogue;
     use super::*;
-    use crate::domain::report::{AgentReport, ConfigReport, DatabaseReport, DatabaseState, SCHEMA};
+    use crate::domain::verdict::{Severity, Verdict};
 
     /// The checklist as it was asked for: area, item, importance, observable.
     const ASKED: &str = "\
@@ -254,44 +242,10 @@ Performance | pooling | high | yes
             status: *status,
             detail: String::new(),
         };
-        let database = DatabaseReport {
-            name: "app".into(),
-            state: DatabaseState::Pending,
-            reason: None,
-            local: None,
-            rpo_seconds: 300.0,
-            objectives: Default::default(),
-            replicas: Vec::new(),
-            checks: verdicts.iter().map(verdict).collect(),
-        };
-        let report = Report {
-            schema: SCHEMA,
-            generated_at: Timestamp::UNIX_EPOCH,
-            complete: true,
-            agent: AgentReport {
-                version: "",
-                revision: "",
-                started_at: Timestamp::UNIX_EPOCH,
-                config: ConfigReport::default(),
-                sources: Vec::new(),
-                collectors: Vec::new(),
-                stores: Vec::new(),
-                receivers: Vec::new(),
-                process: None,
-                drill_budget: None,
-                state: None,
-                buckets: Vec::new(),
-                cost: Default::default(),
-            },
-            databases: vec![Arc::new(database)],
-            over_limit: 0,
-            checks: Vec::new(),
-            alerts: Vec::new(),
-            alerts_dropped: 0,
-        };
-        let rows = checklist(&report);
+        let verdicts = Verdicts { databases: vec![verdicts.iter().map(verdict).collect()], agent: Vec::new() };
+        let rows = checklist(&verdicts);
         let row = rows.iter().find(|row| row.item == item).expect("a row");
-        assert_eq!(row.status, expected, "{item} after {verdicts:?}");
+        assert_eq!(row.status, expected, "{item} after {:?}", verdicts.databases);
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! A check of what is uploaded although nothing happens.
 
-use super::expression::{Comparison, Condition, Quantity, Term};
+use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::replica::as_far_as_read;
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::spoken;
+use crate::domain::number::replica::REPEATED;
+use crate::domain::verdict::Severity;
 
 /// A file every three or four seconds, for an hour.
 const OBJECTS_MAX: f64 = 1000.0;
-
-static REPEATED: Quantity = Quantity::of_replica("streamgauge_replica_repeated_objects", |_, replica| {
-    Some(replica.keeping.churn?.objects as f64)
-});
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "ReplicaChurn",
@@ -21,15 +19,11 @@ pub(super) static CHECKS: &[Check] = &[Check {
     action: "If the application is idle, Litestream commits to its own table without end, as release 0.5.5 does: upgrade \
              it. If the application updates the same row all the time, raise Litestream's `sync-interval`.",
     unit: Unit::Count,
-    rules: &[rule(
-        Severity::Warning,
-        &Condition::Compare(&Term::Of(&REPEATED), Comparison::Above, &Term::Number(OBJECTS_MAX)),
-        60,
-    )],
-    tell: Tell::Replica(churn),
+    rules: &[rule(Severity::Warning, REPEATED.exceeds(OBJECTS_MAX), 60)],
+    explain: |context, on| churn(context, on.database()?, on.replica()?),
 }];
 
-fn churn(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn churn(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let churn = replica.keeping.churn?;
     if context.failing.is_none() {
         let detail = match churn.objects {
@@ -42,7 +36,7 @@ fn churn(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Opti
         little if little < 0.01 => String::new(),
         dollars => format!(", which costs about ${dollars:.2} a month"),
     };
-    Some(Told::Known(format!(
+    Some(Explanation::Known(format!(
         "each of the last {} files changes {}, within {}{cost}; if the application is idle, this is a fault of Litestream \
          0.5.5: upgrade",
         churn.objects,
@@ -57,15 +51,17 @@ fn same(pages: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Watching;
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica};
-    use super::super::{Status, Watching, judge};
     use super::*;
     use crate::domain::assess::churn::ChurnReport;
-    use crate::domain::report::KeepingReport;
+    use crate::domain::assessment::KeepingReport;
+    use crate::domain::verdict::Status;
 
     fn check(churn: Option<ChurnReport>, expected: &str) {
         let replica = ReplicaReport { keeping: KeepingReport { churn, ..KeepingReport::default() }, ..replica() };
-        let verdicts = judge(&database(replica), at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database(replica), at(NOW), Watching::Continuously);
         let found = verdicts.into_iter().find(|verdict| verdict.check == "ReplicaChurn");
         let told = found.map_or_else(String::new, |verdict| {
             let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };

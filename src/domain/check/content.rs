@@ -1,36 +1,23 @@
 //! Checks of what spot checks compared: is the content of the replica that of the live database.
 
-use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, agree, and_more, counted, rule, spoken};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
+use super::expression::Term;
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::{agree, and_more, counted, spoken};
+use crate::domain::number::content::{SPOT_COMPARED_AT, SPOT_INTERVAL, SPOT_MISMATCH};
+use crate::domain::number::replica::WATCHED_SINCE;
 use crate::domain::spot::SpotReport;
+use crate::domain::verdict::Severity;
 
 /// Nothing may be compared for so long, and for three intervals, before anyone is told.
 const PATIENCE_SECONDS: f64 = 86_400.0;
-
-static MISMATCH: Quantity = Quantity::of_replica("streamgauge_replica_spot_mismatch", |_, replica| {
-    compared(replica)?.mismatch().map(f64::from)
-});
-
-static COMPARED_AT: Quantity =
-    Quantity::of_replica("streamgauge_replica_spot_last_conclusive_timestamp_seconds", |_, replica| {
-        compared(replica)?.conclusive_at.map(seconds)
-    });
-
-static WATCHED_SINCE: Quantity =
-    Quantity::of_replica("streamgauge_replica_watched_since_timestamp_seconds", |_, replica| {
-        Some(seconds(replica.watched_since))
-    });
-
-static INTERVAL: Quantity =
-    Quantity::of_replica("streamgauge_replica_spot_interval_seconds", |_, replica| compared(replica)?.interval_seconds);
 
 /// What was compared; `None` where nothing is to be, or can be.
 fn compared(replica: &ReplicaReport) -> Option<&SpotReport> {
     replica.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
 }
 
-static AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&COMPARED_AT), &Term::Of(&WATCHED_SINCE)));
+static AGE: Term = Term::Difference(&Term::Now, &Term::Else(&SPOT_COMPARED_AT, &WATCHED_SINCE));
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -42,12 +29,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "See page and object with `streamgauge check --verify content`; keep the replica, give Litestream a new and \
                  empty path, run `litestream reset` on the database, and start it.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&MISMATCH), Comparison::Equal, &Term::Number(1.0)),
-            0,
-        )],
-        tell: Tell::Replica(mismatch),
+        rules: &[rule(Severity::Critical, SPOT_MISMATCH.is(1.0), 0)],
+        explain: |context, on| mismatch(context, on.database()?, on.replica()?),
     },
     Check {
         name: "ContentUncompared",
@@ -60,18 +43,14 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
-            &Condition::Compare(
-                &AGE,
-                Comparison::Above,
-                &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(3.0)), &Term::Number(PATIENCE_SECONDS)),
-            ),
+            AGE.above(Term::Sum(&Term::Times(&SPOT_INTERVAL, 3.0), &Term::Constant(PATIENCE_SECONDS))),
             60,
         )],
-        tell: Tell::Replica(uncompared),
+        explain: |context, on| uncompared(context, on.database()?, on.replica()?),
     },
 ];
 
-fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let spot = compared(replica)?;
     if let Some(first) = spot.mismatches.first() {
         let more = and_more(spot.mismatches.len());
@@ -79,24 +58,24 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
         let (page, txid, key) = (first.page, first.txid, &first.key);
         let detail =
             format!("page {page} in {key} differs from the live database, at TXID {txid} and for {since}{more}");
-        return Some(Told::Known(detail));
+        return Some(Explanation::Known(detail));
     }
     let why = || spot.not_compared.clone().unwrap_or_else(|| "no page was compared yet".to_owned());
     Some(match spot.conclusive_at {
-        None => Told::Unknown(why()),
+        None => Explanation::Unknown(why()),
         // What was compared before says nothing of now.
-        Some(_) if context.watching == Watching::Once && spot.last_compared == 0 => Told::Unknown(why()),
-        Some(at) if context.now.duration_since(at).as_secs_f64() > PATIENCE_SECONDS => Told::Unknown(why()),
+        Some(_) if context.watching == Watching::Once && spot.last_compared == 0 => Explanation::Unknown(why()),
+        Some(at) if context.now.duration_since(at).as_secs_f64() > PATIENCE_SECONDS => Explanation::Unknown(why()),
         Some(at) => {
             let age = spoken(context.now.duration_since(at).as_secs_f64());
             let (pages, were) = (counted(spot.pages_compared, "page"), agree(&spot.pages_compared, "was", "were"));
-            Told::Known(format!("{pages} {were} compared and equal, the last {age} ago"))
+            Explanation::Known(format!("{pages} {were} compared and equal, the last {age} ago"))
         }
     })
 }
 
 /// One look says nothing of how long that has been so.
-fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let spot = compared(replica)?;
     if context.watching == Watching::Once {
         return None;
@@ -105,28 +84,29 @@ fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) ->
     let why = spot.not_compared.as_ref().map_or_else(String::new, |why| format!(": {why}"));
     Some(match spot.conclusive_at {
         Some(at) => {
-            Told::Known(format!("compared {} ago{}", age(at), if context.failing.is_some() { &why } else { "" }))
+            Explanation::Known(format!("compared {} ago{}", age(at), if context.failing.is_some() { &why } else { "" }))
         }
         None if context.failing.is_some() => {
-            Told::Known(format!("never compared in {}{why}", age(replica.watched_since)))
+            Explanation::Known(format!("never compared in {}{why}", age(replica.watched_since)))
         }
-        None => Told::Unknown(format!("not compared yet{why}")),
+        None => Explanation::Unknown(format!("not compared yet{why}")),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica};
-    use super::super::{Status, judge};
     use super::*;
     use crate::domain::litestream::Txid;
     use crate::domain::spot::SpotMismatch;
+    use crate::domain::verdict::Status;
 
     /// What the two checks say of this.
     fn told(spot: SpotReport, watched_since: i64, watching: Watching) -> Vec<String> {
         let spot = Some(SpotReport { interval_seconds: spot.interval_seconds.or(Some(3600.0)), ..spot });
         let database = database(ReplicaReport { spot, watched_since: at(watched_since), ..replica() });
-        let verdicts = judge(&database, at(NOW), watching);
+        let verdicts = on_database(&database, at(NOW), watching);
         let ours = verdicts.iter().filter(|verdict| verdict.check.starts_with("Content"));
         ours.map(|v| format!("{} {} {}: {}", v.check, v.status.as_str(), v.severity.as_str(), v.detail)).collect()
     }
@@ -160,7 +140,7 @@ mod tests {
         assert_eq!(told(compared(3600), long, Watching::Once), [unknown]);
         assert!(told(compared(86_401), long, Watching::Continuously)[0].starts_with(unknown));
         let off = ReplicaReport { spot: Some(SpotReport::default()), ..replica() };
-        let verdicts = judge(&database(off), at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database(off), at(NOW), Watching::Continuously);
         assert!(verdicts.iter().all(|verdict| verdict.status == Status::Pass), "nothing is said where nothing can be");
     }
 }

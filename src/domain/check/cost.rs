@@ -1,20 +1,9 @@
 //! What everything costs against what it may cost.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::Report;
-
-static DOLLARS: Quantity = Quantity {
-    metric: "streamgauge_dollars_per_month",
-    select: Select::Only,
-    of: Of::Agent(|report| report.agent.cost.dollars_per_month),
-};
-
-static BUDGET: Quantity = Quantity {
-    metric: "streamgauge_budget_dollars_per_month",
-    select: Select::Only,
-    of: Of::Agent(|report| report.agent.cost.budget_dollars_per_month),
-};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use crate::domain::assessment::Assessment;
+use crate::domain::number::store::{BUDGET, DOLLARS};
+use crate::domain::verdict::Severity;
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "CostAboveBudget",
@@ -23,20 +12,18 @@ pub(super) static CHECKS: &[Check] = &[Check {
     description: "Storing all replicas and reading them costs {value} a month by the configured prices, more than the budget.",
     action: "See which replica it is in streamgauge_replica_storage_dollars_per_month; keep less, or raise the budget.",
     unit: Unit::Dollars,
-    rules: &[rule(
-        Severity::Warning,
-        &Condition::Compare(&Term::Of(&DOLLARS), Comparison::Above, &Term::Of(&BUDGET)),
-        360,
-    )],
-    tell: Tell::Agent(cost),
+    rules: &[rule(Severity::Warning, DOLLARS.above(&BUDGET), 360)],
+    explain: |context, on| cost(context, on.agent()?),
 }];
 
-fn cost(_: &Context, report: &Report) -> Option<Told> {
-    let cost = &report.agent.cost;
+fn cost(_: &Context, assessment: &Assessment) -> Option<Explanation> {
+    let cost = &assessment.agent.cost;
     let budget = cost.budget_dollars_per_month?;
     Some(match cost.dollars_per_month {
-        Some(dollars) => Told::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
-        None => Told::Unknown("not every replica was listed, or requests were counted for less than an hour".into()),
+        Some(dollars) => Explanation::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
+        None => {
+            Explanation::Unknown("not every replica was listed, or requests were counted for less than an hour".into())
+        }
     })
 }
 
@@ -44,38 +31,16 @@ fn cost(_: &Context, report: &Report) -> Option<Told> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::judge_agent;
+    use super::super::Watching;
+    use super::super::judge::on_agent;
     use super::*;
-    use crate::domain::report::{AgentReport, ConfigReport, CostReport, SCHEMA};
+    use crate::domain::assessment::{AgentReport, CostReport};
 
     fn check(dollars_per_month: Option<f64>, budget_dollars_per_month: Option<f64>, expected: &str) {
-        let agent = AgentReport {
-            version: "test",
-            revision: "test",
-            started_at: Timestamp::UNIX_EPOCH,
-            config: ConfigReport::default(),
-            sources: Vec::new(),
-            collectors: Vec::new(),
-            stores: Vec::new(),
-            receivers: Vec::new(),
-            buckets: Vec::new(),
-            process: None,
-            drill_budget: None,
-            state: None,
-            cost: CostReport { dollars_per_month, budget_dollars_per_month },
-        };
-        let report = Report {
-            schema: SCHEMA,
-            generated_at: Timestamp::UNIX_EPOCH,
-            complete: true,
-            agent,
-            databases: Vec::new(),
-            over_limit: 0,
-            checks: Vec::new(),
-            alerts: Vec::new(),
-            alerts_dropped: 0,
-        };
-        let verdicts = judge_agent(&report, Timestamp::UNIX_EPOCH);
+        let cost = CostReport { dollars_per_month, budget_dollars_per_month };
+        let agent = AgentReport { cost, ..AgentReport::default() };
+        let assessment = Assessment { agent, ..Assessment::default() };
+        let verdicts = on_agent(&assessment, Timestamp::UNIX_EPOCH, Watching::Continuously);
         let verdicts = verdicts.iter().filter(|verdict| verdict.check == "CostAboveBudget");
         let told: Vec<_> = verdicts.map(|verdict| format!("{}: {}", verdict.status.as_str(), verdict.detail)).collect();
         assert_eq!(told.join("; "), expected);

@@ -1,30 +1,9 @@
 //! Checks of the database itself.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::{DatabaseReport, DatabaseState};
-
-static UP: Quantity = Quantity {
-    metric: "streamgauge_database_up",
-    select: Select::Only,
-    of: Of::Database(|database| database.up().map(f64::from)),
-};
-
-static JOURNAL_MODE_WAL: Quantity = Quantity {
-    metric: "streamgauge_database_journal_mode_wal",
-    select: Select::Only,
-    of: Of::Database(|database| Some(f64::from(database.local.as_ref()?.journal_mode_wal))),
-};
-
-static REPLACED: Quantity = Quantity::of_database("streamgauge_database_replaced", |database| {
-    database.local.as_ref()?.replacement.replaced.map(f64::from)
-});
-
-static REPLICAS: Quantity = Quantity {
-    metric: "streamgauge_database_replicas",
-    select: Select::Only,
-    of: Of::Database(|database| Some(database.replicas.len() as f64)),
-};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use crate::domain::assessment::{DatabaseReport, DatabaseState};
+use crate::domain::number::database::{JOURNAL_MODE_WAL, REPLACED, REPLICAS, UP};
+use crate::domain::verdict::Severity;
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -34,12 +13,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The file of {database} is missing, unreadable or not a database.",
         action: "Look at the path and its permissions; if the file is gone, restore it before anything writes there.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&UP), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Database(unreadable),
+        rules: &[rule(Severity::Critical, UP.is(0.0), 5)],
+        explain: |context, on| unreadable(context, on.database()?),
     },
     Check {
         name: "DatabaseReplaced",
@@ -51,12 +26,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Stop the application before it writes more, then Litestream: the runbook says how to save what only a deleted \
                  file has. Put the right file in place again while nothing has it open, and start both.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&REPLACED), Comparison::Equal, &Term::Number(1.0)),
-            1,
-        )],
-        tell: Tell::Database(replaced),
+        rules: &[rule(Severity::Critical, REPLACED.is(1.0), 1)],
+        explain: |context, on| replaced(context, on.database()?),
     },
     Check {
         name: "JournalModeNotWal",
@@ -65,12 +36,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The header of {database} says rollback journal, which Litestream cannot replicate.",
         action: "Run PRAGMA journal_mode=WAL once, and look for what turned it off.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&JOURNAL_MODE_WAL), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Database(journal_mode),
+        rules: &[rule(Severity::Critical, JOURNAL_MODE_WAL.is(0.0), 5)],
+        explain: |context, on| journal_mode(context, on.database()?),
     },
     Check {
         name: "NoReplica",
@@ -79,42 +46,38 @@ pub(super) static CHECKS: &[Check] = &[
         description: "No replica is configured for {database}: what is lost with this host is lost.",
         action: "Give it a `replica` in litestream.yml. If it is not to be backed up, silence this, and say why.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&REPLICAS), Comparison::Equal, &Term::Number(0.0)),
-            5,
-        )],
-        tell: Tell::Database(replicated),
+        rules: &[rule(Severity::Warning, REPLICAS.is(0.0), 5)],
+        explain: |context, on| replicated(context, on.database()?),
     },
 ];
 
-fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let reason = || database.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
     Some(match database.state {
-        DatabaseState::Monitored => Told::Known("its files are read".into()),
-        DatabaseState::Missing | DatabaseState::Unreadable => Told::Known(reason()),
-        DatabaseState::Pending => Told::Unknown("not looked at yet".into()),
-        DatabaseState::OverLimit => Told::Unknown("more databases than one agent watches".into()),
+        DatabaseState::Monitored => Explanation::Known("its files are read".into()),
+        DatabaseState::Missing | DatabaseState::Unreadable => Explanation::Known(reason()),
+        DatabaseState::Pending => Explanation::Unknown("not looked at yet".into()),
+        DatabaseState::OverLimit => Explanation::Unknown("more databases than one agent watches".into()),
         DatabaseState::Remote => return None,
     })
 }
 
 /// Without a wal-index there is nothing that the file would have to agree with.
-fn replaced(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn replaced(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let replacement = &database.local.as_ref()?.replacement;
-    replacement.replaced.map(|_| Told::Known(replacement.evidence.clone()))
+    replacement.replaced.map(|_| Explanation::Known(replacement.evidence.clone()))
 }
 
-fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let says = if database.local.as_ref()?.journal_mode_wal {
         "WAL"
     } else {
         "rollback journal, which Litestream cannot replicate"
     };
-    Some(Told::Known(format!("its header says {says}")))
+    Some(Explanation::Known(format!("its header says {says}")))
 }
 
-fn replicated(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn replicated(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let names: Vec<&str> = database.replicas.iter().map(|replica| replica.name.as_str()).collect();
-    Some(Told::Known(if names.is_empty() { "none is configured".into() } else { names.join(", ") }))
+    Some(Explanation::Known(if names.is_empty() { "none is configured".into() } else { names.join(", ") }))
 }

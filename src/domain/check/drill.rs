@@ -1,48 +1,20 @@
 //! Checks of restore drills. They need an agent that remembers drills: a single look knows of none, and they do not apply.
 
-use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::{Condition, Term};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::human::spoken;
+use crate::domain::number::drill::{FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO, WITHHELD};
+use crate::domain::verdict::Severity;
 
 /// The last success may be this much older than two intervals: a drill waits for its turn.
 const SLACK_SECONDS: f64 = 3600.0;
 
-static FAILING: Quantity = Quantity::of_replica("streamgauge_drill_failing", |_, replica| {
-    replica.drill.as_ref()?.history.last_conclusive.map(|result| f64::from(result == DrillResult::Failed))
-});
+static LATE: Condition = Term::Difference(&Term::Now, &Term::Else(&LAST_SUCCESS, &FIRST_SEEN))
+    .above(Term::Sum(&Term::Times(&INTERVAL, 2.0), &Term::Constant(SLACK_SECONDS)));
 
-static LAST_SUCCESS: Quantity =
-    Quantity::of_replica("streamgauge_drill_last_success_timestamp_seconds", |_, replica| {
-        replica.drill.as_ref()?.history.last_success_at.map(seconds)
-    });
-
-static FIRST_SEEN: Quantity = Quantity::of_replica("streamgauge_drill_first_seen_timestamp_seconds", |_, replica| {
-    replica.drill.as_ref()?.history.first_seen_at.map(seconds)
-});
-
-static INTERVAL: Quantity =
-    Quantity::of_replica("streamgauge_drill_interval_seconds", |_, replica| replica.drill.as_ref()?.interval_seconds);
-
-static WITHHELD: Quantity = Quantity::of_replica("streamgauge_drill_withheld", |_, replica| {
-    let drill = replica.drill.as_ref()?;
-    drill.interval_seconds.map(|_| f64::from(drill.withheld.is_some()))
-});
-
-static RESTORE_SECONDS: Quantity = Quantity::of_replica("streamgauge_drill_last_duration_seconds", |_, replica| {
-    replica.drill.as_ref()?.history.restore_seconds
-});
-
-static RTO: Quantity =
-    Quantity::of_replica("streamgauge_replica_rto_objective_seconds", |_, replica| replica.drill.as_ref()?.rto_seconds);
-
-static LATE: Condition = Condition::Compare(
-    &Term::Difference(&Term::Now, &Term::Else(&Term::Of(&LAST_SUCCESS), &Term::Of(&FIRST_SEEN))),
-    Comparison::Above,
-    &Term::Sum(&Term::Product(&Term::Of(&INTERVAL), &Term::Number(2.0)), &Term::Number(SLACK_SECONDS)),
-);
-
-static IS_WITHHELD: Condition = Condition::Compare(&Term::Of(&WITHHELD), Comparison::Equal, &Term::Number(1.0));
+static IS_WITHHELD: Condition = WITHHELD.is(1.0);
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -52,12 +24,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
         action: "Run `streamgauge drill` on the database to see which step fails; have Litestream take a new snapshot.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&FAILING), Comparison::Equal, &Term::Number(1.0)),
-            0,
-        )],
-        tell: Tell::Replica(failed),
+        rules: &[rule(Severity::Critical, FAILING.is(1.0), 0)],
+        explain: |context, on| failed(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RestoreDrillOverdue",
@@ -66,8 +34,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "No drill of replica {replica} of {database} passed for {value}.",
         action: "Look at why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
         unit: Unit::Seconds,
-        rules: &[rule(Severity::Warning, &Condition::Except(&LATE, &IS_WITHHELD), 60)],
-        tell: Tell::Replica(overdue),
+        rules: &[rule(Severity::Warning, Condition::Except(&LATE, &IS_WITHHELD), 60)],
+        explain: |context, on| overdue(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RestoreTooSlow",
@@ -76,12 +44,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "Restoring replica {replica} of {database} took {value} in the last drill, longer than the objective.",
         action: "Take snapshots more often, restore nearer to the bucket, or change the objective.",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&RESTORE_SECONDS), Comparison::Above, &Term::Of(&RTO)),
-            0,
-        )],
-        tell: Tell::Replica(too_slow),
+        rules: &[rule(Severity::Warning, RESTORE_SECONDS.above(&RTO), 0)],
+        explain: |context, on| too_slow(context, on.database()?, on.replica()?),
     },
 ];
 
@@ -95,11 +59,11 @@ fn why(record: &DrillRecord) -> String {
 }
 
 /// The last drill that passed or failed. One that was inconclusive says nothing of the backup.
-fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let history = &replica.drill.as_ref()?.history;
     let last = history.last.as_ref()?;
     let age = spoken(context.now.duration_since(last.finished_at).as_secs_f64());
-    Some(Told::Known(match (history.last_conclusive?, last.result) {
+    Some(Explanation::Known(match (history.last_conclusive?, last.result) {
         (DrillResult::Failed, DrillResult::Failed) => format!("the drill {age} ago: {}", why(last)),
         (DrillResult::Failed, _) => {
             format!("an earlier drill failed, and the one {age} ago was inconclusive: {}", why(last))
@@ -110,7 +74,7 @@ fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Opt
 }
 
 /// The age of the last drill that passed (before the first one: since it was first seen) against twice the interval.
-fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let drill = replica.drill.as_ref()?;
     let history = &drill.history;
     let bound = 2.0 * drill.interval_seconds? + SLACK_SECONDS;
@@ -120,11 +84,11 @@ fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
         None => format!("none passed in the {} since it was first seen", spoken(age)),
     };
     Some(match (&drill.withheld, history.last_success_at) {
-        (_, Some(_)) if age <= bound => Told::Known(passed),
-        (Some(withheld), _) => Told::Unknown(format!("{passed}, and none is begun: {withheld}")),
+        (_, Some(_)) if age <= bound => Explanation::Known(passed),
+        (Some(withheld), _) => Explanation::Unknown(format!("{passed}, and none is begun: {withheld}")),
         (None, None) if age <= bound => return None,
         (None, _) => {
-            Told::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
+            Explanation::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
         }
     })
 }
@@ -136,25 +100,26 @@ fn last_result(drill: &DrillReport) -> String {
 }
 
 /// The measured recovery time against the objective.
-fn too_slow(_: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn too_slow(_: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let drill = replica.drill.as_ref()?;
     let (took, objective) = (drill.history.restore_seconds?, drill.rto_seconds?);
-    Some(Told::Known(format!("restoring took {}, objective {}", spoken(took), spoken(objective))))
+    Some(Explanation::Known(format!("restoring took {}, objective {}", spoken(took), spoken(objective))))
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::verdict::Word;
     use std::sync::Arc;
 
     use jiff::Timestamp;
 
-    use super::super::word::Word;
-    use super::super::{Watching, judge};
+    use super::super::Watching;
+    use super::super::judge::on_database;
     use super::*;
+    use crate::domain::assessment::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
     use crate::domain::drill::history::tests::record;
     use crate::domain::drill::{DrillCheck, DrillHistory, ProbeRecord};
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{CoverageReport, DatabaseReport, DatabaseState, LevelReport};
 
     const DAY: i64 = 86_400;
     /// When the checks are made.
@@ -179,42 +144,21 @@ mod tests {
         let coverage = CoverageReport { restorable: true, levels: vec![level], ..CoverageReport::default() };
         let replica = ReplicaReport {
             name: "s3".into(),
-            store: "s3".into(),
-            url: "s3://backups/app".into(),
-            layout: Some("v0.5"),
             up: Some(true),
-            reason: None,
-            method: None,
-            recovery_point: None,
             lag_seconds: Some(0.0),
-            lag_upper_bound_seconds: None,
-            unreplicated_since: None,
-            unreplicated_bytes: None,
-            unreplicated_bytes_lower_bound: false,
-            watched_since: at(0),
             verified_at: Some(at(NOW)),
             verify_interval_seconds: 300.0,
-            last_segment_at: None,
-            txid: None,
             coverage: Some(coverage),
-            timeline: None,
-            verification: None,
             drill: drill.map(Arc::new),
-            beacon: None,
-            keeping: Default::default(),
-            spot: None,
+            ..ReplicaReport::default()
         };
         let database = DatabaseReport {
-            name: "app".into(),
             state: DatabaseState::Remote,
-            reason: None,
-            local: None,
             rpo_seconds: 300.0,
-            objectives: Default::default(),
             replicas: vec![replica],
-            checks: Vec::new(),
+            ..DatabaseReport::default()
         };
-        let verdicts = judge(&database, at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database, at(NOW), Watching::Continuously);
         let drills = verdicts.iter().filter(|verdict| verdict.check.starts_with("Restore"));
         let told: Vec<_> = drills.map(|v| format!("{} {}: {}", v.check, v.status.as_str(), v.detail)).collect();
         format!("{}; exit {}", told.join("; "), Word::of(verdicts.iter()).exit_code())

@@ -1,247 +1,173 @@
-//! Conditions of checks: numbers of a report compared with each other, evaluated here and written as PromQL.
+//! Conditions of checks: numbers compared with each other, evaluated here and written as PromQL.
 //!
 //! Both readings have to agree. What is absent in the one is absent in the other: a condition over an unknown number does
-//! not hold. All numbers of one condition have the labels of its [`Subject`] and no others.
+//! not hold. All numbers of one condition have the labels of one [`Scope`] and no others.
 
 use std::fmt::{self, Display, Formatter};
 
 use jiff::Timestamp;
 
-use crate::domain::report::{
-    AgentReport, BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport,
-    StoreReport,
-};
+use crate::domain::number::{Number, Read, Scope, Subject, Value, seconds};
 
-/// What a check looks at.
-#[derive(Clone, Copy, Debug)]
-pub enum Subject<'a> {
-    Agent(&'a Report),
-    Source(&'a SourceReport),
-    Collector(&'a CollectorReport),
-    Store(&'a StoreReport),
-    Bucket(&'a BucketReport),
-    Receiver(&'a ReceiverReport),
-    Database(&'a DatabaseReport),
-    Replica(&'a DatabaseReport, &'a ReplicaReport),
-}
-
-/// The kinds of [`Subject`].
+/// How one number is made of the values of one that has more labels than its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    Agent,
-    Source,
-    Collector,
-    Store,
-    Bucket,
-    Receiver,
-    Database,
-    Replica,
-    /// Only Prometheus can see it, from outside the agent.
-    Outside,
-}
-
-impl Scope {
-    /// Those of the agent itself: everything but databases, replicas and what is outside.
-    pub const OF_AGENT: &'static [Self] =
-        &[Self::Agent, Self::Source, Self::Collector, Self::Store, Self::Bucket, Self::Receiver];
-
-    /// The labels that tell subjects of this kind apart, besides those that the scrape adds.
-    pub fn labels(self) -> &'static [&'static str] {
-        match self {
-            Self::Agent | Self::Outside => &[],
-            Self::Source => &["source"],
-            Self::Collector => &["collector"],
-            Self::Store => &["store"],
-            Self::Bucket => &["bucket"],
-            Self::Receiver => &["receiver"],
-            Self::Database => &["database"],
-            Self::Replica => &["database", "replica"],
-        }
-    }
-
-    /// Everything of this kind in a report.
-    pub fn subjects(self, report: &Report) -> Vec<Subject<'_>> {
-        let AgentReport { sources, collectors, stores, buckets, receivers, .. } = &report.agent;
-        match self {
-            Self::Agent => vec![Subject::Agent(report)],
-            Self::Source => sources.iter().map(Subject::Source).collect(),
-            Self::Collector => collectors.iter().map(Subject::Collector).collect(),
-            Self::Store => stores.iter().map(Subject::Store).collect(),
-            Self::Bucket => buckets.iter().map(Subject::Bucket).collect(),
-            Self::Receiver => receivers.iter().map(Subject::Receiver).collect(),
-            Self::Database => report.databases.iter().map(|database| Subject::Database(database)).collect(),
-            Self::Replica => report.databases.iter().flat_map(|database| replicas(database)).collect(),
-            Self::Outside => Vec::new(),
-        }
-    }
-}
-
-fn replicas(database: &DatabaseReport) -> impl Iterator<Item = Subject<'_>> {
-    database.replicas.iter().map(move |replica| Subject::Replica(database, replica))
-}
-
-impl<'a> Subject<'a> {
-    /// The values of its [`Scope::labels`].
-    pub fn label_values(self) -> Vec<&'a str> {
-        match self {
-            Self::Agent(_) => Vec::new(),
-            Self::Source(source) => vec![&source.source],
-            Self::Collector(collector) => vec![collector.collector],
-            Self::Store(store) => vec![&store.store],
-            Self::Bucket(bucket) => vec![&bucket.bucket],
-            Self::Receiver(receiver) => vec![&receiver.receiver],
-            Self::Database(database) => vec![&database.name],
-            Self::Replica(database, replica) => vec![&database.name, &replica.name],
-        }
-    }
-}
-
-/// A number of the report that is exported as a metric.
-#[derive(Debug)]
-pub struct Quantity {
-    /// The metric family it is a sample of.
-    pub metric: &'static str,
-    pub select: Select,
-    pub of: Of,
-}
-
-/// How one number is made of the samples of a family that has more labels than the subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Select {
-    /// It has no others.
-    Only,
-    /// The sample with this value of this label.
+pub enum Fold {
+    /// The one with this value of this label.
     Where(&'static str, &'static str),
     /// The sum over this label.
     Sum(&'static str),
     /// The smallest over this label.
     Min(&'static str),
-    /// The largest over this label.
-    Max(&'static str),
 }
 
-/// Where a number stands in the report; `None` where it is unknown.
+impl Fold {
+    fn label(self) -> &'static str {
+        let (Self::Where(label, _) | Self::Sum(label) | Self::Min(label)) = self;
+        label
+    }
+}
+
+/// Arithmetic over numbers.
 #[derive(Clone, Copy, Debug)]
-pub enum Of {
-    Agent(fn(&Report) -> Option<f64>),
-    Source(fn(&SourceReport) -> Option<f64>),
-    Collector(fn(&CollectorReport) -> Option<f64>),
-    Store(fn(&StoreReport) -> Option<f64>),
-    Bucket(fn(&BucketReport) -> Option<f64>),
-    Receiver(fn(&ReceiverReport) -> Option<f64>),
-    Database(fn(&DatabaseReport) -> Option<f64>),
-    Replica(fn(&DatabaseReport, &ReplicaReport) -> Option<f64>),
-}
-
-impl Quantity {
-    /// A number of a database, whose metric has its label and no other.
-    pub const fn of_database(metric: &'static str, of: fn(&DatabaseReport) -> Option<f64>) -> Self {
-        Self { metric, select: Select::Only, of: Of::Database(of) }
-    }
-
-    /// A number of a replica, whose metric has its labels and no others.
-    pub const fn of_replica(metric: &'static str, of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Self {
-        Self { metric, select: Select::Only, of: Of::Replica(of) }
-    }
-
-    pub fn value(&self, subject: Subject<'_>) -> Option<f64> {
-        match (self.of, subject) {
-            (Of::Agent(of), Subject::Agent(report)) => of(report),
-            (Of::Source(of), Subject::Source(source)) => of(source),
-            (Of::Collector(of), Subject::Collector(collector)) => of(collector),
-            (Of::Store(of), Subject::Store(store)) => of(store),
-            (Of::Bucket(of), Subject::Bucket(bucket)) => of(bucket),
-            (Of::Receiver(of), Subject::Receiver(receiver)) => of(receiver),
-            (Of::Database(of), Subject::Database(database)) => of(database),
-            (Of::Replica(of), Subject::Replica(database, replica)) => of(database, replica),
-            // Labels would not match: a test finds such a condition.
-            _ => None,
-        }
-    }
-}
-
-impl Display for Quantity {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let metric = self.metric;
-        match self.select {
-            Select::Only => f.write_str(metric),
-            Select::Where(label, value) => write!(f, "sum without ({label}) ({metric}{{{label}=\"{value}\"}})"),
-            Select::Sum(label) => write!(f, "sum without ({label}) ({metric})"),
-            Select::Min(label) => write!(f, "min without ({label}) ({metric})"),
-            Select::Max(label) => write!(f, "max without ({label}) ({metric})"),
-        }
-    }
-}
-
-/// Arithmetic over quantities.
-#[derive(Debug)]
 pub enum Term {
-    Of(&'static Quantity),
-    Number(f64),
+    Of(&'static Number),
+    Folded(&'static Number, Fold),
+    Constant(f64),
     /// Seconds since 1970.
     Now,
+    /// How long ago an instant was, in seconds.
+    Age(&'static Number),
+    Times(&'static Number, f64),
+    /// Without its sign.
+    Absolute(&'static Number),
     Sum(&'static Self, &'static Self),
     Difference(&'static Self, &'static Self),
-    Product(&'static Self, &'static Self),
-    Quotient(&'static Self, &'static Self),
     /// The first, or the second where the first is unknown.
-    Else(&'static Self, &'static Self),
-    /// Without its sign.
-    Absolute(&'static Self),
+    Else(&'static Number, &'static Number),
+}
+
+/// The one value of a subject.
+fn one(number: &Number, subject: Subject<'_>) -> Option<f64> {
+    match number.read {
+        Read::One(read) => read(subject).and_then(Value::as_f64),
+        Read::Several(_) | Read::OfReport(_) => None,
+    }
+}
+
+fn folded(number: &Number, fold: Fold, subject: Subject<'_>) -> Option<f64> {
+    let Read::Several(read) = number.read else { return None };
+    let place = number.more.iter().position(|label| *label == fold.label())?;
+    let mut found: Option<f64> = None;
+    read(subject, &mut |labels, value| {
+        let Some(value) = value.and_then(Value::as_f64) else { return };
+        found = match (fold, found) {
+            (Fold::Where(_, wanted), _) if labels[place] != wanted => return,
+            (Fold::Min(_), Some(before)) => Some(before.min(value)),
+            (_, before) => Some(before.unwrap_or(0.0) + value),
+        };
+    });
+    found
 }
 
 impl Term {
+    /// Holds while it is above the other.
+    pub const fn above(self, other: Self) -> Condition {
+        Condition::Compare(self, Comparison::Above, other)
+    }
+
+    /// Holds while it is below the other.
+    pub const fn below(self, other: Self) -> Condition {
+        Condition::Compare(self, Comparison::Below, other)
+    }
+
+    /// Holds while it is above a constant.
+    pub const fn exceeds(self, bound: f64) -> Condition {
+        self.above(Self::Constant(bound))
+    }
+
+    /// Holds while it is a constant.
+    pub const fn is(self, constant: f64) -> Condition {
+        Condition::Compare(self, Comparison::Equal, Self::Constant(constant))
+    }
+
     /// `None` when a number that it needs is unknown.
     pub fn value(&self, subject: Subject<'_>, now: Timestamp) -> Option<f64> {
         let of = |term: &Self| term.value(subject, now);
+        let number = |number: &Number| one(number, subject);
         match self {
-            Self::Of(quantity) => quantity.value(subject),
-            Self::Number(number) => Some(*number),
+            Self::Of(it) => number(it),
+            Self::Folded(it, fold) => folded(it, *fold, subject),
+            Self::Constant(constant) => Some(*constant),
             Self::Now => Some(seconds(now)),
+            Self::Age(at) => Some(seconds(now) - number(at)?),
+            Self::Times(it, factor) => Some(number(it)? * factor),
+            Self::Absolute(it) => number(it).map(f64::abs),
             Self::Sum(one, other) => Some(of(one)? + of(other)?),
             Self::Difference(one, other) => Some(of(one)? - of(other)?),
-            Self::Product(one, other) => Some(of(one)? * of(other)?),
-            Self::Quotient(one, other) => Some(of(one)? / of(other)?),
-            Self::Else(one, other) => of(one).or_else(|| of(other)),
-            Self::Absolute(one) => of(one).map(f64::abs),
+            Self::Else(one, other) => number(one).or_else(|| number(other)),
         }
     }
 
-    fn quantities(&self, found: &mut Vec<&'static Quantity>) {
+    /// The numbers that it is made of.
+    pub fn numbers(&self) -> Vec<&'static Number> {
         match self {
-            Self::Of(quantity) => found.push(quantity),
-            Self::Number(_) | Self::Now => {}
-            Self::Absolute(one) => one.quantities(found),
-            Self::Sum(one, other)
-            | Self::Difference(one, other)
-            | Self::Product(one, other)
-            | Self::Quotient(one, other)
-            | Self::Else(one, other) => {
-                one.quantities(found);
-                other.quantities(found);
-            }
+            Self::Of(it) | Self::Folded(it, _) | Self::Age(it) | Self::Times(it, _) | Self::Absolute(it) => vec![it],
+            Self::Constant(_) | Self::Now => Vec::new(),
+            Self::Else(one, other) => vec![one, other],
+            Self::Sum(one, other) | Self::Difference(one, other) => [one.numbers(), other.numbers()].concat(),
         }
     }
-}
 
-/// An instant as Prometheus has it: seconds since 1970, to the millisecond.
-pub fn seconds(at: Timestamp) -> f64 {
-    at.as_millisecond() as f64 / 1000.0
+    fn scope(&self) -> Option<Scope> {
+        match self {
+            Self::Of(it) | Self::Folded(it, _) | Self::Age(it) | Self::Times(it, _) => Some(it.scope),
+            Self::Absolute(it) | Self::Else(it, _) => Some(it.scope),
+            Self::Constant(_) | Self::Now => None,
+            Self::Sum(one, other) | Self::Difference(one, other) => one.scope().or_else(|| other.scope()),
+        }
+    }
 }
 
 impl Display for Term {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Of(quantity) => quantity.fmt(f),
-            Self::Number(number) => number.fmt(f),
+            Self::Of(Number { name, .. }) => f.write_str(name),
+            Self::Folded(Number { name, .. }, fold) => match fold {
+                Fold::Where(label, value) => write!(f, "sum without ({label}) ({name}{{{label}=\"{value}\"}})"),
+                Fold::Sum(label) => write!(f, "sum without ({label}) ({name})"),
+                Fold::Min(label) => write!(f, "min without ({label}) ({name})"),
+            },
+            Self::Constant(constant) => constant.fmt(f),
             Self::Now => f.write_str("time()"),
+            Self::Age(Number { name, .. }) => write!(f, "(time() - {name})"),
+            Self::Times(Number { name, .. }, factor) => write!(f, "({name} * {factor})"),
+            Self::Absolute(Number { name, .. }) => write!(f, "abs({name})"),
             Self::Sum(one, other) => write!(f, "({one} + {other})"),
             Self::Difference(one, other) => write!(f, "({one} - {other})"),
-            Self::Product(one, other) => write!(f, "({one} * {other})"),
-            Self::Quotient(one, other) => write!(f, "({one} / {other})"),
-            Self::Else(one, other) => write!(f, "({one} or {other})"),
-            Self::Absolute(one) => write!(f, "abs({one})"),
+            Self::Else(one, other) => write!(f, "({} or {})", one.name, other.name),
         }
+    }
+}
+
+impl Number {
+    /// Holds while it is above the other.
+    pub const fn above(&'static self, other: &'static Self) -> Condition {
+        Term::Of(self).above(Term::Of(other))
+    }
+
+    /// Holds while it is above a constant.
+    pub const fn exceeds(&'static self, bound: f64) -> Condition {
+        Term::Of(self).exceeds(bound)
+    }
+
+    /// Holds while it is above zero.
+    pub const fn any(&'static self) -> Condition {
+        self.exceeds(0.0)
+    }
+
+    /// Holds while it is a constant.
+    pub const fn is(&'static self, constant: f64) -> Condition {
+        Term::Of(self).is(constant)
     }
 }
 
@@ -253,13 +179,13 @@ pub enum Comparison {
 }
 
 /// When a check fails.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Condition {
-    Compare(&'static Term, Comparison, &'static Term),
+    Compare(Term, Comparison, Term),
     /// All of them; the value is that of the first.
-    All(&'static [&'static Self]),
+    All(&'static [Self]),
     /// One of them; the value is that of the first that holds.
-    Any(&'static [&'static Self]),
+    Any(&'static [Self]),
     /// The first, where the second does not hold.
     Except(&'static Self, &'static Self),
     /// What only Prometheus can see, in PromQL.
@@ -292,21 +218,26 @@ impl Condition {
         }
     }
 
-    /// Everything it is made of.
-    pub fn quantities(&self) -> Vec<&'static Quantity> {
-        let mut found = Vec::new();
+    /// What it is about.
+    pub fn scope(&self) -> Scope {
         match self {
-            Self::Compare(one, _, other) => {
-                one.quantities(&mut found);
-                other.quantities(&mut found);
-            }
+            Self::Compare(one, _, other) => one.scope().or_else(|| other.scope()).unwrap_or(Scope::Outside),
             Self::All(conditions) | Self::Any(conditions) => {
-                found.extend(conditions.iter().flat_map(|condition| condition.quantities()))
+                conditions.first().map_or(Scope::Outside, |condition| condition.scope())
             }
-            Self::Except(one, other) => found.extend([*one, *other].into_iter().flat_map(Self::quantities)),
-            Self::Outside(_) => {}
+            Self::Except(condition, _) => condition.scope(),
+            Self::Outside(_) => Scope::Outside,
         }
-        found
+    }
+
+    /// The terms that it compares.
+    pub fn terms(&self) -> Vec<Term> {
+        match self {
+            Self::Compare(one, _, other) => vec![*one, *other],
+            Self::All(conditions) | Self::Any(conditions) => conditions.iter().flat_map(Self::terms).collect(),
+            Self::Except(one, other) => [one.terms(), other.terms()].concat(),
+            Self::Outside(_) => Vec::new(),
+        }
     }
 }
 

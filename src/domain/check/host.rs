@@ -1,8 +1,13 @@
 //! Checks of the host: disk, permissions, checkpoints, and whether the machine is still the right one.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::report::{DatabaseReport, LocalReport};
+use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
+use super::expression::{Condition, Fold, Term};
+use crate::domain::assessment::{DatabaseReport, LocalReport};
+use crate::domain::human::spoken;
+use crate::domain::number::database::{
+    AVAIL, FULL, PERMISSIONS_ACCEPTABLE, TIER, UNBACKFILLED, USED, USED_OBJECTIVE, WAL_SINCE, WAL_SIZE,
+};
+use crate::domain::verdict::Severity;
 
 /// A WAL of which so much waits to be copied into the database is more than Litestream's own rhythm leaves (1000 pages by
 /// default, 121359 pages in an emergency).
@@ -13,64 +18,17 @@ const WAL_AGE_SECONDS: f64 = 1800.0;
 
 const FULL_SECONDS: f64 = 86_400.0;
 
-static UNBACKFILLED: Quantity = Quantity::of_database("streamgauge_database_unbackfilled_bytes", |database| {
-    Some(database.local.as_ref()?.unbackfilled_bytes()? as f64)
-});
+static PERMISSIONS: Term = Term::Folded(&PERMISSIONS_ACCEPTABLE, Fold::Min("file"));
 
-static WAL_SINCE: Quantity = Quantity::of_database("streamgauge_database_wal_since_timestamp_seconds", |database| {
-    database.local.as_ref()?.wal_since.map(seconds)
-});
+static MUCH_WAITS: Condition = UNBACKFILLED.exceeds(UNBACKFILLED_BYTES);
 
-static WAL_SIZE: Quantity = Quantity::of_database("streamgauge_database_wal_size_bytes", |database| {
-    Some(database.local.as_ref()?.wal_size_bytes? as f64)
-});
+static NEVER_RESET: Condition = Term::Age(&WAL_SINCE).exceeds(WAL_AGE_SECONDS);
 
-static AVAIL: Quantity = Quantity::of_database("streamgauge_database_filesystem_avail_bytes", |database| {
-    Some(database.local.as_ref()?.filesystem?.space.avail_bytes as f64)
-});
+static DISK_IN_DANGER: Condition = Term::Of(&WAL_SIZE).above(Term::Times(&AVAIL, 0.25));
 
-static USED: Quantity = Quantity::of_database("streamgauge_database_filesystem_used_ratio", |database| {
-    database.local.as_ref()?.used_ratio()
-});
+static MOSTLY_USED: Condition = USED.above(&USED_OBJECTIVE);
 
-static USED_OBJECTIVE: Quantity =
-    Quantity::of_database("streamgauge_database_filesystem_used_objective_ratio", |database| {
-        Some(database.local.as_ref()?.used_objective_ratio)
-    });
-
-static FULL: Quantity = Quantity::of_database("streamgauge_database_filesystem_full_seconds", |database| {
-    database.local.as_ref()?.filesystem_full_seconds()
-});
-
-static PERMISSIONS: Quantity = Quantity {
-    metric: "streamgauge_database_file_permissions_acceptable",
-    select: Select::Min("file"),
-    of: Of::Database(|database| {
-        let modes = &database.local.as_ref()?.modes;
-        modes.iter().map(|mode| f64::from(mode.is_acceptable())).reduce(f64::min)
-    }),
-};
-
-static TIER: Quantity = Quantity::of_database("streamgauge_database_sizing_tier", |database| {
-    let local = database.local.as_ref()?;
-    Some(local.sizing.tier(local.size_bytes) as f64)
-});
-
-static MUCH_WAITS: Condition =
-    Condition::Compare(&Term::Of(&UNBACKFILLED), Comparison::Above, &Term::Number(UNBACKFILLED_BYTES));
-
-static NEVER_RESET: Condition = Condition::Compare(
-    &Term::Difference(&Term::Now, &Term::Of(&WAL_SINCE)),
-    Comparison::Above,
-    &Term::Number(WAL_AGE_SECONDS),
-);
-
-static DISK_IN_DANGER: Condition =
-    Condition::Compare(&Term::Of(&WAL_SIZE), Comparison::Above, &Term::Product(&Term::Of(&AVAIL), &Term::Number(0.25)));
-
-static MOSTLY_USED: Condition = Condition::Compare(&Term::Of(&USED), Comparison::Above, &Term::Of(&USED_OBJECTIVE));
-
-static SOON_FULL: Condition = Condition::Compare(&Term::Of(&FULL), Comparison::Below, &Term::Number(FULL_SECONDS));
+static SOON_FULL: Condition = Term::Of(&FULL).below(Term::Constant(FULL_SECONDS));
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -83,10 +41,10 @@ pub(super) static CHECKS: &[Check] = &[
                  next checkpoint gets through.",
         unit: Unit::Bytes,
         rules: &[
-            rule(Severity::Critical, &Condition::All(&[&MUCH_WAITS, &NEVER_RESET, &DISK_IN_DANGER]), 30),
-            rule(Severity::Warning, &Condition::All(&[&MUCH_WAITS, &NEVER_RESET]), 30),
+            rule(Severity::Critical, Condition::All(&[MUCH_WAITS, NEVER_RESET, DISK_IN_DANGER]), 30),
+            rule(Severity::Warning, Condition::All(&[MUCH_WAITS, NEVER_RESET]), 30),
         ],
-        tell: Tell::Database(starved),
+        explain: |context, on| starved(context, on.database()?),
     },
     Check {
         name: "DiskFilling",
@@ -96,8 +54,8 @@ pub(super) static CHECKS: &[Check] = &[
                       needs room for the WAL, and VACUUM for a second copy.",
         action: "Free space or grow the volume: look at the WAL, at Litestream's metadata directory, at logs.",
         unit: Unit::Ratio,
-        rules: &[rule(Severity::Warning, &MOSTLY_USED, 15)],
-        tell: Tell::Database(filling),
+        rules: &[rule(Severity::Warning, MOSTLY_USED, 15)],
+        explain: |context, on| filling(context, on.database()?),
     },
     Check {
         name: "DiskFullSoon",
@@ -108,8 +66,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Free space now, then find what grows: the WAL (see CheckpointStarved), Litestream's metadata directory \
                  when uploads fail, logs.",
         unit: Unit::Seconds,
-        rules: &[rule(Severity::Critical, &Condition::All(&[&SOON_FULL, &MOSTLY_USED]), 30)],
-        tell: Tell::Database(full_soon),
+        rules: &[rule(Severity::Critical, Condition::All(&[SOON_FULL, MOSTLY_USED]), 30)],
+        explain: |context, on| full_soon(context, on.database()?),
     },
     Check {
         name: "PermissionDrift",
@@ -119,12 +77,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "See which with `streamgauge check`; chmod and chown it, or say what you want under [objectives] with \
                  `file-mode` and `owner`.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&PERMISSIONS), Comparison::Equal, &Term::Number(0.0)),
-            10,
-        )],
-        tell: Tell::Database(permissions),
+        rules: &[rule(Severity::Warning, PERMISSIONS.is(0.0), 10)],
+        explain: |context, on| permissions(context, on.database()?),
     },
     Check {
         name: "SizingTierExceeded",
@@ -134,12 +88,8 @@ pub(super) static CHECKS: &[Check] = &[
                       write transactions a second: 100 and 1000).",
         action: "Read what the guide advises for its band with `streamgauge check`.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Info,
-            &Condition::Compare(&Term::Of(&TIER), Comparison::Above, &Term::Number(0.0)),
-            360,
-        )],
-        tell: Tell::Database(sizing),
+        rules: &[rule(Severity::Info, TIER.any(), 360)],
+        explain: |context, on| sizing(context, on.database()?),
     },
 ];
 
@@ -160,28 +110,28 @@ fn holder(local: &LocalReport) -> String {
     }
 }
 
-fn starved(context: &Context, database: &DatabaseReport) -> Option<Told> {
+fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let local = database.local.as_ref().filter(|local| local.journal_mode_wal)?;
-    let Some(size) = local.wal_size_bytes else { return Some(Told::Known("there is no WAL".into())) };
+    let Some(size) = local.wal_size_bytes else { return Some(Explanation::Known("there is no WAL".into())) };
     let Some(waits) = local.unbackfilled_bytes() else {
         return Some(if size as f64 <= UNBACKFILLED_BYTES {
-            Told::Known(format!("the WAL has {}", mebibytes(size as f64)))
+            Explanation::Known(format!("the WAL has {}", mebibytes(size as f64)))
         } else {
-            Told::Unknown(format!("the WAL has {}, and no wal-index says what waits", mebibytes(size as f64)))
+            Explanation::Unknown(format!("the WAL has {}, and no wal-index says what waits", mebibytes(size as f64)))
         });
     };
     let waiting = format!("{} wait for a checkpoint", mebibytes(waits as f64));
     if waits as f64 <= UNBACKFILLED_BYTES {
-        return Some(Told::Known(waiting));
+        return Some(Explanation::Known(waiting));
     }
     let held = holder(local);
     // A single look cannot know for how long.
     if context.watching == Watching::Once {
-        return Some(Told::Unknown(format!("{waiting}, since an unknown time: {held}")));
+        return Some(Explanation::Unknown(format!("{waiting}, since an unknown time: {held}")));
     }
     let since = local.wal_since.map(|since| spoken(context.now.duration_since(since).as_secs_f64()));
     let since = since.unwrap_or_else(|| "an unknown time".into());
-    Some(Told::Known(format!("{waiting}, and the WAL has not begun anew for {since}: {held}")))
+    Some(Explanation::Known(format!("{waiting}, and the WAL has not begun anew for {since}: {held}")))
 }
 
 fn used(local: &LocalReport) -> Option<String> {
@@ -192,34 +142,34 @@ fn used(local: &LocalReport) -> Option<String> {
     ))
 }
 
-fn filling(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn filling(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let local = database.local.as_ref()?;
     Some(match used(local) {
-        Some(used) => Told::Known(used),
-        None => Told::Unknown("the system does not say how full its filesystem is".into()),
+        Some(used) => Explanation::Known(used),
+        None => Explanation::Unknown("the system does not say how full its filesystem is".into()),
     })
 }
 
 /// A single look has seen nothing grow: to it, this does not apply.
-fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Told> {
+fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let local = database.local.as_ref().filter(|_| context.watching == Watching::Continuously)?;
     let used = used(local)?;
     let known = local.filesystem?.filling_bytes_per_second.is_some();
     let known = known && local.staging_filesystem.is_none_or(|other| other.filling_bytes_per_second.is_some());
     Some(match local.filesystem_full_seconds() {
-        Some(full) => Told::Known(format!("{used}, full in {} as it goes on", spoken(full))),
-        None if known => Told::Known(format!("{used}, and no more from hour to hour")),
+        Some(full) => Explanation::Known(format!("{used}, full in {} as it goes on", spoken(full))),
+        None if known => Explanation::Known(format!("{used}, and no more from hour to hour")),
         None if local.used_ratio()? > local.used_objective_ratio => {
-            Told::Unknown(format!("{used}; how fast it fills is known after half an hour"))
+            Explanation::Unknown(format!("{used}; how fast it fills is known after half an hour"))
         }
-        None => Told::Known(used),
+        None => Explanation::Known(used),
     })
 }
 
-fn permissions(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn permissions(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let modes = &database.local.as_ref()?.modes;
     if modes.is_empty() {
-        return Some(Told::Unknown("not looked at yet".into()));
+        return Some(Explanation::Unknown("not looked at yet".into()));
     }
     let problems = |harmless: bool| {
         let of_its_kind = modes.iter().filter(|mode| mode.harmless == harmless);
@@ -228,7 +178,7 @@ fn permissions(_: &Context, database: &DatabaseReport) -> Option<Told> {
         problems.join("; ")
     };
     let (wrong, harmless) = (problems(false), problems(true));
-    Some(Told::Known(match (wrong.as_str(), harmless.as_str()) {
+    Some(Explanation::Known(match (wrong.as_str(), harmless.as_str()) {
         ("", "") => "as expected".into(),
         ("", harmless) => format!("others cannot reach it: a directory above is closed to them ({harmless})"),
         (wrong, _) => wrong.to_owned(),
@@ -236,12 +186,12 @@ fn permissions(_: &Context, database: &DatabaseReport) -> Option<Told> {
 }
 
 /// What is known in the first band says nothing of growth; a single look is only asked about the size.
-fn sizing(context: &Context, database: &DatabaseReport) -> Option<Told> {
+fn sizing(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let local = database.local.as_ref()?;
     let sizing = &local.sizing;
     let advice = sizing.advice(local.size_bytes);
     if !advice.is_empty() {
-        return Some(Told::Known(advice.join("; ")));
+        return Some(Explanation::Known(advice.join("; ")));
     }
     if context.watching == Watching::Once {
         return None;
@@ -249,9 +199,9 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Told> {
     Some(match (sizing.projected_size_bytes, sizing.write_transactions_per_second) {
         (Some(size), Some(writes)) => {
             let megabytes = size / 1e6;
-            Told::Known(format!("{megabytes:.1} MB in 30 days, {writes:.1} write transactions a second"))
+            Explanation::Known(format!("{megabytes:.1} MB in 30 days, {writes:.1} write transactions a second"))
         }
-        _ => Told::Unknown("how it grows is known after a week, how it is written after three days".into()),
+        _ => Explanation::Unknown("how it grows is known after a week, how it is written after three days".into()),
     })
 }
 
@@ -259,12 +209,14 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Told> {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::{Status, judge};
+    use super::super::judge::on_database;
     use super::*;
+    use crate::domain::assess::permissions::ModeReport;
     use crate::domain::assess::sizing::Sizing;
-    use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem};
+    use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport};
+    use crate::domain::observation::{FileMode, FileRole, Filesystem};
     use crate::domain::replacement::{Contradiction, Replacement};
-    use crate::domain::report::{DatabaseState, FilesystemReport, LitestreamReport, ModeReport};
+    use crate::domain::verdict::Status;
 
     const HOUR: f64 = 3600.0;
 
@@ -284,9 +236,6 @@ mod tests {
     /// 65536 frames of 4 KiB are 256 MiB.
     fn local() -> LocalReport {
         LocalReport {
-            path: "/srv/app.db".into(),
-            observed_at: at(100_000),
-            polled: false,
             page_size: 4096,
             size_bytes: 1 << 20,
             wal_size_bytes: Some(4 << 20),
@@ -294,11 +243,7 @@ mod tests {
             wal_frames: Some(1000),
             wal_backfilled_frames: Some(900),
             wal_oldest_reader_frame: Some(950),
-            wal_source: None,
             wal_since: Some(at(90_000)),
-            last_commit_at: None,
-            counters: Counters::default(),
-            rates: None,
             sizing: Sizing { projected_size_bytes: Some(2e6), write_transactions_per_second: Some(1.0) },
             modes: vec![ModeReport {
                 found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1, gid: 1 },
@@ -307,28 +252,17 @@ mod tests {
             }],
             filesystem: disk(40, Some(0.0)),
             used_objective_ratio: 0.8,
-            staging_filesystem: None,
-            staging_bytes: None,
             lock_holder_pid: Some(77),
             open: Some(true),
             replacement: Replacement::Agrees { pages: 3 }.into(),
-            litestream: None,
-            txid_claim: None,
+            ..LocalReport::default()
         }
     }
 
     fn answer(name: &str, local: LocalReport, watching: Watching) -> String {
-        let database = DatabaseReport {
-            name: "app".into(),
-            state: DatabaseState::Monitored,
-            reason: None,
-            local: Some(local),
-            rpo_seconds: 300.0,
-            objectives: Default::default(),
-            replicas: Vec::new(),
-            checks: Vec::new(),
-        };
-        let verdicts = judge(&database, at(100_000), watching);
+        let database =
+            DatabaseReport { state: DatabaseState::Monitored, local: Some(local), ..DatabaseReport::default() };
+        let verdicts = on_database(&database, at(100_000), watching);
         let Some(verdict) = verdicts.iter().find(|verdict| verdict.check == name) else {
             return "does not apply".into();
         };

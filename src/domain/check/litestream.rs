@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Rule, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::DatabaseReport;
+use super::entry::{Check, Context, Explanation, Rule, Unit, rule};
+use super::expression::Condition;
+use crate::domain::assessment::DatabaseReport;
+use crate::domain::number::database::LITESTREAM_UP;
+use crate::domain::verdict::Severity;
 
-static UP: Quantity = Quantity {
-    metric: "streamgauge_litestream_up",
-    select: Select::Only,
-    of: Of::Database(|database| database.local.as_ref()?.litestream.as_ref()?.up.map(f64::from)),
-};
-
-static DOWN: Condition = Condition::Compare(&Term::Of(&UP), Comparison::Equal, &Term::Number(0.0));
+static DOWN: Condition = LITESTREAM_UP.is(0.0);
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "LitestreamDown",
@@ -25,17 +21,17 @@ pub(super) static CHECKS: &[Check] = &[Check {
     rules: &[
         Rule {
             severity: Severity::Critical,
-            when: &DOWN,
+            when: DOWN,
             hold: Duration::from_secs(3600),
             keep_firing: Duration::from_secs(300),
         },
-        rule(Severity::Warning, &DOWN, 5),
+        rule(Severity::Warning, DOWN, 5),
     ],
-    tell: Tell::Database(down),
+    explain: |context, on| down(context, on.database()?),
 }];
 
 /// Where processes do not show (another container), this does not apply: the proof is in the bucket all the same.
-fn down(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn down(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let litestream = database.local.as_ref()?.litestream.as_ref()?;
-    litestream.up.map(|_| Told::Known(litestream.evidence.clone()))
+    litestream.up.map(|_| Explanation::Known(litestream.evidence.clone()))
 }

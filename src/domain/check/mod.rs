@@ -1,7 +1,7 @@
 //! What is expected of a database and its replicas: one catalogue, in reading order, behind checklist and alerts.
 //!
-//! A check fails while one of its [`Rule`]s holds: a number of the report compared with another. What is not known is
-//! [`Status::Unknown`], never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
+//! A check fails while one of its [`Rule`]s holds: a number compared with another. What is not known is
+//! [`Status::Unknown`](super::verdict::Status::Unknown), never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).
 
 mod agent;
 pub mod checklist;
@@ -10,177 +10,21 @@ mod content;
 mod cost;
 mod database;
 mod drill;
+mod entry;
 pub mod expression;
 mod host;
-mod keeping;
+mod judge;
 mod litestream;
 mod observer;
 pub mod outside;
 mod posture;
 mod replica;
+mod retention;
 mod store;
 mod unknown;
-pub mod word;
 
-use std::time::Duration;
-
-use jiff::Timestamp;
-use serde::Serialize;
-
-use self::expression::{Condition, Scope, Subject};
-use super::human::{agree, and_more, counted, spoken};
-use super::report::{
-    BucketReport, CollectorReport, DatabaseReport, ReceiverReport, ReplicaReport, Report, SourceReport, StoreReport,
-};
-
-/// How bad a failure is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    Info,
-    /// A ticket.
-    Warning,
-    /// A page.
-    Critical,
-}
-
-impl Severity {
-    /// The worst first.
-    pub const ALL: &'static [Self] = &[Self::Critical, Self::Warning, Self::Info];
-
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Pass,
-    Fail,
-    Unknown,
-}
-
-impl Status {
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// The result of one check on one database or replica, or on the agent itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// The check's name, which is the label value and the alert's name.
-    pub check: &'static str,
-    pub title: &'static str,
-    pub severity: Severity,
-    /// `None`: it is about the agent.
-    pub database: Option<String>,
-    pub replica: Option<String>,
-    pub status: Status,
-    /// The numbers that decided, in a sentence.
-    pub detail: String,
-}
-
-/// How the report came to be, which decides what a backlog of unknown age means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watching {
-    /// An agent that saw commits being made: lag is as old as it says.
-    Continuously,
-    /// One look and a short wait: a backlog that did not move in the meantime is taken to be as old as it can be.
-    Once,
-}
-
-/// One entry of the catalogue.
-#[derive(Debug)]
-pub struct Check {
-    /// The alert's name, the label value and the heading in docs/RUNBOOK.md.
-    pub name: &'static str,
-    /// What is expected, as a statement that is true while it passes.
-    pub title: &'static str,
-    /// What is wrong when it fails. `{database}` and the other labels of its scope are replaced.
-    pub summary: &'static str,
-    /// The same with the number, `{value}`, and what it means.
-    pub description: &'static str,
-    /// The first thing to do.
-    pub action: &'static str,
-    /// How `{value}` is written.
-    pub unit: Unit,
-    /// It fails while one of them holds; the worst first.
-    pub rules: &'static [Rule],
-    pub tell: Tell,
-}
-
-/// When a check fails, and when that becomes an alert.
-#[derive(Debug)]
-pub struct Rule {
-    pub severity: Severity,
-    pub when: &'static Condition,
-    /// It has to hold for so long before anyone is told.
-    pub hold: Duration,
-    /// An alert stays for so long after it last held, so that what comes and goes is one alert.
-    pub keep_firing: Duration,
-}
-
-/// A rule that holds for some minutes before anyone is told, and whose alert stays for five.
-const fn rule(severity: Severity, when: &'static Condition, hold_minutes: u64) -> Rule {
-    Rule { severity, when, hold: Duration::from_secs(60 * hold_minutes), keep_firing: Duration::from_secs(300) }
-}
-
-/// How the number of an alert is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Seconds,
-    Bytes,
-    /// 0.8 is 80 %.
-    Ratio,
-    Count,
-    Dollars,
-}
-
-/// What a check says of one thing, in a sentence with the numbers; `None` where it does not apply.
-#[derive(Clone, Copy, Debug)]
-pub enum Tell {
-    Agent(fn(&Context, &Report) -> Option<Told>),
-    Source(fn(&Context, &SourceReport) -> Option<Told>),
-    Collector(fn(&Context, &CollectorReport) -> Option<Told>),
-    Store(fn(&Context, &StoreReport) -> Option<Told>),
-    Bucket(fn(&Context, &BucketReport) -> Option<Told>),
-    Receiver(fn(&Context, &ReceiverReport) -> Option<Told>),
-    Database(fn(&Context, &DatabaseReport) -> Option<Told>),
-    Replica(fn(&Context, &DatabaseReport, &ReplicaReport) -> Option<Told>),
-    /// Only Prometheus can see it.
-    Outside,
-}
-
-/// What a check is told besides its subject.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    pub now: Timestamp,
-    pub watching: Watching,
-    /// The worst of its rules that holds.
-    pub failing: Option<Severity>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It passes unless a rule holds.
-    Known(String),
-    /// It is unknown unless a rule holds.
-    Unknown(String),
-    /// It fails without a rule: only where [`Watching::Once`] cannot know what an agent would.
-    Failing(Severity, String),
-}
+pub use self::entry::{Check, Context, Explanation, Rule, Unit, Watching};
+pub use self::judge::Judge;
 
 /// The alerts of the minimal profile: those that say that data would be lost, and that nobody would be told. Only where
 /// they are critical, and the [`WATCHDOG`].
@@ -206,7 +50,7 @@ pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
         replica::CHECKS,
         unknown::CHECKS,
         content::CHECKS,
-        keeping::CHECKS,
+        retention::CHECKS,
         churn::CHECKS,
         observer::CHECKS,
         drill::CHECKS,
@@ -216,115 +60,19 @@ pub fn catalogue() -> impl Iterator<Item = &'static Check> + Clone {
     database.into_iter().chain(replica).chain(agent).flatten()
 }
 
-impl Check {
-    pub fn scope(&self) -> Scope {
-        match self.tell {
-            Tell::Agent(_) => Scope::Agent,
-            Tell::Source(_) => Scope::Source,
-            Tell::Collector(_) => Scope::Collector,
-            Tell::Store(_) => Scope::Store,
-            Tell::Bucket(_) => Scope::Bucket,
-            Tell::Receiver(_) => Scope::Receiver,
-            Tell::Database(_) => Scope::Database,
-            Tell::Replica(_) => Scope::Replica,
-            Tell::Outside => Scope::Outside,
-        }
-    }
-
-    /// What a verdict on one subject would say, in an agent; `None` where it does not apply.
-    pub fn detail(&self, subject: Subject<'_>, now: Timestamp) -> Option<String> {
-        self.answer(subject, now, Watching::Continuously).map(|(_, _, detail)| detail)
-    }
-
-    /// The severity, status and detail of one subject; `None` where it does not apply.
-    fn answer(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<(Severity, Status, String)> {
-        let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());
-        // The one of which people would be told first, and of those the worst: how long it holds is not known here.
-        let failing = failing.min_by_key(|rule| rule.hold).map(|rule| rule.severity);
-        let context = Context { now, watching, failing };
-        let told = match (self.tell, subject) {
-            (Tell::Agent(tell), Subject::Agent(report)) => tell(&context, report),
-            (Tell::Source(tell), Subject::Source(source)) => tell(&context, source),
-            (Tell::Collector(tell), Subject::Collector(collector)) => tell(&context, collector),
-            (Tell::Store(tell), Subject::Store(store)) => tell(&context, store),
-            (Tell::Bucket(tell), Subject::Bucket(bucket)) => tell(&context, bucket),
-            (Tell::Receiver(tell), Subject::Receiver(receiver)) => tell(&context, receiver),
-            (Tell::Database(tell), Subject::Database(database)) => tell(&context, database),
-            (Tell::Replica(tell), Subject::Replica(database, replica)) => tell(&context, database, replica),
-            _ => None,
-        }?;
-        let worst = self.rules.first().map_or(Severity::Info, |rule| rule.severity);
-        Some(match (failing, told) {
-            (_, Told::Failing(severity, detail)) => (severity, Status::Fail, detail),
-            (Some(severity), Told::Known(detail) | Told::Unknown(detail)) => (severity, Status::Fail, detail),
-            (None, Told::Known(detail)) => (worst, Status::Pass, detail),
-            (None, Told::Unknown(detail)) => (worst, Status::Unknown, detail),
-        })
-    }
-}
-
-/// What the checks said of everything in a report.
-pub fn verdicts(report: &Report) -> impl Iterator<Item = &Verdict> + Clone {
-    report.databases.iter().flat_map(|database| &database.checks).chain(&report.checks)
-}
-
-/// Judges one database and its replicas.
-pub fn judge(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    for check in catalogue() {
-        let mut push = |replica: Option<&ReplicaReport>, subject| {
-            let Some((severity, status, detail)) = check.answer(subject, now, watching) else { return };
-            verdicts.push(Verdict {
-                check: check.name,
-                title: check.title,
-                severity,
-                database: Some(database.name.clone()),
-                replica: replica.map(|replica| replica.name.clone()),
-                status,
-                detail,
-            });
-        };
-        match check.scope() {
-            Scope::Database => push(None, Subject::Database(database)),
-            Scope::Replica => {
-                database.replicas.iter().for_each(|replica| push(Some(replica), Subject::Replica(database, replica)));
-            }
-            // Those of the agent itself.
-            _ => {}
-        }
-    }
-    verdicts
-}
-
-/// Judges the agent itself: each check is one verdict, that of the worst of its subjects.
-pub fn judge_agent(report: &Report, now: Timestamp) -> Vec<Verdict> {
-    let judged = |check: &'static Check| {
-        let subjects = match check.scope() {
-            Scope::Database | Scope::Replica | Scope::Outside => return None,
-            scope => scope.subjects(report),
-        };
-        let answers = subjects.into_iter().filter_map(|subject| check.answer(subject, now, Watching::Continuously));
-        let bad = |status: &Status| match status {
-            Status::Pass => 0,
-            Status::Unknown => 1,
-            Status::Fail => 2,
-        };
-        let (severity, status, detail) = answers.max_by_key(|(severity, status, _)| (bad(status), *severity))?;
-        let (check, title) = (check.name, check.title);
-        Some(Verdict { check, title, severity, database: None, replica: None, status, detail })
-    };
-    catalogue().filter_map(judged).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::word::Word;
+    use jiff::Timestamp;
+
+    use super::judge::on_database;
     use super::*;
+    use crate::domain::assess::proof::Method;
+    use crate::domain::assessment::{CoverageReport, DatabaseReport, DatabaseState, LevelReport, ReplicaReport};
     use crate::domain::litestream::Hole;
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{CoverageReport, DatabaseState, KeepingReport, LevelReport, Method, ObjectivesReport};
+    use crate::domain::verdict::{Status, Word};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
     /// When the checks are made.
@@ -343,14 +91,10 @@ mod tests {
             url: "s3://backups/app".into(),
             layout: Some("v0.5"),
             up: Some(true),
-            reason: None,
             method: Some(Method::Wal),
             recovery_point: Some(at(9990)),
             lag_seconds: Some(0.0),
-            lag_upper_bound_seconds: None,
-            unreplicated_since: None,
             unreplicated_bytes: Some(0),
-            unreplicated_bytes_lower_bound: false,
             watched_since: at(0),
             verified_at: Some(at(9990)),
             verify_interval_seconds: 300.0,
@@ -362,12 +106,7 @@ mod tests {
                 levels: vec![level],
                 ..CoverageReport::default()
             }),
-            timeline: None,
-            verification: None,
-            drill: None,
-            beacon: None,
-            keeping: KeepingReport::default(),
-            spot: None,
+            ..ReplicaReport::default()
         }
     }
 
@@ -381,19 +120,16 @@ mod tests {
         DatabaseReport {
             name: "app".into(),
             state: DatabaseState::Monitored,
-            reason: None,
-            local: None,
             rpo_seconds: 300.0,
-            objectives: ObjectivesReport::default(),
             replicas: vec![replica],
-            checks: Vec::new(),
+            ..DatabaseReport::default()
         }
     }
 
     /// The checks that did not pass, and the exit code.
     fn check(replica: ReplicaReport, watching: Watching, expected: &str) {
         let database = database(replica);
-        let verdicts = judge(&database, at(NOW), watching);
+        let verdicts = on_database(&database, at(NOW), watching);
         let told = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
         let told: Vec<_> = told.map(|verdict| format!("{} {}", verdict.check, verdict.status.as_str())).collect();
         assert_eq!(format!("{}; exit {}", told.join(", "), Word::of(verdicts.iter()).exit_code()), expected);
@@ -406,15 +142,6 @@ mod tests {
         for check in catalogue() {
             let worst_first = check.rules.windows(2).all(|pair| pair[0].severity > pair[1].severity);
             assert!(worst_first, "{}: severities, the worst first, each once", check.name);
-        }
-    }
-
-    /// What is evaluated goes through [`Scope::OF_AGENT`], the databases and their replicas.
-    #[test]
-    fn nothing_that_a_check_is_about_is_left_out_of_the_evaluation() {
-        let evaluated = [Scope::Database, Scope::Replica, Scope::Outside].iter().chain(Scope::OF_AGENT);
-        for check in catalogue() {
-            assert!(evaluated.clone().any(|scope| *scope == check.scope()), "{}", check.name);
         }
     }
 

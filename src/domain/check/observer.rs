@@ -1,23 +1,15 @@
 //! What only an observer elsewhere can see: that a host is gone.
 
-use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::{Condition, Term};
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::beacon::{AHEAD_SECONDS_MAX, INTERVALS_MAX};
-use crate::domain::report::{DatabaseReport, ReplicaReport};
+use crate::domain::human::spoken;
+use crate::domain::number::content::{BEACON_INTERVAL, BEACON_READ_AT, BEACON_WRITTEN_AT};
+use crate::domain::number::seconds;
+use crate::domain::verdict::Severity;
 
-static WRITTEN_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_timestamp_seconds", |_, replica| {
-    replica.beacon.as_ref()?.written_at.map(seconds)
-});
-
-static READ_AT: Quantity = Quantity::of_replica("streamgauge_replica_beacon_read_timestamp_seconds", |_, replica| {
-    replica.beacon.as_ref()?.read_at.map(seconds)
-});
-
-static INTERVAL: Quantity = Quantity::of_replica("streamgauge_replica_beacon_interval_seconds", |_, replica| {
-    Some(replica.beacon.as_ref()?.claim.as_ref()?.interval_seconds)
-});
-
-static AGE: Term = Term::Difference(&Term::Of(&READ_AT), &Term::Of(&WRITTEN_AT));
+static AGE: Term = Term::Difference(&Term::Of(&BEACON_READ_AT), &Term::Of(&BEACON_WRITTEN_AT));
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "HostGone",
@@ -32,40 +24,36 @@ pub(super) static CHECKS: &[Check] = &[Check {
     // The age at the last reading, and not by now: a bucket that cannot be read says nothing of the host.
     rules: &[rule(
         Severity::Critical,
-        &Condition::Any(&[
-            &Condition::Compare(
-                &AGE,
-                Comparison::Above,
-                &Term::Product(&Term::Of(&INTERVAL), &Term::Number(INTERVALS_MAX)),
-            ),
+        Condition::Any(&[
+            AGE.above(Term::Times(&BEACON_INTERVAL, INTERVALS_MAX)),
             // One from the future would be fresh for ever.
-            &Condition::Compare(&AGE, Comparison::Below, &Term::Number(-AHEAD_SECONDS_MAX)),
+            AGE.below(Term::Constant(-AHEAD_SECONDS_MAX)),
         ]),
         5,
     )],
-    tell: Tell::Replica(gone),
+    explain: |context, on| gone(context, on.database()?, on.replica()?),
 }];
 
 /// `None` where the host is this one, and where there is no beacon.
-fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let beacon = replica.beacon.as_ref()?;
     let why = beacon.reason.as_ref().map(ToString::to_string);
     let (Some(age), Some(claim)) = (beacon.age_seconds(), &beacon.claim) else {
-        return Some(Told::Unknown(why.unwrap_or_else(|| "the beacon was not read yet".into())));
+        return Some(Explanation::Unknown(why.unwrap_or_else(|| "the beacon was not read yet".into())));
     };
     let ago = |at: Option<jiff::Timestamp>| {
         at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", spoken(seconds(context.now) - seconds(at))))
     };
     let host = &claim.host;
     if context.failing.is_some() && age < 0.0 {
-        return Some(Told::Known(format!(
+        return Some(Explanation::Known(format!(
             "the beacon of {host} is dated {} into the future by the store: whether the host is there is not known",
             spoken(-age)
         )));
     }
     if context.failing.is_some() {
         let (claimed, proven) = (ago(beacon.recovery_point()), ago(replica.recovery_point));
-        return Some(Told::Known(format!(
+        return Some(Explanation::Known(format!(
             "no beacon of {host} for {}, which writes one every {}; last known recovery point {claimed} as it claimed, \
              {proven} by the bucket",
             spoken(age),
@@ -73,7 +61,7 @@ fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Optio
         )));
     }
     Some(match why {
-        Some(why) => Told::Unknown(format!("last known: {host} was there {}; {why}", ago(beacon.written_at))),
-        None => Told::Known(format!("{host} was there {}", ago(beacon.written_at))),
+        Some(why) => Explanation::Unknown(format!("last known: {host} was there {}; {why}", ago(beacon.written_at))),
+        None => Explanation::Known(format!("{host} was there {}", ago(beacon.written_at))),
     })
 }

@@ -5,8 +5,11 @@
 
 use std::time::Duration;
 
+use super::entry::{Check, Rule, Unit, rule};
 use super::expression::Condition;
-use super::{Check, Rule, Severity, Tell, Unit, replica, rule};
+use super::replica;
+use crate::domain::number::replica::{LAG, RPO};
+use crate::domain::verdict::Severity;
 
 /// The budget that the objective leaves is used up too fast: 99.9 % of 30 days within the recovery point objective leave 43
 /// minutes beyond it. Six times too fast uses 5 % of them in six hours; the short window ends the alert soon after the
@@ -23,8 +26,8 @@ pub(super) static CHECKS: &[Check] = &[
                       hours. That uses up too fast the 0.1 % of 30 days in which it may be.",
         action: "Look for what comes and goes: bursts of writes, throttling of the bucket, restarts of Litestream.",
         unit: Unit::Ratio,
-        rules: &[rule(Severity::Warning, &Condition::Outside(RPO_BUDGET_BURN), 2)],
-        tell: Tell::Outside,
+        rules: &[rule(Severity::Warning, Condition::Outside(RPO_BUDGET_BURN), 2)],
+        explain: |_, _| None,
     },
     Check {
         name: "AgentDown",
@@ -33,8 +36,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "Prometheus could not scrape {instance} for 5 minutes: nothing is known of the databases there.",
         action: "Look whether the host is there, then at the agent: `systemctl status streamgauge` and its log.",
         unit: Unit::Count,
-        rules: &[rule(Severity::Critical, &Condition::Outside(r#"up{job="streamgauge"} == 0"#), 5)],
-        tell: Tell::Outside,
+        rules: &[rule(Severity::Critical, Condition::Outside(r#"up{job="streamgauge"} == 0"#), 5)],
+        explain: |_, _| None,
     },
     Check {
         name: "AgentAbsent",
@@ -43,8 +46,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "There is no target of the job `streamgauge`: neither the agent nor its absence would be noticed.",
         action: "Look at scrape_configs and at service discovery: the job has to be called `streamgauge`.",
         unit: Unit::Count,
-        rules: &[rule(Severity::Critical, &Condition::Outside(r#"absent(up{job="streamgauge"})"#), 10)],
-        tell: Tell::Outside,
+        rules: &[rule(Severity::Critical, Condition::Outside(r#"absent(up{job="streamgauge"})"#), 10)],
+        explain: |_, _| None,
     },
     Check {
         name: "Watchdog",
@@ -55,11 +58,11 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Count,
         rules: &[Rule {
             severity: Severity::Info,
-            when: &Condition::Outside("vector(1)"),
+            when: Condition::Outside("vector(1)"),
             hold: Duration::ZERO,
             keep_firing: Duration::ZERO,
         }],
-        tell: Tell::Outside,
+        explain: |_, _| None,
     },
 ];
 
@@ -80,9 +83,9 @@ pub struct RecordingRule {
 /// last known. Where there is nothing to compare with (only the bucket is known) there is no sample. Time in which the
 /// agent was down is not counted: `AgentDown` is the alert for that.
 pub fn recording_rules() -> Vec<RecordingRule> {
-    let (behind, unverified) = (&replica::BEHIND, &replica::UNVERIFIED);
+    let unverified = replica::UNVERIFIED;
     let met = "replica:streamgauge_rpo_met";
-    let within = format!("({} <= bool {})", behind.0, behind.1);
+    let within = format!("({} <= bool {})", LAG.name, RPO.name);
     let every = |record: String, expr: String| RecordingRule { record, expr, interval: None };
     let mut rules = vec![every(met.into(), format!("{within} unless ({unverified})\nor\n({unverified}) * 0"))];
     rules.extend(

@@ -1,26 +1,14 @@
 //! Checks of how a bucket is set up, where its provider has the notion and the agent may ask.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule};
-use crate::domain::report::BucketReport;
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::Condition;
+use crate::domain::assessment::BucketReport;
+use crate::domain::number::store::{NONCURRENT_EXPIRY, PUBLIC, VERSIONING};
+use crate::domain::verdict::Severity;
 
-const fn bucket(metric: &'static str, of: fn(&BucketReport) -> Option<f64>) -> Quantity {
-    Quantity { metric, select: Select::Only, of: Of::Bucket(of) }
-}
+static VERSIONED: Condition = VERSIONING.is(1.0);
 
-static VERSIONING: Quantity =
-    bucket("streamgauge_bucket_versioning_enabled", |bucket| bucket.versioning_enabled.map(f64::from));
-
-static PUBLIC: Quantity = bucket("streamgauge_bucket_public", |bucket| bucket.public.map(f64::from));
-
-static NONCURRENT_EXPIRY: Quantity = bucket("streamgauge_bucket_noncurrent_expiry_configured", |bucket| {
-    bucket.noncurrent_expiry_configured.map(f64::from)
-});
-
-static VERSIONED: Condition = Condition::Compare(&Term::Of(&VERSIONING), Comparison::Equal, &Term::Number(1.0));
-
-static NOT_EXPIRED: Condition =
-    Condition::Compare(&Term::Of(&NONCURRENT_EXPIRY), Comparison::Equal, &Term::Number(0.0));
+static NOT_EXPIRED: Condition = NONCURRENT_EXPIRY.is(0.0);
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -31,12 +19,8 @@ pub(super) static CHECKS: &[Check] = &[
                       or with stolen credentials, destroys the backup.",
         action: "Turn versioning on, with a lifecycle rule that expires noncurrent versions after some days.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&VERSIONING), Comparison::Equal, &Term::Number(0.0)),
-            60,
-        )],
-        tell: Tell::Bucket(versioning),
+        rules: &[rule(Severity::Warning, VERSIONING.is(0.0), 60)],
+        explain: |context, on| versioning(context, on.bucket()?),
     },
     Check {
         name: "BucketPublic",
@@ -45,12 +29,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "Policy or access list of bucket {bucket} lets anybody in: the databases in it are disclosed.",
         action: "Block public access to the bucket now, then find out what was read.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&PUBLIC), Comparison::Equal, &Term::Number(1.0)),
-            0,
-        )],
-        tell: Tell::Bucket(public),
+        rules: &[rule(Severity::Critical, PUBLIC.is(1.0), 0)],
+        explain: |context, on| public(context, on.bucket()?),
     },
     Check {
         name: "NoncurrentNotExpired",
@@ -60,18 +40,21 @@ pub(super) static CHECKS: &[Check] = &[
                       replicas: all that Litestream ever deleted is kept and paid for.",
         action: "Add a lifecycle rule with NoncurrentVersionExpiration, some days longer than you need to notice a mistake.",
         unit: Unit::Count,
-        rules: &[rule(Severity::Info, &Condition::All(&[&NOT_EXPIRED, &VERSIONED]), 24 * 60)],
-        tell: Tell::Bucket(noncurrent),
+        rules: &[rule(Severity::Info, Condition::All(&[NOT_EXPIRED, VERSIONED]), 24 * 60)],
+        explain: |context, on| noncurrent(context, on.bucket()?),
     },
 ];
 
-fn answer(bucket: &BucketReport, known: Option<&str>) -> Told {
+fn answer(bucket: &BucketReport, known: Option<&str>) -> Explanation {
     let why = || bucket.reason.as_ref().map_or_else(|| "not looked at yet".into(), ToString::to_string);
     let name = &bucket.bucket;
-    known.map_or_else(|| Told::Unknown(format!("{name}: {}", why())), |known| Told::Known(format!("{name}: {known}")))
+    known.map_or_else(
+        || Explanation::Unknown(format!("{name}: {}", why())),
+        |known| Explanation::Known(format!("{name}: {known}")),
+    )
 }
 
-fn versioning(_: &Context, bucket: &BucketReport) -> Option<Told> {
+fn versioning(_: &Context, bucket: &BucketReport) -> Option<Explanation> {
     let says = bucket.versioning_enabled.map(|on| match (on, bucket.object_lock_enabled) {
         (true, Some(true)) => "versioning and object lock are on",
         (true, _) => "versioning is on",
@@ -80,7 +63,7 @@ fn versioning(_: &Context, bucket: &BucketReport) -> Option<Told> {
     Some(answer(bucket, says))
 }
 
-fn public(_: &Context, bucket: &BucketReport) -> Option<Told> {
+fn public(_: &Context, bucket: &BucketReport) -> Option<Explanation> {
     let says = bucket.public.map(|public| match (public, bucket.public_access_blocked) {
         (true, _) => "its policy or access list lets anybody in",
         (false, Some(true)) => "public access is blocked",
@@ -90,7 +73,7 @@ fn public(_: &Context, bucket: &BucketReport) -> Option<Told> {
 }
 
 /// `None` without versioning: there are no old versions.
-fn noncurrent(_: &Context, bucket: &BucketReport) -> Option<Told> {
+fn noncurrent(_: &Context, bucket: &BucketReport) -> Option<Explanation> {
     if bucket.versioning_enabled == Some(false) {
         return None;
     }
@@ -105,16 +88,16 @@ fn noncurrent(_: &Context, bucket: &BucketReport) -> Option<Told> {
 #[cfg(test)]
 mod tests {
     use super::super::Watching;
-    use super::super::expression::Subject;
     use super::*;
+    use crate::domain::number::Subject;
     use crate::domain::reason::{Reason, ReasonKind};
 
     /// The checks with their statuses; those that do not apply are left out.
     fn answers(bucket: BucketReport) -> String {
         let answer = |check: &Check| {
-            let (_, status, _) =
-                check.answer(Subject::Bucket(&bucket), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
-            Some(format!("{} {}", check.name, status.as_str()))
+            let verdict =
+                check.verdict(Subject::Bucket(&bucket), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
+            Some(format!("{} {}", check.name, verdict.status.as_str()))
         };
         CHECKS.iter().filter_map(answer).collect::<Vec<_>>().join(", ")
     }

@@ -2,10 +2,18 @@
 
 use jiff::SignedDuration;
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term, seconds};
+use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
+use super::expression::{Condition, Fold, Term};
 use super::unknown::why;
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, agree, and_more, counted, rule, spoken};
-use crate::domain::report::{DatabaseReport, Method, ReplicaReport};
+use crate::domain::assess::proof::Method;
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::{agree, and_more, counted, spoken};
+use crate::domain::number::content::{CORRUPT, NEEDED_CORRUPT};
+use crate::domain::number::replica::{
+    EMPTY, FIRST_SNAPSHOT, FOREIGN_HISTORY, GAPS, LAG, RESTORABLE, RPO, UNREPLICATED_SINCE, VERIFIED_AT,
+    VERIFY_INTERVAL, WATCHED_SINCE,
+};
+use crate::domain::verdict::Severity;
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
@@ -14,89 +22,25 @@ const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
 /// A new object has so long to be read before what a restore needs counts as not verified.
 const UNREAD_SLACK: SignedDuration = SignedDuration::from_mins(10);
 
-static LAG: Quantity = Quantity::of_replica("streamgauge_replica_lag_seconds", |_, replica| replica.lag_seconds);
+static DAMAGED: Term = Term::Folded(&CORRUPT, Fold::Sum("finding"));
 
-pub(super) static RPO: Quantity =
-    Quantity::of_replica("streamgauge_replica_rpo_objective_seconds", |database, _| Some(database.rpo_seconds));
+static REWRITTEN: Term = Term::Folded(&CORRUPT, Fold::Where("finding", "rewritten"));
 
-static VERIFIED_AT: Quantity = Quantity::of_replica("streamgauge_replica_verified_timestamp_seconds", |_, replica| {
-    replica.verified_at.map(seconds)
-});
+static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&VERIFIED_AT, &WATCHED_SINCE));
 
-static WATCHED_SINCE: Quantity =
-    Quantity::of_replica("streamgauge_replica_watched_since_timestamp_seconds", |_, replica| {
-        Some(seconds(replica.watched_since))
-    });
+static PROOF_AGE_BOUND: Term = Term::Sum(&Term::Times(&VERIFY_INTERVAL, 2.0), &Term::Constant(PROOF_AGE_SLACK_SECONDS));
 
-static VERIFY_INTERVAL: Quantity = Quantity::of_replica("streamgauge_replica_verify_interval_seconds", |_, replica| {
-    Some(replica.verify_interval_seconds)
-});
+pub(super) static UNVERIFIED: Condition = PROOF_AGE.above(PROOF_AGE_BOUND);
 
-static UNREPLICATED_SINCE: Quantity =
-    Quantity::of_replica("streamgauge_replica_unreplicated_since_timestamp_seconds", |_, replica| {
-        replica.unreplicated_since.map(seconds)
-    });
+static PENDING: Condition = UNREPLICATED_SINCE.any();
 
-static EMPTY: Quantity = Quantity::of_replica("streamgauge_replica_empty", |_, replica| {
-    Some(f64::from(replica.coverage.as_ref()?.is_empty()))
-});
+static IS_EMPTY: Condition = EMPTY.is(1.0);
 
-static FIRST_SNAPSHOT: Quantity = Quantity::of_replica("streamgauge_replica_first_snapshot_seconds", |database, _| {
-    Some(database.first_snapshot_seconds())
-});
+static HAD_TIME_FOR_A_SNAPSHOT: Condition = Term::Age(&WATCHED_SINCE).above(Term::Of(&FIRST_SNAPSHOT));
 
-static RESTORABLE: Quantity = Quantity::of_replica("streamgauge_replica_restorable", |_, replica| {
-    Some(f64::from(replica.coverage.as_ref()?.restorable))
-});
+static HOLDS_SOMETHING: Condition = EMPTY.is(0.0);
 
-static GAPS: Quantity =
-    Quantity::of_replica("streamgauge_replica_gaps", |_, replica| Some(replica.coverage.as_ref()?.gaps.len() as f64));
-
-static DAMAGED: Quantity = Quantity {
-    metric: "streamgauge_replica_corrupt_objects",
-    select: Select::Sum("finding"),
-    of: Of::Replica(|_, replica| Some(read(replica)?.findings.len() as f64)),
-};
-
-static REWRITTEN: Quantity = Quantity {
-    metric: "streamgauge_replica_corrupt_objects",
-    select: Select::Where("finding", "rewritten"),
-    of: Of::Replica(|_, replica| {
-        Some(read(replica)?.findings.iter().filter(|finding| rewritten(finding)).count() as f64)
-    }),
-};
-
-static NEEDED_DAMAGED: Quantity = Quantity::of_replica("streamgauge_replica_needed_corrupt_objects", |_, replica| {
-    Some(read(replica)?.needed_damaged().count() as f64)
-});
-
-static FOREIGN: Quantity = Quantity::of_replica("streamgauge_replica_foreign_history", |_, replica| {
-    replica.keeping.foreign_history.map(f64::from)
-});
-
-static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&Term::Of(&VERIFIED_AT), &Term::Of(&WATCHED_SINCE)));
-
-static PROOF_AGE_BOUND: Term =
-    Term::Sum(&Term::Product(&Term::Of(&VERIFY_INTERVAL), &Term::Number(2.0)), &Term::Number(PROOF_AGE_SLACK_SECONDS));
-
-pub(super) static UNVERIFIED: Condition = Condition::Compare(&PROOF_AGE, Comparison::Above, &PROOF_AGE_BOUND);
-
-/// Lag, and the objective that it is compared with.
-pub(super) static BEHIND: (Term, Term) = (Term::Of(&LAG), Term::Of(&RPO));
-
-static PENDING: Condition = Condition::Compare(&Term::Of(&UNREPLICATED_SINCE), Comparison::Above, &Term::Number(0.0));
-
-static IS_EMPTY: Condition = Condition::Compare(&Term::Of(&EMPTY), Comparison::Equal, &Term::Number(1.0));
-
-static HAD_TIME_FOR_A_SNAPSHOT: Condition = Condition::Compare(
-    &Term::Difference(&Term::Now, &Term::Of(&WATCHED_SINCE)),
-    Comparison::Above,
-    &Term::Of(&FIRST_SNAPSHOT),
-);
-
-static HOLDS_SOMETHING: Condition = Condition::Compare(&Term::Of(&EMPTY), Comparison::Equal, &Term::Number(0.0));
-
-static NO_START: Condition = Condition::Compare(&Term::Of(&RESTORABLE), Comparison::Equal, &Term::Number(0.0));
+static NO_START: Condition = RESTORABLE.is(0.0);
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -107,10 +51,10 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Look at the reason on the status page: credentials, network, or a bucket that is gone.",
         unit: Unit::Seconds,
         rules: &[
-            rule(Severity::Critical, &Condition::All(&[&UNVERIFIED, &PENDING]), 5),
-            rule(Severity::Warning, &UNVERIFIED, 5),
+            rule(Severity::Critical, Condition::All(&[UNVERIFIED, PENDING]), 5),
+            rule(Severity::Warning, UNVERIFIED, 5),
         ],
-        tell: Tell::Replica(unverifiable),
+        explain: |context, on| unverifiable(context, on.database()?, on.replica()?),
     },
     Check {
         name: "NeverReplicated",
@@ -119,8 +63,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "There is no file of Litestream in replica {replica} of {database}: nothing can be restored from it.",
         action: "Look whether Litestream runs and what it logs; compare bucket and path with litestream.yml.",
         unit: Unit::Count,
-        rules: &[rule(Severity::Critical, &Condition::All(&[&IS_EMPTY, &HAD_TIME_FOR_A_SNAPSHOT]), 2)],
-        tell: Tell::Replica(never),
+        rules: &[rule(Severity::Critical, Condition::All(&[IS_EMPTY, HAD_TIME_FOR_A_SNAPSHOT]), 2)],
+        explain: |context, on| never(context, on.database()?, on.replica()?),
     },
     Check {
         name: "NotRestorable",
@@ -130,8 +74,8 @@ pub(super) static CHECKS: &[Check] = &[
                       nothing can be restored from it.",
         action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it.",
         unit: Unit::Count,
-        rules: &[rule(Severity::Critical, &Condition::All(&[&NO_START, &HOLDS_SOMETHING]), 30)],
-        tell: Tell::Replica(not_restorable),
+        rules: &[rule(Severity::Critical, Condition::All(&[NO_START, HOLDS_SOMETHING]), 30)],
+        explain: |context, on| not_restorable(context, on.database()?, on.replica()?),
     },
     Check {
         name: "ReplicaGap",
@@ -142,12 +86,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it; \
                  then look for what deleted the files.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Compare(&Term::Of(&GAPS), Comparison::Above, &Term::Number(0.0)),
-            15,
-        )],
-        tell: Tell::Replica(gap),
+        rules: &[rule(Severity::Critical, GAPS.any(), 15)],
+        explain: |context, on| gap(context, on.database()?, on.replica()?),
     },
     Check {
         name: "ReplicaCorrupt",
@@ -157,22 +97,10 @@ pub(super) static CHECKS: &[Check] = &[
         action: "See their names with `streamgauge check`; if a restore needs them, have Litestream take a new snapshot.",
         unit: Unit::Count,
         rules: &[
-            rule(
-                Severity::Critical,
-                &Condition::Compare(&Term::Of(&NEEDED_DAMAGED), Comparison::Above, &Term::Number(0.0)),
-                0,
-            ),
-            rule(
-                Severity::Warning,
-                &Condition::Compare(
-                    &Term::Difference(&Term::Of(&DAMAGED), &Term::Of(&REWRITTEN)),
-                    Comparison::Above,
-                    &Term::Number(0.0),
-                ),
-                0,
-            ),
+            rule(Severity::Critical, NEEDED_CORRUPT.any(), 0),
+            rule(Severity::Warning, Term::Difference(&DAMAGED, &REWRITTEN).exceeds(0.0), 0),
         ],
-        tell: Tell::Replica(corrupt),
+        explain: |context, on| corrupt(context, on.database()?, on.replica()?),
     },
     Check {
         name: "LineageConflict",
@@ -183,15 +111,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Find the second Litestream and stop it; then give each database a new and empty path of its own, run \
                  `litestream reset` on it, and start it.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Critical,
-            &Condition::Any(&[
-                &Condition::Compare(&Term::Of(&REWRITTEN), Comparison::Above, &Term::Number(0.0)),
-                &Condition::Compare(&Term::Of(&FOREIGN), Comparison::Equal, &Term::Number(1.0)),
-            ]),
-            0,
-        )],
-        tell: Tell::Replica(lineage),
+        rules: &[rule(Severity::Critical, Condition::Any(&[REWRITTEN.exceeds(0.0), FOREIGN_HISTORY.is(1.0)]), 0)],
+        explain: |context, on| lineage(context, on.database()?, on.replica()?),
     },
     Check {
         name: "ReplicationLag",
@@ -201,8 +122,8 @@ pub(super) static CHECKS: &[Check] = &[
                       with this host.",
         action: "Look at Litestream's log: it is stopped, stuck, or cannot upload.",
         unit: Unit::Seconds,
-        rules: &[rule(Severity::Critical, &Condition::Compare(&BEHIND.0, Comparison::Above, &BEHIND.1), 1)],
-        tell: Tell::Replica(lag),
+        rules: &[rule(Severity::Critical, LAG.above(&RPO), 1)],
+        explain: |context, on| lag(context, on.database()?, on.replica()?),
     },
 ];
 
@@ -212,15 +133,15 @@ fn not_verified(replica: &ReplicaReport) -> String {
 
 /// What the last listing that was read lets pass is unknown while the replica cannot be read. What it failed stays
 /// failed.
-pub(super) fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Told> {
+pub(super) fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Explanation> {
     Some(if context.failing.is_none() && replica.up == Some(false) {
-        Told::Unknown(format!("last known: {detail}; {}", not_verified(replica)))
+        Explanation::Unknown(format!("last known: {detail}; {}", not_verified(replica)))
     } else {
-        Told::Known(detail)
+        Explanation::Known(detail)
     })
 }
 
-fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let since = replica.verified_at.unwrap_or(replica.watched_since);
     let age = context.now.duration_since(since).as_secs_f64();
     let bound = 2.0 * replica.verify_interval_seconds + PROOF_AGE_SLACK_SECONDS;
@@ -229,31 +150,31 @@ fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) 
         None => format!("never verified in {}", spoken(age)),
     };
     Some(if context.failing.is_some() {
-        Told::Known(format!("{verified}, which should be at most {}: {}", spoken(bound), not_verified(replica)))
+        Explanation::Known(format!("{verified}, which should be at most {}: {}", spoken(bound), not_verified(replica)))
     } else if replica.verified_at.is_none() || (context.watching == Watching::Once && replica.up == Some(false)) {
-        Told::Unknown(not_verified(replica))
+        Explanation::Unknown(not_verified(replica))
     } else {
-        Told::Known(verified)
+        Explanation::Known(verified)
     })
 }
 
-fn never(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
-    let Some(coverage) = &replica.coverage else { return Some(Told::Unknown(not_verified(replica))) };
+fn never(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
+    let Some(coverage) = &replica.coverage else { return Some(Explanation::Unknown(not_verified(replica))) };
     if !coverage.is_empty() {
         return as_far_as_read(context, replica, "it holds files".into());
     }
     let nothing = format!("there is nothing at {}", replica.url);
     Some(match (context.failing, context.watching) {
-        (Some(_), _) => Told::Known(nothing),
-        (None, Watching::Once) => Told::Failing(Severity::Critical, nothing),
+        (Some(_), _) => Explanation::Known(nothing),
+        (None, Watching::Once) => Explanation::Failing(Severity::Critical, nothing),
         (None, Watching::Continuously) => {
             let may_take = spoken(database.first_snapshot_seconds());
-            Told::Unknown(format!("{nothing} yet; a first snapshot may take {may_take}"))
+            Explanation::Unknown(format!("{nothing} yet; a first snapshot may take {may_take}"))
         }
     })
 }
 
-fn not_restorable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn not_restorable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let coverage = replica.coverage.as_ref().filter(|coverage| !coverage.is_empty())?;
     let detail = if coverage.restorable {
         counted(coverage.snapshots, "snapshot")
@@ -263,7 +184,7 @@ fn not_restorable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport
     as_far_as_read(context, replica, detail)
 }
 
-fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let coverage = replica.coverage.as_ref().filter(|coverage| coverage.restorable)?;
     let detail = match coverage.gaps.first() {
         None => "no hole".into(),
@@ -282,13 +203,13 @@ fn read(replica: &ReplicaReport) -> Option<&VerificationReport> {
 }
 
 /// What was read of the objects; `None` where nothing is to be read. An error is the answer where nothing was.
-fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, Told>> {
+fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, Explanation>> {
     replica.verification.as_ref()?;
     if let Some(verification) = read(replica) {
         return Some(Ok(verification));
     }
     let holds = replica.coverage.as_ref().is_none_or(|coverage| !coverage.is_empty());
-    holds.then(|| Err(Told::Unknown("no object was read yet".to_owned())))
+    holds.then(|| Err(Explanation::Unknown("no object was read yet".to_owned())))
 }
 
 fn rewritten(finding: &ObjectFinding) -> bool {
@@ -302,14 +223,14 @@ fn found<'a>(findings: impl Iterator<Item = &'a ObjectFinding>) -> Option<String
     Some(format!("{} is {}: {}{more}", first.key, first.kind.spoken(), first.detail))
 }
 
-fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let verification = match verification(replica)? {
         Ok(verification) => verification,
         Err(told) => return Some(told),
     };
     let others = || verification.findings.iter().filter(|finding| !rewritten(finding));
     if let Some(detail) = found(verification.needed_damaged()).or_else(|| found(others())) {
-        return Some(Told::Known(detail));
+        return Some(Explanation::Known(detail));
     }
     let (read, needed) = (verification.needed_verified, verification.needed);
     let detail = format!(
@@ -319,12 +240,12 @@ fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
     );
     let late = verification.unread_since.is_some_and(|since| context.now.duration_since(since) > UNREAD_SLACK);
     if read < needed && (late || context.watching == Watching::Once) {
-        return Some(Told::Unknown(detail));
+        return Some(Explanation::Unknown(detail));
     }
     as_far_as_read(context, replica, detail)
 }
 
-fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     if replica.keeping.foreign_history == Some(true) {
         let number = |txid: Option<u64>| txid.map_or_else(|| "unknown".to_owned(), |txid| txid.to_string());
         let local = number(database.local.as_ref().and_then(|local| local.txid_claim));
@@ -332,14 +253,14 @@ fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
         let detail = format!(
             "it is at TXID {there}, and Litestream here goes on writing at {local}: another history, or another writer"
         );
-        return Some(Told::Known(detail));
+        return Some(Explanation::Known(detail));
     }
     let verification = match verification(replica)? {
         Ok(verification) => verification,
         Err(told) => return Some(told),
     };
     match found(verification.findings.iter().filter(|finding| rewritten(finding))) {
-        Some(detail) => Some(Told::Known(detail)),
+        Some(detail) => Some(Explanation::Known(detail)),
         None => as_far_as_read(context, replica, "no object was replaced by another".into()),
     }
 }
@@ -357,13 +278,13 @@ fn claimed(replica: &ReplicaReport) -> String {
     }
 }
 
-fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let objective = spoken(database.rpo_seconds);
     let Some(lag) = replica.lag_seconds else {
-        return Some(Told::Unknown(why(database, replica)));
+        return Some(Explanation::Unknown(why(database, replica)));
     };
     if context.failing.is_none() && replica.up == Some(false) {
-        return Some(Told::Unknown(format!("last known {}: {}", spoken(lag), not_verified(replica))));
+        return Some(Explanation::Unknown(format!("last known {}: {}", spoken(lag), not_verified(replica))));
     }
     Some(match replica.lag_upper_bound_seconds {
         Some(most) if context.watching == Watching::Once && most > database.rpo_seconds => {
@@ -371,9 +292,13 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
             let detail = format!(
                 "commits wait and the replica does not move; its newest file is {old} old, objective {objective}"
             );
-            Told::Failing(Severity::Critical, detail)
+            Explanation::Failing(Severity::Critical, detail)
         }
-        _ if lag == 0.0 => Told::Known("nothing waits".into()),
-        _ => Told::Known(format!("commits have waited for {}, objective {objective}{}", spoken(lag), claimed(replica))),
+        _ if lag == 0.0 => Explanation::Known("nothing waits".into()),
+        _ => Explanation::Known(format!(
+            "commits have waited for {}, objective {objective}{}",
+            spoken(lag),
+            claimed(replica)
+        )),
     })
 }

@@ -1,8 +1,12 @@
 //! Checks of the stores: do they answer, and do they tell the same time.
 
-use super::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use super::{Check, Context, Severity, Tell, Told, Unit, rule, spoken};
-use crate::domain::report::{DatabaseReport, StoreReport};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::Term;
+use crate::domain::assessment::{DatabaseReport, StoreReport};
+use crate::domain::human::spoken;
+use crate::domain::number::database::WRITER_CLOCK_OFFSET;
+use crate::domain::number::store::{CLOCK_OFFSET, FAILURE_RATIO};
+use crate::domain::verdict::Severity;
 
 /// Failures above this part of the requests are more than bad luck.
 const FAILURE_RATIO_MAX: f64 = 0.1;
@@ -13,24 +17,6 @@ const STORE_OFFSET_MAX_SECONDS: f64 = 5.0;
 /// The same for a writer elsewhere, whose clock is only seen by what it wrote and when that arrived.
 const WRITER_OFFSET_MAX_SECONDS: f64 = 30.0;
 
-static FAILURE_RATIO: Quantity = Quantity {
-    metric: "streamgauge_store_failure_ratio",
-    select: Select::Only,
-    of: Of::Store(StoreReport::failure_ratio),
-};
-
-static STORE_OFFSET: Quantity = Quantity {
-    metric: "streamgauge_store_clock_offset_seconds",
-    select: Select::Only,
-    of: Of::Store(|store| store.clock_offset_seconds),
-};
-
-static WRITER_OFFSET: Quantity = Quantity {
-    metric: "streamgauge_writer_clock_offset_seconds",
-    select: Select::Only,
-    of: Of::Database(DatabaseReport::writer_offset_seconds),
-};
-
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "StoreErrors",
@@ -39,12 +25,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "{value} of the requests to {store} in the last 15 minutes failed.",
         action: "Look at the reasons (streamgauge_store_request_failures_total): throttling, network, credentials.",
         unit: Unit::Ratio,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&FAILURE_RATIO), Comparison::Above, &Term::Number(FAILURE_RATIO_MAX)),
-            15,
-        )],
-        tell: Tell::Store(errors),
+        rules: &[rule(Severity::Warning, FAILURE_RATIO.exceeds(FAILURE_RATIO_MAX), 15)],
+        explain: |context, on| errors(context, on.store()?),
     },
     Check {
         name: "ClockSkew",
@@ -54,16 +36,8 @@ pub(super) static CHECKS: &[Check] = &[
                       recovery points are wrong by so much, and above 15 minutes S3 refuses every request.",
         action: "Look whether the time is synchronised here (`timedatectl`), then on the store's side.",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(
-                &Term::Absolute(&Term::Of(&STORE_OFFSET)),
-                Comparison::Above,
-                &Term::Number(STORE_OFFSET_MAX_SECONDS),
-            ),
-            15,
-        )],
-        tell: Tell::Store(store_clock),
+        rules: &[rule(Severity::Warning, Term::Absolute(&CLOCK_OFFSET).exceeds(STORE_OFFSET_MAX_SECONDS), 15)],
+        explain: |context, on| store_clock(context, on.store()?),
     },
     Check {
         name: "WriterClockSkew",
@@ -73,24 +47,16 @@ pub(super) static CHECKS: &[Check] = &[
                       a restore to an instant ends elsewhere.",
         action: "Synchronise the time of that host (`timedatectl`).",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(
-                &Term::Absolute(&Term::Of(&WRITER_OFFSET)),
-                Comparison::Above,
-                &Term::Number(WRITER_OFFSET_MAX_SECONDS),
-            ),
-            15,
-        )],
-        tell: Tell::Database(writer_clock),
+        rules: &[rule(Severity::Warning, Term::Absolute(&WRITER_CLOCK_OFFSET).exceeds(WRITER_OFFSET_MAX_SECONDS), 15)],
+        explain: |context, on| writer_clock(context, on.database()?),
     },
 ];
 
 /// `None` while there are too few requests: one of one is no rate.
-fn errors(_: &Context, store: &StoreReport) -> Option<Told> {
+fn errors(_: &Context, store: &StoreReport) -> Option<Explanation> {
     store.failure_ratio()?;
     let StoreReport { store, recent_requests, recent_failures, .. } = store;
-    Some(Told::Known(format!(
+    Some(Explanation::Known(format!(
         "{recent_failures} of {recent_requests} requests to {store} failed in the last 15 minutes"
     )))
 }
@@ -102,18 +68,18 @@ fn offset(seconds: f64) -> String {
 }
 
 /// `None` where the store has no clock of its own.
-fn store_clock(_: &Context, store: &StoreReport) -> Option<Told> {
+fn store_clock(_: &Context, store: &StoreReport) -> Option<Explanation> {
     let seconds = store.clock_offset_seconds?;
-    Some(Told::Known(match seconds.abs() < 1.0 {
+    Some(Explanation::Known(match seconds.abs() < 1.0 {
         true => format!("{} says the same time", store.store),
         false => format!("the clock of {} is {} this host's", store.store, offset(seconds)),
     }))
 }
 
 /// `None` where the database is on this host, and where nothing tells.
-fn writer_clock(_: &Context, database: &DatabaseReport) -> Option<Told> {
+fn writer_clock(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let seconds = database.writer_offset_seconds()?;
-    Some(Told::Known(match seconds.abs() < 1.0 {
+    Some(Explanation::Known(match seconds.abs() < 1.0 {
         true => "right, as far as the store's is".into(),
         false => format!("it is {} the store's", offset(seconds)),
     }))
@@ -122,14 +88,15 @@ fn writer_clock(_: &Context, database: &DatabaseReport) -> Option<Told> {
 #[cfg(test)]
 mod tests {
     use super::super::Watching;
-    use super::super::expression::Subject;
     use super::*;
+    use crate::domain::number::Subject;
+    use crate::domain::verdict::Verdict;
 
     /// Status and detail of a check of a store.
     fn answer(check: &str, store: &StoreReport) -> Option<String> {
         let check = CHECKS.iter().find(|entry| entry.name == check).unwrap();
-        let (_, status, detail) =
-            check.answer(Subject::Store(store), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
+        let Verdict { status, detail, .. } =
+            check.verdict(Subject::Store(store), jiff::Timestamp::UNIX_EPOCH, Watching::Continuously)?;
         Some(format!("{}: {detail}", status.as_str()))
     }
 

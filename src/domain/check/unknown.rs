@@ -1,30 +1,22 @@
 //! A check that what is unknown does not stay so without a word.
 
-use super::expression::{Comparison, Condition, Quantity, Term, seconds};
-use super::replica::RPO;
-use super::{Check, Context, Severity, Tell, Told, Unit, Watching, rule, spoken};
-use crate::domain::report::{DatabaseReport, Method, ReplicaReport};
+use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
+use super::expression::{Condition, Term};
+use crate::domain::assess::proof::Method;
+use crate::domain::assessment::{DatabaseReport, ReplicaReport};
+use crate::domain::human::spoken;
+use crate::domain::number::replica::{LAG_UNKNOWN_SINCE, RPO, UNPROVEN_COMMIT};
+use crate::domain::verdict::Severity;
 
 /// A restart, or a database that is being replaced, has its time; and twice that, until somebody is woken.
 const PATIENCE_SECONDS: (f64, f64) = (300.0, 600.0);
 
-static SINCE: Quantity =
-    Quantity::of_replica("streamgauge_replica_lag_unknown_since_timestamp_seconds", |_, replica| {
-        Some(seconds(replica.keeping.lag_unknown?.since))
-    });
+static FOR: Term = Term::Age(&LAG_UNKNOWN_SINCE);
 
-static COMMIT: Quantity =
-    Quantity::of_replica("streamgauge_replica_unproven_commit_timestamp_seconds", |_, replica| {
-        replica.keeping.lag_unknown?.commit_at.map(seconds)
-    });
-
-static FOR: Term = Term::Difference(&Term::Now, &Term::Of(&SINCE));
-
-static LONGER_THAN_OBJECTIVE: Condition = Condition::Compare(&FOR, Comparison::Above, &Term::Of(&RPO));
+static LONGER_THAN_OBJECTIVE: Condition = FOR.above(Term::Of(&RPO));
 
 /// What may be lost: the age of a commit that nothing is known of.
-static COMMIT_OLDER_THAN_OBJECTIVE: Condition =
-    Condition::Compare(&Term::Difference(&Term::Now, &Term::Of(&COMMIT)), Comparison::Above, &Term::Of(&RPO));
+static COMMIT_OLDER_THAN_OBJECTIVE: Condition = Term::Age(&UNPROVEN_COMMIT).above(Term::Of(&RPO));
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "LagUnknown",
@@ -37,38 +29,31 @@ pub(super) static CHECKS: &[Check] = &[Check {
     rules: &[
         rule(
             Severity::Critical,
-            &Condition::All(&[
-                &Condition::Compare(&FOR, Comparison::Above, &Term::Number(PATIENCE_SECONDS.1)),
-                &Condition::Compare(&FOR, Comparison::Above, &Term::Product(&Term::Of(&RPO), &Term::Number(2.0))),
-                &COMMIT_OLDER_THAN_OBJECTIVE,
+            Condition::All(&[
+                FOR.exceeds(PATIENCE_SECONDS.1),
+                FOR.above(Term::Times(&RPO, 2.0)),
+                COMMIT_OLDER_THAN_OBJECTIVE,
             ]),
             1,
         ),
-        rule(
-            Severity::Warning,
-            &Condition::All(&[
-                &Condition::Compare(&FOR, Comparison::Above, &Term::Number(PATIENCE_SECONDS.0)),
-                &LONGER_THAN_OBJECTIVE,
-            ]),
-            1,
-        ),
+        rule(Severity::Warning, Condition::All(&[FOR.exceeds(PATIENCE_SECONDS.0), LONGER_THAN_OBJECTIVE]), 1),
     ],
-    tell: Tell::Replica(unknown),
+    explain: |context, on| unknown(context, on.database()?, on.replica()?),
 }];
 
 /// `None` where it is unknown by design, and in one look, which cannot know for how long.
-fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     if context.watching == Watching::Once {
         return None;
     }
     let Some(unknown) = replica.keeping.lag_unknown else {
-        return replica.lag_seconds.map(|_| Told::Known("the lag is known".into()));
+        return replica.lag_seconds.map(|_| Explanation::Known("the lag is known".into()));
     };
     let age = |at| spoken(context.now.duration_since(at).as_secs_f64());
     let commits = unknown
         .commit_at
         .map_or_else(|| "no commit was seen".to_owned(), |at| format!("a commit of {} ago may not be there", age(at)));
-    Some(Told::Unknown(format!("unknown for {}, {commits}: {}", age(unknown.since), why(database, replica))))
+    Some(Explanation::Unknown(format!("unknown for {}, {commits}: {}", age(unknown.since), why(database, replica))))
 }
 
 /// Why it is not known how far a replica is behind.
@@ -115,16 +100,17 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica};
-    use super::super::{Status, judge};
     use super::*;
     use crate::domain::assess::proof::LagUnknownReport;
+    use crate::domain::assessment::{CoverageReport, KeepingReport, LevelReport};
     use crate::domain::reason::{Reason, ReasonKind};
-    use crate::domain::report::{CoverageReport, KeepingReport, LevelReport};
+    use crate::domain::verdict::Status;
 
     /// What the check says with an objective of 5 minutes, so many seconds after the lag became unknown.
     fn told(database: &DatabaseReport, watching: Watching) -> String {
-        let verdicts = judge(database, at(NOW), watching);
+        let verdicts = on_database(database, at(NOW), watching);
         let found = verdicts.into_iter().find(|verdict| verdict.check == "LagUnknown");
         found.map_or_else(String::new, |verdict| {
             let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };

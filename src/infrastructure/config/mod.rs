@@ -29,9 +29,9 @@ use self::source::text::read_text;
 use self::source::{layers, yaml};
 use self::value::paths::Base;
 use self::value::section::Section;
+use crate::domain::assessment::SourceReport;
 use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
 use crate::domain::naming::Names;
-use crate::domain::report::SourceReport;
 use crate::domain::target::{ReplicaTarget, Target};
 
 pub use self::own::database::read_age_identities;

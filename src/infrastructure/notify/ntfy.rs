@@ -5,9 +5,9 @@ use http::Method;
 
 use super::client::{Content, Endpoint};
 use super::words::{annotation, body, headline, paragraph};
-use crate::domain::check::Severity;
 use crate::domain::limits::NTFY_TEXT_BYTES_MAX;
 use crate::domain::reason::Reason;
+use crate::domain::verdict::Severity;
 use crate::usecase::ports::{AlertMessage, AlertReceiver};
 
 pub(super) struct Ntfy {

@@ -6,9 +6,9 @@ use serde_json::json;
 use super::client::Endpoint;
 use super::words::{annotation, body, headline, one_line, summary};
 use crate::domain::alert::{Alert, AlertState};
-use crate::domain::check::Severity;
 use crate::domain::limits::CHAT_TEXT_BYTES_MAX;
 use crate::domain::reason::Reason;
+use crate::domain::verdict::Severity;
 use crate::usecase::ports::{AlertMessage, AlertReceiver};
 
 pub(super) struct Slack {

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::client::Endpoint;
 use super::words::{alerts, fingerprint};
 use crate::domain::alert::{Alert, AlertState};
-use crate::domain::check::Severity;
 use crate::domain::reason::Reason;
+use crate::domain::verdict::Severity;
 use crate::usecase::ports::{AlertMessage, AlertReceiver};
 
 const VERSION: u32 = 1;

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::keys::{KeyPage, KeyStore};
 use crate::domain::assess::requests::RequestWindow;
+use crate::domain::assessment::{Billed, StoreOperationReport, StoreReport};
 use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{Billed, StoreOperationReport, StoreReport};
 use crate::infrastructure::clock;
 use crate::usecase::ports::{Content, Cursor};
 

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use memory::MemoryStore;
 
+use crate::domain::assessment::StoreReport;
 use crate::domain::reason::Reason;
-use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 pub(super) use checked::printable;

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use super::told::{Due, Next, Style, Told};
 use crate::domain::alert::Alert;
 use crate::domain::alerting::ReceiverTarget;
+use crate::domain::assessment::ReceiverReport;
 use crate::domain::limits::{ALERTMANAGER_BATCH_MAX, MESSAGE_ALERTS_MAX};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::ReceiverReport;
 use crate::usecase::ports::{AlertBoard, AlertMessage, AlertReceiver, Clock};
 
 /// The newest board, and when it came.

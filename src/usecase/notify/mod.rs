@@ -16,7 +16,7 @@ use self::deadman::Deadman;
 use self::destination::{Board, Destination, Shared, State};
 use self::told::SavedReceiver;
 use crate::domain::alerting::{Alerting, DeadmanTarget, ReceiverTarget};
-use crate::domain::report::ReceiverReport;
+use crate::domain::assessment::ReceiverReport;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, AlertReceivers, Clock};
 
 /// The version of what is saved.

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{HttpOptions, ReceiverKind};
-use crate::domain::check::Severity;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
+use crate::domain::verdict::Severity;
 use crate::usecase::ports::{AlertMessage, AlertReceiver, DeadmanSwitch};
 
 /// Tokio's time, which stands still unless everything waits.

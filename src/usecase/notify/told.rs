@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::{ReceiverKind, ReceiverTarget};
-use crate::domain::check::Severity;
 use crate::domain::limits::{RECEIVER_BACKOFF_MAX, RESOLVED_RETENTION};
 use crate::domain::moment::{Moment, signed};
+use crate::domain::verdict::Severity;
 use crate::usecase::ports::AlertBoard;
 
 /// What identifies an alert.

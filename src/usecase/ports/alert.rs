@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::domain::alert::Alert;
 use crate::domain::alerting::{Alerting, DeadmanTarget, ReceiverTarget};
+use crate::domain::assessment::ReceiverReport;
 use crate::domain::reason::Reason;
-use crate::domain::report::{ReceiverReport, Report};
+use crate::domain::report::Report;
 
 /// Where reports go.
 pub trait Publisher: Send + Sync {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::domain::alerting::Alerting;
 use crate::domain::assess::costs::Costs;
+use crate::domain::assessment::SourceReport;
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::naming::Names;
-use crate::domain::report::SourceReport;
 use crate::domain::target::Target;
 use crate::domain::verification::VerifyPolicy;
 

@@ -1,7 +1,7 @@
 //! The machine the agent runs on: its clocks, and how much of it the agent takes.
 
+use crate::domain::assessment::ProcessReport;
 use crate::domain::moment::Moment;
-use crate::domain::report::ProcessReport;
 
 /// The one place that reads clocks.
 pub trait Clock: Send + Sync {

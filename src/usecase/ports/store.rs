@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::domain::assessment::StoreReport;
 use crate::domain::litestream::{Folder, Layout, Listed, ObjectName};
 use crate::domain::reason::Reason;
-use crate::domain::report::StoreReport;
 use crate::domain::target::ReplicaLocation;
 
 /// One page of a listing.

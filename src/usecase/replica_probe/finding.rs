@@ -7,10 +7,10 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::assess::proof::Chain;
+use crate::domain::assessment::CoverageReport;
 use crate::domain::litestream::{Coverage, Listed, ObjectName};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::CoverageReport;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::Listing;
 use crate::usecase::ports::ReplicaStore;

@@ -10,13 +10,13 @@ mod v5;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::domain::assess::proof::Method;
 use crate::domain::assess::proof::{Chain, Evidence};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::Reason;
-use crate::domain::report::Method;
 use crate::domain::secret::Secret;
 use crate::domain::target::ReplicaTarget;
 use crate::domain::verification::Listing;

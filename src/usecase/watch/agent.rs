@@ -24,9 +24,10 @@ use super::fleet::Fleet;
 use super::local::{LocalRound, LocalWatch, ROUNDS_MAX};
 use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
+use crate::domain::assessment::{AgentReport, ConfigReport, CostReport};
+use crate::domain::check::Judge;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{AgentReport, ConfigReport, CostReport};
 use crate::usecase::ports::{
     AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKind, Journal, LocalUpdate,
     ProcessProbe, Publisher, Stores,
@@ -73,6 +74,7 @@ pub struct Agent {
     believed: Believed,
     alerts: Alerts,
     telling: Telling,
+    judge: Judge,
     /// What is known of the agent itself; the rest is filled in when a report is built.
     report: AgentReport,
     published: Moment,
@@ -142,6 +144,7 @@ impl Agent {
             believed,
             alerts,
             telling: Telling::default(),
+            judge: Judge::default(),
             report: report(parts.version, parts.revision, now),
             published: now,
         };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::alert::{Alert, AlertBook, AlertState};
+use crate::domain::alert::book::AlertBook;
+use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
+use crate::domain::assessment::{Assessment, ReceiverReport};
 use crate::domain::moment::Moment;
-use crate::domain::report::{ReceiverReport, Report};
+use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
@@ -86,7 +88,7 @@ impl Alerts {
 
     /// Evaluates all rules. `true` when alerts changed, and whose verdicts time alone turned.
     pub(super) fn evaluate(&mut self, report: &Report, alerting: &Alerting, at: Moment) -> (bool, Vec<TargetName>) {
-        let changed = self.book.evaluate(report, alerting, at);
+        let changed = self.book.evaluate(&report.assessment, alerting, at);
         self.unsaved |= changed;
         (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
     }
@@ -95,8 +97,8 @@ impl Alerts {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
-        let databases = report.databases.len();
-        outlet.tell(AlertBoard { at: at.wall, complete: report.complete, databases, alerts });
+        let Assessment { complete, databases, .. } = &report.assessment;
+        outlet.tell(AlertBoard { at: at.wall, complete: *complete, databases: databases.len(), alerts });
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::fleet::Fleet;
+use crate::domain::assessment::CollectorReport;
 use crate::domain::moment::Moment;
-use crate::domain::report::CollectorReport;
 use crate::usecase::ports::Pace;
 
 pub(super) struct Collectors {

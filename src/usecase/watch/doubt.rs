@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::fleet::Fleet;
 use super::saved::path;
 use super::subject::Subject;
+use crate::domain::assessment::SourceReport;
 use crate::domain::human::counted;
 use crate::domain::limits::DATABASES_LOST_MAX;
-use crate::domain::report::SourceReport;
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{EntryKey, EntryKind};
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::domain::assessment::CoverageReport;
 use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
 use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
 use crate::domain::human::spoken_bytes;
-use crate::domain::report::CoverageReport;
 use crate::domain::target::ReplicaTarget;
 
 /// The drills of one replica.

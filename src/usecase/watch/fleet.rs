@@ -8,9 +8,8 @@ use jiff::SignedDuration;
 use super::replica::WatchedReplica;
 use super::schedule::{Queue, ReplicaKey, after_commit, busy_interval};
 use super::subject::Subject;
-use crate::domain::check::Watching;
+use crate::domain::assessment::DatabaseReport;
 use crate::domain::moment::Moment;
-use crate::domain::report::DatabaseReport;
 use crate::domain::target::{DatabaseFiles, Target, TargetName};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
@@ -137,21 +136,21 @@ impl Fleet {
         !self.dirty.is_empty() || !self.moving.is_empty()
     }
 
-    /// Builds the reports anew that have changed, and shows each to `see`.
-    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment, mut see: impl FnMut(&Subject)) {
+    /// Builds the reports anew that have changed, and says which.
+    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) -> BTreeSet<TargetName> {
         let mut changed = std::mem::take(&mut self.dirty);
         changed.append(&mut self.moving);
-        for name in changed {
-            let Some(subject) = self.subjects.get_mut(&name) else { continue };
-            subject.rebuild(pace, now, Watching::Continuously);
-            see(subject);
+        for name in &changed {
+            let Some(subject) = self.subjects.get_mut(name) else { continue };
+            subject.rebuild(pace, now);
             if subject.complete() {
-                self.incomplete.remove(&name);
+                self.incomplete.remove(name);
             }
             if subject.moving(now) {
-                self.moving.insert(name);
+                self.moving.insert(name.clone());
             }
         }
+        changed
     }
 
     pub(super) fn reports(&self) -> Vec<Arc<DatabaseReport>> {

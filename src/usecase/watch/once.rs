@@ -11,13 +11,12 @@ use super::replica::WatchedReplica;
 use super::schedule::ReplicaKey;
 use super::spotting::Spotting;
 use super::subject::Subject;
-use crate::domain::check::Watching;
+use crate::domain::assessment::DatabaseReport;
 use crate::domain::limits::{
     SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::DatabaseReport;
 use crate::domain::target::{Target, TargetName};
 use crate::domain::verification::{Outcome, VerifyDepth};
 use crate::usecase::ports::{Clock, DatabaseWatch, Pace, PageReader, Stores};
@@ -80,7 +79,7 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         compare_all(&mut subjects, &reader, clock, now, pace).await;
     }
     let now = clock.now();
-    subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now, Watching::Once));
+    subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now));
     subjects.into_iter().map(|subject| subject.report).collect()
 }
 

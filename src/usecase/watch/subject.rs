@@ -10,11 +10,14 @@ use super::replica::{Watched, WatchedReplica};
 use super::saved::{Saved, find, identified, identity, path};
 use super::schedule::ReplicaKey;
 use super::trends::Trends;
+use crate::domain::assess::permissions::ModeReport;
 use crate::domain::assess::permissions::{is_harmless, problem};
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::assess::trend::{SPACE, Trend};
-use crate::domain::check::{Watching, judge};
+use crate::domain::assessment::{
+    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ObjectivesReport,
+};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::{Moment, signed};
@@ -22,9 +25,6 @@ use crate::domain::observation::{
     DatabaseLook, DatabasePosture, FileMode, Filesystem, Journal, Sighting, StagedPosition,
 };
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{
-    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ModeReport, ObjectivesReport,
-};
 use crate::domain::target::{Objectives, Target};
 use crate::usecase::ports::{LocalUpdate, Pace, Stores};
 
@@ -95,7 +95,6 @@ impl Subject {
             rpo_seconds: target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&target.objectives),
             replicas: Vec::new(),
-            checks: Vec::new(),
         });
         let mut subject = Self {
             target,
@@ -112,7 +111,7 @@ impl Subject {
             objects_saved: None,
             report,
         };
-        subject.rebuild(pace, now, Watching::Continuously);
+        subject.rebuild(pace, now);
         subject
     }
 
@@ -237,13 +236,13 @@ impl Subject {
         self.staged()?.txid()
     }
 
-    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment, watching: Watching) {
+    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) {
         let prices = self.target.drill.prices;
         let state = self.state();
         for replica in &mut self.replicas {
             self.unsaved |= replica.note_lag(state, now);
         }
-        let mut report = DatabaseReport {
+        self.report = Arc::new(DatabaseReport {
             name: self.target.name.0.clone(),
             state,
             reason: self.failure.clone(),
@@ -251,10 +250,7 @@ impl Subject {
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
             replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
-            checks: Vec::new(),
-        };
-        report.checks = judge(&report, now.wall, watching);
-        self.report = Arc::new(report);
+        });
     }
 
     fn state(&self) -> DatabaseState {

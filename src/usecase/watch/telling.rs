@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::subject::Subject;
-use crate::domain::check::{Severity, Status};
 use crate::domain::human::spoken;
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
-use crate::domain::report::DatabaseReport;
+use crate::domain::report::Report;
 use crate::domain::target::TargetName;
+use crate::domain::verdict::{Severity, Status, Verdict};
 
 /// What comes and goes is said to be bad so often at most.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
@@ -58,15 +58,20 @@ pub(super) struct Telling {
 }
 
 impl Telling {
-    /// What is to be said of a subject whose report is new.
-    pub(super) fn compare(&mut self, subject: &Subject, now: Moment) -> Vec<Line> {
-        let report = &subject.report;
-        let name = &subject.target.name;
+    /// What is to be said of a subject of which a new report tells.
+    pub(super) fn compare(&mut self, subject: &Subject, report: &Report, now: Moment) -> Vec<Line> {
+        let (name, database) = (&subject.target.name, &subject.report);
+        let verdicts = report.verdicts_on(&name.0);
         let mut lines = Vec::new();
-        lines.extend(self.turn((name.clone(), None), String::new(), database_trouble(report), now));
-        for (replica, watched) in report.replicas.iter().zip(&subject.replicas) {
+        lines.extend(self.turn(
+            (name.clone(), None),
+            String::new(),
+            trouble(verdicts, database.reason.as_ref(), None),
+            now,
+        ));
+        for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
             let thing = (name.clone(), Some(replica.name.clone()));
-            let trouble = trouble(report, replica.reason.as_ref(), Some(&replica.name));
+            let trouble = trouble(verdicts, replica.reason.as_ref(), Some(&replica.name));
             lines.extend(self.turn(thing, watched.target.location.queue(), trouble, now));
         }
         lines
@@ -108,17 +113,13 @@ impl Telling {
     }
 }
 
-fn database_trouble(report: &DatabaseReport) -> Option<Trouble> {
-    trouble(report, report.reason.as_ref(), None)
-}
-
 /// Why something could not be looked at, or the first critical check that fails on it.
-fn trouble(report: &DatabaseReport, reason: Option<&Reason>, replica: Option<&str>) -> Option<Trouble> {
+fn trouble(verdicts: &[Verdict], reason: Option<&Reason>, replica: Option<&str>) -> Option<Trouble> {
     if let Some(reason) = reason {
         let (message, hint) = (reason.message.clone(), reason.hint.clone());
         return Some(Trouble { key: reason.kind.as_str(), message, hint });
     }
-    let critical = report.checks.iter().find(|verdict| {
+    let critical = verdicts.iter().find(|verdict| {
         let fails = verdict.status == Status::Fail && verdict.severity == Severity::Critical;
         fails && verdict.replica.as_deref() == replica
     })?;

@@ -8,8 +8,8 @@ use super::crew::Work;
 use super::fleet::Fleet;
 use super::local::LocalWatch;
 use super::schedule::ReplicaKey;
+use crate::domain::assessment::AgentReport;
 use crate::domain::moment::Moment;
-use crate::domain::report::AgentReport;
 use crate::usecase::ports::{Configured, PageReader, Stores};
 
 /// One turn of the agent's loop: everything in it is done at one instant.

@@ -1,8 +1,9 @@
-//! The metric reference, from the table itself: what `streamgauge metrics` prints and `docs/METRICS.md` holds.
+//! The metric reference, from the numbers themselves: what `streamgauge metrics` prints and `docs/METRICS.md` holds.
 
 use serde::Serialize;
 
-use super::{Family, families};
+use super::family::unit;
+use crate::domain::number::{self, Number};
 
 /// The head of `docs/METRICS.md`.
 const HEAD: &str = "\
@@ -15,49 +16,45 @@ What is unknown has no sample: no metric here is 0 because something could not b
 
 ";
 
-/// For scripts: one object for each family.
+/// For scripts: one object for each number.
 #[derive(Serialize)]
 struct Entry {
     name: &'static str,
     r#type: &'static str,
     unit: Option<&'static str>,
-    labels: &'static [&'static str],
+    labels: Vec<&'static str>,
     help: &'static str,
 }
 
-impl From<&'static Family> for Entry {
-    fn from(family: &'static Family) -> Self {
-        Self {
-            name: family.name,
-            r#type: family.kind.as_str(),
-            unit: family.unit(),
-            labels: family.labels,
-            help: family.help,
-        }
+impl From<&'static Number> for Entry {
+    fn from(number: &'static Number) -> Self {
+        let Number { name, kind, help, .. } = number;
+        Self { name, r#type: kind.as_str(), unit: unit(number), labels: number.labels().collect(), help }
     }
 }
 
 /// The page `docs/METRICS.md`.
 pub fn markdown() -> String {
-    let rows = families().map(|family| {
-        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-        format!("| `{}` | {} | {} | {} |\n", family.name, family.kind.as_str(), labels.join(", "), family.help)
+    let rows = number::all().map(|number| {
+        let labels: Vec<String> = number.labels().map(|label| format!("`{label}`")).collect();
+        format!("| `{}` | {} | {} | {} |\n", number.name, number.kind.as_str(), labels.join(", "), number.help)
     });
     format!("{HEAD}| name | type | labels | what it is |\n|---|---|---|---|\n{}", rows.collect::<String>())
 }
 
-/// A JSON array, one object for each family.
+/// A JSON array, one object for each number.
 pub fn json() -> String {
-    let entries: Vec<Entry> = families().map(Entry::from).collect();
+    let entries: Vec<Entry> = number::all().map(Entry::from).collect();
     // Static strings only: there is nothing that could fail.
     serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n"
 }
 
 /// Two lines for each family: its signature, and what it is.
 pub fn table() -> String {
-    let rows = families().map(|family| {
-        let labels = if family.labels.is_empty() { String::new() } else { format!("{{{}}}", family.labels.join(",")) };
-        format!("{}{labels}  ({})\n    {}\n", family.name, family.kind.as_str(), family.help)
+    let rows = number::all().map(|number| {
+        let labels: Vec<&str> = number.labels().collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        format!("{}{labels}  ({})\n    {}\n", number.name, number.kind.as_str(), number.help)
     });
     rows.collect()
 }

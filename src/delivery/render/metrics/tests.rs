@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::super::fixture;
 use super::*;
+use crate::domain::number::{Kind, Number};
 
 /// Compares with a file of this repository, and rewrites it when `UPDATE=1`.
 fn golden(path: &str, actual: &str) {
@@ -21,7 +22,7 @@ fn golden(path: &str, actual: &str) {
 }
 
 /// The samples of one database, without descriptions.
-fn samples(database: crate::domain::report::DatabaseReport) -> String {
+fn samples(database: crate::domain::assessment::DatabaseReport) -> String {
     let text = openmetrics(&Arc::new(fixture::report(vec![database])));
     text.split_inclusive('\n').filter(|line| line.contains("database=\"app\"")).collect()
 }
@@ -56,6 +57,52 @@ fn an_agent_without_databases() {
 }
 
 #[test]
+fn a_report_in_which_everything_is_known() {
+    golden("src/delivery/render/metrics/golden/full.txt", &openmetrics(&Arc::new(fixture::full())));
+}
+
+/// Compact JSON with a line for each value, in the order in which it was written.
+fn lines(json: &str) -> String {
+    let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0, false, false);
+    for letter in json.chars() {
+        let structure = !quoted;
+        quoted ^= letter == '"' && !escaped;
+        escaped = letter == '\\' && !escaped;
+        if structure && matches!(letter, '}' | ']') {
+            depth -= 1;
+            out += &format!("\n{}", "  ".repeat(depth));
+        }
+        out.push(letter);
+        if structure && matches!(letter, '{' | '[' | ',') {
+            depth += usize::from(letter != ',');
+            out += &format!("\n{}", "  ".repeat(depth));
+        }
+    }
+    out.lines().filter(|line| !line.trim().is_empty()).fold(String::new(), |lines, line| lines + line + "\n")
+}
+
+#[test]
+fn the_whole_report_as_json() {
+    let json = crate::delivery::render::json::json(&fixture::full()).expect("a report is written");
+    golden("src/delivery/render/metrics/golden/full.json", &lines(std::str::from_utf8(&json).expect("JSON is UTF-8")));
+}
+
+/// The verdicts of every check on everything in the report in which everything is known.
+#[test]
+fn all_that_checks_say() {
+    use crate::domain::check::{Judge, Watching};
+    let mut out = String::new();
+    for watching in [Watching::Continuously, Watching::Once] {
+        let verdicts = Judge::default().judge(&fixture::full().assessment, fixture::now(), watching);
+        for verdict in verdicts.iter() {
+            out += &serde_json::to_string(verdict).expect("a verdict is written");
+            out.push('\n');
+        }
+    }
+    golden("src/delivery/render/metrics/golden/verdicts.json", &out);
+}
+
+#[test]
 fn the_reference_is_what_the_table_says() {
     golden("docs/METRICS.md", &catalogue::markdown());
 }
@@ -63,11 +110,11 @@ fn the_reference_is_what_the_table_says() {
 #[test]
 fn names_are_legal_once_and_end_as_their_type_demands() {
     let mut seen = std::collections::BTreeSet::new();
-    for family in families() {
+    for family in number::all() {
         let name = family.name;
         assert!(seen.insert(name), "{name} is declared twice");
         assert!(name.starts_with("streamgauge_") || name.starts_with("process_"), "{name}");
-        for word in family.labels.iter().chain([&name]) {
+        for word in family.labels().chain([name]) {
             let legal = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             assert!(legal && !word.contains("__") && !word.ends_with('_'), "{word} of {name}");
         }
@@ -81,7 +128,7 @@ fn names_are_legal_once_and_end_as_their_type_demands() {
 
 #[test]
 fn help_is_one_sentence_that_needs_no_escaping() {
-    for Family { name, help, .. } in families() {
+    for Number { name, help, .. } in number::all() {
         let plain = help.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !matches!(byte, b'\\' | b'"'));
         assert!(plain, "help of {name}");
         assert!(help.ends_with('.') && !help.trim_end_matches('.').contains(". "), "help of {name}");
@@ -115,14 +162,14 @@ fn promised_names_are_there() {
         "streamgauge_build_info",
     ];
     for name in promised {
-        assert!(families().any(|family| family.name == name), "{name}");
+        assert!(number::all().any(|family| family.name == name), "{name}");
     }
 }
 
 #[test]
 fn every_family_has_a_sample_in_a_full_report_and_one_block_of_its_own() {
     let text = to_text(&openmetrics(&Arc::new(fixture::full())));
-    for Family { name, kind, .. } in families() {
+    for Number { name, kind, .. } in number::all() {
         let sample = match kind {
             Kind::Histogram => format!("{name}_bucket{{"),
             _ => name.to_string(),
@@ -214,8 +261,8 @@ proptest! {
 /// A condition reads the same number here as Prometheus does, or neither has one.
 #[test]
 fn what_checks_compare_is_what_is_exported() {
-    use crate::domain::check::catalogue;
-    use crate::domain::check::expression::Select;
+    use crate::domain::check::expression::{Fold, Term};
+    use crate::domain::check::{Check, catalogue};
 
     let databases = vec![
         fixture::healthy("healthy"),
@@ -226,54 +273,42 @@ fn what_checks_compare_is_what_is_exported() {
     ];
     let full = fixture::full();
     let mut report = fixture::report(databases);
-    (report.agent.stores, report.agent.buckets) = (full.agent.stores, full.agent.buckets);
+    let agent = full.assessment.agent;
+    (report.assessment.agent.stores, report.assessment.agent.buckets) = (agent.stores, agent.buckets);
     let report = Arc::new(report);
     let text = openmetrics(&report);
     let mut compared = 0;
+    let terms = |check: &'static Check| check.rules.iter().flat_map(|rule| rule.when.terms());
     for check in catalogue() {
         let scope = check.scope();
-        for quantity in check.rules.iter().flat_map(|rule| rule.when.quantities()) {
-            let metric = quantity.metric;
-            let family = families().find(|family| family.name == metric);
-            let family = family.unwrap_or_else(|| panic!("{}: there is no metric {metric}", check.name));
-            let (Select::Where(label, _) | Select::Sum(label) | Select::Min(label) | Select::Max(label)) =
-                quantity.select
-            else {
-                assert_eq!(family.labels, scope.labels(), "{}: labels of {metric}", check.name);
-                for subject in scope.subjects(&report) {
-                    let labels = scope.labels().iter().zip(subject.label_values());
-                    let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-                    let sample = match labels.is_empty() {
-                        true => format!("{metric} "),
-                        false => format!("{metric}{{{}}} ", labels.join(",")),
-                    };
-                    let exported = text.lines().find_map(|line| line.strip_prefix(&sample)?.parse::<f64>().ok());
-                    assert_eq!(quantity.value(subject), exported, "{}: {sample}", check.name);
-                    compared += usize::from(exported.is_some());
-                }
-                continue;
+        for number in terms(check).flat_map(|term| term.numbers()) {
+            assert_eq!(number.scope, scope, "{}: {}", check.name, number.name);
+        }
+        for term in terms(check) {
+            let (number, fold) = match term {
+                Term::Of(number) => (number, None),
+                Term::Folded(number, fold) => (number, Some(fold)),
+                _ => continue,
             };
-            assert!(family.labels.contains(&label), "{}: {metric} has no label {label}", check.name);
-            let others: Vec<&str> = family.labels.iter().copied().filter(|other| *other != label).collect();
-            assert_eq!(others, scope.labels(), "{}: labels of {metric}", check.name);
-            for subject in scope.subjects(&report) {
+            assert_eq!(number.more.is_empty(), fold.is_none(), "{}: labels of {}", check.name, number.name);
+            for subject in scope.subjects(&report.assessment) {
+                let labels = scope.labels().iter().zip(subject.label_values());
+                let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
                 let is_its = |line: &&str| {
-                    let labels = scope.labels().iter().zip(subject.label_values());
-                    let starts = line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{'));
-                    starts && labels.into_iter().all(|(name, value)| line.contains(&format!("{name}=\"{value}\"")))
+                    let rest = line.strip_prefix(number.name).filter(|rest| rest.starts_with(['{', ' ']));
+                    rest.is_some() && labels.iter().all(|label| line.contains(label))
                 };
-                let number = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
                 let lines = text.lines().filter(is_its);
-                let exported = match quantity.select {
-                    Select::Where(label, value) => {
-                        let wanted = format!("{label}=\"{value}\"");
-                        lines.filter(|line| line.contains(&wanted)).filter_map(number).reduce(|a, b| a + b)
+                let value = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
+                let exported = match fold {
+                    Some(Fold::Where(label, value_of)) => {
+                        let wanted = format!("{label}=\"{value_of}\"");
+                        lines.filter(|line| line.contains(&wanted)).filter_map(value).reduce(|a, b| a + b)
                     }
-                    Select::Min(_) => lines.filter_map(number).reduce(f64::min),
-                    Select::Max(_) => lines.filter_map(number).reduce(f64::max),
-                    Select::Sum(_) | Select::Only => lines.filter_map(number).reduce(|a, b| a + b),
+                    Some(Fold::Min(_)) => lines.filter_map(value).reduce(f64::min),
+                    Some(Fold::Sum(_)) | None => lines.filter_map(value).reduce(|a, b| a + b),
                 };
-                assert_eq!(quantity.value(subject), exported, "{}: {quantity}", check.name);
+                assert_eq!(term.value(subject, fixture::now()), exported, "{}: {term}", check.name);
                 compared += usize::from(exported.is_some());
             }
         }

@@ -8,7 +8,7 @@ use crate::domain::report::Report;
 
 /// Empty where there is no database that could be judged.
 pub(super) fn section(report: &Report) -> Markup {
-    if report.databases.is_empty() {
+    if report.assessment.databases.is_empty() {
         return Markup::default();
     }
     html! {
@@ -17,7 +17,7 @@ pub(super) fn section(report: &Report) -> Markup {
             table {
                 tbody {
                     (LINE)
-                    @for item in checklist(report) {
+                    @for item in checklist(&report.verdicts) {
                         @let (class, status) = word(item.status);
                         tr.item {
                             td { (item.area) } td { (item.item) } td { (item.asked) }

@@ -5,11 +5,12 @@ use maud::{Markup, Render, html};
 
 use super::LINE;
 use crate::delivery::render::timeline;
-use crate::domain::check::{Severity, Status, Verdict};
+use crate::domain::assessment::DatabaseState;
 use crate::domain::drill::{DrillReport, DrillResult};
 use crate::domain::human;
 use crate::domain::limits::{PAGE_FINDINGS_MAX, PAGE_ROWS_MAX};
-use crate::domain::report::{DatabaseReport, DatabaseState, ReplicaReport, Report};
+use crate::domain::report::{Block, Report};
+use crate::domain::verdict::{Severity, Status, Verdict};
 use crate::domain::verification::ObjectFinding;
 
 const COLUMNS: [&str; 10] = [
@@ -26,10 +27,10 @@ const COLUMNS: [&str; 10] = [
 ];
 
 pub(super) fn section(report: &Report) -> Markup {
-    if report.databases.is_empty() {
+    if report.assessment.databases.is_empty() {
         return html! { p.bad { "No databases are watched." } (LINE) };
     }
-    let mut rows: Vec<Row<'_>> = report.databases.iter().flat_map(|database| rows(database, report)).collect();
+    let mut rows: Vec<Row<'_>> = report.blocks().map(|block| Row { block, now: report.generated_at }).collect();
     // What is wrong comes first; otherwise the order of the names stays.
     rows.sort_by_key(|row| !row.bad());
     html! {
@@ -44,41 +45,33 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// One line of the table: a replica, or a database that has none.
+/// One line of the table.
 struct Row<'a> {
-    database: &'a DatabaseReport,
-    replica: Option<&'a ReplicaReport>,
+    block: Block<'a>,
     now: Timestamp,
-}
-
-fn rows<'a>(database: &'a DatabaseReport, report: &Report) -> Vec<Row<'a>> {
-    let now = report.generated_at;
-    if database.replicas.is_empty() {
-        return vec![Row { database, replica: None, now }];
-    }
-    database.replicas.iter().map(|replica| Row { database, replica: Some(replica), now }).collect()
 }
 
 impl Row<'_> {
     fn behind(&self) -> bool {
-        self.replica.and_then(|replica| replica.lag_seconds).is_some_and(|lag| lag > self.database.rpo_seconds)
+        self.block
+            .replica
+            .and_then(|replica| replica.lag_seconds)
+            .is_some_and(|lag| lag > self.block.database.rpo_seconds)
     }
 
     /// The checks that failed for this line.
     fn failed(&self) -> impl Iterator<Item = &Verdict> {
-        let replica = self.replica.map(|replica| replica.name.as_str());
-        let failed = self.database.checks.iter().filter(|verdict| verdict.status == Status::Fail);
-        failed.filter(move |verdict| verdict.replica.is_none() || verdict.replica.as_deref() == replica)
+        self.block.verdicts().filter(|verdict| verdict.status == Status::Fail)
     }
 
     fn bad(&self) -> bool {
         let state = matches!(
-            self.database.state,
+            self.block.database.state,
             DatabaseState::Missing | DatabaseState::Unreadable | DatabaseState::OverLimit
         );
-        let replica = self.replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
+        let replica = self.block.replica.is_some_and(|replica| replica.up == Some(false) || replica.reason.is_some());
         let failed = self.failed().any(|verdict| verdict.severity > Severity::Info);
-        state || self.database.reason.is_some() || replica || self.behind() || failed
+        state || self.block.database.reason.is_some() || replica || self.behind() || failed
     }
 
     fn age(&self, at: Timestamp) -> String {
@@ -86,7 +79,7 @@ impl Row<'_> {
     }
 
     fn lag(&self) -> Markup {
-        let lag = self.replica.and_then(|replica| replica.lag_seconds).map(human::duration);
+        let lag = self.block.replica.and_then(|replica| replica.lag_seconds).map(human::duration);
         match lag {
             Some(lag) if self.behind() => html! { td.bad { (lag) } },
             lag => known(lag),
@@ -94,21 +87,21 @@ impl Row<'_> {
     }
 
     fn unreplicated(&self) -> Option<String> {
-        let replica = self.replica?;
+        let replica = self.block.replica?;
         let bound = if replica.unreplicated_bytes_lower_bound { "≥ " } else { "" };
         replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
     }
 
     /// The coverage map, over all of it.
     fn band(&self) -> Option<Markup> {
-        let map = self.replica?.timeline.as_ref()?;
+        let map = self.block.replica?.timeline.as_ref()?;
         let from = timeline::window(map, None, self.now)?;
         Some(html! { (timeline::svg(map, from, self.now)) (timeline::sentence(map, self.now)) })
     }
 
     /// What the last restore drill came to, when and how fast, and when the next one is due.
     fn drill(&self) -> Markup {
-        let Some(drill) = self.replica.and_then(|replica| replica.drill.as_deref()) else {
+        let Some(drill) = self.block.replica.and_then(|replica| replica.drill.as_deref()) else {
             return html! { td.unknown { "none" } };
         };
         html! {
@@ -138,7 +131,8 @@ impl Row<'_> {
     }
 
     fn reasons(&self) -> Markup {
-        let reasons = [self.database.reason.as_ref(), self.replica.and_then(|replica| replica.reason.as_ref())];
+        let reasons =
+            [self.block.database.reason.as_ref(), self.block.replica.and_then(|replica| replica.reason.as_ref())];
         html! {
             @for reason in reasons.into_iter().flatten() {
                 div.bad { (reason.message) }
@@ -155,7 +149,7 @@ impl Row<'_> {
 
 impl Render for Row<'_> {
     fn render(&self) -> Markup {
-        let Self { database, replica, .. } = self;
+        let Block { database, replica, .. } = self.block;
         let findings = replica.and_then(|replica| replica.verification.as_ref());
         let findings = findings.map_or(&[][..], |verification| &verification.findings);
         html! {

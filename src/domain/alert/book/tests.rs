@@ -7,33 +7,26 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::alerting::Silence;
-use crate::domain::check::expression::{Comparison, Condition, Of, Quantity, Select, Term};
-use crate::domain::check::{Context, Severity, Tell, Told, Unit};
-use crate::domain::report::{
-    AgentReport, CollectorReport, ConfigReport, DatabaseReport, DurationHistogram, ReplicaReport, SCHEMA,
-};
+use crate::domain::assessment::{CollectorReport, DatabaseReport, ReplicaReport};
+use crate::domain::check::expression::Condition;
+use crate::domain::check::{Explanation, Unit};
+use crate::domain::number::{Kind, Number, Read, Value};
+use crate::domain::verdict::Severity;
 
-/// A number of a replica that a test sets: its lag, its TXID, its unreplicated bytes.
-const fn number(of: fn(&DatabaseReport, &ReplicaReport) -> Option<f64>) -> Quantity {
-    Quantity { metric: "streamgauge_test", select: Select::Only, of: Of::Replica(of) }
+const fn number(scope: Scope, of: fn(Subject<'_>) -> Option<Value<'static>>) -> Number {
+    Number { name: "streamgauge_test", kind: Kind::Gauge, scope, more: &[], help: "A test.", read: Read::One(of) }
 }
 
-static LAG: Quantity = number(|_, replica| replica.lag_seconds);
-static UNREADABLE: Quantity = number(|_, replica| replica.up.map(|up| f64::from(!up)));
-static LONG: Condition = Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Number(0.0));
-static LONGER: Condition = Condition::Compare(&Term::Of(&LAG), Comparison::Above, &Term::Number(10.0));
-static DENIED: Condition = Condition::Compare(&Term::Of(&UNREADABLE), Comparison::Equal, &Term::Number(1.0));
-static STUCK: Quantity = Quantity {
-    metric: "streamgauge_test",
-    select: Select::Only,
-    of: Of::Collector(|collector| Some(f64::from(!collector.success))),
-};
+/// A number of a replica that a test sets.
+static LAG: Number = number(Scope::Replica, |on| on.replica()?.lag_seconds.map(Value::Float));
+static UNREADABLE: Number = number(Scope::Replica, |on| on.replica()?.up.map(|up| Value::Int(u64::from(!up))));
+static STUCK: Number = number(Scope::Collector, |on| Some(Value::Int(u64::from(!on.collector()?.success))));
 
-const fn rule(severity: Severity, when: &'static Condition, hold: u64, keep_firing: u64) -> Rule {
+const fn rule(severity: Severity, when: Condition, hold: u64, keep_firing: u64) -> Rule {
     Rule { severity, when, hold: Duration::from_secs(hold), keep_firing: Duration::from_secs(keep_firing) }
 }
 
-const fn check(name: &'static str, rules: &'static [Rule], tell: Tell) -> Check {
+const fn check(name: &'static str, rules: &'static [Rule]) -> Check {
     Check {
         name,
         title: "All is well",
@@ -42,31 +35,17 @@ const fn check(name: &'static str, rules: &'static [Rule], tell: Tell) -> Check 
         action: "Repair {replica}.",
         unit: Unit::Seconds,
         rules,
-        tell,
+        explain: |_, _| Some(Explanation::Known("as seen".into())),
     }
-}
-
-fn tell(_: &Context, _: &DatabaseReport, _: &ReplicaReport) -> Option<Told> {
-    Some(Told::Known("as seen".into()))
 }
 
 static CHECKS: &[Check] = &[
     check(
         "ReplicaGap",
-        &[rule(Severity::Critical, &LONGER, 60, 300), rule(Severity::Warning, &LONG, 60, 300)],
-        Tell::Replica(tell),
+        &[rule(Severity::Critical, LAG.exceeds(10.0), 60, 300), rule(Severity::Warning, LAG.any(), 60, 300)],
     ),
-    check("ReplicaUnverifiable", &[rule(Severity::Critical, &DENIED, 0, 0)], Tell::Replica(tell)),
-    check(
-        "CollectorFailed",
-        &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&STUCK), Comparison::Equal, &Term::Number(1.0)),
-            30,
-            0,
-        )],
-        Tell::Collector(|_, _| None),
-    ),
+    check("ReplicaUnverifiable", &[rule(Severity::Critical, UNREADABLE.is(1.0), 0, 0)]),
+    check("CollectorFailed", &[rule(Severity::Warning, STUCK.is(1.0), 30, 0)]),
 ];
 
 /// Both clocks, `seconds` after the agent began at 1 000 000.
@@ -75,86 +54,28 @@ fn at(seconds: i64) -> Moment {
 }
 
 fn replica(name: &str, lag: Option<f64>) -> ReplicaReport {
-    ReplicaReport {
-        name: name.into(),
-        store: "s3".into(),
-        url: "s3://backups/app".into(),
-        layout: None,
-        up: Some(true),
-        reason: None,
-        method: None,
-        recovery_point: None,
-        lag_seconds: lag,
-        lag_upper_bound_seconds: None,
-        unreplicated_since: None,
-        unreplicated_bytes: None,
-        unreplicated_bytes_lower_bound: false,
-        watched_since: Timestamp::UNIX_EPOCH,
-        verified_at: None,
-        verify_interval_seconds: 300.0,
-        last_segment_at: None,
-        txid: None,
-        coverage: None,
-        timeline: None,
-        verification: None,
-        drill: None,
-        beacon: None,
-        keeping: Default::default(),
-        spot: None,
-    }
+    ReplicaReport { name: name.into(), up: Some(true), lag_seconds: lag, ..ReplicaReport::default() }
 }
 
 fn database(name: &str, replicas: Vec<ReplicaReport>) -> Arc<DatabaseReport> {
-    Arc::new(DatabaseReport {
-        name: name.into(),
-        state: DatabaseState::Monitored,
-        reason: None,
-        local: None,
-        rpo_seconds: 300.0,
-        objectives: Default::default(),
-        replicas,
-        checks: Vec::new(),
-    })
+    let state = DatabaseState::Monitored;
+    Arc::new(DatabaseReport { name: name.into(), state, rpo_seconds: 300.0, replicas, ..DatabaseReport::default() })
 }
 
-fn report(databases: Vec<Arc<DatabaseReport>>) -> Report {
-    Report {
-        schema: SCHEMA,
-        generated_at: Timestamp::UNIX_EPOCH,
-        complete: true,
-        agent: AgentReport {
-            version: "0",
-            revision: "0",
-            started_at: Timestamp::UNIX_EPOCH,
-            config: ConfigReport::default(),
-            sources: Vec::new(),
-            collectors: Vec::new(),
-            stores: Vec::new(),
-            receivers: Vec::new(),
-            buckets: Vec::new(),
-            cost: Default::default(),
-            process: None,
-            drill_budget: None,
-            state: None,
-        },
-        databases,
-        over_limit: 0,
-        checks: Vec::new(),
-        alerts: Vec::new(),
-        alerts_dropped: 0,
-    }
+fn assessment(databases: Vec<Arc<DatabaseReport>>) -> Assessment {
+    Assessment { complete: true, databases, ..Assessment::default() }
 }
 
 /// One database with one replica of this lag.
-fn lagging(lag: impl Into<Option<f64>>) -> Report {
-    report(vec![database("app", vec![replica("s3", lag.into())])])
+fn lagging(lag: impl Into<Option<f64>>) -> Assessment {
+    assessment(vec![database("app", vec![replica("s3", lag.into())])])
 }
 
 /// The same, not looked at yet.
-fn unseen() -> Report {
+fn unseen() -> Assessment {
     let mut replica = replica("s3", None);
     replica.up = None;
-    Report { complete: false, ..report(vec![database("app", vec![replica])]) }
+    Assessment { complete: false, ..assessment(vec![database("app", vec![replica])]) }
 }
 
 fn book() -> AlertBook {
@@ -170,9 +91,9 @@ fn told(book: &AlertBook) -> String {
 }
 
 /// Evaluates and tells.
-fn step(book: &mut AlertBook, report: &Report, now: Moment, expected: &str) {
+fn step(book: &mut AlertBook, assessment: &Assessment, now: Moment, expected: &str) {
     let before = told(book);
-    let changed = book.evaluate(report, &Alerting::default(), now);
+    let changed = book.evaluate(assessment, &Alerting::default(), now);
     assert_eq!(told(book), expected, "{now:?}");
     assert_eq!(changed, before != expected, "{now:?}: a change is told as one");
 }
@@ -233,13 +154,13 @@ fn the_worse_alert_of_a_check_suppresses_the_other() {
 #[test]
 fn an_alert_suppresses_what_follows_from_it_of_the_same_replica_only() {
     let mut book = book();
-    let report = |up| {
+    let assessment = |up| {
         let mut bad = replica("s3", Some(11.0));
         bad.up = Some(up);
-        report(vec![database("app", vec![bad, replica("other", Some(11.0))])])
+        assessment(vec![database("app", vec![bad, replica("other", Some(11.0))])])
     };
-    book.evaluate(&report(true), &Alerting::default(), at(0));
-    book.evaluate(&report(false), &Alerting::default(), at(60));
+    book.evaluate(&assessment(true), &Alerting::default(), at(0));
+    book.evaluate(&assessment(false), &Alerting::default(), at(60));
     let suppressed: Vec<_> = book.alerts().iter().filter(|alert| alert.suppressed.is_some()).collect();
     let told: Vec<_> = suppressed.iter().map(|alert| (alert.name(), alert.labels["replica"].as_str())).collect();
     assert_eq!(told, [("ReplicaGap", "s3"), ("ReplicaGap", "other"), ("ReplicaGap", "s3")]);
@@ -373,8 +294,8 @@ fn target_that_is_gone_resolves() {
     step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
     step(&mut before, &lagging(1.0), at(60), WARNING);
     let (mut after, now) = restart(&before, at(60), 0);
-    step(&mut after, &report(Vec::new()), now(0), WARNING);
-    step(&mut after, &report(Vec::new()), now(300), "ReplicaGap warning Resolved");
+    step(&mut after, &assessment(Vec::new()), now(0), WARNING);
+    step(&mut after, &assessment(Vec::new()), now(300), "ReplicaGap warning Resolved");
 }
 
 #[test]
@@ -389,20 +310,10 @@ fn wall_clock_that_stepped_before_the_restart_does_not_matter() {
 
 #[test]
 fn agents_own_alerts_sleep_only_after_a_restart() {
-    let collector = |success| {
-        let duration = DurationHistogram::default();
-        vec![CollectorReport {
-            collector: "replica",
-            success,
-            last_success_at: None,
-            last_round_at: Timestamp::UNIX_EPOCH,
-            interval_seconds: None,
-            duration,
-        }]
-    };
-    let with = |mut report: Report, success| {
-        report.agent.collectors = collector(success);
-        report
+    let collector = |success| vec![CollectorReport { collector: "replica", success, ..CollectorReport::default() }];
+    let with = |mut assessment: Assessment, success| {
+        assessment.agent.collectors = collector(success);
+        assessment
     };
     let mut book = book();
     step(&mut book, &with(lagging(0.0), false), at(0), "CollectorFailed warning Pending");
@@ -417,11 +328,11 @@ fn agents_own_alerts_sleep_only_after_a_restart() {
 fn the_worst_come_first_when_there_are_too_many() {
     let many = |count: usize, lag: f64| {
         let databases = (0..count).map(|n| database(&format!("db{n:06}"), vec![replica("s3", Some(lag))]));
-        report(databases.collect())
+        assessment(databases.collect())
     };
     let mut book = book();
-    let mut count = |report: &Report, now| {
-        book.evaluate(report, &Alerting::default(), now);
+    let mut count = |assessment: &Assessment, now| {
+        book.evaluate(assessment, &Alerting::default(), now);
         let critical = book.alerts().iter().filter(|alert| alert.severity == Severity::Critical).count();
         (critical, book.alerts().len() - critical, book.dropped())
     };
@@ -537,7 +448,7 @@ proptest! {
             let lag = |level| Some(f64::from(level) * 6.0);
             let subjects = [("a", one), ("b", other)];
             let replicas = subjects.iter().map(|(name, level)| replica(name, lag(*level))).collect();
-            book.evaluate(&report(vec![database("app", replicas)]), &Alerting::default(), at(seconds));
+            book.evaluate(&assessment(vec![database("app", replicas)]), &Alerting::default(), at(seconds));
             for (name, level) in subjects {
                 for (severity, holds) in [("warning", level > 0), ("critical", level > 1)] {
                     let reference = references.entry((name, severity)).or_default();

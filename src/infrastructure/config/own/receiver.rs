@@ -8,9 +8,9 @@ use http::Uri;
 use lettre::message::Mailbox;
 
 use crate::domain::alerting::{DeadmanTarget, HttpOptions, ReceiverKind, ReceiverTarget, SmtpSecurity, SmtpTarget};
-use crate::domain::check::Severity;
 use crate::domain::limits::{RECEIVERS_MAX, SECRET_FILE_BYTES_MAX};
 use crate::domain::secret::Secret;
+use crate::domain::verdict::Severity;
 use crate::infrastructure::config::litestream::replica::Context;
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::label;

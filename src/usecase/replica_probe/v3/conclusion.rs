@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::super::finding::{Finding, chain};
 use super::Segments;
 use crate::domain::assess::proof::Evidence;
+use crate::domain::assess::proof::Method;
+use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::limits::PLAN_CANDIDATES_MAX;
 use crate::domain::litestream::{Coverage, Layout, SegmentFile, SnapshotFile};
 use crate::domain::moment::Moment;
-use crate::domain::report::{CoverageReport, LevelReport, Method};
 use crate::domain::timeline::{Span, TimelineReport};
 
 impl Segments {

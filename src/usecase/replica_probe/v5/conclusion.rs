@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::super::finding::{Finding, chain};
 use super::Levels;
 use crate::domain::assess::proof::Evidence;
+use crate::domain::assess::proof::Method;
+use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::litestream::{Coverage, Layout, LtxFile, LtxHeader, SNAPSHOT_LEVEL};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
-use crate::domain::report::{CoverageReport, LevelReport, Method};
 
 /// The `level` label of each level.
 const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];

@@ -1,9 +1,10 @@
 //! The report: built anew where something changed, and handed out.
 
 use super::Agent;
-use crate::domain::check::{Watching, judge_agent};
+use crate::domain::assessment::{AgentReport, Assessment};
+use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
-use crate::domain::report::{AgentReport, Report, SCHEMA};
+use crate::domain::report::Report;
 use crate::usecase::watch::telling;
 
 impl Agent {
@@ -21,11 +22,9 @@ impl Agent {
 
     /// Everything as it is, with what changed built anew.
     fn assemble(&mut self, now: Moment) -> Report {
-        let mut lines = Vec::new();
         let shared = &mut self.shared;
         let pace = &shared.configured.pace;
-        shared.fleet.rebuild(pace, now, |subject| lines.extend(self.telling.compare(subject, now)));
-        telling::tell(lines);
+        let changed = shared.fleet.rebuild(pace, now);
         let databases = shared.fleet.reports();
         let mut stores = shared.stores.report();
         let counted = now.wall.duration_since(self.report.started_at).as_secs_f64();
@@ -39,18 +38,17 @@ impl Agent {
             ..self.report.clone()
         };
         self.duties.iter().for_each(|duty| duty.report(shared, now, &mut agent));
-        let mut report = Report {
-            schema: SCHEMA,
+        let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
+        let assessment = Assessment { complete, agent, databases, over_limit };
+        let report = Report {
             generated_at: now.wall,
-            complete: shared.fleet.is_complete(),
-            agent,
-            databases,
-            over_limit: shared.configured.over_limit,
-            checks: Vec::new(),
+            verdicts: self.judge.judge(&assessment, now.wall, Watching::Continuously),
+            assessment,
             alerts: self.alerts.list(),
             alerts_dropped: self.alerts.dropped(),
         };
-        report.checks = judge_agent(&report, now.wall);
+        let changed = changed.iter().filter_map(|name| shared.fleet.subjects.get(name));
+        telling::tell(changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect());
         report
     }
 
@@ -64,11 +62,12 @@ impl Agent {
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
             if let Some(subject) = self.shared.fleet.subjects.get_mut(name) {
-                subject.rebuild(&self.shared.configured.pace, now, Watching::Continuously);
+                subject.rebuild(&self.shared.configured.pace, now);
             }
         }
         if !turned.is_empty() {
-            report.databases = self.shared.fleet.reports();
+            report.assessment.databases = self.shared.fleet.reports();
+            report.verdicts = self.judge.judge(&report.assessment, now.wall, Watching::Continuously);
         }
         report.alerts = self.alerts.list();
         report.alerts_dropped = self.alerts.dropped();

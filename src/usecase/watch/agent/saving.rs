@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::Agent;
+use crate::domain::assessment::StateReport;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::StateReport;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{EntryKey, EntryKind, Journal};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::crew::{Crew, Work};
 use super::super::turn::{Duty, Shared, Turn};
+use crate::domain::assessment::{AgentReport, BucketReport};
 use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::{AgentReport, BucketReport};
 use crate::domain::target::{BucketPlace, ReplicaLocation};
 use crate::usecase::ports::BucketPosture;
 

@@ -7,7 +7,7 @@ use crate::domain::limits::REQUEST_WINDOW_MIN;
 use crate::domain::reason::Reason;
 
 /// The agent's own state.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct AgentReport {
     pub version: &'static str,
     pub revision: &'static str,
@@ -117,7 +117,7 @@ pub struct ConfigReport {
 }
 
 /// A place from which databases were discovered (`litestream.yml`, `streamgauge.toml`).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SourceReport {
     pub source: String,
     pub success: bool,
@@ -127,7 +127,7 @@ pub struct SourceReport {
 }
 
 /// One kind of looking: `local`, `sweep`, `replica`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct CollectorReport {
     pub collector: &'static str,
     pub success: bool,

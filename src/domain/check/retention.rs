@@ -1,9 +1,14 @@
 //! Checks of what Litestream keeps: snapshots as often as they should be, history as far back as is wanted, and no more.
 
-use super::expression::{Comparison, Condition, Quantity, Term, seconds};
+use super::entry::{Check, Context, Explanation, Unit, rule};
+use super::expression::{Condition, Term};
 use super::replica::as_far_as_read;
-use super::{Check, Context, Severity, Tell, Told, Unit, counted, rule, spoken};
-use crate::domain::report::{CoverageReport, DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
+use crate::domain::human::{counted, spoken};
+use crate::domain::number::replica::{
+    EXPECTED, EXPIRED, KEPT, RECEIVED, RESTORABLE_SINCE, RETENTION, SNAPSHOT_INTERVAL, UNSNAPSHOTTED_SINCE, WHOLE,
+};
+use crate::domain::verdict::Severity;
 
 /// A snapshot takes its time, and so does a retention run: an hour of patience.
 const SLACK_SECONDS: f64 = 3600.0;
@@ -11,60 +16,17 @@ const SLACK_SECONDS: f64 = 3600.0;
 /// So much of the wanted history is enough: objects are deleted a snapshot at a time.
 const WINDOW_RATIO: f64 = 0.95;
 
-static UNSNAPSHOTTED_SINCE: Quantity =
-    Quantity::of_replica("streamgauge_replica_unsnapshotted_since_timestamp_seconds", |_, replica| {
-        replica.coverage.as_ref()?.unsnapshotted_since.map(seconds)
-    });
+static WINDOW: Term = Term::Age(&RESTORABLE_SINCE);
 
-static SNAPSHOT_INTERVAL: Quantity =
-    Quantity::of_replica("streamgauge_replica_snapshot_interval_seconds", |database, _| {
-        Some(database.objectives.snapshot_interval())
-    });
-
-static RESTORABLE_SINCE: Quantity =
-    Quantity::of_replica("streamgauge_replica_restorable_since_timestamp_seconds", |_, replica| {
-        replica.coverage.as_ref()?.restorable_since.map(seconds)
-    });
-
-static RETENTION: Quantity = Quantity::of_replica("streamgauge_replica_retention_objective_seconds", |database, _| {
-    database.objectives.retention_seconds
-});
-
-static KEPT: Quantity =
-    Quantity::of_replica("streamgauge_replica_kept_seconds", |_, replica| replica.keeping.kept_seconds);
-
-static WHOLE: Quantity = Quantity::of_replica("streamgauge_replica_history_whole", |_, replica| {
-    replica.coverage.as_ref()?.whole.map(f64::from)
-});
-
-static EXPIRED: Quantity = Quantity::of_replica("streamgauge_replica_expired_objects", |_, replica| {
-    Some(replica.coverage.as_ref()?.expired_objects? as f64)
-});
-
-static RECEIVED: Quantity = Quantity::of_replica("streamgauge_replica_received_bytes", |_, replica| {
-    Some(replica.keeping.growth?.received_bytes as f64)
-});
-
-static EXPECTED: Quantity = Quantity::of_replica("streamgauge_replica_expected_bytes", |_, replica| {
-    Some(replica.keeping.growth?.expected_bytes as f64)
-});
-
-static WINDOW: Term = Term::Difference(&Term::Now, &Term::Of(&RESTORABLE_SINCE));
-
-static WINDOW_BELOW_OBJECTIVE: Condition =
-    Condition::Compare(&WINDOW, Comparison::Below, &Term::Product(&Term::Of(&RETENTION), &Term::Number(WINDOW_RATIO)));
+static WINDOW_BELOW_OBJECTIVE: Condition = WINDOW.below(Term::Times(&RETENTION, WINDOW_RATIO));
 
 /// Litestream deletes when it takes a snapshot: what it keeps falls to the retention less one interval each time.
-static WINDOW_BELOW_WHAT_IS_KEPT: Condition = Condition::Compare(
-    &WINDOW,
-    Comparison::Below,
-    &Term::Difference(
-        &Term::Difference(&Term::Of(&RETENTION), &Term::Of(&SNAPSHOT_INTERVAL)),
-        &Term::Number(SLACK_SECONDS),
-    ),
-);
+static WINDOW_BELOW_WHAT_IS_KEPT: Condition = WINDOW.below(Term::Difference(
+    &Term::Difference(&Term::Of(&RETENTION), &Term::Of(&SNAPSHOT_INTERVAL)),
+    &Term::Constant(SLACK_SECONDS),
+));
 
-static HISTORY_WAS_DELETED: Condition = Condition::Compare(&Term::Of(&WHOLE), Comparison::Equal, &Term::Number(0.0));
+static HISTORY_WAS_DELETED: Condition = WHOLE.is(0.0);
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -77,17 +39,11 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
-            &Condition::Compare(
-                &Term::Difference(&Term::Now, &Term::Of(&UNSNAPSHOTTED_SINCE)),
-                Comparison::Above,
-                &Term::Sum(
-                    &Term::Product(&Term::Of(&SNAPSHOT_INTERVAL), &Term::Number(2.0)),
-                    &Term::Number(SLACK_SECONDS),
-                ),
-            ),
+            Term::Age(&UNSNAPSHOTTED_SINCE)
+                .above(Term::Sum(&Term::Times(&SNAPSHOT_INTERVAL, 2.0), &Term::Constant(SLACK_SECONDS))),
             30,
         )],
-        tell: Tell::Replica(snapshot),
+        explain: |context, on| snapshot(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RecoveryWindowShort",
@@ -100,10 +56,10 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
-            &Condition::All(&[&WINDOW_BELOW_OBJECTIVE, &WINDOW_BELOW_WHAT_IS_KEPT, &HISTORY_WAS_DELETED]),
+            Condition::All(&[WINDOW_BELOW_OBJECTIVE, WINDOW_BELOW_WHAT_IS_KEPT, HISTORY_WAS_DELETED]),
             60,
         )],
-        tell: Tell::Replica(window),
+        explain: |context, on| window(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RetentionTooShort",
@@ -114,16 +70,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Set `snapshot.retention` at the top of litestream.yml: v0.5 does not read v0.3's `retention` of a replica, \
                  and keeps 24h without a word.",
         unit: Unit::Seconds,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(
-                &Term::Of(&KEPT),
-                Comparison::Below,
-                &Term::Product(&Term::Of(&RETENTION), &Term::Number(WINDOW_RATIO)),
-            ),
-            60,
-        )],
-        tell: Tell::Replica(told_to_keep),
+        rules: &[rule(Severity::Warning, Term::Of(&KEPT).below(Term::Times(&RETENTION, WINDOW_RATIO)), 60)],
+        explain: |context, on| told_to_keep(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RetentionNotEnforced",
@@ -132,12 +80,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "{value} objects of replica {replica} of {database} should have been deleted hours ago.",
         action: "Look whether Litestream runs, and whether its credentials may delete objects.",
         unit: Unit::Count,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&EXPIRED), Comparison::Above, &Term::Number(0.0)),
-            60,
-        )],
-        tell: Tell::Replica(retention),
+        rules: &[rule(Severity::Warning, EXPIRED.any(), 60)],
+        explain: |context, on| retention(context, on.database()?, on.replica()?),
     },
     Check {
         name: "ReplicaRunaway",
@@ -148,12 +92,8 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Look at Litestream's log for why it begins anew (`wal truncated`, `wal overwritten`): another process \
                  that checkpoints, or a connection that deletes the WAL when it closes.",
         unit: Unit::Bytes,
-        rules: &[rule(
-            Severity::Warning,
-            &Condition::Compare(&Term::Of(&RECEIVED), Comparison::Above, &Term::Of(&EXPECTED)),
-            60,
-        )],
-        tell: Tell::Replica(runaway),
+        rules: &[rule(Severity::Warning, RECEIVED.above(&EXPECTED), 60)],
+        explain: |context, on| runaway(context, on.database()?, on.replica()?),
     },
 ];
 
@@ -162,7 +102,7 @@ fn restorable(replica: &ReplicaReport) -> Option<&CoverageReport> {
     replica.coverage.as_ref().filter(|coverage| coverage.restorable)
 }
 
-fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let coverage = restorable(replica)?;
     let age = |at: jiff::Timestamp| spoken(context.now.duration_since(at).as_secs_f64());
     let newest = match coverage.newest_snapshot_at {
@@ -184,12 +124,12 @@ fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaRepor
     as_far_as_read(context, replica, format!("{newest}, {moved}; the interval is {interval}{whose}"))
 }
 
-fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let coverage = restorable(replica)?;
     let objective = spoken(database.objectives.retention_seconds?);
     let Some(since) = coverage.restorable_since else {
         // A hole in front of the newest object, of which ReplicaGap tells.
-        return Some(Told::Unknown("nothing reaches the newest object".into()));
+        return Some(Explanation::Unknown("nothing reaches the newest object".into()));
     };
     let reaches = spoken(context.now.duration_since(since).as_secs_f64());
     match coverage.whole {
@@ -202,17 +142,17 @@ fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport)
             let detail = format!(
                 "it reaches {reaches} back, objective {objective}; whether older history was deleted is not known"
             );
-            Some(Told::Unknown(detail))
+            Some(Explanation::Unknown(detail))
         }
     }
 }
 
-fn told_to_keep(_: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn told_to_keep(_: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let (kept, objective) = (replica.keeping.kept_seconds?, database.objectives.retention_seconds?);
-    Some(Told::Known(format!("it is told to keep {}, objective {}", spoken(kept), spoken(objective))))
+    Some(Explanation::Known(format!("it is told to keep {}, objective {}", spoken(kept), spoken(objective))))
 }
 
-fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let expired = replica.coverage.as_ref()?.expired_objects?;
     let detail = match expired {
         0 => "nothing is kept for too long".to_owned(),
@@ -221,7 +161,7 @@ fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> 
     as_far_as_read(context, replica, detail)
 }
 
-fn runaway(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Told> {
+fn runaway(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let growth = replica.keeping.growth?;
     let (received, written) = (growth.received_bytes, growth.written_bytes);
     let over = spoken(growth.seconds);
@@ -230,10 +170,13 @@ fn runaway(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
 
 #[cfg(test)]
 mod tests {
+    use super::super::Watching;
+    use super::super::judge::on_database;
     use super::super::tests::{NOW, at, database, replica, unreadable};
-    use super::super::{Status, Watching, judge};
     use super::*;
-    use crate::domain::report::{GrowthReport, KeepingReport};
+    use crate::domain::assess::growth::GrowthReport;
+    use crate::domain::assessment::KeepingReport;
+    use crate::domain::verdict::Status;
 
     const HOUR: i64 = 3600;
 
@@ -253,7 +196,7 @@ mod tests {
         let mut database = database(replica);
         database.objectives.retention_seconds = Some(30.0 * 86_400.0);
         database.objectives.snapshot_interval_seconds = interval.map(|hours| (hours * HOUR) as f64);
-        let verdicts = judge(&database, at(NOW), Watching::Continuously);
+        let verdicts = on_database(&database, at(NOW), Watching::Continuously);
         let verdict = verdicts.into_iter().find(|verdict| verdict.check == name)?;
         let severity = if verdict.status == Status::Fail { verdict.severity.as_str() } else { "" };
         Some(format!("{} {severity}: {}", verdict.status.as_str(), verdict.detail))
@@ -335,7 +278,7 @@ mod tests {
         assert!(rare(358).starts_with("fail") && rare(359).starts_with("pass"), "{}", rare(359));
         let mut unwanted = database(window(25, Some(false)));
         unwanted.objectives.retention_seconds = None;
-        let verdicts = judge(&unwanted, at(NOW), Watching::Continuously);
+        let verdicts = on_database(&unwanted, at(NOW), Watching::Continuously);
         assert!(verdicts.iter().all(|verdict| verdict.check != "RecoveryWindowShort"), "no objective, nothing to say");
     }
 

@@ -1,0 +1,351 @@
+//! What follows from all that was observed until one instant: facts, of which nobody has said yet whether they are good.
+//!
+//! `None` means unknown, and is rendered as absent: never as zero. Serialized it is most of the versioned JSON API
+//! ([`Report`](super::report::Report)), so renaming a field here is a breaking change.
+
+mod agent;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use self::agent::{
+    AgentReport, Billed, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
+    DurationHistogram, ProcessReport, ReceiverReport, SourceReport, StateReport, StoreOperationReport, StoreReport,
+};
+use super::assess::churn::ChurnReport;
+use super::assess::growth::GrowthReport;
+use super::assess::permissions::ModeReport;
+use super::assess::proof::{LagUnknownReport, Method};
+use super::assess::rates::Rates;
+use super::assess::sizing::Sizing;
+use super::beacon::BeaconReport;
+use super::drill::DrillReport;
+use super::litestream::Hole;
+use super::observation::{Counters, Filesystem, WalSource};
+use super::reason::Reason;
+use super::replacement::ReplacementReport;
+use super::spot::SpotReport;
+use super::timeline::TimelineReport;
+use super::verification::VerificationReport;
+
+/// What is known of the agent and of everything it watches.
+#[derive(Clone, Debug, Default)]
+pub struct Assessment {
+    /// Each target was looked at once: what is missing below is unknown, not unread.
+    pub complete: bool,
+    pub agent: AgentReport,
+    /// In the order of their names.
+    pub databases: Vec<Arc<DatabaseReport>>,
+    /// Databases beyond the number that one agent watches.
+    pub over_limit: usize,
+}
+
+/// Whether a database can be watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatabaseState {
+    /// Its files are read.
+    Monitored,
+    /// Not looked at yet.
+    #[default]
+    Pending,
+    /// There is no file.
+    Missing,
+    /// There is one and it cannot be read, or it is not a database.
+    Unreadable,
+    /// Only its replica is known: there is no local database to look at.
+    Remote,
+    /// Beyond the number of databases that one agent watches.
+    OverLimit,
+}
+
+impl DatabaseState {
+    pub const ALL: &'static [Self] =
+        &[Self::Monitored, Self::Pending, Self::Missing, Self::Unreadable, Self::Remote, Self::OverLimit];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Monitored => "monitored",
+            Self::Pending => "pending",
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::Remote => "remote",
+            Self::OverLimit => "over_limit",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DatabaseReport {
+    pub name: String,
+    pub state: DatabaseState,
+    /// Why it is not monitored, or why the last look failed.
+    pub reason: Option<Reason>,
+    pub local: Option<LocalReport>,
+    /// The recovery point objective in force for this database.
+    pub rpo_seconds: f64,
+    /// What else is wanted of it.
+    pub objectives: ObjectivesReport,
+    pub replicas: Vec<ReplicaReport>,
+}
+
+/// Litestream takes a snapshot so often unless it is told otherwise: `snapshot.interval` of v0.5 is 24 hours, and v0.3 takes
+/// one when the last one is as old as its `retention`, 24 hours.
+const DEFAULT_SNAPSHOT_INTERVAL_SECONDS: f64 = 86_400.0;
+
+/// What is wanted of the replicas of a database, where it is configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ObjectivesReport {
+    /// How far back a restore has to reach.
+    pub retention_seconds: Option<f64>,
+    /// How often a snapshot has to appear.
+    pub snapshot_interval_seconds: Option<f64>,
+}
+
+impl ObjectivesReport {
+    /// How often a snapshot has to appear, in seconds: Litestream's own default where nothing is configured.
+    pub fn snapshot_interval(&self) -> f64 {
+        self.snapshot_interval_seconds.unwrap_or(DEFAULT_SNAPSHOT_INTERVAL_SECONDS)
+    }
+}
+
+impl DatabaseReport {
+    /// Whether the last look succeeded; `None` where there was none.
+    pub fn up(&self) -> Option<bool> {
+        match self.state {
+            DatabaseState::Monitored => Some(self.reason.is_none()),
+            DatabaseState::Missing | DatabaseState::Unreadable => Some(false),
+            DatabaseState::Pending | DatabaseState::Remote | DatabaseState::OverLimit => None,
+        }
+    }
+
+    /// The clock of the host that writes the database against the store's, positive when it is ahead: from a beacon,
+    /// whose content that host dated and which the store dated when it came. The largest of several replicas.
+    pub fn writer_offset_seconds(&self) -> Option<f64> {
+        let offsets = self.replicas.iter().filter_map(|replica| replica.beacon.as_ref()?.writer_offset_seconds());
+        offsets.max_by(|one, other| one.abs().total_cmp(&other.abs()))
+    }
+
+    /// How long a first snapshot may take to be there: 15 minutes, and a second for each 5 MB.
+    pub fn first_snapshot_seconds(&self) -> f64 {
+        let bytes = self.local.as_ref().map_or(0, |local| local.size_bytes);
+        900.0 + (bytes / 5_000_000) as f64
+    }
+}
+
+/// What the local files said when they were last read.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LocalReport {
+    pub path: String,
+    pub observed_at: Timestamp,
+    /// Its filesystem does not tell of changes, so that it is read in turn: a change is seen later.
+    pub polled: bool,
+    pub page_size: u32,
+    pub size_bytes: u64,
+    /// `None`: there is no `-wal`.
+    pub wal_size_bytes: Option<u64>,
+    pub journal_mode_wal: bool,
+    pub wal_frames: Option<u32>,
+    pub wal_backfilled_frames: Option<u32>,
+    pub wal_oldest_reader_frame: Option<u32>,
+    pub wal_source: Option<WalSource>,
+    /// Since when the WAL is known not to have begun anew: when it did, or when the agent first saw it as it is.
+    pub wal_since: Option<Timestamp>,
+    pub last_commit_at: Option<Timestamp>,
+    pub counters: Counters,
+    /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
+    pub rates: Option<Rates>,
+    /// Growth over weeks, for the sizing guide.
+    pub sizing: Sizing,
+    pub modes: Vec<ModeReport>,
+    /// The one that holds the database and its WAL.
+    pub filesystem: Option<FilesystemReport>,
+    /// The one that holds Litestream's metadata directory, where it is another one.
+    pub staging_filesystem: Option<FilesystemReport>,
+    /// How full a filesystem may be: 0.8 is 80 %.
+    pub used_objective_ratio: f64,
+    /// Size of Litestream's metadata directory.
+    pub staging_bytes: Option<u64>,
+    pub lock_holder_pid: Option<u32>,
+    /// Whether any process has the database open in WAL mode; `None` where locks do not show.
+    pub open: Option<bool>,
+    /// Whether another file was put in the place of the database while it was in use.
+    pub replacement: ReplacementReport,
+    /// Whether Litestream runs; `None` where none is configured for the database.
+    pub litestream: Option<LitestreamReport>,
+    /// The newest local TXID, which is how far Litestream claims to be (v0.5).
+    pub txid_claim: Option<u64>,
+}
+
+impl LocalReport {
+    /// Committed pages of the WAL that no checkpoint has copied into the database yet, in bytes.
+    pub fn unbackfilled_bytes(&self) -> Option<u64> {
+        let frames = self.wal_frames?.saturating_sub(self.wal_backfilled_frames?);
+        Some(u64::from(frames) * u64::from(self.page_size))
+    }
+
+    fn filesystems(&self) -> impl Iterator<Item = &FilesystemReport> {
+        self.filesystem.iter().chain(&self.staging_filesystem)
+    }
+
+    /// How full the fullest of its filesystems is: 0.8 is 80 %.
+    pub fn used_ratio(&self) -> Option<f64> {
+        self.filesystems().filter_map(FilesystemReport::used_ratio).reduce(f64::max)
+    }
+
+    /// When the first of its filesystems is full if it goes on filling as it does, in seconds; `None` when none does or
+    /// that is not known.
+    pub fn filesystem_full_seconds(&self) -> Option<f64> {
+        self.filesystems().filter_map(FilesystemReport::full_seconds).reduce(f64::min)
+    }
+}
+
+/// A filesystem and how it fills.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FilesystemReport {
+    #[serde(flatten)]
+    pub space: Filesystem,
+    /// What is used more of it each second, all the time: what happens once does not count. 0 when it does not fill,
+    /// `None` while it was not watched for long enough.
+    pub filling_bytes_per_second: Option<f64>,
+}
+
+impl FilesystemReport {
+    fn used_ratio(&self) -> Option<f64> {
+        // As `df` has it: what is reserved is neither used nor to be had.
+        let Filesystem { used_bytes, avail_bytes, .. } = self.space;
+        let all = used_bytes.saturating_add(avail_bytes);
+        (all > 0).then(|| used_bytes as f64 / all as f64)
+    }
+
+    fn full_seconds(&self) -> Option<f64> {
+        let filling = self.filling_bytes_per_second.filter(|filling| *filling > 0.0)?;
+        Some(self.space.avail_bytes as f64 / filling)
+    }
+}
+
+/// Whether a Litestream runs that could replicate a database. Its running proves nothing of its replicating.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LitestreamReport {
+    /// `None` where that cannot be known from here.
+    pub up: Option<bool>,
+    /// How that is known, or why it is not.
+    pub evidence: String,
+    pub pid: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ReplicaReport {
+    pub name: String,
+    /// `file`, `s3`, …
+    pub store: String,
+    /// Without credentials.
+    pub url: String,
+    /// `v0.3` or `v0.5`; `None` until something was listed.
+    pub layout: Option<&'static str>,
+    /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.
+    pub up: Option<bool>,
+    /// Why it did not.
+    pub reason: Option<Reason>,
+    pub method: Option<Method>,
+    /// The newest instant of which it is proven that all that was committed before it is in the bucket and chains to
+    /// a snapshot.
+    pub recovery_point: Option<Timestamp>,
+    /// The age of the oldest unproven commit; 0 when there is none.
+    pub lag_seconds: Option<f64>,
+    /// The oldest commit may be older than `lag_seconds` says, at most by this: it was not seen being made, only that
+    /// it came after the replica's newest file.
+    pub lag_upper_bound_seconds: Option<f64>,
+    pub unreplicated_since: Option<Timestamp>,
+    /// Committed WAL bytes that are not proven to be in the bucket.
+    pub unreplicated_bytes: Option<u64>,
+    /// `unreplicated_bytes` is a lower bound: the WAL was reset since the replica's newest file.
+    pub unreplicated_bytes_lower_bound: bool,
+    /// When the agent began to watch it.
+    pub watched_since: Timestamp,
+    /// The last successful verification.
+    pub verified_at: Option<Timestamp>,
+    /// The longest time that may pass between two verifications when all is well.
+    pub verify_interval_seconds: f64,
+    /// The newest object's time, by the replica's own dating: the founding rule's "no segments for 5 minutes".
+    pub last_segment_at: Option<Timestamp>,
+    /// The newest TXID in the bucket (v0.5).
+    pub txid: Option<u64>,
+    pub coverage: Option<CoverageReport>,
+    /// To which instants it can be restored; `None` until everything was listed.
+    pub timeline: Option<Arc<TimelineReport>>,
+    /// What reading its objects showed; `None` where none are read: by choice, or because they are encrypted.
+    pub verification: Option<Arc<VerificationReport>>,
+    /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
+    pub drill: Option<Arc<DrillReport>>,
+    /// What the agent beside the database says there; `None` where that is this agent, and where there is none.
+    pub beacon: Option<Arc<BeaconReport>>,
+    /// What several looks together say of it.
+    pub keeping: KeepingReport,
+    /// Pages that were compared with the live database; `None` where none are to be, or there is none.
+    pub spot: Option<SpotReport>,
+}
+
+/// What several looks at a replica together say of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct KeepingReport {
+    /// `None` until it was watched for long enough, and without a local database.
+    pub growth: Option<GrowthReport>,
+    /// The replica is ahead of what Litestream wrote here, and Litestream goes on writing behind it: the replica belongs to
+    /// another history, or has another writer. `None` where that cannot be compared.
+    pub foreign_history: Option<bool>,
+    /// What storing it costs, by the configured prices; `None` until it was listed.
+    pub storage_dollars_per_month: Option<f64>,
+    /// For how long Litestream was told to keep history; `None` where that is not known, or all is kept.
+    pub kept_seconds: Option<f64>,
+    /// Whether file after file changes the same pages; `None` until two were read that tell.
+    pub churn: Option<ChurnReport>,
+    /// The lag is unknown, and not by design; `None` when it is known.
+    pub lag_unknown: Option<LagUnknownReport>,
+}
+
+/// What could be restored, as far as a listing can tell.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CoverageReport {
+    /// There is a snapshot (or a chain from the start) from which something restores.
+    pub restorable: bool,
+    /// The start of the contiguous chain that reaches the newest object.
+    pub restorable_since: Option<Timestamp>,
+    /// Holes between the newest snapshot and the newest object that no level bridges: with one, restoring the latest
+    /// state fails.
+    pub gaps: Vec<Hole>,
+    pub snapshots: u64,
+    pub newest_snapshot_at: Option<Timestamp>,
+    /// When the oldest change was replicated that no snapshot holds, as far as compaction left that apart; `None` when the
+    /// newest snapshot holds everything.
+    pub unsnapshotted_since: Option<Timestamp>,
+    /// How far the replica moved since its newest snapshot: TXIDs of v0.5, segments of v0.3.
+    pub changes_since_snapshot: Option<u64>,
+    /// It still reaches back to its beginning (TXID 1; the first index of a generation of v0.3): nothing that a restore
+    /// could have reached was deleted or lost. `None` where nothing restores.
+    pub whole: Option<bool>,
+    /// Objects that Litestream's retention should have deleted more than 6 hours ago; `None` where it is not known what
+    /// Litestream was told to keep.
+    pub expired_objects: Option<u64>,
+    /// About how much restoring the latest state downloads.
+    pub download_bytes: Option<u64>,
+    pub levels: Vec<LevelReport>,
+}
+
+impl CoverageReport {
+    /// The listing has no file of Litestream.
+    pub fn is_empty(&self) -> bool {
+        self.levels.iter().all(|level| level.objects == 0)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LevelReport {
+    /// The `level` label: `0` to `9` for v0.5, where 9 are snapshots; `wal` and `snapshot` for v0.3.
+    pub level: &'static str,
+    pub objects: u64,
+    pub bytes: u64,
+    pub newest_at: Option<Timestamp>,
+}

@@ -1,0 +1,117 @@
+//! An entry of the catalogue: what is expected, when it is not so, and how that is said.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::expression::Condition;
+use crate::domain::number::{Scope, Subject};
+use crate::domain::verdict::{Severity, Status, Verdict};
+
+/// How an assessment came to be, which decides what a backlog of unknown age means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// An agent that saw commits being made: lag is as old as it says.
+    Continuously,
+    /// One look and a short wait: a backlog that did not move in the meantime is taken to be as old as it can be.
+    Once,
+}
+
+/// One entry of the catalogue.
+#[derive(Debug)]
+pub struct Check {
+    /// The alert's name, the label value and the heading in docs/RUNBOOK.md.
+    pub name: &'static str,
+    /// What is expected, as a statement that is true while it passes.
+    pub title: &'static str,
+    /// What is wrong when it fails. `{database}` and the other labels of its scope are replaced.
+    pub summary: &'static str,
+    /// The same with the number, `{value}`, and what it means.
+    pub description: &'static str,
+    /// The first thing to do.
+    pub action: &'static str,
+    /// How `{value}` is written.
+    pub unit: Unit,
+    /// It fails while one of them holds; the worst first.
+    pub rules: &'static [Rule],
+    /// What it says of one thing, in a sentence with the numbers; `None` where it does not apply.
+    pub explain: fn(&Context, Subject<'_>) -> Option<Explanation>,
+}
+
+/// When a check fails, and when that becomes an alert.
+#[derive(Debug)]
+pub struct Rule {
+    pub severity: Severity,
+    pub when: Condition,
+    /// It has to hold for so long before anyone is told.
+    pub hold: Duration,
+    /// An alert stays for so long after it last held, so that what comes and goes is one alert.
+    pub keep_firing: Duration,
+}
+
+/// A rule that holds for some minutes before anyone is told, and whose alert stays for five.
+pub(super) const fn rule(severity: Severity, when: Condition, hold_minutes: u64) -> Rule {
+    Rule { severity, when, hold: Duration::from_secs(60 * hold_minutes), keep_firing: Duration::from_secs(300) }
+}
+
+/// How the number of an alert is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Seconds,
+    Bytes,
+    /// 0.8 is 80 %.
+    Ratio,
+    Count,
+    Dollars,
+}
+
+/// What is known besides the subject.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    pub now: Timestamp,
+    pub watching: Watching,
+    /// The worst of its rules that holds.
+    pub failing: Option<Severity>,
+}
+
+/// What a check says of one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Explanation {
+    /// It passes unless a rule holds.
+    Known(String),
+    /// It is unknown unless a rule holds.
+    Unknown(String),
+    /// It fails without a rule: only where [`Watching::Once`] cannot know what an agent would.
+    Failing(Severity, String),
+}
+
+impl Check {
+    /// What it is about: what its conditions are about.
+    pub fn scope(&self) -> Scope {
+        self.rules.first().map_or(Scope::Outside, |rule| rule.when.scope())
+    }
+
+    /// What it says of one subject; `None` where it does not apply.
+    pub fn verdict(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<Verdict> {
+        let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());
+        // The one of which people would be told first, and of those the worst: how long it holds is not known here.
+        let failing = failing.min_by_key(|rule| rule.hold).map(|rule| rule.severity);
+        let context = Context { now, watching, failing };
+        let explanation = (self.explain)(&context, subject)?;
+        let worst = self.rules.first().map_or(Severity::Info, |rule| rule.severity);
+        let (severity, status, detail) = match (failing, explanation) {
+            (_, Explanation::Failing(severity, detail)) => (severity, Status::Fail, detail),
+            (Some(severity), Explanation::Known(detail) | Explanation::Unknown(detail)) => {
+                (severity, Status::Fail, detail)
+            }
+            (None, Explanation::Known(detail)) => (worst, Status::Pass, detail),
+            (None, Explanation::Unknown(detail)) => (worst, Status::Unknown, detail),
+        };
+        let (database, replica) = match subject {
+            Subject::Database(database) => (Some(database.name.clone()), None),
+            Subject::Replica(database, replica) => (Some(database.name.clone()), Some(replica.name.clone())),
+            _ => (None, None),
+        };
+        Some(Verdict { check: self.name, title: self.title, severity, database, replica, status, detail })
+    }
+}

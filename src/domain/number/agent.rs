@@ -1,0 +1,134 @@
+//! Numbers of the agent itself.
+
+use super::declare::{Kind, Known, Number, Value, counter, gauge, of_report, several};
+use super::subject::Scope::{Agent, Collector, Source};
+use crate::domain::alert::{Alert, AlertState};
+use crate::domain::assessment::{AgentReport, Assessment, DatabaseState};
+use crate::domain::verdict::{Severity, Verdict};
+
+numbers! {
+    BUILD = several(Kind::Info, (Agent, &["version", "revision"]), "streamgauge_build_info",
+        "The version that runs and the source revision it was built from.",
+        |on, put| {
+            let AgentReport { version, revision, .. } = on.agent()?.agent;
+            put(&[version, revision], true.known());
+            Some(())
+        });
+
+    REPORT_AT = of_report(&[], "streamgauge_report_timestamp_seconds",
+        "When the report was made from which everything in this scrape comes.",
+        |report, put| put(&[], report.generated_at.known()));
+
+    RELOADED = gauge(Agent, "streamgauge_config_last_reload_successful",
+        "1 if the last configuration that was read is in force, 0 if it was refused and the one before it is.",
+        |on| on.agent()?.agent.config.last_reload_successful.known());
+
+    LAST_RELOAD_SUCCESS = gauge(Agent, "streamgauge_config_last_reload_success_timestamp_seconds",
+        "When the configuration in force was read.",
+        |on| on.agent()?.agent.config.last_reload_success_at.known());
+
+    STATE_SAVED = gauge(Agent, "streamgauge_state_last_save_successful",
+        "1 if what survives a restart could be saved the last time, 0 if not; absent where nothing is to be saved.",
+        |on| on.agent()?.agent.state.as_ref()?.saved.known());
+
+    LAST_SAVE = gauge(Agent, "streamgauge_state_last_save_timestamp_seconds",
+        "When what survives a restart was last saved.",
+        |on| on.agent()?.agent.state.as_ref()?.last_saved_at.known());
+
+    STATES_SET_ASIDE = counter(Agent, "streamgauge_state_set_aside_total",
+        "How often a damaged state was set aside and begun anew.",
+        |on| on.agent()?.agent.state.as_ref()?.set_aside.known());
+
+    DATABASES = several(Kind::Gauge, (Agent, &["state"]), "streamgauge_databases",
+        "Databases that the agent knows, by whether it can watch them.",
+        |on, put| {
+            let Assessment { databases, over_limit, .. } = on.agent()?;
+            for state in DatabaseState::ALL {
+                let beyond = if *state == DatabaseState::OverLimit { *over_limit } else { 0 };
+                let count = beyond + databases.iter().filter(|database| database.state == *state).count();
+                put(&[state.as_str()], count.known());
+            }
+            Some(())
+        });
+
+    DISCOVERED = gauge(Source, "streamgauge_discovery_success",
+        "1 if the databases of this source could be found out, 0 if not.",
+        |on| on.source()?.success.known());
+
+    COLLECTOR_SUCCESS = gauge(Collector, "streamgauge_collector_success",
+        "1 if the last round of this collector ended well, 0 if not.",
+        |on| on.collector()?.success.known());
+
+    COLLECTOR_LAST_SUCCESS = gauge(Collector, "streamgauge_collector_last_success_timestamp_seconds",
+        "When a round of this collector last ended well.",
+        |on| on.collector()?.last_success_at.known());
+
+    LAST_ROUND = gauge(Collector, "streamgauge_collector_last_round_timestamp_seconds",
+        "When a round of this collector last ended, well or not, or when the agent started.",
+        |on| on.collector()?.last_round_at.known());
+
+    ROUND_INTERVAL = gauge(Collector, "streamgauge_collector_interval_seconds",
+        "The longest time between two rounds of this collector when all is well.",
+        |on| on.collector()?.interval_seconds.known());
+
+    COLLECTOR_DURATION = several(Kind::Histogram, (Collector, &[]), "streamgauge_collector_duration_seconds",
+        "How long the rounds of this collector took.",
+        |on, put| {
+            put(&[], Some(Value::Histogram(&on.collector()?.duration)));
+            Some(())
+        });
+
+    CHECK_STATUS = of_report(&["database", "replica", "check", "status"], "streamgauge_check_status",
+        "1 for what this check came to: pass, fail or unknown.",
+        |report, put| {
+            for Verdict { database, replica, check, status, .. } in report.verdicts.iter() {
+                let [database, replica] = [database, replica].map(|name| name.as_deref().unwrap_or_default());
+                put(&[database, replica, check, status.as_str()], true.known());
+            }
+        });
+
+    ALERTS = of_report(&["severity", "state"], "streamgauge_alerts",
+        "Alerts of the built-in engine by state, where suppressed ones fire or are pending and nobody is told of them.",
+        |report, put| {
+            for severity in Severity::ALL {
+                for state in ["pending", "firing", "suppressed", "resolved"] {
+                    let of = report.alerts.iter().filter(|alert| alert.severity == *severity && shown_as(alert) == state);
+                    put(&[severity.as_str(), state], of.count().known());
+                }
+            }
+        });
+
+    ALERTS_DROPPED = of_report(&[], "streamgauge_alerts_dropped",
+        "Rules that hold and are no alert because there are too many.",
+        |report, put| put(&[], report.alerts_dropped.known()));
+
+    PROCESS_START_TIME = gauge(Agent, "process_start_time_seconds",
+        "When the agent started, in seconds since 1970.",
+        |on| on.agent()?.agent.started_at.known());
+
+    PROCESS_CPU_SECONDS = counter(Agent, "process_cpu_seconds_total",
+        "User and system time that the agent has used.",
+        |on| on.agent()?.agent.process?.cpu_seconds.known());
+
+    PROCESS_RESIDENT_MEMORY_BYTES = gauge(Agent, "process_resident_memory_bytes",
+        "Memory that the agent holds.",
+        |on| on.agent()?.agent.process?.resident_memory_bytes.known());
+
+    PROCESS_OPEN_FDS = gauge(Agent, "process_open_fds",
+        "File descriptors that the agent has open.",
+        |on| on.agent()?.agent.process?.open_fds.known());
+
+    PROCESS_MAX_FDS = gauge(Agent, "process_max_fds",
+        "File descriptors that the agent may have open.",
+        |on| on.agent()?.agent.process?.max_fds.known());
+}
+
+/// The `state` label of an alert.
+fn shown_as(alert: &Alert) -> &'static str {
+    match alert.state {
+        AlertState::Resolved => "resolved",
+        _ if alert.suppressed.is_some() => "suppressed",
+        AlertState::Pending => "pending",
+        AlertState::Firing => "firing",
+    }
+}

@@ -1,0 +1,116 @@
+//! Numbers of restore drills: what they came to, and what they may download.
+
+use super::declare::{Kind, Known, Number, gauge, several};
+use super::subject::Scope::{Agent, Replica};
+use super::subject::Subject;
+use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillResult};
+
+/// Where it is or was drilled.
+fn drill(on: Subject<'_>) -> Option<&DrillReport> {
+    on.replica()?.drill.as_deref()
+}
+
+/// The last drill.
+fn last(on: Subject<'_>) -> Option<&DrillRecord> {
+    drill(on)?.history.last.as_ref()
+}
+
+numbers! {
+    INTERVAL = gauge(Replica, "streamgauge_drill_interval_seconds",
+        "The time between two scheduled drills; absent when there are none.",
+        |on| drill(on)?.interval_seconds.known());
+
+    NEXT = gauge(Replica, "streamgauge_drill_next_timestamp_seconds",
+        "When the next drill is due; absent while one runs or when none is begun.",
+        |on| {
+            let drill = drill(on)?;
+            drill.history.next_due_at.filter(|_| drill.running_since.is_none()).known()
+        });
+
+    WITHHELD = gauge(Replica, "streamgauge_drill_withheld",
+        "1 if drills are on and none is begun, for the reason in the report, 0 if not.",
+        |on| {
+            let drill = drill(on).filter(|drill| drill.interval_seconds.is_some())?;
+            drill.withheld.is_some().known()
+        });
+
+    RUNNING = gauge(Replica, "streamgauge_drill_running",
+        "1 if a drill runs, 0 if not.",
+        |on| drill(on)?.running_since.is_some().known());
+
+    LAST_ATTEMPT = gauge(Replica, "streamgauge_drill_last_attempt_timestamp_seconds",
+        "When the last drill that ended was begun.",
+        |on| last(on)?.started_at.known());
+
+    LAST_SUCCESS = gauge(Replica, "streamgauge_drill_last_success_timestamp_seconds",
+        "When the last drill that passed ended.",
+        |on| drill(on)?.history.last_success_at.known());
+
+    LAST_RESULT = several(Kind::Gauge, (Replica, &["result"]), "streamgauge_drill_last_result",
+        "1 for what the last drill came to, 0 for the others: passed, failed, or inconclusive, which says nothing of the backup.",
+        |on, put| {
+            let last = last(on)?;
+            for result in DrillResult::ALL {
+                put(&[result.as_str()], (last.result == *result).known());
+            }
+            Some(())
+        });
+
+    FAILING = gauge(Replica, "streamgauge_drill_failing",
+        "1 if the last drill that came to a result failed, 0 if it passed.",
+        |on| drill(on)?.history.last_conclusive.map(|result| result == DrillResult::Failed).known());
+
+    FIRST_SEEN = gauge(Replica, "streamgauge_drill_first_seen_timestamp_seconds",
+        "When the agent first saw that the replica can be drilled.",
+        |on| drill(on)?.history.first_seen_at.known());
+
+    DRILLS = several(Kind::Counter, (Replica, &["result"]), "streamgauge_drills_total",
+        "Drills by what they came to; counts on over a restart where the agent keeps its state.",
+        |on, put| {
+            let DrillHistory { passed, failed, inconclusive, .. } = &drill(on)?.history;
+            for (result, count) in DrillResult::ALL.iter().zip([passed, failed, inconclusive]) {
+                put(&[result.as_str()], count.known());
+            }
+            Some(())
+        });
+
+    RESTORE_SECONDS = gauge(Replica, "streamgauge_drill_last_duration_seconds",
+        "How long the last drill that restored everything took until the restored file was on disk: the measured recovery time.",
+        |on| drill(on)?.history.restore_seconds.known());
+
+    LAST_DOWNLOADED_BYTES = gauge(Replica, "streamgauge_drill_last_downloaded_bytes",
+        "Bytes that the last drill received from the store.",
+        |on| last(on)?.downloaded_bytes.known());
+
+    LAST_COST_DOLLARS = gauge(Replica, "streamgauge_drill_last_cost_dollars",
+        "What the last drill cost, by the configured prices.",
+        |on| last(on)?.dollars.known());
+
+    LAST_RECOVERY_POINT = gauge(Replica, "streamgauge_drill_last_recovery_point_timestamp_seconds",
+        "Nothing committed later is in what the last drill restored.",
+        |on| last(on)?.restored.as_ref()?.recovery_point.known());
+
+    PROBE_VALUE = several(Kind::Gauge, (Replica, &["probe"]), "streamgauge_drill_probe_value",
+        "What the probe query of the last drill answered, where it is a number: an age in seconds where an age is expected.",
+        |on, put| {
+            for probe in &last(on)?.probes {
+                put(&[&probe.name], probe.value.known());
+            }
+            Some(())
+        });
+
+    DOWNLOAD_BUDGET_BYTES = gauge(Agent, "streamgauge_drill_download_budget_bytes",
+        "What scheduled drills of all buckets together may download in 24 hours, as configured.",
+        |on| on.agent()?.agent.drill_budget?.budget_bytes.known());
+
+    DOWNLOAD_BUDGET_REMAINING_BYTES = gauge(Agent, "streamgauge_drill_download_budget_remaining_bytes",
+        "What is left of streamgauge_drill_download_budget_bytes.",
+        |on| {
+            let budget = on.agent()?.agent.drill_budget?;
+            budget.budget_bytes.saturating_sub(budget.downloaded_bytes).known()
+        });
+
+    RTO = gauge(Replica, "streamgauge_replica_rto_objective_seconds",
+        "The time that a restore may take, as configured.",
+        |on| drill(on)?.rto_seconds.known());
+}

@@ -1,0 +1,36 @@
+//! Numbers of receivers: where alerts are sent, and how that goes.
+
+use super::declare::{Kind, Known, Number, counter, gauge, several};
+use super::subject::Scope::{Agent, Receiver};
+
+numbers! {
+    NOTIFICATIONS = counter(Receiver, "streamgauge_notifications_total",
+        "Messages that this receiver took.",
+        |on| on.receiver()?.notifications.known());
+
+    FAILURES = several(Kind::Counter, (Receiver, &["reason"]), "streamgauge_notification_failures_total",
+        "Attempts to send a message to this receiver that failed, by reason.",
+        |on, put| {
+            for (reason, count) in &on.receiver()?.failures {
+                put(&[reason], count.known());
+            }
+            Some(())
+        });
+
+    WAITING = gauge(Receiver, "streamgauge_notification_waiting",
+        "Alerts that began or ended and of which this receiver was not told yet.",
+        |on| on.receiver()?.waiting.known());
+
+    FAILING_SINCE = gauge(Receiver, "streamgauge_notification_failing_since_timestamp_seconds",
+        "Since when no message reaches this receiver, absent while the last attempt succeeded.",
+        |on| on.receiver()?.failing_since.known());
+
+    DEADMAN_LAST_SUCCESS = several(Kind::Gauge, (Agent, &[]), "streamgauge_deadman_last_success_timestamp_seconds",
+        "When the dead-man's switch was last reached.",
+        |on, put| {
+            for receiver in on.agent()?.agent.receivers.iter().filter(|receiver| receiver.kind == "deadman") {
+                put(&[], receiver.last_success_at.known());
+            }
+            Some(())
+        });
+}

@@ -1,0 +1,83 @@
+//! Numbers of stores and buckets: requests, how buckets are set up, and what all of it costs.
+
+use super::declare::{Kind, Known, Number, Value, counter, gauge, several};
+use super::subject::Scope::{Agent, Bucket, Store};
+
+numbers! {
+    REQUESTS = several(Kind::Counter, (Store, &["operation"]), "streamgauge_store_requests_total",
+        "Requests that the agent made to this kind of store, retries and failures included.",
+        |on, put| {
+            for operation in &on.store()?.operations {
+                put(&[operation.operation], operation.requests.known());
+            }
+            Some(())
+        });
+
+    REQUEST_FAILURES = several(Kind::Counter, (Store, &["operation", "reason"]), "streamgauge_store_request_failures_total",
+        "Requests to this kind of store that failed, by reason.",
+        |on, put| {
+            for operation in &on.store()?.operations {
+                for (reason, count) in &operation.failures {
+                    put(&[operation.operation, reason], count.known());
+                }
+            }
+            Some(())
+        });
+
+    REQUEST_DURATION = several(Kind::Histogram, (Store, &["operation"]), "streamgauge_store_request_duration_seconds",
+        "How long requests to this kind of store took.",
+        |on, put| {
+            for operation in &on.store()?.operations {
+                put(&[operation.operation], Some(Value::Histogram(&operation.duration)));
+            }
+            Some(())
+        });
+
+    RECEIVED_BYTES = counter(Store, "streamgauge_store_received_bytes_total",
+        "Bytes of answers that the agent received from this kind of store.",
+        |on| on.store()?.received_bytes.known());
+
+    FAILURE_RATIO = gauge(Store, "streamgauge_store_failure_ratio",
+        "The part of the requests to this kind of store in the last 15 minutes that failed, absent below 10 requests.",
+        |on| on.store()?.failure_ratio().known());
+
+    REQUEST_DOLLARS_PER_MONTH = gauge(Store, "streamgauge_store_request_dollars_per_month",
+        "What the requests of the agent and what it received cost, by the configured prices, projected from those since its start.",
+        |on| on.store()?.request_dollars_per_month.known());
+
+    CLOCK_OFFSET = gauge(Store, "streamgauge_store_clock_offset_seconds",
+        "How far the clock of this kind of store is at least ahead of the one of this host, by the Date of its answers.",
+        |on| on.store()?.clock_offset_seconds.known());
+
+    VERSIONING = gauge(Bucket, "streamgauge_bucket_versioning_enabled",
+        "1 if the bucket keeps what is deleted or replaced in it, 0 if not.",
+        |on| on.bucket()?.versioning_enabled.known());
+
+    PUBLIC_ACCESS_BLOCKED = gauge(Bucket, "streamgauge_bucket_public_access_blocked",
+        "1 if settings of the bucket keep policies and access lists from opening it, 0 if not.",
+        |on| on.bucket()?.public_access_blocked.known());
+
+    PUBLIC = gauge(Bucket, "streamgauge_bucket_public",
+        "1 if the policy or the access list of the bucket lets anybody in, 0 if not.",
+        |on| on.bucket()?.public.known());
+
+    OBJECT_LOCK_ENABLED = gauge(Bucket, "streamgauge_bucket_object_lock_enabled",
+        "1 if objects of the bucket can be locked, 0 if not.",
+        |on| on.bucket()?.object_lock_enabled.known());
+
+    NONCURRENT_EXPIRY = gauge(Bucket, "streamgauge_bucket_noncurrent_expiry_configured",
+        "1 if a lifecycle rule of the bucket expires old versions of all replicas in it, 0 if not.",
+        |on| on.bucket()?.noncurrent_expiry_configured.known());
+
+    POSTURE_CHECKED = gauge(Bucket, "streamgauge_bucket_posture_checked_timestamp_seconds",
+        "When the settings of the bucket were last looked at.",
+        |on| on.bucket()?.checked_at.known());
+
+    DOLLARS = gauge(Agent, "streamgauge_dollars_per_month",
+        "What storing all replicas and the requests of the agent cost, by the configured prices and without drills.",
+        |on| on.agent()?.agent.cost.dollars_per_month.known());
+
+    BUDGET = gauge(Agent, "streamgauge_budget_dollars_per_month",
+        "What streamgauge_dollars_per_month may be, as configured.",
+        |on| on.agent()?.agent.cost.budget_dollars_per_month.known());
+}

@@ -1,0 +1,131 @@
+//! A verdict: what one check came to on one thing, and what several of them come to in one word.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// How bad a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Info,
+    /// A ticket.
+    Warning,
+    /// A page.
+    Critical,
+}
+
+impl Severity {
+    /// The worst first.
+    pub const ALL: &'static [Self] = &[Self::Critical, Self::Warning, Self::Info];
+
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Whether what is expected is so; the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Pass,
+    Unknown,
+    Fail,
+}
+
+impl Status {
+    /// The word used as a label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The result of one check on one database or replica, or on the agent itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The check's name, which is the label value and the alert's name.
+    pub check: &'static str,
+    pub title: &'static str,
+    pub severity: Severity,
+    /// `None`: it is about the agent.
+    pub database: Option<String>,
+    pub replica: Option<String>,
+    pub status: Status,
+    /// The numbers that decided, in a sentence.
+    pub detail: String,
+}
+
+/// The verdicts of every check on everything that was assessed.
+#[derive(Clone, Debug, Default)]
+pub struct Verdicts {
+    /// On each database and its replicas, in the order of the databases; shared with the verdicts of other instants while
+    /// nothing changes.
+    pub databases: Vec<Arc<[Verdict]>>,
+    /// On the agent itself.
+    pub agent: Vec<Verdict>,
+}
+
+impl Verdicts {
+    /// All of them, those on the agent last.
+    pub fn iter(&self) -> impl Iterator<Item = &Verdict> + Clone {
+        self.databases.iter().flat_map(|verdicts| verdicts.iter()).chain(&self.agent)
+    }
+}
+
+/// What verdicts come to: the exit code of `streamgauge check`, the words of its table and the `status` of its JSON are
+/// made of it, and of nothing else.
+///
+/// In the order of their weight: what is critical outweighs what is unknown, and that outweighs a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    Ok,
+    Warning,
+    Unknown,
+    Critical,
+}
+
+impl Word {
+    /// The heaviest first.
+    pub const ALL: &'static [Self] = &[Self::Critical, Self::Unknown, Self::Warning, Self::Ok];
+
+    /// The worst of some verdicts. Where nothing was judged, nothing is known.
+    pub fn of<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
+        let words = verdicts.map(|verdict| match (verdict.status, verdict.severity) {
+            (Status::Fail, Severity::Critical) => Self::Critical,
+            // What is no more than a note when it fails is no more when it is unknown.
+            (Status::Fail | Status::Unknown, Severity::Info) | (Status::Pass, _) => Self::Ok,
+            (Status::Unknown, _) => Self::Unknown,
+            (Status::Fail, Severity::Warning) => Self::Warning,
+        });
+        words.max().unwrap_or(Self::Unknown)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Unknown => "unknown",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// That of Nagios.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        }
+    }
+}

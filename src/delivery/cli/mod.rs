@@ -177,7 +177,7 @@ pub struct RunArgs {
     pub log: LogArgs,
 }
 
-/// What is not given here comes from the configuration.
+/// Log options of the command line; those that are not given come from the configuration.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// Least severe messages to log [default: info]
@@ -273,8 +273,8 @@ fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.
 const VERDICTS: [&str; 3] = ["check", "restorable", "drill"];
 
-/// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2, or
-/// 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
+/// Parses the command line. Help, version and mistakes are answered here and end the program, mistakes with exit code
+/// 2, or 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         let verdict = std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command));

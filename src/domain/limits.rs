@@ -101,8 +101,8 @@ pub const AGE_IDENTITY_FILE_BYTES_MAX: u64 = 64 << 10;
 /// Decoded bytes of a v0.3 replica that are verified and written at once.
 pub const REPLAY_BATCH_BYTES: usize = 1 << 20;
 
-/// What a v0.3 snapshot may hold behind the database in it, or as much again as that, whichever is more: files grow in
-/// steps of up to some megabytes.
+/// Bytes that a v0.3 snapshot may hold after the database in it, or as much again as that, whichever is more: files
+/// grow in steps of up to some megabytes.
 pub const SNAPSHOT_SURPLUS_BYTES_MAX: u64 = 64 << 20;
 
 /// Pages kept of a transaction at the end of the WAL whose end is not there (yet). A larger one is written at once,
@@ -341,7 +341,7 @@ pub const SPACE_RESERVE_MAX: u64 = 1 << 30;
 /// Bytes that are written between two looks at how much is free.
 pub const SPACE_LOOK_BYTES: u64 = 8 << 20;
 
-/// What is left free on a filesystem of this size.
+/// Bytes that are left free on a filesystem of this size.
 pub fn space_reserve(filesystem: u64) -> u64 {
     (filesystem / 20).clamp(SPACE_RESERVE_MIN.min(filesystem / 4), SPACE_RESERVE_MAX)
 }
@@ -503,7 +503,7 @@ pub const RECEIVER_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Time that one message may take, from the connection to the end of the answer.
 pub const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is read of a receiver's answer.
+/// Bytes that are read of a receiver's answer.
 pub const RECEIVER_ANSWER_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes of a chat message: Discord refuses more than 2000 characters.

@@ -32,7 +32,7 @@ impl Default for SpotPolicy {
     }
 }
 
-/// What comparing one page came to.
+/// The result of comparing one page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpotFinding {
     Equal,
@@ -42,14 +42,14 @@ pub enum SpotFinding {
     },
 }
 
-/// What one round came to.
+/// The result of one round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpotOutcome {
     /// The state of the replica that was compared.
     pub txid: Txid,
     /// Pages of the database in that state; 0 where that is not known.
     pub pages: u32,
-    /// What was compared, by page.
+    /// The results, by page.
     pub findings: Vec<(u32, SpotFinding)>,
     /// The live pages are of the same position. Otherwise equal pages are equal, and others may as well be newer.
     pub positioned: bool,
@@ -68,7 +68,7 @@ pub struct SpotMismatch {
     pub since: Timestamp,
 }
 
-/// What a round was worth.
+/// The value of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpotResult {
     Equal,
@@ -78,7 +78,7 @@ pub enum SpotResult {
     Inconclusive,
 }
 
-/// What is remembered of the rounds of one replica. It survives a restart, so that what differs stays told.
+/// The history of one replica's rounds. It survives a restart, so that a difference stays reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SpotBook {
@@ -94,7 +94,7 @@ pub struct SpotBook {
     why: Option<String>,
 }
 
-/// What is said of the rounds of one replica.
+/// The report of one replica's rounds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SpotReport {
     /// Seconds from one round to the next; `None` where this replica cannot be compared at all.

@@ -19,7 +19,7 @@ pub struct Span {
     /// The longest time between two states of which those between them are lost, because a compacted file holds only the
     /// last one: a restore to an instant gives a state at most so much older. 0: no state that was replicated is lost.
     pub resolution_seconds: f64,
-    /// What that time usually is: the median. `None` where nothing is lost.
+    /// The median of that time. `None` where nothing is lost.
     pub typical_seconds: Option<f64>,
     /// `None`: every instant in it restores. Else what stands in the way.
     pub blocked: Option<Blocked>,
@@ -32,7 +32,7 @@ impl Span {
     }
 }
 
-/// What stands in the way of a restore.
+/// The obstacle to a restore.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Blocked {
     #[serde(flatten)]
@@ -43,7 +43,7 @@ pub struct Blocked {
     pub detail: String,
 }
 
-/// What another release of Litestream would do where it does not do what is asked.
+/// A release of Litestream that does not do what is asked, and what it would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Caveat {
     /// Such as `0.5.8 to 0.5.9`.
@@ -117,15 +117,15 @@ impl TimelineReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) at: Timestamp,
-    /// What the state is called, growing: the last TXID, or how many segments are applied.
+    /// The number of the state, growing: the last TXID, or how many segments are applied.
     pub(super) end: u64,
     /// States between the step before and this one were there once.
     pub(super) lost: bool,
     /// How coarse the file is that leads here: steps of one class make one span. `None`: as those around it.
     pub(super) class: Option<u8>,
-    /// What stands in the way, as an index into all such.
+    /// The obstacle, as an index into all obstacles.
     pub(super) hole: Option<usize>,
-    /// What is missing may have been made at any time since the step before.
+    /// Whether the missing part may have been written at any time since the previous step.
     pub(super) since_before: bool,
 }
 
@@ -173,7 +173,7 @@ struct Drawing<'a> {
     spans: Vec<Span>,
     /// Seconds between those states of the newest span of which others between them are lost.
     lost: Vec<f64>,
-    /// What the newest span is: of a class, or blocked by a hole.
+    /// The kind of the newest span: of a class, or blocked by a hole.
     kind: Option<(Option<u8>, Option<usize>)>,
 }
 

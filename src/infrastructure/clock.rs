@@ -7,17 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::moment::Moment;
 use crate::usecase::ports::Clock;
 
-/// What the wall clock shows.
+/// The time by the wall clock.
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }
 
-/// What the monotonic clock shows, which nobody sets.
+/// The time by the monotonic clock, which nobody sets.
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// What the runtime's timers go by: the monotonic clock, which a test may have stopped.
+/// The time by which the runtime's timers go: the monotonic clock, which a test may have stopped.
 pub fn timer() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }

@@ -81,17 +81,17 @@ fn mistakes_are_named() {
     for expected in [
         "alerting.runbook-url: value `wiki`: not such a URL; accepted: an http:// or https:// URL",
         "alerting.label: unknown key, did you mean `labels`?; accepted: dashboard-url, evaluation-interval, labels, runbook-url",
-        "alerting.labels.a-b: not a label's name; accepted: a name of letters, digits and `_`, such as team",
-        "alerting.labels.alertname: a label that alerts have already",
-        "alerting.labels.replica: a label that alerts have already",
+        "alerting.labels.a-b: not a label name; accepted: a name of letters, digits and `_`, such as team",
+        "alerting.labels.alertname: a label that alerts already have",
+        "alerting.labels.replica: a label that alerts already have",
         "alerting.labels.team: not a string; accepted: a string",
         "silence[0].checks[0]: value `ReplicatonLag`: no such check, did you mean `ReplicationLag`?; accepted: names of checks, \
          such as ReplicationLag",
         "silence[0].checks[1]: value `Nothing`: no such check; accepted: names of checks, such as ReplicationLag",
         "silence[0].days[0]: value `Caturday`: not a day of the week; accepted: MON, TUE, WED, THU, FRI, SAT, SUN",
-        "silence[0].until: value `soon`: not an instant; accepted: ",
+        "silence[0].until: value `soon`: not a time; accepted: ",
         "silence[0].window: value `1-2`: not two times; accepted: ",
-        "silence[0].reason: missing; accepted: why nobody is told, which is shown beside what is silenced",
+        "silence[0].reason: missing; accepted: why nobody is notified, which is shown with what is silenced",
         "silence[1].until: not after `from`",
     ] {
         let found = shown.iter().any(|line| line.split_once(": ").is_some_and(|(_, line)| line.starts_with(expected)));

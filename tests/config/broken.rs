@@ -49,10 +49,10 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":2: database[0].name: value ``: not a name; accepted: a short name without control characters",
     ]),
     ("database-name-twice.toml", &[
-        ":5: database[1].name: value `shop`: a second time; accepted: each name once",
+        ":5: database[1].name: value `shop`: given twice; accepted: each name once",
     ]),
     ("database-path-twice.toml", &[
-        ":4: database[1].path: value `/a.db`: a second time; accepted: each path once",
+        ":4: database[1].path: value `/a.db`: given twice; accepted: each path once",
     ]),
     ("database-unknown-key.toml", &[
         ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: disk-used-percent, drill, file-mode, meta-path, name, owner, path, probe, replica, restorer, retention, rpo, rto, snapshot-interval",
@@ -100,8 +100,8 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":12: database[0].rpo: value `5`: a number without a unit; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
     ]),
     ("endpoint-is-a-secret.yml", &[
-        ":3: dbs[0].replica.endpoint: the endpoint is not the address of a server; accepted: https://host, host:port and the like, perhaps with a path",
-        ":5: dbs[1].replica.url: the endpoint is not the address of a server; accepted: https://host, host:port and the like, perhaps with a path",
+        ":3: dbs[0].replica.endpoint: the endpoint is not the address of a server; accepted: https://host, host:port and the like, optionally with a path",
+        ":5: dbs[1].replica.url: the endpoint is not the address of a server; accepted: https://host, host:port and the like, optionally with a path",
     ]),
     ("file-path-missing.yml", &[
         ":3: dbs[0].replica.path: missing, and a replica of kind file needs it; accepted: a directory",
@@ -119,7 +119,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":2: web.listen-address: not a list of strings; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
     ]),
     ("listen-address-twice.toml", &[
-        ":2: web.listen-address[1]: value `0.0.0.0:10099`: a second time; accepted: each address once",
+        ":2: web.listen-address[1]: value `0.0.0.0:10099`: given twice; accepted: each address once",
     ]),
     ("listen-address-without-port.toml", &[
         ":2: web.listen-address[0]: value `127.0.0.1`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
@@ -159,7 +159,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":3: dbs[0].replica.url: a user in the URL of a directory; accepted: file:///directory",
     ]),
     ("path-expression-as-key.toml", &[
-        ":1: a key that is no plain word",
+        ":1: a key that is not a plain word",
     ]),
     ("path-is-a-url.yml", &[
         ":5: dbs[0].replica.path: value `s3://bkt/a`: a URL, which belongs in `url`",
@@ -214,7 +214,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":3: database[0].replica[0].url: missing; accepted: s3://bucket/path or file:///directory",
     ]),
     ("same-replica-twice.toml", &[
-        ":5: database[1]: the same replica as another, and no `name` to tell them apart",
+        ":5: database[1]: the same replica as another, without a `name` to tell them apart",
     ]),
     ("secret-is-a-number.toml", &[
         ":6: database[0].replica[0].secret-access-key: not in quotes; accepted: a string",

@@ -88,6 +88,6 @@ fn a_restore_as_of_the_future_is_refused() {
     let told = told(&files, &["restore", &url, "-o", "out.db", "--at", "2999-01-01T00:00:00Z"]);
     let error = String::from_utf8_lossy(&told.stderr).into_owned();
     assert_eq!(told.status.code(), Some(2), "{error}");
-    assert!(error.starts_with("error: --at \"2999-01-01T00:00:00Z\": in the future, it is "), "{error}");
+    assert!(error.starts_with("error: --at \"2999-01-01T00:00:00Z\": in the future; it is now "), "{error}");
     assert!(error.contains("hint: without --at it is the newest state"), "{error}");
 }

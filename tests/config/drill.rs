@@ -210,7 +210,7 @@ drill.schedule = '61 3 * * *'",
     );
     let size = "accepted: a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";
     let duration = "accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d";
-    let cron = "accepted: five fields and perhaps a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
+    let cron = "accepted: five fields and optionally a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
     let keys = "check, compare, daily-download, enabled, foreign-keys, full-every, interval, max-size, memory, price, \
                 schedule, scratch, timeout, window";
     let own_keys =
@@ -218,7 +218,7 @@ drill.schedule = '61 3 * * *'",
     let expected = [
         "2: drill.enabled: value `yes`: in quotes, which makes it text; accepted: true or false".to_owned(),
         "4: drill.schedule: beside `interval`; accepted: one of the two".to_owned(),
-        "5: drill.window: value `5-7`: not two times; accepted: two times of the day such as 01:00-05:00 or 22:00-04:00"
+        "5: drill.window: value `5-7`: not two times; accepted: two times of day such as 01:00-05:00 or 22:00-04:00"
             .to_owned(),
         format!("6: drill.max-size: value `10 gigs`: unknown unit; {size}"),
         format!("7: drill.daily-download: value `-5`: not a size; {size}"),
@@ -227,20 +227,21 @@ drill.schedule = '61 3 * * *'",
         "10: drill.full-every: value `0`: not such a number; accepted: a number from 1 to 1000".to_owned(),
         format!("11: drill.memory: value `1MiB`: too small; {size}, at least 67108864"),
         format!("12: drill.intervall: unknown key, did you mean `interval`?; accepted: {keys}"),
-        "14: drill.price.received-per-gigabyte: value `-1`: not such a number; accepted: a number, 0 or above".to_owned(),
+        "14: drill.price.received-per-gigabyte: value `-1`: not such a number; accepted: a number, 0 or above"
+            .to_owned(),
         format!("16: objectives.rto: value `5`: a number without a unit; {duration}"),
         format!("20: database[0].drill.window: unknown key; accepted: {own_keys}"),
         format!("21: database[0].drill.schedule: value `0 3 30 2 *`: never due; {cron}"),
         "22: database[0].probe[0].name: missing".to_owned(),
         "22: database[0].probe[0].query: missing".to_owned(),
-        "22: database[0].probe[0]: says nothing of what is expected; accepted: at least one of max-age, min, max and \
+        "22: database[0].probe[0]: does not say what is expected; accepted: at least one of max-age, min, max and \
          equals"
             .to_owned(),
-        "25: database[0].probe[1].query: value ` `: empty; accepted: an SQL query that gives one row of one value"
+        "25: database[0].probe[1].query: value ` `: empty; accepted: an SQL query that returns one row with one value"
             .to_owned(),
         "26: database[0].probe[1].equals: a list where one value is expected; accepted: text, a number or a boolean"
             .to_owned(),
-        "28: database[0].probe[2].name: value `a`: a second time; accepted: a short name without control characters"
+        "28: database[0].probe[2].name: value `a`: given twice; accepted: a short name without control characters"
             .to_owned(),
         "30: database[0].probe[2].min: above `max`".to_owned(),
         format!("34: database[1].drill.schedule: value `0 3 * *`: not five fields; {cron}"),

@@ -13,7 +13,7 @@ const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/warned
 const REFUSED: &str = "Litestream v0.5 refuses to start with it; accepted";
 
 const RELATIVE: &str =
-    "Litestream takes it from the directory in which it was started, streamgauge from DIR; accepted: the whole path";
+    "Litestream resolves it from the directory in which it was started, streamgauge from DIR; accepted: the whole path";
 
 #[rustfmt::skip]
 fn warned() -> Vec<(&'static str, Vec<String>)> {
@@ -26,16 +26,17 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             ":7: Litestream takes a `$` here for a variable, which is not set, and puts nothing in its place (not shown, because it may be part of a password)",
         ])),
         ("merge-behind-a-key.yml", said(&[
-            ":7: path: replaced by the `<<` behind it, as Litestream reads one after the other; put `<<` first to keep it",
+            ":7: path: replaced by the `<<` after it, as Litestream reads one after the other; put `<<` first to keep \
+             it",
         ])),
         ("nine-levels.yml", said(&[
             ":1: levels: Litestream v0.5 refuses to start with so many; accepted: at most 8",
         ])),
         ("path-twice.yml", said(&[
-            ":4: dbs[1]: value `/a.db`: names a database a second time, with which Litestream 0.5.17 refuses to start",
+            ":4: dbs[1]: value `/a.db`: names a database twice, with which Litestream 0.5.17 refuses to start",
         ])),
         ("pattern-as-path.yml", said(&[
-            ":2: dbs[0].path: value `/data/*.db`: not a pattern: Litestream takes it for the name of one file; accepted: `dir` and `pattern` for several files",
+            ":2: dbs[0].path: value `/data/*.db`: not a pattern: Litestream takes it as the name of one file; accepted: `dir` and `pattern` for several files",
         ])),
         ("refused-by-litestream.yml", vec![
             unread(1, "addr", "host:port, or :port"),
@@ -72,14 +73,14 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             ":6: dbs[0].replicas[0].retention: Litestream v0.5 ignores it here and keeps `snapshot.retention`, 24h unless set at the top",
         ])),
         ("retention-of-v03.yml", said(&[
-            "note: :5: dbs[0].replicas[0].retention: Litestream v0.5 will ignore it, and go by `snapshot.retention`, 24h unless set at the top",
-            "note: :6: dbs[0].replicas[0].snapshot-interval: Litestream v0.5 will ignore it, and go by `snapshot.interval`, 24h unless set at the top",
+            "note: :5: dbs[0].replicas[0].retention: Litestream v0.5 will ignore it, and use `snapshot.retention`, 24h unless set at the top",
+            "note: :6: dbs[0].replicas[0].snapshot-interval: Litestream v0.5 will ignore it, and use `snapshot.interval`, 24h unless set at the top",
         ])),
         ("shell-default.yml", said(&[
             ": ${REPLICA_PATH…}: Litestream has no defaults: it takes all between the braces for a name, and puts nothing in its place",
         ])),
         ("slash-in-front.yml", said(&[
-            ":6: dbs[0].replicas[0].path: begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the path with it, so that it never finds them: snapshots pile up, and it cannot restore; leave the `/` away",
+            ":6: dbs[0].replicas[0].path: begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the path with it, so it never finds them: snapshots pile up, and it cannot restore; remove the `/`",
         ])),
     ]
 }
@@ -132,8 +133,8 @@ fn an_upgrade_that_forgets_the_retention_is_a_warning_at_once() {
     assert_eq!(
         files.warnings(),
         [
-            "DIR/litestream.yml:2: dbs[0]: Litestream v0.5 has taken over, because DIR/.app.db-litestream/ltx is there: it is \
-             read as v0.5 does",
+            "DIR/litestream.yml:2: dbs[0]: Litestream v0.5 has taken over, because DIR/.app.db-litestream/ltx exists: \
+             the file is read as v0.5 reads it",
             "DIR/litestream.yml:3: dbs[0].replicas[0].retention: Litestream v0.5 ignores it here and keeps \
              `snapshot.retention`, 24h unless set at the top",
         ]

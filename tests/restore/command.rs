@@ -95,7 +95,7 @@ fn what_cannot_be_restored_is_answered_with_what_can() {
     let text = refused(&["--txid", "0000000000000001"]);
     assert!(text.contains("hint: what can be restored: --txid 0000000000000002 behind it\n"), "{text}");
     assert!(refused(&["--txid", "9"]).contains("expected 16 hexadecimal digits"));
-    assert!(refused(&["--at", "noon"]).contains("expected an instant such as"));
+    assert!(refused(&["--at", "noon"]).contains("expected a time such as"));
 
     let nowhere = restore("file:///nonexistent/replica", &home.path().join("out.db")).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(2));

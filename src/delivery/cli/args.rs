@@ -38,7 +38,7 @@ pub struct RunArgs {
     pub log: LogArgs,
 }
 
-/// What is not given here comes from the configuration.
+/// Log options of the command line; those that are not given come from the configuration.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// Least severe messages to log [default: info]

@@ -55,7 +55,7 @@ fn greeting(args: &DemoArgs, demo: &Demo, addresses: &[SocketAddr]) -> String {
     if let Some(fault) = fault {
         let _ = writeln!(text, "fault     after {:?}, {}: {}", args.fault_after, fault.does, fault.noticed);
     } else {
-        let _ = writeln!(text, "fault     none; --fault breaks something, --help lists what");
+        let _ = writeln!(text, "fault     none; --fault breaks something, --help lists the choices");
     }
     text.push_str("stop with Ctrl-C; everything is removed\n");
     text

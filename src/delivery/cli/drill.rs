@@ -111,7 +111,7 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 ///
 /// # Errors
 ///
-/// What kept the drills from being begun. How they end is printed.
+/// When the drills cannot be started. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     super::logging::init(&Log { level: LogLevel::Warn, format: LogFormat::Logfmt });
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;

@@ -143,8 +143,8 @@ Example:
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.
 const VERDICTS: [&str; 3] = ["check", "restorable", "drill"];
 
-/// What was asked for. Help, version and mistakes are answered here and end the program, mistakes with exit code 2, or
-/// 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
+/// Parses the command line. Help, version and mistakes are answered here and end the program, mistakes with exit code
+/// 2, or 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
         let verdict = std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command));

@@ -98,7 +98,7 @@ pub async fn serve(
     match tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await {
         Ok((Ok(()), Ok(()))) => {}
         Ok((Err(error), _) | (_, Err(error))) => return Err(ended_early("stop", Err(error))),
-        Err(_) => tracing::warn!("not all requests came to an end in time"),
+        Err(_) => tracing::warn!("not all requests finished in time"),
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ async fn until_stopped(
 }
 
 fn ended_early(doing: &str, ended: Result<(), JoinError>) -> Reason {
-    let why = ended.err().map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+    let why = ended.err().map_or_else(|| "it exited".to_owned(), |error| error.to_string());
     Reason::new(ReasonKind::Failed, format!("{doing}: internal error: {why}"))
         .with_hint("start it again, as systemd does with Restart=on-failure, and report this")
 }

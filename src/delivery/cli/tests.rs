@@ -31,7 +31,7 @@ fn flags_are_those_of_prometheus() {
     assert_eq!((run.log.level.as_deref(), run.log.format.as_deref()), (Some("debug"), Some("json")));
 }
 
-/// What is not on the command line must not hide what is in the file.
+/// An option that is not on the command line must not hide the one in the file.
 #[test]
 fn nothing_given_is_nothing_set() {
     let Ok(Command::Run(run)) = parse("streamgauge run") else { panic!("run") };

@@ -13,13 +13,13 @@ use crate::infrastructure::config::read_duration;
 ///
 /// # Errors
 ///
-/// What would have been accepted.
+/// When the text is not accepted: says what would have been.
 pub fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Reason> {
     let wrong = |cause: String| Reason::new(ReasonKind::Misconfigured, format!("--at {text:?}: {cause}"));
     let at = instant(text, now, zone).map_err(wrong)?;
     if at > now {
-        let hint = "without --at it is the newest state; how long ago is written as 2h";
-        return Err(wrong(format!("in the future, it is {} now", human::instant(now))).with_hint(hint));
+        let hint = "omit --at for the newest state; two hours ago is written as 2h";
+        return Err(wrong(format!("in the future; it is now {}", human::instant(now))).with_hint(hint));
     }
     Ok(at)
 }
@@ -28,7 +28,7 @@ pub fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Reas
 ///
 /// # Errors
 ///
-/// What would have been accepted.
+/// When the text is not accepted: says what would have been.
 fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let text = text.trim();
     if let Ok(instant) = text.parse::<Timestamp>() {
@@ -42,7 +42,7 @@ fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Str
                     .map_or_else(|error| error.to_string(), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
             });
             return Err(format!(
-                "{local} exists twice or never, because clocks are changed: use {}",
+                "{local} exists twice or not at all, because the clocks change: use {}",
                 options.join(" or ")
             ));
         }
@@ -51,8 +51,8 @@ fn instant(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Str
     if let Some(instant) = read_duration(text).ok().and_then(|ago| now.checked_sub(ago).ok()) {
         return Ok(instant);
     }
-    Err("expected an instant such as 2026-11-22T08:30:00Z, a local time such as '2026-11-22 08:30', or how long ago, \
-         such as 90s, 2h, 1h30m or 7d"
+    Err("expected a time such as 2026-11-22T08:30:00Z, a local time such as '2026-11-22 08:30', or how long ago, such \
+         as 90s, 2h or 1h30m"
         .to_owned())
 }
 
@@ -68,7 +68,7 @@ fn local(text: &str) -> Option<DateTime> {
 ///
 /// # Errors
 ///
-/// What would have been accepted, and what the text may have meant.
+/// When the text is not a TXID: says what would have been accepted, and what the text may have meant.
 pub fn txid(text: &str) -> Result<Txid, String> {
     let hex = text.bytes().all(|byte| byte.is_ascii_hexdigit()) && !text.is_empty();
     let number = u64::from_str_radix(text, 16).ok().filter(|_| hex);
@@ -114,7 +114,7 @@ mod tests {
         }
         assert_eq!(read("2026-11-22 08:30:15.25"), Ok("2026-11-22T07:30:15.25Z".to_owned()));
         for text in ["", "yesterday", "2026-11-22", "08:30", "-2h", "2026-13-01 00:00"] {
-            assert!(read(text).unwrap_err().starts_with("expected an instant"), "{text}");
+            assert!(read(text).unwrap_err().starts_with("expected a time"), "{text}");
         }
         let twice = read("2026-10-25 02:30").unwrap_err();
         assert!(twice.ends_with("use 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00"), "{twice}");
@@ -124,8 +124,8 @@ mod tests {
     fn an_instant_in_the_future_is_refused() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let refused = at("2026-11-22T10:00:01Z", now, &TimeZone::UTC).unwrap_err();
-        assert_eq!(refused.message, "--at \"2026-11-22T10:00:01Z\": in the future, it is 2026-11-22 10:00:00Z now");
-        assert!(refused.hint.is_some_and(|hint| hint.contains("without --at")));
+        assert_eq!(refused.message, "--at \"2026-11-22T10:00:01Z\": in the future; it is now 2026-11-22 10:00:00Z");
+        assert!(refused.hint.is_some_and(|hint| hint.contains("omit --at")));
         assert_eq!(at("2026-11-22T10:00:00Z", now, &TimeZone::UTC), Ok(now));
     }
 

@@ -1,4 +1,4 @@
-//! What can go wrong in a demo, on demand: one table, from which help text and peer are derived.
+//! Faults of the demo, on demand: one table, from which help text and peer are derived.
 
 use std::fs;
 
@@ -12,9 +12,9 @@ use crate::domain::reason::Reason;
 /// One way to break replication.
 pub struct Fault {
     pub name: &'static str,
-    /// What it does.
+    /// How the fault breaks replication.
     pub does: &'static str,
-    /// What is to be noticed.
+    /// How the fault shows in metrics and checks.
     pub noticed: &'static str,
     /// Does it and says what was done; `None` when there is nothing to break yet.
     pub(super) apply: fn(&mut Peer) -> Result<Option<String>, Reason>,
@@ -98,7 +98,7 @@ pub static FAULTS: &[Fault] = &[
     },
 ];
 
-/// What `--fault` accepts, with its help.
+/// The values that `--fault` accepts, with their help.
 pub fn possible_values() -> PossibleValuesParser {
     FAULTS.iter().map(|fault| PossibleValue::new(fault.name).help(format!("{} → {}", fault.does, fault.noticed))).into()
 }

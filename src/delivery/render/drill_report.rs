@@ -19,7 +19,7 @@ th{white-space:nowrap}td.n{text-align:right;white-space:nowrap}code{font-size:.8
 @media print{body{margin:0;max-width:none;color:#000;background:#fff}section{break-inside:avoid-page}\
 th,td{border-color:#999}.passed,.failed,.inconclusive{color:#000}thead{display:table-header-group}tr{break-inside:avoid}}";
 
-/// What a result claims, in words that hold without this program's documentation.
+/// The meaning of a result, in words that need no further documentation.
 fn meaning(result: DrillResult) -> &'static str {
     match result {
         DrillResult::Passed => {
@@ -201,7 +201,7 @@ fn section(number: usize, record: &DrillRecord) -> Markup {
     }
 }
 
-/// What is on record of a drill, by name.
+/// The facts on record of a drill, by name.
 fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
     let extent = if record.incremental { "what was new since the previous drill" } else { "everything" };
     let mut facts = vec![

@@ -62,7 +62,7 @@ impl Cell {
     }
 }
 
-/// What the glyphs of the band mean.
+/// The meaning of the band's glyphs.
 pub const LEGEND: &str =
     "█ every state, or one in 10 s · ▓ one in 10 min · ▒ one in 2 h · ░ fewer · × blocked · · nothing restores";
 

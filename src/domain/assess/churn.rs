@@ -25,7 +25,7 @@ pub struct ChurnReport {
     pub objects: u64,
     /// Pages that each of them changes.
     pub pages: u64,
-    /// What uploading them costs, by the usual price of a request where the replica is.
+    /// The cost of uploading them, by the usual price of a request where the replica is.
     pub dollars_per_month: f64,
 }
 

@@ -97,7 +97,7 @@ pub(super) static CHECKS: &[Check] = &[
     },
 ];
 
-/// What was listed, unless there is nothing to restore, of which other checks tell.
+/// The last listing, unless there is nothing to restore, which other checks report.
 fn restorable(replica: &ReplicaReport) -> Option<&CoverageReport> {
     replica.coverage.as_ref().filter(|coverage| coverage.restorable)
 }
@@ -191,7 +191,7 @@ mod tests {
         ReplicaReport { keeping, ..replica() }
     }
 
-    /// What one check says, with a retention objective of 30 days and perhaps a snapshot interval of so many hours.
+    /// The verdict of one check, with a retention objective of 30 days and optionally a snapshot interval in hours.
     fn told(name: &str, replica: ReplicaReport, interval: Option<i64>) -> Option<String> {
         let mut database = database(replica);
         database.objectives.retention_seconds = Some(30.0 * 86_400.0);

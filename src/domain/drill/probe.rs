@@ -1,4 +1,4 @@
-//! What a probe query answered, and whether that is what was expected.
+//! The answer of a probe query, and whether it is the expected one.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;

@@ -15,7 +15,7 @@ const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// A drill that did not pass is repeated after this; an inconclusive one after twice as long each time.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_hours(1);
 
-/// What was missed is made up for within half of this, and what is new begins within all of it.
+/// Missed drills are made up for within half of this, and new replicas are first drilled within all of it.
 const SPREAD: SignedDuration = SignedDuration::from_hours(1);
 
 /// A time of a cron expression that passed less than this long ago is still meant.
@@ -30,7 +30,7 @@ const MANY: usize = 10;
 /// Times of a cron expression of which the longest gap is its interval.
 const CRON_TIMES: usize = 8;
 
-/// What holds for the scheduled drills of all databases together.
+/// Limits of the scheduled drills of all databases together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrillLimits {
     /// `None`: at any time.
@@ -39,14 +39,14 @@ pub struct DrillLimits {
     pub daily_download: Option<u64>,
 }
 
-/// What decides when a replica is drilled next.
+/// The facts that decide when a replica is drilled next.
 #[derive(Clone, Copy, Debug)]
 pub struct DrillTiming<'a> {
     pub schedule: &'a DrillSchedule,
     pub history: &'a DrillHistory,
     /// About how much a drill downloads.
     pub download_bytes: u64,
-    /// What is known of drills survives a restart of the agent.
+    /// Whether the history of drills survives a restart of the agent.
     pub remembered: bool,
     /// A number from 0 up to 1 that is this replica's own: see [`share`].
     pub share: f64,
@@ -76,8 +76,8 @@ impl DrillTiming<'_> {
 
     /// When the next drill is due. `None`: never.
     ///
-    /// What the clock said before it was set back does not put a drill off for longer than an interval, and what was
-    /// missed is not due all at once.
+    /// When the next drill is due. A clock that was set back delays a drill by at most an interval, and drills that
+    /// were missed is not due all at once.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let interval = self.interval(now)?;
         let due = self.regular(interval, now)?;

@@ -1,11 +1,11 @@
-//! What other releases of Litestream make of the same replica where they restore less than asked, or nothing.
+//! Caveats: releases of Litestream that restore less than asked of the same replica, or nothing.
 
 use std::cmp::Reverse;
 
 use super::ltx::{LtxFile, LtxName, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan};
 use crate::domain::timeline::{Caveat, TimelineReport};
 
-/// What is known of a replica.
+/// The facts about a replica that caveats follow from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts<'a> {
     /// All files of v0.5; none when there were too many to hold.
@@ -82,7 +82,7 @@ static RULES: &[Rule] = &[
     },
 ];
 
-/// What is to be known before another release restores this replica.
+/// The caveats to know before another release restores this replica.
 pub fn caveats(facts: &Facts<'_>, map: &TimelineReport) -> Vec<Caveat> {
     let known = RULES.iter().filter_map(|rule| Some((rule.releases, (rule.detail)(facts, map)?)));
     known.map(|(releases, detail)| Caveat { releases: releases.to_owned(), detail }).collect()

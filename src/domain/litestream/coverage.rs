@@ -1,10 +1,11 @@
-//! What of a replica could be restored, as far as its listing tells.
+//! Coverage of a replica, as far as its listing tells.
 
 use jiff::Timestamp;
 
 use super::hole::Hole;
 
-/// What could be restored: of v0.3 from the newest generation, the one that it restores from. `S` is a snapshot.
+/// The coverage: what could be restored, of v0.3 from the newest generation, the one that it restores from. `S` is a
+/// snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage<S> {
     /// There is something from which something restores.
@@ -17,7 +18,7 @@ pub struct Coverage<S> {
     pub holes: Vec<Hole>,
     /// When the replica had come as far as the chain reaches.
     pub reached_at: Option<Timestamp>,
-    /// What the first hole keeps from being restored was not written before this.
+    /// The earliest time at which the states that the first hole blocks may have been written.
     pub lost_since: Option<Timestamp>,
     /// Of all generations.
     pub snapshots: u64,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is between two positions is in no file. Positions are TXIDs (v0.5), or `index/offset` with 8 hexadecimal digits
-/// each (v0.3).
+/// A hole: the part between two positions is in no file. Positions are TXIDs (v0.5), or `index/offset` with 8
+/// hexadecimal digits each (v0.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hole<P = String> {
     /// The last position before it.

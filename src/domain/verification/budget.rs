@@ -7,8 +7,8 @@ use crate::domain::spot::SpotPolicy;
 /// Which part of the bytes a day may be spent on what was read before.
 pub(super) const REREADING_SHARE: u64 = 4;
 
-/// What one request counts beside the bytes that it receives: on S3 it costs as much as these ($0.0004 for a thousand
-/// requests, $0.09 for a gigabyte received).
+/// Bytes that one request counts for in addition to those that it receives: on S3 it costs as much as these ($0.0004
+/// for a thousand requests, $0.09 for a gigabyte received).
 const REQUEST_BYTES: u64 = 4 << 10;
 
 const DAY_SECONDS: f64 = 86_400.0;
@@ -51,7 +51,7 @@ impl Default for VerifyPolicy {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
     per_day: u64,
-    /// What is saved up at most.
+    /// The most that is saved up.
     capacity: u64,
     tokens: f64,
     filled: Option<Timestamp>,
@@ -73,7 +73,7 @@ impl Budget {
         self.capacity
     }
 
-    /// What may be read now. A clock that was set back fills nothing.
+    /// Bytes that may be read now. A clock that was set back fills nothing.
     pub fn available(&mut self, now: Timestamp) -> u64 {
         let elapsed = self.filled.map_or(0.0, |filled| now.duration_since(filled).as_secs_f64().max(0.0));
         self.filled = Some(self.filled.map_or(now, |filled| filled.max(now)));
@@ -99,7 +99,7 @@ impl Budget {
     }
 }
 
-/// What so many requests and received bytes take from a budget.
+/// The bytes that so many requests and received bytes take from a budget.
 pub(super) fn cost(requests: u64, bytes: u64) -> u64 {
     bytes.saturating_add(requests.saturating_mul(REQUEST_BYTES))
 }

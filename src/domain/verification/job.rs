@@ -10,7 +10,7 @@ use crate::domain::litestream::{Folder, FrameIndex, Listed, ObjectName};
 /// Bytes at the end of a file in which most page indexes lie: one request gets them.
 pub const TAIL_BYTES: u64 = 32 << 10;
 
-/// What is to be read of an object.
+/// The part of an object to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Want {
     /// All of it, with one request.
@@ -29,7 +29,7 @@ pub struct Job {
     pub want: Want,
 }
 
-/// What a good object turned out to be.
+/// The facts of a good object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Facts {
     Ltx {
@@ -52,7 +52,7 @@ pub enum Facts {
     Snapshot,
 }
 
-/// What reading an object came to.
+/// The result of reading an object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Good {

@@ -12,7 +12,7 @@ use super::record::Record;
 use crate::domain::limits::{VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX};
 
 impl Ledger {
-    /// What the next look's probe may read of a new object beyond its header, in one request that is made anyway.
+    /// Bytes that the next look's probe may read of a new object beyond its header, in a request that is made anyway.
     pub fn allowance(&mut self, now: Timestamp) -> u64 {
         if self.depth == VerifyDepth::None || self.restored || self.retry_at.is_some_and(|at| now < at) {
             return 0;

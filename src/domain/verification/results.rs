@@ -92,7 +92,7 @@ impl Ledger {
         record.fault = record.fault.take().filter(|fault| fault.kind == FindingKind::Rewritten);
         if rewritten {
             let detail = format!(
-                "its content was replaced by another (checksum {:016x} since): two writers",
+                "its content was replaced (checksum {:016x} since): two writers",
                 facts.checksum().unwrap_or_default()
             );
             record.fault = Some(Fault { kind: FindingKind::Rewritten, detail, seen_at: now, needed: false });

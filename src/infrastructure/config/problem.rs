@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: file, line, key, value, and what would be accepted.
+//! Problems of a configuration: file, line, key, value, and what would be accepted.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -115,7 +115,7 @@ impl Problem {
     }
 }
 
-/// What a variable puts in is shown where it is shorter: too little to be a secret, and likely to be found anywhere.
+/// The value of a variable is shown if it is shorter: too little to be a secret, and likely to be found anywhere.
 const INSERTED_BYTES_MIN: usize = 4;
 
 /// A key that a file holds, as it may be shown. What does not look like a key may be a line of another file, such as a
@@ -128,7 +128,7 @@ pub(crate) fn shown_key(key: &str) -> &str {
     if (plain && starts && key.len() <= BYTES_MAX) || key == "<<" { key } else { "…" }
 }
 
-/// What is wrong with one key of a section, by code that does not know where the section is.
+/// A problem with one key of a section, found by code that does not know where the section is.
 pub(crate) struct Fault {
     pub(crate) key: &'static str,
     message: String,
@@ -177,7 +177,7 @@ pub(crate) struct Collected {
 }
 
 impl Sink {
-    /// What makes the configuration unusable.
+    /// Adds a problem, which makes the configuration unusable.
     pub(crate) fn problem(&self, problem: Problem) {
         // What follows from a mistake at a key is not a second mistake.
         let same =
@@ -187,12 +187,12 @@ impl Sink {
         }
     }
 
-    /// What is surely not meant and can be lived with.
+    /// Adds a warning: a mistake that does no harm.
     pub(crate) fn warning(&self, problem: Problem) {
         self.push(&self.warnings, problem);
     }
 
-    /// What is good to know before something is changed.
+    /// Adds a note, which is good to know before something is changed.
     pub(crate) fn note(&self, problem: Problem) {
         self.push(&self.notes, problem);
     }
@@ -202,7 +202,7 @@ impl Sink {
         if list.len() < CONFIG_PROBLEMS_MAX {
             list.push(self.shown(problem));
         } else if list.len() == CONFIG_PROBLEMS_MAX {
-            let message = format!("more than {CONFIG_PROBLEMS_MAX} problems, the rest is not shown");
+            let message = format!("more than {CONFIG_PROBLEMS_MAX} problems; the rest is not shown");
             list.push(Place::file(&problem.file.into()).problem(message));
         }
     }
@@ -212,7 +212,8 @@ impl Sink {
         problem.without(&self.inserted.borrow())
     }
 
-    /// What a variable put into a file may be a secret wherever it stands: from now on it is shown by its name.
+    /// Notes the value that a variable put into a file, which may be a secret wherever it stands: from now on it is
+    /// shown by its name.
     pub(crate) fn inserted(&self, name: &str, text: &str) {
         let text = text.trim();
         if text.len() >= INSERTED_BYTES_MIN {

@@ -67,7 +67,7 @@ impl LiveDatabase for LiveFiles {
                 *slot = page_hash(content);
             }
         })?;
-        let after = self.index()?.ok_or_else(|| changed("it was closed while it was read"))?;
+        let after = self.index()?.ok_or_else(|| changed("it was closed while it was being read"))?;
         covers(&after, &target)?;
         let lock_page = lock_page(page_size);
         if (1..).zip(&pages).any(|(page, hash)| *hash == 0 && page != lock_page) {
@@ -105,7 +105,7 @@ impl PageReader for LivePageReader {
             None => live.read_page(&database, page_size, *page),
         });
         let pages = pages.collect::<Result<Vec<_>, _>>()?;
-        let after = live.index()?.ok_or_else(|| changed("it was closed while it was read"))?;
+        let after = live.index()?.ok_or_else(|| changed("it was closed while it was being read"))?;
         covers(&after, at)?;
         Ok(LivePages { page_size, pages, positioned: true })
     }
@@ -115,10 +115,10 @@ impl PageReader for LivePageReader {
 fn covers(index: &WalIndexHeader, target: &LiveTarget) -> Result<(), Reason> {
     let LiveTarget { position, .. } = target;
     let (Some(own), Some(page_size)) = (index.position(), index.page_size) else {
-        return Err(changed("its WAL was begun anew"));
+        return Err(changed("its WAL was restarted"));
     };
     if !own.same_wal(position) {
-        return Err(changed("its WAL is another one than the replica has reached"));
+        return Err(changed("its WAL is not the one that the replica has reached"));
     }
     if own.end < position.end {
         return Err(changed("its WAL is shorter than what the replica has reached"));
@@ -174,7 +174,7 @@ impl LiveFiles {
 
     fn unchanged(&self, database: &File, before: FileStat) -> Result<(), Reason> {
         if self.without_wal(database)? != before {
-            return Err(changed("it was written while it was read"));
+            return Err(changed("it was written to while it was being read"));
         }
         Ok(())
     }
@@ -251,7 +251,7 @@ impl LiveFiles {
                 let header = FrameHeader::parse(bytes, offset)
                     .map_err(|error| Reason::new(ReasonKind::Corrupt, format!("read {}: {error}", path.display())))?;
                 if (header.salt1, header.salt2) != (target.position.salt1, target.position.salt2) {
-                    return Err(changed("its WAL was begun anew"));
+                    return Err(changed("its WAL was restarted"));
                 }
                 page(header.page_number, &bytes[FRAME_HEADER_BYTES..]);
                 committed = Some(header.commit_pages);

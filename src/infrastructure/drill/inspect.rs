@@ -263,8 +263,8 @@ fn rows(connection: &Connection, sql: &str) -> Result<Vec<String>, Reason> {
     }
 }
 
-/// What a probe may do: read. Writes to tables are refused as statements that do not only read, and by the connection;
-/// they are not refused here because SQLite's own R-tree prepares some when a table is first read.
+/// The actions that a probe is allowed: reads. Writes to tables are refused as statements that do not only read, and by
+/// the connection; they are not refused here because SQLite's own R-tree prepares some when a table is first read.
 fn authorize(action: &AuthAction<'_>) -> Authorization {
     let allowed = match action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
@@ -298,7 +298,7 @@ fn uri(path: &Path, parameters: &str) -> String {
     uri
 }
 
-/// What a failure says of the database: damaged, or only that it could not be found out.
+/// The reason for a failure: the database is damaged, or its state could not be found out.
 fn reason(error: &rusqlite::Error) -> Reason {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ReasonKind::Corrupt,

@@ -29,7 +29,7 @@ pub(super) use proxy::Proxied;
 const IDLE_CONNECTIONS_MAX: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// What decides whether two clients may share connections.
+/// The options that decide whether two clients may share connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct TlsOptions {
     pub(super) skip_verify: bool,

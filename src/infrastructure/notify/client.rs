@@ -26,7 +26,7 @@ use crate::infrastructure::scrub::Scrub;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an answer says after its head has so long to come.
+/// How long the body of an answer may take after its head.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 type HttpClient = Client<HttpsConnector<Proxied>, Full<Bytes>>;
@@ -60,7 +60,7 @@ pub(super) struct Endpoint {
     scrub: Scrub,
 }
 
-/// What is sent.
+/// A message to send.
 #[derive(Default)]
 pub(super) struct Content<'a> {
     pub(super) body: String,
@@ -123,8 +123,8 @@ impl Endpoint {
         answered.map_err(|reason| reason.context(format_args!("send to {host}")))
     }
 
-    /// What an answer means. Its first line says whether the message was taken: one whose rest breaks off or never comes
-    /// is not sent a second time.
+    /// The meaning of an answer. Its first line says whether the message was taken: one whose rest breaks off or never
+    /// comes is not sent a second time.
     async fn understood(&self, answer: Response<Incoming>) -> Result<(), Reason> {
         let status = answer.status();
         let retry_after = retry_after(status, answer.headers(), clock::wall());
@@ -192,7 +192,7 @@ fn behind(uri: &Uri, below: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// What an answer means that is no success.
+/// The meaning of an answer that is not a success.
 fn refused(status: StatusCode, body: &str) -> Reason {
     let (kind, hint) = match status.as_u16() {
         300..=399 => (ReasonKind::Misconfigured, "it answers with a redirect: use the address that it leads to"),

@@ -1,4 +1,4 @@
-//! What a message says to a person.
+//! The texts of messages to people.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(super) fn annotation<'a>(alert: &'a Alert, name: &str) -> &'a str {
     alert.annotations.get(name).map_or("", String::as_str)
 }
 
-/// What it is about, in a few words.
+/// The subject of an alert, in a few words.
 pub(super) fn summary(alert: &Alert) -> &str {
     match annotation(alert, "summary") {
         "" => alert.name(),
@@ -26,7 +26,7 @@ pub(super) fn alerts(message: &AlertMessage) -> impl Iterator<Item = &Arc<Alert>
     message.firing.iter().chain(&message.resolved)
 }
 
-/// What the alerts are that do not fire any more.
+/// The word for alerts that no longer fire.
 fn over(alerts: &[Arc<Alert>]) -> &'static str {
     match alerts.iter().filter(|alert| alert.is_unwatched()).count() {
         0 => "resolved",

@@ -1,4 +1,4 @@
-//! What is asked of the restored copy: its hash, SQLite's own checks, foreign keys, the user's probes.
+//! The examination of the restored copy: its hash, SQLite's own checks, foreign keys, the user's probes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::domain::reason::Reason;
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::usecase::ports::RestoredCopy;
 
-/// What has been checked when SQLite's quick check finds nothing.
+/// The finding when SQLite's quick check finds no problem.
 const QUICK_OK: &str = "ok: pages, rows, NOT NULL and the types of STRICT tables";
 
 /// The same of its full one.

@@ -25,7 +25,7 @@ use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
 ///
 /// # Errors
 ///
-/// What kept the replica from being listed, or why nothing there leads to what is asked for.
+/// When the replica cannot be listed, or nothing there leads to what is asked for.
 pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
     layouts::plan(&Patient(store), request).await
 }

@@ -1,10 +1,10 @@
-//! What a caller asks of a restore.
+//! The requests that callers make of a restore.
 
 use crate::domain::litestream::PlanTarget;
 use crate::domain::restore::RestoreBase;
 use crate::domain::secret::Secret;
 
-/// What is to be restored.
+/// The request for a restore.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
     pub point: PlanTarget,

@@ -49,7 +49,7 @@ impl Reader<'_> {
         let length = TAIL_BYTES.min(size);
         let mut tail = self.range(size - length, length).await?;
         if (tail.len() as u64) < length {
-            let detail = format!("it ends before byte {size}, where its listing ends it");
+            let detail = format!("it ends before byte {size}, the size that was listed");
             return Err(Stop::Bad(FindingKind::Truncated, detail));
         }
         let needed = PageIndex::tail_size(&tail, size).map_err(cut)?;
@@ -89,11 +89,11 @@ impl Reader<'_> {
     }
 }
 
-/// What does not end as a file does was cut off, as far as its end alone can tell.
+/// The verdict on an object that does not end like a file: truncated, as far as its end alone can tell.
 fn cut(error: FormatError) -> Stop {
     match Stop::from(error) {
         Stop::Bad(FindingKind::Corrupt, detail) => {
-            let detail = format!("it does not end as an LTX file does, cut off or damaged: {detail}");
+            let detail = format!("it does not end like an LTX file, truncated or damaged: {detail}");
             Stop::Bad(FindingKind::Truncated, detail)
         }
         other => other,

@@ -1,4 +1,4 @@
-//! What was found, as a person reads it on a terminal.
+//! The coverage map and its answers as a table for the terminal.
 
 use std::fmt::Write;
 

@@ -34,7 +34,7 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// What fires and is told first, then what is pending, what is suppressed, what is over.
+/// The order of alerts: firing, pending, suppressed, over.
 fn rank(alert: &Alert) -> u8 {
     match alert.state {
         AlertState::Resolved => 3,

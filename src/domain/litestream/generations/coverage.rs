@@ -1,4 +1,4 @@
-//! What of a v0.3 replica could be restored, as far as its listing tells.
+//! Coverage of a v0.3 replica, as far as its listing tells.
 
 use super::inventory::{GenerationInventory, Generations};
 use super::name::{SnapshotFile, position};

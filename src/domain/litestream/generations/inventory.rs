@@ -1,4 +1,4 @@
-//! What the listings of a v0.3 replica told, in memory proportional to its generations, snapshots and holes.
+//! The inventory of a v0.3 replica from its listings, in memory proportional to its generations, snapshots and holes.
 
 use std::collections::{BTreeMap, VecDeque};
 

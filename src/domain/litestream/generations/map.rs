@@ -27,7 +27,7 @@ struct Files {
     lowest: u32,
 }
 
-/// What a restore to an instant gives.
+/// The result of a restore to an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationInstant {
     pub generation: Generation,
@@ -148,7 +148,7 @@ impl GenerationTimeline {
         (steps, holes)
     }
 
-    /// What a restore to an instant gives; `None` before the first file. `damaged` holds keys.
+    /// The result of a restore to an instant; `None` before the first file. `damaged` holds keys.
     pub fn instant(mut self, damaged: &BTreeSet<String>, at: Timestamp) -> Option<GenerationInstant> {
         self.generations.values_mut().for_each(Files::sort);
         let reigns = self.reigns();
@@ -418,7 +418,7 @@ mod tests {
     }
 
     proptest! {
-        /// What 0.3.13 does, in its own words: the newest snapshot, then segments up to the first later one.
+        /// The plan of 0.3.13, written as it does it: the newest snapshot, then segments up to the first later one.
         #[test]
         fn an_instant_is_what_is_planned_of_the_files_before_it(
             snapshots in prop::collection::btree_map(0..6u32, 0..50i64, 0..3),

@@ -56,7 +56,7 @@ pub(super) fn newest_snapshot<'a>(snapshots: impl IntoIterator<Item = &'a Snapsh
     snapshots.into_iter().max_by_key(|snapshot| (snapshot.created, Reverse(snapshot.index)))
 }
 
-/// What was listed of one generation.
+/// The listing of one generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedGeneration {
     pub generation: Generation,
@@ -65,14 +65,14 @@ pub struct ListedGeneration {
     pub segments: Vec<SegmentFile>,
 }
 
-/// What a restore reads.
+/// The objects that a restore reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationsPlan {
     pub generation: Generation,
     pub plan: GenerationPlan,
     /// The first segment behind a hole that a restore at a time does not get over.
     pub cut: Option<SegmentFile>,
-    /// What some release of Litestream would do otherwise, a sentence each.
+    /// Differences between releases of Litestream, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ pub struct GenerationsPlan {
 pub enum GenerationsPlanError {
     #[error("no generation with a snapshot")]
     NoGenerations,
-    #[error("the first snapshot is of {first}")]
+    #[error("the first snapshot is from {first}")]
     BeforeFirst { first: Timestamp },
     #[error("generation {generation} has {cause}")]
     Broken {
@@ -204,7 +204,8 @@ fn newer_snapshot_elsewhere(
         .max_by_key(|(_, snapshot)| snapshot.created)?;
     (newest.created > snapshot.created).then(|| {
         format!(
-            "generation {other} has a newer snapshot, of {}: Litestream 0.5 restores from there, 0.3.13 from {chosen}",
+            "generation {other} has a newer snapshot, from {}: Litestream 0.5 restores from there, 0.3.13 from \
+             {chosen}",
             newest.created
         )
     })
@@ -284,7 +285,7 @@ mod tests {
         let first = listed(9, &[(0, 10), (1, 12)], &[(0, 0, 11), (1, 0, 13), (1, 568, 15)]);
         let second = listed(1, &[(0, 20)], &[(0, 0, 21)]);
         let both = [first, second];
-        check(&both, Some(9), "the first snapshot is of 1970-01-01T00:00:10Z", 0);
+        check(&both, Some(9), "the first snapshot is from 1970-01-01T00:00:10Z", 0);
         check(&both, Some(10), "9 0:", 0);
         check(&both, Some(11), "9 0: 0/0", 0);
         check(&both, Some(12), "9 1:", 0);

@@ -78,7 +78,7 @@ pub enum ReplayError {
         "it decompresses to more than {bytes} bytes: the database in it says that it has {pages} pages of {page_size}"
     )]
     Surplus { bytes: u64, pages: u32, page_size: u32 },
-    #[error("a database of {bytes} bytes is no number of pages of {page_size}")]
+    #[error("a database of {bytes} bytes is not a whole number of pages of {page_size}")]
     Length { bytes: u64, page_size: u32 },
     #[error("{0}")]
     Frame(BadFrame),
@@ -86,7 +86,7 @@ pub enum ReplayError {
     #[error("a segment without a snapshot before it")]
     NoSnapshot,
     /// The last WAL ends inside a transaction that was too large to be held back.
-    #[error("the last transaction is not whole, and larger than {OPEN_TRANSACTION_BYTES_MAX} bytes")]
+    #[error("the last transaction is incomplete, and larger than {OPEN_TRANSACTION_BYTES_MAX} bytes")]
     OpenTransaction,
     #[error(transparent)]
     Write(Reason),
@@ -522,7 +522,7 @@ mod tests {
         let error = replay(&[7; PAGE], &[]).unwrap_err();
         assert_eq!(error.to_string(), "decompressed database header at offset 0: not the magic number");
         let error = replay(&image(2)[..1000], &[]).unwrap_err();
-        assert_eq!(error.to_string(), "a database of 1000 bytes is no number of pages of 512");
+        assert_eq!(error.to_string(), "a database of 1000 bytes is not a whole number of pages of 512");
         let unchecked = {
             let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
             std::io::Write::write_all(&mut encoder, &good).unwrap();

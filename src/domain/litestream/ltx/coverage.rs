@@ -1,4 +1,4 @@
-//! What of a v0.5 replica could be restored, as far as its listing tells.
+//! Coverage of a v0.5 replica, as far as its listing tells.
 
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ use crate::domain::litestream::hole::Hole;
 use crate::domain::litestream::runs::{Run, Runs};
 
 impl Inventory {
-    /// What could be restored. Exactly what Litestream's own plan (0.5.8 and later) says: inside a contiguous run the
-    /// plan always reaches the run's end.
+    /// The coverage, exactly by Litestream's own plan (0.5.8 and later): inside a contiguous run the plan always
+    /// reaches the run's end.
     pub fn coverage(&self) -> Coverage<LtxFile> {
         let chain = self.chain();
         let newest_snapshot = self.snapshots().next_back().copied();

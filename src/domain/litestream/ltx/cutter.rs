@@ -31,7 +31,7 @@ pub struct LtxCutter {
     tail_bytes: u64,
 }
 
-/// What comes next in the file.
+/// The part that comes next in the file.
 enum Part {
     Header,
     Frames(Box<Frames>),
@@ -41,12 +41,12 @@ enum Part {
     End(Box<Frames>, u64),
 }
 
-/// What is known of the frames.
+/// The frames seen so far.
 struct Frames {
     header: LtxHeader,
     head: Sum,
     order: PageOrder,
-    /// What the index must say of them.
+    /// A hash of what the index must say about them.
     entries: DefaultHasher,
 }
 

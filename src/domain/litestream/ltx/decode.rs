@@ -11,7 +11,7 @@ use super::page_index::{CHECKSUM_FLAG, END_MARKER_SIZE, IndexChain, PageEntry, P
 use crate::domain::litestream::format_error::{FormatError, Problem};
 use crate::domain::litestream::input::{Input, be32};
 
-/// What a whole file turned out to hold.
+/// The contents of a whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LtxSummary {
     pub header: LtxHeader,
@@ -40,7 +40,7 @@ pub fn decode(reader: impl Read, page: impl FnMut(u32, &[u8])) -> Result<LtxSumm
 ///
 /// # Errors
 ///
-/// What is wrong with it, by its offset in the frame.
+/// When the frame is bad, with the offset in it.
 pub fn decode_page(frame: &[u8], page: u32, page_size: u32) -> Result<Vec<u8>, FormatError> {
     let extent = frame_extent(frame, page_size, &mut Walk::default());
     let whole = matches!(extent, Ok(Extent::Frame(length)) if length == frame.len());

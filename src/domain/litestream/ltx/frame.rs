@@ -200,7 +200,7 @@ fn decode_unusual_lz4_frame(frame: &[u8], page: &mut [u8]) -> Result<usize, Prob
     // Reading behind the page makes the decoder read the frame's end and compare its checksum.
     filled += decoder.read(&mut [0]).map_err(failed)?;
     if decoder.get_ref().position() != frame.len() as u64 {
-        return Err(Problem::Decompress("bytes behind the content".to_owned()));
+        return Err(Problem::Decompress("bytes after the content".to_owned()));
     }
     Ok(filled)
 }

@@ -1,4 +1,5 @@
-//! What the listings of a v0.5 replica told, in memory proportional to its holes and snapshots and not to its files.
+//! The inventory of a v0.5 replica from its listings, in memory proportional to its holes and snapshots and not to its
+//! files.
 
 use std::collections::VecDeque;
 

@@ -39,7 +39,7 @@ pub struct LtxTimeline {
     older: Older,
 }
 
-/// What the oldest files come to, when there are too many.
+/// The sum of the oldest files, when there are too many.
 #[derive(Clone, Debug, Default)]
 struct Older {
     runs: Runs,
@@ -48,7 +48,7 @@ struct Older {
     until: Option<Timestamp>,
 }
 
-/// What a restore to an instant gives.
+/// The result of a restore to an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LtxInstant {
     /// The files that it is restored from; empty when nothing leads anywhere.
@@ -165,7 +165,8 @@ impl<'a> Ground<'a> {
         Self { all, bad }
     }
 
-    /// What breaks the chain behind `end`, where the admitted files are in `admitted` and those made before `at`, or then, count.
+    /// The break of the chain after `end`, where the admitted files are in `admitted` and those made before `at`, or
+    /// then, count.
     fn break_behind(&self, admitted: &Runs, end: u64, at: impl Fn(Timestamp) -> bool) -> Option<Break> {
         let reach = self.all.reach(end);
         let next = admitted.next_behind(reach).map(|run| run.min);
@@ -189,7 +190,7 @@ struct Walk<'a> {
     snapshot: Option<LtxFile>,
     steps: Vec<Step>,
     holes: Vec<Blocked>,
-    /// What breaks the chain of the newest step.
+    /// The break of the chain of the newest step.
     open: Option<Break>,
 }
 
@@ -258,7 +259,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a restore to the state before an instant gives, by Litestream's own plan, and what it does not reach.
+/// The result of a restore to the state before an instant, by Litestream's own plan, and what it does not reach.
 pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Result<LtxInstant, PlanError> {
     let (bad, good): (Vec<LtxFile>, Vec<LtxFile>) = files.iter().partition(|file| damaged.holds(file));
     let before = |created: Timestamp| match target {

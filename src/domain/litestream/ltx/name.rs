@@ -49,7 +49,7 @@ pub struct LtxFile {
     pub max: Txid,
     /// Bytes.
     pub size: u64,
-    /// What the listing dates it: the LTX header's time where the store keeps it, else when it was uploaded.
+    /// Its time in the listing: the LTX header's time where the store keeps it, else when it was uploaded.
     pub created: Timestamp,
 }
 

@@ -8,14 +8,14 @@ use super::SNAPSHOT_LEVEL;
 use super::name::LtxFile;
 use super::txid::Txid;
 
-/// What is to be restored.
+/// The request for a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanTarget {
     /// Everything there is.
     Latest,
     /// The state at a TXID.
     Txid(Txid),
-    /// What was written before an instant, as coarse as the files are that are left of that time.
+    /// The state before an instant, as coarse as the files that are left of that time.
     Time(Timestamp),
 }
 
@@ -41,7 +41,7 @@ pub enum PlanError {
     #[error("TXID {wanted} is not available: the chain ends at {end}")]
     TxidMissing { wanted: Txid, end: Txid },
     /// Only for the latest state, and only since Litestream 0.5.10: older ones restore what is before the hole.
-    #[error("no file follows TXID {end}, and there are files behind it")]
+    #[error("no file follows TXID {end}, although there are later files")]
     NotContiguous { end: Txid },
 }
 
@@ -136,7 +136,7 @@ mod tests {
         check(&[], PlanTarget::Latest, "no snapshot and no file that starts at TXID 1");
         check(&[(0, 2, 2, 2)], PlanTarget::Latest, "no snapshot and no file that starts at TXID 1");
         let hole = &[(9, 1, 4, 4), (0, 5, 5, 5), (0, 7, 7, 7)];
-        check(hole, PlanTarget::Latest, "no file follows TXID 0000000000000005, and there are files behind it");
+        check(hole, PlanTarget::Latest, "no file follows TXID 0000000000000005, although there are later files");
         check(hole, time(100), "9:1-4 0:5-5");
     }
 

@@ -6,7 +6,7 @@ use crate::infrastructure::config::source::node::{Kind, Style};
 use crate::infrastructure::config::value::section::Section;
 use crate::infrastructure::config::value::{duration, size, yaml};
 
-/// What Litestream takes for a key.
+/// The types of value that Litestream accepts for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     Text,

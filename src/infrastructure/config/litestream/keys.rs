@@ -106,7 +106,7 @@ impl Keys {
         keys
     }
 
-    /// What Litestream v0.3 keeps of the replica.
+    /// The retention of Litestream v0.3 for the replica.
     pub(crate) fn kept(&self) -> Kept {
         Kept {
             snapshots: Some(self.retention.unwrap_or(DAY)),
@@ -153,7 +153,7 @@ impl Keys {
         written.cloned().unwrap_or_else(|| Place { key, ..replica.clone() })
     }
 
-    /// What is wrong with one of the keys.
+    /// A problem with one of the keys.
     pub(crate) fn problem(&self, fault: Fault) -> Problem {
         let place = self.place_of(fault.key);
         fault.at(&place)

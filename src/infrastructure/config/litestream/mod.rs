@@ -122,7 +122,7 @@ fn snapshot(top: &Top, items: &[Item], sink: &Sink) -> Snapshot {
     }
 }
 
-/// What Litestream v0.5 keeps of every replica. It holds for v0.3 as well where neither is told anything: a day.
+/// The retention of Litestream v0.5 for every replica. It holds for v0.3 as well where neither is told anything: a day.
 fn kept(top: &Top, snapshot: &Snapshot) -> Kept {
     let unless_all = |age: Option<Duration>| age.filter(|_| !top.keeps_all);
     Kept {
@@ -132,8 +132,8 @@ fn kept(top: &Top, snapshot: &Snapshot) -> Kept {
     }
 }
 
-/// What every replica of a v0.3 database has to fulfil: the shortest retention, the longest snapshot interval. A snapshot is
-/// also taken when there is none within the retention.
+/// The objectives that every replica of a v0.3 database can meet: the shortest retention, the longest snapshot
+/// interval. A snapshot is also taken when there is none within the retention.
 fn v03_objectives(replicas: &[Keys]) -> (Option<Duration>, Option<Duration>) {
     let retention = replicas.iter().map(|keys| keys.retention.unwrap_or(DAY)).min();
     let interval = |keys: &Keys| {

@@ -1,4 +1,4 @@
-//! What Litestream does with a `litestream.yml` that whoever wrote it does not expect: values with which it refuses to
+//! Pitfalls of `litestream.yml`, where Litestream does not do what its writer expects: values with which it refuses to
 //! start, keys that it does not read, paths that lead elsewhere.
 
 use std::path::Path;
@@ -64,7 +64,7 @@ pub(crate) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, ba
         section.warning(place.problem(relative(base)).value(text).accepted("the whole path"));
     }
     if key == "path" && text.contains(['*', '?', '[']) && !here.exists() {
-        let problem = place.problem("not a pattern: Litestream takes it for the name of one file");
+        let problem = place.problem("not a pattern: Litestream takes it as the name of one file");
         section.warning(problem.value(text).accepted("`dir` and `pattern` for several files"));
     }
 }
@@ -72,5 +72,5 @@ pub(crate) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, ba
 /// What is said of a path without a root.
 pub(crate) fn relative(base: &Base) -> String {
     let here = base.working_directory.display();
-    format!("Litestream takes it from the directory in which it was started, streamgauge from {here}")
+    format!("Litestream resolves it from the directory in which it was started, streamgauge from {here}")
 }

@@ -16,7 +16,7 @@ use crate::infrastructure::config::value::url::{self, Url, clean, is_url};
 /// Largest `sse-customer-key-path` file: 32 bytes in base64 and a line end.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 
-/// What a replica's place depends on besides its keys.
+/// The circumstances that a replica's place depends on besides its keys.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub(crate) base: &'a Base,
@@ -100,7 +100,7 @@ fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -
     if written.or_else(|| location.endpoint.clone()).is_some_and(|endpoint| !s3::is_address(&endpoint)) {
         let key = if keys.s3.endpoint.is_empty() { "url" } else { "endpoint" };
         return Err(Fault::new(key, "the endpoint is not the address of a server", "")
-            .accepted("https://host, host:port and the like, perhaps with a path"));
+            .accepted("https://host, host:port and the like, optionally with a path"));
     }
     if location.bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') || is_url(&location.bucket) {
         return Err(Fault::new("bucket", "not a bucket's name", "").accepted("a bucket's name"));

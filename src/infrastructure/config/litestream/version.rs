@@ -28,8 +28,10 @@ pub(crate) fn is_upgraded(item: &Item, context: &Context<'_>, sink: &Sink) -> bo
     let since = changed(&levels.join("0")).or_else(|| changed(&levels));
     let upgraded = since.is_some() && since >= changed(&generation);
     if upgraded {
-        let message =
-            format!("Litestream v0.5 has taken over, because {} is there: it is read as v0.5 does", levels.display());
+        let message = format!(
+            "Litestream v0.5 has taken over, because {} exists: the file is read as v0.5 reads it",
+            levels.display()
+        );
         sink.warning(item.place.problem(message));
     }
     upgraded
@@ -64,7 +66,7 @@ pub(crate) fn version(top: &Top, items: &[Item]) -> Version {
     }
 }
 
-/// What a Litestream of that version does with a replica.
+/// Warns of what a Litestream of that version does with a replica.
 pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
     let (url, path) = (keys.url.as_str(), keys.s3.path.as_str());
@@ -74,8 +76,8 @@ pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     if version != Version::V05 && keys.kind == "s3" && url.is_empty() && path.starts_with('/') {
         warn(
             "path",
-            "begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the path \
-             with it, so that it never finds them: snapshots pile up, and it cannot restore; leave the `/` away",
+            "begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the \
+             path with it, so it never finds them: snapshots pile up, and it cannot restore; remove the `/`",
         );
     }
     match version {
@@ -86,7 +88,7 @@ pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
             {
                 let written = if key == "retention" { keys.retention } else { keys.snapshot_interval };
                 if written.is_some() {
-                    let message = format!("Litestream v0.5 will ignore it, and go by {instead} unless set at the top");
+                    let message = format!("Litestream v0.5 will ignore it, and use {instead} unless set at the top");
                     sink.note(keys.place_of(key).problem(message));
                 }
             }
@@ -95,7 +97,7 @@ pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     }
 }
 
-/// What v0.5 does not do although it is written.
+/// Warns of keys that v0.5 ignores.
 fn advise_v05(keys: &Keys, sink: &Sink) {
     let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
     if keys.age {

@@ -17,7 +17,7 @@ const LEVELS_MAX: usize = 8;
 /// `l0-retention` of v0.5 unless it says otherwise.
 const LEVEL0_RETENTION: Duration = Duration::from_secs(300);
 
-/// What is written under an item of `dbs`.
+/// The keys of an item of `dbs`.
 pub(crate) struct Item {
     pub(crate) place: Place,
     pub(crate) path: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub(crate) struct Snapshot {
     pub(crate) retention: Option<Duration>,
 }
 
-/// What the top of the file says.
+/// The keys at the top of the file.
 pub(crate) struct Top {
     pub(crate) settings: Keys,
     pub(crate) snapshot: Snapshot,

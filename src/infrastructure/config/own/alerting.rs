@@ -62,9 +62,9 @@ fn read_labels(mut section: Section<'_>, labels: &mut BTreeMap<String, String>) 
         let word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !word || name.starts_with("__") || name.starts_with(|first: char| first.is_ascii_digit()) {
             let accepted = "a name of letters, digits and `_`, such as team";
-            section.problem(place.problem("not a label's name").accepted(accepted));
+            section.problem(place.problem("not a label name").accepted(accepted));
         } else if taken(name) {
-            section.problem(place.problem("a label that alerts have already"));
+            section.problem(place.problem("a label that alerts already have"));
         } else if text.is_empty() {
             labels.remove(name);
         } else {
@@ -99,7 +99,7 @@ fn silence(mut section: Section<'_>) -> Silence {
         reason: section.text("reason").unwrap_or_default(),
     };
     if silence.reason.trim().is_empty() {
-        section.wrong("reason", "missing", "why nobody is told, which is shown beside what is silenced");
+        section.wrong("reason", "missing", "why nobody is notified, which is shown with what is silenced");
     }
     if let (Some(from), Some(until)) = (silence.from, silence.until)
         && from >= until

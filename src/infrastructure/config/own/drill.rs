@@ -19,10 +19,11 @@ use crate::infrastructure::config::value::label;
 use crate::infrastructure::config::value::section::Section;
 use crate::infrastructure::config::value::times::{WINDOW_ACCEPTED, window};
 
-/// What drills from buckets may download in 24 hours, so that no bill surprises.
+/// Bytes that drills from buckets may download in 24 hours, so that no bill comes as a surprise.
 const DAILY_DOWNLOAD: u64 = 5 << 30;
 
-const SCHEDULE_ACCEPTED: &str = "five fields and perhaps a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
+const SCHEDULE_ACCEPTED: &str =
+    "five fields and optionally a time zone, such as 0 3 * * * or 0 3 * * SUN Europe/Berlin";
 
 /// `[drill]`
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +108,7 @@ fn cron(text: &str) -> Result<DrillSchedule, String> {
         zone => match zone.iana_name() {
             Some(zone) => format!("{text} {zone}"),
             None if zone == TimeZone::UTC => format!("{text} UTC"),
-            None => return Err("without a time zone, and that of this system has no name".to_owned()),
+            None => return Err("without a time zone, and this system's time zone has no name".to_owned()),
         },
     };
     let mut options = ParseOptions::default();
@@ -131,13 +132,14 @@ pub(crate) fn read_probes(section: &mut Section<'_>) -> Vec<DrillProbe> {
 fn probe(mut section: Section<'_>, names: &mut HashSet<String>) -> Option<DrillProbe> {
     let name = section.parsed("name", label::ACCEPTED, |name| match label::parse(name)? {
         name if names.insert(name.clone()) => Ok(name),
-        _ => Err("a second time"),
+        _ => Err("given twice"),
     });
-    let query = section.parsed("query", "an SQL query that gives one row of one value", |query| match query.len() {
-        _ if query.trim().is_empty() => Err("empty".to_owned()),
-        length if length > DRILL_QUERY_BYTES_MAX => Err(format!("longer than {DRILL_QUERY_BYTES_MAX} bytes")),
-        _ => Ok(query.to_owned()),
-    });
+    let query =
+        section.parsed("query", "an SQL query that returns one row with one value", |query| match query.len() {
+            _ if query.trim().is_empty() => Err("empty".to_owned()),
+            length if length > DRILL_QUERY_BYTES_MAX => Err(format!("longer than {DRILL_QUERY_BYTES_MAX} bytes")),
+            _ => Ok(query.to_owned()),
+        });
     let expect = Expectation {
         max_age: section.duration("max-age"),
         min: section.number("min", f64::NEG_INFINITY),
@@ -148,7 +150,7 @@ fn probe(mut section: Section<'_>, names: &mut HashSet<String>) -> Option<DrillP
     section.require("query", "");
     if !["max-age", "min", "max", "equals"].iter().any(|key| section.has(key)) {
         let accepted = "at least one of max-age, min, max and equals";
-        section.problem(section.place().problem("says nothing of what is expected").accepted(accepted));
+        section.problem(section.place().problem("does not say what is expected").accepted(accepted));
     }
     if let (Some(min), Some(max)) = (expect.min, expect.max)
         && min > max

@@ -192,7 +192,7 @@ fn urls(section: &mut Section<'_>) -> Option<Vec<Secret>> {
     Some(urls)
 }
 
-/// What is wrong with an address, and what would not be. The address itself is not shown.
+/// Checks an address; an error is the problem and what would be accepted. The address itself is not shown.
 fn address(text: &str) -> Result<(), (&'static str, &'static str)> {
     const ACCEPTED: &str = "http://host:port/path or https://…";
     let uri: Uri = text.parse().map_err(|_| ("not an address", ACCEPTED))?;

@@ -181,7 +181,7 @@ fn litestream(mut section: Section<'_>, context: &Context<'_>) -> Litestream {
             for scalar in texts {
                 match context.base.absolute(scalar.text) {
                     Ok(path) if config.contains(&path) => {
-                        section.warning(scalar.place.problem("a second time").value(scalar.text));
+                        section.warning(scalar.place.problem("given twice").value(scalar.text));
                     }
                     Ok(path) => config.push(path),
                     Err(message) => section.problem(scalar.place.problem(message).value(scalar.text)),

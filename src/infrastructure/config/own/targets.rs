@@ -38,7 +38,7 @@ impl Collection {
     /// written there: they say what is wanted, the file only what Litestream was told.
     pub(crate) fn add_litestream(&mut self, database: Database, settings: &Settings, sink: &Sink) {
         if let Some(index) = self.by_path.get(&database.path) {
-            let message = "names a database a second time, with which Litestream 0.5.17 refuses to start";
+            let message = "names a database twice, with which Litestream 0.5.17 refuses to start";
             let problem = database.place.problem(message);
             sink.warning(problem.value(&database.litestream_path.display().to_string()));
             self.found[*index].add_replicas(database.replicas);
@@ -72,7 +72,7 @@ impl Collection {
             Some(index) if Self::is_own(&self.found[index], &entry) => {
                 let shown = entry.path.unwrap_or_default().display().to_string();
                 let place = Place { key: format!("{}.path", entry.place.key), ..entry.place };
-                sink.problem(place.problem("a second time").value(&shown).accepted("each path once"));
+                sink.problem(place.problem("given twice").value(&shown).accepted("each path once"));
                 return;
             }
             Some(index) => index,
@@ -172,7 +172,7 @@ impl Found {
     }
 }
 
-/// What a replica without a database is named after: `bucket/path`, or its directory.
+/// The path after which a replica without a database is named: `bucket/path`, or its directory.
 fn remote_path(replica: &ReplicaTarget) -> String {
     if let Some(path) = replica.location.directory() {
         return path.display().to_string();
@@ -189,7 +189,7 @@ fn drop_repeated(found: Vec<Found>, sink: &Sink) -> Vec<Found> {
         let Naming { path, given: None } = found.naming() else { return true };
         let new = found.files.is_some() || seen.insert(path);
         if !new {
-            sink.problem(found.place.problem("the same replica as another, and no `name` to tell them apart"));
+            sink.problem(found.place.problem("the same replica as another, without a `name` to tell them apart"));
         }
         new
     };
@@ -227,7 +227,7 @@ fn check_names(found: &[Found], sink: &Sink) {
     for (name, place) in found.iter().filter_map(|found| found.name.as_ref()) {
         if !seen.insert(name) {
             let place = Place { key: format!("{}.name", place.key), ..place.clone() };
-            sink.problem(place.problem("a second time").value(name).accepted("each name once"));
+            sink.problem(place.problem("given twice").value(name).accepted("each name once"));
         }
     }
 }

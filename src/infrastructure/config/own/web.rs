@@ -25,7 +25,7 @@ pub(crate) fn read(mut section: Section<'_>) -> Web {
                 let problem = |message: &str| scalar.place.problem(message).value(scalar.text);
                 match address(scalar.text) {
                     Ok(address) if listen_address.iter().any(|known| overlap(*known, address)) => {
-                        section.problem(problem("a second time").accepted("each address once"));
+                        section.problem(problem("given twice").accepted("each address once"));
                     }
                     Ok(address) => listen_address.push(address),
                     Err(message) => section.problem(problem(message).accepted(ACCEPTED)),

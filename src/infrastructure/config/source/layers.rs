@@ -90,7 +90,7 @@ impl Places {
             let word = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
             if !word {
                 let place = Place { line: self.line(key), ..Place::file(file) };
-                sink.problem(place.problem("a key that is no plain word"));
+                sink.problem(place.problem("a key that is not a plain word"));
             }
             word
         });

@@ -123,7 +123,8 @@ impl Builder<'_> {
                 self.complete(node(Some(line), kind), line, anchor, 1, merge)
             }
             Event::Alias(anchor) => {
-                let (node, size) = self.anchors.get(&anchor).cloned().ok_or("an alias of what holds it")?;
+                let (node, size) =
+                    self.anchors.get(&anchor).cloned().ok_or("an alias of something that contains it")?;
                 self.complete(node, line, 0, size, false)
             }
             Event::SequenceStart(_, anchor, _) => self.open(Open::List { line, anchor, items: Vec::new() }),
@@ -191,8 +192,8 @@ impl Builder<'_> {
                     for entry in merged {
                         let written = entries.written.contains(&entry.key);
                         if let Some(known) = entries.replaces(&entry.key, &entry.value).filter(|_| written) {
-                            let message = "replaced by the `<<` behind it, as Litestream reads one after the other; put \
-                                           `<<` first to keep it";
+                            let message = "replaced by the `<<` after it, as Litestream reads one after the other; \
+                                           put `<<` first to keep it";
                             self.sink.warning(place(known.line, &entry.key).problem(message));
                         }
                         values += entries.put(entry);
@@ -201,8 +202,8 @@ impl Builder<'_> {
                 Some(Key { name, line, .. }) => {
                     if !entries.written.insert(name.clone()) {
                         let both = entries.replaces(&name, &done).is_none();
-                        let count = if both { "this one counts over it" } else { "the last one counts" };
-                        let message = format!("a second time in the same place; {count}");
+                        let count = if both { "this one overrides it" } else { "the last one counts" };
+                        let message = format!("given twice in the same place; {count}");
                         self.sink.warning(place(Some(line), &name).problem(message));
                     }
                     values += entries.put(Entry { key: name, line: Some(line), value: done, shared: anchor != 0 });
@@ -304,10 +305,10 @@ mod tests {
 
     #[test]
     fn the_last_duplicate_counts_and_is_noticed() {
-        assert_eq!(read("a: 1\na: 2\n"), "{a=2} | f.yml:2: a: a second time in the same place; the last one counts");
+        assert_eq!(read("a: 1\na: 2\n"), "{a=2} | f.yml:2: a: given twice in the same place; the last one counts");
         assert_eq!(
             read("a: {b: 1, c: 1}\na: {c: 2}\n"),
-            "{a={b=1 c=2}} | f.yml:2: a: a second time in the same place; this one counts over it"
+            "{a={b=1 c=2}} | f.yml:2: a: given twice in the same place; this one overrides it"
         );
     }
 
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(read("x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\n"), "{x={a=1 b=2} y={a=1 b=3}}");
         assert_eq!(
             read("x: &x {a: 1, b: 2}\ny:\n  b: 3\n  <<: *x\n"),
-            "{x={a=1 b=2} y={b=2 a=1}} | f.yml:3: b: replaced by the `<<` behind it, as Litestream reads one after the \
+            "{x={a=1 b=2} y={b=2 a=1}} | f.yml:3: b: replaced by the `<<` after it, as Litestream reads one after the \
              other; put `<<` first to keep it"
         );
         assert_eq!(read("x: &x {a: {b: 1, c: 2}}\ny: {<<: *x, a: {b: 3}}\n"), "{x={a={b=1 c=2}} y={a={b=3 c=2}}}");
@@ -330,7 +331,7 @@ mod tests {
     fn says_where_the_syntax_is_wrong() {
         let answer = read("a: 1\nb: [1,\n");
         assert!(answer.starts_with("f.yml:") && answer.contains("not YAML: "), "{answer}");
-        assert_eq!(read("a: &a\n  b: *a\n"), "f.yml:2: an alias of what holds it");
+        assert_eq!(read("a: &a\n  b: *a\n"), "f.yml:2: an alias of something that contains it");
     }
 
     #[test]

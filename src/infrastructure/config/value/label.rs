@@ -3,14 +3,14 @@
 /// Longest name: it is a label of every series.
 const CHARACTERS_MAX: usize = 128;
 
-/// What a person may write, for messages.
+/// The accepted form, for messages.
 pub(crate) const ACCEPTED: &str = "a short name without control characters";
 
 /// Reads a name that becomes a label.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The problem with it.
 pub(crate) fn parse(name: &str) -> Result<String, &'static str> {
     let length = name.chars().count();
     if length == 0 || length > CHARACTERS_MAX || name.chars().any(char::is_control) {

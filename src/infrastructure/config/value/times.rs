@@ -6,10 +6,10 @@ use jiff::tz::TimeZone;
 
 use crate::domain::window::DailyWindow;
 
-pub(crate) const WINDOW_ACCEPTED: &str = "two times of the day such as 01:00-05:00 or 22:00-04:00";
+pub(crate) const WINDOW_ACCEPTED: &str = "two times of day such as 01:00-05:00 or 22:00-04:00";
 
 pub(crate) const INSTANT_ACCEPTED: &str =
-    "an instant such as 2026-12-24T18:00:00+01:00, or 2026-12-24T18:00 in this system's time zone";
+    "a time such as 2026-12-24T18:00:00+01:00, or 2026-12-24T18:00 in this system's time zone";
 
 pub(crate) const DAYS_ACCEPTED: &str = "MON, TUE, WED, THU, FRI, SAT, SUN";
 
@@ -26,7 +26,7 @@ pub(crate) fn instant(text: &str) -> Result<Timestamp, &'static str> {
     }
     let local: Option<DateTime> = text.parse().ok();
     let zoned = local.and_then(|local| local.to_zoned(TimeZone::system()).ok());
-    zoned.map(|zoned| zoned.timestamp()).ok_or("not an instant")
+    zoned.map(|zoned| zoned.timestamp()).ok_or("not a time")
 }
 
 /// Reads two times of the day.

@@ -108,7 +108,7 @@ fn refused(error: &str, ours: Result<Ours, streamgauge::domain::reason::Reason>,
         Ok(ours) => assert!(ours.plan.notes.iter().any(|note| note.contains("refuses")), "at {at}: {error}"),
         Err(reason) => {
             assert_eq!(reason.kind, ReasonKind::NotFound, "{reason}");
-            assert!(reason.hint.as_ref().is_some_and(|hint| hint.contains("the first instant")), "{reason:?}");
+            assert!(reason.hint.as_ref().is_some_and(|hint| hint.contains("the earliest time")), "{reason:?}");
         }
     }
 }

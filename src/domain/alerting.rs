@@ -121,7 +121,7 @@ pub struct ReceiverTarget {
     pub kind: ReceiverKind,
 }
 
-/// What speaks at the other end. Addresses may hold secrets and are never shown whole.
+/// The kind of a receiver. Addresses may hold secrets and are never shown in full.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReceiverKind {
     /// Each of them is told, as Prometheus does.

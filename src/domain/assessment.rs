@@ -86,7 +86,7 @@ pub struct DatabaseReport {
     pub local: Option<LocalReport>,
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
-    /// What else is wanted of it.
+    /// Further objectives.
     pub objectives: ObjectivesReport,
     pub replicas: Vec<ReplicaReport>,
 }
@@ -95,7 +95,7 @@ pub struct DatabaseReport {
 /// one when the last one is as old as its `retention`, 24 hours.
 const DEFAULT_SNAPSHOT_INTERVAL_SECONDS: f64 = 86_400.0;
 
-/// What is wanted of the replicas of a database, where it is configured.
+/// The objectives for the replicas of a database, if they are configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ObjectivesReport {
     /// How far back a restore has to reach.
@@ -135,7 +135,7 @@ impl DatabaseReport {
     }
 }
 
-/// What the local files said when they were last read.
+/// The local files when they were last read.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LocalReport {
     pub path: String,
@@ -207,8 +207,8 @@ impl LocalReport {
 pub struct FilesystemReport {
     #[serde(flatten)]
     pub space: Filesystem,
-    /// What is used more of it each second, all the time: what happens once does not count. 0 when it does not fill,
-    /// `None` while it was not watched for long enough.
+    /// Steady growth of the space used, a second; what happens once does not count. 0 when it does not fill, `None`
+    /// while it was not watched for long enough.
     pub filling_bytes_per_second: Option<f64>,
 }
 
@@ -276,19 +276,19 @@ pub struct ReplicaReport {
     pub coverage: Option<CoverageReport>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
-    /// What reading its objects showed; `None` where none are read: by choice, or because they are encrypted.
+    /// The verification of its objects; `None` where none are read: by choice, or because they are encrypted.
     pub verification: Option<Arc<VerificationReport>>,
     /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
     pub drill: Option<Arc<DrillReport>>,
-    /// What the agent beside the database says there; `None` where that is this agent, and where there is none.
+    /// The beacon of the agent beside the database; `None` where that is this agent, and where there is none.
     pub beacon: Option<Arc<BeaconReport>>,
-    /// What several looks together say of it.
+    /// Conclusions from several looks at it.
     pub keeping: KeepingReport,
     /// Pages that were compared with the live database; `None` where none are to be, or there is none.
     pub spot: Option<SpotReport>,
 }
 
-/// What several looks at a replica together say of it.
+/// Conclusions from several looks at a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct KeepingReport {
     /// `None` until it was watched for long enough, and without a local database.
@@ -296,7 +296,7 @@ pub struct KeepingReport {
     /// The replica is ahead of what Litestream wrote here, and Litestream goes on writing behind it: the replica belongs to
     /// another history, or has another writer. `None` where that cannot be compared.
     pub foreign_history: Option<bool>,
-    /// What storing it costs, by the configured prices; `None` until it was listed.
+    /// The cost of storing it, at the configured prices; `None` until it has been listed.
     pub storage_dollars_per_month: Option<f64>,
     /// For how long Litestream was told to keep history; `None` where that is not known, or all is kept.
     pub kept_seconds: Option<f64>,
@@ -306,7 +306,7 @@ pub struct KeepingReport {
     pub lag_unknown: Option<LagUnknownReport>,
 }
 
-/// What could be restored, as far as a listing can tell.
+/// The coverage of a replica: what could be restored, as far as a listing can tell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CoverageReport {
     /// There is a snapshot (or a chain from the start) from which something restores.

@@ -22,7 +22,7 @@ pub struct DrillPolicy {
     pub size_max: u64,
     /// A drill that takes longer is ended, and inconclusive. Default 6 hours.
     pub timeout: Duration,
-    /// What SQLite is asked of the restored database. Default [`Integrity::Quick`].
+    /// How thoroughly SQLite checks the restored database. Default [`Integrity::Quick`].
     pub integrity: Integrity,
     /// Ask for `foreign_key_check` as well. Rows that violate foreign keys fail the drill, unless the restored database is
     /// proven to be what the live one is: then they are a matter of the data and not of the backup. Default true.
@@ -38,7 +38,7 @@ pub struct DrillPolicy {
     pub prices: Prices,
     /// Restoring may take so long; above, the check RestoreTooSlow fails.
     pub rto: Option<Duration>,
-    /// What is restored lacks no commit that is older than this. Default 5 minutes.
+    /// The restored database must contain every commit that is older than this. Default 5 minutes.
     pub rpo: Duration,
 }
 
@@ -117,7 +117,7 @@ pub struct Expectation {
     pub equals: Option<String>,
 }
 
-/// What a drill came to.
+/// The result of a drill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrillResult {
@@ -174,7 +174,7 @@ pub struct DrillRecord {
     pub seconds: f64,
 }
 
-/// What a drill restored.
+/// The database that a drill restored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillRestored {
     /// `v0.3` or `v0.5`.
@@ -202,7 +202,7 @@ pub struct DrillCheck {
     pub seconds: f64,
 }
 
-/// What a probe query answered.
+/// The record of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRecord {
     pub name: String,
@@ -212,7 +212,7 @@ pub struct ProbeRecord {
     pub detail: String,
 }
 
-/// What the agent knows of the drills of one replica; survives a restart.
+/// The history of one replica's drills; survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DrillHistory {
@@ -235,11 +235,11 @@ pub struct DrillHistory {
     pub incremental_in_a_row: u32,
     /// How long the last one that restored everything took for it: the measured RTO.
     pub restore_seconds: Option<f64>,
-    /// What was downloaded from a bucket in the last 24 hours.
+    /// Downloads from buckets in the last 24 hours.
     pub downloads: Vec<DrillDownload>,
 }
 
-/// What one drill downloaded from a bucket: while it runs, what it is expected to.
+/// The download of one drill from a bucket: while it runs, the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrillDownload {
     /// When it began.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What a look at the file and its WAL came to.
+/// The finding of a look at the file and its WAL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replacement {
     /// No wal-index says what has to be in the file: a rollback journal, exclusive locking mode, or what a crash left.
@@ -22,7 +22,7 @@ pub enum Replacement {
     Replaced(Contradiction),
 }
 
-/// What proves that the file is not the one that belongs to the WAL.
+/// The proof that the file is not the one that belongs to the WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contradiction {
     /// The same WAL was in use with another file.
@@ -76,7 +76,7 @@ impl Replacement {
 impl fmt::Display for Replacement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("no wal-index says what has to be in its file"),
+            Self::Unknown => f.write_str("no wal-index says what must be in its file"),
             Self::Closed => f.write_str("no process has it open in WAL mode"),
             Self::Agrees { pages: 0 } => f.write_str("its file agrees with its WAL, which has no page to compare now"),
             Self::Agrees { pages: 1 } => f.write_str("its file agrees with its WAL, as does a page that both hold"),
@@ -89,11 +89,11 @@ impl fmt::Display for Replacement {
 impl fmt::Display for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherFile => f.write_str("another file is at its path than the one that the WAL was in use with"),
-            Self::NotOpen => f.write_str("programs use its WAL, and none of them has the file at its path open"),
-            Self::WalDeleted => f.write_str("programs go on with a WAL of it that was deleted or moved away"),
-            Self::Written => f.write_str("its file was written, and not by a checkpoint"),
-            Self::PageSize { file, wal } => write!(f, "its file has pages of {file} bytes, its WAL of {wal}"),
+            Self::OtherFile => f.write_str("the file at its path is not the one that the WAL was in use with"),
+            Self::NotOpen => f.write_str("programs use its WAL, but none of them has the file at its path open"),
+            Self::WalDeleted => f.write_str("programs go on using a WAL of it that was deleted or moved away"),
+            Self::Written => f.write_str("its file was written to, and not by a checkpoint"),
+            Self::PageSize { file, wal } => write!(f, "its file has pages of {file} bytes, its WAL has pages of {wal}"),
             Self::RollbackJournal => f.write_str("its WAL is in use, and the header of its file says rollback journal"),
             Self::Page(page) => write!(f, "page {page} of its file is not what a checkpoint copied there from the WAL"),
         }

@@ -22,7 +22,7 @@ pub struct Report {
     pub generated_at: Timestamp,
     pub assessment: Assessment,
     pub verdicts: Verdicts,
-    /// What is wrong, for long enough or not yet, and what was until a little while ago.
+    /// The alerts: pending, firing, and those that ended a little while ago.
     pub alerts: Vec<Arc<Alert>>,
     /// More of them than the agent remembers.
     pub alerts_dropped: usize,

@@ -1,4 +1,4 @@
-//! What a restore is asked for, what it will read, and what it made of it.
+//! A restore: the request, the plan of what it will read, and the result.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct RestoreBase {
     pub commit: u32,
 }
 
-/// What one restore reads, in the order in which it is applied. Known before anything is downloaded.
+/// The objects that one restore reads, in the order in which they are applied. Known before anything is downloaded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestorePlan {
     pub layout: Layout,
@@ -34,7 +34,7 @@ pub struct RestorePlan {
     pub base: Option<RestoreBase>,
     /// Bytes of the database that it leads to; `None` where that is not known before it is restored (v0.3).
     pub database_bytes: Option<u64>,
-    /// What a person should know of it: where releases of Litestream differ, a sentence each.
+    /// Notes for a person: where releases of Litestream differ, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl RestorePlan {
     }
 }
 
-/// What a restore made.
+/// The result of a restore.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Restored {
     /// Bytes of the database.
@@ -63,7 +63,7 @@ pub struct Restored {
     /// Where the source's WAL was then, if the newest object says so.
     #[serde(skip)]
     pub position: Option<WalPosition>,
-    /// What was read and proven, in plan order.
+    /// The objects that were read and proven, in plan order.
     pub objects: Vec<RestoredObject>,
     /// Bytes received, repeated reads included.
     pub downloaded_bytes: u64,

@@ -1,4 +1,4 @@
-//! What is looked at: a database, its replicas, and what is expected of them.
+//! The targets: a database, its replicas, and what is expected of them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct DatabaseFiles {
     pub meta_path: Option<PathBuf>,
 }
 
-/// What the user wants; the bounds of the checks.
+/// The user's objectives: the bounds of the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objectives {
     /// Recovery point objective: lag above it is critical. Default 5 minutes (the founding rule).
@@ -139,7 +139,7 @@ pub struct ReplicaTarget {
     /// The `age` identities that the configuration gives for it, as text.
     #[serde(with = "exposed")]
     pub age_identities: Vec<Secret>,
-    /// What Litestream was told to keep of it; `None` where no `litestream.yml` says so.
+    /// The retention that Litestream was given for it; `None` where no `litestream.yml` says so.
     pub kept: Option<Kept>,
 }
 

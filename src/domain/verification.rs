@@ -1,4 +1,4 @@
-//! What reading the objects of a replica showed, beyond what their names say.
+//! The verification of a replica's objects: what reading them showed, beyond what their names say.
 
 mod budget;
 mod job;
@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// What is wrong with an object.
+/// The problem of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
@@ -79,7 +79,7 @@ impl FindingKind {
         }
     }
 
-    /// What a person calls an object with it: `… is corrupt`.
+    /// The words for an object with it: `… is corrupt`.
     pub fn spoken(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
@@ -109,7 +109,7 @@ pub struct ObjectFinding {
     pub needed: bool,
 }
 
-/// What was verified of the objects of one replica.
+/// The verification of one replica's objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VerificationReport {
     /// Objects whose header and index were read.
@@ -147,7 +147,7 @@ impl VerificationReport {
         self.structure_verified > 0 || !self.findings.is_empty()
     }
 
-    /// What restoring the latest state would stumble over.
+    /// The problems over which a restore of the latest state would stumble.
     pub fn needed_damaged(&self) -> impl Iterator<Item = &ObjectFinding> {
         let harmless = |kind| matches!(kind, FindingKind::NewerEncoding | FindingKind::Rewritten);
         self.findings.iter().filter(move |finding| finding.needed && !harmless(finding.kind))

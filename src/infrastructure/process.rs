@@ -1,4 +1,5 @@
-//! What this process itself uses, from `/proc/self`. The agent reads it before it makes a report, never a scrape.
+//! The resources that this process uses, from `/proc/self`. The agent reads it before it makes a report, never a
+//! scrape.
 
 use std::path::Path;
 
@@ -35,7 +36,7 @@ pub fn raise_descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// What this host calls itself.
+/// The name of this host.
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

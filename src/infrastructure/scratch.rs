@@ -152,7 +152,7 @@ fn failed(doing: &str, path: &Path, error: std::io::Error) -> Reason {
     let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
     let reason = Reason::from(error).context(format!("{doing} {}", path.display()));
     if exists {
-        return Reason { kind: ReasonKind::Misconfigured, ..reason }.with_hint("name a file that is not there yet");
+        return Reason { kind: ReasonKind::Misconfigured, ..reason }.with_hint("name a file that does not exist yet");
     }
     reason
 }

@@ -1,4 +1,4 @@
-//! What the agent does, over ports: watch databases and replicas, keep the report, and tell whom it concerns.
+//! The agent's work, over ports: watch databases and replicas, keep the report, and tell whom it concerns.
 
 pub mod drill;
 pub mod notify;

@@ -30,7 +30,7 @@ pub struct Contents {
     uploaded: bool,
 }
 
-/// What a restore to an instant would give.
+/// The result of a restore to an instant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Answer {
     /// The state at the instant is there, as exactly as the replica still has it.
@@ -59,7 +59,7 @@ pub struct AnswerObject {
 ///
 /// # Errors
 ///
-/// What kept it from being listed.
+/// When the replica cannot be listed.
 pub async fn contents(store: &dyn ReplicaStore, damaged: &BTreeSet<String>) -> Result<Contents, Reason> {
     let mut contents = Contents::list(store).await?;
     for _ in 1..LISTINGS_MAX {
@@ -123,8 +123,8 @@ impl Contents {
         map
     }
 
-    /// What a restore to an instant gives. Where the listing does not have Litestream's own times, a few headers are
-    /// read.
+    /// Answers what a restore to an instant gives. Where the listing does not have Litestream's own times, a few
+    /// headers are read.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl Contents {
     ) -> Result<Answer, Reason> {
         let Some(keys) = self.keys() else { return Ok(self.ask_generations(damaged, at)) };
         let Some(files) = self.levels.files() else {
-            let message = "plan restore: more files than are compared at once";
+            let message = "plan restore: more files than can be compared at once";
             return Err(Reason::new(ReasonKind::Unsupported, message));
         };
         let mut files = files.to_vec();

@@ -17,7 +17,7 @@ use crate::domain::verification::{FindingKind, Outcome, SpotFile, SpotPlan, Veri
 use crate::usecase::ports::{Content, LivePages, LiveTarget, PageReader, ReplicaStore};
 use crate::usecase::verify::verify;
 
-/// What one round works with.
+/// The input of one round.
 pub struct SpotJob {
     pub store: Arc<dyn ReplicaStore>,
     pub reader: Arc<dyn PageReader>,
@@ -29,7 +29,7 @@ pub struct SpotJob {
     pub numbers: Vec<u32>,
 }
 
-/// What a round brings back.
+/// The outcome of a round.
 #[derive(Debug, Default)]
 pub struct SpotRound {
     pub outcome: SpotOutcome,
@@ -37,7 +37,7 @@ pub struct SpotRound {
     pub verified: Vec<Verified>,
     /// Objects that hold another page than the live database.
     pub doubted: Vec<ObjectName>,
-    /// What reading single pages took.
+    /// The cost of reading single pages.
     pub requests: u64,
     pub bytes: u64,
 }
@@ -58,7 +58,7 @@ pub async fn spot(job: SpotJob, patience: Duration) -> SpotRound {
     round.outcome.why = match done {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why),
-        Err(_) => Some(format!("not done in {} s", patience.as_secs())),
+        Err(_) => Some(format!("not finished within {} s", patience.as_secs())),
     };
     round
 }
@@ -67,7 +67,7 @@ impl SpotRound {
     async fn compare(&mut self, job: &SpotJob, patience: Duration) -> Result<(), String> {
         let live = live(job).await.map_err(|reason| reason.message)?;
         if live.page_size != job.plan.tip.page_size {
-            return Err(format!("its pages have {} bytes, and {} here", job.plan.tip.page_size, live.page_size));
+            return Err(format!("its pages have {} bytes, but {} here", job.plan.tip.page_size, live.page_size));
         }
         // A database that is closed does not say how many pages the replica's state has.
         if live.positioned {
@@ -84,7 +84,7 @@ impl SpotRound {
         match missing {
             Some(why) => Err(why),
             None if !self.outcome.positioned && self.outcome.findings.iter().any(differs) => {
-                Err("the live database has no WAL that says whether it went on since the replica's newest state"
+                Err("the live database has no WAL that tells whether it has changed since the replica's newest state"
                     .to_owned())
             }
             None => Ok(()),
@@ -111,7 +111,7 @@ impl SpotRound {
                     // What newer objects do not hold may be here, and anywhere.
                     None => {
                         let key = &file.job.key;
-                        located.push(Err(format!("the page index of {key} is too long to be read apart")));
+                        located.push(Err(format!("the page index of {key} is too long to be read by itself")));
                         return Ok(located);
                     }
                 },
@@ -143,7 +143,7 @@ impl SpotRound {
             Outcome::Good { frames, .. } => Ok(frames.clone()),
             Outcome::TooLong => Ok(None),
             Outcome::Bad { kind, .. } => Err(format!("{key} is {}", kind.spoken())),
-            Outcome::Gone => Err(format!("{key} was gone when it was read: compacted meanwhile")),
+            Outcome::Gone => Err(format!("{key} was gone when it was to be read: compacted meanwhile")),
             Outcome::Failed => Err(format!("{key} could not be read")),
         };
         self.verified.push(verified);
@@ -158,7 +158,7 @@ impl SpotRound {
         let frame = match job.store.read(file.job.object.name, entry.offset, entry.length).await {
             Ok(Content::There(frame)) => frame,
             Ok(Content::Missing(_)) => {
-                return Ok(Some(format!("{key} was gone when it was read: compacted meanwhile")));
+                return Ok(Some(format!("{key} was gone when it was to be read: compacted meanwhile")));
             }
             Err(reason) => return Err(reason.message),
         };

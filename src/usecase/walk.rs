@@ -70,7 +70,7 @@ async fn folders(store: &dyn ReplicaStore, layout: Layout) -> Result<Vec<Folder>
     let generations = folders.iter().filter(|folder| matches!(folder, Folder::Wal(_))).count();
     if generations > GENERATIONS_MAX {
         let message = format!("list generations/: {generations} generations, at most {GENERATIONS_MAX} are read");
-        return Err(Reason::new(ReasonKind::Unsupported, message).with_hint("retention does not work on this replica"));
+        return Err(Reason::new(ReasonKind::Unsupported, message).with_hint("retention is not working on this replica"));
     }
     Ok(folders)
 }

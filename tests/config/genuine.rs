@@ -159,7 +159,7 @@ fn generated_configurations_are_read_as_litestream_reads_them() {
         2 * CONFIGURATIONS,
         wrong[..wrong.len().min(6)].join("\n\n")
     );
-    assert!(refused > 40 && refused < 200, "{refused} are refused: the generator has lost its balance");
+    assert!(refused > 40 && refused < 200, "{refused} are rejected: the generator has lost its balance");
     for (met, (dialect, part, reason)) in met.iter().zip(DELIBERATE) {
         assert!(met, "{dialect:?} {part}: we no longer differ ({reason})");
     }

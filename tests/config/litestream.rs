@@ -314,17 +314,27 @@ exec: $UNKNOWN
     assert_eq!(
         files.warnings(),
         [
-            "DIR/litestream.yml: $UNKNOWN: not set in this process's environment, replaced by nothing as Litestream would"
+            "DIR/litestream.yml: $UNKNOWN: not set in this process's environment; replaced with nothing, as \
+             Litestream would do"
                 .to_owned(),
             at(3, &format!("dbs[0].monitor-interval: value `5`: {unit}; accepted: {go}")),
             at(4, &format!("dbs[0].sync-interval: {unknown}")),
             at(6, "dbs[0].replica.url: Litestream v0.5 refuses `gcs`; it wants `gs`"),
             at(7, &format!("dbs[0].replica.acess-key-id: {unknown}; did you mean `access-key-id`?")),
             at(8, &format!("dbs[0].replica.sync-interval: value `10`: {unit}; accepted: {go}")),
-            at(9, "dbs[0].replica.retention: Litestream v0.5 ignores it here and keeps `snapshot.retention`, 24h unless set at the top"),
-            at(10, "dbs[0].replica.snapshot-interval: Litestream v0.5 ignores it here; set `snapshot.interval` at the top"),
+            at(
+                9,
+                "dbs[0].replica.retention: Litestream v0.5 ignores it here and keeps `snapshot.retention`, 24h unless set at the top"
+            ),
+            at(
+                10,
+                "dbs[0].replica.snapshot-interval: Litestream v0.5 ignores it here; set `snapshot.interval` at the top"
+            ),
             at(11, &format!("dbs[0].replica.age.identites: {unknown}; did you mean `identities`?")),
-            at(11, "dbs[0].replica.age: Litestream v0.5 does not encrypt: 0.5.0 writes plain text, later ones refuse to start"),
+            at(
+                11,
+                "dbs[0].replica.age: Litestream v0.5 does not encrypt: 0.5.0 writes plain text, later ones refuse to start"
+            ),
             at(12, "dbs[1]: /a.db and /b.db share the replica gs://bkt/a"),
             at(13, "path: given twice in the same place; the last one counts"),
             at(15, "dbs[2]: no replica: the database is not backed up"),

@@ -23,7 +23,7 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
     let days = "Litestream v0.3 refuses to start with it, and v0.5 does not read this key; accepted: a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h";
     vec![
         ("dollar-in-a-password.yml", said(&[
-            ":7: Litestream takes a `$` here for a variable, which is not set, and puts nothing in its place (not shown, because it may be part of a password)",
+            ":7: Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not shown, because it may be part of a password)",
         ])),
         ("merge-behind-a-key.yml", said(&[
             ":7: path: replaced by the `<<` after it, as Litestream reads one after the other; put `<<` first to keep \
@@ -77,7 +77,7 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             "note: :6: dbs[0].replicas[0].snapshot-interval: Litestream v0.5 will ignore it, and use `snapshot.interval`, 24h unless set at the top",
         ])),
         ("shell-default.yml", said(&[
-            ": ${REPLICA_PATH…}: Litestream has no defaults: it takes all between the braces for a name, and puts nothing in its place",
+            ": ${REPLICA_PATH…}: Litestream has no defaults: it takes everything between the braces as a name, and replaces it with nothing",
         ])),
         ("slash-in-front.yml", said(&[
             ":6: dbs[0].replicas[0].path: begins with `/`: Litestream v0.3 writes to the path without it and looks for its own files below the path with it, so it never finds them: snapshots pile up, and it cannot restore; remove the `/`",

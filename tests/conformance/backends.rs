@@ -410,7 +410,7 @@ async fn what_a_provider_does_not_know_or_tell_of_a_bucket_is_unknown() {
     let others =
         (posture.public, posture.public_access_blocked, posture.object_lock_enabled, posture.noncurrent_expiry);
     assert_eq!(others, (None, None, None, None));
-    let cause = "unsupported: read settings of s3://bkt?object-lock: the store answers something else";
+    let cause = "unsupported: read settings of s3://bkt?object-lock: the store gives an unexpected answer";
     assert_eq!(told(posture.reason.unwrap()), cause);
     let mut denied = place(server.port, "bkt", "app");
     denied.credentials.as_mut().unwrap().access_key_id = "nobody".to_owned();

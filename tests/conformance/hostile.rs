@@ -222,15 +222,15 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
     let at = &format!("corrupt: read s3://bkt/app/{KEY}: ");
     let told_cut =
         format!("unreachable: read s3://bkt/app/{KEY}: the answer was cut short: 4 of the 8 bytes that it names");
-    let other = format!("{at}answered another range than the one from byte 100");
+    let other = format!("{at}answered with a different range than the one from byte 100");
     for (offset, answer, expected) in [
         (0, ranged(206, Some("bytes 0-3/99"), b"1234"), Ok("1234")),
         (0, ranged(200, None, b"1234"), Ok("1234")),
-        (0, ranged(200, None, b"123456789"), Err(format!("{at}answered more than the 8 bytes asked for"))),
+        (0, ranged(200, None, b"123456789"), Err(format!("{at}answered with more than the 8 bytes asked for"))),
         (
             0,
             ranged(206, Some("bytes 0-7/99"), b"123456789"),
-            Err(format!("{at}answered more than the 8 bytes asked for")),
+            Err(format!("{at}answered with more than the 8 bytes asked for")),
         ),
         (0, ranged(206, Some("bytes 0-7/99"), b"1234"), Err(told_cut)),
         (92, ranged(206, Some("bytes 92-98/99"), b"1234567"), Ok("1234567")),

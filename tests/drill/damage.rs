@@ -60,12 +60,12 @@ fn a_hole_a_lost_tail_and_an_empty_replica_fail() {
     site.configure("1ms");
     let drilled = site.drill(&[]);
     assert_eq!(drilled.result(), "failed", "{}", drilled.record());
-    assert!(drilled.reason().contains("bytes of WAL that are committed are not in it"), "{}", drilled.reason());
+    assert!(drilled.reason().contains("bytes of committed WAL are not in it"), "{}", drilled.reason());
 
     fs::remove_dir_all(site.replica.join("ltx")).unwrap();
     let drilled = site.drill(&[]);
     assert_eq!(drilled.result(), "failed", "{}", drilled.record());
-    assert!(drilled.reason().contains("nothing was ever replicated there"), "{}", drilled.reason());
+    assert!(drilled.reason().contains("nothing has ever been replicated there"), "{}", drilled.reason());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn wrong_data_with_right_checksums_fails() {
     let drilled = site.drill(&[&url]);
     assert_eq!(drilled.result(), "failed", "{}", drilled.record());
     let (result, detail) = drilled.check("restore");
-    assert!(result == "failed" && detail.contains("page 1 begins no database"), "{detail}");
+    assert!(result == "failed" && detail.contains("page 1 does not begin a database"), "{detail}");
     let newest = site.level(0).last().cloned().unwrap();
     assert!(detail.contains(name(&newest)) || detail.contains("/9/"), "{detail}");
 }

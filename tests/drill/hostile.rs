@@ -117,11 +117,15 @@ const CASES: &[Case] = &[
         },
         Refused(FIRST),
     ),
-    ("a snapshot that is no database", |files| files[0].pages[0].1.fill(b'Z'), Refused("page 1 begins no database")),
+    (
+        "a snapshot that is no database",
+        |files| files[0].pages[0].1.fill(b'Z'),
+        Refused("page 1 does not begin a database"),
+    ),
     (
         "a first page of another page size",
         |files| files[0].pages[0].1[16..18].copy_from_slice(&[16, 0]),
-        Refused("page 1 is of a database with pages of 4096 bytes"),
+        Refused("page 1 belongs to a database with pages of 4096 bytes"),
     ),
     ("page 0", |files| files[1].pages[0].0 = 0, Refused(SECOND)),
     ("a page beyond the end", |files| files[1].pages[0].0 = 4_000, Refused(SECOND)),
@@ -365,7 +369,7 @@ fn judge(lab: &Lab, home: &Path, ours: Ours) -> Option<String> {
     }
     match ours {
         Same if genuine.is_err() => Some(format!("Litestream refuses it: {genuine:?}")),
-        Same if restored.status.code() != Some(0) => Some(format!("refused: {said}")),
+        Same if restored.status.code() != Some(0) => Some(format!("rejected: {said}")),
         Same if fs::read(&own).unwrap() != fs::read(&theirs).unwrap() => Some("other bytes".to_owned()),
         Same if result != "passed" => Some(format!("the drill {result}: {reason}")),
         Same => None,

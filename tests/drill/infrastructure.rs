@@ -106,7 +106,7 @@ fn a_full_disk_is_inconclusive_before_and_during_the_restore() {
         assert!(unmounted.success());
         assert_eq!(drilled.result(), "inconclusive", "{}", drilled.record());
         let reason = drilled.reason();
-        assert!(reason.contains("bytes of scratch space are needed, and"), "{reason}");
+        assert!(reason.contains("bytes of scratch space are needed, but only"), "{reason}");
     }
 }
 

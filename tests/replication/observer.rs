@@ -30,7 +30,7 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     fs::create_dir(&elsewhere).unwrap();
     let observer = Agent::start(&elsewhere, &toml, &[]);
     wait_for("the observer to verify", || site::Seen::of(&observer, "seen").verified_at().is_some());
-    let unknown = "there is no local database to compare with, and no beacon of its host".to_owned();
+    let unknown = "there is no local database to compare with, and no beacon from its host".to_owned();
     assert_eq!(verdict(&observer, "ReplicationLag"), Some(("unknown".into(), unknown)));
     assert_eq!(verdict(&observer, "HostGone"), None);
     let beside = objects.join(site::BUCKET).join("shop.streamgauge");
@@ -50,7 +50,7 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
         (&report["beacon"]["claim"]["host"], &report["beacon"]["claim"]["database"]),
         (&"db1".into(), &"shop".into())
     );
-    assert!(verdict(&observer, "HostGone").unwrap().1.starts_with("db1 was there "));
+    assert!(verdict(&observer, "HostGone").unwrap().1.starts_with("db1 was up "));
     let names: Vec<_> = fs::read_dir(&beside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["beacon.json"], "nothing else is written");
     assert_eq!(host.process.log_lines("beacon not written"), 0);
@@ -64,7 +64,8 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
     });
     let (_, detail) = verdict(&observer, "ReplicationLag").unwrap();
     assert!(
-        detail.contains("commits have waited for ") && detail.ends_with(" commits wait, says the beacon of db1"),
+        detail.contains("commits have been waiting for ")
+            && detail.ends_with(" commits are waiting, says the beacon of db1"),
         "{detail}"
     );
     site.litestream.process.thaw();
@@ -80,7 +81,10 @@ pub fn host_is_gone(lab: &Lab, home: &Path) {
         verdict(&observer, "HostGone").is_some_and(|(status, _)| status == "fail")
     });
     let (_, detail) = verdict(&observer, "HostGone").unwrap();
-    assert!(detail.starts_with("no beacon of db1 for ") && detail.contains("last known recovery point "), "{detail}");
+    assert!(
+        detail.starts_with("no beacon from db1 for ") && detail.contains("last known recovery point: "),
+        "{detail}"
+    );
     assert!(!detail.contains("unknown"), "{detail}");
     // The bucket itself is well, and an old claim says nothing of the lag.
     wait_for("the lag to be unknown", || site::Seen::of(&observer, "seen").lag().is_none());

@@ -33,7 +33,7 @@ fn it_overwrites_nothing_and_leaves_nothing_beside_what_would_be_applied() {
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     }
     let done = source.run(&folder.join("missing/out.db"), &[]);
-    assert!(said(&done).contains("is no directory\nhint: create it first"), "{}", said(&done));
+    assert!(said(&done).contains("is not a directory\nhint: create it first"), "{}", said(&done));
 
     let done = source.run(&out, &[]);
     assert!(done.status.success(), "{}", said(&done));
@@ -82,10 +82,10 @@ fn what_cannot_be_restored_is_answered_with_what_can() {
     // The instant that the message names is the first that works.
     let text = refused(&["--at", "2001-01-01T00:00:00Z"]);
     let first = text.split("--at ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
-    assert!(text.contains(&format!("before the first restorable instant, which is {first}")), "{text}");
+    assert!(text.contains(&format!("before the earliest restorable time, which is {first}")), "{text}");
     let before: jiff::Timestamp = first.parse().unwrap();
     let before = (before - jiff::SignedDuration::from_millis(1)).to_string();
-    assert!(refused(&["--at", &before]).contains("before the first restorable instant"));
+    assert!(refused(&["--at", &before]).contains("before the earliest restorable time"));
     assert!(source.theirs("0.5.17", &["-timestamp", &before]).is_err());
     assert!(source.ours(&["--at", &first]).unwrap() == source.theirs("0.5.17", &["-timestamp", &first]).unwrap());
 
@@ -93,7 +93,7 @@ fn what_cannot_be_restored_is_answered_with_what_can() {
     assert!(text.contains("hint: what can be restored: --txid 0000000000000003 is before it\n"), "{text}");
     fs::remove_file(&source.files(0)[0].0).unwrap();
     let text = refused(&["--txid", "0000000000000001"]);
-    assert!(text.contains("hint: what can be restored: --txid 0000000000000002 behind it\n"), "{text}");
+    assert!(text.contains("hint: what can be restored: --txid 0000000000000002 after it\n"), "{text}");
     assert!(refused(&["--txid", "9"]).contains("expected 16 hexadecimal digits"));
     assert!(refused(&["--at", "noon"]).contains("expected a time such as"));
 

@@ -124,7 +124,7 @@ fn lost_index(lab: &Lab, replica: &Replica, place: &Place) {
     // Up to there a restore at a time goes, and says that there is more.
     let plan = &place.whole.plan;
     let before = plan.objects.iter().rev().find(|object| plan.key(object) < *key).unwrap();
-    assert_eq!(hint, format!("the state of {} is before it: restore at that time", before.at.instant()));
+    assert_eq!(hint, format!("the state at {} precedes it: restore to that time", before.at.instant()));
     let at = copy.ours(PlanTarget::Time(before.at.instant())).unwrap();
     assert!(at.plan.shortfall.is_none() && at.plan.objects.last() == Some(before));
     let cut = copy.ours(PlanTarget::Time(place.whole.plan.through)).unwrap();
@@ -184,7 +184,7 @@ fn lost_snapshot(lab: &Lab, replica: &Replica, place: &Place) {
     let reason = copy.ours(PlanTarget::Latest).unwrap_err();
     assert!(reason.message.ends_with(" has no snapshot"), "{reason}");
     // The other generation is older, and there.
-    assert!(reason.hint.is_some_and(|hint| hint.contains("restore at that time")));
+    assert!(reason.hint.is_some_and(|hint| hint.contains("restore to that time")));
 }
 
 /// A transaction whose last frame is missing: at the very end it is left out, as SQLite leaves it out; elsewhere it

@@ -40,7 +40,7 @@ fn upgraded(lab: &Lab, replica: &Replica) {
     assert!(matches!(latest.plan.layout, Layout::V5(_)) && latest.plan.notes.is_empty() && same(&latest));
     let before = restore(PlanTarget::Time(old.plan.through)).unwrap();
     assert!(before.plan.layout == Layout::V3 && before.database == old.database, "{:?}", before.plan);
-    assert_eq!(before.plan.notes, ["v0.5 has nothing of that time: its v0.3 predecessor has"]);
+    assert_eq!(before.plan.notes, ["v0.5 has nothing from that time, but its v0.3 predecessor has"]);
     let txid = restore(PlanTarget::Txid(Txid(1))).unwrap();
     assert!(matches!(txid.plan.layout, Layout::V5(_)));
 

@@ -190,7 +190,7 @@ fn a_source_that_suddenly_names_nothing_is_not_believed_until_it_is_reloaded() {
     fs::write(&yaml, "").unwrap();
     wait_for("the empty file to be doubted", || discovered() == Some(0.0));
     assert_eq!(databases(), 5);
-    assert!(reason().starts_with("it named 5 databases and now names none"), "{}", reason());
+    assert!(reason().starts_with("it listed 5 databases and now lists none"), "{}", reason());
     fs::write(&yaml, &text).unwrap();
     wait_for("the file to be believed again", || discovered() == Some(1.0));
 

@@ -56,7 +56,7 @@ fn a_path_that_cannot_be_written_is_warned_of() {
     let home = Home::new();
     // Not even root can make a directory of a file.
     let log = ended(home.agent("agent", &home.path("app.db")));
-    assert!(log.contains("nothing is remembered over a restart"), "{log}");
+    assert!(log.contains("nothing is remembered across a restart"), "{log}");
     assert_eq!(log.matches("history not saved").count(), 0, "it is said once: {log}");
     assert!(log.contains("name a directory that the agent may write with --storage.path"), "{log}");
 }

@@ -64,6 +64,6 @@ fn an_agent_that_answers_is_the_evidence_and_else_one_look_is() {
     fs::write(home.path().join("streamgauge.toml"), toml).unwrap();
     let (code, out, error) = told(&["why", "DatabaseUnreadable", "other", &config]);
     assert_eq!((code, error.as_str()), (0, ""));
-    assert!(out.contains("Right now (one look, no agent answers, "), "{out}");
+    assert!(out.contains("Right now (one look; no agent answers, "), "{out}");
     assert!(out.contains("  CRITICAL other: ") && !out.contains("  OK app: "), "{out}");
 }

@@ -390,11 +390,11 @@ async fn a_first_look_without_end_is_told_and_holds_up_nobody() {
     clock.1.store(121, Ordering::Relaxed);
     let told = |database: &DatabaseReport| replica(database).reason.as_ref().map(|reason| reason.message.clone());
     let endless = world.wait_for("endless", |endless| replica(endless).reason.is_some()).await;
-    let expected = "look at replica: the first look has not ended within 120 s, it ";
-    assert_eq!(told(&endless), Some(format!("{expected}goes on")));
+    let expected = "look at replica: the first look has not finished within 120 s, it ";
+    assert_eq!(told(&endless), Some(format!("{expected}is still running")));
     assert_eq!(replica(&endless).reason.as_ref().unwrap().kind, ReasonKind::Timeout);
     let waiting = world.wait_for("waiting", |waiting| replica(waiting).reason.is_some()).await;
-    assert_eq!(told(&waiting), Some(format!("{expected}waits for others at the same place")));
+    assert_eq!(told(&waiting), Some(format!("{expected}is waiting for others at the same place")));
     assert!(complete());
     let good = world.wait_for("good", verified).await;
     assert_eq!(replica(&good).reason, None);
@@ -528,7 +528,7 @@ async fn observer_believes_beacons_as_far_as_they_are_fresh_and_no_clock_but_its
     let app = world.wait_for("app", gone).await;
     let detail = checked(&app, "HostGone").unwrap().1;
     assert!(
-        detail.contains("no beacon of db1 for 4 min") && detail.contains("which writes one every 1 min"),
+        detail.contains("no beacon from db1 for 4 min") && detail.contains("although it writes one every 1 min"),
         "{detail}"
     );
     assert!(detail.contains("last known recovery point 4 min"), "{detail}");

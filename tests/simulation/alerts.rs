@@ -246,8 +246,8 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
     assert_eq!(verdict.status, Status::Fail);
     assert_eq!(
         verdict.detail,
-        "litestream.yml: it named 1 database and now names none; those it does not name stay watched; reload if that is on \
-         purpose"
+        "litestream.yml: it named 1 database and now names none; those it no longer lists stay watched; reload if \
+         that is on purpose"
     );
 
     reload(&life.reloads).await.await.unwrap().unwrap();

@@ -150,7 +150,7 @@ async fn what_buckets_deliver_in_a_day_has_a_budget() {
     })
     .await;
     let drill = scene.drills(&waiting, |_| true).await;
-    let expected = "waits: drills downloaded 262 bytes in 24 hours, this one downloads about 131 bytes, and \
+    let expected = "waiting: drills downloaded 262 bytes in 24 hours, this one would download about 131 bytes, and \
                     daily-download is 300 bytes";
     assert_eq!(drill.withheld.as_deref(), Some(expected));
     assert_eq!(scene.jobs().len(), 2);
@@ -174,12 +174,17 @@ async fn what_is_too_large_or_not_there_is_withheld_and_said() {
     let home = tempfile::tempdir().unwrap();
     let agent = scene.start(home.path());
     let withheld = BTreeMap::from([
-        ("large", "a drill downloads about 131 bytes, and max-size is 10 bytes: raise it, or run streamgauge drill"),
+        (
+            "large",
+            "a drill would download about 131 bytes, and max-size is 10 bytes: raise it, or run streamgauge \
+                   drill",
+        ),
         (
             "bill",
-            "a drill downloads about 131 bytes, and daily-download is 100 bytes: raise it, or run streamgauge drill",
+            "a drill would download about 131 bytes, and daily-download is 100 bytes: raise it, or run streamgauge \
+             drill",
         ),
-        ("empty", "there is nothing that could be restored"),
+        ("empty", "there is nothing that can be restored"),
     ]);
     for (name, expected) in &withheld {
         let drill = scene.drills(name, |drill| drill.withheld.is_some()).await;
@@ -234,7 +239,7 @@ async fn a_drill_that_does_not_end_is_given_up_and_the_next_one_runs() {
     scene.clock.pass(HOUR);
     let drill = scene.drills("app", |drill| drill.history.inconclusive == 1).await;
     let reason = drill.history.last.unwrap().reason.unwrap();
-    assert_eq!((reason.kind, reason.message.as_str()), (ReasonKind::Timeout, "drill: not ended after 61 s"));
+    assert_eq!((reason.kind, reason.message.as_str()), (ReasonKind::Timeout, "drill: not finished after 61 s"));
     assert_eq!(scene.runner.dropped.load(Ordering::SeqCst), 1);
     scene.end(End::As(DrillResult::Passed));
     scene.clock.pass(HOUR);

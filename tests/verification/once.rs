@@ -93,11 +93,11 @@ fn what_was_not_read_does_not_pass() {
     let replica = home.path().join("replica");
     chain(&replica, 100);
     let told = |options: &[&str]| verdict(&replica, "ReplicaCorrupt", options);
-    let read = |count: u64, of: u64| format!("{count} of the {of} objects that a restore needs were read");
+    let read = |count: u64, of: u64| format!("{count} of the {of} objects that a restore needs have been read");
     assert_eq!(told(&[]), ("pass".to_owned(), read(100, 100)), "an ordinary plan is read in full");
     chain(&replica, 600);
     let (status, detail) = told(&[]);
     assert_eq!(status, "unknown", "{detail}");
-    assert!(detail.ends_with(" of the 600 objects that a restore needs were read"), "{detail}");
+    assert!(detail.ends_with(" of the 600 objects that a restore needs have been read"), "{detail}");
     assert_eq!(told(&["--verify=content"]), ("pass".to_owned(), read(600, 600)));
 }

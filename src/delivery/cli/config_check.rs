@@ -89,7 +89,7 @@ fn text(loaded: &Loaded) -> String {
     }
     if loaded.over_limit > 0 {
         let beyond = human::counted(loaded.over_limit, "database");
-        let _ = writeln!(text, "warning: {beyond} more than one agent watches");
+        let _ = writeln!(text, "warning: {beyond} more than one agent can watch");
     }
     let warnings = loaded.warnings.len() + usize::from(loaded.over_limit > 0);
     let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);

@@ -138,7 +138,7 @@ fn messages(target: &ReceiverTarget, alerting: &Alerting, severity: Severity, at
     let mut labels = alerting.labels.clone();
     labels.extend([text("alertname", "StreamgaugeTest"), text("severity", severity.as_str())]);
     let annotations = BTreeMap::from([
-        text("summary", "test of streamgauge's notifications"),
+        text("summary", "a test of streamgauge's notifications"),
         text("description", "Somebody ran streamgauge notify test. Nothing is wrong."),
         text("action", "None."),
     ]);

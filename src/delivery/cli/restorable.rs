@@ -96,7 +96,7 @@ pub(super) struct Found {
     uploaded: bool,
 }
 
-/// What was asked, answered in a word.
+/// The answer to a question about a replica, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Standing {
@@ -116,7 +116,7 @@ impl Found {
     }
 }
 
-/// What is known to be broken weighs more than what is not known. Where nothing was looked at, nothing is known.
+/// The worst standing decides: broken before unknown. With nothing looked at, the code is that of unknown.
 fn exit_code(found: &[Found]) -> u8 {
     let any = |standing| found.iter().any(|found| found.status == standing);
     match () {
@@ -137,7 +137,7 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
-        let reason = Reason::new(ReasonKind::NotFound, "no replica is configured that was asked for");
+        let reason = Reason::new(ReasonKind::NotFound, "none of the replicas asked for is configured");
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
     let (stores, concurrency) = (stores(&settings), settings.pace.concurrency);
@@ -263,7 +263,7 @@ mod tests {
         found
     }
 
-    /// What a line of the table says, as the standing that it stands for.
+    /// The standing that a line of the table stands for.
     fn printed(line: &str) -> Standing {
         match () {
             () if line.contains("  unknown: ") => Standing::Unknown,

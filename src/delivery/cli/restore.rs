@@ -228,7 +228,8 @@ async fn shown(
     done
 }
 
-/// What is being restored. A thread may still hold the file when the process ends, so that it is removed by name.
+/// The file that is being restored. A thread may still hold the file when the process ends, so that it is removed by
+/// name.
 struct Scratch(Arc<ScratchFile>);
 
 impl Scratch {
@@ -253,20 +254,21 @@ fn refuse_occupied(path: &Path) -> Result<(), Reason> {
     let shown = path.display();
     let there = |path: &Path| path.symlink_metadata().is_ok();
     if there(path) {
-        return refused(format!("restore to {shown}: it is there already"), "name a file that is not there yet");
+        return refused(format!("restore to {shown}: it already exists"), "name a file that does not exist yet");
     }
     for suffix in ["-wal", "-shm", "-journal"] {
         let mut beside = OsString::from(path);
         beside.push(suffix);
         if there(Path::new(&beside)) {
-            let text =
-                format!("restore to {shown}: {shown}{suffix} is there, and SQLite would apply it to what is restored");
-            return refused(text, "restore to another name, or move that file away if nothing uses it");
+            let text = format!(
+                "restore to {shown}: {shown}{suffix} exists, and SQLite would apply it to the restored database"
+            );
+            return refused(text, "restore under another name, or move that file away if nothing uses it");
         }
     }
     let directory = directory(path);
     if !directory.is_dir() {
-        return refused(format!("restore to {shown}: {} is no directory", directory.display()), "create it first");
+        return refused(format!("restore to {shown}: {} is not a directory", directory.display()), "create it first");
     }
     Ok(())
 }
@@ -284,7 +286,7 @@ fn refuse_full_disk(path: &Path, database: Option<u64>) -> Result<(), Reason> {
 /// `.NAME.restoring-PID`, beside the database that it will be.
 fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
     let name = path.file_name().ok_or_else(|| {
-        Reason::new(ReasonKind::Misconfigured, format!("restore to {}: it names no file", path.display()))
+        Reason::new(ReasonKind::Misconfigured, format!("restore to {}: that is not the name of a file", path.display()))
     })?;
     let mut hidden = OsString::from(".");
     hidden.push(name);

@@ -1,4 +1,4 @@
-//! What `streamgauge restore` says before and after.
+//! The messages of `streamgauge restore`, before and after.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::ReplicaLocation;
 
-/// What everything that is said is about.
+/// The context of all messages of one restore.
 pub struct Words<'a> {
     pub location: &'a ReplicaLocation,
     pub point: PlanTarget,
     pub now: Timestamp,
     /// The local time zone.
     pub zone: &'a TimeZone,
-    /// What reading the replica costs.
+    /// The prices of reading the replica.
     pub prices: Prices,
 }
 
@@ -53,7 +53,7 @@ struct Answer<'a> {
 }
 
 impl Words<'_> {
-    /// What will be restored.
+    /// Says what will be restored.
     pub fn plan(&self, plan: &RestorePlan) -> String {
         let asked = match self.point {
             PlanTarget::Latest => "the newest state".to_owned(),
@@ -83,7 +83,7 @@ impl Words<'_> {
         let Hole { after, before } = plan.shortfall.as_ref()?;
         let silent = match self.point {
             PlanTarget::Time(_) => {
-                "Litestream's own restore -timestamp gives this older state without a word, with exit code 0.\n"
+                "Litestream's own restore -timestamp silently gives this older state, with exit code 0.\n"
             }
             _ => "",
         };
@@ -95,7 +95,7 @@ impl Words<'_> {
         ))
     }
 
-    /// What was restored, and what to do with it.
+    /// Says what was restored, and what to do with it.
     pub fn done(&self, done: &Done<'_>) -> String {
         let Done { path, plan, restored, elapsed } = done;
         let (path, size) = (path.display(), human::bytes(restored.bytes));
@@ -148,8 +148,8 @@ impl Words<'_> {
 /// The live database has more than was restored.
 pub fn behind(bytes: u64) -> String {
     format!(
-        "WARNING: the live database has {} of committed WAL that this restore has not: the replica does not hold it. \
-         Litestream's own restore says nothing of that.\n",
+        "WARNING: the live database has {} of committed WAL that this restore does not: the replica does not hold it. \
+         Litestream's own restore says nothing about that.\n",
         human::bytes(bytes)
     )
 }
@@ -158,7 +158,10 @@ pub fn behind(bytes: u64) -> String {
 pub fn no_space(directory: &Path, needed: u64, free: u64, reserve: u64) -> String {
     let directory = directory.display();
     let [needed, free, reserve] = [needed, free, reserve].map(human::bytes);
-    format!("restore to {directory}: the database takes {needed}, and of {free} that are free {reserve} are left free")
+    format!(
+        "restore to {directory}: the database takes {needed}, and of the {free} that are free, {reserve} must \
+             stay free"
+    )
 }
 
 fn position(plan: &RestorePlan) -> String {

@@ -153,11 +153,11 @@ mod tests {
         let panics = || tokio::spawn(async { panic!("told to panic") });
         let cases = [
             (panics(), work(), "run the agent: internal error: task "),
-            (tokio::spawn(async {}), work(), "run the agent: internal error: it ended"),
+            (tokio::spawn(async {}), work(), "run the agent: internal error: it exited"),
             (work(), panics(), "serve: internal error: task "),
         ];
         for (mut agent, mut server, expected) in cases {
-            let reason = until_stopped(pending(), &mut agent, &mut server).await.expect_err("it goes on");
+            let reason = until_stopped(pending(), &mut agent, &mut server).await.expect_err("it is still running");
             assert!(reason.message.starts_with(expected), "{reason}");
         }
         let signalled = until_stopped(async { Ok(()) }, &mut work(), &mut work()).await;

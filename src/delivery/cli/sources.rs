@@ -21,7 +21,7 @@ pub const STORE_CALLS_MAX: usize = 1024;
 pub struct Sources(Input);
 
 impl Sources {
-    /// What is named on the command line, in this process's environment.
+    /// The sources named on the command line, read in this process's environment.
     pub fn new(sources: &SourceArgs) -> Self {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -53,7 +53,7 @@ impl Sources {
         }
     }
 
-    /// What is configured apart from databases.
+    /// The configured settings, without the databases.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl Configuration for Sources {
     }
 }
 
-/// What the agent is told of a configuration.
+/// The part of a configuration that the agent works with.
 pub fn configured(loaded: Loaded) -> Configured {
     let settings = loaded.settings;
     Configured {

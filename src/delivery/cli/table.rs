@@ -38,7 +38,7 @@ impl Display for Table<'_> {
         }
         self.agent(f, &mut counts)?;
         if self.report.assessment.databases.is_empty() {
-            return writeln!(f, "{} no databases were found", self.word(self.report.word()));
+            return writeln!(f, "{} no databases found", self.word(self.report.word()));
         }
         let summary = Word::ALL.iter().filter(|word| counts[**word as usize] > 0);
         let summary: Vec<String> =
@@ -59,7 +59,7 @@ impl Table<'_> {
         if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// What is wrong with the looking itself.
+    /// Writes what is wrong with the agent itself.
     fn agent(&self, f: &mut Formatter<'_>, counts: &mut [usize; 4]) -> Result {
         let bad = self.report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
         let bad: Vec<&Verdict> = bad.collect();
@@ -133,7 +133,7 @@ impl Table<'_> {
     }
 }
 
-/// What comparing pages with the live database came to.
+/// The result of comparing pages with the live database, as a cell.
 fn compared(spot: &SpotReport) -> String {
     let compared = match (spot.mismatches.len(), spot.last_compared) {
         (0, 0) => "not compared with the live database".to_owned(),
@@ -162,7 +162,7 @@ fn line(f: &mut Formatter<'_>, name: &str, value: impl Display) -> Result {
     writeln!(f, "  {name:<17} {value}")
 }
 
-/// What did not pass. What only informs is not called a failure.
+/// Writes a verdict that did not pass; one that only informs is not called a failure.
 fn failed(f: &mut Formatter<'_>, verdict: &Verdict) -> Result {
     let state = match (verdict.status, verdict.severity) {
         (Status::Fail, Severity::Info) => "note",
@@ -235,7 +235,7 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
         database.replicas.clear();
         let text = table(&fixture::report(vec![database]), false);
         assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
-        assert_eq!(table(&fixture::report(Vec::new()), false), "UNKNOWN no databases were found\n");
+        assert_eq!(table(&fixture::report(Vec::new()), false), "UNKNOWN no databases found\n");
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn local(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())) } else { address }
 }
 
-/// What is known right now, from the agent or from a look.
+/// The evidence of a check right now, from the agent or from a look.
 fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     let loaded = Sources::new(&args.sources).read();
     let configured = loaded.as_ref().ok().and_then(|loaded| loaded.settings.web.listen_address.first());
@@ -136,7 +136,7 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     });
     let report = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
     let said = Said::read(&json(&report)?)?;
-    Ok(said.told(check, None, "one look, no agent answers"))
+    Ok(said.told(check, None, "one look; no agent answers"))
 }
 
 /// The part of a report, in the form of the JSON API, that tells of checks.
@@ -189,7 +189,7 @@ impl Said {
         })
     }
 
-    /// What it says of one check, the worst first.
+    /// The report's verdicts on one check, the worst first.
     fn told(&self, check: &Check, database: Option<&str>, source: &str) -> String {
         let mut out = format!("Right now ({source}, {}):\n", human::instant(self.generated_at));
         let goes_by = |one: &&SaidDatabase| {
@@ -258,7 +258,8 @@ impl SaidAlert {
         let since = human::instant(since.unwrap_or(self.active_at));
         let severity = label("severity").unwrap_or("unknown");
         let of = subject(label("database"), label("replica"));
-        let untold = self.suppressed.as_deref().map_or_else(String::new, |why| format!(", and nobody is told: {why}"));
+        let untold =
+            self.suppressed.as_deref().map_or_else(String::new, |why| format!(", and nobody is notified: {why}"));
         format!("alert{of} ({severity}): {} since {since}{}", self.state, human::printable(&untold))
     }
 }

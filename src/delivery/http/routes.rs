@@ -1,4 +1,4 @@
-//! What is served where.
+//! The routes: which path serves what.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -19,7 +19,7 @@ const JSON: &str = "application/json";
 const TEXT_0_0_4: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS_1_0: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What the handlers stand on.
+/// The state that all handlers share.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) cell: ReportCell,
@@ -58,7 +58,7 @@ impl App {
     pub(super) async fn respond<B: Body>(&self, request: &Request<B>) -> Answer {
         let asked = |(path, ..): &(&str, Route, &str, Reach)| *path == request.uri().path();
         let Some((_, route, methods, reach)) = ROUTES.into_iter().find(asked) else {
-            return say(StatusCode::NOT_FOUND, "not found; / says what there is\n");
+            return say(StatusCode::NOT_FOUND, "not found; see / for what there is\n");
         };
         if !methods.split(", ").any(|method| method == request.method().as_str()) {
             let mut answer = say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {methods}\n"));
@@ -85,7 +85,8 @@ impl App {
                 Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
                 Some(Err(error)) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
                 None => {
-                    let mut answer = say(StatusCode::TOO_MANY_REQUESTS, "others wait for a reload; ask again later\n");
+                    let mut answer =
+                        say(StatusCode::TOO_MANY_REQUESTS, "others are waiting for a reload; try again later\n");
                     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                     answer
                 }
@@ -104,7 +105,10 @@ impl App {
         match self.cell.current() {
             Some(published) if published.is_stale() => stale(),
             Some(published) if published.report().assessment.complete => say(StatusCode::OK, "streamgauge is ready\n"),
-            _ => say(StatusCode::SERVICE_UNAVAILABLE, "not ready: not every database and replica was looked at yet\n"),
+            _ => say(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: not every database and replica has been looked at yet\n",
+            ),
         }
     }
 

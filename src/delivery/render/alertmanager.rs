@@ -17,7 +17,7 @@ pub fn alertmanager() -> String {
         &INSTANCE,
     ));
     out.push_str(&inhibit(
-        "The page says what the ticket says.",
+        "The page says the same as the ticket.",
         &[is("severity", Severity::Critical.as_str())],
         &[is("severity", Severity::Warning.as_str())],
         &[&["alertname"], &any[..]].concat(),
@@ -26,7 +26,7 @@ pub fn alertmanager() -> String {
     out
 }
 
-/// What an agent is known by.
+/// The labels that identify an agent.
 const INSTANCE: [&str; 2] = ["job", "instance"];
 
 /// Who gets what.

@@ -10,7 +10,7 @@ use crate::domain::check::{Judge, Watching};
 use crate::domain::litestream::Hole;
 use crate::domain::report::Report;
 
-/// What is counted in sentences.
+/// The nouns that are counted in sentences.
 const NOUNS: [&str; 16] = [
     "alert",
     "byte",

@@ -43,7 +43,7 @@ pub fn page(report: Option<&Report>) -> String {
     document("streamgauge", STYLE, &body)
 }
 
-/// What is watched, when, and by which version.
+/// The summary: how many databases are watched, when the report was made, and by which version.
 fn summary(report: &Report) -> Markup {
     html! {
         p {
@@ -54,11 +54,11 @@ fn summary(report: &Report) -> Markup {
     }
 }
 
-/// What keeps the agent from watching what it should.
+/// Problems that keep the agent from watching what it should.
 fn problems(report: &Report) -> Markup {
     html! {
         @if let Some(error) = &report.assessment.agent.config.error {
-            p.bad { "The last configuration was refused: " (error) } (LINE)
+            p.bad { "The last configuration was rejected: " (error) } (LINE)
         }
         @for source in report.assessment.agent.sources.iter().filter(|source| !source.success) {
             p.bad { (source.source) ": " (source.error.as_deref().unwrap_or("unknown error")) } (LINE)

@@ -16,7 +16,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock;
 
-/// What can be asked for.
+/// The forms in which a report is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Representation {
     OpenMetrics,

@@ -322,7 +322,7 @@ impl AlertBook {
             silence.map(|silence| format!("silenced: {}", silence.reason)).or_else(|| {
                 let source = inhibited_by.iter().find(|(rule, labels)| self.fires(*rule, *labels, key))?;
                 let Armed { check, rule, .. } = &self.rules[source.0];
-                Some(format!("{} ({}) fires", check.name, rule.severity.as_str()))
+                Some(format!("{} ({}) is firing", check.name, rule.severity.as_str()))
             })
         };
         // What is over keeps what was so when it was.

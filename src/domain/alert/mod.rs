@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::Severity;
 
-/// What Prometheus would make of the same rule: the same labels, so that Alertmanager takes both for one.
+/// An alert as Prometheus makes one of the same rule, with the same labels, so that Alertmanager treats both as one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alert {
     /// `alertname`, `severity`, the labels of the subject, and those that the configuration adds. They identify it.

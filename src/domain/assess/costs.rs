@@ -8,7 +8,7 @@ use crate::domain::price::{MONTH_SECONDS, Prices};
 /// Requests say what a month costs when they were counted for so long.
 const COUNTED_SECONDS: f64 = 3600.0;
 
-/// What everything costs, and may cost.
+/// The cost of everything, and the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Costs {
     /// Of the agent's own requests; `None`: those of [`Prices::S3`].

@@ -18,7 +18,7 @@ const SPACING: SignedDuration = SignedDuration::from_mins(1);
 /// The shortest time over which growth says anything.
 const SHORTEST: SignedDuration = SignedDuration::from_mins(10);
 
-/// What a replica may receive beyond what was written: tables of LTX files, and what Litestream itself writes.
+/// Bytes that a replica may receive beyond those written: tables of LTX files, and Litestream's own writes.
 const ALLOWANCE_BYTES: u64 = 16 << 20;
 
 /// How fast a replica grew, over at most an hour.
@@ -30,11 +30,11 @@ pub struct GrowthReport {
     pub received_bytes: u64,
     /// Bytes of WAL frames that were committed meanwhile.
     pub written_bytes: u64,
-    /// What level 0 may have received at most: twice what was written, and the database once.
+    /// The most that level 0 may have received: twice what was written, plus the database once.
     pub expected_bytes: u64,
 }
 
-/// What a database's own counters said.
+/// Readings of a database's own counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// WAL bytes since some beginning.
@@ -65,7 +65,7 @@ struct Sample {
     written: Written,
 }
 
-/// What was counted on both sides during the last hour, oldest first.
+/// Bytes counted on both sides during the last hour, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Growth {
     samples: VecDeque<Sample>,

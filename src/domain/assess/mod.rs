@@ -1,4 +1,4 @@
-//! What follows from observations: the proven recovery point, lag, growth and rates.
+//! Conclusions from observations: the proven recovery point, lag, growth and rates.
 
 pub mod churn;
 pub mod costs;

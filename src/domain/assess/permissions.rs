@@ -23,13 +23,13 @@ impl ModeReport {
     }
 }
 
-/// What others may do, who are neither the owner nor in the group.
+/// The permission bits of others, who are neither the owner nor in the group.
 const OTHERS: u32 = 0o007;
 /// Others may read what the directory holds, or put files there.
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// What is wrong with the mode or owner of one of the files, in words; `None` when nothing is.
+/// The problem with the mode or owner of one of the files, in words; `None` when there is none.
 ///
 /// `all` are the files of the same database. Without a configured owner the files still have to have one owner: a `-wal`
 /// that root made while it looked keeps the application out.
@@ -39,7 +39,7 @@ pub fn problem(file: &FileMode, all: &[FileMode], wanted: &Permissions) -> Optio
         // Whoever wants files that all may read wants a directory that all may read.
         let readable = wanted.modes.iter().any(|mode| mode & OTHERS_READ != 0);
         if mode & OTHERS_WRITE != 0 {
-            return Some(format!("mode {mode:04o}: everyone may put files there"));
+            return Some(format!("mode {mode:04o}: everyone may create files there"));
         }
         if mode & OTHERS_READ != 0 && !readable {
             return Some(format!("mode {mode:04o}: everyone may list it"));
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::domain::target::Owner;
 
-    /// What is wrong with files of these modes and owners, in the order of database, `-wal`, `-shm`, directory.
+    /// Checks the problems of files with these modes and owners, in the order database, `-wal`, `-shm`, directory.
     fn check(files: [(u32, u32); 4], wanted: &Permissions, expected: &[&str]) {
         let roles = [FileRole::Database, FileRole::Wal, FileRole::Shm, FileRole::Directory];
         let files: Vec<FileMode> =
@@ -102,7 +102,7 @@ mod tests {
     fn what_everyone_may_read_or_write_does_not() {
         let expected = ["database: mode 0644, expected 0600 or 0640", "directory: mode 0755: everyone may list it"];
         check([(0o644, 7), (0o600, 7), (0o600, 7), (0o755, 7)], &Permissions::default(), &expected);
-        let expected = ["directory: mode 1777: everyone may put files there"];
+        let expected = ["directory: mode 1777: everyone may create files there"];
         check([(0o600, 7), (0o600, 7), (0o600, 7), (0o1777, 0)], &Permissions::default(), &expected);
     }
 

@@ -1,4 +1,4 @@
-//! What the bucket proves: recovery point, lag and unreplicated bytes.
+//! The proof from the bucket: recovery point, lag and unreplicated bytes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -35,14 +35,15 @@ impl Method {
     }
 }
 
-/// What the last successful look at a replica found.
+/// The findings of the last successful look at a replica.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// When the source was sampled for it, which is before the listing began.
     pub verified_at: Moment,
-    /// What the newest object says that it consumed; `None` where it does not say (compacted files, VFS writers).
+    /// The WAL position up to which the newest object consumed; `None` where it does not say (compacted files, VFS
+    /// writers).
     pub position: Option<WalPosition>,
-    /// What `position` was taken from.
+    /// The source of `position`.
     pub method: Method,
     /// The time that the newest object carries: nothing in the replica is younger.
     pub newest_at: Option<Timestamp>,
@@ -60,7 +61,7 @@ pub enum Chain {
     NoStart,
 }
 
-/// What follows for one replica of one database.
+/// The recovery point, lag and unreplicated bytes of one replica of one database.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exposure {
     pub method: Option<Method>,
@@ -83,7 +84,7 @@ pub struct LagUnknownReport {
 
 /// Takes in what a successful look at a replica found.
 ///
-/// What lies behind a hole, or has nothing to start from, restores nothing, and so proves nothing.
+/// Objects behind a hole, or without a start, restore nothing, and so prove nothing.
 pub fn settle(positions: &mut Positions, evidence: &Evidence) {
     if let (Chain::Complete, Some(position)) = (&evidence.chain, evidence.position) {
         positions.prove(position, evidence.newest_at);
@@ -116,7 +117,7 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
     }
 }
 
-/// What follows where the WAL is another database's: what was proven before stays, and nothing is known since.
+/// The exposure when the WAL belongs to another database: what was proven before stays, and nothing is known since.
 pub fn unprovable(positions: &Positions) -> Exposure {
     let recovery_point = positions.proven_until().map(|moment| moment.wall);
     Exposure { recovery_point, ..Exposure::default() }

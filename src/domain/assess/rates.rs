@@ -32,7 +32,7 @@ pub struct Rates {
     pub written_bytes_per_second: f64,
 }
 
-/// What was counted until an instant. Totals continue over restarts.
+/// Totals counted until an instant; they continue over restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Sample {
     wall: Timestamp,
@@ -47,7 +47,7 @@ struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RateWindow {
     samples: VecDeque<Sample>,
-    /// What the counters stood at when they were last read; absent after a restart.
+    /// The counters when they were last read; absent after a restart.
     #[serde(skip)]
     baseline: Option<(Moment, u64, u64)>,
 }

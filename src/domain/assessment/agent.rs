@@ -1,4 +1,4 @@
-//! What a report says of the agent itself: its sources, collectors, stores, buckets and receivers, and what it uses.
+//! The agent's own part of a report: its sources, collectors, stores, buckets and receivers, and what it uses.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,22 +20,22 @@ pub struct AgentReport {
     pub buckets: Vec<BucketReport>,
     /// Where alerts are sent.
     pub receivers: Vec<ReceiverReport>,
-    /// What the agent itself uses; `None` where the system does not say.
+    /// The agent's own resources; `None` if the system does not tell.
     pub process: Option<ProcessReport>,
-    /// What scheduled drills may download from buckets; `None` without drills or without such a bound.
+    /// The download budget of scheduled drills from buckets; `None` without drills or without such a bound.
     pub drill_budget: Option<DrillBudgetReport>,
     /// How keeping what survives a restart goes; `None` where nothing is to be kept.
     pub state: Option<StateReport>,
     pub cost: CostReport,
 }
 
-/// What all replicas together cost, by the configured prices.
+/// The cost of all replicas together, at the configured prices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct CostReport {
     /// Storage of all replicas and the agent's own requests, without those of drills, which have a budget of their own;
     /// `None` until everything was listed and requests were counted for an hour.
     pub dollars_per_month: Option<f64>,
-    /// What it may be.
+    /// The budget.
     pub budget_dollars_per_month: Option<f64>,
 }
 
@@ -97,7 +97,7 @@ pub struct ReceiverReport {
     pub waiting: usize,
 }
 
-/// What the agent's own process uses.
+/// The resources that the agent's own process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ProcessReport {
     /// User and system time together.
@@ -153,7 +153,7 @@ pub struct StoreReport {
     /// The clock of its servers against ours, by the Date of their answers; the largest of several. At least so much:
     /// a Date has whole seconds.
     pub clock_offset_seconds: Option<f64>,
-    /// What requests and received bytes cost, projected from those since the start; `None` in the first hour.
+    /// The cost of requests and received bytes, projected from those since the start; `None` in the first hour.
     pub request_dollars_per_month: Option<f64>,
     #[serde(skip)]
     pub billed: Billed,

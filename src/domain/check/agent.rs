@@ -21,10 +21,10 @@ static OVER_LIMIT: Term = Term::Folded(&DATABASES, Fold::Where("state", "over_li
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "CollectorStuck",
-        title: "The agent goes on looking",
+        title: "Every collector finishes its rounds",
         summary: "streamgauge: collector {collector} is stuck",
-        description: "Collector {collector} has not ended a round for {value}: what is shown is as old as that.",
-        action: "Look for a filesystem that hangs (a dead network mount) and at the agent's log; restart the agent.",
+        description: "Collector {collector} has not finished a round for {value}: what it shows is as old as that.",
+        action: "Look for a hanging filesystem (a dead network mount) and check the agent's log; restart the agent.",
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
@@ -36,22 +36,24 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "ConfigReloadFailed",
-        title: "The configuration that was last read is in force",
-        summary: "streamgauge: the configuration was refused",
-        description: "The agent was told to read its configuration, refused it, and goes on with the one before.",
-        action: "Run `streamgauge config check`, which names every mistake, and reload.",
+        title: "The configuration that was read last is in force",
+        summary: "streamgauge: the configuration was rejected",
+        description: "The agent was told to reload its configuration, found mistakes in it, and goes on with the \
+                      previous one.",
+        action: "Run `streamgauge config check`, which reports every mistake, then reload.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, RELOADED.is(0.0), 5)],
         explain: |context, on| reloaded(context, on.agent()?),
     },
     Check {
         name: "DiscoveryFailed",
-        title: "All databases of the source are known",
-        summary: "streamgauge: databases of {source} are not known",
-        description: "What databases there are in {source} could not be read, or it suddenly names none or far fewer: some \
-                      may not be watched.",
-        action: "Look at the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
-                 that was emptied. Databases that were there stay watched; if they were removed on purpose, reload.",
+        title: "The databases of the source could be listed",
+        summary: "streamgauge: the databases of {source} could not be listed",
+        description: "The databases of {source} could not be listed, or it suddenly names none or far fewer: some may \
+                      not be watched.",
+        action: "See the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
+                 that was emptied. Databases that were known before stay watched; if they were removed on purpose, \
+                 reload.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, DISCOVERED.is(0.0), 5)],
         explain: |context, on| discovered(context, on.source()?),
@@ -59,8 +61,8 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "SeriesLimitReached",
         title: "All configured databases are watched",
-        summary: "streamgauge: more databases than one agent watches",
-        description: "{value} databases are beyond the limit of one agent and not watched.",
+        summary: "streamgauge: more databases than one agent can watch",
+        description: "Databases that are beyond the limit of one agent and not watched: {value}.",
         action: "Divide them between two agents.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, OVER_LIMIT.exceeds(0.0), 5)],
@@ -69,20 +71,20 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "NotificationsFailing",
         title: "Alerts reach the receiver",
-        summary: "streamgauge: {receiver} cannot be told",
-        description: "Nothing has reached receiver {receiver} for {value}: alerts wait, or reach nobody.",
-        action: "Look at the reason on the status page, and try it with `streamgauge notify test`.",
+        summary: "streamgauge: {receiver} cannot be notified",
+        description: "Nothing has reached receiver {receiver} for {value}: alerts are waiting, or reach nobody.",
+        action: "See the reason on the status page, and try it with `streamgauge notify test`.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Age(&FAILING_SINCE).exceeds(RECEIVER_SECONDS), 0)],
         explain: |context, on| notified(context, on.receiver()?),
     },
     Check {
         name: "StateNotSaved",
-        title: "What the agent knows survives a restart",
+        title: "What the agent remembers survives a restart",
         summary: "streamgauge: its state cannot be saved",
-        description: "What the agent remembers cannot be written: a restart would lose histories, names and who was told \
-                      of what.",
-        action: "Look at the reason on the status page: a full disk, a directory that is gone or belongs to somebody \
+        description: "What the agent remembers cannot be saved: a restart would lose histories, names and who was \
+                      notified of what.",
+        action: "See the reason on the status page: a full disk, a directory that is gone or belongs to somebody \
                  else, or a second agent that uses it.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, STATE_SAVED.is(0.0), 5)],
@@ -90,11 +92,12 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "StateSetAside",
-        title: "What the agent knew before could be read",
+        title: "What the agent remembered could be read",
         summary: "streamgauge: a damaged state was set aside",
-        description: "The agent's state was damaged {value} times since it started, set aside beside the new one, and \
-                      begun anew.",
-        action: "Look for a failing disk. Remove state.sqlite.bad when nobody wants to look at it; a restart ends this.",
+        description: "The agent's state was damaged. It was set aside, and a new one was started. Times since the \
+                      agent started: {value}.",
+        action: "Look for a failing disk. Remove state.sqlite.bad when nobody needs it any more; a restart of the \
+                 agent ends this alert.",
         unit: Unit::Count,
         rules: &[rule(Severity::Info, STATES_SET_ASIDE.any(), 0)],
         explain: |context, on| set_aside(context, on.agent()?),
@@ -109,14 +112,14 @@ fn over_limit(assessment: &Assessment) -> usize {
 fn stuck(context: &Context, collector: &CollectorReport) -> Option<Explanation> {
     collector.interval_seconds?;
     let age = spoken(context.now.duration_since(collector.last_round_at).as_secs_f64());
-    Some(Explanation::Known(format!("{}: the last round ended {age} ago", collector.collector)))
+    Some(Explanation::Known(format!("{}: the last round finished {age} ago", collector.collector)))
 }
 
 fn reloaded(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     let config = &assessment.agent.config;
     Some(Explanation::Known(match (&config.error, config.last_reload_successful) {
         (_, true) => "as read".into(),
-        (Some(error), false) => format!("refused: {error}"),
+        (Some(error), false) => format!("rejected: {error}"),
         (None, false) => "refused".into(),
     }))
 }
@@ -148,15 +151,15 @@ fn saved(context: &Context, assessment: &Assessment) -> Option<Explanation> {
             ))
         }
         (Some(true), _, Some(age)) => Explanation::Known(format!("saved {age} ago")),
-        _ => Explanation::Unknown("nothing was saved yet".into()),
+        _ => Explanation::Unknown("nothing has been saved yet".into()),
     })
 }
 
 fn set_aside(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     Some(Explanation::Known(match assessment.agent.state.as_ref()?.set_aside {
         0 => "it was not damaged".into(),
-        1 => "a damaged one was set aside".into(),
-        times => format!("damaged ones were set aside, {times} times"),
+        1 => "damaged state was set aside".into(),
+        times => format!("damaged state was set aside {times} times"),
     }))
 }
 
@@ -166,13 +169,13 @@ fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Explanation>
         (Some(since), _) => {
             let age = spoken(context.now.duration_since(since).as_secs_f64());
             let why = receiver.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
-            Explanation::Known(format!("{name}: fails for {age}: {why}"))
+            Explanation::Known(format!("{name}: failing for {age}: {why}"))
         }
         (None, Some(at)) => {
             let age = spoken(context.now.duration_since(at).as_secs_f64());
-            Explanation::Known(format!("{name}: told {age} ago"))
+            Explanation::Known(format!("{name}: last reached {age} ago"))
         }
-        (None, None) => Explanation::Unknown(format!("{name}: nothing was sent to it yet")),
+        (None, None) => Explanation::Unknown(format!("{name}: nothing has been sent to it yet")),
     })
 }
 
@@ -210,7 +213,7 @@ mod tests {
         Assessment { complete: true, agent, ..Assessment::default() }
     }
 
-    /// What did not pass.
+    /// Checks the verdicts that did not pass.
     fn check(assessment: &Assessment, expected: &[&str]) {
         let verdicts = on_agent(assessment, at(10_000), Watching::Continuously);
         let bad = verdicts.iter().filter(|verdict| verdict.status != Status::Pass);
@@ -232,10 +235,10 @@ mod tests {
             assessment
         };
         check(&with(0, 123), &[]);
-        check(&with(0, 124), &["CollectorStuck fail: local: the last round ended 2 min 4 s ago"]);
+        check(&with(0, 124), &["CollectorStuck fail: local: the last round finished 2 min 4 s ago"]);
         // It has its own pace.
         check(&with(1, 1000), &[]);
-        check(&with(1, 1021), &["CollectorStuck fail: replica: the last round ended 17 min 1 s ago"]);
+        check(&with(1, 1021), &["CollectorStuck fail: replica: the last round finished 17 min 1 s ago"]);
         let mut nothing_to_look_at = with(1, 9_000);
         nothing_to_look_at.agent.collectors[1].interval_seconds = None;
         check(&nothing_to_look_at, &[]);
@@ -250,7 +253,7 @@ mod tests {
         broken.agent.sources[0].error = Some("read /srv: permission denied".into());
         broken.over_limit = 7;
         let expected = [
-            "ConfigReloadFailed fail: refused: streamgauge.toml:3: unknown key",
+            "ConfigReloadFailed fail: rejected: streamgauge.toml:3: unknown key",
             "DiscoveryFailed fail: litestream.yml: read /srv: permission denied",
             "SeriesLimitReached fail: 7 databases are not watched",
         ];
@@ -266,11 +269,11 @@ mod tests {
         };
         let saved = StateReport { saved: Some(true), last_saved_at: Some(at(9_990)), ..StateReport::default() };
         check(&with(saved.clone()), &[]);
-        check(&with(StateReport::default()), &["StateNotSaved unknown: nothing was saved yet"]);
+        check(&with(StateReport::default()), &["StateNotSaved unknown: nothing has been saved yet"]);
         let reason = Some(Reason::new(ReasonKind::Failed, "write state.sqlite: no space left"));
         let failing = StateReport { saved: Some(false), reason, ..saved.clone() };
         check(&with(failing), &["StateNotSaved fail: write state.sqlite: no space left; last saved 10 s ago"]);
-        check(&with(StateReport { set_aside: 1, ..saved }), &["StateSetAside fail: a damaged one was set aside"]);
+        check(&with(StateReport { set_aside: 1, ..saved }), &["StateSetAside fail: damaged state was set aside"]);
     }
 
     #[test]
@@ -286,9 +289,9 @@ mod tests {
             assessment
         };
         check(&with(300), &[]);
-        check(&with(301), &["NotificationsFailing fail: pager: fails for 5 min 1 s: post alerts: no answer"]);
+        check(&with(301), &["NotificationsFailing fail: pager: failing for 5 min 1 s: post alerts: no answer"]);
         let mut unused = with(0);
         unused.agent.receivers[0].failing_since = None;
-        check(&unused, &["NotificationsFailing unknown: pager: nothing was sent to it yet"]);
+        check(&unused, &["NotificationsFailing unknown: pager: nothing has been sent to it yet"]);
     }
 }

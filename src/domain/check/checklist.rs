@@ -1,6 +1,6 @@
 //! The production checklist: what each row asks, and which checks answer it.
 //!
-//! What belongs to a connection of the application shows in no file: such a row is not observable, and says which line the
+//! Settings of the application's connections show in no file: such a row is not observable, and says which line the
 //! application needs. It is never passed.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::domain::verdict::{Status, Verdicts};
 pub struct Item {
     pub area: &'static str,
     pub item: &'static str,
-    /// What is asked for.
+    /// The requirement, in words.
     pub asked: &'static str,
     pub importance: Importance,
     pub answer: Answer,
@@ -77,14 +77,14 @@ pub static CHECKLIST: &[Item] = &[
     Item {
         area: "Litestream",
         item: "retention",
-        asked: "restores reach back 30 days, or as far as is configured",
+        asked: "restores reach back 30 days, or as far as configured",
         importance: Importance::High,
         answer: Answer::Checks(&["RecoveryWindowShort"]),
     },
     Item {
         area: "Litestream",
         item: "restore tested",
-        asked: "a restore each month",
+        asked: "one restore a month",
         importance: Importance::Critical,
         answer: Answer::Checks(&["RestoreDrillFailed", "RestoreDrillOverdue"]),
     },
@@ -105,7 +105,7 @@ pub static CHECKLIST: &[Item] = &[
     Item {
         area: "Backup",
         item: "bucket versioning",
-        asked: "enabled, and what is not current expires",
+        asked: "enabled, and noncurrent versions expire",
         importance: Importance::High,
         answer: Answer::Checks(&["BucketVersioningOff", "NoncurrentNotExpired"]),
     },

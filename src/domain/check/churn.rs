@@ -12,12 +12,12 @@ const OBJECTS_MAX: f64 = 1000.0;
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "ReplicaChurn",
-    title: "Litestream uploads nothing while nothing happens",
+    title: "Litestream uploads nothing while the database is idle",
     summary: "{database}: the same pages are uploaded to {replica} over and over",
-    description: "{value} files of replica {replica} of {database} appeared within an hour, and each that was read changes \
-                  the same pages. Each is a request that is paid for.",
-    action: "If the application is idle, Litestream commits to its own table without end, as release 0.5.5 does: upgrade \
-             it. If the application updates the same row all the time, raise Litestream's `sync-interval`.",
+    description: "{value} files of replica {replica} of {database} appeared within an hour, and each one that was \
+                  read changes the same pages. Each is a request that you pay for.",
+    action: "If the application is idle, Litestream is committing to its own table without end, as release 0.5.5 \
+             does: upgrade it. If the application keeps updating the same row, raise Litestream's `sync-interval`.",
     unit: Unit::Count,
     rules: &[rule(Severity::Warning, REPEATED.exceeds(OBJECTS_MAX), 60)],
     explain: |context, on| churn(context, on.database()?, on.replica()?),
@@ -37,8 +37,8 @@ fn churn(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Opti
         dollars => format!(", which costs about ${dollars:.2} a month"),
     };
     Some(Explanation::Known(format!(
-        "each of the last {} files changes {}, within {}{cost}; if the application is idle, this is a fault of Litestream \
-         0.5.5: upgrade",
+        "each of the last {} files changes {}, within {}{cost}; if the application is idle, this is a bug in \
+         Litestream 0.5.5: upgrade",
         churn.objects,
         same(churn.pages),
         spoken(churn.seconds),
@@ -77,13 +77,13 @@ mod tests {
         };
         check(
             churn(3600, 1, 13.15),
-            "fail warning: each of the last 3600 files changes the same page, within 1 h 0 min, which costs about $13.15 \
-             a month; if the application is idle, this is a fault of Litestream 0.5.5: upgrade",
+            "fail warning: each of the last 3600 files changes the same page, within 1 h 0 min, which costs about \
+             $13.15 a month; if the application is idle, this is a bug in Litestream 0.5.5: upgrade",
         );
         check(
             churn(1001, 3, 0.0),
             "fail warning: each of the last 1001 files changes the same 3 pages, within 1 h 0 min; if the application \
-             is idle, this is a fault of Litestream 0.5.5: upgrade",
+             is idle, this is a bug in Litestream 0.5.5: upgrade",
         );
         check(churn(1000, 2, 1.0), "pass : 1000 files in a row change the same 2 pages");
         check(churn(0, 1, 0.0), "pass : no file changes the same pages as the one before");

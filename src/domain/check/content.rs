@@ -12,7 +12,7 @@ use crate::domain::verdict::Severity;
 /// Nothing may be compared for so long, and for three intervals, before anyone is told.
 const PATIENCE_SECONDS: f64 = 86_400.0;
 
-/// What was compared; `None` where nothing is to be, or can be.
+/// The spot checks of a replica; `None` if none are wanted or possible.
 fn compared(replica: &ReplicaReport) -> Option<&SpotReport> {
     replica.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
 }
@@ -22,12 +22,12 @@ static AGE: Term = Term::Difference(&Term::Now, &Term::Else(&SPOT_COMPARED_AT, &
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ContentMismatch",
-        title: "Pages chosen at random are those of the live database",
-        summary: "{database}: {replica} holds other content than the database",
-        description: "Pages of replica {replica} of {database} differ from the live database at the same position, and two \
-                      looks in a row saw it: what restores is not this database.",
-        action: "See page and object with `streamgauge check --verify content`; keep the replica, give Litestream a new and \
-                 empty path, run `litestream reset` on the database, and start it.",
+        title: "Pages chosen at random match the live database",
+        summary: "{database}: {replica} holds different content than the database",
+        description: "Pages of replica {replica} of {database} differ from the live database at the same position, in \
+                      two looks in a row: what restores is not this database.",
+        action: "See the page and the object with `streamgauge check --verify content`; keep the replica, give \
+                 Litestream a new and empty path, run `litestream reset` on the database, and start it.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, SPOT_MISMATCH.is(1.0), 0)],
         explain: |context, on| mismatch(context, on.database()?, on.replica()?),
@@ -35,10 +35,10 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ContentUncompared",
         title: "The replica can be compared with the live database",
-        summary: "{database}: {replica} could not be compared with the database for long",
+        summary: "{database}: {replica} could not be compared with the database for a long time",
         description: "For {value}, no page of replica {replica} of {database} could be compared with the live database: \
                       whether it holds the same content is not known.",
-        action: "Look at the reason with `streamgauge check --verify content`: a WAL that the replica never reaches, a \
+        action: "See the reason with `streamgauge check --verify content`: a WAL that the replica never reaches, a \
                  budget that is used up, or objects that cannot be read.",
         unit: Unit::Seconds,
         rules: &[rule(
@@ -57,10 +57,10 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
         let since = spoken(context.now.duration_since(first.since).as_secs_f64());
         let (page, txid, key) = (first.page, first.txid, &first.key);
         let detail =
-            format!("page {page} in {key} differs from the live database, at TXID {txid} and for {since}{more}");
+            format!("page {page} in {key} has differed from the live database for {since}, at TXID {txid}{more}");
         return Some(Explanation::Known(detail));
     }
-    let why = || spot.not_compared.clone().unwrap_or_else(|| "no page was compared yet".to_owned());
+    let why = || spot.not_compared.clone().unwrap_or_else(|| "no page has been compared yet".to_owned());
     Some(match spot.conclusive_at {
         None => Explanation::Unknown(why()),
         // What was compared before says nothing of now.
@@ -102,7 +102,7 @@ mod tests {
     use crate::domain::spot::SpotMismatch;
     use crate::domain::verdict::Status;
 
-    /// What the two checks say of this.
+    /// The two checks' verdicts on this.
     fn told(spot: SpotReport, watched_since: i64, watching: Watching) -> Vec<String> {
         let spot = Some(SpotReport { interval_seconds: spot.interval_seconds.or(Some(3600.0)), ..spot });
         let database = database(ReplicaReport { spot, watched_since: at(watched_since), ..replica() });
@@ -116,8 +116,8 @@ mod tests {
         let known = SpotMismatch { page: 7, key: "ltx/0/9".into(), txid: Txid(16), since: at(NOW - 60) };
         let spot = SpotReport { mismatches: vec![known], conclusive_at: Some(at(NOW - 60)), ..SpotReport::default() };
         let said = told(spot, NOW - 100, Watching::Continuously);
-        let expected = "ContentMismatch fail critical: page 7 in ltx/0/9 differs from the live database, at TXID \
-                        0000000000000010 and for 1 min 0 s";
+        let expected = "ContentMismatch fail critical: page 7 in ltx/0/9 has differed from the live database for 1 \
+                        min 0 s, at TXID 0000000000000010";
         assert_eq!(said[0], expected);
     }
 

@@ -1,4 +1,4 @@
-//! What everything costs against what it may cost.
+//! The cost of everything against the budget.
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use crate::domain::assessment::Assessment;
@@ -7,10 +7,11 @@ use crate::domain::verdict::Severity;
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "CostAboveBudget",
-    title: "Storage and requests cost no more than the budget",
-    summary: "The replicas cost more than the budget",
-    description: "Storing all replicas and reading them costs {value} a month by the configured prices, more than the budget.",
-    action: "See which replica it is in streamgauge_replica_storage_dollars_per_month; keep less, or raise the budget.",
+    title: "Storage and requests stay within the budget",
+    summary: "The replicas cost more than budgeted",
+    description: "Storing all replicas and reading them costs {value} a month at the configured prices, more than the \
+                  budget.",
+    action: "streamgauge_replica_storage_dollars_per_month shows which replica it is; keep less, or raise the budget.",
     unit: Unit::Dollars,
     rules: &[rule(Severity::Warning, DOLLARS.above(&BUDGET), 360)],
     explain: |context, on| cost(context, on.agent()?),
@@ -21,9 +22,9 @@ fn cost(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     let budget = cost.budget_dollars_per_month?;
     Some(match cost.dollars_per_month {
         Some(dollars) => Explanation::Known(format!("${dollars:.2} a month, budget ${budget:.2}")),
-        None => {
-            Explanation::Unknown("not every replica was listed, or requests were counted for less than an hour".into())
-        }
+        None => Explanation::Unknown(
+            "not every replica has been listed, or requests have been counted for less than an hour".into(),
+        ),
     })
 }
 
@@ -52,7 +53,7 @@ mod tests {
         check(Some(5.0), Some(5.0), "pass: $5.00 a month, budget $5.00");
         check(Some(0.5), Some(0.0), "fail: $0.50 a month, budget $0.00");
         check(Some(1e6), None, "");
-        let unknown = "unknown: not every replica was listed, or requests were counted for less than an hour";
+        let unknown = "unknown: not every replica has been listed, or requests have been counted for less than an hour";
         check(None, Some(5.0), unknown);
     }
 }

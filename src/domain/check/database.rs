@@ -11,7 +11,7 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The database can be read",
         summary: "{database} cannot be read",
         description: "The file of {database} is missing, unreadable or not a database.",
-        action: "Look at the path and its permissions; if the file is gone, restore it before anything writes there.",
+        action: "Check the path and its permissions; if the file is gone, restore it before anything writes there.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, UP.is(0.0), 5)],
         explain: |context, on| unreadable(context, on.database()?),
@@ -23,8 +23,8 @@ pub(super) static CHECKS: &[Check] = &[
         description: "The file of {database} was replaced or overwritten while programs had it open. They go on with the old \
                       one: what they commit is in a deleted file or damages the new one, and the replica does not follow \
                       the new one.",
-        action: "Stop the application before it writes more, then Litestream: the runbook says how to save what only a deleted \
-                 file has. Put the right file in place again while nothing has it open, and start both.",
+        action: "Stop the application before it writes more, then Litestream: the runbook says how to save what \
+                 exists only in a deleted file. Put the right file back while nothing has it open, and start both.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, REPLACED.is(1.0), 1)],
         explain: |context, on| replaced(context, on.database()?),
@@ -44,7 +44,7 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The database has a replica",
         summary: "{database} has no replica",
         description: "No replica is configured for {database}: what is lost with this host is lost.",
-        action: "Give it a `replica` in litestream.yml. If it is not to be backed up, silence this, and say why.",
+        action: "Give it a `replica` in litestream.yml. If it needs no backup, silence this check and say why.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, REPLICAS.is(0.0), 5)],
         explain: |context, on| replicated(context, on.database()?),
@@ -54,7 +54,7 @@ pub(super) static CHECKS: &[Check] = &[
 fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let reason = || database.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
     Some(match database.state {
-        DatabaseState::Monitored => Explanation::Known("its files are read".into()),
+        DatabaseState::Monitored => Explanation::Known("its files can be read".into()),
         DatabaseState::Missing | DatabaseState::Unreadable => Explanation::Known(reason()),
         DatabaseState::Pending => Explanation::Unknown("not looked at yet".into()),
         DatabaseState::OverLimit => Explanation::Unknown("more databases than one agent watches".into()),

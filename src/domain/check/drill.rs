@@ -19,7 +19,7 @@ static IS_WITHHELD: Condition = WITHHELD.is(1.0);
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "RestoreDrillFailed",
-        title: "The last restore drill that came to a result passed",
+        title: "The last conclusive restore drill passed",
         summary: "{database}: the restore drill of {replica} failed",
         description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
         action: "Run `streamgauge drill` on the database to see which step fails; have Litestream take a new snapshot.",
@@ -30,9 +30,9 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "RestoreDrillOverdue",
         title: "Restore drills pass as often as they should",
-        summary: "{database}: no restore drill of {replica} passed in time",
-        description: "No drill of replica {replica} of {database} passed for {value}.",
-        action: "Look at why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
+        summary: "{database}: no restore drill of {replica} has passed in time",
+        description: "No drill of replica {replica} of {database} has passed for {value}.",
+        action: "See why the last drills were inconclusive, on the status page or with `streamgauge drill`.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Condition::Except(&LATE, &IS_WITHHELD), 60)],
         explain: |context, on| overdue(context, on.database()?, on.replica()?),
@@ -42,7 +42,7 @@ pub(super) static CHECKS: &[Check] = &[
         title: "Restoring takes no longer than the objective",
         summary: "{database}: restoring {replica} takes too long",
         description: "Restoring replica {replica} of {database} took {value} in the last drill, longer than the objective.",
-        action: "Take snapshots more often, restore nearer to the bucket, or change the objective.",
+        action: "Take snapshots more often, restore closer to the bucket, or change the objective.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, RESTORE_SECONDS.above(&RTO), 0)],
         explain: |context, on| too_slow(context, on.database()?, on.replica()?),
@@ -81,11 +81,11 @@ fn overdue(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
     let age = context.now.duration_since(history.last_success_at.or(history.first_seen_at)?).as_secs_f64();
     let passed = match history.last_success_at {
         Some(_) => format!("passed {} ago", spoken(age)),
-        None => format!("none passed in the {} since it was first seen", spoken(age)),
+        None => format!("none has passed in the {} since it was first seen", spoken(age)),
     };
     Some(match (&drill.withheld, history.last_success_at) {
         (_, Some(_)) if age <= bound => Explanation::Known(passed),
-        (Some(withheld), _) => Explanation::Unknown(format!("{passed}, and none is begun: {withheld}")),
+        (Some(withheld), _) => Explanation::Unknown(format!("{passed}, and none is started: {withheld}")),
         (None, None) if age <= bound => return None,
         (None, _) => {
             Explanation::Known(format!("{passed}, which should be at most {} ago{}", spoken(bound), last_result(drill)))
@@ -138,7 +138,7 @@ mod tests {
         DrillReport { interval_seconds: Some(DAY as f64), rto_seconds: Some(60.0), history, ..DrillReport::default() }
     }
 
-    /// What the checks of drills say, and the exit code of everything.
+    /// The verdicts of the checks of drills, and the exit code of everything.
     fn verdicts(drill: Option<DrillReport>) -> String {
         let level = LevelReport { level: "0", objects: 3, bytes: 600, newest_at: None };
         let coverage = CoverageReport { restorable: true, levels: vec![level], ..CoverageReport::default() };
@@ -258,8 +258,8 @@ mod tests {
         check(new(2 * DAY), "; exit 0");
         check(
             new(3 * DAY),
-            "RestoreDrillOverdue fail: none passed in the 3 d 0 h since it was first seen, which should be at most \
-             2 d 1 h ago; exit 1",
+            "RestoreDrillOverdue fail: none has passed in the 3 d 0 h since it was first seen, which should be at \
+             most 2 d 1 h ago; exit 1",
         );
         let mut inconclusive = drilled(&[(20, DrillResult::Inconclusive)]);
         inconclusive.history.restore_seconds = None;
@@ -272,8 +272,8 @@ mod tests {
         let withheld = |drill| DrillReport { withheld: Some("it is large".into()), ..drill };
         check(
             withheld(drilled(&[])),
-            "RestoreDrillOverdue unknown: none passed in the 100 d 0 h since it was first seen, and none is begun: it is \
-             large; exit 3",
+            "RestoreDrillOverdue unknown: none has passed in the 100 d 0 h since it was first seen, and none is \
+             started: it is large; exit 3",
         );
         let told = verdicts(Some(withheld(drilled(&[(DAY, DrillResult::Passed)]))));
         assert!(told.contains("RestoreDrillOverdue pass"), "{told}");

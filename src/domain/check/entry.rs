@@ -22,9 +22,9 @@ pub enum Watching {
 pub struct Check {
     /// The alert's name, the label value and the heading in docs/RUNBOOK.md.
     pub name: &'static str,
-    /// What is expected, as a statement that is true while it passes.
+    /// The expectation, as a statement that is true while the check passes.
     pub title: &'static str,
-    /// What is wrong when it fails. `{database}` and the other labels of its scope are replaced.
+    /// The problem when it fails. `{database}` and the other labels of its scope are replaced.
     pub summary: &'static str,
     /// The same with the number, `{value}`, and what it means.
     pub description: &'static str,

@@ -188,7 +188,7 @@ pub enum Condition {
     Any(&'static [Self]),
     /// The first, where the second does not hold.
     Except(&'static Self, &'static Self),
-    /// What only Prometheus can see, in PromQL.
+    /// A condition that only Prometheus can see, in PromQL.
     Outside(&'static str),
 }
 

@@ -33,12 +33,13 @@ static SOON_FULL: Condition = Term::Of(&FULL).below(Term::Constant(FULL_SECONDS)
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "CheckpointStarved",
-        title: "Checkpoints get on with the WAL",
+        title: "Checkpoints keep up with the WAL",
         summary: "{database}: the WAL grows without a checkpoint",
-        description: "{value} of the WAL of {database} are not in the database yet, and it has not begun anew for half an \
-                      hour: a reader or Litestream holds checkpoints back, the file grows, and reads become slow.",
-        action: "Find the long transaction: `streamgauge check` names the process that holds the lock. End it; then the \
-                 next checkpoint gets through.",
+        description: "{value} of the WAL of {database} has not been copied into the database yet, and the WAL has not \
+                      been restarted for half an hour: a reader or Litestream holds checkpoints back, the file grows, \
+                      and reads become slow.",
+        action: "Find the long transaction: `streamgauge check` names the process that holds the lock. End it; the \
+                 next checkpoint will then get through.",
         unit: Unit::Bytes,
         rules: &[
             rule(Severity::Critical, Condition::All(&[MUCH_WAITS, NEVER_RESET, DISK_IN_DANGER]), 30),
@@ -48,45 +49,45 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "DiskFilling",
-        title: "The disk is no fuller than it may be",
-        summary: "{database}: its disk is filling",
-        description: "{value} of the filesystem that holds {database}, its WAL or what Litestream stages are used. SQLite \
-                      needs room for the WAL, and VACUUM for a second copy.",
-        action: "Free space or grow the volume: look at the WAL, at Litestream's metadata directory, at logs.",
+        title: "The disk is no fuller than allowed",
+        summary: "{database}: its disk is filling up",
+        description: "{value} of the filesystem that holds {database}, its WAL or Litestream's staged files is used. \
+                      SQLite needs room for the WAL, and VACUUM for a second copy.",
+        action: "Free up space or grow the volume: check the WAL, Litestream's metadata directory, and logs.",
         unit: Unit::Ratio,
         rules: &[rule(Severity::Warning, MOSTLY_USED, 15)],
         explain: |context, on| filling(context, on.database()?),
     },
     Check {
         name: "DiskFullSoon",
-        title: "The disk is not full within a day",
-        summary: "{database}: its disk is full soon",
-        description: "The filesystem that holds {database}, its WAL or what Litestream stages is full in {value} if it goes \
-                      on filling as it does. Then every write fails.",
-        action: "Free space now, then find what grows: the WAL (see CheckpointStarved), Litestream's metadata directory \
-                 when uploads fail, logs.",
+        title: "The disk will not be full within a day",
+        summary: "{database}: its disk will soon be full",
+        description: "The filesystem that holds {database}, its WAL or Litestream's staged files will be full in \
+                      {value} at the current rate. Then every write fails.",
+        action: "Free up space now, then find out what is growing: the WAL (see CheckpointStarved), Litestream's \
+                 metadata directory if uploads fail, or logs.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Critical, Condition::All(&[SOON_FULL, MOSTLY_USED]), 30)],
         explain: |context, on| full_soon(context, on.database()?),
     },
     Check {
         name: "PermissionDrift",
-        title: "Only those who should can read and write the files",
+        title: "Only the intended users can read and write the files",
         summary: "{database}: permissions are not as configured",
-        description: "Mode or owner of {database}, its -wal, its -shm or their directory are not what they should be.",
-        action: "See which with `streamgauge check`; chmod and chown it, or say what you want under [objectives] with \
-                 `file-mode` and `owner`.",
+        description: "The mode or owner of {database}, its -wal, its -shm or their directory is not what it should be.",
+        action: "Find out which with `streamgauge check`, then chmod or chown it, or configure what you want with \
+                 `file-mode` and `owner` under [objectives].",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, PERMISSIONS.is(0.0), 10)],
         explain: |context, on| permissions(context, on.database()?),
     },
     Check {
         name: "SizingTierExceeded",
-        title: "Size and write rate are in the first band of the sizing guide",
-        summary: "{database} outgrows its machine",
-        description: "{database} is, or within 30 days will be, in band {value} of the sizing guide (size: 1, 10 and 50 GB; \
-                      write transactions a second: 100 and 1000).",
-        action: "Read what the guide advises for its band with `streamgauge check`.",
+        title: "Size and write rate are in the first tier of the sizing guide",
+        summary: "{database} is outgrowing its machine",
+        description: "{database} is, or within 30 days will be, in tier {value} of the sizing guide (size: 1, 10 and \
+                      50 GB; write transactions a second: 100 and 1000).",
+        action: "See what the guide advises for its tier with `streamgauge check`.",
         unit: Unit::Count,
         rules: &[rule(Severity::Info, TIER.any(), 360)],
         explain: |context, on| sizing(context, on.database()?),
@@ -101,8 +102,8 @@ fn mebibytes(bytes: f64) -> String {
 fn holder(local: &LocalReport) -> String {
     let reader = match (local.wal_oldest_reader_frame, local.wal_frames) {
         (Some(frame), Some(frames)) if frame < frames => format!("a reader still needs frame {frame} of {frames}"),
-        (Some(_), _) => "readers are at its end".into(),
-        (None, _) => "no reader is in it".into(),
+        (Some(_), _) => "readers have reached its end".into(),
+        (None, _) => "no reader is using it".into(),
     };
     match local.lock_holder_pid {
         Some(pid) => format!("{reader}; process {pid} holds a read lock"),
@@ -117,7 +118,10 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> 
         return Some(if size as f64 <= UNBACKFILLED_BYTES {
             Explanation::Known(format!("the WAL has {}", mebibytes(size as f64)))
         } else {
-            Explanation::Unknown(format!("the WAL has {}, and no wal-index says what waits", mebibytes(size as f64)))
+            Explanation::Unknown(format!(
+                "the WAL has {}, and no wal-index says what is waiting",
+                mebibytes(size as f64)
+            ))
         });
     };
     let waiting = format!("{} wait for a checkpoint", mebibytes(waits as f64));
@@ -131,15 +135,11 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> 
     }
     let since = local.wal_since.map(|since| spoken(context.now.duration_since(since).as_secs_f64()));
     let since = since.unwrap_or_else(|| "an unknown time".into());
-    Some(Explanation::Known(format!("{waiting}, and the WAL has not begun anew for {since}: {held}")))
+    Some(Explanation::Known(format!("{waiting}, and the WAL has not been restarted for {since}: {held}")))
 }
 
 fn used(local: &LocalReport) -> Option<String> {
-    Some(format!(
-        "{:.0} % are used, objective {:.0} %",
-        100.0 * local.used_ratio()?,
-        100.0 * local.used_objective_ratio
-    ))
+    Some(format!("{:.0} % is used, objective {:.0} %", 100.0 * local.used_ratio()?, 100.0 * local.used_objective_ratio))
 }
 
 fn filling(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
@@ -157,8 +157,8 @@ fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Explanation
     let known = local.filesystem?.filling_bytes_per_second.is_some();
     let known = known && local.staging_filesystem.is_none_or(|other| other.filling_bytes_per_second.is_some());
     Some(match local.filesystem_full_seconds() {
-        Some(full) => Explanation::Known(format!("{used}, full in {} as it goes on", spoken(full))),
-        None if known => Explanation::Known(format!("{used}, and no more from hour to hour")),
+        Some(full) => Explanation::Known(format!("{used}, full in {} at the current rate", spoken(full))),
+        None if known => Explanation::Known(format!("{used}, and not filling up")),
         None if local.used_ratio()? > local.used_objective_ratio => {
             Explanation::Unknown(format!("{used}; how fast it fills is known after half an hour"))
         }
@@ -185,7 +185,7 @@ fn permissions(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     }))
 }
 
-/// What is known in the first band says nothing of growth; a single look is only asked about the size.
+/// In the first tier, growth may still be unknown; a single look is only asked about the size.
 fn sizing(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let local = database.local.as_ref()?;
     let sizing = &local.sizing;
@@ -201,7 +201,7 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
             let megabytes = size / 1e6;
             Explanation::Known(format!("{megabytes:.1} MB in 30 days, {writes:.1} write transactions a second"))
         }
-        _ => Explanation::Unknown("how it grows is known after a week, how it is written after three days".into()),
+        _ => Explanation::Unknown("its growth is known after a week, its write rate after three days".into()),
     })
 }
 
@@ -290,16 +290,16 @@ mod tests {
         let name = "CheckpointStarved";
         check(name, local(), "pass : 0 MiB wait for a checkpoint");
         check(name, wal(65_636, 100, 7200), "pass : 256 MiB wait for a checkpoint");
-        let expected = "fail warning: 260 MiB wait for a checkpoint, and the WAL has not begun anew for 30 min 1 s: a \
-                        reader still needs frame 100 of 66660; process 77 holds a read lock";
+        let expected = "fail warning: 260 MiB wait for a checkpoint, and the WAL has not been restarted for 30 min 1 \
+                        s: a reader still needs frame 100 of 66660; process 77 holds a read lock";
         check(name, wal(66_660, 100, 1801), expected);
     }
 
     /// It grows to 121359 pages and begins anew.
     #[test]
     fn the_sawtooth_of_litestream_starves_nothing() {
-        let expected = "pass : 474 MiB wait for a checkpoint, and the WAL has not begun anew for 29 min 59 s: a reader still \
-                        needs frame 0 of 121359; process 77 holds a read lock";
+        let expected = "pass : 474 MiB wait for a checkpoint, and the WAL has not been restarted for 29 min 59 s: a \
+                        reader still needs frame 0 of 121359; process 77 holds a read lock";
         check("CheckpointStarved", wal(121_359, 0, 1799), expected);
         check("CheckpointStarved", wal(121_359, 121_359, 86_400), "pass : 0 MiB wait for a checkpoint");
     }
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn a_wal_of_which_little_shows_is_not_said_to_be_well() {
         let scanned = LocalReport { wal_backfilled_frames: None, ..wal(100_000, 0, 7200) };
-        check("CheckpointStarved", scanned, "unknown : the WAL has 393 MiB, and no wal-index says what waits");
+        check("CheckpointStarved", scanned, "unknown : the WAL has 393 MiB, and no wal-index says what is waiting");
         let once = answer("CheckpointStarved", wal(100_000, 50_000, 0), Watching::Once);
         assert_eq!(once, "pass : 195 MiB wait for a checkpoint");
         let once = answer("CheckpointStarved", wal(100_000, 0, 0), Watching::Once);
@@ -333,19 +333,19 @@ mod tests {
 
     #[test]
     fn a_disk_above_four_fifths_is_filling_whichever_it_is() {
-        check("DiskFilling", local(), "pass : 40 % are used, objective 80 %");
+        check("DiskFilling", local(), "pass : 40 % is used, objective 80 %");
         check(
             "DiskFilling",
             LocalReport { filesystem: disk(80, None), ..local() },
-            "pass : 80 % are used, objective 80 %",
+            "pass : 80 % is used, objective 80 %",
         );
         check(
             "DiskFilling",
             LocalReport { filesystem: disk(81, None), ..local() },
-            "fail warning: 81 % are used, objective 80 %",
+            "fail warning: 81 % is used, objective 80 %",
         );
         let staging = LocalReport { staging_filesystem: disk(95, None), ..local() };
-        check("DiskFilling", staging, "fail warning: 95 % are used, objective 80 %");
+        check("DiskFilling", staging, "fail warning: 95 % is used, objective 80 %");
         let unknown = "unknown : the system does not say how full its filesystem is";
         check("DiskFilling", LocalReport { filesystem: None, ..local() }, unknown);
     }
@@ -359,17 +359,21 @@ mod tests {
         check(
             name,
             with(90, in_hours(23.0)),
-            "fail critical: 90 % are used, objective 80 %, full in 23 h 0 min as it goes on",
+            "fail critical: 90 % is used, objective 80 %, full in 23 h 0 min at the current rate",
         );
-        check(name, with(90, in_hours(25.0)), "pass : 90 % are used, objective 80 %, full in 1 d 1 h as it goes on");
-        check(name, with(90, Some(0.0)), "pass : 90 % are used, objective 80 %, and no more from hour to hour");
+        check(
+            name,
+            with(90, in_hours(25.0)),
+            "pass : 90 % is used, objective 80 %, full in 1 d 1 h at the current rate",
+        );
+        check(name, with(90, Some(0.0)), "pass : 90 % is used, objective 80 %, and not filling up");
         check(
             name,
             with(90, None),
-            "unknown : 90 % are used, objective 80 %; how fast it fills is known after half an hour",
+            "unknown : 90 % is used, objective 80 %; how fast it fills is known after half an hour",
         );
-        check(name, with(40, Some(1e9)), "pass : 40 % are used, objective 80 %, full in 1 min 4 s as it goes on");
-        check(name, with(40, None), "pass : 40 % are used, objective 80 %");
+        check(name, with(40, Some(1e9)), "pass : 40 % is used, objective 80 %, full in 1 min 4 s at the current rate");
+        check(name, with(40, None), "pass : 40 % is used, objective 80 %");
         assert_eq!(answer(name, with(90, None), Watching::Once), "does not apply");
     }
 
@@ -413,7 +417,7 @@ mod tests {
         let large = LocalReport { size_bytes: 12_000_000_000, ..local() };
         check(name, large, "fail info: 12.0 GB: the sizing guide advises to consider PostgreSQL");
         let unknown = LocalReport { sizing: Sizing::default(), ..local() };
-        let expected = "unknown : how it grows is known after a week, how it is written after three days";
+        let expected = "unknown : its growth is known after a week, its write rate after three days";
         check(name, unknown.clone(), expected);
         assert_eq!(answer(name, unknown, Watching::Once), "does not apply");
     }

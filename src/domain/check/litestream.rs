@@ -12,11 +12,12 @@ static DOWN: Condition = LITESTREAM_UP.is(0.0);
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "LitestreamDown",
-    title: "Litestream runs",
-    summary: "{database}: Litestream does not run",
-    description: "Litestream is configured for {database} and no process of it works on the database: what is committed \
-                  now is on this host only.",
-    action: "Start it (`systemctl start litestream`) and read its log. While it is stopped on purpose, silence this.",
+    title: "Litestream is running",
+    summary: "{database}: Litestream is not running",
+    description: "Litestream is configured for {database}, but none of its processes is working on it: what is \
+                  committed now exists on this host only.",
+    action: "Start it (`systemctl start litestream`) and read its log. If it is stopped on purpose, silence this \
+             check.",
     unit: Unit::Count,
     rules: &[
         Rule {

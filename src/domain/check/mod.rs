@@ -1,4 +1,4 @@
-//! What is expected of a database and its replicas: one catalogue, in reading order, behind checklist and alerts.
+//! The checks of a database and its replicas: one catalogue, in reading order, behind checklist and alerts.
 //!
 //! A check fails while one of its [`Rule`]s holds: a number compared with another. What is not known is
 //! [`Status::Unknown`](super::verdict::Status::Unknown), never a pass. The same rule is evaluated here and written as PromQL ([`expression`]).

@@ -1,4 +1,4 @@
-//! What only an observer elsewhere can see: that a host is gone.
+//! The check that only an observer elsewhere can make: that a host is gone.
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Condition, Term};
@@ -13,13 +13,13 @@ static AGE: Term = Term::Difference(&Term::Of(&BEACON_READ_AT), &Term::Of(&BEACO
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "HostGone",
-    title: "The host of the database is there",
+    title: "The host of the database is up",
     summary: "{database}: the host that writes {replica} is gone",
-    description: "The beacon beside replica {replica} of {database} was {value} old when it was last read (below zero: \
-                  dated into the future): the host, its agent or its way to the bucket is gone. What was not replicated \
-                  before is lost with it.",
-    action: "Look whether the host is up. If it is lost, restore elsewhere with `streamgauge restore`; remove the beacon \
-             of a host that is gone for good.",
+    description: "The beacon beside replica {replica} of {database} was {value} old when it was last read (below \
+                  zero: dated in the future): the host, its agent or its connection to the bucket is gone. If the \
+                  host is lost, so is what it had not replicated.",
+    action: "Check whether the host is up. If it is lost, restore elsewhere with `streamgauge restore`; remove the \
+             beacon of a host that is gone for good.",
     unit: Unit::Seconds,
     // The age at the last reading, and not by now: a bucket that cannot be read says nothing of the host.
     rules: &[rule(
@@ -39,7 +39,7 @@ fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Optio
     let beacon = replica.beacon.as_ref()?;
     let why = beacon.reason.as_ref().map(ToString::to_string);
     let (Some(age), Some(claim)) = (beacon.age_seconds(), &beacon.claim) else {
-        return Some(Explanation::Unknown(why.unwrap_or_else(|| "the beacon was not read yet".into())));
+        return Some(Explanation::Unknown(why.unwrap_or_else(|| "the beacon has not been read yet".into())));
     };
     let ago = |at: Option<jiff::Timestamp>| {
         at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", spoken(seconds(context.now) - seconds(at))))
@@ -47,21 +47,21 @@ fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Optio
     let host = &claim.host;
     if context.failing.is_some() && age < 0.0 {
         return Some(Explanation::Known(format!(
-            "the beacon of {host} is dated {} into the future by the store: whether the host is there is not known",
+            "the beacon of {host} is dated {} in the future by the store: whether the host is up is not known",
             spoken(-age)
         )));
     }
     if context.failing.is_some() {
         let (claimed, proven) = (ago(beacon.recovery_point()), ago(replica.recovery_point));
         return Some(Explanation::Known(format!(
-            "no beacon of {host} for {}, which writes one every {}; last known recovery point {claimed} as it claimed, \
-             {proven} by the bucket",
+            "no beacon from {host} for {}, although it writes one every {}; last known recovery point: {claimed} by \
+             its own account, {proven} by the bucket",
             spoken(age),
             spoken(claim.interval_seconds),
         )));
     }
     Some(match why {
-        Some(why) => Explanation::Unknown(format!("last known: {host} was there {}; {why}", ago(beacon.written_at))),
-        None => Explanation::Known(format!("{host} was there {}", ago(beacon.written_at))),
+        Some(why) => Explanation::Unknown(format!("last known: {host} was up {}; {why}", ago(beacon.written_at))),
+        None => Explanation::Known(format!("{host} was up {}", ago(beacon.written_at))),
     })
 }

@@ -1,5 +1,5 @@
-//! What only Prometheus can see: an agent that does not answer, the way to the pager, and how often an objective was
-//! missed over weeks.
+//! Checks that only Prometheus can make: an agent that does not answer, the way to the pager, and how often an
+//! objective was missed over weeks.
 //!
 //! Their conditions are PromQL as it stands. [`recording_rules`] are the series that they and dashboards stand on.
 
@@ -20,11 +20,11 @@ const RPO_BUDGET_BURN: &str = "\
 pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "RpoBudgetBurn",
-        title: "The recovery point objective is kept 99.9 % of the time",
+        title: "The recovery point objective is met 99.9 % of the time",
         summary: "{database}: {replica} misses its recovery point objective too often",
-        description: "Replica {replica} of {database} was behind its objective, or not verified, for {value} of the last 6 \
-                      hours. That uses up too fast the 0.1 % of 30 days in which it may be.",
-        action: "Look for what comes and goes: bursts of writes, throttling of the bucket, restarts of Litestream.",
+        description: "Replica {replica} of {database} was behind its objective, or not verified, for {value} of the \
+                      last 6 hours. At this rate, the 0.1 % of 30 days that is allowed for that is used up too fast.",
+        action: "Look for what comes and goes: bursts of writes, throttling by the bucket, restarts of Litestream.",
         unit: Unit::Ratio,
         rules: &[rule(Severity::Warning, Condition::Outside(RPO_BUDGET_BURN), 2)],
         explain: |_, _| None,
@@ -33,28 +33,31 @@ pub(super) static CHECKS: &[Check] = &[
         name: "AgentDown",
         title: "The agent answers",
         summary: "streamgauge at {instance} does not answer",
-        description: "Prometheus could not scrape {instance} for 5 minutes: nothing is known of the databases there.",
-        action: "Look whether the host is there, then at the agent: `systemctl status streamgauge` and its log.",
+        description: "Prometheus could not scrape {instance} for 5 minutes: nothing is known about the databases \
+                      there.",
+        action: "Check whether the host is up, then check the agent: `systemctl status streamgauge` and its log.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::Outside(r#"up{job="streamgauge"} == 0"#), 5)],
         explain: |_, _| None,
     },
     Check {
         name: "AgentAbsent",
-        title: "Prometheus knows an agent",
+        title: "Prometheus has an agent to scrape",
         summary: "Prometheus scrapes no streamgauge",
         description: "There is no target of the job `streamgauge`: neither the agent nor its absence would be noticed.",
-        action: "Look at scrape_configs and at service discovery: the job has to be called `streamgauge`.",
+        action: "Check scrape_configs and service discovery: the job must be called `streamgauge`.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::Outside(r#"absent(up{job="streamgauge"})"#), 10)],
         explain: |_, _| None,
     },
     Check {
         name: "Watchdog",
-        title: "Alerts reach the other end",
+        title: "Alerts are delivered",
         summary: "All is well: this alert always fires",
-        description: "It proves that rules are evaluated and alerts are delivered. Who gets it has to notice when it stops.",
-        action: "Nothing while it comes. When it stops: Prometheus, Alertmanager or the way between them is broken.",
+        description: "It proves that rules are evaluated and alerts are delivered. Whoever receives it must notice \
+                      when it stops.",
+        action: "Nothing while it fires. When it stops, Prometheus, Alertmanager or the connection between them is \
+                 broken.",
         unit: Unit::Count,
         rules: &[Rule {
             severity: Severity::Info,

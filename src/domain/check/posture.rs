@@ -17,7 +17,7 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{bucket} has no versioning",
         description: "Versioning of bucket {bucket} is off: whoever deletes or replaces an object of a replica, by mistake \
                       or with stolen credentials, destroys the backup.",
-        action: "Turn versioning on, with a lifecycle rule that expires noncurrent versions after some days.",
+        action: "Turn versioning on, with a lifecycle rule that expires noncurrent versions after a few days.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, VERSIONING.is(0.0), 60)],
         explain: |context, on| versioning(context, on.bucket()?),
@@ -26,7 +26,7 @@ pub(super) static CHECKS: &[Check] = &[
         name: "BucketPublic",
         title: "The bucket is not public",
         summary: "{bucket} is public",
-        description: "Policy or access list of bucket {bucket} lets anybody in: the databases in it are disclosed.",
+        description: "The policy or access list of bucket {bucket} lets anybody in: the databases in it are disclosed.",
         action: "Block public access to the bucket now, then find out what was read.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, PUBLIC.is(1.0), 0)],
@@ -34,11 +34,12 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "NoncurrentNotExpired",
-        title: "Old versions of objects are removed some day",
-        summary: "{bucket} keeps old versions for ever",
-        description: "Bucket {bucket} has versioning and no lifecycle rule that expires noncurrent versions of the \
-                      replicas: all that Litestream ever deleted is kept and paid for.",
-        action: "Add a lifecycle rule with NoncurrentVersionExpiration, some days longer than you need to notice a mistake.",
+        title: "Old versions of objects expire",
+        summary: "{bucket} keeps old versions forever",
+        description: "Bucket {bucket} has versioning, but no lifecycle rule that expires noncurrent versions of the \
+                      replicas: everything that Litestream ever deleted is kept and paid for.",
+        action: "Add a lifecycle rule with NoncurrentVersionExpiration, a few days longer than you need to notice a \
+                 mistake.",
         unit: Unit::Count,
         rules: &[rule(Severity::Info, Condition::All(&[NOT_EXPIRED, VERSIONED]), 24 * 60)],
         explain: |context, on| noncurrent(context, on.bucket()?),

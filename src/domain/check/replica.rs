@@ -46,9 +46,9 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "ReplicaUnverifiable",
         title: "The replica is verified regularly",
-        summary: "{database}: nothing is known of {replica}",
+        summary: "{database}: the state of {replica} is not known",
         description: "Replica {replica} of {database} was last read {value} ago: what it holds now is not known.",
-        action: "Look at the reason on the status page: credentials, network, or a bucket that is gone.",
+        action: "See the reason on the status page: credentials, network, or a bucket that is gone.",
         unit: Unit::Seconds,
         rules: &[
             rule(Severity::Critical, Condition::All(&[UNVERIFIED, PENDING]), 5),
@@ -58,10 +58,10 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "NeverReplicated",
-        title: "The replica holds something",
+        title: "The replica is not empty",
         summary: "{database}: {replica} is empty",
-        description: "There is no file of Litestream in replica {replica} of {database}: nothing can be restored from it.",
-        action: "Look whether Litestream runs and what it logs; compare bucket and path with litestream.yml.",
+        description: "There is no Litestream file in replica {replica} of {database}: nothing can be restored from it.",
+        action: "Check whether Litestream is running and what it logs; compare bucket and path with litestream.yml.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::All(&[IS_EMPTY, HAD_TIME_FOR_A_SNAPSHOT]), 2)],
         explain: |context, on| never(context, on.database()?, on.replica()?),
@@ -70,8 +70,8 @@ pub(super) static CHECKS: &[Check] = &[
         name: "NotRestorable",
         title: "There is a snapshot to restore from",
         summary: "{database}: {replica} has no snapshot",
-        description: "Replica {replica} of {database} holds files, and neither a snapshot nor a chain from the first one: \
-                      nothing can be restored from it.",
+        description: "Replica {replica} of {database} holds files, but neither a snapshot nor a chain from the first \
+                      one: nothing can be restored from it.",
         action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::All(&[NO_START, HOLDS_SOMETHING]), 30)],
@@ -81,8 +81,8 @@ pub(super) static CHECKS: &[Check] = &[
         name: "ReplicaGap",
         title: "The chain from the snapshot to the newest file has no hole",
         summary: "{database}: files are missing in {replica}",
-        description: "{value} holes between the newest snapshot and the newest file of replica {replica} of {database} are \
-                      bridged by no level: the latest state does not restore.",
+        description: "Holes between the newest snapshot and the newest file of replica {replica} of {database} that \
+                      no level bridges: {value}. The latest state does not restore.",
         action: "Stop Litestream, give the replica a new and empty path, run `litestream reset` on the database, and start it; \
                  then look for what deleted the files.",
         unit: Unit::Count,
@@ -91,10 +91,10 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "ReplicaCorrupt",
-        title: "The objects that a restore needs were read and are good",
+        title: "The objects that a restore needs have been read and are good",
         summary: "{database}: damaged objects in {replica}",
-        description: "{value} objects of replica {replica} of {database} are not what they should be.",
-        action: "See their names with `streamgauge check`; if a restore needs them, have Litestream take a new snapshot.",
+        description: "Bad objects in replica {replica} of {database}: {value}.",
+        action: "`streamgauge check` shows their names; if a restore needs them, have Litestream take a new snapshot.",
         unit: Unit::Count,
         rules: &[
             rule(Severity::Critical, NEEDED_CORRUPT.any(), 0),
@@ -104,7 +104,7 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "LineageConflict",
-        title: "One writer only writes to the replica",
+        title: "Only one writer writes to the replica",
         summary: "{database}: two writers or another history in {replica}",
         description: "Objects of replica {replica} of {database} were replaced by others of the same name or overlap, or it is \
                       ahead of what Litestream writes here: two processes write to it, or it belongs to another history.",
@@ -120,7 +120,7 @@ pub(super) static CHECKS: &[Check] = &[
         summary: "{database}: replication to {replica} is behind",
         description: "The oldest commit of {database} that is not in replica {replica} is {value} old. It would be lost \
                       with this host.",
-        action: "Look at Litestream's log: it is stopped, stuck, or cannot upload.",
+        action: "See Litestream's log: it is stopped, stuck, or cannot upload.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Critical, LAG.above(&RPO), 1)],
         explain: |context, on| lag(context, on.database()?, on.replica()?),
@@ -131,8 +131,7 @@ fn not_verified(replica: &ReplicaReport) -> String {
     replica.reason.as_ref().map_or_else(|| "not looked at yet".into(), ToString::to_string)
 }
 
-/// What the last listing that was read lets pass is unknown while the replica cannot be read. What it failed stays
-/// failed.
+/// A pass by the last listing is unknown while the replica cannot be read; a failure stays a failure.
 pub(super) fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail: String) -> Option<Explanation> {
     Some(if context.failing.is_none() && replica.up == Some(false) {
         Explanation::Unknown(format!("last known: {detail}; {}", not_verified(replica)))
@@ -150,7 +149,7 @@ fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) 
         None => format!("never verified in {}", spoken(age)),
     };
     Some(if context.failing.is_some() {
-        Explanation::Known(format!("{verified}, which should be at most {}: {}", spoken(bound), not_verified(replica)))
+        Explanation::Known(format!("{verified}, and at most {} is allowed: {}", spoken(bound), not_verified(replica)))
     } else if replica.verified_at.is_none() || (context.watching == Watching::Once && replica.up == Some(false)) {
         Explanation::Unknown(not_verified(replica))
     } else {
@@ -197,19 +196,20 @@ fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option
     as_far_as_read(context, replica, detail)
 }
 
-/// What was read of the objects; `None` where nothing was read, or nothing is to be read.
+/// The verification of the objects; `None` if nothing has been read, or nothing is to be read.
 fn read(replica: &ReplicaReport) -> Option<&VerificationReport> {
     replica.verification.as_deref().filter(|verification| verification.has_read())
 }
 
-/// What was read of the objects; `None` where nothing is to be read. An error is the answer where nothing was.
+/// The verification of the objects; `None` if nothing is to be read. If nothing has been read yet, the error is the
+/// answer.
 fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, Explanation>> {
     replica.verification.as_ref()?;
     if let Some(verification) = read(replica) {
         return Some(Ok(verification));
     }
     let holds = replica.coverage.as_ref().is_none_or(|coverage| !coverage.is_empty());
-    holds.then(|| Err(Explanation::Unknown("no object was read yet".to_owned())))
+    holds.then(|| Err(Explanation::Unknown("no object has been read yet".to_owned())))
 }
 
 fn rewritten(finding: &ObjectFinding) -> bool {
@@ -234,9 +234,9 @@ fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Op
     }
     let (read, needed) = (verification.needed_verified, verification.needed);
     let detail = format!(
-        "{read} of the {} that a restore needs {} read",
+        "{read} of the {} that a restore needs {} been read",
         counted(needed, "object"),
-        agree(&needed, "was", "were")
+        agree(&needed, "has", "have")
     );
     let late = verification.unread_since.is_some_and(|since| context.now.duration_since(since) > UNREAD_SLACK);
     if read < needed && (late || context.watching == Watching::Once) {
@@ -251,7 +251,7 @@ fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
         let local = number(database.local.as_ref().and_then(|local| local.txid_claim));
         let there = number(replica.txid);
         let detail = format!(
-            "it is at TXID {there}, and Litestream here goes on writing at {local}: another history, or another writer"
+            "it is at TXID {there}, but Litestream here is writing at {local}: another history, or another writer"
         );
         return Some(Explanation::Known(detail));
     }
@@ -271,7 +271,7 @@ fn claimed(replica: &ReplicaReport) -> String {
     let Some(claim) = claim.filter(|_| replica.method == Some(Method::Beacon)) else { return String::new() };
     match claim.pending_commits {
         Some(count @ 1..) => {
-            let (commits, wait) = (counted(count, "commit"), agree(&count, "waits", "wait"));
+            let (commits, wait) = (counted(count, "commit"), agree(&count, "is waiting", "are waiting"));
             format!("; {commits} {wait}, says the beacon of {}", claim.host)
         }
         Some(0) | None => format!("; says the beacon of {}", claim.host),
@@ -290,13 +290,14 @@ fn lag(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) ->
         Some(most) if context.watching == Watching::Once && most > database.rpo_seconds => {
             let old = spoken(most);
             let detail = format!(
-                "commits wait and the replica does not move; its newest file is {old} old, objective {objective}"
+                "commits are waiting and the replica does not move; its newest file is {old} old, objective \
+                 {objective}"
             );
             Explanation::Failing(Severity::Critical, detail)
         }
-        _ if lag == 0.0 => Explanation::Known("nothing waits".into()),
+        _ if lag == 0.0 => Explanation::Known("nothing is waiting".into()),
         _ => Explanation::Known(format!(
-            "commits have waited for {}, objective {objective}{}",
+            "commits have been waiting for {}, objective {objective}{}",
             spoken(lag),
             claimed(replica)
         )),

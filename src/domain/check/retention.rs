@@ -33,9 +33,9 @@ pub(super) static CHECKS: &[Check] = &[
         name: "SnapshotStale",
         title: "Snapshots are taken as often as they should be",
         summary: "{database}: {replica} has no recent snapshot",
-        description: "Changes in replica {replica} of {database} have waited for a snapshot for {value}: restoring takes \
-                      longer and longer.",
-        action: "Look at Litestream's log for why it takes no snapshot; `snapshot-interval` says how often one is wanted.",
+        description: "Changes in replica {replica} of {database} have been waiting for a snapshot for {value}: \
+                      restoring takes longer and longer.",
+        action: "Litestream's log says why it takes no snapshot; `snapshot-interval` sets how often one is expected.",
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
@@ -47,12 +47,12 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "RecoveryWindowShort",
-        title: "A restore reaches as far back as is wanted",
-        summary: "{database}: {replica} does not reach far enough back",
-        description: "Replica {replica} of {database} restores only {value} back, less than the retention objective: \
-                      older history is gone.",
-        action: "Compare with what Litestream is told to keep: v0.5's key is `snapshot.retention`, 24h unless set, and a \
-                 bucket's lifecycle rule deletes as well.",
+        title: "Restores reach as far back as they should",
+        summary: "{database}: {replica} does not reach back far enough",
+        description: "Replica {replica} of {database} can only be restored {value} back, less than the retention \
+                      objective: older history is gone.",
+        action: "Compare with what Litestream is told to keep: v0.5's key is `snapshot.retention`, 24h unless set. A \
+                 lifecycle rule of the bucket deletes objects as well.",
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
@@ -63,22 +63,22 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "RetentionTooShort",
-        title: "Litestream is told to keep as much as is wanted",
-        summary: "{database}: Litestream is told to keep less in {replica} than is wanted",
-        description: "Litestream deletes the history in replica {replica} of {database} after {value}, sooner than the \
-                      retention objective says.",
-        action: "Set `snapshot.retention` at the top of litestream.yml: v0.5 does not read v0.3's `retention` of a replica, \
-                 and keeps 24h without a word.",
+        title: "Litestream is told to keep enough history",
+        summary: "{database}: Litestream is told to keep too little history in {replica}",
+        description: "Litestream deletes the history in replica {replica} of {database} after {value}, sooner than \
+                      the retention objective allows.",
+        action: "Set `snapshot.retention` at the top of litestream.yml: v0.5 silently ignores v0.3's `retention` of a \
+                 replica, and keeps 24h.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Of(&KEPT).below(Term::Times(&RETENTION, WINDOW_RATIO)), 60)],
         explain: |context, on| told_to_keep(context, on.database()?, on.replica()?),
     },
     Check {
         name: "RetentionNotEnforced",
-        title: "What Litestream no longer keeps is deleted",
+        title: "What Litestream should delete is deleted",
         summary: "{database}: {replica} is not cleaned up",
-        description: "{value} objects of replica {replica} of {database} should have been deleted hours ago.",
-        action: "Look whether Litestream runs, and whether its credentials may delete objects.",
+        description: "Objects of replica {replica} of {database} that should have been deleted hours ago: {value}.",
+        action: "Check whether Litestream is running, and whether its credentials may delete objects.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, EXPIRED.any(), 60)],
         explain: |context, on| retention(context, on.database()?, on.replica()?),
@@ -87,10 +87,10 @@ pub(super) static CHECKS: &[Check] = &[
         name: "ReplicaRunaway",
         title: "The replica grows no faster than the database is written",
         summary: "{database}: {replica} grows much faster than the database is written",
-        description: "Litestream uploaded {value} to level 0 of replica {replica} of {database} within an hour, much more \
-                      than was written: it copies the whole database over and over.",
-        action: "Look at Litestream's log for why it begins anew (`wal truncated`, `wal overwritten`): another process \
-                 that checkpoints, or a connection that deletes the WAL when it closes.",
+        description: "Litestream uploaded {value} to level 0 of replica {replica} of {database} within an hour, much \
+                      more than was written: it is copying the whole database over and over.",
+        action: "Litestream's log says why it starts over (`wal truncated`, `wal overwritten`): another process that \
+                 runs checkpoints, or a connection that deletes the WAL when it closes.",
         unit: Unit::Bytes,
         rules: &[rule(Severity::Warning, RECEIVED.above(&EXPECTED), 60)],
         explain: |context, on| runaway(context, on.database()?, on.replica()?),
@@ -129,18 +129,18 @@ fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport)
     let objective = spoken(database.objectives.retention_seconds?);
     let Some(since) = coverage.restorable_since else {
         // A hole in front of the newest object, of which ReplicaGap tells.
-        return Some(Explanation::Unknown("nothing reaches the newest object".into()));
+        return Some(Explanation::Unknown("no chain leads to the newest object".into()));
     };
     let reaches = spoken(context.now.duration_since(since).as_secs_f64());
     match coverage.whole {
         Some(true) => {
-            let detail = format!("it reaches {reaches} back, to its beginning; objective {objective}");
+            let detail = format!("it reaches back {reaches}, to its beginning; objective {objective}");
             as_far_as_read(context, replica, detail)
         }
-        Some(false) => as_far_as_read(context, replica, format!("it reaches {reaches} back, objective {objective}")),
+        Some(false) => as_far_as_read(context, replica, format!("it reaches back {reaches}, objective {objective}")),
         None => {
             let detail = format!(
-                "it reaches {reaches} back, objective {objective}; whether older history was deleted is not known"
+                "it reaches back {reaches}, objective {objective}; whether older history was deleted is not known"
             );
             Some(Explanation::Unknown(detail))
         }
@@ -149,13 +149,13 @@ fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport)
 
 fn told_to_keep(_: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let (kept, objective) = (replica.keeping.kept_seconds?, database.objectives.retention_seconds?);
-    Some(Explanation::Known(format!("it is told to keep {}, objective {}", spoken(kept), spoken(objective))))
+    Some(Explanation::Known(format!("Litestream is told to keep {}, objective {}", spoken(kept), spoken(objective))))
 }
 
 fn retention(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let expired = replica.coverage.as_ref()?.expired_objects?;
     let detail = match expired {
-        0 => "nothing is kept for too long".to_owned(),
+        0 => "nothing is kept too long".to_owned(),
         count => format!("{} should have been deleted hours ago", counted(count, "object")),
     };
     as_far_as_read(context, replica, detail)
@@ -248,7 +248,11 @@ mod tests {
     fn being_told_to_keep_less_than_wanted_is_a_warning_before_anything_is_gone() {
         let told = |kept_seconds| kept(KeepingReport { kept_seconds, ..KeepingReport::default() });
         let day = 86_400.0;
-        check("RetentionTooShort", told(Some(day)), "fail warning: it is told to keep 1 d 0 h, objective 30 d 0 h");
+        check(
+            "RetentionTooShort",
+            told(Some(day)),
+            "fail warning: Litestream is told to keep 1 d 0 h, objective 30 d 0 h",
+        );
         check("RetentionTooShort", told(Some(30.0 * day)), "pass");
         check("RetentionTooShort", told(None), "");
     }
@@ -263,16 +267,16 @@ mod tests {
         check(
             "RecoveryWindowShort",
             window(25, Some(false)),
-            "fail warning: it reaches 1 d 1 h back, objective 30 d 0 h",
+            "fail warning: it reaches back 1 d 1 h, objective 30 d 0 h",
         );
         check("RecoveryWindowShort", window(683, Some(false)), "fail");
         check("RecoveryWindowShort", window(684, Some(false)), "pass");
         // A young replica reaches back to its beginning.
-        check("RecoveryWindowShort", window(25, Some(true)), "pass : it reaches 1 d 1 h back, to its beginning");
+        check("RecoveryWindowShort", window(25, Some(true)), "pass : it reaches back 1 d 1 h, to its beginning");
         check("RecoveryWindowShort", window(25, None), "unknown");
         check("RecoveryWindowShort", unreadable(window(700, Some(false))), "unknown");
         let broken = listed(CoverageReport { whole: Some(false), ..CoverageReport::default() });
-        check("RecoveryWindowShort", broken, "unknown : nothing reaches");
+        check("RecoveryWindowShort", broken, "unknown : no chain leads to");
         // With one snapshot in two weeks, what a month of retention keeps falls to two weeks each time.
         let rare = |hours| told("RecoveryWindowShort", window(hours, Some(false)), Some(360)).unwrap();
         assert!(rare(358).starts_with("fail") && rare(359).starts_with("pass"), "{}", rare(359));
@@ -307,7 +311,7 @@ mod tests {
         check(
             "LineageConflict",
             foreign(Some(true)),
-            "fail critical: it is at TXID 3, and Litestream here goes on writing at",
+            "fail critical: it is at TXID 3, but Litestream here is writing at",
         );
         assert_eq!(told("LineageConflict", foreign(Some(false)), None), None, "objects are not verified");
         let check = super::super::catalogue().find(|check| check.name == "LineageConflict").unwrap();

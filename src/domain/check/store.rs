@@ -21,9 +21,9 @@ pub(super) static CHECKS: &[Check] = &[
     Check {
         name: "StoreErrors",
         title: "Stores answer",
-        summary: "requests to {store} fail",
+        summary: "requests to {store} are failing",
         description: "{value} of the requests to {store} in the last 15 minutes failed.",
-        action: "Look at the reasons (streamgauge_store_request_failures_total): throttling, network, credentials.",
+        action: "See the reasons (streamgauge_store_request_failures_total): throttling, network, credentials.",
         unit: Unit::Ratio,
         rules: &[rule(Severity::Warning, FAILURE_RATIO.exceeds(FAILURE_RATIO_MAX), 15)],
         explain: |context, on| errors(context, on.store()?),
@@ -32,9 +32,9 @@ pub(super) static CHECKS: &[Check] = &[
         name: "ClockSkew",
         title: "This host's clock and the store's agree",
         summary: "the clocks of {store} and of this host differ",
-        description: "The clock of {store} and the one of this host are {value} apart. Restores by time, ages and \
-                      recovery points are wrong by so much, and above 15 minutes S3 refuses every request.",
-        action: "Look whether the time is synchronised here (`timedatectl`), then on the store's side.",
+        description: "The clocks of {store} and of this host are {value} apart. Restores to a point in time, ages and \
+                      recovery points are wrong by as much, and above 15 minutes S3 refuses every request.",
+        action: "Check whether the time is synchronised here (`timedatectl`), then on the store's side.",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Absolute(&CLOCK_OFFSET).exceeds(STORE_OFFSET_MAX_SECONDS), 15)],
         explain: |context, on| store_clock(context, on.store()?),
@@ -43,9 +43,9 @@ pub(super) static CHECKS: &[Check] = &[
         name: "WriterClockSkew",
         title: "The clock of the host that writes is right",
         summary: "{database}: the clock of the host that writes it is wrong",
-        description: "The clock of the host that writes {database} is {value} off. What it writes carries wrong times: \
-                      a restore to an instant ends elsewhere.",
-        action: "Synchronise the time of that host (`timedatectl`).",
+        description: "The clock of the host that writes {database} is off by {value}. What it writes carries wrong \
+                      times: a restore to a point in time ends at a different one.",
+        action: "Synchronise the clock of that host (`timedatectl`).",
         unit: Unit::Seconds,
         rules: &[rule(Severity::Warning, Term::Absolute(&WRITER_CLOCK_OFFSET).exceeds(WRITER_OFFSET_MAX_SECONDS), 15)],
         explain: |context, on| writer_clock(context, on.database()?),

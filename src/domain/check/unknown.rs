@@ -15,16 +15,16 @@ static FOR: Term = Term::Age(&LAG_UNKNOWN_SINCE);
 
 static LONGER_THAN_OBJECTIVE: Condition = FOR.above(Term::Of(&RPO));
 
-/// What may be lost: the age of a commit that nothing is known of.
+/// The age of a commit that may be lost, because nothing is known of it.
 static COMMIT_OLDER_THAN_OBJECTIVE: Condition = Term::Age(&UNPROVEN_COMMIT).above(Term::Of(&RPO));
 
 pub(super) static CHECKS: &[Check] = &[Check {
     name: "LagUnknown",
     title: "It is known how far the replica is behind",
-    summary: "{database}: how far {replica} is behind is not known",
-    description: "For {value} it has not been known whether the commits of {database} are in replica {replica}: if nothing is \
-                  replicated, nothing else will tell.",
-    action: "Read the reason with `streamgauge why LagUnknown`, and mend it.",
+    summary: "{database}: it is not known how far {replica} is behind",
+    description: "For {value} it has not been known whether the commits of {database} are in replica {replica}: if \
+                  nothing is being replicated, no other alert will tell you.",
+    action: "See the reason with `streamgauge why LagUnknown`, and fix it.",
     unit: Unit::Seconds,
     rules: &[
         rule(
@@ -50,9 +50,10 @@ fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
         return replica.lag_seconds.map(|_| Explanation::Known("the lag is known".into()));
     };
     let age = |at| spoken(context.now.duration_since(at).as_secs_f64());
-    let commits = unknown
-        .commit_at
-        .map_or_else(|| "no commit was seen".to_owned(), |at| format!("a commit of {} ago may not be there", age(at)));
+    let commits = unknown.commit_at.map_or_else(
+        || "no commit has been seen".to_owned(),
+        |at| format!("a commit from {} ago may not be in it", age(at)),
+    );
     Some(Explanation::Unknown(format!("unknown for {}, {commits}: {}", age(unknown.since), why(database, replica))))
 }
 
@@ -72,30 +73,30 @@ pub(super) fn why(database: &DatabaseReport, replica: &ReplicaReport) -> String 
             None if beacon.is_some_and(|beacon| beacon.is_fresh()) => {
                 "there is no local database, and the agent beside it does not know either, says its beacon".into()
             }
-            None if beacon.is_some() => "there is no local database, and no fresh beacon of its host".into(),
-            None => "there is no local database to compare with, and no beacon of its host".into(),
+            None if beacon.is_some() => "there is no local database, and no fresh beacon from its host".into(),
+            None => "there is no local database to compare with, and no beacon from its host".into(),
         };
     }
     if database.local.as_ref().is_some_and(|local| local.replacement.replaced == Some(true)) {
         return "the database was replaced, see DatabaseReplaced".into();
     }
-    let Some(coverage) = &replica.coverage else { return "the replica was not looked at yet".into() };
+    let Some(coverage) = &replica.coverage else { return "the replica has not been looked at yet".into() };
     let has = |wanted: &str| coverage.levels.iter().any(|level| level.level == wanted && level.objects > 0);
     let leading_slash = replica.url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
     if has("snapshot") && !has("wal") {
         let slash = if leading_slash.is_some_and(|(_, path)| path.starts_with('/')) {
-            ": its path begins with a slash, with which Litestream 0.3 does not find what it writes; take the slash away"
+            ": its path begins with a slash, with which Litestream 0.3 does not find what it writes; remove the slash"
         } else {
             ""
         };
-        return format!("the replica holds snapshots and no WAL, so that nothing says how far it is{slash}");
+        return format!("the replica holds snapshots and no WAL, so nothing says how far it has got{slash}");
     }
     if replica.method == Some(Method::Observer) {
-        return "the newest object does not say where in the WAL it ends: it is encrypted and no identity is configured, or \
-                something else than Litestream's daemon wrote it"
+        return "the newest object does not say where in the WAL it ends: it is encrypted and no identity is \
+                configured, or something other than Litestream's daemon wrote it"
             .into();
     }
-    "the database has no WAL that could be compared, or was not read since the replica was".into()
+    "the database has no WAL that could be compared, or has not been read since the replica was".into()
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::verdict::Status;
 
-    /// What the check says with an objective of 5 minutes, so many seconds after the lag became unknown.
+    /// The verdict with an objective of 5 minutes, so many seconds after the lag became unknown.
     fn told(database: &DatabaseReport, watching: Watching) -> String {
         let verdicts = on_database(database, at(NOW), watching);
         let found = verdicts.into_iter().find(|verdict| verdict.check == "LagUnknown");
@@ -138,9 +139,9 @@ mod tests {
         check(replica(), "pass : the lag is known");
         check(
             unknown_for(300, Some(299)),
-            "unknown : unknown for 5 min 0 s, a commit of 4 min 59 s ago may not be there",
+            "unknown : unknown for 5 min 0 s, a commit from 4 min 59 s ago may not be in it",
         );
-        check(unknown_for(301, None), "fail warning: unknown for 5 min 1 s, no commit was seen: ");
+        check(unknown_for(301, None), "fail warning: unknown for 5 min 1 s, no commit has been seen: ");
         check(unknown_for(600, Some(599)), "fail warning");
         check(unknown_for(601, Some(301)), "fail critical");
         check(unknown_for(601, Some(300)), "fail warning");
@@ -171,16 +172,16 @@ mod tests {
         let lost = local(v3("s3://bkt//lead/app", vec![level("snapshot", 1)]));
         assert!(
             lost.ends_with(
-                "no WAL, so that nothing says how far it is: its path begins with a slash, with which \
-                                Litestream 0.3 does not find what it writes; take the slash away"
+                "no WAL, so nothing says how far it has got: its path begins with a slash, with which Litestream 0.3 \
+                 does not find what it writes; remove the slash"
             ),
             "{lost}"
         );
         let new = local(v3("s3://bkt/app", vec![level("snapshot", 1)]));
-        assert!(new.ends_with("nothing says how far it is"), "{new}");
+        assert!(new.ends_with("nothing says how far it has got"), "{new}");
         let encrypted = local(v3("s3://bkt/app", vec![level("snapshot", 1), level("wal", 5)]));
         assert!(encrypted.contains("encrypted"), "{encrypted}");
-        assert!(why(&unknown_for(1, None)).contains("no beacon of its host"));
+        assert!(why(&unknown_for(1, None)).contains("no beacon from its host"));
         let mounted = Reason::new(ReasonKind::Misconfigured, "read /app.db: no WAL").with_hint("mount the directory");
         let database = DatabaseReport { reason: Some(mounted), ..database(unknown_for(1, None)) };
         assert_eq!(super::why(&database, &database.replicas[0]), "read /app.db: no WAL (mount the directory)");

@@ -1,4 +1,4 @@
-//! What Litestream was told to keep, and from when on it is late with deleting.
+//! The retention that Litestream was given, and from when on it is late with deleting.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A retention run may be late by so much before its files count as expired.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
-/// What Litestream was told to keep in a replica.
+/// The retention that Litestream was given for a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Age of the snapshots to delete (`snapshot.retention` of v0.5, `retention` of a replica of v0.3); `None`: all are

@@ -77,7 +77,7 @@ pub fn v3_segment(bytes: &[u8]) {
     }
 }
 
-/// What a replay takes for whole is as long as it says; snapshot and segments are cut at lengths that the bytes give.
+/// A replay that succeeds is as long as it says; snapshot and segments are cut at lengths that the bytes give.
 pub fn v3_replay(bytes: &[u8]) {
     let Some((lengths, objects)) = bytes.split_first_chunk::<4>() else { return };
     let (snapshot, segments) =

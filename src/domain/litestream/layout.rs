@@ -14,7 +14,7 @@ pub enum LevelKeys {
 }
 
 impl LevelKeys {
-    /// What the keys of a level start with, `/` included.
+    /// The prefix of the keys of a level, `/` included.
     pub fn prefix(self, level: u8) -> String {
         format!("{}{}/", Layout::V5(self).root(), self.folder(level))
     }
@@ -52,7 +52,7 @@ fn digit(text: &str, width: usize) -> Option<u8> {
     }
 }
 
-/// What a replica's root holds.
+/// The layout found in a replica's root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Generations of snapshots and WAL segments.

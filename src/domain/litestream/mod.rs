@@ -1,5 +1,5 @@
-//! What Litestream writes, by the release that writes it: `ltx` (v0.5) and `generations` (v0.3) have the same modules, as
-//! far as both have the thing. What both use stands beside them.
+//! Litestream's formats, by the release that writes them: `ltx` (v0.5) and `generations` (v0.3) have the same modules,
+//! as far as both have the thing. What both use stands beside them.
 
 pub mod caveats;
 mod coverage;

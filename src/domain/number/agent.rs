@@ -8,7 +8,7 @@ use crate::domain::verdict::{Severity, Verdict};
 
 numbers! {
     BUILD = several(Kind::Info, (Agent, &["version", "revision"]), "streamgauge_build_info",
-        "The version that runs and the source revision it was built from.",
+        "Version and source revision of the running agent.",
         |on, put| {
             let AgentReport { version, revision, .. } = on.agent()?.agent;
             put(&[version, revision], true.known());
@@ -16,11 +16,11 @@ numbers! {
         });
 
     REPORT_AT = of_report(&[], "streamgauge_report_timestamp_seconds",
-        "When the report was made from which everything in this scrape comes.",
+        "When the report that this scrape shows was made.",
         |report, put| put(&[], report.generated_at.known()));
 
     RELOADED = gauge(Agent, "streamgauge_config_last_reload_successful",
-        "1 if the last configuration that was read is in force, 0 if it was refused and the one before it is.",
+        "1 if the configuration that was read last is in force, 0 if it was rejected and the previous one still is.",
         |on| on.agent()?.agent.config.last_reload_successful.known());
 
     LAST_RELOAD_SUCCESS = gauge(Agent, "streamgauge_config_last_reload_success_timestamp_seconds",
@@ -28,15 +28,15 @@ numbers! {
         |on| on.agent()?.agent.config.last_reload_success_at.known());
 
     STATE_SAVED = gauge(Agent, "streamgauge_state_last_save_successful",
-        "1 if what survives a restart could be saved the last time, 0 if not; absent where nothing is to be saved.",
+        "1 if the agent's state could be saved at the last attempt, 0 if not; absent if no state is kept.",
         |on| on.agent()?.agent.state.as_ref()?.saved.known());
 
     LAST_SAVE = gauge(Agent, "streamgauge_state_last_save_timestamp_seconds",
-        "When what survives a restart was last saved.",
+        "When the agent's state was last saved.",
         |on| on.agent()?.agent.state.as_ref()?.last_saved_at.known());
 
     STATES_SET_ASIDE = counter(Agent, "streamgauge_state_set_aside_total",
-        "How often a damaged state was set aside and begun anew.",
+        "Times that a damaged state was set aside and a new one started.",
         |on| on.agent()?.agent.state.as_ref()?.set_aside.known());
 
     DATABASES = several(Kind::Gauge, (Agent, &["state"]), "streamgauge_databases",
@@ -52,19 +52,19 @@ numbers! {
         });
 
     DISCOVERED = gauge(Source, "streamgauge_discovery_success",
-        "1 if the databases of this source could be found out, 0 if not.",
+        "1 if the databases of this source could be listed, 0 if not.",
         |on| on.source()?.success.known());
 
     COLLECTOR_SUCCESS = gauge(Collector, "streamgauge_collector_success",
-        "1 if the last round of this collector ended well, 0 if not.",
+        "1 if the last round of this collector succeeded, 0 if not.",
         |on| on.collector()?.success.known());
 
     COLLECTOR_LAST_SUCCESS = gauge(Collector, "streamgauge_collector_last_success_timestamp_seconds",
-        "When a round of this collector last ended well.",
+        "When a round of this collector last succeeded.",
         |on| on.collector()?.last_success_at.known());
 
     LAST_ROUND = gauge(Collector, "streamgauge_collector_last_round_timestamp_seconds",
-        "When a round of this collector last ended, well or not, or when the agent started.",
+        "When a round of this collector last ended, successful or not, or when the agent started.",
         |on| on.collector()?.last_round_at.known());
 
     ROUND_INTERVAL = gauge(Collector, "streamgauge_collector_interval_seconds",
@@ -79,7 +79,7 @@ numbers! {
         });
 
     CHECK_STATUS = of_report(&["database", "replica", "check", "status"], "streamgauge_check_status",
-        "1 for what this check came to: pass, fail or unknown.",
+        "1 for the result of this check: pass, fail or unknown.",
         |report, put| {
             for Verdict { database, replica, check, status, .. } in report.verdicts.iter() {
                 let [database, replica] = [database, replica].map(|name| name.as_deref().unwrap_or_default());
@@ -88,7 +88,8 @@ numbers! {
         });
 
     ALERTS = of_report(&["severity", "state"], "streamgauge_alerts",
-        "Alerts of the built-in engine by state, where suppressed ones fire or are pending and nobody is told of them.",
+        "Alerts of the built-in engine, by state; suppressed ones are pending or firing, but nobody is notified of \
+         them.",
         |report, put| {
             for severity in Severity::ALL {
                 for state in ["pending", "firing", "suppressed", "resolved"] {
@@ -99,7 +100,7 @@ numbers! {
         });
 
     ALERTS_DROPPED = of_report(&[], "streamgauge_alerts_dropped",
-        "Rules that hold and are no alert because there are too many.",
+        "Rules that hold but are not alerts, because there are too many.",
         |report, put| put(&[], report.alerts_dropped.known()));
 
     PROCESS_START_TIME = gauge(Agent, "process_start_time_seconds",
@@ -107,11 +108,11 @@ numbers! {
         |on| on.agent()?.agent.started_at.known());
 
     PROCESS_CPU_SECONDS = counter(Agent, "process_cpu_seconds_total",
-        "User and system time that the agent has used.",
+        "User and system CPU time that the agent has used.",
         |on| on.agent()?.agent.process?.cpu_seconds.known());
 
     PROCESS_RESIDENT_MEMORY_BYTES = gauge(Agent, "process_resident_memory_bytes",
-        "Memory that the agent holds.",
+        "Resident memory of the agent.",
         |on| on.agent()?.agent.process?.resident_memory_bytes.known());
 
     PROCESS_OPEN_FDS = gauge(Agent, "process_open_fds",
@@ -119,7 +120,7 @@ numbers! {
         |on| on.agent()?.agent.process?.open_fds.known());
 
     PROCESS_MAX_FDS = gauge(Agent, "process_max_fds",
-        "File descriptors that the agent may have open.",
+        "File descriptors that the agent may have open at most.",
         |on| on.agent()?.agent.process?.max_fds.known());
 }
 

@@ -43,15 +43,15 @@ numbers! {
         |on| verification(on)?.reread_bytes.known());
 
     OLDEST_READ = gauge(Replica, "streamgauge_replica_oldest_read_timestamp_seconds",
-        "When the object was last read in full whose last reading is the longest ago.",
+        "Of the times at which the objects were last read in full, the oldest.",
         |on| verification(on)?.oldest_read_at.known());
 
     SPOT_INTERVAL = gauge(Replica, "streamgauge_replica_spot_interval_seconds",
-        "How often pages of the replica are compared with the live database; absent where they cannot be.",
+        "How often pages of the replica are compared with the live database; absent if they cannot be.",
         |on| spot(on)?.interval_seconds.known());
 
     SPOT_ROUNDS = several(Kind::Counter, (Replica, &["result"]), "streamgauge_replica_spot_rounds_total",
-        "Rounds of such comparisons: equal, different, or inconclusive, when nothing could be compared or a difference had to be seen again.",
+        "Rounds of such comparisons: equal, different, or inconclusive, if nothing could be compared or a difference had to be seen again.",
         |on, put| {
             let spot = spot(on)?;
             put(&["equal"], spot.equal.known());
@@ -73,7 +73,7 @@ numbers! {
         |on| spot(on)?.mismatch().known());
 
     CORRUPT = several(Kind::Gauge, (Replica, &["finding"]), "streamgauge_replica_corrupt_objects",
-        "Objects of the replica with which something is wrong, by what it is; 0 when none is known among those read.",
+        "Bad objects of the replica, by what is wrong with them; 0 when none is known among those read.",
         |on, put| {
             let findings = &verification(on).filter(|verification| verification.has_read())?.findings;
             for kind in FindingKind::ALL {
@@ -91,11 +91,11 @@ numbers! {
         });
 
     UNREADABLE_OBJECTS = gauge(Replica, "streamgauge_replica_unreadable_objects",
-        "Objects of the replica that could not be read at the last attempt, which says nothing of their content.",
+        "Objects of the replica that could not be read at the last attempt, which says nothing about their content.",
         |on| verification(on)?.unreadable.known());
 
     PENDING_OBJECTS = gauge(Replica, "streamgauge_replica_pending_objects",
-        "Objects of the replica that wait to be read, for the byte budget or their turn.",
+        "Objects of the replica that are waiting to be read, for the byte budget or for their turn.",
         |on| verification(on)?.pending.known());
 
     LINEAGE_CONFLICTS = counter(Replica, "streamgauge_replica_lineage_conflicts_total",
@@ -111,7 +111,7 @@ numbers! {
         |on| beacon(on)?.read_at.known());
 
     BEACON_INTERVAL = gauge(Replica, "streamgauge_replica_beacon_interval_seconds",
-        "How often the beacon is written, as it says.",
+        "How often the beacon is written, according to itself.",
         |on| beacon(on)?.claim.as_ref()?.interval_seconds.known());
 
     BEACON_RECOVERY_POINT = gauge(Replica, "streamgauge_replica_beacon_recovery_point_timestamp_seconds",
@@ -119,6 +119,6 @@ numbers! {
         |on| beacon(on)?.recovery_point().known());
 
     OVERLAPS = gauge(Replica, "streamgauge_replica_overlaps",
-        "Level-0 files of the replica that begin before the one in front of them ends: two writers.",
+        "Level-0 files of the replica that begin before the previous one ends: two writers.",
         |on| verification(on)?.overlaps.known());
 }

@@ -11,7 +11,7 @@ fn local(on: Subject<'_>) -> Option<&LocalReport> {
 
 numbers! {
     INFO = several(Kind::Info, (Database, &["path", "page_size"]), "streamgauge_database_info",
-        "The file of the database and the size of its pages in bytes.",
+        "The database file and its page size in bytes.",
         |on, put| {
             let local = local(on)?;
             put(&[&local.path, &local.page_size.to_string()], true.known());
@@ -31,7 +31,7 @@ numbers! {
         |on| on.database()?.replicas.len().known());
 
     POLLED = gauge(Database, "streamgauge_database_polled",
-        "1 if the filesystem does not tell of changes, so that they are seen later, 0 if it does.",
+        "1 if the filesystem does not report changes, so that they are seen later, 0 if it does.",
         |on| local(on)?.polled.known());
 
     SIZE_BYTES = gauge(Database, "streamgauge_database_size_bytes",
@@ -39,7 +39,7 @@ numbers! {
         |on| local(on)?.size_bytes.known());
 
     WAL_SIZE = gauge(Database, "streamgauge_database_wal_size_bytes",
-        "Size of the WAL file, which is its high-water mark and not what is committed in it.",
+        "Size of the WAL file, which is a high-water mark and not what is committed in it.",
         |on| local(on)?.wal_size_bytes.known());
 
     WAL_FRAMES = gauge(Database, "streamgauge_database_wal_frames",
@@ -59,15 +59,15 @@ numbers! {
         |on| local(on)?.unbackfilled_bytes().known());
 
     WAL_SINCE = gauge(Database, "streamgauge_database_wal_since_timestamp_seconds",
-        "Since when the WAL is known not to have begun anew.",
+        "The time since which the WAL is known not to have been restarted.",
         |on| local(on)?.wal_since.known());
 
     WAL_RESETS = counter(Database, "streamgauge_database_wal_resets_total",
-        "Times that the WAL began anew since the agent first saw the database.",
+        "Times that the WAL was restarted since the agent first saw the database.",
         |on| local(on)?.counters.wal_resets.known());
 
     COMMITS = counter(Database, "streamgauge_database_commits_total",
-        "Write transactions since the agent first saw the database, those of Litestream included.",
+        "Write transactions since the agent first saw the database, including Litestream's own.",
         |on| local(on)?.counters.commits.known());
 
     COMMITS_LOWER_BOUND = gauge(Database, "streamgauge_database_commits_lower_bound",
@@ -115,7 +115,7 @@ numbers! {
         |on| local(on)?.filesystem?.space.avail_bytes.known());
 
     USED = gauge(Database, "streamgauge_database_filesystem_used_ratio",
-        "How full the fullest filesystem is that holds the database, its WAL or the metadata directory of Litestream: 1 is full.",
+        "How full the fullest of the filesystems is that hold the database, its WAL and Litestream's metadata directory; 1 is full.",
         |on| local(on)?.used_ratio().known());
 
     USED_OBJECTIVE = gauge(Database, "streamgauge_database_filesystem_used_objective_ratio",
@@ -123,7 +123,8 @@ numbers! {
         |on| local(on)?.used_objective_ratio.known());
 
     FULL = gauge(Database, "streamgauge_database_filesystem_full_seconds",
-        "When the first of these filesystems is full if it goes on filling as it did for hours; absent when none does.",
+        "When the first of these filesystems will be full if it keeps filling up as it has for hours; absent when \
+         none is filling up.",
         |on| local(on)?.filesystem_full_seconds().known());
 
     FILE_PERMISSIONS_OK = several(Kind::Gauge, (Database, &["file"]), "streamgauge_database_file_permissions_ok",
@@ -145,14 +146,14 @@ numbers! {
         });
 
     TIER = gauge(Database, "streamgauge_database_sizing_tier",
-        "The band of the sizing guide that the database is in, or will be within 30 days: 0 is the first.",
+        "The tier of the sizing guide that the database is in, or will be in within 30 days; 0 is the first.",
         |on| {
             let local = local(on)?;
             local.sizing.tier(local.size_bytes).known()
         });
 
     PROJECTED_SIZE_BYTES = gauge(Database, "streamgauge_database_projected_size_bytes",
-        "Size of the database in 30 days if it goes on growing as it did for weeks.",
+        "Size of the database in 30 days if it keeps growing as it has for weeks.",
         |on| local(on)?.sizing.projected_size_bytes.known());
 
     STAGING_BYTES = gauge(Database, "streamgauge_database_staging_bytes",
@@ -160,7 +161,8 @@ numbers! {
         |on| local(on)?.staging_bytes.known());
 
     LITESTREAM_UP = gauge(Database, "streamgauge_litestream_up",
-        "1 if a Litestream runs that could work on the database, 0 if none does; its running proves no replication.",
+        "1 if a Litestream process is running that could be working on the database, 0 if none is; that alone does \
+         not prove replication.",
         |on| local(on)?.litestream.as_ref()?.up.known());
 
     LITESTREAM_ATTACHED = gauge(Database, "streamgauge_litestream_attached",
@@ -168,10 +170,10 @@ numbers! {
         |on| local(on)?.open.known());
 
     LITESTREAM_TXID_CLAIM = gauge(Database, "streamgauge_litestream_txid_claim",
-        "The newest TXID among the local files of Litestream: how far it claims to be, which is no proof.",
+        "The newest TXID among Litestream's local files: how far it claims to be, which is no proof.",
         |on| local(on)?.txid_claim.known());
 
     WRITER_CLOCK_OFFSET = gauge(Database, "streamgauge_writer_clock_offset_seconds",
-        "How far the clock of another host that writes the database is ahead of the store's, by its beacon.",
+        "How far the clock of another host that writes the database is ahead of the store's, according to its beacon.",
         |on| on.database()?.writer_offset_seconds().known());
 }

@@ -21,33 +21,33 @@ numbers! {
         |on| drill(on)?.interval_seconds.known());
 
     NEXT = gauge(Replica, "streamgauge_drill_next_timestamp_seconds",
-        "When the next drill is due; absent while one runs or when none is begun.",
+        "When the next drill is due; absent while one is running and if none is started.",
         |on| {
             let drill = drill(on)?;
             drill.history.next_due_at.filter(|_| drill.running_since.is_none()).known()
         });
 
     WITHHELD = gauge(Replica, "streamgauge_drill_withheld",
-        "1 if drills are on and none is begun, for the reason in the report, 0 if not.",
+        "1 if drills are on but none is started, for the reason in the report, 0 if not.",
         |on| {
             let drill = drill(on).filter(|drill| drill.interval_seconds.is_some())?;
             drill.withheld.is_some().known()
         });
 
     RUNNING = gauge(Replica, "streamgauge_drill_running",
-        "1 if a drill runs, 0 if not.",
+        "1 if a drill is running, 0 if not.",
         |on| drill(on)?.running_since.is_some().known());
 
     LAST_ATTEMPT = gauge(Replica, "streamgauge_drill_last_attempt_timestamp_seconds",
-        "When the last drill that ended was begun.",
+        "When the last completed drill was started.",
         |on| last(on)?.started_at.known());
 
     LAST_SUCCESS = gauge(Replica, "streamgauge_drill_last_success_timestamp_seconds",
-        "When the last drill that passed ended.",
+        "When the last drill that passed was completed.",
         |on| drill(on)?.history.last_success_at.known());
 
     LAST_RESULT = several(Kind::Gauge, (Replica, &["result"]), "streamgauge_drill_last_result",
-        "1 for what the last drill came to, 0 for the others: passed, failed, or inconclusive, which says nothing of the backup.",
+        "1 for the result of the last drill, 0 for the others: passed, failed, or inconclusive, which says nothing about the backup.",
         |on, put| {
             let last = last(on)?;
             for result in DrillResult::ALL {
@@ -57,7 +57,7 @@ numbers! {
         });
 
     FAILING = gauge(Replica, "streamgauge_drill_failing",
-        "1 if the last drill that came to a result failed, 0 if it passed.",
+        "1 if the last conclusive drill failed, 0 if it passed.",
         |on| drill(on)?.history.last_conclusive.map(|result| result == DrillResult::Failed).known());
 
     FIRST_SEEN = gauge(Replica, "streamgauge_drill_first_seen_timestamp_seconds",
@@ -65,7 +65,7 @@ numbers! {
         |on| drill(on)?.history.first_seen_at.known());
 
     DRILLS = several(Kind::Counter, (Replica, &["result"]), "streamgauge_drills_total",
-        "Drills by what they came to; counts on over a restart where the agent keeps its state.",
+        "Drills, by result; goes on counting after a restart if the agent keeps its state.",
         |on, put| {
             let DrillHistory { passed, failed, inconclusive, .. } = &drill(on)?.history;
             for (result, count) in DrillResult::ALL.iter().zip([passed, failed, inconclusive]) {
@@ -75,7 +75,7 @@ numbers! {
         });
 
     RESTORE_SECONDS = gauge(Replica, "streamgauge_drill_last_duration_seconds",
-        "How long the last drill that restored everything took until the restored file was on disk: the measured recovery time.",
+        "How long the last full drill took until the restored file was on disk: the measured recovery time.",
         |on| drill(on)?.history.restore_seconds.known());
 
     LAST_DOWNLOADED_BYTES = gauge(Replica, "streamgauge_drill_last_downloaded_bytes",
@@ -83,15 +83,15 @@ numbers! {
         |on| last(on)?.downloaded_bytes.known());
 
     LAST_COST_DOLLARS = gauge(Replica, "streamgauge_drill_last_cost_dollars",
-        "What the last drill cost, by the configured prices.",
+        "What the last drill cost, at the configured prices.",
         |on| last(on)?.dollars.known());
 
     LAST_RECOVERY_POINT = gauge(Replica, "streamgauge_drill_last_recovery_point_timestamp_seconds",
-        "Nothing committed later is in what the last drill restored.",
+        "The recovery point of the last drill: nothing committed later is in what it restored.",
         |on| last(on)?.restored.as_ref()?.recovery_point.known());
 
     PROBE_VALUE = several(Kind::Gauge, (Replica, &["probe"]), "streamgauge_drill_probe_value",
-        "What the probe query of the last drill answered, where it is a number: an age in seconds where an age is expected.",
+        "The answer to the probe query in the last drill, if it is a number: an age in seconds if an age is expected.",
         |on, put| {
             for probe in &last(on)?.probes {
                 put(&[&probe.name], probe.value.known());
@@ -100,7 +100,7 @@ numbers! {
         });
 
     DOWNLOAD_BUDGET_BYTES = gauge(Agent, "streamgauge_drill_download_budget_bytes",
-        "What scheduled drills of all buckets together may download in 24 hours, as configured.",
+        "What scheduled drills from all buckets together may download in 24 hours, as configured.",
         |on| on.agent()?.agent.drill_budget?.budget_bytes.known());
 
     DOWNLOAD_BUDGET_REMAINING_BYTES = gauge(Agent, "streamgauge_drill_download_budget_remaining_bytes",

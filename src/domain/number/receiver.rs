@@ -5,11 +5,11 @@ use super::subject::Scope::{Agent, Receiver};
 
 numbers! {
     NOTIFICATIONS = counter(Receiver, "streamgauge_notifications_total",
-        "Messages that this receiver took.",
+        "Messages that this receiver accepted.",
         |on| on.receiver()?.notifications.known());
 
     FAILURES = several(Kind::Counter, (Receiver, &["reason"]), "streamgauge_notification_failures_total",
-        "Attempts to send a message to this receiver that failed, by reason.",
+        "Failed attempts to send a message to this receiver, by reason.",
         |on, put| {
             for (reason, count) in &on.receiver()?.failures {
                 put(&[reason], count.known());
@@ -18,11 +18,11 @@ numbers! {
         });
 
     WAITING = gauge(Receiver, "streamgauge_notification_waiting",
-        "Alerts that began or ended and of which this receiver was not told yet.",
+        "Alerts that began or ended and of which this receiver has not been notified yet.",
         |on| on.receiver()?.waiting.known());
 
     FAILING_SINCE = gauge(Receiver, "streamgauge_notification_failing_since_timestamp_seconds",
-        "Since when no message reaches this receiver, absent while the last attempt succeeded.",
+        "The time since which no message has reached this receiver; absent if the last attempt succeeded.",
         |on| on.receiver()?.failing_since.known());
 
     DEADMAN_LAST_SUCCESS = several(Kind::Gauge, (Agent, &[]), "streamgauge_deadman_last_success_timestamp_seconds",

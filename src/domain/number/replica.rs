@@ -18,7 +18,7 @@ fn map(on: Subject<'_>) -> Option<&TimelineReport> {
 
 numbers! {
     INFO = several(Kind::Info, (Replica, &["store", "layout", "url"]), "streamgauge_replica_info",
-        "Where the replica is and in which layout of Litestream it is written.",
+        "Where the replica is, and in which of Litestream's layouts it is written.",
         |on, put| {
             let ReplicaReport { store, layout, url, .. } = on.replica()?;
             put(&[store, layout.unwrap_or_default(), url], true.known());
@@ -30,7 +30,7 @@ numbers! {
         |on| on.replica()?.up.known());
 
     RECOVERY_POINT = gauge(Replica, "streamgauge_replica_recovery_point_timestamp_seconds",
-        "The newest instant of which it is proven that all that was committed before it can be restored from the replica.",
+        "The newest time for which it is proven that everything committed before it can be restored from the replica.",
         |on| on.replica()?.recovery_point.known());
 
     LAG = gauge(Replica, "streamgauge_replica_lag_seconds",
@@ -38,15 +38,15 @@ numbers! {
         |on| on.replica()?.lag_seconds.known());
 
     LAG_UNKNOWN_SINCE = gauge(Replica, "streamgauge_replica_lag_unknown_since_timestamp_seconds",
-        "Since when the lag is unknown; absent while it is known, and where it is unknown by design: for an observer without a beacon, and while the database is missing.",
+        "The time since which the lag has been unknown; absent while it is known, and where it is unknown by design: for an observer without a beacon, and while the database is missing.",
         |on| on.replica()?.keeping.lag_unknown?.since.known());
 
     UNPROVEN_COMMIT = gauge(Replica, "streamgauge_replica_unproven_commit_timestamp_seconds",
-        "While the lag is unknown: when the oldest commit was made of which it is not known whether it is in the replica.",
+        "While the lag is unknown: when the oldest commit was made that may not be in the replica.",
         |on| on.replica()?.keeping.lag_unknown?.commit_at.known());
 
     LAG_UPPER_BOUND = gauge(Replica, "streamgauge_replica_lag_upper_bound_seconds",
-        "The most that the lag can be where the oldest unproven commit was not seen being made.",
+        "Upper bound of the lag if nobody saw when the oldest unproven commit was made.",
         |on| on.replica()?.lag_upper_bound_seconds.known());
 
     UNREPLICATED_BYTES = gauge(Replica, "streamgauge_replica_unreplicated_bytes",
@@ -54,7 +54,7 @@ numbers! {
         |on| on.replica()?.unreplicated_bytes.known());
 
     UNREPLICATED_BYTES_LOWER_BOUND = gauge(Replica, "streamgauge_replica_unreplicated_bytes_lower_bound",
-        "1 if streamgauge_replica_unreplicated_bytes is a lower bound because the WAL began anew, 0 if it is exact.",
+        "1 if streamgauge_replica_unreplicated_bytes is a lower bound because the WAL was restarted, 0 if it is exact.",
         |on| {
             let replica = on.replica()?;
             replica.unreplicated_bytes.map(|_| replica.unreplicated_bytes_lower_bound).known()
@@ -65,7 +65,7 @@ numbers! {
         |on| on.replica()?.unreplicated_since.known());
 
     VERIFIED_AT = gauge(Replica, "streamgauge_replica_verified_timestamp_seconds",
-        "When the replica was last verified: how old everything said about it is.",
+        "When the replica was last verified; everything said about it is as old as that.",
         |on| on.replica()?.verified_at.known());
 
     WATCHED_SINCE = gauge(Replica, "streamgauge_replica_watched_since_timestamp_seconds",
@@ -77,14 +77,14 @@ numbers! {
         |on| on.replica()?.verify_interval_seconds.known());
 
     LAG_METHOD = several(Kind::Info, (Replica, &["method"]), "streamgauge_replica_lag_method_info",
-        "How the recovery point was proven, strongest first: wal, segment, txid, observer; beacon where lag is a claim of the agent beside the database, and not proven.",
+        "How the recovery point was proven, strongest first: wal, segment, txid, observer; beacon if the lag is claimed by the agent beside the database, and not proven.",
         |on, put| {
             put(&[on.replica()?.method?.as_str()], true.known());
             Some(())
         });
 
     LAST_SEGMENT = gauge(Replica, "streamgauge_replica_last_segment_timestamp_seconds",
-        "When the newest object of the replica was written; old on an idle database, and no alarm by itself.",
+        "When the newest object of the replica was written; old on an idle database, and no cause for alarm by itself.",
         |on| on.replica()?.last_segment_at.known());
 
     TXID = gauge(Replica, "streamgauge_replica_txid",
@@ -101,11 +101,11 @@ numbers! {
         });
 
     EMPTY = gauge(Replica, "streamgauge_replica_empty",
-        "1 if the listing has no file of Litestream at all, 0 if it has.",
+        "1 if the listing contains no Litestream file at all, 0 if it does.",
         |on| coverage(on)?.is_empty().known());
 
     FIRST_SNAPSHOT = gauge(Replica, "streamgauge_replica_first_snapshot_seconds",
-        "How long a first snapshot may take to be there, by the size of the database.",
+        "How long a first snapshot may take to appear, by the size of the database.",
         |on| on.database()?.first_snapshot_seconds().known());
 
     STORED_BYTES = several(Kind::Gauge, (Replica, &["level"]), "streamgauge_replica_stored_bytes",
@@ -126,7 +126,7 @@ numbers! {
         |on| coverage(on)?.newest_snapshot_at.known());
 
     SNAPSHOT_INTERVAL = gauge(Replica, "streamgauge_replica_snapshot_interval_seconds",
-        "How often a snapshot has to appear, as configured or by default of Litestream (24 hours).",
+        "How often a snapshot has to appear, as configured or by Litestream's default (24 hours).",
         |on| on.database()?.objectives.snapshot_interval().known());
 
     UNSNAPSHOTTED_SINCE = gauge(Replica, "streamgauge_replica_unsnapshotted_since_timestamp_seconds",
@@ -134,15 +134,15 @@ numbers! {
         |on| coverage(on)?.unsnapshotted_since.known());
 
     CHANGES_SINCE_SNAPSHOT = gauge(Replica, "streamgauge_replica_changes_since_snapshot",
-        "How far the replica moved since its newest snapshot, in TXIDs (v0.5) or segments (v0.3).",
+        "How far the replica has moved since its newest snapshot, in TXIDs (v0.5) or segments (v0.3).",
         |on| coverage(on)?.changes_since_snapshot.known());
 
     RESTORABLE = gauge(Replica, "streamgauge_replica_restorable",
-        "1 if the listing has a snapshot or a chain from the start from which something restores, 0 if not.",
+        "1 if the listing contains a snapshot, or a chain from the start, from which something restores, 0 if not.",
         |on| coverage(on)?.restorable.known());
 
     RESTORABLE_SINCE = gauge(Replica, "streamgauge_replica_restorable_since_timestamp_seconds",
-        "The earliest instant that can be restored without a hole between it and the newest object.",
+        "The earliest time that can be restored without a hole between it and the newest object.",
         |on| coverage(on)?.restorable_since.known());
 
     WHOLE = gauge(Replica, "streamgauge_replica_history_whole",
@@ -154,11 +154,11 @@ numbers! {
         |on| on.database()?.objectives.retention_seconds.known());
 
     KEPT = gauge(Replica, "streamgauge_replica_kept_seconds",
-        "For how long Litestream was told to keep history; absent where that is not known or all is kept.",
+        "How long Litestream was told to keep history; absent if that is not known or everything is kept.",
         |on| on.replica()?.keeping.kept_seconds.known());
 
     EXPIRED = gauge(Replica, "streamgauge_replica_expired_objects",
-        "Objects that the retention of Litestream, as configured, should have deleted more than 6 hours ago.",
+        "Objects that Litestream's retention, as configured, should have deleted more than 6 hours ago.",
         |on| coverage(on)?.expired_objects.known());
 
     RECEIVED = gauge(Replica, "streamgauge_replica_received_bytes",
@@ -166,15 +166,15 @@ numbers! {
         |on| on.replica()?.keeping.growth?.received_bytes.known());
 
     EXPECTED = gauge(Replica, "streamgauge_replica_expected_bytes",
-        "The most that streamgauge_replica_received_bytes should be: twice the WAL bytes committed in that time, and the database once.",
+        "The most that streamgauge_replica_received_bytes should be: twice the WAL bytes committed in that time, plus the database once.",
         |on| on.replica()?.keeping.growth?.expected_bytes.known());
 
     REPEATED = gauge(Replica, "streamgauge_replica_repeated_objects",
-        "Level-0 files that appeared in the replica within the last hour while each one that was read changes the same pages as the one before.",
+        "Level-0 files that appeared in the replica within the last hour, if each one that was read changes the same pages as the one before.",
         |on| on.replica()?.keeping.churn?.objects.known());
 
     STORAGE_DOLLARS_PER_MONTH = gauge(Replica, "streamgauge_replica_storage_dollars_per_month",
-        "What storing the replica costs, by the configured prices.",
+        "What storing the replica costs, at the configured prices.",
         |on| on.replica()?.keeping.storage_dollars_per_month.known());
 
     FOREIGN_HISTORY = gauge(Replica, "streamgauge_replica_foreign_history",
@@ -194,7 +194,7 @@ numbers! {
         |on| map(on)?.largest_gap_seconds.unwrap_or(0.0).known());
 
     RESTORABLE_RESOLUTION = gauge(Replica, "streamgauge_replica_restorable_resolution_seconds",
-        "The longest time between two restorable states of which those between them were compacted away; 0 when every state is left.",
+        "The longest time between two restorable states, where those between them were compacted away; 0 when every state is left.",
         |on| map(on)?.resolution_seconds().known());
 
     RPO = gauge(Replica, "streamgauge_replica_rpo_objective_seconds",

@@ -5,7 +5,7 @@ use super::subject::Scope::{Agent, Bucket, Store};
 
 numbers! {
     REQUESTS = several(Kind::Counter, (Store, &["operation"]), "streamgauge_store_requests_total",
-        "Requests that the agent made to this kind of store, retries and failures included.",
+        "Requests that the agent made to this kind of store, including retries and failures.",
         |on, put| {
             for operation in &on.store()?.operations {
                 put(&[operation.operation], operation.requests.known());
@@ -38,15 +38,15 @@ numbers! {
         |on| on.store()?.received_bytes.known());
 
     FAILURE_RATIO = gauge(Store, "streamgauge_store_failure_ratio",
-        "The part of the requests to this kind of store in the last 15 minutes that failed, absent below 10 requests.",
+        "The share of the requests to this kind of store in the last 15 minutes that failed; absent below 10 requests.",
         |on| on.store()?.failure_ratio().known());
 
     REQUEST_DOLLARS_PER_MONTH = gauge(Store, "streamgauge_store_request_dollars_per_month",
-        "What the requests of the agent and what it received cost, by the configured prices, projected from those since its start.",
+        "What the agent's requests and downloads cost at the configured prices, projected from those since it started.",
         |on| on.store()?.request_dollars_per_month.known());
 
     CLOCK_OFFSET = gauge(Store, "streamgauge_store_clock_offset_seconds",
-        "How far the clock of this kind of store is at least ahead of the one of this host, by the Date of its answers.",
+        "How far, at least, the clock of this kind of store is ahead of this host's, by the Date of its answers.",
         |on| on.store()?.clock_offset_seconds.known());
 
     VERSIONING = gauge(Bucket, "streamgauge_bucket_versioning_enabled",
@@ -70,14 +70,14 @@ numbers! {
         |on| on.bucket()?.noncurrent_expiry_configured.known());
 
     POSTURE_CHECKED = gauge(Bucket, "streamgauge_bucket_posture_checked_timestamp_seconds",
-        "When the settings of the bucket were last looked at.",
+        "When the settings of the bucket were last read.",
         |on| on.bucket()?.checked_at.known());
 
     DOLLARS = gauge(Agent, "streamgauge_dollars_per_month",
-        "What storing all replicas and the requests of the agent cost, by the configured prices and without drills.",
+        "What storing all replicas and the agent's requests cost at the configured prices, without drills.",
         |on| on.agent()?.agent.cost.dollars_per_month.known());
 
     BUDGET = gauge(Agent, "streamgauge_budget_dollars_per_month",
-        "What streamgauge_dollars_per_month may be, as configured.",
+        "The most that streamgauge_dollars_per_month may be, as configured.",
         |on| on.agent()?.agent.cost.budget_dollars_per_month.known());
 }

@@ -181,7 +181,8 @@ impl Ledger {
             let vanished = record.fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Vanished);
             if record.missing >= 2 && !vanished {
                 let reached = listed.unbroken && listed.plan.last().is_some_and(|last| reaches(last.name, *name));
-                let detail = "it was there, it is in no listing any more, and retention does not explain it".to_owned();
+                let detail =
+                    "it was there, but listings no longer have it, and retention does not explain that".to_owned();
                 let needed = record.planned && !reached;
                 record.fault = Some(Fault { kind: FindingKind::Vanished, detail, seen_at: now, needed });
             }

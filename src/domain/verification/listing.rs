@@ -1,4 +1,4 @@
-//! What the listings of one look told of single objects, newest ones kept where there are too many.
+//! Single objects in the listings of one look; the newest are kept if there are too many.
 
 use std::collections::{BTreeMap, VecDeque};
 

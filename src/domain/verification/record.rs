@@ -10,7 +10,7 @@ use super::job::Facts;
 use super::pages::PageSet;
 use crate::domain::litestream::{Dated, FrameIndex, Listed, ObjectName};
 
-/// What is remembered of one object.
+/// The memory of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
     pub(super) size: u64,
@@ -30,7 +30,7 @@ pub(super) struct Record {
     pub(super) missing: u8,
 }
 
-/// What is wrong with an object by itself.
+/// A fault of an object by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fault {
     pub(super) kind: FindingKind,
@@ -50,7 +50,7 @@ impl Record {
         Self { size, modified, content: false, facts, fault, again, read_at, frames, planned, missing: 0 }
     }
 
-    /// What it turned out to be, if that still holds.
+    /// The facts of the object, if they still hold.
     pub(super) fn known(&self) -> Option<Facts> {
         self.facts.filter(|_| self.again.is_none() && self.missing == 0)
     }

@@ -1,5 +1,5 @@
-//! What is wrong between objects, each of which is good by itself: pages that none holds, page sizes that differ, a
-//! segment that is missing, an encoding that the restorer does not know.
+//! Faults between objects, each of which is good by itself: pages that none holds, page sizes that differ, a segment
+//! that is missing, an encoding that the restorer does not know.
 
 use std::collections::BTreeSet;
 
@@ -148,8 +148,8 @@ impl Ledger {
             }
             let missing = generation.segment_key(SegmentName { index: after.index, offset: end });
             let detail = format!(
-                "it begins at byte {} of its WAL, the one before ends at {end}: {missing} is missing, and Litestream 0.3.13 \
-                 restores a malformed database without a word",
+                "it begins at byte {} of its WAL, the one before it ends at {end}: {missing} is missing, and \
+                 Litestream 0.3.13 silently restores a malformed database",
                 after.offset
             );
             Some((next.name, FindingKind::SegmentMissing, detail))

@@ -1,4 +1,4 @@
-//! What of the memory of verification survives a restart, so that nothing is read twice.
+//! The part of verification's memory that survives a restart, so that nothing is read twice.
 
 use std::hash::{Hash, Hasher};
 

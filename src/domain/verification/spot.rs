@@ -1,4 +1,4 @@
-//! What a round of spot checks needs to know of the objects: the newest state, what a restore of it reads, and where in
+//! The input of a round of spot checks from the objects: the newest state, what a restore of it reads, and where in
 //! those objects which page is, as far as that was read before.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct SpotFile {
 }
 
 impl Ledger {
-    /// What is to be compared. The error is why nothing can be, in a few words.
+    /// The plan of what to compare. The error says in a few words why nothing can be.
     pub fn spot_plan(&self) -> Result<SpotPlan, &'static str> {
         let v3 = |object: &Listed| !matches!(object.name, ObjectName::Ltx { .. });
         if self.plan.first().is_some_and(v3) {

@@ -1,4 +1,4 @@
-//! What the memory of verification says of a replica.
+//! The summary of verification's memory for a replica.
 
 use super::ledger::Ledger;
 use super::record::{Fault, Record};
@@ -7,7 +7,7 @@ use crate::domain::limits::FINDINGS_MAX;
 use crate::domain::litestream::{Listed, ObjectName};
 
 impl Ledger {
-    /// What is to be said of it all; `None` when nothing is verified by choice.
+    /// The report of it all; `None` when verification is turned off.
     pub fn report(&self) -> Option<VerificationReport> {
         if self.depth == VerifyDepth::None {
             return None;

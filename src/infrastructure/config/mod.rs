@@ -55,7 +55,7 @@ pub struct Input {
     pub overrides: Vec<(&'static str, Vec<String>)>,
     /// Against which relative paths are resolved.
     pub working_directory: PathBuf,
-    /// What `~` stands for.
+    /// The directory that `~` stands for.
     pub home: Option<PathBuf>,
     /// The names that databases were given before.
     pub names: Names,
@@ -78,9 +78,9 @@ pub struct Loaded {
     /// The names of [`Input`] and the new ones.
     pub names: Names,
     pub sources: Vec<SourceReport>,
-    /// What is surely not meant and can be lived with, such as keys that Litestream ignores.
+    /// Mistakes that do no harm, such as keys that Litestream ignores.
     pub warnings: Vec<Problem>,
-    /// What is right as it is and good to know before something is changed.
+    /// Facts that are good to know before something is changed, although nothing is wrong.
     pub notes: Vec<Problem>,
 }
 
@@ -88,7 +88,7 @@ pub struct Loaded {
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub problems: Vec<Problem>,
-    /// What may be the cause of a problem, such as a variable that is not set.
+    /// Possible causes of a problem, such as a variable that is not set.
     pub warnings: Vec<Problem>,
 }
 
@@ -140,7 +140,7 @@ pub fn load(input: &Input) -> Result<Loaded, Refused> {
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// When the URL is wrong.
 pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Problem>> {
     let base = input.base();
     let context = replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false };
@@ -148,7 +148,7 @@ pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Pro
     replica::target(&keys, None, &context).map_err(|fault| Box::new(fault.at(&Place::file(&"command line".into()))))
 }
 
-/// What is configured apart from databases, for commands that are told where to look.
+/// The settings without the databases, for commands that are told where to look.
 ///
 /// # Errors
 ///
@@ -241,23 +241,24 @@ fn litestream_file(
 
 fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
     let (line, key, message) = match unset {
-        Unset::Name(name) if name == "PID" => (
-            None,
-            "$PID".to_owned(),
-            "the number of Litestream's process, which is not known here; replaced by nothing",
-        ),
-        Unset::Name(name) => {
-            (None, format!("${name}"), "not set in this process's environment, replaced by nothing as Litestream would")
+        Unset::Name(name) if name == "PID" => {
+            (None, "$PID".to_owned(), "the process ID of Litestream, which is not known here; replaced with nothing")
         }
+        Unset::Name(name) => (
+            None,
+            format!("${name}"),
+            "not set in this process's environment; replaced with nothing, as Litestream would do",
+        ),
         Unset::Shell(name) => (
             None,
             format!("${{{name}…}}"),
-            "Litestream has no defaults: it takes all between the braces for a name, and puts nothing in its place",
+            "Litestream has no defaults: it takes everything between the braces as a name, and replaces it with \
+             nothing",
         ),
         Unset::Hidden(line) => (
             Some(*line),
             String::new(),
-            "Litestream takes a `$` here for a variable, which is not set, and puts nothing in its place (not shown, \
+            "Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not shown, \
              because it may be part of a password)",
         ),
     };

@@ -339,7 +339,7 @@ mod tests {
         index.attempted = index.frames;
         assert!(covers(&index, &then).unwrap_err().message.contains("checkpoint"));
         let other = LiveTarget { position: crate::domain::sqlite::WalPosition { salt1: 0, ..then.position }, ..then };
-        assert!(covers(&index, &other).unwrap_err().message.contains("another one"));
+        assert!(covers(&index, &other).unwrap_err().message.contains("is not the one"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Ntfy {
     }
 }
 
-/// What a header can hold.
+/// The text as a header can hold it.
 fn ascii(text: &str) -> String {
     const CHARACTERS_MAX: usize = 200;
     let plain = |character: char| match character {

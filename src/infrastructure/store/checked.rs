@@ -31,7 +31,7 @@ impl Gate {
     }
 }
 
-/// What was asked of one kind of store.
+/// Counts of the requests to one kind of store.
 pub(super) struct Meter {
     origin: Instant,
     /// Its requests cost money.
@@ -52,7 +52,7 @@ pub(super) enum Operation {
 const OPERATIONS: [&str; 5] = ["list", "folders", "read", "write", "posture"];
 
 impl Operation {
-    /// What it does, in a sentence.
+    /// The verb for the operation, as errors begin with it.
     fn verb(self) -> &'static str {
         match self {
             Self::List | Self::Folders => "list",
@@ -110,7 +110,7 @@ impl Meter {
     }
 }
 
-/// What every call to a place gets: bounds, counts, and its name in what goes wrong.
+/// The wrapper of every call to a place: bounds, counts, and the place's name in errors.
 pub(super) struct Calls {
     /// Without credentials.
     pub(super) place: String,
@@ -205,7 +205,7 @@ impl KeyStore for Checked {
         };
         let checked = |content: &Content| match content {
             Content::There(bytes) if bytes.len() as u64 > length => {
-                Err(corrupt(format!("answered more than the {length} bytes asked for")))
+                Err(corrupt(format!("answered with more than the {length} bytes asked for")))
             }
             Content::There(bytes) => Ok(Some(bytes.len() as u64)),
             Content::Missing(_) => Ok(None),

@@ -32,7 +32,7 @@ struct Bounds {
 
 const BOUNDS: Bounds = Bounds { page: LIST_PAGE_KEYS_MAX, names: 4 * LIST_PAGE_KEYS_MAX };
 
-/// What every descriptor is opened with. `NONBLOCK`: opening a FIFO that someone put there must not hang.
+/// The flags with which every descriptor is opened. `NONBLOCK`: opening a FIFO that someone put there must not hang.
 const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 pub(super) const KIND: Kind = Kind {

@@ -26,7 +26,7 @@ use checked::{Calls, Checked, Gate, Meter};
 use keys::Named;
 use kind::{Kind, Shared, unsupported};
 
-/// What all stores have in common.
+/// Options that all stores have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreOptions {
     /// How long one call may take, retries included; waiting for a permit does not count.

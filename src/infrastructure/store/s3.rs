@@ -237,7 +237,7 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
     let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
     let start = range.map_or(Ok(0), |range| range.map_or("", |(start, _)| start).parse::<u64>());
     if start != Ok(offset) {
-        return Err(corrupt(format!("answered another range than the one from byte {offset}")));
+        return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
     }
     let last = range.flatten().and_then(|(_, last)| last.parse::<u64>().ok());
     let promised = last.map_or(0, |last| last.saturating_add(1).saturating_sub(offset)).min(length);

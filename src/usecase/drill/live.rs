@@ -21,7 +21,7 @@ use crate::usecase::walk;
 /// Between two attempts: longer than a checkpoint of a small database takes.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What was seen of the live database before the restore.
+/// The live database as it was seen before the restore.
 #[derive(Default)]
 pub(super) struct LiveView {
     /// Where it was; sampled before the replica was listed.
@@ -96,16 +96,16 @@ impl Drill {
             (Some(image), Some(digest)) => match differing(restored, digest, image) {
                 Difference::None => {
                     let detail = match image.pages.len() {
-                        1 => "its one page is that of the live database".to_owned(),
-                        count => format!("all {count} pages are those of the live database"),
+                        1 => "its one page matches the live database".to_owned(),
+                        count => format!("all {count} pages match the live database"),
                     };
                     (DrillResult::Passed, detail)
                 }
                 difference if same_state(restored, image, view.txid) => (
                     DrillResult::Failed,
-                    format!("{difference} from the live database as it was at the same position of its WAL"),
+                    format!("{difference} from the live database as it was at the same position in its WAL"),
                 ),
-                _ => unknown("the live database is not where the restored one is"),
+                _ => unknown("the live database is at a different position than the restored one"),
             },
             _ => unknown(view.why.as_deref().unwrap_or("the live database was not read")),
         };
@@ -125,23 +125,23 @@ impl Drill {
         let level_0 = view.replicated.filter(|(txid, _)| Some(*txid) == restored.txid).map(|(_, end)| end);
         let reached = restored.position.or(level_0);
         let (result, detail) = match missing(live.position, reached) {
-            Missing::Nothing => (DrillResult::Passed, "everything that was committed is in it".to_owned()),
+            Missing::Nothing => (DrillResult::Passed, "everything that has been committed is in it".to_owned()),
             Missing::Unknown if identical => (DrillResult::Passed, "it is the live database as it is".to_owned()),
             Missing::Unknown => {
                 (DrillResult::Inconclusive, "its position and that of the live database cannot be compared".to_owned())
             }
             Missing::Bytes(bytes) => {
-                let of = age.map_or_else(String::new, |age| format!(", the last of {} s ago", age.as_secs()));
+                let of = age.map_or_else(String::new, |age| format!(", the last from {} s ago", age.as_secs()));
                 let late = age.is_some_and(|age| age > rpo);
                 let result = if late { DrillResult::Failed } else { DrillResult::Passed };
-                (result, format!("{bytes} bytes of WAL that are committed are not in it{of}"))
+                (result, format!("{bytes} bytes of committed WAL are not in it{of}"))
             }
         };
         self.check(RECENCY, result, detail, since);
     }
 }
 
-/// What of the live database is not in the replica.
+/// The part of the live database that is not in the replica.
 #[derive(Debug, PartialEq)]
 enum Missing {
     Nothing,

@@ -37,7 +37,7 @@ const ESTIMATED_LISTS: u64 = 24;
 /// Reads beside those of the plan: headers that say where the replica is.
 const ESTIMATED_HEADERS: u64 = 8;
 
-/// What a drill works with.
+/// The ports that a drill works with.
 pub struct DrillParts {
     pub clock: Arc<dyn Clock>,
     /// Used by nobody else: what they count is what the drill cost.
@@ -59,7 +59,7 @@ pub async fn run_drill(parts: DrillParts, job: DrillJob) -> DrillRecord {
     let stop = match tokio::time::timeout(timeout, drill.steps()).await {
         Ok(done) => done.err(),
         Err(_) => {
-            let text = format!("the drill was ended after {:.0} s, as its timeout says", timeout.as_secs_f64());
+            let text = format!("the drill was stopped after {:.0} s, its timeout", timeout.as_secs_f64());
             Some(Stop::inconclusive(Reason::new(ReasonKind::Timeout, text)))
         }
     };
@@ -103,7 +103,7 @@ struct Drill {
     begun: SignedDuration,
     /// When a person in need would have begun: looking at the live database is no part of recovering.
     recovering: SignedDuration,
-    /// What was restored and is not on the disk for sure yet.
+    /// The restored file, which may not be on disk yet.
     restored: Option<Arc<dyn RestoreFile>>,
 }
 
@@ -131,7 +131,7 @@ impl RestoreFile for Unsynced {
 impl Drill {
     fn new(parts: DrillParts, job: DrillJob) -> Self {
         let now = parts.clock.now();
-        let nothing = Reason::new(ReasonKind::Failed, "the drill has not ended");
+        let nothing = Reason::new(ReasonKind::Failed, "the drill has not finished");
         let record = inconclusive(&job, &parts.program, now.wall, now.wall, nothing);
         Self {
             parts,
@@ -163,7 +163,8 @@ impl Drill {
         self.parts.news.step("looking at the replica");
         let layouts = store.layouts().await.map_err(Stop::inconclusive)?;
         let Some(layout) = layouts.first().copied() else {
-            let reason = Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing was ever replicated there"));
+            let reason =
+                Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing has ever been replicated there"));
             return Err(self.refuse(Stop::failed(reason)));
         };
         let mut base = self.base().await?;
@@ -234,7 +235,7 @@ impl Drill {
         {
             return Ok((plan, view));
         }
-        Ok((latest, view.without_image("the replica went on while the live database was read")))
+        Ok((latest, view.without_image("the replica moved on while the live database was being read")))
     }
 
     /// Says what the drill is going to cost, and refuses what costs too much.
@@ -256,7 +257,7 @@ impl Drill {
         });
         let size_max = self.job.policy.size_max;
         if bytes > size_max {
-            let text = format!("restore: {bytes} bytes would be downloaded, and at most {size_max} are allowed");
+            let text = format!("restore: {bytes} bytes would be downloaded, but at most {size_max} are allowed");
             let reason = Reason::new(ReasonKind::Misconfigured, text);
             return Err(self.refuse(Stop::inconclusive(reason.with_hint("raise --max-size or drill.max-size"))));
         }
@@ -272,9 +273,9 @@ impl Drill {
         let needed = needed.saturating_add(needed / 10).saturating_add(DRILL_SPACE_MARGIN);
         let free = self.parts.space.free();
         if let Some(free) = free.filter(|free| *free < needed) {
-            let text = format!("restore: {needed} bytes of scratch space are needed, and {free} may be used");
+            let text = format!("restore: {needed} bytes of scratch space are needed, but only {free} may be used");
             let reason = Reason::new(ReasonKind::Failed, text);
-            let hint = "name a larger filesystem with --scratch or drill.scratch";
+            let hint = "use a larger filesystem, with --scratch or drill.scratch";
             return Err(self.refuse(Stop::inconclusive(reason.with_hint(hint))));
         }
         let known = plan.database_bytes.map(|bytes| bytes.max(kept).saturating_add(ESTIMATED_READ_BYTES));
@@ -299,7 +300,7 @@ impl Drill {
         };
         self.restored = Some(file);
         let failed = plan.shortfall.as_ref().map(|shortfall| {
-            format!("nothing leads from {} to {}, and there are files behind it", shortfall.after, shortfall.before)
+            format!("nothing leads from {} to {}, although there are later files", shortfall.after, shortfall.before)
         });
         let result = if failed.is_some() { DrillResult::Failed } else { DrillResult::Passed };
         let (pages, size) = (counted(restored.pages, "page"), restored.page_size);

@@ -100,7 +100,7 @@ impl Deadman {
     }
 }
 
-/// What fires that is bad enough.
+/// The firing alerts that are severe enough, as text; `None` when there are none.
 fn why(board: &AlertBoard, target: &DeadmanTarget) -> Option<String> {
     let bad = |alert: &&Arc<Alert>| {
         alert.state == AlertState::Firing && alert.suppressed.is_none() && alert.severity >= target.severity

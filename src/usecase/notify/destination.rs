@@ -21,7 +21,7 @@ use crate::usecase::ports::{AlertBoard, AlertMessage, AlertReceiver, Clock};
 /// The newest board, and when it came.
 pub(super) type Board = Option<(Moment, Arc<AlertBoard>)>;
 
-/// What is known of a destination, which outlives a change of its settings.
+/// The state of a destination, which outlives a change of its settings.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) told: Told,
@@ -180,13 +180,13 @@ pub(super) fn count(report: &mut ReceiverReport, reason: &Reason) {
         Some((_, count)) => *count += 1,
         None => report.failures.push((kind, 1)),
     }
-    tracing::debug!(receiver = report.receiver, %reason, "notification did not arrive");
+    tracing::debug!(receiver = report.receiver, %reason, "notification not delivered");
 }
 
 /// Remembers that the last attempt failed, and says so the first time.
 pub(super) fn ill(report: &mut ReceiverReport, reason: Reason, now: Moment) {
     if report.failing_since.is_none() {
-        tracing::warn!(receiver = report.receiver, %reason, hint = reason.hint, "notifications do not arrive");
+        tracing::warn!(receiver = report.receiver, %reason, hint = reason.hint, "notifications are not getting through");
         report.failing_since = Some(now.wall);
     }
     report.reason = Some(reason);
@@ -195,7 +195,7 @@ pub(super) fn ill(report: &mut ReceiverReport, reason: Reason, now: Moment) {
 /// Remembers that the last attempt succeeded.
 pub(super) fn well(report: &mut ReceiverReport) {
     if report.failing_since.take().is_some() {
-        tracing::info!(receiver = report.receiver, "notifications arrive again");
+        tracing::info!(receiver = report.receiver, "notifications are getting through again");
     }
     report.reason = None;
 }

@@ -34,7 +34,7 @@ pub struct Outlet {
 struct Inner {
     routes: Vec<Route>,
     deadman: Option<(DeadmanTarget, Duration, Running)>,
-    /// What an earlier run told receivers that are not configured yet.
+    /// The saved state of receivers that are not configured yet.
     saved: BTreeMap<String, SavedReceiver>,
 }
 
@@ -200,7 +200,7 @@ impl AlertOutlet for Outlet {
             Ok(saved) if saved.version == VERSION => saved.receivers,
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(%error, "what receivers were told before is not known: what fires is told again");
+                tracing::warn!(%error, "what was sent to receivers before is not known: firing alerts are sent again");
                 return;
             }
         };

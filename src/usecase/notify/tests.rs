@@ -25,11 +25,11 @@ impl Clock for Paused {
     }
 }
 
-/// What was said to whom, and who does not listen.
+/// Records what was sent to whom, and which places fail.
 #[derive(Clone, Default)]
 struct Site(Arc<Mutex<Heard>>);
 
-/// What was said, and how each place fails.
+/// The messages sent, and how each place fails.
 type Heard = (Vec<String>, HashMap<String, Fate>);
 
 #[derive(Clone, Copy)]

@@ -1,4 +1,5 @@
-//! What one receiver was told, and what it is to be told next. No IO and no clock: `now` is an argument.
+//! The alerts that one receiver was told of, and the message that is due next. No IO and no clock: `now` is an
+//! argument.
 //!
 //! There is no queue. The newest board is compared with what the receiver was told, so that what fires is told however
 //! long the receiver was away, what ended meanwhile is told as over, and what came and went meanwhile is not told at all.
@@ -17,7 +18,7 @@ use crate::domain::moment::{Moment, signed};
 use crate::domain::verdict::Severity;
 use crate::usecase::ports::AlertBoard;
 
-/// What identifies an alert.
+/// The labels that identify an alert.
 type Labels = BTreeMap<String, String>;
 
 /// How a receiver wants to be told.
@@ -54,7 +55,7 @@ struct Known {
     over: Option<(Moment, Moment)>,
 }
 
-/// What is to be said.
+/// The next message that is due.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Due {
     pub(super) firing: Vec<Arc<Alert>>,
@@ -102,7 +103,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// What the receiver is to be told of this board.
+    /// The next message to the receiver about this board.
     pub(super) fn next(&mut self, board: &AlertBoard, target: &ReceiverTarget, style: Style, now: Moment) -> Next {
         let repeat = signed(target.repeat_interval);
         let board_by_labels = by_labels(board);
@@ -234,7 +235,7 @@ impl Told {
         self.attempts = self.attempts.saturating_add(1);
     }
 
-    /// What is known, to be restored.
+    /// The state to be saved.
     pub(super) fn save(&self, kind: &str) -> SavedReceiver {
         let open = self.known.values().filter(|known| known.over.is_none());
         let alerts = open.map(|known| SavedAlert {
@@ -274,7 +275,7 @@ pub(super) fn backoff(attempts: u32, chance: f64) -> Duration {
     doubled.min(RECEIVER_BACKOFF_MAX).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
 }
 
-/// What fires comes before what fired under the same labels.
+/// The alerts of a board by labels; one that fires comes before one that is over.
 fn by_labels(board: &AlertBoard) -> HashMap<&Labels, &Arc<Alert>> {
     let mut map: HashMap<&Labels, &Arc<Alert>> = HashMap::with_capacity(board.alerts.len());
     for alert in &board.alerts {
@@ -307,7 +308,7 @@ fn cloned<'a>(alerts: impl Iterator<Item = &'a &'a Arc<Alert>>) -> Vec<Arc<Alert
     alerts.map(|alert| Arc::clone(alert)).collect()
 }
 
-/// What one receiver was told, as it is saved.
+/// The saved form of what one receiver was told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct SavedReceiver {
     /// The word of its kind: another kind under the same name was told nothing.

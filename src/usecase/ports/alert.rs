@@ -48,7 +48,7 @@ pub struct AlertBoard {
     pub alerts: Vec<Arc<Alert>>,
 }
 
-/// What a receiver is told at once.
+/// A message to a receiver.
 #[derive(Clone, Debug)]
 pub struct AlertMessage {
     /// The receiver's name.
@@ -64,7 +64,7 @@ pub struct AlertMessage {
     pub firing_total: usize,
     /// Nothing is new: what still fires is told again.
     pub repeated: bool,
-    /// What fires is taken to be over then unless it is told again.
+    /// When firing alerts count as over unless they are sent again.
     pub valid_until: Timestamp,
 }
 

@@ -11,7 +11,7 @@ use crate::domain::naming::Names;
 use crate::domain::target::Target;
 use crate::domain::verification::VerifyPolicy;
 
-/// What is to be watched, and how. Blocking.
+/// The source of what to watch, and how. Blocking.
 pub trait Configuration: Send + Sync {
     /// Reads everything anew; what has a name keeps it. The error is for a person: all problems, one a line.
     fn load(&self, names: Names) -> Result<Configured, String>;
@@ -28,7 +28,7 @@ pub struct Configured {
     pub names: Names,
     pub sources: Vec<SourceReport>,
     pub pace: Pace,
-    /// What holds for all scheduled drills together.
+    /// Limits of all scheduled drills together.
     pub drills: DrillLimits,
     pub alerting: Alerting,
     /// Prices and the budget of everything together.

@@ -13,7 +13,7 @@ use crate::domain::reason::Reason;
 use crate::domain::restore::RestoreBase;
 use crate::domain::target::{DatabaseFiles, ReplicaTarget, TargetName};
 
-/// What is to be drilled.
+/// The drills that the command line asks for, with the settings they run under.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillJob {
     pub database: TargetName,
@@ -35,14 +35,14 @@ pub trait DrillRunner: Send + Sync {
 
 /// Who is told how a drill goes on.
 pub trait DrillNews: Progress {
-    /// What will be downloaded; nothing was yet.
+    /// Called with the estimate before anything is downloaded.
     fn planned(&self, estimate: &DrillEstimate);
 
-    /// What is being done now, in a word or two.
+    /// Called when a step begins, with its name in a word or two.
     fn step(&self, name: &str);
 }
 
-/// What a drill is going to cost, known before the download.
+/// The cost of a drill, estimated before the download.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillEstimate {
     /// `TXID …` or `generation …`.
@@ -66,7 +66,7 @@ pub trait DrillSpace: Send + Sync {
     /// No file there may grow larger than this from now on.
     fn bound(&self, bytes: u64) -> Result<(), Reason>;
 
-    /// What is kept of the drill before.
+    /// The copy that was kept from the previous drill.
     fn kept(&self) -> Option<KeptCopy>;
 
     /// The file to restore to: the kept copy as it is, or a new and empty one in its place. From this call on nothing
@@ -91,7 +91,7 @@ pub struct KeptCopy {
     pub incremental_drills: u32,
 }
 
-/// What reading a restored database showed.
+/// The digest of a restored database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyDigest {
     pub sha256: String,
@@ -119,7 +119,7 @@ pub trait RestoredCopy: Send {
     fn probe(&mut self, query: &str) -> Result<Answer, Reason>;
 }
 
-/// What SQLite's own check found, in its words; at most as many of each as the limits say.
+/// The findings of SQLite's own check, in its words; at most as many of each as the limits say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Soundness {
     /// Of pages, rows and indexes.

@@ -18,7 +18,7 @@ use crate::usecase::ports::ReplicaStore;
 /// How often one look lists everything anew to see whether a hole is still there.
 pub(super) const RELISTINGS_MAX: usize = 3;
 
-/// What a look found, apart from what it proves.
+/// The findings of a look, apart from what it proves.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
     pub layout: Option<&'static str>,
@@ -33,11 +33,11 @@ pub struct Finding {
     pub received_bytes: Option<u64>,
     /// How many there were.
     pub received_objects: Option<u64>,
-    /// What is wrong with the newest object, where an older one had to tell how far the replica is.
+    /// The problem of the newest object, if an older one had to tell how far the replica is.
     pub damaged: Option<Reason>,
 }
 
-/// What a look saw of single objects, whether or not it succeeded in the end.
+/// Single objects that a look saw, whether or not it succeeded in the end.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub listed: Listing,

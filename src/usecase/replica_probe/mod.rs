@@ -24,13 +24,13 @@ use crate::usecase::ports::{Pace, ReplicaStore};
 
 pub use self::finding::{Finding, Seen};
 
-/// What is remembered of one replica between two looks.
+/// The state of one replica between two looks.
 #[derive(Debug, Default)]
 pub struct ReplicaProbe {
     state: State,
     /// The `store` label.
     store: String,
-    /// What the last look saw, until it is taken.
+    /// The single objects that the last look saw, until they are taken.
     seen: Option<Seen>,
     /// The newest object is read whole when it has at most so many bytes, and not only its header.
     whole: u64,
@@ -40,7 +40,7 @@ pub struct ReplicaProbe {
     identities: Vec<Secret>,
     /// Keys that are known to be damaged: the coverage map does without them.
     damaged: Arc<BTreeSet<String>>,
-    /// What Litestream was told to keep, if that is known.
+    /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
 }
 
@@ -92,7 +92,7 @@ impl ReplicaProbe {
         }
     }
 
-    /// What the last look saw of single objects; nothing when its listing failed.
+    /// Takes the single objects that the last look saw; `None` when its listing failed.
     pub fn take_seen(&mut self) -> Option<Seen> {
         self.seen.take()
     }
@@ -101,7 +101,7 @@ impl ReplicaProbe {
     ///
     /// # Errors
     ///
-    /// What kept the listing or the newest object from being read. Nothing is then known to have changed.
+    /// When the listing or the newest object cannot be read. Nothing is then known to have changed.
     pub async fn look(
         &mut self,
         store: &dyn ReplicaStore,

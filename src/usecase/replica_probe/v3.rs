@@ -27,7 +27,7 @@ use crate::usecase::walk;
 /// How often a busy replica is asked for new generations and snapshots, which replication goes on to without a word.
 const GENERATIONS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is remembered of the generations.
+/// The generations, between two looks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segments {
     /// The `store` label.
@@ -35,7 +35,7 @@ pub(super) struct Segments {
     generations: Generations,
     /// The newest segment that can be decoded, and where it ends.
     newest: Option<(Generation, SegmentFile, WalPosition)>,
-    /// What is wrong with a newer one.
+    /// The problem of a newer one.
     odd: Option<Reason>,
     /// When everything was listed.
     reconciled: Option<Moment>,
@@ -54,9 +54,9 @@ pub(super) struct Segments {
     tail: u64,
     /// The newest segments, of the generation that is restored from.
     recent: BTreeMap<(Generation, SegmentName), SegmentFile>,
-    /// What this look saw of single objects.
+    /// The single objects that this look saw.
     seen: Option<Seen>,
-    /// What Litestream was told to keep, if that is known.
+    /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
 }
 

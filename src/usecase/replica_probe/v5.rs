@@ -24,7 +24,7 @@ use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
 use crate::usecase::walk;
 
-/// What is remembered of the levels.
+/// The levels, between two looks.
 #[derive(Clone, Debug)]
 pub(super) struct Levels {
     keys: LevelKeys,
@@ -33,7 +33,7 @@ pub(super) struct Levels {
     inventory: Inventory,
     /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
-    /// What is wrong with a newer one.
+    /// The problem of a newer one.
     odd: Option<Reason>,
     /// When everything was listed.
     reconciled: Option<Moment>,
@@ -50,13 +50,13 @@ pub(super) struct Levels {
     /// The coverage map of when everything was listed, and what came since.
     map: Option<Arc<TimelineReport>>,
     tail: LtxTail,
-    /// What a restore of the latest state may read.
+    /// The files that a restore of the latest state may read.
     candidates: Candidates,
-    /// What this look saw of single objects.
+    /// The single objects that this look saw.
     seen: Option<Seen>,
     /// The newest file is read whole when it has at most so many bytes.
     whole: u64,
-    /// What Litestream was told to keep, if that is known.
+    /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
     /// Files that should have been deleted when everything was listed; `None` where that is not known.
     expired: Option<u64>,

@@ -12,7 +12,7 @@ use crate::usecase::ports::ReplicaStore;
 ///
 /// # Errors
 ///
-/// What kept the replica from being listed, or why nothing there leads to what is asked for.
+/// When the replica cannot be listed, or nothing there leads to what is asked for.
 pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
     let layouts = store.layouts().await?;
     let Some(levels) = layouts.iter().find(|layout| **layout != Layout::V3) else {
@@ -27,13 +27,14 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
     }
     match (request.point, levels) {
         (PlanTarget::Txid(_), levels) => levels,
-        (PlanTarget::Time(_), Err(reason)) if reason.kind == ReasonKind::NotFound => {
-            Ok(noted(v3_plan::plan(store, request).await?, "v0.5 has nothing of that time: its v0.3 predecessor has"))
-        }
+        (PlanTarget::Time(_), Err(reason)) if reason.kind == ReasonKind::NotFound => Ok(noted(
+            v3_plan::plan(store, request).await?,
+            "v0.5 has nothing from that time, but its v0.3 predecessor has",
+        )),
         (PlanTarget::Time(_), levels) => levels,
         (PlanTarget::Latest, Err(reason)) => Err(match reason.hint {
             // The older one is not what was asked for.
-            None => reason.with_hint("the v0.3 generations beside it have an older state: restore at a time"),
+            None => reason.with_hint("the v0.3 generations beside it have an older state: restore to a point in time"),
             Some(_) => reason,
         }),
         (PlanTarget::Latest, Ok(levels)) => match v3_plan::plan(store, request).await {

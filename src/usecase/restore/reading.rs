@@ -24,7 +24,7 @@ pub(super) struct Reader {
     /// For what people are told.
     keys: LevelKeys,
     progress: Arc<dyn Progress>,
-    /// What one request asks for: less after a failure, more again after a success.
+    /// The size of one request: less after a failure, more again after a success.
     request_bytes: AtomicU64,
     requests: AtomicU64,
     received: AtomicU64,
@@ -54,7 +54,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// What kept it from being read after all repetitions, and an object that ends before.
+    /// When the object cannot be read after all attempts, or ends before the range does.
     pub(super) async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Bytes, Reason> {
         let mut gathered = BytesMut::new();
         let mut failures = 0;
@@ -66,7 +66,7 @@ impl Reader {
                 Ok(content) if content.is_empty() && asked > 0 => {
                     let (key, end, expected) = (name.key(self.keys), offset + at, offset + length);
                     let cause =
-                        format!("read {key}: truncated: it ends at byte {end}, and at least {expected} were listed");
+                        format!("read {key}: truncated: it ends at byte {end}, but at least {expected} were listed");
                     return Err(Reason::new(ReasonKind::Corrupt, cause));
                 }
                 Ok(content) => {
@@ -140,7 +140,7 @@ async fn patiently<T, F: Future<Output = Result<T, Reason>>>(mut call: impl FnMu
     }
 }
 
-/// What may be over the next time.
+/// Whether a failure of this kind may be gone at the next attempt.
 fn passes(kind: ReasonKind) -> bool {
     use ReasonKind::{Failed, Throttled, Timeout, Unreachable};
     matches!(kind, Throttled | Timeout | Unreachable | Failed)
@@ -257,7 +257,7 @@ mod tests {
     async fn an_object_that_ends_early_is_truncated_by_name() {
         let (short, _, _) = reader(&[], 1000);
         let reason = short.read(NAME, 0, 1500).await.unwrap_err();
-        let cause = "truncated: it ends at byte 1000, and at least 1500 were listed";
+        let cause = "truncated: it ends at byte 1000, but at least 1500 were listed";
         assert_eq!(reason.message, format!("read {}: {cause}", NAME.key(LevelKeys::Plain)));
         assert_eq!(reason.kind, ReasonKind::Corrupt);
         assert_eq!(short.read(NAME, 0, 0).await, Ok(Bytes::new()));

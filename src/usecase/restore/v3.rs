@@ -124,7 +124,7 @@ fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
         }
         ReplayError::OpenTransaction => {
             let reason = Reason::from(error).context(format_args!("read {key}"));
-            reason.with_hint("restore at a time before the last segment")
+            reason.with_hint("restore to a time before the last segment")
         }
         error => Reason::from(error).context(format_args!("read {key}")),
     }

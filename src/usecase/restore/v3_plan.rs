@@ -18,7 +18,7 @@ use crate::usecase::walk;
 ///
 /// # Errors
 ///
-/// What kept the replica from being listed, or why nothing there leads to what is asked for.
+/// When the replica cannot be listed, or nothing there leads to what is asked for.
 pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
     let at = match request.point {
         PlanTarget::Latest => None,
@@ -57,7 +57,7 @@ fn not_planned(error: &GenerationsPlanError) -> Reason {
     let reason = Reason::new(ReasonKind::NotFound, format!("plan restore: {error}"));
     match error {
         GenerationsPlanError::NoGenerations => reason,
-        GenerationsPlanError::BeforeFirst { first } => reason.with_hint(format!("the first instant is {first}")),
+        GenerationsPlanError::BeforeFirst { first } => reason.with_hint(format!("the earliest time is {first}")),
         GenerationsPlanError::Broken { generation, cause, before } => {
             let missing = match cause {
                 GenerationPlanError::NoSnapshot => None,
@@ -73,7 +73,7 @@ fn not_planned(error: &GenerationsPlanError) -> Reason {
                 ..reason
             };
             match before {
-                Some(before) => reason.with_hint(format!("the state of {before} is before it: restore at that time")),
+                Some(before) => reason.with_hint(format!("the state at {before} precedes it: restore to that time")),
                 None => reason,
             }
         }

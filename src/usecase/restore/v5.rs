@@ -76,7 +76,7 @@ struct Engine {
     objects: Vec<RestoredObject>,
 }
 
-/// What the database will be.
+/// The shape of the restored database.
 struct Image {
     page_size: u32,
     pages: u32,
@@ -156,7 +156,7 @@ impl Engine {
         }
         let known = self.newest.map(|newest| newest.page_size).or_else(|| self.base.map(|base| base.page_size));
         if let Some(known) = known.filter(|known| *known != header.page_size) {
-            return Err(corrupt(format!("pages of {} bytes, and of {known} in the other files", header.page_size)));
+            return Err(corrupt(format!("pages of {} bytes, but of {known} in the other files", header.page_size)));
         }
         self.newest.get_or_insert(*header);
         self.fewest = self.fewest.min(header.commit);
@@ -168,7 +168,7 @@ impl Engine {
         chunk.choose(|page| page <= fewest && written.insert(page));
     }
 
-    /// What was written is the whole database.
+    /// When pages are missing from what was written.
     fn image(&self) -> Result<Image, Reason> {
         let (page_size, pages) = match (self.newest, self.base) {
             (Some(header), _) => (header.page_size, header.commit),
@@ -316,9 +316,10 @@ impl Jobs {
 
 /// The first page has to be that of a database with pages of this size.
 fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
-    let header = DatabaseHeader::parse(content).map_err(|error| format!("page 1 begins no database: {error}"))?;
+    let header =
+        DatabaseHeader::parse(content).map_err(|error| format!("page 1 does not begin a database: {error}"))?;
     if header.page_size != page_size {
-        return Err(format!("page 1 is of a database with pages of {} bytes, not {page_size}", header.page_size));
+        return Err(format!("page 1 belongs to a database with pages of {} bytes, not {page_size}", header.page_size));
     }
     Ok(())
 }

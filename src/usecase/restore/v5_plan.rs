@@ -59,7 +59,8 @@ pub(super) async fn plan_levels(
         check_names(&backwards, last.map_or(Txid(0), |last| last.max))?;
     }
     if let (Some(first), None) = (planned.first().filter(|first| first.min != Txid(1)), base) {
-        let cause = format!("read {}: it begins no database, which takes a file from TXID 1 on", replica.key(first));
+        let cause =
+            format!("read {}: it does not begin a database, which takes a file from TXID 1 on", replica.key(first));
         return Err(Reason::new(ReasonKind::Corrupt, cause));
     }
     if let (Some(last), Some(newest)) = (&last, &newest) {
@@ -89,7 +90,10 @@ struct Backwards {
 fn check_names(backwards: &[Backwards], end: Txid) -> Result<(), Reason> {
     let harmful = |odd: &&Backwards| odd.level == SNAPSHOT_LEVEL || odd.min.0 > end.0.wrapping_add(1);
     let Some(odd) = backwards.iter().find(harmful) else { return Ok(()) };
-    let cause = format!("read {}: its name ends before it begins, and Litestream restores nothing beside it", odd.key);
+    let cause = format!(
+        "read {}: its last TXID is before its first, and Litestream restores nothing beside such a file",
+        odd.key
+    );
     Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("move it away if nobody knows what it is"))
 }
 
@@ -155,7 +159,7 @@ async fn header(store: &dyn ReplicaStore, keys: LevelKeys, file: &LtxFile) -> Re
 ///
 /// # Errors
 ///
-/// What kept a header from being read, or what is wrong with it.
+/// When a header cannot be read, or is wrong.
 pub(in crate::usecase) async fn border(
     store: &dyn ReplicaStore,
     keys: LevelKeys,
@@ -227,7 +231,7 @@ impl Replica<'_> {
             (PlanError::NotContiguous { end }, _) => {
                 let found = shortfall(files, PlanTarget::Latest, end).map_or_else(String::new, |hole| hole.before);
                 let cause =
-                    format!("plan restore: nothing leads from TXID {end} to TXID {found}, where newer files begin");
+                    format!("plan restore: nothing leads from TXID {end} to TXID {found}, where later files begin");
                 let hint = format!("--txid {end} restores what is before the hole");
                 Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
             }
@@ -239,7 +243,7 @@ impl Replica<'_> {
                 let mut behind = behind.into_iter().take(NEIGHBOURS_TRIED);
                 let next = behind.find(|txid| plan(&all, PlanTarget::Txid(*txid)).is_ok());
                 let before = (end.0 > 0).then(|| format!("--txid {end} is before it"));
-                let next = next.map(|txid| format!("--txid {txid} behind it"));
+                let next = next.map(|txid| format!("--txid {txid} after it"));
                 match before.into_iter().chain(next).collect::<Vec<_>>().join(", ") {
                     none if none.is_empty() => refused,
                     neighbours => refused.with_hint(format!("what can be restored: {neighbours}")),
@@ -248,7 +252,7 @@ impl Replica<'_> {
             (PlanError::NoFiles, PlanTarget::Time(time)) => match self.first_instant(levels).await {
                 Ok(Some(first)) => {
                     let cause =
-                        format!("plan restore: {time} is before the first restorable instant, which is {first}");
+                        format!("plan restore: {time} is before the earliest restorable time, which is {first}");
                     let hint = format!("--at {first} restores the oldest state that there is");
                     Reason::new(ReasonKind::NotFound, cause).with_hint(hint)
                 }
@@ -355,7 +359,7 @@ mod tests {
         let refused = planned(&store, PlanTarget::Time(second(1))).await.unwrap_err();
         assert_eq!(refused.kind, ReasonKind::NotFound);
         let first = second(1) + jiff::SignedDuration::from_millis(1);
-        assert!(refused.message.ends_with(&format!("the first restorable instant, which is {first}")), "{refused}");
+        assert!(refused.message.ends_with(&format!("the earliest restorable time, which is {first}")), "{refused}");
     }
 
     #[tokio::test]

@@ -91,7 +91,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// What is bad is read a second time: it is what is stored, and not what the way to it made of it, when that comes to
+    /// Reads an object again that looks bad: it is bad in the store, and not only on the way from it, if that comes to
     /// the same.
     async fn twice(&mut self) -> Outcome {
         match self.outcome().await {

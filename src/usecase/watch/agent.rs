@@ -42,7 +42,7 @@ const TICK_MIN: Duration = Duration::from_millis(50);
 /// Asks for a reload; the answer is what went wrong, for a person.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// What an agent works with.
+/// The ports and settings of an agent.
 pub struct AgentParts {
     pub clock: Arc<dyn Clock>,
     pub watch: Box<dyn DatabaseWatch>,

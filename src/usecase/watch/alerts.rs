@@ -12,7 +12,7 @@ use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
-/// What the agent knows of alerts.
+/// The agent's state of alerts.
 pub(super) struct Alerts {
     book: AlertBook,
     outlet: Option<Arc<dyn AlertOutlet>>,

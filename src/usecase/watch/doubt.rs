@@ -79,13 +79,15 @@ impl Believed {
                     0 => "none".to_owned(),
                     some => some.to_string(),
                 };
-                let kept = if none { "" } else { "; those it does not name stay watched" };
+                let kept = if none { "" } else { "; those it no longer lists stay watched" };
                 let named = counted(named, "database");
                 format!("it named {named} and now names {now}{kept}; reload if that is on purpose")
             });
         }
         if doubt && before.iter().all(|source| source.success) {
-            tracing::error!("databases are gone from the configuration, which is not believed until it is reloaded");
+            tracing::error!(
+                "databases have disappeared from the configuration, which is not believed until it is reloaded"
+            );
         }
         if !doubt {
             self.believe(sources, asked);

@@ -1,4 +1,4 @@
-//! What the agent knows of the drills of one replica: when the next one is due, or why there is none.
+//! The state of one replica's drills: when the next one is due, or why there is none.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ pub(super) struct Drilling {
     pub(super) running_since: Option<Timestamp>,
     /// Why none is due.
     pub(super) withheld: Option<String>,
-    /// What the plan in force was made of.
+    /// The facts that the current plan was made from.
     pub(super) basis: Option<Basis>,
     pub(super) interval_seconds: Option<f64>,
     report: Option<Arc<DrillReport>>,
 }
 
-/// What a replica's listing says that decides about its drills.
+/// The facts of a replica's listing that decide about its drills.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Basis {
     /// More than is drilled every day.
@@ -83,21 +83,21 @@ fn withheld(
         return Some(format!("replicas of kind {} cannot be read", replica.location.kind()));
     }
     if replica.encrypted && replica.age_identities.is_empty() {
-        return Some("it is encrypted, and no identity that could read it is configured".to_owned());
+        return Some("it is encrypted, and no identity that can read it is configured".to_owned());
     }
     let Some(download) = coverage.download_bytes else {
-        return Some("there is nothing that could be restored".to_owned());
+        return Some("there is nothing that can be restored".to_owned());
     };
     if download > policy.size_max {
         return Some(format!(
-            "a drill downloads about {}, and max-size is {}: raise it, or run streamgauge drill",
+            "a drill would download about {}, and max-size is {}: raise it, or run streamgauge drill",
             spoken_bytes(download as f64),
             spoken_bytes(policy.size_max as f64)
         ));
     }
     match limits.daily_download.filter(|_| replica.location.metered()) {
         Some(most) if download > most => Some(format!(
-            "a drill downloads about {}, and daily-download is {}: raise it, or run streamgauge drill",
+            "a drill would download about {}, and daily-download is {}: raise it, or run streamgauge drill",
             spoken_bytes(download as f64),
             spoken_bytes(most as f64)
         )),

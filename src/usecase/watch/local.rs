@@ -15,7 +15,7 @@ use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate};
 /// Rounds that may wait for the agent; the thread pauses when it is behind.
 pub(super) const ROUNDS_MAX: usize = 64;
 
-/// What one round on the thread saw.
+/// The outcome of one round on the thread.
 pub(super) struct LocalRound {
     pub(super) updates: Vec<LocalUpdate>,
     pub(super) took: Duration,

@@ -8,7 +8,7 @@ use crate::usecase::ports::FoundBeacon;
 use crate::usecase::replica_probe::{Finding, ReplicaProbe, Seen};
 use crate::usecase::verify::judge;
 
-/// What a look at a replica brings back.
+/// The outcome of a look at a replica.
 pub(super) struct Look {
     pub(super) probe: ReplicaProbe,
     pub(super) result: Result<(Finding, Evidence), Reason>,
@@ -17,7 +17,7 @@ pub(super) struct Look {
     pub(super) beacon: Option<Result<Option<FoundBeacon>, Reason>>,
 }
 
-/// What a look saw of single objects, the newest one judged if it was read.
+/// Single objects that a look saw, the newest one judged if it was read.
 #[derive(Debug, Default)]
 pub(super) struct SeenObjects {
     pub(super) listed: Option<Listing>,

@@ -32,7 +32,7 @@ const TORN: Duration = Duration::from_millis(50);
 /// How soon pages are compared again that could not be, because they were being written or moved.
 const RACED: Duration = Duration::from_millis(200);
 
-/// What a single look works with.
+/// The ports and settings of a single look.
 pub struct OnceParts<'a> {
     pub clock: &'a dyn Clock,
     pub watch: &'a mut dyn DatabaseWatch,
@@ -214,7 +214,7 @@ pub fn named(targets: Vec<Target>, names: &[String]) -> Result<Vec<Target>, Reas
     if let Some(name) = names.iter().find(|name| !targets.iter().any(|target| goes_by(target, name))) {
         let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database"));
         let known: Vec<_> = targets.iter().take(10).map(|target| target.name.0.as_str()).collect();
-        return Err(reason.with_hint(format!("known are {}", known.join(", "))));
+        return Err(reason.with_hint(format!("known databases: {}", known.join(", "))));
     }
     let wanted = |target: &Target| names.is_empty() || names.iter().any(|name| goes_by(target, name));
     Ok(targets.into_iter().filter(wanted).collect())

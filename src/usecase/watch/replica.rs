@@ -1,4 +1,4 @@
-//! What the agent knows of one replica: the positions not yet proven there, and the last look's evidence.
+//! The agent's state of one replica: the positions not yet proven there, and the last look's evidence.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use super::objects::{Look, SeenObjects, ledger};
 use super::schedule::{ReplicaKey, Standing, busy_interval};
 use super::spotting::Spotting;
 
-/// What of a replica's watching survives a restart, so that the age of proof does.
+/// The state of a watched replica that survives a restart, so that the age of the proof does.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watched {
     pub(super) since: Timestamp,
@@ -56,17 +56,17 @@ pub(super) struct WatchedReplica {
     failures: u32,
     pub(super) last_look: Option<Moment>,
     pub(super) drilling: Drilling,
-    /// What is known of its objects.
+    /// The ledger of its objects.
     pub(super) ledger: Ledger,
     verification: Option<Arc<VerificationReport>>,
-    /// What was written to its database until the last look.
+    /// The bytes written to its database until the last look.
     written: Option<Written>,
     growth: Growth,
     churn: Churn,
     /// When it was last listed.
     listed_at: Option<Moment>,
     lineage: Lineage,
-    /// What the host that writes the database says of itself, where that is another one.
+    /// The beacon of the host that writes the database, if that is another one.
     beacon: Option<Arc<BeaconReport>>,
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
@@ -208,15 +208,15 @@ impl WatchedReplica {
     /// Its first look has not ended so far, and says later what it saw.
     pub(super) fn late(&mut self) {
         let why = match self.probe {
-            None => "it goes on",
-            Some(_) => "it waits for others at the same place",
+            None => "it is still running",
+            Some(_) => "it is waiting for others at the same place",
         };
         let seconds = FIRST_LOOK_PATIENCE.as_secs();
-        let message = format!("look at replica: the first look has not ended within {seconds} s, {why}");
+        let message = format!("look at replica: the first look has not finished within {seconds} s, {why}");
         self.failure = Some(Reason::new(ReasonKind::Timeout, message));
     }
 
-    /// What the last look that succeeded listed.
+    /// The coverage by the last successful look.
     pub(super) fn coverage(&self) -> Option<&CoverageReport> {
         self.finding.as_ref().map(|(finding, _)| &finding.coverage)
     }
@@ -305,8 +305,8 @@ impl WatchedReplica {
         seen.map(|sample| sample.first_seen.wall).or_else(claimed)
     }
 
-    /// What the host that writes the database claims, where nothing is known better. A replica that cannot be read may
-    /// not hold what the host saw in it.
+    /// The lag that the host that writes the database claims, if nothing better is known. A replica that cannot be read
+    /// may not hold what the host saw in it.
     fn claimed_lag(&self) -> Option<f64> {
         let (_, evidence) = self.finding.as_ref().filter(|(_, evidence)| evidence.chain == Chain::Complete)?;
         self.beacon.as_ref().filter(|_| self.unreadable().is_none())?.lag_seconds(evidence.position)

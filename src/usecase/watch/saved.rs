@@ -14,7 +14,7 @@ use crate::domain::spot::SpotBook;
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::usecase::ports::{EntryKey, EntryKind};
 
-/// What of a subject survives a restart.
+/// The state of a subject that survives a restart.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Saved {
     /// The database's file: what was counted and proven of another one says nothing of this one.

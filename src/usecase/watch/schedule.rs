@@ -23,7 +23,7 @@ impl ReplicaKey {
     }
 }
 
-/// What decides when a replica is looked at next.
+/// The facts that decide when a replica is looked at next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
     /// Commits are not proven.

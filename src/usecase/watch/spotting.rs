@@ -64,7 +64,7 @@ impl WatchedReplica {
         let unknown = plan.files.iter().filter(|file| file.frames.is_none()).count() as u64;
         let pages = u64::from(policy.pages) + 1;
         if !self.ledger.affords(pages + 2 * unknown, pages * PAGE_BYTES + unknown * INDEX_BYTES, now.wall) {
-            self.spotting.why = Some("the bytes that may be read a day are used up");
+            self.spotting.why = Some("the bytes that may be read per day are used up");
             return None;
         }
         self.spotting.why = None;
@@ -106,7 +106,7 @@ impl WatchedReplica {
         self.spotting.in_flight = false;
     }
 
-    /// What is said of the rounds; `None` where none are wanted, or there is no live database.
+    /// The report of the rounds; `None` if none are wanted, or there is no live database.
     pub(super) fn spot_report(&self, policy: &SpotPolicy) -> Option<SpotReport> {
         let interval = policy.interval.filter(|_| self.spotting.able)?;
         let why = match self.target.encrypted {

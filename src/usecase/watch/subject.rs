@@ -1,4 +1,4 @@
-//! What the agent knows of one target.
+//! The agent's state of one target.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -129,7 +129,8 @@ impl Subject {
         serde_json::to_string(&saved).unwrap_or_default()
     }
 
-    /// What is known of the objects, by [`identity`]. It is much more than the rest, and changes only with the bucket.
+    /// The state of the objects, by [`identity`], to be saved. It is much more than the rest, and changes only with the
+    /// bucket.
     pub(super) fn save_objects(&self) -> String {
         let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
         serde_json::to_string(&identified(verified, |replica| replica.ledger.save())).unwrap_or_default()
@@ -149,7 +150,7 @@ impl Subject {
         before.is_none_or(|(_, saved)| saved != state).then(|| self.save_objects())
     }
 
-    /// What was handed out to be saved was not.
+    /// Notes that the objects that were handed out have not been saved.
     pub(super) fn objects_not_saved(&mut self) {
         self.objects_saved = None;
     }
@@ -331,12 +332,12 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
     let (up, pid, evidence) = match sighting {
         Sighting::Attached(pid) => (Some(true), Some(pid), format!("process {pid} has the database open")),
         Sighting::Running(pid) if closed => {
-            (Some(false), Some(pid), format!("process {pid} runs, and does not have the database open"))
+            (Some(false), Some(pid), format!("process {pid} is running, but does not have the database open"))
         }
         _ if closed => (Some(false), None, "no process has the database open, as Litestream would".to_owned()),
-        Sighting::Running(pid) => (Some(true), Some(pid), format!("process {pid} runs")),
-        Sighting::Gone => (Some(false), None, "no process `litestream replicate` on this host has it open".to_owned()),
-        Sighting::Unknown => (None, None, "its process does not show from here".to_owned()),
+        Sighting::Running(pid) => (Some(true), Some(pid), format!("process {pid} is running")),
+        Sighting::Gone => (Some(false), None, "no `litestream replicate` process on this host has it open".to_owned()),
+        Sighting::Unknown => (None, None, "its process cannot be seen from here".to_owned()),
     };
     LitestreamReport { up, evidence, pid }
 }

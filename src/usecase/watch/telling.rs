@@ -12,7 +12,7 @@ use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::domain::verdict::{Severity, Status, Verdict};
 
-/// What comes and goes is said to be bad so often at most.
+/// The shortest time between two messages about something that comes and goes.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// So many of one place have a line each; with more at once, one line counts them.
@@ -21,16 +21,16 @@ const LINES_MAX: usize = 3;
 /// A database, or one of its replicas.
 type Thing = (TargetName, Option<String>);
 
-/// What is bad about something.
+/// A problem of a subject.
 #[derive(Clone, Debug)]
 struct Trouble {
-    /// What tells it from another one: its message may have numbers in it.
+    /// The key that tells it from another problem, because its message may contain numbers.
     key: &'static str,
     message: String,
     hint: Option<String>,
 }
 
-/// What was said of one thing.
+/// The last message about one subject.
 #[derive(Debug)]
 struct Said {
     key: Option<&'static str>,
@@ -43,7 +43,7 @@ struct Said {
 #[derive(Debug)]
 pub(super) struct Line {
     thing: Thing,
-    /// What fails together.
+    /// The place that fails as one.
     place: String,
     /// `None`: it is well again, after so many seconds.
     trouble: Result<Trouble, f64>,
@@ -51,7 +51,7 @@ pub(super) struct Line {
     other: bool,
 }
 
-/// What was said of everything that is bad, or was a minute ago.
+/// The log's memory of everything that is bad, or was a minute ago.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     said: BTreeMap<Thing, Said>,
@@ -177,7 +177,7 @@ mod tests {
         Moment { wall: Timestamp::from_second(1_000_000 + second).unwrap(), mono: SignedDuration::from_secs(second) }
     }
 
-    /// What is said at each second of something with this trouble.
+    /// Checks what is logged at each second about something with this problem.
     fn check(steps: &[(i64, Option<&'static str>)], expected: &[&str]) {
         let mut telling = Telling::default();
         let said = steps.iter().filter_map(|(second, key)| {

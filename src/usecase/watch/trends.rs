@@ -15,7 +15,7 @@ pub(super) struct Trends {
     /// Of write transactions counted, restarts included.
     commits: Trend,
     counted: u64,
-    /// What the agent's own counter stood at when it was last read; absent after a restart.
+    /// The agent's own counter when it was last read; absent after a restart.
     #[serde(skip)]
     baseline: Option<u64>,
     pub(super) used: Trend,

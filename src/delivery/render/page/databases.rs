@@ -99,7 +99,7 @@ impl Row<'_> {
         Some(html! { (timeline::svg(map, from, self.now)) (timeline::sentence(map, self.now)) })
     }
 
-    /// What the last restore drill came to, when and how fast, and when the next one is due.
+    /// The last restore drill: its result, when it was and how fast, and when the next one is due.
     fn drill(&self) -> Markup {
         let Some(drill) = self.block.replica.and_then(|replica| replica.drill.as_deref()) else {
             return html! { td.unknown { "none" } };

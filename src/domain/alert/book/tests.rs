@@ -146,7 +146,7 @@ fn the_worse_alert_of_a_check_suppresses_the_other() {
     step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
     step(&mut book, &lagging(11.0), at(60), "ReplicaGap warning Firing, ReplicaGap critical Pending");
     step(&mut book, &lagging(11.0), at(120), "ReplicaGap critical Firing, ReplicaGap warning Firing suppressed");
-    assert_eq!(book.alerts()[1].suppressed.as_deref(), Some("ReplicaGap (critical) fires"));
+    assert_eq!(book.alerts()[1].suppressed.as_deref(), Some("ReplicaGap (critical) is firing"));
     step(&mut book, &lagging(1.0), at(135), "ReplicaGap critical Firing, ReplicaGap warning Firing suppressed");
     step(&mut book, &lagging(1.0), at(435), "ReplicaGap warning Firing, ReplicaGap critical Resolved");
 }
@@ -164,7 +164,7 @@ fn an_alert_suppresses_what_follows_from_it_of_the_same_replica_only() {
     let suppressed: Vec<_> = book.alerts().iter().filter(|alert| alert.suppressed.is_some()).collect();
     let told: Vec<_> = suppressed.iter().map(|alert| (alert.name(), alert.labels["replica"].as_str())).collect();
     assert_eq!(told, [("ReplicaGap", "s3"), ("ReplicaGap", "other"), ("ReplicaGap", "s3")]);
-    assert_eq!(suppressed[0].suppressed.as_deref(), Some("ReplicaUnverifiable (critical) fires"));
+    assert_eq!(suppressed[0].suppressed.as_deref(), Some("ReplicaUnverifiable (critical) is firing"));
     assert_eq!(suppressed[1].severity, Severity::Warning, "only by its own critical one");
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::litestream::name::NameError;
 use crate::domain::litestream::name::hex;
 
-/// What every v0.3 key starts with.
+/// The prefix of every v0.3 key.
 pub const ROOT: &str = "generations/";
 
 /// A v0.3 generation: one unbroken series of WAL indexes. The number is random, so that it orders nothing.
@@ -17,12 +17,12 @@ pub const ROOT: &str = "generations/";
 pub struct Generation(pub u64);
 
 impl Generation {
-    /// What the keys of its snapshots start with, `/` included.
+    /// The prefix of the keys of its snapshots, `/` included.
     pub fn snapshots_prefix(self) -> String {
         format!("{ROOT}{self}/snapshots/")
     }
 
-    /// What the keys of its WAL segments start with, `/` included.
+    /// The prefix of the keys of its WAL segments, `/` included.
     pub fn wal_prefix(self) -> String {
         format!("{ROOT}{self}/wal/")
     }

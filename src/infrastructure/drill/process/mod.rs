@@ -47,11 +47,11 @@ pub struct ProcessDrills {
 impl ProcessDrills {
     /// With the `streamgauge` program, the directory below which each drill has a private one, and how to open replicas.
     ///
-    /// What earlier processes left there is removed.
+    /// Creates the runner, and removes what earlier processes left in the scratch space.
     pub fn new(program: PathBuf, scratch: PathBuf, stores: StoreOptions) -> Self {
         let swept = sweep(&scratch);
         if swept > 0 {
-            tracing::info!(scratch = %scratch.display(), swept, "removed what killed drills left");
+            tracing::info!(scratch = %scratch.display(), swept, "removed what killed drills had left behind");
         }
         Self { program, scratch, stores, news: None }
     }
@@ -163,7 +163,7 @@ impl DrillRunner for ProcessDrills {
     }
 }
 
-/// What a child told before it ended without a record: what it downloaded was paid for all the same.
+/// The progress of a child that ended without a record: its downloads were paid for all the same.
 #[derive(Default)]
 struct Seen {
     estimate: Option<DrillEstimate>,
@@ -187,7 +187,7 @@ impl Seen {
     }
 }
 
-/// What a kept copy is a copy of.
+/// The identity of a kept copy.
 fn identity(job: &DrillJob) -> String {
     format!("{}\n{}\n{}", job.database, job.replica.name, job.replica.location.identity())
 }
@@ -259,7 +259,8 @@ fn ended(status: ExitStatus, complaint: &str, sent: Option<Reason>) -> Reason {
     let memory = "raise drill.memory, or check fewer things at once";
     match status.signal() {
         Some(signal) if signal == Signal::ABORT.as_raw() && complaint.contains("memory allocation") => {
-            Reason::new(ReasonKind::Failed, "the drill's process ran out of the memory it may use").with_hint(memory)
+            Reason::new(ReasonKind::Failed, "the drill's process used up the memory that it is allowed")
+                .with_hint(memory)
         }
         Some(signal) if signal == Signal::KILL.as_raw() => {
             Reason::new(ReasonKind::Failed, "the drill's process was killed")
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(say(9, ""), "the drill's process was killed");
         assert_eq!(
             say(6, "x\nmemory allocation of 9 bytes failed\n"),
-            "the drill's process ran out of the memory it may use"
+            "the drill's process used up the memory that it is allowed"
         );
         assert_eq!(say(7, ""), "the drill's process was ended by signal 7: ");
         assert_eq!(say(101 << 8, "thread panicked\n\n"), "the drill's process ended without a result: thread panicked");

@@ -1,4 +1,4 @@
-//! What parent and child of a drill say to each other, a line of JSON each: the job, credentials included, through
+//! The protocol between the parent and child of a drill, a line of JSON each: the job, credentials included, through
 //! standard input; news and in the end the record through standard output.
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What servers say of the time, in the Date of every answer (RFC 9110, 6.6.1), against our clock.
+//! The clocks of servers, from the Date of every answer (RFC 9110, 6.6.1), against our clock.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

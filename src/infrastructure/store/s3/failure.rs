@@ -1,4 +1,4 @@
-//! What an S3 failure means: the closed set of kinds, a cause in plain words, and what a person can do about it.
+//! The meaning of an S3 failure: the closed set of kinds, a cause in plain words, and what a person can do about it.
 
 use std::error::Error;
 
@@ -11,7 +11,7 @@ use crate::infrastructure::http::failure::{causes, root_cause, unreachable};
 use crate::infrastructure::scrub::Scrub;
 use crate::infrastructure::store::checked::printable;
 
-/// What was tried, which decides the permission that a hint names.
+/// The action that was tried, which decides the permission that a hint names.
 #[derive(Clone, Copy)]
 pub(super) enum Action {
     List,
@@ -23,14 +23,14 @@ pub(super) enum Action {
     FindRegion,
 }
 
-/// What is known of a failed request, freed from the SDK's types.
+/// A failed request, freed from the SDK's types.
 #[derive(Debug, Default)]
 struct Refusal {
     status: u16,
     code: Option<String>,
     /// The bucket's region, where the answer names it.
     region: Option<String>,
-    /// What the store says of it, without what it was sent.
+    /// The store's own words, without what it was sent.
     said: Option<String>,
 }
 
@@ -88,10 +88,10 @@ const CLEAR: [&str; 10] = [
     "NotImplemented",
 ];
 
-/// What a store says that only says no.
+/// Texts in which a store only says no.
 const NO: [&str; 4] = ["access denied", "forbidden", "unauthorized", "not found"];
 
-/// What a store says that speaks of permissions.
+/// Texts in which a store speaks of permissions.
 const OF_PERMISSION: [&str; 8] =
     ["denied", "not authorized", "not allowed", "not entitled", "unauthorized", "permission", "policy", "forbidden"];
 

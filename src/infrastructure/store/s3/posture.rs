@@ -55,7 +55,7 @@ impl S3Bucket {
                 answer => answer.map_err(|error| match failure::reason(error, action, &self.bucket) {
                     // A server that knows no such setting may take the request for another one.
                     reason if reason.kind == ReasonKind::Corrupt => {
-                        Reason::new(ReasonKind::Unsupported, "the store answers something else")
+                        Reason::new(ReasonKind::Unsupported, "the store gives an unexpected answer")
                     }
                     reason => reason,
                 }),

@@ -68,7 +68,7 @@ impl Agent {
         }
         for (name, next, saved, objects) in ended {
             if next != name {
-                tracing::warn!(from = %name, to = %next, "a database has another name");
+                tracing::warn!(from = %name, to = %next, "a database has a new name");
                 self.memory.forgotten.push(name.clone());
             }
             self.shared.fleet.remove(&name);

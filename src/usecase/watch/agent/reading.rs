@@ -44,7 +44,7 @@ impl Reading {
         Self { configuration, current: None, hanging: Vec::new(), next }
     }
 
-    /// What the reading that has begun read; pending for ever when there is none.
+    /// Waits for the result of the current read; pending forever if there is none.
     pub(super) async fn ended(&mut self) -> Result<Configured, String> {
         match &mut self.current {
             Some(current) => (&mut current.task).await.map_err(|error| error.to_string()).flatten(),
@@ -81,7 +81,7 @@ impl Agent {
     fn read_configuration(&mut self, requests: Vec<ReloadRequest>, now: Moment) {
         self.reading.hanging.retain(|task| !task.is_finished());
         if self.reading.hanging.len() >= CONFIG_READS_HANGING_MAX {
-            return self.not_read(requests, format!("{CONFIG_READS_HANGING_MAX} earlier readings still hang"), now);
+            return self.not_read(requests, format!("{CONFIG_READS_HANGING_MAX} earlier reads are still hanging"), now);
         }
         let configuration = Arc::clone(&self.reading.configuration);
         let names = self.shared.configured.names.clone();
@@ -95,7 +95,7 @@ impl Agent {
             Some(reading) if reading.takes_longer_than(CONFIG_READ_TIMEOUT, now) => {
                 let requests = self.reading.leave();
                 let minutes = CONFIG_READ_TIMEOUT.as_secs() / 60;
-                self.not_read(requests, format!("not done after {minutes} minutes"), now);
+                self.not_read(requests, format!("not finished after {minutes} minutes"), now);
             }
             None if now.mono >= self.reading.next.mono => self.read_configuration(Vec::new(), now),
             _ => {}
@@ -104,7 +104,7 @@ impl Agent {
 
     /// The configuration could not even be looked at: what the sources hold is not known.
     fn not_read(&mut self, requests: Vec<ReloadRequest>, why: String, now: Moment) {
-        let why = format!("read configuration: {why}; look for a filesystem that hangs, such as a dead network mount");
+        let why = format!("read configuration: {why}; look for a hanging filesystem, such as a dead network mount");
         for source in &mut self.report.sources {
             source.success = false;
             source.error = Some(why.clone());
@@ -128,7 +128,7 @@ impl Agent {
         match &result {
             Ok(()) => config.last_reload_success_at = Some(now.wall),
             Err(problems) if config.error.as_ref() == Some(problems) => {}
-            Err(problems) => tracing::error!(%problems, "configuration not read, the one before stays in force"),
+            Err(problems) => tracing::error!(%problems, "configuration not read; the previous one stays in force"),
         }
         let told = config.last_reload_successful != result.is_ok();
         config.last_reload_successful = result.is_ok();

@@ -56,7 +56,7 @@ impl Memory {
             }
             Some((Err(reason), _)) => {
                 let hint = reason.hint.as_deref();
-                tracing::error!(%reason, hint, "nothing is remembered over a restart, which is tried again");
+                tracing::error!(%reason, hint, "nothing is remembered across a restart; this is tried again");
                 let failed = StateReport { saved: Some(false), reason: Some(reason), ..StateReport::default() };
                 (HashMap::new(), Some(failed))
             }

@@ -21,7 +21,7 @@ use crate::domain::target::TargetName;
 use crate::usecase::drill::inconclusive;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
-/// What a runner may take beyond the policy's timeout before it is given up.
+/// The time that a runner may take beyond the policy's timeout before it is given up.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(60);
 
 /// A wall clock that moves by more than this against the monotonic one was set, or the machine slept.
@@ -49,7 +49,7 @@ pub(super) struct Drills {
 struct Begun {
     replica: ReplicaKey,
     at: Moment,
-    /// What it was asked for, for a record of one that has no end of its own.
+    /// The job, for the record of a drill that does not end by itself.
     job: DrillJob,
 }
 
@@ -65,7 +65,7 @@ impl Duty for Drills {
             self.plan(shared, key, now);
         }
         if self.stepped(now) {
-            tracing::info!("the clock was set, or the machine slept: drills are planned anew");
+            tracing::info!("the clock was set, or the machine slept: drills are rescheduled");
             self.plan_all(shared, now);
         }
         let mut spent = None;
@@ -164,11 +164,12 @@ impl Drills {
         drilling.withheld = None;
         drilling.history.begin(now.wall, download);
         drilling.history.next_due_at = None;
-        tracing::info!(database = %target.name, replica = replica.target.name, full = job.full, "drill begins");
+        tracing::info!(database = %target.name, replica = replica.target.name, full = job.full, "drill started");
         let (stop, stopped) = oneshot::channel();
         let (runner, asked) = (Arc::clone(runner), job.clone());
         let limit = job.policy.timeout.saturating_add(TIMEOUT_SLACK);
-        let late = move |_| Reason::new(ReasonKind::Timeout, format!("drill: not ended after {} s", limit.as_secs()));
+        let late =
+            move |_| Reason::new(ReasonKind::Timeout, format!("drill: not finished after {} s", limit.as_secs()));
         self.crew.begin("drill", String::new(), Begun { replica: key, at: now, job }, async move {
             tokio::select! {
                 biased;
@@ -184,7 +185,7 @@ impl Drills {
     fn cancel(&mut self, fleet: &mut Fleet) {
         let wanted = |key| fleet.get(key).is_some_and(|(subject, _)| subject.gone_since.is_none());
         let Some((key, database, _)) = self.running.take_if(|(key, ..)| !wanted(*key)) else { return };
-        tracing::info!(%database, "drill ended: the database is gone from the configuration, or changed");
+        tracing::info!(%database, "drill stopped: the database is gone from the configuration, or has changed");
         if let Some((_, replica)) = fleet.get_mut(key) {
             replica.drilling.running_since = None;
             // Should it come back before it is forgotten, the next look plans it.
@@ -262,7 +263,7 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
         && spent.saturating_add(download) > most
     {
         let why = format!(
-            "waits: drills downloaded {} in 24 hours, this one downloads about {}, and daily-download is {}",
+            "waiting: drills downloaded {} in 24 hours, this one would download about {}, and daily-download is {}",
             spoken_bytes(spent as f64),
             spoken_bytes(download as f64),
             spoken_bytes(most as f64)

@@ -49,7 +49,7 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
         };
         // A look that takes too long leaves its probe: what that has listed is not listed again.
         let result = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
-            let message = format!("look at replica: not done in {} s", LOOK_TIMEOUT.as_secs());
+            let message = format!("look at replica: not finished within {} s", LOOK_TIMEOUT.as_secs());
             Err(Reason::new(ReasonKind::Timeout, message))
         });
         let objects = SeenObjects::of(&mut probe, verify);

@@ -32,7 +32,7 @@ impl ReplicaStore for Endless {
 
     async fn list(&self, _: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
         let named = from.map(|name| if let ObjectName::Ltx { name, .. } = name { name.min.0 } else { 1 });
-        let first = cursor.map_or(named.unwrap_or(1), |cursor| *cursor.get::<u64>().unwrap());
+        let first = cursor.map_or_else(|| named.unwrap_or(1), |cursor| *cursor.get::<u64>().unwrap());
         let objects = (first..=FILES).filter(|txid| there(*txid)).take(PAGE as usize);
         let objects: Vec<Listed> = objects
             .map(|txid| {

@@ -172,6 +172,9 @@ pub const CONNECTIONS_MIN: usize = 8;
 /// Files that this process lets itself open, if it may: as many as it can use.
 pub const DESCRIPTORS_MAX: u64 = 1 << 16;
 
+/// Connections that wait to be accepted: as many as Linux allows by default (`net.core.somaxconn`).
+pub const LISTEN_BACKLOG: u32 = 4096;
+
 /// Body of a request to the HTTP server.
 pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 

@@ -4,8 +4,9 @@ use std::io::{ErrorKind, Result as IoResult};
 use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
+use crate::domain::limits::LISTEN_BACKLOG;
 use crate::domain::reason::Reason;
 
 /// A connection that was accepted, whatever it came through.
@@ -27,7 +28,7 @@ impl Listener {
     pub(super) async fn bind(address: &str) -> Result<Vec<Self>, Reason> {
         let bound = match address.strip_prefix("[::]").unwrap_or(address).strip_prefix(':') {
             Some(port) => bind_everywhere(port).await,
-            None => TcpListener::bind(address).await.map(|listener| vec![listener]),
+            None => bind(address).await.map(|listener| vec![listener]),
         };
         let tcp = |listeners: Vec<TcpListener>| listeners.into_iter().map(Self::Tcp).collect();
         bound.map(tcp).map_err(|error| {
@@ -63,10 +64,31 @@ impl Listener {
     }
 }
 
+/// The first of the addresses that a name stands for on which one can listen.
+async fn bind(address: &str) -> IoResult<TcpListener> {
+    let mut refused = None;
+    for address in lookup_host(address).await? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| ErrorKind::InvalidInput.into()))
+}
+
+/// As [`TcpListener::bind`], with a longer queue: that has room for 128 connections, and whoever comes while more wait
+/// to be accepted tries again only after a second.
+fn listen(address: SocketAddr) -> IoResult<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
 /// Every address of this host. Usually the IPv6 wildcard takes IPv4 as well.
 async fn bind_everywhere(port: &str) -> IoResult<Vec<TcpListener>> {
-    let ipv4 = async |port: &str| TcpListener::bind(format!("0.0.0.0:{port}")).await;
-    match TcpListener::bind(format!("[::]:{port}")).await {
+    let ipv4 = async |port: &str| bind(&format!("0.0.0.0:{port}")).await;
+    match bind(&format!("[::]:{port}")).await {
         Ok(ipv6) => {
             // Where the system keeps the two apart (net.ipv6.bindv6only), the port is still free for IPv4.
             let beside = ipv4(&ipv6.local_addr()?.port().to_string()).await;
@@ -74,5 +96,23 @@ async fn bind_everywhere(port: &str) -> IoResult<Vec<TcpListener>> {
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(error),
         Err(_) => Ok(vec![ipv4(port).await?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_burst_of_connections_that_nobody_has_accepted_yet_keeps_nobody_out() {
+        let listener = bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let burst = most.trim().parse().unwrap_or(0).min(400);
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_secs(30)).unwrap();
+        let waiting: Vec<_> = (0..burst).map(|_| connect()).collect();
+        assert_eq!(waiting.len(), burst);
     }
 }

@@ -22,7 +22,8 @@ use super::stores::{HOSTILE, replica, watched};
 
 const HEALTHY: usize = 200;
 
-/// Litestream deletes as fast as it writes after a quarter of an hour: what grows after that is the agent.
+/// Litestream deletes as fast as it writes after a quarter of an hour, and the agent learns of it every five minutes:
+/// what grows after that is the agent.
 const STEADY: &str = "snapshot: {interval: 5m, retention: 10m}\nl0-retention: 1m\n";
 
 /// Commits a row in one database after the other, each every ten seconds.
@@ -156,7 +157,7 @@ fn an_hour_of_everything_at_once_harms_no_database_that_is_well() {
     let good = format!("dbs: [{{path: {0}/second.db, replica: {{type: file, path: {0}/second}}}}]\n", home.display());
     turn(&second, &good, 0);
     let mut toml = format!(
-        "[litestream]\nconfig = [{:?}, {second:?}]\ndiscovery-interval = \"5s\"\n[replica]\ntimeout = \"3s\"\n[drill]\nenabled = false\n",
+        "[litestream]\nconfig = [{:?}, {second:?}]\ndiscovery-interval = \"5s\"\n[replica]\ntimeout = \"3s\"\nreconcile-interval = \"5m\"\n[drill]\nenabled = false\n",
         home.join("litestream.yml")
     );
     for (hostile, server) in HOSTILE.iter().zip(&servers) {

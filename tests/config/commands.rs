@@ -89,5 +89,5 @@ fn a_restore_as_of_the_future_is_refused() {
     let error = String::from_utf8_lossy(&told.stderr).into_owned();
     assert_eq!(told.status.code(), Some(2), "{error}");
     assert!(error.starts_with("error: --at \"2999-01-01T00:00:00Z\": in the future; it is now "), "{error}");
-    assert!(error.contains("hint: without --at it is the newest state"), "{error}");
+    assert!(error.contains("hint: omit --at for the newest state"), "{error}");
 }

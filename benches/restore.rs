@@ -33,7 +33,7 @@ fn main() {
     // `cargo test --benches` runs this too, unoptimised and without `--bench`.
     let default = if std::env::args().any(|argument| argument == "--bench") { 1000 } else { 2 };
     let megabytes: u64 = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(default);
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     // While it is open the WAL stays, and Litestream writes what changed instead of everything.
     let connection = replicate(&lab, home.path(), megabytes);

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A certificate for 127.0.0.1 that nobody trusts, and its key.
-fn certificate(directory: &Path) -> Option<(PathBuf, PathBuf)> {
+fn certificate(directory: &Path) -> (PathBuf, PathBuf) {
     let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
@@ -31,10 +31,6 @@ fn certificate(directory: &Path) -> Option<(PathBuf, PathBuf)> {
         .arg("-out")
         .arg(&certificate)
         .output();
-    if made.is_ok_and(|made| made.status.success()) {
-        return Some((certificate, key));
-    }
-    assert!(std::env::var_os("CI").is_none(), "openssl is missing");
-    eprintln!("skipped: openssl makes no certificate");
-    None
+    assert!(made.is_ok_and(|made| made.status.success()), "openssl is missing");
+    (certificate, key)
 }

@@ -4,7 +4,7 @@
 //! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
 //! tests that need them say so and pass; with `CI` set they fail.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "these are tests, and say what they skip")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "conformance/backends.rs"]
 mod backends;

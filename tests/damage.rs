@@ -110,7 +110,7 @@ impl Replica {
 
 #[test]
 fn every_damage_is_noticed() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let mut site = Site::new(&lab);
     for txid in 2..=8 {
         site.writer.commit(if txid == 7 { 400 } else { 3 });

@@ -40,7 +40,7 @@ type Story = fn(&Lab, &Path);
 
 /// Plays stories at the same time, because they mostly wait; each has a folder of its own.
 fn play(stories: &[Story]) {
-    let Some(lab) = &Lab::find() else { return };
+    let lab = &Lab::find();
     thread::scope(|scope| {
         for story in stories {
             scope.spawn(|| {

@@ -24,8 +24,8 @@ struct Replica {
 }
 
 impl Replica {
-    fn make(steps: u64) -> Option<Self> {
-        let lab = Lab::find()?;
+    fn make(steps: u64) -> Self {
+        let lab = Lab::find();
         let home = tempfile::tempdir().unwrap();
         let (database, root) = (home.path().join("app.db"), home.path().join("replica"));
         let mut writer = lab.writer(&database);
@@ -40,7 +40,7 @@ impl Replica {
             }
             printed(command.arg(&database).arg(format!("file://{}", root.display())).output().unwrap()).unwrap();
         }
-        Some(Self { lab, home, root })
+        Self { lab, home, root }
     }
 
     fn url(&self) -> String {
@@ -126,7 +126,7 @@ fn around(files: &[(PathBuf, Timestamp)]) -> Vec<Timestamp> {
 
 #[test]
 fn a_replica_is_mapped_whole_and_broken_as_litestream_restores_it() {
-    let Some(replica) = Replica::make(7) else { return };
+    let replica = Replica::make(7);
     let (url, files) = (replica.url(), replica.files(0));
     let snapshots = replica.files(9);
     assert_eq!((files.len(), snapshots.len()), (7, 2), "{files:?} {snapshots:?}");
@@ -199,7 +199,7 @@ fn a_replica_is_mapped_whole_and_broken_as_litestream_restores_it() {
 
 #[test]
 fn compacted_levels_thin_the_map() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let (database, root) = (home.path().join("app.db"), home.path().join("replica"));
     let mut writer = lab.writer(&database);
@@ -235,7 +235,7 @@ fn compacted_levels_thin_the_map() {
 
 #[test]
 fn a_replica_of_v0_3_is_mapped_by_its_segments() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let (database, root) = (home.path().join("app.db"), home.path().join("replica"));
     let mut writer = lab.writer(&database);
@@ -291,7 +291,7 @@ fn a_replica_of_v0_3_is_mapped_by_its_segments() {
 /// The genuine program asks S3 for each object's own time; the listing has that of the upload, in whole seconds.
 #[test]
 fn on_s3_the_headers_decide() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let server = lab.moto(home.path());
     server.create_bucket("bucket");
@@ -342,7 +342,7 @@ fn on_s3_the_headers_decide() {
 
 #[test]
 fn the_agent_has_the_map_on_every_face() {
-    let Some(replica) = Replica::make(7) else { return };
+    let replica = Replica::make(7);
     fs::remove_file(&replica.files(0)[2].0).unwrap();
     let (database, home) = (replica.home.path().join("app.db"), replica.home.path());
     let toml = format!("[[database]]\npath = {database:?}\n[[database.replica]]\nurl = \"{}\"\n", replica.url());

@@ -26,7 +26,7 @@ fn image(path: &Path) -> Vec<u8> {
 
 #[test]
 fn litestream_vfs_reads_what_is_restored() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     for version in ["0.5.15", "0.5.17"] {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);

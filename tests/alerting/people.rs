@@ -184,9 +184,9 @@ time.sleep(1000)
 
 #[test]
 fn mail_arrives_over_starttls_tls_and_nothing() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
-    let Some((certificate, key)) = crate::certificate(home.path()) else { return };
+    let (certificate, key) = crate::certificate(home.path());
     for (mode, security) in
         [("starttls", SmtpSecurity::StartTls), ("tls", SmtpSecurity::Tls), ("none", SmtpSecurity::None)]
     {

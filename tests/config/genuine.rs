@@ -115,7 +115,7 @@ fn found(directory: &Path) {
 
 #[test]
 fn generated_configurations_are_read_as_litestream_reads_them() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path().canonicalize().expect("a path");
     found(&directory);
@@ -168,7 +168,7 @@ fn generated_configurations_are_read_as_litestream_reads_them() {
 /// What `warned.rs` says of Litestream is so: each of these it refuses, line for line.
 #[test]
 fn litestream_refuses_what_we_say_it_refuses() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path().canonicalize().expect("a path");
     for (key, expected) in [
@@ -221,7 +221,7 @@ fn replicate(lab: &Lab, directory: &Path) -> Command {
 /// `<<` behind a key: both write to the merged path, and that is where we look.
 #[test]
 fn litestream_writes_where_the_merge_says() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     for release in ["0.3.13", "0.5.17"] {
         let directory = tempfile::tempdir().expect("a directory");
         let directory = directory.path().canonicalize().expect("a path");
@@ -252,7 +252,7 @@ fn litestream_writes_where_the_merge_says() {
 /// A path with a slash in front: 0.3.13 writes below it without, looks for it with, and cannot restore what it wrote.
 #[test]
 fn v03_does_not_find_what_it_writes_behind_a_slash() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let directory = tempfile::tempdir().expect("a directory");
     let directory = directory.path().canonicalize().expect("a path");
     let server = lab.moto(&directory);

@@ -112,7 +112,7 @@ async fn a_path_of_the_endpoint_stands_before_the_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn litestream_asks_there_as_well() {
-    let Some(program) = in_lab("litestream/0.5.17/litestream") else { return };
+    let program = in_lab("litestream/0.5.17/litestream");
     let (server, asked) = server().await;
     let endpoint = format!("http://127.0.0.1:{}{PATH}", server.port);
     let keys = format!("region: us-east-1, access-key-id: {ACCESS_KEY}, secret-access-key: {SECRET_KEY}");

@@ -30,21 +30,21 @@ impl Drop for Server {
 
 impl Server {
     /// moto, without authentication, with one bucket.
-    pub(crate) async fn moto(bucket: &str) -> Option<Self> {
-        let program = program("moto_server")?;
+    pub(crate) async fn moto(bucket: &str) -> Self {
+        let program = program("moto_server");
         let server = Self::start(|port, _| {
             let mut command = Command::new(&program);
             command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
             command
         });
         server.put(&format!("/{bucket}"), b"").await;
-        Some(server)
+        server
     }
 
     /// rclone, which checks signatures, with one bucket that is a directory.
-    pub(crate) fn rclone(bucket: &str, options: &[&str]) -> Option<Self> {
-        let program = program("rclone")?;
-        Some(Self::start(|port, directory| {
+    pub(crate) fn rclone(bucket: &str, options: &[&str]) -> Self {
+        let program = program("rclone");
+        Self::start(|port, directory| {
             std::fs::create_dir(directory.join(bucket)).unwrap();
             let mut command = Command::new(&program);
             command.args(["serve", "s3", "--addr", &format!("127.0.0.1:{port}")]);
@@ -52,7 +52,7 @@ impl Server {
             // It caches what it saw in a directory, and tests write there.
             command.args(["--dir-cache-time", "0s"]).args(options).arg(directory);
             command
-        }))
+        })
     }
 
     fn start(command: impl FnOnce(u16, &Path) -> Command) -> Self {
@@ -96,19 +96,15 @@ pub(crate) fn escaped(key: &str) -> String {
 }
 
 /// A Python program of the lab.
-fn program(name: &str) -> Option<PathBuf> {
+fn program(name: &str) -> PathBuf {
     in_lab(&format!("py/bin/{name}"))
 }
 
-/// A file of the lab by its path there; `None`, and said why, where it is missing.
-pub(crate) fn in_lab(path: &str) -> Option<PathBuf> {
+/// A file of the lab by its path there.
+pub(crate) fn in_lab(path: &str) -> PathBuf {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/target/lab");
     let lab = std::env::var_os("STREAMGAUGE_LAB").map_or_else(|| PathBuf::from(default), PathBuf::from);
     let program = lab.join(path);
-    if program.exists() {
-        return Some(program);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is missing: run tests/lab/install", program.display());
-    eprintln!("skipped: {} is missing; tests/lab/install gets it", program.display());
-    None
+    assert!(program.exists(), "{} is missing: run tests/lab/install", program.display());
+    program
 }

@@ -23,7 +23,7 @@ fn site(lab: &Lab) -> Site {
 
 #[test]
 fn changed_content_fails_by_key() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = site(&lab);
     for path in [site.level(0)[2].clone(), site.level(9).last().unwrap().clone()] {
         let sound = fs::read(&path).unwrap();
@@ -44,7 +44,7 @@ fn changed_content_fails_by_key() {
 
 #[test]
 fn a_hole_a_lost_tail_and_an_empty_replica_fail() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = site(&lab);
     let level = site.level(0);
     let hole = &level[level.len() - 2];
@@ -70,7 +70,7 @@ fn a_hole_a_lost_tail_and_an_empty_replica_fail() {
 
 #[test]
 fn wrong_data_with_right_checksums_fails() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = site(&lab);
     let path = site.level(0).last().unwrap().clone();
     let sound = fs::read(&path).unwrap();

@@ -20,7 +20,7 @@ fn drill_url(site: &Site, endpoint: &str, arguments: &[&str]) -> Command {
 
 #[test]
 fn a_bucket_is_drilled_has_a_price_and_may_be_denied_or_gone() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let server = lab.rclone(&site.home.path().join("objects"));
     server.create_bucket("bucket");
@@ -47,7 +47,7 @@ fn a_bucket_is_drilled_has_a_price_and_may_be_denied_or_gone() {
 
 #[test]
 fn a_server_that_hangs_ends_at_the_timeout() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     // The system accepts connections for it; nobody ever answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -61,7 +61,7 @@ fn a_server_that_hangs_ends_at_the_timeout() {
 
 #[test]
 fn what_is_not_there_cannot_be_read_or_is_too_large_is_inconclusive() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let drilled = site.drill(&["--timeout", "1ms"]);
     assert_eq!((drilled.result(), &drilled.record()["reason"]["kind"]), ("inconclusive", &"timeout".into()));
@@ -83,7 +83,7 @@ fn what_is_not_there_cannot_be_read_or_is_too_large_is_inconclusive() {
 
 #[test]
 fn a_full_disk_is_inconclusive_before_and_during_the_restore() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let mut site = Site::new(&lab);
     site.writer.sql("INSERT INTO t(b) VALUES (randomblob(3000000))");
     site.sync(&lab, &[]);
@@ -112,7 +112,7 @@ fn a_full_disk_is_inconclusive_before_and_during_the_restore() {
 
 #[test]
 fn scratch_space_that_others_could_have_prepared_is_inconclusive() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let (shared, link) = (site.home.path().join("shared"), site.home.path().join("link"));
     fs::create_dir(&shared).unwrap();
@@ -133,7 +133,7 @@ fn scratch_space_that_others_could_have_prepared_is_inconclusive() {
 
 #[test]
 fn a_snapshot_that_expands_without_end_leaves_the_disk_alone() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let folder = site.home.path().join("bomb/generations/0123456789abcdef/snapshots");
     fs::create_dir_all(&folder).unwrap();
@@ -172,7 +172,7 @@ fn a_snapshot_that_expands_without_end_leaves_the_disk_alone() {
 
 #[test]
 fn what_cannot_be_begun_says_so() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let code = |arguments: &[&str]| site.command().args(arguments).output().unwrap().status.code();
     assert_eq!(code(&["nothing"]), Some(3));

@@ -71,7 +71,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn a_drills_process_is_small_quiet_and_private() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let mut waiting = Waiting::start(&site);
     let worker = waiting.worker;
@@ -94,7 +94,7 @@ fn a_drills_process_is_small_quiet_and_private() {
 
 #[test]
 fn a_killed_worker_is_an_inconclusive_drill() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let waiting = Waiting::start(&site);
     kill(waiting.worker);
@@ -107,7 +107,7 @@ fn a_killed_worker_is_an_inconclusive_drill() {
 
 #[test]
 fn a_killed_parent_takes_its_worker_along_and_the_next_start_cleans_up() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let mut waiting = Waiting::start(&site);
     kill(waiting.parent.id());
@@ -119,7 +119,7 @@ fn a_killed_parent_takes_its_worker_along_and_the_next_start_cleans_up() {
 
 #[test]
 fn a_terminated_drill_cleans_up_itself() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     for signal in [Signal::TERM, Signal::INT] {
         let mut waiting = Waiting::start(&site);
@@ -132,7 +132,7 @@ fn a_terminated_drill_cleans_up_itself() {
 
 #[test]
 fn kills_at_any_moment_leave_nothing_after_the_next_start() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let mut site = Site::new(&lab);
     site.writer.sql("INSERT INTO t(b) VALUES (randomblob(20000000))");
     site.sync(&lab, &[]);

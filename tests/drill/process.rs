@@ -46,7 +46,7 @@ fn probe(name: &str, query: &str, expect: Expectation) -> DrillProbe {
 
 #[test]
 fn probes_judge_the_restored_data_and_cannot_do_harm() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let mut site = Site::new(&lab);
     site.writer.sql("CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) c FROM n");
     site.sync(&lab, &[]);
@@ -79,7 +79,7 @@ fn probes_judge_the_restored_data_and_cannot_do_harm() {
 
 #[test]
 fn a_function_that_sqlite_cannot_interrupt_ends_with_the_drill() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     // Compares a million bytes a million times, and never looks at the clock.
     let endless = "SELECT instr(zeroblob(60000000), CAST(zeroblob(30000000) || x'01' AS BLOB))";
@@ -112,7 +112,7 @@ fn workers() -> Vec<u32> {
 
 #[test]
 fn a_process_without_memory_is_inconclusive_and_the_parent_stays_small() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let mut site = Site::new(&lab);
     site.writer.sql("INSERT INTO t(b) VALUES (randomblob(60000000))");
     site.sync(&lab, &[]);
@@ -142,7 +142,7 @@ fn resident() -> u64 {
 
 #[test]
 fn a_dropped_drill_leaves_nothing() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     for milliseconds in [0, 5, 20, 60, 150] {
@@ -160,7 +160,7 @@ fn a_dropped_drill_leaves_nothing() {
 
 #[test]
 fn a_program_that_is_no_drill_is_inconclusive() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     for program in ["/bin/true", "/bin/false", "/bin/yes", "/nonexistent"] {
@@ -175,7 +175,7 @@ fn a_program_that_is_no_drill_is_inconclusive() {
 
 #[test]
 fn what_a_child_downloaded_before_it_died_is_counted() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let site = Site::new(&lab);
     let script = site.home.path().join("child");
     let planned = r#"{"Planned":{"position":"TXID 1","objects":1,"bytes":9,"requests":1,"dollars":0.5,"database_bytes":null,"incremental":false}}"#;
@@ -195,7 +195,7 @@ fn what_a_child_downloaded_before_it_died_is_counted() {
 
 #[test]
 fn a_kept_copy_is_brought_up_to_date_and_a_full_drill_comes_in_turn() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let mut site = Site::new(&lab);
     site.writer.sql("INSERT INTO t(b) VALUES (randomblob(2000000))");
     site.sync(&lab, &["-force-snapshot"]);

@@ -48,7 +48,7 @@ impl Site {
         fs::create_dir(&home).unwrap();
         let database = home.join(format!("{}.db", case.name));
         let config = home.join("litestream.yml");
-        let mut site = Self { case, database, writer: None, litestream: None, config, lab_root: Lab::find().unwrap() };
+        let mut site = Self { case, database, writer: None, litestream: None, config, lab_root: Lab::find() };
         site.open();
         site.writer().create_table();
         site.writer().commit(200);

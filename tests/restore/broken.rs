@@ -31,7 +31,7 @@ fn through(proxy: &Proxy) -> String {
 
 #[test]
 fn connections_that_break_after_some_bytes_do_not_stop_it() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let (source, _server, proxy) = replica(&lab, home.path());
     let expected = source.theirs("0.5.17", &[]).unwrap();
@@ -48,7 +48,7 @@ fn connections_that_break_after_some_bytes_do_not_stop_it() {
 
 #[test]
 fn a_server_that_is_restarted_half_way_does_not_stop_it() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let (source, server, proxy) = replica(&lab, home.path());
     let expected = source.theirs("0.5.17", &[]).unwrap();
@@ -64,7 +64,7 @@ fn a_server_that_is_restarted_half_way_does_not_stop_it() {
 
 #[test]
 fn a_server_that_stays_away_is_named_and_nothing_is_left_behind() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let (_source, mut server, proxy) = replica(&lab, home.path());
     server.stop();
@@ -79,7 +79,7 @@ fn a_server_that_stays_away_is_named_and_nothing_is_left_behind() {
 
 #[test]
 fn an_interrupt_leaves_nothing_behind() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let (_source, _server, proxy) = replica(&lab, home.path());
     let folder = home.path().join("out");

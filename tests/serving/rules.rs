@@ -30,7 +30,7 @@ fn run(command: &mut Command) {
 
 #[test]
 fn promtool_and_amtool_accept_what_is_checked_in() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     for version in PROMETHEUS {
         for file in ["streamgauge.rules.yml", "streamgauge.minimal.rules.yml"] {
             run(lab.promtool(version).args(["check", "rules", "--lint-fatal"]).arg(alerts(file)));
@@ -63,7 +63,7 @@ fn each_rule_has_a_firing_and_a_silent_case() {
 
 #[test]
 fn rules_fire_after_their_time_and_are_silent_otherwise() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let directory = tempfile::tempdir().unwrap();
     let all = fs::read_to_string(alerts("streamgauge.rules.yml")).unwrap();
     let mut files = Vec::new();

@@ -77,7 +77,7 @@ async fn pages_of_another_size_do_not_fit() {
 
 #[tokio::test]
 async fn an_encoding_newer_than_the_restorer_is_told() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     for (version, expected) in [("0.5.15", vec![]), ("0.5.17", vec![("newer_encoding", level(0, 6, 6))])] {
         let home = tempfile::tempdir().unwrap();
         let replica = v5(&lab, version, home.path());
@@ -89,7 +89,7 @@ async fn an_encoding_newer_than_the_restorer_is_told() {
 
 #[tokio::test]
 async fn another_writers_file_is_a_conflict_and_the_same_file_again_is_not() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let mut bench = thorough(&replica);
@@ -137,7 +137,7 @@ async fn files_of_level_0_that_overlap_have_two_writers() {
 
 #[tokio::test]
 async fn a_smaller_file_under_the_same_name_is_cut_off_and_good_again_when_repaired() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let mut bench = thorough(&replica);
@@ -154,7 +154,7 @@ async fn a_smaller_file_under_the_same_name_is_cut_off_and_good_again_when_repai
 
 #[tokio::test]
 async fn what_vanishes_is_missed_unless_retention_took_it() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     // Whether a restore of the latest state needs it decides how bad that is.
     for (key, found, needed) in
         [(level(9, 1, 3), true, false), (level(0, 6, 6), true, true), (level(0, 4, 4), true, true)]
@@ -184,7 +184,7 @@ async fn what_vanishes_is_missed_unless_retention_took_it() {
 
 #[tokio::test]
 async fn a_missing_segment_is_a_hole_between_its_neighbours() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v3(&lab, home.path());
     let segments: Vec<_> = objects(&replica).into_iter().filter(|key| key.contains("/wal/")).collect();
@@ -200,7 +200,7 @@ async fn a_missing_segment_is_a_hole_between_its_neighbours() {
 
 #[tokio::test]
 async fn the_last_segment_of_an_index_is_missed_once_it_was_seen() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v3(&lab, home.path());
     let last = objects(&replica).into_iter().rfind(|key| key.contains("/wal/")).unwrap();

@@ -9,7 +9,7 @@ use crate::lab::Lab;
 
 #[tokio::test]
 async fn nothing_is_read_twice_not_even_after_a_restart() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     for v03 in [false, true] {
         let home = tempfile::tempdir().unwrap();
         let replica = if v03 { v3(&lab, home.path()) } else { v5(&lab, "0.5.17", home.path()) };
@@ -36,7 +36,7 @@ async fn nothing_is_read_twice_not_even_after_a_restart() {
 
 #[tokio::test]
 async fn findings_outlive_a_restart() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let key = level(0, 4, 4);
@@ -55,7 +55,7 @@ async fn findings_outlive_a_restart() {
 
 #[tokio::test]
 async fn the_budget_of_a_day_is_kept_and_what_waits_is_read_the_next_day() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let size = fs::metadata(replica.join(level(0, 5, 5))).unwrap().len();
@@ -80,7 +80,7 @@ async fn the_budget_of_a_day_is_kept_and_what_waits_is_read_the_next_day() {
 
 #[tokio::test]
 async fn what_rots_after_it_was_read_is_found_within_a_day_and_a_half() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let mut bench = thorough(&replica);
@@ -104,7 +104,7 @@ async fn what_rots_after_it_was_read_is_found_within_a_day_and_a_half() {
 
 #[tokio::test]
 async fn what_is_larger_than_a_day_allows_is_verified_by_its_structure_and_waits_for_nothing() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let mut bench = Bench::new(&replica, VerifyDepth::Content, Budget::new(100_000));
@@ -136,7 +136,7 @@ async fn only_so_many_requests_follow_a_look_and_a_first_listing_is_no_bill() {
 
 #[tokio::test]
 async fn what_cannot_be_read_says_nothing_of_its_content_and_is_tried_again_later() {
-    let Some(lab) = Lab::find() else { return };
+    let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
     let replica = v5(&lab, "0.5.17", home.path());
     let mut bench = thorough(&replica);

@@ -27,6 +27,8 @@ use crate::domain::sqlite::{
 
 /// Rounds that all have to find a contradiction: while databases are opened and closed, locks and files come and go.
 const ROUNDS: usize = 3;
+/// The same for a `-shm` that was deleted: whoever deleted it lets go of it as soon as it has a processor again.
+const LEAVING_ROUNDS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The bytes of a database file on which each connection to its WAL holds a shared lock (`SHARED_FIRST`, `SHARED_SIZE`).
@@ -98,7 +100,7 @@ impl Pairing {
             }
             index.is_connected()
         };
-        if (0..ROUNDS).all(is_in_use) {
+        if (0..LEAVING_ROUNDS).all(is_in_use) {
             self.orphan = Some(index);
         }
     }

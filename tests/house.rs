@@ -229,6 +229,24 @@ fn clocks_are_read_in_one_file() {
     assert!(found.is_empty(), "ask the clock of whoever calls:\n{}", found.join("\n"));
 }
 
+/// A sentence for a person may point to a metric; a literal that is nothing but its name declares or computes with it.
+#[test]
+fn each_metric_is_named_in_one_file() {
+    let all = fs::read_to_string(Path::new(ROOT).join("docs/METRICS.md")).unwrap();
+    let row =
+        |line: &str| line.strip_prefix("| `streamgauge_")?.split('`').next().map(|name| format!("streamgauge_{name}"));
+    let names: Vec<String> = all.lines().filter_map(row).collect();
+    assert!(names.len() > 100, "{names:?}");
+    let sources = shipped_sources();
+    for name in names {
+        let stem = name.strip_suffix("_total").unwrap_or(&name);
+        let literals = [format!("\"{stem}\""), format!("\"{stem}_total\""), format!("\"{stem}{{")];
+        let names_it = |text: &str| literals.iter().any(|literal| shipped(text).contains(literal));
+        let found: Vec<_> = sources.iter().filter(|(_, text)| names_it(text)).map(|(path, _)| path).collect();
+        assert_eq!(found.len(), 1, "{name} is declared once, in domain/number: {found:?}");
+    }
+}
+
 #[test]
 fn nothing_is_left_unfinished() {
     refuse("src", &["todo!(", "unimplemented!(", "FIXME", "dbg!("], "finish it or say in an issue what is missing");

@@ -373,7 +373,7 @@ fn what_cannot_be_listed_is_unknown_and_many_are_a_line_each() {
     let (code, _, error) = told(&["--at", "yesterday", "file:///nowhere"]);
     assert_eq!(code, 3);
     assert!(
-        error.starts_with("error: --at \"yesterday\": expected an instant such as 2026-11-22T08:30:00Z"),
+        error.starts_with("error: --at \"yesterday\": expected a time such as 2026-11-22T08:30:00Z"),
         "{error}"
     );
     assert_eq!(told(&["--colour"]).0, 3);

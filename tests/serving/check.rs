@@ -83,7 +83,7 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     let (_, table) = check(&config, &[]);
     assert!(table.starts_with("CRITICAL app -> "), "{table}");
     let said = |what: &str| table.contains(&format!("  failed            ReplicationLag: commits {what}"));
-    assert!(said("wait and the replica does not move") || said("have waited for"), "{table}");
+    assert!(said("are waiting and the replica does not move") || said("have been waiting for"), "{table}");
     litestream.process.thaw();
 
     drop(litestream);

@@ -94,7 +94,7 @@ average once a day and within 36 hours, as far as a quarter of the bytes that ma
 `[verify]`), and a restore drill compares every page.
 
 A round takes {requests} requests, one for each page. Where the pages are is known from verification, which reads each object
-once; after a restart of the agent, the header and index of everything that a restore needs are been read again. No listing is needed.
+once; after a restart of the agent, the header and index of everything that a restore needs are read again. No listing is needed.
 This makes {} requests and at most {} KiB a day for each replica, ${dollars:.4} a day and ${:.3} a month at S3's prices, and counts
 towards the bytes that verification may read per day. Directories are free. Reading objects again takes at most 16 MiB a day from
 a bucket, $0.0015 a day. A live page takes no request: the WAL is read up to the replica's position, from plain files.

@@ -246,7 +246,7 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
     assert_eq!(verdict.status, Status::Fail);
     assert_eq!(
         verdict.detail,
-        "litestream.yml: it named 1 database and now names none; those it no longer lists stay watched; reload if \
+        "litestream.yml: it listed 1 database and now lists none; those it no longer lists stay watched; reload if \
          that is on purpose"
     );
 

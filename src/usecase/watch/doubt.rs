@@ -81,7 +81,7 @@ impl Believed {
                 };
                 let kept = if none { "" } else { "; those it no longer lists stay watched" };
                 let named = counted(named, "database");
-                format!("it named {named} and now names {now}{kept}; reload if that is on purpose")
+                format!("it listed {named} and now lists {now}{kept}; reload if that is on purpose")
             });
         }
         if doubt && before.iter().all(|source| source.success) {

@@ -531,7 +531,7 @@ async fn observer_believes_beacons_as_far_as_they_are_fresh_and_no_clock_but_its
         detail.contains("no beacon from db1 for 4 min") && detail.contains("although it writes one every 1 min"),
         "{detail}"
     );
-    assert!(detail.contains("last known recovery point 4 min"), "{detail}");
+    assert!(detail.contains("last known recovery point: 4 min"), "{detail}");
     assert_eq!(checked(&app, "ReplicationLag").unwrap().0, "unknown");
     // A host that is back is there at once.
     put(Ok(beacon(1, 0)));

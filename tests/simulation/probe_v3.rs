@@ -168,7 +168,7 @@ fn a_store_is_named_by_its_kind_and_not_by_its_keys() {
         scene.probe = ReplicaProbe::of(&ReplicaTarget { location, encrypted: false, ..encrypted_target(&[]) });
         generation(&scene, 2);
         let caveats = scene.look_at(10).unwrap().0.timeline.unwrap().caveats.clone();
-        let unread = caveats.iter().find(|caveat| caveat.detail.contains("cannot read the generations of v0.3"));
+        let unread = caveats.iter().find(|caveat| caveat.detail.contains("cannot read v0.3 generations"));
         assert_eq!(unread.is_some(), expected.is_some(), "{caveats:?}");
         assert!(unread.is_none_or(|caveat| caveat.detail.contains(expected.unwrap())), "{unread:?}");
     }

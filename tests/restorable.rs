@@ -372,10 +372,7 @@ fn what_cannot_be_listed_is_unknown_and_many_are_a_line_each() {
     assert!(table.contains("  unknown           list "), "{table}");
     let (code, _, error) = told(&["--at", "yesterday", "file:///nowhere"]);
     assert_eq!(code, 3);
-    assert!(
-        error.starts_with("error: --at \"yesterday\": expected a time such as 2026-11-22T08:30:00Z"),
-        "{error}"
-    );
+    assert!(error.starts_with("error: --at \"yesterday\": expected a time such as 2026-11-22T08:30:00Z"), "{error}");
     assert_eq!(told(&["--colour"]).0, 3);
 
     // A replica with a name for each of many databases: files without content, as only names are read.

@@ -57,7 +57,10 @@ async fn a_configuration_that_hangs_is_told_and_read_anew() {
     looked(&world).await;
     clock.pass(SignedDuration::from_secs(301));
     let why = hanging.await.unwrap().unwrap_err();
-    assert!(why.starts_with("read configuration: not finished after 5 minutes; look for a hanging filesystem"), "{why}");
+    assert!(
+        why.starts_with("read configuration: not finished after 5 minutes; look for a hanging filesystem"),
+        "{why}"
+    );
     let report = config(&world, |config| !config.last_reload_successful).await;
     assert_eq!(report.assessment.agent.config.error.as_deref(), Some(why.as_str()));
     assert_eq!(status(&report.verdicts.agent, "ConfigReloadFailed"), Some(Status::Fail));

@@ -89,7 +89,7 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     drop(litestream);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
     let (_, table) = check(&config, &["--wait=1s"]);
-    assert!(table.contains("  failed            LitestreamDown: no process"), "{table}");
+    assert!(table.contains("  failed            LitestreamDown: no `litestream replicate` process"), "{table}");
     let drifted = "  failed            PermissionDrift: database: mode 0664, expected 0600 or 0640";
     assert!(table.contains(drifted), "{table}");
 }

@@ -66,11 +66,13 @@ impl<S> Named<S> {
         if self.hex.load(Ordering::Relaxed) { LevelKeys::Hex } else { LevelKeys::Plain }
     }
 
-    /// Takes in how the folders of the root are called.
+    /// Takes in how the folders of the root are called. Where levels are there under both kinds of keys, the first kind
+    /// is the replica, as for Litestream: objects have names here, and no name says which kind is meant.
     pub(super) fn learn(&self, folders: &[String]) -> Vec<Layout> {
-        let layouts = Layout::recognise(folders);
-        if let Some(Layout::V5(keys)) = layouts.first() {
-            self.hex.store(*keys == LevelKeys::Hex, Ordering::Relaxed);
+        let mut layouts = Layout::recognise(folders);
+        if let Some(Layout::V5(keys)) = layouts.first().copied() {
+            self.hex.store(keys == LevelKeys::Hex, Ordering::Relaxed);
+            layouts.retain(|layout| matches!(layout, Layout::V3) || *layout == Layout::V5(keys));
         }
         layouts
     }
@@ -112,5 +114,17 @@ impl<S: KeyStore> ReplicaStore for Named<S> {
 
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         self.store.read(&name.key(self.keys()), offset, length).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_under_both_kinds_of_keys_are_one_layout_so_that_nothing_is_listed_twice() {
+        let folders = ["0000", "generations", "ltx"].map(str::to_owned);
+        let layouts = Named::over((), LevelKeys::Hex).learn(&folders);
+        assert_eq!(layouts, [Layout::recognise(&folders)[0], Layout::V3]);
     }
 }

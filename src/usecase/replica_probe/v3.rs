@@ -205,11 +205,11 @@ impl Segments {
         }
     }
 
-    /// Forgets other generations, or else the oldest segment.
+    /// Forgets a segment of another generation than the newest, or else the oldest one.
     fn make_room(&mut self) {
-        let generation = |entry: Option<(&(Generation, SegmentName), &SegmentFile)>| entry.map(|((of, _), _)| *of);
-        if generation(self.recent.first_key_value()) != generation(self.recent.last_key_value()) {
-            self.forget_older();
+        let newest = self.generations.newest().map(|(generation, _)| generation);
+        if self.recent.last_key_value().is_some_and(|((generation, _), _)| Some(*generation) != newest) {
+            self.recent.pop_last();
         } else {
             self.recent.pop_first();
         }

@@ -76,12 +76,16 @@ impl Duty for Beacons {
             }
             let txid = subject.staged().and_then(StagedPosition::txid);
             for replica in &subject.replicas {
-                let written = self.written.entry(replica.key).or_default();
-                let due = !written.in_flight && written.due.is_none_or(|due| due.mono <= now.mono);
-                let place = replica.target.location.queue();
-                if !due || !replica.looked_at() || !self.crew.has_seat(&place, BEACONS_IN_FLIGHT_MAX) {
+                let is_due =
+                    |written: &Written| !written.in_flight && written.due.is_none_or(|due| due.mono <= now.mono);
+                if !self.written.get(&replica.key).is_none_or(is_due) || !replica.looked_at() {
                     continue;
                 }
+                let place = replica.target.location.queue();
+                if !self.crew.has_seat(&place, BEACONS_IN_FLIGHT_MAX) {
+                    continue;
+                }
+                let written = self.written.entry(replica.key).or_default();
                 let claim = claim(replica, (&subject.target.name, txid), (policy, pace), shared.version, now);
                 let store = shared.stores.beacon(&replica.target.location);
                 (written.in_flight, written.due) = (true, Some(now.after(policy.interval)));

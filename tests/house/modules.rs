@@ -18,13 +18,17 @@ struct Source {
     imports: BTreeMap<String, Module>,
     /// Absolute paths that stand in its code.
     paths: BTreeSet<Module>,
+    /// Modules everything of which it passes on.
+    globs: Vec<Module>,
+    /// Names of what it defines.
+    items: BTreeSet<String>,
 }
 
 /// Whether something is compiled for tests only.
 pub(crate) fn is_test(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
-            && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string().contains("test"))
+            && attribute.meta.require_list().is_ok_and(|list| list.tokens.to_string() == "test")
     })
 }
 
@@ -32,6 +36,10 @@ struct Reader<'a> {
     module: &'a Module,
     children: &'a BTreeSet<String>,
     source: Source,
+    /// What is passed on to others, by its name.
+    passed_on: BTreeMap<String, Module>,
+    /// Names with which paths begin.
+    used: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -91,16 +99,24 @@ impl<'a> Visit<'a> for Reader<'_> {
     }
 
     fn visit_item_use(&mut self, item: &'a syn::ItemUse) {
-        // A re-export is passed on to whoever imports it: it is no use of its own.
-        let known = self.source.paths.clone();
+        let before = (self.source.paths.clone(), self.source.imports.clone());
         self.import(&item.tree, &[]);
-        if !matches!(item.vis, syn::Visibility::Inherited) {
-            self.source.paths = known;
+        if matches!(item.vis, syn::Visibility::Inherited) {
+            return;
         }
+        // What is passed on is a use of its own only where the file names it, too.
+        let paths = std::mem::replace(&mut self.source.paths, before.0);
+        let imported = self.source.imports.iter().filter(|(name, _)| !before.1.contains_key(*name));
+        self.passed_on.extend(imported.map(|(name, path)| (name.clone(), path.clone())));
+        let named: BTreeSet<_> = self.passed_on.values().collect();
+        self.source
+            .globs
+            .extend(paths.into_iter().filter(|path| !named.contains(path) && !self.source.paths.contains(path)));
     }
 
     fn visit_path(&mut self, path: &'a syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.used.extend(segments.first().cloned());
         if segments.len() > 1
             && let Some(absolute) = self.absolute(&segments)
         {
@@ -125,9 +141,13 @@ pub(crate) fn uses() -> BTreeMap<String, BTreeSet<String>> {
             .filter(|other| other.len() == module.len() + 1 && other.starts_with(module))
             .map(|other| other.last().unwrap().clone())
             .collect();
-        let mut reader = Reader { module, children: &children, source: Source::default() };
+        let (source, passed_on, used) = Default::default();
+        let mut reader = Reader { module, children: &children, source, passed_on, used };
         reader.visit_file(file);
-        (module.clone(), reader.source)
+        let Reader { mut source, passed_on, used, .. } = reader;
+        source.paths.extend(passed_on.into_iter().filter(|(name, _)| used.contains(name)).map(|(_, path)| path));
+        source.items = file.items.iter().filter_map(name_of).collect();
+        (module.clone(), source)
     };
     let sources: BTreeMap<_, _> = modules.iter().map(read).collect();
     let mut uses = BTreeMap::new();
@@ -157,7 +177,28 @@ fn definer(sources: &BTreeMap<Module, Source>, path: &[String], depth: usize) ->
         let further: Vec<_> = target.iter().chain(&rest[1..]).cloned().collect();
         return definer(sources, &further, depth + 1);
     }
-    Some(module.to_vec())
+    let passes = |glob: &&Module| {
+        sources.get(*glob).is_some_and(|other| other.items.contains(name) || other.imports.contains_key(name))
+    };
+    match source.globs.iter().find(passes).filter(|_| !source.items.contains(name)) {
+        Some(glob) => definer(sources, &glob.iter().chain(rest).cloned().collect::<Vec<_>>(), depth + 1),
+        None => Some(module.to_vec()),
+    }
+}
+
+/// The name of what an item defines.
+fn name_of(item: &Item) -> Option<String> {
+    let name = match item {
+        Item::Const(item) => &item.ident,
+        Item::Enum(item) => &item.ident,
+        Item::Fn(item) => &item.sig.ident,
+        Item::Static(item) => &item.ident,
+        Item::Struct(item) => &item.ident,
+        Item::Trait(item) => &item.ident,
+        Item::Type(item) => &item.ident,
+        _ => return None,
+    };
+    Some(name.to_string())
 }
 
 /// Groups of files each of which leads to each other one of its group.

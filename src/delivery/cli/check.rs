@@ -1,8 +1,5 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
-use crate::domain::assessment::Assessment;
-use crate::domain::check::Judge;
-use crate::domain::check::Watching;
 use std::process::ExitCode;
 
 use super::args::{CheckArgs, CheckVerify, Format};
@@ -12,7 +9,8 @@ use super::sources::{Sources, stores};
 use super::table::table;
 use super::version::{REVISION, VERSION};
 use crate::delivery::render::json::json;
-use crate::domain::assessment::{AgentReport, ConfigReport};
+use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
+use crate::domain::check::{Judge, Watching};
 use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;

@@ -89,7 +89,7 @@ impl State {
         if self.step != "restoring" || self.total == 0 {
             return format!("{} …", self.step);
         }
-        let rate = self.received as f64 / self.since.elapsed().as_secs_f64().max(0.001);
+        let rate = self.received as f64 / clock::monotonic().duration_since(self.since).as_secs_f64().max(0.001);
         format!("restoring {}", line(self.received, self.total, rate))
     }
 }
@@ -100,7 +100,7 @@ impl Progress for Narrator {
         let interval = if self.terminal { DRAW_INTERVAL } else { LINE_INTERVAL };
         self.change(|state| {
             state.received = state.received.saturating_add(bytes);
-            due = state.said.elapsed() >= interval;
+            due = clock::monotonic().duration_since(state.said) >= interval;
         });
         match (due, self.terminal) {
             (true, true) => self.draw(),

@@ -152,7 +152,7 @@ impl Progress for Output {
     fn received(&self, bytes: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.received = state.received.saturating_add(bytes);
-        if state.said.elapsed() >= PROGRESS_INTERVAL {
+        if clock::monotonic().duration_since(state.said) >= PROGRESS_INTERVAL {
             // A parent that is gone ends this process by itself.
             let _ = state.say_received();
         }

@@ -181,7 +181,12 @@ async fn restore(
     if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
         say(&words::behind(bytes));
     }
-    let done = words::Done { path: &args.output, plan: &plan, restored: &restored, elapsed: started.elapsed() };
+    let done = words::Done {
+        path: &args.output,
+        plan: &plan,
+        restored: &restored,
+        elapsed: clock::monotonic().duration_since(started),
+    };
     match args.format {
         RestoreFormat::Text => output::print(&words.done(&done))?,
         RestoreFormat::Json => output::print(&format!("{}\n", words.json(&done)?))?,

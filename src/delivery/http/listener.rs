@@ -90,9 +90,12 @@ async fn bind_everywhere(port: &str) -> IoResult<Vec<TcpListener>> {
     let ipv4 = async |port: &str| bind(&format!("0.0.0.0:{port}")).await;
     match bind(&format!("[::]:{port}")).await {
         Ok(ipv6) => {
-            // Where the system keeps the two apart (net.ipv6.bindv6only), the port is still free for IPv4.
-            let beside = ipv4(&ipv6.local_addr()?.port().to_string()).await;
-            Ok(std::iter::once(ipv6).chain(beside.ok()).collect())
+            // Where the system keeps the two apart (net.ipv6.bindv6only), IPv4 is listened on beside it.
+            let beside = match rustix::net::sockopt::ipv6_v6only(&ipv6)? {
+                true => Some(ipv4(&ipv6.local_addr()?.port().to_string()).await?),
+                false => None,
+            };
+            Ok(std::iter::once(ipv6).chain(beside).collect())
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(error),
         Err(_) => Ok(vec![ipv4(port).await?]),
@@ -110,7 +113,7 @@ mod tests {
         let listener = bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
-        let burst = most.trim().parse().unwrap_or(0).min(400);
+        let burst = most.trim().parse::<usize>().unwrap().min(400);
         let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_secs(30)).unwrap();
         let waiting: Vec<_> = (0..burst).map(|_| connect()).collect();
         assert_eq!(waiting.len(), burst);

@@ -81,7 +81,8 @@ impl ReloadHandle {
         }
         let began = clock::timer();
         let answer = self.ask().await;
-        let next = clock::timer() + (began.elapsed() * PAUSE).max(RELOAD_PAUSE_MIN);
+        let now = clock::timer();
+        let next = now + (now.duration_since(began) * PAUSE).max(RELOAD_PAUSE_MIN);
         *last = Some(Done { began, next, answer: answer.clone() });
         answer
     }

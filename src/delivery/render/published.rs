@@ -51,7 +51,7 @@ impl Published {
 
     /// Nothing newer came for so long that the agent cannot be at work any more.
     pub fn is_stale(&self) -> bool {
-        self.came.elapsed() > REPORT_AGE_MAX
+        clock::timer().duration_since(self.came) > REPORT_AGE_MAX
     }
 
     /// The bytes of one representation. Whoever asks while they are being made waits for them.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::FileType;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use super::inspect::SqliteCopy;
 use super::private::Private;
 use crate::domain::limits::KEPT_COPY_AGE_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
 use crate::infrastructure::page_hash::page_hash;
 use crate::infrastructure::reserve::{self, Reserve};
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
@@ -122,7 +124,10 @@ fn remove_unlocked(parent: &Private, unwanted: impl Fn(&OsString, &Private) -> b
 /// Whether a directory holds a copy that the next drill can use, and there was a drill lately.
 fn is_worth_keeping(directory: &Private) -> bool {
     let written = directory.read(MANIFEST).and_then(|file| file.metadata()?.modified());
-    written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < KEPT_COPY_AGE_MAX) || at.elapsed().is_err())
+    let written = written.ok().and_then(|at| Timestamp::try_from(at).ok());
+    written.is_some_and(|at| {
+        clock::wall().duration_since(at) < SignedDuration::try_from(KEPT_COPY_AGE_MAX).unwrap_or(SignedDuration::MAX)
+    })
 }
 
 /// The place of a copy that is kept, locked while a drill uses it.

@@ -79,7 +79,7 @@ impl Meter {
 
     pub(super) fn report(&self) -> StoreReport {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (recent_requests, recent_failures) = counts.1.sum(self.origin.elapsed());
+        let (recent_requests, recent_failures) = counts.1.sum(clock::timer().duration_since(self.origin));
         let report = counts.0.clone();
         StoreReport { recent_requests, recent_failures, billed: self.billed(&report), ..report }
     }
@@ -96,7 +96,7 @@ impl Meter {
     fn count(&self, operation: Operation, duration: Duration, outcome: Result<u64, ReasonKind>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, window) = &mut *counts;
-        window.count(self.origin.elapsed(), outcome.is_err_and(|kind| operation.is_failure(kind)));
+        window.count(clock::timer().duration_since(self.origin), outcome.is_err_and(|kind| operation.is_failure(kind)));
         let counts = &mut report.operations[operation as usize];
         counts.requests += 1;
         counts.duration.observe(duration);
@@ -141,7 +141,7 @@ impl Calls {
             Ok((_, bytes)) => bytes.ok_or(ReasonKind::NotFound),
             Err(reason) => Err(reason.kind),
         };
-        self.meter.count(operation, started.elapsed(), counted);
+        self.meter.count(operation, clock::timer().duration_since(started), counted);
         outcome.map(|(answer, _)| answer).map_err(|reason| self.explain(reason, operation, key))
     }
 

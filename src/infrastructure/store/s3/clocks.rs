@@ -39,8 +39,9 @@ impl Clocks {
 
     /// The largest offset of those that `is` names, in seconds; positive where the server's clock is ahead.
     pub(crate) fn offset(&self, is: impl Fn(&str) -> bool) -> Option<f64> {
+        let now = clock::timer();
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = known.iter().filter(|(_, (at, _))| at.elapsed() < CLOCK_AGE_MAX);
+        let recent = known.iter().filter(|(_, (at, _))| now.duration_since(*at) < CLOCK_AGE_MAX);
         let offsets = recent.filter(|(host, _)| is(host)).map(|(_, (_, offset))| *offset);
         offsets.max_by(|one, other| one.abs().total_cmp(&other.abs()))
     }

@@ -116,9 +116,7 @@ fn is_there(program: &str) -> bool {
 #[test]
 fn what_replaces_a_database_is_told_and_what_only_looks_like_it_is_not() {
     let lab = &Lab::find();
-    if !is_there("sqlite3") {
-        return;
-    }
+    assert!(is_there("sqlite3"), "sqlite3 is needed: install it");
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let runs = |case: &&Case| !case.name.starts_with("rsync") || is_there("rsync");

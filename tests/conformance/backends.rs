@@ -262,7 +262,7 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
     assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
 }
 
-/// A certificate and its key; `None`, and said why, without openssl.
+/// A certificate and its key.
 fn self_signed(directory: &Path, name: &str, constraints: &str) -> [std::path::PathBuf; 2] {
     let [certificate, key] = ["cert.pem", "key.pem"].map(|file| directory.join(file));
     let made = std::process::Command::new("openssl")

@@ -369,6 +369,9 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
+
+    /// The limit is that of the whole process, and so of the tests beside these.
+    const MEMORY: u64 = 1 << 30;
     use crate::domain::litestream::Txid;
     use crate::domain::restore::RestoreBase;
 
@@ -440,7 +443,7 @@ mod tests {
         assert!(KeptDirectory::open(root.path(), "a").is_none(), "in use");
         let space = |identity: &str| {
             let kept = Some((held.path().to_owned(), identity.to_owned()));
-            Space::new(root.path(), kept, 1 << 20).unwrap()
+            Space::new(root.path(), kept, MEMORY).unwrap()
         };
         assert_eq!(space("a").kept(), None);
         let file = space("a").file(false).unwrap();
@@ -491,7 +494,7 @@ mod tests {
         assert!(KeptDirectory::open(&scratch, "a").is_none());
         fs::remove_file(kept.join(LOCK)).unwrap();
         symlink(victim.join("made"), kept.join(DATABASE)).unwrap();
-        let space = Space::new(&kept, None, 1 << 20).unwrap();
+        let space = Space::new(&kept, None, MEMORY).unwrap();
         assert!(space.file(true).is_err() && space.digest(512).is_err());
         // In its place a file of our own is made.
         drop(space.file(false).unwrap());
@@ -502,7 +505,7 @@ mod tests {
     #[test]
     fn digests_are_the_usual_ones() {
         let root = private();
-        let space = Space::new(root.path(), None, 1 << 20).unwrap();
+        let space = Space::new(root.path(), None, MEMORY).unwrap();
         let file = space.file(false).unwrap();
         file.write_at(0, b"abc").unwrap();
         let digest = space.digest(512).unwrap();

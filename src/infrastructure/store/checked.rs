@@ -276,3 +276,21 @@ pub(in crate::infrastructure) fn printable(key: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_billed_apart_and_a_directory_sends_no_bill() {
+        let billed = |metered| {
+            let meter = Meter::new("s3", metered);
+            for operation in [Operation::Read, Operation::List, Operation::Folders] {
+                meter.count(operation, Duration::ZERO, Ok(7));
+            }
+            meter.report().billed
+        };
+        assert_eq!(billed(true), Billed { reads: 1, lists: 2, bytes: 21 });
+        assert_eq!(billed(false), Billed::default());
+    }
+}

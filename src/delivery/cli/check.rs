@@ -71,7 +71,7 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
         ..AgentReport::default()
     };
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
-    let verdicts = Judge::default().judge(&assessment, now, Watching::Once);
+    let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
     Ok(Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 })
 }
 

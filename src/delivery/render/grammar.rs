@@ -78,7 +78,7 @@ proptest! {
     fn what_is_counted_agrees_with_its_number(count in 0_u64..5) {
         let mut report = report(count);
         let now = report.generated_at;
-        report.verdicts = Judge::default().judge(&report.assessment, now, Watching::Continuously);
+        report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
         let details: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.detail.as_str()).collect();
         for text in [table(&report, false), page::page(Some(&report)), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);

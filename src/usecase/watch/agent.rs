@@ -25,7 +25,7 @@ use super::local::{LocalRound, LocalWatch, ROUNDS_MAX};
 use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
 use crate::domain::assessment::{AgentReport, ConfigReport, CostReport};
-use crate::domain::check::Judge;
+use crate::domain::check::{Judge, Watching};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{
@@ -144,7 +144,7 @@ impl Agent {
             believed,
             alerts,
             telling: Telling::default(),
-            judge: Judge::default(),
+            judge: Judge::new(Watching::Continuously),
             report: report(parts.version, parts.revision, now),
             published: now,
         };

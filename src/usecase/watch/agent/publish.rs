@@ -2,7 +2,6 @@
 
 use super::Agent;
 use crate::domain::assessment::{AgentReport, Assessment};
-use crate::domain::check::Watching;
 use crate::domain::moment::Moment;
 use crate::domain::report::Report;
 use crate::usecase::watch::telling;
@@ -42,7 +41,7 @@ impl Agent {
         let assessment = Assessment { complete, agent, databases, over_limit };
         let report = Report {
             generated_at: now.wall,
-            verdicts: self.judge.judge(&assessment, now.wall, Watching::Continuously),
+            verdicts: self.judge.judge(&assessment, now.wall),
             assessment,
             alerts: self.alerts.list(),
             alerts_dropped: self.alerts.dropped(),
@@ -67,7 +66,7 @@ impl Agent {
         }
         if !turned.is_empty() {
             report.assessment.databases = self.shared.fleet.reports();
-            report.verdicts = self.judge.judge(&report.assessment, now.wall, Watching::Continuously);
+            report.verdicts = self.judge.judge(&report.assessment, now.wall);
         }
         report.alerts = self.alerts.list();
         report.alerts_dropped = self.alerts.dropped();

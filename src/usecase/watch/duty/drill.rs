@@ -13,7 +13,7 @@ use super::super::schedule::{Queue, ReplicaKey};
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::assessment::{AgentReport, DrillBudgetReport};
 use crate::domain::drill::schedule::{DrillLimits, DrillTiming, share};
-use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult};
+use crate::domain::drill::{DrillRecord, DrillResult};
 use crate::domain::human::spoken_bytes;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -275,7 +275,7 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
         database: subject.target.name.clone(),
         files: subject.target.database.clone(),
         replica: replica.target.clone(),
-        policy: DrillPolicy { prices: replica.target.location.prices(policy.prices), ..policy.clone() },
+        policy: policy.clone(),
         full: replica.drilling.history.wants_full(policy.full_every),
     })
 }

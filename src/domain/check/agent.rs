@@ -120,7 +120,7 @@ fn reloaded(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     Some(Explanation::Known(match (&config.error, config.last_reload_successful) {
         (_, true) => "as read".into(),
         (Some(error), false) => format!("rejected: {error}"),
-        (None, false) => "refused".into(),
+        (None, false) => "rejected".into(),
     }))
 }
 

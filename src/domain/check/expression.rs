@@ -21,7 +21,8 @@ pub enum Fold {
 }
 
 impl Fold {
-    fn label(self) -> &'static str {
+    /// The label over which it goes.
+    pub fn label(self) -> &'static str {
         let (Self::Where(label, _) | Self::Sum(label) | Self::Min(label)) = self;
         label
     }
@@ -108,13 +109,15 @@ impl Term {
         }
     }
 
-    /// The numbers that it is made of.
-    pub fn numbers(&self) -> Vec<&'static Number> {
+    /// The numbers that it is made of, each as it is read.
+    #[cfg(test)]
+    fn leaves(self) -> Vec<Self> {
         match self {
-            Self::Of(it) | Self::Folded(it, _) | Self::Age(it) | Self::Times(it, _) | Self::Absolute(it) => vec![it],
+            Self::Of(_) | Self::Folded(..) => vec![self],
+            Self::Age(it) | Self::Times(it, _) | Self::Absolute(it) => vec![Self::Of(it)],
             Self::Constant(_) | Self::Now => Vec::new(),
-            Self::Else(one, other) => vec![one, other],
-            Self::Sum(one, other) | Self::Difference(one, other) => [one.numbers(), other.numbers()].concat(),
+            Self::Else(one, other) => vec![Self::Of(one), Self::Of(other)],
+            Self::Sum(one, other) | Self::Difference(one, other) => [one.leaves(), other.leaves()].concat(),
         }
     }
 
@@ -230,10 +233,11 @@ impl Condition {
         }
     }
 
-    /// The terms that it compares.
+    /// The numbers that it compares, each as it is read.
+    #[cfg(test)]
     pub fn terms(&self) -> Vec<Term> {
         match self {
-            Self::Compare(one, _, other) => vec![*one, *other],
+            Self::Compare(one, _, other) => [one.leaves(), other.leaves()].concat(),
             Self::All(conditions) | Self::Any(conditions) => conditions.iter().flat_map(Self::terms).collect(),
             Self::Except(one, other) => [one.terms(), other.terms()].concat(),
             Self::Outside(_) => Vec::new(),

@@ -76,8 +76,8 @@ impl DrillTiming<'_> {
 
     /// When the next drill is due. `None`: never.
     ///
-    /// When the next drill is due. A clock that was set back delays a drill by at most an interval, and drills that
-    /// were missed is not due all at once.
+    /// A clock that was set back delays a drill by at most an interval, and drills that were missed are not all due at
+    /// once.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let interval = self.interval(now)?;
         let due = self.regular(interval, now)?;

@@ -93,7 +93,7 @@ fn all_that_checks_say() {
     use crate::domain::check::{Judge, Watching};
     let mut out = String::new();
     for watching in [Watching::Continuously, Watching::Once] {
-        let verdicts = Judge::default().judge(&fixture::full().assessment, fixture::now(), watching);
+        let verdicts = Judge::new(watching).judge(&fixture::full().assessment, fixture::now());
         for verdict in verdicts.iter() {
             out += &serde_json::to_string(verdict).expect("a verdict is written");
             out.push('\n');
@@ -263,6 +263,7 @@ proptest! {
 fn what_checks_compare_is_what_is_exported() {
     use crate::domain::check::expression::{Fold, Term};
     use crate::domain::check::{Check, catalogue};
+    use crate::domain::number::Read;
 
     let databases = vec![
         fixture::healthy("healthy"),
@@ -281,16 +282,16 @@ fn what_checks_compare_is_what_is_exported() {
     let terms = |check: &'static Check| check.rules.iter().flat_map(|rule| rule.when.terms());
     for check in catalogue() {
         let scope = check.scope();
-        for number in terms(check).flat_map(|term| term.numbers()) {
-            assert_eq!(number.scope, scope, "{}: {}", check.name, number.name);
-        }
         for term in terms(check) {
             let (number, fold) = match term {
                 Term::Of(number) => (number, None),
                 Term::Folded(number, fold) => (number, Some(fold)),
-                _ => continue,
+                _ => panic!("{}: {term}", check.name),
             };
-            assert_eq!(number.more.is_empty(), fold.is_none(), "{}: labels of {}", check.name, number.name);
+            assert_eq!(number.scope, scope, "{}: {}", check.name, number.name);
+            // A label that is not there, or a value where there are several, would be unknown for ever.
+            assert_eq!(number.more, fold.map(Fold::label).as_slice(), "{}: labels of {}", check.name, number.name);
+            assert_eq!(matches!(number.read, Read::One(_)), fold.is_none(), "{}: {}", check.name, number.name);
             for subject in scope.subjects(&report.assessment) {
                 let labels = scope.labels().iter().zip(subject.label_values());
                 let labels: Vec<String> = labels.map(|(name, value)| format!("{name}=\"{value}\"")).collect();

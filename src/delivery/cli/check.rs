@@ -88,7 +88,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
     use crate::domain::verdict::{Severity, Status, Verdict};
 
     /// Everything that one verdict can be.
@@ -159,13 +159,13 @@ mod tests {
         let sets = 0..1 << STATES.len();
         for (agent, one) in sets.clone().flat_map(|agent| sets.clone().map(move |one| (agent, one))) {
             for other in [0, 0b1, 0b10, 0b100, 0b1000, 0b1_0000, 0b1_1111] {
-                let mut report = fixture::report(vec![fixture::healthy("app"), fixture::healthy("app")]);
+                let mut report = sample::report(vec![sample::healthy("app"), sample::healthy("app")]);
                 report.verdicts.databases = [one, other].map(|set| verdicts(set, Some("s3")).into()).to_vec();
                 report.verdicts.agent = verdicts(agent, None);
                 // An agent of which nothing is judged is none: this is a look.
                 agree(&report, worst(&[if agent == 0 { 1 } else { agent }, one, other]));
             }
-            let mut nothing = fixture::report(Vec::new());
+            let mut nothing = sample::report(Vec::new());
             nothing.verdicts.agent = verdicts(agent, None);
             agree(&nothing, if agent & 0b1_0000 != 0 { 2 } else { 3 });
         }
@@ -174,7 +174,7 @@ mod tests {
     /// How a database grows is not known for a week: that makes nothing unknown that could be lost.
     #[test]
     fn a_note_that_is_not_known_yet_is_no_more_than_a_note() {
-        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        let mut report = sample::report(vec![sample::healthy("app")]);
         let mut judged = verdicts(1, Some("s3"));
         judged.push(Verdict { severity: Severity::Info, status: Status::Unknown, ..judged[0].clone() });
         report.verdicts.databases = vec![judged.into()];
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn a_database_without_a_verdict_is_not_well() {
-        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        let mut report = sample::report(vec![sample::healthy("app")]);
         report.verdicts.databases = vec![verdicts(1, Some("s3")).into()];
         agree(&report, 0);
-        report.assessment.databases.push(Arc::new(fixture::healthy("other")));
+        report.assessment.databases.push(Arc::new(sample::healthy("other")));
         agree(&report, 3);
     }
 }

@@ -223,7 +223,7 @@ mod tests {
     }
 
     fn record(result: DrillResult) -> DrillRecord {
-        DrillRecord { result, ..crate::delivery::render::fixture::drill_record("app") }
+        DrillRecord { result, ..crate::domain::report::sample::drill_record("app") }
     }
 
     /// All sets of results: exit code, the words of the table, and the JSON say the same.

@@ -220,12 +220,12 @@ async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
 
     /// A replica of which this was found, asked for the map or for an instant.
     fn found(status: Standing, asked: bool) -> Found {
-        let now = fixture::now();
-        let report = fixture::healthy("app");
+        let now = sample::now();
+        let report = sample::healthy("app");
         let mut map = report.replicas[0].timeline.as_deref().cloned().unwrap();
         if status == Standing::NotRestorable {
             (map.gaps, map.largest_gap_seconds) = (1, Some(60.0));

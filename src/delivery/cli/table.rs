@@ -181,7 +181,7 @@ fn reason(f: &mut Formatter<'_>, reason: Option<&Reason>) -> Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
 
     #[test]
     fn one_block_for_each_replica() {
@@ -224,23 +224,23 @@ not observable: busy timeout (busy_timeout=5000); have the application run `PRAG
 not observable: foreign keys (foreign_keys=ON); have the application run `PRAGMA foreign_keys = ON;`
 not observable: synchronous (synchronous=NORMAL); have the application run `PRAGMA synchronous = NORMAL;`
 ";
-        let mut report = fixture::full();
+        let mut report = sample::full();
         report.assessment.databases.retain(|database| database.name != "observed");
         assert_eq!(table(&report, false), expected);
     }
 
     #[test]
     fn what_was_not_judged_is_unknown() {
-        let mut database = fixture::healthy("app");
+        let mut database = sample::healthy("app");
         database.replicas.clear();
-        let text = table(&fixture::report(vec![database]), false);
+        let text = table(&sample::report(vec![database]), false);
         assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
-        assert_eq!(table(&fixture::report(Vec::new()), false), "UNKNOWN no databases found\n");
+        assert_eq!(table(&sample::report(Vec::new()), false), "UNKNOWN no databases found\n");
     }
 
     #[test]
     fn what_keeps_it_from_looking_has_a_block_of_its_own() {
-        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        let mut report = sample::report(vec![sample::healthy("app")]);
         report.assessment.databases = Vec::new();
         report.verdicts.agent = vec![Verdict {
             check: "DiscoveryFailed",
@@ -258,10 +258,10 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
 
     #[test]
     fn colours_are_in_the_words_only() {
-        let (plain, coloured) = (table(&fixture::full(), false), table(&fixture::full(), true));
+        let (plain, coloured) = (table(&sample::full(), false), table(&sample::full(), true));
         assert!(coloured.contains("\x1b[1;31mCRITICAL\x1b[0m orders"));
         assert!(!plain.contains('\x1b'));
-        let hostile = table(&fixture::report(vec![fixture::unknown("\x1b[31mred")]), false);
+        let hostile = table(&sample::report(vec![sample::unknown("\x1b[31mred")]), false);
         assert!(hostile.contains("UNKNOWN \\u{1b}[31mred ->"), "{hostile}");
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{fixture, page};
+use super::page;
 use crate::delivery::cli::table::table;
 use crate::domain::check::{Judge, Watching};
 use crate::domain::litestream::Hole;
 use crate::domain::report::Report;
+use crate::domain::report::sample;
 
 /// The nouns that are counted in sentences.
 const NOUNS: [&str; 16] = [
@@ -44,7 +45,7 @@ fn wrong(text: &str) -> Vec<String> {
 
 /// A report in which everything that a sentence counts is there so many times.
 fn report(count: u64) -> Report {
-    let mut database = fixture::pending("app");
+    let mut database = sample::pending("app");
     let replica = &mut database.replicas[0];
     let many = usize::try_from(count).unwrap();
     if let Some(coverage) = &mut replica.coverage {
@@ -64,8 +65,8 @@ fn report(count: u64) -> Report {
         let verification = Arc::make_mut(verification);
         (verification.needed, verification.needed_verified) = (count, 0);
     }
-    let mut report = fixture::report((0..count).map(|_| database.clone()).collect());
-    report.alerts = fixture::full().alerts;
+    let mut report = sample::report((0..count).map(|_| database.clone()).collect());
+    report.alerts = sample::full().alerts;
     (report.assessment.over_limit, report.alerts_dropped) = (many, many);
     for source in &mut report.assessment.agent.sources {
         source.databases = many;

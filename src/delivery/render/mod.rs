@@ -3,8 +3,6 @@
 pub mod alertmanager;
 pub mod drill_report;
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
 mod grammar;
 mod html;
 pub mod json;

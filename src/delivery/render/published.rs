@@ -126,8 +126,8 @@ impl ReportCell {
 mod tests {
     use std::io::Read;
 
-    use super::super::fixture;
     use super::*;
+    use crate::domain::report::sample;
 
     fn decompress(gzip: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
@@ -137,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_representation_is_made_once_and_compresses_to_itself() {
-        let published = Published::new(fixture::full());
+        let published = Published::new(sample::full());
         for what in [Representation::OpenMetrics, Representation::Text, Representation::Json, Representation::Page] {
             let first = published.body(what, false).await.expect("rendered");
             let again = published.body(what, false).await.expect("rendered");
@@ -150,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_text_does_not_depend_on_what_was_asked_before() {
-        let (cold, warm) = (Published::new(fixture::full()), Published::new(fixture::full()));
+        let (cold, warm) = (Published::new(sample::full()), Published::new(sample::full()));
         warm.body(Representation::OpenMetrics, false).await.expect("rendered");
         assert_eq!(
             cold.body(Representation::Text, false).await.expect("rendered"),
@@ -161,7 +161,7 @@ mod tests {
     /// On the one thread that also has to serve everybody else.
     #[tokio::test(flavor = "current_thread")]
     async fn those_who_ask_while_a_large_report_is_rendered_get_the_same_bytes() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         let database = Arc::clone(&report.assessment.databases[0]);
         report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
         let published = Arc::new(Published::new(report));
@@ -182,9 +182,9 @@ mod tests {
     fn the_cell_has_the_newest_report() {
         let cell = ReportCell::default();
         assert!(cell.current().is_none());
-        cell.publish(fixture::report(Vec::new()));
+        cell.publish(sample::report(Vec::new()));
         assert_eq!(cell.clone().current().expect("published").report().assessment.databases.len(), 0);
-        cell.publish(fixture::full());
+        cell.publish(sample::full());
         assert!(!cell.current().expect("published").report().assessment.databases.is_empty());
     }
 }

@@ -83,18 +83,18 @@ fn row(alert: &Alert) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::fixture;
     use super::super::page;
     use crate::domain::check::catalogue;
+    use crate::domain::report::sample;
 
     #[test]
     fn no_alert_is_no_section() {
-        assert!(!page(Some(&fixture::report(vec![fixture::healthy("app")]))).contains("Alerts"));
+        assert!(!page(Some(&sample::report(vec![sample::healthy("app")]))).contains("Alerts"));
     }
 
     #[test]
     fn what_fires_comes_first_and_what_is_suppressed_says_why() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         report.alerts_dropped = 7;
         let page = page(Some(&report));
         let (_, alerts) = page.split_once("<h2>Alerts</h2>").expect("a section");
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_subject_of_each_check_is_shown() {
         for check in catalogue() {
-            let mut report = fixture::full();
+            let mut report = sample::full();
             let alert = Arc::make_mut(&mut report.alerts[0]);
             alert.labels = [("alertname".to_owned(), check.name.to_owned())].into();
             let values = check.scope().labels().iter().map(|label| ((*label).to_owned(), format!("the-{label}")));
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn text_and_links_cannot_break_out() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         let alert = Arc::make_mut(&mut report.alerts[0]);
         alert.annotations.insert("summary".into(), "<script>".into());
         alert.annotations.insert("runbook_url".into(), "javascript:alert(1)".into());

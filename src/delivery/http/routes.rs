@@ -61,9 +61,8 @@ impl App {
             return say(StatusCode::NOT_FOUND, "not found; see / for what there is\n");
         };
         if !methods.split(", ").any(|method| method == request.method().as_str()) {
-            let mut answer = say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {methods}\n"));
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-            return answer;
+            let answer = say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {methods}\n"));
+            return with(answer, [(header::ALLOW, methods)]);
         }
         if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
             return say(StatusCode::PAYLOAD_TOO_LARGE, "request body too large; send none\n");
@@ -85,10 +84,8 @@ impl App {
                 Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
                 Some(Err(error)) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
                 None => {
-                    let mut answer =
-                        say(StatusCode::TOO_MANY_REQUESTS, "others are waiting for a reload; try again later\n");
-                    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                    answer
+                    let text = "others are waiting for a reload; try again later\n";
+                    with(say(StatusCode::TOO_MANY_REQUESTS, text), [(header::RETRY_AFTER, "1")])
                 }
             },
         }
@@ -113,15 +110,13 @@ impl App {
     }
 
     async fn page(&self, headers: &HeaderMap) -> Answer {
-        let mut answer = match self.cell.current() {
+        let answer = match self.cell.current() {
             Some(_) => self.rendered(Representation::Page, HTML, headers).await,
             None => answer(StatusCode::OK, HTML, page(None)),
         };
         let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
-        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        answer.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        answer
+        with(answer, [(header::CONTENT_SECURITY_POLICY, policy), (header::REFERRER_POLICY, "no-referrer")])
     }
 
     /// The newest report in one representation, compressed for those who take it.
@@ -130,16 +125,12 @@ impl App {
             return say(StatusCode::SERVICE_UNAVAILABLE, "no report yet: the agent has just started\n");
         };
         let gzip = wants_gzip(headers);
-        let mut answer = match published.body(what, gzip).await {
+        let answer = match published.body(what, gzip).await {
             Ok(body) => answer(StatusCode::OK, content_type, body),
             Err(reason) => return say(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")),
         };
-        let headers = answer.headers_mut();
-        headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        if gzip {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        answer
+        let answer = with(answer, [(header::VARY, "Accept, Accept-Encoding")]);
+        if gzip { with(answer, [(header::CONTENT_ENCODING, "gzip")]) } else { answer }
     }
 }
 
@@ -155,12 +146,13 @@ fn say(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
-    let fixed: [(HeaderName, &'static str); 3] = [
-        (header::CONTENT_TYPE, content_type),
-        // Each report replaces the one before it: an old one must not be taken for the state of now.
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    answer.headers_mut().extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    // Each report replaces the one before it: an old one must not be taken for the state of now.
+    let stored = (header::CACHE_CONTROL, "no-store");
+    with(answer, [(header::CONTENT_TYPE, content_type), stored, (header::X_CONTENT_TYPE_OPTIONS, "nosniff")])
+}
+
+/// The answer with further headers.
+fn with<const N: usize>(mut answer: Answer, headers: [(HeaderName, &'static str); N]) -> Answer {
+    answer.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
     answer
 }

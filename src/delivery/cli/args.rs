@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::delivery::demo::fault;
+use crate::delivery::render::metrics::catalogue;
+use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::config::{LogFormat, LogLevel, read_duration};
 
 /// Where databases come from; the same for `run`, `check` and `config check`.
@@ -71,20 +73,16 @@ pub struct CheckArgs {
 
     /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
     /// replica), or all of their content
-    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = CheckVerify::Structure)]
-    pub verify: CheckVerify,
+    #[arg(long, value_name = "DEPTH", value_parser = choice(&DEPTHS), default_value = "structure")]
+    pub verify: VerifyDepth,
 
     /// How long the commits seen at the start may take to reach the replica
     #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "5s")]
     pub wait: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckVerify {
-    None,
-    Structure,
-    Content,
-}
+const DEPTHS: [(&str, VerifyDepth); 3] =
+    [("none", VerifyDepth::None), ("structure", VerifyDepth::Structure), ("content", VerifyDepth::Content)];
 
 #[derive(Args, Debug)]
 pub struct ConfigArgs {
@@ -100,16 +98,15 @@ pub enum ConfigCommand {
 
 #[derive(Args, Debug)]
 pub struct MetricsArgs {
-    #[arg(long, value_enum, default_value_t = MetricsFormat::Table)]
-    pub format: MetricsFormat,
+    #[arg(long, value_parser = choice(&REFERENCES), default_value = "table")]
+    pub format: Reference,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MetricsFormat {
-    Table,
-    Markdown,
-    Json,
-}
+/// A form of the reference of metrics.
+type Reference = fn() -> String;
+
+const REFERENCES: [(&str, Reference); 3] =
+    [("table", catalogue::table), ("markdown", catalogue::markdown), ("json", catalogue::json)];
 
 #[derive(Args, Debug)]
 pub struct DemoArgs {
@@ -129,4 +126,10 @@ pub struct DemoArgs {
 /// A closed set of words, as the configuration has them.
 fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
     PossibleValuesParser::new(words.iter().map(|(word, _)| *word))
+}
+
+/// As [`words`], read as what they stand for.
+pub fn choice<T: Copy + Send + Sync + 'static>(choices: &'static [(&'static str, T)]) -> ValueParser {
+    let meant = |word: String| choices.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+    words(choices).try_map(move |word| meant(word).ok_or("no such word")).into()
 }

@@ -1,135 +1,106 @@
 //! A report as a person reads it on a terminal: a block for each replica, and for each database that has none.
 
-use std::fmt::{Display, Formatter, Result};
+use std::fmt::Write;
 
+use jiff::Timestamp;
+
+use crate::delivery::render::terminal::{painted, reason, row, unreplicated};
 use crate::domain::assessment::{LocalReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::human;
-use crate::domain::reason::Reason;
 use crate::domain::report::{Block, Report};
 use crate::domain::spot::SpotReport;
 use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
-/// A word as it stands in front of a block, and its colour on a terminal (ECMA-48 SGR).
-fn text(word: Word) -> (&'static str, u8) {
-    match word {
-        Word::Ok => ("OK", 32),
-        Word::Warning => ("WARNING", 33),
-        Word::Unknown => ("UNKNOWN", 35),
-        Word::Critical => ("CRITICAL", 31),
-    }
-}
-
 /// The report and its verdicts, in blocks, with a last line that counts them.
-pub fn table(report: &Report, colour: bool) -> String {
-    Table { report, colour }.to_string()
+pub fn blocks(report: &Report, colour: bool) -> String {
+    let mut out = String::new();
+    let mut words = Vec::new();
+    for block in report.blocks() {
+        let word = Word::of(block.verdicts());
+        words.push(word);
+        out.extend([&coloured(word, colour), " "]);
+        one(&mut out, &block, report.generated_at);
+    }
+    let bad = report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
+    if bad.clone().next().is_some() {
+        let word = Word::of(bad.clone());
+        words.push(word);
+        out.extend([&coloured(word, colour), " streamgauge\n"]);
+        bad.for_each(|verdict| failed(&mut out, verdict));
+        out.push('\n');
+    }
+    if report.assessment.databases.is_empty() {
+        return out + &coloured(report.word(), colour) + " no databases found\n";
+    }
+    out.extend([&counted(&words), "\n\n"]);
+    // Below the last line, so that nobody takes these for checked.
+    for (item, line) in not_observable() {
+        // Writing to a text does not fail.
+        let _ = writeln!(out, "not observable: {} ({}); have the application run `{line}`", item.item, item.asked);
+    }
+    out
 }
 
-struct Table<'a> {
-    report: &'a Report,
-    colour: bool,
+/// How many there are of each word, the heaviest first.
+fn counted(words: &[Word]) -> String {
+    let count = |word: &Word| words.iter().filter(|other| *other == word).count();
+    let some = Word::ALL.iter().filter(|word| count(word) > 0);
+    some.map(|word| format!("{} {}", count(word), word.as_str())).collect::<Vec<_>>().join(", ")
 }
 
-impl Display for Table<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let mut counts = [0_usize; 4];
-        for block in self.report.blocks() {
-            counts[self.block(f, &block)? as usize] += 1;
-        }
-        self.agent(f, &mut counts)?;
-        if self.report.assessment.databases.is_empty() {
-            return writeln!(f, "{} no databases found", self.word(self.report.word()));
-        }
-        let summary = Word::ALL.iter().filter(|word| counts[**word as usize] > 0);
-        let summary: Vec<String> =
-            summary.map(|word| format!("{} {}", counts[*word as usize], word.as_str())).collect();
-        writeln!(f, "{}", summary.join(", "))?;
-        writeln!(f)?;
-        // Below the last line, so that nobody takes these for checked.
-        for (item, line) in not_observable() {
-            writeln!(f, "not observable: {} ({}); have the application run `{line}`", item.item, item.asked)?;
-        }
-        Ok(())
-    }
+/// A word as it stands in front of a block.
+fn coloured(word: Word, colour: bool) -> String {
+    let code = match word {
+        Word::Ok => "1;32",
+        Word::Warning => "1;33",
+        Word::Unknown => "1;35",
+        Word::Critical => "1;31",
+    };
+    painted(colour, code, &word.as_str().to_uppercase())
 }
 
-impl Table<'_> {
-    fn word(&self, word: Word) -> String {
-        let (text, colour) = text(word);
-        if self.colour { format!("\x1b[1;{colour}m{text}\x1b[0m") } else { text.to_owned() }
+fn one(out: &mut String, block: &Block<'_>, now: Timestamp) {
+    let Block { database, replica, .. } = block;
+    let place = replica.map_or_else(|| "(no replica)".to_owned(), |replica| format!("-> {}", replica.url));
+    out.extend([&human::printable(&format!("{} {place}", database.name)), "\n"]);
+    let local = database.local.as_ref().map(describe);
+    row(out, "database", local.as_deref().unwrap_or(database.state.as_str()));
+    if let Some(why) = &database.reason {
+        reason(out, "reason", why);
     }
-
-    /// Writes what is wrong with the agent itself.
-    fn agent(&self, f: &mut Formatter<'_>, counts: &mut [usize; 4]) -> Result {
-        let bad = self.report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
-        let bad: Vec<&Verdict> = bad.collect();
-        if bad.is_empty() {
-            return Ok(());
-        }
-        let word = Word::of(bad.iter().copied());
-        counts[word as usize] += 1;
-        writeln!(f, "{} streamgauge", self.word(word))?;
-        bad.into_iter().try_for_each(|verdict| failed(f, verdict))?;
-        writeln!(f)
+    if let Some(replica) = replica {
+        of_replica(out, replica, now);
     }
+    block.verdicts().filter(|verdict| verdict.status != Status::Pass).for_each(|verdict| failed(out, verdict));
+    out.push('\n');
+}
 
-    fn block(&self, f: &mut Formatter<'_>, block: &Block<'_>) -> std::result::Result<Word, std::fmt::Error> {
-        let (Block { database, replica, .. }, verdicts) = (block, block.verdicts());
-        let word = Word::of(verdicts.clone());
-        write!(f, "{} {}", self.word(word), human::printable(&database.name))?;
-        match replica {
-            Some(replica) => writeln!(f, " -> {}", human::printable(&replica.url))?,
-            None => writeln!(f, " (no replica)")?,
-        }
-        if let Some(local) = &database.local {
-            line(f, "database", describe(local))?;
-        } else {
-            line(f, "database", database.state.as_str())?;
-        }
-        reason(f, database.reason.as_ref())?;
-        if let Some(replica) = replica {
-            self.replica(f, replica)?;
-        }
-        verdicts.filter(|verdict| verdict.status != Status::Pass).try_for_each(|verdict| failed(f, verdict))?;
-        writeln!(f)?;
-        Ok(word)
+fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp) {
+    let age = |at| human::duration(human::age_seconds(at, now));
+    let mut known = |name: &str, value: Option<String>| row(out, name, value.as_deref().unwrap_or("unknown"));
+    let point = replica.recovery_point.map(|at| format!("{} ({} ago)", human::instant(at), age(at)));
+    known("recovery point", point);
+    let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
+        Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
+        _ => human::duration(lag),
+    });
+    known("lag", lag);
+    known("unreplicated", unreplicated(replica));
+    let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
+    known("proof age", replica.verified_at.map(|at| age(at) + &method));
+    if let Some(coverage) = &replica.coverage {
+        let since = coverage.restorable_since.map(|at| format!("{} ({})", human::instant(at), age(at)));
+        known("restorable since", if coverage.restorable { since } else { Some("never".to_owned()) });
+        let first =
+            coverage.gaps.first().map(|gap| format!(", the first after {} and before {}", gap.after, gap.before));
+        row(out, "gaps", &human::printable(&format!("{}{}", coverage.gaps.len(), first.unwrap_or_default())));
     }
-
-    fn replica(&self, f: &mut Formatter<'_>, replica: &ReplicaReport) -> Result {
-        let now = self.report.generated_at;
-        let age = |at| human::duration(human::age_seconds(at, now));
-        let point = replica.recovery_point.map(|at| format!("{} ({} ago)", human::instant(at), age(at)));
-        line(f, "recovery point", known(point))?;
-        let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
-            Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
-            _ => human::duration(lag),
-        });
-        line(f, "lag", known(lag))?;
-        let bound = if replica.unreplicated_bytes_lower_bound { "≥ " } else { "" };
-        line(
-            f,
-            "unreplicated",
-            known(replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))),
-        )?;
-        let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
-        line(f, "proof age", known(replica.verified_at.map(|at| age(at) + &method)))?;
-        if let Some(coverage) = &replica.coverage {
-            let since = coverage.restorable_since.map(|at| format!("{} ({})", human::instant(at), age(at)));
-            line(f, "restorable since", if coverage.restorable { known(since) } else { "never".to_owned() })?;
-            let first = coverage.gaps.first();
-            let first = first.map_or_else(String::new, |gap| {
-                format!(
-                    ", the first after {} and before {}",
-                    human::printable(&gap.after),
-                    human::printable(&gap.before)
-                )
-            });
-            line(f, "gaps", format_args!("{}{first}", coverage.gaps.len()))?;
-        }
-        if let Some(spot) = &replica.spot {
-            line(f, "content", compared(spot))?;
-        }
-        reason(f, replica.reason.as_ref())
+    if let Some(spot) = &replica.spot {
+        row(out, "content", &compared(spot));
+    }
+    if let Some(why) = &replica.reason {
+        reason(out, "reason", why);
     }
 }
 
@@ -154,28 +125,14 @@ fn describe(local: &LocalReport) -> String {
     format!("{}, {}, {wal}", human::printable(&local.path), human::bytes(local.size_bytes))
 }
 
-fn known(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "unknown".to_owned())
-}
-
-fn line(f: &mut Formatter<'_>, name: &str, value: impl Display) -> Result {
-    writeln!(f, "  {name:<17} {value}")
-}
-
 /// Writes a verdict that did not pass; one that only informs is not called a failure.
-fn failed(f: &mut Formatter<'_>, verdict: &Verdict) -> Result {
+fn failed(out: &mut String, verdict: &Verdict) {
     let state = match (verdict.status, verdict.severity) {
         (Status::Fail, Severity::Info) => "note",
         (Status::Fail, _) => "failed",
         (Status::Pass | Status::Unknown, _) => "unknown",
     };
-    line(f, state, format_args!("{}: {}", verdict.check, human::printable(&verdict.detail)))
-}
-
-fn reason(f: &mut Formatter<'_>, reason: Option<&Reason>) -> Result {
-    let Some(reason) = reason else { return Ok(()) };
-    line(f, "reason", human::printable(&reason.message))?;
-    reason.hint.as_ref().map_or(Ok(()), |hint| line(f, "hint", human::printable(hint)))
+    row(out, state, &human::printable(&format!("{}: {}", verdict.check, verdict.detail)));
 }
 
 #[cfg(test)]
@@ -226,16 +183,16 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
 ";
         let mut report = sample::full();
         report.assessment.databases.retain(|database| database.name != "observed");
-        assert_eq!(table(&report, false), expected);
+        assert_eq!(blocks(&report, false), expected);
     }
 
     #[test]
     fn what_was_not_judged_is_unknown() {
         let mut database = sample::healthy("app");
         database.replicas.clear();
-        let text = table(&sample::report(vec![database]), false);
+        let text = blocks(&sample::report(vec![database]), false);
         assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
-        assert_eq!(table(&sample::report(Vec::new()), false), "UNKNOWN no databases found\n");
+        assert_eq!(blocks(&sample::report(Vec::new()), false), "UNKNOWN no databases found\n");
     }
 
     #[test]
@@ -251,17 +208,17 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
             status: Status::Fail,
             detail: "/etc/litestream.yml: read /srv: permission denied".into(),
         }];
-        let text = table(&report, false);
+        let text = blocks(&report, false);
         let expected = "WARNING streamgauge\n  failed            DiscoveryFailed: /etc/litestream.yml: read /srv";
         assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]
     fn colours_are_in_the_words_only() {
-        let (plain, coloured) = (table(&sample::full(), false), table(&sample::full(), true));
+        let (plain, coloured) = (blocks(&sample::full(), false), blocks(&sample::full(), true));
         assert!(coloured.contains("\x1b[1;31mCRITICAL\x1b[0m orders"));
         assert!(!plain.contains('\x1b'));
-        let hostile = table(&sample::report(vec![sample::unknown("\x1b[31mred")]), false);
+        let hostile = blocks(&sample::report(vec![sample::unknown("\x1b[31mred")]), false);
         assert!(hostile.contains("UNKNOWN \\u{1b}[31mred ->"), "{hostile}");
     }
 }

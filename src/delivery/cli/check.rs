@@ -1,12 +1,13 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::args::{CheckArgs, CheckVerify, Format};
+use super::args::{CheckArgs, Format, SourceArgs};
+use super::blocks::blocks;
 use super::output;
 use super::runtime::block_on;
 use super::sources::{Sources, stores};
-use super::table::table;
 use super::version::{REVISION, VERSION};
 use crate::delivery::render::json::json;
 use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
@@ -17,8 +18,7 @@ use crate::domain::report::Report;
 use crate::domain::spot::SpotPolicy;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::Log;
-use crate::infrastructure::config::{LogFormat, LogLevel};
+use crate::infrastructure::config::LogLevel;
 use crate::infrastructure::database::Watch;
 use crate::usecase::ports::{Clock, Pace, Stores};
 use crate::usecase::watch::{OnceParts, look_once, named};
@@ -30,10 +30,10 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 /// When the configuration has problems or names a database that is not there. What keeps a database or a replica from
 /// being read is part of the report.
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
-    let report = look(args)?;
+    let report = look(&args.sources, &args.databases, args.verify, args.wait)?;
     match args.format {
-        Format::Table => output::print(&table(&report, output::colour()))?,
-        Format::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+        Format::Table => output::print(&blocks(&report, output::colour()))?,
+        Format::Json => output::print(&json(&report)?)?,
     }
     Ok(ExitCode::from(report.word().exit_code()))
 }
@@ -43,23 +43,22 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
 /// # Errors
 ///
 /// As [`main`].
-pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
-    // What matters is in the report; this is for what cannot be in it.
-    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
-    let loaded = Sources::new(&args.sources).read()?;
-    let targets = named(loaded.targets, &args.databases)?;
+pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait: Duration) -> Result<Report, Reason> {
+    super::logging::init_from(LogLevel::Error);
+    let loaded = Sources::new(sources).read()?;
+    let targets = named(loaded.targets, databases)?;
     let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
     // Whoever asks once has asked for it: the budget is for what is read unasked.
-    let spot = match args.verify {
-        CheckVerify::Content => SpotPolicy { pages: SPOT_ONCE_PAGES, ..SpotPolicy::default() },
-        CheckVerify::None | CheckVerify::Structure => SpotPolicy::OFF,
+    let spot = match depth {
+        VerifyDepth::Content => SpotPolicy { pages: SPOT_ONCE_PAGES, ..SpotPolicy::default() },
+        VerifyDepth::None | VerifyDepth::Structure => SpotPolicy::OFF,
     };
-    let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX, spot };
+    let verify = VerifyPolicy { depth, directory: u64::MAX, bucket: u64::MAX, spot };
     let pace = Pace { verify, ..loaded.settings.pace };
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let databases = block_on(look_once(parts, targets, args.wait))?;
+    let databases = block_on(look_once(parts, targets, wait))?;
     let now = clock.now().wall;
     let agent = AgentReport {
         version: VERSION,
@@ -73,14 +72,6 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
     Ok(Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 })
-}
-
-fn depth(asked: CheckVerify) -> VerifyDepth {
-    match asked {
-        CheckVerify::None => VerifyDepth::None,
-        CheckVerify::Structure => VerifyDepth::Structure,
-        CheckVerify::Content => VerifyDepth::Content,
-    }
 }
 
 #[cfg(test)]
@@ -134,8 +125,8 @@ mod tests {
     }
 
     fn agree(report: &Report, expected: u8) {
-        let table = table(report, false);
-        let json: serde_json::Value = serde_json::from_slice(&json(report).unwrap()).unwrap();
+        let table = blocks(report, false);
+        let json: serde_json::Value = serde_json::from_str(&json(report).unwrap()).unwrap();
         let exit = report.word().exit_code();
         assert_eq!([exit, printed(&table), code(json["status"].as_str().unwrap())], [expected; 3], "{table}");
     }

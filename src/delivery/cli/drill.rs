@@ -5,21 +5,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+use tokio::signal::unix::SignalKind;
 
 use super::args::{Format, SourceArgs};
 use super::drill_progress::Narrator;
 use super::output;
-use super::runtime::block_on;
-use super::sources::{Picked, STORE_CALLS_MAX, Sources};
+use super::runtime::{Signals, block_on};
+use super::sources::{Picked, Sources, store_options};
 use crate::delivery::render::drill_report;
+use crate::delivery::render::json::pretty;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_duration, read_size};
+use crate::domain::verdict::Word;
+use crate::infrastructure::config::{LogLevel, Settings, read_duration, read_size};
 use crate::infrastructure::drill::process::ProcessDrills;
-use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
 pub const AFTER_HELP: &str = "\
@@ -52,8 +54,8 @@ pub struct DrillArgs {
     pub full: bool,
 
     /// How thoroughly SQLite checks the restored database [default: as configured, otherwise quick]
-    #[arg(long, value_enum, value_name = "HOW")]
-    pub integrity: Option<IntegrityArg>,
+    #[arg(long, value_name = "HOW", value_parser = integrity())]
+    pub integrity: Option<Integrity>,
 
     /// Do not drill replicas that need a larger download than this, such as 10GiB [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = read_size)]
@@ -79,24 +81,18 @@ pub struct DrillArgs {
     pub sources: SourceArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum IntegrityArg {
-    /// Only whether it opens
-    None,
-    /// PRAGMA quick_check
-    Quick,
-    /// PRAGMA integrity_check, which takes about ten times as long
-    Full,
-}
-
-impl From<IntegrityArg> for Integrity {
-    fn from(arg: IntegrityArg) -> Self {
-        match arg {
-            IntegrityArg::None => Self::None,
-            IntegrityArg::Quick => Self::Quick,
-            IntegrityArg::Full => Self::Full,
-        }
-    }
+fn integrity() -> ValueParser {
+    let words = [
+        PossibleValue::new("none").help("Only whether it opens"),
+        PossibleValue::new("quick").help("PRAGMA quick_check"),
+        PossibleValue::new("full").help("PRAGMA integrity_check, which takes about ten times as long"),
+    ];
+    let meant = |word: String| match word.as_str() {
+        "none" => Integrity::None,
+        "quick" => Integrity::Quick,
+        _ => Integrity::Full,
+    };
+    PossibleValuesParser::new(words).map(meant).into()
 }
 
 fn report_file(text: &str) -> Result<PathBuf, String> {
@@ -113,7 +109,7 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 ///
 /// When the drills cannot be started. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LogLevel::Warn, format: LogFormat::Logfmt });
+    super::logging::init_from(LogLevel::Warn);
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")
@@ -126,7 +122,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     let records = block_on(run_all(&drills, jobs, &narrator))??;
     match args.format {
         Format::Table => output::print(&drill_report::table(&records, output::colour()))?,
-        Format::Json => output::print(&drill_report::json(&records)?)?,
+        Format::Json => output::print(&pretty(&records)?)?,
     }
     for path in &args.report {
         write_report(path, &records)?;
@@ -141,12 +137,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
 /// When the program cannot be found.
 pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Reason> {
     let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
-    let options = StoreOptions {
-        timeout: settings.requests.timeout,
-        concurrency: STORE_CALLS_MAX,
-        ca_file: settings.requests.ca_file.clone(),
-    };
-    Ok(ProcessDrills::new(program, scratch, options))
+    Ok(ProcessDrills::new(program, scratch, store_options(settings)))
 }
 
 /// A drill of a replica that was picked. One that was named by its URL goes by it.
@@ -164,15 +155,14 @@ fn policy(args: &DrillArgs, configured: DrillPolicy) -> DrillPolicy {
     DrillPolicy {
         size_max: args.max_size.unwrap_or(u64::MAX),
         timeout: args.timeout.unwrap_or(configured.timeout),
-        integrity: args.integrity.map_or(configured.integrity, Integrity::from),
+        integrity: args.integrity.unwrap_or(configured.integrity),
         ..configured
     }
 }
 
 /// Runs the drills until they are through or somebody wants them to end.
 async fn run_all(drills: &ProcessDrills, jobs: Vec<DrillJob>, narrator: &Narrator) -> Result<Vec<DrillRecord>, Reason> {
-    let stop = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen to signals"));
-    let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
+    let mut signals = Signals::listen([SignalKind::interrupt(), SignalKind::terminate()])?;
     let all = async {
         let mut records = Vec::new();
         for job in jobs {
@@ -186,15 +176,17 @@ async fn run_all(drills: &ProcessDrills, jobs: Vec<DrillJob>, narrator: &Narrato
     // Dropping a drill ends its process and removes what it restored.
     tokio::select! {
         records = all => Ok(records),
-        _ = interrupt.recv() => Err(Reason::new(ReasonKind::Failed, "drill: interrupted")),
-        _ = terminate.recv() => Err(Reason::new(ReasonKind::Failed, "drill: terminated")),
+        signal = signals.next() => {
+            let how = if signal == SignalKind::interrupt() { "interrupted" } else { "terminated" };
+            Err(Reason::new(ReasonKind::Failed, format!("drill: {how}")))
+        }
     }
 }
 
 /// Writes the report beside its name first, so that a reader never sees half of one.
 fn write_report(path: &Path, records: &[DrillRecord]) -> Result<(), Reason> {
     let html = path.extension().is_some_and(|extension| extension == "html");
-    let text = if html { drill_report::html(records) } else { drill_report::json(records)? };
+    let text = if html { drill_report::html(records) } else { pretty(&records)? };
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     std::fs::write(&new, text)
@@ -204,12 +196,12 @@ fn write_report(path: &Path, records: &[DrillRecord]) -> Result<(), Reason> {
 
 /// Of all results, as they stand in the table and in the JSON. No drill has shown nothing.
 fn exit_code(records: &[DrillRecord]) -> u8 {
-    let any = |result| records.iter().any(|record| record.result == result);
-    match () {
-        () if any(DrillResult::Failed) => 2,
-        () if any(DrillResult::Inconclusive) || records.is_empty() => 3,
-        () => 0,
-    }
+    let words = records.iter().map(|record| match record.result {
+        DrillResult::Failed => Word::Critical,
+        DrillResult::Inconclusive => Word::Unknown,
+        DrillResult::Passed => Word::Ok,
+    });
+    words.max().unwrap_or(Word::Unknown).exit_code()
 }
 
 #[cfg(test)]
@@ -242,7 +234,7 @@ mod tests {
             let rows = table.lines().skip(1).filter(|line| line.starts_with("app"));
             let words: Vec<String> =
                 rows.map(|line| line.split_whitespace().nth(2).unwrap_or_default().to_owned()).collect();
-            let json: serde_json::Value = serde_json::from_str(&drill_report::json(&records).unwrap()).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&pretty(&records).unwrap()).unwrap();
             let said: Vec<String> =
                 json.as_array().unwrap().iter().map(|one| one["result"].as_str().unwrap().to_owned()).collect();
             assert_eq!(words, said);

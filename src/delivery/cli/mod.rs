@@ -1,6 +1,7 @@
 //! The command line: its words here, in the style of Prometheus's own programs, and one file for what is printed.
 
 pub mod args;
+pub mod blocks;
 pub mod check;
 pub mod config_check;
 pub mod demo;
@@ -18,7 +19,6 @@ pub mod rules;
 pub mod run;
 pub mod runtime;
 pub mod sources;
-pub mod table;
 pub mod version;
 pub mod when;
 pub mod why;
@@ -143,12 +143,16 @@ Example:
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.
 const VERDICTS: [&str; 3] = ["check", "restorable", "drill"];
 
+/// Whether the command that was called is one of [`VERDICTS`].
+pub fn gives_verdict() -> bool {
+    std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command))
+}
+
 /// Parses the command line. Help, version and mistakes are answered here and end the program, mistakes with exit code
 /// 2, or 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
-        let verdict = std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command));
-        if error.use_stderr() && verdict {
+        if error.use_stderr() && gives_verdict() {
             // There is nowhere left to complain to.
             let _ = error.print();
             std::process::exit(3);

@@ -4,16 +4,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use super::args::SourceArgs;
-use super::progress::{Display, Received, say};
-use super::runtime::block_on;
+use super::output::say;
+use super::progress::Display;
+use super::runtime::{Signals, block_on, cores};
 use super::sources::{Picked, Sources, stores};
 use super::{output, restore_words as words, when};
 use crate::domain::litestream::{PlanTarget, Txid};
@@ -23,7 +24,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_age_identities};
+use crate::infrastructure::config::{LogLevel, Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::scratch::{ScratchFile, space};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
@@ -109,7 +110,7 @@ pub enum RestoreFormat {
 ///
 /// Why it could not; nothing is left behind then.
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    super::logging::init_from(LogLevel::Error);
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
@@ -130,15 +131,12 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
 
 /// Ends the work when the process is asked to end. What is being restored is removed as its owner is dropped.
 async fn interruptible(work: impl Future<Output = Result<ExitCode, Reason>>) -> Result<ExitCode, Reason> {
-    let listen = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen for signals"));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let mut hangup = listen(SignalKind::hangup())?;
-    let interrupted = || Err(Reason::new(ReasonKind::Failed, "restore: interrupted; nothing was left behind"));
+    let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
     tokio::select! {
         done = work => done,
-        _ = terminate.recv() => interrupted(),
-        _ = interrupt.recv() => interrupted(),
-        _ = hangup.recv() => interrupted(),
+        _ = signals.next() => {
+            Err(Reason::new(ReasonKind::Failed, "restore: interrupted; nothing was left behind"))
+        }
     }
 }
 
@@ -176,7 +174,7 @@ async fn restore(
         identities: picked.replica.age_identities.clone(),
     };
     let (plan, restored) = shown(args, store, &request, plan, &scratch, options).await?;
-    scratch.publish(&args.output)?;
+    scratch.0.publish(&args.output)?;
     let live = picked.target.as_ref().and_then(|target| behind(target, &restored));
     if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
         say(&words::behind(bytes));
@@ -189,7 +187,7 @@ async fn restore(
     };
     match args.format {
         RestoreFormat::Text => output::print(&words.done(&done))?,
-        RestoreFormat::Json => output::print(&format!("{}\n", words.json(&done)?))?,
+        RestoreFormat::Json => output::print(&words.json(&done)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -215,7 +213,7 @@ async fn shown(
     scratch: &Scratch,
     options: RestoreOptions,
 ) -> Result<(Arc<RestorePlan>, Restored), Reason> {
-    let received = Arc::new(Received::default());
+    let received = Arc::new(AtomicU64::new(0));
     let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
     let file = Arc::clone(&scratch.0);
     let work = restore_requested(store, request, plan, file, options, received);
@@ -237,20 +235,10 @@ async fn shown(
 /// name.
 struct Scratch(Arc<ScratchFile>);
 
-impl Scratch {
-    fn publish(self, to: &Path) -> Result<(), Reason> {
-        self.0.publish(to)
-    }
-}
-
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.0.discard();
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Refuses a name that is taken, and one beside which files lie that SQLite would apply to the restored database.
@@ -301,9 +289,4 @@ fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
 
 fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
-}
-
-/// Whole numbers of bytes a second.
-pub fn rate(bytes: u64, elapsed: Duration) -> u64 {
-    (bytes as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }

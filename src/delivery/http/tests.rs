@@ -14,6 +14,7 @@ use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::{CONNECTIONS_MAX, REPORT_AGE_MAX, REQUEST_HEAD_BYTES_MAX};
 use crate::domain::reason::ReasonKind;
 use crate::domain::report::sample;
+use crate::usecase::ports::Publisher;
 
 struct Running {
     address: SocketAddr,

@@ -11,4 +11,5 @@ pub mod page;
 pub mod published;
 pub mod rules;
 pub mod runbook;
+pub mod terminal;
 pub mod timeline;

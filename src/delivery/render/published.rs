@@ -15,6 +15,7 @@ use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock;
+use crate::usecase::ports::Publisher;
 
 /// The forms in which a report is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +112,13 @@ fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
 #[derive(Clone, Debug, Default)]
 pub struct ReportCell(Arc<ArcSwapOption<Published>>);
 
-impl ReportCell {
-    pub fn publish(&self, report: Report) {
+impl Publisher for ReportCell {
+    fn publish(&self, report: Report) {
         self.0.store(Some(Arc::new(Published::new(report))));
     }
+}
 
+impl ReportCell {
     /// The newest report; `None` until there is one.
     pub fn current(&self) -> Option<Arc<Published>> {
         self.0.load_full()

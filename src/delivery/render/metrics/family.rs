@@ -42,7 +42,7 @@ pub(super) fn encode(
     report: &Report,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), Error> {
-    let mut family = Family { number, state: State::Empty(encoder) };
+    let mut family = Family { number, unopened: Some(encoder), metric: None, written: Ok(()) };
     let subjects = number.scope.subjects(&report.assessment);
     match number.read {
         Read::One(read) => subjects.for_each(|subject| family.put(subject.label_values(), &[], read(subject))),
@@ -52,22 +52,17 @@ pub(super) fn encode(
         }),
         Read::OfReport(read) => read(report, &mut |more, value| family.put(["", ""], more, value)),
     }
-    if matches!(family.state, State::Failed) { Err(Error) } else { Ok(()) }
+    family.written
 }
 
 /// Takes the values of one number.
 struct Family<'a, 'b> {
     number: &'static Number,
-    state: State<'a, 'b>,
-}
-
-enum State<'a, 'b> {
-    /// No sample yet, so that nothing is written.
-    Empty(&'a mut DescriptorEncoder<'b>),
-    /// The descriptor is written.
-    Open(MetricEncoder<'a>),
-    /// The writer refused, which a `String` never does.
-    Failed,
+    /// Nothing is written before the first sample.
+    unopened: Option<&'a mut DescriptorEncoder<'b>>,
+    metric: Option<MetricEncoder<'a>>,
+    /// The writer may refuse, which a `String` never does.
+    written: Result<(), Error>,
 }
 
 impl Family<'_, '_> {
@@ -78,27 +73,26 @@ impl Family<'_, '_> {
         };
         let Self { number, .. } = *self;
         debug_assert_eq!(more.len(), number.more.len(), "labels of {}", number.name);
-        self.state = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Empty(descriptor) => {
-                let (name, unit) = parts(number);
-                let kind = match number.kind {
-                    Kind::Counter => MetricType::Counter,
-                    Kind::Gauge => MetricType::Gauge,
-                    Kind::Histogram => MetricType::Histogram,
-                    Kind::Info => MetricType::Info,
-                };
-                match descriptor.encode_descriptor(name, number.help, unit, kind) {
-                    Ok(metric) => State::Open(metric),
-                    Err(Error) => State::Failed,
-                }
+        self.written = self.written.and_then(|()| {
+            if let Some(descriptor) = self.unopened.take() {
+                self.metric = Some(open(descriptor, number)?);
             }
-            state => state,
-        };
-        let State::Open(metric) = &mut self.state else { return };
-        if sample(metric, number, &Labels { number, own, more }, value).is_err() {
-            self.state = State::Failed;
-        }
+            let labels = Labels { number, own, more };
+            self.metric.as_mut().map_or(Ok(()), |metric| sample(metric, number, &labels, value))
+        });
     }
+}
+
+/// Writes the descriptor.
+fn open<'a>(descriptor: &'a mut DescriptorEncoder<'_>, number: &'static Number) -> Result<MetricEncoder<'a>, Error> {
+    let (name, unit) = parts(number);
+    let kind = match number.kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+        Kind::Info => MetricType::Info,
+    };
+    descriptor.encode_descriptor(name, number.help, unit, kind)
 }
 
 fn sample(metric: &mut MetricEncoder<'_>, number: &Number, labels: &Labels<'_>, value: Value<'_>) -> Result<(), Error> {

@@ -84,7 +84,7 @@ fn lines(json: &str) -> String {
 #[test]
 fn the_whole_report_as_json() {
     let json = crate::delivery::render::json::json(&sample::full()).expect("a report is written");
-    golden("src/delivery/render/metrics/golden/full.json", &lines(std::str::from_utf8(&json).expect("JSON is UTF-8")));
+    golden("src/delivery/render/metrics/golden/full.json", &lines(&json));
 }
 
 /// The verdicts of every check on everything in the report in which everything is known.

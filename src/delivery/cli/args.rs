@@ -59,6 +59,17 @@ pub enum Format {
     Json,
 }
 
+/// How the findings of a look are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    Table,
+    Json,
+    /// The text format of Prometheus, as the agent exports it
+    Prometheus,
+    /// One line with performance data
+    Nagios,
+}
+
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     /// Only these databases, by name or path [default: all]
@@ -68,8 +79,16 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
+    pub format: CheckFormat,
+
+    /// Write to this file, which is replaced at once when all is written [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Tell of each database in full, also of many
+    #[arg(short, long)]
+    pub verbose: bool,
 
     /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
     /// replica), or all of their content

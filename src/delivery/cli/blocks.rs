@@ -43,14 +43,14 @@ pub fn blocks(report: &Report, colour: bool) -> String {
 }
 
 /// How many there are of each word, the heaviest first.
-fn counted(words: &[Word]) -> String {
+pub(super) fn counted(words: &[Word]) -> String {
     let count = |word: &Word| words.iter().filter(|other| *other == word).count();
     let some = Word::ALL.iter().filter(|word| count(word) > 0);
     some.map(|word| format!("{} {}", count(word), word.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 /// A word as it stands in front of a block.
-fn coloured(word: Word, colour: bool) -> String {
+pub(super) fn coloured(word: Word, colour: bool) -> String {
     let code = match word {
         Word::Ok => "1;32",
         Word::Warning => "1;33",
@@ -125,14 +125,17 @@ fn describe(local: &LocalReport) -> String {
     format!("{}, {}, {wal}", human::printable(&local.path), human::bytes(local.size_bytes))
 }
 
-/// Writes a verdict that did not pass; one that only informs is not called a failure.
-fn failed(out: &mut String, verdict: &Verdict) {
-    let state = match (verdict.status, verdict.severity) {
+/// What a verdict that did not pass is called; one that only informs is no failure.
+pub(super) fn state_of(verdict: &Verdict) -> &'static str {
+    match (verdict.status, verdict.severity) {
         (Status::Fail, Severity::Info) => "note",
         (Status::Fail, _) => "failed",
         (Status::Pass | Status::Unknown, _) => "unknown",
-    };
-    row(out, state, &human::printable(&format!("{}: {}", verdict.check, verdict.detail)));
+    }
+}
+
+fn failed(out: &mut String, verdict: &Verdict) {
+    row(out, state_of(verdict), &human::printable(&format!("{}: {}", verdict.check, verdict.detail)));
 }
 
 #[cfg(test)]

@@ -1,27 +1,32 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{CheckArgs, Format, SourceArgs};
+use super::args::{CheckArgs, CheckFormat, SourceArgs};
 use super::blocks::blocks;
-use super::output;
+use super::overview::{Drills, overview};
 use super::runtime::block_on;
 use super::sources::{Sources, stores};
 use super::version::{REVISION, VERSION};
+use super::{nagios, output};
 use crate::delivery::render::json::json;
+use crate::delivery::render::metrics::{openmetrics, to_text};
 use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;
 use crate::domain::spot::SpotPolicy;
+use crate::domain::verdict::Word;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::LogLevel;
 use crate::infrastructure::database::Watch;
+use crate::infrastructure::journal;
 use crate::usecase::ports::{Clock, Pace, Stores};
-use crate::usecase::watch::{OnceParts, look_once, named};
+use crate::usecase::watch::{OnceParts, look_once, named, remembered_drills};
 
 /// Looks once and prints what was found.
 ///
@@ -30,12 +35,38 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 /// When the configuration has problems or names a database that is not there. What keeps a database or a replica from
 /// being read is part of the report.
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
-    let report = look(&args.sources, &args.databases, args.verify, args.wait)?;
-    match args.format {
-        Format::Table => output::print(&blocks(&report, output::colour()))?,
-        Format::Json => output::print(&json(&report)?)?,
+    let looked = look(&args.sources, &args.databases, args.verify, args.wait);
+    let Looked { report, drills } = match looked {
+        // It shows standard output alone.
+        Err(reason) if args.format == CheckFormat::Nagios => {
+            output::print(&nagios::unknown(&reason))?;
+            return Ok(ExitCode::from(Word::Unknown.exit_code()));
+        }
+        looked => looked?,
+    };
+    let (colour, width) = match args.output {
+        None => (output::colour(), output::width().max(output::WIDTH)),
+        Some(_) => (false, output::WIDTH),
+    };
+    let text = match args.format {
+        CheckFormat::Table if args.verbose || report.assessment.databases.len() <= 1 => blocks(&report, colour),
+        CheckFormat::Table => overview(&report, &drills, colour, width),
+        CheckFormat::Json => json(&report)?,
+        CheckFormat::Prometheus => to_text(&openmetrics(&report)),
+        CheckFormat::Nagios => nagios::nagios(&report),
+    };
+    match &args.output {
+        None => output::print(&text)?,
+        Some(path) => output::replace(path, &text)?,
     }
     Ok(ExitCode::from(report.word().exit_code()))
+}
+
+/// What one look found.
+pub struct Looked {
+    pub report: Arc<Report>,
+    /// What an agent of this host saved, which is no part of the look.
+    pub drills: Drills,
 }
 
 /// Looks once.
@@ -43,10 +74,12 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
 /// # Errors
 ///
 /// As [`main`].
-pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait: Duration) -> Result<Report, Reason> {
+pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait: Duration) -> Result<Looked, Reason> {
     super::logging::init_from(LogLevel::Error);
     let loaded = Sources::new(sources).read()?;
     let targets = named(loaded.targets, databases)?;
+    let saved = loaded.settings.storage.as_deref().map(journal::peek).unwrap_or_default();
+    let drills = remembered_drills(&saved, &targets);
     let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
     // Whoever asks once has asked for it: the budget is for what is read unasked.
     let spot = match depth {
@@ -71,13 +104,12 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     };
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
-    Ok(Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 })
+    let report = Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 };
+    Ok(Looked { report: Arc::new(report), drills })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::domain::report::sample;
     use crate::domain::verdict::{Severity, Status, Verdict};
@@ -124,8 +156,21 @@ mod tests {
         }
     }
 
+    /// The last line of an overview begins with the heaviest word, and a line for Nagios with the only one.
+    fn in_short(report: &Report) -> [u8; 2] {
+        let (overview, nagios) = (overview(report, &Drills::new(), false, 80), nagios::nagios(report));
+        let last = overview.rsplit("\n\n").next().unwrap_or_default();
+        let word = |text: &str| {
+            code(text.split([' ', ',', ';', ':', '\n']).nth(1).unwrap_or_default().to_lowercase().as_str())
+        };
+        [word(last), word(&nagios)]
+    }
+
     fn agree(report: &Report, expected: u8) {
         let table = blocks(report, false);
+        if !report.assessment.databases.is_empty() {
+            assert_eq!(in_short(report), [expected; 2], "{table}");
+        }
         let json: serde_json::Value = serde_json::from_str(&json(report).unwrap()).unwrap();
         let exit = report.word().exit_code();
         assert_eq!([exit, printed(&table), code(json["status"].as_str().unwrap())], [expected; 3], "{table}");

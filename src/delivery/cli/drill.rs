@@ -183,15 +183,10 @@ async fn run_all(drills: &ProcessDrills, jobs: Vec<DrillJob>, narrator: &Narrato
     }
 }
 
-/// Writes the report beside its name first, so that a reader never sees half of one.
 fn write_report(path: &Path, records: &[DrillRecord]) -> Result<(), Reason> {
     let html = path.extension().is_some_and(|extension| extension == "html");
     let text = if html { drill_report::html(records) } else { pretty(&records)? };
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    std::fs::write(&new, text)
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
+    output::replace(path, &text)
 }
 
 /// Of all results, as they stand in the table and in the JSON. No drill has shown nothing.

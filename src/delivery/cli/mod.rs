@@ -9,8 +9,10 @@ pub mod drill;
 pub mod drill_progress;
 pub mod drill_worker;
 pub mod logging;
+pub mod nagios;
 pub mod notify;
 pub mod output;
+pub mod overview;
 pub mod progress;
 pub mod restorable;
 pub mod restore;
@@ -78,9 +80,18 @@ look, such as a mistake in the configuration or on the command line, is also unk
 
 Databases are looked at first, then their replicas. A replica that is behind its database is given --wait to catch up.
 
+Several databases have a line each, the worst first: SAFE UNTIL is what the best replica is proven to hold, AT RISK is what \
+would be lost with this disk now, LAST DRILL is what the agent of this host remembers. One database is told of in full.
+
+--format prometheus writes what the agent exports, for the textfile collector of node_exporter: cron is enough to feed \
+Prometheus. With --output, a reader never sees half a file; when the look fails it stays as it is, and \
+node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data.
+
 Examples:
   streamgauge check --litestream.config /etc/litestream.yml
-  streamgauge check orders --format json | jq '.databases[].replicas[].lag_seconds'")]
+  streamgauge check orders --format json | jq '.databases[].replicas[].lag_seconds'
+  streamgauge check --format prometheus --output /var/lib/node_exporter/streamgauge.prom
+  streamgauge check --format nagios --wait 20s")]
     Check(CheckArgs),
 
     /// Restore a database from its replica, without Litestream

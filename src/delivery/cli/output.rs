@@ -1,6 +1,7 @@
 //! Standard output and standard error, for readers that may go away and terminals that may have no colours.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
 
 use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
@@ -12,6 +13,19 @@ use crate::domain::reason::Reason;
 /// When the output cannot be written for any other reason, such as a full disk.
 pub fn print(text: &str) -> Result<(), Reason> {
     write_to(&mut std::io::stdout().lock(), text)
+}
+
+/// Writes to a file, beside its name first, so that a reader never sees half of it.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn replace(path: &Path, text: &str) -> Result<(), Reason> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
 }
 
 fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
@@ -56,10 +70,13 @@ fn is_capable(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
-/// Columns of the terminal, or 80.
+/// Columns where nobody says how many there are.
+pub const WIDTH: usize = 80;
+
+/// Columns of the terminal, or [`WIDTH`].
 pub fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40).unwrap_or(80)
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40).unwrap_or(WIDTH)
 }
 
 #[cfg(test)]

@@ -129,8 +129,8 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
         let databases: Vec<String> = database.map(str::to_owned).into_iter().collect();
         check::look(&args.sources, &databases, VerifyDepth::Structure, Duration::from_secs(5))
     });
-    let report = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
-    Ok(told(&read(json(&report)?.as_bytes())?, check, None, "one look; no agent answers"))
+    let looked = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
+    Ok(told(&read(json(&looked.report)?.as_bytes())?, check, None, "one look; no agent answers"))
 }
 
 /// A report in the form of the JSON API, which another version may have written.

@@ -19,6 +19,27 @@ pub fn align<const COLUMNS: usize>(rows: &mut [[String; COLUMNS]]) {
     }
 }
 
+/// The text, cut where it takes more columns.
+pub fn fit(text: &str, columns: usize) -> String {
+    match text.char_indices().nth(columns) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// The text in lines of at most so many columns, broken between words where there are any.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let (mut lines, mut rest) = (Vec::new(), text);
+    while let Some((end, next)) = rest.char_indices().nth(columns.max(1)) {
+        let space = rest[..end + next.len_utf8()].rfind(' ').filter(|at| *at > 0);
+        let (line, more) = rest.split_at(space.unwrap_or(end));
+        lines.push(line.to_owned());
+        rest = more.trim_start();
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
 /// A line of a block: what it tells of, and what it tells.
 pub fn row(out: &mut String, label: &str, text: &str) {
     // Writing to a text does not fail.

@@ -26,7 +26,7 @@ pub fn nagios(report: &Report) -> String {
     let lags = watched.clone().filter_map(|(database, replica)| Some((replica?.lag_seconds?, database.rpo_seconds)));
     let known = lags.clone().count();
     let lag = lags.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    let lag = lag.map_or_else(|| "U".to_owned(), |(lag, rpo)| format!("{lag}s;;{rpo};0"));
+    let lag = lag.map_or_else(|| "U".to_owned(), |(lag, rpo)| format!("{}s;;{rpo};0", (lag * 1000.0).round() / 1000.0));
     let databases = report.assessment.databases.len();
     let at_risk: Option<u64> = watched.map(|(_, replica)| replica?.unreplicated_bytes).sum();
     let at_risk = at_risk.map_or_else(|| "U".to_owned(), |bytes| format!("{bytes}B;;;0"));

@@ -173,8 +173,13 @@ fn table(lines: &[Line<'_>], drills: &Drills, now: Timestamp, colour: bool, widt
         columns.iter().filter(|column| ![NAME, FAILS].contains(column)).map(|column| widest(*column)).sum();
     let room = width.saturating_sub(fixed + 2 * (columns.len() - 1));
     let names = widest(NAME).min(room.saturating_sub(widest(FAILS)).max(room / 2).max(NAME_COLUMNS / 2 + 1));
+    let fails = room.saturating_sub(names);
     for row in &mut rows {
-        (row[NAME], row[FAILS]) = (fit(&row[NAME], names), fit(&row[FAILS], room.saturating_sub(names)));
+        row[NAME] = fit(&row[NAME], names);
+        if row[FAILS].len() > fails {
+            // The name says more than how many there are besides.
+            row[FAILS] = fit(row[FAILS].split(" +").next().unwrap_or_default(), fails);
+        }
     }
     align(&mut rows);
     let mut out = String::new();
@@ -200,7 +205,7 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
     let lag = |replica: &ReplicaReport| {
         let lag = replica.lag_seconds?;
         let most = replica.lag_upper_bound_seconds.filter(|most| *most > lag);
-        Some(most.map_or_else(|| human::duration(lag), |most| format!("≤ {}", human::duration(most))))
+        Some(most.map_or_else(|| human::duration(lag), |most| format!("≤{}", human::duration(most))))
     };
     let drill = drill.map(|drill| match drill.result {
         DrillResult::Inconclusive => drill.result.as_str().to_owned(),
@@ -211,7 +216,7 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
         human::printable(line.name),
         safest.and_then(|replica| replica.recovery_point).map_or_else(unknown, |at| format!("{} ago", age(at))),
         safest.and_then(lag).map_or_else(unknown, |lag| lag),
-        safest.and_then(unreplicated).unwrap_or_else(unknown),
+        safest.and_then(unreplicated).map_or_else(unknown, |bytes| bytes.replace("≥ ", "≥")),
         drill.unwrap_or_else(|| "-".to_owned()),
         line.fails(),
     ]
@@ -232,9 +237,12 @@ fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
         lines.first().map_or("", |line| line.word.as_str()).to_uppercase(),
         count,
         oldest.map_or_else(unknown, |at| format!("{} ago", short(human::age_seconds(at, now)))),
-        lag.map_or_else(unknown, |lag| {
-            if lag > 0.0 { format!("≤ {}", human::duration(lag)) } else { human::duration(lag) }
-        }),
+        lag.map_or_else(
+            unknown,
+            |lag| {
+                if lag > 0.0 { format!("≤{}", human::duration(lag)) } else { human::duration(lag) }
+            },
+        ),
         of(|replica| replica.unreplicated_bytes.map(|bytes| bytes as f64))
             .map_or_else(unknown, |bytes| human::bytes(bytes as u64)),
         "-".to_owned(),
@@ -320,10 +328,10 @@ mod tests {
         assert!(text.lines().count() < 20, "{text}");
         let rows: Vec<&str> = text.lines().skip(1).take(4).collect();
         for (row, expected) in rows.iter().zip([
-            "CRITICAL  tenant-017     6m ago      ≤ 6m 50s  ≥ 20.1 KiB  ",
-            "CRITICAL  tenant-099     unknown     unknown   unknown     DatabaseUnreadable",
-            "CRITICAL  tenant-180     6m ago      ≤ 6m 50s  ≥ 20.1 KiB  ",
-            "OK        197 databases  4s ago      0s        0 B",
+            "CRITICAL  tenant-017     6m ago      ≤6m 50s  ≥20.1 KiB  ",
+            "CRITICAL  tenant-099     unknown     unknown  unknown    DatabaseUnreadable",
+            "CRITICAL  tenant-180     6m ago      ≤6m 50s  ≥20.1 KiB  ",
+            "OK        197 databases  4s ago      0s       0 B",
         ]) {
             assert!(row.starts_with(expected), "{row:?} should begin with {expected:?}:\n{text}");
         }

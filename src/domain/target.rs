@@ -265,7 +265,7 @@ impl ReplicaLocation {
 }
 
 /// Host and port of a URL, and what may stand before them.
-fn authority(url: &str) -> &str {
+pub fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }

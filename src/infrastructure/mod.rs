@@ -1,6 +1,7 @@
 //! The ports, for real.
 
 pub mod agent;
+mod blocking;
 pub mod clock;
 pub mod config;
 pub mod database;

@@ -14,19 +14,14 @@ use super::checked::{Calls, Operation};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::blocking;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of a beacon behind the bounds and counts that all calls get.
 pub(super) struct CheckedBeacon {
-    backend: Box<dyn BeaconStore>,
-    calls: Calls,
-}
-
-impl CheckedBeacon {
-    /// `calls` name the replica's place.
-    pub(super) fn new(backend: Box<dyn BeaconStore>, calls: Calls) -> Self {
-        Self { backend, calls }
-    }
+    pub(super) backend: Box<dyn BeaconStore>,
+    /// They name the replica's place.
+    pub(super) calls: Calls,
 }
 
 #[async_trait]
@@ -57,25 +52,18 @@ impl DirectoryBeacon {
         file.push(SUFFIX);
         Self { file: file.into() }
     }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Path) -> Result<T, Reason> + Send + 'static,
-    ) -> Result<T, Reason> {
-        let file = self.file.clone();
-        let done = tokio::task::spawn_blocking(move || work(&file)).await;
-        done.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?
-    }
 }
 
 #[async_trait]
 impl BeaconStore for DirectoryBeacon {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
-        self.blocking(find).await
+        let file = self.file.clone();
+        blocking(move || find(&file)).await
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {
-        self.blocking(move |file| put(file, &content)).await
+        let file = self.file.clone();
+        blocking(move || put(&file, &content)).await
     }
 }
 

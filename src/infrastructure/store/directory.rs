@@ -21,6 +21,7 @@ use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_
 use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
+use crate::infrastructure::blocking::blocking;
 use crate::usecase::ports::{Content, Cursor};
 
 /// Files in one page of a listing, and names that are kept of one reading of a directory.
@@ -69,15 +70,15 @@ impl DirectoryStore {
         busy: &Arc<Semaphore>,
         work: impl FnOnce(OwnedFd) -> Result<T, Reason> + Send + 'static,
     ) -> Result<T, Reason> {
-        let stopped = |_| Reason::new(ReasonKind::Failed, "the reading thread stopped");
-        let permit = busy.clone().acquire_owned().await.map_err(|error| stopped(error.to_string()))?;
+        // The semaphore is never closed.
+        let permit = busy.clone().acquire_owned().await;
         let root = self.root.clone();
-        let work = move || {
+        blocking(move || {
             let _permit = permit;
             // The root itself is the user's choice and may be a link.
             work(openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()).map_err(reason)?)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| stopped(error.to_string()))?
+        })
+        .await
     }
 }
 

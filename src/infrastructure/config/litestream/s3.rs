@@ -1,6 +1,6 @@
 //! S3 locations: which bucket, endpoint, region and addressing Litestream makes of a URL's host and parameters.
 
-use crate::domain::target::S3Location;
+use crate::domain::target::{S3Location, authority};
 
 use crate::infrastructure::config::value::url::Url;
 
@@ -228,8 +228,7 @@ fn wants_path_style(endpoint: &str) -> bool {
         "t3.storage.dev",
         ".supabase.co",
     ];
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).to_lowercase();
-    let host = host.split('/').next().unwrap_or(&host);
+    let host = authority(endpoint).to_lowercase();
     host == "s3.filebase.com"
         || host.ends_with(".backblazeb2.com")
         || host.ends_with(".supabase.co")

@@ -21,6 +21,7 @@ use crate::domain::drill::DrillRecord;
 use crate::domain::drill::probe::quoted;
 use crate::domain::limits::{DRILL_COMPLAINT_BYTES_MAX, DRILL_OUTPUT_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::clock;
 use crate::infrastructure::drill::space::{KeptDirectory, ScratchDirectory, sweep};
 use crate::infrastructure::store::StoreOptions;
@@ -90,7 +91,7 @@ impl ProcessDrills {
     /// Makes or finds the directories.
     async fn places(&self, job: &DrillJob) -> Result<Places, Reason> {
         let (scratch, identity, keeps) = (self.scratch.clone(), identity(job), job.policy.full_every > 1);
-        spawn_blocking(move || {
+        blocking(move || {
             let own = ScratchDirectory::create(&scratch)?;
             let kept = if keeps {
                 KeptDirectory::open(&scratch, &identity)
@@ -101,7 +102,6 @@ impl ProcessDrills {
             Ok(Places { scratch: own, kept })
         })
         .await
-        .map_err(|error| Reason::new(ReasonKind::Failed, format!("make scratch space: {error}")))?
     }
 
     /// Starts the child, gives it its order and listens until it ends.

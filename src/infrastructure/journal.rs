@@ -140,8 +140,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, Reason> {
         let message = format!("{STATES_SET_ASIDE_MAX} damaged states lie beside {}", path.display());
         return Err(Reason::new(ReasonKind::Failed, message).with_hint("remove them"));
     };
-    let doing = || format!("set {} aside", path.display());
-    std::fs::rename(path, beside(&name)).map_err(|error| Reason::from(error).context(doing()))?;
+    let doing = format!("set {} aside", path.display());
+    std::fs::rename(path, beside(&name)).map_err(|error| Reason::from(error).context(doing))?;
     // Absent in most cases; the WAL belongs to what was set aside, the wal-index to nothing.
     let _ = std::fs::rename(beside("-wal"), beside(&format!("{name}-wal")));
     let _ = std::fs::remove_file(beside("-shm"));

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod database;
 pub mod drill;
+pub mod files;
 mod http;
 pub mod journal;
 pub mod notify;

@@ -43,9 +43,7 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
 }
 
 /// An error and its causes, outermost first.
-pub(in super::super) fn chain<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(in super::super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 

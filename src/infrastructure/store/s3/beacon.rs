@@ -63,10 +63,8 @@ impl BeaconStore for S3Beacon {
         let client = self.bucket.client().await?;
         let mut request = client.put_object().bucket(&self.bucket.name).key(&self.key).content_type("application/json");
         if let Some(CustomerKey { key, md5 }) = &self.bucket.customer_key {
-            request = request
-                .sse_customer_algorithm(ALGORITHM)
-                .sse_customer_key(key.expose())
-                .sse_customer_key_md5(md5);
+            request =
+                request.sse_customer_algorithm(ALGORITHM).sse_customer_key(key.expose()).sse_customer_key_md5(md5);
         }
         let done = request.body(ByteStream::from(content)).send().await;
         done.map(drop).map_err(|error| failure::reason(error, Action::Write, &self.bucket.name))

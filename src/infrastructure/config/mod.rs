@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::litestream::keys::Keys;
 use self::litestream::replica;
-use self::own::targets::Collection;
+use self::own::targets::{Collection, Found};
 use self::own::{database, settings};
 use self::problem::{Collected, Place, Sink};
 use self::source::expand::{self, Unset};
@@ -145,7 +145,7 @@ pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Pro
     let base = input.base();
     let context = replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false };
     let keys = Keys { url: url.to_owned(), ..Keys::default() };
-    replica::target(&keys, None, &context).map_err(|fault| Box::new(fault.at(&Place::file(&"command line".into()))))
+    replica::target(&keys, None, &context)
 }
 
 /// The settings without the databases, for commands that are told where to look.
@@ -171,7 +171,7 @@ fn name(path: &Path) -> Arc<str> {
 }
 
 /// Our own file, environment and flags.
-fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<database::Entry>) {
+fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<Found>) {
     let file = input.config_file.as_deref().map(|path| {
         let name = name(path);
         let text = read_text(&base.working_directory.join(path), CONFIG_BYTES_MAX).unwrap_or_else(|message| {

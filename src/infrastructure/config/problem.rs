@@ -128,36 +128,6 @@ pub(crate) fn shown_key(key: &str) -> &str {
     if (plain && starts && key.len() <= BYTES_MAX) || key == "<<" { key } else { "…" }
 }
 
-/// A problem with one key of a section, found by code that does not know where the section is.
-pub(crate) struct Fault {
-    pub(crate) key: &'static str,
-    message: String,
-    value: String,
-    accepted: Option<&'static str>,
-}
-
-impl Fault {
-    /// An empty `value` is not shown.
-    pub(crate) fn new(key: &'static str, message: impl Into<String>, value: &str) -> Self {
-        Self { key, message: message.into(), value: value.to_owned(), accepted: None }
-    }
-
-    pub(crate) fn accepted(mut self, accepted: &'static str) -> Self {
-        self.accepted = Some(accepted);
-        self
-    }
-
-    pub(crate) fn at(self, place: &Place) -> Problem {
-        let problem = place.problem(self.message);
-        let problem = match self.key {
-            _ if self.value.is_empty() => problem,
-            "url" | "endpoint" => problem.url(&self.value),
-            _ => problem.value(&self.value),
-        };
-        Problem { accepted: self.accepted.map(str::to_owned), ..problem }
-    }
-}
-
 /// Collects every mistake of one load, so that a person sees all of them at once.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
@@ -258,7 +228,7 @@ fn replace(text: &str, inserted: &str, variable: &str) -> String {
     out + &text[done..]
 }
 
-/// The candidate that was probably meant.
+/// The candidate that was probably meant, whatever the case of its letters.
 pub(crate) fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     // Comparing costs the product of the lengths.
     if word.len() > 64 {
@@ -267,7 +237,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a
     let word = word.to_lowercase().replace('_', "-");
     candidates
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), *candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), *candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

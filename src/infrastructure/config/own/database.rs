@@ -1,34 +1,22 @@
 //! `[[database]]` of `streamgauge.toml`: what no `litestream.yml` names, and what is to be said otherwise about the rest.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::settings::Settings;
+use super::targets::Found;
 use super::{drill, objectives};
 use crate::domain::drill::DrillPolicy;
 use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
 use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
-use crate::domain::target::{Objectives, ReplicaTarget, StaticCredentials};
+use crate::domain::target::{DatabaseFiles, ReplicaTarget, StaticCredentials};
 use crate::infrastructure::config::litestream::keys::Keys;
 use crate::infrastructure::config::litestream::replica::{self, Context};
-use crate::infrastructure::config::problem::Place;
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::section::Section;
 
-/// One `[[database]]`.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) place: Place,
-    pub(crate) name: Option<String>,
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) meta_path: Option<PathBuf>,
-    pub(crate) objectives: Objectives,
-    pub(crate) drill: DrillPolicy,
-    pub(crate) replicas: Vec<ReplicaTarget>,
-}
-
 /// Reads a `[[database]]`; what it does not say is as in `settings`.
-pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Context<'_>) -> Entry {
+pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Context<'_>) -> Found {
     let name = section.name("name");
     let mut path = |key| section.parsed(key, "a path", |text| context.base.database(text));
     let (path, meta_path) = (path("path"), path("meta-path"));
@@ -38,12 +26,13 @@ pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Cont
     let replicas = section.sections("replica").into_iter();
     let replicas = replicas.filter_map(|section| read_replica(section, context)).collect();
     if !section.has("path") && !section.has("replica") {
-        section.problem(section.place().problem("neither `path` nor `replica`").accepted("at least one of the two"));
+        section.fault("neither `path` nor `replica`", "at least one of the two");
     }
     if section.has("meta-path") && !section.has("path") {
         section.wrong("meta-path", "without `path`", "");
     }
-    Entry { place: section.place().clone(), name, path, meta_path, objectives, drill, replicas }
+    let files = path.map(|path| DatabaseFiles { path, meta_path });
+    Found { place: section.place().clone(), name, files, replicas, objectives, drill, litestream: false }
 }
 
 fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
@@ -67,8 +56,7 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
     let identity = age_identity(&mut section, context);
     section.require("url", "s3://bucket/path or file:///directory");
     if section.has("access-key-id") != section.has("secret-access-key") {
-        let problem = section.place().problem("one of `access-key-id` and `secret-access-key`");
-        section.problem(problem.accepted("both or neither"));
+        section.fault("one of `access-key-id` and `secret-access-key`", "both or neither");
     }
     if profile.is_some() {
         section.exclude("access-key-id", "profile");
@@ -78,7 +66,7 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
     let mut target = match target? {
         Ok(target) => target,
         Err(fault) => {
-            section.problem(keys.problem(fault));
+            section.problem(*fault);
             return None;
         }
     };

@@ -77,6 +77,16 @@ impl<'a> Section<'a> {
         self.sink.problem(self.place_of(key).problem(message).accepted(accepted));
     }
 
+    /// Reports what is wrong with the section as a whole; `accepted` may be empty.
+    pub(crate) fn fault(&self, message: &str, accepted: &str) {
+        self.sink.problem(self.place.problem(message).accepted(accepted));
+    }
+
+    /// Warns of a key; `accepted` may be empty.
+    pub(crate) fn warn(&self, key: &str, message: &str, accepted: &str) {
+        self.sink.warning(self.place_of(key).problem(message).accepted(accepted));
+    }
+
     /// Reports a key that has to be there and is not.
     pub(crate) fn require(&self, key: &str, accepted: &str) {
         if !self.has(key) {

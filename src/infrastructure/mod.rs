@@ -11,6 +11,7 @@ mod http;
 pub mod journal;
 pub mod notify;
 pub mod page_hash;
+mod percent;
 pub mod process;
 pub mod reserve;
 pub mod scratch;

@@ -116,6 +116,18 @@ pub(super) fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) 
     files::read_at(file, buffer, offset).map_err(|error| reason("read", path, error))
 }
 
+/// Reads what the `N` bytes from `offset` on say, or as many as there are.
+pub(super) fn parse_at<const N: usize, T>(
+    file: &File,
+    path: &Path,
+    offset: u64,
+    parse: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Reason> {
+    let mut bytes = [0; N];
+    let count = read_at(file, path, &mut bytes, offset)?;
+    Ok(parse(&bytes[..count]))
+}
+
 /// The byte of `-shm` on which each connection holds a shared lock (SQLite's `UNIX_SHM_DMS`), and how many bytes that is.
 pub(super) const CONNECTED_LOCK: (u64, u64) = (128, 1);
 
@@ -148,6 +160,11 @@ pub(super) fn symbolic_link(path: &Path) -> Reason {
         Ok(real) => reason.with_hint(format!("configure the real path {}", real.display())),
         Err(_) => reason,
     }
+}
+
+/// Opens a file that has to be there.
+pub(super) fn open_found(path: &Path) -> Result<File, Reason> {
+    open(path)?.ok_or_else(|| not_found(path))
 }
 
 pub(super) fn not_found(path: &Path) -> Reason {

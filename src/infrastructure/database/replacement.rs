@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, read_at, stat};
+use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
 use super::posture::locks;
 use super::processes::open_files;
 use super::sample::{Log, OpenIndex, Sample};
@@ -208,9 +208,8 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replace
 
 /// The sign in the file's header that it does not belong to this WAL.
 fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Contradiction> {
-    let mut bytes = [0; DATABASE_HEADER_BYTES];
-    let count = read_at(database, &paths.database, &mut bytes, 0).ok()?;
-    let header = DatabaseHeader::parse(&bytes[..count]).ok()?;
+    let header = parse_at::<DATABASE_HEADER_BYTES, _>(database, &paths.database, 0, DatabaseHeader::parse);
+    let header = header.ok()?.ok()?;
     match index.page_size {
         _ if !header.is_wal() => Some(Contradiction::RollbackJournal),
         Some(wal) if wal != header.page_size => Some(Contradiction::PageSize { file: header.page_size, wal }),

@@ -101,14 +101,20 @@ impl Private {
 
     /// Opens a file to read it.
     pub(super) fn read(&self, name: &str) -> std::io::Result<File> {
-        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::NONBLOCK | CAREFULLY, Mode::empty())?;
-        regular(file)
+        self.open_file(name, OFlags::RDONLY)
     }
 
     /// Opens a file to read and write it, which is there.
     pub(super) fn write(&self, name: &str) -> std::io::Result<File> {
-        let file = openat(&self.directory, name, OFlags::RDWR | OFlags::NONBLOCK | CAREFULLY, Mode::empty())?;
-        regular(file)
+        self.open_file(name, OFlags::RDWR)
+    }
+
+    fn open_file(&self, name: &str, access: OFlags) -> std::io::Result<File> {
+        let file = openat(&self.directory, name, access | OFlags::NONBLOCK | CAREFULLY, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        Ok(file.into())
     }
 
     /// Makes a file, which is not there.
@@ -186,13 +192,6 @@ fn enter(above: impl AsFd, name: &OsStr, path: PathBuf) -> Result<Private, Reaso
 /// Two looks at one file.
 fn same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-fn regular(file: OwnedFd) -> std::io::Result<File> {
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    Ok(file.into())
 }
 
 fn refused(path: &Path, why: &str) -> Reason {

@@ -283,9 +283,7 @@ impl<'a> Section<'a> {
             }
             Kind::Scalar { text, style } if *style != Style::Bare => Some(vec![Scalar { text, style: *style, place }]),
             Kind::List(items) => {
-                let item_place =
-                    |(index, item): (usize, &'a Arc<Node>)| (&**item, self.item_place(&place, index, item));
-                Some(self.strings(items.iter().enumerate().map(item_place), accepted))
+                Some(self.items(items, &place).filter_map(|(item, at)| self.string(item, at, accepted)).collect())
             }
             _ => {
                 self.sink.problem(place.problem("not a list of strings").accepted(accepted));
@@ -310,25 +308,27 @@ impl<'a> Section<'a> {
         self.leave();
         let entries = self.entries.iter();
         let read = |entry: &'a Entry| {
-            let scalar = self.strings(std::iter::once((&*entry.value, self.entry_place(entry))), accepted).pop()?;
-            Some((entry.key.as_str(), scalar))
+            Some((entry.key.as_str(), self.string(&entry.value, self.entry_place(entry), accepted)?))
         };
         entries.filter_map(read).collect()
     }
 
-    fn strings(&self, nodes: impl Iterator<Item = (&'a Node, Place)>, accepted: &str) -> Vec<Scalar<'a>> {
-        let string = |(node, place): (&'a Node, Place)| match &node.kind {
+    fn string(&self, node: &'a Node, place: Place, accepted: &str) -> Option<Scalar<'a>> {
+        match &node.kind {
             Kind::Scalar { text, style } if *style != Style::Bare => Some(Scalar { text, style: *style, place }),
             _ => {
                 self.sink.problem(place.problem("not a string").accepted(accepted));
                 None
             }
-        };
-        nodes.filter_map(string).collect()
+        }
     }
 
-    fn item_place(&self, list: &Place, index: usize, item: &Node) -> Place {
-        self.node_place(item, format!("{}[{index}]", list.key), item.line.or(list.line))
+    /// The items of a list and their places.
+    fn items(&self, items: &'a [Arc<Node>], list: &Place) -> impl Iterator<Item = (&'a Node, Place)> {
+        items.iter().enumerate().map(|(index, item)| {
+            let line = item.line.or(list.line);
+            (&**item, self.node_place(item, format!("{}[{index}]", list.key), line))
+        })
     }
 
     /// A mapping below this one.
@@ -354,8 +354,7 @@ impl<'a> Section<'a> {
             self.sink.problem(place.problem("not a list").accepted(accepted));
             return Vec::new();
         };
-        let enter = |(index, item): (usize, &'a Arc<Node>)| self.enter(item, self.item_place(&place, index, item));
-        items.iter().enumerate().filter_map(enter).collect()
+        self.items(items, &place).filter_map(|(item, at)| self.enter(item, at)).collect()
     }
 
     /// As [`sections`](Self::sections). More than `most`, which `accepted` says in words, are a problem.

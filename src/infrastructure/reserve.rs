@@ -1,7 +1,7 @@
 //! Files that databases are restored to, and the part of every filesystem that is left free whatever is restored to it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,12 +61,6 @@ impl RestoredFile {
         }
         self.unseen.store(0, Ordering::Relaxed);
         require(&self.file, bytes)
-    }
-}
-
-impl AsFd for RestoredFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }
 

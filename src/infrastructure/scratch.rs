@@ -21,6 +21,8 @@ use crate::infrastructure::reserve::{RestoredFile, Space};
 #[derive(Debug)]
 pub struct ScratchFile {
     file: Arc<RestoredFile>,
+    /// Device and inode.
+    id: (u64, u64),
     directory: OwnedFd,
     name: OsString,
     path: PathBuf,
@@ -37,9 +39,11 @@ impl ScratchFile {
         let (directory, name) = place(path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let created = openat(&directory, name, flags, Mode::RUSR | Mode::WUSR);
-        let file = created.map_err(|error| failed("create", path, error.into()))?.into();
-        let file = Arc::new(RestoredFile::new(file, path));
-        Ok(Self { file, directory, name: name.to_owned(), path: path.to_owned(), is_published: false })
+        let file = created.map_err(|error| failed("create", path, error.into()))?;
+        let stat = fstat(&file).map_err(files::failed("look at", path))?;
+        let file = Arc::new(RestoredFile::new(file.into(), path));
+        let (name, id) = (name.to_owned(), (stat.st_dev, stat.st_ino));
+        Ok(Self { file, id, directory, name, path: path.to_owned(), is_published: false })
     }
 
     /// What is restored to. Whoever still writes to it when it is removed writes to a file without a name.
@@ -69,9 +73,7 @@ impl ScratchFile {
     /// Whether this is the file that has a name.
     fn is_called(&self, name: &OsStr) -> bool {
         let there = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
-        there.is_ok_and(|there| {
-            fstat(&*self.file).is_ok_and(|own| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino))
-        })
+        there.is_ok_and(|there| (there.st_dev, there.st_ino) == self.id)
     }
 
     fn replaced(&self) -> Reason {

@@ -16,6 +16,8 @@ use super::progress::{Display, Received, say};
 use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
 use super::{output, restore_words as words, when};
+use tracing::level_filters::LevelFilter;
+
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
 use crate::domain::printable::printable;
@@ -23,7 +25,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_age_identities};
+use crate::infrastructure::config::{Log, LogFormat, Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::files::{beside, directory};
 use crate::infrastructure::scratch::{ScratchFile, space};
@@ -110,7 +112,7 @@ pub enum RestoreFormat {
 ///
 /// Why it could not; nothing is left behind then.
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;

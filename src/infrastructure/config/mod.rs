@@ -36,7 +36,7 @@ use crate::domain::target::{ReplicaTarget, Target};
 
 pub use self::own::database::read_age_identities;
 pub use self::own::drill::Drill;
-pub use self::own::settings::{Litestream, Log, LogFormat, LogLevel, Requests, Settings};
+pub use self::own::settings::{LOG_LEVELS, Litestream, Log, LogFormat, Requests, Settings};
 pub use self::own::web::Web;
 pub use self::problem::Problem;
 pub use self::value::duration::read as read_duration;

@@ -131,9 +131,7 @@ pub(crate) fn shown_key(key: &str) -> &str {
 /// Collects every mistake of one load, so that a person sees all of them at once.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
-    problems: RefCell<Vec<Problem>>,
-    warnings: RefCell<Vec<Problem>>,
-    notes: RefCell<Vec<Problem>>,
+    collected: RefCell<Collected>,
     /// Name and text of the variables that were put in.
     inserted: RefCell<Vec<(String, String)>>,
 }
@@ -152,23 +150,23 @@ impl Sink {
         // What follows from a mistake at a key is not a second mistake.
         let same =
             |known: &Problem| known.file == problem.file && known.line == problem.line && known.key == problem.key;
-        if problem.key.is_empty() || !self.problems.borrow().iter().any(same) {
-            self.push(&self.problems, problem);
+        let list = &mut self.collected.borrow_mut().problems;
+        if problem.key.is_empty() || !list.iter().any(same) {
+            self.push(list, problem);
         }
     }
 
     /// Adds a warning: a mistake that does no harm.
     pub(crate) fn warning(&self, problem: Problem) {
-        self.push(&self.warnings, problem);
+        self.push(&mut self.collected.borrow_mut().warnings, problem);
     }
 
     /// Adds a note, which is good to know before something is changed.
     pub(crate) fn note(&self, problem: Problem) {
-        self.push(&self.notes, problem);
+        self.push(&mut self.collected.borrow_mut().notes, problem);
     }
 
-    fn push(&self, list: &RefCell<Vec<Problem>>, problem: Problem) {
-        let mut list = list.borrow_mut();
+    fn push(&self, list: &mut Vec<Problem>, problem: Problem) {
         if list.len() < CONFIG_PROBLEMS_MAX {
             list.push(self.shown(problem));
         } else if list.len() == CONFIG_PROBLEMS_MAX {
@@ -192,24 +190,21 @@ impl Sink {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.problems.borrow().is_empty()
+        self.collected.borrow().problems.is_empty()
     }
 
     pub(crate) fn into_parts(self) -> Collected {
-        Collected {
-            problems: in_order(self.problems.into_inner()),
-            warnings: in_order(self.warnings.into_inner()),
-            notes: in_order(self.notes.into_inner()),
-        }
+        let mut collected = self.collected.into_inner();
+        [&mut collected.problems, &mut collected.warnings, &mut collected.notes].map(|list| in_order(list));
+        collected
     }
 }
 
-fn in_order(mut list: Vec<Problem>) -> Vec<Problem> {
+fn in_order(list: &mut [Problem]) {
     let mut files: Vec<String> = list.iter().map(|problem| problem.file.clone()).collect();
     let mut seen = std::collections::HashSet::new();
     files.retain(|file| seen.insert(file.clone()));
     list.sort_by_key(|problem| (files.iter().position(|file| *file == problem.file), problem.line));
-    list
 }
 
 /// Replaces what a variable put in; what is short only where it is a word, because it may be found anywhere.

@@ -13,7 +13,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::files::{self, beside, directory, timestamp};
 
 /// The database file and what SQLite puts beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Paths {
     pub database: PathBuf,
     pub wal: PathBuf,

@@ -20,7 +20,6 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
-use jiff::Timestamp;
 
 use super::checked::printable;
 use super::keys::{KeyInfo, KeyPage, KeyStore};
@@ -29,6 +28,7 @@ use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, S3Location};
+use crate::infrastructure::files::timestamp;
 use crate::usecase::ports::{Content, Cursor};
 use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
@@ -242,9 +242,7 @@ fn object_info(object: Object, place: &str, prefix: &str) -> Result<KeyInfo, Rea
     let refuse = |why: &str| corrupt(format!("key {} {why}", printable(&full)));
     let name = full.strip_prefix(place).ok_or_else(|| refuse("is not below the prefix"))?;
     let size = object.size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| refuse("has no valid size"))?;
-    let modified = object
-        .last_modified
-        .and_then(|modified| Timestamp::new(modified.secs(), i32::try_from(modified.subsec_nanos()).ok()?).ok());
+    let modified = object.last_modified.and_then(|at| timestamp(at.secs(), at.subsec_nanos()));
     let modified = modified.ok_or_else(|| refuse("has no valid time"))?;
     Ok(KeyInfo { key: format!("{prefix}{name}"), size, at: Dated::Uploaded(modified) })
 }

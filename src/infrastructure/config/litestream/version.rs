@@ -83,12 +83,12 @@ pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     match version {
         Version::V05 => advise_v05(keys, sink),
         Version::V03 => {
-            for (key, instead) in
-                [("retention", "`snapshot.retention`, 24h"), ("snapshot-interval", "`snapshot.interval`, 24h")]
-            {
-                let written = if key == "retention" { keys.retention } else { keys.snapshot_interval };
+            for (key, written) in [("retention", keys.retention), ("snapshot-interval", keys.snapshot_interval)] {
                 if written.is_some() {
-                    let message = format!("Litestream v0.5 will ignore it, and use {instead} unless set at the top");
+                    let instead = key.replace("snapshot-", "");
+                    let message = format!(
+                        "Litestream v0.5 will ignore it, and use `snapshot.{instead}`, 24h unless set at the top"
+                    );
                     sink.note(keys.place_of(key).problem(message));
                 }
             }

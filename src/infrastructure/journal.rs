@@ -63,17 +63,6 @@ impl SqliteJournal {
         Self { directory: directory.to_owned(), open: None, set_aside: 0, suspect: false }
     }
 
-    /// A journal that is open.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be written, another agent uses it, or what lies there is not ours.
-    pub fn open(directory: &Path) -> Result<Self, Reason> {
-        let mut this = Self::new(directory);
-        this.read()?;
-        Ok(this)
-    }
-
     /// Opens the state if it is not, and reads what can be read of it. One that is damaged is set aside and begun anew.
     fn read(&mut self) -> Result<Entries, Reason> {
         self.open = None;

@@ -218,8 +218,8 @@ fn litestream_file(
         let Some(expanded) = expand::expand(&text, &input.environment, limit) else {
             return fail(format!("more than {CONFIG_BYTES_MAX} bytes with its variables expanded"));
         };
-        for unset in &expanded.unset {
-            sink.warning(warning_of(unset, &name));
+        for Unset { line, key, message } in expanded.unset {
+            sink.warning(Place { line, key, ..Place::file(&name) }.problem(message));
         }
         for variable in &expanded.inserted {
             sink.inserted(variable, input.environment.get(variable).map_or("", String::as_str));
@@ -237,30 +237,4 @@ fn litestream_file(
         collection.add_litestream(database, settings, sink);
     }
     source(&name, databases, document.error)
-}
-
-fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
-    let (line, key, message) = match unset {
-        Unset::Name(name) if name == "PID" => {
-            (None, "$PID".to_owned(), "the process ID of Litestream, which is not known here; replaced with nothing")
-        }
-        Unset::Name(name) => (
-            None,
-            format!("${name}"),
-            "not set in this process's environment; replaced with nothing, as Litestream would do",
-        ),
-        Unset::Shell(name) => (
-            None,
-            format!("${{{name}…}}"),
-            "Litestream has no defaults: it takes everything between the braces as a name, and replaces it with \
-             nothing",
-        ),
-        Unset::Hidden(line) => (
-            Some(*line),
-            String::new(),
-            "Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not shown, \
-             because it may be part of a password)",
-        ),
-    };
-    Place { file: Arc::clone(file), line, key }.problem(message)
 }

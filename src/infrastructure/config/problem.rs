@@ -195,7 +195,9 @@ impl Sink {
 
     pub(crate) fn into_parts(self) -> Collected {
         let mut collected = self.collected.into_inner();
-        [&mut collected.problems, &mut collected.warnings, &mut collected.notes].map(|list| in_order(list));
+        for list in [&mut collected.problems, &mut collected.warnings, &mut collected.notes] {
+            in_order(list);
+        }
         collected
     }
 }

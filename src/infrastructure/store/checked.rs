@@ -257,7 +257,7 @@ fn check_folders(names: &[String]) -> Result<(), Reason> {
     Ok(())
 }
 
-fn corrupt(cause: String) -> Reason {
+pub(super) fn corrupt(cause: String) -> Reason {
     Reason::new(ReasonKind::Corrupt, cause)
 }
 

@@ -21,7 +21,7 @@ use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
 
-use super::checked::printable;
+use super::checked::{corrupt, printable};
 use super::keys::{KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
@@ -274,10 +274,6 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
         return Err(answer::cut(&format!("{} of the {promised} bytes that it names", content.len())));
     }
     Ok(content.freeze())
-}
-
-fn corrupt(cause: String) -> Reason {
-    Reason::new(ReasonKind::Corrupt, cause)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The keys of one replica in a `litestream.yml`, and the defaults that they inherit.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::go::{BOOLEAN, NUMBER, SIZE, TEXT, Takes, duration_of_v03, go_duration, positive, unused};
-use super::s3;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
 use crate::infrastructure::config::problem::{Place, Problem};
@@ -43,9 +43,18 @@ pub(crate) struct Keys {
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) s3: s3::Keys,
+    pub(crate) bucket: String,
+    pub(crate) path: String,
+    pub(crate) region: String,
+    pub(crate) endpoint: String,
+    pub(crate) force_path_style: Option<bool>,
+    pub(crate) skip_verify: bool,
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: Option<Secret>,
+    /// This and the two below it are only of our own configuration.
+    pub(crate) session_token: Option<Secret>,
+    pub(crate) profile: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) sse_customer_key: Option<Secret>,
     pub(crate) sse_customer_key_path: String,
     pub(crate) host: String,
@@ -65,14 +74,11 @@ impl Keys {
     pub(crate) fn read_settings(section: &mut Section<'_>) -> Self {
         let text = |section: &mut Section<'_>, key| section.text(key).unwrap_or_default();
         let mut keys = Self {
-            s3: s3::Keys {
-                bucket: text(section, "bucket"),
-                path: String::new(),
-                region: text(section, "region"),
-                endpoint: text(section, "endpoint"),
-                force_path_style: section.boolean("force-path-style"),
-                skip_verify: section.boolean("skip-verify").unwrap_or(false),
-            },
+            bucket: text(section, "bucket"),
+            region: text(section, "region"),
+            endpoint: text(section, "endpoint"),
+            force_path_style: section.boolean("force-path-style"),
+            skip_verify: section.boolean("skip-verify").unwrap_or(false),
             access_key_id: text(section, "access-key-id"),
             secret_access_key: section.secret("secret-access-key"),
             sse_customer_key: section.secret("sse-customer-key"),
@@ -101,7 +107,7 @@ impl Keys {
         keys.places = section.places();
         keys.kind = section.text("type").unwrap_or_default();
         keys.name = section.text("name").unwrap_or_default();
-        keys.s3.path = section.text("path").unwrap_or_default();
+        keys.path = section.text("path").unwrap_or_default();
         keys.url = section.text("url").unwrap_or_default();
         keys.retention = duration_of_v03(&mut section, "retention");
         keys.snapshot_interval = duration_of_v03(&mut section, "snapshot-interval");
@@ -133,11 +139,11 @@ impl Keys {
         if v03 {
             return;
         }
-        text(&mut self.s3.bucket, &from.s3.bucket);
-        text(&mut self.s3.region, &from.s3.region);
-        text(&mut self.s3.endpoint, &from.s3.endpoint);
-        self.s3.force_path_style = self.s3.force_path_style.or(from.s3.force_path_style);
-        self.s3.skip_verify |= from.s3.skip_verify;
+        text(&mut self.bucket, &from.bucket);
+        text(&mut self.region, &from.region);
+        text(&mut self.endpoint, &from.endpoint);
+        self.force_path_style = self.force_path_style.or(from.force_path_style);
+        self.skip_verify |= from.skip_verify;
         if self.sse_customer_key.is_none() && self.sse_customer_key_path.is_empty() {
             self.sse_customer_key.clone_from(&from.sse_customer_key);
             self.sse_customer_key_path.clone_from(&from.sse_customer_key_path);

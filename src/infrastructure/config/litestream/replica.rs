@@ -26,12 +26,12 @@ pub(crate) struct Context<'a> {
 /// The replica that Litestream would use, for the database at `relative` below a `dir`.
 pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>) -> Result<ReplicaTarget, Fault> {
     let kind = keys.kind()?;
-    if is_url(&keys.s3.path) {
-        return Err(keys.fault("path", "a URL, which belongs in `url`", &keys.s3.path, ""));
+    if is_url(&keys.path) {
+        return Err(keys.fault("path", "a URL, which belongs in `url`", &keys.path, ""));
     }
     let wrong = |message| keys.fault("url", message, &keys.url, "s3://bucket/path and the like");
     let mut url = if keys.url.is_empty() { None } else { Some(Url::parse(&keys.url).map_err(wrong)?) };
-    for (key, value) in [("path", &keys.s3.path), ("bucket", &keys.s3.bucket), ("host", &keys.host)] {
+    for (key, value) in [("path", &keys.path), ("bucket", &keys.bucket), ("host", &keys.host)] {
         let concerns = match key {
             "path" => kind != "nats",
             "bucket" => matches!(kind.as_str(), "s3" | "gs" | "abs" | "oss"),
@@ -41,7 +41,7 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
             return Err(keys.fault("url", format!("both `url` and `{key}` are set"), &keys.url, "one of the two"));
         }
     }
-    let mut path = keys.s3.path.clone();
+    let mut path = keys.path.clone();
     if let Some(relative) = relative {
         match &mut url {
             Some(url) => url.join(relative),
@@ -78,17 +78,16 @@ fn directory(keys: &Keys, path: &str, url: Option<&Url>, context: &Context<'_>) 
 }
 
 fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
-    let s3_keys = s3::Keys { path, ..keys.s3.clone() };
     let named = |message| keys.fault("bucket", message, "", "a bucket's name");
-    let location = s3::location(&s3_keys, url, context.v03);
+    let location = s3::location(keys, path, url, context.v03);
     let location = location.ok_or_else(|| named("missing, and a replica of kind s3 needs it"))?;
-    let written = match keys.s3.endpoint.as_str() {
+    let written = match keys.endpoint.as_str() {
         "" if context.v03 => None,
         "" => url.and_then(|url| url.query("endpoint")),
         endpoint => Some(endpoint.to_owned()),
     };
     if written.or_else(|| location.endpoint.clone()).is_some_and(|endpoint| !s3::is_address(&endpoint)) {
-        let key = if keys.s3.endpoint.is_empty() { "url" } else { "endpoint" };
+        let key = if keys.endpoint.is_empty() { "url" } else { "endpoint" };
         let accepted = "https://host, host:port and the like, optionally with a path";
         return Err(keys.fault(key, "the endpoint is not the address of a server", "", accepted));
     }
@@ -103,14 +102,16 @@ fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -
         }
     };
     let credentials = match &keys.secret_access_key {
+        _ if keys.profile.is_some() => None,
         Some(secret) if !keys.access_key_id.is_empty() => Some(StaticCredentials {
             access_key_id: keys.access_key_id.clone(),
             secret_access_key: secret.clone(),
-            session_token: None,
+            session_token: keys.session_token.clone(),
         }),
         _ => environment_credentials(context.environment),
     };
-    Ok(ReplicaLocation::S3(Box::new(S3Location { credentials, sse_customer_key, ..location })))
+    let (profile, ca_file) = (keys.profile.clone(), keys.ca_file.clone());
+    Ok(ReplicaLocation::S3(Box::new(S3Location { credentials, sse_customer_key, profile, ca_file, ..location })))
 }
 
 /// Litestream's own variables count where Amazon's are not set; Amazon's alone are left to the usual chain.
@@ -146,11 +147,11 @@ fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Resu
             return missing("webdav-url", "an http or https URL");
         }
         "webdav" => return Ok(webdav(kind, keys, path, url)),
-        "nats" if url.is_none() && keys.s3.bucket.is_empty() => return missing("bucket", "a bucket's name"),
-        _ if kind != "nats" && host.is_empty() && keys.s3.bucket.is_empty() => {
+        "nats" if url.is_none() && keys.bucket.is_empty() => return missing("bucket", "a bucket's name"),
+        _ if kind != "nats" && host.is_empty() && keys.bucket.is_empty() => {
             return missing("bucket", "a bucket's name");
         }
-        _ => keys.s3.bucket.as_str(),
+        _ => keys.bucket.as_str(),
     };
     let url = match url {
         Some(url) => url.without_credentials().replacen("gcs://", "gs://", 1),

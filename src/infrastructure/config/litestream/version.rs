@@ -69,7 +69,7 @@ pub(crate) fn version(top: &Top, items: &[Item]) -> Version {
 /// Warns of what a Litestream of that version does with a replica.
 pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
-    let (url, path) = (keys.url.as_str(), keys.s3.path.as_str());
+    let (url, path) = (keys.url.as_str(), keys.path.as_str());
     if url.is_empty() && matches!(keys.kind.as_str(), "" | "file") && is_relative(path) {
         sink.warning(keys.place_of("path").problem(relative(base)).value(path).accepted("the whole path"));
     }

@@ -9,7 +9,7 @@ use crate::domain::drill::DrillPolicy;
 use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
 use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
-use crate::domain::target::{DatabaseFiles, ReplicaTarget, StaticCredentials};
+use crate::domain::target::{DatabaseFiles, ReplicaTarget};
 use crate::infrastructure::config::litestream::keys::Keys;
 use crate::infrastructure::config::litestream::replica::{self, Context};
 use crate::infrastructure::config::source::text::read_text;
@@ -36,7 +36,7 @@ pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Cont
 }
 
 fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
-    let mut keys = Keys {
+    let keys = Keys {
         places: section.places(),
         name: section.text("name").unwrap_or_default(),
         url: section.text("url").unwrap_or_default(),
@@ -44,42 +44,25 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
         secret_access_key: section.secret("secret-access-key"),
         sse_customer_key: section.secret("sse-customer-key"),
         sync_interval: section.duration("sync-interval"),
+        region: section.text("region").unwrap_or_default(),
+        endpoint: section.text("endpoint").unwrap_or_default(),
+        force_path_style: section.boolean("force-path-style"),
+        skip_verify: section.boolean("skip-verify").unwrap_or(false),
+        profile: section.text("profile").filter(|profile| !profile.is_empty()),
+        session_token: section.secret("session-token"),
+        ca_file: section.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         ..Keys::default()
     };
-    keys.s3.region = section.text("region").unwrap_or_default();
-    keys.s3.endpoint = section.text("endpoint").unwrap_or_default();
-    keys.s3.force_path_style = section.boolean("force-path-style");
-    keys.s3.skip_verify = section.boolean("skip-verify").unwrap_or(false);
-    let profile = section.text("profile").filter(|profile| !profile.is_empty());
-    let session_token = section.secret("session-token");
-    let ca_file = section.parsed("ca-file", "a readable file", |text| context.base.readable(text));
     let identity = age_identity(&mut section, context);
     section.require("url", "s3://bucket/path or file:///directory");
     if section.has("access-key-id") != section.has("secret-access-key") {
         section.fault("one of `access-key-id` and `secret-access-key`", "both or neither");
     }
-    if profile.is_some() {
+    if keys.profile.is_some() {
         section.exclude("access-key-id", "profile");
     }
-    let target = section.has("url").then(|| replica::target(&keys, None, context));
-    let own_keys = section.has("access-key-id");
-    let mut target = match target? {
-        Ok(target) => target,
-        Err(fault) => {
-            section.problem(*fault);
-            return None;
-        }
-    };
-    if let Some(s3) = target.location.s3_mut() {
-        if own_keys && let Some(StaticCredentials { session_token: token, .. }) = &mut s3.credentials {
-            *token = session_token;
-        }
-        if profile.is_some() {
-            s3.credentials = None;
-        }
-        s3.profile = profile;
-        s3.ca_file = ca_file;
-    }
+    let target = section.has("url").then(|| replica::target(&keys, None, context))?;
+    let mut target = target.map_err(|fault| section.problem(*fault)).ok()?;
     if let Some(identity) = identity {
         (target.encrypted, target.age_identities) = (true, vec![identity]);
     }

@@ -36,6 +36,13 @@ impl Receivers {
     pub fn new(page: Option<String>) -> Self {
         Self { clients: Arc::default(), page }
     }
+
+    fn over_http<F>(&self, endpoint: Endpoint, requests: F) -> Arc<dyn AlertReceiver>
+    where
+        F: Fn(&AlertMessage, Option<&str>) -> Vec<Request> + Send + Sync + 'static,
+    {
+        Arc::new(HttpReceiver { endpoint, page: self.page.clone(), requests })
+    }
 }
 
 /// A receiver over HTTP: an address, and the requests that tell it of a message.
@@ -52,15 +59,6 @@ impl<F: Fn(&AlertMessage, Option<&str>) -> Vec<Request> + Send + Sync> AlertRece
             self.endpoint.send(request).await?;
         }
         Ok(())
-    }
-}
-
-impl Receivers {
-    fn over_http<F>(&self, endpoint: Endpoint, requests: F) -> Arc<dyn AlertReceiver>
-    where
-        F: Fn(&AlertMessage, Option<&str>) -> Vec<Request> + Send + Sync + 'static,
-    {
-        Arc::new(HttpReceiver { endpoint, page: self.page.clone(), requests })
     }
 }
 

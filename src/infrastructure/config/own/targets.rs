@@ -1,7 +1,7 @@
 //! Puts together what `litestream.yml` files and `[[database]]` entries say of the same database, and names the result.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::settings::Settings;
 use crate::domain::drill::DrillPolicy;
@@ -189,7 +189,7 @@ fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
             let location = &replica.location;
             match owners.get(&location.identity()) {
                 Some(owner) => {
-                    let path = |found: &Found| path_of(found).display().to_string();
+                    let path = |found: &Found| found.naming().path;
                     let at = location.endpoint().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
                     let (owner, this, url) = (path(owner), path(found), location.url());
                     let message = format!("{owner} and {this} share the replica {url}{at}");
@@ -201,10 +201,6 @@ fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
             }
         }
     }
-}
-
-fn path_of(found: &Found) -> &Path {
-    found.files.as_ref().map_or_else(|| Path::new(""), |files| &files.path)
 }
 
 fn check_names(found: &[Found], sink: &Sink) {

@@ -306,11 +306,9 @@ impl<'a> Section<'a> {
     /// Every key with its string, where keys are names of the user's own.
     pub(crate) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
         self.leave();
-        let entries = self.entries.iter();
-        let read = |entry: &'a Entry| {
-            Some((entry.key.as_str(), self.string(&entry.value, self.entry_place(entry), accepted)?))
-        };
-        entries.filter_map(read).collect()
+        let read =
+            |entry: &'a Entry| Some((&*entry.key, self.string(&entry.value, self.entry_place(entry), accepted)?));
+        self.entries.iter().filter_map(read).collect()
     }
 
     fn string(&self, node: &'a Node, place: Place, accepted: &str) -> Option<Scalar<'a>> {
@@ -326,8 +324,7 @@ impl<'a> Section<'a> {
     /// The items of a list and their places.
     fn items(&self, items: &'a [Arc<Node>], list: &Place) -> impl Iterator<Item = (&'a Node, Place)> {
         items.iter().enumerate().map(|(index, item)| {
-            let line = item.line.or(list.line);
-            (&**item, self.node_place(item, format!("{}[{index}]", list.key), line))
+            (&**item, self.node_place(item, format!("{}[{index}]", list.key), item.line.or(list.line)))
         })
     }
 
@@ -385,17 +382,17 @@ impl Drop for Section<'_> {
         let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str()) && !self.open;
         for entry in self.entries.iter().filter(unknown) {
             let place = self.entry_place(entry);
-            let meant = did_you_mean(&entry.key, &self.known).map(|key| format!("did you mean `{key}`?"));
+            let meant = did_you_mean(&entry.key, &self.known);
+            let meant = |sign| meant.map(|key| format!("{sign} did you mean `{key}`?")).unwrap_or_default();
             match self.dialect {
                 Dialect::Yaml => {
-                    let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
-                    self.sink.warning(place.problem(format!("unknown key, which Litestream ignores{meant}")));
+                    let message = format!("unknown key, which Litestream ignores{}", meant(";"));
+                    self.sink.warning(place.problem(message));
                 }
                 Dialect::Toml => {
-                    let meant = meant.map(|meant| format!(", {meant}")).unwrap_or_default();
                     let mut known = self.known.clone();
                     known.sort_unstable();
-                    self.sink.problem(place.problem(format!("unknown key{meant}")).accepted(known.join(", ")));
+                    self.sink.problem(place.problem(format!("unknown key{}", meant(","))).accepted(known.join(", ")));
                 }
             }
         }

@@ -103,6 +103,14 @@ impl Facts {
             Self::Snapshot => None,
         }
     }
+
+    /// Pages of the database after it.
+    pub(super) fn commit(self) -> Option<u32> {
+        match self {
+            Self::Ltx { commit, .. } => Some(commit),
+            Self::Segment { .. } | Self::Snapshot => None,
+        }
+    }
 }
 
 /// The cheapest way to learn the structure of an object.

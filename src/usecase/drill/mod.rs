@@ -107,27 +107,6 @@ struct Drill {
     restored: Option<Arc<dyn RestoreFile>>,
 }
 
-/// A file that is brought to the disk later, while what is in it is looked at.
-struct Unsynced(Arc<dyn RestoreFile>);
-
-impl RestoreFile for Unsynced {
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-        self.0.write_at(offset, content)
-    }
-
-    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
-        self.0.set_len(bytes)
-    }
-
-    fn expect(&self, bytes: u64) -> Result<(), Reason> {
-        self.0.expect(bytes)
-    }
-
-    fn sync(&self) -> Result<(), Reason> {
-        Ok(())
-    }
-}
-
 impl Drill {
     fn new(parts: DrillParts, job: DrillJob) -> Self {
         let now = parts.clock.now();
@@ -291,13 +270,10 @@ impl Drill {
         let since = self.mono();
         let (space, kept) = (Arc::clone(&self.parts.space), plan.base.is_some());
         let file = blocking(move || space.file(kept)).await.map_err(Stop::inconclusive)?;
-        let progress: Arc<dyn Progress> = Arc::new(News(Arc::clone(&self.parts.news)));
+        let progress: Arc<dyn Progress> = Arc::clone(&self.parts.news) as _;
         let options = self.parts.options.clone();
-        let unsynced: Arc<dyn RestoreFile> = Arc::new(Unsynced(Arc::clone(&file)));
-        let restored = match restore(store, Arc::new(plan.clone()), unsynced, options, progress).await {
-            Ok(restored) => restored,
-            Err(reason) => return Err(Stop::of(reason)),
-        };
+        let restored = restore(store, Arc::new(plan.clone()), Arc::clone(&file), options, progress).await;
+        let restored = restored.map_err(Stop::of)?;
         self.restored = Some(file);
         let failed = plan.shortfall.as_ref().map(|shortfall| {
             format!("nothing leads from {} to {}, although there are later files", shortfall.after, shortfall.before)
@@ -371,13 +347,4 @@ fn position(plan: &RestorePlan) -> String {
 /// Runs what blocks where that is allowed.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Reason> + Send + 'static) -> Result<T, Reason> {
     spawn_blocking(work).await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?
-}
-
-/// The news as the progress that a restore wants.
-struct News(Arc<dyn DrillNews>);
-
-impl Progress for News {
-    fn received(&self, bytes: u64) {
-        self.0.received(bytes);
-    }
 }

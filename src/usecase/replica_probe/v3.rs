@@ -38,7 +38,7 @@ pub(super) struct Segments {
     /// The problem of a newer one.
     odd: Option<Reason>,
     /// When everything was listed.
-    reconciled: Option<Moment>,
+    pub(super) reconciled: Option<Moment>,
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
@@ -55,7 +55,7 @@ pub(super) struct Segments {
     /// The newest segments, of the generation that is restored from.
     recent: BTreeMap<(Generation, SegmentName), SegmentFile>,
     /// The single objects that this look saw.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
     /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
 }
@@ -71,14 +71,6 @@ impl Segments {
             self.reconciled = None;
         }
         self.damaged = Arc::clone(damaged);
-    }
-
-    pub(super) fn relist(&mut self) {
-        self.reconciled = None;
-    }
-
-    pub(super) fn take_seen(&mut self) -> Option<Seen> {
-        self.seen.take()
     }
 
     pub(super) fn is_empty(&self) -> bool {

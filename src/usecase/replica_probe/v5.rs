@@ -11,10 +11,9 @@ use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understoo
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Candidates, Damaged, Facts, Folder, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader, LtxTail,
-    LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
+    Candidates, Damaged, Facts, Folder, HEADER_SIZE, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader,
+    LtxTail, LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
@@ -25,7 +24,7 @@ use crate::usecase::ports::{Pace, ReplicaStore};
 use crate::usecase::walk;
 
 /// The levels, between two looks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Levels {
     keys: LevelKeys,
     /// The `store` label.
@@ -36,7 +35,7 @@ pub(super) struct Levels {
     /// The problem of a newer one.
     odd: Option<Reason>,
     /// When everything was listed.
-    reconciled: Option<Moment>,
+    pub(super) reconciled: Option<Moment>,
     /// When the levels above 0 were listed, and the newest TXID then.
     swept: Option<(Moment, Option<Txid>)>,
     /// Where the chain is broken, as two listings saw it.
@@ -53,9 +52,9 @@ pub(super) struct Levels {
     /// The files that a restore of the latest state may read.
     candidates: Candidates,
     /// The single objects that this look saw.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
     /// The newest file is read whole when it has at most so many bytes.
-    whole: u64,
+    pub(super) whole: u64,
     /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
     /// Files that should have been deleted when everything was listed; `None` where that is not known.
@@ -85,27 +84,7 @@ impl Received {
 
 impl Levels {
     pub(super) fn new(keys: LevelKeys, store: &str, kept: Option<Kept>) -> Self {
-        Self {
-            keys,
-            store: store.to_owned(),
-            inventory: Inventory::default(),
-            newest: None,
-            odd: None,
-            reconciled: None,
-            swept: None,
-            holes: Vec::new(),
-            generations: false,
-            damaged: Arc::default(),
-            collecting: None,
-            map: None,
-            tail: LtxTail::default(),
-            candidates: Candidates::default(),
-            seen: None,
-            whole: 0,
-            kept,
-            expired: None,
-            received: Received::default(),
-        }
+        Self { keys, store: store.to_owned(), kept, ..Self::default() }
     }
 
     /// Says whether generations of v0.3 are there as well, if that is known, and which keys nothing is restored from.
@@ -116,18 +95,6 @@ impl Levels {
         }
         self.generations = generations.unwrap_or(self.generations);
         self.damaged = Arc::clone(damaged);
-    }
-
-    pub(super) fn read_whole(&mut self, bytes: u64) {
-        self.whole = bytes;
-    }
-
-    pub(super) fn relist(&mut self) {
-        self.reconciled = None;
-    }
-
-    pub(super) fn take_seen(&mut self) -> Option<Seen> {
-        self.seen.take()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -153,9 +120,9 @@ impl Levels {
         }
         self.read_newest(store).await?;
         if let Some(seen) = &mut self.seen {
-            let end = seen.listed.plan.last().filter(|_| seen.listed.unbroken).map(|last| last.name);
+            let end = seen.listed.plan.last().filter(|_| seen.listed.unbroken).and_then(|last| last.name.ltx());
             let tip = self.newest.filter(|(file, header)| {
-                header.wal_end().is_some() && file.level == 0 && end.is_some_and(|end| end.reaches(file.max))
+                header.wal_end().is_some() && file.level == 0 && end.is_some_and(|end| end.max == file.max)
             });
             seen.listed.tip = tip.map(|(_, header)| header);
         }

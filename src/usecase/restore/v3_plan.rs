@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use super::request::RestoreRequest;
 use crate::domain::limits::REPLAY_OBJECTS_MAX;
-use crate::domain::litestream::generations::plan::starting_snapshot;
 use crate::domain::litestream::{
     Folder, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout, Listed, ListedGeneration,
-    ObjectName, PlanTarget, SegmentFile, SegmentName, plan_generations,
+    ObjectName, PlanTarget, SegmentFile, SegmentName, plan_generations, starting_snapshot,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::RestorePlan;

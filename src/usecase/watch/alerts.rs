@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::alert::AlertState;
 use crate::domain::alert::book::AlertBook;
-use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, ReceiverReport};
 use crate::domain::moment::Moment;
@@ -14,7 +14,7 @@ use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
 /// The agent's state of alerts.
 pub(super) struct Alerts {
-    book: AlertBook,
+    pub(super) book: AlertBook,
     outlet: Option<Arc<dyn AlertOutlet>>,
     /// The instant of the next evaluation. Evaluations count as made then and not a little later, so that a hold of four
     /// intervals has passed with the fifth evaluation.
@@ -51,15 +51,6 @@ impl Alerts {
         if let Some(outlet) = &self.outlet {
             outlet.configure(alerting);
         }
-    }
-
-    /// All alerts, for a report.
-    pub(super) fn list(&self) -> Vec<Arc<Alert>> {
-        self.book.alerts().to_vec()
-    }
-
-    pub(super) fn dropped(&self) -> usize {
-        self.book.dropped()
     }
 
     pub(super) fn receivers(&self) -> Vec<ReceiverReport> {

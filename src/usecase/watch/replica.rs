@@ -21,7 +21,7 @@ use crate::domain::observation::DatabaseLook;
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{LitestreamVersion, ReplicaTarget};
-use crate::domain::verification::{Job, Ledger, VerificationReport, Verified};
+use crate::domain::verification::{Ledger, VerificationReport, Verified};
 use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore, Stores};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
@@ -131,11 +131,6 @@ impl WatchedReplica {
             self.churn.observe(pages);
         }
         self.take_verified(judged.into_iter().collect(), now);
-    }
-
-    /// The objects to read after a look.
-    pub(super) fn jobs(&mut self, requests: u64, now: Moment) -> Vec<Job> {
-        self.ledger.jobs(requests, now.wall)
     }
 
     /// Takes in what reading objects came to.
@@ -373,7 +368,7 @@ impl WatchedReplica {
             coverage: finding.map(|finding| finding.coverage.clone()),
             timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: self.verification.clone(),
-            drill: self.drilling.report(),
+            drill: self.drilling.report.clone(),
             beacon: self.beacon.clone(),
             keeping: self.keeping(prices),
             spot: self.spot_report(&pace.verify.spot),

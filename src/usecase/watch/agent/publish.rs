@@ -43,8 +43,8 @@ impl Agent {
             generated_at: now.wall,
             verdicts: self.judge.judge(&assessment, now.wall),
             assessment,
-            alerts: self.alerts.list(),
-            alerts_dropped: self.alerts.dropped(),
+            alerts: self.alerts.book.alerts().to_vec(),
+            alerts_dropped: self.alerts.book.dropped(),
         };
         let changed = changed.iter().filter_map(|name| shared.fleet.subjects.get(name));
         telling::tell(changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect());
@@ -68,8 +68,8 @@ impl Agent {
             report.assessment.databases = self.shared.fleet.reports();
             report.verdicts = self.judge.judge(&report.assessment, now.wall);
         }
-        report.alerts = self.alerts.list();
-        report.alerts_dropped = self.alerts.dropped();
+        report.alerts = self.alerts.book.alerts().to_vec();
+        report.alerts_dropped = self.alerts.book.dropped();
         self.alerts.tell(&report, at);
         // The numbers of alerts follow time as well.
         if fresh || changed || !turned.is_empty() || !report.alerts.is_empty() {

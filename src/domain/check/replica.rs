@@ -196,16 +196,11 @@ fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option
     as_far_as_read(context, replica, detail)
 }
 
-/// The verification of the objects; `None` if nothing has been read, or nothing is to be read.
-fn read(replica: &ReplicaReport) -> Option<&VerificationReport> {
-    replica.verification.as_deref().filter(|verification| verification.has_read())
-}
-
 /// The verification of the objects; `None` if nothing is to be read. If nothing has been read yet, the error is the
 /// answer.
 fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, Explanation>> {
     replica.verification.as_ref()?;
-    if let Some(verification) = read(replica) {
+    if let Some(verification) = replica.read_objects() {
         return Some(Ok(verification));
     }
     let holds = replica.coverage.as_ref().is_none_or(|coverage| !coverage.is_empty());

@@ -108,7 +108,7 @@ pub struct Expectation {
 
 words! {
     /// The result of a drill.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
     pub enum DrillResult {
         /// It restores, and every check passed.
@@ -116,12 +116,13 @@ words! {
         /// The backup does not restore, or what was restored is wrong.
         Failed = "failed",
         /// It could not be found out: no space, no credentials, no answer, no time.
+        #[default]
         Inconclusive = "inconclusive",
     }
 }
 
 /// One drill, with everything that an auditor asks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DrillRecord {
     pub database: String,
     pub replica: String,

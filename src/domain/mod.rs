@@ -3,7 +3,7 @@
 //! Nothing here does IO, reads a clock, logs or spawns; `now` is an argument.
 
 #[macro_use]
-mod words;
+pub(crate) mod words;
 
 pub mod alert;
 pub mod alerting;

@@ -24,3 +24,5 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;

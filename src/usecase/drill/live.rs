@@ -55,8 +55,8 @@ impl Drill {
             Ok(_) => None,
         };
         if why.is_some() {
-            let newest = newest_header(store, layout).await;
-            let replicated = newest.and_then(|header| Some((header.max, header.wal_end()?)));
+            let replicated =
+                newest_header(store, layout).await.and_then(|header| Some((header.max, header.wal_end()?)));
             return LiveView { why, replicated, ..view };
         }
         for attempt in 0..LIVE_IMAGE_ATTEMPTS {

@@ -21,6 +21,7 @@ use crate::domain::human::counted;
 use crate::domain::limits::{DRILL_SPACE_MARGIN, RESTORE_PLANS_MAX};
 
 use crate::domain::litestream::{Layout, PlanTarget};
+use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored};
 use crate::usecase::ports::{
@@ -81,18 +82,9 @@ pub fn inconclusive(
         program: program.to_owned(),
         started_at,
         finished_at,
-        result: DrillResult::Inconclusive,
         reason: Some(reason),
-        incremental: false,
-        restored: None,
-        checks: Vec::new(),
-        probes: Vec::new(),
-        downloaded_bytes: 0,
-        requests: 0,
-        estimated_dollars: 0.0,
-        dollars: 0.0,
-        restore_seconds: None,
         seconds: finished_at.duration_since(started_at).max(SignedDuration::ZERO).as_secs_f64(),
+        ..DrillRecord::default()
     }
 }
 
@@ -125,6 +117,10 @@ impl Drill {
     /// Seconds since an instant of the monotonic clock.
     fn seconds_since(&self, then: SignedDuration) -> f64 {
         (self.parts.clock.now().mono - then).as_secs_f64()
+    }
+
+    fn prices(&self) -> Prices {
+        self.job.replica.location.prices(self.job.policy.prices)
     }
 
     fn mono(&self) -> SignedDuration {
@@ -222,8 +218,7 @@ impl Drill {
         let bytes = plan.bytes();
         let of_plan = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES));
         let reads = of_plan.fold(ESTIMATED_HEADERS, u64::saturating_add);
-        self.record.estimated_dollars =
-            self.job.replica.location.prices(self.job.policy.prices).dollars(reads, ESTIMATED_LISTS, bytes);
+        self.record.estimated_dollars = self.prices().dollars(reads, ESTIMATED_LISTS, bytes);
         self.record.incremental = plan.base.is_some();
         self.parts.news.planned(&DrillEstimate {
             position: position(plan),
@@ -325,11 +320,7 @@ impl Drill {
             }
         }
         self.record.requests = reads + lists;
-        self.record.dollars = self.job.replica.location.prices(self.job.policy.prices).dollars(
-            reads,
-            lists,
-            self.record.downloaded_bytes,
-        );
+        self.record.dollars = self.prices().dollars(reads, lists, self.record.downloaded_bytes);
         self.record.seconds = self.seconds_since(self.begun);
         DrillRecord { result, reason, finished_at: now.wall, ..self.record }
     }

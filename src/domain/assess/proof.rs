@@ -107,12 +107,6 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
     }
 }
 
-/// The exposure when the WAL belongs to another database: what was proven before stays, and nothing is known since.
-pub fn unprovable(positions: &Positions) -> Exposure {
-    let recovery_point = positions.proven_until().map(|moment| moment.wall);
-    Exposure { recovery_point, ..Exposure::default() }
-}
-
 fn broken(
     evidence: &Evidence,
     recovery_point: Option<Timestamp>,

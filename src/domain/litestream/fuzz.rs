@@ -37,7 +37,7 @@ pub fn ltx_file(bytes: &[u8]) {
 /// As [`decode`], in chunks.
 fn cut(bytes: &[u8]) -> Result<LtxSummary, Reason> {
     const PIECE: usize = 300;
-    let mut cutter = LtxCutter::new();
+    let mut cutter = LtxCutter::default();
     let mut sum = Sum::default();
     for piece in bytes.chunks(PIECE) {
         let chunk = cutter.push(Bytes::copy_from_slice(piece))?;

@@ -71,8 +71,8 @@ impl ReplicaProbe {
         }
         self.damaged = Arc::new(keys);
         match &mut self.state {
-            State::V5(levels) => levels.tell(None, &self.damaged),
-            State::V3(segments) => segments.tell(&self.damaged),
+            State::V5(levels) => (levels.damaged, levels.reconciled) = (Arc::clone(&self.damaged), None),
+            State::V3(segments) => (segments.damaged, segments.reconciled) = (Arc::clone(&self.damaged), None),
             State::Blank => {}
         }
     }
@@ -150,14 +150,14 @@ impl ReplicaProbe {
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
                 let mut levels = v5::Levels::new(*keys, &self.store, self.kept);
-                levels.tell(Some(layouts.contains(&Layout::V3)), &self.damaged);
+                (levels.damaged, levels.generations) = (Arc::clone(&self.damaged), layouts.contains(&Layout::V3));
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
                 let mut segments = v3::Segments::new(&self.store, readable.then_some(identities), self.kept);
-                segments.tell(&self.damaged);
+                segments.damaged = Arc::clone(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }
             (Some(Layout::V3) | None, _) => {}

@@ -41,9 +41,9 @@ pub(super) struct Levels {
     /// Where the chain is broken, as two listings saw it.
     holes: Vec<Hole>,
     /// Generations of v0.3 are beside it.
-    generations: bool,
+    pub(super) generations: bool,
     /// Keys that are known to be damaged.
-    damaged: Arc<BTreeSet<String>>,
+    pub(super) damaged: Arc<BTreeSet<String>>,
     /// The files, while everything is listed.
     collecting: Option<LtxTimeline>,
     /// The coverage map of when everything was listed, and what came since.
@@ -85,16 +85,6 @@ impl Received {
 impl Levels {
     pub(super) fn new(keys: LevelKeys, store: &str, kept: Option<Kept>) -> Self {
         Self { keys, store: store.to_owned(), kept, ..Self::default() }
-    }
-
-    /// Says whether generations of v0.3 are there as well, if that is known, and which keys nothing is restored from.
-    pub(super) fn tell(&mut self, generations: Option<bool>, damaged: &Arc<BTreeSet<String>>) {
-        if self.damaged != *damaged {
-            // What that blocks is seen when everything is listed.
-            self.reconciled = None;
-        }
-        self.generations = generations.unwrap_or(self.generations);
-        self.damaged = Arc::clone(damaged);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -142,7 +132,7 @@ impl Levels {
         // hole is believed when two listings in a row show it.
         let mut believed = std::mem::take(&mut self.holes);
         for _ in 0..RELISTINGS_MAX {
-            let seen = self.holes();
+            let seen = self.inventory.coverage().breaks();
             if seen == believed {
                 break;
             }
@@ -150,7 +140,7 @@ impl Levels {
             self.reconcile(store, sampled).await?;
             self.catch_up(store, sampled).await?;
         }
-        self.holes = self.holes();
+        self.holes = self.inventory.coverage().breaks();
         self.received.until = self.received.until.max(self.inventory.max_txid());
         if let Some(files) = self.collecting.take() {
             self.draw(files, sampled);
@@ -183,13 +173,6 @@ impl Levels {
     /// Level 0 is empty: until 0.5.2, files went from there as soon as they were compacted, and what is new may be above.
     fn hasty(&self) -> bool {
         self.inventory.newest(0).is_none()
-    }
-
-    /// Where the chain is broken; a chain without a start is broken at 0.
-    fn holes(&self) -> Vec<Hole> {
-        let coverage = self.inventory.coverage();
-        let start = (!coverage.restorable).then(Hole::default);
-        start.into_iter().chain(coverage.holes).collect()
     }
 
     /// Lists a level from the newest known file on, which is one request when there is little new. `false` when that

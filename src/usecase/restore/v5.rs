@@ -11,8 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::pages::WrittenPages;
 use super::reading::{Reader, pieces};
-use super::request::RestoreOptions;
-use super::stopped;
+use super::{RestoreOptions, stopped};
 use crate::domain::litestream::{Chunk, Listed, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored, RestoredObject};
@@ -109,7 +108,7 @@ impl Engine {
                 Task(tokio::spawn(async move { (reader.read(piece.name, piece.offset, piece.length).await, piece) }))
             })
             .buffered(downloads.max(1));
-        let mut cutter = LtxCutter::new();
+        let mut cutter = LtxCutter::default();
         while let Some(read) = pieces.next().await {
             let (content, piece) = read.map_err(stopped)?;
             let key = piece.name.key(plan.layout.keys());

@@ -8,7 +8,6 @@ use crate::domain::alert::book::AlertBook;
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, ReceiverReport};
 use crate::domain::moment::Moment;
-use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
@@ -78,18 +77,23 @@ impl Alerts {
     }
 
     /// Evaluates all rules. `true` when alerts changed, and whose verdicts time alone turned.
-    pub(super) fn evaluate(&mut self, report: &Report, alerting: &Alerting, at: Moment) -> (bool, Vec<TargetName>) {
-        let changed = self.book.evaluate(&report.assessment, alerting, at);
+    pub(super) fn evaluate(
+        &mut self,
+        assessment: &Assessment,
+        alerting: &Alerting,
+        at: Moment,
+    ) -> (bool, Vec<TargetName>) {
+        let changed = self.book.evaluate(assessment, alerting, at);
         self.unsaved |= changed;
         (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
     }
 
-    pub(super) fn tell(&self, report: &Report, at: Moment) {
+    pub(super) fn tell(&self, assessment: &Assessment, at: Moment) {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
-        let Assessment { complete, databases, .. } = &report.assessment;
-        outlet.tell(AlertBoard { at: at.wall, complete: *complete, databases: databases.len(), alerts });
+        let (complete, databases) = (assessment.complete, assessment.databases.len());
+        outlet.tell(AlertBoard { at: at.wall, complete, databases, alerts });
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.

@@ -89,10 +89,8 @@ pub struct Verified {
 impl Verified {
     /// In which folder it is and which pages it holds, if that was read.
     pub fn pages(&self) -> Option<(Folder, &PageSet)> {
-        match &self.outcome {
-            Outcome::Good { pages: Some(pages), .. } => Some((self.job.object.name.folder(), pages)),
-            _ => None,
-        }
+        let Outcome::Good { pages: Some(pages), .. } = &self.outcome else { return None };
+        Some((self.job.object.name.folder(), pages))
     }
 }
 

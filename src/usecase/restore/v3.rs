@@ -29,10 +29,8 @@ pub(super) async fn restore(
 ) -> Result<Restored, Reason> {
     let identities = AgeIdentities::parse(&options.identities)?;
     let (parts, received) = mpsc::channel(2);
-    let applying = {
-        let (plan, file) = (Arc::clone(&plan), Arc::clone(&file));
-        spawn_blocking(move || apply(&plan, &file, identities, received))
-    };
+    let planned = Arc::clone(&plan);
+    let applying = spawn_blocking(move || apply(&planned, &file, identities, received));
     let reader = Reader::new(store, plan.layout.keys(), progress);
     let fed = feed(&reader, &plan, options.downloads, parts).await;
     let applied = applying.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?;

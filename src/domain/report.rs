@@ -53,8 +53,8 @@ impl Report {
 
     /// The verdicts on the database of this name and its replicas.
     pub fn verdicts_on(&self, name: &str) -> &[Verdict] {
-        let at = self.assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name));
-        at.ok().and_then(|at| self.verdicts.databases.get(at)).map_or(&[], |verdicts| verdicts)
+        let at = self.assessment.position(name);
+        at.and_then(|at| self.verdicts.databases.get(at)).map_or(&[], |verdicts| verdicts)
     }
 
     /// What the table and the page have a block or a line for.

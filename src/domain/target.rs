@@ -243,24 +243,18 @@ impl ReplicaLocation {
     }
 
     pub fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Directory(path) => Some(path),
-            _ => None,
-        }
+        let Self::Directory(path) = self else { return None };
+        Some(path)
     }
 
     pub fn s3(&self) -> Option<&S3Location> {
-        match self {
-            Self::S3(place) => Some(place),
-            _ => None,
-        }
+        let Self::S3(place) = self else { return None };
+        Some(place)
     }
 
     pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
-        match self {
-            Self::S3(place) => Some(place),
-            _ => None,
-        }
+        let Self::S3(place) = self else { return None };
+        Some(place)
     }
 }
 

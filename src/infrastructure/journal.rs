@@ -248,7 +248,7 @@ fn read(connection: &Connection, select: &str, entries: &mut Entries) -> rusqlit
     while let Some(row) = rows.next()? {
         let text = |at| row.get_ref(at).ok().and_then(|value| value.as_str().ok()).map(str::to_owned);
         let (Some(kind), Some(name), Some(state)) = (text(0), text(1), text(2)) else { continue };
-        if let Some(kind) = EntryKind::ALL.into_iter().find(|known| known.as_str() == kind) {
+        if let Some(kind) = EntryKind::ALL.iter().copied().find(|known| known.as_str() == kind) {
             entries.push((EntryKey { kind, name }, state));
         }
     }

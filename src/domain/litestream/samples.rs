@@ -7,9 +7,7 @@ use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::generations::name::SegmentName;
-use super::ltx::header::LtxHeader;
-use super::ltx::txid::Txid;
+use super::{LtxHeader, SegmentName, Txid};
 
 macro_rules! fixture {
     ($path:literal) => {

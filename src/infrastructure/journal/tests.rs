@@ -16,7 +16,8 @@ fn open(directory: &Path) -> Result<SqliteJournal, Reason> {
 fn keeps_what_was_saved_and_forgets_what_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = open(directory.path()).unwrap();
-    let kinds = EntryKind::ALL.map(|kind| (EntryKey { kind, name: "\u{1f}notify".into() }, kind.as_str().to_owned()));
+    let kind = |kind: &EntryKind| (EntryKey { kind: *kind, name: "\u{1f}notify".into() }, kind.as_str().to_owned());
+    let kinds: Vec<_> = EntryKind::ALL.iter().map(kind).collect();
     journal.save(&[entry("a", "1"), entry("b", "2")], &[]).unwrap();
     journal.save(&kinds, &[]).unwrap();
     journal.save(&[entry("a", "3")], &[entry("b", "").0]).unwrap();

@@ -37,7 +37,7 @@ pub(crate) fn receivers(root: &mut Section<'_>, context: &Context<'_>) -> Vec<Re
 
 /// `severity`: the least severe alert that is told.
 fn severity(section: &mut Section<'_>) -> Option<Severity> {
-    section.choice("severity", Severity::ALL.iter().rev().map(|severity| (severity.as_str(), *severity)))
+    section.choice("severity", Severity::ALL.iter().map(|severity| (severity.as_str(), *severity)))
 }
 
 fn receiver(mut section: Section<'_>, names: &mut HashSet<String>, context: &Context<'_>) -> Option<ReceiverTarget> {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::delivery::demo::ltx_writer::{Pages, encode};
 use streamgauge::domain::litestream::{LevelKeys, LtxHeader, LtxName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{
@@ -18,6 +17,7 @@ use streamgauge::domain::replacement::{Contradiction, Replacement};
 use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{LivePages, LiveTarget};
+use streamgauge_testkit::ltx::{Pages, Writer};
 
 const PAGE_SIZE: u32 = 4096;
 /// Pages of the database: 256 KiB.
@@ -524,7 +524,7 @@ impl Peer {
 
     fn store(&mut self, id: FileId, header: LtxHeader, pages: BTreeMap<u32, u64>) {
         let content: Pages = pages.iter().map(|(page, version)| (*page, page_content(*page, *version))).collect();
-        self.bucket.put(key(id), encode(&header, &content).unwrap(), self.at(self.now));
+        self.bucket.put(key(id), encode(&header, &content), self.at(self.now));
         self.stored.insert(id, Stored { header, pages, at: self.now });
     }
 
@@ -552,7 +552,7 @@ impl Peer {
         let stored = &self.stored[&id];
         let content: Pages =
             stored.pages.iter().map(|(page, version)| (*page, page_content(*page, *version))).collect();
-        let mut bytes = encode(&stored.header, &content).unwrap();
+        let mut bytes = encode(&stored.header, &content);
         damage(&mut bytes);
         let at = if rewritten { self.now } else { stored.at };
         self.bucket.put(key(id), bytes, self.at(at));
@@ -564,7 +564,7 @@ impl Peer {
         let other = |page, version| if pages(page) { version + 2_000_000 } else { version };
         let content = stored.pages.iter().map(|(page, version)| (*page, page_content(*page, other(*page, *version))));
         let content: Pages = content.collect();
-        self.bucket.put(key(id), encode(&stored.header, &content).unwrap(), self.at(stored.at));
+        self.bucket.put(key(id), encode(&stored.header, &content), self.at(stored.at));
     }
 
     /// All files are those of another database, which has the same transactions.
@@ -584,13 +584,19 @@ impl Peer {
         let content: Pages =
             stored.pages.iter().map(|(page, version)| (*page, page_content(*page, *version))).collect();
         self.bucket.remove(&key(id));
-        self.bucket.put(key(to), encode(&stored.header, &content).unwrap(), self.at(stored.at));
+        self.bucket.put(key(to), encode(&stored.header, &content), self.at(stored.at));
         self.stored.insert(to, stored);
     }
 }
 
 fn key((level, min, max): FileId) -> String {
     LevelKeys::Hex.key(level, LtxName { min: Txid(min), max: Txid(max) })
+}
+
+fn encode(header: &LtxHeader, pages: &Pages) -> Vec<u8> {
+    let mut writer = Writer::new(&header.encode());
+    pages.iter().for_each(|(number, page)| writer.block(*number, page));
+    writer.finish()
 }
 
 fn end(header: &LtxHeader) -> WalPosition {

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
-use streamgauge::delivery::demo::peer::{Peer, open_database, write};
+use streamgauge_testkit::orders;
+use streamgauge_testkit::replicator::Replicator;
 
 use super::lab::agent::Agent;
 use super::lab::{wait, wait_for};
@@ -134,12 +135,12 @@ pub(crate) const HOSTILE: &[Hostile] = &[
 
 /// A replica of a small database as Litestream v0.5 lays it out in a bucket, below the key `app`.
 pub(crate) fn replica(home: &Path, folder: &Path) {
-    let mut peer = Peer::open(home).unwrap();
-    let connection = open_database(&home.join("app.db")).unwrap();
+    let mut replicator = Replicator::create(home).unwrap();
+    let connection = orders::open(&home.join("app.db")).unwrap();
     for _ in 0..3 {
-        write(&connection).unwrap();
+        orders::write(&connection).unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        peer.replicator.tick(now.as_millis() as u64).unwrap();
+        replicator.tick(now.as_millis() as u64).unwrap();
     }
     for level in fs::read_dir(home.join("replica/ltx")).unwrap() {
         let level = level.unwrap().path();

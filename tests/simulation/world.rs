@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::assess::proof::{Chain, Evidence};
-use streamgauge::domain::litestream::{Folder, Layout, LevelKeys, LtxHeader, LtxName, ObjectName, Txid};
+use streamgauge::domain::litestream::{Folder, Layout, LevelKeys, LtxName, ObjectName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::StagedPosition;
 use streamgauge::domain::reason::{Reason, ReasonKind};
@@ -18,6 +18,9 @@ use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{Content, Cursor, Pace, Page, ReplicaStore};
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
+use streamgauge_testkit::log::Log;
+use streamgauge_testkit::ltx::{Consumed, Header};
+use streamgauge_testkit::wal::Position;
 use tokio::sync::Semaphore;
 
 pub(crate) const PAGE_SIZE: u32 = 4096;
@@ -29,7 +32,11 @@ pub(crate) fn at(seconds: i64) -> Moment {
 
 /// The end of `frames` frames in the WAL with this salt.
 pub(crate) fn wal(salt1: u32, frames: u64) -> WalPosition {
-    WalPosition { salt1, salt2: salt1.wrapping_mul(7), end: 32 + frames * u64::from(24 + PAGE_SIZE) }
+    position(Log::position_of(salt1, frames as u32, PAGE_SIZE))
+}
+
+pub(crate) fn position(Position { salt1, salt2, end }: Position) -> WalPosition {
+    WalPosition { salt1, salt2, end }
 }
 
 pub(crate) fn pace() -> Pace {
@@ -53,19 +60,18 @@ pub(crate) fn pace() -> Pace {
 
 /// Where a file ends in the WAL, as its header says it; `None` as in a compaction.
 pub(crate) fn ltx(name: LtxName, written: Timestamp, end: Option<WalPosition>) -> Vec<u8> {
-    let end = end.unwrap_or(WalPosition { salt1: 0, salt2: 0, end: 0 });
-    let header = LtxHeader {
+    header_alone(&Header {
         page_size: PAGE_SIZE,
         commit: 4,
-        min: name.min,
-        max: name.max,
-        timestamp: written,
-        wal_offset: end.end.min(32),
-        wal_size: end.end.saturating_sub(32),
-        wal_salt1: end.salt1,
-        wal_salt2: end.salt2,
-    };
-    // The probe reads headers; the rest only has to be as long as a file at least is.
+        min: name.min.0,
+        max: name.max.0,
+        timestamp: written.as_millisecond().cast_unsigned(),
+        wal: end.map(|WalPosition { salt1, salt2, end }| Consumed { from: 32, end: Position { salt1, salt2, end } }),
+    })
+}
+
+/// The probe reads headers; the rest only has to be as long as a file at least is.
+pub(crate) fn header_alone(header: &Header) -> Vec<u8> {
     let mut file = header.encode().to_vec();
     file.resize(131, 0);
     file

@@ -4,11 +4,13 @@
 //! with the other was not written by the one that reads it. A time is an argument; only the S3 server, which has to
 //! date its answers, lets everything be of one day.
 
+pub mod http;
 pub mod log;
 pub mod ltx;
 pub mod orders;
 pub mod replica;
 pub mod replicator;
+pub mod s3;
 pub mod wal;
 
 use std::fmt::Display;

@@ -19,10 +19,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Without the query.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(&self.target, |(path, _)| path)
     }
 
+    /// What is behind the question mark.
     pub fn query(&self) -> &str {
         self.target.split_once('?').map_or("", |(_, query)| query)
     }
@@ -33,6 +35,7 @@ impl Request {
         Some(value.replace("%2F", "/"))
     }
 
+    /// A header, by its name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
@@ -69,12 +72,14 @@ impl Part {
 }
 
 impl Answer {
+    /// An answer that is as it should be.
     pub fn new(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let (length, headers) = (Some(body.len()), vec![("Content-Type", content_type.to_owned())]);
         Self { status, headers, body, length, silent: false, file: None }
     }
 
+    /// As S3 answers.
     pub fn xml(status: u16, body: &str) -> Self {
         Self::new(status, "application/xml", body)
     }
@@ -85,6 +90,7 @@ impl Answer {
         Self { length: Some(length as usize), file, ..Self::new(status, "application/octet-stream", Vec::new()) }
     }
 
+    /// With one more header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
@@ -127,6 +133,7 @@ type Answers = dyn Fn(&Request) -> Answer + Send + Sync;
 
 /// A server on this machine, which ends when it is dropped.
 pub struct Server {
+    /// Where it listens.
     pub address: SocketAddr,
     requests: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -135,14 +142,10 @@ pub struct Server {
 impl Server {
     /// Answers all requests with `answer`, which may take its time, on a port that is free.
     pub fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> io::Result<Self> {
-        Self::start_at("127.0.0.1:0", answer)
-    }
-
-    pub fn start_at(address: &str, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+        let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let (requests, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counted, ended): (_, Arc<AtomicBool>) = (Arc::clone(&requests), Arc::clone(&over));
+        let (counted, ended) = (Arc::clone(&requests), Arc::clone(&over));
         let answer: Arc<Answers> = Arc::new(answer);
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -158,6 +161,7 @@ impl Server {
         Ok(Self { address, requests, over })
     }
 
+    /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
     }

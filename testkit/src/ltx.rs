@@ -26,13 +26,13 @@ pub struct Header {
     /// The first and the last TXID.
     pub min: u64,
     pub max: u64,
-    /// Milliseconds since 1970.
+    /// When it was written, in milliseconds since 1970; a compaction carries the time of its newest file.
     pub timestamp: u64,
     /// What the file was made from; `None` for a compaction.
     pub wal: Option<Consumed>,
 }
 
-/// A part of a WAL.
+/// A part of a WAL: from this byte on, up to this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consumed {
     pub from: u64,
@@ -40,6 +40,7 @@ pub struct Consumed {
 }
 
 impl Header {
+    /// The first bytes of a file.
     pub fn encode(&self) -> [u8; HEADER_SIZE] {
         let none = Consumed { from: 0, end: Position { salt1: 0, salt2: 0, end: 0 } };
         let Consumed { from, end } = self.wal.unwrap_or(none);
@@ -93,6 +94,7 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A file that begins with `header`, whatever that is.
     pub fn new(header: &[u8]) -> Self {
         let mut crc = Digest::new(CrcAlgorithm::Crc64GoIso);
         crc.update(header);
@@ -126,6 +128,7 @@ impl Writer {
         self.index.extend([u64::from(number), start as u64, (self.file.len() - start) as u64]);
     }
 
+    /// Adds the index and the checksum.
     pub fn finish(self) -> Vec<u8> {
         let Self { mut file, mut crc, index: entries } = self;
         let mut index = Vec::new();

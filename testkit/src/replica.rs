@@ -22,14 +22,17 @@ pub struct FileId {
 }
 
 impl FileId {
+    /// A file of a level, with its first and last TXID.
     pub const fn new(level: u8, min: u64, max: u64) -> Self {
         Self { level, min, max }
     }
 
+    /// The file of level 0 that holds one TXID.
     pub const fn raw(txid: u64) -> Self {
         Self::new(RAW, txid, txid)
     }
 
+    /// Its file name.
     pub fn name(self) -> String {
         ltx::name(self.min, self.max)
     }
@@ -173,5 +176,54 @@ impl<V: Clone> Replica<V> {
     /// Takes a file out of the replica, by whoever it is.
     pub fn remove(&mut self, id: FileId) -> Option<File<V>> {
         self.stored.remove(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many files beside the database and in the replica, stored at the second of their TXID.
+    fn replica(files: u64) -> Replica<u64> {
+        let mut replica = Replica::default();
+        let header = Header { page_size: 4096, commit: 2, min: 0, max: 0, timestamp: 0, wal: None };
+        for txid in 1..=files {
+            replica.sync(header, BTreeMap::from([(txid as u32 % 2 + 1, txid)]));
+            replica.upload(txid.cast_signed());
+        }
+        replica
+    }
+
+    #[test]
+    fn levels_are_merged_with_the_newest_pages_and_never_across_a_hole() {
+        let mut merging = replica(5);
+        let merged = merging.compact(COMPACTED, 9).unwrap();
+        assert_eq!((merged, merging.compact(COMPACTED, 9)), (FileId::new(1, 1, 5), None));
+        assert_eq!(merging.get(merged).unwrap().pages, BTreeMap::from([(1, 4), (2, 5)]));
+        let mut broken = replica(5);
+        broken.remove(FileId::raw(3));
+        assert_eq!(broken.compact(COMPACTED, 9), None);
+    }
+
+    #[test]
+    fn what_is_old_goes_once_something_else_holds_it_but_never_the_newest() {
+        let mut replica = replica(4);
+        assert_eq!(replica.expired_raw(|_| true), [], "nothing is merged");
+        replica.compact(COMPACTED, 5);
+        assert_eq!(replica.expired_raw(|file| file.at < 3), [1, 2].map(FileId::raw));
+        assert_eq!(replica.expired_raw(|_| true), [1, 2, 3].map(FileId::raw));
+        let whole = BTreeMap::from([(1, 4), (2, 4)]);
+        assert_eq!(replica.snapshot(whole.clone(), 0, 6), Some(FileId::new(SNAPSHOT, 1, 4)));
+        assert_eq!((replica.snapshot(whole.clone(), 0, 6), replica.expired(|_| true)), (None, Vec::new()));
+        for txid in 5..=8 {
+            let header = replica.local[&4].header;
+            replica.sync(header, BTreeMap::new());
+            replica.upload(txid);
+        }
+        replica.compact(COMPACTED, 9);
+        replica.snapshot(whole, 0, 9);
+        replica.put(FileId::new(COMPACTED, 1, 2), replica.get(FileId::new(COMPACTED, 1, 4)).unwrap().clone());
+        let expired = [FileId::new(SNAPSHOT, 1, 4), FileId::new(COMPACTED, 1, 2)];
+        assert_eq!(replica.expired(|_| true), expired);
     }
 }

@@ -26,8 +26,11 @@ pub const REPLICA: &str = "replica";
 /// How often each thing happens: Litestream's defaults, shortened so that a demo shows them.
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
+/// Between two snapshots.
 pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
+/// After this a snapshot goes, unless it is the newest.
 pub const SNAPSHOT_RETENTION: Duration = Duration::from_secs(180);
+/// After this a file of level 0 goes, once it is merged.
 pub const RAW_RETENTION: Duration = Duration::from_secs(20);
 
 /// The parts of the replicator that work; faults turn them off.

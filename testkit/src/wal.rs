@@ -14,7 +14,9 @@ use crate::ltx::Pages;
 /// Bytes of a WAL that are read at once.
 const WAL_BYTES_MAX: u64 = 256 << 20;
 
+/// Bytes before the first frame.
 pub const WAL_HEADER_BYTES: usize = 32;
+/// Bytes of a frame before its page.
 pub const FRAME_HEADER_BYTES: usize = 24;
 
 /// A place in a WAL, which its salts tell from others.
@@ -101,6 +103,7 @@ pub struct Wal {
 }
 
 impl Wal {
+    /// Opens the `-wal` of a database with pages of so many bytes.
     pub fn open(path: &Path, page_size: u32) -> io::Result<Self> {
         let file = File::open(path).map_err(doing(format!("open {}", path.display())))?;
         Ok(Self { file, page_size })

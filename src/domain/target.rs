@@ -11,7 +11,7 @@ use super::price::{Prices, usual_storage};
 use super::secret::{Secret, exposed};
 
 /// The stable, short name of a target: the `database` label of every series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TargetName(pub String);
 
 impl std::fmt::Display for TargetName {
@@ -34,7 +34,7 @@ pub struct Target {
 }
 
 /// Where the database and Litestream's metadata are, as this process sees them (after the prefix map).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFiles {
     /// The database file; `-wal` and `-shm` stand beside it.
     pub path: PathBuf,
@@ -265,7 +265,7 @@ impl ReplicaLocation {
 }
 
 /// Host and port of a URL, and what may stand before them.
-fn authority(url: &str) -> &str {
+pub fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }

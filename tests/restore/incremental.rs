@@ -121,8 +121,8 @@ async fn a_plan_that_retention_overtakes_is_made_anew() {
         Fate::Answered
     });
     let out = home.path().join("out.db");
-    let file = Arc::new(ScratchFile::create(&scratch(&out)).unwrap());
-    let sink = Arc::clone(&file);
+    let file = ScratchFile::create(&scratch(&out)).unwrap();
+    let sink = file.file();
     let (plan, restored) = restore_requested(store, &request, plan, sink, options(), Arc::new(Silent)).await.unwrap();
     assert_eq!((plan.objects.len(), restored.objects.len()), (1, 1));
     file.publish(&out).unwrap();

@@ -97,7 +97,7 @@ impl Life {
         let outlet = Arc::new(Outlet::default());
         let parts = AgentParts {
             clock: Arc::new(Run { hand: Arc::clone(hand), origin: hand.now().mono }),
-            journal: storage.map(|path| Box::new(SqliteJournal::open(path).unwrap()) as _),
+            journal: storage.map(|path| Box::new(SqliteJournal::new(path)) as _),
             alerts: Some(Arc::clone(&outlet) as _),
             ..parts(world)
         };

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use super::files::{open, read_at};
+use super::files::{open, parse_at, read_at, stat_open};
 use crate::domain::limits::{STAGED_FILES_MAX, STAGING_DEPTH_MAX, STAGING_ENTRIES_MAX};
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{LtxHeader, LtxName};
@@ -56,9 +56,8 @@ fn ltx(path: &Path) -> Option<StagedPosition> {
     let files = named(&path.join("ltx/0"), |name| name.parse().ok().map(|LtxName { max, .. }| max))?;
     let newest = files.get(files.len().saturating_sub(STAGED_FILES_MAX)..)?;
     let read = newest.iter().filter_map(|(txid, file)| {
-        let mut header = [0; HEADER_SIZE];
-        let count = read_at(&open(file).ok()??, file, &mut header, 0).ok()?;
-        staged_ltx(&header[..count]).filter(|staged| staged.txid == *txid)
+        let staged = parse_at::<HEADER_SIZE, _>(&open(file).ok()??, file, 0, staged_ltx).ok()?;
+        staged.filter(|staged| staged.txid == *txid)
     });
     Some(StagedPosition::Ltx(read.collect()))
 }
@@ -97,10 +96,8 @@ fn shadow(path: &Path) -> Option<StagedPosition> {
 
 fn shadow_wal(index: u32, path: &Path) -> Option<ShadowWal> {
     let file = open(path).ok()??;
-    let size = super::files::stat_open(&file, path).ok()?.size;
-    let mut header = [0; WAL_HEADER_BYTES];
-    let count = read_at(&file, path, &mut header, 0).ok()?;
-    let header = WalHeader::parse(&header[..count]).ok()?;
+    let size = stat_open(&file, path).ok()?.size;
+    let header = parse_at::<WAL_HEADER_BYTES, _>(&file, path, 0, WalHeader::parse).ok()?.ok()?;
     let (start, frame) = (WAL_HEADER_BYTES as u64, frame_bytes(header.page_size));
     let end = start + size.saturating_sub(start) / frame * frame;
     Some(ShadowWal { index, end: WalPosition { salt1: header.salt1, salt2: header.salt2, end } })

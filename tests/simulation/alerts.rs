@@ -21,8 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Reloads, World, parts, reload, replica, target};
+use crate::faulty_store::Fate;
 use crate::scene::{Hand, until};
-use crate::world::{Fate, at, put, wal};
+use crate::world::{at, put, wal};
 
 /// Both clocks of a run that began when `origin` had passed.
 struct Run {

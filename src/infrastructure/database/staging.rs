@@ -105,24 +105,15 @@ fn shadow_wal(index: u32, path: &Path) -> Option<ShadowWal> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use streamgauge_testkit::ltx::{Consumed, Header};
+    use streamgauge_testkit::wal::Position;
 
     use super::*;
-    use crate::domain::litestream::Txid;
 
-    fn ltx_header(txid: u64, offset: u64, size: u64) -> Vec<u8> {
-        let header = LtxHeader {
-            page_size: 4096,
-            commit: 1,
-            min: Txid(txid),
-            max: Txid(txid),
-            timestamp: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
-            wal_offset: offset,
-            wal_size: size,
-            wal_salt1: 7,
-            wal_salt2: 9,
-        };
-        header.encode().to_vec()
+    fn ltx_header(txid: u64, from: u64, size: u64) -> Vec<u8> {
+        let wal = Some(Consumed { from, end: Position { salt1: 7, salt2: 9, end: from + size } });
+        let timestamp = 1_700_000_000_123;
+        Header { page_size: 4096, commit: 1, min: txid, max: txid, timestamp, wal }.encode().to_vec()
     }
 
     #[test]

@@ -291,7 +291,7 @@ impl CustomerKey {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use streamgauge_testkit::http::{Answer, Server};
 
     use super::*;
 
@@ -342,17 +342,13 @@ mod tests {
     }
 
     /// A server that gives one answer, and a client for it.
-    async fn answering(body: &'static str) -> Client {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-        });
+    async fn answering(body: &'static str) -> (Server, Client) {
+        let server = Server::start(move |_| Answer::xml(200, body)).unwrap();
+        let endpoint = Some(format!("http://{}", server.address));
         let clients = Clients::new(Duration::from_secs(60), None);
-        let place = S3Location { endpoint: Some(endpoint), force_path_style: true, ..with_secret("secret") };
-        clients.client(&clients.slot(&place)).await.unwrap().clone()
+        let place = S3Location { endpoint, force_path_style: true, ..with_secret("secret") };
+        let client = clients.client(&clients.slot(&place)).await.unwrap().clone();
+        (server, client)
     }
 
     #[tokio::test]
@@ -381,7 +377,8 @@ mod tests {
             ("<LocationConstraint>EU</LocationConstraint>", "eu-west-1"),
             ("<LocationConstraint/>", "us-east-1"),
         ] {
-            assert_eq!(bucket_region(&answering(answer).await, "a").await.unwrap(), expected, "{answer}");
+            let (_server, client) = answering(answer).await;
+            assert_eq!(bucket_region(&client, "a").await.unwrap(), expected, "{answer}");
         }
     }
 

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::delivery::demo::fault;
 use crate::delivery::render::metrics::catalogue;
 use crate::domain::verification::VerifyDepth;
-use crate::infrastructure::config::{LogFormat, LogLevel, read_duration};
+use crate::infrastructure::config::{LOG_LEVELS, LogFormat, read_duration};
 
 /// Where databases come from; the same for `run`, `check` and `config check`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct RunArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// Least severe messages to log [default: info]
-    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::WORDS))]
+    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LOG_LEVELS))]
     pub level: Option<String>,
 
     /// Format of the log messages on standard error [default: logfmt]

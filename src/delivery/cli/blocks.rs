@@ -45,7 +45,7 @@ pub fn blocks(report: &Report, colour: bool) -> String {
 /// How many there are of each word, the heaviest first.
 pub(super) fn counted(words: &[Word]) -> String {
     let count = |word: &Word| words.iter().filter(|other| *other == word).count();
-    let some = Word::ALL.iter().filter(|word| count(word) > 0);
+    let some = Word::ALL.iter().rev().filter(|word| count(word) > 0);
     some.map(|word| format!("{} {}", count(word), word.as_str())).collect::<Vec<_>>().join(", ")
 }
 

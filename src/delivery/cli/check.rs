@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::args::{CheckArgs, CheckFormat, SourceArgs};
 use super::blocks::blocks;
 use super::overview::{Drills, overview};
@@ -22,7 +24,6 @@ use crate::domain::spot::SpotPolicy;
 use crate::domain::verdict::Word;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::LogLevel;
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::journal;
 use crate::usecase::ports::{Clock, Pace, Stores};
@@ -75,7 +76,7 @@ pub struct Looked {
 ///
 /// As [`main`].
 pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait: Duration) -> Result<Looked, Reason> {
-    super::logging::init_from(LogLevel::Error);
+    super::logging::init_from(LevelFilter::ERROR);
     let loaded = Sources::new(sources).read()?;
     let targets = named(loaded.targets, databases)?;
     let saved = loaded.settings.storage.as_deref().map(journal::peek).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
 use tokio::signal::unix::SignalKind;
+use tracing::level_filters::LevelFilter;
 
 use super::args::{Format, SourceArgs};
 use super::drill_progress::Narrator;
@@ -20,7 +21,7 @@ use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
 use crate::domain::verdict::Word;
-use crate::infrastructure::config::{LogLevel, Settings, read_duration, read_size};
+use crate::infrastructure::config::{Settings, read_duration, read_size};
 use crate::infrastructure::drill::process::ProcessDrills;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
@@ -109,7 +110,7 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 ///
 /// When the drills cannot be started. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
-    super::logging::init_from(LogLevel::Warn);
+    super::logging::init_from(LevelFilter::WARN);
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")

@@ -159,7 +159,7 @@ fn table(lines: &[Line<'_>], drills: &Drills, now: Timestamp, colour: bool, widt
         rows.push(cells(line, drill.flatten(), now));
         words.push(Some(line.word));
     }
-    for word in Word::ALL {
+    for word in Word::ALL.iter().rev() {
         let rest: Vec<&Line<'_>> = lines.iter().filter(|line| line.word == *word).collect();
         let shown = some.iter().filter(|line| line.word == *word).count();
         if shown < rest.len() {
@@ -215,7 +215,7 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
         line.word.as_str().to_uppercase(),
         human::printable(line.name),
         safest.and_then(|replica| replica.recovery_point).map_or_else(unknown, |at| format!("{} ago", age(at))),
-        safest.and_then(lag).map_or_else(unknown, |lag| lag),
+        safest.and_then(lag).unwrap_or_else(unknown),
         safest.and_then(unreplicated).map_or_else(unknown, |bytes| bytes.replace("≥ ", "≥")),
         drill.unwrap_or_else(|| "-".to_owned()),
         line.fails(),

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use tracing::level_filters::LevelFilter;
 
 use super::args::{Format, SourceArgs};
 use super::runtime::block_on;
@@ -21,7 +22,6 @@ use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verdict::Word;
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::LogLevel;
 use crate::usecase::ports::{Clock, ReplicaStore, Stores};
 use crate::usecase::restorable::{Answer, Counted, contents};
 
@@ -135,7 +135,7 @@ fn exit_code(found: &[Found]) -> u8 {
 ///
 /// Problems of the command line and of the configuration. What kept a replica from being listed is in the output.
 pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
-    logging::init_from(LogLevel::Error);
+    logging::init_from(LevelFilter::ERROR);
     let clock = SystemClock::start();
     let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;

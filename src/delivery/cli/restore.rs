@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::SignalKind;
+use tracing::level_filters::LevelFilter;
 
 use super::args::SourceArgs;
 use super::output::say;
@@ -24,8 +25,9 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
-use crate::infrastructure::config::{LogLevel, Settings, read_age_identities};
+use crate::infrastructure::config::{Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
+use crate::infrastructure::files::{beside, directory};
 use crate::infrastructure::scratch::{ScratchFile, space};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
 use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_requested};
@@ -110,7 +112,7 @@ pub enum RestoreFormat {
 ///
 /// Why it could not; nothing is left behind then.
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
-    super::logging::init_from(LogLevel::Error);
+    super::logging::init_from(LevelFilter::ERROR);
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
@@ -167,14 +169,14 @@ async fn restore(
     refuse_full_disk(&args.output, plan.database_bytes)?;
 
     let started = clock::monotonic();
-    let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));
+    let scratch = ScratchFile::create(&scratch_path(&args.output)?)?;
     let options = RestoreOptions {
         downloads: if location.metered() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
         threads: args.threads.map_or_else(cores, usize::from),
         identities: picked.replica.age_identities.clone(),
     };
     let (plan, restored) = shown(args, store, &request, plan, &scratch, options).await?;
-    scratch.0.publish(&args.output)?;
+    scratch.publish(&args.output)?;
     let live = picked.target.as_ref().and_then(|target| behind(target, &restored));
     if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
         say(&words::behind(bytes));
@@ -210,13 +212,12 @@ async fn shown(
     store: Arc<dyn ReplicaStore>,
     request: &RestoreRequest,
     plan: RestorePlan,
-    scratch: &Scratch,
+    scratch: &ScratchFile,
     options: RestoreOptions,
 ) -> Result<(Arc<RestorePlan>, Restored), Reason> {
     let received = Arc::new(AtomicU64::new(0));
     let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
-    let file = Arc::clone(&scratch.0);
-    let work = restore_requested(store, request, plan, file, options, received);
+    let work = restore_requested(store, request, plan, scratch.file(), options, received);
     tokio::pin!(work);
     let mut ticks = tokio::time::interval(display.interval());
     // The first is at once, when there is nothing to be said yet.
@@ -231,16 +232,6 @@ async fn shown(
     done
 }
 
-/// The file that is being restored. A thread may still hold the file when the process ends, so that it is removed by
-/// name.
-struct Scratch(Arc<ScratchFile>);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.0.discard();
-    }
-}
-
 /// Refuses a name that is taken, and one beside which files lie that SQLite would apply to the restored database.
 fn refuse_occupied(path: &Path) -> Result<(), Reason> {
     let refused = |text: String, hint: &str| Err(Reason::new(ReasonKind::Misconfigured, text).with_hint(hint));
@@ -250,9 +241,7 @@ fn refuse_occupied(path: &Path) -> Result<(), Reason> {
         return refused(format!("restore to {shown}: it already exists"), "name a file that does not exist yet");
     }
     for suffix in ["-wal", "-shm", "-journal"] {
-        let mut beside = OsString::from(path);
-        beside.push(suffix);
-        if there(Path::new(&beside)) {
+        if there(&beside(path, suffix)) {
             let text = format!(
                 "restore to {shown}: {shown}{suffix} exists, and SQLite would apply it to the restored database"
             );
@@ -285,8 +274,4 @@ fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
     hidden.push(name);
     hidden.push(format!(".restoring-{}", std::process::id()));
     Ok(directory(path).join(hidden))
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }

@@ -80,7 +80,7 @@ fn row(alert: &Alert) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::page;
+    use super::super::tests::page;
     use crate::domain::check::catalogue;
     use crate::domain::report::sample;
 

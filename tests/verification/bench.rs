@@ -128,13 +128,9 @@ fn pace() -> Pace {
         bucket: hour,
         idle: hour,
         levels: Duration::from_secs(1),
-        reconcile: hour,
         grace: hour,
         discovery: hour,
-        concurrency: 8,
-        verify: VerifyPolicy::default(),
-
-        beacon: None,
+        ..Pace::default()
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::ReplicaLocation;
-use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth, VerifyPolicy};
+use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::{Pace, ReplicaStore, Stores as _};
 use streamgauge::usecase::replica_probe::ReplicaProbe;

@@ -5,8 +5,6 @@ pub mod api;
 pub mod assets;
 pub mod drill_report;
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
 mod grammar;
 mod html;
 pub mod json;
@@ -15,4 +13,5 @@ pub mod page;
 pub mod published;
 pub mod rules;
 pub mod runbook;
+pub mod terminal;
 pub mod timeline;

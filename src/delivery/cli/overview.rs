@@ -102,13 +102,11 @@ pub fn overview(report: &Report, drills: &Drills, colour: bool, width: usize) ->
         out.push('\n');
     }
     for (state, text) in found {
-        let mut parts = wrapped(&text, width - INDENT);
-        if parts.len() > FINDING_LINES {
-            parts.truncate(FINDING_LINES);
-            parts.iter_mut().skip(FINDING_LINES - 1).for_each(|last| *last = fit(&format!("{last} …"), width - INDENT));
-        }
-        for (index, part) in parts.iter().enumerate() {
+        let parts = wrapped(&text, width - INDENT);
+        for (index, part) in parts.iter().take(FINDING_LINES).enumerate() {
             let label = if index == 0 { state } else { "" };
+            let is_cut = index + 1 == FINDING_LINES && parts.len() > FINDING_LINES;
+            let part = if is_cut { fit(&format!("{part} …"), width - INDENT) } else { part.clone() };
             out.push_str(&format!("{label:<8}  {part}\n"));
         }
     }

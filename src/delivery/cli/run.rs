@@ -70,6 +70,7 @@ pub async fn serve(
         version: VERSION,
         revision: REVISION,
     };
+    say_started(&loaded, &server);
     let agent = Agent::start(parts, configured(loaded), reloads)?;
     let (stop, stopped) = watch::channel(false);
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
@@ -77,9 +78,6 @@ pub async fn serve(
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let local = server.local_addrs();
-    for address in &local {
-        tracing::info!(%address, "listening");
-    }
     ready(&local);
     let mut agent = tokio::spawn(agent.run(stopping(stopped.clone())));
     let mut server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
@@ -94,6 +92,18 @@ pub async fn serve(
         Err(_) => tracing::warn!("not all requests finished in time"),
     }
     Ok(())
+}
+
+/// Says in the log what is run, and of what.
+fn say_started(loaded: &Loaded, server: &Server) {
+    let joined = |texts: Vec<String>| texts.join(" ");
+    let listens = joined(server.local_addrs().iter().map(ToString::to_string).collect());
+    let sources = joined(loaded.sources.iter().map(|source| source.source.clone()).collect());
+    let replicas: usize = loaded.targets.iter().map(|target| target.replicas.len()).sum();
+    let (databases, receivers) = (loaded.targets.len(), loaded.settings.alerting.receivers.len());
+    let storage = loaded.settings.storage.as_ref().map(|path| path.display().to_string());
+    let (version, revision) = (VERSION, REVISION);
+    tracing::info!(version, revision, sources, databases, replicas, receivers, listens, storage, "started");
 }
 
 /// Waits until it is to stop. An agent or a server that ends by itself is an error, so that whoever supervises this

@@ -11,6 +11,7 @@ use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
 use crate::delivery::render::page::page;
 use crate::delivery::render::published::{ReportCell, Representation};
+use crate::delivery::render::runbook::PAGE as RUNBOOK_PAGE;
 use crate::domain::limits::{REPORT_AGE_MAX, REQUEST_BODY_BYTES_MAX};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -33,6 +34,7 @@ type Answer = Response<Full<Bytes>>;
 #[derive(Clone, Copy)]
 enum Route {
     Page,
+    Runbook,
     Metrics,
     Report,
     Healthy,
@@ -44,8 +46,9 @@ const READ: &str = "GET, HEAD";
 const WRITE: &str = "POST, PUT";
 
 /// Where it is, with which methods, and who may have been made to ask for it.
-const ROUTES: [(&str, Route, &str, Reach); 6] = [
+const ROUTES: [(&str, Route, &str, Reach); 7] = [
     ("/", Route::Page, READ, Reach::Browsers),
+    ("/runbook", Route::Runbook, READ, Reach::Browsers),
     ("/metrics", Route::Metrics, READ, Reach::Machines),
     ("/api/v1/report", Route::Report, READ, Reach::Browsers),
     ("/-/healthy", Route::Healthy, READ, Reach::Machines),
@@ -74,6 +77,7 @@ impl App {
         let headers = request.headers();
         match route {
             Route::Page => self.page(headers).await,
+            Route::Runbook => confined(answer(StatusCode::OK, HTML, RUNBOOK_PAGE.as_bytes())),
             Route::Metrics if wants_openmetrics(headers) => {
                 self.rendered(Representation::OpenMetrics, OPENMETRICS_1_0, headers).await
             }
@@ -113,15 +117,10 @@ impl App {
     }
 
     async fn page(&self, headers: &HeaderMap) -> Answer {
-        let mut answer = match self.cell.current() {
+        confined(match self.cell.current() {
             Some(_) => self.rendered(Representation::Page, HTML, headers).await,
             None => answer(StatusCode::OK, HTML, page(None)),
-        };
-        let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
-        answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        answer.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        answer
+        })
     }
 
     /// The newest report in one representation, compressed for those who take it.
@@ -141,6 +140,15 @@ impl App {
         }
         answer
     }
+}
+
+/// A page that loads nothing, sends nothing and is shown in no other page.
+fn confined(mut page: Answer) -> Answer {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+                  frame-ancestors 'none'";
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    page
 }
 
 fn stale() -> Answer {

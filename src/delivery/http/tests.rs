@@ -147,9 +147,12 @@ async fn the_report_is_versioned_json_and_the_page_runs_no_scripts() {
     assert_eq!((json["schema"].as_u64(), json["databases"][0]["name"].as_str()), (Some(1), Some("app")));
     assert_eq!(json["databases"][2]["replicas"][0]["lag_seconds"], serde_json::Value::Null);
 
-    let page = running.ask("GET /", "").await;
-    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+    for path in ["/", "/runbook"] {
+        let page = running.ask(&format!("GET {path}"), "").await;
+        assert_eq!((page.status, page.header("x-content-type-options")), (200, Some("nosniff")), "{path}");
+        let policy = page.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,7 +300,7 @@ async fn a_name_that_may_be_anybodys_gets_metrics_and_health_alone() {
     for path in ["/metrics", "/-/healthy", "/-/ready"] {
         assert_eq!(named(&format!("GET {path}"), "evil.example.com").await, "200", "{path}");
     }
-    for request in ["GET /", "GET /api/v1/report", "POST /-/reload"] {
+    for request in ["GET /", "GET /runbook", "GET /api/v1/report", "POST /-/reload"] {
         assert_eq!(named(request, "evil.example.com").await, "421", "{request}");
     }
     assert_eq!(named("GET /api/v1/report", "localhost:10099").await, "200");

@@ -1,6 +1,7 @@
 //! Renderings of the report: metrics, JSON, page, and the cell from which they are served.
 
 pub mod alertmanager;
+pub mod dashboards;
 pub mod drill_report;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -10,6 +11,8 @@ mod html;
 pub mod json;
 pub mod metrics;
 pub mod page;
+#[cfg(test)]
+mod promql;
 pub mod published;
 pub mod rules;
 pub mod runbook;

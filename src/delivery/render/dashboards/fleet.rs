@@ -24,7 +24,7 @@ pub(super) fn fleet() -> Dashboard {
             section("Recovery point objective", objective()),
             section("Restore drills", drills()),
             section("Space and money", space_and_money()),
-            section("Buckets", [super::posture("Of every bucket that holds a replica.", |number| of(number))]),
+            section("Buckets", [super::posture("Of every bucket that holds a replica.", of)]),
         ],
     }
 }

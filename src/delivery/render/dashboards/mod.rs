@@ -18,9 +18,10 @@ use crate::domain::number::store::{
     NONCURRENT_EXPIRY, OBJECT_LOCK_ENABLED, POSTURE_CHECKED, PUBLIC, PUBLIC_ACCESS_BLOCKED, VERSIONING,
 };
 
+type Build = fn() -> Dashboard;
+
 /// The dashboards by their names, which are those of their files as well.
-const ALL: [(&str, fn() -> Dashboard); 3] =
-    [("fleet", fleet::fleet), ("database", database::database), ("agent", agent::agent)];
+const ALL: [(&str, Build); 3] = [("fleet", fleet::fleet), ("database", database::database), ("agent", agent::agent)];
 
 /// Where a dashboard is going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -266,7 +266,7 @@ fn what_dashboards_read_is_exported() {
         let left: Option<Vec<&str>> =
             aggregated.and_then(|rest| rest.split(')').next()).map(|list| list.split(", ").collect());
         for label in legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
-            let there = left.as_ref().map_or(has.contains(&label), |left| left.contains(&label));
+            let there = left.as_ref().unwrap_or(&has).contains(&label);
             assert!(there, "{place}: the legend has a label {label} that no series has");
         }
     });

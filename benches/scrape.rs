@@ -55,7 +55,7 @@ fn main() {
     let shared = Arc::new(report.clone());
     let render = median(ROUNDS, || drop(openmetrics(&shared)));
     let gzip = median(ROUNDS, || {
-        let published = Published::new(report.clone());
+        let published = Published::new(report.clone(), 0);
         drop(runtime.block_on(published.body(Representation::OpenMetrics, true)).expect("rendered"));
     });
     let refresh = median(ROUNDS, || drop(usual.scrape()));

@@ -51,10 +51,16 @@ impl Report {
         self.assessment.databases.iter().map(|database| &**database).zip(verdicts)
     }
 
+    /// The database of this name.
+    pub fn database(&self, name: &str) -> Option<Judged<'_>> {
+        let at = self.assessment.position(name)?;
+        let checks = self.verdicts.databases.get(at).map_or(&[][..], |verdicts| verdicts);
+        Some(Judged { database: self.assessment.databases.get(at)?, checks })
+    }
+
     /// The verdicts on the database of this name and its replicas.
     pub fn verdicts_on(&self, name: &str) -> &[Verdict] {
-        let at = self.assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name));
-        at.ok().and_then(|at| self.verdicts.databases.get(at)).map_or(&[], |verdicts| verdicts)
+        self.database(name).map_or(&[], |judged| judged.checks)
     }
 
     /// What the table and the page have a block or a line for.
@@ -92,17 +98,18 @@ impl Serialize for Report {
     }
 }
 
-/// Each database with its verdicts beside its own fields.
 struct Databases<'a>(&'a Report);
 
 impl Serialize for Databases<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(serde::Serialize)]
-        struct Judged<'a> {
-            #[serde(flatten)]
-            database: &'a DatabaseReport,
-            checks: &'a [Verdict],
-        }
         serializer.collect_seq(self.0.databases().map(|(database, checks)| Judged { database, checks }))
     }
+}
+
+/// A database with the verdicts on it and its replicas beside its own fields.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Judged<'a> {
+    #[serde(flatten)]
+    pub database: &'a DatabaseReport,
+    pub checks: &'a [Verdict],
 }

@@ -2,6 +2,7 @@
 //!
 //! HTTP/1.1 without TLS. No request causes a look at a database or a bucket.
 
+mod answer;
 mod guard;
 mod listener;
 mod negotiate;

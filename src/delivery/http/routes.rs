@@ -1,24 +1,20 @@
 //! The routes: which path serves what.
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderMap, Request, StatusCode, header};
 use hyper::body::Body;
 
+use super::answer::{
+    Answer, HTML, JSON, OPENMETRICS_1_0, TEXT_0_0_4, answer, has, not_modified, problem, put, say, tagged,
+};
 use super::guard::{Guard, Reach};
 use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
-use crate::delivery::render::page::page;
-use crate::delivery::render::published::{ReportCell, Representation};
-use crate::delivery::render::runbook::PAGE as RUNBOOK_PAGE;
+use crate::delivery::asked::{Asked, Problem};
+use crate::delivery::render::published::{Published, ReportCell, Representation};
+use crate::delivery::render::{api, assets, page};
 use crate::domain::limits::{REPORT_AGE_MAX, REQUEST_BODY_BYTES_MAX};
-
-const PLAIN: &str = "text/plain; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
-const TEXT_0_0_4: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPENMETRICS_1_0: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use crate::domain::report::Report;
 
 /// The state that all handlers share.
 #[derive(Debug)]
@@ -28,73 +24,119 @@ pub(super) struct App {
     pub(super) guard: Guard,
 }
 
-type Answer = Response<Full<Bytes>>;
+/// One path, or all that differ in their last part.
+struct Route {
+    /// Ends in `{name}` where the last part is a name.
+    path: &'static str,
+    methods: &'static str,
+    /// Who may have been made to ask for it.
+    reach: Reach,
+    serves: Serves,
+}
 
 /// What is served.
 #[derive(Clone, Copy)]
-enum Route {
-    Page,
-    Runbook,
+enum Serves {
+    /// The report in the format that Prometheus prefers.
     Metrics,
+    /// The whole report, as it is rendered once for all who ask.
     Report,
+    /// What pages load.
+    Asset,
+    /// A page, made for one request.
+    Page(Make),
+    /// A part of the report as JSON, made for one request, and the parameters that it takes.
+    Api(Make, &'static [&'static str]),
     Healthy,
     Ready,
     Reload,
 }
 
+/// Makes an answer out of a report. It may take its time: it is done where blocking is allowed if the report is large.
+pub(super) type Make = fn(&Report, &Asked) -> Result<Vec<u8>, Problem>;
+
 const READ: &str = "GET, HEAD";
 const WRITE: &str = "POST, PUT";
 
-/// Where it is, with which methods, and who may have been made to ask for it.
-const ROUTES: [(&str, Route, &str, Reach); 7] = [
-    ("/", Route::Page, READ, Reach::Browsers),
-    ("/runbook", Route::Runbook, READ, Reach::Browsers),
-    ("/metrics", Route::Metrics, READ, Reach::Machines),
-    ("/api/v1/report", Route::Report, READ, Reach::Browsers),
-    ("/-/healthy", Route::Healthy, READ, Reach::Machines),
-    ("/-/ready", Route::Ready, READ, Reach::Machines),
-    ("/-/reload", Route::Reload, WRITE, Reach::Commands),
+const fn read(path: &'static str, reach: Reach, serves: Serves) -> Route {
+    Route { path, methods: READ, reach, serves }
+}
+
+const ROUTES: &[Route] = &[
+    read("/", Reach::Browsers, Serves::Page(page::front)),
+    read("/static/{name}", Reach::Browsers, Serves::Asset),
+    read("/metrics", Reach::Machines, Serves::Metrics),
+    read("/api/v1/report", Reach::Browsers, Serves::Report),
+    read("/api/v1/databases/{name}", Reach::Browsers, Serves::Api(api::database, &[])),
+    read("/-/healthy", Reach::Machines, Serves::Healthy),
+    read("/-/ready", Reach::Machines, Serves::Ready),
+    Route { path: "/-/reload", methods: WRITE, reach: Reach::Commands, serves: Serves::Reload },
 ];
+
+impl Route {
+    /// The name in `path`, or "" where this route has none. `None`: it is another path.
+    fn name<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let Some((before, _)) = self.path.split_once('{') else { return (self.path == path).then_some("") };
+        path.strip_prefix(before).filter(|name| !name.is_empty() && !name.contains('/'))
+    }
+}
 
 impl App {
     /// Answers one request. Its body is never read: no route has a use for one.
     pub(super) async fn respond<B: Body>(&self, request: &Request<B>) -> Answer {
-        let asked = |(path, ..): &(&str, Route, &str, Reach)| *path == request.uri().path();
-        let Some((_, route, methods, reach)) = ROUTES.into_iter().find(asked) else {
-            return say(StatusCode::NOT_FOUND, "not found; see / for what there is\n");
+        let path = request.uri().path();
+        let Some((route, name)) = ROUTES.iter().find_map(|route| Some((route, route.name(path)?))) else {
+            return match path.starts_with("/api/") {
+                true => problem(&Problem::not_found("path", path)),
+                false => say(StatusCode::NOT_FOUND, "not found; see / for what there is\n"),
+            };
         };
-        if !methods.split(", ").any(|method| method == request.method().as_str()) {
-            let mut answer = say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {methods}\n"));
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+        if !route.methods.split(", ").any(|method| method == request.method().as_str()) {
+            let mut answer =
+                say(StatusCode::METHOD_NOT_ALLOWED, format!("method not allowed; use {}\n", route.methods));
+            put(&mut answer, header::ALLOW, route.methods);
             return answer;
         }
         if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX as u64 {
             return say(StatusCode::PAYLOAD_TOO_LARGE, "request body too large; send none\n");
         }
-        if let Err((status, text)) = self.guard.admit(reach, request) {
+        if let Err((status, text)) = self.guard.admit(route.reach, request) {
             return say(status, text);
         }
+        let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+        let asked = Asked::new(&name, request.uri().query().unwrap_or_default());
         let headers = request.headers();
-        match route {
-            Route::Page => self.page(headers).await,
-            Route::Runbook => confined(answer(StatusCode::OK, HTML, RUNBOOK_PAGE.as_bytes())),
-            Route::Metrics if wants_openmetrics(headers) => {
-                self.rendered(Representation::OpenMetrics, OPENMETRICS_1_0, headers).await
+        match route.serves {
+            Serves::Metrics if wants_openmetrics(headers) => {
+                self.metrics(Representation::OpenMetrics, OPENMETRICS_1_0, headers).await
             }
-            Route::Metrics => self.rendered(Representation::Text, TEXT_0_0_4, headers).await,
-            Route::Report => self.rendered(Representation::Json, JSON, headers).await,
-            Route::Healthy => self.healthy(),
-            Route::Ready => self.ready(),
-            Route::Reload => match self.reload.reload().await {
-                Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
-                Some(Err(error)) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
-                None => {
-                    let mut answer =
-                        say(StatusCode::TOO_MANY_REQUESTS, "others are waiting for a reload; try again later\n");
-                    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                    answer
-                }
-            },
+            Serves::Metrics => self.metrics(Representation::Text, TEXT_0_0_4, headers).await,
+            Serves::Report => self.report(headers).await.unwrap_or_else(|why| problem(&why)),
+            Serves::Asset => asset(&asked).unwrap_or_else(|why| say(why.status, format!("{}\n", why.detail))),
+            Serves::Page(make) => self.page(headers, make, asked).await,
+            Serves::Api(make, parameters) => {
+                let made = match asked.refuse_others(parameters) {
+                    Ok(()) => self.made(headers, JSON, make, asked).await,
+                    Err(unknown) => Err(unknown),
+                };
+                made.unwrap_or_else(|why| problem(&why))
+            }
+            Serves::Healthy => self.healthy(),
+            Serves::Ready => self.ready(),
+            Serves::Reload => self.reload().await,
+        }
+    }
+
+    async fn reload(&self) -> Answer {
+        match self.reload.reload().await {
+            Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
+            Some(Err(error)) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
+            None => {
+                let mut answer =
+                    say(StatusCode::TOO_MANY_REQUESTS, "others are waiting for a reload; try again later\n");
+                put(&mut answer, header::RETRY_AFTER, "1");
+                answer
+            }
         }
     }
 
@@ -116,39 +158,85 @@ impl App {
         }
     }
 
-    async fn page(&self, headers: &HeaderMap) -> Answer {
-        confined(match self.cell.current() {
-            Some(_) => self.rendered(Representation::Page, HTML, headers).await,
-            None => answer(StatusCode::OK, HTML, page(None)),
-        })
+    /// A page, and a page that says why there is none.
+    async fn page(&self, headers: &HeaderMap, make: Make, asked: Asked) -> Answer {
+        match self.made(headers, HTML, make, asked).await {
+            Ok(answer) => answer,
+            Err(_) if self.cell.current().is_none() => answer(StatusCode::OK, HTML, page::starting()),
+            Err(why) => answer(why.status, HTML, page::problem(&why)),
+        }
     }
 
-    /// The newest report in one representation, compressed for those who take it.
-    async fn rendered(&self, what: Representation, content_type: &'static str, headers: &HeaderMap) -> Answer {
-        let Some(published) = self.cell.current() else {
-            return say(StatusCode::SERVICE_UNAVAILABLE, "no report yet: the agent has just started\n");
-        };
-        let gzip = wants_gzip(headers);
-        let mut answer = match published.body(what, gzip).await {
-            Ok(body) => answer(StatusCode::OK, content_type, body),
-            Err(reason) => return say(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}\n")),
-        };
-        let headers = answer.headers_mut();
-        headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-        if gzip {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    /// What is made of the newest report for one request.
+    async fn made(
+        &self,
+        headers: &HeaderMap,
+        content_type: &'static str,
+        make: Make,
+        asked: Asked,
+    ) -> Result<Answer, Problem> {
+        let published = self.published()?;
+        if has(headers, published.tag()) {
+            return Ok(not_modified(published.tag()));
         }
-        answer
+        let gzip = wants_gzip(headers);
+        let body = published.made(gzip, move |report| make(report, &asked)).await?;
+        Ok(tagged(packed(answer(StatusCode::OK, content_type, body), gzip), published.tag()))
+    }
+
+    /// The newest report as JSON.
+    async fn report(&self, headers: &HeaderMap) -> Result<Answer, Problem> {
+        let published = self.published()?;
+        if has(headers, published.tag()) {
+            return Ok(not_modified(published.tag()));
+        }
+        Ok(tagged(rendered(&published, Representation::Json, JSON, headers).await?, published.tag()))
+    }
+
+    /// The newest report for Prometheus, which asks for all of it each time.
+    async fn metrics(&self, what: Representation, content_type: &'static str, headers: &HeaderMap) -> Answer {
+        let rendered = async { rendered(&*self.published()?, what, content_type, headers).await };
+        match rendered.await {
+            Ok(mut answer) => {
+                put(&mut answer, header::VARY, "Accept, Accept-Encoding");
+                answer
+            }
+            Err(why) => say(why.status, format!("{}\n", why.detail)),
+        }
+    }
+
+    fn published(&self) -> Result<std::sync::Arc<Published>, Problem> {
+        let early = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no report yet: the agent has just started");
+        self.cell.current().ok_or_else(early)
     }
 }
 
-/// A page that loads nothing, sends nothing and is shown in no other page.
-fn confined(mut page: Answer) -> Answer {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
-                  frame-ancestors 'none'";
-    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    page.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    page
+/// A report in one representation, compressed for those who take it.
+async fn rendered(
+    published: &Published,
+    what: Representation,
+    content_type: &'static str,
+    headers: &HeaderMap,
+) -> Result<Answer, Problem> {
+    let gzip = wants_gzip(headers);
+    let failed = |reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}"));
+    let body: Bytes = published.body(what, gzip).await.map_err(failed)?;
+    Ok(packed(answer(StatusCode::OK, content_type, body), gzip))
+}
+
+/// A file that never changes under its name.
+fn asset(asked: &Asked) -> Result<Answer, Problem> {
+    let found = assets::asset(&asked.name)?;
+    let mut answer = answer(StatusCode::OK, found.content_type, found.content);
+    put(&mut answer, header::CACHE_CONTROL, "public, max-age=31536000, immutable");
+    Ok(answer)
+}
+
+fn packed(mut answer: Answer, gzip: bool) -> Answer {
+    if gzip {
+        put(&mut answer, header::CONTENT_ENCODING, "gzip");
+    }
+    answer
 }
 
 fn stale() -> Answer {
@@ -156,19 +244,16 @@ fn stale() -> Answer {
     say(StatusCode::SERVICE_UNAVAILABLE, format!("the agent is stuck: no report for {minutes} minutes; restart it\n"))
 }
 
-fn say(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    answer(status, PLAIN, text)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let fixed: [(HeaderName, &'static str); 3] = [
-        (header::CONTENT_TYPE, content_type),
-        // Each report replaces the one before it: an old one must not be taken for the state of now.
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    answer.headers_mut().extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    answer
+    #[test]
+    fn a_route_with_a_name_takes_one_part_of_the_path() {
+        let route = read("/databases/{name}", Reach::Browsers, Serves::Ready);
+        assert_eq!(route.name("/databases/a%2Fb"), Some("a%2Fb"));
+        for other in ["/databases/", "/databases/a/b", "/databases", "/other/a"] {
+            assert_eq!(route.name(other), None, "{other}");
+        }
+    }
 }

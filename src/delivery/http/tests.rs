@@ -147,12 +147,58 @@ async fn the_report_is_versioned_json_and_the_page_runs_no_scripts() {
     assert_eq!((json["schema"].as_u64(), json["databases"][0]["name"].as_str()), (Some(1), Some("app")));
     assert_eq!(json["databases"][2]["replicas"][0]["lag_seconds"], serde_json::Value::Null);
 
-    for path in ["/", "/runbook"] {
-        let page = running.ask(&format!("GET {path}"), "").await;
-        assert_eq!((page.status, page.header("x-content-type-options")), (200, Some("nosniff")), "{path}");
-        let policy = page.header("content-security-policy").unwrap_or_default();
-        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+    let page = running.ask("GET /", "").await;
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+}
+
+#[tokio::test]
+async fn whoever_has_the_newest_report_is_not_sent_it_again() {
+    let running = start_with_report().await;
+    for path in ["/", "/api/v1/report", "/api/v1/databases/app"] {
+        let first = running.ask(&format!("GET {path}"), "").await;
+        let tag = first.header("etag").expect("a tag").to_owned();
+        assert_eq!((first.status, first.header("cache-control")), (200, Some("no-cache")), "{path}");
+        let again = running.ask(&format!("GET {path}"), &format!("If-None-Match: \"other\", {tag}\r\n")).await;
+        assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(tag.as_str())), "{path}");
+        running.cell.publish(fixture::full());
+        let newer = running.ask(&format!("GET {path}"), &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!(newer.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_says_why() {
+    let running = start_with_report().await;
+    for (path, status, detail) in [
+        ("/api/v1/databases/none", 404, "there is no database \"none\""),
+        ("/api/v1/databases/app?stat=x", 400, "unknown parameter \"stat\""),
+        ("/api/v1/nothing", 404, "there is no path \"/api/v1/nothing\""),
+    ] {
+        let answer = running.ask(&format!("GET {path}"), "").await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some("application/problem+json")),
+            "{path}"
+        );
+        let json: serde_json::Value = serde_json::from_slice(&answer.body).expect("json");
+        assert_eq!((json["detail"].as_str(), json["status"].as_u64()), (Some(detail), Some(status.into())), "{path}");
+    }
+    let early = start().await;
+    let answer = early.ask("GET /api/v1/report", "").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+}
+
+#[tokio::test]
+async fn what_a_page_loads_is_served_and_kept() {
+    let running = start_with_report().await;
+    let page = running.ask("GET /", "").await;
+    let style =
+        page.text().split('"').find(|part| part.starts_with("/static/style-")).expect("a style sheet").to_owned();
+    let style = running.ask(&format!("GET {style}"), "").await;
+    assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    assert!(style.header("cache-control").is_some_and(|control| control.contains("immutable")));
+    assert_eq!(running.ask("GET /static/style-00000000.css", "").await.status, 404);
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,7 +346,7 @@ async fn a_name_that_may_be_anybodys_gets_metrics_and_health_alone() {
     for path in ["/metrics", "/-/healthy", "/-/ready"] {
         assert_eq!(named(&format!("GET {path}"), "evil.example.com").await, "200", "{path}");
     }
-    for request in ["GET /", "GET /runbook", "GET /api/v1/report", "POST /-/reload"] {
+    for request in ["GET /", "GET /api/v1/report", "POST /-/reload"] {
         assert_eq!(named(request, "evil.example.com").await, "421", "{request}");
     }
     assert_eq!(named("GET /api/v1/report", "localhost:10099").await, "200");

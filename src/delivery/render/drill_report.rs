@@ -1,6 +1,6 @@
 //! Restore drills, for a terminal, for programs, and as a page that an auditor keeps.
 
-use maud::Markup;
+use maud::{Markup, PreEscaped};
 
 use super::html::{LINE, document};
 use crate::domain::drill::{DrillRecord, DrillResult};
@@ -122,6 +122,8 @@ fn painted(result: DrillResult, text: &str) -> String {
 /// The records as one page that needs nothing else.
 pub fn html(records: &[DrillRecord]) -> String {
     let body = maud::html! {
+        h1 { "Restore drills" }
+        (LINE)
         p {
             "A restore drill downloads a backup, restores the database from it on scratch space, examines what came \
              out, and removes it. Times are in UTC."
@@ -139,7 +141,7 @@ pub fn html(records: &[DrillRecord]) -> String {
         }))
         @for (number, record) in records.iter().enumerate() { (section(number, record)) }
     };
-    document("Restore drills", STYLE, &body)
+    document("Restore drills", &maud::html! { style { (PreEscaped(STYLE)) } }, &body)
 }
 
 /// A table with a line for each thing.

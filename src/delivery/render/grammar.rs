@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{fixture, page};
+use crate::delivery::asked::Asked;
 use crate::delivery::cli::table::table;
 use crate::domain::check::{Judge, Watching};
 use crate::domain::litestream::Hole;
@@ -80,7 +81,7 @@ proptest! {
         let now = report.generated_at;
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
         let details: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.detail.as_str()).collect();
-        for text in [table(&report, false), page::page(Some(&report)), details.join("\n")] {
+        for text in [table(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);
         }
     }

@@ -5,8 +5,8 @@ use maud::{Markup, PreEscaped, html};
 /// Ends a line, for those who read or search the source of a document.
 pub(super) const LINE: PreEscaped<&str> = PreEscaped("\n");
 
-/// A document that needs nothing else, not even a network.
-pub(super) fn document(title: &str, style: &str, body: &Markup) -> String {
+/// A document. `head` is what it takes besides its title.
+pub(super) fn document(title: &str, head: &Markup, body: &Markup) -> String {
     let document = html! {
         (PreEscaped("<!doctype html>")) (LINE)
         html lang="en" {
@@ -14,10 +14,10 @@ pub(super) fn document(title: &str, style: &str, body: &Markup) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width";
                 title { (title) }
-                style { (PreEscaped(style)) }
+                (head)
             }
             (LINE)
-            body { h1 { (title) } (LINE) (body) }
+            body { (body) }
         }
         (LINE)
     };

@@ -1,6 +1,8 @@
 //! Renderings of the report: metrics, JSON, page, and the cell from which they are served.
 
 pub mod alertmanager;
+pub mod api;
+pub mod assets;
 pub mod dashboards;
 pub mod drill_report;
 #[cfg(test)]

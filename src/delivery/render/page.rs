@@ -6,18 +6,11 @@ mod databases;
 
 use maud::{Markup, html};
 
+use super::assets;
 use super::html::{LINE, document};
+use crate::delivery::asked::{Asked, Problem};
 use crate::domain::human;
 use crate::domain::report::Report;
-
-const STYLE: &str = "\
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1a1a1a;background:#fff}\
-table{border-collapse:collapse}th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid #ddd;vertical-align:top}\
-.bad{font-weight:600;color:#a40000}.unknown{color:#666}nav a{margin-right:1rem}\
-.band{width:12rem;height:.8rem;display:block;background:#e4e4e4}.band .n{fill:none}.band .r{fill:#2e7d32}\
-.band .f{opacity:.8}.band .c{opacity:.6}.band .d{opacity:.4}.band .b{fill:#a40000}\
-@media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}th,td{border-color:#3a3a3a}a{color:#8ab4f8}\
-.bad{color:#ff8a80}.unknown{color:#999}.band{background:#333}.band .r{fill:#81c784}.band .b{fill:#ff8a80}}";
 
 /// A part of the page; empty where it has nothing to say.
 type Section = fn(&Report) -> Markup;
@@ -25,22 +18,45 @@ type Section = fn(&Report) -> Markup;
 /// The parts of the page, from its top.
 const SECTIONS: [Section; 5] = [summary, problems, alerts::section, databases::section, checklist::section];
 
-/// The page of a report, or of an agent that has none yet.
-pub fn page(report: Option<&Report>) -> String {
+/// The front page.
+///
+/// # Errors
+///
+/// None so far.
+pub fn front(report: &Report, _: &Asked) -> Result<Vec<u8>, Problem> {
+    Ok(page("streamgauge", &html! { @for section in SECTIONS { (section(report)) } }))
+}
+
+/// The page of an agent that has no report yet.
+pub fn starting() -> Vec<u8> {
+    page("streamgauge", &html! { p { "No report yet: the agent has just started." } (LINE) })
+}
+
+/// Says why there is no page.
+pub fn problem(why: &Problem) -> Vec<u8> {
+    let body = html! {
+        p.bad { (why.detail) } (LINE)
+        @if let Some(hint) = &why.hint { p { (hint) } (LINE) }
+    };
+    page(why.title(), &body)
+}
+
+/// A page with what all pages have.
+fn page(title: &str, content: &Markup) -> Vec<u8> {
     let body = html! {
         nav {
+            a href="/" { "databases" }
             a href="/metrics" { "metrics" }
             a href="/api/v1/report" { "report (JSON)" }
             a href="/-/healthy" { "healthy" }
             a href="/-/ready" { "ready" }
         }
         (LINE)
-        @match report {
-            Some(report) => { @for section in SECTIONS { (section(report)) } }
-            None => { p { "No report yet: the agent has just started." } (LINE) }
-        }
+        main { h1 { (title) } (LINE) (content) }
+        (LINE)
     };
-    document("streamgauge", STYLE, &body)
+    let head = html! { link rel="stylesheet" href=(assets::STYLE.path()); };
+    document(title, &head, &body).into_bytes()
 }
 
 /// The summary: how many databases are watched, when the report was made, and by which version.
@@ -74,6 +90,12 @@ mod tests {
     use super::*;
     use crate::domain::drill::DrillReport;
     use crate::domain::limits::PAGE_ROWS_MAX;
+
+    /// The front page of a report.
+    pub(super) fn page(report: Option<&Report>) -> String {
+        let page = report.map_or_else(|| Ok(starting()), |report| front(report, &Asked::default()));
+        String::from_utf8(page.expect("made")).expect("text")
+    }
 
     #[test]
     fn what_is_unknown_says_so() {

@@ -2,35 +2,38 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use http::StatusCode;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::{json, metrics, page};
+use super::{json, metrics};
+use crate::delivery::asked::Problem;
 use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock;
 
-/// The forms in which a report is served.
+/// The forms in which a whole report is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Representation {
     OpenMetrics,
     Text,
     Json,
-    Page,
 }
 
 /// A report that does not change any more.
 #[derive(Debug)]
 pub struct Published {
     report: Arc<Report>,
-    plain: [OnceCell<Bytes>; 4],
-    gzip: [OnceCell<Bytes>; 4],
+    tag: String,
+    plain: [OnceCell<Bytes>; 3],
+    gzip: [OnceCell<Bytes>; 3],
     /// Rendering takes so long that it must not keep other connections waiting.
     large: bool,
     /// By the clock that no one sets.
@@ -38,11 +41,19 @@ pub struct Published {
 }
 
 impl Published {
-    pub fn new(report: Report) -> Self {
+    /// A report that `number` others came before.
+    pub fn new(report: Report, number: u64) -> Self {
         let replicas: usize = report.assessment.databases.iter().map(|database| database.replicas.len()).sum();
         let large = report.assessment.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
         let came = clock::timer();
-        Self { report: Arc::new(report), plain: Default::default(), gzip: Default::default(), large, came }
+        // Weak, because compressed and plain bytes go by the same tag.
+        let tag = format!("W/\"{:x}-{number:x}\"", report.assessment.agent.started_at.as_microsecond());
+        Self { report: Arc::new(report), tag, plain: Default::default(), gzip: Default::default(), large, came }
+    }
+
+    /// What tells it apart from all others, as an entity tag: when the agent started, and how many reports came before.
+    pub fn tag(&self) -> &str {
+        &self.tag
     }
 
     pub fn report(&self) -> &Arc<Report> {
@@ -78,6 +89,25 @@ impl Published {
         gzip.await.cloned()
     }
 
+    /// What is made of the report for one request.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`, and when the runtime is going down.
+    pub async fn made(
+        &self,
+        gzip: bool,
+        make: impl FnOnce(&Report) -> Result<Vec<u8>, Problem> + Send + 'static,
+    ) -> Result<Bytes, Problem> {
+        let report = Arc::clone(&self.report);
+        let failed = |reason: Reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, reason.to_string());
+        let making = move || {
+            let plain = make(&report)?;
+            if gzip { compress(&plain).map_err(failed) } else { Ok(plain.into()) }
+        };
+        self.away(making).await.map_err(failed)?
+    }
+
     /// Does the work here when it is short, and where blocking is allowed when it is not.
     async fn away<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reason> {
         if !self.large {
@@ -96,7 +126,6 @@ fn render(what: Representation, report: &Arc<Report>, openmetrics: Option<Bytes>
             _ => metrics::to_text(&metrics::openmetrics(report)).into(),
         },
         Representation::Json => json::json(report)?.into(),
-        Representation::Page => page::page(Some(report)).into(),
     })
 }
 
@@ -109,16 +138,18 @@ fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
 
 /// Where the agent puts each report and the faces take the newest.
 #[derive(Clone, Debug, Default)]
-pub struct ReportCell(Arc<ArcSwapOption<Published>>);
+pub struct ReportCell(Arc<(ArcSwapOption<Published>, AtomicU64)>);
 
 impl ReportCell {
     pub fn publish(&self, report: Report) {
-        self.0.store(Some(Arc::new(Published::new(report))));
+        let (newest, published) = &*self.0;
+        let number = published.fetch_add(1, Ordering::Relaxed);
+        newest.store(Some(Arc::new(Published::new(report, number))));
     }
 
     /// The newest report; `None` until there is one.
     pub fn current(&self) -> Option<Arc<Published>> {
-        self.0.load_full()
+        self.0.0.load_full()
     }
 }
 
@@ -137,8 +168,8 @@ mod tests {
 
     #[tokio::test]
     async fn each_representation_is_made_once_and_compresses_to_itself() {
-        let published = Published::new(fixture::full());
-        for what in [Representation::OpenMetrics, Representation::Text, Representation::Json, Representation::Page] {
+        let published = Published::new(fixture::full(), 0);
+        for what in [Representation::OpenMetrics, Representation::Text, Representation::Json] {
             let first = published.body(what, false).await.expect("rendered");
             let again = published.body(what, false).await.expect("rendered");
             assert_eq!(first.as_ptr(), again.as_ptr(), "{what:?} was rendered twice");
@@ -150,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_text_does_not_depend_on_what_was_asked_before() {
-        let (cold, warm) = (Published::new(fixture::full()), Published::new(fixture::full()));
+        let (cold, warm) = (Published::new(fixture::full(), 0), Published::new(fixture::full(), 0));
         warm.body(Representation::OpenMetrics, false).await.expect("rendered");
         assert_eq!(
             cold.body(Representation::Text, false).await.expect("rendered"),
@@ -164,7 +195,7 @@ mod tests {
         let mut report = fixture::full();
         let database = Arc::clone(&report.assessment.databases[0]);
         report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
-        let published = Arc::new(Published::new(report));
+        let published = Arc::new(Published::new(report, 0));
         assert!(published.large);
         let asks = (0..20).map(|_| {
             let published = Arc::clone(&published);

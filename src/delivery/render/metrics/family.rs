@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use crate::domain::assessment::DURATION_BOUNDS;
-use crate::domain::number::{Kind, Number, Read, Value};
+use crate::domain::number::{Kind, Number, Read, Subject, Value};
 use crate::domain::report::Report;
 
 static BYTES: Unit = Unit::Bytes;
@@ -36,14 +36,15 @@ fn parts(number: &Number) -> (&'static str, Option<&'static Unit>) {
     }
 }
 
-/// Writes all values of a number as one family, or nothing when none is known.
+/// Writes all values of a number as one family, or nothing when none is known. `subjects` are those of its scope.
 pub(super) fn encode(
     number: &'static Number,
     report: &Report,
+    subjects: &[Subject<'_>],
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), Error> {
     let mut family = Family { number, state: State::Empty(encoder) };
-    let subjects = number.scope.subjects(&report.assessment);
+    let subjects = subjects.iter().copied();
     match number.read {
         Read::One(read) => subjects.for_each(|subject| family.put(subject.label_values(), &[], read(subject))),
         Read::Several(read) => subjects.for_each(|subject| {
@@ -71,6 +72,22 @@ enum State<'a, 'b> {
 }
 
 impl Family<'_, '_> {
+    /// Writes the descriptor, before the first sample.
+    #[cold]
+    fn open(&mut self) {
+        let State::Empty(descriptor) = std::mem::replace(&mut self.state, State::Failed) else { return };
+        let (name, unit) = parts(self.number);
+        let kind = match self.number.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Histogram => MetricType::Histogram,
+            Kind::Info => MetricType::Info,
+        };
+        if let Ok(metric) = descriptor.encode_descriptor(name, self.number.help, unit, kind) {
+            self.state = State::Open(metric);
+        }
+    }
+
     /// One sample, or none where the value is unknown or no finite number. `own` are the labels of the subject.
     fn put(&mut self, own: [&str; 2], more: &[&str], value: Option<Value<'_>>) {
         let Some(value) = value.filter(|value| !matches!(value, Value::Float(float) if !float.is_finite())) else {
@@ -78,22 +95,9 @@ impl Family<'_, '_> {
         };
         let Self { number, .. } = *self;
         debug_assert_eq!(more.len(), number.more.len(), "labels of {}", number.name);
-        self.state = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Empty(descriptor) => {
-                let (name, unit) = parts(number);
-                let kind = match number.kind {
-                    Kind::Counter => MetricType::Counter,
-                    Kind::Gauge => MetricType::Gauge,
-                    Kind::Histogram => MetricType::Histogram,
-                    Kind::Info => MetricType::Info,
-                };
-                match descriptor.encode_descriptor(name, number.help, unit, kind) {
-                    Ok(metric) => State::Open(metric),
-                    Err(Error) => State::Failed,
-                }
-            }
-            state => state,
-        };
+        if matches!(self.state, State::Empty(_)) {
+            self.open();
+        }
         let State::Open(metric) = &mut self.state else { return };
         if sample(metric, number, &Labels { number, own, more }, value).is_err() {
             self.state = State::Failed;
@@ -137,8 +141,12 @@ struct Labels<'a> {
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
-        let own = self.number.scope.labels().iter().zip(&self.own);
-        let mut labels = own.chain(self.number.more.iter().zip(self.more));
-        labels.try_for_each(|(name, value)| (*name, *value).encode(encoder.encode_label()))
+        for (name, value) in self.number.scope.labels().iter().zip(&self.own) {
+            (*name, *value).encode(encoder.encode_label())?;
+        }
+        for (name, value) in self.number.more.iter().zip(self.more) {
+            (*name, *value).encode(encoder.encode_label())?;
+        }
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 pub use text::to_text;
 
-use crate::domain::number;
+use crate::domain::number::{self, Scope};
 use crate::domain::report::Report;
 
 /// The report in OpenMetrics 1.0 text, with its `# EOF`.
@@ -32,7 +32,14 @@ struct Exposition(Arc<Report>);
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        number::all().try_for_each(|number| family::encode(number, &self.0, &mut encoder))
+        // Numbers of one scope stand together: what they are about is gone through once for all of them.
+        let (mut scope, mut subjects) = (Scope::Outside, Vec::new());
+        number::all().try_for_each(|number| {
+            if number.scope != scope {
+                (scope, subjects) = (number.scope, number.scope.subjects(&self.0.assessment).collect());
+            }
+            family::encode(number, &self.0, &subjects, &mut encoder)
+        })
     }
 }
 

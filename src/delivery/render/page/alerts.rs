@@ -84,7 +84,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::super::fixture;
-    use super::super::page;
+    use super::super::tests::page;
     use crate::domain::check::catalogue;
 
     #[test]

@@ -85,8 +85,8 @@ fn agents() -> Panel {
         Scale::Plain,
         built(promql!("1000 * {LAST_RELOAD_SUCCESS}", LAST_RELOAD_SUCCESS)),
     )
-    .column("Report", Unit::Duration, Scale::Plain, built(promql!("(time() - {REPORT_AT})", REPORT_AT)))
-    .column("Saved", Unit::Duration, Scale::Plain, built(promql!("(time() - {LAST_SAVE})", LAST_SAVE)))
+    .column("Report age", Unit::Duration, Scale::Plain, built(promql!("(time() - {REPORT_AT})", REPORT_AT)))
+    .column("Saved ago", Unit::Duration, Scale::Plain, built(promql!("(time() - {LAST_SAVE})", LAST_SAVE)))
     .column("State set aside", Unit::Count, Scale::Trouble, built(increase(&STATES_SET_ASIDE)))
 }
 
@@ -161,10 +161,10 @@ fn notifications() -> Vec<Panel> {
             .ask("{{instance}} {{receiver}}", of(&WAITING))
             .right(
                 "{{instance}} {{receiver}} not reached for",
-                Unit::Duration,
+                Unit::Seconds,
                 promql!("time() - {FAILING_SINCE}", FAILING_SINCE),
             ),
-        lines("Dead-man's switch", "The time since it was last reached.", Unit::Duration)
+        lines("Dead-man's switch", "The time since it was last reached.", Unit::Seconds)
             .ask("{{instance}}", promql!("time() - {DEADMAN_LAST_SUCCESS}", DEADMAN_LAST_SUCCESS)),
     ]
 }

@@ -61,7 +61,7 @@ fn now() -> Vec<Panel> {
             promql!("max({RECOVERY_POINT}) * 1000", RECOVERY_POINT),
         ),
         stat(
-            "Lag against its objective",
+            "Lag against RPO",
             "The lag of the replica that is farthest behind, as a share of the recovery point objective.",
             Unit::Ratio,
             Scale::OfObjective,
@@ -129,7 +129,7 @@ fn replication() -> Vec<Panel> {
         lines(
             "Since it was verified",
             "Everything said about a replica is as old as this. It is verified again at the latest after the interval.",
-            Unit::Duration,
+            Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
         .objective("interval", promql!("max({VERIFY_INTERVAL})", VERIFY_INTERVAL)),
@@ -172,8 +172,8 @@ fn writes() -> Vec<Panel> {
         .right("{{database}} not backfilled", Unit::Bytes, of(&UNBACKFILLED)),
         lines("Restarts of the WAL", "How often the WAL began anew within an hour, and how old it is.", Unit::Count)
             .ask("{{database}} restarts", promql!("increase({WAL_RESETS}[1h])", WAL_RESETS))
-            .right("{{database}} age", Unit::Duration, promql!("time() - {WAL_SINCE}", WAL_SINCE)),
-        lines("Time since the last commit", "An idle database is no trouble by itself.", Unit::Duration)
+            .right("{{database}} age", Unit::Seconds, promql!("time() - {WAL_SINCE}", WAL_SINCE)),
+        lines("Time since the last commit", "An idle database is no trouble by itself.", Unit::Seconds)
             .ask("{{database}} commit", promql!("time() - {LAST_COMMIT}", LAST_COMMIT))
             .ask("{{database}} {{replica}} newest object", promql!("time() - {LAST_SEGMENT}", LAST_SEGMENT)),
     ]
@@ -184,7 +184,7 @@ fn history() -> Vec<Panel> {
         lines(
             "How far back a restore reaches",
             "Without a hole up to now, beside what is wanted and what is kept.",
-            Unit::Duration,
+            Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {RESTORABLE_SINCE}", RESTORABLE_SINCE))
         .ask("{{database}} {{replica}} told to keep", of(&KEPT))
@@ -192,12 +192,12 @@ fn history() -> Vec<Panel> {
         lines("Holes", "In the chain to the latest state, and in time back to the oldest snapshot.", Unit::Count)
             .ask("{{database}} {{replica}} in the chain", of(&GAPS))
             .ask("{{database}} {{replica}} in time", of(&RESTORABLE_GAPS))
-            .right("{{database}} {{replica}} longest", Unit::Duration, of(&LARGEST_GAP))
-            .right("{{database}} {{replica}} resolution", Unit::Duration, of(&RESTORABLE_RESOLUTION)),
+            .right("{{database}} {{replica}} longest", Unit::Seconds, of(&LARGEST_GAP))
+            .right("{{database}} {{replica}} resolution", Unit::Seconds, of(&RESTORABLE_RESOLUTION)),
         lines(
             "Age of the newest snapshot",
             "Beside the interval at which one has to appear while something changes.",
-            Unit::Duration,
+            Unit::Seconds,
         )
         .ask(EACH, promql!("time() - {NEWEST_SNAPSHOT}", NEWEST_SNAPSHOT))
         .objective("interval", promql!("max({SNAPSHOT_INTERVAL})", SNAPSHOT_INTERVAL)),
@@ -251,7 +251,7 @@ fn content() -> Vec<Panel> {
         .ask("{{database}} {{replica}} unreadable", of(&UNREADABLE_OBJECTS))
         .right(
             "{{database}} {{replica}} oldest read",
-            Unit::Duration,
+            Unit::Seconds,
             promql!("time() - {OLDEST_READ}", OLDEST_READ),
         ),
         lines("Signs of two writers", "Objects that were replaced by others, and files that overlap.", Unit::Count)
@@ -273,7 +273,7 @@ fn content() -> Vec<Panel> {
             Scale::Bad,
             promql!("max({SPOT_MISMATCH})", SPOT_MISMATCH),
         ),
-        lines("Since pages were compared", "Beside the interval at which they are.", Unit::Duration)
+        lines("Since pages were compared", "Beside the interval at which they are.", Unit::Seconds)
             .ask(EACH, promql!("time() - {SPOT_COMPARED_AT}", SPOT_COMPARED_AT))
             .objective("interval", promql!("max({SPOT_INTERVAL})", SPOT_INTERVAL)),
     ]
@@ -351,12 +351,12 @@ fn host() -> Vec<Panel> {
             .ask("{{database}}", of(&USED))
             .objective("objective", promql!("min({USED_OBJECTIVE})", USED_OBJECTIVE))
             .right("{{database}} free", Unit::Bytes, of(&AVAIL))
-            .right("{{database}} full in", Unit::Duration, of(&FULL)),
+            .right("{{database}} full in", Unit::Seconds, of(&FULL)),
         super::posture("Of the buckets that hold replicas of the database.", |number| {
             let setting = of(number);
             promql!("{setting} and on (job, instance, bucket) {INFO}", INFO)
         }),
-        lines("Beacon", "How old the last word of the agent beside the database is, for an observer.", Unit::Duration)
+        lines("Beacon", "How old the last word of the agent beside the database is, for an observer.", Unit::Seconds)
             .ask("{{database}} {{replica}} written", promql!("time() - {BEACON_WRITTEN_AT}", BEACON_WRITTEN_AT))
             .ask("{{database}} {{replica}} read", promql!("time() - {BEACON_READ_AT}", BEACON_READ_AT))
             .ask(

@@ -116,8 +116,8 @@ fn link(label: &str) -> Option<Value> {
              &var-instance=${__data.fields.instance}&var-database=${__data.fields.database}&${__url_time_range}",
         ),
         "instance" => ("Page of this agent", "http://${__data.fields.instance}/"),
-        "check" => ("Runbook", "http://${__data.fields.instance}/runbook#${__data.fields.check}"),
-        "alertname" => ("Runbook", "http://${__data.fields.instance}/runbook#${__data.fields.alertname}"),
+        "check" => ("Runbook", "http://${__data.fields.instance}/runbook/${__data.fields.check}"),
+        "alertname" => ("Runbook", "http://${__data.fields.instance}/runbook/${__data.fields.alertname}"),
         _ => return None,
     };
     Some(json!({"title": title, "url": url, "targetBlank": label != "database"}))

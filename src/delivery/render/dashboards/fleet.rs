@@ -6,7 +6,7 @@ use super::promql::{
     up,
 };
 use crate::domain::number::database::{FULL, SIZE_BYTES, USED, USED_OBJECTIVE};
-use crate::domain::number::drill::{DRILLS, FAILING, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
+use crate::domain::number::drill::{DRILLS, FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
 use crate::domain::number::replica::{
     GAPS, LAG, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
     UNREPLICATED_BYTES, VERIFIED_AT,
@@ -47,7 +47,7 @@ fn now() -> Vec<Panel> {
             lag_unknown(),
         ),
         stat(
-            "Worst against its objective",
+            "Lag against RPO",
             "The largest lag as a share of the recovery point objective of its database; 100 % is the objective.",
             Unit::Ratio,
             Scale::OfObjective,
@@ -115,10 +115,10 @@ fn worst_first() -> Panel {
         .column("Lag", Unit::Duration, Scale::Plain, of(&LAG))
         .column("Could be lost", Unit::Bytes, Scale::Plain, of(&UNREPLICATED_BYTES))
         .column("Safe until", Unit::Instant, Scale::Plain, promql!("{RECOVERY_POINT} * 1000", RECOVERY_POINT))
-        .column("Verified", Unit::Duration, Scale::Plain, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
+        .column("Proof age", Unit::Duration, Scale::Plain, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
         .column("Restorable since", Unit::Instant, Scale::Plain, promql!("{RESTORABLE_SINCE} * 1000", RESTORABLE_SINCE))
         .column("Holes", Unit::Count, Scale::Plain, of(&GAPS))
-        .column("Last good drill", Unit::Duration, Scale::Plain, promql!("time() - {LAST_SUCCESS}", LAST_SUCCESS))
+        .column("Drilled ago", Unit::Duration, Scale::Plain, promql!("time() - {LAST_SUCCESS}", LAST_SUCCESS))
         .within(&format!("topk(100, {})", trouble()))
 }
 
@@ -136,11 +136,11 @@ fn objective() -> Vec<Panel> {
             "The ten replicas with the largest lag, as a share of their objective.",
             Unit::Ratio,
         )
-        .ask("{{database}} {{replica}}", promql!("topk(10, {LAG} / {RPO})", LAG, RPO))
+        .ask("{{database}} {{replica}} {{instance}}", promql!("topk(10, {LAG} / {RPO})", LAG, RPO))
         .objective("objective", promql!("max({RPO} / {RPO})", RPO))
         .width(8),
         stat(
-            "Worst objective met, 30 days",
+            "RPO met, 30 days",
             "The share of time for which the replica that is worst at it was within its recovery point objective. Recorded by \
              the rules of `streamgauge rules`.",
             Unit::Ratio,
@@ -173,10 +173,18 @@ fn drills() -> Vec<Panel> {
             "Replicas without a good drill for more than two intervals.",
             Unit::Count,
             Scale::Doubt,
-            how_many(&promql!("time() - {LAST_SUCCESS} > 2 * {INTERVAL}", LAST_SUCCESS, INTERVAL), &of(&INTERVAL)),
+            how_many(
+                &promql!(
+                    "time() - ({LAST_SUCCESS} or {FIRST_SEEN}) > 2 * {INTERVAL}",
+                    LAST_SUCCESS,
+                    FIRST_SEEN,
+                    INTERVAL
+                ),
+                &of(&INTERVAL),
+            ),
         ),
         stat(
-            "Slowest against its objective",
+            "Restore against RTO",
             "The longest restore as a share of the recovery time objective of its database; 100 % is the objective.",
             Unit::Ratio,
             Scale::OfObjective,
@@ -194,20 +202,6 @@ fn space_and_money() -> Vec<Panel> {
         )
         .ask("{{database}} {{instance}}", promql!("topk(10, {USED})", USED))
         .objective("objective", promql!("min({USED_OBJECTIVE})", USED_OBJECTIVE)),
-        stat(
-            "First disk full in",
-            "When the first filesystem will be full if it fills up as it does now. Unknown also where none is filling up.",
-            Unit::Duration,
-            Scale::Plain,
-            promql!("min({FULL})", FULL),
-        ),
-        stat(
-            "Databases",
-            "The size of all databases.",
-            Unit::Bytes,
-            Scale::Plain,
-            promql!("sum({SIZE_BYTES})", SIZE_BYTES),
-        ),
         lines(
             "Bill",
             "Dollars a month for storing all replicas and for the requests of the agents, beside what may be spent.",
@@ -220,8 +214,24 @@ fn space_and_money() -> Vec<Panel> {
         )
         .objective("budget", promql!("sum({BUDGET})", BUDGET)),
         lines("Dearest replicas", "The ten replicas that cost most to store, in dollars a month.", Unit::Dollars).ask(
-            "{{database}} {{replica}}",
+            "{{database}} {{replica}} {{instance}}",
             promql!("topk(10, {STORAGE_DOLLARS_PER_MONTH})", STORAGE_DOLLARS_PER_MONTH),
         ),
+        stat(
+            "First disk full in",
+            "When the first filesystem will be full if it fills up as it does now. Unknown also where none is filling up.",
+            Unit::Duration,
+            Scale::Plain,
+            promql!("min({FULL})", FULL),
+        )
+        .width(6),
+        stat(
+            "Databases",
+            "The size of all databases.",
+            Unit::Bytes,
+            Scale::Plain,
+            promql!("sum({SIZE_BYTES})", SIZE_BYTES),
+        )
+        .width(6),
     ]
 }

@@ -110,7 +110,7 @@ fn plugin(panel: &Panel) -> (&'static str, Value) {
     let legend = json!({"displayMode": "list", "placement": "bottom", "showLegend": true});
     match panel.kind {
         Kind::Stat => {
-            let colour = if panel.scale == Scale::Plain { "none" } else { "background" };
+            let colour = if panel.scale == Scale::Plain { "value" } else { "background" };
             let reduce = json!({"calcs": ["lastNotNull"], "fields": "", "values": false});
             ("stat", json!({"colorMode": colour, "graphMode": "none", "textMode": "auto", "reduceOptions": reduce}))
         }

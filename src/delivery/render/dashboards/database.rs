@@ -1,7 +1,7 @@
 //! The dashboard of one database: what could be lost, since when, and what there is to restore from.
 
 use super::panel::{Dashboard, Databases, Panel, Scale, Unit, lines, section, stacked, stat, states, table};
-use super::promql::{checks_of_databases, increase, of, promql, proof_age, rate};
+use super::promql::{checks_of_databases, increase, lag, lag_of_objective, of, promql, proof_age, rate};
 use crate::domain::number::Number;
 use crate::domain::number::content::{
     BEACON_INTERVAL, BEACON_READ_AT, BEACON_RECOVERY_POINT, BEACON_WRITTEN_AT, CORRUPT, LINEAGE_CONFLICTS,
@@ -19,7 +19,7 @@ use crate::domain::number::drill::{
     PROBE_VALUE, RESTORE_SECONDS, RTO, RUNNING, WITHHELD,
 };
 use crate::domain::number::replica::{
-    CHANGES_SINCE_SNAPSHOT, EXPECTED, EXPIRED, FOREIGN_HISTORY, GAPS, INFO, KEPT, LAG, LAG_METHOD, LAG_UPPER_BOUND,
+    CHANGES_SINCE_SNAPSHOT, EXPECTED, EXPIRED, FOREIGN_HISTORY, GAPS, INFO, KEPT, LAG_METHOD, LAG_UPPER_BOUND,
     LARGEST_GAP, LAST_SEGMENT, NEWEST_SNAPSHOT, OBJECTS, RECEIVED, RECOVERY_POINT, REPEATED, RESTORABLE,
     RESTORABLE_GAPS, RESTORABLE_RESOLUTION, RESTORABLE_SINCE, RETENTION, RPO, SNAPSHOT_INTERVAL, SNAPSHOTS,
     STORED_BYTES, TXID, UNREPLICATED_BYTES, UP, VERIFIED_AT, VERIFY_INTERVAL,
@@ -65,7 +65,7 @@ fn now() -> Vec<Panel> {
             "The lag of the replica that is farthest behind, as a share of the recovery point objective.",
             Unit::Ratio,
             Scale::OfObjective,
-            promql!("max({LAG} / {RPO})", LAG, RPO),
+            format!("max({})", lag_of_objective()),
         ),
         stat(
             "Could be lost now",
@@ -107,8 +107,8 @@ fn now() -> Vec<Panel> {
 fn replication() -> Vec<Panel> {
     let status = |status: &str| checks_of_databases(status);
     vec![
-        lines("Lag", "The age of the oldest commit that is not proven to be in the replica.", Unit::Seconds)
-            .ask(EACH, of(&LAG))
+        lines("Lag", "The age of the oldest commit that is not proven to be in the replica. Where it is not known, there is no line.", Unit::Seconds)
+            .ask(EACH, lag())
             .ask("{{database}} {{replica}} at most", of(&LAG_UPPER_BOUND))
             .objective("objective", promql!("min({RPO})", RPO)),
         lines("Could be lost", "Committed bytes that are not proven to be in the replica.", Unit::Bytes)

@@ -2,13 +2,13 @@
 
 use super::panel::{Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stat, table, troubles};
 use super::promql::{
-    checks, checks_of_databases, firing, how_many, increase, lag_unknown, of, promql, proof_age, rpo_met_over_30_days,
-    up,
+    checks, checks_of_databases, firing, how_many, how_many_reported, increase, lag, lag_of_objective, lag_unknown, of,
+    promql, proof_age, rpo_met_over_30_days, up,
 };
 use crate::domain::number::database::{FULL, SIZE_BYTES, USED, USED_OBJECTIVE};
 use crate::domain::number::drill::{DRILLS, FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
 use crate::domain::number::replica::{
-    GAPS, LAG, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
+    GAPS, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
     UNREPLICATED_BYTES, VERIFIED_AT,
 };
 use crate::domain::number::store::{BUDGET, DOLLARS, REQUEST_DOLLARS_PER_MONTH};
@@ -44,14 +44,14 @@ fn now() -> Vec<Panel> {
             "Replicas of which nobody knows how far behind they are. The table below shows them among the worst.",
             Unit::Count,
             Scale::Doubt,
-            lag_unknown(),
+            how_many_reported(&lag_unknown()),
         ),
         stat(
             "Lag against RPO",
             "The largest lag as a share of the recovery point objective of its database; 100 % is the objective.",
             Unit::Ratio,
             Scale::OfObjective,
-            promql!("max({LAG} / {RPO})", LAG, RPO),
+            format!("max({})", lag_of_objective()),
         ),
         stat(
             "Not restorable",
@@ -91,7 +91,9 @@ fn trouble() -> String {
     // The sides of `or` are kept apart by a label, so that the largest of them is taken, and not the first.
     let side = |name: &str, promql: String| format!("label_replace({promql}, \"side\", \"{name}\", \"\", \"\")");
     let sides = [
-        side("lag", promql!("{LAG} / {RPO}", LAG, RPO)),
+        side("lag", lag_of_objective()),
+        // Halfway at least, so that it does not look well.
+        side("doubt", format!("{} * 0.5", lag_unknown())),
         side("unknown", promql!("(time() - {LAG_UNKNOWN_SINCE}) / {RPO}", LAG_UNKNOWN_SINCE, RPO)),
         side("proof", proof_age()),
         side("map", promql!("({RESTORABLE} == 0) + 10", RESTORABLE)),
@@ -112,7 +114,7 @@ fn worst_first() -> Panel {
     );
     panel
         .column("Trouble", Unit::Count, Scale::OfObjective, trouble())
-        .column("Lag", Unit::Duration, Scale::Plain, of(&LAG))
+        .column("Lag", Unit::Duration, Scale::Plain, lag())
         .column("Could be lost", Unit::Bytes, Scale::Plain, of(&UNREPLICATED_BYTES))
         .column("Safe until", Unit::Instant, Scale::Plain, promql!("{RECOVERY_POINT} * 1000", RECOVERY_POINT))
         .column("Proof age", Unit::Duration, Scale::Plain, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
@@ -129,14 +131,14 @@ fn objective() -> Vec<Panel> {
             "How many replicas are behind by more than their recovery point objective, and of how many that is unknown.",
             Unit::Count,
         )
-        .ask("beyond", promql!("sum({LAG} > bool {RPO})", LAG, RPO))
-        .ask("unknown", lag_unknown()),
+        .ask("beyond", format!("sum({} > bool 1)", lag_of_objective()))
+        .ask("unknown", how_many_reported(&lag_unknown())),
         lines(
             "Largest lag against its objective",
             "The ten replicas with the largest lag, as a share of their objective.",
             Unit::Ratio,
         )
-        .ask("{{database}} {{replica}} {{instance}}", promql!("topk(10, {LAG} / {RPO})", LAG, RPO))
+        .ask("{{database}} {{replica}} {{instance}}", format!("topk(10, {})", lag_of_objective()))
         .objective("objective", promql!("max({RPO} / {RPO})", RPO))
         .width(8),
         stat(

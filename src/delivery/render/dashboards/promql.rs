@@ -5,7 +5,7 @@ use crate::domain::check::PROOF_AGE_SLACK_SECONDS;
 use crate::domain::check::outside::recording_rules;
 use crate::domain::number::Number;
 use crate::domain::number::agent::{BUILD, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
-use crate::domain::number::replica::{VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
+use crate::domain::number::replica::{LAG, RPO, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
 
 /// Labels by which the variables of the dashboards select.
 pub(super) const SELECTED: [&str; 4] = ["job", "instance", "database", "replica"];
@@ -66,11 +66,22 @@ pub(super) fn checks_of_databases(status: &str) -> String {
     only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat())
 }
 
-/// Replicas whose lag nobody knows.
+/// 1 for each replica whose lag nobody knows.
 pub(super) fn lag_unknown() -> String {
     let more = ["check=\"ReplicationLag\"", "status=\"unknown\""];
-    let checks = only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat());
-    how_many_reported(&format!("{checks} == 1"))
+    format!("({} == 1)", only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat()))
+}
+
+/// The lag of replicas of which it is known. The number itself stays what it was last known to be.
+pub(super) fn lag() -> String {
+    let unknown = lag_unknown();
+    promql!("({LAG} unless on (job, instance, database, replica) {unknown})", LAG)
+}
+
+/// The known lag of replicas as a share of their objective.
+pub(super) fn lag_of_objective() -> String {
+    let lag = lag();
+    promql!("{lag} / {RPO}", RPO)
 }
 
 /// How old the proof of a replica is, as a share of the age at which it is too old.

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::args::RunArgs;
-use super::runtime::block_on;
+use super::runtime::{Signals, block_on};
 use super::sources::{Sources, configured, stores};
 use super::version::{REVISION, VERSION};
 use super::{drill, logging, notify};
@@ -16,7 +16,6 @@ use crate::delivery::http::{Guard, ReloadHandle, Server, connections_max};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::Report;
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::database::Watch;
@@ -24,14 +23,8 @@ use crate::infrastructure::journal::SqliteJournal;
 use crate::infrastructure::notify::Receivers;
 use crate::infrastructure::process;
 use crate::usecase::notify::Outlet;
-use crate::usecase::ports::{Clock, Journal, Publisher};
+use crate::usecase::ports::{Clock, Journal};
 use crate::usecase::watch::{Agent, AgentParts};
-
-impl Publisher for ReportCell {
-    fn publish(&self, report: Report) {
-        Self::publish(self, report);
-    }
-}
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -125,20 +118,13 @@ fn ended_early(doing: &str, ended: Result<(), JoinError>) -> Reason {
 
 /// Waits for the signal to stop; SIGHUP reloads.
 async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
-    let listen = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen for signals"));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let mut hangup = listen(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                let reload = reload.clone();
-                // What goes wrong is logged by the agent and seen in its metrics.
-                tokio::spawn(async move { drop(reload.reload().await) });
-            }
-        }
+    let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
+    while signals.next().await == SignalKind::hangup() {
+        let reload = reload.clone();
+        // What goes wrong is logged by the agent and seen in its metrics.
+        tokio::spawn(async move { drop(reload.reload().await) });
     }
+    Ok(())
 }
 
 #[cfg(test)]

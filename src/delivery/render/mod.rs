@@ -6,8 +6,6 @@ pub mod assets;
 pub mod dashboards;
 pub mod drill_report;
 #[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
 mod grammar;
 mod html;
 pub mod json;
@@ -18,4 +16,5 @@ mod promql;
 pub mod published;
 pub mod rules;
 pub mod runbook;
+pub mod terminal;
 pub mod timeline;

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Metrics(args) => output::print(&(args.format)()).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => cli::why::main(&args),
         Command::Rules(args) => cli::rules::main(&args),
+        Command::Dashboards(args) => cli::dashboards::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "streamgauge", &mut script);

@@ -4,6 +4,7 @@ pub mod args;
 pub mod blocks;
 pub mod check;
 pub mod config_check;
+pub mod dashboards;
 pub mod demo;
 pub mod drill;
 pub mod drill_progress;
@@ -126,6 +127,10 @@ Examples:
     /// Print the checks as rules for Prometheus, or an example for Alertmanager
     #[command(after_help = rules::AFTER_HELP)]
     Rules(rules::RulesArgs),
+
+    /// Print a dashboard for Grafana
+    #[command(after_help = dashboards::AFTER_HELP)]
+    Dashboards(dashboards::DashboardsArgs),
 
     /// Watch a demo database with a built-in replicator, and optionally see replication break
     #[command(after_help = "\

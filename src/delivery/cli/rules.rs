@@ -18,7 +18,8 @@ numbers as the agent's own alerts, with the same labels, so that Alertmanager tr
 Examples:
   streamgauge rules > /etc/prometheus/rules/streamgauge.rules.yml
   streamgauge rules --profile minimal | promtool check rules
-  streamgauge rules --dashboard-url 'https://grafana.example.com/d/streamgauge?var-database={{ $labels.database }}'
+  streamgauge rules --dashboard-url \
+    'https://grafana.example.com/d/streamgauge-database?var-database={{ $labels.database | urlquery }}'
   streamgauge rules --format alertmanager > alertmanager.yml";
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 pub mod alertmanager;
 pub mod api;
 pub mod assets;
+pub mod dashboards;
 pub mod drill_report;
 #[cfg(test)]
 mod grammar;
@@ -10,6 +11,8 @@ mod html;
 pub mod json;
 pub mod metrics;
 pub mod page;
+#[cfg(test)]
+mod promql;
 pub mod published;
 pub mod rules;
 pub mod runbook;

@@ -273,6 +273,15 @@ fn what_dashboards_read_is_exported() {
 }
 
 #[test]
+fn checks_that_are_asked_for_exist() {
+    each_query(|place, promql, _| {
+        for check in promql.split("check=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(catalogue().any(|known| known.name == check), "{place}: there is no check {check}");
+        }
+    });
+}
+
+#[test]
 fn every_metric_is_shown_or_alerted_of_or_it_is_said_why_not() {
     let mut used = BTreeSet::new();
     for (_, dashboard) in built() {

@@ -13,6 +13,8 @@ mod agent;
 mod alerts;
 #[path = "simulation/drills.rs"]
 mod drills;
+#[path = "simulation/history.rs"]
+mod history;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/life.rs"]

@@ -129,20 +129,28 @@ impl Recorder {
         databases.map(|(name, history)| (name.to_string(), saved::write(history))).collect()
     }
 
-    /// The text of this database was not saved after all.
-    pub fn not_saved(&mut self, name: &str) {
-        self.unsaved.extend(self.history.databases.get_key_value(name).map(|(name, _)| Arc::clone(name)));
-    }
-
-    /// Takes over what [`unsaved`](Self::unsaved) gave, except what lies in the future or is too old.
+    /// Takes over what [`unsaved`](Self::unsaved) gave to a run that recorded until some instant, except what lies in the
+    /// future or is too old. What is known of a database of that name already stays.
     ///
     /// # Errors
     ///
     /// What is wrong with the text.
-    pub fn restore(&mut self, name: &str, text: &str, now: Timestamp) -> Result<(), &'static str> {
+    pub fn restore(
+        &mut self,
+        name: &str,
+        text: &str,
+        recorded: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), &'static str> {
         let (at, spans) = (seconds(now), self.spans());
         let mut history = saved::read(text, at)?;
-        history.series.iter_mut().for_each(|series| _ = series.compact(at, spans));
+        if self.history.databases.contains_key(name) {
+            return Ok(());
+        }
+        for series in &mut history.series {
+            series.interrupt(recorded.map_or(0, seconds), at, spans);
+            series.compact(at, spans);
+        }
         self.put(name, history, at);
         self.unsaved.remove(name);
         Ok(())

@@ -17,10 +17,23 @@ pub enum EntryKind {
     Names,
     /// How many databases each source had.
     Sources,
+    /// How numbers of a target went, for charts.
+    History,
+    /// Until when that was recorded.
+    Recorded,
 }
 
 impl EntryKind {
-    pub const ALL: [Self; 6] = [Self::Target, Self::Objects, Self::Alerts, Self::Notified, Self::Names, Self::Sources];
+    pub const ALL: [Self; 8] = [
+        Self::Target,
+        Self::Objects,
+        Self::Alerts,
+        Self::Notified,
+        Self::Names,
+        Self::Sources,
+        Self::History,
+        Self::Recorded,
+    ];
 
     /// Its word in the journal.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +44,8 @@ impl EntryKind {
             Self::Notified => "notify",
             Self::Names => "names",
             Self::Sources => "sources",
+            Self::History => "history",
+            Self::Recorded => "recorded",
         }
     }
 }
@@ -52,13 +67,22 @@ impl EntryKey {
         Self { kind: EntryKind::Objects, name: name.0.clone() }
     }
 
+    pub fn history(name: &TargetName) -> Self {
+        Self { kind: EntryKind::History, name: name.0.clone() }
+    }
+
+    /// All that there may be of a target.
+    pub fn of(name: &TargetName) -> [Self; 3] {
+        [Self::target(name), Self::objects(name), Self::history(name)]
+    }
+
     /// Of what the agent has one.
     pub fn only(kind: EntryKind) -> Self {
         Self { kind, name: String::new() }
     }
 }
 
-/// The store for state that survives a restart: opaque texts, one or two for each target. Blocking. Losing it loses
+/// The store for state that survives a restart: opaque texts, up to three for each target. Blocking. Losing it loses
 /// comfort, not correctness.
 pub trait Journal: Send {
     /// All entries; of a journal that is damaged, those that could be read.

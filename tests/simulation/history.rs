@@ -19,31 +19,33 @@ use crate::world::{put, wal};
 
 /// What is kept, and the names whose history was written, as often as it was.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<(BTreeMap<EntryKey, String>, Vec<String>)>>);
+struct Kept {
+    entries: Arc<Mutex<BTreeMap<EntryKey, String>>>,
+    written: Arc<Mutex<Vec<String>>>,
+}
 
 impl Journal for Kept {
     fn load(&mut self) -> Result<Vec<(EntryKey, String)>, Reason> {
-        Ok(self.0.lock().unwrap().0.clone().into_iter().collect())
+        Ok(self.entries.lock().unwrap().clone().into_iter().collect())
     }
 
     fn save(&mut self, entries: &[(EntryKey, String)], gone: &[EntryKey]) -> Result<(), Reason> {
-        let (kept, written) = &mut *self.0.lock().unwrap();
-        written.extend(
-            entries.iter().filter(|(entry, _)| entry.kind == EntryKind::History).map(|(entry, _)| entry.name.clone()),
-        );
+        let mut kept = self.entries.lock().unwrap();
         kept.extend(entries.iter().cloned());
         gone.iter().for_each(|entry| drop(kept.remove(entry)));
+        let histories = entries.iter().filter(|(entry, _)| entry.kind == EntryKind::History);
+        self.written.lock().unwrap().extend(histories.map(|(entry, _)| entry.name.clone()));
         Ok(())
     }
 }
 
 impl Kept {
     fn written(&self) -> usize {
-        self.0.lock().unwrap().1.len()
+        self.written.lock().unwrap().len()
     }
 
     fn has(&self, name: &str) -> bool {
-        self.0.lock().unwrap().0.contains_key(&EntryKey::history(&TargetName(name.into())))
+        self.entries.lock().unwrap().contains_key(&EntryKey::history(&TargetName(name.into())))
     }
 }
 
@@ -99,7 +101,7 @@ async fn history_is_saved_when_it_changed_and_goes_with_its_database() {
     put(&world.store("app").inner, 0, 4, 4, 99, Some(wal(100, 12)));
     until(|| published(&world).filter(|history| segments(history, "app").len() == 2)).await;
     pass(&world, &clock, 660).await;
-    until(|| (kept.0.lock().unwrap().1[2..] == ["app"]).then_some(())).await;
+    until(|| (kept.written.lock().unwrap()[2..] == ["app"]).then_some(())).await;
     stop.send(()).unwrap();
     ended.await.unwrap();
     assert_eq!(kept.written(), 3, "all was saved before it ended");

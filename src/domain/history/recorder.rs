@@ -74,7 +74,7 @@ impl Recorder {
         let values: Vec<(Option<&str>, u8, f32)> = values(report, base).collect();
         let same = |known: &DatabaseHistory| {
             let unchanged = |(replica, number, value): &(_, _, f32)| {
-                known.find(*replica, *number).map_or(value.is_nan(), |series| series.is_at(at, *value))
+                known.find(*replica, *number).map_or_else(|| value.is_nan(), |series| series.is_at(at, *value))
             };
             values.iter().all(unchanged) && known.series.iter().all(|series| wanted(series, &values))
         };

@@ -2,51 +2,27 @@
 
 use crate::domain::reason::Reason;
 use crate::domain::target::TargetName;
+use crate::domain::words::words;
 
-/// The kinds of entries in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EntryKind {
-    /// The state of a target.
-    Target,
-    /// The state of the objects of its replicas.
-    Objects,
-    Alerts,
-    /// Who was told of them.
-    Notified,
-    /// The names of all databases.
-    Names,
-    /// How many databases each source had.
-    Sources,
-    /// How numbers of a target went, for charts.
-    History,
-    /// Until when that was recorded.
-    Recorded,
-}
-
-impl EntryKind {
-    pub const ALL: [Self; 8] = [
-        Self::Target,
-        Self::Objects,
-        Self::Alerts,
-        Self::Notified,
-        Self::Names,
-        Self::Sources,
-        Self::History,
-        Self::Recorded,
-    ];
-
-    /// Its word in the journal.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Target => "target",
-            Self::Objects => "objects",
-            Self::Alerts => "alerts",
-            Self::Notified => "notify",
-            Self::Names => "names",
-            Self::Sources => "sources",
-            Self::History => "history",
-            Self::Recorded => "recorded",
-        }
+words! {
+    /// The kinds of entries in the journal.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum EntryKind {
+        /// The state of a target.
+        Target = "target",
+        /// The state of the objects of its replicas.
+        Objects = "objects",
+        Alerts = "alerts",
+        /// Who was told of them.
+        Notified = "notify",
+        /// The names of all databases.
+        Names = "names",
+        /// How many databases each source had.
+        Sources = "sources",
+        /// How numbers of a target went, for charts.
+        History = "history",
+        /// Until when that was recorded.
+        Recorded = "recorded",
     }
 }
 

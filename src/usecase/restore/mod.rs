@@ -11,6 +11,8 @@ mod v5_plan;
 
 use std::sync::Arc;
 
+use tokio::task::spawn_blocking;
+
 use self::reading::Patient;
 pub use self::request::{RestoreOptions, RestoreRequest};
 pub(super) use self::v5_plan::border;
@@ -31,7 +33,7 @@ pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) ->
 }
 
 /// Reads and proves every planned object and writes the database, each page once. With a base, `file` is the database
-/// that it describes; else it is empty.
+/// that it describes; else it is empty. What was written may not be on the disk yet when this returns.
 ///
 /// # Errors
 ///
@@ -50,7 +52,7 @@ pub async fn restore(
 }
 
 /// As [`restore`]; when an object that was planned is gone by the time it is read, as Litestream's retention deletes what
-/// it has compacted, plans anew. Gives the plan that was followed in the end.
+/// it has compacted, plans anew. Gives the plan that was followed in the end, with everything written on the disk.
 ///
 /// # Errors
 ///
@@ -66,11 +68,15 @@ pub async fn restore_requested(
     let mut plan = Arc::new(plan);
     let mut plans = 1;
     loop {
-        let (store, file) = (Arc::clone(&store), Arc::clone(&file));
-        let done = restore(Arc::clone(&store), Arc::clone(&plan), file, options.clone(), Arc::clone(&progress)).await;
+        let (options, progress) = (options.clone(), Arc::clone(&progress));
+        let done = restore(Arc::clone(&store), Arc::clone(&plan), Arc::clone(&file), options, progress).await;
         let gone = match done {
             Err(reason) if reason.kind == ReasonKind::NotFound && plans < RESTORE_PLANS_MAX => reason,
-            done => return done.map(|restored| (plan, restored)),
+            done => {
+                let restored = done?;
+                spawn_blocking(move || file.sync()).await.map_err(v5::stopped)??;
+                return Ok((plan, restored));
+            }
         };
         plans += 1;
         let anew = plan_restore(store.as_ref(), request).await?;

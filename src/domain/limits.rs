@@ -206,6 +206,15 @@ pub const CA_FILE_BYTES_MAX: u64 = 16 << 20;
 /// where blocking is allowed.
 pub const INLINE_RENDER_TARGETS_MAX: usize = 800;
 
+/// Databases that `check` lists by themselves; the rest is counted.
+pub const OVERVIEW_ROWS_MAX: usize = 16;
+
+/// Checks of which `check` tells below its list; the rest is counted.
+pub const OVERVIEW_FINDINGS_MAX: usize = 4;
+
+/// Databases that are named where several have the same finding; the rest is counted.
+pub const OVERVIEW_NAMES_MAX: usize = 3;
+
 /// Rows of a table on the page; the rest is counted.
 pub const PAGE_ROWS_MAX: usize = 300;
 

@@ -86,10 +86,10 @@ fn problems(report: &Report) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::fixture;
     use super::*;
     use crate::domain::drill::DrillReport;
     use crate::domain::limits::PAGE_ROWS_MAX;
+    use crate::domain::report::sample;
 
     /// The front page of a report.
     pub(super) fn page(report: Option<&Report>) -> String {
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_says_so() {
-        let page = page(Some(&fixture::report(vec![fixture::unknown("app")])));
+        let page = page(Some(&sample::report(vec![sample::unknown("app")])));
         let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
         assert_eq!(row.matches("unknown</td>").count(), 5, "{row}");
         assert!(row.contains("list s3://backups/app: access denied"), "{row}");
@@ -108,14 +108,14 @@ mod tests {
 
     #[test]
     fn a_pending_replica_shows_lag_and_a_lower_bound() {
-        let page = page(Some(&fixture::report(vec![fixture::pending("app")])));
+        let page = page(Some(&sample::report(vec![sample::pending("app")])));
         let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
         assert!(row.contains("<td class=\"bad\">6m 40s</td><td>≥ 20.1 KiB</td><td>10s</td>"), "{row}");
     }
 
     #[test]
     fn a_band_shows_what_restores() {
-        let page = page(Some(&fixture::report(vec![fixture::healthy("app")])));
+        let page = page(Some(&sample::report(vec![sample::healthy("app")])));
         let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row");
         assert!(row.contains("<title>since 2025-12-31 00:00:00Z, 1d; no gaps</title>"), "{row}");
         assert!(
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn a_drill_shows_its_result_its_speed_and_the_next_one() {
         let cell = |change: fn(&mut DrillReport)| {
-            let mut database = fixture::drilled("app");
+            let mut database = sample::drilled("app");
             let drill = database.replicas[0].drill.as_mut().expect("a drill");
             change(Arc::make_mut(drill));
-            let page = page(Some(&fixture::report(vec![database])));
+            let page = page(Some(&sample::report(vec![database])));
             let row = page.lines().find(|line| line.starts_with("<tr><td>app")).expect("a row").to_owned();
             row.split("<td>").nth(9).expect("a cell").to_owned()
         };
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(cell(|_| {}), format!("{passed}<div>next 2026-01-01 23:00:00Z</div></td>"));
         let large = cell(|drill| drill.withheld = Some("it is <large>".into()));
         assert_eq!(large, format!("{passed}<div>withheld: it is &lt;large&gt;</div></td>"));
-        let running = cell(|drill| drill.running_since = Some(fixture::now()));
+        let running = cell(|drill| drill.running_since = Some(sample::now()));
         assert_eq!(running, format!("{passed}<div>running for 0s</div></td>"));
         let never = cell(|drill| drill.history = Default::default());
         assert_eq!(never, "<div class=\"unknown\">none yet</div></td>");
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_damaged_object_has_a_line_with_its_key() {
-        let page = page(Some(&fixture::report(vec![fixture::pending("app")])));
+        let page = page(Some(&sample::report(vec![sample::pending("app")])));
         let row = page.lines().find(|line| line.starts_with("<tr class=\"finding\">")).expect("a row");
         assert!(row.contains("<td class=\"bad\">truncated</td>"), "{row}");
         assert!(row.contains("<code>0000/000000000000000c-000000000000000c.ltx</code>: unexpected end at byte 4096"));
@@ -154,17 +154,17 @@ mod tests {
 
     #[test]
     fn names_cannot_break_out_of_the_page() {
-        let page = page(Some(&fixture::report(vec![fixture::unknown("<script>\"'&\u{0}")])));
+        let page = page(Some(&sample::report(vec![sample::unknown("<script>\"'&\u{0}")])));
         assert!(page.contains("<td>&lt;script&gt;&quot;&#39;&amp;\u{fffd}</td>"), "{page}");
         assert!(!page.contains("<script"));
     }
 
     #[test]
     fn rows_end_somewhere_and_trouble_comes_first() {
-        let healthy = Arc::new(fixture::healthy("fine"));
-        let mut report = fixture::report(Vec::new());
+        let healthy = Arc::new(sample::healthy("fine"));
+        let mut report = sample::report(Vec::new());
         report.assessment.databases = vec![healthy; PAGE_ROWS_MAX + 6];
-        report.assessment.databases.push(Arc::new(fixture::unknown("zzz")));
+        report.assessment.databases.push(Arc::new(sample::unknown("zzz")));
         let page = page(Some(&report));
         assert_eq!(page.matches("<tr><td>").count(), PAGE_ROWS_MAX);
         assert!(page.contains("<p>and 7 more"));
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_not_observable_is_said_with_the_line_that_the_application_needs() {
-        let page = page(Some(&fixture::full()));
+        let page = page(Some(&sample::full()));
         let row = page.lines().find(|line| line.contains("busy timeout")).expect("a row");
         assert!(row.ends_with("not observable: <code>PRAGMA busy_timeout = 5000;</code></td></tr>"), "{row}");
         let row = page.lines().find(|line| line.contains("replication lag alert")).expect("a row");
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn no_databases_do_not_look_healthy() {
-        assert!(page(Some(&fixture::report(Vec::new()))).contains("No databases are watched."));
+        assert!(page(Some(&sample::report(Vec::new()))).contains("No databases are watched."));
         assert!(page(None).contains("No report yet"));
     }
 }

@@ -1,5 +1,6 @@
 //! The alerts on the page: what fires, what is about to, what nobody is told of and why, and what is over.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::LINE;
@@ -16,7 +17,7 @@ pub(super) fn section(report: &Report) -> Markup {
     }
     // They come in the order of their states, the worst first.
     let mut alerts: Vec<_> = report.alerts.iter().collect();
-    alerts.sort_by_key(|alert| rank(alert));
+    alerts.sort_by_key(|alert| state(alert).0);
     let more = alerts.len().saturating_sub(PAGE_ROWS_MAX) + report.alerts_dropped;
     html! {
         h2 { "Alerts" }
@@ -34,24 +35,20 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// The order of alerts: firing, pending, suppressed, over.
-fn rank(alert: &Alert) -> u8 {
+/// Its place among the others, its class, its state in words, and since when it is in it.
+fn state(alert: &Alert) -> (u8, &'static str, &'static str, Option<Timestamp>) {
     match alert.state {
-        AlertState::Resolved => 3,
-        _ if alert.suppressed.is_some() => 2,
-        AlertState::Pending => 1,
-        AlertState::Firing => 0,
+        AlertState::Firing if alert.suppressed.is_none() => (0, "bad", "firing", alert.fired_at),
+        AlertState::Pending if alert.suppressed.is_none() => (1, "unknown", "pending", Some(alert.active_at)),
+        AlertState::Firing => (2, "unknown", "firing", alert.fired_at),
+        AlertState::Pending => (2, "unknown", "pending", Some(alert.active_at)),
+        AlertState::Resolved if alert.is_unwatched() => (3, "unknown", "no longer watched", alert.resolved_at),
+        AlertState::Resolved => (3, "unknown", "resolved", alert.resolved_at),
     }
 }
 
 fn row(alert: &Alert) -> Markup {
-    let (class, state, since) = match alert.state {
-        AlertState::Firing if alert.suppressed.is_none() => ("bad", "firing", alert.fired_at),
-        AlertState::Firing => ("unknown", "firing", alert.fired_at),
-        AlertState::Pending => ("unknown", "pending", Some(alert.active_at)),
-        AlertState::Resolved if alert.is_unwatched() => ("unknown", "no longer watched", alert.resolved_at),
-        AlertState::Resolved => ("unknown", "resolved", alert.resolved_at),
-    };
+    let (_, class, state, since) = state(alert);
     let text = |name: &str| alert.annotations.get(name).map_or("", String::as_str);
     let check = catalogue().find(|check| check.name == alert.name());
     let labels = check.map_or(&[][..], |check| check.scope().labels());
@@ -83,18 +80,18 @@ fn row(alert: &Alert) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::fixture;
     use super::super::tests::page;
     use crate::domain::check::catalogue;
+    use crate::domain::report::sample;
 
     #[test]
     fn no_alert_is_no_section() {
-        assert!(!page(Some(&fixture::report(vec![fixture::healthy("app")]))).contains("Alerts"));
+        assert!(!page(Some(&sample::report(vec![sample::healthy("app")]))).contains("Alerts"));
     }
 
     #[test]
     fn what_fires_comes_first_and_what_is_suppressed_says_why() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         report.alerts_dropped = 7;
         let page = page(Some(&report));
         let (_, alerts) = page.split_once("<h2>Alerts</h2>").expect("a section");
@@ -116,7 +113,7 @@ mod tests {
     #[test]
     fn the_subject_of_each_check_is_shown() {
         for check in catalogue() {
-            let mut report = fixture::full();
+            let mut report = sample::full();
             let alert = Arc::make_mut(&mut report.alerts[0]);
             alert.labels = [("alertname".to_owned(), check.name.to_owned())].into();
             let values = check.scope().labels().iter().map(|label| ((*label).to_owned(), format!("the-{label}")));
@@ -130,7 +127,7 @@ mod tests {
 
     #[test]
     fn text_and_links_cannot_break_out() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         let alert = Arc::make_mut(&mut report.alerts[0]);
         alert.annotations.insert("summary".into(), "<script>".into());
         alert.annotations.insert("runbook_url".into(), "javascript:alert(1)".into());

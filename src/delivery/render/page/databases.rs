@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, Render, html};
 
 use super::LINE;
+use crate::delivery::render::terminal::unreplicated;
 use crate::delivery::render::timeline;
 use crate::domain::assessment::DatabaseState;
 use crate::domain::drill::{DrillReport, DrillResult};
@@ -86,12 +87,6 @@ impl Row<'_> {
         }
     }
 
-    fn unreplicated(&self) -> Option<String> {
-        let replica = self.block.replica?;
-        let bound = if replica.unreplicated_bytes_lower_bound { "≥ " } else { "" };
-        replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
-    }
-
     /// The coverage map, over all of it.
     fn band(&self) -> Option<Markup> {
         let map = self.block.replica?.timeline.as_ref()?;
@@ -159,7 +154,7 @@ impl Render for Row<'_> {
                 td { (database.state.as_str()) }
                 (known(replica.and_then(|replica| replica.recovery_point).map(human::instant)))
                 (self.lag())
-                (known(self.unreplicated()))
+                (known(replica.and_then(unreplicated)))
                 (known(replica.and_then(|replica| replica.verified_at).map(|at| self.age(at))))
                 (known(self.band()))
                 (self.drill())

@@ -17,6 +17,7 @@ use crate::delivery::render::json::json;
 use crate::delivery::render::metrics::{openmetrics, to_text};
 use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
 use crate::domain::check::{Judge, Watching};
+use crate::domain::history::History;
 use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;
@@ -105,7 +106,8 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     };
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
-    let report = Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 };
+    let (alerts, history) = (Vec::new(), History::default());
+    let report = Report { generated_at: now, assessment, verdicts, alerts, alerts_dropped: 0, history };
     Ok(Looked { report: Arc::new(report), drills })
 }
 

@@ -20,7 +20,7 @@ impl Agent {
         self.take_names(&mut configured.names, now);
         let targets = std::mem::take(&mut configured.targets);
         let mut wanted: BTreeMap<_, _> = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
-        self.hand_over(&wanted);
+        self.hand_over(&wanted, now);
         let (fleet, before) = (&mut self.shared.fleet, &self.report.sources);
         let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, asked);
         for (name, subject) in &mut fleet.subjects {
@@ -52,7 +52,7 @@ impl Agent {
 
     /// Ends targets that are to be watched otherwise or under another name, and keeps what is known of them for what
     /// follows them.
-    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>) {
+    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>, now: Moment) {
         let names: BTreeMap<PathBuf, &TargetName> =
             wanted.iter().filter_map(|(name, target)| Some((path(target)?, name))).collect();
         let mut ended = Vec::new();
@@ -66,10 +66,12 @@ impl Agent {
             let Some(next) = by_path.or_else(|| own.map(|_| name)) else { continue };
             ended.push((name.clone(), next.clone(), subject.save(), subject.save_objects()));
         }
+        let renamed = ended.iter().filter(|(name, next, ..)| name != next);
+        self.recorder.rename(renamed.map(|(name, next, ..)| (name.0.as_str(), next.0.as_str())), now.wall);
         for (name, next, saved, objects) in ended {
             if next != name {
                 tracing::warn!(from = %name, to = %next, "a database has a new name");
-                self.memory.forgotten.push(name.clone());
+                self.memory.forgotten.extend(EntryKey::of(&name));
             }
             self.shared.fleet.remove(&name);
             self.memory.saved.insert(EntryKey::objects(&next), objects);
@@ -80,6 +82,11 @@ impl Agent {
     fn watch(&mut self, target: Target, now: Moment) {
         let (target_key, objects_key) = (EntryKey::target(&target.name), EntryKey::objects(&target.name));
         let saved = self.memory.saved.remove(&target_key);
+        if let Some(text) = self.memory.saved.remove(&EntryKey::history(&target.name))
+            && let Err(cause) = self.recorder.restore(&target.name.0, &text, self.memory.recorded, now.wall)
+        {
+            tracing::warn!(database = %target.name, cause, "history for charts not read; it begins anew");
+        }
         let shared = &mut self.shared;
         let able = shared.pages.is_some() && target.database.is_some();
         let key = || shared.fleet.key();
@@ -104,8 +111,9 @@ impl Agent {
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
             self.telling.forget(&name);
+            self.recorder.forget(&name.0);
             self.shared.fleet.remove(&name);
-            self.memory.forgotten.push(name);
+            self.memory.forgotten.extend(EntryKey::of(&name));
         }
         self.adapt(now);
         self.publish(now);

@@ -212,8 +212,12 @@ pub const DEMO_ROWS_MAX: u64 = 50_000;
 /// where blocking is allowed.
 pub const INLINE_RENDER_TARGETS_MAX: usize = 800;
 
-/// Rows of a table on the page; the rest is counted.
-pub const PAGE_ROWS_MAX: usize = 300;
+/// Rows of a table on one page; the rest is on others, or counted.
+pub const PAGE_ROWS_MAX: usize = 100;
+
+/// Groups of equal findings on the front page, and names in one of them.
+pub const PAGE_CARDS_MAX: usize = 20;
+pub const PAGE_NAMES_MAX: usize = 8;
 
 /// Head of a request to the HTTP server.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 32 << 10;

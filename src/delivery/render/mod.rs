@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 mod grammar;
 mod html;
 pub mod json;
+mod markdown;
 pub mod metrics;
 pub mod page;
 pub mod published;

@@ -183,6 +183,7 @@ fn report(databases: usize) -> Report {
         verdicts: Verdicts::default(),
         alerts: Vec::new(),
         alerts_dropped: 0,
+        history: Default::default(),
     }
 }
 

@@ -533,5 +533,13 @@ pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The report of another agent, which `why` reads: some kilobytes for each of [`DATABASES_MAX`] databases.
 pub const AGENT_REPORT_BYTES_MAX: usize = 256 << 20;
 
+/// Bytes of the history that is kept for charts, of all databases together: about 700 that change all the time. With more,
+/// it reaches back less far for all; it takes a database of which nothing changes half a kilobyte.
+pub const HISTORY_BYTES_MAX: usize = 32 << 20;
+
+/// How far back that history is kept to the minute, and how far back to the hour, in seconds, where there is room.
+pub const HISTORY_FINE: u32 = 6 * 3_600;
+pub const HISTORY_HOURS: u32 = 7 * 86_400;
+
 /// Lines of evidence that `why` prints; the rest is counted.
 pub const EVIDENCE_LINES_MAX: usize = 20;

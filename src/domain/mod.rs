@@ -9,6 +9,7 @@ pub mod assessment;
 pub mod beacon;
 pub mod check;
 pub mod drill;
+pub mod history;
 pub mod human;
 pub mod limits;
 pub mod litestream;

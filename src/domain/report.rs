@@ -11,6 +11,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::alert::Alert;
 use super::assessment::{Assessment, DatabaseReport, ReplicaReport};
+use super::history::History;
 use super::verdict::{Verdict, Verdicts, Word};
 
 /// The version of the serialized form; raised when a field is removed or changes its meaning.
@@ -26,6 +27,8 @@ pub struct Report {
     pub alerts: Vec<Arc<Alert>>,
     /// More of them than the agent remembers.
     pub alerts_dropped: usize,
+    /// How a few numbers went until then. Not part of the serialized form.
+    pub history: History,
 }
 
 /// What is told of by itself: a replica, or a database that has none.

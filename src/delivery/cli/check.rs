@@ -11,6 +11,7 @@ use super::version::{REVISION, VERSION};
 use crate::delivery::render::json::json;
 use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
 use crate::domain::check::{Judge, Watching};
+use crate::domain::history::History;
 use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;
@@ -72,7 +73,14 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     };
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
-    Ok(Report { generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0 })
+    Ok(Report {
+        generated_at: now,
+        assessment,
+        verdicts,
+        alerts: Vec::new(),
+        alerts_dropped: 0,
+        history: History::default(),
+    })
 }
 
 fn depth(asked: CheckVerify) -> VerifyDepth {

@@ -17,6 +17,7 @@ use crate::domain::assess::sizing::Sizing;
 use crate::domain::assessment::*;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
+use crate::domain::history::History;
 use crate::domain::litestream::{Hole, Txid};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -51,6 +52,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
         verdicts: Verdicts::default(),
         alerts: Vec::new(),
         alerts_dropped: 0,
+        history: History::default(),
     }
 }
 

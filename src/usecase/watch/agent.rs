@@ -26,6 +26,7 @@ use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
 use crate::domain::assessment::{AgentReport, ConfigReport, CostReport};
 use crate::domain::check::{Judge, Watching};
+use crate::domain::history::Recorder;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{
@@ -75,6 +76,7 @@ pub struct Agent {
     alerts: Alerts,
     telling: Telling,
     judge: Judge,
+    recorder: Recorder,
     /// What is known of the agent itself; the rest is filled in when a report is built.
     report: AgentReport,
     published: Moment,
@@ -145,6 +147,7 @@ impl Agent {
             alerts,
             telling: Telling::default(),
             judge: Judge::new(Watching::Continuously),
+            recorder: Recorder::default(),
             report: report(parts.version, parts.revision, now),
             published: now,
         };

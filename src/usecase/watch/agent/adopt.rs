@@ -20,7 +20,7 @@ impl Agent {
         self.take_names(&mut configured.names, now);
         let targets = std::mem::take(&mut configured.targets);
         let mut wanted: BTreeMap<_, _> = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
-        self.hand_over(&wanted);
+        self.hand_over(&wanted, now);
         let (fleet, before) = (&mut self.shared.fleet, &self.report.sources);
         let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, asked);
         for (name, subject) in &mut fleet.subjects {
@@ -52,7 +52,7 @@ impl Agent {
 
     /// Ends targets that are to be watched otherwise or under another name, and keeps what is known of them for what
     /// follows them.
-    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>) {
+    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>, now: Moment) {
         let names: BTreeMap<PathBuf, &TargetName> =
             wanted.iter().filter_map(|(name, target)| Some((path(target)?, name))).collect();
         let mut ended = Vec::new();
@@ -66,6 +66,8 @@ impl Agent {
             let Some(next) = by_path.or_else(|| own.map(|_| name)) else { continue };
             ended.push((name.clone(), next.clone(), subject.save(), subject.save_objects()));
         }
+        let renamed = ended.iter().filter(|(name, next, ..)| name != next);
+        self.recorder.rename(renamed.map(|(name, next, ..)| (name.0.as_str(), next.0.as_str())), now.wall);
         for (name, next, saved, objects) in ended {
             if next != name {
                 tracing::warn!(from = %name, to = %next, "a database has a new name");
@@ -104,6 +106,7 @@ impl Agent {
         for name in gone {
             tracing::info!(database = %name, "no longer watched");
             self.telling.forget(&name);
+            self.recorder.forget(&name.0);
             self.shared.fleet.remove(&name);
             self.memory.forgotten.push(name);
         }

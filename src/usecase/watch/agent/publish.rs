@@ -24,6 +24,9 @@ impl Agent {
         let shared = &mut self.shared;
         let pace = &shared.configured.pace;
         let changed = shared.fleet.rebuild(pace, now);
+        for subject in changed.iter().filter_map(|name| shared.fleet.subjects.get(name)) {
+            self.recorder.record(&subject.report, now.wall);
+        }
         let databases = shared.fleet.reports();
         let mut stores = shared.stores.report();
         let counted = now.wall.duration_since(self.report.started_at).as_secs_f64();
@@ -45,6 +48,7 @@ impl Agent {
             assessment,
             alerts: self.alerts.list(),
             alerts_dropped: self.alerts.dropped(),
+            history: self.recorder.history(),
         };
         let changed = changed.iter().filter_map(|name| shared.fleet.subjects.get(name));
         telling::tell(changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect());

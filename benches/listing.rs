@@ -6,15 +6,9 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people, run by hand")]
 
-#[allow(dead_code, unreachable_pub, reason = "shared with the conformance tests, which use all of it")]
-#[path = "../tests/conformance/fake_s3.rs"]
-mod fake_s3;
-
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use fake_s3::FakeServer;
 use rustix::time::{ClockId, clock_gettime};
 use streamgauge::domain::litestream::{Folder, LtxName, ObjectName, Txid};
 use streamgauge::domain::secret::Secret;
@@ -22,6 +16,7 @@ use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
 use streamgauge::usecase::ports::Stores as _;
+use streamgauge_testkit::s3;
 
 /// One v0.3 segment a second for a day: what a poll without `start-after` would list each time.
 const DAY_OF_SEGMENTS: u64 = 86_400;
@@ -45,25 +40,11 @@ fn main() {
         if keys > most {
             continue;
         }
-        let port = serve(keys);
+        let server = s3::serve_made_up(keys).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let measured = runtime.block_on(measure(&*open(port), keys));
+        let measured = runtime.block_on(measure(&*open(server.port()), keys));
         println!("{measured}{}", if keys == DAY_OF_SEGMENTS { measured.verdict() } else { "" });
     }
-}
-
-/// A bucket of `keys` objects, served by a thread of its own until the process ends.
-fn serve(keys: u64) -> u16 {
-    let (port, started) = mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let server = FakeServer::bucket(keys).await;
-            port.send(server.port).unwrap();
-            std::future::pending::<()>().await;
-        });
-    });
-    started.recv().unwrap()
 }
 
 fn open(port: u16) -> Arc<dyn ReplicaStore> {

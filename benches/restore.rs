@@ -8,8 +8,6 @@
 
 #[path = "../tests/lab/mod.rs"]
 mod lab;
-#[path = "../tests/support/static_s3.rs"]
-mod static_s3;
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +43,8 @@ fn main() {
         fs::create_dir_all(home.path().join("objects/app")).unwrap();
         std::os::unix::fs::symlink(level.path(), home.path().join("objects/app").join(name)).unwrap();
     }
-    let port = static_s3::serve(home.path().join("objects"));
+    let server = streamgauge_testkit::s3::serve(home.path().join("objects")).unwrap();
+    let port = server.port();
     let bucket = format!("s3://bucket/app?endpoint=http://127.0.0.1:{port}&region=us-east-1&forcePathStyle=true");
     let mut plain = Cost::WORST;
     println!("from       round  program        wall      CPU   peak memory");

@@ -10,8 +10,6 @@
 mod backends;
 #[path = "conformance/endpoint_path.rs"]
 mod endpoint_path;
-#[path = "conformance/fake_s3.rs"]
-mod fake_s3;
 #[path = "conformance/hostile.rs"]
 mod hostile;
 #[path = "conformance/servers.rs"]
@@ -30,6 +28,7 @@ use streamgauge::domain::target::{ReplicaLocation, S3Location, StaticCredentials
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
 use streamgauge::usecase::ports::Stores as _;
+use streamgauge_testkit::ltx;
 
 /// Credentials of the real servers, and of no other.
 const ACCESS_KEY: &str = "test";
@@ -68,6 +67,11 @@ const fn ltx_name(txid: u64) -> ObjectName {
 const LEVEL: Folder = Folder::Level(0);
 const NAME: ObjectName = ltx_name(7);
 const KEY: &str = "0000/0000000000000007-0000000000000007.ltx";
+
+/// The key of a file of level 0.
+fn key(txid: u64) -> String {
+    format!("0000/{}", ltx::name(txid, txid))
+}
 
 /// What a read brought that has to bring something, or why not.
 async fn read(store: &dyn ReplicaStore, name: ObjectName, offset: u64, length: u64) -> Result<Bytes, Reason> {

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Command;
 
 use lab::Lab;
-use streamgauge::delivery::demo::peer::{Peer, open_database, write};
-use streamgauge::delivery::demo::replicator::{COMPACTED, FileId, RAW, SNAPSHOT};
+use streamgauge::delivery::demo::peer::Peer;
 use streamgauge::delivery::demo::{Demo, FAULTS};
+use streamgauge_testkit::orders;
+use streamgauge_testkit::replica::{COMPACTED, FileId, RAW, SNAPSHOT};
+use streamgauge_testkit::replicator::Replicator;
 
 /// 2026-01-01, in milliseconds: the clock of these tests is an argument.
 const START: u64 = 1_767_225_600_000;
@@ -21,31 +23,32 @@ fn a_replica_restores_byte_for_byte_across_resets_compactions_and_retention() {
     let lab = Lab::find();
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("app.db");
-    let mut peer = Peer::open(directory.path()).unwrap();
-    let writer = open_database(&database).unwrap();
+    let mut replicator = Replicator::create(directory.path()).unwrap();
+    let writer = orders::open(&database).unwrap();
     let mut wal_resets = 0;
     let mut wal_salts = None;
     let mut snapshots = Vec::new();
     for second in 0..400 {
         for _ in 0..3 {
-            write(&writer).unwrap();
+            orders::write(&writer).unwrap();
         }
-        peer.replicator.tick(START + second * 1000).unwrap();
+        replicator.tick(START + second * 1000).unwrap();
         let salts = fs::read(directory.path().join("app.db-wal")).unwrap()[16..24].to_vec();
         wal_resets += usize::from(wal_salts.as_ref().is_some_and(|before| *before != salts));
         wal_salts = Some(salts);
-        snapshots.extend(peer.replicator.level(SNAPSHOT).last().filter(|newest| !snapshots.contains(*newest)).copied());
+        snapshots
+            .extend(replicator.files().level(SNAPSHOT).last().filter(|newest| !snapshots.contains(*newest)).copied());
     }
 
-    assert_eq!(peer.replicator.txid(), 400, "a file a second, none missed");
+    assert_eq!(replicator.txid(), 400, "a file a second, none missed");
     assert!(wal_resets >= 10, "{wal_resets} WAL resets");
-    assert!(snapshots.len() > peer.replicator.level(SNAPSHOT).len(), "no snapshot was ever deleted");
-    assert!(peer.replicator.level(COMPACTED).first().is_some_and(|first| first.min > 1), "level 1 was never pruned");
-    assert!(peer.replicator.level(RAW).first().is_some_and(|first| first.min > 1), "level 0 was never pruned");
-    assert_eq!(listing(&directory.path().join("replica")), listing_of(peer.replicator.files()));
+    assert!(snapshots.len() > replicator.files().level(SNAPSHOT).len(), "no snapshot was ever deleted");
+    assert!(replicator.files().level(COMPACTED).first().is_some_and(|first| first.min > 1), "level 1 was never pruned");
+    assert!(replicator.files().level(RAW).first().is_some_and(|first| first.min > 1), "level 0 was never pruned");
+    assert_eq!(listing(&directory.path().join("replica")), listing_of(replicator.files().files()));
 
     drop(writer);
-    drop(peer);
+    drop(replicator);
     // The last connection has moved the WAL into the database file and deleted it.
     assert!(!directory.path().join("app.db-wal").exists());
     let restored = directory.path().join("restored.db");
@@ -83,10 +86,10 @@ fn each_fault_breaks_what_it_says() {
         };
         let directory = tempfile::tempdir().unwrap();
         let mut peer = Peer::open(directory.path()).unwrap();
-        let writer = open_database(&directory.path().join("app.db")).unwrap();
+        let writer = orders::open(&directory.path().join("app.db")).unwrap();
         let mut due = Some(fault);
         for second in 0..30 {
-            write(&writer).unwrap();
+            orders::write(&writer).unwrap();
             if second >= 12 && due.is_some_and(|fault| peer.suffer(fault).unwrap().is_some()) {
                 due = None;
             }
@@ -140,5 +143,5 @@ fn listing(replica: &Path) -> Vec<String> {
 }
 
 fn listing_of(files: impl Iterator<Item = FileId>) -> Vec<String> {
-    files.map(|file| format!("{}/{:016x}-{:016x}.ltx", file.level, file.min, file.max)).collect()
+    files.map(|file| format!("{}/{}", file.level, file.name())).collect()
 }

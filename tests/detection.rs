@@ -9,6 +9,8 @@
 
 #[path = "detection/engine.rs"]
 mod engine;
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
 #[path = "detection/judge.rs"]
 mod judge;
 #[path = "lab/mod.rs"]

@@ -12,6 +12,8 @@ mod broken;
 mod command;
 #[path = "restore/damage.rs"]
 mod damage;
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
 #[path = "restore/incremental.rs"]
 mod incremental;
 #[path = "restore/proxy.rs"]

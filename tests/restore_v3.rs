@@ -4,6 +4,8 @@
 
 #[path = "restore_v3/damage.rs"]
 mod damage;
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
 mod lab;
 #[path = "restore_v3/ours.rs"]
 mod ours;

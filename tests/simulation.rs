@@ -13,6 +13,8 @@ mod agent;
 mod alerts;
 #[path = "simulation/drills.rs"]
 mod drills;
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/life.rs"]

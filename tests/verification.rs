@@ -11,6 +11,8 @@ mod bench;
 mod between;
 #[path = "verification/damage.rs"]
 mod damage;
+#[path = "support/faulty_store.rs"]
+mod faulty_store;
 mod lab;
 #[path = "verification/once.rs"]
 mod once;

@@ -42,38 +42,37 @@ pub struct Assessment {
     pub over_limit: usize,
 }
 
-/// Whether a database can be watched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DatabaseState {
-    /// Its files are read.
-    Monitored,
-    /// Not looked at yet.
-    #[default]
-    Pending,
-    /// There is no file.
-    Missing,
-    /// There is one and it cannot be read, or it is not a database.
-    Unreadable,
-    /// Only its replica is known: there is no local database to look at.
-    Remote,
-    /// Beyond the number of databases that one agent watches.
-    OverLimit,
+impl Assessment {
+    /// How many databases are in a state, also of those that are not in the list.
+    pub fn count(&self, state: DatabaseState) -> usize {
+        let beyond = if state == DatabaseState::OverLimit { self.over_limit } else { 0 };
+        beyond + self.databases.iter().filter(|database| database.state == state).count()
+    }
+
+    /// The place of the database of a name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.databases.binary_search_by(|database| database.name.as_str().cmp(name)).ok()
+    }
 }
 
-impl DatabaseState {
-    pub const ALL: &'static [Self] =
-        &[Self::Monitored, Self::Pending, Self::Missing, Self::Unreadable, Self::Remote, Self::OverLimit];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Monitored => "monitored",
-            Self::Pending => "pending",
-            Self::Missing => "missing",
-            Self::Unreadable => "unreadable",
-            Self::Remote => "remote",
-            Self::OverLimit => "over_limit",
-        }
+words! {
+    /// Whether a database can be watched.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum DatabaseState {
+        /// Its files are read.
+        Monitored = "monitored",
+        /// Not looked at yet.
+        #[default]
+        Pending = "pending",
+        /// There is no file.
+        Missing = "missing",
+        /// There is one and it cannot be read, or it is not a database.
+        Unreadable = "unreadable",
+        /// Only its replica is known: there is no local database to look at.
+        Remote = "remote",
+        /// Beyond the number of databases that one agent watches.
+        OverLimit = "over_limit",
     }
 }
 
@@ -286,6 +285,19 @@ pub struct ReplicaReport {
     pub keeping: KeepingReport,
     /// Pages that were compared with the live database; `None` where none are to be, or there is none.
     pub spot: Option<SpotReport>,
+}
+
+impl ReplicaReport {
+    /// What reading its objects showed, once one was read or is known to be gone.
+    pub fn read_objects(&self) -> Option<&VerificationReport> {
+        let read = |report: &VerificationReport| report.structure_verified > 0 || !report.findings.is_empty();
+        self.verification.as_deref().filter(|report| read(report))
+    }
+
+    /// Its spot checks, where pages are to be compared with a live database.
+    pub fn compared(&self) -> Option<&SpotReport> {
+        self.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
+    }
 }
 
 /// Conclusions from several looks at a replica.

@@ -73,26 +73,15 @@ pub enum DrillSchedule {
     Cron(String),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Integrity {
-    None,
-    /// `PRAGMA quick_check`: every page is where it belongs.
-    Quick,
-    /// `PRAGMA integrity_check`: also that indexes hold what their tables hold; about ten times as long.
-    Full,
-}
-
-impl Integrity {
-    pub const ALL: &'static [Self] = &[Self::Quick, Self::Full, Self::None];
-
-    /// The word in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Quick => "quick",
-            Self::Full => "integrity",
-        }
+words! {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Integrity {
+        /// `PRAGMA quick_check`: every page is where it belongs.
+        Quick = "quick",
+        /// `PRAGMA integrity_check`: also that indexes hold what their tables hold; about ten times as long.
+        Full = "integrity",
+        None = "none",
     }
 }
 
@@ -117,33 +106,23 @@ pub struct Expectation {
     pub equals: Option<String>,
 }
 
-/// The result of a drill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DrillResult {
-    /// It restores, and every check passed.
-    Passed,
-    /// The backup does not restore, or what was restored is wrong.
-    Failed,
-    /// It could not be found out: no space, no credentials, no answer, no time.
-    Inconclusive,
-}
-
-impl DrillResult {
-    pub const ALL: &'static [Self] = &[Self::Passed, Self::Failed, Self::Inconclusive];
-
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Failed => "failed",
-            Self::Inconclusive => "inconclusive",
-        }
+words! {
+    /// The result of a drill.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum DrillResult {
+        /// It restores, and every check passed.
+        Passed = "passed",
+        /// The backup does not restore, or what was restored is wrong.
+        Failed = "failed",
+        /// It could not be found out: no space, no credentials, no answer, no time.
+        #[default]
+        Inconclusive = "inconclusive",
     }
 }
 
 /// One drill, with everything that an auditor asks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DrillRecord {
     pub database: String,
     pub replica: String,

@@ -202,12 +202,6 @@ pub const FOLDER_PAGES_MAX: usize = 100;
 /// File with additional certificate authorities.
 pub const CA_FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Write-ahead log that the demo's replicator reads at once.
-pub const DEMO_WAL_BYTES_MAX: u64 = 256 << 20;
-
-/// Rows that the demo's writer keeps, so that a demo left running does not fill the disk.
-pub const DEMO_ROWS_MAX: u64 = 50_000;
-
 /// Databases and replicas of a report that is rendered where it is asked for; above, about 20 000 series, it is done
 /// where blocking is allowed.
 pub const INLINE_RENDER_TARGETS_MAX: usize = 800;

@@ -2,6 +2,9 @@
 //!
 //! Nothing here does IO, reads a clock, logs or spawns; `now` is an argument.
 
+#[macro_use]
+pub(crate) mod words;
+
 pub mod alert;
 pub mod alerting;
 pub mod assess;

@@ -25,8 +25,7 @@ impl Moment {
     /// The moment that lies `duration` after this one on both clocks.
     pub fn after(self, duration: Duration) -> Self {
         let duration = signed(duration);
-        let wall = self.wall.checked_add(duration).unwrap_or(Timestamp::MAX);
-        Self { wall, mono: self.mono.saturating_add(duration) }
+        Self { wall: later(self.wall, duration), mono: self.mono.saturating_add(duration) }
     }
 
     /// How long it is from this moment to a reading of the monotonic clock; nothing if that has passed.
@@ -44,6 +43,11 @@ impl Moment {
         let age = self.wall.duration_since(wall).max(SignedDuration::ZERO);
         self.ago(age)
     }
+}
+
+/// The instant that lies `duration` after another, the last there is where it is later than that.
+pub fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
+    at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 /// A duration as the difference of two moments, the longest there is where it is longer than that.

@@ -130,24 +130,15 @@ pub struct FileMode {
     pub gid: u32,
 }
 
-/// The closed set of the `file` label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileRole {
-    Database,
-    Wal,
-    Shm,
-    Directory,
-}
-
-impl FileRole {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Database => "database",
-            Self::Wal => "wal",
-            Self::Shm => "shm",
-            Self::Directory => "directory",
-        }
+words! {
+    /// The closed set of the `file` label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FileRole {
+        Database = "database",
+        Wal = "wal",
+        Shm = "shm",
+        Directory = "directory",
     }
 }
 

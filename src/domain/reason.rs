@@ -4,57 +4,29 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a probe has no observation. The word is metric label, page text and runbook heading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReasonKind {
-    /// It is not there.
-    NotFound,
-    /// The credentials or file permissions do not allow it.
-    Denied,
-    /// The server asked to slow down.
-    Throttled,
-    /// No answer in time.
-    Timeout,
-    /// No connection: name resolution, refused, TLS.
-    Unreachable,
-    /// It was read and is not what its format demands, or a listing contradicts itself.
-    Corrupt,
-    /// It exists and this version cannot read it.
-    Unsupported,
-    /// The configuration makes it impossible.
-    Misconfigured,
-    /// Any other failure of the operating system or the server.
-    Failed,
-}
-
-impl ReasonKind {
-    /// Every kind, in the order in which they are documented.
-    pub const ALL: &'static [Self] = &[
-        Self::NotFound,
-        Self::Denied,
-        Self::Throttled,
-        Self::Timeout,
-        Self::Unreachable,
-        Self::Corrupt,
-        Self::Unsupported,
-        Self::Misconfigured,
-        Self::Failed,
-    ];
-
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotFound => "not_found",
-            Self::Denied => "denied",
-            Self::Throttled => "throttled",
-            Self::Timeout => "timeout",
-            Self::Unreachable => "unreachable",
-            Self::Corrupt => "corrupt",
-            Self::Unsupported => "unsupported",
-            Self::Misconfigured => "misconfigured",
-            Self::Failed => "failed",
-        }
+words! {
+    /// Why a probe has no observation. The word is metric label, page text and runbook heading.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ReasonKind {
+        /// It is not there.
+        NotFound = "not_found",
+        /// The credentials or file permissions do not allow it.
+        Denied = "denied",
+        /// The server asked to slow down.
+        Throttled = "throttled",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// No connection: name resolution, refused, TLS.
+        Unreachable = "unreachable",
+        /// It was read and is not what its format demands, or a listing contradicts itself.
+        Corrupt = "corrupt",
+        /// It exists and this version cannot read it.
+        Unsupported = "unsupported",
+        /// The configuration makes it impossible.
+        Misconfigured = "misconfigured",
+        /// Any other failure of the operating system or the server.
+        Failed = "failed",
     }
 }
 

@@ -56,7 +56,7 @@ impl Report {
 
     /// The database of this name.
     pub fn database(&self, name: &str) -> Option<Judged<'_>> {
-        let at = self.assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name)).ok()?;
+        let at = self.assessment.position(name)?;
         let checks = self.verdicts.databases.get(at).map_or(&[][..], |verdicts| verdicts);
         Some(Judged { database: self.assessment.databases.get(at)?, checks })
     }

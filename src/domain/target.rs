@@ -11,7 +11,7 @@ use super::price::{Prices, usual_storage};
 use super::secret::{Secret, exposed};
 
 /// The stable, short name of a target: the `database` label of every series.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TargetName(pub String);
 
 impl std::fmt::Display for TargetName {
@@ -34,7 +34,7 @@ pub struct Target {
 }
 
 /// Where the database and Litestream's metadata are, as this process sees them (after the prefix map).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFiles {
     /// The database file; `-wal` and `-shm` stand beside it.
     pub path: PathBuf,
@@ -243,29 +243,23 @@ impl ReplicaLocation {
     }
 
     pub fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Directory(path) => Some(path),
-            _ => None,
-        }
+        let Self::Directory(path) = self else { return None };
+        Some(path)
     }
 
     pub fn s3(&self) -> Option<&S3Location> {
-        match self {
-            Self::S3(place) => Some(place),
-            _ => None,
-        }
+        let Self::S3(place) = self else { return None };
+        Some(place)
     }
 
     pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
-        match self {
-            Self::S3(place) => Some(place),
-            _ => None,
-        }
+        let Self::S3(place) = self else { return None };
+        Some(place)
     }
 }
 
 /// Host and port of a URL, and what may stand before them.
-fn authority(url: &str) -> &str {
+pub fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
 }

@@ -4,48 +4,27 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// How bad a failure is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    Info,
-    /// A ticket.
-    Warning,
-    /// A page.
-    Critical,
-}
-
-impl Severity {
-    /// The worst first.
-    pub const ALL: &'static [Self] = &[Self::Critical, Self::Warning, Self::Info];
-
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
+words! {
+    /// How bad a failure is; the least first.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Severity {
+        Info = "info",
+        /// A ticket.
+        Warning = "warning",
+        /// A page.
+        Critical = "critical",
     }
 }
 
-/// Whether what is expected is so; the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    Pass,
-    Unknown,
-    Fail,
-}
-
-impl Status {
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Unknown => "unknown",
-        }
+words! {
+    /// Whether what is expected is so; the best first.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Status {
+        Pass = "pass",
+        Unknown = "unknown",
+        Fail = "fail",
     }
 }
 
@@ -81,23 +60,22 @@ impl Verdicts {
     }
 }
 
-/// What verdicts come to: the exit code of `streamgauge check`, the words of its table and the `status` of its JSON are
-/// made of it, and of nothing else.
-///
-/// In the order of their weight: what is critical outweighs what is unknown, and that outweighs a warning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Word {
-    Ok,
-    Warning,
-    Unknown,
-    Critical,
+words! {
+    /// What verdicts come to: the exit code of `streamgauge check`, the words of its table and the `status` of its JSON are
+    /// made of it, and of nothing else.
+    ///
+    /// In the order of their weight: what is critical outweighs what is unknown, and that outweighs a warning.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Word {
+        Ok = "ok",
+        Warning = "warning",
+        Unknown = "unknown",
+        Critical = "critical",
+    }
 }
 
 impl Word {
-    /// The heaviest first.
-    pub const ALL: &'static [Self] = &[Self::Critical, Self::Unknown, Self::Warning, Self::Ok];
-
     /// The worst of some verdicts. Where nothing was judged, nothing is known.
     pub fn of<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> Self {
         let words = verdicts.map(|verdict| match (verdict.status, verdict.severity) {
@@ -108,15 +86,6 @@ impl Word {
             (Status::Fail, Severity::Warning) => Self::Warning,
         });
         words.max().unwrap_or(Self::Unknown)
-    }
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Unknown => "unknown",
-            Self::Critical => "critical",
-        }
     }
 
     /// That of Nagios.

@@ -27,58 +27,33 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The problem of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindingKind {
-    /// Its content is not what its format or its checksum demands.
-    Corrupt,
-    /// It ends early, or is smaller than it was.
-    Truncated,
-    /// It is not what its name says.
-    Misnamed,
-    /// It was replaced by another of the same name: two writers.
-    Rewritten,
-    /// It is gone, and Litestream's retention does not explain it: a bucket's lifecycle rule, or a person.
-    Vanished,
-    /// The database grew, and the new pages are not in it.
-    PagesMissing,
-    /// Its pages have another size than those of its neighbours.
-    PageSizeMismatch,
-    /// Its encoding is newer than the Litestream that is configured to restore it.
-    NewerEncoding,
-    /// v0.3: a segment does not begin where the one before it ends.
-    SegmentMissing,
+words! {
+    /// The problem of an object.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FindingKind {
+        /// Its content is not what its format or its checksum demands.
+        Corrupt = "corrupt",
+        /// It ends early, or is smaller than it was.
+        Truncated = "truncated",
+        /// It is not what its name says.
+        Misnamed = "misnamed",
+        /// It was replaced by another of the same name: two writers.
+        Rewritten = "rewritten",
+        /// It is gone, and Litestream's retention does not explain it: a bucket's lifecycle rule, or a person.
+        Vanished = "vanished",
+        /// The database grew, and the new pages are not in it.
+        PagesMissing = "pages_missing",
+        /// Its pages have another size than those of its neighbours.
+        PageSizeMismatch = "page_size_mismatch",
+        /// Its encoding is newer than the Litestream that is configured to restore it.
+        NewerEncoding = "newer_encoding",
+        /// v0.3: a segment does not begin where the one before it ends.
+        SegmentMissing = "segment_missing",
+    }
 }
 
 impl FindingKind {
-    pub const ALL: &'static [Self] = &[
-        Self::Corrupt,
-        Self::Truncated,
-        Self::Misnamed,
-        Self::Rewritten,
-        Self::Vanished,
-        Self::PagesMissing,
-        Self::PageSizeMismatch,
-        Self::NewerEncoding,
-        Self::SegmentMissing,
-    ];
-
-    /// The word used as a label value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Corrupt => "corrupt",
-            Self::Truncated => "truncated",
-            Self::Misnamed => "misnamed",
-            Self::Rewritten => "rewritten",
-            Self::Vanished => "vanished",
-            Self::PagesMissing => "pages_missing",
-            Self::PageSizeMismatch => "page_size_mismatch",
-            Self::NewerEncoding => "newer_encoding",
-            Self::SegmentMissing => "segment_missing",
-        }
-    }
-
     /// The words for an object with it: `… is corrupt`.
     pub fn spoken(self) -> &'static str {
         match self {
@@ -142,11 +117,6 @@ pub struct VerificationReport {
 }
 
 impl VerificationReport {
-    /// Something was read, or is known to be gone.
-    pub fn has_read(&self) -> bool {
-        self.structure_verified > 0 || !self.findings.is_empty()
-    }
-
     /// The problems over which a restore of the latest state would stumble.
     pub fn needed_damaged(&self) -> impl Iterator<Item = &ObjectFinding> {
         let harmless = |kind| matches!(kind, FindingKind::NewerEncoding | FindingKind::Rewritten);

@@ -63,17 +63,6 @@ impl SqliteJournal {
         Self { directory: directory.to_owned(), open: None, set_aside: 0, suspect: false }
     }
 
-    /// A journal that is open.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be written, another agent uses it, or what lies there is not ours.
-    pub fn open(directory: &Path) -> Result<Self, Reason> {
-        let mut this = Self::new(directory);
-        this.read()?;
-        Ok(this)
-    }
-
     /// Opens the state if it is not, and reads what can be read of it. One that is damaged is set aside and begun anew.
     fn read(&mut self) -> Result<Entries, Reason> {
         self.open = None;
@@ -140,8 +129,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, Reason> {
         let message = format!("{STATES_SET_ASIDE_MAX} damaged states lie beside {}", path.display());
         return Err(Reason::new(ReasonKind::Failed, message).with_hint("remove them"));
     };
-    let doing = || format!("set {} aside", path.display());
-    std::fs::rename(path, beside(&name)).map_err(|error| Reason::from(error).context(doing()))?;
+    let doing = format!("set {} aside", path.display());
+    std::fs::rename(path, beside(&name)).map_err(|error| Reason::from(error).context(doing))?;
     // Absent in most cases; the WAL belongs to what was set aside, the wal-index to nothing.
     let _ = std::fs::rename(beside("-wal"), beside(&format!("{name}-wal")));
     let _ = std::fs::remove_file(beside("-shm"));
@@ -259,7 +248,7 @@ fn read(connection: &Connection, select: &str, entries: &mut Entries) -> rusqlit
     while let Some(row) = rows.next()? {
         let text = |at| row.get_ref(at).ok().and_then(|value| value.as_str().ok()).map(str::to_owned);
         let (Some(kind), Some(name), Some(state)) = (text(0), text(1), text(2)) else { continue };
-        if let Some(kind) = EntryKind::ALL.into_iter().find(|known| known.as_str() == kind) {
+        if let Some(kind) = EntryKind::ALL.iter().copied().find(|known| known.as_str() == kind) {
             entries.push((EntryKey { kind, name }, state));
         }
     }

@@ -1,14 +1,17 @@
 //! The ports, for real.
 
 pub mod agent;
+mod blocking;
 pub mod clock;
 pub mod config;
 pub mod database;
 pub mod drill;
+pub mod files;
 mod http;
 pub mod journal;
 pub mod notify;
 pub mod page_hash;
+mod percent;
 pub mod process;
 pub mod reserve;
 pub mod scratch;

@@ -1,11 +1,15 @@
-//! A part of every filesystem that is left free, whatever is restored to it.
+//! Files that databases are restored to, and the part of every filesystem that is left free whatever is restored to it.
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::domain::limits::{SPACE_LOOK_BYTES, space_reserve};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::files::failed;
+use crate::usecase::ports::RestoreFile;
 
 /// The space of a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,41 +38,56 @@ impl Space {
     }
 }
 
-/// Looks after the space of one file that grows.
+/// A file that a database is restored to.
 #[derive(Debug)]
-pub struct Reserve {
-    /// Bytes written since the last look.
+pub struct RestoredFile {
+    file: File,
+    path: PathBuf,
+    /// Bytes written since the space was last looked at.
     unseen: AtomicU64,
 }
 
-impl Default for Reserve {
-    fn default() -> Self {
+impl RestoredFile {
+    /// `path` is how it is called in errors.
+    pub fn new(file: File, path: &Path) -> Self {
         // The first write is looked at.
-        Self { unseen: AtomicU64::new(SPACE_LOOK_BYTES) }
+        Self { file, path: path.to_owned(), unseen: AtomicU64::new(SPACE_LOOK_BYTES) }
     }
-}
 
-impl Reserve {
-    /// So many bytes are about to be written.
-    ///
-    /// # Errors
-    ///
-    /// When only what is left free would be there for them.
-    pub fn spend(&self, file: &File, bytes: u64) -> Result<(), Reason> {
+    /// So many bytes are about to be written: an error when only what is left free would be there for them.
+    fn spend(&self, bytes: u64) -> Result<(), Reason> {
         if self.unseen.fetch_add(bytes, Ordering::Relaxed) < SPACE_LOOK_BYTES {
             return Ok(());
         }
         self.unseen.store(0, Ordering::Relaxed);
-        require(file, bytes)
+        require(&self.file, bytes)
     }
 }
 
-/// Whether so many bytes can be written. A filesystem that does not say how much is free will say when it is full.
-///
-/// # Errors
-///
-/// When they cannot.
-pub fn require(file: &File, bytes: u64) -> Result<(), Reason> {
+impl RestoreFile for RestoredFile {
+    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
+        let room = self.spend(content.len() as u64);
+        room.map_err(|reason| reason.context(format_args!("write {}", self.path.display())))?;
+        self.file.write_all_at(content, offset).map_err(failed("write", &self.path))
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
+        self.file.set_len(bytes).map_err(failed("resize", &self.path))
+    }
+
+    fn expect(&self, bytes: u64) -> Result<(), Reason> {
+        let room = require(&self.file, bytes);
+        room.map_err(|reason| reason.context(format_args!("make room for {}", self.path.display())))
+    }
+
+    fn sync(&self) -> Result<(), Reason> {
+        self.file.sync_all().map_err(failed("sync", &self.path))
+    }
+}
+
+/// An error when so many bytes cannot be written. A filesystem that does not say how much is free will say when it is
+/// full.
+fn require(file: &File, bytes: u64) -> Result<(), Reason> {
     let Ok(space) = Space::of(file) else { return Ok(()) };
     if bytes <= space.usable() {
         return Ok(());
@@ -94,14 +113,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_before_it_is_written() {
-        let file = tempfile::tempfile().unwrap();
-        let reserve = Reserve::default();
-        reserve.spend(&file, 1).unwrap();
+        let file = RestoredFile::new(tempfile::tempfile().unwrap(), Path::new("file"));
+        file.spend(1).unwrap();
         // It was looked at just now.
-        reserve.spend(&file, SPACE_LOOK_BYTES - 1).unwrap();
-        reserve.spend(&file, 1).unwrap();
-        let refused = reserve.spend(&file, u64::MAX / 2).unwrap_err();
+        file.spend(SPACE_LOOK_BYTES - 1).unwrap();
+        file.spend(1).unwrap();
+        let refused = file.spend(u64::MAX / 2).unwrap_err();
         assert!(refused.message.starts_with("no space: "), "{refused}");
-        assert_eq!(require(&file, 0), Ok(()));
+        assert_eq!(file.expect(0), Ok(()));
     }
 }

@@ -5,9 +5,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, fstat, fsync, linkat, openat, renameat_with, statat, unlinkat,
@@ -15,19 +14,19 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::reserve::{Reserve, Space, require};
-use crate::usecase::ports::RestoreFile;
+use crate::infrastructure::files::{self, directory};
+use crate::infrastructure::reserve::{RestoredFile, Space};
 
 /// A file that is removed when this is dropped, unless it was published.
 #[derive(Debug)]
 pub struct ScratchFile {
-    file: File,
+    file: Arc<RestoredFile>,
+    /// Device and inode.
+    id: (u64, u64),
     directory: OwnedFd,
     name: OsString,
     path: PathBuf,
-    reserve: Reserve,
-    /// There is nothing left to be removed.
-    done: AtomicBool,
+    is_published: bool,
 }
 
 impl ScratchFile {
@@ -40,13 +39,16 @@ impl ScratchFile {
         let (directory, name) = place(path)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let created = openat(&directory, name, flags, Mode::RUSR | Mode::WUSR);
-        let file = created.map_err(|error| failed("create", path, error.into()))?.into();
-        let (name, path, reserve) = (name.to_owned(), path.to_owned(), Reserve::default());
-        Ok(Self { file, directory, name, path, reserve, done: AtomicBool::new(false) })
+        let file = created.map_err(|error| failed("create", path, error.into()))?;
+        let stat = fstat(&file).map_err(files::failed("look at", path))?;
+        let file = Arc::new(RestoredFile::new(file.into(), path));
+        let (name, id) = (name.to_owned(), (stat.st_dev, stat.st_ino));
+        Ok(Self { file, id, directory, name, path: path.to_owned(), is_published: false })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// What is restored to. Whoever still writes to it when it is removed writes to a file without a name.
+    pub fn file(&self) -> Arc<RestoredFile> {
+        Arc::clone(&self.file)
     }
 
     /// Gives the file its final name in the same directory, at once and on the disk. A file of that name is never
@@ -55,7 +57,7 @@ impl ScratchFile {
     /// # Errors
     ///
     /// When there is one, the name cannot be given, or somebody has put another file in the place of this one.
-    pub fn publish(&self, to: &Path) -> Result<(), Reason> {
+    pub fn publish(mut self, to: &Path) -> Result<(), Reason> {
         let name = to.file_name().ok_or_else(|| failed("create", to, std::io::ErrorKind::InvalidInput.into()))?;
         if !self.is_called(&self.name) {
             return Err(self.replaced());
@@ -64,44 +66,37 @@ impl ScratchFile {
         if !self.is_called(name) {
             return Err(self.replaced());
         }
-        self.done.store(true, Ordering::Release);
-        fsync(&self.directory).map_err(|error| failed("sync", to, error.into()))
+        self.is_published = true;
+        fsync(&self.directory).map_err(files::failed("sync", to))
     }
 
     /// Whether this is the file that has a name.
     fn is_called(&self, name: &OsStr) -> bool {
         let there = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
-        there.is_ok_and(|there| {
-            fstat(&self.file).is_ok_and(|own| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino))
-        })
+        there.is_ok_and(|there| (there.st_dev, there.st_ino) == self.id)
     }
 
     fn replaced(&self) -> Reason {
         let text = format!("restore to {}: somebody has put another file in its place", self.path.display());
         Reason::new(ReasonKind::Failed, text).with_hint("restore to a directory that only you can write to")
     }
+}
 
-    /// Removes the file unless it was published. Whoever still writes to it writes to a file without a name.
-    pub fn discard(&self) {
-        if !self.done.swap(true, Ordering::AcqRel) && self.is_called(&self.name) {
+impl Drop for ScratchFile {
+    fn drop(&mut self) {
+        if !self.is_published && self.is_called(&self.name) {
             // There is nobody to tell.
             let _ = unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
     }
 }
 
-impl Drop for ScratchFile {
-    fn drop(&mut self) {
-        self.discard();
-    }
-}
-
 /// A file's directory, and its name there.
 fn place(path: &Path) -> Result<(OwnedFd, &OsStr), Reason> {
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let above = directory(path);
     let name = path.file_name().ok_or_else(|| failed("create", path, std::io::ErrorKind::InvalidInput.into()))?;
     let directory = openat(CWD, above, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    Ok((directory.map_err(|error| failed("open", above, error.into()))?, name))
+    Ok((directory.map_err(files::failed("open", above))?, name))
 }
 
 /// Gives a file a name that nothing has yet.
@@ -123,34 +118,12 @@ fn rename_new(directory: impl AsFd, from: &OsStr, to: &OsStr) -> std::io::Result
 ///
 /// When the filesystem does not say.
 pub fn space(directory: &Path) -> Result<Space, Reason> {
-    let space = File::open(directory).and_then(Space::of);
-    space.map_err(|error| failed("look at", directory, error))
-}
-
-impl RestoreFile for ScratchFile {
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-        let room = self.reserve.spend(&self.file, content.len() as u64);
-        room.map_err(|reason| reason.context(format_args!("write {}", self.path.display())))?;
-        self.file.write_all_at(content, offset).map_err(|error| failed("write", &self.path, error))
-    }
-
-    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
-        self.file.set_len(bytes).map_err(|error| failed("resize", &self.path, error))
-    }
-
-    fn expect(&self, bytes: u64) -> Result<(), Reason> {
-        let room = require(&self.file, bytes);
-        room.map_err(|reason| reason.context(format_args!("make room for {}", self.path.display())))
-    }
-
-    fn sync(&self) -> Result<(), Reason> {
-        self.file.sync_all().map_err(|error| failed("sync", &self.path, error))
-    }
+    File::open(directory).and_then(Space::of).map_err(files::failed("look at", directory))
 }
 
 fn failed(doing: &str, path: &Path, error: std::io::Error) -> Reason {
     let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
-    let reason = Reason::from(error).context(format!("{doing} {}", path.display()));
+    let reason = files::failed(doing, path)(error);
     if exists {
         return Reason { kind: ReasonKind::Misconfigured, ..reason }.with_hint("name a file that does not exist yet");
     }
@@ -163,21 +136,20 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
+    use crate::usecase::ports::RestoreFile;
 
     #[test]
     fn a_file_is_private_until_it_is_published_and_gone_otherwise() {
         let root = tempfile::tempdir().unwrap();
         let (path, to) = (root.path().join(".new"), root.path().join("new"));
         let file = ScratchFile::create(&path).unwrap();
-        file.write_at(2, b"x").unwrap();
+        file.file().write_at(2, b"x").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         file.publish(&to).unwrap();
-        drop(file);
         assert_eq!(fs::read(&to).unwrap(), b"\0\0x");
         drop(ScratchFile::create(&path).unwrap());
         let file = ScratchFile::create(&path).unwrap();
         assert_eq!(file.publish(&to).unwrap_err().kind, ReasonKind::Misconfigured, "it is there");
-        drop(file);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 
@@ -195,7 +167,6 @@ mod tests {
         fs::remove_file(&path).unwrap();
         fs::write(&path, "theirs").unwrap();
         assert!(file.publish(&to).unwrap_err().message.contains("another file in its place"));
-        drop(file);
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
         assert!(!to.exists() && !elsewhere.exists());
         fs::remove_file(&path).unwrap();

@@ -2,6 +2,7 @@
 
 use aws_smithy_types::base64;
 
+use crate::infrastructure::percent;
 use crate::infrastructure::store::printable;
 
 /// Secrets, which never appear in what [`Scrub::clean`] returns.
@@ -19,7 +20,8 @@ impl Scrub {
         }
         // Whole groups of three bytes: how the last ones look depends on what follows.
         let groups = &text.as_bytes()[..text.len() / 3 * 3];
-        for form in [text.to_owned(), base64::encode(groups), decoded(text)] {
+        let decoded = String::from_utf8_lossy(&percent::decoded(text).0).into_owned();
+        for form in [text.to_owned(), base64::encode(groups), decoded] {
             if !form.is_empty() && !self.0.contains(&form) {
                 self.0.push(form);
             }
@@ -46,25 +48,6 @@ impl Scrub {
         }
         printable(text.trim())
     }
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let byte = std::str::from_utf8(tail.get(..2).unwrap_or_default()).ok();
-        match byte.filter(|_| first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::restore::border;
 use super::walk;
 use crate::domain::litestream::{
     Damaged, Dated, Facts, Folder, GenerationTimeline, Layout, LevelKeys, Listed, LtxFile, LtxTimeline, ObjectName,
-    PlanTarget, SnapshotName, caveats, instant,
+    PlanTarget, caveats, instant,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::timeline::{Blocked, TimelineReport};
@@ -53,6 +53,12 @@ pub struct AnswerObject {
     pub key: String,
     pub size: u64,
     pub created: Timestamp,
+}
+
+impl AnswerObject {
+    fn of(object: Listed, keys: LevelKeys) -> Self {
+        Self { key: object.name.key(keys), size: object.size, created: object.at.instant() }
+    }
 }
 
 /// Lists a replica.
@@ -149,11 +155,7 @@ impl Contents {
         if found.txid.is_none() && self.layouts.contains(&Layout::V3) {
             return Ok(self.ask_generations(damaged, at));
         }
-        let objects = found.files.iter().map(|file| AnswerObject {
-            key: keys.key(file.level, file.name()),
-            size: file.size,
-            created: file.created,
-        });
+        let objects = found.files.iter().map(|file| AnswerObject::of((*file).into(), keys));
         let position = found.txid.map(|txid| txid.to_string());
         Ok(Answer::new(position, found.created, objects.collect(), found.blocked, at))
     }
@@ -161,16 +163,9 @@ impl Contents {
     fn ask_generations(&self, damaged: &BTreeSet<String>, at: Timestamp) -> Answer {
         let Some(found) = self.generations.clone().instant(damaged, at) else { return Answer::default() };
         let generation = found.generation;
-        let snapshot = found.snapshot.map(|file| AnswerObject {
-            key: generation.snapshot_key(SnapshotName { index: file.index }),
-            size: file.size,
-            created: file.created,
-        });
-        let segments = found.segments.iter().map(|file| AnswerObject {
-            key: generation.segment_key(file.name()),
-            size: file.size,
-            created: file.created,
-        });
+        let keys = LevelKeys::Plain;
+        let snapshot = found.snapshot.map(|file| AnswerObject::of((generation, file).into(), keys));
+        let segments = found.segments.iter().map(|file| AnswerObject::of((generation, *file).into(), keys));
         let position = match (found.segments.last(), found.snapshot) {
             (_, None) => None,
             (Some(file), _) => Some(format!("{generation}/{:08x}/{:08x}", file.index, file.offset)),

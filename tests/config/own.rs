@@ -8,8 +8,9 @@ use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
 use streamgauge::domain::price::Prices;
 use streamgauge::domain::spot::SpotPolicy;
 use streamgauge::domain::verification::VerifyDepth;
-use streamgauge::infrastructure::config::{Input, LogFormat, LogLevel, Problem, load};
+use streamgauge::infrastructure::config::{Input, LogFormat, Problem, load};
 use streamgauge::usecase::ports::Pace;
+use tracing::level_filters::LevelFilter;
 
 use super::Files;
 
@@ -25,7 +26,7 @@ fn own(text: &str) -> Files {
 fn defaults() {
     let settings = own("[[database]]\npath = '/a.db'\n").load().settings;
     assert_eq!(settings.web.listen_address, ["127.0.0.1:10099".parse().expect("an address")]);
-    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Info, LogFormat::Logfmt));
+    assert_eq!((settings.log.level, settings.log.format), (LevelFilter::INFO, LogFormat::Logfmt));
     assert_eq!(settings.pace.poll, Duration::from_secs(1));
     assert_eq!(settings.pace.grace, Duration::from_secs(300));
     assert_eq!(settings.pace.concurrency, 32);
@@ -103,7 +104,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     let mut input = files.input();
     input.overrides = vec![("log.level", vec!["trace".to_owned()])];
     let settings = load(&input).expect("valid").settings;
-    assert_eq!((settings.log.level, settings.log.format), (LogLevel::Trace, LogFormat::Json));
+    assert_eq!((settings.log.level, settings.log.format), (LevelFilter::TRACE, LogFormat::Json));
     assert_eq!(settings.pace.poll, Duration::from_secs(3));
     assert_eq!(settings.pace.concurrency, 8);
     let addresses: Vec<String> = settings.web.listen_address.iter().map(ToString::to_string).collect();

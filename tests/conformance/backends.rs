@@ -11,8 +11,8 @@ use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{MemoryStore, StoreOptions, Stores};
 use streamgauge::usecase::ports::Stores as _;
 use streamgauge::usecase::ports::{BucketStore, ReplicaStore};
+use streamgauge_testkit::http::{self, Answer};
 
-use crate::fake_s3::{FakeServer, answer, xml};
 use crate::servers::{Server, escaped};
 use crate::suite::{self, Backend, names};
 use crate::{KEY, LEVEL, NAME, ltx_name, open, place, read, stores, told};
@@ -418,16 +418,12 @@ async fn what_a_provider_does_not_know_or_tell_of_a_bucket_is_unknown() {
 #[tokio::test]
 async fn versioning_is_on_off_or_suspended() {
     for (status, expected) in [("<Status>Enabled</Status>", true), ("<Status>Suspended</Status>", false), ("", false)] {
-        let server = FakeServer::start(move |request| {
-            let versioning = request.uri().query().unwrap_or_default().contains("versioning");
-            async move {
-                match versioning {
-                    true => xml(&format!("<VersioningConfiguration>{status}</VersioningConfiguration>")),
-                    false => answer(501, "<Error><Code>NotImplemented</Code></Error>"),
-                }
-            }
+        let server = http::Server::start(move |request| match request.query().contains("versioning") {
+            true => Answer::xml(200, &format!("<VersioningConfiguration>{status}</VersioningConfiguration>")),
+            false => Answer::xml(501, "<Error><Code>NotImplemented</Code></Error>"),
         });
-        let posture = bucket(place(server.await.port, "bkt", "app")).posture().await;
+        let server = server.unwrap();
+        let posture = bucket(place(server.port(), "bkt", "app")).posture().await;
         assert_eq!((posture.versioning_enabled, posture.public), (Some(expected), None), "{status}");
         let cause = "unsupported: read settings of s3://bkt?object-lock: the store does not know this request";
         assert_eq!(told(posture.reason.unwrap()), cause);

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
-use http::Request;
-use hyper::body::Incoming;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::usecase::ports::Stores as _;
+use streamgauge_testkit::http::{Answer, Request, Server};
+use streamgauge_testkit::s3::listing;
 
-use crate::fake_s3::{FakeServer, answer, listing, ltx, xml};
 use crate::servers::in_lab;
-use crate::{ACCESS_KEY, LEVEL, SECRET_KEY, ltx_name, place, read, stores};
+use crate::{ACCESS_KEY, LEVEL, SECRET_KEY, key, ltx_name, place, read, stores};
 
 const PATH: &str = "/storage/v1/s3";
 
@@ -21,28 +20,25 @@ const PATH: &str = "/storage/v1/s3";
 type Asked = Arc<Mutex<Vec<(String, bool)>>>;
 
 /// A bucket with one LTX file below [`PATH`], for those who sign well.
-async fn server() -> (FakeServer, Asked) {
+fn server() -> (Server, Asked) {
     let asked = Asked::default();
     let seen = Arc::clone(&asked);
-    let server = FakeServer::start(move |request| {
-        let signed = signature_is_right(&request);
-        seen.lock().unwrap().push((format!("{} {}", request.method(), request.uri().path()), signed));
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        async move {
-            match (signed, query.contains("prefix=app%2F0000") || query.contains("prefix=app/0000")) {
-                (false, _) => answer(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>"),
-                (true, true) => xml(&listing(&[(format!("app/{}", ltx(1)), 4096)], false)),
-                (true, false) => xml(&listing(&[], false)),
-            }
+    let server = Server::start(move |request| {
+        let signed = signature_is_right(request);
+        seen.lock().unwrap().push((format!("{} {}", request.method, request.path()), signed));
+        let level = request.parameter("prefix").is_some_and(|prefix| prefix.starts_with("app/0000"));
+        match (signed, level) {
+            (false, _) => Answer::xml(403, "<Error><Code>SignatureDoesNotMatch</Code></Error>"),
+            (true, true) => Answer::xml(200, &listing(&[(format!("app/{}", key(1)), 4096)], false)),
+            (true, false) => Answer::xml(200, &listing(&[], false)),
         }
-    })
-    .await;
-    (server, asked)
+    });
+    (server.unwrap(), asked)
 }
 
 /// Signature version 4, computed anew from what arrived.
-fn signature_is_right(request: &Request<Incoming>) -> bool {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+fn signature_is_right(request: &Request) -> bool {
+    let header = |name: &str| request.header(name).unwrap_or_default();
     let authorization = header("authorization");
     let field = |name: &str| {
         let (_, rest) = authorization.split_once(name)?;
@@ -53,11 +49,9 @@ fn signature_is_right(request: &Request<Incoming>) -> bool {
     else {
         return false;
     };
-    let Some((key, scope)) = credential.split_once('/') else { return false };
+    let Some((id, scope)) = credential.split_once('/') else { return false };
     let mut parameters: Vec<String> = request
-        .uri()
         .query()
-        .unwrap_or_default()
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
@@ -66,8 +60,8 @@ fn signature_is_right(request: &Request<Incoming>) -> bool {
     let headers: String = names.split(';').map(|name| format!("{name}:{}\n", header(name).trim())).collect();
     let canonical = format!(
         "{}\n{}\n{}\n{headers}\n{names}\n{}",
-        request.method(),
-        request.uri().path(),
+        request.method,
+        request.path(),
         parameters.join("&"),
         header("x-amz-content-sha256")
     );
@@ -77,7 +71,7 @@ fn signature_is_right(request: &Request<Incoming>) -> bool {
     for part in scope.split('/') {
         secret = sign(&secret, part);
     }
-    key == ACCESS_KEY && hex(&sign(&secret, &text)) == signature
+    id == ACCESS_KEY && hex(&sign(&secret, &text)) == signature
 }
 
 fn sign(key: &[u8], text: &str) -> Vec<u8> {
@@ -91,15 +85,15 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn a_path_of_the_endpoint_stands_before_the_bucket() {
     for end in ["", "/"] {
-        let (server, asked) = server().await;
-        let endpoint = Some(format!("http://127.0.0.1:{}{PATH}{end}", server.port));
-        let place = S3Location { endpoint, ..place(server.port, "bkt", "app") };
+        let (server, asked) = server();
+        let endpoint = Some(format!("http://127.0.0.1:{}{PATH}{end}", server.port()));
+        let place = S3Location { endpoint, ..place(server.port(), "bkt", "app") };
         let store = stores(Duration::from_secs(60)).open(&ReplicaLocation::S3(Box::new(place))).unwrap();
         let page = store.list(LEVEL, None, None).await.unwrap();
         assert_eq!(page.objects[0].name, ltx_name(1));
         read(&*store, ltx_name(1), 0, 100).await.unwrap_err();
         let listed = (format!("GET {PATH}/bkt"), true);
-        let read = (format!("GET {PATH}/bkt/app/{}", ltx(1)), true);
+        let read = (format!("GET {PATH}/bkt/app/{}", key(1)), true);
         let asked: Vec<_> = asked
             .lock()
             .unwrap()
@@ -113,8 +107,8 @@ async fn a_path_of_the_endpoint_stands_before_the_bucket() {
 #[tokio::test(flavor = "multi_thread")]
 async fn litestream_asks_there_as_well() {
     let program = in_lab("litestream/0.5.17/litestream");
-    let (server, asked) = server().await;
-    let endpoint = format!("http://127.0.0.1:{}{PATH}", server.port);
+    let (server, asked) = server();
+    let endpoint = format!("http://127.0.0.1:{}{PATH}", server.port());
     let keys = format!("region: us-east-1, access-key-id: {ACCESS_KEY}, secret-access-key: {SECRET_KEY}");
     let directory = tempfile::tempdir().unwrap();
     for replica in [

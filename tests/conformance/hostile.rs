@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
-use http_body_util::Full;
 use streamgauge::domain::assessment::StoreReport;
 use streamgauge::domain::litestream::{Folder, Layout, LevelKeys};
 use streamgauge::domain::secret::Secret;
@@ -15,11 +13,12 @@ use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::ReplicaStore;
 use streamgauge::usecase::ports::Stores as _;
+use streamgauge_testkit::http::{Answer, Request, Server};
+use streamgauge_testkit::s3::{listing, serve_made_up};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::fake_s3::{Answer, FakeServer, answer, listing, ltx, parameter, xml};
-use crate::{KEY, LEVEL, NAME, ltx_name, place, read, stores, told};
+use crate::{KEY, LEVEL, NAME, key, ltx_name, place, read, stores, told};
 
 /// Short, so that what hangs does not hold up the tests; long enough for two attempts on a busy machine.
 const IMPATIENT: Duration = Duration::from_secs(3);
@@ -29,14 +28,26 @@ fn impatient(port: u16) -> Arc<dyn ReplicaStore> {
 }
 
 /// A server that gives the same answer to everything, and the store of a replica on it.
-async fn always(answer: Answer) -> (FakeServer, Arc<dyn ReplicaStore>) {
-    let server = FakeServer::start(move |_| std::future::ready(answer.clone())).await;
-    let store = impatient(server.port);
+fn always(answer: Answer) -> (Server, Arc<dyn ReplicaStore>) {
+    let server = started(move |_| answer.clone());
+    let store = impatient(server.port());
     (server, store)
 }
 
+fn answer(status: u16, body: &str) -> Answer {
+    Answer::xml(status, body)
+}
+
+fn xml(body: &str) -> Answer {
+    answer(200, body)
+}
+
+fn started(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
+    Server::start(answer).unwrap()
+}
+
 async fn list_told(answer: Answer) -> String {
-    let (_server, store) = always(answer).await;
+    let (_server, store) = always(answer);
     told(store.list(LEVEL, Some(ltx_name(5)), None).await.unwrap_err())
 }
 
@@ -63,8 +74,8 @@ fn objects(keys: &[&str]) -> Vec<(String, i64)> {
 #[tokio::test]
 async fn a_poll_is_one_request_whatever_the_bucket_holds() {
     for count in [1, 1000, 5000] {
-        let server = FakeServer::bucket(count).await;
-        let store = impatient(server.port);
+        let server = serve_made_up(count).unwrap();
+        let store = impatient(server.port());
         let page = store.list(LEVEL, Some(ltx_name(count + 1)), None).await.unwrap();
         assert_eq!((page.objects.len(), page.next.is_none(), server.requests()), (0, true, 1), "{count}, none new");
         let page = store.list(LEVEL, Some(ltx_name(count)), None).await.unwrap();
@@ -81,7 +92,7 @@ async fn listings_that_contradict_themselves_are_corrupt() {
     for (body, expected) in [
         (listing(&objects(&["app/0000/7", "app/0000/6"]), false), "key 0000/6 is not in ascending order".to_owned()),
         (listing(&objects(&["app/0000/7", "app/0000/7"]), true), "key 0000/7 is not in ascending order".to_owned()),
-        (listing(&[(format!("app/{}", ltx(4)), 1)], false), format!("key {} is not in ascending order", ltx(4))),
+        (listing(&[(format!("app/{}", key(4)), 1)], false), format!("key {} is not in ascending order", key(4))),
         (listing(&objects(&["other/0000/7"]), false), outside.to_owned()),
         (listing(&objects(&[&long]), false), format!("key {shown} is too long")),
         (
@@ -126,9 +137,7 @@ async fn the_page_of_a_captive_portal_is_the_way_and_not_the_store() {
     let page = "<!DOCTYPE html><html><body>Welcome to our guest network!</body></html>";
     let hint = "a captive portal, a login page or a proxy is in the way, or the endpoint is not an S3 server";
     for status in [200, 403, 404, 511] {
-        let mut answer = answer(status, page);
-        answer.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());
-        let (_server, store) = always(answer).await;
+        let (_server, store) = always(Answer::new(status, "text/html; charset=utf-8", page));
         let expected = |what: &str| format!("unreachable: {what}: answered with a web page (status {status}) | {hint}");
         let told_list = told(store.list(LEVEL, None, None).await.unwrap_err());
         if status < 500 {
@@ -149,7 +158,7 @@ async fn the_page_of_a_captive_portal_is_the_way_and_not_the_store() {
 async fn a_listing_that_is_cut_is_not_believed() {
     let whole = listing(&objects(&["app/0000/7", "app/0000/8"]), false);
     for end in [whole.len() - 1, whole.find("<Contents>").unwrap(), whole.rfind("</Key>").unwrap(), 60] {
-        let (server, store) = always(xml(&whole[..end])).await;
+        let (server, store) = always(xml(&whole[..end]));
         let told = told(store.list(LEVEL, None, None).await.unwrap_err());
         let expected =
             "unreachable: list s3://bkt/app/0000/: the answer was cut short: it ends before its last element does";
@@ -158,7 +167,7 @@ async fn a_listing_that_is_cut_is_not_believed() {
     }
     let folders = "<ListBucketResult><IsTruncated>false</IsTruncated><CommonPrefixes><Prefix>app/0000/</Prefix>\
                    </CommonPrefixes><CommonPrefixes><Prefix>app/00";
-    let (_server, store) = always(xml(folders)).await;
+    let (_server, store) = always(xml(folders));
     let told = told(store.layouts().await.unwrap_err());
     assert!(told.starts_with("unreachable: list s3://bkt/app/: the answer was cut short"), "{told}");
 }
@@ -183,11 +192,11 @@ async fn a_listing_of_folders_without_end_ends() {
              <NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
         ))
     };
-    let (_server, store) = always(folders("", "again")).await;
+    let (_server, store) = always(folders("", "again"));
     let told_empty = told(store.layouts().await.unwrap_err());
-    let (_server, store) = always(folders("<CommonPrefixes><Prefix>app/a/</Prefix></CommonPrefixes>", "again")).await;
+    let (_server, store) = always(folders("<CommonPrefixes><Prefix>app/a/</Prefix></CommonPrefixes>", "again"));
     let told_same = told(store.layouts().await.unwrap_err());
-    let (_server, store) = always(folders("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>", "")).await;
+    let (_server, store) = always(folders("<CommonPrefixes><Prefix>other/</Prefix></CommonPrefixes>", ""));
     let told_outside = told(store.layouts().await.unwrap_err());
     let at = "corrupt: list s3://bkt/app/: ";
     assert_eq!(told_empty, format!("{at}a listing of folders that does not end"));
@@ -197,27 +206,26 @@ async fn a_listing_of_folders_without_end_ends() {
 
 #[tokio::test]
 async fn folders_are_followed_over_pages() {
-    let server = FakeServer::start(|request| {
-        let (name, more) = match parameter(&request, "continuation-token").as_deref() {
+    let server = started(|request| {
+        let (name, more) = match request.parameter("continuation-token").as_deref() {
             None => ("0000", "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>"),
             Some(_) => ("0009", "<IsTruncated>false</IsTruncated>"),
         };
         let folder = format!("<CommonPrefixes><Prefix>app/{name}/</Prefix></CommonPrefixes>");
-        std::future::ready(xml(&format!("<ListBucketResult>{folder}{more}</ListBucketResult>")))
-    })
-    .await;
-    let folders = impatient(server.port).folders(Layout::V5(LevelKeys::Hex)).await.unwrap();
+        xml(&format!("<ListBucketResult>{folder}{more}</ListBucketResult>"))
+    });
+    let folders = impatient(server.port()).folders(Layout::V5(LevelKeys::Hex)).await.unwrap();
     assert_eq!(folders, [Folder::Level(0), Folder::Level(9)]);
 }
 
 #[tokio::test]
 async fn contents_that_were_not_asked_for_are_corrupt() {
     let ranged = |status: u16, range: Option<&str>, body: &'static [u8]| {
-        let mut answer = Response::builder().status(status);
-        if let Some(range) = range {
-            answer = answer.header("content-range", range);
+        let answer = Answer::new(status, "application/octet-stream", body);
+        match range {
+            Some(range) => answer.with("content-range", range),
+            None => answer,
         }
-        answer.body(Full::new(Bytes::from_static(body))).unwrap()
     };
     let at = &format!("corrupt: read s3://bkt/app/{KEY}: ");
     let told_cut =
@@ -239,7 +247,7 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
         (100, ranged(206, Some("nonsense"), b"1234"), Err(other.clone())),
         (100, ranged(416, None, b"<Error><Code>InvalidRange</Code></Error>"), Ok("")),
     ] {
-        let (_server, store) = always(answer).await;
+        let (_server, store) = always(answer);
         let read = read(&*store, NAME, offset, 8).await;
         assert_eq!(read.map_err(told), expected.map(Bytes::from));
     }
@@ -247,21 +255,20 @@ async fn contents_that_were_not_asked_for_are_corrupt() {
 
 #[tokio::test]
 async fn a_customers_key_is_sent_with_reads_alone() {
-    let server = FakeServer::start(|request| {
-        let sent = |name: &str| Some(request.headers().get(name)?.to_str().unwrap().to_owned());
+    let server = started(|request| {
+        let sent = |name: &str| request.header(name).map(str::to_owned);
         let prefix = "x-amz-server-side-encryption-customer";
         let sent = ["algorithm", "key", "key-MD5"].map(|name| sent(&format!("{prefix}-{name}")));
-        let listed = request.uri().query().is_some_and(|query| query.contains("list-type"));
+        let listed = request.query().contains("list-type");
         let expected =
             ["AES256", CUSTOMER_KEY, "cLyPS3KoaSFGi/joRB3OUQ=="].map(|value| (!listed).then(|| value.to_owned()));
         let agreed = if listed { xml(&listing(&[], false)) } else { answer(200, "content") };
-        std::future::ready(if sent == expected { agreed } else { answer(403, "") })
-    })
-    .await;
+        if sent == expected { agreed } else { answer(403, "") }
+    });
     // 32 zero bytes.
     const CUSTOMER_KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let with_key =
-        |key: &str| S3Location { sse_customer_key: Some(Secret::new(key)), ..place(server.port, "bkt", "app") };
+        |key: &str| S3Location { sse_customer_key: Some(Secret::new(key)), ..place(server.port(), "bkt", "app") };
     let store = stores(IMPATIENT).open(&ReplicaLocation::S3(Box::new(with_key(CUSTOMER_KEY)))).unwrap();
     assert_eq!(read(&*store, NAME, 0, 100).await.unwrap(), "content");
     assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
@@ -271,7 +278,7 @@ async fn a_customers_key_is_sent_with_reads_alone() {
 
 #[tokio::test]
 async fn a_read_beyond_the_bound_is_refused_without_a_request() {
-    let (server, store) = always(xml("")).await;
+    let (server, store) = always(xml(""));
     let told = told(store.read(NAME, 0, u64::MAX).await.unwrap_err());
     let expected = format!("unsupported: read s3://bkt/app/{KEY}: 18446744073709551615 bytes are more than");
     assert!(told.starts_with(&expected), "{told}");
@@ -281,9 +288,9 @@ async fn a_read_beyond_the_bound_is_refused_without_a_request() {
 #[tokio::test]
 async fn refusals_say_what_to_do() {
     let error = |status: u16, code: &str| answer(status, &format!("<Error><Code>{code}</Code></Error>"));
-    let mut moved = error(301, "PermanentRedirect");
-    moved.headers_mut().insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
-    moved.headers_mut().insert("location", "http://127.0.0.1:1/".parse().unwrap());
+    let moved = error(301, "PermanentRedirect")
+        .with("x-amz-bucket-region", "eu-west-1")
+        .with("location", "http://127.0.0.1:1/");
     for (answer, expected) in [
         (error(403, "AccessDenied"), "denied: PLACE: access denied | grant s3:ListBucket on bucket bkt"),
         (answer(403, ""), "denied: PLACE: access denied | grant s3:ListBucket on bucket bkt"),
@@ -300,14 +307,13 @@ async fn refusals_say_what_to_do() {
 /// The store says what it is, and a permission is no remedy.
 #[tokio::test]
 async fn a_stores_own_words_are_kept_without_what_it_was_sent() {
-    let server = FakeServer::start(|request| {
-        let sent = request.headers().get("authorization").map(|sent| sent.to_str().unwrap().to_owned());
+    let server = started(|request| {
+        let sent = request.header("authorization");
         let said = format!("Transaction cap exceeded\nfor {}. {}", sent.unwrap(), "See the Caps page. ".repeat(50));
         let body = format!("<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>");
-        std::future::ready(answer(403, &body))
-    })
-    .await;
-    let told = told(impatient(server.port).list(LEVEL, None, None).await.unwrap_err());
+        answer(403, &body)
+    });
+    let told = told(impatient(server.port()).list(LEVEL, None, None).await.unwrap_err());
     let expected =
         "denied: list s3://bkt/app/0000/: refused; the store says: Transaction cap exceeded\\nfor [redacted]. See";
     assert!(told.starts_with(expected), "{told}");
@@ -316,16 +322,11 @@ async fn a_stores_own_words_are_kept_without_what_it_was_sent() {
 
 #[tokio::test]
 async fn a_store_that_asks_to_be_left_alone_is_not_asked_meanwhile() {
-    let server = FakeServer::start(|_| {
-        let mut answer = answer(503, "<Error><Code>ServiceUnavailable</Code></Error>");
-        answer.headers_mut().insert("retry-after", "60".parse().unwrap());
-        std::future::ready(answer)
-    })
-    .await;
+    let server = started(|_| answer(503, "<Error><Code>ServiceUnavailable</Code></Error>").with("retry-after", "60"));
     // Other replicas there are the same server's.
     let stores = stores(IMPATIENT);
     for path in ["app", "app", "other"] {
-        let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", path)))).unwrap();
+        let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port(), "bkt", path)))).unwrap();
         let told = told(store.list(LEVEL, None, None).await.unwrap_err());
         let expected = format!("throttled: list s3://bkt/{path}/0000/: the store asks to slow down");
         assert!(told.starts_with(&expected), "{told}");
@@ -337,13 +338,8 @@ async fn a_store_that_asks_to_be_left_alone_is_not_asked_meanwhile() {
 #[tokio::test]
 async fn a_date_that_no_clock_says_does_not_blind_the_client() {
     for date in ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "Sat, 01 Jan 2101 00:00:00 GMT"] {
-        let server = FakeServer::start(move |_| {
-            let mut answer = xml(&listing(&objects(&["app/0000/7"]), false));
-            answer.headers_mut().insert("date", date.parse().unwrap());
-            std::future::ready(answer)
-        })
-        .await;
-        let store = impatient(server.port);
+        let server = started(move |_| xml(&listing(&objects(&["app/0000/7"]), false)).with("date", date));
+        let store = impatient(server.port());
         for _ in 0..3 {
             assert_eq!(store.list(LEVEL, None, None).await.unwrap().odd.len(), 1, "{date}");
             // The second that is missing to the year 10000.
@@ -366,12 +362,11 @@ async fn a_profile_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn a_store_that_recovers_is_asked_again() {
     let asked = AtomicUsize::new(0);
-    let server = FakeServer::start(move |_| {
+    let server = started(move |_| {
         let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
-        std::future::ready(if first { answer(500, "") } else { xml(&listing(&objects(&["app/0000/7"]), false)) })
-    })
-    .await;
-    assert_eq!(impatient(server.port).list(LEVEL, None, None).await.unwrap().odd.len(), 1);
+        if first { answer(500, "") } else { xml(&listing(&objects(&["app/0000/7"]), false)) }
+    });
+    assert_eq!(impatient(server.port()).list(LEVEL, None, None).await.unwrap().odd.len(), 1);
     assert_eq!(server.requests(), 2);
 }
 
@@ -449,19 +444,15 @@ async fn a_connection_that_breaks_is_unreachable() {
 async fn calls_in_flight_are_bounded_over_all_stores() {
     let (current, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let seen = most.clone();
-    let server = FakeServer::start(move |_| {
-        let (current, most) = (current.clone(), most.clone());
-        async move {
-            most.fetch_max(current.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            current.fetch_sub(1, Ordering::SeqCst);
-            xml(&listing(&[], false))
-        }
-    })
-    .await;
+    let server = started(move |_| {
+        most.fetch_max(current.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        current.fetch_sub(1, Ordering::SeqCst);
+        xml(&listing(&[], false))
+    });
     let stores = Stores::new(StoreOptions { timeout: Duration::from_secs(60), concurrency: 3, ca_file: None });
     let calls = (0..20).map(|replica| {
-        let place = place(server.port, "bkt", &format!("app{replica}"));
+        let place = place(server.port(), "bkt", &format!("app{replica}"));
         let store = stores.open(&ReplicaLocation::S3(Box::new(place))).unwrap();
         async move { store.list(LEVEL, None, None).await.unwrap() }
     });
@@ -471,17 +462,16 @@ async fn calls_in_flight_are_bounded_over_all_stores() {
 
 #[tokio::test]
 async fn what_is_asked_is_counted_by_kind_of_store() {
-    let server = FakeServer::start(|request| {
-        let listed = request.uri().query().is_some_and(|query| query.contains("list-type"));
-        std::future::ready(if listed { xml(&listing(&[], false)) } else { answer(403, "") })
-    })
-    .await;
+    let server = started(|request| {
+        let listed = request.query().contains("list-type");
+        if listed { xml(&listing(&[], false)) } else { answer(403, "") }
+    });
     let root = tempfile::tempdir().unwrap();
     let level = root.path().join("ltx/0");
     std::fs::create_dir_all(&level).unwrap();
     std::fs::write(root.path().join(NAME.key(LevelKeys::Plain)), "12345").unwrap();
     let stores = stores(IMPATIENT);
-    let s3 = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", "app")))).unwrap();
+    let s3 = stores.open(&ReplicaLocation::S3(Box::new(place(server.port(), "bkt", "app")))).unwrap();
     let file = stores.open(&ReplicaLocation::Directory(root.path().to_owned())).unwrap();
     s3.list(LEVEL, None, None).await.unwrap();
     s3.list(LEVEL, None, None).await.unwrap();
@@ -519,16 +509,13 @@ async fn what_is_asked_is_counted_by_kind_of_store() {
 
 /// A server whose clock is `ahead` seconds ahead and that answers with `status`.
 async fn asked_twelve_times(ahead: i64, status: u16) -> StoreReport {
-    let server = FakeServer::start(move |_| async move {
+    let server = started(move |_| {
         let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
-        let mut answer = answer(status, &listing(&[], false));
-        answer.headers_mut().insert("date", date.parse().unwrap());
-        answer
-    })
-    .await;
+        answer(status, &listing(&[], false)).with("date", &date)
+    });
     let stores = stores(Duration::from_secs(60));
-    let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port, "bkt", "app")))).unwrap();
+    let store = stores.open(&ReplicaLocation::S3(Box::new(place(server.port(), "bkt", "app")))).unwrap();
     for _ in 0..12 {
         assert_eq!(store.list(LEVEL, None, None).await.is_ok(), status == 200);
     }

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::delivery::demo::ltx_writer::{Pages, encode};
-use streamgauge::domain::litestream::{LevelKeys, LtxHeader, LtxName, Txid};
+use streamgauge::domain::litestream::{LevelKeys, LtxName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{
     Counters, DatabaseLook, DatabasePosture, FileMode, FileRole, Filesystem, Journal, Sighting, StagedLtx,
@@ -18,11 +17,14 @@ use streamgauge::domain::replacement::{Contradiction, Replacement};
 use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{LivePages, LiveTarget};
+use streamgauge_testkit::log::Log;
+use streamgauge_testkit::ltx::{Consumed, Header, Pages, encode};
+use streamgauge_testkit::replica::{File, FileId, Replica, SNAPSHOT};
+use streamgauge_testkit::wal::{Position, end_of, frame_bytes};
 
 const PAGE_SIZE: u32 = 4096;
 /// Pages of the database: 256 KiB.
 const PAGES: u32 = 64;
-const FRAME: u64 = 24 + PAGE_SIZE as u64;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3600;
@@ -37,25 +39,6 @@ pub(crate) enum Daemon {
     /// Local files are written and none is uploaded.
     UploadsFail,
     Down,
-}
-
-/// Level, first and last TXID.
-pub(crate) type FileId = (u8, u64, u64);
-
-/// A file in the bucket, as it was meant to be.
-#[derive(Clone)]
-struct Stored {
-    header: LtxHeader,
-    /// By page number, what makes its content.
-    pages: BTreeMap<u32, u64>,
-    at: i64,
-}
-
-/// A level-0 file in the metadata directory.
-#[derive(Clone)]
-struct Local {
-    header: LtxHeader,
-    pages: BTreeMap<u32, u64>,
 }
 
 /// How Litestream is configured, in seconds.
@@ -104,10 +87,8 @@ pub(crate) struct Peer {
     pub(crate) disk_free: u64,
     pub(crate) disk_eaten: u64,
 
-    salt: u32,
-    frames: u32,
-    backfilled: u32,
-    open: bool,
+    log: Log,
+    /// By page number, what makes its content.
     content: BTreeMap<u32, u64>,
     dirty: BTreeMap<u32, u64>,
     /// Pages in the log.
@@ -118,17 +99,14 @@ pub(crate) struct Peer {
     /// A look differs from the one before.
     pub(crate) changed: bool,
 
-    local: BTreeMap<u64, Local>,
+    pub(crate) replica: Replica<u64>,
     /// Where the newest local file ends in the WAL.
-    synced: WalPosition,
+    synced: Position,
     lost_track: bool,
     /// It takes a snapshot as soon as it can: it just started, and there is none of this period.
     snapshot_due: bool,
     checkpointed_at: i64,
     written_since_checkpoint: bool,
-    /// The TXID that Litestream takes for the bucket's newest.
-    uploaded: u64,
-    stored: BTreeMap<FileId, Stored>,
 }
 
 impl Peer {
@@ -151,10 +129,7 @@ impl Peer {
             reader: None,
             disk_free: 60 << 30,
             disk_eaten: 0,
-            salt: 100,
-            frames: 0,
-            backfilled: 0,
-            open: true,
+            log: Log::new(100, PAGE_SIZE),
             content: (1..=PAGES).map(|page| (page, 0)).collect(),
             dirty: BTreeMap::new(),
             logged: BTreeSet::new(),
@@ -162,14 +137,12 @@ impl Peer {
             last_commit: 0,
             counters: Counters::default(),
             changed: true,
-            local: BTreeMap::new(),
-            synced: WalPosition { salt1: 0, salt2: 0, end: 0 },
+            replica: Replica::default(),
+            synced: Position { salt1: 0, salt2: 0, end: 0 },
             lost_track: true,
             snapshot_due: true,
             checkpointed_at: 0,
             written_since_checkpoint: false,
-            uploaded: 0,
-            stored: BTreeMap::new(),
         };
         peer.commit(2);
         peer
@@ -181,22 +154,18 @@ impl Peer {
     }
 
     /// What this host takes it for.
-    fn dated(&self) -> Timestamp {
-        self.at(self.now + self.clock_ahead)
-    }
-
-    fn position(&self) -> WalPosition {
-        WalPosition { salt1: self.salt, salt2: self.salt.wrapping_mul(7), end: 32 + u64::from(self.frames) * FRAME }
+    fn dated(&self) -> u64 {
+        self.at(self.now + self.clock_ahead).as_millisecond().cast_unsigned()
     }
 
     // The database.
 
     /// A transaction that changes so many pages.
     pub(crate) fn commit(&mut self, pages: u32) {
-        if !self.open || (self.backfilled == self.frames && self.frames > 0 && self.reader.is_none()) {
-            self.reset();
+        if self.log.commit(pages, self.reader.is_some()) {
+            self.logged.clear();
+            self.counters.wal_resets += 1;
         }
-        self.open = true;
         self.version += 1;
         let seed = if self.same_pages { 0 } else { self.version as u32 };
         for page in (0..pages).map(|n| 1 + (seed.wrapping_mul(7) + n) % PAGES) {
@@ -204,38 +173,22 @@ impl Peer {
             self.dirty.insert(page, self.version);
             self.logged.insert(page);
         }
-        self.frames += pages;
         self.last_commit = self.now;
         self.counters.commits += 1;
-        self.counters.written_bytes += u64::from(pages) * FRAME;
-        self.changed = true;
-    }
-
-    /// The log begins anew.
-    fn reset(&mut self) {
-        (self.salt, self.frames, self.backfilled) = (self.salt + 1, 0, 0);
-        self.logged.clear();
-        self.counters.wal_resets += 1;
-    }
-
-    /// Copies the log into the database, as far as readers let it.
-    fn backfill(&mut self) {
-        self.backfilled = self.reader.unwrap_or(self.frames).min(self.frames).max(self.backfilled);
+        self.counters.written_bytes += u64::from(pages) * frame_bytes(PAGE_SIZE);
         self.changed = true;
     }
 
     /// The last connection closes and takes the log along.
     pub(crate) fn close(&mut self) {
-        self.backfill();
-        self.open = false;
-        self.frames = 0;
-        self.backfilled = 0;
+        self.log.close();
         self.changed = true;
     }
 
     /// Somebody else checkpoints, and the next transaction begins the log anew.
     pub(crate) fn checkpoint_by_another(&mut self) {
-        self.backfill();
+        self.log.backfill(self.reader);
+        self.changed = true;
     }
 
     /// All pages are written.
@@ -252,7 +205,7 @@ impl Peer {
     /// The file is replaced by one of an hour ago: other content, another log, and Litestream's own files beside it.
     pub(crate) fn restore_older(&mut self) {
         self.close();
-        self.salt += 1000;
+        self.log.salt += 1000;
         self.version += 1;
         let version = self.version;
         self.content.values_mut().for_each(|page| *page = version);
@@ -268,31 +221,31 @@ impl Peer {
 
     /// Single pages, as they are at a position.
     pub(crate) fn pages(&self, numbers: &[u32], at: &LiveTarget) -> Result<LivePages, Reason> {
-        if self.open && self.position() != at.position {
+        if self.log.open && position(self.log.position()) != at.position {
             return Err(Reason::new(ReasonKind::NotFound, "it is at another position"));
         }
         let content = |page: &u32| page_content(*page, self.content[page]).into();
         let pages = numbers.iter().map(content).collect();
-        Ok(LivePages { page_size: PAGE_SIZE, pages, positioned: self.open })
+        Ok(LivePages { page_size: PAGE_SIZE, pages, positioned: self.log.open })
     }
 
     pub(crate) fn look(&self, at: Moment) -> DatabaseLook {
         let state = WalState {
-            position: self.position(),
-            frames: self.frames,
-            backfilled_frames: Some(self.backfilled),
+            position: position(self.log.position()),
+            frames: self.log.frames,
+            backfilled_frames: Some(self.log.backfilled),
             oldest_reader_frame: self.reader,
             source: WalSource::WalIndex,
         };
         DatabaseLook {
             at,
             size_bytes: u64::from(PAGES * PAGE_SIZE),
-            wal_size_bytes: self.open.then_some(32 + u64::from(self.frames) * FRAME),
+            wal_size_bytes: self.log.open.then_some(end_of(self.log.frames, PAGE_SIZE)),
             page_size: PAGE_SIZE,
-            journal: if self.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 1 } },
+            journal: if self.log.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 1 } },
             last_commit: Some(self.at(self.last_commit + self.clock_ahead)),
             counters: self.counters,
-            replacement: match (self.replaced, self.open) {
+            replacement: match (self.replaced, self.log.open) {
                 (true, _) => Replacement::Replaced(Contradiction::OtherFile),
                 (false, true) => Replacement::Agrees { pages: 1 },
                 (false, false) => Replacement::Closed,
@@ -302,11 +255,14 @@ impl Peer {
 
     pub(crate) fn posture(&self, at: Moment) -> DatabasePosture {
         let mode = |file, mode| FileMode { file, mode, uid: 1000, gid: 1000 };
-        let files = self.local.iter().map(|(txid, local)| StagedLtx {
-            txid: Txid(*txid),
-            end: end(&local.header),
-            wal_bytes: local.header.wal_size,
-            timestamp: local.header.timestamp,
+        let files = self.replica.local.iter().filter_map(|(txid, local)| {
+            let wal = local.header.wal?;
+            Some(StagedLtx {
+                txid: Txid(*txid),
+                end: position(wal.end),
+                wal_bytes: wal.end.end - wal.from,
+                timestamp: Timestamp::from_millisecond(local.header.timestamp.cast_signed()).unwrap(),
+            })
         });
         DatabasePosture {
             at,
@@ -324,8 +280,8 @@ impl Peer {
             }),
             staging: Some(Staging {
                 path: PathBuf::from("/app.db-litestream"),
-                bytes: self.local.len() as u64 * 8192,
-                position: if self.local.is_empty() || self.headers_say_nothing {
+                bytes: self.replica.local.len() as u64 * 8192,
+                position: if self.replica.local.is_empty() || self.headers_say_nothing {
                     StagedPosition::Empty
                 } else {
                     StagedPosition::Ltx(files.collect())
@@ -333,7 +289,7 @@ impl Peer {
             }),
             staging_filesystem: None,
             lock_holder_pid: (self.daemon != Daemon::Down).then_some(4711),
-            open: Some(self.open),
+            open: Some(self.log.open),
             litestream: if self.daemon == Daemon::Down { Sighting::Gone } else { Sighting::Attached(4711) },
         }
     }
@@ -364,58 +320,48 @@ impl Peer {
     }
 
     fn sync(&mut self) {
-        if !self.open {
+        if !self.log.open {
             // It opens the database, and writes its own table.
             self.commit(1);
             self.lost_track = true;
         }
-        let (here, synced) = (self.position(), self.synced);
+        let (here, synced) = (self.log.position(), self.synced);
         if here == synced && !self.lost_track {
             return;
         }
-        let continues = here.salt1 == synced.salt1 && here.salt2 == synced.salt2 && !self.lost_track;
-        let from = if continues { synced.end } else { 32 };
+        let from = if here.same_wal(&synced) && !self.lost_track { synced.end } else { 32 };
         let pages = if self.lost_track { self.content.clone() } else { std::mem::take(&mut self.dirty) };
         self.dirty.clear();
         self.lost_track = false;
-        let txid = self.local.keys().next_back().copied().unwrap_or(0) + 1;
-        let header = LtxHeader {
-            page_size: PAGE_SIZE,
-            commit: PAGES,
-            min: Txid(txid),
-            max: Txid(txid),
-            timestamp: self.dated(),
-            wal_offset: from,
-            wal_size: here.end - from,
-            wal_salt1: here.salt1,
-            wal_salt2: here.salt2,
-        };
-        self.local.insert(txid, Local { header, pages });
+        let (timestamp, wal) = (self.dated(), Some(Consumed { from, end: here }));
+        self.replica.sync(Header { page_size: PAGE_SIZE, commit: PAGES, min: 0, max: 0, timestamp, wal }, pages);
         self.synced = here;
         self.written_since_checkpoint = true;
     }
 
     fn upload(&mut self) {
-        while let Some(local) = self.local.get(&(self.uploaded + 1)).cloned() {
-            self.uploaded += 1;
-            let mute = LtxHeader { wal_offset: 0, wal_size: 0, wal_salt1: 0, wal_salt2: 0, ..local.header };
-            let header = if self.headers_say_nothing { mute } else { local.header };
-            self.store((0, self.uploaded, self.uploaded), header, local.pages);
+        while let Some(id) = self.replica.upload(self.now) {
+            if self.headers_say_nothing {
+                self.rewrite(id, |file| file.header.wal = None);
+            }
+            self.write(id);
             if self.intruder {
                 // The other one has its own idea of the same transaction.
-                let version = self.version + 1_000_000;
-                let pages = BTreeMap::from([(1, version)]);
-                let header =
-                    LtxHeader { wal_salt1: 9, wal_salt2: 9, ..self.stored[&(0, self.uploaded, self.uploaded)].header };
-                self.now += 1;
-                self.store((0, self.uploaded, self.uploaded), header, pages);
-                self.now -= 1;
+                let (version, at) = (self.version + 1_000_000, self.now + 1);
+                self.rewrite(id, |file| {
+                    (file.pages, file.at) = (BTreeMap::from([(1, version)]), at);
+                    if let Some(wal) = &mut file.header.wal {
+                        (wal.end.salt1, wal.end.salt2) = (9, 9);
+                    }
+                });
+                self.write(id);
             }
         }
     }
 
     fn checkpoint(&mut self) {
-        self.backfill();
+        self.log.backfill(self.reader);
+        self.changed = true;
         self.checkpointed_at = self.now;
         // Its own mark in the database makes the log begin anew.
         if self.reader.is_none() {
@@ -428,7 +374,8 @@ impl Peer {
     fn maintain(&mut self) {
         for (level, every) in (1..).zip(self.settings.levels) {
             if self.now % every == 0 {
-                self.compact(level);
+                let merged = self.replica.compact(level, self.now);
+                merged.into_iter().for_each(|id| self.write(id));
             }
         }
         if self.now % self.settings.snapshot == 0 || std::mem::take(&mut self.snapshot_due) {
@@ -440,57 +387,17 @@ impl Peer {
     }
 
     pub(crate) fn snapshot(&mut self) {
-        let Some((txid, local)) = self.local.iter().next_back().filter(|(txid, _)| **txid == self.uploaded) else {
-            return;
-        };
-        if self.newest(9) >= *txid {
-            return;
-        }
-        let header = LtxHeader { min: Txid(1), timestamp: self.dated(), ..local.header };
-        let id = (9, 1, *txid);
-        self.store(id, header, self.content.clone());
-        self.retain();
-    }
-
-    fn compact(&mut self, level: u8) {
-        let from = self.newest(level) + 1;
-        let below = self.stored.range((level - 1, from, 0)..(level, 0, 0));
-        let below: Vec<_> = below.map(|(id, stored)| (*id, stored.clone())).collect();
-        // It refuses to merge across a hole.
-        let whole = below.first().is_some_and(|first| first.0.1 == from)
-            && below.windows(2).all(|pair| pair[1].0.1 == pair[0].0.2 + 1);
-        let (true, Some((last, newest))) = (whole, below.last()) else { return };
-        let header =
-            LtxHeader { min: Txid(from), wal_offset: 0, wal_size: 0, wal_salt1: 0, wal_salt2: 0, ..newest.header };
-        let pages =
-            below.iter().flat_map(|(_, stored)| &stored.pages).map(|(page, version)| (*page, *version)).collect();
-        self.store((level, from, last.2), header, pages);
+        let Some(id) = self.replica.snapshot(self.content.clone(), self.dated(), self.now) else { return };
+        self.write(id);
+        let old = self.now - self.settings.retention;
+        self.replica.expired(|file| file.at < old).into_iter().for_each(|id| self.retire(id));
     }
 
     fn retain_level_0(&mut self) {
-        let (compacted, newest) = (self.newest(1), self.newest(0));
         let old = self.now - self.settings.level_0_retention;
-        let expired = self.stored.range((0, 0, 0)..(1, 0, 0));
-        let expired = expired.take_while(|((_, _, max), stored)| *max <= compacted && *max < newest && stored.at < old);
-        let expired: Vec<_> = expired.map(|(id, _)| *id).collect();
-        for id in expired {
-            self.local.remove(&id.2);
+        for id in self.replica.expired_raw(|file| file.at < old) {
+            self.replica.local.remove(&id.max);
             self.retire(id);
-        }
-    }
-
-    fn retain(&mut self) {
-        let old = self.now - self.settings.retention;
-        let snapshots: Vec<_> = self.stored.range((9, 0, 0)..).map(|(id, stored)| (*id, stored.at)).collect();
-        let Some((_, kept)) = snapshots.split_last() else { return };
-        let expired: Vec<_> = kept.iter().filter(|(_, at)| *at < old).map(|(id, _)| *id).collect();
-        let Some(youngest) = expired.last().map(|id| id.2) else { return };
-        expired.into_iter().for_each(|id| self.retire(id));
-        for level in 1..=3 {
-            let last = self.newest(level);
-            let covered = self.stored.range((level, 0, 0)..(level + 1, 0, 0)).map(|(id, _)| *id);
-            let covered: Vec<_> = covered.filter(|id| id.2 < youngest && id.2 != last).collect();
-            covered.into_iter().for_each(|id| self.retire(id));
         }
     }
 
@@ -506,95 +413,81 @@ impl Peer {
 
     pub(crate) fn start(&mut self) {
         self.daemon = Daemon::Running;
-        // It asks the bucket how far it is, by its level-0 files alone.
-        self.uploaded = self.newest(0);
-        if self.local.keys().next_back().is_some_and(|newest| *newest < self.uploaded) {
-            let (_, stored) =
-                self.stored.range(..(1, 0, 0)).next_back().map(|(id, stored)| (*id, stored.clone())).unwrap();
-            self.local.insert(self.uploaded, Local { header: stored.header, pages: stored.pages });
-        }
+        self.replica.restart();
         let period = self.now - self.now % self.settings.snapshot;
-        let newest = self.stored.range((9, 0, 0)..).next_back();
-        self.snapshot_due = newest.is_none_or(|(_, stored)| stored.at < period);
-        let salts = (self.position().salt1, self.synced.salt1);
+        let newest = self.replica.level(SNAPSHOT).pop().and_then(|id| self.replica.get(id));
+        self.snapshot_due = newest.is_none_or(|snapshot| snapshot.at < period);
+        let salts = (self.log.salt, self.synced.salt1);
         self.lost_track |= salts.0 > salts.1 + 1;
     }
 
     // The bucket.
 
-    fn store(&mut self, id: FileId, header: LtxHeader, pages: BTreeMap<u32, u64>) {
-        let content: Pages = pages.iter().map(|(page, version)| (*page, page_content(*page, *version))).collect();
-        self.bucket.put(key(id), encode(&header, &content).unwrap(), self.at(self.now));
-        self.stored.insert(id, Stored { header, pages, at: self.now });
+    fn bytes(&self, id: FileId) -> Vec<u8> {
+        let file = self.replica.get(id).unwrap();
+        let pages = file.pages.iter().map(|(page, version)| (*page, page_content(*page, *version)));
+        encode(&file.header, &pages.collect::<Pages>())
     }
 
-    pub(crate) fn newest(&self, level: u8) -> u64 {
-        self.stored.range((level, 0, 0)..(level + 1, 0, 0)).next_back().map_or(0, |(id, _)| id.2)
+    /// Writes a file as it is meant to be.
+    fn write(&self, id: FileId) {
+        self.bucket.put(key(id), self.bytes(id), self.at(self.replica.get(id).unwrap().at));
     }
 
-    /// What is there of a level, oldest first.
-    pub(crate) fn files(&self, level: u8) -> Vec<FileId> {
-        self.stored.range((level, 0, 0)..(level + 1, 0, 0)).map(|(id, _)| *id).collect()
+    fn rewrite(&mut self, id: FileId, change: impl FnOnce(&mut File<u64>)) {
+        let mut file = self.replica.remove(id).unwrap();
+        change(&mut file);
+        self.replica.put(id, file);
     }
 
     pub(crate) fn delete(&mut self, id: FileId) {
-        self.stored.remove(&id);
+        self.replica.remove(id);
         self.bucket.remove(&key(id));
     }
 
     pub(crate) fn empty(&mut self) {
-        let all: Vec<_> = self.stored.keys().copied().collect();
+        let all: Vec<_> = self.replica.files().collect();
         all.into_iter().for_each(|id| self.delete(id));
     }
 
     /// Changes the bytes of a file; as rot does, without a new date, or as somebody who writes it again.
     pub(crate) fn damage(&mut self, id: FileId, rewritten: bool, damage: fn(&mut Vec<u8>)) {
-        let stored = &self.stored[&id];
-        let content: Pages =
-            stored.pages.iter().map(|(page, version)| (*page, page_content(*page, *version))).collect();
-        let mut bytes = encode(&stored.header, &content).unwrap();
+        let mut bytes = self.bytes(id);
         damage(&mut bytes);
-        let at = if rewritten { self.now } else { stored.at };
+        let at = if rewritten { self.now } else { self.replica.get(id).unwrap().at };
         self.bucket.put(key(id), bytes, self.at(at));
     }
 
     /// Gives pages of a file other content, and the file its right checksum, size and date.
     pub(crate) fn forge(&mut self, id: FileId, pages: impl Fn(u32) -> bool) {
-        let stored = &self.stored[&id];
-        let other = |page, version| if pages(page) { version + 2_000_000 } else { version };
-        let content = stored.pages.iter().map(|(page, version)| (*page, page_content(*page, other(*page, *version))));
-        let content: Pages = content.collect();
-        self.bucket.put(key(id), encode(&stored.header, &content).unwrap(), self.at(stored.at));
+        self.rewrite(id, |file| {
+            let forged = file.pages.iter_mut().filter(|(page, _)| pages(**page));
+            forged.for_each(|(_, version)| *version += 2_000_000);
+        });
+        self.write(id);
     }
 
     /// All files are those of another database, which has the same transactions.
     pub(crate) fn swap_history(&mut self) {
-        let all: Vec<_> = self.stored.keys().copied().collect();
-        for id in all {
-            self.forge(id, |_| true);
-            if let Some(stored) = self.stored.get_mut(&id) {
-                stored.pages.values_mut().for_each(|version| *version += 2_000_000);
-            }
-        }
+        let all: Vec<_> = self.replica.files().collect();
+        all.into_iter().for_each(|id| self.forge(id, |_| true));
     }
 
     /// Puts a file under a name that is not its own.
     pub(crate) fn rename(&mut self, id: FileId, to: FileId) {
-        let stored = self.stored.remove(&id).unwrap();
-        let content: Pages =
-            stored.pages.iter().map(|(page, version)| (*page, page_content(*page, *version))).collect();
+        let file = self.replica.remove(id).unwrap();
         self.bucket.remove(&key(id));
-        self.bucket.put(key(to), encode(&stored.header, &content).unwrap(), self.at(stored.at));
-        self.stored.insert(to, stored);
+        self.replica.put(to, file);
+        self.write(to);
     }
 }
 
-fn key((level, min, max): FileId) -> String {
-    LevelKeys::Hex.key(level, LtxName { min: Txid(min), max: Txid(max) })
+fn key(file: FileId) -> String {
+    LevelKeys::Hex.key(file.level, LtxName { min: Txid(file.min), max: Txid(file.max) })
 }
 
-fn end(header: &LtxHeader) -> WalPosition {
-    WalPosition { salt1: header.wal_salt1, salt2: header.wal_salt2, end: header.wal_offset + header.wal_size }
+fn position(Position { salt1, salt2, end }: Position) -> WalPosition {
+    WalPosition { salt1, salt2, end }
 }
 
 /// Bytes that no two versions of a page share and that do not compress.

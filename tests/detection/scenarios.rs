@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::{LitestreamVersion, Objectives};
+use streamgauge_testkit::replica::{FileId, RAW, SNAPSHOT};
 
 use crate::peer::{Daemon, Settings};
 use crate::world::{Bucket, Event, Site, World};
@@ -77,12 +78,12 @@ fn pruned(world: &mut World) {
     world.peer.settings = Settings { snapshot: 10 * MINUTE, retention: MINUTE, ..Settings::default() };
 }
 
-fn newest_snapshot(world: &World) -> (u8, u64, u64) {
-    (9, 1, world.peer.newest(9))
+fn newest_snapshot(world: &World) -> FileId {
+    FileId::new(SNAPSHOT, 1, world.peer.replica.newest(SNAPSHOT))
 }
 
-fn newest_raw(world: &World) -> (u8, u64, u64) {
-    (0, world.peer.newest(0), world.peer.newest(0))
+fn newest_raw(world: &World) -> FileId {
+    FileId::raw(world.peer.replica.newest(RAW))
 }
 
 const LAG: Expected = ("ReplicationLag", "critical");
@@ -176,7 +177,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (60, writes),
             (FAULT, |w| {
                 w.peer.stop();
-                w.peer.files(0).into_iter().for_each(|file| w.peer.delete(file));
+                w.peer.replica.level(0).into_iter().for_each(|file| w.peer.delete(file));
                 w.peer.start();
             }),
         ],
@@ -203,7 +204,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         events: &[
             (60, writes),
             (FAULT, |w| {
-                let oldest = w.peer.files(0)[1];
+                let oldest = w.peer.replica.level(0)[1];
                 w.peer.delete(oldest);
             }),
         ],
@@ -298,7 +299,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         minutes: 300,
         fault: Some(COMPACTED),
         events: &[(COMPACTED, |w| {
-            let file = w.peer.files(3)[0];
+            let file = w.peer.replica.level(3)[0];
             // In the frame of page 40.
             w.peer.damage(file, false, |bytes| bytes[162_000] ^= 1);
         })],
@@ -313,7 +314,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             (FAULT, |w| {
                 let file = newest_raw(w);
                 w.peer.writes_every = None;
-                w.peer.rename(file, (0, file.1, file.2 + 1));
+                w.peer.rename(file, FileId { max: file.max + 1, ..file });
             }),
         ],
         detected: &[CORRUPT, DAMAGED, LAG_UNKNOWN_AND_COMMITS, LAG_UNKNOWN],
@@ -392,7 +393,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         minutes: 300,
         fault: Some(COMPACTED),
         events: &[(COMPACTED, |w| {
-            let file = w.peer.files(3)[0];
+            let file = w.peer.replica.level(3)[0];
             w.peer.forge(file, |page| page == 40);
         })],
         detected: &[DIFFERS, ("LineageConflict", "critical")],

@@ -19,7 +19,6 @@ use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::expiry::Kept;
-use streamgauge::domain::litestream::{Folder, Layout, ObjectName};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
 use streamgauge::domain::reason::{Reason, ReasonKind};
@@ -28,17 +27,16 @@ use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
 use streamgauge::domain::verification::VerifyPolicy;
-use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, Content, Cursor, DatabaseWatch,
-    EntryKey, FoundBeacon, Journal, LivePages, LiveTarget, LocalUpdate, Pace, Page, PageReader, Publisher,
-    ReplicaStore, Stores,
+    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon,
+    Journal, LivePages, LiveTarget, LocalUpdate, Pace, PageReader, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, sleep, sleep_until};
 
+use crate::faulty_store::{Call, Fate, FaultyStore};
 use crate::peer::Peer;
 
 /// 2026-03-02 09:07:00 UTC: no hour and no day begins with a scenario.
@@ -202,67 +200,37 @@ async fn wait(operation: usize, time: Duration) {
 /// The place of reads among the operations.
 const READ: usize = 2;
 
-/// The bucket, as the agent reaches it.
-struct Reached {
-    world: Shared,
-    files: Arc<MemoryStore>,
-}
-
-impl Reached {
-    async fn ask(&self, operation: usize) -> Result<(), Reason> {
-        let (bucket, number) = {
-            let mut world = self.world.lock().unwrap();
-            world.requests += 1;
-            world.operations[operation].0 += 1;
-            (world.bucket, world.requests)
-        };
-        let failure = match bucket {
-            Bucket::Answers => None,
-            Bucket::Fails(kind) => Some(kind),
-            // The same ones in each run, and in no rhythm that a client could fall into (Knuth's multiplicative hash).
-            Bucket::FailsAtTimes(kind, percent) => {
-                let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-                (hash % 100 < percent).then_some(kind)
-            }
-            Bucket::Slow(time) => {
-                wait(operation, time.min(PATIENCE)).await;
-                (time >= PATIENCE).then_some(ReasonKind::Timeout)
-            }
-            Bucket::HalfOpen => {
-                wait(operation, PATIENCE).await;
-                Some(ReasonKind::Timeout)
-            }
-        };
-        let mut world = self.world.lock().unwrap();
-        let at = Duration::from_secs(world.peer.now.unsigned_abs());
-        world.window.count(at, failure.is_some());
-        let Some(kind) = failure else { return Ok(()) };
-        *world.operations[operation].1.entry(kind.as_str()).or_default() += 1;
-        Err(Reason::new(kind, "ask s3://app: as told"))
-    }
-}
-
-#[async_trait]
-impl ReplicaStore for Reached {
-    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        self.ask(1).await?;
-        self.files.layouts().await
-    }
-
-    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
-        self.ask(1).await?;
-        self.files.folders(layout).await
-    }
-
-    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
-        self.ask(0).await?;
-        self.files.list(folder, from, cursor).await
-    }
-
-    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
-        self.ask(READ).await?;
-        self.files.read(name, offset, length).await
-    }
+/// What becomes of a request to the bucket.
+async fn answer(world: Shared, operation: usize) -> Result<(), Reason> {
+    let (bucket, number) = {
+        let mut world = world.lock().unwrap();
+        world.requests += 1;
+        world.operations[operation].0 += 1;
+        (world.bucket, world.requests)
+    };
+    let failure = match bucket {
+        Bucket::Answers => None,
+        Bucket::Fails(kind) => Some(kind),
+        // The same ones in each run, and in no rhythm that a client could fall into (Knuth's multiplicative hash).
+        Bucket::FailsAtTimes(kind, percent) => {
+            let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            (hash % 100 < percent).then_some(kind)
+        }
+        Bucket::Slow(time) => {
+            wait(operation, time.min(PATIENCE)).await;
+            (time >= PATIENCE).then_some(ReasonKind::Timeout)
+        }
+        Bucket::HalfOpen => {
+            wait(operation, PATIENCE).await;
+            Some(ReasonKind::Timeout)
+        }
+    };
+    let mut world = world.lock().unwrap();
+    let at = Duration::from_secs(world.peer.now.unsigned_abs());
+    world.window.count(at, failure.is_some());
+    let Some(kind) = failure else { return Ok(()) };
+    *world.operations[operation].1.entry(kind.as_str()).or_default() += 1;
+    Err(Reason::new(kind, "ask s3://app: as told"))
 }
 
 /// The beacon of the host that writes the database.
@@ -319,7 +287,15 @@ impl Stores for Ports {
 
     fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let files = Arc::clone(&self.world.lock().unwrap().peer.bucket);
-        Ok(Arc::new(Reached { world: Arc::clone(&self.world), files }))
+        let world = Arc::clone(&self.world);
+        Ok(Arc::new(FaultyStore::scripted(files, move |call| {
+            let operation = match call {
+                Call::List(_) => 0,
+                Call::Folders(_) => 1,
+                Call::Read(_) => READ,
+            };
+            Fate::Decided(Box::pin(answer(Arc::clone(&world), operation)))
+        })))
     }
 
     fn report(&self) -> Vec<StoreReport> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crc_fast::{CrcAlgorithm, Digest};
+use streamgauge_testkit::ltx::{self, Payload, Writer, lz4_frame_of_single_bytes};
 
 use crate::lab::{Lab, command};
 use crate::site::{Drilled, VERSION, left, run};
@@ -32,7 +32,7 @@ struct Ltx {
 
 impl Ltx {
     fn file_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("{:016x}-{:016x}.ltx", self.min, self.max))
+        self.name.clone().unwrap_or_else(|| ltx::name(self.min, self.max))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -40,55 +40,18 @@ impl Ltx {
         file.extend([self.page_size, self.commit].iter().flat_map(|word| word.to_be_bytes()));
         file.extend([self.min, self.max, self.timestamp].iter().flat_map(|word| word.to_be_bytes()));
         file.resize(100, 0);
-        let mut crc = Digest::new(CrcAlgorithm::Crc64GoIso);
-        crc.update(&file);
-        let mut entries = Vec::new();
+        let mut writer = Writer::new(&file);
         for (number, page) in &self.pages {
-            let (start, payload) = (file.len(), self.payload(page));
-            file.extend(number.to_be_bytes());
-            file.extend(u16::from(!self.single_bytes).to_be_bytes());
-            if !self.single_bytes {
-                file.extend((payload.len() as u32).to_be_bytes());
+            match self.single_bytes {
+                true => writer.page(*number, Payload::Frame(&lz4_frame_of_single_bytes(page)), page),
+                false => writer.block(*number, page),
             }
-            crc.update(&file[start..]);
-            crc.update(page);
-            file.extend(payload);
-            entries.extend([u64::from(*number), start as u64, (file.len() - start) as u64]);
         }
-        let mut index = Vec::new();
-        self.index.as_ref().unwrap_or(&entries).iter().for_each(|number| varint(&mut index, *number));
-        index.push(0);
-        let tail = file.len();
-        file.extend([0; 6]);
-        file.extend(&index);
-        file.extend((index.len() as u64).to_be_bytes());
-        file.extend([0; 8]);
-        crc.update(&file[tail..]);
-        file.extend((crc.finalize() | 1 << 63).to_be_bytes());
-        file.extend(&self.behind);
-        file
-    }
-
-    fn payload(&self, page: &[u8]) -> Vec<u8> {
-        if !self.single_bytes {
-            return lz4_flex::block::compress(page);
+        if let Some(index) = &self.index {
+            writer.index.clone_from(index);
         }
-        let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
-        let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
-        std::io::Write::write_all(&mut encoder, page).unwrap();
-        let usual = encoder.finish().unwrap();
-        let blocks = page.iter().flat_map(|byte| [1, 0, 0, 0x80, *byte]);
-        let (head, checksum) = (&usual[..7], &usual[usual.len() - 4..]);
-        head.iter().copied().chain(blocks).chain([0; 4]).chain(checksum.iter().copied()).collect()
+        [writer.finish(), self.behind.clone()].concat()
     }
-}
-
-fn varint(out: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
 }
 
 /// What a restore has to come to.

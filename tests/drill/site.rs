@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use streamgauge::delivery::demo::ltx_writer::{Pages, encode};
 use streamgauge::domain::litestream::{LtxHeader, decode};
+use streamgauge_testkit::ltx::{self, HEADER_SIZE, Pages};
 
 use crate::lab::litestream::printed;
 use crate::lab::writer::Writer;
@@ -141,7 +141,9 @@ impl Site {
         let bytes = fs::read(path).unwrap();
         let summary = decode(bytes.as_slice(), |number, page| drop(pages.insert(number, page.to_vec()))).unwrap();
         change(&summary.header, &mut pages);
-        fs::write(path, encode(&summary.header, &pages).unwrap()).unwrap();
+        let mut writer = ltx::Writer::new(&bytes[..HEADER_SIZE]);
+        pages.iter().for_each(|(number, page)| writer.block(*number, page));
+        fs::write(path, writer.finish()).unwrap();
     }
 }
 

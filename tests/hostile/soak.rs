@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::lab::agent::Agent;
 use super::lab::{Lab, command, http, wait_for};
-use super::server::Server;
+use super::server::Liar;
 use super::stores::{HOSTILE, replica, watched};
 
 const HEALTHY: usize = 200;
@@ -152,7 +152,7 @@ fn an_hour_of_everything_at_once_harms_no_database_that_is_well() {
     let folder = home.join("bucket");
     fs::create_dir(home.join("model")).unwrap();
     replica(&home.join("model"), &folder);
-    let servers: Vec<_> = HOSTILE.iter().map(|hostile| Server::start(folder.clone(), hostile.lie)).collect();
+    let servers: Vec<_> = HOSTILE.iter().map(|hostile| Liar::start(folder.clone(), hostile.lie)).collect();
     let second = home.join("second.yml");
     let good = format!("dbs: [{{path: {0}/second.db, replica: {{type: file, path: {0}/second}}}}]\n", home.display());
     turn(&second, &good, 0);
@@ -161,7 +161,7 @@ fn an_hour_of_everything_at_once_harms_no_database_that_is_well() {
         home.join("litestream.yml")
     );
     for (hostile, server) in HOSTILE.iter().zip(&servers) {
-        toml.push_str(&watched(hostile.name, server.port));
+        toml.push_str(&watched(hostile.name, server.server.port()));
     }
     toml.push_str(&garbage(home));
     let agent = Agent::start(home, &toml, &[]);

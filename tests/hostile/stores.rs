@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
-use streamgauge::delivery::demo::peer::{Peer, open_database, write};
+use streamgauge_testkit::http::Answer;
+use streamgauge_testkit::replicator::Replicator;
+use streamgauge_testkit::{orders, s3};
 
 use super::lab::agent::Agent;
 use super::lab::{wait, wait_for};
-use super::server::{Answer, Lie, Server, object};
+use super::server::{Liar, Lie};
 
 /// One server that lies. To add one: its name, what it makes of a true answer, and the kind and a part of what has to be
 /// said of a replica there; `None` where the lie has to make no difference.
@@ -26,23 +28,21 @@ pub(crate) const HOSTILE: &[Hostile] = &[
     Hostile {
         name: "endless-listing",
         lie: |request, answer| {
-            if !request.is_listing() || !request.parameter("delimiter").is_empty() {
+            if !s3::is_listing(request) || request.parameter("delimiter").is_some() {
                 return answer;
             }
-            let after = request.parameter("start-after");
+            let after = request.parameter("start-after").unwrap_or_default();
             let number: u64 = after.rsplit('~').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-            let prefix = request.parameter("prefix");
-            let keys = (number + 1..=number + 10).map(|number| object(&format!("{prefix}~{number:020}"), 1));
-            let keys = keys.collect::<String>();
-            let text = format!("<ListBucketResult><IsTruncated>true</IsTruncated>{keys}</ListBucketResult>");
-            Answer::new("200 OK", "application/xml", text)
+            let prefix = request.parameter("prefix").unwrap_or_default();
+            let keys = (number + 1..=number + 10).map(|number| (format!("{prefix}~{number:020}"), 1));
+            Answer::xml(200, &s3::listing(&keys.collect::<Vec<_>>(), true))
         },
         told: Some(("unsupported", "100 pages in a row without a Litestream file")),
     },
     Hostile {
         name: "cut-listing",
         lie: |request, mut answer| {
-            if request.is_listing() {
+            if s3::is_listing(request) {
                 answer.body.truncate(answer.body.len() - 25);
                 answer.length = Some(answer.body.len());
             }
@@ -53,7 +53,7 @@ pub(crate) const HOSTILE: &[Hostile] = &[
     Hostile {
         name: "breaking-listing",
         lie: |request, mut answer| {
-            if request.is_listing() {
+            if s3::is_listing(request) {
                 answer.body.truncate(answer.body.len() - 25);
             }
             answer
@@ -62,15 +62,13 @@ pub(crate) const HOSTILE: &[Hostile] = &[
     },
     Hostile {
         name: "captive-portal",
-        lie: |_, _| {
-            Answer::new("200 OK", "text/html", "<!DOCTYPE html><html><body>Log in to our network</body></html>")
-        },
+        lie: |_, _| Answer::new(200, "text/html", "<!DOCTYPE html><html><body>Log in to our network</body></html>"),
         told: Some(("unreachable", "answered with a web page (status 200)")),
     },
     Hostile {
         name: "captive-portal-for-objects",
-        lie: |request, answer| match request.key() {
-            Some(_) => Answer::new("200 OK", "text/html; charset=utf-8", "<html><body>Log in</body></html>"),
+        lie: |request, answer| match s3::key(request) {
+            Some(_) => Answer::new(200, "text/html; charset=utf-8", "<html><body>Log in</body></html>"),
             None => answer,
         },
         told: Some(("unreachable", "answered with a web page (status 200)")),
@@ -78,7 +76,7 @@ pub(crate) const HOSTILE: &[Hostile] = &[
     Hostile {
         name: "wrong-length",
         lie: |request, mut answer| {
-            if request.key().is_some() && answer.status.starts_with("206") {
+            if s3::key(request).is_some() && answer.status == 206 {
                 answer.body.truncate(answer.body.len() / 2);
                 answer.length = None;
             }
@@ -89,7 +87,7 @@ pub(crate) const HOSTILE: &[Hostile] = &[
     Hostile {
         name: "breaking-object",
         lie: |request, mut answer| {
-            if request.key().is_some() && answer.status.starts_with("206") {
+            if s3::key(request).is_some() && answer.status == 206 {
                 answer.body.truncate(answer.body.len() / 2);
             }
             answer
@@ -100,7 +98,7 @@ pub(crate) const HOSTILE: &[Hostile] = &[
         name: "another-content-each-time",
         lie: |request, mut answer| {
             static TURN: AtomicU8 = AtomicU8::new(1);
-            if request.key().is_some() && answer.status.starts_with("206") {
+            if s3::key(request).is_some() && answer.status == 206 {
                 let noise = TURN.fetch_add(2, Ordering::Relaxed);
                 answer.body.iter_mut().for_each(|byte| *byte ^= noise);
             }
@@ -113,33 +111,33 @@ pub(crate) const HOSTILE: &[Hostile] = &[
         lie: |_, _| {
             let body = "<Error><Code>AccessDenied</Code><Message>Transaction cap exceeded, see the Caps &amp; Alerts \
                         page</Message></Error>";
-            Answer::new("403 Forbidden", "application/xml", body)
+            Answer::xml(403, body)
         },
         told: Some(("denied", "refused; the store says: Transaction cap exceeded, see the Caps & Alerts page")),
     },
     Hostile {
         name: "busy",
-        lie: |_, _| {
-            Answer::new("503 Service Unavailable", "application/xml", "<Error><Code>Busy</Code></Error>")
-                .with("Retry-After", "3")
-        },
+        lie: |_, _| Answer::xml(503, "<Error><Code>Busy</Code></Error>").with("Retry-After", "3"),
         told: Some(("throttled", "the store asks to slow down")),
     },
     Hostile {
         name: "silent",
-        lie: |_, answer| Answer { silent: true, ..answer },
+        lie: |_, mut answer| {
+            answer.silent = true;
+            answer
+        },
         told: Some(("timeout", "no answer")),
     },
 ];
 
 /// A replica of a small database as Litestream v0.5 lays it out in a bucket, below the key `app`.
 pub(crate) fn replica(home: &Path, folder: &Path) {
-    let mut peer = Peer::open(home).unwrap();
-    let connection = open_database(&home.join("app.db")).unwrap();
+    let mut replicator = Replicator::create(home).unwrap();
+    let connection = orders::open(&home.join("app.db")).unwrap();
     for _ in 0..3 {
-        write(&connection).unwrap();
+        orders::write(&connection).unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        peer.replicator.tick(now.as_millis() as u64).unwrap();
+        replicator.tick(now.as_millis() as u64).unwrap();
     }
     for level in fs::read_dir(home.join("replica/ltx")).unwrap() {
         let level = level.unwrap().path();
@@ -176,12 +174,12 @@ fn servers_that_lie_are_told_by_name_and_harm_nobody_else() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("bucket");
     replica(home.path(), &folder);
-    let well = Server::start(folder.clone(), |_, answer| answer);
-    let servers: Vec<_> = HOSTILE.iter().map(|hostile| Server::start(folder.clone(), hostile.lie)).collect();
+    let well = s3::serve(folder.clone()).unwrap();
+    let servers: Vec<_> = HOSTILE.iter().map(|hostile| Liar::start(folder.clone(), hostile.lie)).collect();
     let mut toml = "[replica]\ntimeout = \"3s\"\ninterval = \"500ms\"\nidle-interval = \"1s\"\n".to_owned();
-    toml.push_str(&watched("well", well.port));
+    toml.push_str(&watched("well", well.port()));
     for (hostile, server) in HOSTILE.iter().zip(&servers) {
-        toml.push_str(&watched(hostile.name, server.port));
+        toml.push_str(&watched(hostile.name, server.server.port()));
     }
     let agent = Agent::start(home.path(), &toml, &[]);
     wait_for("a report", || agent.get("/api/v1/report").status == 200);
@@ -214,7 +212,7 @@ fn servers_that_lie_are_told_by_name_and_harm_nobody_else() {
     }
     agent.wait_until_ready();
 
-    servers.iter().for_each(Server::repent);
+    servers.iter().for_each(Liar::repent);
     for hostile in HOSTILE {
         let mut last = said(&agent, hostile.name);
         let done = wait(Duration::from_secs(180), || {

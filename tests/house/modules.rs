@@ -130,7 +130,7 @@ impl<'a> Visit<'a> for Reader<'_> {
 pub(crate) fn uses() -> BTreeMap<String, BTreeSet<String>> {
     let mut files = BTreeMap::new();
     let mut modules: BTreeMap<Module, syn::File> = BTreeMap::new();
-    for (path, text) in shipped_sources() {
+    for (path, text) in shipped_sources().into_iter().filter(|(path, _)| path.starts_with("src")) {
         let module = module_of(&path);
         modules.insert(module.clone(), syn::parse_file(&text).unwrap_or_else(|error| panic!("{path:?}: {error}")));
         files.insert(module, path.display().to_string());

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use streamgauge_testkit::ltx::{self, Consumed, Header};
+use streamgauge_testkit::wal::Position;
+
 use super::lab::agent::Agent;
 use super::lab::litestream::{ACCESS_KEY, SECRET_KEY, quick_yaml};
 use super::lab::s3::S3;
@@ -180,15 +183,11 @@ pub fn of_a_large_replica(lab: &Lab, home: &Path) {
 
 /// A file of level 0 as its listing and its header show it.
 fn put_ltx(server: &S3, txid: u64) {
-    let mut file = vec![0; 200];
-    file[..4].copy_from_slice(b"LTX1");
-    for (at, value) in [(4, 2_u32), (8, 4096), (12, 1), (64, 7), (68, 9)] {
-        file[at..at + 4].copy_from_slice(&value.to_be_bytes());
-    }
-    let end = 32 + (txid - 1) * 4120;
-    for (at, value) in [(16, txid), (24, txid), (32, 1_700_000_000_000 + txid), (48, end), (56, 4120)] {
-        file[at..at + 8].copy_from_slice(&value.to_be_bytes());
-    }
-    let key = format!("/{BUCKET}/large/0000/{txid:016x}-{txid:016x}.ltx");
+    let from = 32 + (txid - 1) * 4120;
+    let wal = Some(Consumed { from, end: Position { salt1: 7, salt2: 9, end: from + 4120 } });
+    let timestamp = 1_700_000_000_000 + txid;
+    let header = Header { page_size: 4096, commit: 1, min: txid, max: txid, timestamp, wal };
+    let file = [header.encode().as_slice(), &[0; 100]].concat();
+    let key = format!("/{BUCKET}/large/0000/{}", ltx::name(txid, txid));
     assert_eq!(http::request("PUT", &server.address(), &key, &[], &file).unwrap().status, 200);
 }

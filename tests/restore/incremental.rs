@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use streamgauge::domain::litestream::{Folder, Layout, ObjectName, PlanTarget};
+use streamgauge::domain::litestream::PlanTarget;
 use streamgauge::domain::reason::Reason;
 use streamgauge::domain::restore::RestoreBase;
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::scratch::ScratchFile;
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
-use streamgauge::usecase::ports::{Content, Cursor, Page, Progress, ReplicaStore, RestoreFile, Stores as _};
+use streamgauge::usecase::ports::{Progress, ReplicaStore, RestoreFile, Stores as _};
 use streamgauge::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore, restore_requested};
 
+use super::faulty_store::{Call, Fate, FaultyStore};
 use super::lab::Lab;
 use super::source::{Source, rows};
 
@@ -93,38 +93,6 @@ async fn what_is_newer_is_applied_to_what_is_there() {
     assert_eq!(plan_restore(store.as_ref(), &request).await.unwrap().base, None, "another page size");
 }
 
-/// A replica whose newest snapshot appears, and whose level-0 files go, when the first of these is read.
-struct Overtaken {
-    store: Arc<dyn ReplicaStore>,
-    hidden: PathBuf,
-    snapshot: PathBuf,
-    doomed: Vec<PathBuf>,
-    happened: AtomicBool,
-}
-
-#[async_trait]
-impl ReplicaStore for Overtaken {
-    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        self.store.layouts().await
-    }
-
-    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
-        self.store.folders(layout).await
-    }
-
-    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
-        self.store.list(folder, from, cursor).await
-    }
-
-    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
-        if length > 100 && !self.happened.swap(true, Ordering::SeqCst) {
-            fs::rename(&self.hidden, &self.snapshot).unwrap();
-            self.doomed.iter().for_each(|file| fs::remove_file(file).unwrap());
-        }
-        self.store.read(name, offset, length).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_retention_overtakes_is_made_anew() {
     let lab = Lab::find();
@@ -138,15 +106,23 @@ async fn a_plan_that_retention_overtakes_is_made_anew() {
     let snapshot = source.files(9)[1].0.clone();
     let hidden = home.path().join("hidden");
     fs::rename(&snapshot, &hidden).unwrap();
-    let doomed = source.files(0).into_iter().map(|(path, ..)| path).collect();
-    let happened = AtomicBool::new(false);
-    let store: Arc<dyn ReplicaStore> = Arc::new(Overtaken { store: open(&source), hidden, snapshot, doomed, happened });
+    let doomed: Vec<PathBuf> = source.files(0).into_iter().map(|(path, ..)| path).collect();
+    let store = Arc::new(FaultyStore::new(open(&source)));
     let request = RestoreRequest { point: PlanTarget::Latest, base: None };
     let plan = plan_restore(store.as_ref(), &request).await.unwrap();
     assert_eq!(plan.objects.len(), 4);
+    // The newest snapshot appears, and level 0 goes, when the first file of the plan is read.
+    let happened = AtomicBool::new(false);
+    store.script(move |call| {
+        if matches!(call, Call::Read(_)) && !happened.swap(true, Ordering::SeqCst) {
+            fs::rename(&hidden, &snapshot).unwrap();
+            doomed.iter().for_each(|file| fs::remove_file(file).unwrap());
+        }
+        Fate::Answered
+    });
     let out = home.path().join("out.db");
-    let file = Arc::new(ScratchFile::create(&scratch(&out)).unwrap());
-    let sink = Arc::clone(&file);
+    let file = ScratchFile::create(&scratch(&out)).unwrap();
+    let sink = file.file();
     let (plan, restored) = restore_requested(store, &request, plan, sink, options(), Arc::new(Silent)).await.unwrap();
     assert_eq!((plan.objects.len(), restored.objects.len()), (1, 1));
     file.publish(&out).unwrap();

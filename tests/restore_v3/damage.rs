@@ -1,11 +1,12 @@
 //! Every loss and damage of a v0.3 replica made on purpose: what 0.3.13 makes of it, and what we say.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use streamgauge::domain::litestream::{PlanTarget, SegmentName, segment_end};
 use streamgauge::domain::reason::ReasonKind;
+use streamgauge_testkit::ltx::lz4_frame;
 
 use super::lab::Lab;
 use super::ours::{self, Ours};
@@ -194,7 +195,7 @@ fn torn(lab: &Lab, replica: &Replica, place: &Place) {
     let without_commit = |bytes: Vec<u8>| {
         let wal = decompress(&bytes);
         assert!(wal.len() >= 2 * frame, "a transaction of several pages");
-        compress(&wal[..wal.len() - frame])
+        lz4_frame(&wal[..wal.len() - frame])
     };
     let last = &place.whole.plan.key(place.whole.plan.objects.last().unwrap());
     let copy = Copy::of(replica).change(last, without_commit);
@@ -228,10 +229,10 @@ fn damaged(lab: &Lab, replica: &Replica, place: &Place) {
         let mut wal = decompress(&bytes);
         let end = wal.len() - 1;
         wal[end] ^= 1;
-        compress(&wal)
+        lz4_frame(&wal)
     };
     // Frames of the next index.
-    let stranger = |_| compress(&decompress(&fs::read(replica.folder.join(&place.next)).unwrap())[32..]);
+    let stranger = |_| lz4_frame(&decompress(&fs::read(replica.folder.join(&place.next)).unwrap())[32..]);
     type Change<'a> = Box<dyn FnOnce(Vec<u8>) -> Vec<u8> + 'a>;
     let cases: Vec<(&String, &str, Change<'_>, bool)> = vec![
         (middle, "unexpected end at byte ", Box::new(half), false),
@@ -246,7 +247,7 @@ fn damaged(lab: &Lab, replica: &Replica, place: &Place) {
         (&place.snapshot, "unexpected end at byte 0", Box::new(|_| Vec::new()), false),
         (&place.snapshot, "decompress snapshot: ", Box::new(flip(|length| length - 2)), false),
         (&place.snapshot, "decompress", Box::new(flip(|length| length / 2)), false),
-        (&place.snapshot, "decompressed database header", Box::new(|_| compress(b"not a database")), false),
+        (&place.snapshot, "decompressed database header", Box::new(|_| lz4_frame(b"not a database")), false),
     ];
     let mut surprises = Vec::new();
     for (key, expected, change, silent) in cases {
@@ -271,12 +272,4 @@ fn decompress(bytes: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     lz4_flex::frame::FrameDecoder::new(bytes).read_to_end(&mut content).unwrap();
     content
-}
-
-/// As Litestream compresses: with the checksum of the content.
-fn compress(content: &[u8]) -> Vec<u8> {
-    let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
-    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
 }

@@ -78,15 +78,16 @@ pub async fn restore_store(
     identities: &[String],
 ) -> Result<Ours, Reason> {
     let directory = tempfile::tempdir().unwrap();
-    let file = Arc::new(ScratchFile::create(&directory.path().join("restored"))?);
+    let path = directory.path().join("restored");
+    let file = ScratchFile::create(&path)?;
     let plan = plan_restore(store.as_ref(), &RestoreRequest { point, base: None }).await?;
     let identities = identities.iter().map(Secret::new).collect();
     let options = RestoreOptions { downloads: 4, threads: 2, identities };
     let progress = Arc::new(Received::default());
     let shared = Arc::new(plan.clone());
     let restored =
-        streamgauge::usecase::restore::restore(store, shared, file.clone(), options, progress.clone()).await?;
+        streamgauge::usecase::restore::restore(store, shared, file.file(), options, progress.clone()).await?;
     assert_eq!(progress.0.load(Ordering::Relaxed), restored.downloaded_bytes);
-    let database = std::fs::read(file.path()).unwrap();
+    let database = std::fs::read(path).unwrap();
     Ok(Ours { plan, restored, database })
 }

@@ -3,16 +3,14 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::domain::litestream::{Folder, Layout, LevelKeys, ObjectName, PlanTarget, Txid};
-use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::litestream::{Layout, PlanTarget, Txid};
+use streamgauge::domain::reason::ReasonKind;
 use streamgauge::infrastructure::store::MemoryStore;
-use streamgauge::usecase::ports::{Content, Cursor, Page, ReplicaStore};
 
 use super::damage::Copy;
+use super::faulty_store::{Call, Fate, FaultyStore};
 use super::lab::Lab;
 use super::lab::litestream::printed;
 use super::ours::{Ours, restore_store};
@@ -65,7 +63,7 @@ fn upgraded(lab: &Lab, replica: &Replica) {
 }
 
 /// What goes wrong while objects are read.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Fault {
     /// Every read is short, and every twentieth fails.
     Weak,
@@ -77,49 +75,33 @@ enum Fault {
     Short,
 }
 
-struct Failing {
-    files: MemoryStore,
-    fault: Fault,
-    reads: AtomicU64,
-}
-
-#[async_trait]
-impl ReplicaStore for Failing {
-    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        self.files.layouts().await
-    }
-
-    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
-        self.files.folders(layout).await
-    }
-
-    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
-        self.files.list(folder, from, cursor).await
-    }
-
-    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
-        let number = self.reads.fetch_add(1, Ordering::Relaxed);
-        let reason =
-            |kind: ReasonKind| Reason::new(kind, format!("read {}: {}", name.key(LevelKeys::Plain), kind.as_str()));
-        match self.fault {
-            Fault::Weak if number % 20 == 7 => Err(reason(ReasonKind::Unreachable)),
-            Fault::Weak => self.files.read(name, offset, length.min(10_000)).await,
-            Fault::Denied if number > 3 => Err(reason(ReasonKind::Denied)),
-            Fault::Gone if number > 3 => Ok(Content::Missing(reason(ReasonKind::NotFound))),
-            Fault::Short if number > 3 => self.files.read(name, offset + 10, length).await,
-            _ => self.files.read(name, offset, length).await,
+impl Fault {
+    /// What becomes of a read, by its number.
+    fn befalls(self, number: usize) -> Fate {
+        match self {
+            Self::Weak if number % 20 == 7 => Fate::Fails(ReasonKind::Unreachable),
+            Self::Weak => Fate::Cut(10_000),
+            Self::Denied if number > 3 => Fate::Fails(ReasonKind::Denied),
+            Self::Gone if number > 3 => Fate::Gone,
+            Self::Short if number > 3 => Fate::Shorter(10),
+            _ => Fate::Answered,
         }
     }
 }
 
 fn failing(replica: &Replica) {
     let whole = replica.ours(PlanTarget::Latest).unwrap();
-    let run = |fault| {
-        let files = memory(&replica.folder);
+    let run = |fault: Fault| {
+        let files = Arc::new(memory(&replica.folder));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let store = Arc::new(Failing { files, fault, reads: AtomicU64::new(0) });
+        let mut reads = 0;
+        let store = Arc::new(FaultyStore::scripted(files, move |call| {
+            let number = reads;
+            reads += usize::from(matches!(call, Call::Read(_)));
+            if reads > number { fault.befalls(number) } else { Fate::Answered }
+        }));
         let ours = runtime.block_on(restore_store(store.clone(), PlanTarget::Latest, &[]));
-        (ours, store.reads.load(Ordering::Relaxed))
+        (ours, store.calls()[2] as u64)
     };
     let (weak, reads) = run(Fault::Weak);
     let weak = weak.unwrap();

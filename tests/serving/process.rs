@@ -8,7 +8,8 @@ use std::process::ExitStatus;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
-use streamgauge::delivery::demo::peer::{Peer, open_database, write};
+use streamgauge_testkit::orders;
+use streamgauge_testkit::replicator::Replicator;
 
 use super::lab::agent::Agent;
 use super::lab::{http, wait_for};
@@ -106,13 +107,13 @@ fn it_is_ready_when_everything_was_looked_at_and_a_silent_store_delays_only_itse
     let endpoint = silent();
     let idle = home.path().join("idle.db");
     drop(database(&idle));
-    let mut peer = Peer::open(home.path()).unwrap();
-    let connection = open_database(&home.path().join("app.db")).unwrap();
+    let mut replicator = Replicator::create(home.path()).unwrap();
+    let connection = orders::open(&home.path().join("app.db")).unwrap();
     let mut replicate = || {
-        write(&connection).unwrap();
+        orders::write(&connection).unwrap();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        peer.replicator.tick(now.as_millis() as u64).unwrap();
-        peer.replicator.txid() as f64
+        replicator.tick(now.as_millis() as u64).unwrap();
+        replicator.txid() as f64
     };
     let first = replicate();
     let toml = format!(

@@ -30,8 +30,9 @@ use streamgauge::usecase::ports::{
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::faulty_store::{Call, Fate, FaultyStore};
 use crate::litestream::{Habits, Litestream};
-use crate::world::{Call, Fate, FaultyStore, Shared, pace, put, wal};
+use crate::world::{pace, put, wal};
 
 type Faulty = FaultyStore<MemoryStore>;
 
@@ -65,7 +66,7 @@ impl Stores for Ports {
             ReplicaLocation::S3(s3) => &s3.bucket,
             ReplicaLocation::Unsupported { .. } => panic!("{location:?}"),
         };
-        Ok(Arc::new(Shared(self.0.store(path))))
+        Ok(self.0.store(path))
     }
 
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
@@ -170,7 +171,7 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
 impl World {
     pub(crate) fn store(&self, path: &str) -> Arc<Faulty> {
         let mut stores = self.stores.lock().unwrap();
-        stores.entry(path.to_owned()).or_insert_with(|| Arc::new(FaultyStore::new(MemoryStore::new()))).clone()
+        stores.entry(path.to_owned()).or_insert_with(|| Arc::new(FaultyStore::new(Arc::default()))).clone()
     }
 
     /// A store that holds a whole replica whose newest TXID is `txid`.

@@ -21,8 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::{Reloads, World, parts, reload, replica, target};
+use crate::faulty_store::Fate;
 use crate::scene::{Hand, until};
-use crate::world::{Fate, at, put, wal};
+use crate::world::{at, put, wal};
 
 /// Both clocks of a run that began when `origin` had passed.
 struct Run {
@@ -96,7 +97,7 @@ impl Life {
         let outlet = Arc::new(Outlet::default());
         let parts = AgentParts {
             clock: Arc::new(Run { hand: Arc::clone(hand), origin: hand.now().mono }),
-            journal: storage.map(|path| Box::new(SqliteJournal::open(path).unwrap()) as _),
+            journal: storage.map(|path| Box::new(SqliteJournal::new(path)) as _),
             alerts: Some(Arc::clone(&outlet) as _),
             ..parts(world)
         };

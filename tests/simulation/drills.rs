@@ -19,8 +19,8 @@ use streamgauge::usecase::ports::Clock;
 use tokio::sync::Semaphore;
 
 use crate::agent::{Seen, reload, replica, target};
+use crate::faulty_store::Fate;
 use crate::scene::{DAY, End, HOUR, Scene, between, drill, until};
-use crate::world::Fate;
 
 #[tokio::test]
 async fn one_runs_at_a_time_and_each_replica_has_its_turn() {

@@ -12,8 +12,9 @@ use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::Pace;
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
 
+use crate::faulty_store::{Call, Fate, FaultyStore};
 use crate::litestream::{Dice, Habits, Litestream};
-use crate::world::{Call, Fate, FaultyStore, Shared, at, pace};
+use crate::world::{at, pace};
 
 /// Steps in one life.
 const STEPS: usize = 120;
@@ -43,7 +44,7 @@ struct Truth {
 struct Life {
     seed: u64,
     world: Arc<Mutex<Litestream>>,
-    store: FaultyStore<Shared<MemoryStore>>,
+    store: FaultyStore<MemoryStore>,
     watcher: Watcher,
     truth: Truth,
     /// Since when all looks found nothing to start from.
@@ -61,7 +62,7 @@ impl Life {
         let habits =
             Habits { hasty: dice.odds(20), upload_dates: dice.odds(30), losses: dice.odds(50), closing: dice.odds(50) };
         let model = Litestream::new(seed, habits);
-        let store = FaultyStore::new(Shared(Arc::clone(&model.files)));
+        let store = FaultyStore::new(Arc::clone(&model.files));
         // A loss in the middle shows only when everything is listed: lives with losses list everything each time.
         let reconcile = if habits.losses { std::time::Duration::ZERO } else { pace().reconcile };
         let pace = Pace { reconcile, levels: std::time::Duration::from_secs(20), ..pace() };

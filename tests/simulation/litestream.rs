@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use streamgauge::domain::litestream::{LevelKeys, LtxName};
+use streamgauge::domain::litestream::LevelKeys;
 use streamgauge::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
-use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::infrastructure::store::MemoryStore;
+use streamgauge_testkit::log::Log;
+use streamgauge_testkit::ltx::{Consumed, Header};
+use streamgauge_testkit::replica::{FileId, RAW, Replica, SNAPSHOT};
 
-use crate::world::{PAGE_SIZE, at, ltx, name, wal};
+use crate::world::{PAGE_SIZE, at, header_alone, name, position};
 
 /// Numbers that a seed determines (SplitMix64).
 #[derive(Clone)]
@@ -53,15 +55,6 @@ pub(crate) struct Habits {
     pub(crate) closing: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Local {
-    txid: u64,
-    /// Commits that the database holds with it.
-    commits: usize,
-    end: WalPosition,
-    written: i64,
-}
-
 /// The database, the daemon and the bucket.
 pub(crate) struct Litestream {
     pub(crate) dice: Dice,
@@ -72,20 +65,12 @@ pub(crate) struct Litestream {
     pub(crate) commits: Vec<i64>,
     /// Bytes of WAL of each commit.
     pub(crate) bytes: Vec<u64>,
-    salt: u32,
-    frames: u64,
-    /// `None` while the database is closed and has no WAL.
-    open: bool,
-    /// All of the WAL is in the database file: the next commit starts it anew.
-    checkpointed: bool,
+    log: Log,
     running: bool,
     /// What the daemon has not seen go by: its next file is a whole image.
     lost_track: bool,
-    local: Vec<Local>,
-    /// The TXID that the daemon takes for the bucket's newest.
-    uploaded: u64,
-    /// The files in the bucket: `(level, min, max)` and when they were written.
-    pub(crate) bucket: BTreeMap<(u8, u64, u64), i64>,
+    /// The version of page 1, the only one, is the number of commits that the database holds with the file.
+    replica: Replica<usize>,
     /// What was counted since the agent began, and how often that may have missed something.
     counted_from: usize,
     pub(crate) doubts: u64,
@@ -101,15 +86,10 @@ impl Litestream {
             files: Arc::new(MemoryStore::with_page_keys(4)),
             commits: Vec::new(),
             bytes: Vec::new(),
-            salt: 100,
-            frames: 0,
-            open: true,
-            checkpointed: false,
+            log: Log::new(100, PAGE_SIZE),
             running: true,
             lost_track: true,
-            local: Vec::new(),
-            uploaded: 0,
-            bucket: BTreeMap::new(),
+            replica: Replica::default(),
             counted_from: 0,
             doubts: 0,
             story: vec![format!("{habits:?}")],
@@ -124,15 +104,11 @@ impl Litestream {
         self.story.push(format!("{:4}: {what}", self.now));
     }
 
-    fn position(&self) -> WalPosition {
-        wal(self.salt, self.frames)
-    }
-
     /// What a look at the database sees.
     pub(crate) fn look(&self) -> DatabaseLook {
         let state = WalState {
-            position: self.position(),
-            frames: self.frames as u32,
+            position: position(self.log.position()),
+            frames: self.log.frames,
             backfilled_frames: None,
             oldest_reader_frame: None,
             source: WalSource::WalIndex,
@@ -142,7 +118,7 @@ impl Litestream {
             size_bytes: 4096,
             wal_size_bytes: None,
             page_size: PAGE_SIZE,
-            journal: if self.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 0 } },
+            journal: if self.log.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 0 } },
             last_commit: self.commits.last().map(|second| at(*second).wall),
             replacement: Default::default(),
             counters: Counters {
@@ -163,100 +139,97 @@ impl Litestream {
     /// Commits that restoring the latest state brings back, and whether a hole keeps newer files from it: straight from
     /// the files, without any of the product's code.
     pub(crate) fn restores(&self) -> (usize, bool) {
-        let files: Vec<_> = self.bucket.keys().copied().collect();
-        let mut end = files.iter().filter(|file| file.0 == 9).map(|file| file.2).max().unwrap_or(0);
-        while let Some(next) = files.iter().filter(|f| f.0 < 9 && f.1 <= end + 1 && f.2 > end).map(|f| f.2).max() {
+        let files: Vec<_> = self.replica.files().collect();
+        let mut end = files.iter().filter(|file| file.level == SNAPSHOT).map(|file| file.max).max().unwrap_or(0);
+        while let Some(next) =
+            files.iter().filter(|f| f.level < 9 && f.min <= end + 1 && f.max > end).map(|f| f.max).max()
+        {
             end = next;
         }
-        let broken = end == 0 || files.iter().any(|file| file.2 > end);
+        let broken = end == 0 || files.iter().any(|file| file.max > end);
         (self.content(end), broken)
     }
 
     /// Commits that the database held at a TXID.
     fn content(&self, txid: u64) -> usize {
-        txid.checked_sub(1).map_or(0, |index| self.local[index as usize].commits)
+        self.replica.local.get(&txid).map_or(0, |local| local.pages[&1])
     }
 
     pub(crate) fn commit(&mut self) {
-        if !self.open {
-            self.open = true;
-            (self.salt, self.frames) = (self.dice.below(1 << 31) as u32 + 1000, 0);
-        } else if self.checkpointed && self.frames > 0 {
-            (self.salt, self.frames) = (self.salt + 1, 0);
+        if !self.log.open {
+            self.log = Log::new(self.dice.below(1 << 31) as u32 + 1000, PAGE_SIZE);
         }
-        self.checkpointed = false;
-        let frames = 1 + self.dice.below(3);
-        self.frames += frames;
+        let frames = 1 + self.dice.below(3) as u32;
+        self.log.commit(frames, false);
         self.commits.push(self.now);
-        self.bytes.push(frames * u64::from(24 + PAGE_SIZE));
-        let told = format!("commit {} at {}:{}", self.commits.len(), self.salt, self.frames);
+        self.bytes.push(u64::from(frames) * u64::from(24 + PAGE_SIZE));
+        let told = format!("commit {} at {}:{}", self.commits.len(), self.log.salt, self.log.frames);
         self.tell(told);
+    }
+
+    /// The commits that the newest local file brings.
+    fn synced(&self) -> usize {
+        self.content(self.replica.txid())
     }
 
     /// The database's WAL becomes a local level-0 file.
     fn sync(&mut self) {
-        let synced = self.local.last().map_or(0, |local| local.commits);
-        if !self.running || !self.open || (synced == self.commits.len() && !self.lost_track) {
+        let commits = self.commits.len();
+        if !self.running || !self.log.open || (self.synced() == commits && !self.lost_track) {
             return;
         }
-        let txid = self.local.len() as u64 + 1;
         self.lost_track = false;
-        let (commits, end, written) = (self.commits.len(), self.position(), self.now);
-        self.local.push(Local { txid, commits, end, written });
-        let told = format!("sync txid {txid} to commit {commits}");
-        self.tell(told);
+        let (timestamp, wal) = (written(self.now), Some(Consumed { from: 32, end: self.log.position() }));
+        let header = Header { page_size: PAGE_SIZE, commit: 4, min: 0, max: 0, timestamp, wal };
+        let file = self.replica.sync(header, BTreeMap::from([(1, commits)]));
+        self.tell(format!("sync txid {} to commit {commits}", file.max));
     }
 
-    fn put(&mut self, level: u8, min: u64, max: u64, written: i64, end: Option<WalPosition>) {
-        let file: LtxName = name(min, max);
-        let dated = if self.habits.upload_dates { self.now } else { written };
-        self.files.put(LevelKeys::Plain.key(level, file), ltx(file, at(written).wall, end), at(dated).wall);
-        self.bucket.insert((level, min, max), written);
-        let told = format!("put {level}/{min}-{max}");
-        self.tell(told);
+    /// Puts what the model put into its replica.
+    fn put(&mut self, id: FileId) {
+        let header = self.replica.get(id).unwrap().header;
+        let dated = if self.habits.upload_dates { written(self.now) } else { header.timestamp };
+        let dated = Timestamp::from_millisecond(dated.cast_signed()).unwrap();
+        self.files.put(key(id), header_alone(&header), dated);
+        self.tell(format!("put {}", key(id)));
     }
 
-    fn delete(&mut self, (level, min, max): (u8, u64, u64), why: &str) {
-        self.files.remove(&LevelKeys::Plain.key(level, name(min, max)));
-        self.bucket.remove(&(level, min, max));
-        let told = format!("{why} {level}/{min}-{max}");
-        self.tell(told);
+    fn delete(&mut self, id: FileId, why: &str) {
+        self.files.remove(&key(id));
+        self.replica.remove(id);
+        self.tell(format!("{why} {}", key(id)));
     }
 
     fn upload(&mut self) {
-        let next = self.local.get(self.uploaded as usize).copied().filter(|_| self.running);
-        if let Some(file) = next {
-            self.uploaded = file.txid;
-            self.put(0, file.txid, file.txid, file.written, Some(file.end));
+        if self.running
+            && let Some(file) = self.replica.upload(self.now)
+        {
+            self.put(file);
         }
-    }
-
-    fn newest(&self, level: u8) -> u64 {
-        self.bucket.keys().filter(|file| file.0 == level).map(|file| file.2).max().unwrap_or(0)
     }
 
     /// Merges what a level has beyond the next one.
     fn compact(&mut self, to: u8) {
-        let from = self.newest(to) + 1;
-        let level = self.bucket.iter().filter(|(file, _)| file.0 == to - 1 && file.1 >= from);
-        let files: Vec<_> = level.map(|(file, written)| (*file, *written)).collect();
-        // Litestream refuses to merge across a hole.
-        let whole = files.first().is_some_and(|first| first.0.1 == from)
-            && files.windows(2).all(|pair| pair[1].0.1 == pair[0].0.2 + 1);
-        let (true, true, Some(((_, _, max), written))) = (self.running, whole, files.last().copied()) else { return };
-        self.put(to, from, max, written, None);
+        if !self.running {
+            return;
+        }
+        let Some(merged) = self.replica.compact(to, self.now) else { return };
+        self.put(merged);
         if self.habits.hasty && to == 1 {
-            let compacted: Vec<_> = self.bucket.keys().filter(|file| file.0 == 0 && file.2 <= max).copied().collect();
+            let mut compacted = self.replica.level(RAW);
+            compacted.retain(|file| file.max <= merged.max);
             compacted.into_iter().for_each(|file| self.delete(file, "compacted"));
         }
     }
 
     /// An image of the database at the last sync, which in life is never more than a second ago.
     fn snapshot(&mut self) {
-        let newest = self.local.last().copied().filter(|local| self.running && local.txid == self.uploaded);
-        let Some(local) = newest.filter(|local| local.commits == self.commits.len()) else { return };
-        if self.newest(9) < local.txid {
-            self.put(9, 1, local.txid, self.now, Some(local.end));
+        let commits = self.commits.len();
+        if self.running
+            && self.synced() == commits
+            && let Some(file) = self.replica.snapshot(BTreeMap::from([(1, commits)]), written(self.now), self.now)
+        {
+            self.put(file);
         }
     }
 
@@ -264,25 +237,13 @@ impl Litestream {
         if !self.running {
             return;
         }
-        let (compacted, newest) = (self.newest(1), self.newest(0));
-        let young = self.now - 5;
-        let level0 = self.bucket.iter().filter(|(file, _)| file.0 == 0);
-        let old = level0.take_while(|(file, at)| file.2 <= compacted && file.2 < newest && **at < young);
-        let old: Vec<_> = old.map(|(file, _)| *file).collect();
-        old.into_iter().for_each(|file| self.delete(file, "expired"));
-        let snapshots: Vec<_> = self.bucket.keys().filter(|file| file.0 == 9).copied().collect();
-        if snapshots.len() < 3 {
-            return;
-        }
-        for snapshot in &snapshots[..snapshots.len() - 2] {
-            self.delete(*snapshot, "expired");
-            for level in 1..9 {
-                let last = self.newest(level);
-                let covered = |file: &&(u8, u64, u64)| file.0 == level && file.2 < snapshot.2 && file.2 != last;
-                let covered: Vec<_> = self.bucket.keys().filter(covered).copied().collect();
-                covered.into_iter().for_each(|file| self.delete(file, "expired"));
-            }
-        }
+        let young = written(self.now - 5);
+        let raw = self.replica.expired_raw(|file| file.header.timestamp < young);
+        raw.into_iter().for_each(|file| self.delete(file, "expired"));
+        // Two snapshots stay.
+        let Some(youngest) = self.replica.level(SNAPSHOT).into_iter().rev().nth(2) else { return };
+        let expired = self.replica.expired(|file| file.header.max <= youngest.max);
+        expired.into_iter().for_each(|file| self.delete(file, "expired"));
     }
 
     /// What the daemon does by itself, one thing at a time.
@@ -299,9 +260,9 @@ impl Litestream {
 
     /// A checkpoint by the daemon, or by anyone while it is down: the WAL can start anew.
     fn checkpoint(&mut self) {
-        let synced = self.local.last().map_or(0, |local| local.commits) == self.commits.len();
-        if self.open && (synced || !self.running) {
-            self.checkpointed = true;
+        let synced = self.synced() == self.commits.len();
+        if self.log.open && (synced || !self.running) {
+            self.log.backfill(None);
             self.lost_track |= !synced;
             self.tell("checkpoint");
         }
@@ -319,19 +280,18 @@ impl Litestream {
         }
         self.running = true;
         self.tell("daemon starts");
-        if !self.open {
+        if !self.log.open {
             self.lost_track = true;
             // It opens the database and writes its own table.
             self.commit();
         }
-        // It asks the bucket how far it is, by its level-0 files alone.
-        self.uploaded = self.newest(0);
+        self.replica.restart();
     }
 
     /// The last connection closes while the daemon is down: the WAL goes.
     fn close(&mut self) {
-        if self.open && !self.running {
-            self.open = false;
+        if self.log.open && !self.running {
+            self.log.close();
             self.lost_track = true;
             self.doubts += u64::from(self.dice.odds(30));
             let told = format!("closed, doubts {}", self.doubts);
@@ -341,13 +301,13 @@ impl Litestream {
 
     /// Something that is nobody's plan; whether it took objects away.
     fn mishap(&mut self) -> bool {
-        let files: Vec<_> = self.bucket.keys().copied().collect();
-        let Some(newest) = files.iter().map(|file| file.2).max() else { return false };
+        let files: Vec<_> = self.replica.files().collect();
+        let Some(newest) = files.iter().map(|file| file.max).max() else { return false };
         match self.dice.below(4) {
             0 => files.into_iter().for_each(|file| self.delete(file, "emptied")),
             1 | 2 => {
                 let end = newest - self.dice.below(4).min(newest - 1);
-                files.into_iter().filter(|file| file.2 >= end).for_each(|file| self.delete(file, "end lost"));
+                files.into_iter().filter(|file| file.max >= end).for_each(|file| self.delete(file, "end lost"));
             }
             _ => {
                 let one = files[self.dice.below(files.len() as u64) as usize];
@@ -377,4 +337,13 @@ impl Litestream {
     pub(crate) fn made(&self, commit: usize) -> Option<Timestamp> {
         commit.checked_sub(1).and_then(|index| self.commits.get(index)).map(|second| at(*second).wall)
     }
+}
+
+fn key(file: FileId) -> String {
+    LevelKeys::Plain.key(file.level, name(file.min, file.max))
+}
+
+/// A second as files say it.
+fn written(second: i64) -> u64 {
+    at(second).wall.as_millisecond().cast_unsigned()
 }

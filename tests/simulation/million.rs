@@ -1,5 +1,7 @@
 //! A replica of a million files, whose listing is made up page by page.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -8,7 +10,8 @@ use streamgauge::domain::reason::Reason;
 use streamgauge::usecase::ports::{Content, Cursor, Page, ReplicaStore};
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 
-use crate::world::{FaultyStore, at, ltx, name, pace, wal};
+use crate::faulty_store::FaultyStore;
+use crate::world::{at, ltx, name, pace, wal};
 
 const FILES: u64 = 1_000_000;
 const PAGE: u64 = 1000;
@@ -53,7 +56,7 @@ impl ReplicaStore for Endless {
 
 #[test]
 fn a_million_keys_are_remembered_by_their_holes() {
-    let store = FaultyStore::new(Endless);
+    let store = FaultyStore::new(Arc::new(Endless));
     let mut probe = ReplicaProbe::default();
     let mut look = |second| probe.look(&store, None, at(second), &pace()).now_or_never().unwrap().unwrap();
     let (finding, _) = look(10);

@@ -10,7 +10,8 @@ use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 
-use crate::world::{Call, Fate, Scene, at, ltx, name, put, remove, wal};
+use crate::faulty_store::{Call, Fate};
+use crate::world::{Scene, at, ltx, name, put, remove, wal};
 
 /// A snapshot of TXIDs 1 to 3 and the level-0 files 1 to `newest`, one each second, one frame each.
 fn replica(newest: u64) -> Scene {

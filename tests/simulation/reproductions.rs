@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 
-use crate::world::{Call, Fate, Scene, at, pace, put, remove, wal};
+use crate::faulty_store::{Call, Fate};
+use crate::world::{Scene, at, pace, put, remove, wal};
 
 /// Level-0 files from `first` to `last`.
 fn files(scene: &Scene, first: u64, last: u64) {

@@ -188,7 +188,7 @@ impl Scene {
     pub(crate) fn start_as(&self, configured: Configured, directory: &Path) -> Working {
         let parts = AgentParts {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            journal: Some(Box::new(SqliteJournal::open(directory).unwrap())),
+            journal: Some(Box::new(SqliteJournal::new(directory))),
             drills: Some(Arc::clone(&self.runner) as Arc<dyn DrillRunner>),
             ..parts(&self.world)
         };

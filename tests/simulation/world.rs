@@ -1,24 +1,26 @@
-//! A store that breaks as told, files to put into it, and a probe that is watched looking at it.
+//! Files to put into a store, and a probe that is watched looking at it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::assess::proof::{Chain, Evidence};
-use streamgauge::domain::litestream::{Folder, Layout, LevelKeys, LtxHeader, LtxName, ObjectName, Txid};
+use streamgauge::domain::litestream::{LevelKeys, LtxName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::StagedPosition;
-use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::reason::Reason;
 use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
-use streamgauge::usecase::ports::{Content, Cursor, Pace, Page, ReplicaStore};
+use streamgauge::usecase::ports::Pace;
 use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
-use tokio::sync::Semaphore;
+use streamgauge_testkit::log::Log;
+use streamgauge_testkit::ltx::{Consumed, Header};
+use streamgauge_testkit::wal::Position;
+
+use crate::faulty_store::FaultyStore;
 
 pub(crate) const PAGE_SIZE: u32 = 4096;
 
@@ -29,7 +31,11 @@ pub(crate) fn at(seconds: i64) -> Moment {
 
 /// The end of `frames` frames in the WAL with this salt.
 pub(crate) fn wal(salt1: u32, frames: u64) -> WalPosition {
-    WalPosition { salt1, salt2: salt1.wrapping_mul(7), end: 32 + frames * u64::from(24 + PAGE_SIZE) }
+    position(Log::position_of(salt1, frames as u32, PAGE_SIZE))
+}
+
+pub(crate) fn position(Position { salt1, salt2, end }: Position) -> WalPosition {
+    WalPosition { salt1, salt2, end }
 }
 
 pub(crate) fn pace() -> Pace {
@@ -53,19 +59,18 @@ pub(crate) fn pace() -> Pace {
 
 /// Where a file ends in the WAL, as its header says it; `None` as in a compaction.
 pub(crate) fn ltx(name: LtxName, written: Timestamp, end: Option<WalPosition>) -> Vec<u8> {
-    let end = end.unwrap_or(WalPosition { salt1: 0, salt2: 0, end: 0 });
-    let header = LtxHeader {
+    header_alone(&Header {
         page_size: PAGE_SIZE,
         commit: 4,
-        min: name.min,
-        max: name.max,
-        timestamp: written,
-        wal_offset: end.end.min(32),
-        wal_size: end.end.saturating_sub(32),
-        wal_salt1: end.salt1,
-        wal_salt2: end.salt2,
-    };
-    // The probe reads headers; the rest only has to be as long as a file at least is.
+        min: name.min.0,
+        max: name.max.0,
+        timestamp: written.as_millisecond().cast_unsigned(),
+        wal: end.map(|WalPosition { salt1, salt2, end }| Consumed { from: 32, end: Position { salt1, salt2, end } }),
+    })
+}
+
+/// The probe reads headers; the rest only has to be as long as a file at least is.
+pub(crate) fn header_alone(header: &Header) -> Vec<u8> {
     let mut file = header.encode().to_vec();
     file.resize(131, 0);
     file
@@ -85,131 +90,10 @@ pub(crate) fn remove(store: &MemoryStore, level: u8, min: u64, max: u64) {
     assert!(store.remove(&LevelKeys::Plain.key(level, name(min, max))));
 }
 
-/// One call to a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Call<'a> {
-    List(&'a str),
-    Folders(&'a str),
-    Read(&'a str),
-}
-
-/// What becomes of a call.
-pub(crate) enum Fate {
-    Answered,
-    Fails(ReasonKind),
-    /// A read brings only so many bytes.
-    Cut(usize),
-    /// No answer, ever.
-    Hangs,
-    /// An answer as soon as there is a permit.
-    Waits(Arc<Semaphore>),
-}
-
-type Script = Box<dyn FnMut(Call<'_>) -> Fate + Send>;
-
-/// A store that does with each call as its script says, and counts them.
-pub(crate) struct FaultyStore<S> {
-    pub(crate) inner: S,
-    script: Mutex<Script>,
-    calls: [AtomicUsize; 3],
-}
-
-impl<S: ReplicaStore> FaultyStore<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner, script: Mutex::new(Box::new(|_| Fate::Answered)), calls: Default::default() }
-    }
-
-    /// From now on, `script` is asked before each call.
-    pub(crate) fn script(&self, script: impl FnMut(Call<'_>) -> Fate + Send + 'static) {
-        *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(script);
-    }
-
-    pub(crate) fn heal(&self) {
-        self.script(|_| Fate::Answered);
-    }
-
-    /// Lists, folder lists and reads since it was last asked.
-    pub(crate) fn calls(&self) -> [usize; 3] {
-        [0, 1, 2].map(|kind: usize| self.calls[kind].swap(0, Ordering::Relaxed))
-    }
-
-    async fn ask(&self, call: Call<'_>) -> Result<usize, Reason> {
-        let kind = match call {
-            Call::List(_) => 0,
-            Call::Folders(_) => 1,
-            Call::Read(_) => 2,
-        };
-        self.calls[kind].fetch_add(1, Ordering::Relaxed);
-        // A script may panic, which is then the look's failure.
-        let fate = (self.script.lock().unwrap_or_else(PoisonError::into_inner))(call);
-        match fate {
-            Fate::Answered => Ok(usize::MAX),
-            Fate::Fails(kind) => Err(Reason::new(kind, format!("{call:?}: scripted"))),
-            Fate::Cut(length) => Ok(length),
-            Fate::Hangs => std::future::pending().await,
-            Fate::Waits(permits) => {
-                permits.acquire().await.unwrap().forget();
-                Ok(usize::MAX)
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl<S: ReplicaStore> ReplicaStore for FaultyStore<S> {
-    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        self.ask(Call::Folders("")).await?;
-        self.inner.layouts().await
-    }
-
-    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
-        self.ask(Call::Folders(layout.root())).await?;
-        self.inner.folders(layout).await
-    }
-
-    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
-        self.ask(Call::List(&folder.prefix(LevelKeys::Plain))).await?;
-        self.inner.list(folder, from, cursor).await
-    }
-
-    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
-        let at_most = self.ask(Call::Read(&name.key(LevelKeys::Plain))).await?;
-        Ok(match self.inner.read(name, offset, length).await? {
-            Content::There(mut bytes) => {
-                bytes.truncate(at_most);
-                Content::There(bytes)
-            }
-            missing => missing,
-        })
-    }
-}
-
-/// A store that others hold as well.
-pub(crate) struct Shared<S>(pub(crate) Arc<S>);
-
-#[async_trait]
-impl<S: ReplicaStore> ReplicaStore for Shared<S> {
-    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        self.0.layouts().await
-    }
-
-    async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
-        self.0.folders(layout).await
-    }
-
-    async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
-        self.0.list(folder, from, cursor).await
-    }
-
-    async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
-        self.0.read(name, offset, length).await
-    }
-}
-
 /// A probe, the store that it looks at, and the files in it.
 pub(crate) struct Scene {
     pub(crate) files: Arc<MemoryStore>,
-    pub(crate) store: FaultyStore<Shared<MemoryStore>>,
+    pub(crate) store: FaultyStore<MemoryStore>,
     pub(crate) probe: ReplicaProbe,
     pub(crate) staged: Option<StagedPosition>,
 }
@@ -221,7 +105,7 @@ impl Scene {
 
     pub(crate) fn with(files: MemoryStore, encrypted: bool) -> Self {
         let files = Arc::new(files);
-        let store = FaultyStore::new(Shared(files.clone()));
+        let store = FaultyStore::new(files.clone());
         Self { files, store, probe: ReplicaProbe::new(encrypted), staged: None }
     }
 

@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use streamgauge::domain::litestream::{Folder, Layout, ObjectName};
 use streamgauge::domain::moment::Moment;
-use streamgauge::domain::reason::{Reason, ReasonKind};
+use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth, VerifyPolicy};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
-use streamgauge::usecase::ports::{Content, Cursor, Pace, Page, ReplicaStore, Stores as _};
+use streamgauge::usecase::ports::{Pace, ReplicaStore, Stores as _};
 use streamgauge::usecase::replica_probe::ReplicaProbe;
 use streamgauge::usecase::verify::{judge, verify};
 
+use crate::faulty_store::{Call, Fate, FaultyStore};
 use crate::lab::litestream::{printed, quick_yaml};
 use crate::lab::{Lab, wait_for};
 
@@ -70,8 +69,13 @@ impl Bench {
             self.ledger.conclude(newest.into_iter().collect(), now.wall);
         }
         let jobs = self.ledger.jobs(32, now.wall);
-        let store: Arc<dyn ReplicaStore> = if self.denied { Arc::new(Denied) } else { Arc::clone(&self.store) };
-        let results = verify(store, jobs, Duration::from_secs(60)).await;
+        let denied = self.denied;
+        let store = FaultyStore::scripted(Arc::clone(&self.store), move |call| match call {
+            Call::Read(_) if denied => Fate::Fails(ReasonKind::Denied),
+            Call::Read(_) => Fate::Answered,
+            _ => unreachable!("verification lists nothing"),
+        });
+        let results = verify(Arc::new(store), jobs, Duration::from_secs(60)).await;
         self.ledger.conclude(results, now.wall);
         looked.is_ok()
     }
@@ -112,28 +116,6 @@ impl Bench {
         let report = self.stores.report();
         let read = report.iter().flat_map(|store| &store.operations).filter(|operation| operation.operation == "read");
         (read.map(|operation| operation.requests).sum(), report.iter().map(|store| store.received_bytes).sum())
-    }
-}
-
-/// A store without the right to read.
-struct Denied;
-
-#[async_trait]
-impl ReplicaStore for Denied {
-    async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        unreachable!("verification lists nothing")
-    }
-
-    async fn folders(&self, _: Layout) -> Result<Vec<Folder>, Reason> {
-        unreachable!("verification lists nothing")
-    }
-
-    async fn list(&self, _: Folder, _: Option<ObjectName>, _: Option<&Cursor>) -> Result<Page, Reason> {
-        unreachable!("verification lists nothing")
-    }
-
-    async fn read(&self, _: ObjectName, _: u64, _: u64) -> Result<Content, Reason> {
-        Err(Reason::new(ReasonKind::Denied, "access denied"))
     }
 }
 

@@ -3,31 +3,21 @@
 use std::fs;
 use std::path::Path;
 
-use jiff::Timestamp;
-use streamgauge::delivery::demo::ltx_writer::{Pages, encode};
-use streamgauge::domain::litestream::{LtxHeader, Txid};
 use streamgauge::domain::verification::{Budget, Ledger, VerifyDepth};
+use streamgauge_testkit::ltx::{Consumed, Header, Pages, encode};
+use streamgauge_testkit::wal::Position;
 
 use crate::bench::{Bench, level, objects, thorough, v3, v5};
 use crate::lab::Lab;
 
 /// Puts a file that holds these pages.
 fn put(replica: &Path, on: u8, (min, max): (u64, u64), page_size: u32, commit: u32, pages: &[u32]) {
-    let header = LtxHeader {
-        page_size,
-        commit,
-        min: Txid(min),
-        max: Txid(max),
-        timestamp: Timestamp::from_second(1_900_000_000 + max.cast_signed()).unwrap(),
-        wal_offset: 32,
-        wal_size: 4120,
-        wal_salt1: 7,
-        wal_salt2: 8,
-    };
+    let wal = Some(Consumed { from: 32, end: Position { salt1: 7, salt2: 8, end: 4152 } });
+    let header = Header { page_size, commit, min, max, timestamp: (1_900_000_000 + max) * 1000, wal };
     let pages: Pages = pages.iter().map(|page| (*page, vec![*page as u8; page_size as usize])).collect();
     let path = replica.join(level(on, min, max));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, encode(&header, &pages).unwrap()).unwrap();
+    fs::write(path, encode(&header, &pages)).unwrap();
 }
 
 #[tokio::test]

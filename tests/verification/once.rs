@@ -1,12 +1,10 @@
 //! `streamgauge check`, which sees damage from cron as well.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use jiff::Timestamp;
-use streamgauge::delivery::demo::ltx_writer::encode;
-use streamgauge::domain::litestream::{LtxHeader, Txid};
+use streamgauge_testkit::ltx::{Consumed, Header, Pages, encode};
+use streamgauge_testkit::wal::Position;
 
 use crate::bench::{level, v5};
 use crate::lab::{Lab, command};
@@ -61,20 +59,12 @@ fn damage_is_critical_as_deep_as_was_asked() {
 /// A replica of so many level-0 files, all of which a restore needs.
 fn chain(replica: &Path, files: u64) {
     for txid in 1..=files {
-        let header = LtxHeader {
-            page_size: 512,
-            commit: 1,
-            min: Txid(txid),
-            max: Txid(txid),
-            timestamp: Timestamp::from_second(1_767_225_600).unwrap(),
-            wal_offset: 32,
-            wal_size: 536,
-            wal_salt1: 1,
-            wal_salt2: 2,
-        };
+        let wal = Some(Consumed { from: 32, end: Position { salt1: 1, salt2: 2, end: 568 } });
+        let timestamp = 1_767_225_600_000;
+        let header = Header { page_size: 512, commit: 1, min: txid, max: txid, timestamp, wal };
         let path = replica.join(level(0, txid, txid));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, encode(&header, &BTreeMap::from([(1, vec![txid as u8; 512])])).unwrap()).unwrap();
+        fs::write(path, encode(&header, &Pages::from([(1, vec![txid as u8; 512])]))).unwrap();
     }
 }
 

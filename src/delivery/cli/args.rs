@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::delivery::demo::fault;
-use crate::infrastructure::config::{LogFormat, LogLevel, read_duration};
+use crate::domain::verification::VerifyDepth;
+use crate::infrastructure::config::{LOG_LEVELS, LogFormat, read_duration};
 
 /// Where databases come from; the same for `run`, `check` and `config check`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct RunArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct LogArgs {
     /// Least severe messages to log [default: info]
-    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::WORDS))]
+    #[arg(long = "log.level", value_name = "LEVEL", value_parser = words(&LOG_LEVELS))]
     pub level: Option<String>,
 
     /// Format of the log messages on standard error [default: logfmt]
@@ -71,19 +72,26 @@ pub struct CheckArgs {
 
     /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
     /// replica), or all of their content
-    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = CheckVerify::Structure)]
-    pub verify: CheckVerify,
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = VerifyDepth::Structure)]
+    pub verify: VerifyDepth,
 
     /// How long the commits seen at the start may take to reach the replica
     #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "5s")]
     pub wait: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckVerify {
-    None,
-    Structure,
-    Content,
+impl ValueEnum for VerifyDepth {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::None, Self::Structure, Self::Content]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::None => "none",
+            Self::Structure => "structure",
+            Self::Content => "content",
+        }))
+    }
 }
 
 #[derive(Args, Debug)]

@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::args::{CheckArgs, CheckVerify, Format};
+use super::args::{CheckArgs, Format};
 use super::output;
 use super::runtime::block_on;
 use super::sources::{Sources, stores};
 use super::table::table;
 use super::version::{REVISION, VERSION};
+use tracing::level_filters::LevelFilter;
+
 use crate::delivery::render::json::json;
 use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
 use crate::domain::check::{Judge, Watching};
@@ -19,7 +21,7 @@ use crate::domain::spot::SpotPolicy;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Log;
-use crate::infrastructure::config::{LogFormat, LogLevel};
+use crate::infrastructure::config::LogFormat;
 use crate::infrastructure::database::Watch;
 use crate::usecase::ports::{Clock, Pace, Stores};
 use crate::usecase::watch::{OnceParts, look_once, named};
@@ -46,16 +48,16 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
 /// As [`main`].
 pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     // What matters is in the report; this is for what cannot be in it.
-    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
     let loaded = Sources::new(&args.sources).read()?;
     let targets = named(loaded.targets, &args.databases)?;
     let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
     // Whoever asks once has asked for it: the budget is for what is read unasked.
     let spot = match args.verify {
-        CheckVerify::Content => SpotPolicy { pages: SPOT_ONCE_PAGES, ..SpotPolicy::default() },
-        CheckVerify::None | CheckVerify::Structure => SpotPolicy::OFF,
+        VerifyDepth::Content => SpotPolicy { pages: SPOT_ONCE_PAGES, ..SpotPolicy::default() },
+        VerifyDepth::None | VerifyDepth::Structure => SpotPolicy::OFF,
     };
-    let verify = VerifyPolicy { depth: depth(args.verify), directory: u64::MAX, bucket: u64::MAX, spot };
+    let verify = VerifyPolicy { depth: args.verify, directory: u64::MAX, bucket: u64::MAX, spot };
     let pace = Pace { verify, ..loaded.settings.pace };
     let started = clock.now();
     let mut watch = Watch::new();
@@ -81,14 +83,6 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
         alerts_dropped: 0,
         history: History::default(),
     })
-}
-
-fn depth(asked: CheckVerify) -> VerifyDepth {
-    match asked {
-        CheckVerify::None => VerifyDepth::None,
-        CheckVerify::Structure => VerifyDepth::Structure,
-        CheckVerify::Content => VerifyDepth::Content,
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,11 +14,13 @@ use super::drill_progress::Narrator;
 use super::output;
 use super::runtime::block_on;
 use super::sources::{Picked, STORE_CALLS_MAX, Sources};
+use tracing::level_filters::LevelFilter;
+
 use crate::delivery::render::drill_report;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_duration, read_size};
+use crate::infrastructure::config::{Log, LogFormat, Settings, read_duration, read_size};
 use crate::infrastructure::drill::process::ProcessDrills;
 use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
@@ -53,7 +56,7 @@ pub struct DrillArgs {
 
     /// How thoroughly SQLite checks the restored database [default: as configured, otherwise quick]
     #[arg(long, value_enum, value_name = "HOW")]
-    pub integrity: Option<IntegrityArg>,
+    pub integrity: Option<Integrity>,
 
     /// Do not drill replicas that need a larger download than this, such as 10GiB [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = read_size)]
@@ -79,23 +82,18 @@ pub struct DrillArgs {
     pub sources: SourceArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum IntegrityArg {
-    /// Only whether it opens
-    None,
-    /// PRAGMA quick_check
-    Quick,
-    /// PRAGMA integrity_check, which takes about ten times as long
-    Full,
-}
+impl ValueEnum for Integrity {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::None, Self::Quick, Self::Full]
+    }
 
-impl From<IntegrityArg> for Integrity {
-    fn from(arg: IntegrityArg) -> Self {
-        match arg {
-            IntegrityArg::None => Self::None,
-            IntegrityArg::Quick => Self::Quick,
-            IntegrityArg::Full => Self::Full,
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (word, help) = match self {
+            Self::None => ("none", "Only whether it opens"),
+            Self::Quick => ("quick", "PRAGMA quick_check"),
+            Self::Full => ("full", "PRAGMA integrity_check, which takes about ten times as long"),
+        };
+        Some(PossibleValue::new(word).help(help))
     }
 }
 
@@ -113,7 +111,7 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 ///
 /// When the drills cannot be started. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LogLevel::Warn, format: LogFormat::Logfmt });
+    super::logging::init(&Log { level: LevelFilter::WARN, format: LogFormat::Logfmt });
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")
@@ -164,7 +162,7 @@ fn policy(args: &DrillArgs, configured: DrillPolicy) -> DrillPolicy {
     DrillPolicy {
         size_max: args.max_size.unwrap_or(u64::MAX),
         timeout: args.timeout.unwrap_or(configured.timeout),
-        integrity: args.integrity.map_or(configured.integrity, Integrity::from),
+        integrity: args.integrity.unwrap_or(configured.integrity),
         ..configured
     }
 }

@@ -7,19 +7,12 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry;
 
 use crate::domain::printable::printable_character;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel};
+use crate::infrastructure::config::{Log, LogFormat};
 
 /// Sets up logging for the rest of the process. The libraries below us only speak from warnings on, because at `debug`
 /// they would print headers, and a header can be a credential.
 pub fn init(log: &Log) {
-    let level = match log.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("streamgauge", level);
+    let filter = Targets::new().with_default(log.level.min(LevelFilter::WARN)).with_target("streamgauge", log.level);
     let result = match log.format {
         LogFormat::Logfmt => {
             let layer = tracing_logfmt::builder().layer().with_writer(|| Printable(io::stderr()));

@@ -15,11 +15,13 @@ use super::args::{Format, SourceArgs};
 use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
 use super::{output, when};
+use tracing::level_filters::LevelFilter;
+
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::{Log, LogFormat, LogLevel};
+use crate::infrastructure::config::{Log, LogFormat};
 use crate::usecase::ports::{Clock, ReplicaStore, Stores};
 use crate::usecase::restorable::{Answer, Counted, contents};
 
@@ -132,7 +134,7 @@ fn exit_code(found: &[Found]) -> u8 {
 ///
 /// Problems of the command line and of the configuration. What kept a replica from being listed is in the output.
 pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
     let clock = SystemClock::start();
     let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;

@@ -16,6 +16,8 @@ use super::progress::{Display, Received, say};
 use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
 use super::{output, restore_words as words, when};
+use tracing::level_filters::LevelFilter;
+
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
 use crate::domain::printable::printable;
@@ -23,8 +25,9 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
-use crate::infrastructure::config::{Log, LogFormat, LogLevel, Settings, read_age_identities};
+use crate::infrastructure::config::{Log, LogFormat, Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
+use crate::infrastructure::files::{beside, directory};
 use crate::infrastructure::scratch::{ScratchFile, space};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
 use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_requested};
@@ -109,7 +112,7 @@ pub enum RestoreFormat {
 ///
 /// Why it could not; nothing is left behind then.
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LogLevel::Error, format: LogFormat::Logfmt });
+    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
@@ -169,7 +172,7 @@ async fn restore(
     refuse_full_disk(&args.output, plan.database_bytes)?;
 
     let started = clock::monotonic();
-    let scratch = Scratch(Arc::new(ScratchFile::create(&scratch_path(&args.output)?)?));
+    let scratch = ScratchFile::create(&scratch_path(&args.output)?)?;
     let options = RestoreOptions {
         downloads: if location.metered() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
         threads: args.threads.map_or_else(cores, usize::from),
@@ -212,13 +215,12 @@ async fn shown(
     store: Arc<dyn ReplicaStore>,
     request: &RestoreRequest,
     plan: RestorePlan,
-    scratch: &Scratch,
+    scratch: &ScratchFile,
     options: RestoreOptions,
 ) -> Result<(Arc<RestorePlan>, Restored), Reason> {
     let received = Arc::new(Received::default());
     let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
-    let file = Arc::clone(&scratch.0);
-    let work = restore_requested(store, request, plan, file, options, received);
+    let work = restore_requested(store, request, plan, scratch.file(), options, received);
     tokio::pin!(work);
     let mut ticks = tokio::time::interval(display.interval());
     // The first is at once, when there is nothing to be said yet.
@@ -231,22 +233,6 @@ async fn shown(
     };
     display.clear();
     done
-}
-
-/// The file that is being restored. A thread may still hold the file when the process ends, so that it is removed by
-/// name.
-struct Scratch(Arc<ScratchFile>);
-
-impl Scratch {
-    fn publish(self, to: &Path) -> Result<(), Reason> {
-        self.0.publish(to)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.0.discard();
-    }
 }
 
 fn cores() -> usize {
@@ -262,9 +248,7 @@ fn refuse_occupied(path: &Path) -> Result<(), Reason> {
         return refused(format!("restore to {shown}: it already exists"), "name a file that does not exist yet");
     }
     for suffix in ["-wal", "-shm", "-journal"] {
-        let mut beside = OsString::from(path);
-        beside.push(suffix);
-        if there(Path::new(&beside)) {
+        if there(&beside(path, suffix)) {
             let text = format!(
                 "restore to {shown}: {shown}{suffix} exists, and SQLite would apply it to the restored database"
             );
@@ -297,10 +281,6 @@ fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
     hidden.push(name);
     hidden.push(format!(".restoring-{}", std::process::id()));
     Ok(directory(path).join(hidden))
-}
-
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Whole numbers of bytes a second.

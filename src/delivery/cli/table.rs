@@ -40,7 +40,7 @@ impl Display for Table<'_> {
         if self.report.assessment.databases.is_empty() {
             return writeln!(f, "{} no databases found", self.word(self.report.word()));
         }
-        let summary = Word::ALL.iter().filter(|word| counts[**word as usize] > 0);
+        let summary = Word::ALL.iter().rev().filter(|word| counts[**word as usize] > 0);
         let summary: Vec<String> =
             summary.map(|word| format!("{} {}", counts[*word as usize], word.as_str())).collect();
         writeln!(f, "{}", summary.join(", "))?;

@@ -11,7 +11,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::args::{CheckArgs, CheckVerify, Format, SourceArgs};
+use super::args::{CheckArgs, Format, SourceArgs};
 use super::runtime::block_on;
 use super::sources::Sources;
 use super::{check, output};
@@ -22,6 +22,7 @@ use crate::domain::human;
 use crate::domain::limits::EVIDENCE_LINES_MAX;
 use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::agent::fetch_report;
 
 pub const AFTER_HELP: &str = "\
@@ -130,7 +131,7 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
             databases: database.map(str::to_owned).into_iter().collect(),
             sources: args.sources.clone(),
             format: Format::Json,
-            verify: CheckVerify::Structure,
+            verify: VerifyDepth::Structure,
             wait: Duration::from_secs(5),
         })
     });

@@ -4,8 +4,9 @@ use std::fs;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
+use streamgauge_testkit::replica::{COMPACTED, FileId, RAW, SNAPSHOT};
+
 use super::peer::Peer;
-use super::replicator::{COMPACTED, FileId, RAW, SNAPSHOT};
 use crate::domain::human::counted;
 use crate::domain::reason::Reason;
 
@@ -81,7 +82,7 @@ pub static FAULTS: &[Fault] = &[
         noticed: "the replica is down and proof age grows; lag stays what was last known",
         apply: |peer| {
             peer.replicator.abilities.upload = false;
-            let replica = peer.replicator.replica();
+            let replica = peer.replicator.directory();
             let away = replica.with_extension("away");
             fs::rename(replica, &away).map_err(|error| Reason::from(error).context("rename replica"))?;
             Ok(Some(format!("the replica is now at {}", away.display())))
@@ -107,8 +108,9 @@ fn gap(peer: &mut Peer) -> Result<Option<String>, Reason> {
     // Either would bridge the gap.
     peer.replicator.abilities.compact = false;
     peer.replicator.abilities.snapshot = false;
-    let covered = peer.replicator.files().filter(|file| file.level != RAW).map(|file| file.max).max().unwrap_or(0);
-    let mut only_raw = peer.replicator.level(RAW);
+    let files = peer.replicator.files();
+    let covered = files.files().filter(|file| file.level != RAW).map(|file| file.max).max().unwrap_or(0);
+    let mut only_raw = files.level(RAW);
     only_raw.retain(|file| file.min > covered);
     let [_, middle, _, ..] = only_raw[..] else { return Ok(None) };
     peer.replicator.delete(middle)?;
@@ -118,7 +120,7 @@ fn gap(peer: &mut Peer) -> Result<Option<String>, Reason> {
 fn delete(peer: &mut Peer, which: fn(&FileId) -> bool) -> Result<Option<String>, Reason> {
     // A new snapshot would make all well again.
     peer.replicator.abilities.snapshot = false;
-    let doomed: Vec<FileId> = peer.replicator.files().filter(which).collect();
+    let doomed: Vec<FileId> = peer.replicator.files().files().filter(which).collect();
     for &file in &doomed {
         peer.replicator.delete(file)?;
     }

@@ -1,13 +1,10 @@
 //! `streamgauge demo`: a database that is written and replicated in a temporary directory, for the agent to watch.
 //!
-//! Writer and replicator are a child process, `streamgauge demo-peer`: the agent opens and closes `-shm` with plain
+//! Writer and replicator, which are those of the tests, are a child process, `streamgauge demo-peer`: the agent opens and closes `-shm` with plain
 //! descriptors, and closing one drops the locks that SQLite holds on that file in the same process.
 
 pub mod fault;
-pub mod ltx_writer;
 pub mod peer;
-pub mod replicator;
-pub mod wal;
 
 use std::fs::{self, DirBuilder};
 use std::io::{BufRead, BufReader};
@@ -19,17 +16,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use streamgauge_testkit::replicator::{DATABASE, RAW_RETENTION, REPLICA, SNAPSHOT_INTERVAL, SNAPSHOT_RETENTION};
+
 pub use self::fault::{FAULTS, Fault};
 pub use self::peer::{PeerArgs, peer_main};
-use self::replicator::{RAW_RETENTION, SNAPSHOT_INTERVAL, SNAPSHOT_RETENTION};
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// The hidden subcommand that the child is started with.
 pub const PEER_COMMAND: &str = "demo-peer";
-
-const DATABASE: &str = "app.db";
-const METADATA: &str = ".app.db-litestream";
-const REPLICA: &str = "replica";
 
 /// The child has to have the database and its first files ready within this.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,19 +1,15 @@
 //! The process beside the agent in a demo: a writer, a replicator, and a fault when its time has come.
 
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use streamgauge_testkit::orders;
+use streamgauge_testkit::replicator::{DATABASE, Replicator};
 
 use super::fault::{self, FAULTS, Fault};
-use super::replicator::{Replicator, sqlite};
-use super::{DATABASE, METADATA, REPLICA};
-use crate::domain::limits::DEMO_ROWS_MAX;
 use crate::domain::reason::Reason;
 use crate::infrastructure::clock;
 
@@ -58,12 +54,12 @@ pub fn peer_main(args: &PeerArgs) -> Result<(), Reason> {
                 Err(reason) => say(&format!("fault: {reason}")),
             }
         }
-        if let Err(reason) = peer.replicator.tick(now()) {
-            say(&reason.to_string());
+        if let Err(error) = peer.replicator.tick(now()) {
+            say(&error.to_string());
         }
     }
     peer.stop_writer();
-    peer.replicator.tick(now())
+    Ok(peer.replicator.tick(now())?)
 }
 
 /// A database, who writes it, and who replicates it.
@@ -71,17 +67,12 @@ pub struct Peer {
     pub replicator: Replicator,
     database: PathBuf,
     writer: Option<(Sender<()>, JoinHandle<()>)>,
-    /// Keeps the database open: the last one to close it deletes its WAL.
-    _held: Connection,
 }
 
 impl Peer {
     /// Creates the database in an empty directory. Nothing is written or replicated yet.
     pub fn open(directory: &Path) -> Result<Self, Reason> {
-        let database = directory.join(DATABASE);
-        let held = create_database(&database)?;
-        let replicator = Replicator::open(&database, directory.join(METADATA), directory.join(REPLICA))?;
-        Ok(Self { replicator, database, writer: None, _held: held })
+        Ok(Self { replicator: Replicator::create(directory)?, database: directory.join(DATABASE), writer: None })
     }
 
     /// Breaks what the fault breaks and says what was done; `None` when there is nothing to break yet.
@@ -90,12 +81,12 @@ impl Peer {
     }
 
     fn start_writer(&mut self) -> Result<(), Reason> {
-        let connection = open_database(&self.database)?;
+        let connection = orders::open(&self.database)?;
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
             while stopped.recv_timeout(WRITE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(reason) = write(&connection) {
-                    say(&reason.to_string());
+                if let Err(error) = orders::write(&connection) {
+                    say(&error.to_string());
                 }
             }
         });
@@ -110,47 +101,6 @@ impl Peer {
             let _ = thread.join();
         }
     }
-}
-
-fn create_database(path: &Path) -> Result<Connection, Reason> {
-    // For its owner only, as a production database is; SQLite gives -wal and -shm the same mode.
-    let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    created.map_err(|error| Reason::from(error).context(format!("create {}", path.display())))?;
-    let connection = open_database(path)?;
-    connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL;
-             CREATE TABLE orders(id INTEGER PRIMARY KEY, at TEXT NOT NULL, item TEXT NOT NULL, cents INTEGER NOT NULL);
-             CREATE INDEX orders_by_item ON orders(item);",
-        )
-        .map_err(sqlite("create database"))?;
-    Ok(connection)
-}
-
-/// A connection of the application's side, which leaves checkpoints to the replicator.
-pub fn open_database(path: &Path) -> Result<Connection, Reason> {
-    let connection = Connection::open(path).map_err(sqlite("open database"))?;
-    connection
-        .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = NORMAL;")
-        .map_err(sqlite("set up connection"))?;
-    Ok(connection)
-}
-
-/// One small transaction: a new order, and the oldest goes when there are very many.
-pub fn write(connection: &Connection) -> Result<(), Reason> {
-    connection
-        .execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             INSERT INTO orders(at, item, cents)
-                 VALUES (strftime('%Y-%m-%dT%H:%M:%fZ'), 'item ' || hex(randomblob(40)), abs(random()) % 100000);
-             DELETE FROM orders WHERE id <= last_insert_rowid() - {DEMO_ROWS_MAX};
-             COMMIT;"
-        ))
-        .inspect_err(|_| {
-            // What failed may have been any statement; without a transaction this does nothing.
-            let _ = connection.execute_batch("ROLLBACK");
-        })
-        .map_err(sqlite("write order"))
 }
 
 /// Disconnects when standard input ends.

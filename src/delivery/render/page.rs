@@ -3,6 +3,7 @@
 mod agent;
 mod alerts;
 mod chart;
+mod charts;
 mod checklist;
 mod database;
 mod databases;

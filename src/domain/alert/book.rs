@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -20,7 +19,7 @@ use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, DatabaseState};
 use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::ALERTS_MAX;
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, signed};
 use crate::domain::number::{Scope, Subject};
 
 /// How long a resolved alert is kept, so that a receiver that was down is told of its end. Prometheus keeps it as long.
@@ -301,7 +300,7 @@ impl AlertBook {
             return;
         }
         let rank = |(key, tracked): (&Key, &Tracked)| {
-            (std::cmp::Reverse(self.rules[key.rule].rule.severity), order(tracked.alert.state), key.clone())
+            (std::cmp::Reverse(self.rules[key.rule].rule.severity), tracked.alert.state, key.clone())
         };
         let mut ranked: Vec<_> = self.tracked.iter().map(rank).collect();
         ranked.sort();
@@ -350,32 +349,17 @@ impl AlertBook {
     pub(super) fn list(&mut self) {
         self.alerts = self.tracked.values().map(|tracked| Arc::clone(&tracked.alert)).collect();
         // Stable: within a state they stay in the order of the rules, the worst first, and then of their subjects.
-        self.alerts.sort_by_key(|alert| order(alert.state));
+        self.alerts.sort_by_key(|alert| alert.state);
     }
-}
-
-fn order(state: AlertState) -> u8 {
-    match state {
-        AlertState::Firing => 0,
-        AlertState::Pending => 1,
-        AlertState::Resolved => 2,
-    }
-}
-
-fn signed(duration: Duration) -> SignedDuration {
-    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// Whether the report has the subject at all.
 fn watched(scope: Scope, key: &Key, assessment: &Assessment) -> bool {
     let [name, replica] = &key.values;
     match scope {
-        Scope::Database | Scope::Replica => {
-            let at = assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name));
-            at.is_ok_and(|at| {
-                scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
-            })
-        }
+        Scope::Database | Scope::Replica => assessment.position(name).is_some_and(|at| {
+            scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
+        }),
         _ => scope.subjects(assessment).any(|subject| subject.label_values() == key.values),
     }
 }
@@ -385,9 +369,7 @@ fn asleep(scope: Scope, key: &Key, assessment: &Assessment, restored: bool) -> b
     match scope {
         Scope::Database | Scope::Replica => {
             let [name, replica] = &key.values;
-            let Ok(at) = assessment.databases.binary_search_by(|database| database.name.as_str().cmp(name)) else {
-                return false;
-            };
+            let Some(at) = assessment.position(name) else { return false };
             let database = &assessment.databases[at];
             let of_it = |name: &str| scope == Scope::Database || name == replica;
             database.state == DatabaseState::Pending

@@ -36,12 +36,13 @@ pub struct Alert {
     pub suppressed: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// The order is that of a list of alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
+    Firing,
     /// The rule holds, not yet for long enough.
     Pending,
-    Firing,
     /// It fired, and does no longer, or its subject is no longer watched.
     Resolved,
 }

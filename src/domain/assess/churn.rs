@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::samples;
 use crate::domain::limits::GROWTH_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::price::MONTH_SECONDS;
@@ -51,17 +52,9 @@ impl Churn {
             // Somebody began to count anew.
             *self = Self::default();
         }
-        let before_last = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
-        if before_last.is_some_and(|(before, _)| at.since(*before) < SPACING) {
-            self.samples.pop_back();
-        }
-        self.samples.push_back((at, received));
-        // One sample before the window stays: it is what the window is compared with.
-        while self.samples.get(1).is_some_and(|(second, _)| at.since(*second) >= WINDOW)
-            || self.samples.len() > GROWTH_SAMPLES_MAX
-        {
-            self.samples.pop_front();
-        }
+        let age = |sample: &(Moment, u64)| at.since(sample.0);
+        let most = GROWTH_SAMPLES_MAX;
+        samples::add(&mut self.samples, (at, received), most, |s| age(s) < SPACING, |s| age(s) >= WINDOW);
     }
 
     /// The newest of those that were counted changes these pages.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use jiff::SignedDuration;
 use serde::Serialize;
 
+use super::samples;
 use crate::domain::limits::GROWTH_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
@@ -82,17 +83,9 @@ impl Growth {
         if self.samples.back().is_some_and(begun_anew) {
             self.samples.clear();
         }
-        let before_last = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index));
-        if before_last.is_some_and(|before| at.since(before.at) < SPACING) {
-            self.samples.pop_back();
-        }
-        self.samples.push_back(Sample { at, received, written });
-        // One sample before the window stays: it is what the window is compared with.
-        while self.samples.get(1).is_some_and(|second| at.since(second.at) > WINDOW)
-            || self.samples.len() > GROWTH_SAMPLES_MAX
-        {
-            self.samples.pop_front();
-        }
+        let age = |sample: &Sample| at.since(sample.at);
+        let sample = Sample { at, received, written };
+        samples::add(&mut self.samples, sample, GROWTH_SAMPLES_MAX, |s| age(s) < SPACING, |s| age(s) > WINDOW);
     }
 
     /// The growth over the last hour; `None` until enough was seen.

@@ -9,5 +9,6 @@ pub mod positions;
 pub mod proof;
 pub mod rates;
 pub mod requests;
+mod samples;
 pub mod sizing;
 pub mod trend;

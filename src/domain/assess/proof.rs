@@ -7,31 +7,21 @@ use super::positions::Positions;
 use crate::domain::moment::Moment;
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
 
-/// How the recovery point was proven, strongest first. Exported so that nobody trusts a weaker one too much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// An LTX header in the bucket against the wal-index.
-    Wal,
-    /// The newest v0.3 segment in the bucket against the wal-index.
-    Segment,
-    /// Litestream's local TXID against the bucket's.
-    Txid,
-    /// The bucket only: there is no local database to compare with.
-    Observer,
-    /// Nothing is proven: the agent beside the database claims it in its beacon.
-    Beacon,
-}
-
-impl Method {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wal => "wal",
-            Self::Segment => "segment",
-            Self::Txid => "txid",
-            Self::Observer => "observer",
-            Self::Beacon => "beacon",
-        }
+words! {
+    /// How the recovery point was proven, strongest first. Exported so that nobody trusts a weaker one too much.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Method {
+        /// An LTX header in the bucket against the wal-index.
+        Wal = "wal",
+        /// The newest v0.3 segment in the bucket against the wal-index.
+        Segment = "segment",
+        /// Litestream's local TXID against the bucket's.
+        Txid = "txid",
+        /// The bucket only: there is no local database to compare with.
+        Observer = "observer",
+        /// Nothing is proven: the agent beside the database claims it in its beacon.
+        Beacon = "beacon",
     }
 }
 
@@ -115,12 +105,6 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
             None => Exposure { method: Some(Method::Observer), ..Exposure::default() },
         },
     }
-}
-
-/// The exposure when the WAL belongs to another database: what was proven before stays, and nothing is known since.
-pub fn unprovable(positions: &Positions) -> Exposure {
-    let recovery_point = positions.proven_until().map(|moment| moment.wall);
-    Exposure { recovery_point, ..Exposure::default() }
 }
 
 fn broken(

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::samples;
 use crate::domain::limits::RATE_SAMPLES_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
@@ -72,17 +73,8 @@ impl RateWindow {
             commits: total.1.saturating_add(commits),
             written_bytes: total.2.saturating_add(written),
         };
-        let before_last = self.samples.len().checked_sub(2).and_then(|index| self.samples.get(index)).copied();
-        if before_last.is_some_and(|before| sample.wall.duration_since(before.wall) < SPACING) {
-            self.samples.pop_back();
-        }
-        self.samples.push_back(sample);
-        // One sample before the window stays: it is what the window is compared with.
-        while self.samples.get(1).is_some_and(|second| sample.wall.duration_since(second.wall) > WINDOW)
-            || self.samples.len() > RATE_SAMPLES_MAX
-        {
-            self.samples.pop_front();
-        }
+        let age = |known: &Sample| sample.wall.duration_since(known.wall);
+        samples::add(&mut self.samples, sample, RATE_SAMPLES_MAX, |s| age(s) < SPACING, |s| age(s) > WINDOW);
     }
 
     /// The rates at `now`. A database that was not looked at since its last change is unchanged since, because it is

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::samples;
+
 /// Over which time a trend is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct Horizon {
@@ -51,15 +53,9 @@ impl Trend {
         while self.0.back().is_some_and(|(last, _)| *last > at) {
             self.0.pop_back();
         }
-        let before_last = self.0.len().checked_sub(2).and_then(|index| self.0.get(index));
-        if before_last.is_some_and(|(before, _)| at - before < horizon.spacing.as_secs()) {
-            self.0.pop_back();
-        }
-        self.0.push_back((at, value));
-        // One sample before the window stays, with which its beginning is compared.
-        while self.0.get(1).is_some_and(|(second, _)| at - second > horizon.window.as_secs()) {
-            self.0.pop_front();
-        }
+        let age = |sample: &(i64, f64)| at - sample.0;
+        let (spacing, window) = (horizon.spacing.as_secs(), horizon.window.as_secs());
+        samples::add(&mut self.0, (at, value), usize::MAX, |s| age(s) < spacing, |s| age(s) > window);
     }
 
     /// Steady growth in a second; 0 when there is none, `None` while the history is too short to tell.

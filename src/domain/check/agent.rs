@@ -3,7 +3,7 @@
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Fold, Term};
 use crate::domain::assessment::{Assessment, CollectorReport, DatabaseState, ReceiverReport, SourceReport};
-use crate::domain::human::{agree, counted, spoken};
+use crate::domain::human::{agree, counted};
 use crate::domain::number::agent::{
     DATABASES, DISCOVERED, LAST_ROUND, RELOADED, ROUND_INTERVAL, STATE_SAVED, STATES_SET_ASIDE,
 };
@@ -104,14 +104,9 @@ pub(super) static CHECKS: &[Check] = &[
     },
 ];
 
-fn over_limit(assessment: &Assessment) -> usize {
-    let beyond = |state| state == DatabaseState::OverLimit;
-    assessment.over_limit + assessment.databases.iter().filter(|database| beyond(database.state)).count()
-}
-
 fn stuck(context: &Context, collector: &CollectorReport) -> Option<Explanation> {
     collector.interval_seconds?;
-    let age = spoken(context.now.duration_since(collector.last_round_at).as_secs_f64());
+    let age = context.age(collector.last_round_at);
     Some(Explanation::Known(format!("{}: the last round finished {age} ago", collector.collector)))
 }
 
@@ -133,7 +128,7 @@ fn discovered(_: &Context, source: &SourceReport) -> Option<Explanation> {
 }
 
 fn within_limit(_: &Context, assessment: &Assessment) -> Option<Explanation> {
-    Some(Explanation::Known(match over_limit(assessment) {
+    Some(Explanation::Known(match assessment.count(DatabaseState::OverLimit) {
         0 => counted(assessment.databases.len(), "database"),
         beyond => format!("{} {} not watched", counted(beyond, "database"), agree(&beyond, "is", "are")),
     }))
@@ -141,7 +136,7 @@ fn within_limit(_: &Context, assessment: &Assessment) -> Option<Explanation> {
 
 fn saved(context: &Context, assessment: &Assessment) -> Option<Explanation> {
     let state = assessment.agent.state.as_ref()?;
-    let age = state.last_saved_at.map(|at| spoken(context.now.duration_since(at).as_secs_f64()));
+    let age = state.last_saved_at.map(|at| context.age(at));
     Some(match (state.saved, &state.reason, age) {
         (Some(false), reason, age) => {
             let why = reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
@@ -167,12 +162,12 @@ fn notified(context: &Context, receiver: &ReceiverReport) -> Option<Explanation>
     let name = &receiver.receiver;
     Some(match (receiver.failing_since, receiver.last_success_at) {
         (Some(since), _) => {
-            let age = spoken(context.now.duration_since(since).as_secs_f64());
+            let age = context.age(since);
             let why = receiver.reason.as_ref().map_or_else(|| "no reason given".into(), ToString::to_string);
             Explanation::Known(format!("{name}: failing for {age}: {why}"))
         }
         (None, Some(at)) => {
-            let age = spoken(context.now.duration_since(at).as_secs_f64());
+            let age = context.age(at);
             Explanation::Known(format!("{name}: last reached {age} ago"))
         }
         (None, None) => Explanation::Unknown(format!("{name}: nothing has been sent to it yet")),

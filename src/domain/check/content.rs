@@ -3,19 +3,13 @@
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::Term;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
-use crate::domain::human::{agree, and_more, counted, spoken};
+use crate::domain::human::{agree, and_more, counted};
 use crate::domain::number::content::{SPOT_COMPARED_AT, SPOT_INTERVAL, SPOT_MISMATCH};
 use crate::domain::number::replica::WATCHED_SINCE;
-use crate::domain::spot::SpotReport;
 use crate::domain::verdict::Severity;
 
 /// Nothing may be compared for so long, and for three intervals, before anyone is told.
 const PATIENCE_SECONDS: f64 = 86_400.0;
-
-/// The spot checks of a replica; `None` if none are wanted or possible.
-fn compared(replica: &ReplicaReport) -> Option<&SpotReport> {
-    replica.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
-}
 
 static AGE: Term = Term::Difference(&Term::Now, &Term::Else(&SPOT_COMPARED_AT, &WATCHED_SINCE));
 
@@ -51,10 +45,10 @@ pub(super) static CHECKS: &[Check] = &[
 ];
 
 fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
-    let spot = compared(replica)?;
+    let spot = replica.compared()?;
     if let Some(first) = spot.mismatches.first() {
         let more = and_more(spot.mismatches.len());
-        let since = spoken(context.now.duration_since(first.since).as_secs_f64());
+        let since = context.age(first.since);
         let (page, txid, key) = (first.page, first.txid, &first.key);
         let detail =
             format!("page {page} in {key} has differed from the live database for {since}, at TXID {txid}{more}");
@@ -67,7 +61,7 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
         Some(_) if context.watching == Watching::Once && spot.last_compared == 0 => Explanation::Unknown(why()),
         Some(at) if context.now.duration_since(at).as_secs_f64() > PATIENCE_SECONDS => Explanation::Unknown(why()),
         Some(at) => {
-            let age = spoken(context.now.duration_since(at).as_secs_f64());
+            let age = context.age(at);
             let (pages, were) = (counted(spot.pages_compared, "page"), agree(&spot.pages_compared, "was", "were"));
             Explanation::Known(format!("{pages} {were} compared and equal, the last {age} ago"))
         }
@@ -76,18 +70,18 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
 
 /// One look says nothing of how long that has been so.
 fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
-    let spot = compared(replica)?;
+    let spot = replica.compared()?;
     if context.watching == Watching::Once {
         return None;
     }
-    let age = |at: jiff::Timestamp| spoken(context.now.duration_since(at).as_secs_f64());
     let why = spot.not_compared.as_ref().map_or_else(String::new, |why| format!(": {why}"));
     Some(match spot.conclusive_at {
         Some(at) => {
-            Explanation::Known(format!("compared {} ago{}", age(at), if context.failing.is_some() { &why } else { "" }))
+            let why = if context.failing.is_some() { &why } else { "" };
+            Explanation::Known(format!("compared {} ago{why}", context.age(at)))
         }
         None if context.failing.is_some() => {
-            Explanation::Known(format!("never compared in {}{why}", age(replica.watched_since)))
+            Explanation::Known(format!("never compared in {}{why}", context.age(replica.watched_since)))
         }
         None => Explanation::Unknown(format!("not compared yet{why}")),
     })
@@ -99,7 +93,7 @@ mod tests {
     use super::super::tests::{NOW, at, database, replica};
     use super::*;
     use crate::domain::litestream::Txid;
-    use crate::domain::spot::SpotMismatch;
+    use crate::domain::spot::{SpotMismatch, SpotReport};
     use crate::domain::verdict::Status;
 
     /// The two checks' verdicts on this.

@@ -62,7 +62,7 @@ fn why(record: &DrillRecord) -> String {
 fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let history = &replica.drill.as_ref()?.history;
     let last = history.last.as_ref()?;
-    let age = spoken(context.now.duration_since(last.finished_at).as_secs_f64());
+    let age = context.age(last.finished_at);
     Some(Explanation::Known(match (history.last_conclusive?, last.result) {
         (DrillResult::Failed, DrillResult::Failed) => format!("the drill {age} ago: {}", why(last)),
         (DrillResult::Failed, _) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::expression::Condition;
+use crate::domain::human::spoken;
 use crate::domain::number::{Scope, Subject};
 use crate::domain::verdict::{Severity, Status, Verdict};
 
@@ -72,6 +73,13 @@ pub struct Context {
     pub watching: Watching,
     /// The worst of its rules that holds.
     pub failing: Option<Severity>,
+}
+
+impl Context {
+    /// How long ago it was, in words.
+    pub(super) fn age(&self, at: Timestamp) -> String {
+        spoken(self.now.duration_since(at).as_secs_f64())
+    }
 }
 
 /// What a check says of one thing.

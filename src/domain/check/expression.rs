@@ -73,12 +73,12 @@ fn folded(number: &Number, fold: Fold, subject: Subject<'_>) -> Option<f64> {
 impl Term {
     /// Holds while it is above the other.
     pub const fn above(self, other: Self) -> Condition {
-        Condition::Compare(self, Comparison::Above, other)
+        Condition::Compare(self, Comparison { sign: ">", holds: |one, other| one > other }, other)
     }
 
     /// Holds while it is below the other.
     pub const fn below(self, other: Self) -> Condition {
-        Condition::Compare(self, Comparison::Below, other)
+        Condition::Compare(self, Comparison { sign: "<", holds: |one, other| one < other }, other)
     }
 
     /// Holds while it is above a constant.
@@ -88,7 +88,7 @@ impl Term {
 
     /// Holds while it is a constant.
     pub const fn is(self, constant: f64) -> Condition {
-        Condition::Compare(self, Comparison::Equal, Self::Constant(constant))
+        Condition::Compare(self, Comparison { sign: "==", holds: |one, other| one == other }, Self::Constant(constant))
     }
 
     /// `None` when a number that it needs is unknown.
@@ -174,11 +174,12 @@ impl Number {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    Above,
-    Below,
-    Equal,
+/// How two numbers are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparison {
+    /// In PromQL.
+    sign: &'static str,
+    holds: fn(f64, f64) -> bool,
 }
 
 /// When a check fails.
@@ -201,12 +202,7 @@ impl Condition {
         match self {
             Self::Compare(one, comparison, other) => {
                 let (one, other) = (one.value(subject, now)?, other.value(subject, now)?);
-                let holds = match comparison {
-                    Comparison::Above => one > other,
-                    Comparison::Below => one < other,
-                    Comparison::Equal => one == other,
-                };
-                holds.then_some(one)
+                (comparison.holds)(one, other).then_some(one)
             }
             Self::All(conditions) => {
                 let mut values = conditions.iter().map(|condition| condition.value(subject, now));
@@ -248,14 +244,7 @@ impl Condition {
 impl Display for Condition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Compare(one, comparison, other) => {
-                let sign = match comparison {
-                    Comparison::Above => ">",
-                    Comparison::Below => "<",
-                    Comparison::Equal => "==",
-                };
-                write!(f, "{one} {sign} {other}")
-            }
+            Self::Compare(one, Comparison { sign, .. }, other) => write!(f, "{one} {sign} {other}"),
             Self::All(conditions) | Self::Any(conditions) => {
                 let word = if matches!(self, Self::All(_)) { " and " } else { " or " };
                 for (index, condition) in conditions.iter().enumerate() {

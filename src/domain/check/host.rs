@@ -133,7 +133,7 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> 
     if context.watching == Watching::Once {
         return Some(Explanation::Unknown(format!("{waiting}, since an unknown time: {held}")));
     }
-    let since = local.wal_since.map(|since| spoken(context.now.duration_since(since).as_secs_f64()));
+    let since = local.wal_since.map(|since| context.age(since));
     let since = since.unwrap_or_else(|| "an unknown time".into());
     Some(Explanation::Known(format!("{waiting}, and the WAL has not been restarted for {since}: {held}")))
 }

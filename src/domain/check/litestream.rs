@@ -1,8 +1,6 @@
 //! The check of Litestream's process. That it runs makes no other check pass: the proof is in the bucket.
 
-use std::time::Duration;
-
-use super::entry::{Check, Context, Explanation, Rule, Unit, rule};
+use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::Condition;
 use crate::domain::assessment::DatabaseReport;
 use crate::domain::number::database::LITESTREAM_UP;
@@ -19,15 +17,7 @@ pub(super) static CHECKS: &[Check] = &[Check {
     action: "Start it (`systemctl start litestream`) and read its log. If it is stopped on purpose, silence this \
              check.",
     unit: Unit::Count,
-    rules: &[
-        Rule {
-            severity: Severity::Critical,
-            when: DOWN,
-            hold: Duration::from_secs(3600),
-            keep_firing: Duration::from_secs(300),
-        },
-        rule(Severity::Warning, DOWN, 5),
-    ],
+    rules: &[rule(Severity::Critical, DOWN, 60), rule(Severity::Warning, DOWN, 5)],
     explain: |context, on| down(context, on.database()?),
 }];
 

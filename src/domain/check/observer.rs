@@ -6,7 +6,6 @@ use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::beacon::{AHEAD_SECONDS_MAX, INTERVALS_MAX};
 use crate::domain::human::spoken;
 use crate::domain::number::content::{BEACON_INTERVAL, BEACON_READ_AT, BEACON_WRITTEN_AT};
-use crate::domain::number::seconds;
 use crate::domain::verdict::Severity;
 
 static AGE: Term = Term::Difference(&Term::Of(&BEACON_READ_AT), &Term::Of(&BEACON_WRITTEN_AT));
@@ -41,9 +40,8 @@ fn gone(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Optio
     let (Some(age), Some(claim)) = (beacon.age_seconds(), &beacon.claim) else {
         return Some(Explanation::Unknown(why.unwrap_or_else(|| "the beacon has not been read yet".into())));
     };
-    let ago = |at: Option<jiff::Timestamp>| {
-        at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", spoken(seconds(context.now) - seconds(at))))
-    };
+    let ago =
+        |at: Option<jiff::Timestamp>| at.map_or_else(|| "unknown".to_owned(), |at| format!("{} ago", context.age(at)));
     let host = &claim.host;
     if context.failing.is_some() && age < 0.0 {
         return Some(Explanation::Known(format!(

@@ -100,7 +100,7 @@ pub(super) static CHECKS: &[Check] = &[
             rule(Severity::Critical, NEEDED_CORRUPT.any(), 0),
             rule(Severity::Warning, Term::Difference(&DAMAGED, &REWRITTEN).exceeds(0.0), 0),
         ],
-        explain: |context, on| corrupt(context, on.database()?, on.replica()?),
+        explain: |context, on| verified(on.replica()?, |read| corrupt(context, on.replica()?, read)),
     },
     Check {
         name: "LineageConflict",
@@ -196,20 +196,17 @@ fn gap(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option
     as_far_as_read(context, replica, detail)
 }
 
-/// The verification of the objects; `None` if nothing has been read, or nothing is to be read.
-fn read(replica: &ReplicaReport) -> Option<&VerificationReport> {
-    replica.verification.as_deref().filter(|verification| verification.has_read())
-}
-
-/// The verification of the objects; `None` if nothing is to be read. If nothing has been read yet, the error is the
-/// answer.
-fn verification(replica: &ReplicaReport) -> Option<Result<&VerificationReport, Explanation>> {
+/// What reading the objects says, once one was read; `None` if nothing is to be read.
+fn verified(
+    replica: &ReplicaReport,
+    explain: impl FnOnce(&VerificationReport) -> Option<Explanation>,
+) -> Option<Explanation> {
     replica.verification.as_ref()?;
-    if let Some(verification) = read(replica) {
-        return Some(Ok(verification));
+    if let Some(verification) = replica.read_objects() {
+        return explain(verification);
     }
     let holds = replica.coverage.as_ref().is_none_or(|coverage| !coverage.is_empty());
-    holds.then(|| Err(Explanation::Unknown("no object has been read yet".to_owned())))
+    holds.then(|| Explanation::Unknown("no object has been read yet".to_owned()))
 }
 
 fn rewritten(finding: &ObjectFinding) -> bool {
@@ -223,11 +220,7 @@ fn found<'a>(findings: impl Iterator<Item = &'a ObjectFinding>) -> Option<String
     Some(format!("{} is {}: {}{more}", first.key, first.kind.spoken(), first.detail))
 }
 
-fn corrupt(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
-    let verification = match verification(replica)? {
-        Ok(verification) => verification,
-        Err(told) => return Some(told),
-    };
+fn corrupt(context: &Context, replica: &ReplicaReport, verification: &VerificationReport) -> Option<Explanation> {
     let others = || verification.findings.iter().filter(|finding| !rewritten(finding));
     if let Some(detail) = found(verification.needed_damaged()).or_else(|| found(others())) {
         return Some(Explanation::Known(detail));
@@ -255,14 +248,10 @@ fn lineage(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
         );
         return Some(Explanation::Known(detail));
     }
-    let verification = match verification(replica)? {
-        Ok(verification) => verification,
-        Err(told) => return Some(told),
-    };
-    match found(verification.findings.iter().filter(|finding| rewritten(finding))) {
+    verified(replica, |verification| match found(verification.findings.iter().filter(|finding| rewritten(finding))) {
         Some(detail) => Some(Explanation::Known(detail)),
         None => as_far_as_read(context, replica, "no object was replaced by another".into()),
-    }
+    })
 }
 
 /// Who says so, where it is not proven.

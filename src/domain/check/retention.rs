@@ -104,15 +104,14 @@ fn restorable(replica: &ReplicaReport) -> Option<&CoverageReport> {
 
 fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let coverage = restorable(replica)?;
-    let age = |at: jiff::Timestamp| spoken(context.now.duration_since(at).as_secs_f64());
     let newest = match coverage.newest_snapshot_at {
-        Some(at) => format!("the newest snapshot is {} old", age(at)),
+        Some(at) => format!("the newest snapshot is {} old", context.age(at)),
         None => "there is no snapshot".into(),
     };
     let moved = match (coverage.unsnapshotted_since, coverage.changes_since_snapshot) {
         (Some(since), Some(moved)) if moved > 0 => {
             let what = if replica.layout == Some("v0.3") { "segments" } else { "transactions" };
-            format!("{moved} {what} followed, the first {} ago", age(since))
+            format!("{moved} {what} followed, the first {} ago", context.age(since))
         }
         _ => "nothing followed".into(),
     };
@@ -131,7 +130,7 @@ fn window(context: &Context, database: &DatabaseReport, replica: &ReplicaReport)
         // A hole in front of the newest object, of which ReplicaGap tells.
         return Some(Explanation::Unknown("no chain leads to the newest object".into()));
     };
-    let reaches = spoken(context.now.duration_since(since).as_secs_f64());
+    let reaches = context.age(since);
     match coverage.whole {
         Some(true) => {
             let detail = format!("it reaches back {reaches}, to its beginning; objective {objective}");

@@ -4,7 +4,6 @@ use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::{Condition, Term};
 use crate::domain::assess::proof::Method;
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
-use crate::domain::human::spoken;
 use crate::domain::number::replica::{LAG_UNKNOWN_SINCE, RPO, UNPROVEN_COMMIT};
 use crate::domain::verdict::Severity;
 
@@ -49,12 +48,12 @@ fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
     let Some(unknown) = replica.keeping.lag_unknown else {
         return replica.lag_seconds.map(|_| Explanation::Known("the lag is known".into()));
     };
-    let age = |at| spoken(context.now.duration_since(at).as_secs_f64());
     let commits = unknown.commit_at.map_or_else(
         || "no commit has been seen".to_owned(),
-        |at| format!("a commit from {} ago may not be in it", age(at)),
+        |at| format!("a commit from {} ago may not be in it", context.age(at)),
     );
-    Some(Explanation::Unknown(format!("unknown for {}, {commits}: {}", age(unknown.since), why(database, replica))))
+    let (age, why) = (context.age(unknown.since), why(database, replica));
+    Some(Explanation::Unknown(format!("unknown for {age}, {commits}: {why}")))
 }
 
 /// Why it is not known how far a replica is behind.

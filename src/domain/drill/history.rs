@@ -27,25 +27,24 @@ impl DrillHistory {
         if let Some(download) = self.downloads.iter_mut().rev().find(|download| download.at == began) {
             download.bytes = record.downloaded_bytes;
         }
-        let (count, conclusive) = match record.result {
-            DrillResult::Passed => (&mut self.passed, true),
-            DrillResult::Failed => (&mut self.failed, true),
-            DrillResult::Inconclusive => (&mut self.inconclusive, false),
-        };
-        *count = count.saturating_add(1);
-        if conclusive {
-            self.last_conclusive = Some(record.result);
-            self.inconclusive_in_a_row = 0;
-        } else {
-            self.inconclusive_in_a_row = self.inconclusive_in_a_row.saturating_add(1);
-        }
         match record.result {
             DrillResult::Passed => {
+                self.passed = self.passed.saturating_add(1);
                 self.last_success_at = Some(record.finished_at);
                 self.failed_in_a_row = 0;
             }
-            DrillResult::Failed => self.failed_in_a_row = self.failed_in_a_row.saturating_add(1),
-            DrillResult::Inconclusive => {}
+            DrillResult::Failed => {
+                self.failed = self.failed.saturating_add(1);
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+            }
+            DrillResult::Inconclusive => {
+                self.inconclusive = self.inconclusive.saturating_add(1);
+                self.inconclusive_in_a_row = self.inconclusive_in_a_row.saturating_add(1);
+            }
+        }
+        if record.result != DrillResult::Inconclusive {
+            self.last_conclusive = Some(record.result);
+            self.inconclusive_in_a_row = 0;
         }
         if record.incremental {
             self.incremental_in_a_row = self.incremental_in_a_row.saturating_add(1);

@@ -93,9 +93,8 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
     let expect = &probe.expect;
     let mut wrong = Vec::new();
     let mut value = answer.number();
-    match answer {
-        Answer::NoRow | Answer::Several => wrong.push("expected one row of one value".to_owned()),
-        _ => {}
+    if matches!(answer, Answer::NoRow | Answer::Several) {
+        wrong.push("expected one row of one value".to_owned());
     }
     if let Some(max_age) = expect.max_age {
         value = None;
@@ -111,21 +110,12 @@ pub fn judge(probe: &DrillProbe, answer: &Answer, started: Timestamp) -> ProbeRe
         }
     }
     let number = answer.number();
-    if let Some(min) = expect.min
-        && !number.is_some_and(|number| number >= min)
-    {
-        wrong.push(format!("expected at least {min}"));
-    }
-    if let Some(max) = expect.max
-        && !number.is_some_and(|number| number <= max)
-    {
-        wrong.push(format!("expected at most {max}"));
-    }
-    if let Some(equals) = &expect.equals
-        && answer.text().as_ref() != Some(equals)
-    {
-        wrong.push(format!("expected {}", quoted(equals)));
-    }
+    let low = expect.min.filter(|min| !number.is_some_and(|number| number >= *min));
+    wrong.extend(low.map(|min| format!("expected at least {min}")));
+    let high = expect.max.filter(|max| !number.is_some_and(|number| number <= *max));
+    wrong.extend(high.map(|max| format!("expected at most {max}")));
+    let other = expect.equals.as_ref().filter(|equals| answer.text().as_ref() != Some(*equals));
+    wrong.extend(other.map(|equals| format!("expected {}", quoted(equals))));
     let result = if wrong.is_empty() { DrillResult::Passed } else { DrillResult::Failed };
     let shown = answer.shown();
     let detail = if wrong.is_empty() { shown } else { format!("{shown}: {}", wrong.join(", ")) };

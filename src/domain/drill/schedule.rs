@@ -4,6 +4,7 @@ use cronexpr::{Crontab, MakeTimestamp, parse_crontab};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DrillHistory, DrillResult, DrillSchedule};
+use crate::domain::moment::{later, signed};
 use crate::domain::window::DailyWindow;
 
 /// By size: the largest download for which a drill a day is cheap.
@@ -62,7 +63,7 @@ impl DrillTiming<'_> {
             DrillSchedule::Off => None,
             DrillSchedule::BySize if self.download_bytes <= DAILY_DOWNLOAD_MAX => Some(DAY),
             DrillSchedule::BySize => Some(MONTH),
-            DrillSchedule::Every(interval) => Some(SignedDuration::try_from(*interval).unwrap_or(SignedDuration::MAX)),
+            DrillSchedule::Every(interval) => Some(signed(*interval)),
             DrillSchedule::Cron(text) => {
                 let cron = parse_crontab(text).ok()?;
                 let mut times = vec![next_time(&cron, now)?];
@@ -141,10 +142,6 @@ impl DrillTiming<'_> {
 
 fn next_time(cron: &Crontab, after: Timestamp) -> Option<Timestamp> {
     cron.find_next(MakeTimestamp(after)).ok().map(|time| time.timestamp())
-}
-
-fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
-    at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 fn part(duration: SignedDuration, share: f64) -> SignedDuration {

@@ -28,3 +28,11 @@ pub struct Coverage<S> {
     /// it.
     pub whole: bool,
 }
+
+impl<S> Coverage<S> {
+    /// Where the chain is broken; one without a start is broken there.
+    pub fn breaks(self) -> Vec<Hole> {
+        let start = (!self.restorable).then(Hole::default);
+        start.into_iter().chain(self.holes).collect()
+    }
+}

@@ -3,19 +3,10 @@
 
 use bytes::Bytes;
 
-use super::generations::encryption::AgeIdentities;
-use super::generations::name::{Generation, SegmentName};
-use super::generations::replay::{Applied, Replay, ReplayFile};
-use super::generations::segment::segment_end;
-use super::layout::LevelKeys;
-use super::ltx::chunk::{PageBuffer, Sum};
-use super::ltx::cutter::LtxCutter;
-use super::ltx::decode::{LtxSummary, decode};
-use super::ltx::header::LtxHeader;
-use super::ltx::name::LtxName;
-use super::ltx::page_index::PageIndex;
-use super::ltx::txid::Txid;
-use super::object::ObjectName;
+use super::{
+    AgeIdentities, Applied, Generation, LevelKeys, LtxCutter, LtxHeader, LtxName, LtxSummary, ObjectName, PageBuffer,
+    PageIndex, Replay, ReplayFile, SegmentName, Sum, Txid, decode, segment_end,
+};
 use crate::domain::reason::Reason;
 
 /// An LTX header survives being written again.
@@ -46,7 +37,7 @@ pub fn ltx_file(bytes: &[u8]) {
 /// As [`decode`], in chunks.
 fn cut(bytes: &[u8]) -> Result<LtxSummary, Reason> {
     const PIECE: usize = 300;
-    let mut cutter = LtxCutter::new();
+    let mut cutter = LtxCutter::default();
     let mut sum = Sum::default();
     for piece in bytes.chunks(PIECE) {
         let chunk = cutter.push(Bytes::copy_from_slice(piece))?;

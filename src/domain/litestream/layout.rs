@@ -2,12 +2,13 @@
 
 use super::LEVELS;
 use super::generations::ROOT;
-use super::ltx::name::LtxName;
+use super::ltx::LtxName;
 
 /// How the keys of LTX files (v0.5) name their level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LevelKeys {
     /// `ltx/0/<name>`: directories, SFTP, WebDAV, NATS, Google and Azure storage.
+    #[default]
     Plain,
     /// `0000/<name>`: S3 and OSS.
     Hex,

@@ -21,19 +21,10 @@ mod samples;
 pub use caveats::{Facts, caveats};
 pub use coverage::Coverage;
 pub use format_error::{FormatError, Problem};
-pub use generations::{
-    AgeIdentities, Applied, Generation, GenerationInstant, GenerationInventory, GenerationPlan, GenerationPlanError,
-    GenerationTimeline, Generations, GenerationsPlan, GenerationsPlanError, ListedGeneration, Replay, ReplayError,
-    ReplayFile, Replayed, SegmentEnd, SegmentFile, SegmentName, SnapshotFile, SnapshotName, plan_generation,
-    plan_generations, segment_end, segment_end_of, snapshot_bytes,
-};
+pub use generations::*;
 pub use hole::Hole;
 pub use layout::{Layout, LevelKeys};
-pub use ltx::{
-    Candidates, Chunk, Damaged, FrameIndex, Inventory, LEVELS, LevelInventory, LtxCutter, LtxEnd, LtxFile, LtxHeader,
-    LtxInstant, LtxName, LtxSummary, LtxTail, LtxTimeline, PageBuffer, PageEntry, PageIndex, PlanError, PlanTarget,
-    SNAPSHOT_LEVEL, Sum, Txid, decode, decode_page, expired, instant, plan,
-};
+pub use ltx::*;
 pub use name::NameError;
 pub use object::{Dated, Folder, Listed, ObjectName};
 pub use runs::{Run, Runs};

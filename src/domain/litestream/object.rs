@@ -141,9 +141,12 @@ impl ObjectName {
         })
     }
 
-    /// It is a file that ends with this TXID.
-    pub fn reaches(self, txid: Txid) -> bool {
-        matches!(self, Self::Ltx { name, .. } if name.max == txid)
+    /// The name of an LTX file; `None` for what v0.3 writes.
+    pub fn ltx(self) -> Option<LtxName> {
+        match self {
+            Self::Ltx { name, .. } => Some(name),
+            Self::Snapshot(..) | Self::Segment(..) => None,
+        }
     }
 
     /// Reads what [`Display`](fmt::Display) writes.

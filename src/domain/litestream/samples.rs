@@ -1,15 +1,12 @@
 //! Files for tests: genuine ones, generated valid ones, and damage.
 
-use std::io::Write;
-
-use crc_fast::{CrcAlgorithm, Digest};
 use jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use streamgauge_testkit::ltx::{Payload, Writer};
+pub(super) use streamgauge_testkit::ltx::{lz4_frame, lz4_frame_of_single_bytes};
 
-use super::generations::name::SegmentName;
-use super::ltx::header::LtxHeader;
-use super::ltx::txid::Txid;
+use super::{LtxHeader, SegmentName, Txid};
 
 macro_rules! fixture {
     ($path:literal) => {
@@ -62,13 +59,6 @@ pub(super) fn wal(frames: usize) -> Vec<u8> {
     wal
 }
 
-pub(super) fn lz4_frame(content: &[u8]) -> Vec<u8> {
-    let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
-    let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
-    encoder.write_all(content).unwrap();
-    encoder.finish().unwrap()
-}
-
 /// A valid LTX file and what it holds.
 #[derive(Clone, Debug)]
 pub(super) struct LtxSample {
@@ -111,81 +101,23 @@ pub(super) fn ltx_file() -> impl Strategy<Value = LtxSample> {
     )
 }
 
-/// An LZ4 frame whose blocks are one byte long each.
-pub(super) fn lz4_frame_of_single_bytes(content: &[u8]) -> Vec<u8> {
-    // What is behind the descriptor is replaced, but for the checksum of the content.
-    let usual = lz4_frame(content);
-    let (head, checksum) = (&usual[..7], &usual[usual.len() - 4..]);
-    let blocks = content.iter().flat_map(|byte| [1, 0, 0, 0x80, *byte]);
-    head.iter().copied().chain(blocks).chain([0; 4]).chain(checksum.iter().copied()).collect()
-}
-
 /// Writes a file of pages with their number, LZ4 frame and content.
 pub(super) fn encode_with<'a>(header: &LtxHeader, pages: impl Iterator<Item = (u32, &'a [u8], &'a [u8])>) -> Vec<u8> {
-    let mut writer = Encoder::new(header);
-    pages.for_each(|(number, frame, content)| writer.page(number, false, frame, content));
+    let mut writer = Writer::new(&header.encode());
+    pages.for_each(|(number, frame, content)| writer.page(number, Payload::Frame(frame), content));
     writer.finish()
 }
 
 /// Writes a file as Litestream would: pages with their number, content, and whether they are LZ4 blocks or frames.
 pub(super) fn encode(header: &LtxHeader, pages: &[(u32, (Vec<u8>, bool))]) -> Vec<u8> {
-    let mut writer = Encoder::new(header);
+    let mut writer = Writer::new(&header.encode());
     for (number, (content, block)) in pages {
-        let payload = if *block { lz4_flex::block::compress(content) } else { lz4_frame(content) };
-        writer.page(*number, *block, &payload, content);
+        match block {
+            true => writer.block(*number, content),
+            false => writer.page(*number, Payload::Frame(&lz4_frame(content)), content),
+        }
     }
     writer.finish()
-}
-
-struct Encoder {
-    file: Vec<u8>,
-    crc: Digest,
-    index: Vec<u8>,
-}
-
-impl Encoder {
-    fn new(header: &LtxHeader) -> Self {
-        let (file, mut crc) = (header.encode().to_vec(), Digest::new(CrcAlgorithm::Crc64GoIso));
-        crc.update(&file);
-        Self { file, crc, index: Vec::new() }
-    }
-
-    fn page(&mut self, number: u32, block: bool, payload: &[u8], content: &[u8]) {
-        let Self { file, crc, index } = self;
-        let start = file.len();
-        file.extend(number.to_be_bytes());
-        file.extend(u16::from(block).to_be_bytes());
-        if block {
-            file.extend((payload.len() as u32).to_be_bytes());
-        }
-        crc.update(&file[start..]);
-        crc.update(content);
-        file.extend(payload);
-        for value in [u64::from(number), start as u64, (file.len() - start) as u64] {
-            varint(index, value);
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        let Self { mut file, mut crc, mut index } = self;
-        index.push(0);
-        index.extend((index.len() as u64).to_be_bytes());
-        let end = file.len();
-        file.extend([0; 6]);
-        file.extend(index);
-        file.extend([0; 8]);
-        crc.update(&file[end..]);
-        file.extend((crc.finalize() | 1 << 63).to_be_bytes());
-        file
-    }
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value > 0x7f {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 /// Headers that are right in what a random one would never be.

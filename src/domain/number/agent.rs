@@ -3,7 +3,7 @@
 use super::declare::{Kind, Known, Number, Value, counter, gauge, of_report, several};
 use super::subject::Scope::{Agent, Collector, Source};
 use crate::domain::alert::{Alert, AlertState};
-use crate::domain::assessment::{AgentReport, Assessment, DatabaseState};
+use crate::domain::assessment::{AgentReport, DatabaseState};
 use crate::domain::verdict::{Severity, Verdict};
 
 numbers! {
@@ -42,11 +42,9 @@ numbers! {
     DATABASES = several(Kind::Gauge, (Agent, &["state"]), "streamgauge_databases",
         "Databases that the agent knows, by whether it can watch them.",
         |on, put| {
-            let Assessment { databases, over_limit, .. } = on.agent()?;
+            let assessment = on.agent()?;
             for state in DatabaseState::ALL {
-                let beyond = if *state == DatabaseState::OverLimit { *over_limit } else { 0 };
-                let count = beyond + databases.iter().filter(|database| database.state == *state).count();
-                put(&[state.as_str()], count.known());
+                put(&[state.as_str()], assessment.count(*state).known());
             }
             Some(())
         });
@@ -91,7 +89,7 @@ numbers! {
         "Alerts of the built-in engine, by state; suppressed ones are pending or firing, but nobody is notified of \
          them.",
         |report, put| {
-            for severity in Severity::ALL {
+            for severity in Severity::ALL.iter().rev() {
                 for state in ["pending", "firing", "suppressed", "resolved"] {
                     let of = report.alerts.iter().filter(|alert| alert.severity == *severity && shown_as(alert) == state);
                     put(&[severity.as_str(), state], of.count().known());

@@ -11,9 +11,8 @@ fn verification(on: Subject<'_>) -> Option<&VerificationReport> {
     on.replica()?.verification.as_deref()
 }
 
-/// Where pages are to be compared with a live database.
 fn spot(on: Subject<'_>) -> Option<&SpotReport> {
-    on.replica()?.spot.as_ref().filter(|spot| spot.interval_seconds.is_some())
+    on.replica()?.compared()
 }
 
 fn beacon(on: Subject<'_>) -> Option<&BeaconReport> {
@@ -75,7 +74,7 @@ numbers! {
     CORRUPT = several(Kind::Gauge, (Replica, &["finding"]), "streamgauge_replica_corrupt_objects",
         "Bad objects of the replica, by what is wrong with them; 0 when none is known among those read.",
         |on, put| {
-            let findings = &verification(on).filter(|verification| verification.has_read())?.findings;
+            let findings = &on.replica()?.read_objects()?.findings;
             for kind in FindingKind::ALL {
                 let count = findings.iter().filter(|finding| finding.kind == *kind).count();
                 put(&[kind.as_str()], count.known());
@@ -85,10 +84,7 @@ numbers! {
 
     NEEDED_CORRUPT = gauge(Replica, "streamgauge_replica_needed_corrupt_objects",
         "Those of streamgauge_replica_corrupt_objects without which the latest state does not restore.",
-        |on| {
-            let verification = verification(on).filter(|verification| verification.has_read())?;
-            verification.needed_damaged().count().known()
-        });
+        |on| on.replica()?.read_objects()?.needed_damaged().count().known());
 
     UNREADABLE_OBJECTS = gauge(Replica, "streamgauge_replica_unreadable_objects",
         "Objects of the replica that could not be read at the last attempt, which says nothing about their content.",

@@ -23,24 +23,14 @@ pub struct Number {
     pub read: Read,
 }
 
-/// The type of a family of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-    Info,
-}
-
-impl Kind {
-    /// The word of the exposition.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Info => "info",
-        }
+words! {
+    /// The type of a family of metrics.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Kind {
+        Counter = "counter",
+        Gauge = "gauge",
+        Histogram = "histogram",
+        Info = "info",
     }
 }
 
@@ -131,30 +121,19 @@ impl<T: Known> Known for Option<T> {
     }
 }
 
-impl Known for u64 {
-    fn known(self) -> Option<Value<'static>> {
-        Some(Value::Int(self))
-    }
-}
-
-impl Known for u32 {
-    fn known(self) -> Option<Value<'static>> {
-        u64::from(self).known()
-    }
-}
-
-impl Known for usize {
-    fn known(self) -> Option<Value<'static>> {
-        (self as u64).known()
-    }
-}
-
 /// 1 for true, 0 for false.
-impl Known for bool {
-    fn known(self) -> Option<Value<'static>> {
-        u64::from(self).known()
-    }
+/// What is exported as a whole number; `true` is 1.
+macro_rules! whole {
+    ($($number:ty),*) => {
+        $(impl Known for $number {
+            fn known(self) -> Option<Value<'static>> {
+                Some(Value::Int(self as u64))
+            }
+        })*
+    };
 }
+
+whole!(u64, u32, usize, bool);
 
 impl Known for f64 {
     fn known(self) -> Option<Value<'static>> {

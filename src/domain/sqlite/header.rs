@@ -1,6 +1,6 @@
 //! The first 100 bytes of a database file (SQLite file format §1.3).
 
-use super::{FormatError, FormatPart, FormatProblem, page_size};
+use super::{FormatError, FormatProblem, page_size};
 
 /// Size of the database header.
 pub const DATABASE_HEADER_BYTES: usize = 100;
@@ -30,7 +30,7 @@ pub struct DatabaseHeader {
 impl DatabaseHeader {
     /// Reads the first 100 bytes of a database file.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let error = |offset, problem| FormatError::new(FormatPart::DatabaseHeader, offset, problem);
+        let error = |offset, problem| FormatError::new("database header", offset, problem);
         let Some(header) = bytes.first_chunk::<DATABASE_HEADER_BYTES>() else {
             let problem = FormatProblem::Short { have: bytes.len() as u64, need: DATABASE_HEADER_BYTES as u64 };
             return Err(error(0, problem));

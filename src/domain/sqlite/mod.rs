@@ -6,8 +6,6 @@ mod wal;
 mod wal_index;
 mod wal_scan;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 pub use header::{DATABASE_HEADER_BYTES, DatabaseHeader};
@@ -47,35 +45,16 @@ impl WalPosition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{part} at offset {offset}: {problem}")]
 pub struct FormatError {
-    pub part: FormatPart,
+    /// The part that was being read, in words.
+    pub part: &'static str,
     /// Byte offset in the file.
     pub offset: u64,
     pub problem: FormatProblem,
 }
 
 impl FormatError {
-    fn new(part: FormatPart, offset: u64, problem: FormatProblem) -> Self {
+    fn new(part: &'static str, offset: u64, problem: FormatProblem) -> Self {
         Self { part, offset, problem }
-    }
-}
-
-/// The part that was being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FormatPart {
-    DatabaseHeader,
-    WalHeader,
-    WalFrame,
-    WalIndex,
-}
-
-impl fmt::Display for FormatPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::DatabaseHeader => "database header",
-            Self::WalHeader => "wal header",
-            Self::WalFrame => "wal frame",
-            Self::WalIndex => "wal-index header",
-        })
     }
 }
 

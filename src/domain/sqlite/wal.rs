@@ -1,6 +1,6 @@
 //! The pieces of a `-wal` file (SQLite file format §4): header, frame header, checksum.
 
-use super::{FormatError, FormatPart, FormatProblem, page_size, word};
+use super::{FormatError, FormatProblem, page_size, word};
 
 /// Size of the WAL header.
 pub const WAL_HEADER_BYTES: usize = 32;
@@ -81,7 +81,7 @@ pub struct WalHeader {
 impl WalHeader {
     /// Reads the first 32 bytes of a `-wal` file and verifies their checksum.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let error = |offset, problem| FormatError::new(FormatPart::WalHeader, offset, problem);
+        let error = |offset, problem| FormatError::new("wal header", offset, problem);
         let Some(header) = bytes.first_chunk::<WAL_HEADER_BYTES>() else {
             let problem = FormatProblem::Short { have: bytes.len() as u64, need: WAL_HEADER_BYTES as u64 };
             return Err(error(0, problem));
@@ -123,7 +123,7 @@ impl FrameHeader {
         let fields = (number(0), number(4), number(8), number(12), number(16), number(20));
         let (Some(page_number), Some(commit_pages), Some(salt1), Some(salt2), Some(sum1), Some(sum2)) = fields else {
             let problem = FormatProblem::Short { have: bytes.len() as u64, need: FRAME_HEADER_BYTES as u64 };
-            return Err(FormatError::new(FormatPart::WalFrame, offset, problem));
+            return Err(FormatError::new("wal frame", offset, problem));
         };
         Ok(Self { page_number, commit_pages, salt1, salt2, checksum: WalChecksum(sum1, sum2) })
     }

@@ -1,7 +1,7 @@
 //! The first 136 bytes of a `-shm` file (SQLite WAL format §2): what is committed, backfilled and read.
 
 use super::wal::{WalChecksum, WordOrder};
-use super::{FormatError, FormatPart, FormatProblem, WalPosition, committed_end, page_size, word};
+use super::{FormatError, FormatProblem, WalPosition, committed_end, page_size, word};
 
 /// Bytes that hold both copies of the header and the checkpoint information.
 pub const WAL_INDEX_BYTES: usize = 136;
@@ -49,7 +49,7 @@ impl WalIndexHeader {
     /// [`FormatProblem::CopiesDiffer`], [`FormatProblem::Checksum`] and [`FormatProblem::NotInitialised`] are what a
     /// writer in the middle of an update looks like: read again.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
-        let error = |offset, problem| FormatError::new(FormatPart::WalIndex, offset, problem);
+        let error = |offset, problem| FormatError::new("wal-index header", offset, problem);
         let Some(index) = bytes.first_chunk::<WAL_INDEX_BYTES>() else {
             let problem = FormatProblem::Short { have: bytes.len() as u64, need: WAL_INDEX_BYTES as u64 };
             return Err(error(0, problem));

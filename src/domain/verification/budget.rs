@@ -14,9 +14,10 @@ const REQUEST_BYTES: u64 = 4 << 10;
 const DAY_SECONDS: f64 = 86_400.0;
 
 /// How deep objects are verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VerifyDepth {
     /// Not at all.
+    #[default]
     None,
     /// Header and page index, and the content of what is small enough to be read whole.
     Structure,
@@ -48,7 +49,7 @@ impl Default for VerifyPolicy {
 }
 
 /// A bucket of tokens, one for each byte.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Budget {
     per_day: u64,
     /// The most that is saved up.

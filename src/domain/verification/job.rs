@@ -89,10 +89,8 @@ pub struct Verified {
 impl Verified {
     /// In which folder it is and which pages it holds, if that was read.
     pub fn pages(&self) -> Option<(Folder, &PageSet)> {
-        match &self.outcome {
-            Outcome::Good { pages: Some(pages), .. } => Some((self.job.object.name.folder(), pages)),
-            _ => None,
-        }
+        let Outcome::Good { pages: Some(pages), .. } = &self.outcome else { return None };
+        Some((self.job.object.name.folder(), pages))
     }
 }
 
@@ -101,6 +99,14 @@ impl Facts {
         match self {
             Self::Ltx { checksum, .. } | Self::Segment { checksum, .. } => Some(checksum),
             Self::Snapshot => None,
+        }
+    }
+
+    /// Pages of the database after it.
+    pub(super) fn commit(self) -> Option<u32> {
+        match self {
+            Self::Ltx { commit, .. } => Some(commit),
+            Self::Segment { .. } | Self::Snapshot => None,
         }
     }
 }

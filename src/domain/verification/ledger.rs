@@ -12,7 +12,7 @@ use crate::domain::limits::{FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_M
 use crate::domain::litestream::{Folder, LevelKeys, Listed, LtxHeader, ObjectName, Txid};
 
 /// The memory of one replica. Bounded: what is not needed is forgotten oldest first, and not read again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     pub(super) keys: LevelKeys,
     pub(super) depth: VerifyDepth,
@@ -52,33 +52,8 @@ pub struct Ledger {
 impl Ledger {
     /// Nothing is remembered. `reads_frames_only`: the Litestream that is to restore is older than 0.5.16.
     pub fn new(depth: VerifyDepth, budget: Budget, reads_frames_only: bool) -> Self {
-        Self {
-            keys: LevelKeys::Plain,
-            depth,
-            rereading: budget.part(REREADING_SHARE),
-            budget,
-            reads_frames_only,
-            objects: BTreeMap::new(),
-            marks: BTreeMap::new(),
-            begun: false,
-            plan: Vec::new(),
-            tip: None,
-            fresh: BTreeMap::new(),
-            suspects: BTreeMap::new(),
-            gone: BTreeSet::new(),
-            unreadable: BTreeSet::new(),
-            restored: false,
-            failures: 0,
-            retry_at: None,
-            related: Vec::new(),
-            overlaps: BTreeMap::new(),
-            structure_verified: 0,
-            content_verified: 0,
-            read_bytes: 0,
-            reread: 0,
-            reread_bytes: 0,
-            conflicts: 0,
-        }
+        let rereading = budget.part(REREADING_SHARE);
+        Self { depth, budget, rereading, reads_frames_only, ..Self::default() }
     }
 
     /// Goes on with another depth and budget.
@@ -150,7 +125,7 @@ impl Ledger {
         }
         let mut furthest: Option<(Txid, ObjectName)> = None;
         for object in listed.folder(Folder::Level(0)) {
-            let ObjectName::Ltx { name, .. } = object.name else { continue };
+            let Some(name) = object.name.ltx() else { continue };
             if let Some((_, other)) = furthest.filter(|(max, _)| name.min <= *max)
                 && self.overlaps.len() < FINDINGS_MAX
             {
@@ -180,7 +155,9 @@ impl Ledger {
             record.again = None;
             let vanished = record.fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Vanished);
             if record.missing >= 2 && !vanished {
-                let reached = listed.unbroken && listed.plan.last().is_some_and(|last| reaches(last.name, *name));
+                // A plan that ends behind it holds what was in it.
+                let ends = listed.plan.last().and_then(|last| last.name.ltx()).zip(name.ltx());
+                let reached = listed.unbroken && ends.is_some_and(|(last, name)| last.max >= name.max);
                 let detail =
                     "it was there, but listings no longer have it, and retention does not explain that".to_owned();
                 let needed = record.planned && !reached;
@@ -222,13 +199,5 @@ impl Ledger {
         let mut oldest: Vec<_> = idle.map(|(name, record)| (record.fault.is_some(), record.modified, *name)).collect();
         oldest.sort_unstable();
         oldest.into_iter().take(excess).for_each(|(_, _, name)| drop(self.objects.remove(&name)));
-    }
-}
-
-/// Whether a plan that ends with `last` holds what was in `name`.
-fn reaches(last: ObjectName, name: ObjectName) -> bool {
-    match (last, name) {
-        (ObjectName::Ltx { name: last, .. }, ObjectName::Ltx { name, .. }) => last.max >= name.max,
-        _ => false,
     }
 }

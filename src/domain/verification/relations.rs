@@ -80,10 +80,6 @@ impl Ledger {
             // It holds the whole database, which its own index was compared with.
             return None;
         }
-        let commit = |facts: &Facts| match facts {
-            Facts::Ltx { commit, .. } => Some(*commit),
-            Facts::Segment { .. } | Facts::Snapshot => None,
-        };
         let at = self.plan.iter().position(|object| object.name == name)?;
         let planned = at.checked_sub(1).and_then(|at| self.plan.get(at)).map(|object| object.name);
         let planned = planned.and_then(|before| known.iter().find(|(name, _)| *name == before));
@@ -92,15 +88,15 @@ impl Ledger {
                 ObjectName::Ltx { level: other, name } => *other == level && name.max.0 + 1 == own.min.0,
                 ObjectName::Snapshot(..) | ObjectName::Segment(..) => false,
             });
-            before.and_then(|(_, record)| commit(&record.known()?))
+            before.and_then(|(_, record)| record.known()?.commit())
         };
-        planned.and_then(|(_, facts)| commit(facts)).or_else(neighbour)
+        planned.and_then(|(_, facts)| facts.commit()).or_else(neighbour)
     }
 
     /// A file was read, or cannot be: what it holds is not missing. `pages`: which ones, if that can be told.
     pub(super) fn resolve(&mut self, name: ObjectName, pages: Option<Option<&PageSet>>) {
         for (of, suspect) in &mut self.suspects {
-            let later = matches!((of, name), (ObjectName::Ltx { name: of, .. }, ObjectName::Ltx { name, .. }) if name.max > of.max);
+            let later = of.ltx().zip(name.ltx()).is_some_and(|(of, name)| name.max > of.max);
             if suspect.waiting.remove(&name) || later {
                 match pages {
                     Some(Some(held)) => suspect.missing.subtract(held),
@@ -116,10 +112,7 @@ impl Ledger {
         let found = decided.filter_map(|(name, suspect)| {
             // What a later file cut off again need not be anywhere.
             let later = self.plan.iter().skip_while(|object| object.name != *name);
-            let commits = later.filter_map(|object| match self.objects.get(&object.name)?.known()? {
-                Facts::Ltx { commit, .. } => Some(commit),
-                Facts::Segment { .. } | Facts::Snapshot => None,
-            });
+            let commits = later.filter_map(|object| self.objects.get(&object.name)?.known()?.commit());
             let least = commits.min()?;
             let (first, last) = *suspect.missing.runs().iter().find(|(first, _)| *first <= least)?;
             let (before, commit) = (suspect.before, suspect.commit);

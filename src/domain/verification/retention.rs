@@ -32,10 +32,7 @@ pub(super) fn explains(listed: &Listing, name: ObjectName) -> bool {
 }
 
 fn max(object: &Listed) -> Option<Txid> {
-    match object.name {
-        ObjectName::Ltx { name, .. } => Some(name.max),
-        ObjectName::Snapshot(..) | ObjectName::Segment(..) => None,
-    }
+    object.name.ltx().map(|name| name.max)
 }
 
 fn last_max(listed: &Listing, level: u8) -> Option<Txid> {

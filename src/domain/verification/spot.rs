@@ -32,7 +32,7 @@ pub struct SpotFile {
 impl Ledger {
     /// The plan of what to compare. The error says in a few words why nothing can be.
     pub fn spot_plan(&self) -> Result<SpotPlan, &'static str> {
-        let v3 = |object: &Listed| !matches!(object.name, ObjectName::Ltx { .. });
+        let v3 = |object: &Listed| object.name.ltx().is_none();
         if self.plan.first().is_some_and(v3) {
             return Err("v0.3 does not say where in its objects a page is");
         }

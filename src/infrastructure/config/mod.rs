@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::litestream::keys::Keys;
 use self::litestream::replica;
-use self::own::targets::Collection;
+use self::own::targets::{Collection, Found};
 use self::own::{database, settings};
 use self::problem::{Collected, Place, Sink};
 use self::source::expand::{self, Unset};
@@ -36,7 +36,7 @@ use crate::domain::target::{ReplicaTarget, Target};
 
 pub use self::own::database::read_age_identities;
 pub use self::own::drill::Drill;
-pub use self::own::settings::{Litestream, Log, LogFormat, LogLevel, Requests, Settings};
+pub use self::own::settings::{LOG_LEVELS, Litestream, Log, LogFormat, Requests, Settings};
 pub use self::own::web::Web;
 pub use self::problem::Problem;
 pub use self::value::duration::read as read_duration;
@@ -145,7 +145,7 @@ pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Pro
     let base = input.base();
     let context = replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false };
     let keys = Keys { url: url.to_owned(), ..Keys::default() };
-    replica::target(&keys, None, &context).map_err(|fault| Box::new(fault.at(&Place::file(&"command line".into()))))
+    replica::target(&keys, None, &context)
 }
 
 /// The settings without the databases, for commands that are told where to look.
@@ -171,7 +171,7 @@ fn name(path: &Path) -> Arc<str> {
 }
 
 /// Our own file, environment and flags.
-fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<database::Entry>) {
+fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<Found>) {
     let file = input.config_file.as_deref().map(|path| {
         let name = name(path);
         let text = read_text(&base.working_directory.join(path), CONFIG_BYTES_MAX).unwrap_or_else(|message| {
@@ -218,8 +218,8 @@ fn litestream_file(
         let Some(expanded) = expand::expand(&text, &input.environment, limit) else {
             return fail(format!("more than {CONFIG_BYTES_MAX} bytes with its variables expanded"));
         };
-        for unset in &expanded.unset {
-            sink.warning(warning_of(unset, &name));
+        for Unset { line, key, message } in expanded.unset {
+            sink.warning(Place { line, key, ..Place::file(&name) }.problem(message));
         }
         for variable in &expanded.inserted {
             sink.inserted(variable, input.environment.get(variable).map_or("", String::as_str));
@@ -237,30 +237,4 @@ fn litestream_file(
         collection.add_litestream(database, settings, sink);
     }
     source(&name, databases, document.error)
-}
-
-fn warning_of(unset: &Unset, file: &Arc<str>) -> Problem {
-    let (line, key, message) = match unset {
-        Unset::Name(name) if name == "PID" => {
-            (None, "$PID".to_owned(), "the process ID of Litestream, which is not known here; replaced with nothing")
-        }
-        Unset::Name(name) => (
-            None,
-            format!("${name}"),
-            "not set in this process's environment; replaced with nothing, as Litestream would do",
-        ),
-        Unset::Shell(name) => (
-            None,
-            format!("${{{name}…}}"),
-            "Litestream has no defaults: it takes everything between the braces as a name, and replaces it with \
-             nothing",
-        ),
-        Unset::Hidden(line) => (
-            Some(*line),
-            String::new(),
-            "Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not shown, \
-             because it may be part of a password)",
-        ),
-    };
-    Place { file: Arc::clone(file), line, key }.problem(message)
 }

@@ -128,42 +128,10 @@ pub(crate) fn shown_key(key: &str) -> &str {
     if (plain && starts && key.len() <= BYTES_MAX) || key == "<<" { key } else { "…" }
 }
 
-/// A problem with one key of a section, found by code that does not know where the section is.
-pub(crate) struct Fault {
-    pub(crate) key: &'static str,
-    message: String,
-    value: String,
-    accepted: Option<&'static str>,
-}
-
-impl Fault {
-    /// An empty `value` is not shown.
-    pub(crate) fn new(key: &'static str, message: impl Into<String>, value: &str) -> Self {
-        Self { key, message: message.into(), value: value.to_owned(), accepted: None }
-    }
-
-    pub(crate) fn accepted(mut self, accepted: &'static str) -> Self {
-        self.accepted = Some(accepted);
-        self
-    }
-
-    pub(crate) fn at(self, place: &Place) -> Problem {
-        let problem = place.problem(self.message);
-        let problem = match self.key {
-            _ if self.value.is_empty() => problem,
-            "url" | "endpoint" => problem.url(&self.value),
-            _ => problem.value(&self.value),
-        };
-        Problem { accepted: self.accepted.map(str::to_owned), ..problem }
-    }
-}
-
 /// Collects every mistake of one load, so that a person sees all of them at once.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
-    problems: RefCell<Vec<Problem>>,
-    warnings: RefCell<Vec<Problem>>,
-    notes: RefCell<Vec<Problem>>,
+    collected: RefCell<Collected>,
     /// Name and text of the variables that were put in.
     inserted: RefCell<Vec<(String, String)>>,
 }
@@ -182,23 +150,23 @@ impl Sink {
         // What follows from a mistake at a key is not a second mistake.
         let same =
             |known: &Problem| known.file == problem.file && known.line == problem.line && known.key == problem.key;
-        if problem.key.is_empty() || !self.problems.borrow().iter().any(same) {
-            self.push(&self.problems, problem);
+        let list = &mut self.collected.borrow_mut().problems;
+        if problem.key.is_empty() || !list.iter().any(same) {
+            self.push(list, problem);
         }
     }
 
     /// Adds a warning: a mistake that does no harm.
     pub(crate) fn warning(&self, problem: Problem) {
-        self.push(&self.warnings, problem);
+        self.push(&mut self.collected.borrow_mut().warnings, problem);
     }
 
     /// Adds a note, which is good to know before something is changed.
     pub(crate) fn note(&self, problem: Problem) {
-        self.push(&self.notes, problem);
+        self.push(&mut self.collected.borrow_mut().notes, problem);
     }
 
-    fn push(&self, list: &RefCell<Vec<Problem>>, problem: Problem) {
-        let mut list = list.borrow_mut();
+    fn push(&self, list: &mut Vec<Problem>, problem: Problem) {
         if list.len() < CONFIG_PROBLEMS_MAX {
             list.push(self.shown(problem));
         } else if list.len() == CONFIG_PROBLEMS_MAX {
@@ -222,24 +190,23 @@ impl Sink {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.problems.borrow().is_empty()
+        self.collected.borrow().problems.is_empty()
     }
 
     pub(crate) fn into_parts(self) -> Collected {
-        Collected {
-            problems: in_order(self.problems.into_inner()),
-            warnings: in_order(self.warnings.into_inner()),
-            notes: in_order(self.notes.into_inner()),
+        let mut collected = self.collected.into_inner();
+        for list in [&mut collected.problems, &mut collected.warnings, &mut collected.notes] {
+            in_order(list);
         }
+        collected
     }
 }
 
-fn in_order(mut list: Vec<Problem>) -> Vec<Problem> {
+fn in_order(list: &mut [Problem]) {
     let mut files: Vec<String> = list.iter().map(|problem| problem.file.clone()).collect();
     let mut seen = std::collections::HashSet::new();
     files.retain(|file| seen.insert(file.clone()));
     list.sort_by_key(|problem| (files.iter().position(|file| *file == problem.file), problem.line));
-    list
 }
 
 /// Replaces what a variable put in; what is short only where it is a word, because it may be found anywhere.
@@ -258,7 +225,7 @@ fn replace(text: &str, inserted: &str, variable: &str) -> String {
     out + &text[done..]
 }
 
-/// The candidate that was probably meant.
+/// The candidate that was probably meant, whatever the case of its letters.
 pub(crate) fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     // Comparing costs the product of the lengths.
     if word.len() > 64 {
@@ -267,7 +234,7 @@ pub(crate) fn did_you_mean<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a
     let word = word.to_lowercase().replace('_', "-");
     candidates
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), *candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), *candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

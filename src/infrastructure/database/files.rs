@@ -1,9 +1,7 @@
 //! How files are opened, read and described: read-only, never through a symbolic link, never blocking.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,9 +10,10 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::files::{self, beside, directory, timestamp};
 
 /// The database file and what SQLite puts beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Paths {
     pub database: PathBuf,
     pub wal: PathBuf,
@@ -23,20 +22,12 @@ pub(super) struct Paths {
 
 impl Paths {
     pub(super) fn of(database: &Path) -> Self {
-        let beside = |suffix: &str| {
-            let mut path = OsString::from(database);
-            path.push(suffix);
-            PathBuf::from(path)
-        };
-        Self { database: database.to_owned(), wal: beside("-wal"), shm: beside("-shm") }
+        Self { database: database.to_owned(), wal: beside(database, "-wal"), shm: beside(database, "-shm") }
     }
 
     /// The directory that holds them.
     pub(super) fn directory(&self) -> &Path {
-        match self.database.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
+        directory(&self.database)
     }
 }
 
@@ -63,11 +54,10 @@ impl From<Statx> for FileStat {
     fn from(stat: Statx) -> Self {
         let has_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
         let born = if has_birth { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };
-        let modified = Timestamp::new(stat.stx_mtime.tv_sec, i32::try_from(stat.stx_mtime.tv_nsec).unwrap_or(0)).ok();
         Self {
             id: FileId { device: (stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino, born },
             size: stat.stx_size,
-            modified,
+            modified: timestamp(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             mode: stat.stx_mode.into(),
             uid: stat.stx_uid,
             gid: stat.stx_gid,
@@ -123,16 +113,19 @@ pub(super) fn open(path: &Path) -> Result<Option<File>, Reason> {
 
 /// Fills `buffer` from `offset` on, as far as the file goes, and says how far that was.
 pub(super) fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, Reason> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(reason("read", path, error)),
-        }
-    }
-    Ok(filled)
+    files::read_at(file, buffer, offset).map_err(|error| reason("read", path, error))
+}
+
+/// Reads what the `N` bytes from `offset` on say, or as many as there are.
+pub(super) fn parse_at<const N: usize, T>(
+    file: &File,
+    path: &Path,
+    offset: u64,
+    parse: impl FnOnce(&[u8]) -> T,
+) -> Result<T, Reason> {
+    let mut bytes = [0; N];
+    let count = read_at(file, path, &mut bytes, offset)?;
+    Ok(parse(&bytes[..count]))
 }
 
 /// The byte of `-shm` on which each connection holds a shared lock (SQLite's `UNIX_SHM_DMS`), and how many bytes that is.
@@ -167,6 +160,11 @@ pub(super) fn symbolic_link(path: &Path) -> Reason {
         Ok(real) => reason.with_hint(format!("configure the real path {}", real.display())),
         Err(_) => reason,
     }
+}
+
+/// Opens a file that has to be there.
+pub(super) fn open_found(path: &Path) -> Result<File, Reason> {
+    open(path)?.ok_or_else(|| not_found(path))
 }
 
 pub(super) fn not_found(path: &Path) -> Reason {

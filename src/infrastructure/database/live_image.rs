@@ -9,14 +9,13 @@ use std::fs::File;
 
 use bytes::Bytes;
 
-use super::files::{FileStat, Paths, lock_in_the_way, not_found, open, read_at, stat_open};
-use super::sample::{Log, Memory, sample};
+use super::files::{FileStat, Paths, open, open_found, parse_at, read_at, stat, stat_open};
+use super::sample::{Log, Memory, OpenIndex, sample};
 use crate::domain::limits::{LIVE_IMAGE_PAGES_MAX, SPOT_WAL_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::sqlite::lock_page;
 use crate::domain::sqlite::{
-    DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WAL_INDEX_BYTES,
-    WalIndexHeader, committed_end, frame_bytes,
+    DATABASE_HEADER_BYTES, DatabaseHeader, FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalIndexHeader,
+    committed_end, frame_bytes, lock_page,
 };
 use crate::domain::target::DatabaseFiles;
 use crate::infrastructure::page_hash::page_hash;
@@ -59,7 +58,7 @@ impl LiveDatabase for LiveFiles {
         covers(&before, &target)?;
         let page_size = before.page_size.ok_or_else(|| changed("its page size is not known"))?;
         let mut pages = vec![0; page_slots(target.pages.into())?];
-        let database = open(&self.paths.database)?.ok_or_else(|| not_found(&self.paths.database))?;
+        let database = open_found(&self.paths.database)?;
         self.read_pages(&database, page_size, &mut pages)?;
         let wal = open(&self.paths.wal)?.ok_or_else(|| changed("its WAL is gone"))?;
         self.read_frames(&wal, page_size, &target, |page, content| {
@@ -99,7 +98,7 @@ impl PageReader for LivePageReader {
                 *newest = Some(Bytes::copy_from_slice(content));
             }
         })?;
-        let database = open(&live.paths.database)?.ok_or_else(|| not_found(&live.paths.database))?;
+        let database = open_found(&live.paths.database)?;
         let pages = numbers.iter().map(|page| match found.remove(page).flatten() {
             Some(content) => Ok(content),
             None => live.read_page(&database, page_size, *page),
@@ -133,19 +132,8 @@ fn covers(index: &WalIndexHeader, target: &LiveTarget) -> Result<(), Reason> {
 impl LiveFiles {
     /// `None` when no connection maintains one.
     fn index(&self) -> Result<Option<WalIndexHeader>, Reason> {
-        let Some(file) = open(&self.paths.shm)? else { return Ok(None) };
-        if matches!(lock_in_the_way(&file, super::files::CONNECTED_LOCK), Ok(None)) {
-            return Ok(None);
-        }
-        for _ in 0..INDEX_READS {
-            let mut bytes = [0; WAL_INDEX_BYTES];
-            let count = read_at(&file, &self.paths.shm, &mut bytes, 0)?;
-            if let Ok(header) = WalIndexHeader::parse(&bytes[..count]) {
-                return Ok(Some(header));
-            }
-            std::thread::yield_now();
-        }
-        Err(changed("its wal-index is being written"))
+        let Some(index) = OpenIndex::open(&self.paths)?.filter(OpenIndex::is_connected) else { return Ok(None) };
+        index.header(&self.paths, INDEX_READS)?.map(Some).map_err(|_| changed("its wal-index is being written"))
     }
 
     /// One page of the database file.
@@ -182,11 +170,9 @@ impl LiveFiles {
     /// The database file, when no WAL has anything to add to it.
     fn file_alone(&self) -> Result<(File, FileStat, DatabaseHeader), Reason> {
         let path = &self.paths.database;
-        let database = open(path)?.ok_or_else(|| not_found(path))?;
+        let database = open_found(path)?;
         let before = self.without_wal(&database)?;
-        let mut header = [0; DATABASE_HEADER_BYTES];
-        let count = read_at(&database, path, &mut header, 0)?;
-        let header = DatabaseHeader::parse(&header[..count])
+        let header = parse_at::<DATABASE_HEADER_BYTES, _>(&database, path, 0, DatabaseHeader::parse)?
             .map_err(|error| Reason::new(ReasonKind::Corrupt, format!("read {}: {error}", path.display())))?;
         Ok((database, before, header))
     }
@@ -202,7 +188,7 @@ impl LiveFiles {
     /// Describes the database file if it holds everything that is committed.
     fn without_wal(&self, database: &File) -> Result<FileStat, Reason> {
         let in_use = self.index()?.is_some_and(|index| index.frames == 0);
-        let wal = super::files::stat(&self.paths.wal)?;
+        let wal = stat(&self.paths.wal)?;
         if !in_use && wal.is_some_and(|wal| wal.size >= WAL_HEADER_BYTES as u64) {
             return Err(changed("it has a WAL that no program has open"));
         }

@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::files::{FileId, Paths, Stamp, lock_in_the_way, open, read_at, stat};
+use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
 use super::posture::locks;
 use super::processes::open_files;
 use super::sample::{Log, OpenIndex, Sample};
@@ -30,9 +30,6 @@ const ROUNDS: usize = 3;
 /// The same for a `-shm` that was deleted: whoever deleted it lets go of it as soon as it has a processor again.
 const LEAVING_ROUNDS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// The bytes of a database file on which each connection to its WAL holds a shared lock (`SHARED_FIRST`, `SHARED_SIZE`).
-const SHARED_LOCK: (u64, u64) = (0x4000_0002, 510);
 
 /// A look, and what it was made of.
 pub(super) struct Pair<'a> {
@@ -211,9 +208,8 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replace
 
 /// The sign in the file's header that it does not belong to this WAL.
 fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Contradiction> {
-    let mut bytes = [0; DATABASE_HEADER_BYTES];
-    let count = read_at(database, &paths.database, &mut bytes, 0).ok()?;
-    let header = DatabaseHeader::parse(&bytes[..count]).ok()?;
+    let header = parse_at::<DATABASE_HEADER_BYTES, _>(database, &paths.database, 0, DatabaseHeader::parse);
+    let header = header.ok()?.ok()?;
     match index.page_size {
         _ if !header.is_wal() => Some(Contradiction::RollbackJournal),
         Some(wal) if wal != header.page_size => Some(Contradiction::PageSize { file: header.page_size, wal }),

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rustix::fs::FileType;
 
 use super::files::{
-    self, CONNECTED_LOCK, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, read_at, stat, stat_open,
+    self, CONNECTED_LOCK, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat,
+    stat_open,
 };
 use super::wal_log;
 use crate::domain::moment::Moment;
@@ -15,8 +16,8 @@ use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, Wal
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
 use crate::domain::sqlite::{
-    DATABASE_HEADER_BYTES, DatabaseHeader, FormatProblem, WAL_HEADER_BYTES, WAL_INDEX_BYTES, WalIndexHeader,
-    WalPosition, WalScanner, page_number_at,
+    DATABASE_HEADER_BYTES, DatabaseHeader, FormatError, FormatProblem, WAL_HEADER_BYTES, WAL_INDEX_BYTES,
+    WalIndexHeader, WalPosition, WalScanner, page_number_at,
 };
 
 /// Reads of a wal-index that is being written, before the look is tried again as a whole.
@@ -99,31 +100,29 @@ impl OpenIndex {
         Ok(numbers)
     }
 
+    /// What the header says; one that is being written is read again, at most so many times.
+    pub(super) fn header(&self, paths: &Paths, reads: usize) -> Result<Result<WalIndexHeader, FormatError>, Reason> {
+        let mut left = reads;
+        loop {
+            left = left.saturating_sub(1);
+            match parse_at::<WAL_INDEX_BYTES, _>(&self.file, &paths.shm, 0, WalIndexHeader::parse)? {
+                Err(_) if left > 0 => std::thread::yield_now(),
+                header => return Ok(header),
+            }
+        }
+    }
+
     /// The header; `None` when the first connection has not built it (yet).
     pub(super) fn read(&self, paths: &Paths) -> Result<Option<WalIndexHeader>, Failure> {
-        let mut bytes = [0; WAL_INDEX_BYTES];
-        let mut reads = 0;
-        loop {
-            let count = read_at(&self.file, &paths.shm, &mut bytes, 0)?;
-            reads += 1;
-            let error = match WalIndexHeader::parse(&bytes[..count]) {
-                Ok(header) => return Ok(Some(header)),
-                Err(error) => error,
-            };
-            let message = format!("read {}: {error}", paths.shm.display());
-            match error.problem {
-                FormatProblem::CopiesDiffer
-                | FormatProblem::Checksum
-                | FormatProblem::Short { .. }
-                | FormatProblem::NotInitialised
-                    if reads < INDEX_READS =>
-                {
-                    std::thread::yield_now();
-                }
-                FormatProblem::Short { .. } | FormatProblem::NotInitialised => return Ok(None),
-                FormatProblem::Version(_) => return Err(Reason::new(ReasonKind::Unsupported, message).into()),
-                _ => return Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message))),
-            }
+        let error = match self.header(paths, INDEX_READS)? {
+            Ok(header) => return Ok(Some(header)),
+            Err(error) => error,
+        };
+        let message = format!("read {}: {error}", paths.shm.display());
+        match error.problem {
+            FormatProblem::Short { .. } | FormatProblem::NotInitialised => Ok(None),
+            FormatProblem::Version(_) => Err(Reason::new(ReasonKind::Unsupported, message).into()),
+            _ => Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message))),
         }
     }
 }
@@ -295,15 +294,14 @@ fn without_log(database: &DatabaseHeader) -> Log {
 
 fn database_header(paths: &Paths) -> Result<DatabaseHeader, Failure> {
     let path = &paths.database;
-    let Some(file) = open(path)? else { return Err(files::not_found(path).into()) };
-    let mut bytes = [0; DATABASE_HEADER_BYTES];
-    let count = read_at(&file, path, &mut bytes, 0)?;
-    if count == 0 {
+    let file = files::open_found(path)?;
+    let parse = |bytes: &[u8]| (!bytes.is_empty()).then(|| DatabaseHeader::parse(bytes));
+    let Some(header) = parse_at::<DATABASE_HEADER_BYTES, _>(&file, path, 0, parse)? else {
         let reason = Reason::new(ReasonKind::Unsupported, format!("read {}: the file is empty", path.display()))
             .with_hint("SQLite writes the header with the first table");
         return Err(reason.into());
-    }
-    DatabaseHeader::parse(&bytes[..count]).map_err(|error| {
+    };
+    header.map_err(|error| {
         let kind = match error.problem {
             FormatProblem::Version(_) => ReasonKind::Unsupported,
             _ => ReasonKind::Corrupt,

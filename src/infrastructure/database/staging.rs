@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 
-use super::files::{open, read_at};
+use super::files::{open, parse_at, read_at, stat_open};
 use crate::domain::limits::{STAGED_FILES_MAX, STAGING_DEPTH_MAX, STAGING_ENTRIES_MAX};
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{LtxHeader, LtxName};
@@ -56,9 +56,8 @@ fn ltx(path: &Path) -> Option<StagedPosition> {
     let files = named(&path.join("ltx/0"), |name| name.parse().ok().map(|LtxName { max, .. }| max))?;
     let newest = files.get(files.len().saturating_sub(STAGED_FILES_MAX)..)?;
     let read = newest.iter().filter_map(|(txid, file)| {
-        let mut header = [0; HEADER_SIZE];
-        let count = read_at(&open(file).ok()??, file, &mut header, 0).ok()?;
-        staged_ltx(&header[..count]).filter(|staged| staged.txid == *txid)
+        let staged = parse_at::<HEADER_SIZE, _>(&open(file).ok()??, file, 0, staged_ltx).ok()?;
+        staged.filter(|staged| staged.txid == *txid)
     });
     Some(StagedPosition::Ltx(read.collect()))
 }
@@ -97,10 +96,8 @@ fn shadow(path: &Path) -> Option<StagedPosition> {
 
 fn shadow_wal(index: u32, path: &Path) -> Option<ShadowWal> {
     let file = open(path).ok()??;
-    let size = super::files::stat_open(&file, path).ok()?.size;
-    let mut header = [0; WAL_HEADER_BYTES];
-    let count = read_at(&file, path, &mut header, 0).ok()?;
-    let header = WalHeader::parse(&header[..count]).ok()?;
+    let size = stat_open(&file, path).ok()?.size;
+    let header = parse_at::<WAL_HEADER_BYTES, _>(&file, path, 0, WalHeader::parse).ok()?.ok()?;
     let (start, frame) = (WAL_HEADER_BYTES as u64, frame_bytes(header.page_size));
     let end = start + size.saturating_sub(start) / frame * frame;
     Some(ShadowWal { index, end: WalPosition { salt1: header.salt1, salt2: header.salt2, end } })
@@ -108,24 +105,15 @@ fn shadow_wal(index: u32, path: &Path) -> Option<ShadowWal> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use streamgauge_testkit::ltx::{Consumed, Header};
+    use streamgauge_testkit::wal::Position;
 
     use super::*;
-    use crate::domain::litestream::Txid;
 
-    fn ltx_header(txid: u64, offset: u64, size: u64) -> Vec<u8> {
-        let header = LtxHeader {
-            page_size: 4096,
-            commit: 1,
-            min: Txid(txid),
-            max: Txid(txid),
-            timestamp: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
-            wal_offset: offset,
-            wal_size: size,
-            wal_salt1: 7,
-            wal_salt2: 9,
-        };
-        header.encode().to_vec()
+    fn ltx_header(txid: u64, from: u64, size: u64) -> Vec<u8> {
+        let wal = Some(Consumed { from, end: Position { salt1: 7, salt2: 9, end: from + size } });
+        let timestamp = 1_700_000_000_123;
+        Header { page_size: 4096, commit: 1, min: txid, max: txid, timestamp, wal }.encode().to_vec()
     }
 
     #[test]

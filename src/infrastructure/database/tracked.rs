@@ -15,6 +15,7 @@ use crate::domain::sqlite::WalIndexHeader;
 use crate::domain::target::{DatabaseFiles, TargetName};
 
 /// One target and what is remembered of it.
+#[derive(Default)]
 pub(super) struct Tracked {
     pub(super) name: TargetName,
     pub(super) files: DatabaseFiles,
@@ -47,31 +48,7 @@ pub(super) struct Tracked {
 
 impl Tracked {
     pub(super) fn new(name: TargetName, files: DatabaseFiles, filesystem: Option<&'static str>) -> Self {
-        Self {
-            name,
-            paths: Paths::of(&files.path),
-            files,
-            directory_watched: false,
-            wal_watch: None,
-            database_watch: None,
-            index_watch: None,
-            filesystem,
-            polled: false,
-            queued: false,
-            last: None,
-            settling: false,
-            built_before: None,
-            evidence: Evidence::default(),
-            index: None,
-            used: 0,
-            memory: Memory::default(),
-            pairing: Pairing::default(),
-            strayed: false,
-            torn: 0,
-            counters: Counters::default(),
-            last_commit: None,
-            postured: false,
-        }
+        Self { name, paths: Paths::of(&files.path), files, filesystem, ..Self::default() }
     }
 
     pub(super) fn enqueue(&mut self, id: usize, dirty: &mut Vec<usize>) {

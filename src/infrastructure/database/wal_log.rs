@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
-use super::files::{open, read_at};
+use super::files::{not_found, open, parse_at, read_at, stat_open};
 use super::sample::Failure;
 use crate::domain::limits::{WAL_COUNT_FRAMES_MAX, WAL_SCAN_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::sqlite::{FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalHeader, WalScanner, committed_end};
+use crate::domain::sqlite::{
+    FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalHeader, WalScanner, committed_end, frame_bytes,
+};
 
 /// Bytes read at once; one frame is at most 65 560.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -15,11 +17,10 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Scans on from where `scanner` stopped, or from the start when the log is another one by now.
 pub(super) fn scan(path: &Path, scanner: &mut Option<Box<WalScanner>>) -> Result<(), Failure> {
     let corrupt = |error| Reason::new(ReasonKind::Corrupt, format!("read {}: {error}", path.display()));
-    let Some(file) = open(path)? else { return Err(Failure::transient(super::files::not_found(path))) };
+    let Some(file) = open(path)? else { return Err(Failure::transient(not_found(path))) };
     let header = || -> Result<WalHeader, Failure> {
-        let mut bytes = [0; WAL_HEADER_BYTES];
-        let count = read_at(&file, path, &mut bytes, 0)?;
-        WalHeader::parse(&bytes[..count]).map_err(|error| Failure::transient(corrupt(error)))
+        let header = parse_at::<WAL_HEADER_BYTES, _>(&file, path, 0, WalHeader::parse)?;
+        header.map_err(|error| Failure::transient(corrupt(error)))
     };
     let started = header()?;
     let mut going = match scanner.take() {
@@ -81,8 +82,8 @@ pub(super) fn count_commits(path: &Path, frames: Frames, from: u32, to: u32) -> 
 /// `known` frames. `None` when that can no longer be seen.
 pub(super) fn end_before_reset(path: &Path, frames: Frames, known: u32, overwritten: u32) -> Option<u32> {
     let file = open(path).ok()??;
-    let size = super::files::stat_open(&file, path).ok()?.size;
-    let in_file = size.saturating_sub(WAL_HEADER_BYTES as u64) / crate::domain::sqlite::frame_bytes(frames.page_size);
+    let size = stat_open(&file, path).ok()?.size;
+    let in_file = size.saturating_sub(WAL_HEADER_BYTES as u64) / frame_bytes(frames.page_size);
     let is_old = |frame| {
         let header = frame_header(&file, path, frames.page_size, frame)?;
         Some((header.salt1, header.salt2) == (frames.salt1, frames.salt2))
@@ -108,8 +109,6 @@ pub(super) fn end_before_reset(path: &Path, frames: Frames, known: u32, overwrit
 }
 
 fn frame_header(file: &std::fs::File, path: &Path, page_size: u32, frame: u32) -> Option<FrameHeader> {
-    let mut bytes = [0; FRAME_HEADER_BYTES];
     let offset = committed_end(frame, page_size);
-    let count = read_at(file, path, &mut bytes, offset).ok()?;
-    FrameHeader::parse(&bytes[..count], offset).ok()
+    parse_at::<FRAME_HEADER_BYTES, _>(file, path, offset, |bytes| FrameHeader::parse(bytes, offset)).ok()?.ok()
 }

@@ -4,6 +4,7 @@
 //! one, so that its own check runs in another, to which the file is one that could be written and every statement that
 //! would is refused.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::domain::drill::probe::{Answer, quoted};
 use crate::domain::limits::{DRILL_PROBLEMS_MAX, PROBE_PROGRAM_MAX, PROBE_TIMEOUT, PROBE_VALUE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
+use crate::infrastructure::percent::encoded;
 use crate::usecase::ports::{RestoredCopy, Soundness};
 
 /// Instructions of SQLite's machine between two looks at the clock.
@@ -283,19 +285,7 @@ fn authorize(action: &AuthAction<'_>) -> Authorization {
 
 /// A `file:` URI (sqlite.org/uri.html), in which a few characters have to be escaped.
 fn uri(path: &Path, parameters: &str) -> String {
-    use std::fmt::Write;
-    use std::os::unix::ffi::OsStrExt;
-    let mut uri = "file:".to_owned();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
-            // Writing to a string does not fail.
-            other => drop(write!(uri, "%{other:02x}")),
-        }
-    }
-    uri.push('?');
-    uri.push_str(parameters);
-    uri
+    format!("file:{}?{parameters}", encoded(path.as_os_str().as_bytes(), b"/.-_"))
 }
 
 /// The reason for a failure: the database is damaged, or its state could not be found out.

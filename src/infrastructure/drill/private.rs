@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::files::{directory, failed};
 
 /// Every way in: no link is followed, and no other program inherits it.
 const CAREFULLY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
@@ -39,16 +40,15 @@ impl Private {
     ///
     /// When it cannot be made, or one that was there is not private.
     pub(super) fn create(path: &Path) -> Result<Self, Reason> {
-        let failed = |error: std::io::Error| Reason::from(error).context(format!("create {}", path.display()));
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        DirBuilder::new().mode(0o700).recursive(true).create(above).map_err(failed)?;
+        let above = directory(path);
+        DirBuilder::new().mode(0o700).recursive(true).create(above).map_err(failed("create", path))?;
         let name = path.file_name().ok_or_else(|| refused(path, "it has no name of its own"))?;
         // Links above it are the owner's, who may hide what is there.
         let above = openat(CWD, above, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-        let above = above.map_err(|error| failed(error.into()))?;
+        let above = above.map_err(failed("create", path))?;
         match mkdirat(&above, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => enter(&above, name, path.to_owned()),
-            Err(error) => Err(failed(error.into())),
+            Err(error) => Err(failed("create", path)(error)),
         }
     }
 
@@ -66,10 +66,7 @@ impl Private {
         match mkdirat(&self.directory, name, Mode::RWXU) {
             Ok(()) => self.enter(OsStr::new(name)).map(Some),
             Err(Errno::EXIST) => Ok(None),
-            Err(error) => {
-                let path = self.path.join(name);
-                Err(Reason::from(std::io::Error::from(error)).context(format!("create {}", path.display())))
-            }
+            Err(error) => Err(failed("create", &self.path.join(name))(error)),
         }
     }
 
@@ -104,14 +101,20 @@ impl Private {
 
     /// Opens a file to read it.
     pub(super) fn read(&self, name: &str) -> std::io::Result<File> {
-        let file = openat(&self.directory, name, OFlags::RDONLY | OFlags::NONBLOCK | CAREFULLY, Mode::empty())?;
-        regular(file)
+        self.open_file(name, OFlags::RDONLY)
     }
 
     /// Opens a file to read and write it, which is there.
     pub(super) fn write(&self, name: &str) -> std::io::Result<File> {
-        let file = openat(&self.directory, name, OFlags::RDWR | OFlags::NONBLOCK | CAREFULLY, Mode::empty())?;
-        regular(file)
+        self.open_file(name, OFlags::RDWR)
+    }
+
+    fn open_file(&self, name: &str, access: OFlags) -> std::io::Result<File> {
+        let file = openat(&self.directory, name, access | OFlags::NONBLOCK | CAREFULLY, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(std::io::Error::other("it is not a file"));
+        }
+        Ok(file.into())
     }
 
     /// Makes a file, which is not there.
@@ -164,9 +167,7 @@ impl Private {
             // What cannot be removed keeps the directory, which says so.
             let _ = unlinkat(&directory, file.as_os_str(), AtFlags::empty());
         }
-        unlinkat(&self.directory, name, AtFlags::REMOVEDIR).map_err(|error| {
-            Reason::from(std::io::Error::from(error)).context(format!("remove {}", directory.path.display()))
-        })
+        unlinkat(&self.directory, name, AtFlags::REMOVEDIR).map_err(failed("remove", &directory.path))
     }
 }
 
@@ -175,9 +176,9 @@ fn enter(above: impl AsFd, name: &OsStr, path: PathBuf) -> Result<Private, Reaso
     if statat(&above, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(linked) {
         return Err(refused(&path, "it is a symbolic link"));
     }
-    let failed = |error: Errno| Reason::from(std::io::Error::from(error)).context(format!("enter {}", path.display()));
-    let directory = openat(above, name, OFlags::DIRECTORY | CAREFULLY, Mode::empty()).map_err(failed)?;
-    let stat = fstat(&directory).map_err(failed)?;
+    let directory =
+        openat(above, name, OFlags::DIRECTORY | CAREFULLY, Mode::empty()).map_err(failed("enter", &path))?;
+    let stat = fstat(&directory).map_err(failed("enter", &path))?;
     let (own, mode) = (rustix::process::geteuid().as_raw(), stat.st_mode & 0o7777);
     if stat.st_uid != own {
         return Err(refused(&path, &format!("it belongs to another user, {}", stat.st_uid)));
@@ -191,13 +192,6 @@ fn enter(above: impl AsFd, name: &OsStr, path: PathBuf) -> Result<Private, Reaso
 /// Two looks at one file.
 fn same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-fn regular(file: OwnedFd) -> std::io::Result<File> {
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(std::io::Error::other("it is not a file"));
-    }
-    Ok(file.into())
 }
 
 fn refused(path: &Path, why: &str) -> Reason {

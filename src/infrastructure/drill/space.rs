@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,8 +21,9 @@ use super::private::Private;
 use crate::domain::limits::KEPT_COPY_AGE_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
+use crate::infrastructure::files::failed;
 use crate::infrastructure::page_hash::page_hash;
-use crate::infrastructure::reserve::{self, Reserve};
+use crate::infrastructure::reserve::{self, RestoredFile};
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
 
 /// How the directory of one drill is called, before something random.
@@ -264,42 +264,36 @@ impl DrillSpace for Space {
 
     fn file(&self, kept: bool) -> Result<Arc<dyn RestoreFile>, Reason> {
         let (home, path) = (self.home(), self.database());
-        let doing = |error: std::io::Error| Reason::from(error).context(format!("make room for {}", path.display()));
+        let doing = failed("make room for", &path);
         if self.kept.is_some() {
-            home.remove_file(MANIFEST).map_err(doing)?;
-            home.sync().map_err(doing)?;
+            home.remove_file(MANIFEST).map_err(&doing)?;
+            home.sync().map_err(&doing)?;
         }
-        BESIDE.iter().try_for_each(|name| home.remove_file(name)).map_err(doing)?;
+        BESIDE.iter().try_for_each(|name| home.remove_file(name)).map_err(&doing)?;
         let file = if kept {
             home.write(DATABASE)
         } else {
             home.remove_file(DATABASE).and_then(|()| home.write_new(DATABASE))
         };
-        Ok(Arc::new(DrillFile { file: file.map_err(doing)?, path, reserve: Reserve::default() }))
+        let file = file.map_err(doing)?;
+        Ok(Arc::new(RestoredFile::new(file, &path)))
     }
 
     fn digest(&self, page_size: u32) -> Result<CopyDigest, Reason> {
         let path = self.database();
-        let doing = |error: std::io::Error| Reason::from(error).context(format!("read {}", path.display()));
-        let mut file = self.home().read(DATABASE).map_err(doing)?;
+        let mut file = self.home().read(DATABASE).map_err(failed("read", &path))?;
         let page_size = page_size.max(512) as usize;
-        let mut buffer = vec![0; READ_BYTES.max(page_size) / page_size * page_size];
+        let most = READ_BYTES.max(page_size) / page_size * page_size;
+        let mut buffer = Vec::with_capacity(most);
         let (mut sha256, mut pages) = (Context::new(&SHA256), Vec::new());
         loop {
-            let mut filled = 0;
-            while filled < buffer.len() {
-                match file.read(&mut buffer[filled..]) {
-                    Ok(0) => break,
-                    Ok(count) => filled += count,
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(doing(error)),
-                }
-            }
-            if filled == 0 {
+            buffer.clear();
+            Read::by_ref(&mut file).take(most as u64).read_to_end(&mut buffer).map_err(failed("read", &path))?;
+            if buffer.is_empty() {
                 break;
             }
-            sha256.update(&buffer[..filled]);
-            pages.extend(buffer[..filled].chunks(page_size).map(page_hash));
+            sha256.update(&buffer);
+            pages.extend(buffer.chunks(page_size).map(page_hash));
         }
         Ok(CopyDigest { sha256: hex(sha256.finish().as_ref()), pages })
     }
@@ -325,41 +319,7 @@ impl DrillSpace for Space {
             directory.rename(&new, MANIFEST)?;
             directory.sync()
         };
-        write().map_err(|error| Reason::from(error).context(format!("keep the copy in {}", directory.path().display())))
-    }
-}
-
-/// The file that a drill restores to. It goes with its directory.
-struct DrillFile {
-    file: File,
-    path: PathBuf,
-    reserve: Reserve,
-}
-
-impl DrillFile {
-    fn done(&self, doing: &str, done: std::io::Result<()>) -> Result<(), Reason> {
-        done.map_err(|error| Reason::from(error).context(format!("{doing} {}", self.path.display())))
-    }
-}
-
-impl RestoreFile for DrillFile {
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-        let room = self.reserve.spend(&self.file, content.len() as u64);
-        room.map_err(|reason| reason.context(format_args!("write {}", self.path.display())))?;
-        self.done("write", self.file.write_all_at(content, offset))
-    }
-
-    fn expect(&self, bytes: u64) -> Result<(), Reason> {
-        let room = reserve::require(&self.file, bytes);
-        room.map_err(|reason| reason.context(format_args!("make room for {}", self.path.display())))
-    }
-
-    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
-        self.done("resize", self.file.set_len(bytes))
-    }
-
-    fn sync(&self) -> Result<(), Reason> {
-        self.done("sync", self.file.sync_all())
+        write().map_err(failed("keep the copy in", directory.path()))
     }
 }
 

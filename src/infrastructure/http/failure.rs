@@ -9,57 +9,42 @@ use crate::infrastructure::store::printable;
 
 /// No connection, or one that broke.
 pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>()
-            && error.kind() == std::io::ErrorKind::TimedOut
-        {
-            return Reason::new(ReasonKind::Timeout, "no connection in time");
-        }
-        cause = error.source();
+    let is_late = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    if chain(error).any(|error| error.downcast_ref().is_some_and(is_late)) {
+        return Reason::new(ReasonKind::Timeout, "no connection in time");
     }
-    let (message, hint) = match certificate(error) {
-        Some(Refused::Authority) => (
-            "the server presents the certificate of an authority (CA:TRUE) as its own, which is not accepted"
-                .to_owned(),
-            "give the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that authority, \
-             and configure the signer's as ca-file",
-        ),
-        Some(Refused::Name) => (root_cause(error), "address the server by a name in its certificate"),
-        Some(Refused::Time) => (root_cause(error), "renew the server's certificate, or set the clock of this machine"),
-        Some(Refused::Other) => (root_cause(error), "configure the certificate authority as ca-file"),
-        None => (root_cause(error), ""),
-    };
-    let reason = Reason::new(ReasonKind::Unreachable, message);
-    if hint.is_empty() { reason } else { reason.with_hint(hint) }
+    let certificate = chain(error).find_map(|error| match unwrapped(error).downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(refused)) => Some(refused),
+        _ => None,
+    });
+    let reason = Reason::new(ReasonKind::Unreachable, root_cause(error));
+    match certificate {
+        None => reason,
+        Some(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            reason.with_hint("address the server by a name in its certificate")
+        }
+        Some(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => reason.with_hint("renew the server's certificate, or set the clock of this machine"),
+        // The verifier's own error, which it does not export.
+        Some(CertificateError::Other(other)) if other.to_string().contains("CaUsedAsEndEntity") => {
+            let cause =
+                "the server presents the certificate of an authority (CA:TRUE) as its own, which is not accepted";
+            Reason::new(ReasonKind::Unreachable, cause).with_hint(
+                "give the server a certificate with basicConstraints CA:FALSE, self-signed or signed by that \
+                 authority, and configure the signer's as ca-file",
+            )
+        }
+        Some(_) => reason.with_hint("configure the certificate authority as ca-file"),
+    }
 }
 
-/// Why a server's certificate is not accepted.
-enum Refused {
-    Authority,
-    Name,
-    Time,
-    Other,
-}
-
-fn certificate(error: &(dyn Error + 'static)) -> Option<Refused> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(refused)) = unwrapped(error).downcast_ref() {
-            return Some(match refused {
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Refused::Name,
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => Refused::Time,
-                // The verifier's own error, which it does not export.
-                CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => Refused::Authority,
-                _ => Refused::Other,
-            });
-        }
-        cause = error.source();
-    }
-    None
+/// An error and its causes, outermost first.
+pub(in super::super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The error inside an I/O error, which is not its cause but stands in its place, possibly nested.
@@ -77,14 +62,9 @@ pub(in super::super) fn root_cause(error: &(dyn Error + 'static)) -> String {
 
 /// The texts of an error and of its causes, outermost first.
 pub(in super::super) fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        texts.push(match error.downcast_ref::<std::io::Error>() {
-            Some(error) if error.raw_os_error().is_some() => Reason::from(std::io::Error::from(error.kind())).message,
-            _ => printable(&error.to_string()),
-        });
-        next = error.source();
-    }
-    texts
+    let text = |error: &(dyn Error + 'static)| match error.downcast_ref::<std::io::Error>() {
+        Some(error) if error.raw_os_error().is_some() => Reason::from(std::io::Error::from(error.kind())).message,
+        _ => printable(&error.to_string()),
+    };
+    chain(error).map(text).collect()
 }

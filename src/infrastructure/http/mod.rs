@@ -4,9 +4,10 @@ pub(super) mod failure;
 pub(super) mod pauses;
 mod proxy;
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Body;
@@ -19,9 +20,11 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::sync::OnceCell;
 
 use crate::domain::limits::CA_FILE_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::blocking;
 
 pub(super) use proxy::Proxied;
 
@@ -35,6 +38,41 @@ pub(super) struct TlsOptions {
     pub(super) skip_verify: bool,
     /// Certificate authorities beside the system's.
     pub(super) ca_files: Vec<PathBuf>,
+}
+
+/// One of something for each way to trust servers, made when it is first needed.
+pub(super) struct PerTls<T>(Mutex<HashMap<TlsOptions, Arc<OnceCell<T>>>>);
+
+impl<T> Default for PerTls<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone + Send + 'static> PerTls<T> {
+    /// `make` runs where blocking is allowed.
+    pub(super) async fn get(
+        &self,
+        options: &TlsOptions,
+        make: impl FnOnce(&TlsOptions) -> Result<T, Reason> + Send + 'static,
+    ) -> Result<T, Reason> {
+        let cell = {
+            let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(made.entry(options.clone()).or_default())
+        };
+        let options = options.clone();
+        cell.get_or_try_init(|| blocking(move || make(&options))).await.cloned()
+    }
+
+    /// Makes a new one the next time.
+    pub(super) fn forget(&self, options: &TlsOptions) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(options);
+    }
+
+    #[cfg(test)]
+    pub(super) fn has(&self, options: &TlsOptions) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(options)
+    }
 }
 
 /// Connects to `http` and `https` servers, the latter through the environment's proxy. Reads certificates: call it where

@@ -4,11 +4,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::OFlags;
 
 use crate::domain::limits::STATE_WAL_BYTES_MAX;
+use crate::infrastructure::files::beside;
 
 /// SQLite's `application_id` of a state: "SGst".
 pub(super) const APPLICATION_ID: u32 = 0x5347_7374;
@@ -84,12 +85,6 @@ pub(super) fn found(path: &Path) -> std::io::Result<Found> {
         version if version > VERSION => Found::Later(version),
         _ => Found::Ours,
     })
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(end);
-    path.with_file_name(name)
 }
 
 fn open(path: &Path) -> std::io::Result<File> {

@@ -6,16 +6,23 @@ fn entry(name: &str, state: &str) -> (EntryKey, String) {
     (EntryKey { kind: EntryKind::Target, name: name.into() }, state.into())
 }
 
+/// A journal that is open.
+fn open(directory: &Path) -> Result<SqliteJournal, Reason> {
+    let mut journal = SqliteJournal::new(directory);
+    journal.read().map(|_| journal)
+}
+
 #[test]
 fn keeps_what_was_saved_and_forgets_what_is_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let mut journal = SqliteJournal::open(directory.path()).unwrap();
-    let kinds = EntryKind::ALL.map(|kind| (EntryKey { kind, name: "\u{1f}notify".into() }, kind.as_str().to_owned()));
+    let mut journal = open(directory.path()).unwrap();
+    let kind = |kind: &EntryKind| (EntryKey { kind: *kind, name: "\u{1f}notify".into() }, kind.as_str().to_owned());
+    let kinds: Vec<_> = EntryKind::ALL.iter().map(kind).collect();
     journal.save(&[entry("a", "1"), entry("b", "2")], &[]).unwrap();
     journal.save(&kinds, &[]).unwrap();
     journal.save(&[entry("a", "3")], &[entry("b", "").0]).unwrap();
     drop(journal);
-    let mut found = SqliteJournal::open(directory.path()).unwrap().load().unwrap();
+    let mut found = open(directory.path()).unwrap().load().unwrap();
     found.sort();
     let mut expected = [&[entry("a", "3")][..], &kinds].concat();
     expected.sort();
@@ -30,7 +37,7 @@ fn damaged_file_is_set_aside_under_a_name_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     for (number, name) in ["state.sqlite.bad", "state.sqlite.bad.1", "state.sqlite.bad.2"].iter().enumerate() {
         std::fs::write(directory.path().join(FILE), [7 + number as u8; 8192]).unwrap();
-        let mut journal = SqliteJournal::open(directory.path()).unwrap();
+        let mut journal = open(directory.path()).unwrap();
         assert_eq!((journal.load().unwrap(), journal.set_aside()), (Vec::new(), 1));
         assert_eq!(std::fs::read(directory.path().join(name)).unwrap(), [7 + number as u8; 8192]);
     }
@@ -41,18 +48,18 @@ fn directory_that_cannot_be_made_is_a_reason_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let reason = SqliteJournal::open(&file.join("state")).unwrap_err();
+    let reason = open(&file.join("state")).unwrap_err();
     assert_eq!(reason.hint.as_deref(), Some("name a directory that the agent may write with --storage.path"));
 }
 
 #[test]
 fn a_state_of_a_later_version_says_so_and_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    drop(SqliteJournal::open(directory.path()).unwrap());
+    drop(open(directory.path()).unwrap());
     let path = directory.path().join(FILE);
     Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
     let before = std::fs::read(&path).unwrap();
-    let reason = SqliteJournal::open(directory.path()).unwrap_err();
+    let reason = open(directory.path()).unwrap_err();
     assert!(reason.message.contains("written by a later version of streamgauge (state version 2)"), "{reason}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert!(peek(directory.path()).is_empty());
@@ -78,7 +85,7 @@ fn a_state_of_the_first_versions_is_known_by_its_schema_wherever_that_stands() {
     let page = std::fs::read(directory.path().join(FILE)).unwrap();
     assert!(!page.windows(12).any(|window| window == b"CREATE TABLE"), "the tables are in the WAL");
     assert_eq!(peek(directory.path()), [entry("app", "1")]);
-    let mut found = SqliteJournal::open(directory.path()).unwrap().load().unwrap();
+    let mut found = open(directory.path()).unwrap().load().unwrap();
     found.sort();
     let objects = (EntryKey { kind: EntryKind::Objects, name: "app".into() }, "2".to_owned());
     let expected = [entry("app", "1"), objects, (EntryKey::only(EntryKind::Notified), "3".to_owned())];
@@ -89,19 +96,19 @@ fn a_state_of_the_first_versions_is_known_by_its_schema_wherever_that_stands() {
 fn one_that_goes_away_is_told_and_begun_anew() {
     let directory = tempfile::tempdir().unwrap();
     let storage = directory.path().join("storage");
-    let mut journal = SqliteJournal::open(&storage).unwrap();
+    let mut journal = open(&storage).unwrap();
     journal.save(&[entry("a", "1")], &[]).unwrap();
     std::fs::rename(&storage, directory.path().join("elsewhere")).unwrap();
     let reason = journal.save(&[entry("a", "2")], &[]).unwrap_err();
     assert!(reason.message.ends_with("it was removed or replaced while it was in use"), "{reason}");
     journal.save(&[entry("a", "3")], &[]).unwrap();
     drop(journal);
-    assert_eq!(SqliteJournal::open(&storage).unwrap().load().unwrap(), [entry("a", "3")]);
+    assert_eq!(open(&storage).unwrap().load().unwrap(), [entry("a", "3")]);
 }
 
 /// A state with more than one page of everything, as an agent leaves it.
 fn state(directory: &Path) -> (PathBuf, Entries) {
-    let mut journal = SqliteJournal::open(directory).unwrap();
+    let mut journal = open(directory).unwrap();
     let entries: Entries = (0..200).map(|number| entry(&format!("app-{number}"), &"history ".repeat(60))).collect();
     journal.save(&entries, &[]).unwrap();
     let objects = (EntryKey { kind: EntryKind::Objects, name: "app-1".into() }, "object ".repeat(4_000));
@@ -164,7 +171,7 @@ fn whatever_is_damaged_is_read_or_set_aside_and_saved_again() {
         let saved = journal.save(&entries, &[]).or_else(|_| journal.save(&entries, &[]));
         saved.unwrap_or_else(|reason| panic!("{what}: {reason}"));
         drop(journal);
-        let again = SqliteJournal::open(directory.path()).unwrap().load().unwrap();
+        let again = open(directory.path()).unwrap().load().unwrap();
         assert!(entries.iter().all(|entry| again.contains(entry)), "{what}: not saved");
     }
 }

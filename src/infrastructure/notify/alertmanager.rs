@@ -6,19 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::client::Endpoint;
+use super::client::Request;
 use crate::domain::alert::Alert;
-use crate::domain::reason::Reason;
-use crate::usecase::ports::{AlertMessage, AlertReceiver};
-
-pub(super) struct Alertmanager {
-    endpoint: Endpoint,
-    page: Option<String>,
-}
+use crate::usecase::ports::AlertMessage;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,31 +24,22 @@ struct PostableAlert<'a> {
     generator_url: Option<&'a str>,
 }
 
-impl Alertmanager {
-    pub(super) fn new(endpoint: Endpoint, page: Option<String>) -> Self {
-        Self { endpoint, page }
-    }
-
-    fn alert<'a>(&'a self, alert: &'a Arc<Alert>, ends_at: Timestamp) -> PostableAlert<'a> {
-        let starts_at = alert.fired_at.unwrap_or(alert.active_at);
-        PostableAlert {
-            // An empty label is no label for Prometheus.
-            labels: alert.labels.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_str(), v.as_str())).collect(),
-            annotations: &alert.annotations,
-            starts_at,
-            // A clock that was set back would make it end before it began, which is refused.
-            ends_at: ends_at.max(starts_at),
-            generator_url: self.page.as_deref(),
-        }
+fn postable<'a>(alert: &'a Arc<Alert>, ends_at: Timestamp, page: Option<&'a str>) -> PostableAlert<'a> {
+    let starts_at = alert.fired_at.unwrap_or(alert.active_at);
+    PostableAlert {
+        // An empty label is no label for Prometheus.
+        labels: alert.labels.iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+        annotations: &alert.annotations,
+        starts_at,
+        // A clock that was set back would make it end before it began, which is refused.
+        ends_at: ends_at.max(starts_at),
+        generator_url: page,
     }
 }
 
-#[async_trait]
-impl AlertReceiver for Alertmanager {
-    async fn send(&self, message: &AlertMessage) -> Result<(), Reason> {
-        let firing = message.firing.iter().map(|alert| self.alert(alert, message.valid_until));
-        let resolved = message.resolved.iter().map(|alert| self.alert(alert, alert.resolved_at.unwrap_or(message.at)));
-        let alerts: Vec<_> = firing.chain(resolved).collect();
-        self.endpoint.post_json("/api/v2/alerts", &alerts).await
-    }
+pub(super) fn requests(message: &AlertMessage, page: Option<&str>) -> Vec<Request> {
+    let firing = message.firing.iter().map(|alert| postable(alert, message.valid_until, page));
+    let resolved = message.resolved.iter();
+    let resolved = resolved.map(|alert| postable(alert, alert.resolved_at.unwrap_or(message.at), page));
+    vec![Request { below: "/api/v2/alerts", ..Request::json(&firing.chain(resolved).collect::<Vec<_>>()) }]
 }

@@ -1,18 +1,16 @@
 //! One request to a receiver over HTTP.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_types::base64;
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::{HeaderValue, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use tokio::sync::Mutex;
 
 use crate::domain::alerting::{HttpOptions, ReceiverKind};
 use crate::domain::limits::{RECEIVER_ANSWER_BYTES_MAX, RECEIVER_TIMEOUT};
@@ -21,7 +19,7 @@ use crate::domain::secret::Secret;
 use crate::infrastructure::clock;
 use crate::infrastructure::http::failure::unreachable;
 use crate::infrastructure::http::pauses::retry_after;
-use crate::infrastructure::http::{Proxied, TlsOptions, client};
+use crate::infrastructure::http::{PerTls, Proxied, TlsOptions, client};
 use crate::infrastructure::scrub::Scrub;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,27 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the body of an answer may take after its head.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-type HttpClient = Client<HttpsConnector<Proxied>, Full<Bytes>>;
-
-/// The clients in use, one for each way to trust servers.
-#[derive(Default)]
-pub(super) struct Clients(Mutex<HashMap<TlsOptions, HttpClient>>);
-
-impl Clients {
-    async fn get(&self, options: &TlsOptions) -> Result<HttpClient, Reason> {
-        let mut clients = self.0.lock().await;
-        if let Some(client) = clients.get(options) {
-            return Ok(client.clone());
-        }
-        let for_thread = options.clone();
-        // Reads certificates.
-        let made = tokio::task::spawn_blocking(move || client(&for_thread, CONNECT_TIMEOUT)).await;
-        let failed = |_| Reason::new(ReasonKind::Failed, "set up TLS: internal error");
-        let client: HttpClient = made.map_err(failed)??;
-        clients.insert(options.clone(), client.clone());
-        Ok(client)
-    }
-}
+/// The clients in use.
+pub(super) type Clients = PerTls<Client<HttpsConnector<Proxied>, Full<Bytes>>>;
 
 /// An address that is told something. What it is made of is not shown, but for host and port.
 pub(super) struct Endpoint {
@@ -60,12 +39,29 @@ pub(super) struct Endpoint {
     scrub: Scrub,
 }
 
-/// A message to send.
+/// What an address is told.
 #[derive(Default)]
-pub(super) struct Content<'a> {
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Behind the address's path.
+    pub(super) below: &'static str,
     pub(super) body: String,
-    pub(super) content_type: &'static str,
-    pub(super) headers: &'a [(&'static str, String)],
+    pub(super) headers: Vec<(HeaderName, String)>,
+}
+
+impl Request {
+    pub(super) fn json(value: &impl serde::Serialize) -> Self {
+        // Strings and numbers only: there is nothing that could fail.
+        Self::post("application/json", serde_json::to_string(value).unwrap_or_default())
+    }
+
+    pub(super) fn text(body: String) -> Self {
+        Self::post("text/plain; charset=utf-8", body)
+    }
+
+    fn post(content_type: &str, body: String) -> Self {
+        Self { method: Method::POST, below: "", body, headers: vec![(CONTENT_TYPE, content_type.to_owned())] }
+    }
 }
 
 impl Endpoint {
@@ -103,18 +99,10 @@ impl Endpoint {
         self
     }
 
-    /// Sends JSON.
-    pub(super) async fn post_json(&self, below: &str, value: &impl serde::Serialize) -> Result<(), Reason> {
-        // Strings and numbers only: there is nothing that could fail.
-        let body = serde_json::to_string(value).unwrap_or_default();
-        self.send(Method::POST, below, Content { body, content_type: "application/json", headers: &[] }).await
-    }
-
-    /// One request to the address with `below` behind its path. Redirects are not followed: they would take along what is
-    /// meant for this server alone.
-    pub(super) async fn send(&self, method: Method, below: &str, content: Content<'_>) -> Result<(), Reason> {
+    /// One request. Redirects are not followed: they would take along what is meant for this server alone.
+    pub(super) async fn send(&self, request: Request) -> Result<(), Reason> {
         let host = self.uri.as_ref().and_then(Uri::authority).map_or("?", |authority| authority.as_str());
-        let sent = tokio::time::timeout(RECEIVER_TIMEOUT, self.attempt(method, below, content)).await;
+        let sent = tokio::time::timeout(RECEIVER_TIMEOUT, self.attempt(request)).await;
         let late = || Err(Reason::new(ReasonKind::Timeout, "no answer in time"));
         let answered = match sent.unwrap_or_else(|_| late()) {
             Ok(answer) => self.understood(answer).await,
@@ -136,24 +124,22 @@ impl Endpoint {
         Err(Reason { retry_after, ..refused(status, &self.scrub.clean(&body)) })
     }
 
-    async fn attempt(&self, method: Method, below: &str, content: Content<'_>) -> Result<Response<Incoming>, Reason> {
+    async fn attempt(&self, request: Request) -> Result<Response<Incoming>, Reason> {
+        let Request { method, below, body, headers } = request;
         let misconfigured = || Reason::new(ReasonKind::Misconfigured, "not an HTTP address").with_hint("check url");
         let uri = self.uri.as_ref().and_then(|uri| behind(uri, below)).ok_or_else(misconfigured)?;
-        let mut request = Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(uri)
             .header(USER_AGENT, concat!("streamgauge/", env!("CARGO_PKG_VERSION")));
-        if !content.content_type.is_empty() {
-            request = request.header(CONTENT_TYPE, content.content_type);
-        }
-        for (name, value) in content.headers {
-            request = request.header(*name, value);
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Full::new(Bytes::from(content.body))).map_err(|_| misconfigured())?;
-        let client = self.clients.get(&self.tls).await?;
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|_| misconfigured())?;
+        let client = self.clients.get(&self.tls, |tls| client(tls, CONNECT_TIMEOUT)).await?;
         client.request(request).await.map_err(|error| {
             let reason = unreachable(&error);
             Reason { message: self.scrub.clean(&reason.message), ..reason }

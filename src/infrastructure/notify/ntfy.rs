@@ -1,25 +1,12 @@
 //! ntfy: the text is the body, the rest is in headers (docs.ntfy.sh/publish).
 
-use async_trait::async_trait;
-use http::Method;
+use http::HeaderName;
 
-use super::client::{Content, Endpoint};
+use super::client::Request;
 use super::words::{annotation, body, headline, paragraph};
 use crate::domain::limits::NTFY_TEXT_BYTES_MAX;
-use crate::domain::reason::Reason;
 use crate::domain::verdict::Severity;
-use crate::usecase::ports::{AlertMessage, AlertReceiver};
-
-pub(super) struct Ntfy {
-    endpoint: Endpoint,
-    page: Option<String>,
-}
-
-impl Ntfy {
-    pub(super) fn new(endpoint: Endpoint, page: Option<String>) -> Self {
-        Self { endpoint, page }
-    }
-}
+use crate::usecase::ports::AlertMessage;
 
 /// The text as a header can hold it.
 fn ascii(text: &str) -> String {
@@ -32,23 +19,21 @@ fn ascii(text: &str) -> String {
     text.chars().take(CHARACTERS_MAX).map(plain).collect()
 }
 
-#[async_trait]
-impl AlertReceiver for Ntfy {
-    async fn send(&self, message: &AlertMessage) -> Result<(), Reason> {
-        let (priority, tags) = match message.firing.first().map(|alert| alert.severity) {
-            Some(Severity::Critical) => ("5", "rotating_light"),
-            Some(Severity::Warning) => ("4", "warning"),
-            Some(Severity::Info) => ("3", "information_source"),
-            None => ("3", "white_check_mark"),
-        };
-        let mut headers =
-            vec![("title", ascii(&headline(message))), ("priority", priority.to_owned()), ("tags", tags.to_owned())];
-        let runbook = message.firing.first().map(|alert| annotation(alert, "runbook_url"));
-        let link = runbook.filter(|url| !url.is_empty()).or(self.page.as_deref());
-        headers.extend(link.map(|url| ("click", ascii(url))));
-        let body = body(message, NTFY_TEXT_BYTES_MAX, paragraph);
-        self.endpoint
-            .send(Method::POST, "", Content { body, content_type: "text/plain; charset=utf-8", headers: &headers })
-            .await
+pub(super) fn requests(message: &AlertMessage, page: Option<&str>) -> Vec<Request> {
+    let (priority, tags) = match message.firing.first().map(|alert| alert.severity) {
+        Some(Severity::Critical) => ("5", "rotating_light"),
+        Some(Severity::Warning) => ("4", "warning"),
+        Some(Severity::Info) => ("3", "information_source"),
+        None => ("3", "white_check_mark"),
+    };
+    let mut request = Request::text(body(message, NTFY_TEXT_BYTES_MAX, paragraph));
+    let mut header = |name, value| request.headers.push((HeaderName::from_static(name), value));
+    header("title", ascii(&headline(message)));
+    header("priority", priority.to_owned());
+    header("tags", tags.to_owned());
+    let runbook = message.firing.first().map(|alert| annotation(alert, "runbook_url"));
+    if let Some(url) = runbook.filter(|url| !url.is_empty()).or(page) {
+        header("click", ascii(url));
     }
+    vec![request]
 }

@@ -1,25 +1,13 @@
 //! `{"text": …}`: Slack's incoming webhooks, and those of Mattermost, Rocket.Chat and Discord (`/slack`).
 
-use async_trait::async_trait;
 use serde_json::json;
 
-use super::client::Endpoint;
+use super::client::Request;
 use super::words::{annotation, body, headline, one_line, summary};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::limits::CHAT_TEXT_BYTES_MAX;
-use crate::domain::reason::Reason;
 use crate::domain::verdict::Severity;
-use crate::usecase::ports::{AlertMessage, AlertReceiver};
-
-pub(super) struct Slack {
-    endpoint: Endpoint,
-}
-
-impl Slack {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
-    }
-}
+use crate::usecase::ports::AlertMessage;
 
 /// On one line, without the three characters that mean something to Slack.
 fn escape(text: &str) -> String {
@@ -52,15 +40,12 @@ fn line(alert: &Alert) -> String {
     text
 }
 
-#[async_trait]
-impl AlertReceiver for Slack {
-    async fn send(&self, message: &AlertMessage) -> Result<(), Reason> {
-        let alone = message.firing.len() + message.resolved.len() + message.omitted == 1;
-        let head = if alone { String::new() } else { format!("*{}*\n", escape(&headline(message))) };
-        let room = CHAT_TEXT_BYTES_MAX.saturating_sub(head.len());
-        let text = format!("{head}{}", body(message, room, line));
-        self.endpoint.post_json("", &json!({ "text": text.trim_end() })).await
-    }
+pub(super) fn requests(message: &AlertMessage, _page: Option<&str>) -> Vec<Request> {
+    let alone = message.firing.len() + message.resolved.len() + message.omitted == 1;
+    let head = if alone { String::new() } else { format!("*{}*\n", escape(&headline(message))) };
+    let room = CHAT_TEXT_BYTES_MAX.saturating_sub(head.len());
+    let text = format!("{head}{}", body(message, room, line));
+    vec![Request::json(&json!({ "text": text.trim_end() }))]
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::words::{body, headline, paragraph};
 use crate::domain::alerting::{SmtpSecurity, SmtpTarget};
 use crate::domain::limits::{CA_FILE_BYTES_MAX, MAIL_TEXT_BYTES_MAX, MAIL_TIMEOUT, RECEIVER_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::http::failure::unreachable;
 use crate::infrastructure::scrub::Scrub;
 use crate::usecase::ports::{AlertMessage, AlertReceiver};
@@ -104,8 +105,7 @@ impl AlertReceiver for Smtp {
         let sending = async {
             let mail = self.mail(message)?;
             let target = self.target.clone();
-            let made = tokio::task::spawn_blocking(move || transport(&target)).await;
-            let transport = made.map_err(|_| Reason::new(ReasonKind::Failed, "set up TLS: internal error"))??;
+            let transport = blocking(move || transport(&target)).await?;
             transport.send(mail).await.map_err(|error| self.reason(&error))
         };
         let sent = tokio::time::timeout(MAIL_TIMEOUT, sending).await;

@@ -3,23 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::client::Endpoint;
+use super::client::Request;
 use super::words::{alerts, fingerprint};
 use crate::domain::alert::{Alert, AlertState};
-use crate::domain::reason::Reason;
 use crate::domain::verdict::Severity;
-use crate::usecase::ports::{AlertMessage, AlertReceiver};
+use crate::usecase::ports::AlertMessage;
 
 const VERSION: u32 = 1;
-
-pub(super) struct Webhook {
-    endpoint: Endpoint,
-    page: Option<String>,
-}
 
 #[derive(Serialize)]
 struct Payload<'a> {
@@ -62,25 +55,15 @@ impl<'a> From<&'a Alert> for PayloadAlert<'a> {
     }
 }
 
-impl Webhook {
-    pub(super) fn new(endpoint: Endpoint, page: Option<String>) -> Self {
-        Self { endpoint, page }
-    }
-}
-
-#[async_trait]
-impl AlertReceiver for Webhook {
-    async fn send(&self, message: &AlertMessage) -> Result<(), Reason> {
-        let payload = Payload {
-            version: VERSION,
-            receiver: &message.receiver,
-            sent_at: message.at,
-            page_url: self.page.as_deref(),
-            repeated: message.repeated,
-            firing_total: message.firing_total,
-            omitted: message.omitted,
-            alerts: alerts(message).map(|alert| PayloadAlert::from(&**alert)).collect(),
-        };
-        self.endpoint.post_json("", &payload).await
-    }
+pub(super) fn requests(message: &AlertMessage, page: Option<&str>) -> Vec<Request> {
+    vec![Request::json(&Payload {
+        version: VERSION,
+        receiver: &message.receiver,
+        sent_at: message.at,
+        page_url: page,
+        repeated: message.repeated,
+        firing_total: message.firing_total,
+        omitted: message.omitted,
+        alerts: alerts(message).map(|alert| PayloadAlert::from(&**alert)).collect(),
+    })]
 }

@@ -6,27 +6,23 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use super::checked::{Calls, Operation};
+use super::directory::denied;
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::blocking;
+use crate::infrastructure::files::{beside, timestamp};
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of a beacon behind the bounds and counts that all calls get.
 pub(super) struct CheckedBeacon {
-    backend: Box<dyn BeaconStore>,
-    calls: Calls,
-}
-
-impl CheckedBeacon {
-    /// `calls` name the replica's place.
-    pub(super) fn new(backend: Box<dyn BeaconStore>, calls: Calls) -> Self {
-        Self { backend, calls }
-    }
+    pub(super) backend: Box<dyn BeaconStore>,
+    /// They name the replica's place.
+    pub(super) calls: Calls,
 }
 
 #[async_trait]
@@ -53,29 +49,20 @@ pub(super) struct DirectoryBeacon {
 
 impl DirectoryBeacon {
     pub(super) fn new(root: &Path) -> Self {
-        let mut file = root.as_os_str().to_owned();
-        file.push(SUFFIX);
-        Self { file: file.into() }
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Path) -> Result<T, Reason> + Send + 'static,
-    ) -> Result<T, Reason> {
-        let file = self.file.clone();
-        let done = tokio::task::spawn_blocking(move || work(&file)).await;
-        done.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?
+        Self { file: beside(root, SUFFIX) }
     }
 }
 
 #[async_trait]
 impl BeaconStore for DirectoryBeacon {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
-        self.blocking(find).await
+        let file = self.file.clone();
+        blocking(move || find(&file)).await
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {
-        self.blocking(move |file| put(file, &content)).await
+        let file = self.file.clone();
+        blocking(move || put(&file, &content)).await
     }
 }
 
@@ -89,9 +76,8 @@ fn find(path: &Path) -> Result<Option<FoundBeacon>, Reason> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Reason::new(ReasonKind::Corrupt, "not a file"));
     }
-    let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-    let written_at = Timestamp::new(stat.st_mtime, nanoseconds)
-        .map_err(|_| Reason::new(ReasonKind::Corrupt, "a file with an impossible time"))?;
+    let written_at = timestamp(stat.st_mtime, stat.st_mtime_nsec)
+        .ok_or_else(|| Reason::new(ReasonKind::Corrupt, "a file with an impossible time"))?;
     let mut content = Vec::new();
     let file = std::fs::File::from(file);
     std::io::Read::read_to_end(&mut std::io::Read::take(file, BEACON_BYTES_MAX + 1), &mut content)?;
@@ -126,9 +112,5 @@ const NAME: &str = "beacon.json";
 const TEMPORARY: &str = "beacon.json.tmp";
 
 fn reason(error: Errno) -> Reason {
-    let reason = Reason::from(std::io::Error::from(error));
-    match reason.kind {
-        ReasonKind::Denied => reason.with_hint("let the agent's user write beside the replica's directory"),
-        _ => reason,
-    }
+    denied(error, "let the agent's user write beside the replica's directory")
 }

@@ -153,20 +153,14 @@ impl Calls {
 
 /// A backend behind the bounds, the counts and the distrust that all backends get.
 pub(super) struct Checked {
-    backend: Box<dyn KeyStore>,
-    calls: Calls,
+    pub(super) backend: Box<dyn KeyStore>,
+    pub(super) calls: Calls,
 }
 
 /// Where a listing goes on, and what the keys of that page come after.
 struct Mark {
     cursor: Cursor,
     last: String,
-}
-
-impl Checked {
-    pub(super) fn new(backend: Box<dyn KeyStore>, calls: Calls) -> Self {
-        Self { backend, calls }
-    }
 }
 
 #[async_trait]
@@ -263,7 +257,7 @@ fn check_folders(names: &[String]) -> Result<(), Reason> {
     Ok(())
 }
 
-fn corrupt(cause: String) -> Reason {
+pub(super) fn corrupt(cause: String) -> Reason {
     Reason::new(ReasonKind::Corrupt, cause)
 }
 

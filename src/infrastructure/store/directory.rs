@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
@@ -21,6 +20,8 @@ use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_
 use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
+use crate::infrastructure::blocking::blocking;
+use crate::infrastructure::files::{read_at, timestamp};
 use crate::usecase::ports::{Content, Cursor};
 
 /// Files in one page of a listing, and names that are kept of one reading of a directory.
@@ -69,15 +70,15 @@ impl DirectoryStore {
         busy: &Arc<Semaphore>,
         work: impl FnOnce(OwnedFd) -> Result<T, Reason> + Send + 'static,
     ) -> Result<T, Reason> {
-        let stopped = |_| Reason::new(ReasonKind::Failed, "the reading thread stopped");
-        let permit = busy.clone().acquire_owned().await.map_err(|error| stopped(error.to_string()))?;
+        // The semaphore is never closed.
+        let permit = busy.clone().acquire_owned().await;
         let root = self.root.clone();
-        let work = move || {
+        blocking(move || {
             let _permit = permit;
             // The root itself is the user's choice and may be a link.
             work(openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()).map_err(reason)?)
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| stopped(error.to_string()))?
+        })
+        .await
     }
 }
 
@@ -226,16 +227,8 @@ fn read(root: OwnedFd, key: &str, offset: u64, length: u64) -> Result<Option<Byt
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let length = length.min(size.saturating_sub(offset)).min(READ_BYTES_MAX);
     let mut content = vec![0; usize::try_from(length).unwrap_or(0)];
-    let mut filled = 0;
-    while filled < content.len() {
-        match rustix::io::pread(&file, &mut content[filled..], offset + filled as u64) {
-            Err(Errno::INTR) => {}
-            // The file was cut since it was asked for its size.
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) => return Err(reason(error)),
-        }
-    }
+    // Less when the file was cut since it was asked for its size.
+    let filled = read_at(&file.into(), &mut content, offset).map_err(reason)?;
     content.truncate(filled);
     Ok(Some(content.into()))
 }
@@ -292,10 +285,7 @@ fn is_name(component: &str) -> bool {
 }
 
 fn object(key: String, stat: &Stat) -> Result<KeyInfo, Reason> {
-    let size = u64::try_from(stat.st_size);
-    let nanoseconds = i32::try_from(stat.st_mtime_nsec);
-    let modified = nanoseconds.ok().and_then(|nanoseconds| Timestamp::new(stat.st_mtime, nanoseconds).ok());
-    match (size, modified) {
+    match (u64::try_from(stat.st_size), timestamp(stat.st_mtime, stat.st_mtime_nsec)) {
         (Ok(size), Some(modified)) => {
             let at = file_dated(&key, modified);
             Ok(KeyInfo { key, size, at })
@@ -307,12 +297,14 @@ fn object(key: String, stat: &Stat) -> Result<KeyInfo, Reason> {
     }
 }
 
-fn reason(error: Errno) -> Reason {
-    let reason = Reason::from(std::io::Error::from(error));
-    match reason.kind {
-        ReasonKind::Denied => reason.with_hint("let the agent's user read the directory and the files in it"),
-        _ => reason,
-    }
+fn reason(error: impl Into<std::io::Error>) -> Reason {
+    denied(error, "let the agent's user read the directory and the files in it")
+}
+
+/// The reason for a refusal of the filesystem, and what helps where a permission is missing.
+pub(super) fn denied(error: impl Into<std::io::Error>, hint: &str) -> Reason {
+    let reason = Reason::from(error.into());
+    if reason.kind == ReasonKind::Denied { reason.with_hint(hint) } else { reason }
 }
 
 #[cfg(test)]

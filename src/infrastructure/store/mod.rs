@@ -21,6 +21,7 @@ use crate::domain::assessment::StoreReport;
 use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
+use beacon::CheckedBeacon;
 pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
 use keys::Named;
@@ -73,12 +74,12 @@ impl ports::Stores for Stores {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let kind = kind_of(location)?;
         let backend = (kind.open)(location, &self.shared)?;
-        Ok(Arc::new(Named::over(Checked::new(backend, self.calls(location)), kind.keys)))
+        Ok(Arc::new(Named::over(Checked { backend, calls: self.calls(location) }, kind.keys)))
     }
 
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
         let backend = (kind_of(location)?.beacon)(location, &self.shared)?;
-        Ok(Arc::new(beacon::CheckedBeacon::new(backend, self.calls(location))))
+        Ok(Arc::new(CheckedBeacon { backend, calls: self.calls(location) }))
     }
 
     fn bucket(&self, location: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {

@@ -14,19 +14,21 @@ mod posture;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
-use jiff::Timestamp;
 
-use super::checked::printable;
+use super::checked::{corrupt, printable};
 use super::keys::{KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, S3Location};
+use crate::infrastructure::files::timestamp;
 use crate::usecase::ports::{Content, Cursor};
 use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
@@ -34,8 +36,11 @@ use failure::Action;
 pub(super) const KIND: Kind = Kind {
     name: "s3",
     keys: LevelKeys::Hex,
-    open: |location, shared| Ok(Box::new(S3Store::new(place(location)?.clone(), &shared.s3)?)),
-    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?.clone(), &shared.s3)?)),
+    open: |location, shared| {
+        let place = place(location)?;
+        Ok(Box::new(S3Store { bucket: Bucket::new(place, &shared.s3)?, root: Root::new(&place.path) }))
+    },
+    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?, &shared.s3)?)),
     bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &shared.s3, calls))),
     clock_offset: |shared| shared.s3.clocks().offset(|_| true),
 };
@@ -47,27 +52,28 @@ fn place(location: &ReplicaLocation) -> Result<&S3Location, Reason> {
 /// Keys in one page, the most that S3 gives.
 const PAGE_KEYS: i32 = 1000;
 
+/// How objects are encrypted with a key of the customer.
+const ALGORITHM: &str = "AES256";
+
 /// The folder that holds everything v0.3 writes.
 const GENERATIONS: &str = "generations/";
 
-/// One replica in a bucket.
-pub(super) struct S3Store {
-    bucket: String,
-    root: Root,
+/// A bucket, and the client and key with which its objects are asked for.
+struct Bucket {
+    name: String,
     customer_key: Option<CustomerKey>,
     client: Arc<ClientSlot>,
     clients: Arc<Clients>,
 }
 
-impl S3Store {
-    pub(super) fn new(place: S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+impl Bucket {
+    fn new(place: &S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
         let customer_key = place.sse_customer_key.as_ref().map(CustomerKey::new).transpose();
         Ok(Self {
             customer_key: customer_key.map_err(|reason| reason.context(format_args!("open s3://{}", place.bucket)))?,
-            client: clients.slot(&place),
+            client: clients.slot(place),
             clients: clients.clone(),
-            root: Root::new(&place.path),
-            bucket: place.bucket,
+            name: place.bucket.clone(),
         })
     }
 
@@ -75,15 +81,34 @@ impl S3Store {
         self.clients.client(&self.client).await
     }
 
+    /// A request for the bytes of an object from `first` to `last`.
+    fn get(&self, client: &Client, key: &str, first: u64, last: u64) -> GetObjectFluentBuilder {
+        let request = client.get_object().bucket(&self.name).key(key).range(format!("bytes={first}-{last}"));
+        match &self.customer_key {
+            Some(CustomerKey { key, md5 }) => {
+                request.sse_customer_algorithm(ALGORITHM).sse_customer_key(key.expose()).sse_customer_key_md5(md5)
+            }
+            None => request,
+        }
+    }
+}
+
+/// One replica in a bucket.
+pub(super) struct S3Store {
+    bucket: Bucket,
+    root: Root,
+}
+
+impl S3Store {
     /// The names directly below a full prefix, in the order of the bucket.
     async fn names_below(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        let client = self.client().await?;
+        let client = self.bucket.client().await?;
         let mut names: Vec<String> = Vec::new();
         let mut token = None;
         for _ in 0..FOLDER_PAGES_MAX {
-            let request = client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
+            let request = client.list_objects_v2().bucket(&self.bucket.name).prefix(prefix).delimiter("/");
             let page = request.max_keys(PAGE_KEYS).set_continuation_token(token).send().await;
-            let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
+            let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket.name))?;
             for folder in page.common_prefixes.unwrap_or_default() {
                 let folder = folder.prefix.unwrap_or_default();
                 let name = folder.strip_prefix(prefix).and_then(|name| name.strip_suffix('/'));
@@ -106,9 +131,9 @@ impl S3Store {
 
     /// There is something below a full prefix.
     async fn holds_anything(&self, prefix: &str) -> Result<bool, Reason> {
-        let client = self.client().await?;
-        let page = client.list_objects_v2().bucket(&self.bucket).prefix(prefix).max_keys(1).send().await;
-        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
+        let client = self.bucket.client().await?;
+        let page = client.list_objects_v2().bucket(&self.bucket.name).prefix(prefix).max_keys(1).send().await;
+        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket.name))?;
         Ok(page.contents.is_some_and(|contents| !contents.is_empty()))
     }
 }
@@ -116,14 +141,14 @@ impl S3Store {
 #[async_trait]
 impl KeyStore for S3Store {
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
-        let client = self.client().await?;
+        let client = self.bucket.client().await?;
         let place = self.root.place(prefix);
         // The cursor is the last key of the page before.
         let after = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
         let start_after = after.or_else(|| from.map(|from| just_before(self.root.place(from))));
-        let request = client.list_objects_v2().bucket(&self.bucket).prefix(&place).set_start_after(start_after);
+        let request = client.list_objects_v2().bucket(&self.bucket.name).prefix(&place).set_start_after(start_after);
         let page = request.max_keys(PAGE_KEYS).send().await;
-        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket))?;
+        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket.name))?;
         let objects = page.contents.unwrap_or_default().into_iter().map(|object| object_info(object, &place, prefix));
         let mut objects = objects.collect::<Result<Vec<KeyInfo>, _>>()?;
         // The SDK takes a document that breaks off for a complete one.
@@ -155,16 +180,10 @@ impl KeyStore for S3Store {
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
-        let client = self.client().await?;
+        let client = self.bucket.client().await?;
         let last = offset.saturating_add(length.saturating_sub(1));
-        let mut request = client.get_object().bucket(&self.bucket).key(self.root.place(key));
-        if let Some(customer_key) = &self.customer_key {
-            request = request
-                .sse_customer_algorithm("AES256")
-                .sse_customer_key(customer_key.key.expose())
-                .sse_customer_key_md5(&customer_key.md5);
-        }
-        match request.range(format!("bytes={offset}-{last}")).send().await {
+        let request = self.bucket.get(&client, &self.root.place(key), offset, last);
+        match request.send().await {
             Ok(object) => content(object, offset, length).await.map(Content::There),
             // 416: the range starts at or behind the end.
             Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 416) => {
@@ -172,7 +191,7 @@ impl KeyStore for S3Store {
             }
             Err(error) => {
                 let no_bucket = error.code() == Some("NoSuchBucket");
-                match failure::reason(error, Action::Read, &self.bucket) {
+                match failure::reason(error, Action::Read, &self.bucket.name) {
                     reason if reason.kind == ReasonKind::NotFound && !no_bucket => Ok(Content::Missing(reason)),
                     reason => Err(reason),
                 }
@@ -223,9 +242,7 @@ fn object_info(object: Object, place: &str, prefix: &str) -> Result<KeyInfo, Rea
     let refuse = |why: &str| corrupt(format!("key {} {why}", printable(&full)));
     let name = full.strip_prefix(place).ok_or_else(|| refuse("is not below the prefix"))?;
     let size = object.size.and_then(|size| u64::try_from(size).ok()).ok_or_else(|| refuse("has no valid size"))?;
-    let modified = object
-        .last_modified
-        .and_then(|modified| Timestamp::new(modified.secs(), i32::try_from(modified.subsec_nanos()).ok()?).ok());
+    let modified = object.last_modified.and_then(|at| timestamp(at.secs(), at.subsec_nanos()));
     let modified = modified.ok_or_else(|| refuse("has no valid time"))?;
     Ok(KeyInfo { key: format!("{prefix}{name}"), size, at: Dated::Uploaded(modified) })
 }
@@ -257,10 +274,6 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
         return Err(answer::cut(&format!("{} of the {promised} bytes that it names", content.len())));
     }
     Ok(content.freeze())
-}
-
-fn corrupt(cause: String) -> Reason {
-    Reason::new(ReasonKind::Corrupt, cause)
 }
 
 #[cfg(test)]

@@ -9,12 +9,11 @@ use super::outcome::{COMPARE, ONLY_IN_FULL, RECENCY};
 use super::{Drill, blocking};
 use crate::domain::drill::DrillResult;
 use crate::domain::limits::{LIVE_IMAGE_ATTEMPTS, WAL_RESETS_BETWEEN_LOOKS_MAX};
-use crate::domain::litestream::ltx::HEADER_SIZE;
-use crate::domain::litestream::{Folder, Layout, Listed, LtxFile, LtxHeader, Txid};
+use crate::domain::litestream::{Folder, HEADER_SIZE, Layout, Listed, LtxFile, LtxHeader, Txid};
+use crate::domain::moment::signed;
 use crate::domain::reason::Reason;
 use crate::domain::restore::Restored;
-use crate::domain::sqlite::lock_page;
-use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
+use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition, lock_page};
 use crate::usecase::ports::{CopyDigest, LiveImage, LivePosition, LiveTarget, ReplicaStore};
 use crate::usecase::walk;
 
@@ -56,8 +55,8 @@ impl Drill {
             Ok(_) => None,
         };
         if why.is_some() {
-            let newest = newest_header(store, layout).await;
-            let replicated = newest.and_then(|header| Some((header.max, header.wal_end()?)));
+            let replicated =
+                newest_header(store, layout).await.and_then(|header| Some((header.max, header.wal_end()?)));
             return LiveView { why, replicated, ..view };
         }
         for attempt in 0..LIVE_IMAGE_ATTEMPTS {
@@ -94,18 +93,18 @@ impl Drill {
         let unknown = |why: &str| (DrillResult::Inconclusive, format!("not comparable: {why}"));
         let (result, detail) = match (&view.image, digest) {
             (Some(image), Some(digest)) => match differing(restored, digest, image) {
-                Difference::None => {
+                None => {
                     let detail = match image.pages.len() {
                         1 => "its one page matches the live database".to_owned(),
                         count => format!("all {count} pages match the live database"),
                     };
                     (DrillResult::Passed, detail)
                 }
-                difference if same_state(restored, image, view.txid) => (
+                Some(difference) if same_state(restored, image, view.txid) => (
                     DrillResult::Failed,
                     format!("{difference} from the live database as it was at the same position in its WAL"),
                 ),
-                _ => unknown("the live database is at a different position than the restored one"),
+                Some(_) => unknown("the live database is at a different position than the restored one"),
             },
             _ => unknown(view.why.as_deref().unwrap_or("the live database was not read")),
         };
@@ -120,17 +119,17 @@ impl Drill {
         let identical =
             self.record.checks.iter().any(|check| check.name == COMPARE && check.result == DrillResult::Passed);
         let age = live.last_commit.map(|commit| now.duration_since(commit).max(SignedDuration::ZERO));
-        let rpo = SignedDuration::try_from(self.job.policy.rpo).unwrap_or(SignedDuration::MAX);
+        let rpo = signed(self.job.policy.rpo);
         // A compaction does not say where it ends; a level-0 file that ends in the same state does.
         let level_0 = view.replicated.filter(|(txid, _)| Some(*txid) == restored.txid).map(|(_, end)| end);
         let reached = restored.position.or(level_0);
         let (result, detail) = match missing(live.position, reached) {
-            Missing::Nothing => (DrillResult::Passed, "everything that has been committed is in it".to_owned()),
-            Missing::Unknown if identical => (DrillResult::Passed, "it is the live database as it is".to_owned()),
-            Missing::Unknown => {
+            Some(0) => (DrillResult::Passed, "everything that has been committed is in it".to_owned()),
+            None if identical => (DrillResult::Passed, "it is the live database as it is".to_owned()),
+            None => {
                 (DrillResult::Inconclusive, "its position and that of the live database cannot be compared".to_owned())
             }
-            Missing::Bytes(bytes) => {
+            Some(bytes) => {
                 let of = age.map_or_else(String::new, |age| format!(", the last from {} s ago", age.as_secs()));
                 let late = age.is_some_and(|age| age > rpo);
                 let result = if late { DrillResult::Failed } else { DrillResult::Passed };
@@ -141,69 +140,39 @@ impl Drill {
     }
 }
 
-/// The part of the live database that is not in the replica.
-#[derive(Debug, PartialEq)]
-enum Missing {
-    Nothing,
-    /// At least so many bytes of WAL.
-    Bytes(u64),
-    Unknown,
-}
-
-fn missing(live: Option<WalPosition>, reached: Option<WalPosition>) -> Missing {
-    let (Some(live), Some(reached)) = (live, reached) else { return Missing::Unknown };
+/// Bytes of WAL of the live database, at least, that are not in the replica; `None` where that is unknown.
+fn missing(live: Option<WalPosition>, reached: Option<WalPosition>) -> Option<u64> {
+    let (live, reached) = (live?, reached?);
     if live.same_wal(&reached) {
-        return match live.end.saturating_sub(reached.end) {
-            0 => Missing::Nothing,
-            bytes => Missing::Bytes(bytes),
-        };
+        return Some(live.end.saturating_sub(reached.end));
     }
     if reached.follows(&live, WAL_RESETS_BETWEEN_LOOKS_MAX) {
-        return Missing::Nothing;
+        return Some(0);
     }
     let header = WAL_HEADER_BYTES as u64;
-    if live.follows(&reached, WAL_RESETS_BETWEEN_LOOKS_MAX) && live.end > header {
-        return Missing::Bytes(live.end - header);
-    }
-    Missing::Unknown
+    let follows = live.follows(&reached, WAL_RESETS_BETWEEN_LOOKS_MAX) && live.end > header;
+    follows.then(|| live.end - header)
 }
 
-/// How two databases differ.
-enum Difference {
-    None,
-    PageSize(u32, u32),
-    Pages(usize, usize),
-    /// The first page, and how many in all.
-    Content(u32, usize),
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::None => f.write_str("nothing differs"),
-            Self::PageSize(restored, live) => write!(f, "pages of {restored} bytes instead of {live} differ"),
-            Self::Pages(restored, live) => write!(f, "{restored} pages instead of {live} differ"),
-            Self::Content(page, 1) => write!(f, "page {page} differs"),
-            Self::Content(page, count) => write!(f, "page {page} and {} more differ", count - 1),
-        }
+/// How two databases differ; `None`: not at all.
+fn differing(restored: &Restored, digest: &CopyDigest, image: &LiveImage) -> Option<String> {
+    let (size, live_size) = (restored.page_size, image.page_size);
+    if size != live_size {
+        return Some(format!("pages of {size} bytes instead of {live_size} differ"));
     }
-}
-
-fn differing(restored: &Restored, digest: &CopyDigest, image: &LiveImage) -> Difference {
-    if restored.page_size != image.page_size {
-        return Difference::PageSize(restored.page_size, image.page_size);
+    let (pages, live_pages) = (digest.pages.len(), image.pages.len());
+    if pages != live_pages {
+        return Some(format!("{pages} pages instead of {live_pages} differ"));
     }
-    if digest.pages.len() != image.pages.len() {
-        return Difference::Pages(digest.pages.len(), image.pages.len());
-    }
-    let lock_page = lock_page(restored.page_size);
+    let lock_page = lock_page(size);
     let pairs = (1..).zip(digest.pages.iter().zip(&image.pages));
     // Nothing is ever in the lock page, and it is not replicated.
     let mut different = pairs.filter(|(page, (one, other))| one != other && *page != lock_page).map(|(page, _)| page);
-    match different.next() {
-        Some(page) => Difference::Content(page, 1 + different.count()),
-        None => Difference::None,
-    }
+    let first = different.next()?;
+    Some(match different.count() {
+        0 => format!("page {first} differs"),
+        more => format!("page {first} and {more} more differ"),
+    })
 }
 
 /// Whether the restored database and the image are of the same position, so that they have to be equal.
@@ -243,15 +212,15 @@ mod tests {
     #[test]
     fn only_positions_of_one_history_are_compared() {
         let at = |salt1, end| Some(WalPosition { salt1, salt2: 9, end });
-        assert_eq!(missing(at(5, 4152), at(5, 4152)), Missing::Nothing);
-        assert_eq!(missing(at(5, 4152), at(5, 8272)), Missing::Nothing, "it went on since");
-        assert_eq!(missing(at(5, 8272), at(5, 4152)), Missing::Bytes(4120));
-        assert_eq!(missing(at(5, 8272), at(6, 32)), Missing::Nothing, "it was reset since");
-        assert_eq!(missing(at(6, 4152), at(5, 8272)), Missing::Bytes(4120));
-        assert_eq!(missing(at(6, 32), at(5, 8272)), Missing::Unknown, "the end of the WAL before is not known");
-        assert_eq!(missing(at(900_000, 4152), at(5, 8272)), Missing::Unknown);
-        assert_eq!(missing(None, at(5, 32)), Missing::Unknown);
-        assert_eq!(missing(at(5, 32), None), Missing::Unknown);
+        assert_eq!(missing(at(5, 4152), at(5, 4152)), Some(0));
+        assert_eq!(missing(at(5, 4152), at(5, 8272)), Some(0), "it went on since");
+        assert_eq!(missing(at(5, 8272), at(5, 4152)), Some(4120));
+        assert_eq!(missing(at(5, 8272), at(6, 32)), Some(0), "it was reset since");
+        assert_eq!(missing(at(6, 4152), at(5, 8272)), Some(4120));
+        assert_eq!(missing(at(6, 32), at(5, 8272)), None, "the end of the WAL before is not known");
+        assert_eq!(missing(at(900_000, 4152), at(5, 8272)), None);
+        assert_eq!(missing(None, at(5, 32)), None);
+        assert_eq!(missing(at(5, 32), None), None);
     }
 
     fn restored(txid: u64, position: Option<WalPosition>) -> Restored {
@@ -274,16 +243,16 @@ mod tests {
         let live = LiveImage { page_size: 65_536, pages: vec![7; lock + 2], position: None };
         let mut pages = live.pages.clone();
         pages[lock - 1] = 8;
-        let say = |pages: &[u64]| differing(&restored(1, None), &digest(pages.to_vec()), &live).to_string();
-        assert_eq!(say(&pages), "nothing differs");
+        let say = |pages: &[u64]| differing(&restored(1, None), &digest(pages.to_vec()), &live);
+        assert_eq!(say(&pages), None);
         pages[lock] = 8;
-        assert_eq!(say(&pages), format!("page {} differs", lock + 1));
+        assert_eq!(say(&pages), Some(format!("page {} differs", lock + 1)));
         pages[3] = 1;
-        assert_eq!(say(&pages), "page 4 and 1 more differ");
-        assert_eq!(say(&pages[1..]), format!("{} pages instead of {} differ", lock + 1, lock + 2));
+        assert_eq!(say(&pages).unwrap(), "page 4 and 1 more differ");
+        assert_eq!(say(&pages[1..]), Some(format!("{} pages instead of {} differ", lock + 1, lock + 2)));
         let smaller = LiveImage { page_size: 512, ..live.clone() };
-        let size = differing(&restored(1, None), &digest(pages), &smaller).to_string();
-        assert_eq!(size, "pages of 65536 bytes instead of 512 differ");
+        let size = differing(&restored(1, None), &digest(pages), &smaller);
+        assert_eq!(size.unwrap(), "pages of 65536 bytes instead of 512 differ");
     }
 
     #[test]

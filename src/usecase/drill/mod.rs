@@ -21,6 +21,7 @@ use crate::domain::human::counted;
 use crate::domain::limits::{DRILL_SPACE_MARGIN, RESTORE_PLANS_MAX};
 
 use crate::domain::litestream::{Layout, PlanTarget};
+use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored};
 use crate::usecase::ports::{
@@ -81,18 +82,9 @@ pub fn inconclusive(
         program: program.to_owned(),
         started_at,
         finished_at,
-        result: DrillResult::Inconclusive,
         reason: Some(reason),
-        incremental: false,
-        restored: None,
-        checks: Vec::new(),
-        probes: Vec::new(),
-        downloaded_bytes: 0,
-        requests: 0,
-        estimated_dollars: 0.0,
-        dollars: 0.0,
-        restore_seconds: None,
         seconds: finished_at.duration_since(started_at).max(SignedDuration::ZERO).as_secs_f64(),
+        ..DrillRecord::default()
     }
 }
 
@@ -105,27 +97,6 @@ struct Drill {
     recovering: SignedDuration,
     /// The restored file, which may not be on disk yet.
     restored: Option<Arc<dyn RestoreFile>>,
-}
-
-/// A file that is brought to the disk later, while what is in it is looked at.
-struct Unsynced(Arc<dyn RestoreFile>);
-
-impl RestoreFile for Unsynced {
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-        self.0.write_at(offset, content)
-    }
-
-    fn set_len(&self, bytes: u64) -> Result<(), Reason> {
-        self.0.set_len(bytes)
-    }
-
-    fn expect(&self, bytes: u64) -> Result<(), Reason> {
-        self.0.expect(bytes)
-    }
-
-    fn sync(&self) -> Result<(), Reason> {
-        Ok(())
-    }
 }
 
 impl Drill {
@@ -146,6 +117,10 @@ impl Drill {
     /// Seconds since an instant of the monotonic clock.
     fn seconds_since(&self, then: SignedDuration) -> f64 {
         (self.parts.clock.now().mono - then).as_secs_f64()
+    }
+
+    fn prices(&self) -> Prices {
+        self.job.replica.location.prices(self.job.policy.prices)
     }
 
     fn mono(&self) -> SignedDuration {
@@ -243,8 +218,7 @@ impl Drill {
         let bytes = plan.bytes();
         let of_plan = plan.objects.iter().map(|object| 1 + object.size.div_ceil(ESTIMATED_READ_BYTES));
         let reads = of_plan.fold(ESTIMATED_HEADERS, u64::saturating_add);
-        self.record.estimated_dollars =
-            self.job.replica.location.prices(self.job.policy.prices).dollars(reads, ESTIMATED_LISTS, bytes);
+        self.record.estimated_dollars = self.prices().dollars(reads, ESTIMATED_LISTS, bytes);
         self.record.incremental = plan.base.is_some();
         self.parts.news.planned(&DrillEstimate {
             position: position(plan),
@@ -291,13 +265,10 @@ impl Drill {
         let since = self.mono();
         let (space, kept) = (Arc::clone(&self.parts.space), plan.base.is_some());
         let file = blocking(move || space.file(kept)).await.map_err(Stop::inconclusive)?;
-        let progress: Arc<dyn Progress> = Arc::new(News(Arc::clone(&self.parts.news)));
+        let progress: Arc<dyn Progress> = Arc::clone(&self.parts.news) as _;
         let options = self.parts.options.clone();
-        let unsynced: Arc<dyn RestoreFile> = Arc::new(Unsynced(Arc::clone(&file)));
-        let restored = match restore(store, Arc::new(plan.clone()), unsynced, options, progress).await {
-            Ok(restored) => restored,
-            Err(reason) => return Err(Stop::of(reason)),
-        };
+        let restored = restore(store, Arc::new(plan.clone()), Arc::clone(&file), options, progress).await;
+        let restored = restored.map_err(Stop::of)?;
         self.restored = Some(file);
         let failed = plan.shortfall.as_ref().map(|shortfall| {
             format!("nothing leads from {} to {}, although there are later files", shortfall.after, shortfall.before)
@@ -349,11 +320,7 @@ impl Drill {
             }
         }
         self.record.requests = reads + lists;
-        self.record.dollars = self.job.replica.location.prices(self.job.policy.prices).dollars(
-            reads,
-            lists,
-            self.record.downloaded_bytes,
-        );
+        self.record.dollars = self.prices().dollars(reads, lists, self.record.downloaded_bytes);
         self.record.seconds = self.seconds_since(self.begun);
         DrillRecord { result, reason, finished_at: now.wall, ..self.record }
     }
@@ -371,13 +338,4 @@ fn position(plan: &RestorePlan) -> String {
 /// Runs what blocks where that is allowed.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Reason> + Send + 'static) -> Result<T, Reason> {
     spawn_blocking(work).await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?
-}
-
-/// The news as the progress that a restore wants.
-struct News(Arc<dyn DrillNews>);
-
-impl Progress for News {
-    fn received(&self, bytes: u64) {
-        self.0.received(bytes);
-    }
 }

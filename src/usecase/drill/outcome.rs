@@ -79,18 +79,17 @@ pub(super) fn outcome(record: &DrillRecord, stop: Option<Stop>) -> (DrillResult,
             DrillResult::Inconclusive => doubt = doubt.or_else(|| Some(reason(ReasonKind::Failed))),
         }
     }
-    if let Some(probe) = record.probes.iter().find(|probe| probe.result == DrillResult::Failed) {
-        let text = format!("probe {}: {}", probe.name, probe.detail);
-        return (DrillResult::Failed, Some(Reason::new(ReasonKind::Failed, text)));
+    let probe = |result: DrillResult| {
+        let probe = record.probes.iter().find(|probe| probe.result == result)?;
+        Some(Reason::new(ReasonKind::Failed, format!("probe {}: {}", probe.name, probe.detail)))
+    };
+    if let Some(reason) = probe(DrillResult::Failed) {
+        return (DrillResult::Failed, Some(reason));
     }
     if let Some(stop) = stop {
         return (stop.result, Some(stop.reason));
     }
-    let probe = record.probes.iter().find(|probe| probe.result == DrillResult::Inconclusive);
-    let unanswered = |probe: &crate::domain::drill::ProbeRecord| {
-        Reason::new(ReasonKind::Failed, format!("probe {}: {}", probe.name, probe.detail))
-    };
-    match doubt.or_else(|| probe.map(unanswered)) {
+    match doubt.or_else(|| probe(DrillResult::Inconclusive)) {
         Some(reason) => (DrillResult::Inconclusive, Some(reason)),
         None => (DrillResult::Passed, None),
     }

@@ -74,17 +74,18 @@ impl Destination {
 
     async fn deliver(&self, due: Due, style: Style, stop: &watch::Receiver<bool>) {
         let mut failed = None;
-        for message in messages(&due, &self.target, style, self.clock.now()) {
+        let begun = self.clock.now();
+        for (firing, resolved) in batches(&due, style) {
             if *stop.borrow() {
                 return;
             }
-            let (firing, resolved) = (&message.told.0, &message.told.1);
-            let sent = caught(self.receiver.send(&message.message)).await;
+            let message = message(&due, (&firing, &resolved), &self.target, style, begun);
+            let sent = caught(self.receiver.send(&message)).await;
             let now = self.clock.now();
             let mut state = self.state.lock();
             match sent {
                 Ok(()) => {
-                    state.told.record(firing, resolved, style, now);
+                    state.told.record(&firing, &resolved, style, now);
                     state.report.notifications += 1;
                     state.report.last_success_at = Some(now.wall);
                 }
@@ -122,22 +123,16 @@ pub(super) async fn caught(sending: impl Future<Output = Result<(), Reason>>) ->
     AssertUnwindSafe(sending).catch_unwind().await.unwrap_or_else(failed)
 }
 
-/// A message with the alerts that are told when it has arrived: also those that it only counts.
-struct Outgoing {
-    message: AlertMessage,
-    told: Batch,
-}
-
 /// Those that fire, and those that do no longer.
 type Batch = (Vec<Arc<Alert>>, Vec<Arc<Alert>>);
 
-fn messages(due: &Due, target: &ReceiverTarget, style: Style, now: Moment) -> Vec<Outgoing> {
+/// The alerts of each message: told when it has arrived, also those that it only counts.
+fn batches(due: &Due, style: Style) -> Vec<Batch> {
     let most = match style {
         Style::Group => usize::MAX,
         Style::Each => 1,
         Style::Mirror => ALERTMANAGER_BATCH_MAX,
     };
-    let valid_until = now.after(target.repeat_interval.saturating_mul(4)).wall;
     let mut batches: Vec<Batch> = Vec::new();
     let mut room = 0;
     let all = due.firing.iter().map(|alert| (alert, false)).chain(due.resolved.iter().map(|alert| (alert, true)));
@@ -151,26 +146,29 @@ fn messages(due: &Due, target: &ReceiverTarget, style: Style, now: Moment) -> Ve
             if over { resolved } else { firing }.push(Arc::clone(alert));
         }
     }
-    let outgoing = batches.into_iter().map(|told| {
-        let (mut firing, mut resolved) = told.clone();
-        if style == Style::Group {
-            firing.truncate(MESSAGE_ALERTS_MAX);
-            resolved.truncate(MESSAGE_ALERTS_MAX - firing.len());
-        }
-        let omitted = told.0.len() + told.1.len() - firing.len() - resolved.len();
-        let message = AlertMessage {
-            receiver: target.name.clone(),
-            at: now.wall,
-            firing,
-            resolved,
-            omitted,
-            firing_total: due.firing_total,
-            repeated: due.repeated,
-            valid_until,
-        };
-        Outgoing { message, told }
-    });
-    outgoing.collect()
+    batches
+}
+
+fn message(
+    due: &Due,
+    (firing, resolved): (&[Arc<Alert>], &[Arc<Alert>]),
+    target: &ReceiverTarget,
+    style: Style,
+    now: Moment,
+) -> AlertMessage {
+    let most = if style == Style::Group { MESSAGE_ALERTS_MAX } else { usize::MAX };
+    let shown: Vec<_> = firing.iter().take(most).cloned().collect();
+    let over: Vec<_> = resolved.iter().take(most - shown.len()).cloned().collect();
+    AlertMessage {
+        receiver: target.name.clone(),
+        at: now.wall,
+        omitted: firing.len() + resolved.len() - shown.len() - over.len(),
+        firing: shown,
+        resolved: over,
+        firing_total: due.firing_total,
+        repeated: due.repeated,
+        valid_until: now.after(target.repeat_interval.saturating_mul(4)).wall,
+    }
 }
 
 /// Counts a message that did not arrive.

@@ -2,36 +2,23 @@
 
 use crate::domain::reason::Reason;
 use crate::domain::target::TargetName;
+use crate::domain::words::words;
 
-/// The kinds of entries in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EntryKind {
-    /// The state of a target.
-    Target,
-    /// The state of the objects of its replicas.
-    Objects,
-    Alerts,
-    /// Who was told of them.
-    Notified,
-    /// The names of all databases.
-    Names,
-    /// How many databases each source had.
-    Sources,
-}
-
-impl EntryKind {
-    pub const ALL: [Self; 6] = [Self::Target, Self::Objects, Self::Alerts, Self::Notified, Self::Names, Self::Sources];
-
-    /// Its word in the journal.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Target => "target",
-            Self::Objects => "objects",
-            Self::Alerts => "alerts",
-            Self::Notified => "notify",
-            Self::Names => "names",
-            Self::Sources => "sources",
-        }
+words! {
+    /// The kinds of entries in the journal.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum EntryKind {
+        /// The state of a target.
+        Target = "target",
+        /// The state of the objects of its replicas.
+        Objects = "objects",
+        Alerts = "alerts",
+        /// Who was told of them.
+        Notified = "notify",
+        /// The names of all databases.
+        Names = "names",
+        /// How many databases each source had.
+        Sources = "sources",
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::domain::assess::proof::Chain;
 use crate::domain::assessment::CoverageReport;
 use crate::domain::litestream::{Coverage, Listed, ObjectName};
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, signed};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::Listing;
@@ -47,8 +47,7 @@ pub struct Seen {
 
 /// Whether `interval` has gone by since `last`.
 pub(super) fn due(last: Option<Moment>, interval: Duration, now: Moment) -> bool {
-    let interval = SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX);
-    last.is_none_or(|last| now.since(last) >= interval)
+    last.is_none_or(|last| now.since(last) >= signed(interval))
 }
 
 /// Reads the beginning of an object, which is called `key`, and understands it, or says what is wrong with it. What is

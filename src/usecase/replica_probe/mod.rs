@@ -10,8 +10,7 @@ mod v5;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::domain::assess::proof::Method;
-use crate::domain::assess::proof::{Chain, Evidence};
+use crate::domain::assess::proof::{Chain, Evidence, Method};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
 use crate::domain::moment::Moment;
@@ -72,8 +71,8 @@ impl ReplicaProbe {
         }
         self.damaged = Arc::new(keys);
         match &mut self.state {
-            State::V5(levels) => levels.tell(None, &self.damaged),
-            State::V3(segments) => segments.tell(&self.damaged),
+            State::V5(levels) => (levels.damaged, levels.reconciled) = (Arc::clone(&self.damaged), None),
+            State::V3(segments) => (segments.damaged, segments.reconciled) = (Arc::clone(&self.damaged), None),
             State::Blank => {}
         }
     }
@@ -87,8 +86,8 @@ impl ReplicaProbe {
     pub fn relist(&mut self) {
         match &mut self.state {
             State::Blank => {}
-            State::V5(levels) => levels.relist(),
-            State::V3(segments) => segments.relist(),
+            State::V5(levels) => levels.reconciled = None,
+            State::V3(segments) => segments.reconciled = None,
         }
     }
 
@@ -116,7 +115,7 @@ impl ReplicaProbe {
         }
         if let State::V3(segments) = &mut self.state {
             let found = segments.look(store, sampled, pace).await;
-            self.seen = segments.take_seen();
+            self.seen = segments.seen.take();
             let found = found?;
             let (empty, due) = (segments.is_empty(), !blank && segments.upgrade_due(sampled));
             if empty {
@@ -134,9 +133,9 @@ impl ReplicaProbe {
             self.seen = Some(Seen { listed, newest: None });
             return Ok(nothing(sampled));
         };
-        levels.read_whole(self.whole);
+        levels.whole = self.whole;
         let found = levels.look(store, staged, sampled, pace).await;
-        self.seen = levels.take_seen();
+        self.seen = levels.seen.take();
         let found = found?;
         if levels.is_empty() {
             // Emptied: what comes next may be of another layout.
@@ -151,14 +150,14 @@ impl ReplicaProbe {
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
                 let mut levels = v5::Levels::new(*keys, &self.store, self.kept);
-                levels.tell(Some(layouts.contains(&Layout::V3)), &self.damaged);
+                (levels.damaged, levels.generations) = (Arc::clone(&self.damaged), layouts.contains(&Layout::V3));
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
                 let mut segments = v3::Segments::new(&self.store, readable.then_some(identities), self.kept);
-                segments.tell(&self.damaged);
+                segments.damaged = Arc::clone(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }
             (Some(Layout::V3) | None, _) => {}

@@ -14,7 +14,7 @@ use crate::domain::limits::{ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_M
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{
     AgeIdentities, Facts, Folder, Generation, GenerationTimeline, Generations, Hole, Layout, LevelKeys, Listed,
-    ObjectName, SegmentFile, SegmentName, SnapshotName, caveats, segment_end_of,
+    ObjectName, SegmentFile, SegmentName, caveats, segment_end_of,
 };
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -38,7 +38,7 @@ pub(super) struct Segments {
     /// The problem of a newer one.
     odd: Option<Reason>,
     /// When everything was listed.
-    reconciled: Option<Moment>,
+    pub(super) reconciled: Option<Moment>,
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
@@ -46,7 +46,7 @@ pub(super) struct Segments {
     /// With which encrypted content is read; `None` where it cannot be: there is no WAL position.
     identities: Option<AgeIdentities>,
     /// Keys that are known to be damaged.
-    damaged: Arc<BTreeSet<String>>,
+    pub(super) damaged: Arc<BTreeSet<String>>,
     /// The files, while everything is listed.
     collecting: Option<GenerationTimeline>,
     /// The coverage map of when everything was listed, and how many segments came since.
@@ -55,7 +55,7 @@ pub(super) struct Segments {
     /// The newest segments, of the generation that is restored from.
     recent: BTreeMap<(Generation, SegmentName), SegmentFile>,
     /// The single objects that this look saw.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
     /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
 }
@@ -63,22 +63,6 @@ pub(super) struct Segments {
 impl Segments {
     pub(super) fn new(store: &str, identities: Option<AgeIdentities>, kept: Option<Kept>) -> Self {
         Self { store: store.to_owned(), identities, kept, ..Self::default() }
-    }
-
-    /// Says which keys nothing is restored from.
-    pub(super) fn tell(&mut self, damaged: &Arc<BTreeSet<String>>) {
-        if self.damaged != *damaged {
-            self.reconciled = None;
-        }
-        self.damaged = Arc::clone(damaged);
-    }
-
-    pub(super) fn relist(&mut self) {
-        self.reconciled = None;
-    }
-
-    pub(super) fn take_seen(&mut self) -> Option<Seen> {
-        self.seen.take()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -107,14 +91,14 @@ impl Segments {
         // A hole is believed when two listings in a row show it.
         let mut believed = std::mem::take(&mut next.holes);
         for _ in 0..RELISTINGS_MAX {
-            let seen = next.holes();
+            let seen = next.generations.coverage().breaks();
             if seen == believed {
                 break;
             }
             believed = seen;
             next.reconcile(store, sampled).await?;
         }
-        next.holes = next.holes();
+        next.holes = next.generations.coverage().breaks();
         if let Some(files) = next.collecting.take() {
             let pauses = files.has_pauses();
             let mut map = files.map(&next.damaged, sampled.wall);
@@ -128,37 +112,15 @@ impl Segments {
         Ok(self.conclude(sampled))
     }
 
-    /// Where the newest generation is broken; one without a snapshot is broken from the start.
-    fn holes(&self) -> Vec<Hole> {
-        let coverage = self.generations.coverage();
-        let start = (!coverage.restorable).then(Hole::default);
-        start.into_iter().chain(coverage.holes).collect()
-    }
-
     /// Lists the newest generation's segments from the newest known one on. `false` when that one is gone.
     async fn list_new(&mut self, store: &dyn ReplicaStore) -> Result<bool, Reason> {
         let Some((generation, _)) = self.generations.newest() else { return Ok(true) };
-        self.list_wal(store, generation).await
+        self.list(store, Folder::Wal(generation)).await
     }
 
-    async fn list_wal(&mut self, store: &dyn ReplicaStore, generation: Generation) -> Result<bool, Reason> {
-        let last = self.generations.get(generation).and_then(|inventory| inventory.last_segment);
-        let known = last.map(|name| ObjectName::Segment(generation, name));
-        self.list(store, Folder::Wal(generation), known).await
-    }
-
-    async fn list_snapshots(&mut self, store: &dyn ReplicaStore, generation: Generation) -> Result<bool, Reason> {
-        let last = self.generations.get(generation).and_then(|inventory| inventory.last_snapshot);
-        let known = last.map(|index| ObjectName::Snapshot(generation, SnapshotName { index }));
-        self.list(store, Folder::Snapshots(generation), known).await
-    }
-
-    async fn list(
-        &mut self,
-        store: &dyn ReplicaStore,
-        folder: Folder,
-        known: Option<ObjectName>,
-    ) -> Result<bool, Reason> {
+    /// Lists a folder from the newest known object on. `false` when that one is gone.
+    async fn list(&mut self, store: &dyn ReplicaStore, folder: Folder) -> Result<bool, Reason> {
+        let known = self.generations.last(folder);
         let mut still_there = known.is_none();
         walk::each(store, folder, known, |object| {
             let again = known == Some(object.name);
@@ -239,9 +201,9 @@ impl Segments {
         for generation in walk::generations(store).await? {
             let new = self.generations.get(generation).is_none();
             if new {
-                self.list_wal(store, generation).await?;
+                self.list(store, Folder::Wal(generation)).await?;
             }
-            if !self.list_snapshots(store, generation).await? {
+            if !self.list(store, Folder::Snapshots(generation)).await? {
                 // Retention: what it took from the segments has to be seen as well.
                 return self.reconcile(store, sampled).await;
             }

@@ -11,10 +11,9 @@ use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understoo
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::ODD_NEWEST_MAX;
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{
-    Candidates, Damaged, Facts, Folder, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader, LtxTail,
-    LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
+    Candidates, Damaged, Facts, Folder, HEADER_SIZE, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader,
+    LtxTail, LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
 };
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
@@ -25,7 +24,7 @@ use crate::usecase::ports::{Pace, ReplicaStore};
 use crate::usecase::walk;
 
 /// The levels, between two looks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Levels {
     keys: LevelKeys,
     /// The `store` label.
@@ -36,15 +35,15 @@ pub(super) struct Levels {
     /// The problem of a newer one.
     odd: Option<Reason>,
     /// When everything was listed.
-    reconciled: Option<Moment>,
+    pub(super) reconciled: Option<Moment>,
     /// When the levels above 0 were listed, and the newest TXID then.
     swept: Option<(Moment, Option<Txid>)>,
     /// Where the chain is broken, as two listings saw it.
     holes: Vec<Hole>,
     /// Generations of v0.3 are beside it.
-    generations: bool,
+    pub(super) generations: bool,
     /// Keys that are known to be damaged.
-    damaged: Arc<BTreeSet<String>>,
+    pub(super) damaged: Arc<BTreeSet<String>>,
     /// The files, while everything is listed.
     collecting: Option<LtxTimeline>,
     /// The coverage map of when everything was listed, and what came since.
@@ -53,9 +52,9 @@ pub(super) struct Levels {
     /// The files that a restore of the latest state may read.
     candidates: Candidates,
     /// The single objects that this look saw.
-    seen: Option<Seen>,
+    pub(super) seen: Option<Seen>,
     /// The newest file is read whole when it has at most so many bytes.
-    whole: u64,
+    pub(super) whole: u64,
     /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
     /// Files that should have been deleted when everything was listed; `None` where that is not known.
@@ -85,49 +84,7 @@ impl Received {
 
 impl Levels {
     pub(super) fn new(keys: LevelKeys, store: &str, kept: Option<Kept>) -> Self {
-        Self {
-            keys,
-            store: store.to_owned(),
-            inventory: Inventory::default(),
-            newest: None,
-            odd: None,
-            reconciled: None,
-            swept: None,
-            holes: Vec::new(),
-            generations: false,
-            damaged: Arc::default(),
-            collecting: None,
-            map: None,
-            tail: LtxTail::default(),
-            candidates: Candidates::default(),
-            seen: None,
-            whole: 0,
-            kept,
-            expired: None,
-            received: Received::default(),
-        }
-    }
-
-    /// Says whether generations of v0.3 are there as well, if that is known, and which keys nothing is restored from.
-    pub(super) fn tell(&mut self, generations: Option<bool>, damaged: &Arc<BTreeSet<String>>) {
-        if self.damaged != *damaged {
-            // What that blocks is seen when everything is listed.
-            self.reconciled = None;
-        }
-        self.generations = generations.unwrap_or(self.generations);
-        self.damaged = Arc::clone(damaged);
-    }
-
-    pub(super) fn read_whole(&mut self, bytes: u64) {
-        self.whole = bytes;
-    }
-
-    pub(super) fn relist(&mut self) {
-        self.reconciled = None;
-    }
-
-    pub(super) fn take_seen(&mut self) -> Option<Seen> {
-        self.seen.take()
+        Self { keys, store: store.to_owned(), kept, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -153,9 +110,9 @@ impl Levels {
         }
         self.read_newest(store).await?;
         if let Some(seen) = &mut self.seen {
-            let end = seen.listed.plan.last().filter(|_| seen.listed.unbroken).map(|last| last.name);
+            let end = seen.listed.plan.last().filter(|_| seen.listed.unbroken).and_then(|last| last.name.ltx());
             let tip = self.newest.filter(|(file, header)| {
-                header.wal_end().is_some() && file.level == 0 && end.is_some_and(|end| end.reaches(file.max))
+                header.wal_end().is_some() && file.level == 0 && end.is_some_and(|end| end.max == file.max)
             });
             seen.listed.tip = tip.map(|(_, header)| header);
         }
@@ -175,7 +132,7 @@ impl Levels {
         // hole is believed when two listings in a row show it.
         let mut believed = std::mem::take(&mut self.holes);
         for _ in 0..RELISTINGS_MAX {
-            let seen = self.holes();
+            let seen = self.inventory.coverage().breaks();
             if seen == believed {
                 break;
             }
@@ -183,7 +140,7 @@ impl Levels {
             self.reconcile(store, sampled).await?;
             self.catch_up(store, sampled).await?;
         }
-        self.holes = self.holes();
+        self.holes = self.inventory.coverage().breaks();
         self.received.until = self.received.until.max(self.inventory.max_txid());
         if let Some(files) = self.collecting.take() {
             self.draw(files, sampled);
@@ -216,13 +173,6 @@ impl Levels {
     /// Level 0 is empty: until 0.5.2, files went from there as soon as they were compacted, and what is new may be above.
     fn hasty(&self) -> bool {
         self.inventory.newest(0).is_none()
-    }
-
-    /// Where the chain is broken; a chain without a start is broken at 0.
-    fn holes(&self) -> Vec<Hole> {
-        let coverage = self.inventory.coverage();
-        let start = (!coverage.restorable).then(Hole::default);
-        start.into_iter().chain(coverage.holes).collect()
     }
 
     /// Lists a level from the newest known file on, which is one request when there is little new. `false` when that

@@ -3,7 +3,6 @@
 mod layouts;
 mod pages;
 mod reading;
-mod request;
 mod v3;
 mod v3_plan;
 mod v5;
@@ -11,15 +10,37 @@ mod v5_plan;
 
 use std::sync::Arc;
 
+use tokio::task::{JoinError, spawn_blocking};
+
 use self::reading::Patient;
-pub use self::request::{RestoreOptions, RestoreRequest};
 pub(super) use self::v5_plan::border;
 
 use crate::domain::limits::RESTORE_PLANS_MAX;
 use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{RestorePlan, Restored};
+use crate::domain::restore::{RestoreBase, RestorePlan, Restored};
+use crate::domain::secret::Secret;
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
+
+/// The request for a restore.
+#[derive(Clone, Debug)]
+pub struct RestoreRequest {
+    pub point: PlanTarget,
+    /// Apply only what is newer than this (v0.5). Ignored where it does not lead on to what is asked for: the plan's
+    /// `base` says whether it is used.
+    pub base: Option<RestoreBase>,
+}
+
+/// How to restore.
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    /// Objects, or parts of one, that are read at the same time.
+    pub downloads: usize,
+    /// Threads that decode.
+    pub threads: usize,
+    /// `age` identities for encrypted replicas (v0.3).
+    pub identities: Vec<Secret>,
+}
 
 /// Lists a replica and plans what a restore reads.
 ///
@@ -31,7 +52,7 @@ pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) ->
 }
 
 /// Reads and proves every planned object and writes the database, each page once. With a base, `file` is the database
-/// that it describes; else it is empty.
+/// that it describes; else it is empty. What was written may not be on the disk yet when this returns.
 ///
 /// # Errors
 ///
@@ -50,7 +71,7 @@ pub async fn restore(
 }
 
 /// As [`restore`]; when an object that was planned is gone by the time it is read, as Litestream's retention deletes what
-/// it has compacted, plans anew. Gives the plan that was followed in the end.
+/// it has compacted, plans anew. Gives the plan that was followed in the end, with everything written on the disk.
 ///
 /// # Errors
 ///
@@ -66,11 +87,15 @@ pub async fn restore_requested(
     let mut plan = Arc::new(plan);
     let mut plans = 1;
     loop {
-        let (store, file) = (Arc::clone(&store), Arc::clone(&file));
-        let done = restore(Arc::clone(&store), Arc::clone(&plan), file, options.clone(), Arc::clone(&progress)).await;
+        let (options, progress) = (options.clone(), Arc::clone(&progress));
+        let done = restore(Arc::clone(&store), Arc::clone(&plan), Arc::clone(&file), options, progress).await;
         let gone = match done {
             Err(reason) if reason.kind == ReasonKind::NotFound && plans < RESTORE_PLANS_MAX => reason,
-            done => return done.map(|restored| (plan, restored)),
+            done => {
+                let restored = done?;
+                spawn_blocking(move || file.sync()).await.map_err(stopped)??;
+                return Ok((plan, restored));
+            }
         };
         plans += 1;
         let anew = plan_restore(store.as_ref(), request).await?;
@@ -80,4 +105,8 @@ pub async fn restore_requested(
         }
         plan = Arc::new(anew);
     }
+}
+
+fn stopped(error: JoinError) -> Reason {
+    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }

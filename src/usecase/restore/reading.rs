@@ -10,13 +10,32 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use crate::domain::limits::{RESTORE_ATTEMPTS_MAX, RESTORE_PIECE_BYTES, RESTORE_READ_BYTES_MIN};
-use crate::domain::litestream::{Folder, Layout, LevelKeys, ObjectName};
+use crate::domain::litestream::{Folder, Layout, LevelKeys, Listed, ObjectName};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{Content, Cursor, Page, Progress, ReplicaStore};
 
 /// The pause before the first repetition; each further one is twice as long, up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// One request's worth of an object.
+pub(super) struct Piece {
+    pub(super) name: ObjectName,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    /// It is the last of its object.
+    pub(super) last: bool,
+}
+
+/// The pieces of an object, in order. An empty object has one, so that it is seen.
+pub(super) fn pieces(object: Listed) -> impl Iterator<Item = Piece> {
+    let Listed { name, size, .. } = object;
+    let count = size.div_ceil(RESTORE_PIECE_BYTES).max(1);
+    (0..count).map(move |index| {
+        let offset = index * RESTORE_PIECE_BYTES;
+        Piece { name, offset, length: (size - offset).min(RESTORE_PIECE_BYTES), last: index + 1 == count }
+    })
+}
 
 /// Reads the objects of one restore and counts what that takes.
 pub(super) struct Reader {

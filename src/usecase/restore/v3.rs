@@ -11,9 +11,8 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::reading::Reader;
-use super::request::RestoreOptions;
-use crate::domain::limits::RESTORE_PIECE_BYTES;
+use super::RestoreOptions;
+use super::reading::{Reader, pieces};
 use crate::domain::litestream::{
     AgeIdentities, Applied, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
 };
@@ -30,10 +29,8 @@ pub(super) async fn restore(
 ) -> Result<Restored, Reason> {
     let identities = AgeIdentities::parse(&options.identities)?;
     let (parts, received) = mpsc::channel(2);
-    let applying = {
-        let (plan, file) = (Arc::clone(&plan), Arc::clone(&file));
-        spawn_blocking(move || apply(&plan, &file, identities, received))
-    };
+    let planned = Arc::clone(&plan);
+    let applying = spawn_blocking(move || apply(&planned, &file, identities, received));
     let reader = Reader::new(store, plan.layout.keys(), progress);
     let fed = feed(&reader, &plan, options.downloads, parts).await;
     let applied = applying.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?;
@@ -61,14 +58,9 @@ struct Part {
 
 /// Downloads all objects in order, up to `downloads` requests at once, until they are all sent or nobody wants them.
 async fn feed(reader: &Reader, plan: &RestorePlan, downloads: usize, sink: mpsc::Sender<Part>) -> Result<(), Reason> {
-    // An empty object has one part, so that it is seen.
-    let ranges = plan.objects.iter().flat_map(|object| {
-        let count = object.size.div_ceil(RESTORE_PIECE_BYTES).max(1);
-        (0..count).map(move |part| (object, part * RESTORE_PIECE_BYTES, part + 1 == count))
-    });
-    let reads = ranges.map(|(object, offset, last)| async move {
-        let length = (object.size - offset).min(RESTORE_PIECE_BYTES);
-        Ok::<_, Reason>(Part { content: reader.read(object.name, offset, length).await?, last })
+    let reads = plan.objects.iter().copied().flat_map(pieces).map(|piece| async move {
+        let content = reader.read(piece.name, piece.offset, piece.length).await?;
+        Ok::<_, Reason>(Part { content, last: piece.last })
     });
     let mut parts = futures_util::stream::iter(reads).buffered(downloads.max(1));
     while let Some(part) = parts.next().await {
@@ -106,7 +98,6 @@ fn apply(
         Some(last) => failed(plan, last, error),
         None => error.into(),
     })?;
-    file.sync()?;
     Ok((replayed, objects))
 }
 

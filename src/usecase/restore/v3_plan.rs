@@ -2,12 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::request::RestoreRequest;
+use super::RestoreRequest;
 use crate::domain::limits::REPLAY_OBJECTS_MAX;
-use crate::domain::litestream::generations::plan::starting_snapshot;
 use crate::domain::litestream::{
     Folder, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout, Listed, ListedGeneration,
-    ObjectName, PlanTarget, SegmentFile, SegmentName, plan_generations,
+    ObjectName, PlanTarget, SegmentFile, SegmentName, plan_generations, starting_snapshot,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::RestorePlan;
@@ -59,19 +58,11 @@ fn not_planned(error: &GenerationsPlanError) -> Reason {
         GenerationsPlanError::NoGenerations => reason,
         GenerationsPlanError::BeforeFirst { first } => reason.with_hint(format!("the earliest time is {first}")),
         GenerationsPlanError::Broken { generation, cause, before } => {
-            let missing = match cause {
-                GenerationPlanError::NoSnapshot => None,
-                GenerationPlanError::IndexMissing(index) | GenerationPlanError::FirstSegmentMissing(index) => {
-                    Some(SegmentName { index: *index, offset: 0 })
-                }
-            };
-            let reason = Reason {
-                message: match missing {
-                    Some(name) => format!("{}: {} is missing", reason.message, generation.segment_key(name)),
-                    None => reason.message,
-                },
-                ..reason
-            };
+            let mut reason = reason;
+            if let GenerationPlanError::IndexMissing(index) | GenerationPlanError::FirstSegmentMissing(index) = cause {
+                let missing = generation.segment_key(SegmentName { index: *index, offset: 0 });
+                reason.message = format!("{}: {missing} is missing", reason.message);
+            }
             match before {
                 Some(before) => reason.with_hint(format!("the state at {before} precedes it: restore to that time")),
                 None => reason,

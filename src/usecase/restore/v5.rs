@@ -10,14 +10,12 @@ use futures_util::{StreamExt, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::pages::WrittenPages;
-use super::reading::Reader;
-use super::request::RestoreOptions;
-use crate::domain::limits::RESTORE_PIECE_BYTES;
+use super::reading::{Reader, pieces};
+use super::{RestoreOptions, stopped};
 use crate::domain::litestream::{Chunk, Listed, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored, RestoredObject};
-use crate::domain::sqlite::DatabaseHeader;
-use crate::domain::sqlite::lock_page;
+use crate::domain::sqlite::{DatabaseHeader, lock_page};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
 
 pub(super) async fn restore_levels(
@@ -37,7 +35,7 @@ pub(super) async fn restore_levels(
     let mut objects = engine.objects;
     objects.reverse();
     let bytes = u64::from(image.pages) * u64::from(image.page_size);
-    spawn_blocking(move || file.set_len(bytes).and_then(|()| file.sync())).await.map_err(stopped)??;
+    spawn_blocking(move || file.set_len(bytes)).await.map_err(stopped)??;
     Ok(Restored {
         bytes,
         page_size: image.page_size,
@@ -103,14 +101,14 @@ impl Engine {
 
     /// Reads all planned objects, newest first.
     async fn apply(&mut self, plan: &RestorePlan, reader: &Arc<Reader>, downloads: usize) -> Result<(), Reason> {
-        let mut pieces = stream::iter(pieces(plan))
+        let mut pieces = stream::iter(plan.objects.clone().into_iter().rev().flat_map(pieces))
             .map(|piece| {
                 let reader = Arc::clone(reader);
                 // A task of its own, so that it goes on while chunks are waited for.
                 Task(tokio::spawn(async move { (reader.read(piece.name, piece.offset, piece.length).await, piece) }))
             })
             .buffered(downloads.max(1));
-        let mut cutter = LtxCutter::new();
+        let mut cutter = LtxCutter::default();
         while let Some(read) = pieces.next().await {
             let (content, piece) = read.map_err(stopped)?;
             let key = piece.name.key(plan.layout.keys());
@@ -151,7 +149,7 @@ impl Engine {
     /// Compares a file's header with its name and with the files before.
     fn begin(&mut self, header: &LtxHeader, name: ObjectName, key: &str) -> Result<(), Reason> {
         let corrupt = |cause: String| Reason::new(ReasonKind::Corrupt, cause).context(reading(key));
-        if let ObjectName::Ltx { name, .. } = name {
+        if let Some(name) = name.ltx() {
             header.check_name(name).map_err(|error| Reason::from(error).context(reading(key)))?;
         }
         let known = self.newest.map(|newest| newest.page_size).or_else(|| self.base.map(|base| base.page_size));
@@ -182,26 +180,6 @@ impl Engine {
         }
         Ok(Image { page_size, pages })
     }
-}
-
-/// A part of an object that is read at once.
-struct Piece {
-    name: ObjectName,
-    offset: u64,
-    length: u64,
-    last: bool,
-}
-
-/// All pieces in the order in which they are applied.
-fn pieces(plan: &RestorePlan) -> impl Iterator<Item = Piece> + Send + 'static {
-    plan.objects.clone().into_iter().rev().flat_map(|Listed { name, size, .. }| {
-        let count = size.div_ceil(RESTORE_PIECE_BYTES).max(1);
-        (0..count).map(move |index| {
-            let offset = index * RESTORE_PIECE_BYTES;
-            let length = (size - offset).min(RESTORE_PIECE_BYTES);
-            Piece { name, offset, length, last: index + 1 == count }
-        })
-    })
 }
 
 /// A task that ends when nobody waits for it any more.
@@ -326,8 +304,4 @@ fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
 
 fn reading(key: &str) -> String {
     format!("read {key}")
-}
-
-fn stopped(error: tokio::task::JoinError) -> Reason {
-    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }

@@ -4,10 +4,10 @@
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
-use super::request::RestoreRequest;
-use crate::domain::litestream::ltx::HEADER_SIZE;
+use super::RestoreRequest;
 use crate::domain::litestream::{
-    Folder, Hole, Layout, LevelKeys, Listed, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL, Txid, plan,
+    Folder, HEADER_SIZE, Hole, Layout, LevelKeys, Listed, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL,
+    Txid, plan,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan};

@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::{Reader, Stop};
 use crate::domain::limits::VERIFY_INDEX_BYTES_MAX;
-use crate::domain::litestream::ltx::HEADER_SIZE;
-use crate::domain::litestream::{FormatError, FrameIndex, LtxHeader, LtxName, LtxSummary, PageIndex, decode};
+use crate::domain::litestream::{
+    FormatError, FrameIndex, HEADER_SIZE, LtxHeader, LtxName, LtxSummary, PageIndex, decode,
+};
 use crate::domain::sqlite::lock_page;
 use crate::domain::verification::{Facts, FindingKind, Outcome, PageSet, TAIL_BYTES};
 

@@ -53,7 +53,7 @@ fn whole(job: &Job, content: &Bytes) -> Result<Outcome, Stop> {
     }
     match job.object.name {
         ObjectName::Ltx { name, .. } => ltx::whole(name, content),
-        ObjectName::Segment(_, name) => v3::segment(name, content.as_ref(), v3::checksum(content)),
+        ObjectName::Segment(_, name) => v3::segment(name, content.as_ref()),
         ObjectName::Snapshot(..) => v3::snapshot(content.as_ref()),
     }
 }
@@ -125,9 +125,11 @@ impl Reader<'_> {
             }
             (Want::Structure, ObjectName::Ltx { name, .. }) => self.structure(name).await,
             (Want::Content, ObjectName::Ltx { name, .. }) => self.content(name).await,
-            (Want::Structure | Want::Content, ObjectName::Segment(_, name)) => self.segment(name).await,
+            (Want::Structure | Want::Content, ObjectName::Segment(_, name)) => {
+                self.stream(move |content| v3::segment(name, content)).await
+            }
             (Want::Structure, ObjectName::Snapshot(..)) => self.snapshot_head().await,
-            (Want::Content, ObjectName::Snapshot(..)) => self.snapshot().await,
+            (Want::Content, ObjectName::Snapshot(..)) => self.stream(v3::snapshot).await,
         }
     }
 

@@ -14,14 +14,12 @@ const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 /// Bytes of a frame that are enough to see what it is.
 const HEAD_BYTES: u64 = 64;
 
-/// Over the compressed bytes, to know the object again.
-pub(super) fn checksum(content: &[u8]) -> u64 {
-    crc_fast::checksum(CrcAlgorithm::Crc64GoIso, content)
-}
-
-pub(super) fn segment(name: SegmentName, content: impl Read, checksum: u64) -> Result<Outcome, Stop> {
-    let end = segment_end(&name, content)?;
-    Ok(Outcome::Good { content: true, facts: Facts::Segment { end: end.end.end, checksum }, pages: None, frames: None })
+/// Its checksum is over the compressed bytes, to know the object again.
+pub(super) fn segment(name: SegmentName, content: impl Read) -> Result<Outcome, Stop> {
+    let mut summed = Summed { reader: content, digest: Digest::new(CrcAlgorithm::Crc64GoIso) };
+    let end = segment_end(&name, &mut summed)?;
+    let facts = Facts::Segment { end: end.end.end, checksum: summed.digest.finalize() };
+    Ok(Outcome::Good { content: true, facts, pages: None, frames: None })
 }
 
 pub(super) fn snapshot(content: impl Read) -> Result<Outcome, Stop> {
@@ -30,16 +28,6 @@ pub(super) fn snapshot(content: impl Read) -> Result<Outcome, Stop> {
 }
 
 impl Reader<'_> {
-    pub(super) async fn segment(&mut self, name: SegmentName) -> Result<Outcome, Stop> {
-        self.stream(move |chunks| {
-            let mut summed = Summed { reader: chunks, digest: Digest::new(CrcAlgorithm::Crc64GoIso) };
-            let end = segment_end(&name, &mut summed)?;
-            let facts = Facts::Segment { end: end.end.end, checksum: summed.digest.finalize() };
-            Ok(Outcome::Good { content: true, facts, pages: None, frames: None })
-        })
-        .await
-    }
-
     /// The first and the last bytes: that there is an LZ4 frame, and that its listed end is there.
     pub(super) async fn snapshot_head(&mut self) -> Result<Outcome, Stop> {
         let head = self.range(0, HEAD_BYTES).await?;
@@ -51,10 +39,6 @@ impl Reader<'_> {
             return Err(Stop::from(FormatError { offset: 0, problem }));
         }
         Ok(Outcome::Good { content: false, facts: Facts::Snapshot, pages: None, frames: None })
-    }
-
-    pub(super) async fn snapshot(&mut self) -> Result<Outcome, Stop> {
-        self.stream(snapshot).await
     }
 }
 

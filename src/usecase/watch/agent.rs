@@ -24,7 +24,7 @@ use super::fleet::Fleet;
 use super::local::{LocalRound, LocalWatch, ROUNDS_MAX};
 use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
-use crate::domain::assessment::{AgentReport, ConfigReport, CostReport};
+use crate::domain::assessment::{AgentReport, ConfigReport};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::Recorder;
 use crate::domain::moment::Moment;
@@ -275,14 +275,6 @@ fn report(version: &'static str, revision: &'static str, now: Moment) -> AgentRe
         revision,
         started_at: now.wall,
         config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(now.wall), error: None },
-        sources: Vec::new(),
-        collectors: Vec::new(),
-        stores: Vec::new(),
-        buckets: Vec::new(),
-        receivers: Vec::new(),
-        process: None,
-        drill_budget: None,
-        state: None,
-        cost: CostReport::default(),
+        ..AgentReport::default()
     }
 }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::alert::AlertState;
 use crate::domain::alert::book::AlertBook;
-use crate::domain::alert::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, ReceiverReport};
 use crate::domain::moment::Moment;
-use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
 /// The agent's state of alerts.
 pub(super) struct Alerts {
-    book: AlertBook,
+    pub(super) book: AlertBook,
     outlet: Option<Arc<dyn AlertOutlet>>,
     /// The instant of the next evaluation. Evaluations count as made then and not a little later, so that a hold of four
     /// intervals has passed with the fifth evaluation.
@@ -53,15 +52,6 @@ impl Alerts {
         }
     }
 
-    /// All alerts, for a report.
-    pub(super) fn list(&self) -> Vec<Arc<Alert>> {
-        self.book.alerts().to_vec()
-    }
-
-    pub(super) fn dropped(&self) -> usize {
-        self.book.dropped()
-    }
-
     pub(super) fn receivers(&self) -> Vec<ReceiverReport> {
         self.outlet.as_ref().map(|outlet| outlet.report()).unwrap_or_default()
     }
@@ -87,18 +77,23 @@ impl Alerts {
     }
 
     /// Evaluates all rules. `true` when alerts changed, and whose verdicts time alone turned.
-    pub(super) fn evaluate(&mut self, report: &Report, alerting: &Alerting, at: Moment) -> (bool, Vec<TargetName>) {
-        let changed = self.book.evaluate(&report.assessment, alerting, at);
+    pub(super) fn evaluate(
+        &mut self,
+        assessment: &Assessment,
+        alerting: &Alerting,
+        at: Moment,
+    ) -> (bool, Vec<TargetName>) {
+        let changed = self.book.evaluate(assessment, alerting, at);
         self.unsaved |= changed;
         (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
     }
 
-    pub(super) fn tell(&self, report: &Report, at: Moment) {
+    pub(super) fn tell(&self, assessment: &Assessment, at: Moment) {
         let Some(outlet) = &self.outlet else { return };
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
-        let Assessment { complete, databases, .. } = &report.assessment;
-        outlet.tell(AlertBoard { at: at.wall, complete: *complete, databases: databases.len(), alerts });
+        let (complete, databases) = (assessment.complete, assessment.databases.len());
+        outlet.tell(AlertBoard { at: at.wall, complete, databases, alerts });
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.

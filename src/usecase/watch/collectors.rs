@@ -17,14 +17,7 @@ pub(super) struct Collector(CollectorReport);
 
 impl Collector {
     fn new(collector: &'static str, now: Moment) -> Self {
-        Self(CollectorReport {
-            collector,
-            success: false,
-            last_success_at: None,
-            last_round_at: now.wall,
-            interval_seconds: None,
-            duration: Default::default(),
-        })
+        Self(CollectorReport { collector, last_round_at: now.wall, ..CollectorReport::default() })
     }
 
     /// A round has ended in which nothing was looked at.

@@ -20,7 +20,7 @@ pub(super) struct Drilling {
     /// The facts that the current plan was made from.
     pub(super) basis: Option<Basis>,
     pub(super) interval_seconds: Option<f64>,
-    report: Option<Arc<DrillReport>>,
+    pub(super) report: Option<Arc<DrillReport>>,
 }
 
 /// The facts of a replica's listing that decide about its drills.
@@ -32,14 +32,6 @@ pub(super) struct Basis {
 }
 
 impl Drilling {
-    pub(super) fn new(history: DrillHistory) -> Self {
-        Self { history, ..Self::default() }
-    }
-
-    pub(super) fn report(&self) -> Option<Arc<DrillReport>> {
-        self.report.clone()
-    }
-
     /// Builds the report anew.
     pub(super) fn refresh(&mut self, policy: &DrillPolicy, download_bytes: Option<u64>) {
         if policy.schedule == DrillSchedule::Off && self.history.last.is_none() {

@@ -33,7 +33,7 @@ impl Fleet {
     /// A key for a replica that begins.
     pub(super) fn key(&mut self) -> ReplicaKey {
         self.begun += 1;
-        ReplicaKey::nth(self.begun)
+        ReplicaKey(self.begun)
     }
 
     /// Begins to watch a target; its replicas are looked at as soon as there are seats.

@@ -142,7 +142,7 @@ async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
         let Ok(store) = replica.store.clone() else { return };
         let mut left = VERIFY_ONCE_REQUESTS_MAX;
         while left > 0 {
-            let jobs = replica.jobs(VERIFY_REQUESTS_MAX.min(left), clock.now());
+            let jobs = replica.ledger.jobs(VERIFY_REQUESTS_MAX.min(left), clock.now().wall);
             if jobs.is_empty() {
                 break;
             }

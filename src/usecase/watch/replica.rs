@@ -10,8 +10,7 @@ use crate::domain::assess::churn::Churn;
 use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::Method;
-use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, exposure, settle, unprovable};
+use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, Method, exposure, settle};
 use crate::domain::assessment::{CoverageReport, DatabaseState, KeepingReport, ReplicaReport};
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
@@ -21,7 +20,7 @@ use crate::domain::observation::DatabaseLook;
 use crate::domain::price::Prices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{LitestreamVersion, ReplicaTarget};
-use crate::domain::verification::{Job, Ledger, VerificationReport, Verified};
+use crate::domain::verification::{Ledger, VerificationReport, Verified};
 use crate::usecase::ports::{FoundBeacon, Pace, ReplicaStore, Stores};
 use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
@@ -133,11 +132,6 @@ impl WatchedReplica {
         self.take_verified(judged.into_iter().collect(), now);
     }
 
-    /// The objects to read after a look.
-    pub(super) fn jobs(&mut self, requests: u64, now: Moment) -> Vec<Job> {
-        self.ledger.jobs(requests, now.wall)
-    }
-
     /// Takes in what reading objects came to.
     pub(super) fn take_verified(&mut self, results: Vec<Verified>, now: Moment) {
         if !results.is_empty() {
@@ -238,29 +232,23 @@ impl WatchedReplica {
 
     /// Takes in what was read of the beacon of the host that writes the database; nothing was where that is this one.
     pub(super) fn take_beacon(&mut self, found: Option<Result<Option<FoundBeacon>, Reason>>, now: Moment) {
-        let read = match found {
-            None => return,
-            Some(Ok(None)) => {
-                self.beacon = None;
-                return;
-            }
-            Some(Ok(Some(found))) => match BeaconClaim::parse(&found.content) {
-                Ok(claim) => Ok((found.written_at, found.stored_at, claim)),
-                Err(cause) => Err(Reason::new(ReasonKind::Corrupt, format!("read the beacon of the host: {cause}"))),
-            },
-            Some(Err(reason)) => Err(reason),
-        };
-        let before = self.beacon.as_deref().cloned().unwrap_or_default();
-        self.beacon = Some(Arc::new(match read {
-            Ok((written_at, stored_at, claim)) => BeaconReport {
+        let Some(found) = found else { return };
+        let report = |found: FoundBeacon| match BeaconClaim::parse(&found.content) {
+            Ok(claim) => Ok(BeaconReport {
                 read_at: Some(now.wall),
-                written_at: Some(written_at),
-                stored_at: Some(stored_at),
+                written_at: Some(found.written_at),
+                stored_at: Some(found.stored_at),
                 claim: Some(claim),
                 reason: None,
-            },
-            Err(reason) => BeaconReport { reason: Some(reason), ..before },
-        }));
+            }),
+            Err(cause) => Err(Reason::new(ReasonKind::Corrupt, format!("read the beacon of the host: {cause}"))),
+        };
+        let read = found.and_then(|found| found.map(report).transpose());
+        let before = self.beacon.take();
+        self.beacon = read.map(|report| report.map(Arc::new)).unwrap_or_else(|reason| {
+            let before = before.as_deref().cloned().unwrap_or_default();
+            Some(Arc::new(BeaconReport { reason: Some(reason), ..before }))
+        });
     }
 
     /// Something was committed that is not proven.
@@ -341,10 +329,9 @@ impl WatchedReplica {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
         // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
         let failing = self.unreadable().is_some();
-        let exposure = match self.replaced {
-            true => unprovable(&self.positions),
-            false => exposure(&self.positions, evidence, failing, now),
-        };
+        // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
+        let evidence = evidence.filter(|_| !self.replaced);
+        let exposure = exposure(&self.positions, evidence, failing, now);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
         let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
         let claim = self.beacon.as_ref().filter(|_| claimed.is_some());
@@ -373,7 +360,7 @@ impl WatchedReplica {
             coverage: finding.map(|finding| finding.coverage.clone()),
             timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: self.verification.clone(),
-            drill: self.drilling.report(),
+            drill: self.drilling.report.clone(),
             beacon: self.beacon.clone(),
             keeping: self.keeping(prices),
             spot: self.spot_report(&pace.verify.spot),

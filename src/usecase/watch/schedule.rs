@@ -12,16 +12,9 @@ const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// A replica for as long as it is watched in the same way: what a reload puts in its place has another key, so that what
-/// comes late finds nobody.
+/// comes late finds nobody. A number: how many have begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ReplicaKey(u64);
-
-impl ReplicaKey {
-    /// The key of the replica that is the `number`th to begin.
-    pub(super) fn nth(number: u64) -> Self {
-        Self(number)
-    }
-}
+pub(super) struct ReplicaKey(pub(super) u64);
 
 /// The facts that decide when a replica is looked at next.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +52,10 @@ pub(super) fn after_commit(replica: &ReplicaTarget) -> Duration {
 }
 
 /// Replicas in the order in which they are due, by one clock.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Queue<T> {
     order: BTreeSet<(T, ReplicaKey)>,
     due: HashMap<ReplicaKey, T>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        Self { order: BTreeSet::new(), due: HashMap::new() }
-    }
 }
 
 impl<T: Copy + Ord> Queue<T> {
@@ -167,7 +154,7 @@ mod tests {
 
     #[test]
     fn queue_hands_out_what_is_due_in_order() {
-        let key = ReplicaKey::nth;
+        let key = ReplicaKey;
         let mut queue = Queue::default();
         for (number, due) in [(1, 7), (2, 5), (3, 3), (4, 9), (1, 4)] {
             queue.plan(key(number), Some(due));

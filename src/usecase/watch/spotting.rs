@@ -101,11 +101,6 @@ impl WatchedReplica {
         suspicious
     }
 
-    /// A round that came to no end.
-    pub(super) fn lose_round(&mut self) {
-        self.spotting.in_flight = false;
-    }
-
     /// The report of the rounds; `None` if none are wanted, or there is no live database.
     pub(super) fn spot_report(&self, policy: &SpotPolicy) -> Option<SpotReport> {
         let interval = policy.interval.filter(|_| self.spotting.able)?;

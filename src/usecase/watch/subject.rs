@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::drilling::Drilling;
 use super::replica::{Watched, WatchedReplica};
 use super::saved::{Saved, find, identified, identity, path};
 use super::schedule::ReplicaKey;
 use super::trends::Trends;
-use crate::domain::assess::permissions::ModeReport;
-use crate::domain::assess::permissions::{is_harmless, problem};
+use crate::domain::assess::permissions::{ModeReport, is_harmless, problem};
 use crate::domain::assess::positions::Positions;
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::assess::trend::{SPACE, Trend};
@@ -48,7 +46,7 @@ pub(super) struct Subject {
     /// It changed since it was last saved.
     pub(super) unsaved: bool,
     /// When what is known of the objects was last compared with what was saved, and what it was.
-    objects_saved: Option<(Moment, u64)>,
+    pub(super) objects_saved: Option<(Moment, u64)>,
     pub(super) report: Arc<DatabaseReport>,
 }
 
@@ -82,20 +80,11 @@ impl Subject {
             if let Some(positions) = find(&saved.replicas, &identity) {
                 replica.positions = Positions::restore(positions, now);
             }
-            replica.drilling = Drilling::new(find(&saved.drills, &identity).cloned().unwrap_or_default());
+            replica.drilling.history = find(&saved.drills, &identity).cloned().unwrap_or_default();
             replica.spotting.book = find(&saved.spots, &identity).cloned().unwrap_or_default();
             replica
         });
         let replicas = replicas.collect();
-        let report = Arc::new(DatabaseReport {
-            name: target.name.0.clone(),
-            state: DatabaseState::Pending,
-            reason: None,
-            local: None,
-            rpo_seconds: target.objectives.rpo.as_secs_f64(),
-            objectives: wanted(&target.objectives),
-            replicas: Vec::new(),
-        });
         let mut subject = Self {
             target,
             look: None,
@@ -109,7 +98,7 @@ impl Subject {
             began: now,
             unsaved: false,
             objects_saved: None,
-            report,
+            report: Arc::default(),
         };
         subject.rebuild(pace, now);
         subject
@@ -148,11 +137,6 @@ impl Subject {
         let state = self.objects_state();
         let before = self.objects_saved.replace((now, state));
         before.is_none_or(|(_, saved)| saved != state).then(|| self.save_objects())
-    }
-
-    /// Notes that the objects that were handed out have not been saved.
-    pub(super) fn objects_not_saved(&mut self) {
-        self.objects_saved = None;
     }
 
     /// Takes over what [`save_objects`](Self::save_objects) gave.

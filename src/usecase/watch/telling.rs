@@ -62,13 +62,8 @@ impl Telling {
     pub(super) fn compare(&mut self, subject: &Subject, report: &Report, now: Moment) -> Vec<Line> {
         let (name, database) = (&subject.target.name, &subject.report);
         let verdicts = report.verdicts_on(&name.0);
-        let mut lines = Vec::new();
-        lines.extend(self.turn(
-            (name.clone(), None),
-            String::new(),
-            trouble(verdicts, database.reason.as_ref(), None),
-            now,
-        ));
+        let own = trouble(verdicts, database.reason.as_ref(), None);
+        let mut lines: Vec<_> = self.turn((name.clone(), None), String::new(), own, now).into_iter().collect();
         for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
             let thing = (name.clone(), Some(replica.name.clone()));
             let trouble = trouble(verdicts, replica.reason.as_ref(), Some(&replica.name));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::words::{age, ago, known};
+use super::words::{age, ago, known, monthly, since};
 use crate::delivery::render::html::LINE;
 use crate::domain::assessment::{AgentReport, BucketReport, ReceiverReport, SourceReport, StoreReport};
 use crate::domain::human;
@@ -48,7 +48,7 @@ fn facts(agent: &AgentReport, now: Timestamp) -> Markup {
                 }
             }
             dt { "Bill" } dd {
-                (known(cost.dollars_per_month.map(|dollars| html! { (human::dollars(dollars)) " a month" })))
+                (known(cost.dollars_per_month.map(|dollars| html! { (monthly(dollars)) })))
                 @if let Some(budget) = cost.budget_dollars_per_month { " of " (human::dollars(budget)) " budgeted" }
             }
             @if let Some(budget) = agent.drill_budget {
@@ -96,7 +96,7 @@ fn receiver(receiver: &ReceiverReport, now: Timestamp) -> Markup {
                     @if let Some(reason) = &receiver.reason { ": " (human::printable(&reason.message)) }
                 }
                 None => @match receiver.last_success_at {
-                    Some(at) => { "last told " (age(at, now)) " ago" }
+                    Some(at) => { "last told " (since(at, now)) }
                     None => { "nothing told yet" }
                 }
             }
@@ -113,7 +113,7 @@ fn store(store: &StoreReport) -> Markup {
             @if store.recent_failures > 0 {
                 "; " span.bad { (store.recent_failures) " of the last " (store.recent_requests) " failed" }
             }
-            @if let Some(dollars) = store.request_dollars_per_month { "; requests " (human::dollars(dollars)) " a month" }
+            @if let Some(dollars) = store.request_dollars_per_month { "; requests " (monthly(dollars)) }
         }
     }
 }
@@ -133,7 +133,7 @@ fn bucket(bucket: &BucketReport, now: Timestamp) -> Markup {
             @for (index, (setting, value)) in settings.into_iter().enumerate() {
                 @if index > 0 { ", " } (setting) " " span class=[value.is_none().then_some("unknown")] { (said(value)) }
             }
-            @if let Some(at) = bucket.checked_at { span.quiet { "; looked at " (age(at, now)) " ago" } }
+            @if let Some(at) = bucket.checked_at { span.quiet { "; looked at " (since(at, now)) } }
             @if let Some(reason) = &bucket.reason { div.hint { (human::printable(&reason.message)) } }
         }
     }

@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use super::state::labelled;
 use super::words::{ago, runbook_link};
 use crate::delivery::render::html::LINE;
+use crate::delivery::render::markdown::inline;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::check::catalogue;
 use crate::domain::human::{self, printable};
@@ -78,7 +79,6 @@ fn row(alert: &Alert, now: Timestamp) -> Markup {
     let labels = check.map_or(&[][..], |check| check.scope().labels());
     let subject: Vec<_> =
         labels.iter().filter_map(|label| alert.labels.get(*label)).map(|value| printable(value)).collect();
-    let runbook = text("runbook_url");
     html! {
         tr.alert role="row" {
             td role="cell" data-label="State" {
@@ -87,14 +87,10 @@ fn row(alert: &Alert, now: Timestamp) -> Markup {
             }
             td role="cell" data-label="Alert" {
                 (runbook_link(alert.name())) " " span.quiet { (alert.severity.as_str()) }
-                // Only these can do no harm as a link.
-                @if runbook.starts_with("https://") || runbook.starts_with("http://") {
-                    " " a.more href=(runbook) { "your runbook" }
-                }
             }
             td role="cell" data-label="On" { (subject.join(" ")) }
             td role="cell" data-label="Since" { @if let Some(since) = since { (ago(since, now)) } }
-            td role="cell" data-label="What is wrong" { (text("summary")) div { (text("description")) } div { (text("action")) } }
+            td role="cell" data-label="What is wrong" { (text("summary")) div { (text("description")) } div { (inline(&text("action"))) } }
         }
     }
 }

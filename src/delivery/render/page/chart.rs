@@ -6,10 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, PreEscaped, html};
 
 use super::words::clock;
+use crate::domain::history::Point;
 use crate::domain::human;
-
-/// From this instant on, until that of the next one, it was so much; `None`: not known.
-pub(super) type Point = (Timestamp, Option<f64>);
 
 /// Pieces of time that are told apart in the image and in the table. In each, the highest value counts.
 const COLUMNS: usize = 240;
@@ -18,9 +16,9 @@ const HEIGHT: f64 = 100.0;
 
 pub(super) struct Chart<'a> {
     /// Without spaces, other than those of all other charts on the page.
-    pub(super) id: &'a str,
-    pub(super) title: &'a str,
-    /// The lines, each with its name and with its points, oldest first.
+    pub(super) id: String,
+    pub(super) title: String,
+    /// The lines, each with its name and with its points, oldest first, of which each holds until the next.
     pub(super) lines: Vec<(&'a str, Vec<Point>)>,
     pub(super) objective: Option<f64>,
     /// How a number is said.
@@ -42,9 +40,11 @@ impl Chart<'_> {
         let top = if highest > 0.0 { highest * 1.08 } else { 1.0 };
         html! {
             figure.chart {
-                figcaption { strong { (self.title) } " " span.quiet { (self.latest()) } }
+                figcaption {
+                    span { strong { (self.title) } " " (self.latest()) }
+                    " " span.quiet { "at most " ((self.said)(highest)) }
+                }
                 div.plot {
-                    span.most { (((self.said)(highest))) }
                     svg role="img" viewBox={ "0 0 " (COLUMNS) " " (HEIGHT) } preserveAspectRatio="none" {
                         title { (self.title) ": " (self.latest()) ", at most " ((self.said)(highest)) " since " (human::clock(self.from, self.until)) }
                         (self.shapes(&lines, top))
@@ -58,7 +58,7 @@ impl Chart<'_> {
 
     /// The newest values, and the objective.
     fn latest(&self) -> String {
-        let last = |points: &[Point]| points.last().and_then(|(_, value)| *value);
+        let last = |points: &[Point]| points.last().and_then(|point| point.value);
         let said = |value: Option<f64>| value.map_or_else(|| "unknown".to_owned(), self.said);
         let values = self.lines.iter().map(|(name, points)| match self.lines.len() {
             1 => said(last(points)),
@@ -80,15 +80,17 @@ impl Chart<'_> {
             usize::try_from(part).unwrap_or(0).min(count - 1)
         };
         let mut columns = vec![None; count];
-        for (index, (at, value)) in points.iter().enumerate() {
-            let end = points.get(index + 1).map_or(self.until, |(next, _)| *next);
-            if end < self.from || *at > self.until {
+        for (index, point) in points.iter().enumerate() {
+            let end = points.get(index + 1).map_or(self.until, |next| next.at);
+            if end < self.from || point.at > self.until {
                 continue;
             }
+            let first = &mut columns[column(point.at)];
+            *first = [*first, point.high].into_iter().flatten().reduce(f64::max);
             // The instant at which it ends belongs to the next one.
-            let end = end.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(end).max(*at);
-            for highest in columns.iter_mut().take(column(end) + 1).skip(column(*at)) {
-                *highest = [*highest, *value].into_iter().flatten().reduce(f64::max);
+            let end = end.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(end).max(point.at);
+            for highest in columns.iter_mut().take(column(end) + 1).skip(column(point.at)) {
+                *highest = [*highest, point.value].into_iter().flatten().reduce(f64::max);
             }
         }
         columns
@@ -159,12 +161,24 @@ mod tests {
 
     fn chart(points: &[(i64, Option<f64>)]) -> String {
         let at = |second| now() + SignedDuration::from_secs(second);
-        let points = points.iter().map(|(second, value)| (at(*second), *value)).collect();
+        let point = |(second, value): &(i64, Option<f64>)| {
+            let (at, value) = (at(*second), *value);
+            Point { at, value, low: value, high: value }
+        };
+        let points = points.iter().map(point).collect();
         let said = human::duration;
         let lines = vec![("lag", points)];
-        Chart { id: "lag", title: "Lag", lines, objective: Some(100.0), said, from: now(), until: at(240) }
-            .draw()
-            .into_string()
+        Chart {
+            id: "lag".into(),
+            title: "Lag".into(),
+            lines,
+            objective: Some(100.0),
+            said,
+            from: now(),
+            until: at(240),
+        }
+        .draw()
+        .into_string()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::overview::Line;
 use super::replica;
 use super::state::{badge, mark, of_verdict};
 use super::words::{exposure, runbook_link};
-use super::{alerts, checklist};
+use super::{alerts, charts, checklist};
 use crate::delivery::render::html::LINE;
 use crate::domain::human;
 use crate::domain::report::{Judged, Report};
@@ -40,6 +40,7 @@ pub(super) fn page(report: &Report, judged: Judged<'_>) -> (Word, Markup) {
             }
             (LINE)
         }
+        (charts::section(report, database))
         @for line in &lines { @if let Some(found) = line.block.replica { (replica::section(database, found, now)) } }
         (local::section(database, now))
         (checks(judged))

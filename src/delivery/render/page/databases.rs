@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::overview::{Line, Overview};
 use super::query::{ORDERS, Query, Rows};
 use super::state::{badge, mark};
-use super::words::{self, age, ago, known, lost};
+use super::words::{self, age, ago, is_broken, known, lost, since};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
 use crate::domain::drill::{DrillReport, DrillResult};
@@ -22,12 +22,14 @@ pub(super) fn section(overview: &Overview<'_>, query: &Query) -> Markup {
         section aria-labelledby="databases" {
             h2 #databases { "Databases" } (LINE)
             div.tools { (search(query)) (states(query, &rows)) } (LINE)
-            table.cards role="table" {
-                caption.hidden { "Databases and their replicas: " (rows.said()) }
-                thead role="rowgroup" {
-                    tr role="row" { @for order in &ORDERS { (heading(query, order.word, order.heading)) } }
+            @if !rows.lines.is_empty() {
+                table.cards role="table" {
+                    caption.hidden { "Databases and their replicas: " (rows.said()) }
+                    thead role="rowgroup" {
+                        tr role="row" { @for order in &ORDERS { (heading(query, order.word, order.heading)) } }
+                    }
+                    tbody role="rowgroup" { (LINE) @for line in &rows.lines { (row(line, overview.now)) (LINE) } }
                 }
-                tbody role="rowgroup" { (LINE) @for line in &rows.lines { (row(line, overview.now)) (LINE) } }
             }
             (LINE)
             (pages(query, &rows))
@@ -55,7 +57,7 @@ fn states(query: &Query, rows: &Rows<'_>) -> Markup {
     html! {
         nav.states aria-label="States" {
             a href=(of(None)) aria-current=[current(None)] { "all " span.count { (rows.found.iter().sum::<usize>()) } }
-            @for word in Word::ALL {
+            @for word in Word::ALL.iter().rev() {
                 a href=(of(Some(*word))) aria-current=[current(Some(*word))] {
                     (mark(*word)) " " (word.as_str()) " " span.count { (rows.found[*word as usize]) }
                 }
@@ -94,9 +96,11 @@ fn pages(query: &Query, rows: &Rows<'_>) -> Markup {
 fn row(line: &Line<'_>, now: Timestamp) -> Markup {
     let (database, replica) = (line.block.database, line.block.replica);
     let point = replica.and_then(|replica| replica.recovery_point);
-    let much = lost(&line.block).filter(|_| replica.is_some_and(|replica| replica.lag_seconds.is_some()));
+    let broken = replica.is_some_and(is_broken);
+    let known_lag = replica.is_some_and(|replica| replica.lag_seconds.is_some());
+    let much = lost(&line.block).filter(|_| known_lag && !broken);
     html! {
-        tr role="row" class=(line.word.as_str()) {
+        tr role="row" {
             td role="cell" class="state" data-label="State" { (badge(line.word)) }
             td role="cell" class="name" data-label="Database" {
                 (words::database(&database.name))
@@ -105,7 +109,9 @@ fn row(line: &Line<'_>, now: Timestamp) -> Markup {
                     None => { span.quiet { " no replica" } }
                 }
             }
-            td role="cell" class="safe" data-label="Safe until" { (known(point.map(|at| ago(at, now)))) }
+            td role="cell" class="safe" data-label="Safe until" {
+                @if broken { span.bad { "does not restore" } } @else { (known(point.map(|at| ago(at, now)))) }
+            }
             td role="cell" class="lost" data-label="Could be lost" { (known(much.map(|much| html! { (much) }))) }
             td role="cell" class="window" data-label="Restorable" { (known(band(line, now))) }
             td role="cell" class="drill" data-label="Last drill" {
@@ -134,7 +140,7 @@ fn drill(drill: Option<&DrillReport>, now: Timestamp) -> Markup {
     html! {
         @match last {
             Some(last) => {
-                span class=(drill_class(last.result)) { (last.result.as_str()) } " " (age(last.finished_at, now)) " ago"
+                span class=(drill_class(last.result)) { (last.result.as_str()) } " " (since(last.finished_at, now))
                 @if let Some(seconds) = last.restore_seconds { span.quiet { ", restored in " (human::duration(seconds)) } }
             }
             None => { span.quiet { "none yet" } }

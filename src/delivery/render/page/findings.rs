@@ -13,6 +13,7 @@ use crate::delivery::render::markdown::inline;
 use crate::domain::check::{Check, catalogue};
 use crate::domain::human;
 use crate::domain::limits::{PAGE_CARDS_MAX, PAGE_NAMES_MAX};
+use crate::domain::reason::Reason;
 use crate::domain::report::Report;
 use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
@@ -31,29 +32,24 @@ static CATALOGUE: LazyLock<HashMap<&str, (usize, &Check)>> =
 pub(super) fn needs(overview: &Overview<'_>) -> Markup {
     let needy = |line: &&Line<'_>| matches!(line.word, Word::Critical | Word::Warning);
     let cards = Cards::of(overview.lines.iter().filter(needy), Status::Fail);
-    let agent = agent(overview.report);
-    html! {
-        @if !cards.0.is_empty() || agent.is_some() {
-            section aria-labelledby="needs-you" {
-                h2 #needs-you { "Needs you" } (LINE)
-                // What the agent itself lacks comes first only where nothing is about to be lost.
-                @if let Some((Word::Critical, card)) = &agent { (card) }
-                (cards.render(overview))
-                @if let Some((Word::Warning | Word::Unknown | Word::Ok, card)) = &agent { (card) }
-            }
-            (LINE)
-        }
-    }
+    section("Needs you", &cards.render(overview), agent(overview.report, Status::Fail))
 }
 
 /// The lines of which the checks know nothing.
 pub(super) fn unknown(overview: &Overview<'_>) -> Markup {
     let cards = Cards::of(overview.lines.iter().filter(|line| line.word == Word::Unknown), Status::Unknown);
+    section("Unknown", &cards.render(overview), agent(overview.report, Status::Unknown))
+}
+
+/// Nothing where there are no cards. What the agent itself lacks comes after what is about to be lost.
+fn section(heading: &str, cards: &Markup, agent: Option<Markup>) -> Markup {
+    let id = heading.to_lowercase().replace(' ', "-");
     html! {
-        @if !cards.0.is_empty() {
-            section aria-labelledby="unknown" {
-                h2 #unknown { "Unknown" } (LINE)
-                (cards.render(overview))
+        @if !cards.0.is_empty() || agent.is_some() {
+            section aria-labelledby=(id) {
+                h2 id=(id) { (heading) } (LINE)
+                (cards)
+                @if let Some(agent) = agent { (agent) }
             }
             (LINE)
         }
@@ -82,11 +78,10 @@ fn findings<'a>(verdicts: impl Iterator<Item = &'a Verdict>, status: Status) -> 
     found
 }
 
-/// The agent's own checks that do not pass, as a card.
-fn agent(report: &Report) -> Option<(Word, Markup)> {
-    let word = Word::of(report.verdicts.agent.iter());
-    let mut found = findings(report.verdicts.agent.iter(), Status::Fail);
-    found.extend(findings(report.verdicts.agent.iter(), Status::Unknown));
+/// The agent's own checks of one status, as a card.
+fn agent(report: &Report, status: Status) -> Option<Markup> {
+    let found = findings(report.verdicts.agent.iter(), status);
+    let word = Word::of(found.iter().map(|found| found.verdict));
     let card = html! {
         article class={ "card " (word.as_str()) } {
             h3 { (badge(word)) " streamgauge itself" }
@@ -94,7 +89,7 @@ fn agent(report: &Report) -> Option<(Word, Markup)> {
         }
         (LINE)
     };
-    (!found.is_empty()).then_some((word, card))
+    (!found.is_empty()).then_some(card)
 }
 
 /// Lines with the same findings, in groups, the worst first.
@@ -165,23 +160,42 @@ fn subject(line: &Line<'_>) -> Markup {
 /// Why the files or the replica could not be read.
 fn reasons(line: &Line<'_>) -> Markup {
     let replica = line.block.replica.and_then(|replica| replica.reason.as_ref());
-    html! { @for reason in line.block.database.reason.iter().chain(replica) { (words::reason(reason)) } }
+    // What a finding says as well is said there, but for what would help.
+    let known = |reason: &&Reason| {
+        reason.hint.is_some() || !line.block.verdicts().any(|verdict| verdict.detail == reason.message)
+    };
+    let reasons = line.block.database.reason.iter().chain(replica).filter(known);
+    html! { @for reason in reasons { (words::reason(reason)) } }
 }
 
-/// Each finding with what was seen, what to do and where more is said. `of`: how many lines have them.
+/// Each finding with what was seen, what to do and where more is said; the same words once. `of`: how many lines have them.
 fn list(found: &[Finding<'_>], of: usize) -> Markup {
+    let mut said: Vec<(&Finding<'_>, Vec<&str>)> = Vec::new();
+    for one in found {
+        let same = |(other, _): &&mut (&Finding<'_>, Vec<&str>)| {
+            one.verdict.status == Status::Unknown && one.verdict.detail == other.verdict.detail
+        };
+        match said.iter_mut().find(same) {
+            Some((_, names)) => names.push(one.check.name),
+            None => said.push((one, vec![one.check.name])),
+        }
+    }
+    html! { ul.findings { @for (one, names) in &said { (finding(one, names, of)) } } }
+}
+
+fn finding(Finding { verdict, check, .. }: &Finding<'_>, names: &[&str], of: usize) -> Markup {
+    let values = [verdict.database.as_deref(), verdict.replica.as_deref()];
+    let values: Vec<&str> = values.into_iter().flatten().collect();
+    let fails = verdict.status == Status::Fail;
     html! {
-        ul.findings {
-            @for Finding { verdict, check, .. } in found {
-                @let values = [verdict.database.as_deref(), verdict.replica.as_deref()];
-                @let values: Vec<&str> = values.into_iter().flatten().collect();
-                li {
-                    @if verdict.status == Status::Fail { strong { (summary(check, &values)) ":" } " " }
-                    (human::printable(&verdict.detail)) "."
-                    @if of > 1 { span.quiet { " (the first of " (of) ")" } }
-                    @if verdict.status == Status::Fail { " " span.action { (inline(&check.fill(check.action, &values))) } }
-                    " " span.more { "Runbook: " (words::runbook_link(check.name)) }
-                }
+        li {
+            @if fails { strong { (summary(check, &values)) ":" } " " }
+            (human::printable(&verdict.detail)) "."
+            @if of > 1 { span.quiet { " (the first of " (of) ")" } }
+            @if fails { " " span.action { (inline(&check.fill(check.action, &values))) } }
+            " " span.more {
+                "Runbook: "
+                @for (index, name) in names.iter().enumerate() { @if index > 0 { ", " } (words::runbook_link(name)) }
             }
         }
     }

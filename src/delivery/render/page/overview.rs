@@ -8,7 +8,7 @@ use super::words::clock;
 use crate::delivery::render::html::LINE;
 use crate::domain::human::{self, agree};
 use crate::domain::report::{Block, Report};
-use crate::domain::verdict::Word;
+use crate::domain::verdict::{Status, Word};
 
 /// A replica, or a database without one, and the word of the checks on it.
 #[derive(Clone, Copy)]
@@ -53,10 +53,11 @@ impl<'a> Overview<'a> {
         self.count(Word::Critical) + self.count(Word::Warning)
     }
 
-    /// The word of everything, the agent's own checks included.
+    /// The word of everything: of all databases, and of what fails in the agent itself.
     pub(super) fn word(&self) -> Word {
-        let agent = (!self.report.verdicts.agent.is_empty()).then(|| Word::of(self.report.verdicts.agent.iter()));
-        self.lines.iter().map(|line| line.word).chain(agent).max().unwrap_or(Word::Unknown)
+        let failing = self.report.verdicts.agent.iter().filter(|verdict| verdict.status == Status::Fail);
+        let agent = failing.map(|verdict| Word::of(std::iter::once(verdict)));
+        self.lines.iter().map(|line| line.word).max().map_or(Word::Unknown, |word| agent.fold(word, Word::max))
     }
 
     /// In a few words, for the title.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::databases::drill_class;
-use super::words::{ago, clock, known};
+use super::words::{ago, clock, known, monthly};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
 use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
@@ -209,7 +209,7 @@ fn looks(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> 
                 }
             }
             dt { "Storage" } dd {
-                (known(replica.keeping.storage_dollars_per_month.map(|dollars| html! { (human::dollars(dollars)) " a month" })))
+                (known(replica.keeping.storage_dollars_per_month.map(|dollars| html! { (monthly(dollars)) })))
             }
         }
     }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::delivery::render::runbook;
+use crate::domain::assessment::ReplicaReport;
 use crate::domain::human;
 use crate::domain::reason::Reason;
 use crate::domain::report::Block;
@@ -37,11 +38,22 @@ pub(super) fn clock(at: Timestamp, now: Timestamp) -> Markup {
 
 /// An instant and how long ago that was.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> Markup {
-    html! { (clock(at, now)) " " span.quiet { "(" (age(at, now)) " ago)" } }
+    html! { (clock(at, now)) " " span.quiet { "(" (since(at, now)) ")" } }
 }
 
+/// How long something has lasted, in whole seconds.
 pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
-    human::duration(human::age_seconds(at, now))
+    human::duration(human::age_seconds(at, now).floor())
+}
+
+/// `12s ago`.
+pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
+    if human::age_seconds(at, now) < 1.0 { "just now".to_owned() } else { format!("{} ago", age(at, now)) }
+}
+
+/// What something costs.
+pub(super) fn monthly(dollars: f64) -> String {
+    if dollars > 0.0 { format!("{} a month", human::dollars(dollars)) } else { human::dollars(dollars) }
 }
 
 /// What is not known says so.
@@ -66,11 +78,20 @@ pub(super) fn lost(block: &Block<'_>) -> Option<String> {
     replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
 }
 
+/// The latest state does not restore, whatever has been uploaded.
+pub(super) fn is_broken(replica: &ReplicaReport) -> bool {
+    let damaged = replica.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some());
+    damaged || replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable)
+}
+
 /// Whether something would be lost, as far as is known: what would be, from when on, and how much.
 pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     let Some(replica) = block.replica else { return "It has no replica: everything would be lost.".to_owned() };
     if replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable) {
         return "Nothing can be restored from it: everything would be lost.".to_owned();
+    }
+    if is_broken(replica) {
+        return "The latest state cannot be restored: objects that it needs are damaged.".to_owned();
     }
     let seen = replica.up == Some(true);
     let at = |at| human::clock(at, now);

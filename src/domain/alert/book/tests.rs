@@ -1,6 +1,7 @@
 //! The book against cases, one by one, and against Prometheus' own code.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
-use super::name::{Generation, SegmentFile, SegmentName, SnapshotFile};
+use super::name::{Generation, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
 use crate::domain::limits::{GENERATIONS_MAX, RUNS_MAX, SNAPSHOTS_MAX};
+use crate::domain::litestream::object::{Folder, ObjectName};
 use crate::domain::litestream::runs::{Run, Runs};
 
 /// The files of a v0.3 replica.
@@ -28,8 +29,8 @@ pub struct GenerationInventory {
     /// The segment with the largest index and offset.
     pub newest_segment: Option<SegmentFile>,
     /// The names that a listing gives last: where the next incremental one starts.
-    pub last_segment: Option<SegmentName>,
-    pub last_snapshot: Option<u32>,
+    last_segment: Option<SegmentName>,
+    last_snapshot: Option<SnapshotName>,
     /// The files of the snapshots, by index.
     pub(super) snapshot_files: VecDeque<SnapshotFile>,
     /// Indexes whose first segment, the one at offset 0, is there.
@@ -50,6 +51,15 @@ impl Generations {
     pub fn insert_segment(&mut self, generation: Generation, file: SegmentFile) {
         if let Some(inventory) = self.admit(generation, file.created) {
             inventory.insert_segment(file);
+        }
+    }
+
+    /// The object that a listing of a folder gives last: where the next incremental one starts.
+    pub fn last(&self, folder: Folder) -> Option<ObjectName> {
+        match folder {
+            Folder::Snapshots(of) => Some(ObjectName::Snapshot(of, self.get(of)?.last_snapshot?)),
+            Folder::Wal(of) => Some(ObjectName::Segment(of, self.get(of)?.last_segment?)),
+            Folder::Level(_) => None,
         }
     }
 
@@ -97,7 +107,7 @@ impl GenerationInventory {
         self.snapshots += 1;
         self.snapshot_bytes = self.snapshot_bytes.saturating_add(file.size);
         self.newest_at = self.newest_at.max(Some(file.created));
-        self.last_snapshot = self.last_snapshot.max(Some(file.index));
+        self.last_snapshot = self.last_snapshot.max(Some(SnapshotName { index: file.index }));
         let at = self.snapshot_files.partition_point(|snapshot| snapshot.index <= file.index);
         self.snapshot_files.insert(at, file);
         if self.snapshot_files.len() > SNAPSHOTS_MAX {

@@ -155,18 +155,12 @@ impl GenerationTimeline {
         let reigning = reigns.partition_point(|(start, ..)| *start <= at).checked_sub(1)?;
         let (_, generation, files) = reigns.get(reigning)?;
         let chain = Chain::new(*generation, files, damaged);
-        let state = chain.at(at);
-        let first = state.snapshot.map_or(0, |snapshot| snapshot.index);
-        let segments = files.segments[..state.admitted].iter().filter(|file| file.index >= first).copied();
+        let State { snapshot, admitted, blocked, .. } = chain.at(at);
+        let first = snapshot.map_or(0, |snapshot| snapshot.index);
+        let segments = files.segments[..admitted].iter().filter(|file| file.index >= first).copied();
         let segments: Vec<_> = segments.collect();
-        let created = segments.iter().map(|file| file.created).chain(state.snapshot.map(|file| file.created)).max();
-        Some(GenerationInstant {
-            generation: *generation,
-            snapshot: state.snapshot,
-            segments,
-            created,
-            blocked: state.blocked,
-        })
+        let created = segments.iter().map(|file| file.created).chain(snapshot.map(|file| file.created)).max();
+        Some(GenerationInstant { generation: *generation, snapshot, segments, created, blocked })
     }
 
     /// Instants between two generations, which 0.3.13 refuses though the older one holds their state.

@@ -2,14 +2,14 @@
 
 mod coverage;
 mod download;
-pub mod encryption;
+mod encryption;
 mod expiry;
-pub mod inventory;
-pub mod map;
-pub mod name;
-pub mod plan;
-pub mod replay;
-pub mod segment;
+mod inventory;
+mod map;
+mod name;
+mod plan;
+mod replay;
+mod segment;
 
 pub use encryption::AgeIdentities;
 pub use inventory::{GenerationInventory, Generations};
@@ -17,7 +17,7 @@ pub use map::{GenerationInstant, GenerationTimeline};
 pub use name::{Generation, ROOT, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
 pub use plan::{
     GenerationPlan, GenerationPlanError, GenerationsPlan, GenerationsPlanError, ListedGeneration, plan_generation,
-    plan_generations,
+    plan_generations, starting_snapshot,
 };
-pub use replay::{Applied, Replay, ReplayError, ReplayFile, Replayed};
+pub use replay::{Applied, BadFrame, Replay, ReplayError, ReplayFile, Replayed};
 pub use segment::{SegmentEnd, segment_end, segment_end_of, snapshot_bytes};

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::domain::litestream::name::NameError;
-use crate::domain::litestream::name::hex;
+use crate::domain::litestream::name::{NameError, hex};
 
 /// The prefix of every v0.3 key.
 pub const ROOT: &str = "generations/";

@@ -35,20 +35,13 @@ pub fn plan_generation(
     segments: &[SegmentFile],
 ) -> Result<GenerationPlan, GenerationPlanError> {
     let snapshot = newest_snapshot(snapshots).copied().ok_or(GenerationPlanError::NoSnapshot)?;
-    let mut segments: Vec<SegmentFile> = segments.iter().filter(|s| s.index >= snapshot.index).copied().collect();
-    segments.sort_unstable_by_key(SegmentFile::name);
-    let mut expected = snapshot.index;
-    for segments in segments.chunk_by(|a, b| a.index == b.index) {
-        let Some(first) = segments.first() else { continue };
-        if first.index != expected {
-            return Err(GenerationPlanError::IndexMissing(expected));
-        }
-        if first.offset != 0 {
-            return Err(GenerationPlanError::FirstSegmentMissing(expected));
-        }
-        expected = expected.saturating_add(1);
-    }
-    Ok(GenerationPlan { snapshot, segments })
+    let (segments, cut) = until(&snapshot, segments, Timestamp::MAX);
+    let Some(cut) = cut else { return Ok(GenerationPlan { snapshot, segments }) };
+    let expected = segments.last().map_or(snapshot.index, |last| last.index.saturating_add(1));
+    Err(match cut.index == expected {
+        true => GenerationPlanError::FirstSegmentMissing(expected),
+        false => GenerationPlanError::IndexMissing(expected),
+    })
 }
 
 /// The snapshot that v0.3 starts from: the one that was uploaded last.

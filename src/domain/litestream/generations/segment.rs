@@ -6,8 +6,7 @@ use super::encryption::AgeIdentities;
 use super::name::SegmentName;
 use crate::domain::limits::SEGMENT_DECODED_BYTES_MAX;
 use crate::domain::litestream::format_error::{FormatError, Problem};
-use crate::domain::litestream::input::Input;
-use crate::domain::litestream::input::be32;
+use crate::domain::litestream::input::{Input, be32};
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WAL_MAGIC, WalPosition, frame_bytes, is_page_size};
 
 /// Where the frames of a WAL start.
@@ -27,23 +26,8 @@ pub struct SegmentEnd {
 /// The first segment of an index starts with the WAL's header, others with a frame. An offset in an error about what
 /// was decompressed is one in the decompressed bytes.
 pub fn segment_end(name: &SegmentName, compressed: impl Read) -> Result<SegmentEnd, FormatError> {
-    let mut input = Input::new(BufReader::new(compressed));
-    let mut frame = input.lz4_frame()?;
     let mut head = [0; WAL_HEADER_BYTES];
-    let mut decoded_bytes = frame.read(&mut head, Problem::DecompressSegment)? as u64;
-    let mut buffer = vec![0; 64 << 10];
-    while decoded_bytes >= WAL_START {
-        let count = frame.read(&mut buffer, Problem::DecompressSegment)?;
-        decoded_bytes += count as u64;
-        if decoded_bytes > SEGMENT_DECODED_BYTES_MAX {
-            return Err(FormatError::new(decoded_bytes, Problem::TooLong(SEGMENT_DECODED_BYTES_MAX)));
-        }
-        if count < buffer.len() {
-            break;
-        }
-    }
-    drop(frame);
-    input.finish()?;
+    let decoded_bytes = decompress(compressed, &mut head, Problem::DecompressSegment, SEGMENT_DECODED_BYTES_MAX)?;
     let (salt1, salt2) = if name.offset == 0 {
         check_first(&head, decoded_bytes)?;
         (be32(&head, 16), be32(&head, 20))
@@ -67,20 +51,8 @@ pub fn segment_end_of(
 
 /// Decompresses a v0.3 snapshot and gives the size of the database in it: whole pages of the size that its header says.
 pub fn snapshot_bytes(compressed: impl Read) -> Result<u64, FormatError> {
-    let mut input = Input::new(BufReader::new(compressed));
-    let mut frame = input.lz4_frame()?;
     let mut head = [0; 100];
-    let mut decoded = frame.read(&mut head, Problem::DecompressSnapshot)? as u64;
-    let mut buffer = vec![0; 64 << 10];
-    while decoded >= head.len() as u64 {
-        let count = frame.read(&mut buffer, Problem::DecompressSnapshot)?;
-        decoded += count as u64;
-        if count < buffer.len() {
-            break;
-        }
-    }
-    drop(frame);
-    input.finish()?;
+    let decoded = decompress(compressed, &mut head, Problem::DecompressSnapshot, u64::MAX)?;
     let page_size = match u32::from(head[16]) << 8 | u32::from(head[17]) {
         1 => 65536,
         size => size,
@@ -91,6 +63,32 @@ pub fn snapshot_bytes(compressed: impl Read) -> Result<u64, FormatError> {
     if !decoded.is_multiple_of(u64::from(page_size)) {
         return Err(FormatError::new(decoded, Problem::DatabaseLength(decoded, page_size)));
     }
+    Ok(decoded)
+}
+
+/// Decompresses a frame to its end and gives the number of bytes, at most `most`; the first of them go to `head`.
+fn decompress(
+    compressed: impl Read,
+    head: &mut [u8],
+    problem: fn(String) -> Problem,
+    most: u64,
+) -> Result<u64, FormatError> {
+    let mut input = Input::new(BufReader::new(compressed));
+    let mut frame = input.lz4_frame()?;
+    let mut decoded = frame.read(head, problem)? as u64;
+    let mut buffer = vec![0; 64 << 10];
+    while decoded >= head.len() as u64 {
+        let count = frame.read(&mut buffer, problem)?;
+        decoded += count as u64;
+        if decoded > most {
+            return Err(FormatError::new(decoded, Problem::TooLong(most)));
+        }
+        if count < buffer.len() {
+            break;
+        }
+    }
+    drop(frame);
+    input.finish()?;
     Ok(decoded)
 }
 

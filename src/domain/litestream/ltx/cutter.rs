@@ -93,10 +93,6 @@ impl Default for LtxCutter {
 }
 
 impl LtxCutter {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// The file's header, once it was taken.
     pub fn header(&self) -> Option<&LtxHeader> {
         match &self.part {
@@ -382,7 +378,7 @@ mod tests {
 
     /// Cuts a file that arrives in pieces of these sizes, in turn, and decodes its chunks last to first.
     fn cut(file: &[u8], sizes: &[usize]) -> Result<(LtxSummary, Pages), Reason> {
-        let mut cutter = LtxCutter::new();
+        let mut cutter = LtxCutter::default();
         let mut chunks = Vec::new();
         let mut sizes = sizes.iter().cycle();
         let mut rest = file;
@@ -506,7 +502,7 @@ mod tests {
         let frame = samples::lz4_frame_of_single_bytes(&content);
         let file = samples::encode_with(&header, (1..=pages).map(|page| (page, frame.as_slice(), content.as_slice())));
         for size in [1, 1000, 1 << 20] {
-            let mut cutter = LtxCutter::new();
+            let mut cutter = LtxCutter::default();
             let mut sum = Sum::default();
             for piece in file.chunks(size) {
                 let chunk = cutter.push(Bytes::copy_from_slice(piece)).unwrap();

@@ -73,8 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::litestream::decode::decode_page;
-    use crate::domain::litestream::{PageIndex, samples};
+    use crate::domain::litestream::{PageIndex, decode_page, samples};
 
     proptest! {
         #[test]

@@ -1,21 +1,21 @@
 //! Litestream v0.5: LTX files on levels, each with the TXIDs that its name says.
 
-pub mod candidates;
-pub mod chunk;
+mod candidates;
+mod chunk;
 mod coverage;
-pub mod cutter;
-pub mod decode;
+mod cutter;
+mod decode;
 mod download;
 mod expiry;
 mod frame;
-pub mod frame_index;
-pub mod header;
-pub mod inventory;
-pub mod map;
-pub mod name;
-pub mod page_index;
-pub mod plan;
-pub mod txid;
+mod frame_index;
+mod header;
+mod inventory;
+mod map;
+mod name;
+mod page_index;
+mod plan;
+mod txid;
 
 pub use candidates::Candidates;
 pub use chunk::{Chunk, PageBuffer, Sum};

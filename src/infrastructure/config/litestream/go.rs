@@ -6,41 +6,29 @@ use crate::infrastructure::config::source::node::{Kind, Style};
 use crate::infrastructure::config::value::section::Section;
 use crate::infrastructure::config::value::{duration, size, yaml};
 
-/// The types of value that Litestream accepts for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    Text,
-    Number,
-    Boolean,
-    Size,
+/// A type of value that Litestream accepts for a key.
+#[derive(Clone, Copy)]
+pub(crate) struct Takes {
+    accepted: &'static str,
+    reads: fn(&str, Style) -> bool,
 }
 
-impl Takes {
-    fn accepted(self) -> &'static str {
-        match self {
-            Self::Text => "a string",
-            Self::Number => "a number",
-            Self::Boolean => "true or false",
-            Self::Size => "a size such as 5MB",
-        }
-    }
+pub(crate) const TEXT: Takes = Takes { accepted: "a string", reads: |_, _| true };
 
-    fn reads(self, text: &str, style: Style) -> bool {
-        match self {
-            Self::Text => true,
-            Self::Number => style == Style::Loose && yaml::number(text).is_some(),
-            Self::Boolean => style == Style::Loose && yaml::boolean(text).is_some(),
-            Self::Size => size::is_litestreams(text),
-        }
-    }
-}
+pub(crate) const NUMBER: Takes =
+    Takes { accepted: "a number", reads: |text, style| style == Style::Loose && yaml::number(text).is_some() };
+
+pub(crate) const BOOLEAN: Takes =
+    Takes { accepted: "true or false", reads: |text, style| style == Style::Loose && yaml::boolean(text).is_some() };
+
+pub(crate) const SIZE: Takes = Takes { accepted: "a size such as 5MB", reads: |text, _| size::is_litestreams(text) };
 
 /// Reads keys, separated by spaces, whose values say nothing to us, to tell of those that Litestream cannot read.
 pub(crate) fn unused(section: &mut Section<'_>, takes: Takes, keys: &'static str) {
     for key in keys.split_ascii_whitespace() {
         let Some((node, place)) = section.take(key) else { continue };
-        if !matches!(&node.kind, Kind::Scalar { text, style } if takes.reads(text, *style)) {
-            section.warning(place.problem("Litestream refuses to start with it").accepted(takes.accepted()));
+        if !matches!(&node.kind, Kind::Scalar { text, style } if (takes.reads)(text, *style)) {
+            section.warning(place.problem("Litestream refuses to start with it").accepted(takes.accepted));
         }
     }
 }
@@ -77,7 +65,6 @@ pub(crate) fn go_duration(section: &mut Section<'_>, key: &'static str) -> Optio
 
 /// A key that only v0.3 reads. v0.5 does not look at its value, so that one which v0.3 cannot read either is a warning.
 pub(crate) fn duration_of_v03(section: &mut Section<'_>, key: &'static str) -> Option<Duration> {
-    let place = section.place_of(key);
     let readable = match &section.take(key)?.0.kind {
         Kind::Scalar { text, style: Style::Loose } if yaml::number(text).is_some() => true,
         Kind::Scalar { text, .. } => duration::parse_go(text).is_ok(),
@@ -87,7 +74,7 @@ pub(crate) fn duration_of_v03(section: &mut Section<'_>, key: &'static str) -> O
         return go_duration(section, key).and_then(positive);
     }
     let message = "Litestream v0.3 refuses to start with it, and v0.5 does not read this key";
-    section.warning(place.problem(message).accepted(duration::ACCEPTED_GO));
+    section.warn(key, message, duration::ACCEPTED_GO);
     None
 }
 
@@ -96,30 +83,23 @@ pub(crate) fn positive(nanoseconds: i64) -> Option<Duration> {
     u64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds > 0).map(Duration::from_nanos)
 }
 
-/// The least that Litestream v0.5 accepts of a duration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Least {
-    Zero,
-    AboveZero,
-    Minute,
-}
+/// The least that Litestream v0.5 accepts of a duration, in nanoseconds and in words.
+pub(crate) type Least = (i64, &'static str);
+
+pub(crate) const ZERO: Least = (0, "0s or more");
+pub(crate) const ABOVE_ZERO: Least = (1, "above 0s");
+pub(crate) const MINUTE: Least = (60_000_000_000, "1m or more");
 
 /// Reads a duration, in nanoseconds.
-pub(crate) fn at_least(section: &mut Section<'_>, key: &'static str, least: Least) -> Option<i64> {
+pub(crate) fn at_least(section: &mut Section<'_>, key: &'static str, (least, accepted): Least) -> Option<i64> {
     let nanoseconds = go_duration(section, key)?;
-    let (bound, words) = match least {
-        Least::Zero => (0, "0s or more"),
-        Least::AboveZero => (1, "above 0s"),
-        Least::Minute => (60_000_000_000, "1m or more"),
-    };
-    if nanoseconds < bound {
-        refused(section, key, words);
+    if nanoseconds < least {
+        refused(section, key, accepted);
     }
     Some(nanoseconds)
 }
 
 /// Says that Litestream v0.5 refuses what is written.
 pub(crate) fn refused(section: &Section<'_>, key: &str, accepted: &str) {
-    let problem = section.place_of(key).problem("Litestream v0.5 refuses to start with it");
-    section.warning(problem.accepted(accepted));
+    section.warn(key, "Litestream v0.5 refuses to start with it", accepted);
 }

@@ -1,12 +1,12 @@
 //! The keys of one replica in a `litestream.yml`, and the defaults that they inherit.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::go::{Takes, duration_of_v03, go_duration, positive, unused};
-use super::s3;
+use super::go::{BOOLEAN, NUMBER, SIZE, TEXT, Takes, duration_of_v03, go_duration, positive, unused};
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
-use crate::infrastructure::config::problem::{Fault, Place, Problem};
+use crate::infrastructure::config::problem::{Place, Problem};
 use crate::infrastructure::config::value::duration;
 use crate::infrastructure::config::value::section::Section;
 use crate::infrastructure::config::value::url::{Url, is_url};
@@ -22,15 +22,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// The keys of a replica that decide neither.
 const UNUSED: [(Takes, &str); 4] = [
-    (Takes::Number, "max-sync-ltx-files concurrency max-reconnects"),
-    (Takes::Boolean, "auto-recover sign-payload require-content-md5 concurrent-writes tls"),
-    (Takes::Size, "part-size"),
+    (NUMBER, "max-sync-ltx-files concurrency max-reconnects"),
+    (BOOLEAN, "auto-recover sign-payload require-content-md5 concurrent-writes tls"),
+    (SIZE, "part-size"),
     (
-        Takes::Text,
+        TEXT,
         "storage-class sse-customer-algorithm sse-kms-key-id account-name account-key sas-token password key-path host-key \
          webdav-username webdav-password jwt seed creds nkey username token root-cas client-cert client-key",
     ),
 ];
+
+/// Why a replica cannot be used.
+pub(crate) type Fault = Box<Problem>;
 
 /// The keys of a replica that decide where it is and what is expected of it.
 #[derive(Clone, Default)]
@@ -40,9 +43,18 @@ pub(crate) struct Keys {
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) url: String,
-    pub(crate) s3: s3::Keys,
+    pub(crate) bucket: String,
+    pub(crate) path: String,
+    pub(crate) region: String,
+    pub(crate) endpoint: String,
+    pub(crate) force_path_style: Option<bool>,
+    pub(crate) skip_verify: bool,
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: Option<Secret>,
+    /// This and the two below it are only of our own configuration.
+    pub(crate) session_token: Option<Secret>,
+    pub(crate) profile: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) sse_customer_key: Option<Secret>,
     pub(crate) sse_customer_key_path: String,
     pub(crate) host: String,
@@ -62,14 +74,11 @@ impl Keys {
     pub(crate) fn read_settings(section: &mut Section<'_>) -> Self {
         let text = |section: &mut Section<'_>, key| section.text(key).unwrap_or_default();
         let mut keys = Self {
-            s3: s3::Keys {
-                bucket: text(section, "bucket"),
-                path: String::new(),
-                region: text(section, "region"),
-                endpoint: text(section, "endpoint"),
-                force_path_style: section.boolean("force-path-style"),
-                skip_verify: section.boolean("skip-verify").unwrap_or(false),
-            },
+            bucket: text(section, "bucket"),
+            region: text(section, "region"),
+            endpoint: text(section, "endpoint"),
+            force_path_style: section.boolean("force-path-style"),
+            skip_verify: section.boolean("skip-verify").unwrap_or(false),
             access_key_id: text(section, "access-key-id"),
             secret_access_key: section.secret("secret-access-key"),
             sse_customer_key: section.secret("sse-customer-key"),
@@ -98,7 +107,7 @@ impl Keys {
         keys.places = section.places();
         keys.kind = section.text("type").unwrap_or_default();
         keys.name = section.text("name").unwrap_or_default();
-        keys.s3.path = section.text("path").unwrap_or_default();
+        keys.path = section.text("path").unwrap_or_default();
         keys.url = section.text("url").unwrap_or_default();
         keys.retention = duration_of_v03(&mut section, "retention");
         keys.snapshot_interval = duration_of_v03(&mut section, "snapshot-interval");
@@ -130,11 +139,11 @@ impl Keys {
         if v03 {
             return;
         }
-        text(&mut self.s3.bucket, &from.s3.bucket);
-        text(&mut self.s3.region, &from.s3.region);
-        text(&mut self.s3.endpoint, &from.s3.endpoint);
-        self.s3.force_path_style = self.s3.force_path_style.or(from.s3.force_path_style);
-        self.s3.skip_verify |= from.s3.skip_verify;
+        text(&mut self.bucket, &from.bucket);
+        text(&mut self.region, &from.region);
+        text(&mut self.endpoint, &from.endpoint);
+        self.force_path_style = self.force_path_style.or(from.force_path_style);
+        self.skip_verify |= from.skip_verify;
         if self.sse_customer_key.is_none() && self.sse_customer_key_path.is_empty() {
             self.sse_customer_key.clone_from(&from.sse_customer_key);
             self.sse_customer_key_path.clone_from(&from.sse_customer_key_path);
@@ -147,23 +156,28 @@ impl Keys {
 
     /// Where a key is written, or would be.
     pub(crate) fn place_of(&self, key: &str) -> Place {
-        let Some(replica) = self.places.first() else { return Place::file(&"".into()) };
+        // Those of the command line have no places.
+        let Some(replica) = self.places.first() else { return Place::file(&"command line".into()) };
         let key = format!("{}.{key}", replica.key);
         let written = self.places.iter().find(|place| place.key == key);
         written.cloned().unwrap_or_else(|| Place { key, ..replica.clone() })
     }
 
-    /// A problem with one of the keys.
-    pub(crate) fn problem(&self, fault: Fault) -> Problem {
-        let place = self.place_of(fault.key);
-        fault.at(&place)
+    /// A problem with one of the keys. An empty `value` is not shown, and an empty `accepted` not said.
+    pub(crate) fn fault(&self, key: &str, message: impl Into<String>, value: &str, accepted: &str) -> Fault {
+        let problem = self.place_of(key).problem(message).accepted(accepted);
+        Box::new(match key {
+            _ if value.is_empty() => problem,
+            "url" | "endpoint" => problem.url(value),
+            _ => problem.value(value),
+        })
     }
 
     /// The kind: a URL's scheme wins over `type`, and nothing at all is a file.
     pub(crate) fn kind(&self) -> Result<String, Fault> {
         let kind = match Url::parse(&self.url) {
             Ok(url) => url.scheme,
-            Err(message) if is_url(&self.url) => return Err(Fault::new("url", message, &self.url)),
+            Err(message) if is_url(&self.url) => return Err(self.fault("url", message, &self.url, "")),
             Err(_) if self.kind.is_empty() => "file".to_owned(),
             Err(_) => self.kind.clone(),
         };
@@ -171,8 +185,8 @@ impl Keys {
             "webdavs" => Ok("webdav".to_owned()),
             "gcs" => Ok("gs".to_owned()),
             "file" | "s3" | "gs" | "abs" | "sftp" | "webdav" | "nats" | "oss" => Ok(kind),
-            _ if self.url.is_empty() => Err(Fault::new("type", "unknown kind of replica", &kind).accepted(KINDS)),
-            _ => Err(Fault::new("url", "unknown kind of replica", &self.url).accepted(KINDS)),
+            _ if self.url.is_empty() => Err(self.fault("type", "unknown kind of replica", &kind, KINDS)),
+            _ => Err(self.fault("url", "unknown kind of replica", &self.url, KINDS)),
         }
     }
 }
@@ -182,8 +196,7 @@ fn sync_interval(section: &mut Section<'_>) -> Option<Duration> {
     let nanoseconds = go_duration(section, "sync-interval")?;
     let interval = positive(nanoseconds);
     if interval.is_none() {
-        section
-            .problem(section.place_of("sync-interval").problem("must be above zero").accepted(duration::ACCEPTED_GO));
+        section.wrong("sync-interval", "must be above zero", duration::ACCEPTED_GO);
     }
     interval
 }

@@ -55,7 +55,7 @@ pub(crate) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
     let top = written::top(&mut section);
     let dbs = section.sections("dbs");
     if dbs.is_empty() {
-        section.warning(section.place_of("dbs").problem("no databases"));
+        section.warn("dbs", "no databases", "");
     }
     let items: Vec<Item> = dbs.into_iter().map(|section| written::item(section, context)).collect();
     drop(section);
@@ -148,7 +148,7 @@ fn expand(item: &Item, context: &Context<'_>, document: &mut Document, sink: &Si
     // Faults are the same for every database of a directory: report them once.
     for keys in &item.replicas {
         if let Err(fault) = replica::target(keys, None, context) {
-            sink.problem(keys.problem(fault));
+            sink.problem(*fault);
         }
     }
     match (&item.path, &item.directory) {

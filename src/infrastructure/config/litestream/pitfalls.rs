@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use super::go::{Takes, refused, unused, written};
+use super::go::{BOOLEAN, TEXT, refused, unused, written};
 use crate::infrastructure::config::value::paths::{Base, is_relative};
 use crate::infrastructure::config::value::section::Section;
 use crate::infrastructure::config::value::yaml;
 
 /// `heartbeat-url`, which is as good as a password.
 pub(crate) fn heartbeat(section: &mut Section<'_>) {
-    unused(section, Takes::Text, "heartbeat-url");
+    unused(section, TEXT, "heartbeat-url");
     let url = written(section, "heartbeat-url").unwrap_or_default();
     if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
         refused(section, "heartbeat-url", "http://… or https://…, in lower case");
@@ -19,23 +19,21 @@ pub(crate) fn heartbeat(section: &mut Section<'_>) {
 
 /// `addr`, where metrics are served.
 pub(crate) fn addr(section: &mut Section<'_>) {
-    unused(section, Takes::Text, "addr");
+    unused(section, TEXT, "addr");
     let addr = written(section, "addr").unwrap_or_default();
     if !addr.is_empty() && addr.rsplit_once(':').is_none_or(|(_, port)| port.is_empty()) {
-        let problem = section.place_of("addr").problem("Litestream refuses to start with it");
-        section.warning(problem.accepted("host:port, or :port"));
+        section.warn("addr", "Litestream refuses to start with it", "host:port, or :port");
     }
 }
 
 /// `logging`
 pub(crate) fn logging(mut section: Section<'_>) {
     let section = &mut section;
-    unused(section, Takes::Text, "level type");
-    unused(section, Takes::Boolean, "stderr source");
+    unused(section, TEXT, "level type");
+    unused(section, BOOLEAN, "stderr source");
     let kind = written(section, "type").unwrap_or_default();
     if !["", "text", "json", "pretty"].contains(&kind) {
-        let problem = section.place_of("type").problem("Litestream v0.5 ends with a panic");
-        section.warning(problem.accepted("text, json or pretty"));
+        section.warn("type", "Litestream v0.5 ends with a panic", "text, json or pretty");
     }
 }
 

@@ -1,14 +1,12 @@
 //! The place that follows from the keys of one replica, as Litestream would use it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
-use super::keys::Keys;
+use super::keys::{Fault, Keys};
 use super::s3;
 use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
-use crate::infrastructure::config::problem::Fault;
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::paths::{Base, PathMapping, map_path};
 use crate::infrastructure::config::value::url::{self, Url, clean, is_url};
@@ -28,30 +26,22 @@ pub(crate) struct Context<'a> {
 /// The replica that Litestream would use, for the database at `relative` below a `dir`.
 pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>) -> Result<ReplicaTarget, Fault> {
     let kind = keys.kind()?;
-    if is_url(&keys.s3.path) {
-        return Err(Fault::new("path", "a URL, which belongs in `url`", &keys.s3.path));
+    if is_url(&keys.path) {
+        return Err(keys.fault("path", "a URL, which belongs in `url`", &keys.path, ""));
     }
-    let mut url = if keys.url.is_empty() {
-        None
-    } else {
-        Some(
-            Url::parse(&keys.url)
-                .map_err(|message| Fault::new("url", message, &keys.url).accepted("s3://bucket/path and the like"))?,
-        )
-    };
-    for (key, value) in [("path", &keys.s3.path), ("bucket", &keys.s3.bucket), ("host", &keys.host)] {
+    let wrong = |message| keys.fault("url", message, &keys.url, "s3://bucket/path and the like");
+    let mut url = if keys.url.is_empty() { None } else { Some(Url::parse(&keys.url).map_err(wrong)?) };
+    for (key, value) in [("path", &keys.path), ("bucket", &keys.bucket), ("host", &keys.host)] {
         let concerns = match key {
             "path" => kind != "nats",
             "bucket" => matches!(kind.as_str(), "s3" | "gs" | "abs" | "oss"),
             _ => kind == "sftp",
         };
         if url.is_some() && concerns && !value.is_empty() {
-            return Err(
-                Fault::new("url", format!("both `url` and `{key}` are set"), &keys.url).accepted("one of the two")
-            );
+            return Err(keys.fault("url", format!("both `url` and `{key}` are set"), &keys.url, "one of the two"));
         }
     }
-    let mut path = keys.s3.path.clone();
+    let mut path = keys.path.clone();
     if let Some(relative) = relative {
         match &mut url {
             Some(url) => url.join(relative),
@@ -60,7 +50,7 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         }
     }
     let location = match kind.as_str() {
-        "file" => directory(&path, url.as_ref(), context)?,
+        "file" => directory(keys, &path, url.as_ref(), context)?,
         "s3" => bucket(keys, path, url.as_ref(), context)?,
         _ => unsupported(kind, keys, &path, url.as_ref())?,
     };
@@ -74,51 +64,54 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
     })
 }
 
-fn directory(path: &str, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
+fn directory(keys: &Keys, path: &str, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
     if url.is_some_and(|url| url.userinfo.is_some()) {
         // Litestream makes a directory of that name, and all would show the password as a part of the path.
-        return Err(Fault::new("url", "a user in the URL of a directory", "").accepted("file:///directory"));
+        return Err(keys.fault("url", "a user in the URL of a directory", "", "file:///directory"));
     }
     let path = url.map_or_else(|| path.to_owned(), Url::directory);
     if path.is_empty() {
-        return Err(Fault::new("path", "missing, and a replica of kind file needs it", "").accepted("a directory"));
+        return Err(keys.fault("path", "missing, and a replica of kind file needs it", "", "a directory"));
     }
-    let path = context.base.litestream(&path).map_err(|message| Fault::new("path", message, &path))?;
+    let path = context.base.litestream(&path).map_err(|message| keys.fault("path", message, &path, ""))?;
     Ok(ReplicaLocation::Directory(map_path(context.path_map, &path)))
 }
 
 fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -> Result<ReplicaLocation, Fault> {
-    let s3_keys = s3::Keys { path, ..keys.s3.clone() };
-    let location = s3::location(&s3_keys, url, context.v03).ok_or_else(|| {
-        Fault::new("bucket", "missing, and a replica of kind s3 needs it", "").accepted("a bucket's name")
-    })?;
-    let written = match keys.s3.endpoint.as_str() {
+    let named = |message| keys.fault("bucket", message, "", "a bucket's name");
+    let location = s3::location(keys, path, url, context.v03);
+    let location = location.ok_or_else(|| named("missing, and a replica of kind s3 needs it"))?;
+    let written = match keys.endpoint.as_str() {
         "" if context.v03 => None,
         "" => url.and_then(|url| url.query("endpoint")),
         endpoint => Some(endpoint.to_owned()),
     };
     if written.or_else(|| location.endpoint.clone()).is_some_and(|endpoint| !s3::is_address(&endpoint)) {
-        let key = if keys.s3.endpoint.is_empty() { "url" } else { "endpoint" };
-        return Err(Fault::new(key, "the endpoint is not the address of a server", "")
-            .accepted("https://host, host:port and the like, optionally with a path"));
+        let key = if keys.endpoint.is_empty() { "url" } else { "endpoint" };
+        let accepted = "https://host, host:port and the like, optionally with a path";
+        return Err(keys.fault(key, "the endpoint is not the address of a server", "", accepted));
     }
     if location.bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') || is_url(&location.bucket) {
-        return Err(Fault::new("bucket", "not a bucket's name", "").accepted("a bucket's name"));
+        return Err(named("not a bucket's name"));
     }
     let sse_customer_key = match (&keys.sse_customer_key, keys.sse_customer_key_path.as_str()) {
         (None, "") => None,
         (Some(key), _) => Some(key.clone()),
-        (None, path) => Some(read_key(path, context)?),
+        (None, path) => {
+            Some(read_key(path, context).map_err(|message| keys.fault("sse-customer-key-path", message, path, ""))?)
+        }
     };
     let credentials = match &keys.secret_access_key {
+        _ if keys.profile.is_some() => None,
         Some(secret) if !keys.access_key_id.is_empty() => Some(StaticCredentials {
             access_key_id: keys.access_key_id.clone(),
             secret_access_key: secret.clone(),
-            session_token: None,
+            session_token: keys.session_token.clone(),
         }),
         _ => environment_credentials(context.environment),
     };
-    Ok(ReplicaLocation::S3(Box::new(S3Location { credentials, sse_customer_key, ..location })))
+    let (profile, ca_file) = (keys.profile.clone(), keys.ca_file.clone());
+    Ok(ReplicaLocation::S3(Box::new(S3Location { credentials, sse_customer_key, profile, ca_file, ..location })))
 }
 
 /// Litestream's own variables count where Amazon's are not set; Amazon's alone are left to the usual chain.
@@ -135,17 +128,15 @@ fn environment_credentials(environment: &BTreeMap<String, String>) -> Option<Sta
     })
 }
 
-fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, Fault> {
-    let fault = |message: String| Fault::new("sse-customer-key-path", message, path);
-    let absolute = context.base.litestream(path).map_err(|message| fault(message.to_owned()))?;
-    let text = read_text(Path::new(&map_path(context.path_map, &absolute)), KEY_FILE_BYTES_MAX).map_err(fault)?;
-    Ok(Secret::new(text.trim()))
+fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, String> {
+    let path = map_path(context.path_map, &context.base.litestream(path)?);
+    Ok(Secret::new(read_text(&path, KEY_FILE_BYTES_MAX)?.trim()))
 }
 
 /// A kind that we cannot read, named without credentials.
 fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Result<ReplicaLocation, Fault> {
     let missing = |key: &'static str, accepted: &'static str| {
-        Err(Fault::new(key, format!("missing, and a replica of kind {kind} needs it"), "").accepted(accepted))
+        Err(keys.fault(key, format!("missing, and a replica of kind {kind} needs it"), "", accepted))
     };
     let host = url.map_or("", |url| url.host.as_str());
     let bucket = match kind.as_str() {
@@ -156,11 +147,11 @@ fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Resu
             return missing("webdav-url", "an http or https URL");
         }
         "webdav" => return Ok(webdav(kind, keys, path, url)),
-        "nats" if url.is_none() && keys.s3.bucket.is_empty() => return missing("bucket", "a bucket's name"),
-        _ if kind != "nats" && host.is_empty() && keys.s3.bucket.is_empty() => {
+        "nats" if url.is_none() && keys.bucket.is_empty() => return missing("bucket", "a bucket's name"),
+        _ if kind != "nats" && host.is_empty() && keys.bucket.is_empty() => {
             return missing("bucket", "a bucket's name");
         }
-        _ => keys.s3.bucket.as_str(),
+        _ => keys.bucket.as_str(),
     };
     let url = match url {
         Some(url) => url.without_credentials().replacen("gcs://", "gs://", 1),

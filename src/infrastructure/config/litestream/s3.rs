@@ -1,7 +1,7 @@
 //! S3 locations: which bucket, endpoint, region and addressing Litestream makes of a URL's host and parameters.
 
-use crate::domain::target::S3Location;
-
+use super::keys::Keys;
+use crate::domain::target::{S3Location, authority};
 use crate::infrastructure::config::value::url::Url;
 
 /// The parts of a URL's host.
@@ -37,18 +37,8 @@ pub(crate) fn host(host: &str) -> Host {
             return Host::new(bucket, region, "", false);
         }
     }
-    if let Some(name) = host.strip_suffix(".digitaloceanspaces.com") {
-        let (bucket, region) = last_label(name);
-        return Host::new(bucket, region, &format!("https://{region}.digitaloceanspaces.com"), false);
-    }
-    if let Some((bucket, region)) = host.strip_suffix(".backblazeb2.com").and_then(below_s3) {
-        return Host::new(bucket, region, &format!("https://s3.{region}.backblazeb2.com"), true);
-    }
-    if let Some(bucket) = below(host, "s3.filebase.com") {
-        return Host::new(bucket, "", "s3.filebase.com", false);
-    }
-    if let Some((bucket, region)) = host.strip_suffix(".scw.cloud").and_then(below_s3) {
-        return Host::new(bucket, region, &format!("s3.{region}.scw.cloud"), false);
+    if let Some((bucket, region, server)) = provider(host) {
+        return Host::new(bucket, region, &format!("https://{server}"), server.ends_with(".backblazeb2.com"));
     }
     Host::new(host, "", "", false)
 }
@@ -65,24 +55,28 @@ pub(crate) fn host_v03(text: &str) -> Host {
     if let Some(bucket) = below(name, "localhost") {
         return Host::new(bucket, "us-east-1", &format!("http://localhost{port}"), true);
     }
-    if let Some((bucket, region)) = name.strip_suffix(".backblazeb2.com").and_then(below_s3) {
-        return https(bucket, region, &format!("s3.{region}.backblazeb2.com"));
-    }
-    if let Some(bucket) = below(name, "s3.filebase.com") {
-        return https(bucket, "", "s3.filebase.com");
-    }
-    if let Some(name) = name.strip_suffix(".digitaloceanspaces.com") {
-        let (bucket, region) = last_label(name);
-        return https(bucket, region, &format!("{region}.digitaloceanspaces.com"));
-    }
-    if let Some((bucket, region)) = name.strip_suffix(".scw.cloud").and_then(below_s3) {
-        return https(bucket, region, &format!("s3.{region}.scw.cloud"));
+    if let Some((bucket, region, server)) = provider(name) {
+        return https(bucket, region, &server);
     }
     if let Some(name) = name.strip_suffix(".linodeobjects.com") {
         let (bucket, region) = last_label(name);
         return https(bucket, region, &format!("{region}.linodeobjects.com"));
     }
     Host::new(name, "", "", false)
+}
+
+/// Bucket, region and server where a host is that of a provider which both versions know.
+fn provider(host: &str) -> Option<(&str, &str, String)> {
+    if let Some(name) = host.strip_suffix(".digitaloceanspaces.com") {
+        let (bucket, region) = last_label(name);
+        return Some((bucket, region, format!("{region}.digitaloceanspaces.com")));
+    }
+    for domain in ["backblazeb2.com", "scw.cloud"] {
+        if let Some((bucket, region)) = below(host, domain).and_then(below_s3) {
+            return Some((bucket, region, format!("s3.{region}.{domain}")));
+        }
+    }
+    below(host, "s3.filebase.com").map(|bucket| (bucket, "", "s3.filebase.com".to_owned()))
 }
 
 /// `B` of `B.domain`, or nothing of `domain`.
@@ -130,23 +124,12 @@ pub(crate) fn is_address(endpoint: &str) -> bool {
     matches!(scheme, None | Some("http" | "https")) && port_is_one && plain && named
 }
 
-/// The keys beside the URL.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Keys {
-    pub(crate) bucket: String,
-    pub(crate) path: String,
-    pub(crate) region: String,
-    pub(crate) endpoint: String,
-    pub(crate) force_path_style: Option<bool>,
-    pub(crate) skip_verify: bool,
-}
-
-/// Where Litestream keeps the replica. Keys win over the URL; what a provider demands applies unless
-/// `force-path-style` is written.
-pub(crate) fn location(keys: &Keys, url: Option<&Url>, v03: bool) -> Option<S3Location> {
+/// Where Litestream keeps the replica. Keys, and `path` among them, win over the URL; what a provider demands applies
+/// unless `force-path-style` is written.
+pub(crate) fn location(keys: &Keys, path: String, url: Option<&Url>, v03: bool) -> Option<S3Location> {
     let mut location = S3Location {
         bucket: keys.bucket.clone(),
-        path: keys.path.clone(),
+        path,
         skip_verify: keys.skip_verify,
         // An endpoint means that it is not Amazon's.
         force_path_style: keys.force_path_style.unwrap_or(!keys.endpoint.is_empty()),
@@ -228,8 +211,7 @@ fn wants_path_style(endpoint: &str) -> bool {
         "t3.storage.dev",
         ".supabase.co",
     ];
-    let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest).to_lowercase();
-    let host = host.split('/').next().unwrap_or(&host);
+    let host = authority(endpoint).to_lowercase();
     host == "s3.filebase.com"
         || host.ends_with(".backblazeb2.com")
         || host.ends_with(".supabase.co")
@@ -243,7 +225,7 @@ mod tests {
     /// `bucket path region endpoint style` of what Litestream makes of a URL.
     fn show(text: &str, keys: &Keys, v03: bool) -> String {
         let url = Url::parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"));
-        match location(keys, Some(&url), v03) {
+        match location(keys, keys.path.clone(), Some(&url), v03) {
             None => "no bucket".to_owned(),
             Some(s3) => format!(
                 "{} {} {} {} {}{}",
@@ -359,9 +341,9 @@ mod tests {
         assert_eq!(show("s3://b/p?region=u", &keys, false), "b p k https://minio.lan:9000 host");
         assert_eq!(show("s3://b.h:1/p", &keys, false), "b p k https://minio.lan:9000 path");
         let bucket = Keys { bucket: "b".to_owned(), ..Keys::default() };
-        let without_path = location(&bucket, None, false).expect("a bucket");
+        let without_path = location(&bucket, String::new(), None, false).expect("a bucket");
         assert_eq!((without_path.path.as_str(), without_path.force_path_style), ("", false));
-        let raw = location(&Keys { path: "/a//b/".to_owned(), ..bucket }, None, false).expect("a bucket");
+        let raw = location(&bucket, "/a//b/".to_owned(), None, false).expect("a bucket");
         assert_eq!(raw.path, "/a//b/");
     }
 }

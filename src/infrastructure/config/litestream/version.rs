@@ -69,7 +69,7 @@ pub(crate) fn version(top: &Top, items: &[Item]) -> Version {
 /// Warns of what a Litestream of that version does with a replica.
 pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     let warn = |key: &str, message: &str| sink.warning(keys.place_of(key).problem(message));
-    let (url, path) = (keys.url.as_str(), keys.s3.path.as_str());
+    let (url, path) = (keys.url.as_str(), keys.path.as_str());
     if url.is_empty() && matches!(keys.kind.as_str(), "" | "file") && is_relative(path) {
         sink.warning(keys.place_of("path").problem(relative(base)).value(path).accepted("the whole path"));
     }
@@ -83,12 +83,12 @@ pub(crate) fn advise(keys: &Keys, version: Version, base: &Base, sink: &Sink) {
     match version {
         Version::V05 => advise_v05(keys, sink),
         Version::V03 => {
-            for (key, instead) in
-                [("retention", "`snapshot.retention`, 24h"), ("snapshot-interval", "`snapshot.interval`, 24h")]
-            {
-                let written = if key == "retention" { keys.retention } else { keys.snapshot_interval };
+            for (key, written) in [("retention", keys.retention), ("snapshot-interval", keys.snapshot_interval)] {
                 if written.is_some() {
-                    let message = format!("Litestream v0.5 will ignore it, and use {instead} unless set at the top");
+                    let instead = key.replace("snapshot-", "");
+                    let message = format!(
+                        "Litestream v0.5 will ignore it, and use `snapshot.{instead}`, 24h unless set at the top"
+                    );
                     sink.note(keys.place_of(key).problem(message));
                 }
             }

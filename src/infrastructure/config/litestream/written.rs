@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::go::{Least, Takes, at_least, go_duration, positive, unused};
+use super::go::{ABOVE_ZERO, BOOLEAN, MINUTE, NUMBER, TEXT, ZERO, at_least, go_duration, positive, unused};
 use super::keys::Keys;
 use super::replica::Context;
 use super::{glob, pitfalls};
@@ -68,43 +68,42 @@ pub(crate) fn top(section: &mut Section<'_>) -> Top {
     }
     let levels = section.sections("levels");
     if levels.len() > LEVELS_MAX {
-        let problem = section.place_of("levels").problem("Litestream v0.5 refuses to start with so many");
-        section.warning(problem.accepted(format!("at most {LEVELS_MAX}")));
+        section.warn("levels", "Litestream v0.5 refuses to start with so many", &format!("at most {LEVELS_MAX}"));
     }
     for mut level in levels {
-        at_least(&mut level, "interval", Least::AboveZero);
+        at_least(&mut level, "interval", ABOVE_ZERO);
     }
     if let Some(mut validation) = section.section("validation") {
         go_duration(&mut validation, "interval");
     }
     if let Some(mut socket) = section.section("socket") {
-        unused(&mut socket, Takes::Boolean, "enabled");
-        unused(&mut socket, Takes::Text, "path");
-        unused(&mut socket, Takes::Number, "permissions");
+        unused(&mut socket, BOOLEAN, "enabled");
+        unused(&mut socket, TEXT, "path");
+        unused(&mut socket, NUMBER, "permissions");
     }
     if let Some(logging) = section.section("logging") {
         pitfalls::logging(logging);
     }
-    let level0 = match at_least(section, "l0-retention", Least::Zero) {
+    let level0 = match at_least(section, "l0-retention", ZERO) {
         None => Some(LEVEL0_RETENTION),
         Some(nanoseconds) => positive(nanoseconds),
     };
-    at_least(section, "l0-retention-check-interval", Least::AboveZero);
-    at_least(section, "heartbeat-interval", Least::Minute);
-    at_least(section, "shutdown-sync-timeout", Least::Zero);
-    at_least(section, "shutdown-sync-interval", Least::AboveZero);
+    at_least(section, "l0-retention-check-interval", ABOVE_ZERO);
+    at_least(section, "heartbeat-interval", MINUTE);
+    at_least(section, "shutdown-sync-timeout", ZERO);
+    at_least(section, "shutdown-sync-interval", ABOVE_ZERO);
     pitfalls::heartbeat(section);
     pitfalls::addr(section);
-    unused(section, Takes::Boolean, "verify-compaction");
-    unused(section, Takes::Text, "exec mcp-addr");
+    unused(section, BOOLEAN, "verify-compaction");
+    unused(section, TEXT, "exec mcp-addr");
     Top { settings, snapshot, keeps_all, level0, v05 }
 }
 
 fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
     let Some(mut inner) = section.section("snapshot") else { return Snapshot::default() };
     Snapshot {
-        interval: at_least(&mut inner, "interval", Least::AboveZero).and_then(positive),
-        retention: at_least(&mut inner, "retention", Least::AboveZero).and_then(positive),
+        interval: at_least(&mut inner, "interval", ABOVE_ZERO).and_then(positive),
+        retention: at_least(&mut inner, "retention", ABOVE_ZERO).and_then(positive),
     }
 }
 
@@ -126,9 +125,7 @@ pub(crate) fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     let single = section.has("replica");
     let mut replicas: Vec<Keys> = section.sections("replicas").into_iter().map(Keys::read).collect();
     if single && !replicas.is_empty() {
-        section.problem(
-            section.place().problem("both `replica` and `replicas`").accepted("`replica` in v0.5, `replicas` in v0.3"),
-        );
+        section.fault("both `replica` and `replicas`", "`replica` in v0.5, `replicas` in v0.3");
     }
     replicas.extend(section.section("replica").map(Keys::read));
     if replicas.is_empty() {
@@ -139,10 +136,10 @@ pub(crate) fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     }
     unused(
         &mut section,
-        Takes::Number,
+        NUMBER,
         "min-checkpoint-page-count max-checkpoint-page-count truncate-page-n max-sync-wal-bytes",
     );
-    unused(&mut section, Takes::Boolean, "restore-if-db-not-exists");
+    unused(&mut section, BOOLEAN, "restore-if-db-not-exists");
     pitfalls::checkpoints(&mut section);
     Item {
         place: section.place().clone(),
@@ -159,15 +156,11 @@ pub(crate) fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
 /// `path` or `dir`, and what belongs to each.
 fn check_paths(section: &Section<'_>, file: bool, directory: Option<&Directory>, watch: bool) {
     match (file, directory) {
-        (true, Some(_)) => {
-            section.problem(section.place().problem("both `path` and `dir`").accepted("one of the two"));
-        }
-        (true, None) if watch => section.problem(section.place_of("watch").problem("only works with `dir`")),
+        (true, Some(_)) => section.fault("both `path` and `dir`", "one of the two"),
+        (true, None) if watch => section.wrong("watch", "only works with `dir`", ""),
         (true, None) => {}
         (false, None) if section.has("path") || section.has("dir") => {}
-        (false, None) => {
-            section.problem(section.place().problem("neither `path` nor `dir`").accepted("one of the two"));
-        }
+        (false, None) => section.fault("neither `path` nor `dir`", "one of the two"),
         (false, Some(Directory { pattern, .. })) => {
             let place = section.place_of("pattern");
             let problem = match glob::check(pattern) {

@@ -72,8 +72,7 @@ fn read_labels(mut section: Section<'_>, labels: &mut BTreeMap<String, String>) 
         }
     }
     if labels.len() > ALERT_LABELS_MAX {
-        let problem = section.place().problem("too many labels");
-        section.problem(problem.accepted(format!("at most {ALERT_LABELS_MAX}")));
+        section.fault("too many labels", &format!("at most {ALERT_LABELS_MAX}"));
     }
 }
 
@@ -114,10 +113,7 @@ fn check(text: &str) -> Result<String, String> {
     if catalogue().any(|check| check.name == text) {
         return Ok(text.to_owned());
     }
-    let lower: Vec<_> = catalogue().map(|check| (check.name.to_lowercase(), check.name)).collect();
-    let candidates: Vec<&str> = lower.iter().map(|(lower, _)| lower.as_str()).collect();
-    let meant = did_you_mean(text, &candidates);
-    let meant = meant.and_then(|meant| lower.iter().find(|(lower, _)| lower == meant));
-    let meant = meant.map(|(_, name)| format!(", did you mean `{name}`?")).unwrap_or_default();
+    let names: Vec<&str> = catalogue().map(|check| check.name).collect();
+    let meant = did_you_mean(text, &names).map(|name| format!(", did you mean `{name}`?")).unwrap_or_default();
     Err(format!("no such check{meant}"))
 }

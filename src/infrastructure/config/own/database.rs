@@ -1,34 +1,22 @@
 //! `[[database]]` of `streamgauge.toml`: what no `litestream.yml` names, and what is to be said otherwise about the rest.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::settings::Settings;
+use super::targets::Found;
 use super::{drill, objectives};
 use crate::domain::drill::DrillPolicy;
 use crate::domain::limits::AGE_IDENTITY_FILE_BYTES_MAX;
 use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
-use crate::domain::target::{Objectives, ReplicaTarget, StaticCredentials};
+use crate::domain::target::{DatabaseFiles, ReplicaTarget};
 use crate::infrastructure::config::litestream::keys::Keys;
 use crate::infrastructure::config::litestream::replica::{self, Context};
-use crate::infrastructure::config::problem::Place;
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::section::Section;
 
-/// One `[[database]]`.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) place: Place,
-    pub(crate) name: Option<String>,
-    pub(crate) path: Option<PathBuf>,
-    pub(crate) meta_path: Option<PathBuf>,
-    pub(crate) objectives: Objectives,
-    pub(crate) drill: DrillPolicy,
-    pub(crate) replicas: Vec<ReplicaTarget>,
-}
-
 /// Reads a `[[database]]`; what it does not say is as in `settings`.
-pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Context<'_>) -> Entry {
+pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Context<'_>) -> Found {
     let name = section.name("name");
     let mut path = |key| section.parsed(key, "a path", |text| context.base.database(text));
     let (path, meta_path) = (path("path"), path("meta-path"));
@@ -38,16 +26,17 @@ pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Cont
     let replicas = section.sections("replica").into_iter();
     let replicas = replicas.filter_map(|section| read_replica(section, context)).collect();
     if !section.has("path") && !section.has("replica") {
-        section.problem(section.place().problem("neither `path` nor `replica`").accepted("at least one of the two"));
+        section.fault("neither `path` nor `replica`", "at least one of the two");
     }
     if section.has("meta-path") && !section.has("path") {
         section.wrong("meta-path", "without `path`", "");
     }
-    Entry { place: section.place().clone(), name, path, meta_path, objectives, drill, replicas }
+    let files = path.map(|path| DatabaseFiles { path, meta_path });
+    Found { place: section.place().clone(), name, files, replicas, objectives, drill, litestream: false }
 }
 
 fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
-    let mut keys = Keys {
+    let keys = Keys {
         places: section.places(),
         name: section.text("name").unwrap_or_default(),
         url: section.text("url").unwrap_or_default(),
@@ -55,43 +44,25 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
         secret_access_key: section.secret("secret-access-key"),
         sse_customer_key: section.secret("sse-customer-key"),
         sync_interval: section.duration("sync-interval"),
+        region: section.text("region").unwrap_or_default(),
+        endpoint: section.text("endpoint").unwrap_or_default(),
+        force_path_style: section.boolean("force-path-style"),
+        skip_verify: section.boolean("skip-verify").unwrap_or(false),
+        profile: section.text("profile").filter(|profile| !profile.is_empty()),
+        session_token: section.secret("session-token"),
+        ca_file: section.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         ..Keys::default()
     };
-    keys.s3.region = section.text("region").unwrap_or_default();
-    keys.s3.endpoint = section.text("endpoint").unwrap_or_default();
-    keys.s3.force_path_style = section.boolean("force-path-style");
-    keys.s3.skip_verify = section.boolean("skip-verify").unwrap_or(false);
-    let profile = section.text("profile").filter(|profile| !profile.is_empty());
-    let session_token = section.secret("session-token");
-    let ca_file = section.parsed("ca-file", "a readable file", |text| context.base.readable(text));
     let identity = age_identity(&mut section, context);
     section.require("url", "s3://bucket/path or file:///directory");
     if section.has("access-key-id") != section.has("secret-access-key") {
-        let problem = section.place().problem("one of `access-key-id` and `secret-access-key`");
-        section.problem(problem.accepted("both or neither"));
+        section.fault("one of `access-key-id` and `secret-access-key`", "both or neither");
     }
-    if profile.is_some() {
+    if keys.profile.is_some() {
         section.exclude("access-key-id", "profile");
     }
-    let target = section.has("url").then(|| replica::target(&keys, None, context));
-    let own_keys = section.has("access-key-id");
-    let mut target = match target? {
-        Ok(target) => target,
-        Err(fault) => {
-            section.problem(keys.problem(fault));
-            return None;
-        }
-    };
-    if let Some(s3) = target.location.s3_mut() {
-        if own_keys && let Some(StaticCredentials { session_token: token, .. }) = &mut s3.credentials {
-            *token = session_token;
-        }
-        if profile.is_some() {
-            s3.credentials = None;
-        }
-        s3.profile = profile;
-        s3.ca_file = ca_file;
-    }
+    let target = section.has("url").then(|| replica::target(&keys, None, context))?;
+    let mut target = target.map_err(|fault| section.problem(*fault)).ok()?;
     if let Some(identity) = identity {
         (target.encrypted, target.age_identities) = (true, vec![identity]);
     }

@@ -150,7 +150,7 @@ fn probe(mut section: Section<'_>, names: &mut HashSet<String>) -> Option<DrillP
     section.require("query", "");
     if !["max-age", "min", "max", "equals"].iter().any(|key| section.has(key)) {
         let accepted = "at least one of max-age, min, max and equals";
-        section.problem(section.place().problem("does not say what is expected").accepted(accepted));
+        section.fault("does not say what is expected", accepted);
     }
     if let (Some(min), Some(max)) = (expect.min, expect.max)
         && min > max

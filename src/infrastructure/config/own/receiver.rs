@@ -37,7 +37,7 @@ pub(crate) fn receivers(root: &mut Section<'_>, context: &Context<'_>) -> Vec<Re
 
 /// `severity`: the least severe alert that is told.
 fn severity(section: &mut Section<'_>) -> Option<Severity> {
-    section.choice("severity", Severity::ALL.iter().rev().map(|severity| (severity.as_str(), *severity)))
+    section.choice("severity", Severity::ALL.iter().map(|severity| (severity.as_str(), *severity)))
 }
 
 fn receiver(mut section: Section<'_>, names: &mut HashSet<String>, context: &Context<'_>) -> Option<ReceiverTarget> {
@@ -222,7 +222,7 @@ fn smtp(section: &mut Section<'_>, context: &Context<'_>) -> Option<SmtpTarget> 
     };
     let login = login(section, context);
     if login.is_some() && secured == SmtpSecurity::None {
-        section.warning(section.place_of("password").problem("sent in plain text, because `security` is none"));
+        section.warn("password", "sent in plain text, because `security` is none", "");
     }
     let mailbox = |text: &str| match text.parse::<Mailbox>() {
         Ok(_) => Ok(text.to_owned()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
+use tracing::level_filters::LevelFilter;
 
 use super::drill::Drill;
 use super::scratch::default_scratch;
@@ -71,30 +72,19 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// Default info.
-    pub level: LogLevel,
+    pub level: LevelFilter,
     /// Default logfmt.
     pub format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-impl LogLevel {
-    /// The words of the file and of `--log.level`.
-    pub const WORDS: [(&'static str, Self); 5] = [
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-}
+/// The levels of the file and of `--log.level`.
+pub const LOG_LEVELS: [(&str, LevelFilter); 5] = [
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -169,7 +159,7 @@ fn storage(mut section: Section<'_>, context: &Context<'_>) -> Option<PathBuf> {
 
 fn log(mut section: Section<'_>) -> Log {
     Log {
-        level: section.choice("level", LogLevel::WORDS.into_iter()).unwrap_or(LogLevel::Info),
+        level: section.choice("level", LOG_LEVELS.into_iter()).unwrap_or(LevelFilter::INFO),
         format: section.choice("format", LogFormat::WORDS.into_iter()).unwrap_or(LogFormat::Logfmt),
     }
 }

@@ -1,9 +1,8 @@
 //! Puts together what `litestream.yml` files and `[[database]]` entries say of the same database, and names the result.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::database::Entry;
 use super::settings::Settings;
 use crate::domain::drill::DrillPolicy;
 use crate::domain::naming::{Names, Naming};
@@ -14,15 +13,16 @@ use crate::infrastructure::config::value::paths::default_meta_path;
 
 /// A database or replica that something named.
 #[derive(Debug)]
-struct Found {
-    place: Place,
-    /// A name that a person gave, and where.
-    name: Option<(String, Place)>,
-    files: Option<DatabaseFiles>,
-    replicas: Vec<ReplicaTarget>,
-    objectives: Objectives,
-    drill: DrillPolicy,
-    litestream: bool,
+pub(crate) struct Found {
+    pub(crate) place: Place,
+    /// A name that a person gave there.
+    pub(crate) name: Option<String>,
+    pub(crate) files: Option<DatabaseFiles>,
+    pub(crate) replicas: Vec<ReplicaTarget>,
+    pub(crate) objectives: Objectives,
+    pub(crate) drill: DrillPolicy,
+    /// A `litestream.yml` names it.
+    pub(crate) litestream: bool,
 }
 
 /// Collects databases; the same path is one database.
@@ -66,55 +66,40 @@ impl Collection {
     }
 
     /// Adds a `[[database]]`, or applies it to the database of the same path.
-    pub(crate) fn add_entry(&mut self, entry: Entry, sink: &Sink) {
-        let known = entry.path.as_ref().and_then(|path| self.by_path.get(path)).copied();
-        let index = match known {
-            Some(index) if Self::is_own(&self.found[index], &entry) => {
-                let shown = entry.path.unwrap_or_default().display().to_string();
+    pub(crate) fn add_entry(&mut self, mut entry: Found, sink: &Sink) {
+        let replicas = std::mem::take(&mut entry.replicas);
+        let path = entry.files.as_ref().map(|files| files.path.clone());
+        match path.as_ref().and_then(|path| self.by_path.get(path)).map(|index| &mut self.found[*index]) {
+            Some(found) if found.place.file == entry.place.file => {
+                let shown = path.unwrap_or_default().display().to_string();
                 let place = Place { key: format!("{}.path", entry.place.key), ..entry.place };
                 sink.problem(place.problem("given twice").value(&shown).accepted("each path once"));
-                return;
             }
-            Some(index) => index,
-            None => self.add_new(&entry),
-        };
-        let found = &mut self.found[index];
-        found.objectives = Objectives {
-            retention: entry.objectives.retention.or(found.objectives.retention),
-            snapshot_interval: entry.objectives.snapshot_interval.or(found.objectives.snapshot_interval),
-            ..entry.objectives
-        };
-        found.drill = entry.drill;
-        found.place = entry.place.clone();
-        found.name = entry.name.map(|name| (name, entry.place));
-        if let (Some(files), Some(meta_path)) = (&mut found.files, entry.meta_path) {
-            files.meta_path = Some(meta_path);
+            Some(found) => {
+                found.objectives = Objectives {
+                    retention: entry.objectives.retention.or(found.objectives.retention),
+                    snapshot_interval: entry.objectives.snapshot_interval.or(found.objectives.snapshot_interval),
+                    ..entry.objectives
+                };
+                (found.place, found.name, found.drill) = (entry.place, entry.name, entry.drill);
+                let meta_path = entry.files.and_then(|files| files.meta_path);
+                if let (Some(files), Some(meta_path)) = (&mut found.files, meta_path) {
+                    files.meta_path = Some(meta_path);
+                }
+                found.add_replicas(replicas);
+            }
+            None => {
+                self.by_path.extend(path.map(|path| (path, self.found.len())));
+                // Without a replica there is no Litestream to keep metadata.
+                if let Some(DatabaseFiles { path, meta_path }) = &mut entry.files
+                    && !replicas.is_empty()
+                {
+                    meta_path.get_or_insert_with(|| default_meta_path(path));
+                }
+                entry.add_replicas(replicas);
+                self.found.push(entry);
+            }
         }
-        found.add_replicas(entry.replicas);
-    }
-
-    fn is_own(found: &Found, entry: &Entry) -> bool {
-        found.place.file == entry.place.file
-    }
-
-    fn add_new(&mut self, entry: &Entry) -> usize {
-        let index = self.found.len();
-        let files = entry.path.as_ref().map(|path| {
-            self.by_path.insert(path.clone(), index);
-            // Without a replica there is no Litestream to keep metadata.
-            let meta_path = (!entry.replicas.is_empty()).then(|| default_meta_path(path));
-            DatabaseFiles { path: path.clone(), meta_path }
-        });
-        self.found.push(Found {
-            place: entry.place.clone(),
-            name: None,
-            files,
-            replicas: Vec::new(),
-            objectives: entry.objectives.clone(),
-            drill: entry.drill.clone(),
-            litestream: false,
-        });
-        index
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -156,7 +141,7 @@ impl Found {
             Some(files) => files.path.display().to_string(),
             None => self.replicas.first().map(remote_path).unwrap_or_default(),
         };
-        Naming { path, given: self.name.as_ref().map(|(name, _)| name.clone()) }
+        Naming { path, given: self.name.clone() }
     }
 
     fn target(self, name: String) -> Target {
@@ -204,7 +189,7 @@ fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
             let location = &replica.location;
             match owners.get(&location.identity()) {
                 Some(owner) => {
-                    let path = |found: &Found| path_of(found).display().to_string();
+                    let path = |found: &Found| found.naming().path;
                     let at = location.endpoint().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
                     let (owner, this, url) = (path(owner), path(found), location.url());
                     let message = format!("{owner} and {this} share the replica {url}{at}");
@@ -218,14 +203,12 @@ fn warn_of_shared_replicas(found: &[Found], sink: &Sink) {
     }
 }
 
-fn path_of(found: &Found) -> &Path {
-    found.files.as_ref().map_or_else(|| Path::new(""), |files| &files.path)
-}
-
 fn check_names(found: &[Found], sink: &Sink) {
     let mut seen = HashSet::new();
-    for (name, place) in found.iter().filter_map(|found| found.name.as_ref()) {
-        if !seen.insert(name) {
+    for Found { place, name, .. } in found {
+        if let Some(name) = name
+            && !seen.insert(name)
+        {
             let place = Place { key: format!("{}.name", place.key), ..place.clone() };
             sink.problem(place.problem("given twice").value(name).accepted("each name once"));
         }

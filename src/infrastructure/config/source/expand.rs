@@ -13,15 +13,21 @@ pub(crate) struct Expanded {
     pub(crate) inserted: BTreeSet<String>,
 }
 
-/// A variable without a value, as it may be shown.
+/// What is said of a variable without a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Unset {
-    Name(String),
-    /// `${NAME:-default}` and the like, which a shell would understand.
-    Shell(String),
-    /// In this line a `$` that may belong to a password.
-    Hidden(usize),
+pub(crate) struct Unset {
+    /// Of a `$` that may belong to a password, which is not shown.
+    pub(crate) line: Option<usize>,
+    pub(crate) key: String,
+    pub(crate) message: &'static str,
 }
+
+const PID: &str = "the process ID of Litestream, which is not known here; replaced with nothing";
+const UNSET: &str = "not set in this process's environment; replaced with nothing, as Litestream would do";
+const SHELL: &str = "Litestream has no defaults: it takes everything between the braces as a name, and replaces it with \
+                     nothing";
+const HIDDEN: &str = "Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not \
+                      shown, because it may be part of a password)";
 
 /// Replaces `$NAME` and `${NAME}`; what is not set becomes empty. `None` when the result is longer than `limit`.
 ///
@@ -105,23 +111,29 @@ fn unset(text: &str, at: usize, name: &str, line: usize) -> Option<Unset> {
     let environment = |name: &str| {
         name.len() > 1 && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_uppercase() || byte.is_ascii_digit())
     };
+    let unset = |name: &str| {
+        let message = if name == "PID" { PID } else { UNSET };
+        Some(Unset { line: None, key: format!("${name}"), message })
+    };
+    let hidden = Some(Unset { line: Some(line), key: String::new(), message: HIDDEN });
     if text[at + 1..].starts_with('{') {
         if is_word(name) {
-            return Some(Unset::Name(name.to_owned()));
+            return unset(name);
         }
         let word = name.find(|c: char| OPERATORS.contains(c)).map(|end| &name[..end]).filter(|word| is_word(word));
         return match word {
-            Some(word) if !word.is_empty() => Some(Unset::Shell(word.to_owned())),
-            _ if name.bytes().any(is_name) && !name.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Some(Unset::Hidden(line))
+            // `${NAME:-default}` and the like, which a shell would understand.
+            Some(word) if !word.is_empty() => {
+                Some(Unset { line: None, key: format!("${{{word}…}}"), message: SHELL })
             }
+            _ if name.bytes().any(is_name) && !name.bytes().all(|byte| byte.is_ascii_digit()) => hidden,
             _ => None,
         };
     }
     let alone = !text[..at].ends_with(|c: char| c.is_alphanumeric() || "$%.!+*~".contains(c));
     match is_word(name) {
-        true if alone && environment(name) => Some(Unset::Name(name.to_owned())),
-        true => Some(Unset::Hidden(line)),
+        true if alone && environment(name) => unset(name),
+        true => hidden,
         false => None,
     }
 }
@@ -157,10 +169,10 @@ mod tests {
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let expanded = expand(text, &environment, 1_000).expect("short");
         assert_eq!(expanded.text, expected, "{text}");
-        let shown = |unset: &Unset| match unset {
-            Unset::Name(name) => name.clone(),
-            Unset::Shell(name) => format!("shell {name}"),
-            Unset::Hidden(line) => format!("line {line}"),
+        let shown = |unset: &Unset| match (unset.line, unset.message) {
+            (Some(line), _) => format!("line {line}"),
+            (None, SHELL) => format!("shell {}", unset.key.trim_matches(|c| "${…}".contains(c))),
+            (None, _) => unset.key[1..].to_owned(),
         };
         assert_eq!(expanded.unset.iter().map(shown).collect::<Vec<_>>(), unset, "{text}");
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
+use config::{Environment, Map, Value, ValueKind};
 use toml::de::{DeTable, DeValue};
 
 use crate::infrastructure::config::problem::{Place, Sink};
@@ -27,7 +27,9 @@ pub(crate) fn merge(
     let mut places = Places::default();
     let mut builder = config::Config::builder();
     if let Some((name, text)) = file {
-        builder = builder.add_source(Tree(places.read_toml(name, text, sink)));
+        let mut tree = config::Config::default();
+        tree.cache = places.read_toml(name, text, sink).into();
+        builder = builder.add_source(tree);
     }
     builder = builder
         .add_source(Environment::default().separator("__").source(Some(places.read_environment(environment, sink))));
@@ -43,20 +45,6 @@ pub(crate) fn merge(
             sink.problem(Place::file(&"configuration".into()).problem(error.to_string()));
             Arc::new(Node { line: None, origin: None, kind: Kind::Null })
         }
-    }
-}
-
-/// A tree that is already read, as a source of the `config` crate.
-#[derive(Clone, Debug)]
-struct Tree(Map<String, Value>);
-
-impl Source for Tree {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(self.0.clone())
     }
 }
 

@@ -21,6 +21,9 @@ const GO: &[(&str, i128)] = &[
 
 const PROMETHEUS: &[(&str, i128)] = &[("d", DAY), ("w", 7 * DAY), ("y", 365 * DAY)];
 
+/// Digits behind the point that are read: more say nothing of a nanosecond.
+const FRACTION_DIGITS_MAX: usize = 15;
+
 const SECOND: i128 = 1_000_000_000;
 const DAY: i128 = 86_400 * SECOND;
 
@@ -59,7 +62,7 @@ fn sum(text: &str, units: &[&[(&str, i128)]]) -> Result<i64, &'static str> {
     }
     let mut total: i128 = 0;
     while !rest.is_empty() {
-        let (number, behind) = number(rest)?;
+        let (whole, fraction, behind) = number(rest)?;
         let length = behind.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(length);
         if unit.is_empty() {
@@ -70,7 +73,8 @@ fn sum(text: &str, units: &[&[(&str, i128)]]) -> Result<i64, &'static str> {
             .flat_map(|table| table.iter())
             .find_map(|(name, nanoseconds)| (*name == unit).then_some(*nanoseconds))
             .ok_or("unknown unit")?;
-        total += number.times(nanoseconds);
+        let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_MAX)];
+        total += value(whole) * nanoseconds + value(fraction) * nanoseconds / 10_i128.pow(fraction.len() as u32);
         if total > i128::from(i64::MAX) {
             return Err("too long");
         }
@@ -80,45 +84,21 @@ fn sum(text: &str, units: &[&[(&str, i128)]]) -> Result<i64, &'static str> {
     Ok(if negative { -total } else { total })
 }
 
-/// A decimal number: the digits before the point, and the first digits behind it.
-struct Number {
-    whole: i128,
-    fraction: i128,
-    scale: i128,
+/// Splits a decimal number off: the digits before the point, those behind it, and the rest of the text.
+fn number(text: &str) -> Result<(&str, &str, &str), &'static str> {
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (whole, rest) = text.split_at(digits(text));
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(digits(rest)),
+        None => ("", rest),
+    };
+    if whole.is_empty() && fraction.is_empty() { Err("not a duration") } else { Ok((whole, fraction, rest)) }
 }
 
-impl Number {
-    fn times(&self, factor: i128) -> i128 {
-        self.whole.saturating_mul(factor).saturating_add(self.fraction * factor / self.scale)
-    }
-}
-
-fn number(text: &str) -> Result<(Number, &str), &'static str> {
-    let mut number = Number { whole: 0, fraction: 0, scale: 1 };
-    let mut point = false;
-    let mut digits = 0_usize;
-    let mut end = text.len();
-    for (at, character) in text.char_indices() {
-        match character {
-            '0'..='9' => {
-                let digit = i128::from(u32::from(character) - u32::from('0'));
-                digits += 1;
-                if !point {
-                    // Far above the longest duration, far below an overflow.
-                    number.whole = (number.whole * 10 + digit).min(1 << 70);
-                } else if number.scale < 1_000_000_000_000_000 {
-                    number.fraction = number.fraction * 10 + digit;
-                    number.scale *= 10;
-                }
-            }
-            '.' if !point => point = true,
-            _ => {
-                end = at;
-                break;
-            }
-        }
-    }
-    if digits == 0 { Err("not a duration") } else { Ok((number, &text[end..])) }
+/// The value of digits, of which more than a duration can have come to no more.
+fn value(digits: &str) -> i128 {
+    // Far above the longest duration, far below an overflow.
+    digits.bytes().fold(0, |value, digit| (value * 10 + i128::from(digit - b'0')).min(1 << 70))
 }
 
 #[cfg(test)]

@@ -77,6 +77,16 @@ impl<'a> Section<'a> {
         self.sink.problem(self.place_of(key).problem(message).accepted(accepted));
     }
 
+    /// Reports what is wrong with the section as a whole; `accepted` may be empty.
+    pub(crate) fn fault(&self, message: &str, accepted: &str) {
+        self.sink.problem(self.place.problem(message).accepted(accepted));
+    }
+
+    /// Warns of a key; `accepted` may be empty.
+    pub(crate) fn warn(&self, key: &str, message: &str, accepted: &str) {
+        self.sink.warning(self.place_of(key).problem(message).accepted(accepted));
+    }
+
     /// Reports a key that has to be there and is not.
     pub(crate) fn require(&self, key: &str, accepted: &str) {
         if !self.has(key) {
@@ -273,9 +283,7 @@ impl<'a> Section<'a> {
             }
             Kind::Scalar { text, style } if *style != Style::Bare => Some(vec![Scalar { text, style: *style, place }]),
             Kind::List(items) => {
-                let item_place =
-                    |(index, item): (usize, &'a Arc<Node>)| (&**item, self.item_place(&place, index, item));
-                Some(self.strings(items.iter().enumerate().map(item_place), accepted))
+                Some(self.items(items, &place).filter_map(|(item, at)| self.string(item, at, accepted)).collect())
             }
             _ => {
                 self.sink.problem(place.problem("not a list of strings").accepted(accepted));
@@ -298,27 +306,26 @@ impl<'a> Section<'a> {
     /// Every key with its string, where keys are names of the user's own.
     pub(crate) fn pairs(&mut self, accepted: &str) -> Vec<(&'a str, Scalar<'a>)> {
         self.leave();
-        let entries = self.entries.iter();
-        let read = |entry: &'a Entry| {
-            let scalar = self.strings(std::iter::once((&*entry.value, self.entry_place(entry))), accepted).pop()?;
-            Some((entry.key.as_str(), scalar))
-        };
-        entries.filter_map(read).collect()
+        let read =
+            |entry: &'a Entry| Some((&*entry.key, self.string(&entry.value, self.entry_place(entry), accepted)?));
+        self.entries.iter().filter_map(read).collect()
     }
 
-    fn strings(&self, nodes: impl Iterator<Item = (&'a Node, Place)>, accepted: &str) -> Vec<Scalar<'a>> {
-        let string = |(node, place): (&'a Node, Place)| match &node.kind {
+    fn string(&self, node: &'a Node, place: Place, accepted: &str) -> Option<Scalar<'a>> {
+        match &node.kind {
             Kind::Scalar { text, style } if *style != Style::Bare => Some(Scalar { text, style: *style, place }),
             _ => {
                 self.sink.problem(place.problem("not a string").accepted(accepted));
                 None
             }
-        };
-        nodes.filter_map(string).collect()
+        }
     }
 
-    fn item_place(&self, list: &Place, index: usize, item: &Node) -> Place {
-        self.node_place(item, format!("{}[{index}]", list.key), item.line.or(list.line))
+    /// The items of a list and their places.
+    fn items(&self, items: &'a [Arc<Node>], list: &Place) -> impl Iterator<Item = (&'a Node, Place)> {
+        items.iter().enumerate().map(|(index, item)| {
+            (&**item, self.node_place(item, format!("{}[{index}]", list.key), item.line.or(list.line)))
+        })
     }
 
     /// A mapping below this one.
@@ -344,8 +351,7 @@ impl<'a> Section<'a> {
             self.sink.problem(place.problem("not a list").accepted(accepted));
             return Vec::new();
         };
-        let enter = |(index, item): (usize, &'a Arc<Node>)| self.enter(item, self.item_place(&place, index, item));
-        items.iter().enumerate().filter_map(enter).collect()
+        self.items(items, &place).filter_map(|(item, at)| self.enter(item, at)).collect()
     }
 
     /// As [`sections`](Self::sections). More than `most`, which `accepted` says in words, are a problem.
@@ -376,17 +382,17 @@ impl Drop for Section<'_> {
         let unknown = |entry: &&Entry| !entry.shared && !self.known.contains(&entry.key.as_str()) && !self.open;
         for entry in self.entries.iter().filter(unknown) {
             let place = self.entry_place(entry);
-            let meant = did_you_mean(&entry.key, &self.known).map(|key| format!("did you mean `{key}`?"));
+            let meant = did_you_mean(&entry.key, &self.known);
+            let meant = |sign| meant.map(|key| format!("{sign} did you mean `{key}`?")).unwrap_or_default();
             match self.dialect {
                 Dialect::Yaml => {
-                    let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
-                    self.sink.warning(place.problem(format!("unknown key, which Litestream ignores{meant}")));
+                    let message = format!("unknown key, which Litestream ignores{}", meant(";"));
+                    self.sink.warning(place.problem(message));
                 }
                 Dialect::Toml => {
-                    let meant = meant.map(|meant| format!(", {meant}")).unwrap_or_default();
                     let mut known = self.known.clone();
                     known.sort_unstable();
-                    self.sink.problem(place.problem(format!("unknown key{meant}")).accepted(known.join(", ")));
+                    self.sink.problem(place.problem(format!("unknown key{}", meant(","))).accepted(known.join(", ")));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Replica URLs, split the way Go's `net/url` splits them, because that decides where Litestream writes.
 
+use crate::infrastructure::percent;
+
 /// The parts of a URL. Credentials may be in `userinfo` and `query`: there is no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Url {
@@ -164,41 +166,16 @@ fn check_host(host: &str) -> Result<(), &'static str> {
 
 /// Decodes percent escapes; `+` is a space in a query.
 fn unescape(text: &str, query: bool) -> Result<String, &'static str> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, behind @ ..] = rest {
-        match *first {
-            b'%' => {
-                let digits = behind.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
-                let digits = digits.filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()));
-                let byte = digits.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or("a bad percent escape")?;
-                bytes.push(byte);
-                rest = &behind[2..];
-            }
-            b'+' if query => {
-                bytes.push(b' ');
-                rest = behind;
-            }
-            byte => {
-                bytes.push(byte);
-                rest = behind;
-            }
-        }
+    let (bytes, good) = if query { percent::decoded(&text.replace('+', " ")) } else { percent::decoded(text) };
+    if !good {
+        return Err("a bad percent escape");
     }
     String::from_utf8(bytes).map_err(|_| "a percent escape that is not UTF-8")
 }
 
 /// Go's escaping of a path.
 fn escape(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    percent::encoded(path.as_bytes(), b"-_.~$&+,/:;=@")
 }
 
 /// Go's `path.Clean`: no doubled slashes, no `.` and `..`, no trailing slash; nothing left is `.`.

@@ -21,6 +21,7 @@ use crate::domain::drill::DrillRecord;
 use crate::domain::drill::probe::quoted;
 use crate::domain::limits::{DRILL_COMPLAINT_BYTES_MAX, DRILL_OUTPUT_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::clock;
 use crate::infrastructure::drill::space::{KeptDirectory, ScratchDirectory, sweep};
 use crate::infrastructure::store::StoreOptions;
@@ -63,10 +64,10 @@ impl ProcessDrills {
     }
 
     async fn attempt(&self, job: &DrillJob, seen: &Mutex<Seen>) -> Result<DrillRecord, Reason> {
-        let places = self.places(job).await?;
-        let kept = places.kept.as_ref().map(|kept| (kept.path().to_owned(), identity(job)));
-        let directory = places.scratch.path().to_owned();
-        let order = Order { directory, kept, stores: self.stores.clone(), job: job.clone() };
+        let (scratch, kept) = self.places(job).await?;
+        let copy = kept.as_ref().map(|kept| (kept.path().to_owned(), identity(job)));
+        let directory = scratch.path().to_owned();
+        let order = Order { directory, kept: copy, stores: self.stores.clone(), job: job.clone() };
         let order = serde_json::to_vec(&order)
             .map_err(|error| Reason::new(ReasonKind::Misconfigured, format!("describe the drill: {error}")))?;
         let ran = match tokio::time::timeout(job.policy.timeout, self.run(order, seen)).await {
@@ -78,8 +79,8 @@ impl ProcessDrills {
         };
         // Removing a large file takes its time.
         let _ = spawn_blocking(move || {
-            drop(places.scratch);
-            if let Some(kept) = places.kept {
+            drop(scratch);
+            if let Some(kept) = kept {
                 kept.settle();
             }
         })
@@ -87,10 +88,10 @@ impl ProcessDrills {
         ran
     }
 
-    /// Makes or finds the directories.
-    async fn places(&self, job: &DrillJob) -> Result<Places, Reason> {
+    /// Makes or finds the directories of one drill, and locks them.
+    async fn places(&self, job: &DrillJob) -> Result<(ScratchDirectory, Option<KeptDirectory>), Reason> {
         let (scratch, identity, keeps) = (self.scratch.clone(), identity(job), job.policy.full_every > 1);
-        spawn_blocking(move || {
+        blocking(move || {
             let own = ScratchDirectory::create(&scratch)?;
             let kept = if keeps {
                 KeptDirectory::open(&scratch, &identity)
@@ -98,10 +99,9 @@ impl ProcessDrills {
                 KeptDirectory::remove(&scratch, &identity);
                 None
             };
-            Ok(Places { scratch: own, kept })
+            Ok((own, kept))
         })
         .await
-        .map_err(|error| Reason::new(ReasonKind::Failed, format!("make scratch space: {error}")))?
     }
 
     /// Starts the child, gives it its order and listens until it ends.
@@ -190,12 +190,6 @@ impl Seen {
 /// The identity of a kept copy.
 fn identity(job: &DrillJob) -> String {
     format!("{}\n{}\n{}", job.database, job.replica.name, job.replica.location.identity())
-}
-
-/// The directories of one drill, locked.
-struct Places {
-    scratch: ScratchDirectory,
-    kept: Option<KeptDirectory>,
 }
 
 /// The child. Dropping it ends it, with whatever it has started.

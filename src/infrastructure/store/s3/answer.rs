@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use super::failure::{broken_body, not_s3};
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::http::failure::root_cause;
+use crate::infrastructure::http::failure::{chain, root_cause};
 
 /// A reason that goes through the SDK unchanged.
 #[derive(Debug, thiserror::Error)]
@@ -34,14 +34,7 @@ impl Unfit {
 
     /// The reason among an error's causes.
     pub(super) fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Reason> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(Self(reason)) = error.downcast_ref() {
-                return Some(reason);
-            }
-            next = error.source();
-        }
-        None
+        chain(error).find_map(|error| error.downcast_ref()).map(|Self(reason)| reason)
     }
 }
 

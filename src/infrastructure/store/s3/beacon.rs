@@ -7,36 +7,25 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use super::client::{ClientSlot, Clients, CustomerKey};
+use super::client::{Clients, CustomerKey};
 use super::failure::{self, Action};
-use super::{Root, content, corrupt};
+use super::{ALGORITHM, Bucket, Root, content, corrupt};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::S3Location;
+use crate::domain::target::{S3Location, authority};
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of one beacon in a bucket.
 pub(super) struct S3Beacon {
-    bucket: String,
+    bucket: Bucket,
     key: String,
     endpoint: Option<String>,
-    customer_key: Option<CustomerKey>,
-    client: Arc<ClientSlot>,
-    clients: Arc<Clients>,
 }
 
 impl S3Beacon {
-    pub(super) fn new(place: S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
-        let customer_key = place.sse_customer_key.as_ref().map(CustomerKey::new).transpose();
-        Ok(Self {
-            customer_key: customer_key.map_err(|reason| reason.context(format_args!("open s3://{}", place.bucket)))?,
-            client: clients.slot(&place),
-            clients: clients.clone(),
-            key: key(&place.path),
-            endpoint: place.endpoint,
-            bucket: place.bucket,
-        })
+    pub(super) fn new(place: &S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+        Ok(Self { bucket: Bucket::new(place, clients)?, key: key(&place.path), endpoint: place.endpoint.clone() })
     }
 }
 
@@ -48,18 +37,12 @@ fn key(path: &str) -> String {
 #[async_trait]
 impl BeaconStore for S3Beacon {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
-        let client = self.clients.client(&self.client).await?;
-        let mut request = client.get_object().bucket(&self.bucket).key(&self.key);
-        if let Some(customer_key) = &self.customer_key {
-            request = request
-                .sse_customer_algorithm("AES256")
-                .sse_customer_key(customer_key.key.expose())
-                .sse_customer_key_md5(&customer_key.md5);
-        }
-        let object = match request.range(format!("bytes=0-{BEACON_BYTES_MAX}")).send().await {
+        let client = self.bucket.client().await?;
+        let request = self.bucket.get(&client, &self.key, 0, BEACON_BYTES_MAX);
+        let object = match request.send().await {
             Ok(object) => object,
             Err(error) => {
-                let reason = failure::reason(error, Action::Read, &self.bucket);
+                let reason = failure::reason(error, Action::Read, &self.bucket.name);
                 // A bucket that is not there is not a bucket without a beacon.
                 let absent = reason.kind == ReasonKind::NotFound && reason.hint.is_none();
                 return if absent { Ok(None) } else { Err(reason) };
@@ -67,7 +50,7 @@ impl BeaconStore for S3Beacon {
         };
         let modified = object.last_modified.and_then(|at| Timestamp::from_second(at.secs()).ok());
         let modified = modified.ok_or_else(|| corrupt("an object without a time".to_owned()))?;
-        let offset = self.clients.clocks().offset(|host| is_of(host, self.endpoint.as_deref())).unwrap_or(0.0);
+        let offset = self.bucket.clients.clocks().offset(|host| is_of(host, self.endpoint.as_deref())).unwrap_or(0.0);
         let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
         Ok(Some(FoundBeacon {
             content: content(object, 0, BEACON_BYTES_MAX).await?,
@@ -77,23 +60,20 @@ impl BeaconStore for S3Beacon {
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {
-        let client = self.clients.client(&self.client).await?;
-        let mut request = client.put_object().bucket(&self.bucket).key(&self.key).content_type("application/json");
-        if let Some(customer_key) = &self.customer_key {
-            request = request
-                .sse_customer_algorithm("AES256")
-                .sse_customer_key(customer_key.key.expose())
-                .sse_customer_key_md5(&customer_key.md5);
+        let client = self.bucket.client().await?;
+        let mut request = client.put_object().bucket(&self.bucket.name).key(&self.key).content_type("application/json");
+        if let Some(CustomerKey { key, md5 }) = &self.bucket.customer_key {
+            request =
+                request.sse_customer_algorithm(ALGORITHM).sse_customer_key(key.expose()).sse_customer_key_md5(md5);
         }
         let done = request.body(ByteStream::from(content)).send().await;
-        done.map(drop).map_err(|error| failure::reason(error, Action::Write, &self.bucket))
+        done.map(drop).map_err(|error| failure::reason(error, Action::Write, &self.bucket.name))
     }
 }
 
 /// A host that answers for an endpoint: itself, or with the bucket's name in front.
 fn is_of(host: &str, endpoint: Option<&str>) -> bool {
-    let endpoint = endpoint.map(|endpoint| endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest));
-    match endpoint.map(|endpoint| endpoint.split('/').next().unwrap_or(endpoint)) {
+    match endpoint.map(authority) {
         Some(authority) => host.strip_suffix(authority).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
         None => host.contains("amazonaws.com"),
     }

@@ -24,11 +24,12 @@ use md5::{Digest, Md5};
 use tokio::sync::OnceCell;
 
 use super::clocks::Clocks;
-use super::connector::{Connector, TlsOptions};
+use super::connector::Connector;
 use super::failure::{self, Action};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
 use crate::domain::target::{S3Location, StaticCredentials};
+use crate::infrastructure::http::{PerTls, TlsOptions};
 
 /// Where Litestream looks when nothing names a region.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -111,14 +112,14 @@ pub(crate) struct Clients {
     timeout: Duration,
     ca_file: Option<PathBuf>,
     slots: Mutex<HashMap<ClientKey, Weak<ClientSlot>>>,
-    connectors: Mutex<HashMap<TlsOptions, Arc<OnceCell<Connector>>>>,
+    connectors: PerTls<Connector>,
     clocks: Arc<Clocks>,
 }
 
 impl Clients {
     /// `timeout` is for one call with all its attempts; `ca_file` is trusted beside what a location names.
     pub(crate) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
-        Self { timeout, ca_file, slots: Mutex::default(), connectors: Mutex::default(), clocks: Arc::default() }
+        Self { timeout, ca_file, slots: Mutex::default(), connectors: PerTls::default(), clocks: Arc::default() }
     }
 
     /// The clocks of the servers.
@@ -182,9 +183,7 @@ impl Clients {
 
     /// Forgets the client of a slot with all that it stands on: the next call builds it anew.
     fn renew(&self, slot: &ClientSlot) {
-        let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors.remove(&slot.key.tls);
-        drop(connectors);
+        self.connectors.forget(&slot.key.tls);
         let before = std::mem::take(&mut *slot.made.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(lender) = before.get().and_then(|made| made.lender.as_ref()) {
             *lender.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
@@ -197,7 +196,9 @@ impl Clients {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(self.connect_timeout())
             .operation_attempt_timeout(self.timeout / 2);
-        let connector = self.connector(&key.tls).await?;
+        let (connect_timeout, clocks) = (self.connect_timeout(), Arc::clone(&self.clocks));
+        let connector = move |tls: &TlsOptions| Connector::new(tls, connect_timeout, clocks);
+        let connector = self.connectors.get(&key.tls, connector).await?;
         let region = Region::new(key.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()));
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(connector.clone())
@@ -227,19 +228,6 @@ impl Clients {
             // Its own budget of retries: a broken endpoint must not use up those of a healthy one.
             .retry_partition(RetryPartition::custom("replica").build());
         Ok(Client::from_conf(config.build()))
-    }
-
-    async fn connector(&self, tls: &TlsOptions) -> Result<Connector, Reason> {
-        let cell = {
-            let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(connectors.entry(tls.clone()).or_default())
-        };
-        let make = || async {
-            let (options, connect_timeout, clocks) = (tls.clone(), self.connect_timeout(), Arc::clone(&self.clocks));
-            let made = tokio::task::spawn_blocking(move || Connector::new(&options, connect_timeout, clocks)).await;
-            made.map_err(|error| Reason::new(ReasonKind::Failed, format!("set up TLS: {error}")))?
-        };
-        cell.get_or_try_init(make).await.cloned()
     }
 
     fn connect_timeout(&self) -> Duration {
@@ -303,7 +291,7 @@ impl CustomerKey {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use streamgauge_testkit::http::{Answer, Server};
 
     use super::*;
 
@@ -354,17 +342,13 @@ mod tests {
     }
 
     /// A server that gives one answer, and a client for it.
-    async fn answering(body: &'static str) -> Client {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
-        });
+    async fn answering(body: &'static str) -> (Server, Client) {
+        let server = Server::start(move |_| Answer::xml(200, body)).unwrap();
+        let endpoint = Some(format!("http://{}", server.address));
         let clients = Clients::new(Duration::from_secs(60), None);
-        let place = S3Location { endpoint: Some(endpoint), force_path_style: true, ..with_secret("secret") };
-        clients.client(&clients.slot(&place)).await.unwrap().clone()
+        let place = S3Location { endpoint, force_path_style: true, ..with_secret("secret") };
+        let client = clients.client(&clients.slot(&place)).await.unwrap().clone();
+        (server, client)
     }
 
     #[tokio::test]
@@ -382,7 +366,7 @@ mod tests {
         });
         assert!(futures_util::FutureExt::catch_unwind(panicking).await.is_err());
         assert!(!Arc::ptr_eq(&first, &slot.made()));
-        assert!(clients.connectors.lock().unwrap().is_empty(), "nor is its transport used again");
+        assert!(!clients.connectors.has(&slot.key.tls), "nor is its transport used again");
         assert!(clients.client(&slot).await.is_ok());
     }
 
@@ -393,7 +377,8 @@ mod tests {
             ("<LocationConstraint>EU</LocationConstraint>", "eu-west-1"),
             ("<LocationConstraint/>", "us-east-1"),
         ] {
-            assert_eq!(bucket_region(&answering(answer).await, "a").await.unwrap(), expected, "{answer}");
+            let (_server, client) = answering(answer).await;
+            assert_eq!(bucket_region(&client, "a").await.unwrap(), expected, "{answer}");
         }
     }
 

@@ -22,10 +22,8 @@ use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::reason::Reason;
 use crate::infrastructure::clock;
 use crate::infrastructure::http::pauses::Pauses;
-use crate::infrastructure::http::{self, Proxied};
+use crate::infrastructure::http::{self, Proxied, TlsOptions};
 use crate::infrastructure::scrub::Scrub;
-
-pub(super) use crate::infrastructure::http::TlsOptions;
 
 /// A shared pool of connections. Cloning shares it.
 #[derive(Clone)]

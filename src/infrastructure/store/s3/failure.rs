@@ -7,7 +7,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::answer::{Unfit, is_html, web_page};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::http::failure::{causes, root_cause, unreachable};
+use crate::infrastructure::http::failure::{causes, chain, root_cause, unreachable};
 use crate::infrastructure::scrub::Scrub;
 use crate::infrastructure::store::checked::printable;
 
@@ -177,14 +177,10 @@ fn meaning(refusal: &Refusal, action: Action, bucket: &str) -> Reason {
 
 /// An answer that cannot be understood, or that broke off.
 fn broken_answer(status: u16, error: &(dyn Error + 'static)) -> Reason {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<hyper::Error>() {
-            return broken_body(error);
-        }
-        cause = error.source();
+    match chain(error).find(|error| error.is::<hyper::Error>()) {
+        Some(broken) => broken_body(broken),
+        None => not_s3(status, &root_cause(error)),
     }
-    not_s3(status, &root_cause(error))
 }
 
 /// It came whole, and is nothing that an S3 server says.

@@ -9,7 +9,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, ExpirationStatus, Grant, LifecycleRule, ObjectLockEnabled, PublicAccessBlockConfiguration,
+    BucketVersioningStatus, ExpirationStatus, Grant, LifecycleRule, ObjectLockConfiguration, ObjectLockEnabled,
+    PolicyStatus, PublicAccessBlockConfiguration,
 };
 
 use super::client::{ClientSlot, Clients};
@@ -38,26 +39,28 @@ impl S3Bucket {
         Self { bucket: place.bucket.clone(), client: clients.slot(place), clients: clients.clone(), calls }
     }
 
-    /// One setting. `absent` is the code of a bucket that does not have it, which is an answer: the default.
-    async fn ask<T: Default + Send, E>(
+    /// One setting: its name in requests, the permission that reading it takes, and the code of a bucket that does not
+    /// have it, which is an answer: the default.
+    async fn ask<A: Send, T: Default + Send, E>(
         &self,
-        name: &str,
-        action: Action,
-        absent: &str,
-        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+        (name, permission, absent): (&str, &'static str, Option<&str>),
+        answer: impl Future<Output = Result<A, SdkError<E, HttpResponse>>> + Send,
+        read: impl FnOnce(A) -> T + Send,
     ) -> Result<T, Reason>
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         let answer = async {
-            match answer.await {
-                Err(error) if !absent.is_empty() && error.code() == Some(absent) => Ok(T::default()),
-                answer => answer.map_err(|error| match failure::reason(error, action, &self.bucket) {
-                    // A server that knows no such setting may take the request for another one.
-                    reason if reason.kind == ReasonKind::Corrupt => {
-                        Reason::new(ReasonKind::Unsupported, "the store gives an unexpected answer")
+            match answer.await.map(read) {
+                Err(error) if absent.is_some() && error.code() == absent => Ok(T::default()),
+                answer => answer.map_err(|error| {
+                    match failure::reason(error, Action::Posture(permission), &self.bucket) {
+                        // A server that knows no such setting may take the request for another one.
+                        reason if reason.kind == ReasonKind::Corrupt => {
+                            Reason::new(ReasonKind::Unsupported, "the store gives an unexpected answer")
+                        }
+                        reason => reason,
                     }
-                    reason => reason,
                 }),
             }
         };
@@ -65,54 +68,49 @@ impl S3Bucket {
     }
 
     async fn versioning(&self, client: &Client) -> Result<bool, Reason> {
+        let setting = ("?versioning", "s3:GetBucketVersioning", None);
         let answer = client.get_bucket_versioning().bucket(&self.bucket).send();
-        let answer = async { answer.await.map(|answer| answer.status) };
-        let action = Action::Posture("s3:GetBucketVersioning");
-        Ok(self.ask("?versioning", action, "", answer).await? == Some(BucketVersioningStatus::Enabled))
+        self.ask(setting, answer, |answer| answer.status == Some(BucketVersioningStatus::Enabled)).await
     }
 
     async fn object_lock(&self, client: &Client) -> Result<bool, Reason> {
+        let absent = Some("ObjectLockConfigurationNotFoundError");
+        let setting = ("?object-lock", "s3:GetBucketObjectLockConfiguration", absent);
         let answer = client.get_object_lock_configuration().bucket(&self.bucket).send();
-        let answer = async {
-            answer.await.map(|answer| answer.object_lock_configuration.and_then(|lock| lock.object_lock_enabled))
-        };
-        let action = Action::Posture("s3:GetBucketObjectLockConfiguration");
-        let lock = self.ask("?object-lock", action, "ObjectLockConfigurationNotFoundError", answer).await?;
-        Ok(lock == Some(ObjectLockEnabled::Enabled))
+        let enabled = |lock: ObjectLockConfiguration| lock.object_lock_enabled == Some(ObjectLockEnabled::Enabled);
+        self.ask(setting, answer, |answer| answer.object_lock_configuration.is_some_and(enabled)).await
     }
 
     /// The prefixes of keys whose noncurrent versions expire.
     async fn noncurrent_expiry(&self, client: &Client) -> Result<Vec<String>, Reason> {
+        let setting = ("?lifecycle", "s3:GetLifecycleConfiguration", Some("NoSuchLifecycleConfiguration"));
         let answer = client.get_bucket_lifecycle_configuration().bucket(&self.bucket).send();
-        let answer = async { answer.await.map(|answer| answer.rules.unwrap_or_default()) };
-        let action = Action::Posture("s3:GetLifecycleConfiguration");
-        let rules = self.ask("?lifecycle", action, "NoSuchLifecycleConfiguration", answer).await?;
-        Ok(rules.into_iter().filter_map(expired_prefix).collect())
+        let expired = |rules: Vec<LifecycleRule>| rules.into_iter().filter_map(expired_prefix).collect();
+        self.ask(setting, answer, |answer| expired(answer.rules.unwrap_or_default())).await
     }
 
     async fn public_access_block(&self, client: &Client) -> Result<Option<PublicAccessBlockConfiguration>, Reason> {
+        let absent = Some("NoSuchPublicAccessBlockConfiguration");
+        let setting = ("?publicAccessBlock", "s3:GetBucketPublicAccessBlock", absent);
         let answer = client.get_public_access_block().bucket(&self.bucket).send();
-        let answer = async { answer.await.map(|answer| answer.public_access_block_configuration) };
-        let action = Action::Posture("s3:GetBucketPublicAccessBlock");
-        self.ask("?publicAccessBlock", action, "NoSuchPublicAccessBlockConfiguration", answer).await
+        self.ask(setting, answer, |answer| answer.public_access_block_configuration).await
     }
 
     async fn public_policy(&self, client: &Client) -> Result<bool, Reason> {
+        let setting = ("?policyStatus", "s3:GetBucketPolicyStatus", Some("NoSuchBucketPolicy"));
         let answer = client.get_bucket_policy_status().bucket(&self.bucket).send();
-        let answer = async { answer.await.map(|answer| answer.policy_status.and_then(|status| status.is_public)) };
-        let action = Action::Posture("s3:GetBucketPolicyStatus");
-        Ok(self.ask("?policyStatus", action, "NoSuchBucketPolicy", answer).await? == Some(true))
+        let is_public = |status: PolicyStatus| status.is_public == Some(true);
+        self.ask(setting, answer, |answer| answer.policy_status.is_some_and(is_public)).await
     }
 
     async fn public_list(&self, client: &Client) -> Result<bool, Reason> {
+        let setting = ("?acl", "s3:GetBucketAcl", None);
         let answer = client.get_bucket_acl().bucket(&self.bucket).send();
-        let answer = async { answer.await.map(|answer| answer.grants.unwrap_or_default()) };
-        let grants = self.ask("?acl", Action::Posture("s3:GetBucketAcl"), "", answer).await?;
         let everybody = |grant: &Grant| {
             let uri = grant.grantee.as_ref().and_then(|grantee| grantee.uri.as_deref());
             uri.is_some_and(|uri| EVERYBODY.contains(&uri))
         };
-        Ok(grants.iter().any(everybody))
+        self.ask(setting, answer, |answer| answer.grants().iter().any(everybody)).await
     }
 }
 

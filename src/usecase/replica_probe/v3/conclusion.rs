@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::super::finding::{Finding, chain};
 use super::Segments;
-use crate::domain::assess::proof::Evidence;
-use crate::domain::assess::proof::Method;
+use crate::domain::assess::proof::{Evidence, Method};
 use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::limits::PLAN_CANDIDATES_MAX;
 use crate::domain::litestream::{Coverage, Layout, SegmentFile, SnapshotFile};
@@ -26,13 +25,11 @@ impl Segments {
         };
         let finding = Finding {
             layout: Some(Layout::V3.as_str()),
-            txid: None,
             last_segment_at: newest_at,
             coverage: self.report(coverage, sampled),
             timeline: self.timeline(sampled),
-            received_bytes: None,
-            received_objects: None,
             damaged: self.odd.clone(),
+            ..Finding::default()
         };
         (finding, evidence)
     }

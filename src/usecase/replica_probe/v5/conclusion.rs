@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::super::finding::{Finding, chain};
 use super::Levels;
-use crate::domain::assess::proof::Evidence;
-use crate::domain::assess::proof::Method;
+use crate::domain::assess::proof::{Evidence, Method};
 use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::litestream::{Coverage, Layout, LtxFile, LtxHeader, SNAPSHOT_LEVEL};
 use crate::domain::moment::Moment;

@@ -1,15 +1,19 @@
 //! The report: built anew where something changed, and handed out.
 
+use std::collections::BTreeSet;
+
 use super::Agent;
 use crate::domain::assessment::{AgentReport, Assessment};
 use crate::domain::moment::Moment;
 use crate::domain::report::Report;
+use crate::domain::target::TargetName;
 use crate::usecase::watch::telling;
 
 impl Agent {
     /// Builds what changed anew and hands the report out.
     pub(super) fn publish(&mut self, now: Moment) {
-        let report = self.assemble(now);
+        let (assessment, changed) = self.assess(now);
+        let report = self.judge(assessment, &changed, now);
         self.hand_out(report, now);
     }
 
@@ -19,8 +23,8 @@ impl Agent {
         self.publisher.publish(report);
     }
 
-    /// Everything as it is, with what changed built anew.
-    fn assemble(&mut self, now: Moment) -> Report {
+    /// Everything as it is, with what changed built anew; and what that is.
+    fn assess(&mut self, now: Moment) -> (Assessment, BTreeSet<TargetName>) {
         let shared = &mut self.shared;
         let pace = &shared.configured.pace;
         let changed = shared.fleet.rebuild(pace, now);
@@ -41,16 +45,20 @@ impl Agent {
         };
         self.duties.iter().for_each(|duty| duty.report(shared, now, &mut agent));
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
-        let assessment = Assessment { complete, agent, databases, over_limit };
+        (Assessment { complete, agent, databases, over_limit }, changed)
+    }
+
+    /// Judges everything, and tells the log what that makes of what changed.
+    fn judge(&mut self, assessment: Assessment, changed: &BTreeSet<TargetName>, now: Moment) -> Report {
         let report = Report {
             generated_at: now.wall,
             verdicts: self.judge.judge(&assessment, now.wall),
             assessment,
-            alerts: self.alerts.list(),
-            alerts_dropped: self.alerts.dropped(),
+            alerts: self.alerts.book.alerts().to_vec(),
+            alerts_dropped: self.alerts.book.dropped(),
             history: self.recorder.history(),
         };
-        let changed = changed.iter().filter_map(|name| shared.fleet.subjects.get(name));
+        let changed = changed.iter().filter_map(|name| self.shared.fleet.subjects.get(name));
         telling::tell(changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect());
         report
     }
@@ -60,8 +68,8 @@ impl Agent {
         let interval = self.shared.configured.alerting.evaluation_interval;
         let Some(at) = self.alerts.take_due(interval, now) else { return };
         let fresh = self.shared.fleet.has_changed();
-        let mut report = self.assemble(now);
-        let (changed, turned) = self.alerts.evaluate(&report, &self.shared.configured.alerting, at);
+        let (mut assessment, changed) = self.assess(now);
+        let (moved, turned) = self.alerts.evaluate(&assessment, &self.shared.configured.alerting, at);
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
             if let Some(subject) = self.shared.fleet.subjects.get_mut(name) {
@@ -69,14 +77,12 @@ impl Agent {
             }
         }
         if !turned.is_empty() {
-            report.assessment.databases = self.shared.fleet.reports();
-            report.verdicts = self.judge.judge(&report.assessment, now.wall);
+            assessment.databases = self.shared.fleet.reports();
         }
-        report.alerts = self.alerts.list();
-        report.alerts_dropped = self.alerts.dropped();
-        self.alerts.tell(&report, at);
+        self.alerts.tell(&assessment, at);
+        let report = self.judge(assessment, &changed, now);
         // The numbers of alerts follow time as well.
-        if fresh || changed || !turned.is_empty() || !report.alerts.is_empty() {
+        if fresh || moved || !turned.is_empty() || !report.alerts.is_empty() {
             self.hand_out(report, now);
         }
         self.save_alerts(now);

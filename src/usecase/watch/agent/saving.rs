@@ -141,7 +141,7 @@ impl Agent {
         for (name, subject) in subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
             subject.unsaved = false;
             if all {
-                subject.objects_not_saved();
+                subject.objects_saved = None;
             }
             entries.push((EntryKey::target(name), subject.save()));
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
@@ -210,7 +210,7 @@ impl Agent {
             self.alerts.not_saved(entry.kind);
             if let Some(subject) = self.shared.fleet.subjects.get_mut(&TargetName(entry.name)) {
                 subject.unsaved = true;
-                subject.objects_not_saved();
+                subject.objects_saved = None;
             }
         }
     }

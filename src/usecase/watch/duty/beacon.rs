@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::super::crew::{Crew, Work};
 use super::super::replica::WatchedReplica;
 use super::super::schedule::ReplicaKey;
+use super::super::subject::Subject;
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::beacon::{BeaconClaim, BeaconPolicy, SCHEMA};
 use crate::domain::limits::BEACONS_IN_FLIGHT_MAX;
@@ -69,11 +70,9 @@ impl Duty for Beacons {
     fn begin(&mut self, shared: &mut Shared, Turn { now, tick }: Turn) -> Option<Duration> {
         let pace = &shared.configured.pace;
         let policy = pace.beacon.as_ref().filter(|_| tick)?;
-        for subject in shared.fleet.subjects.values() {
-            // What cannot be read is not said to be there.
-            if subject.gone_since.is_some() || !subject.is_monitored() {
-                continue;
-            }
+        // What cannot be read is not said to be there.
+        let there = |subject: &&Subject| subject.gone_since.is_none() && subject.is_monitored();
+        for subject in shared.fleet.subjects.values().filter(there) {
             let txid = subject.staged().and_then(StagedPosition::txid);
             for replica in &subject.replicas {
                 let is_due =

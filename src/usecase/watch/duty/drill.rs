@@ -15,7 +15,7 @@ use crate::domain::assessment::{AgentReport, DrillBudgetReport};
 use crate::domain::drill::schedule::{DrillLimits, DrillTiming, share};
 use crate::domain::drill::{DrillRecord, DrillResult};
 use crate::domain::human::spoken_bytes;
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, later};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
 use crate::usecase::drill::inconclusive;
@@ -286,8 +286,4 @@ fn refresh(fleet: &mut Fleet, key: ReplicaKey) {
     let download = replica.coverage().and_then(|coverage| coverage.download_bytes);
     replica.drilling.refresh(&target.drill, download);
     fleet.touch(key);
-}
-
-fn later(at: Timestamp, duration: SignedDuration) -> Timestamp {
-    at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }

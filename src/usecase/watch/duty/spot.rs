@@ -46,7 +46,7 @@ impl Duty for Spots {
             let again = match round {
                 Ok(round) => replica.take_round(round, &policy, now),
                 Err(_) => {
-                    replica.lose_round();
+                    replica.spotting.in_flight = false;
                     false
                 }
             };

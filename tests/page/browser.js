@@ -35,36 +35,38 @@ async function open(context, path) {
   if (process.env.STYLE) {
     await page.route("**/static/style-*", route => route.fulfill({ path: process.env.STYLE, contentType: "text/css" }));
   }
-  if (process.env.SCRIPT) {
-    await page.route("**/static/script-*", route => route.fulfill({ path: process.env.SCRIPT, contentType: "text/javascript" }));
-  }
   await page.goto(address + path);
   return page;
 }
 
 async function judge(browser) {
-  for (const width of [1280, 360]) for (const colorScheme of ["light", "dark"]) {
-    const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme });
-    for (const [name, path] of Object.entries(PAGES)) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  for (const [name, path] of Object.entries(PAGES)) {
+    const page = await open(context, path);
+    await page.evaluate(axe);
+    for (const width of [1280, 360]) for (const colorScheme of ["light", "dark"]) {
       const where = `${path} at ${width}, ${colorScheme}`;
-      const page = await open(context, path);
+      await page.setViewportSize({ width, height: 1000 });
+      await page.emulateMedia({ colorScheme });
+      const show = open => page.evaluate(open => { for (const details of document.querySelectorAll("details")) details.open = open; }, open);
+      await show(false);
       if (process.env.SCREENSHOTS) {
-        await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${width}-${colorScheme}.png`, fullPage: true });
+        const fullPage = !process.env.FIRST_SCREEN;
+        await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}-${width}-${colorScheme}.png`, fullPage });
       }
-      // With everything shown that can be.
-      await page.evaluate(() => { for (const details of document.querySelectorAll("details")) details.open = true; });
+      await show(true);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       expect(wide <= 0, `${where}: ${wide} px too wide`);
-      await page.evaluate(axe);
       const { violations, passes } = await page.evaluate(tags => axe.run(document, { runOnly: tags }), TAGS);
       expect(passes.length > 10, `${where}: axe looked at nothing`);
       for (const { id, help, nodes } of violations) {
-        wrong.push(`${where}: ${id}: ${help}: ${nodes.length}: ${nodes.slice(0, 2).map(node => node.html + " " + node.failureSummary).join("; ")}`);
+        const found = nodes.slice(0, 2).map(node => node.html + " " + node.failureSummary).join("; ");
+        wrong.push(`${where}: ${id}: ${help}: ${nodes.length}: ${found}`);
       }
-      await page.close();
     }
-    await context.close();
+    await page.close();
   }
+  await context.close();
 }
 
 // The same answer shows the same text with scripts and without, and states have words.
@@ -137,7 +139,7 @@ async function keyboard(context) {
   await page.keyboard.type("shop");
   await page.keyboard.press("Enter");
   await page.waitForURL(/q=shop/);
-  expect(await page.locator("#databases ~ table tbody tr").count() === 1, "the search found something else");
+  expect(await page.locator("#databases ~ table.cards tbody tr").count() === 1, "the search found something else");
   await page.getByRole("link", { name: /^all/ }).click();
   await page.waitForURL(/q=shop/);
   await page.close();

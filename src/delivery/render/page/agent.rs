@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::words::{age, ago, known, monthly, since};
+use super::words::{age, ago, known, money, monthly, since};
 use crate::delivery::render::html::LINE;
 use crate::domain::assessment::{AgentReport, BucketReport, ReceiverReport, SourceReport, StoreReport};
 use crate::domain::human;
@@ -49,7 +49,7 @@ fn facts(agent: &AgentReport, now: Timestamp) -> Markup {
             }
             dt { "Bill" } dd {
                 (known(cost.dollars_per_month.map(|dollars| html! { (monthly(dollars)) })))
-                @if let Some(budget) = cost.budget_dollars_per_month { " of " (human::dollars(budget)) " budgeted" }
+                @if let Some(budget) = cost.budget_dollars_per_month { " of " (money(budget)) " budgeted" }
             }
             @if let Some(budget) = agent.drill_budget {
                 dt { "Drills today" } dd {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::state::labelled;
+use super::table::{cell, table};
 use super::words::{ago, runbook_link};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::markdown::inline;
@@ -18,16 +19,18 @@ use crate::domain::verdict::Word;
 
 /// All of them; empty when there are none.
 pub(super) fn section(report: &Report) -> Markup {
-    table(report.alerts.iter().collect(), report.alerts_dropped, report.generated_at)
+    list(report.alerts.iter().collect(), report.alerts_dropped, report.generated_at)
 }
 
 /// Those on one database.
 pub(super) fn on(report: &Report, database: &str) -> Markup {
     let on = |alert: &&Arc<Alert>| alert.labels.get("database").is_some_and(|name| name == database);
-    table(report.alerts.iter().filter(on).collect(), 0, report.generated_at)
+    list(report.alerts.iter().filter(on).collect(), 0, report.generated_at)
 }
 
-fn table(mut alerts: Vec<&Arc<Alert>>, dropped: usize, now: Timestamp) -> Markup {
+const HEADINGS: [&str; 5] = ["State", "Alert", "On", "Since", "What is wrong"];
+
+fn list(mut alerts: Vec<&Arc<Alert>>, dropped: usize, now: Timestamp) -> Markup {
     if alerts.is_empty() && dropped == 0 {
         return Markup::default();
     }
@@ -37,17 +40,7 @@ fn table(mut alerts: Vec<&Arc<Alert>>, dropped: usize, now: Timestamp) -> Markup
         section aria-labelledby="alerts" {
             h2 #alerts { "Alerts" }
             (LINE)
-            table.cards role="table" {
-                thead role="rowgroup" {
-                    tr role="row" {
-                        @for heading in ["State", "Alert", "On", "Since", "What is wrong"] {
-                            th scope="col" role="columnheader" { (heading) }
-                        }
-                    }
-                }
-                tbody role="rowgroup" { (LINE) @for alert in alerts.iter().take(PAGE_ROWS_MAX) { (row(alert, now)) (LINE) } }
-            }
-            (LINE)
+            (table(&HEADINGS, alerts.iter().take(PAGE_ROWS_MAX).map(|alert| row(alert, now))))
             @if more > 0 {
                 p { "and " (more) " more " (human::agree(&more, "alert", "alerts")) "." } (LINE)
             }
@@ -79,20 +72,17 @@ fn row(alert: &Alert, now: Timestamp) -> Markup {
     let labels = check.map_or(&[][..], |check| check.scope().labels());
     let subject: Vec<_> =
         labels.iter().filter_map(|label| alert.labels.get(*label)).map(|value| printable(value)).collect();
-    html! {
-        tr.alert role="row" {
-            td role="cell" data-label="State" {
-                (labelled(word, state))
-                @if let Some(reason) = &alert.suppressed { div { "nobody is notified: " (printable(reason)) } }
-            }
-            td role="cell" data-label="Alert" {
-                (runbook_link(alert.name())) " " span.quiet { (alert.severity.as_str()) }
-            }
-            td role="cell" data-label="On" { (subject.join(" ")) }
-            td role="cell" data-label="Since" { @if let Some(since) = since { (ago(since, now)) } }
-            td role="cell" data-label="What is wrong" { (text("summary")) div { (text("description")) } div { (inline(&text("action"))) } }
-        }
-    }
+    let cells = [
+        html! {
+            (labelled(word, state))
+            @if let Some(reason) = &alert.suppressed { div { "nobody is notified: " (printable(reason)) } }
+        },
+        html! { (runbook_link(alert.name())) " " span.quiet { (alert.severity.as_str()) } },
+        html! { (subject.join(" ")) },
+        html! { @if let Some(since) = since { (ago(since, now)) } },
+        html! { (text("summary")) div { (text("description")) } div { (inline(&text("action"))) } },
+    ];
+    html! { @for (heading, content) in HEADINGS.iter().zip(&cells) { (cell(heading, "", content)) } }
 }
 
 #[cfg(test)]
@@ -114,7 +104,7 @@ mod tests {
         report.alerts_dropped = 7;
         let page = page(Some(&report));
         let (_, alerts) = page.split_once("Alerts</h2>").expect("a section");
-        let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("<tr class=\"alert\"")).take(4).collect();
+        let rows: Vec<_> = alerts.lines().filter(|line| line.starts_with("<tr")).take(4).collect();
         let states = [
             " firing</span></td>",
             " pending</span></td>",

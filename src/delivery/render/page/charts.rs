@@ -64,7 +64,7 @@ fn charts<'a>(report: &Report, database: &DatabaseReport, from: Timestamp) -> Ve
     charts.push(chart("commits", "Commits a second".into(), commits, None, |rate| format!("{rate:.2}")));
     let written = vec![("written", points(&of_database::WRITTEN_BYTES_PER_SECOND))];
     charts.push(chart("written", "Written a second".into(), written, None, bytes));
-    let size = vec![("database", points(&of_database::SIZE_BYTES)), ("WAL", points(&of_database::WAL_SIZE))];
+    let size = vec![("database", points(&of_database::SIZE_BYTES)), ("WAL (dashed)", points(&of_database::WAL_SIZE))];
     charts.push(chart("size", "Size".into(), size, None, bytes));
     charts
 }

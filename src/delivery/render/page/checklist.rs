@@ -3,9 +3,10 @@
 use maud::{Markup, html};
 
 use super::state::labelled;
+use super::table::{cell, table};
 use super::words::runbook_link;
 use crate::delivery::render::html::LINE;
-use crate::domain::check::checklist::{ItemStatus, checklist, not_observable};
+use crate::domain::check::checklist::{ItemReport, ItemStatus, checklist, not_observable};
 use crate::domain::report::Report;
 use crate::domain::verdict::Word;
 
@@ -17,47 +18,38 @@ pub(super) fn section(report: &Report) -> Markup {
     html! {
         details #checklist {
             summary { "Production checklist" }
-            table {
-                thead { tr { th scope="col" { "Area" } th scope="col" { "Item" } th scope="col" { "What is asked" } th scope="col" { "Status" } } }
-                tbody {
-                    (LINE)
-                    @for item in checklist(&report.verdicts) {
-                        tr.item {
-                            td { (item.area) } td { (item.item) }
-                            td { (item.asked) @for check in item.checks { " " span.more { (runbook_link(check)) } } }
-                            td {
-                                (status(item.status))
-                                @if let Some(line) = item.line { ": " code { (line) } }
-                            }
-                        }
-                        (LINE)
-                    }
-                }
-            }
+            (table(&HEADINGS, checklist(&report.verdicts).iter().map(item)))
         }
         (LINE)
     }
 }
 
-fn status(status: ItemStatus) -> Markup {
-    match status {
-        ItemStatus::Pass => labelled(Word::Ok, "pass"),
-        ItemStatus::Fail => labelled(Word::Critical, "fail"),
-        ItemStatus::Unknown => labelled(Word::Unknown, "unknown"),
-        ItemStatus::NotObservable => labelled(Word::Unknown, "not observable"),
-    }
+/// Of a table of checks.
+pub(super) const HEADINGS: [&str; 3] = ["State", "Check", "What is expected, and what was seen"];
+
+pub(super) fn row(cells: &[Markup; 3]) -> Markup {
+    html! { @for (heading, content) in HEADINGS.iter().zip(cells) { (cell(heading, "", content)) } }
+}
+
+fn item(item: &ItemReport) -> Markup {
+    let (word, text) = match item.status {
+        ItemStatus::Pass => (Word::Ok, "pass"),
+        ItemStatus::Fail => (Word::Critical, "fail"),
+        ItemStatus::Unknown => (Word::Unknown, "unknown"),
+        ItemStatus::NotObservable => (Word::Unknown, "not observable"),
+    };
+    let asked = html! {
+        (item.asked)
+        @if let Some(line) = item.line { "; have the application run " code { (line) } }
+        @for check in item.checks { " " span.more { (runbook_link(check)) } }
+    };
+    row(&[labelled(word, text), html! { (item.area) ": " (item.item) }, asked])
 }
 
 /// Rows of a table of checks: what no look at files can answer.
-pub(super) fn unobservable() -> Markup {
-    html! {
-        @for (item, line) in not_observable() {
-            tr {
-                td { (labelled(Word::Unknown, "not observable")) }
-                td { (item.item) }
-                td { "asked: " (item.asked) "; have the application run " code { (line) } }
-            }
-            (LINE)
-        }
-    }
+pub(super) fn unobservable() -> impl Iterator<Item = Markup> {
+    not_observable().map(|(item, line)| {
+        let asked = html! { "asked: " (item.asked) "; have the application run " code { (line) } };
+        row(&[labelled(Word::Unknown, "not observable"), html! { (item.item) }, asked])
+    })
 }

@@ -7,12 +7,13 @@ use super::local;
 use super::overview::Line;
 use super::replica;
 use super::state::{badge, mark, of_verdict};
+use super::table::table;
 use super::words::{exposure, runbook_link};
 use super::{alerts, charts, checklist};
 use crate::delivery::render::html::LINE;
 use crate::domain::human;
 use crate::domain::report::{Judged, Report};
-use crate::domain::verdict::{Status, Word};
+use crate::domain::verdict::{Status, Verdict, Word};
 
 /// The database and the word of it.
 pub(super) fn page(report: &Report, judged: Judged<'_>) -> (Word, Markup) {
@@ -59,25 +60,17 @@ fn checks(judged: Judged<'_>) -> Markup {
             h2 #checks { "Checks" } (LINE)
             details #all-checks open[passed < verdicts.len()] {
                 summary { (passed) " of " (human::counted(verdicts.len(), "check")) " passed" }
-                table {
-                    thead { tr { th scope="col" { "State" } th scope="col" { "Check" } th scope="col" { "What is expected, and what was seen" } } }
-                    tbody {
-                        @for verdict in verdicts {
-                            tr {
-                                td { (of_verdict(verdict)) }
-                                td {
-                                    (runbook_link(verdict.check))
-                                    @if let Some(replica) = &verdict.replica { " " span.quiet { (human::printable(replica)) } }
-                                }
-                                td { (verdict.title) ": " (human::printable(&verdict.detail)) }
-                            }
-                            (LINE)
-                        }
-                        (checklist::unobservable())
-                    }
-                }
+                (table(&checklist::HEADINGS, verdicts.iter().map(|verdict| check(verdict)).chain(checklist::unobservable())))
             }
         }
         (LINE)
     }
+}
+
+fn check(verdict: &Verdict) -> Markup {
+    let name = html! {
+        (runbook_link(verdict.check))
+        @if let Some(replica) = &verdict.replica { " " span.quiet { (human::printable(replica)) } }
+    };
+    checklist::row(&[of_verdict(verdict), name, html! { (verdict.title) ": " (human::printable(&verdict.detail)) }])
 }

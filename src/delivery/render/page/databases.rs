@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::overview::{Line, Overview};
-use super::query::{ORDERS, Query, Rows};
+use super::query::{ORDERS, Order, Query, Rows};
 use super::state::{badge, mark};
+use super::table::{cell, with_heads};
 use super::words::{self, age, ago, is_broken, known, lost, since};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
@@ -23,15 +24,8 @@ pub(super) fn section(overview: &Overview<'_>, query: &Query) -> Markup {
             h2 #databases { "Databases" } (LINE)
             div.tools { (search(query)) (states(query, &rows)) } (LINE)
             @if !rows.lines.is_empty() {
-                table.cards role="table" {
-                    caption.hidden { "Databases and their replicas: " (rows.said()) }
-                    thead role="rowgroup" {
-                        tr role="row" { @for order in &ORDERS { (heading(query, order.word, order.heading)) } }
-                    }
-                    tbody role="rowgroup" { (LINE) @for line in &rows.lines { (row(line, overview.now)) (LINE) } }
-                }
+                (with_heads(&html! { @for order in &ORDERS { (heading(query, order)) } }, rows.lines.iter().map(|line| row(line, overview.now))))
             }
-            (LINE)
             (pages(query, &rows))
         }
         (LINE)
@@ -44,7 +38,7 @@ fn search(query: &Query) -> Markup {
             label for="q" { "Search" }
             input #q name="q" type="search" value=(query.search) placeholder="name, place or check" autocomplete="off" spellcheck="false";
             @if let Some(state) = query.state { input type="hidden" name="state" value=(state.as_str()); }
-            input type="hidden" name="sort" value=(query.sort());
+            @if let Some(sort) = query.sort() { input type="hidden" name="sort" value=(sort); }
             button { "Find" }
         }
     }
@@ -67,17 +61,13 @@ fn states(query: &Query, rows: &Rows<'_>) -> Markup {
 }
 
 /// The heading of a column, which sorts by it, and the other way round when it already does.
-fn heading(query: &Query, word: &str, text: &str) -> Markup {
-    let order = ORDERS.iter().find(|order| order.word == word).unwrap_or(query.order);
-    let sorted = query.order.word == word;
+fn heading(query: &Query, order: &'static Order) -> Markup {
+    let sorted = query.order.word == order.word;
     let address = Query { order, reversed: sorted && !query.reversed, ..query.clone() }.at(1);
-    let direction = if query.reversed { "descending" } else { "ascending" };
+    let (direction, arrow) = if query.reversed { ("descending", " ↑") } else { ("ascending", " ↓") };
     html! {
-        th scope="col" role="columnheader" class=(word) aria-sort=[sorted.then_some(direction)] {
-            a href=(address) {
-                (text)
-                @if sorted { span aria-hidden="true" { (if query.reversed { " ↑" } else { " ↓" }) } }
-            }
+        th scope="col" role="columnheader" class=(order.word) aria-sort=[sorted.then_some(direction)] {
+            a href=(address) { (order.heading) @if sorted { span aria-hidden="true" { (arrow) } } }
         }
     }
 }
@@ -95,30 +85,31 @@ fn pages(query: &Query, rows: &Rows<'_>) -> Markup {
 
 fn row(line: &Line<'_>, now: Timestamp) -> Markup {
     let (database, replica) = (line.block.database, line.block.replica);
-    let point = replica.and_then(|replica| replica.recovery_point);
-    let broken = replica.is_some_and(is_broken);
-    let known_lag = replica.is_some_and(|replica| replica.lag_seconds.is_some());
-    let much = lost(&line.block).filter(|_| known_lag && !broken);
-    html! {
-        tr role="row" {
-            td role="cell" class="state" data-label="State" { (badge(line.word)) }
-            td role="cell" class="name" data-label="Database" {
-                (words::database(&database.name))
-                @match replica {
-                    Some(replica) => { span.quiet { " → " (human::printable(&replica.name)) } }
-                    None => { span.quiet { " no replica" } }
-                }
-            }
-            td role="cell" class="safe" data-label="Safe until" {
-                @if broken { span.bad { "does not restore" } } @else { (known(point.map(|at| ago(at, now)))) }
-            }
-            td role="cell" class="lost" data-label="Could be lost" { (known(much.map(|much| html! { (much) }))) }
-            td role="cell" class="window" data-label="Restorable" { (known(band(line, now))) }
-            td role="cell" class="drill" data-label="Last drill" {
-                (drill(replica.and_then(|replica| replica.drill.as_deref()), now))
-            }
+    let name = html! {
+        (words::database(&database.name))
+        @match replica {
+            Some(replica) => { span.quiet { " → " (human::printable(&replica.name)) } }
+            None => { span.quiet { " no replica" } }
         }
-    }
+    };
+    let broken = replica.is_some_and(is_broken);
+    let point = replica.and_then(|replica| replica.recovery_point).map(|at| ago(at, now));
+    let safe = if broken {
+        html! { span.bad { "does not restore" } }
+    } else {
+        known(point)
+    };
+    let known_lag = replica.is_some_and(|replica| replica.lag_seconds.is_some());
+    let much = lost(&line.block).filter(|_| known_lag && !broken).map(|much| html! { (much) });
+    let cells = [
+        badge(line.word),
+        name,
+        safe,
+        known(much),
+        known(band(line, now)),
+        drill(replica.and_then(|replica| replica.drill.as_deref()), now),
+    ];
+    html! { @for (order, content) in ORDERS.iter().zip(&cells) { (cell(order.heading, order.word, content)) } }
 }
 
 /// The coverage map, over all of it.

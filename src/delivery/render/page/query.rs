@@ -129,8 +129,8 @@ impl Query {
         if let Some(state) = self.state {
             add("state", &state.as_str());
         }
-        if self.reversed || self.order.word != ORDERS[0].word {
-            add("sort", &self.sort());
+        if let Some(sort) = self.sort() {
+            add("sort", &sort);
         }
         if page > 1 {
             add("page", &page);
@@ -138,8 +138,10 @@ impl Query {
         address.trim_end_matches('?').to_owned() + "#databases"
     }
 
-    pub(super) fn sort(&self) -> String {
-        format!("{}{}", if self.reversed { "-" } else { "" }, self.order.word)
+    /// The order in a word, where it is not the usual one.
+    pub(super) fn sort(&self) -> Option<String> {
+        let usual = !self.reversed && self.order.word == ORDERS[0].word;
+        (!usual).then(|| format!("{}{}", if self.reversed { "-" } else { "" }, self.order.word))
     }
 }
 

@@ -40,11 +40,12 @@ pub(super) fn section(report: &Report, check: &Check, text: &str) -> Markup {
     html! {
         div.headline {
             h1 { (check.name) }
-            p.lead { "Expected: " (check.title) "." }
+            p.lead { (check.title) "." }
             @if !severities.is_empty() { p.quiet { "Severity: " (severities.join(" or ")) } }
         }
         (LINE)
         (now(report, check))
+        h2 { "What it means, and what to do" }
         (markdown::blocks(text))
         p { a href="/runbook" { "All checks" } }
         (LINE)
@@ -74,7 +75,8 @@ fn now(report: &Report, check: &Check) -> Markup {
                 @match (count, of(Status::Pass).count()) {
                     (0, 0) => { li.quiet { "It applies to nothing that is watched, or cannot be seen by this agent." } }
                     (_, 0) => {}
-                    (_, passed) => { li { "It passes " (human::counted(passed, "time")) "." } }
+                    (0, passed) => { li { "It passes everywhere: " (passed) " of " (passed) "." } }
+                    (_, passed) => { li { "It passes everywhere else: " (passed) " of " (count + passed) "." } }
                 }
             }
         }

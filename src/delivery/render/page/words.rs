@@ -53,7 +53,12 @@ pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
 
 /// What something costs.
 pub(super) fn monthly(dollars: f64) -> String {
-    if dollars > 0.0 { format!("{} a month", human::dollars(dollars)) } else { human::dollars(dollars) }
+    if dollars > 0.0 { format!("{} a month", money(dollars)) } else { money(dollars) }
+}
+
+/// To the cent, and more exactly below a dollar.
+pub(super) fn money(dollars: f64) -> String {
+    if dollars >= 1.0 { format!("${dollars:.2}") } else { human::dollars(dollars) }
 }
 
 /// What is not known says so.

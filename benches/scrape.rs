@@ -36,6 +36,7 @@ use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::replacement::Replacement;
 use streamgauge::domain::report::Report;
 use streamgauge::domain::verdict::Verdicts;
+use streamgauge::usecase::ports::Publisher;
 
 const ROUNDS: usize = 7;
 const SCRAPES: usize = 15;

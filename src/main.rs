@@ -3,14 +3,12 @@
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use streamgauge::delivery::cli::args::{ConfigArgs, ConfigCommand, MetricsFormat};
+use streamgauge::delivery::cli::args::{ConfigArgs, ConfigCommand};
 use streamgauge::delivery::cli::{self, Cli, Command, output};
 use streamgauge::delivery::demo::peer_main;
-use streamgauge::delivery::render::metrics::catalogue;
 
 fn main() -> ExitCode {
     let command = cli::parse().command;
-    let verdict = matches!(command, Command::Check(_) | Command::Restorable(_) | Command::Drill(_));
     let done = match command {
         Command::Run(args) => cli::run::main(&args),
         Command::Check(args) => cli::check::main(&args),
@@ -22,14 +20,10 @@ fn main() -> ExitCode {
         Command::Config(ConfigArgs { command: ConfigCommand::Check(args) }) => cli::config_check::main(&args),
         Command::Demo(args) => cli::demo::main(&args),
         Command::DemoPeer(args) => peer_main(&args).map(|()| ExitCode::SUCCESS),
-        Command::Metrics(args) => output::print(&match args.format {
-            MetricsFormat::Table => catalogue::table(),
-            MetricsFormat::Markdown => catalogue::markdown(),
-            MetricsFormat::Json => catalogue::json(),
-        })
-        .map(|()| ExitCode::SUCCESS),
+        Command::Metrics(args) => output::print(&(args.format)()).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => cli::why::main(&args),
         Command::Rules(args) => cli::rules::main(&args),
+        Command::Dashboards(args) => cli::dashboards::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "streamgauge", &mut script);
@@ -39,6 +33,6 @@ fn main() -> ExitCode {
     done.unwrap_or_else(|reason| {
         output::print_error(&reason);
         // Where the exit code is a verdict this is Nagios's "unknown"; elsewhere it is the usual code of a wrong call.
-        ExitCode::from(if verdict { 3 } else { 2 })
+        ExitCode::from(if cli::gives_verdict() { 3 } else { 2 })
     })
 }

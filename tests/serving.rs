@@ -11,6 +11,8 @@ mod alerts;
 mod cases;
 #[path = "serving/check.rs"]
 mod check;
+#[path = "serving/dashboards.rs"]
+mod dashboards;
 #[path = "serving/demo.rs"]
 mod demo;
 #[path = "serving/many.rs"]

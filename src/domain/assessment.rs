@@ -242,6 +242,8 @@ pub struct ReplicaReport {
     pub store: String,
     /// Without credentials.
     pub url: String,
+    /// The bucket that holds it, by its label in [`BucketReport`]; `None` where there is no such thing.
+    pub bucket: Option<String>,
     /// `v0.3` or `v0.5`; `None` until something was listed.
     pub layout: Option<&'static str>,
     /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.

@@ -213,6 +213,15 @@ pub const PAGE_ROWS_MAX: usize = 100;
 pub const PAGE_CARDS_MAX: usize = 20;
 pub const PAGE_NAMES_MAX: usize = 8;
 
+/// Databases that `check` lists by themselves; the rest is counted.
+pub const OVERVIEW_ROWS_MAX: usize = 16;
+
+/// Checks of which `check` tells below its list; the rest is counted.
+pub const OVERVIEW_FINDINGS_MAX: usize = 4;
+
+/// Databases that are named where several have the same finding; the rest is counted.
+pub const OVERVIEW_NAMES_MAX: usize = 3;
+
 /// Head of a request to the HTTP server.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 32 << 10;
 

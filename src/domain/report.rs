@@ -4,6 +4,9 @@
 //! The serialized form is the versioned JSON API (`/api/v1/report`), so renaming a field here or in an
 //! [`Assessment`] is a breaking change.
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;

@@ -291,6 +291,11 @@ fn agent_pages(version: &str) {
     pass_until("the end", &mut clock, EVALUATION * 24, || !site.pages("resolved").is_empty());
     assert_labels(&site.pages("resolved")[0]["alerts"][0]);
     assert_eq!(site.pages("firing").len(), 1);
+    // The log has each once, however often they were evaluated.
+    let lines = |words: &str| agent.process.log_lines(words);
+    assert_eq!(lines("\"alert firing\" alert=ReplicationLag severity=critical"), 1, "{}", agent.process.log());
+    assert_eq!(lines("\"alert resolved\" alert=ReplicationLag severity=critical"), 1, "{}", agent.process.log());
+    assert_eq!(lines("message=started version="), 1, "{}", agent.process.log());
 }
 
 #[test]

@@ -26,7 +26,6 @@ use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
-use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::usecase::ports::{
     BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon,
     Journal, LivePages, LiveTarget, LocalUpdate, Pace, PageReader, Publisher, ReplicaStore, Stores,
@@ -380,28 +379,13 @@ fn configured(site: &Site) -> Configured {
         drill: DrillPolicy::default(),
         litestream: true,
     };
-    let minutes = |count: u64| Duration::from_secs(60 * count);
-    // The agent's own defaults, but for the poll, which does not have to be so quick here.
-    let pace = Pace {
-        poll: site.poll,
-        sweep: minutes(1),
-        directory: Duration::from_secs(2),
-        bucket: Duration::from_secs(10),
-        idle: minutes(5),
-        levels: minutes(1),
-        reconcile: minutes(60),
-        grace: minutes(5),
-        discovery: minutes(1),
-        concurrency: 32,
-        verify: VerifyPolicy::default(),
-        beacon: None,
-    };
     Configured {
         targets: vec![target],
         over_limit: 0,
         names: Names::default(),
         sources: Vec::new(),
-        pace,
+        // The poll does not have to be so quick here.
+        pace: Pace { poll: site.poll, ..Pace::default() },
         drills: DrillLimits::default(),
         alerting: Alerting::default(),
         costs: Costs::default(),

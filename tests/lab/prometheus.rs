@@ -11,7 +11,7 @@ pub const PROMETHEUS: [&str; 2] = ["prometheus-2.42", "prometheus-3"];
 
 pub struct Prometheus {
     pub process: Process,
-    address: String,
+    pub address: String,
 }
 
 impl Lab {
@@ -63,6 +63,14 @@ impl Prometheus {
     /// The result of an instant query: objects with `metric` and `value`.
     pub fn query(&self, promql: &str) -> Vec<serde_json::Value> {
         let data = self.api(&format!("/api/v1/query?query={}", http::encode(promql)));
+        data["result"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The result of a query over the last minutes: objects with `metric` and `values`.
+    pub fn query_range(&self, promql: &str) -> Vec<serde_json::Value> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let query = http::encode(promql);
+        let data = self.api(&format!("/api/v1/query_range?query={query}&start={}&end={now}&step=5", now - 300));
         data["result"].as_array().cloned().unwrap_or_default()
     }
 

@@ -286,3 +286,44 @@ fn a_reader_that_leaves_is_no_failure() {
     std::thread::sleep(Duration::from_millis(50));
     assert!(child.wait().unwrap().success());
 }
+
+/// Nagios reads the first line of standard output and the exit code.
+#[test]
+fn nagios_has_one_line_and_its_own_codes() {
+    let home = tempfile::tempdir().unwrap();
+    let paths = ["a.db", "b.db"].map(|name| home.path().join(name));
+    let _open = paths.each_ref().map(|path| database(path));
+    let config = home.path().join("streamgauge.toml");
+    fs::write(&config, watching("", &paths)).unwrap();
+    let (code, line) = check(&config, &["--format=nagios"]);
+    let expected = "STREAMGAUGE WARNING: 2 warning; a: NoReplica; b: NoReplica | databases=2;;;0 critical=0;;;0 \
+                    unknown=0;;;0 warning=2;;;0 lag=U lag_unknown=2;;;0 at_risk=U\n";
+    assert_eq!((code, line.as_str()), (1, expected));
+    fs::write(&config, "nonsense").unwrap();
+    let (code, line) = check(&config, &["--format=nagios"]);
+    assert!(code == 3 && line.starts_with("STREAMGAUGE UNKNOWN: ") && line.lines().count() == 1, "{code}: {line}");
+}
+
+#[test]
+fn several_databases_have_a_line_each_and_all_is_told_when_asked() {
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let paths: Vec<_> = (0..5).map(|number| home.path().join(format!("db{number}.db"))).collect();
+    let _open: Vec<_> = paths.iter().map(|path| database(path)).collect();
+    fs::remove_file(&paths[3]).unwrap();
+    let config = home.path().join("streamgauge.toml");
+    fs::write(&config, watching("", &paths)).unwrap();
+    let (code, table) = check(&config, &[]);
+    assert_eq!(code, 2, "{table}");
+    let rows: Vec<&str> = table.lines().take(3).collect();
+    assert!(rows[0].starts_with("STATE     DATABASE  SAFE UNTIL"), "{table}");
+    assert!(rows[1].starts_with("CRITICAL  db3 ") && rows[2].starts_with("WARNING   db0 "), "{table}");
+    assert!(
+        table.contains("NoReplica on 5 databases: ") && table.matches("none is configured").count() == 1,
+        "{table}"
+    );
+    assert!(table.contains("\n1 critical, 4 warning; `streamgauge check db3` tells all of one"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let (_, blocks) = check(&config, &["--verbose"]);
+    assert_eq!(blocks.matches("failed            NoReplica: none is configured").count(), 5, "{blocks}");
+}

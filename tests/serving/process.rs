@@ -92,8 +92,9 @@ fn it_listens_on_every_address() {
     let agent = Agent::start(home.path(), &watching("", [&path]), &["--web.listen-address=127.0.0.2:0"]);
     agent.wait_until_ready();
     let log = agent.process.log();
-    let (_, other) = log.split_once("address=127.0.0.2:").unwrap();
-    let other = format!("127.0.0.2:{}", other.lines().next().unwrap());
+    let (_, other) = log.split_once(" 127.0.0.2:").unwrap();
+    let other: String = other.chars().take_while(char::is_ascii_digit).collect();
+    let other = format!("127.0.0.2:{other}");
     for address in [&agent.address, &other] {
         let answer = http::get(address, "/metrics", &[]).unwrap();
         assert!(answer.text().contains("streamgauge_database_up{database=\"app\"} 1"), "{address}");

@@ -8,7 +8,7 @@ use super::lab::agent::Agent;
 use super::lab::litestream::printed;
 use super::lab::prometheus::{PROMETHEUS, Prometheus, scrape_yaml};
 use super::lab::{Lab, http, wait_for};
-use super::{commit, database, watching};
+use super::{commit, database, told, watching};
 
 #[test]
 fn prometheus_scrapes_it_until_a_database_is_gone() {
@@ -84,4 +84,39 @@ fn promtool_is_content(lab: &Lab, metrics: &str) {
         assert_eq!(String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr), "", "{version}");
         assert!(output.status.success(), "{version}: {}", output.status);
     }
+}
+
+/// A file for the textfile collector of node_exporter, from the same encoder as the agent's.
+#[test]
+fn cron_alone_feeds_prometheus() {
+    let lab = Lab::find();
+    let home = tempfile::tempdir().unwrap();
+    let paths = ["a.db", "b.db"].map(|name| home.path().join(name));
+    let _open = paths.each_ref().map(|path| database(path));
+    let toml = home.path().join("streamgauge.toml");
+    std::fs::write(&toml, watching("", &paths)).unwrap();
+    let (config, file) = (format!("--config.file={}", toml.display()), home.path().join("streamgauge.prom"));
+    let output = format!("--output={}", file.display());
+    let look = || told(&["check", &config, "--format=prometheus", &output]);
+    assert_eq!(look(), (1, String::new(), String::new()), "they have no replica");
+    let metrics = std::fs::read_to_string(&file).unwrap();
+    promtool_is_content(&lab, &metrics);
+    for sample in [
+        "# TYPE streamgauge_database_size_bytes gauge\n",
+        "streamgauge_database_size_bytes{database=\"b\"} ",
+        "streamgauge_check_status{",
+    ] {
+        assert!(metrics.contains(sample), "{sample} in {metrics}");
+    }
+    let (_, printed, _) = told(&["check", &config, "--format=prometheus"]);
+    let families =
+        |text: &str| text.lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(families(&printed), families(&metrics));
+
+    // What cannot look leaves what there is: its age tells.
+    std::fs::write(&toml, "nonsense").unwrap();
+    assert_eq!(look().0, 3);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), metrics);
+    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
 }

@@ -39,22 +39,8 @@ pub(crate) fn position(Position { salt1, salt2, end }: Position) -> WalPosition 
 }
 
 pub(crate) fn pace() -> Pace {
-    Pace {
-        poll: Duration::from_secs(1),
-        sweep: Duration::from_secs(60),
-        directory: Duration::from_secs(2),
-        bucket: Duration::from_secs(10),
-        idle: Duration::from_secs(300),
-        levels: Duration::from_secs(300),
-        reconcile: Duration::from_secs(3600),
-        grace: Duration::from_secs(300),
-        discovery: Duration::from_secs(60),
-        concurrency: 32,
-        // The files of a simulation are headers.
-        verify: VerifyPolicy::OFF,
-
-        beacon: None,
-    }
+    // The files of a simulation are headers.
+    Pace { levels: Duration::from_secs(300), verify: VerifyPolicy::OFF, ..Pace::default() }
 }
 
 /// Where a file ends in the WAL, as its header says it; `None` as in a compaction.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::ReplicaLocation;
-use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth, VerifyPolicy};
+use streamgauge::domain::verification::{Budget, Ledger, VerificationReport, VerifyDepth};
 use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::{Pace, ReplicaStore, Stores as _};
 use streamgauge::usecase::replica_probe::ReplicaProbe;
@@ -128,13 +128,9 @@ fn pace() -> Pace {
         bucket: hour,
         idle: hour,
         levels: Duration::from_secs(1),
-        reconcile: hour,
         grace: hour,
         discovery: hour,
-        concurrency: 8,
-        verify: VerifyPolicy::default(),
-
-        beacon: None,
+        ..Pace::default()
     }
 }
 

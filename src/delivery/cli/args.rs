@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::delivery::demo::fault;
+use crate::delivery::render::metrics::catalogue;
 use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::config::{LOG_LEVELS, LogFormat, read_duration};
 
@@ -58,6 +59,17 @@ pub enum Format {
     Json,
 }
 
+/// How the findings of a look are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    Table,
+    Json,
+    /// The text format of Prometheus, as the agent exports it
+    Prometheus,
+    /// One line with performance data
+    Nagios,
+}
+
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     /// Only these databases, by name or path [default: all]
@@ -67,12 +79,20 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub format: Format,
+    #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
+    pub format: CheckFormat,
+
+    /// Write to this file, which is replaced at once when all is written [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Tell of each database in full, also of many
+    #[arg(short, long)]
+    pub verbose: bool,
 
     /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
     /// replica), or all of their content
-    #[arg(long, value_enum, value_name = "DEPTH", default_value_t = VerifyDepth::Structure)]
+    #[arg(long, value_name = "DEPTH", value_parser = choice(&DEPTHS), default_value = "structure")]
     pub verify: VerifyDepth,
 
     /// How long the commits seen at the start may take to reach the replica
@@ -80,19 +100,8 @@ pub struct CheckArgs {
     pub wait: Duration,
 }
 
-impl ValueEnum for VerifyDepth {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::None, Self::Structure, Self::Content]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self {
-            Self::None => "none",
-            Self::Structure => "structure",
-            Self::Content => "content",
-        }))
-    }
-}
+const DEPTHS: [(&str, VerifyDepth); 3] =
+    [("none", VerifyDepth::None), ("structure", VerifyDepth::Structure), ("content", VerifyDepth::Content)];
 
 #[derive(Args, Debug)]
 pub struct ConfigArgs {
@@ -108,16 +117,15 @@ pub enum ConfigCommand {
 
 #[derive(Args, Debug)]
 pub struct MetricsArgs {
-    #[arg(long, value_enum, default_value_t = MetricsFormat::Table)]
-    pub format: MetricsFormat,
+    #[arg(long, value_parser = choice(&REFERENCES), default_value = "table")]
+    pub format: Reference,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum MetricsFormat {
-    Table,
-    Markdown,
-    Json,
-}
+/// A form of the reference of metrics.
+type Reference = fn() -> String;
+
+const REFERENCES: [(&str, Reference); 3] =
+    [("table", catalogue::table), ("markdown", catalogue::markdown), ("json", catalogue::json)];
 
 #[derive(Args, Debug)]
 pub struct DemoArgs {
@@ -137,4 +145,10 @@ pub struct DemoArgs {
 /// A closed set of words, as the configuration has them.
 fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
     PossibleValuesParser::new(words.iter().map(|(word, _)| *word))
+}
+
+/// As [`words`], read as what they stand for.
+pub fn choice<T: Copy + Send + Sync + 'static>(choices: &'static [(&'static str, T)]) -> ValueParser {
+    let meant = |word: String| choices.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+    words(choices).try_map(move |word| meant(word).ok_or("no such word")).into()
 }

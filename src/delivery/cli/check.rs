@@ -1,16 +1,20 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::args::{CheckArgs, Format};
-use super::output;
-use super::runtime::block_on;
-use super::sources::{Sources, stores};
-use super::table::table;
-use super::version::{REVISION, VERSION};
 use tracing::level_filters::LevelFilter;
 
+use super::args::{CheckArgs, CheckFormat, SourceArgs};
+use super::blocks::blocks;
+use super::overview::{Drills, overview};
+use super::runtime::block_on;
+use super::sources::{Sources, stores};
+use super::version::{REVISION, VERSION};
+use super::{nagios, output};
 use crate::delivery::render::json::json;
+use crate::delivery::render::metrics::{openmetrics, to_text};
 use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::History;
@@ -18,13 +22,13 @@ use crate::domain::limits::SPOT_ONCE_PAGES;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;
 use crate::domain::spot::SpotPolicy;
+use crate::domain::verdict::Word;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::Log;
-use crate::infrastructure::config::LogFormat;
 use crate::infrastructure::database::Watch;
+use crate::infrastructure::journal;
 use crate::usecase::ports::{Clock, Pace, Stores};
-use crate::usecase::watch::{OnceParts, look_once, named};
+use crate::usecase::watch::{OnceParts, look_once, named, remembered_drills};
 
 /// Looks once and prints what was found.
 ///
@@ -33,12 +37,38 @@ use crate::usecase::watch::{OnceParts, look_once, named};
 /// When the configuration has problems or names a database that is not there. What keeps a database or a replica from
 /// being read is part of the report.
 pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
-    let report = look(args)?;
-    match args.format {
-        Format::Table => output::print(&table(&report, output::colour()))?,
-        Format::Json => output::print(&format!("{}\n", String::from_utf8_lossy(&json(&report)?)))?,
+    let looked = look(&args.sources, &args.databases, args.verify, args.wait);
+    let Looked { report, drills } = match looked {
+        // It shows standard output alone.
+        Err(reason) if args.format == CheckFormat::Nagios => {
+            output::print(&nagios::unknown(&reason))?;
+            return Ok(ExitCode::from(Word::Unknown.exit_code()));
+        }
+        looked => looked?,
+    };
+    let (colour, width) = match args.output {
+        None => (output::colour(), output::width().max(output::WIDTH)),
+        Some(_) => (false, output::WIDTH),
+    };
+    let text = match args.format {
+        CheckFormat::Table if args.verbose || report.assessment.databases.len() <= 1 => blocks(&report, colour),
+        CheckFormat::Table => overview(&report, &drills, colour, width),
+        CheckFormat::Json => json(&report)?,
+        CheckFormat::Prometheus => to_text(&openmetrics(&report)),
+        CheckFormat::Nagios => nagios::nagios(&report),
+    };
+    match &args.output {
+        None => output::print(&text)?,
+        Some(path) => output::replace(path, &text)?,
     }
     Ok(ExitCode::from(report.word().exit_code()))
+}
+
+/// What one look found.
+pub struct Looked {
+    pub report: Arc<Report>,
+    /// What an agent of this host saved, which is no part of the look.
+    pub drills: Drills,
 }
 
 /// Looks once.
@@ -46,23 +76,24 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
 /// # Errors
 ///
 /// As [`main`].
-pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
-    // What matters is in the report; this is for what cannot be in it.
-    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
-    let loaded = Sources::new(&args.sources).read()?;
-    let targets = named(loaded.targets, &args.databases)?;
+pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait: Duration) -> Result<Looked, Reason> {
+    super::logging::init_from(LevelFilter::ERROR);
+    let loaded = Sources::new(sources).read()?;
+    let targets = named(loaded.targets, databases)?;
+    let saved = loaded.settings.storage.as_deref().map(journal::peek).unwrap_or_default();
+    let drills = remembered_drills(&saved, &targets);
     let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
     // Whoever asks once has asked for it: the budget is for what is read unasked.
-    let spot = match args.verify {
+    let spot = match depth {
         VerifyDepth::Content => SpotPolicy { pages: SPOT_ONCE_PAGES, ..SpotPolicy::default() },
         VerifyDepth::None | VerifyDepth::Structure => SpotPolicy::OFF,
     };
-    let verify = VerifyPolicy { depth: args.verify, directory: u64::MAX, bucket: u64::MAX, spot };
+    let verify = VerifyPolicy { depth, directory: u64::MAX, bucket: u64::MAX, spot };
     let pace = Pace { verify, ..loaded.settings.pace };
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let databases = block_on(look_once(parts, targets, args.wait))?;
+    let databases = block_on(look_once(parts, targets, wait))?;
     let now = clock.now().wall;
     let agent = AgentReport {
         version: VERSION,
@@ -75,22 +106,15 @@ pub fn look(args: &CheckArgs) -> Result<Report, Reason> {
     };
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
-    Ok(Report {
-        generated_at: now,
-        assessment,
-        verdicts,
-        alerts: Vec::new(),
-        alerts_dropped: 0,
-        history: History::default(),
-    })
+    let report = Report {
+ generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0, history: History::default() };
+    Ok(Looked { report: Arc::new(report), drills })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
     use crate::domain::verdict::{Severity, Status, Verdict};
 
     /// Everything that one verdict can be.
@@ -135,9 +159,22 @@ mod tests {
         }
     }
 
+    /// The last line of an overview begins with the heaviest word, and a line for Nagios with the only one.
+    fn in_short(report: &Report) -> [u8; 2] {
+        let (overview, nagios) = (overview(report, &Drills::new(), false, 80), nagios::nagios(report));
+        let last = overview.rsplit("\n\n").next().unwrap_or_default();
+        let word = |text: &str| {
+            code(text.split([' ', ',', ';', ':', '\n']).nth(1).unwrap_or_default().to_lowercase().as_str())
+        };
+        [word(last), word(&nagios)]
+    }
+
     fn agree(report: &Report, expected: u8) {
-        let table = table(report, false);
-        let json: serde_json::Value = serde_json::from_slice(&json(report).unwrap()).unwrap();
+        let table = blocks(report, false);
+        if !report.assessment.databases.is_empty() {
+            assert_eq!(in_short(report), [expected; 2], "{table}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&json(report).unwrap()).unwrap();
         let exit = report.word().exit_code();
         assert_eq!([exit, printed(&table), code(json["status"].as_str().unwrap())], [expected; 3], "{table}");
     }
@@ -161,13 +198,13 @@ mod tests {
         let sets = 0..1 << STATES.len();
         for (agent, one) in sets.clone().flat_map(|agent| sets.clone().map(move |one| (agent, one))) {
             for other in [0, 0b1, 0b10, 0b100, 0b1000, 0b1_0000, 0b1_1111] {
-                let mut report = fixture::report(vec![fixture::healthy("app"), fixture::healthy("app")]);
+                let mut report = sample::report(vec![sample::healthy("app"), sample::healthy("app")]);
                 report.verdicts.databases = [one, other].map(|set| verdicts(set, Some("s3")).into()).to_vec();
                 report.verdicts.agent = verdicts(agent, None);
                 // An agent of which nothing is judged is none: this is a look.
                 agree(&report, worst(&[if agent == 0 { 1 } else { agent }, one, other]));
             }
-            let mut nothing = fixture::report(Vec::new());
+            let mut nothing = sample::report(Vec::new());
             nothing.verdicts.agent = verdicts(agent, None);
             agree(&nothing, if agent & 0b1_0000 != 0 { 2 } else { 3 });
         }
@@ -176,7 +213,7 @@ mod tests {
     /// How a database grows is not known for a week: that makes nothing unknown that could be lost.
     #[test]
     fn a_note_that_is_not_known_yet_is_no_more_than_a_note() {
-        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        let mut report = sample::report(vec![sample::healthy("app")]);
         let mut judged = verdicts(1, Some("s3"));
         judged.push(Verdict { severity: Severity::Info, status: Status::Unknown, ..judged[0].clone() });
         report.verdicts.databases = vec![judged.into()];
@@ -185,10 +222,10 @@ mod tests {
 
     #[test]
     fn a_database_without_a_verdict_is_not_well() {
-        let mut report = fixture::report(vec![fixture::healthy("app")]);
+        let mut report = sample::report(vec![sample::healthy("app")]);
         report.verdicts.databases = vec![verdicts(1, Some("s3")).into()];
         agree(&report, 0);
-        report.assessment.databases.push(Arc::new(fixture::healthy("other")));
+        report.assessment.databases.push(Arc::new(sample::healthy("other")));
         agree(&report, 3);
     }
 }

@@ -84,22 +84,16 @@ fn text(loaded: &Loaded) -> String {
     for note in &loaded.notes {
         let _ = writeln!(text, "note: {note}");
     }
-    for warning in &loaded.warnings {
+    let beyond = (loaded.over_limit > 0).then(|| human::counted(loaded.over_limit, "database"));
+    let beyond = beyond.map(|beyond| format!("{beyond} more than one agent can watch"));
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).chain(beyond).collect();
+    for warning in &warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
-    if loaded.over_limit > 0 {
-        let beyond = human::counted(loaded.over_limit, "database");
-        let _ = writeln!(text, "warning: {beyond} more than one agent can watch");
-    }
-    let warnings = loaded.warnings.len() + usize::from(loaded.over_limit > 0);
     let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);
     let unsupported = unsupported.filter(|replica| !replica.location.is_supported()).count();
-    let _ = write!(
-        text,
-        "ok: {}, {}",
-        human::counted(loaded.targets.len(), "database"),
-        human::counted(warnings, "warning")
-    );
+    let (databases, warnings) = (loaded.targets.len(), warnings.len());
+    let _ = write!(text, "ok: {}, {}", human::counted(databases, "database"), human::counted(warnings, "warning"));
     if unsupported > 0 {
         let _ = write!(text, ", {} unsupported", human::counted(unsupported, "replica"));
     }

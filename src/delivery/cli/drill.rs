@@ -5,24 +5,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+use tokio::signal::unix::SignalKind;
+use tracing::level_filters::LevelFilter;
 
 use super::args::{Format, SourceArgs};
 use super::drill_progress::Narrator;
 use super::output;
-use super::runtime::block_on;
-use super::sources::{Picked, STORE_CALLS_MAX, Sources};
-use tracing::level_filters::LevelFilter;
-
+use super::runtime::{Signals, block_on};
+use super::sources::{Picked, Sources, store_options};
 use crate::delivery::render::drill_report;
+use crate::delivery::render::json::pretty;
 use crate::domain::drill::{DrillPolicy, DrillRecord, DrillResult, Integrity};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
-use crate::infrastructure::config::{Log, LogFormat, Settings, read_duration, read_size};
+use crate::domain::verdict::Word;
+use crate::infrastructure::config::{Settings, read_duration, read_size};
 use crate::infrastructure::drill::process::ProcessDrills;
-use crate::infrastructure::store::StoreOptions;
 use crate::usecase::ports::{DrillJob, DrillRunner};
 
 pub const AFTER_HELP: &str = "\
@@ -55,7 +55,7 @@ pub struct DrillArgs {
     pub full: bool,
 
     /// How thoroughly SQLite checks the restored database [default: as configured, otherwise quick]
-    #[arg(long, value_enum, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", value_parser = integrity())]
     pub integrity: Option<Integrity>,
 
     /// Do not drill replicas that need a larger download than this, such as 10GiB [default: no limit]
@@ -82,19 +82,18 @@ pub struct DrillArgs {
     pub sources: SourceArgs,
 }
 
-impl ValueEnum for Integrity {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::None, Self::Quick, Self::Full]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        let (word, help) = match self {
-            Self::None => ("none", "Only whether it opens"),
-            Self::Quick => ("quick", "PRAGMA quick_check"),
-            Self::Full => ("full", "PRAGMA integrity_check, which takes about ten times as long"),
-        };
-        Some(PossibleValue::new(word).help(help))
-    }
+fn integrity() -> ValueParser {
+    let words = [
+        PossibleValue::new("none").help("Only whether it opens"),
+        PossibleValue::new("quick").help("PRAGMA quick_check"),
+        PossibleValue::new("full").help("PRAGMA integrity_check, which takes about ten times as long"),
+    ];
+    let meant = |word: String| match word.as_str() {
+        "none" => Integrity::None,
+        "quick" => Integrity::Quick,
+        _ => Integrity::Full,
+    };
+    PossibleValuesParser::new(words).map(meant).into()
 }
 
 fn report_file(text: &str) -> Result<PathBuf, String> {
@@ -111,7 +110,7 @@ fn report_file(text: &str) -> Result<PathBuf, String> {
 ///
 /// When the drills cannot be started. How they end is printed.
 pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LevelFilter::WARN, format: LogFormat::Logfmt });
+    super::logging::init_from(LevelFilter::WARN);
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         return Err(Reason::new(ReasonKind::NotFound, "drill: no replica is configured")
@@ -124,7 +123,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
     let records = block_on(run_all(&drills, jobs, &narrator))??;
     match args.format {
         Format::Table => output::print(&drill_report::table(&records, output::colour()))?,
-        Format::Json => output::print(&drill_report::json(&records)?)?,
+        Format::Json => output::print(&pretty(&records)?)?,
     }
     for path in &args.report {
         write_report(path, &records)?;
@@ -139,12 +138,7 @@ pub fn main(args: &DrillArgs) -> Result<ExitCode, Reason> {
 /// When the program cannot be found.
 pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Reason> {
     let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
-    let options = StoreOptions {
-        timeout: settings.requests.timeout,
-        concurrency: STORE_CALLS_MAX,
-        ca_file: settings.requests.ca_file.clone(),
-    };
-    Ok(ProcessDrills::new(program, scratch, options))
+    Ok(ProcessDrills::new(program, scratch, store_options(settings)))
 }
 
 /// A drill of a replica that was picked. One that was named by its URL goes by it.
@@ -169,8 +163,7 @@ fn policy(args: &DrillArgs, configured: DrillPolicy) -> DrillPolicy {
 
 /// Runs the drills until they are through or somebody wants them to end.
 async fn run_all(drills: &ProcessDrills, jobs: Vec<DrillJob>, narrator: &Narrator) -> Result<Vec<DrillRecord>, Reason> {
-    let stop = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen to signals"));
-    let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
+    let mut signals = Signals::listen([SignalKind::interrupt(), SignalKind::terminate()])?;
     let all = async {
         let mut records = Vec::new();
         for job in jobs {
@@ -184,30 +177,27 @@ async fn run_all(drills: &ProcessDrills, jobs: Vec<DrillJob>, narrator: &Narrato
     // Dropping a drill ends its process and removes what it restored.
     tokio::select! {
         records = all => Ok(records),
-        _ = interrupt.recv() => Err(Reason::new(ReasonKind::Failed, "drill: interrupted")),
-        _ = terminate.recv() => Err(Reason::new(ReasonKind::Failed, "drill: terminated")),
+        signal = signals.next() => {
+            let how = if signal == SignalKind::interrupt() { "interrupted" } else { "terminated" };
+            Err(Reason::new(ReasonKind::Failed, format!("drill: {how}")))
+        }
     }
 }
 
-/// Writes the report beside its name first, so that a reader never sees half of one.
 fn write_report(path: &Path, records: &[DrillRecord]) -> Result<(), Reason> {
     let html = path.extension().is_some_and(|extension| extension == "html");
-    let text = if html { drill_report::html(records) } else { drill_report::json(records)? };
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    std::fs::write(&new, text)
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
+    let text = if html { drill_report::html(records) } else { pretty(&records)? };
+    output::replace(path, &text)
 }
 
 /// Of all results, as they stand in the table and in the JSON. No drill has shown nothing.
 fn exit_code(records: &[DrillRecord]) -> u8 {
-    let any = |result| records.iter().any(|record| record.result == result);
-    match () {
-        () if any(DrillResult::Failed) => 2,
-        () if any(DrillResult::Inconclusive) || records.is_empty() => 3,
-        () => 0,
-    }
+    let words = records.iter().map(|record| match record.result {
+        DrillResult::Failed => Word::Critical,
+        DrillResult::Inconclusive => Word::Unknown,
+        DrillResult::Passed => Word::Ok,
+    });
+    words.max().unwrap_or(Word::Unknown).exit_code()
 }
 
 #[cfg(test)]
@@ -221,7 +211,7 @@ mod tests {
     }
 
     fn record(result: DrillResult) -> DrillRecord {
-        DrillRecord { result, ..crate::delivery::render::fixture::drill_record("app") }
+        DrillRecord { result, ..crate::domain::report::sample::drill_record("app") }
     }
 
     /// All sets of results: exit code, the words of the table, and the JSON say the same.
@@ -240,7 +230,7 @@ mod tests {
             let rows = table.lines().skip(1).filter(|line| line.starts_with("app"));
             let words: Vec<String> =
                 rows.map(|line| line.split_whitespace().nth(2).unwrap_or_default().to_owned()).collect();
-            let json: serde_json::Value = serde_json::from_str(&drill_report::json(&records).unwrap()).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&pretty(&records).unwrap()).unwrap();
             let said: Vec<String> =
                 json.as_array().unwrap().iter().map(|one| one["result"].as_str().unwrap().to_owned()).collect();
             assert_eq!(words, said);

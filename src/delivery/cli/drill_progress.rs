@@ -1,10 +1,10 @@
 //! How drills go on, on standard error: one redrawn line on a terminal, plain lines elsewhere.
 
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::progress::line;
+use super::output::{redraws, say};
+use super::progress::{CLEAR, line};
 use crate::domain::drill::DrillRecord;
 use crate::domain::human;
 use crate::infrastructure::clock;
@@ -33,23 +33,21 @@ struct State {
 
 impl Default for Narrator {
     fn default() -> Self {
-        let now = clock::monotonic();
-        let state = State { name: String::new(), step: String::new(), total: 0, received: 0, since: now, said: now };
-        Self { terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
+        Self { terminal: redraws(), state: Mutex::new(State::of(String::new())) }
     }
 }
 
 impl Narrator {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The drill of `job` begins.
     pub fn begin(&self, job: &DrillJob) {
         // A replica that was named by its URL goes by it.
         let own = job.database.0 != job.replica.location.url();
         let name = if own { format!("{}/{}", job.database, job.replica.name) } else { job.database.0.clone() };
-        let name = human::printable(&name);
-        self.change(|state| {
-            let now = clock::monotonic();
-            *state = State { name, step: "starting".to_owned(), total: 0, received: 0, since: now, said: now };
-        });
+        *self.state() = State::of(human::printable(&name));
         self.draw();
     }
 
@@ -60,31 +58,27 @@ impl Narrator {
         self.line(&human::printable(&format!("{} after {took}{reason}", record.result.as_str())));
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
     /// A line that stays.
     fn line(&self, text: &str) {
-        let name = &self.state.lock().unwrap_or_else(PoisonError::into_inner).name;
-        let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        // There is nowhere left to complain to.
-        let _ = std::io::stderr().lock().write_all(format!("{clear}{name}: {text}\n").as_bytes());
+        say(&format!("{}{}: {text}\n", if self.terminal { CLEAR } else { "" }, self.state().name));
     }
 
     /// The line that is drawn again and again.
     fn draw(&self) {
-        if !self.terminal {
-            return;
+        if self.terminal {
+            let mut state = self.state();
+            state.said = clock::monotonic();
+            say(&format!("{CLEAR}{}: {}", state.name, state.describe()));
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.said = clock::monotonic();
-        let text = format!("\r\x1b[K{}: {}", state.name, state.describe());
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 }
 
 impl State {
+    fn of(name: String) -> Self {
+        let now = clock::monotonic();
+        Self { name, step: "starting".to_owned(), total: 0, received: 0, since: now, said: now }
+    }
+
     fn describe(&self) -> String {
         if self.step != "restoring" || self.total == 0 {
             return format!("{} …", self.step);
@@ -96,30 +90,26 @@ impl State {
 
 impl Progress for Narrator {
     fn received(&self, bytes: u64) {
-        let mut due = false;
         let interval = if self.terminal { DRAW_INTERVAL } else { LINE_INTERVAL };
-        self.change(|state| {
-            state.received = state.received.saturating_add(bytes);
-            due = clock::monotonic().duration_since(state.said) >= interval;
-        });
-        match (due, self.terminal) {
-            (true, true) => self.draw(),
-            (true, false) => {
-                let mut text = String::new();
-                self.change(|state| {
-                    state.said = clock::monotonic();
-                    text = state.describe();
-                });
-                self.line(&text);
-            }
-            (false, _) => {}
+        let mut state = self.state();
+        state.received = state.received.saturating_add(bytes);
+        let now = clock::monotonic();
+        if now.duration_since(state.said) < interval {
+            return;
+        }
+        state.said = now;
+        let text = state.describe();
+        drop(state);
+        match self.terminal {
+            true => self.draw(),
+            false => self.line(&text),
         }
     }
 }
 
 impl DrillNews for Narrator {
     fn planned(&self, estimate: &DrillEstimate) {
-        self.change(|state| state.total = estimate.bytes);
+        self.state().total = estimate.bytes;
         let kind = if estimate.incremental { "what is new up to " } else { "" };
         let price =
             if estimate.dollars > 0.0 { format!(", at most about ${:.4}", estimate.dollars) } else { String::new() };
@@ -133,10 +123,9 @@ impl DrillNews for Narrator {
     }
 
     fn step(&self, name: &str) {
-        self.change(|state| {
-            state.step = human::printable(name);
-            state.since = clock::monotonic();
-        });
+        let mut state = self.state();
+        (state.step, state.since) = (human::printable(name), clock::monotonic());
+        drop(state);
         self.draw();
     }
 }
@@ -147,13 +136,9 @@ mod tests {
 
     #[test]
     fn a_download_says_how_far_it_is() {
-        let narrator = Narrator::default();
-        narrator.change(|state| {
-            state.step = "restoring".into();
-            (state.total, state.received) = (4 << 20, 1 << 20);
-        });
-        let mut text = String::new();
-        narrator.change(|state| text = state.describe());
+        let mut state = State::of("app".to_owned());
+        (state.step, state.total, state.received) = ("restoring".to_owned(), 4 << 20, 1 << 20);
+        let text = state.describe();
         assert!(text.starts_with("restoring  25 %  1.0 MiB of 4.0 MiB  "), "{text}");
     }
 }

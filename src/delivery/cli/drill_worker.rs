@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Stdout, Write};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, set_parent_process_death_signal, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::runtime::cores;
 use crate::domain::limits::{DRILL_JOB_BYTES_MAX, DRILL_MEMORY_HEADROOM, DRILL_OVERTIME};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::{self, SystemClock};
@@ -71,7 +72,7 @@ pub fn main() -> Result<ExitCode, Reason> {
         .enable_all()
         .build()
         .map_err(|error| Reason::from(error).context("start the runtime"))?;
-    let output = Arc::new(Output::default());
+    let output = Arc::new(Output::new());
     let live = job.files.as_ref().map(|files| Arc::new(LiveFiles::new(files)) as Arc<dyn LiveDatabase>);
     let parts = DrillParts {
         clock: Arc::new(SystemClock::start()),
@@ -81,7 +82,7 @@ pub fn main() -> Result<ExitCode, Reason> {
         news: Arc::clone(&output) as Arc<dyn DrillNews>,
         options: RestoreOptions {
             downloads: DOWNLOADS,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: cores(),
             identities: job.replica.age_identities.clone(),
         },
         program: PROGRAM.to_owned(),
@@ -106,20 +107,12 @@ fn limit(resource: Resource, bytes: u64) -> Result<(), Reason> {
 }
 
 /// Standard output, a line for each event.
-struct Output {
-    state: Mutex<State>,
-}
+struct Output(Mutex<State>);
 
 struct State {
     out: Stdout,
     received: u64,
     said: Instant,
-}
-
-impl Default for Output {
-    fn default() -> Self {
-        Self { state: Mutex::new(State { out: std::io::stdout(), received: 0, said: clock::monotonic() }) }
-    }
 }
 
 impl State {
@@ -141,8 +134,16 @@ impl State {
 }
 
 impl Output {
+    fn new() -> Self {
+        Self(Mutex::new(State { out: std::io::stdout(), received: 0, said: clock::monotonic() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self, event: &Event) -> Result<(), Reason> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.say_received()?;
         state.write(event)
     }
@@ -150,7 +151,7 @@ impl Output {
 
 impl Progress for Output {
     fn received(&self, bytes: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.received = state.received.saturating_add(bytes);
         if clock::monotonic().duration_since(state.said) >= PROGRESS_INTERVAL {
             // A parent that is gone ends this process by itself.

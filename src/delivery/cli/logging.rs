@@ -9,22 +9,23 @@ use tracing_subscriber::registry;
 use crate::domain::printable::printable_character;
 use crate::infrastructure::config::{Log, LogFormat};
 
+/// As [`init`], for a command whose answer is what it prints: the log is for what cannot be in it.
+pub fn init_from(level: LevelFilter) {
+    init(&Log { level, format: LogFormat::Logfmt });
+}
+
 /// Sets up logging for the rest of the process. The libraries below us only speak from warnings on, because at `debug`
 /// they would print headers, and a header can be a credential.
 pub fn init(log: &Log) {
     let filter = Targets::new().with_default(log.level.min(LevelFilter::WARN)).with_target("streamgauge", log.level);
-    let result = match log.format {
-        LogFormat::Logfmt => {
-            let layer = tracing_logfmt::builder().layer().with_writer(|| Printable(io::stderr()));
-            registry().with(layer.with_filter(filter)).try_init()
-        }
+    let layer = match log.format {
+        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(|| Printable(io::stderr())).boxed(),
         LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
-            registry().with(layer.with_filter(filter)).try_init()
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
         }
     };
     // Only a second call could fail, and then the first one's setting is as good.
-    let _ = result;
+    let _ = registry().with(layer.with_filter(filter)).try_init();
 }
 
 /// Lines whose texts come from files and servers, and that a terminal shows.

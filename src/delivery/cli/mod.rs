@@ -1,15 +1,19 @@
 //! The command line: its words here, in the style of Prometheus's own programs, and one file for what is printed.
 
 pub mod args;
+pub mod blocks;
 pub mod check;
 pub mod config_check;
+pub mod dashboards;
 pub mod demo;
 pub mod drill;
 pub mod drill_progress;
 pub mod drill_worker;
 pub mod logging;
+pub mod nagios;
 pub mod notify;
 pub mod output;
+pub mod overview;
 pub mod progress;
 pub mod restorable;
 pub mod restore;
@@ -18,7 +22,6 @@ pub mod rules;
 pub mod run;
 pub mod runtime;
 pub mod sources;
-pub mod table;
 pub mod version;
 pub mod when;
 pub mod why;
@@ -78,9 +81,18 @@ look, such as a mistake in the configuration or on the command line, is also unk
 
 Databases are looked at first, then their replicas. A replica that is behind its database is given --wait to catch up.
 
+Several databases have a line each, the worst first: SAFE UNTIL is what the best replica is proven to hold, AT RISK is what \
+would be lost with this disk now, LAST DRILL is what the agent of this host remembers. One database is told of in full.
+
+--format prometheus writes what the agent exports, for the textfile collector of node_exporter: cron is enough to feed \
+Prometheus. With --output, a reader never sees half a file; when the look fails it stays as it is, and \
+node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data.
+
 Examples:
   streamgauge check --litestream.config /etc/litestream.yml
-  streamgauge check orders --format json | jq '.databases[].replicas[].lag_seconds'")]
+  streamgauge check orders --format json | jq '.databases[].replicas[].lag_seconds'
+  streamgauge check --format prometheus --output /var/lib/node_exporter/streamgauge.prom
+  streamgauge check --format nagios --wait 20s")]
     Check(CheckArgs),
 
     /// Restore a database from its replica, without Litestream
@@ -116,6 +128,10 @@ Examples:
     #[command(after_help = rules::AFTER_HELP)]
     Rules(rules::RulesArgs),
 
+    /// Print a dashboard for Grafana
+    #[command(after_help = dashboards::AFTER_HELP)]
+    Dashboards(dashboards::DashboardsArgs),
+
     /// Watch a demo database with a built-in replicator, and optionally see replication break
     #[command(after_help = "\
 Everything happens in a temporary directory that is removed at the end. The built-in replicator writes genuine \
@@ -143,12 +159,16 @@ Example:
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.
 const VERDICTS: [&str; 3] = ["check", "restorable", "drill"];
 
+/// Whether the command that was called is one of [`VERDICTS`].
+pub fn gives_verdict() -> bool {
+    std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command))
+}
+
 /// Parses the command line. Help, version and mistakes are answered here and end the program, mistakes with exit code
 /// 2, or 3 for those of [`VERDICTS`], where 2 says that something is critical or has failed.
 pub fn parse() -> Cli {
     Cli::try_parse().unwrap_or_else(|error| {
-        let verdict = std::env::args_os().nth(1).is_some_and(|word| VERDICTS.iter().any(|command| word == *command));
-        if error.use_stderr() && verdict {
+        if error.use_stderr() && gives_verdict() {
             // There is nowhere left to complain to.
             let _ = error.print();
             std::process::exit(3);

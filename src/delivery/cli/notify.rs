@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
-use super::args::SourceArgs;
+use super::args::{SourceArgs, choice};
 use super::output;
 use super::runtime::block_on;
 use super::sources::Sources;
@@ -55,26 +55,12 @@ pub struct TestArgs {
     pub sources: SourceArgs,
 
     /// Severity of the test alert
-    #[arg(long, value_enum, default_value_t = TestSeverity::Critical)]
-    pub severity: TestSeverity,
+    #[arg(long, value_parser = choice(&SEVERITIES), default_value = "critical")]
+    pub severity: Severity,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TestSeverity {
-    Info,
-    Warning,
-    Critical,
-}
-
-impl From<TestSeverity> for Severity {
-    fn from(severity: TestSeverity) -> Self {
-        match severity {
-            TestSeverity::Info => Self::Info,
-            TestSeverity::Warning => Self::Warning,
-            TestSeverity::Critical => Self::Critical,
-        }
-    }
-}
+const SEVERITIES: [(&str, Severity); 3] =
+    [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
 
 /// The name of the dead-man's switch, as in reports.
 const DEADMAN: &str = "deadman";
@@ -99,7 +85,7 @@ pub fn main(args: &NotifyArgs) -> Result<ExitCode, Reason> {
         return Err(reason.with_hint("add a [[receiver]] to streamgauge.toml, and name the file with --config.file"));
     }
     let wanted = |name: &str| args.receivers.is_empty() || args.receivers.iter().any(|wanted| wanted == name);
-    let outcomes = block_on(test(alerting, &Receivers::new(page(&settings)), &wanted, args.severity.into()))?;
+    let outcomes = block_on(test(alerting, &Receivers::new(page(&settings)), &wanted, args.severity))?;
     output::print(&text(&outcomes))?;
     let failed = outcomes.iter().any(|(_, outcome)| outcome.is_err());
     Ok(ExitCode::from(if failed { 2 } else { 0 }))

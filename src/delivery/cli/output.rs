@@ -1,6 +1,7 @@
 //! Standard output and standard error, for readers that may go away and terminals that may have no colours.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::Path;
 
 use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
@@ -12,6 +13,19 @@ use crate::domain::reason::Reason;
 /// When the output cannot be written for any other reason, such as a full disk.
 pub fn print(text: &str) -> Result<(), Reason> {
     write_to(&mut std::io::stdout().lock(), text)
+}
+
+/// Writes to a file, beside its name first, so that a reader never sees half of it.
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn replace(path: &Path, text: &str) -> Result<(), Reason> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, text)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
 }
 
 fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {
@@ -31,15 +45,38 @@ pub fn print_error(reason: &Reason) {
     if let Some(hint) = &reason.hint {
         text.extend(["hint: ", &lines(hint), "\n"]);
     }
+    say(&text);
+}
+
+/// Writes to standard error, which may be gone.
+pub fn say(text: &str) {
+    let mut out = std::io::stderr().lock();
     // There is nowhere left to complain to.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Whether standard output is to be coloured: on a terminal that can, unless `NO_COLOR` says no (no-color.org).
 pub fn colour() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let dumb = set("TERM").is_none_or(|term| term == "dumb");
-    set("NO_COLOR").is_none() && !dumb && std::io::stdout().is_terminal()
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !no_colour && is_capable(&std::io::stdout())
+}
+
+/// Whether a line of standard error can be drawn again.
+pub fn redraws() -> bool {
+    is_capable(&std::io::stderr())
+}
+
+fn is_capable(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// Columns where nobody says how many there are.
+pub const WIDTH: usize = 80;
+
+/// Columns of the terminal, or [`WIDTH`].
+pub fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40).unwrap_or(WIDTH)
 }
 
 #[cfg(test)]

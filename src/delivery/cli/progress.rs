@@ -1,29 +1,20 @@
 //! How far a long work is: one line that is redrawn on a terminal, a plain line now and then elsewhere.
 
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::output::{redraws, say};
 use crate::domain::human;
 use crate::infrastructure::clock;
-use crate::usecase::ports::Progress;
 
 /// Time over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(5);
+/// Takes away what stands in the line.
+pub const CLEAR: &str = "\r\x1b[K";
 /// Characters of the bar.
 const BAR: u64 = 24;
-
-/// Counts what was received.
-#[derive(Debug, Default)]
-pub struct Received(AtomicU64);
-
-impl Progress for Received {
-    fn received(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +29,16 @@ enum Style {
 pub struct Display {
     style: Style,
     total: u64,
-    received: Arc<Received>,
+    received: Arc<AtomicU64>,
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Display {
-    pub fn new(total: u64, received: Arc<Received>, quiet: bool) -> Self {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let style = match (quiet, std::io::stderr().is_terminal() && !dumb) {
-            (true, _) => Style::Quiet,
-            (false, true) => Style::Bar,
-            (false, false) => Style::Lines,
+    pub fn new(total: u64, received: Arc<AtomicU64>, quiet: bool) -> Self {
+        let style = match quiet {
+            true => Style::Quiet,
+            false if redraws() => Style::Bar,
+            false => Style::Lines,
         };
         Self { style, total, received, samples: VecDeque::from([(clock::monotonic(), 0)]) }
     }
@@ -60,7 +50,7 @@ impl Display {
 
     /// Shows where the work stands.
     pub fn draw(&mut self, now: Instant) {
-        let received = self.received.0.load(Ordering::Relaxed);
+        let received = self.received.load(Ordering::Relaxed);
         self.samples.push_back((now, received));
         while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
             self.samples.pop_front();
@@ -72,7 +62,7 @@ impl Display {
         let text = line(received, self.total, rate);
         match self.style {
             Style::Quiet => {}
-            Style::Bar => say(&format!("\r\x1b[K{} {text}", bar(received, self.total))),
+            Style::Bar => say(&format!("{CLEAR}{} {text}", bar(received, self.total))),
             Style::Lines => say(&format!("{text}\n")),
         }
     }
@@ -80,16 +70,9 @@ impl Display {
     /// Takes the bar away, so that what follows stands on a line of its own.
     pub fn clear(&self) {
         if self.style == Style::Bar {
-            say("\r\x1b[K");
+            say(CLEAR);
         }
     }
-}
-
-/// Writes to standard error, which may be gone.
-pub fn say(text: &str) {
-    let mut out = std::io::stderr().lock();
-    // There is nowhere left to complain to.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn bar(received: u64, total: u64) -> String {

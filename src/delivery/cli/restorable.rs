@@ -10,18 +10,18 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use tracing::level_filters::LevelFilter;
 
 use super::args::{Format, SourceArgs};
 use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
-use super::{output, when};
-use tracing::level_filters::LevelFilter;
-
+use super::{logging, output, when};
+use crate::delivery::render::json::pretty;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
+use crate::domain::verdict::Word;
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::{Log, LogFormat};
 use crate::usecase::ports::{Clock, ReplicaStore, Stores};
 use crate::usecase::restorable::{Answer, Counted, contents};
 
@@ -74,7 +74,7 @@ pub struct RestorableArgs {
 }
 
 /// One replica and what was found of it: an element of the JSON array.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Found {
     status: Standing,
     database: Option<String>,
@@ -99,11 +99,12 @@ pub(super) struct Found {
 }
 
 /// The answer to a question about a replica, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Standing {
     Restorable,
     NotRestorable,
+    #[default]
     Unknown,
 }
 
@@ -118,14 +119,14 @@ impl Found {
     }
 }
 
-/// The worst standing decides: broken before unknown. With nothing looked at, the code is that of unknown.
+/// The worst standing decides. With nothing looked at, the code is that of unknown.
 fn exit_code(found: &[Found]) -> u8 {
-    let any = |standing| found.iter().any(|found| found.status == standing);
-    match () {
-        () if any(Standing::NotRestorable) => 2,
-        () if any(Standing::Unknown) || found.is_empty() => 3,
-        () => 0,
-    }
+    let words = found.iter().map(|found| match found.status {
+        Standing::NotRestorable => Word::Critical,
+        Standing::Unknown => Word::Unknown,
+        Standing::Restorable => Word::Ok,
+    });
+    words.max().unwrap_or(Word::Unknown).exit_code()
 }
 
 /// Prints the coverage map.
@@ -134,7 +135,7 @@ fn exit_code(found: &[Found]) -> u8 {
 ///
 /// Problems of the command line and of the configuration. What kept a replica from being listed is in the output.
 pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
+    logging::init_from(LevelFilter::ERROR);
     let clock = SystemClock::start();
     let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
@@ -148,12 +149,8 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     let found: Vec<Found> =
         block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
-        Format::Table => output::print(&table::table(&found, output::colour(), table::width()))?,
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&found)
-                .map_err(|error| Reason::new(ReasonKind::Failed, format!("write json: {error}")))?;
-            output::print(&format!("{json}\n"))?;
-        }
+        Format::Table => output::print(&table::table(&found, output::colour(), output::width()))?,
+        Format::Json => output::print(&pretty(&found)?)?,
     }
     Ok(ExitCode::from(exit_code(&found)))
 }
@@ -167,20 +164,14 @@ async fn look(
 ) -> Found {
     let Picked { target, replica } = picked;
     let mut found = Found {
-        status: Standing::Unknown,
         database: target.as_ref().map(|target| target.name.0.clone()),
         replica: replica.name.clone(),
         url: replica.location.url(),
-        layout: None,
         listed_at: clock.now().wall,
         times: "listing",
-        requests: 0,
-        reason: None,
-        timeline: None,
         at,
-        answer: None,
         retention: target.and_then(|target| target.objectives.retention),
-        uploaded: false,
+        ..Found::default()
     };
     let store = match stores.open(&replica.location) {
         Ok(store) => store,
@@ -222,12 +213,12 @@ async fn ask(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
 
     /// A replica of which this was found, asked for the map or for an instant.
     fn found(status: Standing, asked: bool) -> Found {
-        let now = fixture::now();
-        let report = fixture::healthy("app");
+        let now = sample::now();
+        let report = sample::healthy("app");
         let mut map = report.replicas[0].timeline.as_deref().cloned().unwrap();
         if status == Standing::NotRestorable {
             (map.gaps, map.largest_gap_seconds) = (1, Some(60.0));
@@ -236,21 +227,11 @@ mod tests {
             map.spans.retain(|span| span.blocked.is_none());
         }
         let unknown = Reason::new(ReasonKind::Denied, "list s3://backups/app: access denied");
-        let answer = Answer {
-            restorable: status == Standing::Restorable,
-            position: None,
-            state_at: None,
-            older_seconds: None,
-            objects: Vec::new(),
-            bytes: 0,
-            blocked: None,
-        };
+        let answer = Answer { restorable: status == Standing::Restorable, ..Answer::default() };
         let mut found = Found {
-            status: Standing::Unknown,
             database: Some("app".to_owned()),
             replica: "s3".to_owned(),
             url: "s3://backups/app".to_owned(),
-            layout: None,
             listed_at: now,
             times: "listing",
             requests: 1,
@@ -258,8 +239,7 @@ mod tests {
             timeline: (status != Standing::Unknown).then_some(map),
             at: asked.then_some(now),
             answer: Some(answer).filter(|_| asked && status != Standing::Unknown),
-            retention: None,
-            uploaded: false,
+            ..Found::default()
         };
         found.status = found.standing();
         found

@@ -4,20 +4,20 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::args::SourceArgs;
-use super::progress::{Display, Received, say};
-use super::runtime::block_on;
-use super::sources::{Picked, Sources, stores};
-use super::{output, restore_words as words, when};
+use tokio::signal::unix::SignalKind;
 use tracing::level_filters::LevelFilter;
 
+use super::args::SourceArgs;
+use super::output::say;
+use super::progress::Display;
+use super::runtime::{Signals, block_on, cores};
+use super::sources::{Picked, Sources, stores};
+use super::{output, restore_words as words, when};
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
 use crate::domain::printable::printable;
@@ -25,7 +25,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::Target;
 use crate::infrastructure::clock::{self, SystemClock};
-use crate::infrastructure::config::{Log, LogFormat, Settings, read_age_identities};
+use crate::infrastructure::config::{Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::files::{beside, directory};
 use crate::infrastructure::scratch::{ScratchFile, space};
@@ -112,7 +112,7 @@ pub enum RestoreFormat {
 ///
 /// Why it could not; nothing is left behind then.
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
-    super::logging::init(&Log { level: LevelFilter::ERROR, format: LogFormat::Logfmt });
+    super::logging::init_from(LevelFilter::ERROR);
     // Before anything is asked for or downloaded.
     refuse_occupied(&args.output)?;
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
@@ -133,15 +133,12 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
 
 /// Ends the work when the process is asked to end. What is being restored is removed as its owner is dropped.
 async fn interruptible(work: impl Future<Output = Result<ExitCode, Reason>>) -> Result<ExitCode, Reason> {
-    let listen = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen for signals"));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let mut hangup = listen(SignalKind::hangup())?;
-    let interrupted = || Err(Reason::new(ReasonKind::Failed, "restore: interrupted; nothing was left behind"));
+    let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
     tokio::select! {
         done = work => done,
-        _ = terminate.recv() => interrupted(),
-        _ = interrupt.recv() => interrupted(),
-        _ = hangup.recv() => interrupted(),
+        _ = signals.next() => {
+            Err(Reason::new(ReasonKind::Failed, "restore: interrupted; nothing was left behind"))
+        }
     }
 }
 
@@ -192,7 +189,7 @@ async fn restore(
     };
     match args.format {
         RestoreFormat::Text => output::print(&words.done(&done))?,
-        RestoreFormat::Json => output::print(&format!("{}\n", words.json(&done)?))?,
+        RestoreFormat::Json => output::print(&words.json(&done)?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -218,7 +215,7 @@ async fn shown(
     scratch: &ScratchFile,
     options: RestoreOptions,
 ) -> Result<(Arc<RestorePlan>, Restored), Reason> {
-    let received = Arc::new(Received::default());
+    let received = Arc::new(AtomicU64::new(0));
     let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
     let work = restore_requested(store, request, plan, scratch.file(), options, received);
     tokio::pin!(work);
@@ -233,10 +230,6 @@ async fn shown(
     };
     display.clear();
     done
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Refuses a name that is taken, and one beside which files lie that SQLite would apply to the restored database.
@@ -281,9 +274,4 @@ fn scratch_path(path: &Path) -> Result<PathBuf, Reason> {
     hidden.push(name);
     hidden.push(format!(".restoring-{}", std::process::id()));
     Ok(directory(path).join(hidden))
-}
-
-/// Whole numbers of bytes a second.
-pub fn rate(bytes: u64, elapsed: Duration) -> u64 {
-    (bytes as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }

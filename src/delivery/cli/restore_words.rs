@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::restore::rate;
+use crate::delivery::render::json;
 use crate::domain::human;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{Hole, PlanTarget};
 use crate::domain::price::Prices;
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::restore::{RestorePlan, Restored};
 use crate::domain::target::ReplicaLocation;
 
@@ -101,7 +101,7 @@ impl Words<'_> {
         let (path, size) = (path.display(), human::bytes(restored.bytes));
         let pages = human::counted(restored.pages, "page");
         let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());
-        let rate = human::bytes(rate(restored.bytes, *elapsed));
+        let rate = human::bytes((restored.bytes as f64 / seconds.max(0.001)) as u64);
         let (through, ago) = (self.instant(plan.through), human::duration(human::age_seconds(plan.through, self.now)));
         let received = human::bytes(restored.downloaded_bytes);
         let requests = human::counted(restored.requests, "request");
@@ -132,7 +132,7 @@ impl Words<'_> {
             seconds: done.elapsed.as_secs_f64(),
             restored: done.restored,
         };
-        serde_json::to_string(&answer).map_err(|error| Reason::new(ReasonKind::Failed, format!("write JSON: {error}")))
+        json::line(&answer)
     }
 
     fn dollars(&self, plan: &RestorePlan) -> f64 {

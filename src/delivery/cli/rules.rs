@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::args::choice;
 use super::output;
 use crate::delivery::render::alertmanager::alertmanager;
 use crate::delivery::render::rules::{Profile, RuleOptions, rules};
@@ -17,7 +18,8 @@ numbers as the agent's own alerts, with the same labels, so that Alertmanager tr
 Examples:
   streamgauge rules > /etc/prometheus/rules/streamgauge.rules.yml
   streamgauge rules --profile minimal | promtool check rules
-  streamgauge rules --dashboard-url 'https://grafana.example.com/d/streamgauge?var-database={{ $labels.database }}'
+  streamgauge rules --dashboard-url \
+    'https://grafana.example.com/d/streamgauge-database?var-database={{ $labels.database | urlquery }}'
   streamgauge rules --format alertmanager > alertmanager.yml";
 
 #[derive(Args, Debug)]
@@ -27,8 +29,8 @@ pub struct RulesArgs {
     pub format: RulesFormat,
 
     /// Every check and the service level, or nine pages and the watchdog
-    #[arg(long, value_enum, default_value_t = RulesProfile::Full)]
-    pub profile: RulesProfile,
+    #[arg(long, value_parser = choice(&PROFILES), default_value = "full")]
+    pub profile: Profile,
 
     /// URL of the runbook; `#` and the name of the check in lower case are appended
     #[arg(long, value_name = "URL", default_value = RUNBOOK_URL)]
@@ -45,20 +47,7 @@ pub enum RulesFormat {
     Alertmanager,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RulesProfile {
-    Full,
-    Minimal,
-}
-
-impl From<RulesProfile> for Profile {
-    fn from(profile: RulesProfile) -> Self {
-        match profile {
-            RulesProfile::Full => Self::Full,
-            RulesProfile::Minimal => Self::Minimal,
-        }
-    }
-}
+const PROFILES: [(&str, Profile); 2] = [("full", Profile::Full), ("minimal", Profile::Minimal)];
 
 /// Prints the rules.
 ///
@@ -68,7 +57,7 @@ impl From<RulesProfile> for Profile {
 pub fn main(args: &RulesArgs) -> Result<ExitCode, Reason> {
     let text = match args.format {
         RulesFormat::Prometheus => rules(RuleOptions {
-            profile: args.profile.into(),
+            profile: args.profile,
             runbook_url: &args.runbook_url,
             dashboard_url: args.dashboard_url.as_deref(),
         }),

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::args::RunArgs;
-use super::runtime::block_on;
+use super::runtime::{Signals, block_on};
 use super::sources::{Sources, configured, stores};
 use super::version::{REVISION, VERSION};
 use super::{drill, logging, notify};
@@ -16,7 +16,6 @@ use crate::delivery::http::{Guard, ReloadHandle, Server, connections_max};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::report::Report;
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::database::Watch;
@@ -24,14 +23,8 @@ use crate::infrastructure::journal::SqliteJournal;
 use crate::infrastructure::notify::Receivers;
 use crate::infrastructure::process;
 use crate::usecase::notify::Outlet;
-use crate::usecase::ports::{Clock, Journal, Publisher};
+use crate::usecase::ports::{Clock, Journal};
 use crate::usecase::watch::{Agent, AgentParts};
-
-impl Publisher for ReportCell {
-    fn publish(&self, report: Report) {
-        Self::publish(self, report);
-    }
-}
 
 /// Runs until SIGTERM or SIGINT.
 ///
@@ -77,6 +70,7 @@ pub async fn serve(
         version: VERSION,
         revision: REVISION,
     };
+    say_started(&loaded, &server);
     let agent = Agent::start(parts, configured(loaded), reloads)?;
     let (stop, stopped) = watch::channel(false);
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
@@ -84,9 +78,6 @@ pub async fn serve(
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let local = server.local_addrs();
-    for address in &local {
-        tracing::info!(%address, "listening");
-    }
     ready(&local);
     let mut agent = tokio::spawn(agent.run(stopping(stopped.clone())));
     let mut server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
@@ -101,6 +92,18 @@ pub async fn serve(
         Err(_) => tracing::warn!("not all requests finished in time"),
     }
     Ok(())
+}
+
+/// Says in the log what is run, and of what.
+fn say_started(loaded: &Loaded, server: &Server) {
+    let joined = |texts: Vec<String>| texts.join(" ");
+    let listens = joined(server.local_addrs().iter().map(ToString::to_string).collect());
+    let sources = joined(loaded.sources.iter().map(|source| source.source.clone()).collect());
+    let replicas: usize = loaded.targets.iter().map(|target| target.replicas.len()).sum();
+    let (databases, receivers) = (loaded.targets.len(), loaded.settings.alerting.receivers.len());
+    let storage = loaded.settings.storage.as_ref().map(|path| path.display().to_string());
+    let (version, revision) = (VERSION, REVISION);
+    tracing::info!(version, revision, sources, databases, replicas, receivers, listens, storage, "started");
 }
 
 /// Waits until it is to stop. An agent or a server that ends by itself is an error, so that whoever supervises this
@@ -125,20 +128,13 @@ fn ended_early(doing: &str, ended: Result<(), JoinError>) -> Reason {
 
 /// Waits for the signal to stop; SIGHUP reloads.
 async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
-    let listen = |kind| signal(kind).map_err(|error| Reason::from(error).context("listen for signals"));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let mut hangup = listen(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                let reload = reload.clone();
-                // What goes wrong is logged by the agent and seen in its metrics.
-                tokio::spawn(async move { drop(reload.reload().await) });
-            }
-        }
+    let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
+    while signals.next().await == SignalKind::hangup() {
+        let reload = reload.clone();
+        // What goes wrong is logged by the agent and seen in its metrics.
+        tokio::spawn(async move { drop(reload.reload().await) });
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
-//! The threads on which a command does what it does.
+//! The threads on which a command does what it does, and the signals to which it listens.
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::domain::reason::Reason;
 
@@ -24,4 +28,35 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Reason> {
     let done = runtime.block_on(future);
     runtime.shutdown_background();
     Ok(done)
+}
+
+/// How many threads can work at the same time.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Signals that the process no longer dies of.
+pub struct Signals(Vec<(SignalKind, Signal)>);
+
+impl Signals {
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn listen(kinds: impl IntoIterator<Item = SignalKind>) -> Result<Self, Reason> {
+        let heard = kinds.into_iter().map(|kind| Ok((kind, signal(kind)?)));
+        heard
+            .collect::<std::io::Result<_>>()
+            .map(Self)
+            .map_err(|error| Reason::from(error).context("listen for signals"))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> SignalKind {
+        poll_fn(|cx| {
+            let mut came =
+                self.0.iter_mut().filter_map(|(kind, signal)| signal.poll_recv(cx).is_ready().then_some(*kind));
+            came.next().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
 }

@@ -14,7 +14,7 @@ use crate::usecase::ports::{Configuration, Configured};
 use crate::usecase::watch::{named, remembered_names};
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
-pub const STORE_CALLS_MAX: usize = 1024;
+const STORE_CALLS_MAX: usize = 1024;
 
 /// Where the configuration is read from, again and again.
 #[derive(Clone, Debug)]
@@ -195,9 +195,11 @@ pub fn configured(loaded: Loaded) -> Configured {
 
 /// Opens replicas as configured.
 pub fn stores(settings: &Settings) -> Arc<Stores> {
-    Arc::new(Stores::new(StoreOptions {
-        timeout: settings.requests.timeout,
-        concurrency: STORE_CALLS_MAX,
-        ca_file: settings.requests.ca_file.clone(),
-    }))
+    Arc::new(Stores::new(store_options(settings)))
+}
+
+/// How stores are asked.
+pub fn store_options(settings: &Settings) -> StoreOptions {
+    let (timeout, ca_file) = (settings.requests.timeout, settings.requests.ca_file.clone());
+    StoreOptions { timeout, concurrency: STORE_CALLS_MAX, ca_file }
 }

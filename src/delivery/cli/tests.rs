@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
-use super::args::{Format, SourceArgs};
+use super::args::{CheckFormat, SourceArgs};
 use super::*;
 
 fn parse(words: &str) -> Result<Command, String> {
@@ -45,9 +45,9 @@ fn check_and_demo_have_durations() {
     let Ok(Command::Check(check)) = parse("streamgauge check app orders --format json --wait 1m30s") else {
         panic!("check")
     };
-    assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, Format::Json, 90));
+    assert_eq!((check.databases.len(), check.format, check.wait.as_secs()), (2, CheckFormat::Json, 90));
     let Ok(Command::Check(check)) = parse("streamgauge check") else { panic!("check") };
-    assert_eq!((check.format, check.wait), (Format::Table, Duration::from_secs(5)));
+    assert_eq!((check.format, check.wait), (CheckFormat::Table, Duration::from_secs(5)));
     let Ok(Command::Demo(demo)) = parse("streamgauge demo --fault delete-snapshot --fault-after 300ms") else {
         panic!("demo")
     };

@@ -1,6 +1,5 @@
 //! `streamgauge why`: what a check means, what it says right now, and what to do, with nothing but this program.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -8,20 +7,21 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use jiff::Timestamp;
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::args::{CheckArgs, Format, SourceArgs};
+use super::args::SourceArgs;
 use super::runtime::block_on;
 use super::sources::Sources;
 use super::{check, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::runbook;
+use crate::delivery::render::terminal::painted;
 use crate::domain::check::{Check, catalogue};
 use crate::domain::human;
 use crate::domain::limits::EVIDENCE_LINES_MAX;
 use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::report::SCHEMA;
 use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::agent::fetch_report;
 
@@ -74,9 +74,9 @@ pub fn main(args: &WhyArgs) -> Result<ExitCode, Reason> {
     let check = catalogue().find(|check| check.name.eq_ignore_ascii_case(name));
     let check = check.ok_or_else(|| Reason::new(ReasonKind::NotFound, format!("{name}: no such check")))?;
     let colour = output::colour();
-    let (bold, plain) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let severities: Vec<&str> = check.rules.iter().map(|rule| rule.severity.as_str()).collect();
-    let mut text = format!("{bold}{}{plain} ({}): {}\n\n", check.name, severities.join(", "), check.title);
+    let name = painted(colour, "1", check.name);
+    let mut text = format!("{name} ({}): {}\n\n", severities.join(", "), check.title);
     match evidence(args, check) {
         Ok(lines) => text.push_str(&lines),
         Err(reason) => {
@@ -113,9 +113,8 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     let database = args.database.as_deref();
     let silent = match block_on(fetch_report(&address))? {
         Ok(body) => {
-            let said =
-                Said::read(&body).map_err(|reason| reason.context(format_args!("read the report of {address}")))?;
-            return Ok(said.told(check, database, &format!("the agent at {address}")));
+            let report = read(&body).map_err(|reason| reason.context(format_args!("read the report of {address}")))?;
+            return Ok(told(&report, check, database, &format!("the agent at {address}")));
         }
         Err(reason) => reason,
     };
@@ -127,150 +126,95 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
         return Err(silent);
     }
     let looked = loaded.and_then(|_| {
-        check::look(&CheckArgs {
-            databases: database.map(str::to_owned).into_iter().collect(),
-            sources: args.sources.clone(),
-            format: Format::Json,
-            verify: VerifyDepth::Structure,
-            wait: Duration::from_secs(5),
-        })
+        let databases: Vec<String> = database.map(str::to_owned).into_iter().collect();
+        check::look(&args.sources, &databases, VerifyDepth::Structure, Duration::from_secs(5))
     });
-    let report = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
-    let said = Said::read(&json(&report)?)?;
-    Ok(said.told(check, None, "one look; no agent answers"))
+    let looked = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
+    Ok(told(&read(json(&looked.report)?.as_bytes())?, check, None, "one look; no agent answers"))
 }
 
-/// The part of a report, in the form of the JSON API, that tells of checks.
-#[derive(Debug, Deserialize)]
-struct Said {
-    generated_at: Timestamp,
-    databases: Vec<SaidDatabase>,
-    /// Of the agent itself.
-    checks: Vec<SaidVerdict>,
-    alerts: Vec<SaidAlert>,
+/// A report in the form of the JSON API, which another version may have written.
+fn read(body: &[u8]) -> Result<Value, Reason> {
+    let report = serde_json::from_slice(body).ok().filter(|report: &Value| report["schema"] == SCHEMA);
+    report.ok_or_else(|| {
+        let reason = Reason::new(ReasonKind::Corrupt, format!("not a report of this version (schema {SCHEMA})"));
+        reason.with_hint("compare `streamgauge --version` with the version of the agent")
+    })
 }
 
-#[derive(Debug, Deserialize)]
-struct SaidDatabase {
-    name: String,
-    local: Option<SaidLocal>,
-    checks: Vec<SaidVerdict>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SaidLocal {
-    path: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct SaidVerdict {
-    check: String,
-    severity: String,
-    database: Option<String>,
-    replica: Option<String>,
-    status: String,
-    detail: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct SaidAlert {
-    labels: BTreeMap<String, String>,
-    state: String,
-    active_at: Timestamp,
-    fired_at: Option<Timestamp>,
-    resolved_at: Option<Timestamp>,
-    suppressed: Option<String>,
-}
-
-impl Said {
-    fn read(body: &[u8]) -> Result<Self, Reason> {
-        serde_json::from_slice(body).map_err(|error| {
-            let reason = Reason::new(ReasonKind::Corrupt, format!("not a report of this version: {error}"));
-            reason.with_hint("compare `streamgauge --version` with the version of the agent")
-        })
+/// What a report says on one check, the worst first.
+fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> String {
+    let mut out = format!("Right now ({source}, {}):\n", instant(&report["generated_at"]));
+    let all = |value: &'static str| report[value].as_array().into_iter().flatten();
+    let goes_by = |one: &&Value| database.is_none_or(|name| one["name"] == name || one["local"]["path"] == name);
+    let databases: Vec<&Value> = all("databases").filter(goes_by).collect();
+    if let Some(name) = database.filter(|_| databases.is_empty()) {
+        let _ = writeln!(out, "  there is no database {}", human::printable(name));
+        return out;
     }
-
-    /// The report's verdicts on one check, the worst first.
-    fn told(&self, check: &Check, database: Option<&str>, source: &str) -> String {
-        let mut out = format!("Right now ({source}, {}):\n", human::instant(self.generated_at));
-        let goes_by = |one: &&SaidDatabase| {
-            database.is_none_or(|name| one.name == name || one.local.as_ref().is_some_and(|local| local.path == name))
-        };
-        let databases: Vec<&SaidDatabase> = self.databases.iter().filter(goes_by).collect();
-        if let Some(name) = database.filter(|_| databases.is_empty()) {
-            let _ = writeln!(out, "  there is no database {}", human::printable(name));
-            return out;
-        }
-        let agent = self.checks.iter().filter(|_| database.is_none());
-        let verdicts = databases.iter().flat_map(|database| &database.checks).chain(agent);
-        let mut verdicts: Vec<&SaidVerdict> = verdicts.filter(|verdict| verdict.check == check.name).collect();
-        verdicts.sort_by_key(|verdict| match verdict.status.as_str() {
-            "fail" => 0,
-            "unknown" => 1,
-            _ => 2,
-        });
-        let is_its = |alert: &&SaidAlert| {
-            let name = |label: &str| alert.labels.get(label).map(String::as_str);
-            let its = name("database").is_none_or(|name| databases.iter().any(|database| database.name == name));
-            name("alertname") == Some(check.name) && its
-        };
-        let lines =
-            verdicts.iter().map(|verdict| verdict.line()).chain(self.alerts.iter().filter(is_its).map(SaidAlert::line));
-        let lines: Vec<String> = lines.collect();
-        for line in lines.iter().take(EVIDENCE_LINES_MAX) {
-            let _ = writeln!(out, "  {line}");
-        }
-        if lines.len() > EVIDENCE_LINES_MAX {
-            let _ = writeln!(out, "  and {} more", lines.len() - EVIDENCE_LINES_MAX);
-        }
-        if check.scope() == Scope::Outside {
-            let _ = writeln!(
-                out,
-                "  the agent answers; the rest is known to Prometheus: ALERTS{{alertname=\"{}\"}}",
-                check.name
-            );
-        } else if lines.is_empty() {
-            out.push_str("  nothing to which this check applies\n");
-        }
-        out
+    let agent = all("checks").filter(|_| database.is_none());
+    let verdicts = databases.iter().filter_map(|database| database["checks"].as_array()).flatten().chain(agent);
+    let mut verdicts: Vec<&Value> = verdicts.filter(|verdict| verdict["check"] == check.name).collect();
+    let rank = |status: &str| ["fail", "unknown"].iter().position(|bad| *bad == status).unwrap_or(2);
+    verdicts.sort_by_key(|verdict| rank(word(&verdict["status"])));
+    let alerts = all("alerts").filter(|alert| {
+        let of = &alert["labels"]["database"];
+        let its = of.is_null() || databases.iter().any(|database| database["name"] == *of);
+        alert["labels"]["alertname"] == check.name && its
+    });
+    let lines: Vec<String> = verdicts.into_iter().map(verdict_line).chain(alerts.map(alert_line)).collect();
+    for line in lines.iter().take(EVIDENCE_LINES_MAX) {
+        let _ = writeln!(out, "  {line}");
     }
+    if lines.len() > EVIDENCE_LINES_MAX {
+        let _ = writeln!(out, "  and {} more", lines.len() - EVIDENCE_LINES_MAX);
+    }
+    if check.scope() == Scope::Outside {
+        let ask = format!("ALERTS{{alertname=\"{}\"}}", check.name);
+        let _ = writeln!(out, "  the agent answers; the rest is known to Prometheus: {ask}");
+    } else if lines.is_empty() {
+        out.push_str("  nothing to which this check applies\n");
+    }
+    out
 }
 
-impl SaidVerdict {
-    fn line(&self) -> String {
-        let word = match self.status.as_str() {
-            "pass" => "OK".to_owned(),
-            "fail" => self.severity.to_uppercase(),
-            other => other.to_uppercase(),
-        };
-        let of = subject(self.database.as_deref(), self.replica.as_deref());
-        format!("{word}{of}: {}", human::printable(&self.detail))
-    }
+fn verdict_line(verdict: &Value) -> String {
+    let said = match word(&verdict["status"]) {
+        "pass" => "OK".to_owned(),
+        "fail" => word(&verdict["severity"]).to_uppercase(),
+        other => other.to_uppercase(),
+    };
+    format!("{said}{}: {}", subject(verdict), human::printable(word(&verdict["detail"])))
 }
 
-impl SaidAlert {
-    fn line(&self) -> String {
-        let label = |name: &str| self.labels.get(name).map(String::as_str);
-        let since = match self.state.as_str() {
-            "resolved" => self.resolved_at,
-            "firing" => self.fired_at,
-            _ => None,
-        };
-        let since = human::instant(since.unwrap_or(self.active_at));
-        let severity = label("severity").unwrap_or("unknown");
-        let of = subject(label("database"), label("replica"));
-        let untold =
-            self.suppressed.as_deref().map_or_else(String::new, |why| format!(", and nobody is notified: {why}"));
-        format!("alert{of} ({severity}): {} since {since}{}", self.state, human::printable(&untold))
-    }
+fn alert_line(alert: &Value) -> String {
+    let state = word(&alert["state"]);
+    let since = match state {
+        "resolved" => &alert["resolved_at"],
+        "firing" => &alert["fired_at"],
+        _ => &alert["active_at"],
+    };
+    let (of, severity) = (subject(&alert["labels"]), word(&alert["severity"]));
+    let untold = alert["suppressed"].as_str().map(|why| format!(", and nobody is notified: {why}"));
+    let untold = human::printable(&untold.unwrap_or_default());
+    format!("alert{of} ({severity}): {state} since {}{untold}", instant(since))
+}
+
+/// A text of the report; `unknown` where it is not one.
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("unknown")
+}
+
+fn instant(value: &Value) -> String {
+    word(value).parse().map_or_else(|_| "unknown".to_owned(), human::instant)
 }
 
 /// ` shop -> s3`, ` shop`, or nothing for the agent itself.
-fn subject(database: Option<&str>, replica: Option<&str>) -> String {
-    let name = |text| human::printable(text);
-    match (database, replica) {
+fn subject(of: &Value) -> String {
+    let name = |field: &str| of[field].as_str().map(human::printable);
+    match (name("database"), name("replica")) {
         (None, _) => String::new(),
-        (Some(database), None) => format!(" {}", name(database)),
-        (Some(database), Some(replica)) => format!(" {} -> {}", name(database), name(replica)),
+        (Some(database), None) => format!(" {database}"),
+        (Some(database), Some(replica)) => format!(" {database} -> {replica}"),
     }
 }

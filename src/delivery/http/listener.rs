@@ -1,74 +1,42 @@
-//! Where connections come from. Another way to listen is another variant of [`Listener`], and one arm in each method.
+//! Where connections come from.
 
 use std::io::{ErrorKind, Result as IoResult};
 use std::net::SocketAddr;
-use std::task::{Context, Poll, ready};
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::domain::limits::LISTEN_BACKLOG;
 use crate::domain::reason::Reason;
 
-/// A connection that was accepted, whatever it came through.
-pub(super) type Connection = TcpStream;
-
-/// One address that is listened on.
-#[derive(Debug)]
-pub(super) enum Listener {
-    Tcp(TcpListener),
-}
-
-impl Listener {
-    /// Listens on `host:port`, `[::1]:port`, or `:port` and `[::]:port` for every address, IPv4 and IPv6; port 0 takes a
-    /// free one.
-    ///
-    /// # Errors
-    ///
-    /// Why nothing can be listened on there, with the address.
-    pub(super) async fn bind(address: &str) -> Result<Vec<Self>, Reason> {
-        let bound = match address.strip_prefix("[::]").unwrap_or(address).strip_prefix(':') {
-            Some(port) => bind_everywhere(port).await,
-            None => bind(address).await.map(|listener| vec![listener]),
-        };
-        let tcp = |listeners: Vec<TcpListener>| listeners.into_iter().map(Self::Tcp).collect();
-        bound.map(tcp).map_err(|error| {
-            let kind = error.kind();
-            let reason = Reason::from(error).context(format_args!("listen on {address}"));
-            match kind {
-                ErrorKind::AddrInUse => {
-                    reason.with_hint("another program uses the port; choose another one with --web.listen-address")
-                }
-                ErrorKind::InvalidInput => reason.with_hint("an address is host:port, [ipv6]:port or :port"),
-                _ => reason,
+/// Listens on `host:port`, `[::1]:port`, or `:port` and `[::]:port` for every address, IPv4 and IPv6; port 0 takes a
+/// free one.
+///
+/// # Errors
+///
+/// Why nothing can be listened on there, with the address.
+pub(super) async fn listen(address: &str) -> Result<Vec<TcpListener>, Reason> {
+    let bound = match address.strip_prefix("[::]").unwrap_or(address).strip_prefix(':') {
+        Some(port) => bind_everywhere(port).await,
+        None => bind(address).await.map(|listener| vec![listener]),
+    };
+    bound.map_err(|error| {
+        let kind = error.kind();
+        let reason = Reason::from(error).context(format_args!("listen on {address}"));
+        match kind {
+            ErrorKind::AddrInUse => {
+                reason.with_hint("another program uses the port; choose another one with --web.listen-address")
             }
-        })
-    }
-
-    /// Where it listens; `None` where that has no address of the internet.
-    pub(super) fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            ErrorKind::InvalidInput => reason.with_hint("an address is host:port, [ipv6]:port or :port"),
+            _ => reason,
         }
-    }
-
-    /// The next connection.
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<IoResult<Connection>> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                // Only costs latency when refused.
-                let _ = stream.set_nodelay(true);
-                Poll::Ready(Ok(stream))
-            }
-        }
-    }
+    })
 }
 
 /// The first of the addresses that a name stands for on which one can listen.
 async fn bind(address: &str) -> IoResult<TcpListener> {
     let mut refused = None;
     for address in lookup_host(address).await? {
-        match listen(address) {
+        match bind_to(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => refused = Some(error),
         }
@@ -78,7 +46,7 @@ async fn bind(address: &str) -> IoResult<TcpListener> {
 
 /// As [`TcpListener::bind`], with a longer queue: that has room for 128 connections, and whoever comes while more wait
 /// to be accepted tries again only after a second.
-fn listen(address: SocketAddr) -> IoResult<TcpListener> {
+fn bind_to(address: SocketAddr) -> IoResult<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -10,7 +10,7 @@ mod reload;
 mod routes;
 mod seats;
 mod server;
-mod stall;
+mod stream;
 
 pub use guard::Guard;
 pub use reload::{ReloadHandle, ReloadRequests};

@@ -1,9 +1,8 @@
 //! The way of a reload request from the HTTP server to the agent and of the answer back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::limits::{RELOAD_PAUSE_MIN, RELOAD_TIMEOUT, RELOADS_WAITING_MAX};
@@ -22,7 +21,8 @@ struct Inner {
     requests: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
     /// The last one; locked while one is asked for.
     last: Mutex<Option<Done>>,
-    waiting: AtomicUsize,
+    /// For those that wait, who may go away before they are answered.
+    places: Semaphore,
 }
 
 /// A reload that has ended.
@@ -37,34 +37,18 @@ struct Done {
 /// The agent's end: each request is answered once, with why the new configuration was refused or with nothing.
 pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<Result<(), String>>>;
 
-/// The place of one that waits, which may go away before it is answered.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Option<Self> {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(waiting);
-        (before < RELOADS_WAITING_MAX).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl ReloadHandle {
     /// A handle and the agent's end of it. One request waits while another is worked on.
     pub fn new() -> (Self, ReloadRequests) {
         let (sender, receiver) = mpsc::channel(1);
-        (Self(Arc::new(Inner { requests: sender, last: Mutex::default(), waiting: AtomicUsize::new(0) })), receiver)
+        let places = Semaphore::new(RELOADS_WAITING_MAX);
+        (Self(Arc::new(Inner { requests: sender, last: Mutex::default(), places })), receiver)
     }
 
     /// Waits for the agent's answer, at most [`RELOAD_TIMEOUT`]. All who ask before a reload begins share its answer.
     /// `None`: so many wait already that another one would learn nothing.
     pub async fn reload(&self) -> Option<Result<(), String>> {
-        let _place = Place::take(&self.0.waiting)?;
+        let _place = self.0.places.try_acquire().ok()?;
         let late = |_| Err(format!("the agent did not answer within {} seconds", RELOAD_TIMEOUT.as_secs()));
         Some(tokio::time::timeout(RELOAD_TIMEOUT, self.shared()).await.unwrap_or_else(late))
     }
@@ -97,6 +81,7 @@ impl ReloadHandle {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;

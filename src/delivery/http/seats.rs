@@ -1,11 +1,8 @@
 //! The connections that are open. There is always room for one more: the one that has been silent for longest gives way.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
 use crate::domain::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN};
@@ -31,7 +28,7 @@ impl Seats {
 
     /// The handle by which a new connection is known.
     pub(super) fn active(&self) -> Active {
-        let active = Active { turns: Arc::clone(&self.turns), last: Arc::default(), working: Arc::default() };
+        let active = Active { turns: Arc::clone(&self.turns), ..Active::default() };
         active.touch();
         active
     }
@@ -69,7 +66,7 @@ impl Drop for Seats {
 }
 
 /// How lately something came or went on a connection, in turns that all connections share.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Active {
     turns: Arc<AtomicU64>,
     last: Arc<AtomicU64>,
@@ -77,67 +74,14 @@ pub(super) struct Active {
 }
 
 impl Active {
-    fn touch(&self) {
+    /// Something came or went.
+    pub(super) fn touch(&self) {
         self.last.store(self.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Whether an answer is being made.
     pub(super) fn set_working(&self, working: bool) {
         self.working.store(working, Ordering::Relaxed);
-    }
-}
-
-/// A stream whose reads and writes are noticed.
-pub(super) struct Noticed<T> {
-    pub(super) inner: T,
-    pub(super) active: Active,
-}
-
-impl<T> Noticed<T> {
-    fn touch<R>(&self, done: Poll<R>) -> Poll<R> {
-        if done.is_ready() {
-            self.active.touch();
-        }
-        done
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Noticed<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let done = Pin::new(&mut self.inner).poll_read(cx, buffer);
-        self.touch(done)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Noticed<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        let done = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.touch(done)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let done = Pin::new(&mut self.inner).poll_write_vectored(cx, bytes);
-        self.touch(done)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 

@@ -12,13 +12,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::guard::Guard;
-use super::listener::{Connection, Listener};
+use super::listener::listen;
 use super::reload::ReloadHandle;
 use super::routes::App;
-use super::seats::{Active, Noticed, Seats};
-use super::stall::Stall;
+use super::seats::{Active, Seats};
+use super::stream::Stream;
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::{
     CONNECTIONS_MAX, HEADER_READ_TIMEOUT, REQUEST_HEAD_BYTES_MAX, SHUTDOWN_TIMEOUT, WRITE_STALL_TIMEOUT,
@@ -28,7 +29,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 /// Addresses that are listened on, and not yet served.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<Listener>,
+    listeners: Vec<TcpListener>,
     guard: Guard,
     connections: usize,
 }
@@ -42,7 +43,7 @@ impl Server {
         }
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
-            listeners.extend(Listener::bind(address).await?);
+            listeners.extend(listen(address).await?);
         }
         Ok(Self { listeners, guard: Guard::default(), connections: CONNECTIONS_MAX })
     }
@@ -55,7 +56,7 @@ impl Server {
 
     /// Where the server listens, in the order of the addresses given.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(Listener::local_addr).collect()
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Serves until `shutdown` completes, then gives open requests [`SHUTDOWN_TIMEOUT`] to finish.
@@ -103,20 +104,23 @@ impl Server {
 }
 
 /// The next connection of any listener; each `turn` another one comes first, so that a flood on one hides no other.
-async fn accept(listeners: &[Listener], turn: usize) -> std::io::Result<Connection> {
+async fn accept(listeners: &[TcpListener], turn: usize) -> std::io::Result<TcpStream> {
     let accepted = poll_fn(|cx| {
         let ready = (0..listeners.len()).map(|index| &listeners[(index + turn) % listeners.len()]);
         ready.map(|listener| listener.poll_accept(cx)).find(Poll::is_ready).unwrap_or(Poll::Pending)
     });
-    accepted.await
+    let (stream, _) = accepted.await?;
+    // Only costs latency when refused.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 fn connect(
-    stream: Connection,
+    stream: TcpStream,
     active: Active,
     app: Arc<App>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
-    let stream = Noticed { inner: stream, active: active.clone() };
+    let stream = Stream::new(stream, active.clone(), WRITE_STALL_TIMEOUT);
     let service = service_fn(move |request| {
         let (app, active) = (Arc::clone(&app), active.clone());
         async move {
@@ -130,5 +134,5 @@ fn connect(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_header_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Stall::new(stream, WRITE_STALL_TIMEOUT)), service)
+        .serve_connection(TokioIo::new(stream), service)
 }

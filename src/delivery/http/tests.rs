@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::delivery::render::fixture;
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::{CONNECTIONS_MAX, REPORT_AGE_MAX, REQUEST_HEAD_BYTES_MAX};
 use crate::domain::reason::ReasonKind;
+use crate::domain::report::sample;
+use crate::usecase::ports::Publisher;
 
 struct Running {
     address: SocketAddr,
@@ -37,7 +38,7 @@ async fn start() -> Running {
 
 async fn start_with_report() -> Running {
     let running = start().await;
-    running.cell.publish(fixture::full());
+    running.cell.publish(sample::full());
     running
 }
 
@@ -161,7 +162,7 @@ async fn whoever_has_the_newest_report_is_not_sent_it_again() {
         assert_eq!((first.status, first.header("cache-control")), (200, Some("no-cache")), "{path}");
         let again = running.ask(&format!("GET {path}"), &format!("If-None-Match: \"other\", {tag}\r\n")).await;
         assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(tag.as_str())), "{path}");
-        running.cell.publish(fixture::full());
+        running.cell.publish(sample::full());
         let newer = running.ask(&format!("GET {path}"), &format!("If-None-Match: {tag}\r\n")).await;
         assert_eq!(newer.status, 200, "{path}");
     }
@@ -210,13 +211,13 @@ async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
         app.respond(&request).await.status().as_u16()
     };
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 503));
-    cell.publish(fixture::full());
+    cell.publish(sample::full());
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
     tokio::time::advance(REPORT_AGE_MAX).await;
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (503, 503));
-    cell.publish(fixture::full());
+    cell.publish(sample::full());
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
 }
 
@@ -227,7 +228,7 @@ async fn ready_only_after_everything_was_looked_at() {
     let mut statuses = Vec::new();
     for complete in [None, Some(false), Some(true)] {
         if let Some(complete) = complete {
-            let mut report = fixture::full();
+            let mut report = sample::full();
             report.assessment.complete = complete;
             running.cell.publish(report);
         }

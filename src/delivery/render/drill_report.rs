@@ -3,9 +3,9 @@
 use maud::{Markup, PreEscaped};
 
 use super::html::{LINE, document};
+use super::terminal::{align, painted};
 use crate::domain::drill::{DrillRecord, DrillResult};
 use crate::domain::human;
-use crate::domain::reason::{Reason, ReasonKind};
 
 /// Everything is in the page: it is read in ten years, from a mail, without a network.
 const STYLE: &str = "\
@@ -36,41 +36,18 @@ fn meaning(result: DrillResult) -> &'static str {
     }
 }
 
-/// The records as a JSON array.
-///
-/// # Errors
-///
-/// When a value cannot be written as JSON.
-pub fn json(records: &[DrillRecord]) -> Result<String, Reason> {
-    let text = serde_json::to_string_pretty(records)
-        .map_err(|error| Reason::new(ReasonKind::Failed, format!("write the report: {error}")))?;
-    Ok(text + "\n")
-}
-
 /// One line for each drill, with what did not pass below it.
 pub fn table(records: &[DrillRecord], colour: bool) -> String {
     let header = ["DATABASE", "REPLICA", "RESULT", "RECOVERY POINT", "SIZE", "RESTORED IN", "DOWNLOADED", "PRICE"];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(records.iter().map(cells));
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
+    let mut rows: Vec<_> = std::iter::once(header.map(str::to_owned)).chain(records.iter().map(cells)).collect();
+    align(&mut rows);
     let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
+    for (index, mut row) in rows.into_iter().enumerate() {
         let record = index.checked_sub(1).and_then(|index| records.get(index));
-        let mut line = String::new();
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            let padded = format!("{cell:<width$}  ");
-            match record.filter(|_| column == 2 && colour) {
-                Some(record) => line.push_str(&painted(record.result, &padded)),
-                None => line.push_str(&padded),
-            }
+        if let Some(record) = record {
+            row[2] = painted(colour, code(record.result), &row[2]);
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
+        text.extend([row.join("  ").trim_end(), "\n"]);
         if let Some(record) = record {
             below(record, &mut text);
         }
@@ -110,13 +87,12 @@ fn below(record: &DrillRecord, text: &mut String) {
     }
 }
 
-fn painted(result: DrillResult, text: &str) -> String {
-    let code = match result {
-        DrillResult::Passed => 32,
-        DrillResult::Failed => 31,
-        DrillResult::Inconclusive => 33,
-    };
-    format!("\x1b[{code}m{text}\x1b[0m")
+fn code(result: DrillResult) -> &'static str {
+    match result {
+        DrillResult::Passed => "32",
+        DrillResult::Failed => "31",
+        DrillResult::Inconclusive => "33",
+    }
 }
 
 /// The records as one page that needs nothing else.
@@ -238,8 +214,10 @@ fn facts(record: &DrillRecord) -> Vec<(&'static str, String)> {
 mod tests {
     use jiff::Timestamp;
 
+    use super::super::json::pretty;
     use super::*;
     use crate::domain::drill::{DrillCheck, DrillRestored, ProbeRecord};
+    use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::restore::RestoredObject;
 
     const HOSTILE: &str = "<script>alert(1)</script>\"'&\u{1b}[2J";
@@ -308,7 +286,7 @@ mod tests {
     #[test]
     fn json_can_be_read_back() {
         let records = [record(DrillResult::Inconclusive)];
-        let read: Vec<DrillRecord> = serde_json::from_str(&json(&records).unwrap()).unwrap();
+        let read: Vec<DrillRecord> = serde_json::from_str(&pretty(&records).unwrap()).unwrap();
         assert_eq!(read, records);
     }
 }

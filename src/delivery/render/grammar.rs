@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{fixture, page};
+use super::page;
 use crate::delivery::asked::Asked;
-use crate::delivery::cli::table::table;
+use crate::delivery::cli::blocks::blocks;
 use crate::domain::check::{Judge, Watching};
 use crate::domain::litestream::Hole;
 use crate::domain::report::Report;
+use crate::domain::report::sample;
 
 /// The nouns that are counted in sentences.
 const NOUNS: [&str; 16] = [
@@ -45,7 +46,7 @@ fn wrong(text: &str) -> Vec<String> {
 
 /// A report in which everything that a sentence counts is there so many times.
 fn report(count: u64) -> Report {
-    let mut database = fixture::pending("app");
+    let mut database = sample::pending("app");
     let replica = &mut database.replicas[0];
     let many = usize::try_from(count).unwrap();
     if let Some(coverage) = &mut replica.coverage {
@@ -65,8 +66,8 @@ fn report(count: u64) -> Report {
         let verification = Arc::make_mut(verification);
         (verification.needed, verification.needed_verified) = (count, 0);
     }
-    let mut report = fixture::report((0..count).map(|_| database.clone()).collect());
-    report.alerts = fixture::full().alerts;
+    let mut report = sample::report((0..count).map(|_| database.clone()).collect());
+    report.alerts = sample::full().alerts;
     (report.assessment.over_limit, report.alerts_dropped) = (many, many);
     for source in &mut report.assessment.agent.sources {
         source.databases = many;
@@ -81,7 +82,7 @@ proptest! {
         let now = report.generated_at;
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
         let details: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.detail.as_str()).collect();
-        for text in [table(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
+        for text in [blocks(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);
         }
     }

@@ -17,11 +17,33 @@ struct Document<'a> {
     checklist: Vec<ItemReport>,
 }
 
-/// The whole report; fields that are unknown are `null`.
-pub fn json(report: &Report) -> Result<Vec<u8>, Reason> {
-    let mut bytes =
-        serde_json::to_vec(&Document { report, status: report.word(), checklist: checklist(&report.verdicts) })
-            .map_err(|error| Reason::new(ReasonKind::Failed, format!("write report as json: {error}")))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+/// A value as people read it, with a line feed behind it.
+///
+/// # Errors
+///
+/// When it has something that JSON has no form for.
+pub fn pretty(value: &impl Serialize) -> Result<String, Reason> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(unwritable)
+}
+
+fn unwritable(error: serde_json::Error) -> Reason {
+    Reason::new(ReasonKind::Failed, format!("write JSON: {error}"))
+}
+
+/// The whole report in one line; fields that are unknown are `null`.
+///
+/// # Errors
+///
+/// As [`pretty`].
+pub fn json(report: &Report) -> Result<String, Reason> {
+    line(&Document { report, status: report.word(), checklist: checklist(&report.verdicts) })
+}
+
+/// A value in one line.
+///
+/// # Errors
+///
+/// As [`pretty`].
+pub fn line(value: &impl Serialize) -> Result<String, Reason> {
+    serde_json::to_string(value).map(|text| text + "\n").map_err(unwritable)
 }

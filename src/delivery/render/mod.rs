@@ -3,9 +3,8 @@
 pub mod alertmanager;
 pub mod api;
 pub mod assets;
+pub mod dashboards;
 pub mod drill_report;
-#[cfg(test)]
-pub(crate) mod fixture;
 #[cfg(test)]
 mod grammar;
 mod html;
@@ -13,7 +12,10 @@ pub mod json;
 mod markdown;
 pub mod metrics;
 pub mod page;
+#[cfg(test)]
+mod promql;
 pub mod published;
 pub mod rules;
 pub mod runbook;
+pub mod terminal;
 pub mod timeline;

@@ -140,7 +140,7 @@ fn page(title: &str, word: Word, count: usize, content: &Markup) -> Vec<u8> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::fixture;
+    use crate::domain::report::sample;
     use super::*;
     use crate::domain::assessment::DatabaseReport;
     use crate::domain::check::{Judge, Watching};
@@ -166,7 +166,7 @@ mod tests {
 
     /// A report with what the checks say of it.
     fn judged(databases: Vec<DatabaseReport>) -> Report {
-        let mut report = fixture::report(databases);
+        let mut report = sample::report(databases);
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, report.generated_at);
         report
     }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_says_so() {
-        let page = page(Some(&judged(vec![fixture::unknown("app")])));
+        let page = page(Some(&judged(vec![sample::unknown("app")])));
         assert_eq!(row(&page).matches("<span class=\"unknown\">unknown</span>").count(), 3, "{page}");
         assert!(page.contains("list s3://backups/app: access denied"), "{page}");
         assert!(page.contains("hint: grant s3:ListBucket on backups"), "{page}");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn nothing_that_was_not_judged_is_safe() {
-        let page = page(Some(&fixture::report(vec![fixture::healthy("app")])));
+        let page = page(Some(&sample::report(vec![sample::healthy("app")])));
         assert!(page.contains("1 of 1 database is unknown."), "{page}");
     }
 
@@ -200,9 +200,9 @@ mod tests {
             let (sentence, _) = sentence.split_once("</h1>").expect("a heading");
             sentence.replace("<time datetime=\"2025-12-31 23:59:56Z\">", "").replace("</time>", "")
         };
-        let healthy = || fixture::healthy("fine");
+        let healthy = || sample::healthy("fine");
         assert_eq!(first(vec![healthy()]), "The one database is safe up to 2025-12-31 23:59:56 UTC.");
-        let some = vec![fixture::pending("a"), healthy(), healthy()];
+        let some = vec![sample::pending("a"), healthy(), healthy()];
         assert_eq!(first(some), "1 of 3 databases needs you, everything else is safe up to 2025-12-31 23:59:56 UTC.");
         assert_eq!(first(vec![]), "No databases are watched.");
         let undated = DatabaseReport { replicas: vec![], ..healthy() };
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_would_be_lost_is_said_in_words_with_a_lower_bound() {
-        let page = page(Some(&judged(vec![fixture::pending("app")])));
+        let page = page(Some(&judged(vec![sample::pending("app")])));
         assert!(page.contains("Writes since 2025-12-31 23:53:20 UTC would be lost: at least 20.1 KiB."), "{page}");
         assert!(page.contains("<a href=\"/runbook/ReplicationLag\">"), "{page}");
         assert!(row(&page).contains("at least 20.1 KiB"), "{page}");
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_same_on_many_is_said_once() {
-        let many = (0..30).map(|number| fixture::pending(&format!("db{number:02}"))).collect();
+        let many = (0..30).map(|number| sample::pending(&format!("db{number:02}"))).collect();
         let page = page(Some(&judged(many)));
         assert!(page.contains("30 replicas with the same findings"), "{page}");
         assert_eq!(page.matches("<article").count(), 1, "{page}");
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_band_shows_what_restores() {
-        let page = page(Some(&judged(vec![fixture::healthy("app")])));
+        let page = page(Some(&judged(vec![sample::healthy("app")])));
         assert!(row(&page).contains("<title>since 2025-12-31 00:00:00Z, 1d; no gaps</title>"), "{page}");
         let band = "<rect class=\"r c\" x=\"0\" width=\"60\" height=\"10\"/><rect class=\"r\" x=\"60\"";
         assert!(row(&page).contains(band), "{page}");
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_drill_shows_its_result_and_its_speed() {
         let cell = |change: fn(&mut DrillReport)| {
-            let mut database = fixture::drilled("app");
+            let mut database = sample::drilled("app");
             let drill = database.replicas[0].drill.as_mut().expect("a drill");
             change(Arc::make_mut(drill));
             let page = page(Some(&judged(vec![database])));
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(cell(|_| {}), passed);
         let large = cell(|drill| drill.withheld = Some("it is <large>".into()));
         assert_eq!(large, format!("{passed}<span class=\"quiet\">, withheld: it is &lt;large&gt;</span>"));
-        let running = cell(|drill| drill.running_since = Some(fixture::now()));
+        let running = cell(|drill| drill.running_since = Some(sample::now()));
         assert_eq!(running, format!("{passed}<span class=\"quiet\">, running for 0s</span>"));
         let never = cell(|drill| drill.history = Default::default());
         assert_eq!(never, "<span class=\"quiet\">none yet</span>");
@@ -257,10 +257,10 @@ mod tests {
     #[test]
     fn the_page_of_a_database_has_what_an_expert_asks() {
         let report = judged(vec![
-            fixture::drilled("app"),
-            fixture::pending("late"),
-            fixture::unknown("lost"),
-            fixture::observed("seen"),
+            sample::drilled("app"),
+            sample::pending("late"),
+            sample::unknown("lost"),
+            sample::observed("seen"),
         ]);
         let page = page_of(&report, "app");
         for said in [
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn names_cannot_break_out_of_the_page() {
         let name = "<script>\"'&\u{0}/ä";
-        let report = judged(vec![fixture::unknown(name)]);
+        let report = judged(vec![sample::unknown(name)]);
         let front = page(Some(&report));
         assert!(front.contains(">&lt;script&gt;&quot;&#39;&amp;\\0/ä</a>"), "{front}");
         assert!(front.contains("href=\"/databases/%3Cscript%3E%22%27%26%00%2F%C3%A4\""), "{front}");
@@ -300,8 +300,8 @@ mod tests {
 
     #[test]
     fn rows_end_somewhere_and_trouble_comes_first() {
-        let mut databases = vec![fixture::healthy("fine"); PAGE_ROWS_MAX + 6];
-        databases.push(fixture::unknown("zzz"));
+        let mut databases = vec![sample::healthy("fine"); PAGE_ROWS_MAX + 6];
+        databases.push(sample::unknown("zzz"));
         let report = judged(databases);
         let first = page(Some(&report));
         assert_eq!(first.matches("data-label=\"Safe until\"").count(), PAGE_ROWS_MAX);
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_is_not_observable_is_said_with_the_line_that_the_application_needs() {
-        let page = page(Some(&fixture::full()));
+        let page = page(Some(&sample::full()));
         let row = page.lines().find(|line| line.contains("busy timeout")).expect("a row");
         assert!(
             row.contains(" not observable</span>") && row.contains("<code>PRAGMA busy_timeout = 5000;</code>"),
@@ -334,13 +334,13 @@ mod tests {
 
     #[test]
     fn no_databases_do_not_look_healthy() {
-        assert!(page(Some(&fixture::report(Vec::new()))).contains("No databases are watched."));
+        assert!(page(Some(&sample::report(Vec::new()))).contains("No databases are watched."));
         assert!(page(None).contains("No report yet"));
     }
 
     #[test]
     fn every_check_has_a_page() {
-        let report = judged(vec![fixture::pending("app")]);
+        let report = judged(vec![sample::pending("app")]);
         let index = text(runbook(&report, &Asked::default()));
         for known in catalogue() {
             assert!(index.contains(&format!("href=\"/runbook/{}\"", known.name)), "{}", known.name);
@@ -355,7 +355,7 @@ mod tests {
     /// Scripts and styles come from this server only, and nothing is written into the page itself.
     #[test]
     fn nothing_is_inline() {
-        let report = judged(vec![fixture::drilled("app"), fixture::pending("late")]);
+        let report = judged(vec![sample::drilled("app"), sample::pending("late")]);
         for page in [page(Some(&report)), page_of(&report, "late"), text(runbook(&report, &Asked::default()))] {
             assert!(!page.contains(" style=") && !page.contains("<style") && !page.contains(" onload="), "{page}");
             assert_eq!(page.matches("<script").count(), 1);

@@ -18,6 +18,7 @@ use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock;
+use crate::usecase::ports::Publisher;
 
 /// The forms in which a whole report is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,13 +141,15 @@ fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
 #[derive(Clone, Debug, Default)]
 pub struct ReportCell(Arc<(ArcSwapOption<Published>, AtomicU64)>);
 
-impl ReportCell {
-    pub fn publish(&self, report: Report) {
+impl Publisher for ReportCell {
+    fn publish(&self, report: Report) {
         let (newest, published) = &*self.0;
         let number = published.fetch_add(1, Ordering::Relaxed);
         newest.store(Some(Arc::new(Published::new(report, number))));
     }
+}
 
+impl ReportCell {
     /// The newest report; `None` until there is one.
     pub fn current(&self) -> Option<Arc<Published>> {
         self.0.0.load_full()
@@ -157,8 +160,8 @@ impl ReportCell {
 mod tests {
     use std::io::Read;
 
-    use super::super::fixture;
     use super::*;
+    use crate::domain::report::sample;
 
     fn decompress(gzip: &[u8]) -> Vec<u8> {
         let mut plain = Vec::new();
@@ -168,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_representation_is_made_once_and_compresses_to_itself() {
-        let published = Published::new(fixture::full(), 0);
+        let published = Published::new(sample::full(), 0);
         for what in [Representation::OpenMetrics, Representation::Text, Representation::Json] {
             let first = published.body(what, false).await.expect("rendered");
             let again = published.body(what, false).await.expect("rendered");
@@ -181,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_text_does_not_depend_on_what_was_asked_before() {
-        let (cold, warm) = (Published::new(fixture::full(), 0), Published::new(fixture::full(), 0));
+        let (cold, warm) = (Published::new(sample::full(), 0), Published::new(sample::full(), 0));
         warm.body(Representation::OpenMetrics, false).await.expect("rendered");
         assert_eq!(
             cold.body(Representation::Text, false).await.expect("rendered"),
@@ -192,7 +195,7 @@ mod tests {
     /// On the one thread that also has to serve everybody else.
     #[tokio::test(flavor = "current_thread")]
     async fn those_who_ask_while_a_large_report_is_rendered_get_the_same_bytes() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         let database = Arc::clone(&report.assessment.databases[0]);
         report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
         let published = Arc::new(Published::new(report, 0));
@@ -213,9 +216,9 @@ mod tests {
     fn the_cell_has_the_newest_report() {
         let cell = ReportCell::default();
         assert!(cell.current().is_none());
-        cell.publish(fixture::report(Vec::new()));
+        cell.publish(sample::report(Vec::new()));
         assert_eq!(cell.clone().current().expect("published").report().assessment.databases.len(), 0);
-        cell.publish(fixture::full());
+        cell.publish(sample::full());
         assert!(!cell.current().expect("published").report().assessment.databases.is_empty());
     }
 }

@@ -164,13 +164,12 @@ fn value(unit: Unit) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::path::Path;
 
     use super::super::alertmanager::alertmanager;
+    use super::super::promql::{exported, metrics};
     use super::*;
     use crate::domain::alerting::RUNBOOK_URL;
-    use crate::domain::number::{self, Kind};
 
     const FULL: RuleOptions<'_> = RuleOptions { profile: Profile::Full, runbook_url: RUNBOOK_URL, dashboard_url: None };
 
@@ -226,63 +225,10 @@ mod tests {
         assert!(!rules(FULL).contains(" dashboard_url: \"\"") && !text.contains("$labels.instance }}/\""));
     }
 
-    /// The names of metrics in PromQL, with the labels of the selectors and groupings behind or before them.
-    fn metrics(promql: &str) -> Vec<(&str, Vec<&str>)> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
-        let mut found = Vec::new();
-        let mut at = 0;
-        while at < promql.len() {
-            let word = promql[at..].bytes().take_while(|byte| is_name(*byte)).count();
-            let name = &promql[at..at + word];
-            at += word.max(1);
-            if !name.contains("streamgauge_") && name != "up" {
-                continue;
-            }
-            let mut labels = Vec::new();
-            if let Some(selector) = promql[at..].strip_prefix('{').and_then(|rest| rest.split('}').next()) {
-                labels.extend(selector.split(',').filter_map(|pair| pair.split(['=', '!']).next()).map(str::trim));
-                at += selector.len() + 2;
-            }
-            let before = &promql[..at - word.min(at)];
-            if let Some((_, grouping)) = before.rsplit_once("without (") {
-                labels.extend(grouping.split(')').next().filter(|_| grouping.ends_with(") (")));
-            }
-            found.push((name, labels));
-        }
-        found
-    }
-
-    #[test]
-    fn names_and_labels_are_found_in_promql() {
-        let promql = "sum without (finding) (streamgauge_a{finding=\"x\",b!=\"{\"}) > 2 * replica:streamgauge_b:avg1h";
-        let found = metrics(promql);
-        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["streamgauge_a", "replica:streamgauge_b:avg1h"]);
-        assert!(found[0].1.contains(&"finding") && found[1].1.is_empty(), "{found:?}");
-    }
-
     /// Every metric in a rule is exported with the labels that the rule, and the text of its alert, stand on.
     #[test]
     fn what_rules_read_is_exported() {
-        let mut known: BTreeMap<String, Vec<&str>> = BTreeMap::from([("up".to_owned(), Vec::new())]);
-        for family in number::all() {
-            let suffixes: &[&str] = match family.kind {
-                Kind::Histogram => &["_bucket", "_sum", "_count"],
-                Kind::Counter | Kind::Gauge | Kind::Info => &[""],
-            };
-            known.extend(
-                suffixes.iter().map(|suffix| (format!("{}{suffix}", family.name), family.labels().collect::<Vec<_>>())),
-            );
-        }
-        for rule in recording_rules() {
-            let parts = metrics(&rule.expr);
-            assert!(!parts.is_empty(), "{}", rule.record);
-            for (name, _) in &parts {
-                assert!(known.contains_key(*name), "{}: there is no metric {name}", rule.record);
-            }
-            let labels = known[parts[0].0].clone();
-            known.insert(rule.record, labels);
-        }
+        let known = exported();
         for check in catalogue() {
             let mut seen = Vec::new();
             for rule in check.rules {

@@ -1,5 +1,7 @@
 //! The runbook, docs/RUNBOOK.md, as it is in the program: one section for each check.
 
+use super::terminal::painted;
+
 /// The whole of it, in Markdown.
 pub const RUNBOOK: &str = include_str!("../../../docs/RUNBOOK.md");
 
@@ -24,7 +26,6 @@ pub fn section(check: &str) -> Option<&'static str> {
 
 /// A section as a person reads it on a terminal: commands are indented, and what is bold is so where there are colours.
 pub fn on_terminal(section: &str, colour: bool) -> String {
-    let (bold, plain) = if colour { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
     let mut out = String::with_capacity(section.len());
     let mut code = false;
     for line in section.lines() {
@@ -37,10 +38,8 @@ pub fn on_terminal(section: &str, colour: bool) -> String {
             continue;
         }
         for (index, part) in line.split("**").enumerate() {
-            if index > 0 {
-                out.push_str(if index % 2 == 1 { bold } else { plain });
-            }
-            out.push_str(part);
+            // Every other part stands between asterisks.
+            out.push_str(&painted(colour && index % 2 == 1, "1", part));
         }
         out.push('\n');
     }

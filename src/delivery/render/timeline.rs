@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use maud::{Markup, PreEscaped, html};
 
 use crate::domain::human;
-use crate::domain::timeline::{Span, TimelineReport};
+use crate::domain::litestream::Hole;
+use crate::domain::timeline::{Blocked, Span, TimelineReport};
 
 /// A piece of the band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,25 +27,18 @@ pub enum Cell {
 impl Cell {
     /// In the terminal: told apart without colour.
     pub fn glyph(self) -> char {
-        match self {
-            Self::Nothing => '·',
-            Self::Exact => '█',
-            Self::Fine => '▓',
-            Self::Coarse => '▒',
-            Self::Coarser => '░',
-            Self::Blocked => '×',
-        }
+        self.looks().0
     }
 
-    /// The class of the page's style.
-    fn class(self) -> &'static str {
+    /// The glyph of the terminal, and the class of the page's style.
+    fn looks(self) -> (char, &'static str) {
         match self {
-            Self::Nothing => "n",
-            Self::Exact => "r",
-            Self::Fine => "r f",
-            Self::Coarse => "r c",
-            Self::Coarser => "r d",
-            Self::Blocked => "b",
+            Self::Nothing => ('·', "n"),
+            Self::Exact => ('█', "r"),
+            Self::Fine => ('▓', "r f"),
+            Self::Coarse => ('▒', "r c"),
+            Self::Coarser => ('░', "r d"),
+            Self::Blocked => ('×', "b"),
         }
     }
 
@@ -109,7 +103,7 @@ pub fn svg(map: &TimelineReport, from: Timestamp, until: Timestamp) -> Markup {
     let mut x = 0;
     for run in cells.chunk_by(|one, other| one == other) {
         if let Some(cell) = run.first() {
-            let (class, width) = (cell.class(), run.len());
+            let (class, width) = (cell.looks().1, run.len());
             // Writing to a text does not fail.
             let _ = write!(pieces, "<rect class=\"{class}\" x=\"{x}\" width=\"{width}\" height=\"10\"/>");
         }
@@ -160,17 +154,19 @@ fn exactness(span: &Span) -> String {
     }
 }
 
+/// Where something is missing, and what.
+pub fn obstacle(blocked: &Blocked) -> String {
+    let Blocked { hole: Hole { after, before }, detail, .. } = blocked;
+    human::printable(&format!("between {after} and {before}: {detail}"))
+}
+
 /// A line for each stretch, oldest first.
 pub fn lines(map: &TimelineReport) -> Vec<String> {
     let line = |span: &Span| {
         let (from, length) = (human::instant(span.from), human::duration(span.duration()));
         match &span.blocked {
             None => format!("{from}  {length}: {}", exactness(span)),
-            Some(blocked) => {
-                let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
-                let detail = human::printable(&blocked.detail);
-                format!("{from}  {length}: blocked between {after} and {before}: {detail}")
-            }
+            Some(blocked) => format!("{from}  {length}: blocked {}", obstacle(blocked)),
         }
     };
     map.spans.iter().map(line).collect()
@@ -179,8 +175,6 @@ pub fn lines(map: &TimelineReport) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::litestream::Hole;
-    use crate::domain::timeline::Blocked;
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(1_767_225_600 + second).unwrap()

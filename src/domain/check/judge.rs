@@ -69,17 +69,17 @@ pub(super) fn on_agent(assessment: &Assessment, now: Timestamp, watching: Watchi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
 
     #[test]
     fn what_did_not_change_is_not_judged_again() {
-        let databases = ["a", "b", "c"].map(fixture::healthy).to_vec();
-        let mut assessment = fixture::report(databases).assessment;
+        let databases = ["a", "b", "c"].map(sample::healthy).to_vec();
+        let mut assessment = sample::report(databases).assessment;
         let mut judge = Judge::new(Watching::Continuously);
-        let first = judge.judge(&assessment, fixture::now());
-        assessment.databases[2] = Arc::new(fixture::pending("c"));
+        let first = judge.judge(&assessment, sample::now());
+        assessment.databases[2] = Arc::new(sample::pending("c"));
         assessment.databases.remove(1);
-        let second = judge.judge(&assessment, fixture::now() + jiff::SignedDuration::from_hours(9));
+        let second = judge.judge(&assessment, sample::now() + jiff::SignedDuration::from_hours(9));
         assert!(Arc::ptr_eq(&first.databases[0], &second.databases[0]), "the same value in memory");
         assert_eq!(second.databases.len(), 2);
         assert_ne!(first.databases[2], second.databases[1]);

@@ -17,7 +17,7 @@ use crate::domain::verdict::Severity;
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
-const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
+pub const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
 
 /// A new object has so long to be read before what a restore needs counts as not verified.
 const UNREAD_SLACK: SignedDuration = SignedDuration::from_mins(10);

@@ -164,7 +164,7 @@ mod tests {
             ReplicaReport { url: url.to_owned(), coverage, layout: Some("v0.3"), ..unknown_for(9000, None) }
         };
         let local = |replica: ReplicaReport| {
-            let mut with = crate::delivery::render::fixture::healthy("app");
+            let mut with = crate::domain::report::sample::healthy("app");
             with.reason = None;
             super::why(&with, &replica)
         };

@@ -17,11 +17,11 @@ fn map(on: Subject<'_>) -> Option<&TimelineReport> {
 }
 
 numbers! {
-    INFO = several(Kind::Info, (Replica, &["store", "layout", "url"]), "streamgauge_replica_info",
-        "Where the replica is, and in which of Litestream's layouts it is written.",
+    INFO = several(Kind::Info, (Replica, &["store", "layout", "url", "bucket"]), "streamgauge_replica_info",
+        "Where the replica is, and in which of Litestream's layouts it is written; bucket is empty where there is none.",
         |on, put| {
-            let ReplicaReport { store, layout, url, .. } = on.replica()?;
-            put(&[store, layout.unwrap_or_default(), url], true.known());
+            let ReplicaReport { store, layout, url, bucket, .. } = on.replica()?;
+            put(&[store, layout.unwrap_or_default(), url, bucket.as_deref().unwrap_or_default()], true.known());
             Some(())
         });
 

@@ -7,6 +7,7 @@ use crate::domain::assess::costs::Costs;
 use crate::domain::assessment::SourceReport;
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::schedule::DrillLimits;
+use crate::domain::limits::VERIFICATIONS_MAX;
 use crate::domain::naming::Names;
 use crate::domain::target::Target;
 use crate::domain::verification::VerifyPolicy;
@@ -62,4 +63,26 @@ pub struct Pace {
     pub verify: VerifyPolicy,
     /// That beacons are written, and how often; `None`: nothing is ever written to a store.
     pub beacon: Option<BeaconPolicy>,
+}
+
+/// What holds unless something else is configured.
+impl Default for Pace {
+    fn default() -> Self {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Self {
+            poll: Duration::from_secs(1),
+            sweep: MINUTE,
+            directory: Duration::from_secs(2),
+            // 8640 listings a day, which cost about $0.043 on S3.
+            bucket: Duration::from_secs(10),
+            idle: 5 * MINUTE,
+            levels: MINUTE,
+            reconcile: 60 * MINUTE,
+            grace: 5 * MINUTE,
+            discovery: MINUTE,
+            concurrency: VERIFICATIONS_MAX,
+            verify: VerifyPolicy::default(),
+            beacon: None,
+        }
+    }
 }

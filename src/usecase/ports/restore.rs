@@ -1,5 +1,7 @@
 //! The file that a restore writes, and who follows its progress.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::domain::reason::Reason;
 
 /// The file that a restore writes. Blocking; several threads write it at once, each page once.
@@ -23,4 +25,11 @@ pub trait RestoreFile: Send + Sync {
 pub trait Progress: Send + Sync {
     /// So many more bytes were received.
     fn received(&self, bytes: u64);
+}
+
+/// Counts.
+impl Progress for AtomicU64 {
+    fn received(&self, bytes: u64) {
+        self.fetch_add(bytes, Ordering::Relaxed);
+    }
 }

@@ -1,6 +1,6 @@
 //! Which layout is restored from where an upgrade left both, v0.3's generations and v0.5's levels.
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use super::{v3_plan, v5_plan};
 use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};

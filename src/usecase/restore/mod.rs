@@ -3,6 +3,7 @@
 mod layouts;
 mod pages;
 mod reading;
+mod request;
 mod v3;
 mod v3_plan;
 mod v5;
@@ -10,37 +11,17 @@ mod v5_plan;
 
 use std::sync::Arc;
 
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use self::reading::Patient;
+pub use self::request::{RestoreOptions, RestoreRequest};
 pub(super) use self::v5_plan::border;
 
 use crate::domain::limits::RESTORE_PLANS_MAX;
 use crate::domain::litestream::{Layout, PlanTarget};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::restore::{RestoreBase, RestorePlan, Restored};
-use crate::domain::secret::Secret;
+use crate::domain::restore::{RestorePlan, Restored};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
-
-/// The request for a restore.
-#[derive(Clone, Debug)]
-pub struct RestoreRequest {
-    pub point: PlanTarget,
-    /// Apply only what is newer than this (v0.5). Ignored where it does not lead on to what is asked for: the plan's
-    /// `base` says whether it is used.
-    pub base: Option<RestoreBase>,
-}
-
-/// How to restore.
-#[derive(Clone, Debug)]
-pub struct RestoreOptions {
-    /// Objects, or parts of one, that are read at the same time.
-    pub downloads: usize,
-    /// Threads that decode.
-    pub threads: usize,
-    /// `age` identities for encrypted replicas (v0.3).
-    pub identities: Vec<Secret>,
-}
 
 /// Lists a replica and plans what a restore reads.
 ///
@@ -93,7 +74,7 @@ pub async fn restore_requested(
             Err(reason) if reason.kind == ReasonKind::NotFound && plans < RESTORE_PLANS_MAX => reason,
             done => {
                 let restored = done?;
-                spawn_blocking(move || file.sync()).await.map_err(stopped)??;
+                spawn_blocking(move || file.sync()).await.map_err(v5::stopped)??;
                 return Ok((plan, restored));
             }
         };
@@ -105,8 +86,4 @@ pub async fn restore_requested(
         }
         plan = Arc::new(anew);
     }
-}
-
-fn stopped(error: JoinError) -> Reason {
-    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }

@@ -225,12 +225,6 @@ mod tests {
 
     const NAME: ObjectName = ObjectName::Ltx { level: 0, name: LtxName { min: Txid(1), max: Txid(1) } };
 
-    impl Progress for AtomicU64 {
-        fn received(&self, bytes: u64) {
-            self.fetch_add(bytes, Ordering::Relaxed);
-        }
-    }
-
     fn reader(failures: &[ReasonKind], size: u64) -> (Reader, Arc<Flaky>, Arc<AtomicU64>) {
         let failures = Mutex::new(failures.iter().copied().collect());
         let (store, progress) = (Arc::new(Flaky { failures, asked: Mutex::default(), size }), Arc::default());

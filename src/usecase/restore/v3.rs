@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::RestoreOptions;
 use super::reading::{Reader, pieces};
+use super::request::RestoreOptions;
 use crate::domain::litestream::{
     AgeIdentities, Applied, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
 };

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::limits::REPLAY_OBJECTS_MAX;
 use crate::domain::litestream::{
     Folder, GenerationPlanError, GenerationsPlan, GenerationsPlanError, Hole, Layout, Listed, ListedGeneration,

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::pages::WrittenPages;
 use super::reading::{Reader, pieces};
-use super::{RestoreOptions, stopped};
+use super::request::RestoreOptions;
 use crate::domain::litestream::{Chunk, Listed, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored, RestoredObject};
@@ -304,4 +304,8 @@ fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
 
 fn reading(key: &str) -> String {
     format!("read {key}")
+}
+
+pub(super) fn stopped(error: tokio::task::JoinError) -> Reason {
+    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }

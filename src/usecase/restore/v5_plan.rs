@@ -4,7 +4,7 @@
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
-use super::RestoreRequest;
+use super::request::RestoreRequest;
 use crate::domain::litestream::{
     Folder, HEADER_SIZE, Hole, Layout, LevelKeys, Listed, LtxFile, LtxHeader, PlanError, PlanTarget, SNAPSHOT_LEVEL,
     Txid, plan,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::telling;
 use crate::domain::alert::AlertState;
 use crate::domain::alert::book::AlertBook;
 use crate::domain::alerting::Alerting;
@@ -83,7 +84,9 @@ impl Alerts {
         alerting: &Alerting,
         at: Moment,
     ) -> (bool, Vec<TargetName>) {
+        let before = self.book.alerts().to_vec();
         let changed = self.book.evaluate(assessment, alerting, at);
+        telling::tell_alerts(&before, self.book.alerts());
         self.unsaved |= changed;
         (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
     }

@@ -25,4 +25,4 @@ mod turn;
 
 pub use agent::{Agent, AgentParts, ReloadRequest};
 pub use once::{OnceParts, look_once, named};
-pub use saved::remembered_names;
+pub use saved::{remembered_drills, remembered_names};

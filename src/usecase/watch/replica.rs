@@ -341,6 +341,7 @@ impl WatchedReplica {
             name: self.target.name.clone(),
             store: self.target.location.kind().to_owned(),
             url: self.target.location.url(),
+            bucket: self.target.location.bucket().map(|bucket| bucket.label),
             layout: finding.and_then(|finding| finding.layout),
             up: self.looked_at().then_some(self.failure.is_none()),
             reason: self.failure.clone().or(damaged),

@@ -1,5 +1,6 @@
 //! What is known of a target as it is saved, each replica by where it is.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use super::replica::{Watched, WatchedReplica};
 use super::trends::Trends;
 use crate::domain::assess::positions::SavedPositions;
 use crate::domain::assess::rates::RateWindow;
-use crate::domain::drill::DrillHistory;
+use crate::domain::drill::{DrillHistory, DrillRecord};
 use crate::domain::naming::Names;
 use crate::domain::spot::SpotBook;
 use crate::domain::target::{ReplicaTarget, Target};
@@ -46,6 +47,18 @@ pub fn remembered_names(entries: &[(EntryKey, String)]) -> Names {
         paths.for_each(|(name, path)| names.remember(name, path.display().to_string()));
     }
     names
+}
+
+/// The last drill of each of these targets in a journal, by their names; the newest where it has several replicas.
+pub fn remembered_drills(entries: &[(EntryKey, String)], targets: &[Target]) -> BTreeMap<String, DrillRecord> {
+    let of = |target: &Target| {
+        let its = |entry: &EntryKey| entry.kind == EntryKind::Target && entry.name == target.name.0;
+        let (_, text) = entries.iter().find(|(entry, _)| its(entry))?;
+        let saved: Saved = serde_json::from_str(text).ok()?;
+        let drills = target.replicas.iter().filter_map(|replica| find(&saved.drills, &identity(replica))?.last.clone());
+        Some((target.name.0.clone(), drills.max_by_key(|drill| drill.finished_at)?))
+    };
+    targets.iter().filter_map(of).collect()
 }
 
 pub(super) fn path(target: &Target) -> Option<PathBuf> {

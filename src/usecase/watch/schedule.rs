@@ -103,21 +103,7 @@ mod tests {
     use crate::domain::target::ReplicaLocation;
 
     fn pace() -> Pace {
-        Pace {
-            poll: Duration::from_secs(1),
-            sweep: Duration::from_secs(60),
-            directory: Duration::from_secs(2),
-            bucket: Duration::from_secs(10),
-            idle: Duration::from_secs(300),
-            levels: Duration::from_secs(300),
-            reconcile: Duration::from_secs(3600),
-            grace: Duration::from_secs(300),
-            discovery: Duration::from_secs(60),
-            concurrency: 32,
-            verify: crate::domain::verification::VerifyPolicy::OFF,
-
-            beacon: None,
-        }
+        Pace { levels: Duration::from_secs(300), ..Pace::default() }
     }
 
     fn replica() -> ReplicaTarget {

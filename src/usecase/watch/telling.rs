@@ -1,11 +1,14 @@
-//! A line in the log when a database or a replica becomes bad, when that has another reason, and when it is well again.
+//! A line in the log when a database or a replica becomes bad, when that has another reason, and when it is well again; and
+//! when an alert begins to fire, or ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
 use super::subject::Subject;
-use crate::domain::human::spoken;
+use crate::domain::alert::{Alert, AlertState};
+use crate::domain::human::{age_seconds, spoken};
 use crate::domain::moment::Moment;
 use crate::domain::reason::Reason;
 use crate::domain::report::Report;
@@ -162,6 +165,47 @@ fn many(place: &str, count: usize, first: &Line) {
     }
 }
 
+/// Alerts that began to fire since an earlier board, or that ended: those of one check and severity together.
+fn news<'a>(before: &[Arc<Alert>], after: &'a [Arc<Alert>]) -> Vec<Vec<&'a Alert>> {
+    let fired = before.iter().filter(|alert| alert.state == AlertState::Firing);
+    let fired: BTreeSet<&BTreeMap<String, String>> = fired.map(|alert| &alert.labels).collect();
+    let mut groups: BTreeMap<(bool, &str, Severity), Vec<&Alert>> = BTreeMap::new();
+    for alert in after {
+        let fires = alert.state == AlertState::Firing;
+        if alert.state != AlertState::Pending && fires != fired.contains(&alert.labels) {
+            groups.entry((fires, alert.name(), alert.severity)).or_default().push(alert);
+        }
+    }
+    groups.into_values().collect()
+}
+
+/// Writes what became of alerts.
+pub(super) fn tell_alerts(before: &[Arc<Alert>], after: &[Arc<Alert>]) {
+    for group in news(before, after) {
+        match group.first() {
+            Some(first) if group.len() > LINES_MAX => alert(first, Some(group.len())),
+            _ => group.iter().for_each(|one| alert(one, None)),
+        }
+    }
+}
+
+/// One alert, or the first of many.
+fn alert(alert: &Alert, count: Option<usize>) {
+    let (name, severity) = (alert.name(), alert.severity.as_str());
+    let text = |map: &BTreeMap<String, String>, key: &str| map.get(key).cloned();
+    let [database, replica] = ["database", "replica"].map(|label| text(&alert.labels, label));
+    let what = if count.is_some() { "alerts" } else { "alert" };
+    if alert.state == AlertState::Firing {
+        let (reason, hint) = (text(&alert.annotations, "description"), format!("streamgauge why {name}"));
+        let suppressed = alert.suppressed.as_deref();
+        tracing::warn!(alert = name, severity, count, database, replica, reason, suppressed, hint, "{what} firing");
+    } else {
+        let ended = if alert.is_unwatched() { "no longer watched" } else { "resolved" };
+        let after = alert.resolved_at.map(|at| spoken(age_seconds(alert.fired_at.unwrap_or(alert.active_at), at)));
+        tracing::info!(alert = name, severity, count, database, replica, after, "{what} {ended}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -199,5 +243,41 @@ mod tests {
     fn what_comes_and_goes_is_said_once_a_minute() {
         let flapping: Vec<_> = (0..120).map(|second| (second, (second % 2 == 0).then_some("throttled"))).collect();
         check(&flapping, &["0 throttled", "1 well after 1", "60 throttled", "61 well after 1"]);
+    }
+
+    /// Alerts of databases, each with its state.
+    fn board(alerts: &[(&str, AlertState)]) -> Vec<Arc<Alert>> {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let alert = |(database, state): &(&str, AlertState)| Alert {
+            labels: BTreeMap::from([label("alertname", "ReplicationLag"), label("database", database)]),
+            annotations: BTreeMap::new(),
+            severity: Severity::Critical,
+            state: *state,
+            active_at: at(0).wall,
+            fired_at: Some(at(60).wall),
+            resolved_at: None,
+            value: 1.0,
+            suppressed: None,
+        };
+        alerts.iter().map(|one| Arc::new(alert(one))).collect()
+    }
+
+    #[test]
+    fn alerts_are_told_of_when_they_fire_and_when_they_end() {
+        use AlertState::{Firing, Pending, Resolved};
+        let told = |before: &[(&str, AlertState)], after: &[(&str, AlertState)]| -> Vec<Vec<String>> {
+            let (before, after) = (board(before), board(after));
+            let name = |alert: &&Alert| format!("{} {:?}", alert.labels["database"], alert.state);
+            news(&before, &after).iter().map(|group| group.iter().map(name).collect()).collect()
+        };
+        assert!(told(&[], &[("a", Pending)]).is_empty());
+        assert_eq!(told(&[("a", Pending)], &[("a", Firing), ("b", Firing)]), [["a Firing", "b Firing"]]);
+        assert!(told(&[("a", Firing)], &[("a", Firing)]).is_empty());
+        assert_eq!(told(&[("a", Firing), ("b", Pending)], &[("a", Resolved)]), [["a Resolved"]]);
+        assert!(told(&[("a", Resolved)], &[("a", Resolved)]).is_empty());
+        assert_eq!(
+            told(&[("a", Firing), ("b", Pending)], &[("a", Resolved), ("b", Firing)]),
+            [["a Resolved"], ["b Firing"]]
+        );
     }
 }

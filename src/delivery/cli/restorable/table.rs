@@ -3,16 +3,11 @@
 use std::fmt::Write;
 
 use super::Found;
-use crate::delivery::render::timeline::{Cell, LEGEND, cells, lines, sentence, window};
+use crate::delivery::render::terminal::{painted, reason, row};
+use crate::delivery::render::timeline::{Cell, LEGEND, cells, lines, obstacle, sentence, window};
 use crate::domain::human;
 use crate::domain::limits::BANDS_MAX;
 use crate::usecase::restorable::Answer;
-
-/// Columns of the terminal, or 80.
-pub(super) fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40).unwrap_or(80)
-}
 
 /// Columns that a name may take before it is cut.
 const NAME_COLUMNS: usize = 40;
@@ -45,11 +40,8 @@ pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
 }
 
 fn name(found: &Found) -> String {
-    let place = human::printable(&found.url);
-    found
-        .database
-        .as_ref()
-        .map_or_else(|| place.clone(), |database| format!("{} -> {place}", human::printable(database)))
+    let database = found.database.as_ref().map(|database| format!("{database} -> "));
+    human::printable(&format!("{}{}", database.unwrap_or_default(), found.url))
 }
 
 /// One replica of many.
@@ -78,17 +70,11 @@ fn state(answer: &Answer) -> String {
 
 fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
     let _ = writeln!(out, "{}", name(found));
-    let mut row = |label: &str, text: &str| {
-        let _ = writeln!(out, "  {label:17} {text}");
-    };
-    if let Some(reason) = &found.reason {
-        row("unknown", &human::printable(&reason.message));
-        if let Some(hint) = &reason.hint {
-            row("hint", &human::printable(hint));
-        }
+    if let Some(why) = &found.reason {
+        reason(out, "unknown", why);
     }
     if let Some(answer) = &found.answer {
-        asked(&mut row, found, answer);
+        asked(out, found, answer);
     } else if let (Some(map), None) = (&found.timeline, found.at) {
         if let Some(from) = window(map, found.retention, found.listed_at) {
             let _ = writeln!(out, "  {}", band(&cells(map, from, found.listed_at, width - 4), colour));
@@ -96,49 +82,49 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
             let rest = (width - 4).saturating_sub(from.len());
             let _ = writeln!(out, "  {from}{until:>rest$}");
         }
-        let mut row = |label: &str, text: &str| {
-            let _ = writeln!(out, "  {label:17} {text}");
-        };
-        row("restorable", &sentence(map, found.listed_at));
+        row(out, "restorable", &sentence(map, found.listed_at));
         for (index, line) in lines(map).iter().enumerate() {
-            row(if index == 0 { "map" } else { "" }, line);
+            row(out, if index == 0 { "map" } else { "" }, line);
         }
         if let Some(at) = map.cut_off_at {
-            row("starts at", &format!("{}: there are too many objects to look further back", human::instant(at)));
+            row(out, "starts at", &format!("{}: there are too many objects to look further back", human::instant(at)));
         }
         for caveat in &map.caveats {
-            row("caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
+            row(out, "caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
         }
     }
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
-        let _ = writeln!(out, "  {:17} those of the uploads, seconds after Litestream's own", "times");
+        row(out, "times", "those of the uploads, seconds after Litestream's own");
     }
-    let _ = writeln!(out, "  {:17} {}", "cost", human::counted(found.requests, "request"));
+    row(out, "cost", &human::counted(found.requests, "request"));
 }
 
-fn asked(row: &mut impl FnMut(&str, &str), found: &Found, answer: &Answer) {
-    row("at", &found.at.map_or_else(String::new, human::instant));
+fn asked(out: &mut String, found: &Found, answer: &Answer) {
+    row(out, "at", &found.at.map_or_else(String::new, human::instant));
     if answer.restorable {
-        row("restorable", &state(answer));
+        row(out, "restorable", &state(answer));
     } else if let Some(blocked) = &answer.blocked {
-        let (after, before) = (human::printable(&blocked.hole.after), human::printable(&blocked.hole.before));
-        row("blocked", &format!("between {after} and {before}: {}", human::printable(&blocked.detail)));
+        row(out, "blocked", &obstacle(blocked));
         if answer.position.is_some() {
-            row("instead", &format!("an older state is available: {}", state(answer)));
+            row(out, "instead", &format!("an older state is available: {}", state(answer)));
         }
     } else {
-        row("not restorable", "there is nothing from that time or before it");
+        row(out, "not restorable", "there is nothing from that time or before it");
         if let Some(since) = found.timeline.as_ref().and_then(|map| map.since) {
-            row("restorable since", &human::instant(since));
+            row(out, "restorable since", &human::instant(since));
         }
     }
     if !answer.objects.is_empty() {
-        row("reads", &format!("{}, {}", human::counted(answer.objects.len(), "object"), human::bytes(answer.bytes)));
+        row(
+            out,
+            "reads",
+            &format!("{}, {}", human::counted(answer.objects.len(), "object"), human::bytes(answer.bytes)),
+        );
         for object in answer.objects.iter().take(OBJECTS_SHOWN) {
-            row("", &format!("{} {}", human::printable(&object.key), human::bytes(object.size)));
+            row(out, "", &format!("{} {}", human::printable(&object.key), human::bytes(object.size)));
         }
         if let Some(more @ 1..) = answer.objects.len().checked_sub(OBJECTS_SHOWN) {
-            row("", &format!("and {more} more"));
+            row(out, "", &format!("and {more} more"));
         }
     }
 }
@@ -150,15 +136,11 @@ fn band(cells: &[Cell], colour: bool) -> String {
         let Some(cell) = run.first() else { continue };
         let text: String = run.iter().map(|cell| cell.glyph()).collect();
         let code = match cell {
-            Cell::Nothing => 90,
-            Cell::Blocked => 31,
-            _ => 32,
+            Cell::Nothing => "90",
+            Cell::Blocked => "31",
+            _ => "32",
         };
-        if colour {
-            let _ = write!(out, "\x1b[{code}m{text}\x1b[0m");
-        } else {
-            out.push_str(&text);
-        }
+        out.push_str(&painted(colour, code, &text));
     }
     out
 }

@@ -26,13 +26,6 @@ struct Entry {
     help: &'static str,
 }
 
-impl From<&'static Number> for Entry {
-    fn from(number: &'static Number) -> Self {
-        let Number { name, kind, help, .. } = number;
-        Self { name, r#type: kind.as_str(), unit: unit(number), labels: number.labels().collect(), help }
-    }
-}
-
 /// The page `docs/METRICS.md`.
 pub fn markdown() -> String {
     let rows = number::all().map(|number| {
@@ -44,7 +37,11 @@ pub fn markdown() -> String {
 
 /// A JSON array, one object for each number.
 pub fn json() -> String {
-    let entries: Vec<Entry> = number::all().map(Entry::from).collect();
+    let entry = |number: &'static Number| {
+        let Number { name, kind, help, .. } = number;
+        Entry { name, r#type: kind.as_str(), unit: unit(number), labels: number.labels().collect(), help }
+    };
+    let entries: Vec<Entry> = number::all().map(entry).collect();
     // Static strings only: there is nothing that could fail.
     serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n"
 }

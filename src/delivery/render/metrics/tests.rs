@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::fixture;
 use super::*;
 use crate::domain::number::{Kind, Number};
+use crate::domain::report::sample;
 
 /// Compares with a file of this repository, and rewrites it when `UPDATE=1`.
 fn golden(path: &str, actual: &str) {
@@ -23,18 +23,18 @@ fn golden(path: &str, actual: &str) {
 
 /// The samples of one database, without descriptions.
 fn samples(database: crate::domain::assessment::DatabaseReport) -> String {
-    let text = openmetrics(&Arc::new(fixture::report(vec![database])));
+    let text = openmetrics(&Arc::new(sample::report(vec![database])));
     text.split_inclusive('\n').filter(|line| line.contains("database=\"app\"")).collect()
 }
 
 #[test]
 fn a_healthy_database() {
-    golden("src/delivery/render/metrics/golden/healthy.txt", &samples(fixture::healthy("app")));
+    golden("src/delivery/render/metrics/golden/healthy.txt", &samples(sample::healthy("app")));
 }
 
 #[test]
 fn a_database_that_is_drilled() {
-    let text = samples(fixture::drilled("app"));
+    let text = samples(sample::drilled("app"));
     let drills: String =
         text.split_inclusive('\n').filter(|line| line.contains("_drill") || line.contains("_rto_")).collect();
     golden("src/delivery/render/metrics/golden/drilled.txt", &drills);
@@ -42,23 +42,23 @@ fn a_database_that_is_drilled() {
 
 #[test]
 fn a_database_whose_commits_wait() {
-    golden("src/delivery/render/metrics/golden/pending.txt", &samples(fixture::pending("app")));
+    golden("src/delivery/render/metrics/golden/pending.txt", &samples(sample::pending("app")));
 }
 
 #[test]
 fn a_database_of_which_nothing_is_known() {
-    golden("src/delivery/render/metrics/golden/unknown.txt", &samples(fixture::unknown("app")));
+    golden("src/delivery/render/metrics/golden/unknown.txt", &samples(sample::unknown("app")));
 }
 
 #[test]
 fn an_agent_without_databases() {
-    let text = openmetrics(&Arc::new(fixture::report(Vec::new())));
+    let text = openmetrics(&Arc::new(sample::report(Vec::new())));
     golden("src/delivery/render/metrics/golden/empty.txt", &text);
 }
 
 #[test]
 fn a_report_in_which_everything_is_known() {
-    golden("src/delivery/render/metrics/golden/full.txt", &openmetrics(&Arc::new(fixture::full())));
+    golden("src/delivery/render/metrics/golden/full.txt", &openmetrics(&Arc::new(sample::full())));
 }
 
 /// Compact JSON with a line for each value, in the order in which it was written.
@@ -83,8 +83,8 @@ fn lines(json: &str) -> String {
 
 #[test]
 fn the_whole_report_as_json() {
-    let json = crate::delivery::render::json::json(&fixture::full()).expect("a report is written");
-    golden("src/delivery/render/metrics/golden/full.json", &lines(std::str::from_utf8(&json).expect("JSON is UTF-8")));
+    let json = crate::delivery::render::json::json(&sample::full()).expect("a report is written");
+    golden("src/delivery/render/metrics/golden/full.json", &lines(&json));
 }
 
 /// The verdicts of every check on everything in the report in which everything is known.
@@ -93,7 +93,7 @@ fn all_that_checks_say() {
     use crate::domain::check::{Judge, Watching};
     let mut out = String::new();
     for watching in [Watching::Continuously, Watching::Once] {
-        let verdicts = Judge::new(watching).judge(&fixture::full().assessment, fixture::now());
+        let verdicts = Judge::new(watching).judge(&sample::full().assessment, sample::now());
         for verdict in verdicts.iter() {
             out += &serde_json::to_string(verdict).expect("a verdict is written");
             out.push('\n');
@@ -168,7 +168,7 @@ fn promised_names_are_there() {
 
 #[test]
 fn every_family_has_a_sample_in_a_full_report_and_one_block_of_its_own() {
-    let text = to_text(&openmetrics(&Arc::new(fixture::full())));
+    let text = to_text(&openmetrics(&Arc::new(sample::full())));
     for Number { name, kind, .. } in number::all() {
         let sample = match kind {
             Kind::Histogram => format!("{name}_bucket{{"),
@@ -185,14 +185,14 @@ fn every_family_has_a_sample_in_a_full_report_and_one_block_of_its_own() {
 
 #[test]
 fn label_values_are_escaped() {
-    let text = openmetrics(&Arc::new(fixture::report(vec![fixture::unknown("a\"b\\c\nd é\u{1f4a7}\r")])));
+    let text = openmetrics(&Arc::new(sample::report(vec![sample::unknown("a\"b\\c\nd é\u{1f4a7}\r")])));
     let line = text.lines().find(|line| line.starts_with("streamgauge_database_up{")).expect("a sample");
     assert_eq!(line, "streamgauge_database_up{database=\"a\\\"b\\\\c\\nd é\u{1f4a7}\r\"} 0");
 }
 
 #[test]
 fn no_number_is_no_sample() {
-    let mut database = fixture::healthy("app");
+    let mut database = sample::healthy("app");
     database.replicas[0].lag_seconds = Some(f64::INFINITY);
     database.rpo_seconds = f64::NAN;
     let text = samples(database);
@@ -231,7 +231,7 @@ fn promtool_finds_nothing_to_complain_about() {
         println!("skipped: promtool is neither in $STREAMGAUGE_LAB nor on the path");
         return;
     };
-    for report in [fixture::full(), fixture::report(vec![fixture::unknown("a\"b\\c\nd é\r\u{0}")])] {
+    for report in [sample::full(), sample::report(vec![sample::unknown("a\"b\\c\nd é\r\u{0}")])] {
         let text = to_text(&openmetrics(&Arc::new(report)));
         let mut child = Command::new(&promtool)
             .args(["check", "metrics"])
@@ -251,8 +251,8 @@ proptest! {
     /// Whatever a file is called, it stays inside its quotes: the number of lines does not depend on it.
     #[test]
     fn no_name_adds_a_line(name in "\\PC*|[\\x00-\\x7f]*") {
-        let plain = openmetrics(&Arc::new(fixture::report(vec![fixture::healthy("app")])));
-        let hostile = openmetrics(&Arc::new(fixture::report(vec![fixture::healthy(&name)])));
+        let plain = openmetrics(&Arc::new(sample::report(vec![sample::healthy("app")])));
+        let hostile = openmetrics(&Arc::new(sample::report(vec![sample::healthy(&name)])));
         prop_assert_eq!(hostile.matches('\n').count(), plain.matches('\n').count());
         prop_assert_eq!(to_text(&hostile).matches('\n').count(), to_text(&plain).matches('\n').count());
     }
@@ -266,14 +266,14 @@ fn what_checks_compare_is_what_is_exported() {
     use crate::domain::number::Read;
 
     let databases = vec![
-        fixture::healthy("healthy"),
-        fixture::drilled("drilled"),
-        fixture::pending("pending"),
-        fixture::unknown("unknown"),
-        fixture::observed("observed"),
+        sample::healthy("healthy"),
+        sample::drilled("drilled"),
+        sample::pending("pending"),
+        sample::unknown("unknown"),
+        sample::observed("observed"),
     ];
-    let full = fixture::full();
-    let mut report = fixture::report(databases);
+    let full = sample::full();
+    let mut report = sample::report(databases);
     let agent = full.assessment.agent;
     (report.assessment.agent.stores, report.assessment.agent.buckets) = (agent.stores, agent.buckets);
     let report = Arc::new(report);
@@ -309,7 +309,7 @@ fn what_checks_compare_is_what_is_exported() {
                     Some(Fold::Min(_)) => lines.filter_map(value).reduce(f64::min),
                     Some(Fold::Sum(_)) | None => lines.filter_map(value).reduce(|a, b| a + b),
                 };
-                assert_eq!(term.value(subject, fixture::now()), exported, "{}: {term}", check.name);
+                assert_eq!(term.value(subject, sample::now()), exported, "{}: {term}", check.name);
                 compared += usize::from(exported.is_some());
             }
         }

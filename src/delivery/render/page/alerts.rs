@@ -34,7 +34,7 @@ fn list(mut alerts: Vec<&Arc<Alert>>, dropped: usize, now: Timestamp) -> Markup 
     if alerts.is_empty() && dropped == 0 {
         return Markup::default();
     }
-    alerts.sort_by_key(|alert| rank(alert));
+    alerts.sort_by_key(|alert| state(alert).0);
     let more = alerts.len().saturating_sub(PAGE_ROWS_MAX) + dropped;
     html! {
         section aria-labelledby="alerts" {
@@ -49,24 +49,20 @@ fn list(mut alerts: Vec<&Arc<Alert>>, dropped: usize, now: Timestamp) -> Markup 
     }
 }
 
-/// The order of alerts: firing, pending, suppressed, over.
-fn rank(alert: &Alert) -> u8 {
+/// Its place among the others, how that looks, its state in words, and since when it is in it.
+fn state(alert: &Alert) -> (u8, Word, &'static str, Option<Timestamp>) {
     match alert.state {
-        AlertState::Resolved => 3,
-        _ if alert.suppressed.is_some() => 2,
-        AlertState::Pending => 1,
-        AlertState::Firing => 0,
+        AlertState::Firing if alert.suppressed.is_none() => (0, Word::Critical, "firing", alert.fired_at),
+        AlertState::Pending if alert.suppressed.is_none() => (1, Word::Warning, "pending", Some(alert.active_at)),
+        AlertState::Firing => (2, Word::Unknown, "firing", alert.fired_at),
+        AlertState::Pending => (2, Word::Unknown, "pending", Some(alert.active_at)),
+        AlertState::Resolved if alert.is_unwatched() => (3, Word::Unknown, "no longer watched", alert.resolved_at),
+        AlertState::Resolved => (3, Word::Ok, "resolved", alert.resolved_at),
     }
 }
 
 fn row(alert: &Alert, now: Timestamp) -> Markup {
-    let (word, state, since) = match alert.state {
-        AlertState::Firing if alert.suppressed.is_none() => (Word::Critical, "firing", alert.fired_at),
-        AlertState::Firing => (Word::Unknown, "firing", alert.fired_at),
-        AlertState::Pending => (Word::Warning, "pending", Some(alert.active_at)),
-        AlertState::Resolved if alert.is_unwatched() => (Word::Unknown, "no longer watched", alert.resolved_at),
-        AlertState::Resolved => (Word::Ok, "resolved", alert.resolved_at),
-    };
+    let (_, word, state, since) = state(alert);
     let text = |name: &str| printable(alert.annotations.get(name).map_or("", String::as_str));
     let check = catalogue().find(|check| check.name == alert.name());
     let labels = check.map_or(&[][..], |check| check.scope().labels());
@@ -89,18 +85,18 @@ fn row(alert: &Alert, now: Timestamp) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::fixture;
+    use crate::domain::report::sample;
     use super::super::tests::page;
     use crate::domain::check::catalogue;
 
     #[test]
     fn no_alert_is_no_section() {
-        assert!(!page(Some(&fixture::report(vec![fixture::healthy("app")]))).contains("Alerts</h2>"));
+        assert!(!page(Some(&sample::report(vec![sample::healthy("app")]))).contains("Alerts</h2>"));
     }
 
     #[test]
     fn what_fires_comes_first_and_what_is_suppressed_says_why() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         report.alerts_dropped = 7;
         let page = page(Some(&report));
         let (_, alerts) = page.split_once("Alerts</h2>").expect("a section");
@@ -126,7 +122,7 @@ mod tests {
     #[test]
     fn the_subject_of_each_check_is_shown() {
         for check in catalogue() {
-            let mut report = fixture::full();
+            let mut report = sample::full();
             let alert = Arc::make_mut(&mut report.alerts[0]);
             alert.labels = [("alertname".to_owned(), check.name.to_owned())].into();
             let values = check.scope().labels().iter().map(|label| ((*label).to_owned(), format!("the-{label}")));
@@ -140,7 +136,7 @@ mod tests {
 
     #[test]
     fn text_and_links_cannot_break_out() {
-        let mut report = fixture::full();
+        let mut report = sample::full();
         let alert = Arc::make_mut(&mut report.alerts[0]);
         alert.annotations.insert("summary".into(), "<script>".into());
         alert.annotations.insert("runbook_url".into(), "javascript:alert(1)".into());

@@ -157,7 +157,7 @@ impl Chart<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::render::fixture::now;
+    use crate::domain::report::sample::now;
 
     fn chart(points: &[(i64, Option<f64>)]) -> String {
         let at = |second| now() + SignedDuration::from_secs(second);

@@ -84,17 +84,17 @@ fn window(since: &[Point], from: Timestamp, until: Timestamp) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::render::fixture;
+    use crate::domain::report::sample;
     use crate::domain::history::Recorder;
 
     #[test]
     fn what_was_recorded_is_drawn_and_what_was_not_is_no_empty_chart() {
-        let (later, earlier) = (fixture::pending("app"), fixture::healthy("app"));
-        let mut report = fixture::report(vec![later.clone()]);
+        let (later, earlier) = (sample::pending("app"), sample::healthy("app"));
+        let mut report = sample::report(vec![later.clone()]);
         assert_eq!(section(&report, &later).into_string(), "");
         let mut recorder = Recorder::default();
-        for (minutes, database) in [(60, &earlier), (20, &later), (10, &fixture::unknown("app"))] {
-            recorder.record(database, fixture::now() - jiff::SignedDuration::from_mins(minutes));
+        for (minutes, database) in [(60, &earlier), (20, &later), (10, &sample::unknown("app"))] {
+            recorder.record(database, sample::now() - jiff::SignedDuration::from_mins(minutes));
         }
         report.history = recorder.history();
         let page = section(&report, &later).into_string();

@@ -27,12 +27,6 @@ use crate::usecase::ports::Pace;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How often the replica of a busy database is verified where it is a directory.
-const DIRECTORY_INTERVAL: Duration = Duration::from_secs(2);
-
-/// The same in a bucket, where listings cost money: one every 10 seconds is 8640 a day, about $0.043 on S3.
-const BUCKET_INTERVAL: Duration = Duration::from_secs(10);
-
 /// Where history is kept when nothing is configured and the directory is there and writable.
 const STORAGE_PATH: &str = "/var/lib/streamgauge";
 
@@ -127,7 +121,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
     let drill = drill::read(root.section_or_empty("drill"), &objectives, context);
     let mut litestream = root.section_or_empty("litestream");
     let mut replica = root.section_or_empty("replica");
-    let discovery = litestream.interval("discovery-interval").unwrap_or(MINUTE);
+    let discovery = litestream.interval("discovery-interval");
     let pace = pace(root, &mut replica, discovery);
     Settings {
         alerting: Alerting {
@@ -208,20 +202,21 @@ fn path_mapping(mut section: Section<'_>) -> Option<PathMapping> {
 }
 
 /// How often things are looked at, and what is done with them.
-fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Duration) -> Pace {
+fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Option<Duration>) -> Pace {
     let mut watch = root.section_or_empty("watch");
     let interval = replica.interval("interval");
+    let default = Pace::default();
     Pace {
-        poll: watch.interval("poll-interval").unwrap_or(Duration::from_secs(1)),
-        sweep: watch.interval("sweep-interval").unwrap_or(MINUTE),
-        directory: interval.unwrap_or(DIRECTORY_INTERVAL),
-        bucket: interval.unwrap_or(BUCKET_INTERVAL),
-        idle: replica.interval("idle-interval").unwrap_or(5 * MINUTE),
-        levels: replica.interval("level-interval").unwrap_or(MINUTE),
-        reconcile: replica.interval("reconcile-interval").unwrap_or(60 * MINUTE),
-        grace: watch.duration("series-grace").unwrap_or(5 * MINUTE),
-        discovery,
-        concurrency: replica.integer("concurrency", 1..=VERIFICATIONS_MAX).unwrap_or(VERIFICATIONS_MAX),
+        poll: watch.interval("poll-interval").unwrap_or(default.poll),
+        sweep: watch.interval("sweep-interval").unwrap_or(default.sweep),
+        directory: interval.unwrap_or(default.directory),
+        bucket: interval.unwrap_or(default.bucket),
+        idle: replica.interval("idle-interval").unwrap_or(default.idle),
+        levels: replica.interval("level-interval").unwrap_or(default.levels),
+        reconcile: replica.interval("reconcile-interval").unwrap_or(default.reconcile),
+        grace: watch.duration("series-grace").unwrap_or(default.grace),
+        discovery: discovery.unwrap_or(default.discovery),
+        concurrency: replica.integer("concurrency", 1..=VERIFICATIONS_MAX).unwrap_or(default.concurrency),
         verify: verify(root.section_or_empty("verify")),
         beacon: beacon(root.section_or_empty("beacon")),
     }

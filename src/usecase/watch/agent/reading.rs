@@ -123,6 +123,7 @@ impl Agent {
 
     fn conclude_reading(&mut self, requests: Vec<ReloadRequest>, read: Result<Configured, String>, now: Moment) {
         let asked = !requests.is_empty();
+        let before = self.shared.fleet.subjects.len();
         let result = read.map(|configured| self.adopt(configured, asked, now));
         let config = &mut self.report.config;
         match &result {
@@ -134,8 +135,12 @@ impl Agent {
         config.last_reload_successful = result.is_ok();
         config.error = result.as_ref().err().cloned();
         self.reading.next = now.after(self.shared.configured.pace.discovery);
+        let databases = self.shared.fleet.subjects.len();
+        let replicas: usize = self.shared.fleet.subjects.values().map(|subject| subject.replicas.len()).sum();
         if asked && result.is_ok() {
-            tracing::info!(databases = self.shared.fleet.subjects.len(), "configuration reloaded");
+            tracing::info!(databases, replicas, "configuration reloaded");
+        } else if databases > before {
+            tracing::info!(databases, replicas, "more databases are watched");
         }
         if told || asked {
             self.publish(now);

@@ -164,7 +164,7 @@ impl Drills {
         drilling.withheld = None;
         drilling.history.begin(now.wall, download);
         drilling.history.next_due_at = None;
-        tracing::info!(database = %target.name, replica = replica.target.name, full = job.full, "drill started");
+        tracing::debug!(database = %target.name, replica = replica.target.name, full = job.full, "drill started");
         let (stop, stopped) = oneshot::channel();
         let (runner, asked) = (Arc::clone(runner), job.clone());
         let limit = job.policy.timeout.saturating_add(TIMEOUT_SLACK);

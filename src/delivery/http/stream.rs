@@ -1,5 +1,5 @@
-//! A stream that gives up on a peer which does not read: otherwise a client that asks and never takes the answer would
-//! keep one of the few connections for ever.
+//! The stream of a connection: what comes and goes is noticed, and a peer that does not read is given up. Otherwise a
+//! client that asks and never takes the answer would keep one of the few connections for ever.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
@@ -9,28 +9,31 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::seats::Active;
 use crate::infrastructure::clock;
 
-/// Writes fail once the peer has taken nothing for `patience`. Reads are passed on.
-pub(super) struct Stall<T> {
+/// Tells `active` of each read and write. Writes fail once the peer has taken nothing for `patience`.
+pub(super) struct Stream<T> {
     inner: T,
+    active: Active,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
     /// A write waits for the peer, and `deadline` is running.
     waiting: bool,
 }
 
-impl<T: AsyncWrite + Unpin> Stall<T> {
-    pub(super) fn new(inner: T, patience: Duration) -> Self {
-        Self { inner, patience, deadline: Box::pin(tokio::time::sleep(patience)), waiting: false }
+impl<T: AsyncWrite + Unpin> Stream<T> {
+    pub(super) fn new(inner: T, active: Active, patience: Duration) -> Self {
+        Self { inner, active, patience, deadline: Box::pin(tokio::time::sleep(patience)), waiting: false }
     }
 
-    fn watch<R>(
+    fn write<R>(
         &mut self,
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut T>, &mut Context<'_>) -> Poll<Result<R>>,
     ) -> Poll<Result<R>> {
         if let Poll::Ready(done) = write(Pin::new(&mut self.inner), cx) {
+            self.active.touch();
             self.waiting = false;
             return Poll::Ready(done);
         }
@@ -43,15 +46,19 @@ impl<T: AsyncWrite + Unpin> Stall<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let done = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if done.is_ready() {
+            self.active.touch();
+        }
+        done
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        self.watch(cx, |inner, cx| inner.poll_write(cx, bytes))
+        self.write(cx, |inner, cx| inner.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -59,7 +66,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        self.watch(cx, |inner, cx| inner.poll_write_vectored(cx, bytes))
+        self.write(cx, |inner, cx| inner.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -67,11 +74,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.watch(cx, |inner, cx| inner.poll_flush(cx))
+        self.write(cx, |inner, cx| inner.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.watch(cx, |inner, cx| inner.poll_shutdown(cx))
+        self.write(cx, |inner, cx| inner.poll_shutdown(cx))
     }
 }
 
@@ -84,7 +91,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_reads_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(4);
-        let mut stream = Stall::new(ours, Duration::from_secs(30));
+        let mut stream = Stream::new(ours, Active::default(), Duration::from_secs(30));
         let error = stream.write_all(b"more than fits").await.expect_err("nobody reads");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
@@ -92,7 +99,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_is_waited_for() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut stream = Stall::new(ours, Duration::from_secs(30));
+        let mut stream = Stream::new(ours, Active::default(), Duration::from_secs(30));
         let reader = tokio::spawn(async move {
             let mut taken = [0; 4];
             for _ in 0..5 {

@@ -70,6 +70,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             name: "s3".to_owned(),
             store: "s3".to_owned(),
             url: "s3://backups/app".to_owned(),
+            bucket: Some("backups".to_owned()),
             layout: Some("v0.5"),
             up: Some(true),
             reason: None,

@@ -1,0 +1,227 @@
+//! A report as a person reads it on a terminal: a block for each replica, and for each database that has none.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use crate::delivery::render::terminal::{painted, reason, row, unreplicated};
+use crate::domain::assessment::{LocalReport, ReplicaReport};
+use crate::domain::check::checklist::not_observable;
+use crate::domain::human;
+use crate::domain::report::{Block, Report};
+use crate::domain::spot::SpotReport;
+use crate::domain::verdict::{Severity, Status, Verdict, Word};
+
+/// The report and its verdicts, in blocks, with a last line that counts them.
+pub fn blocks(report: &Report, colour: bool) -> String {
+    let mut out = String::new();
+    let mut words = Vec::new();
+    for block in report.blocks() {
+        let word = Word::of(block.verdicts());
+        words.push(word);
+        out.extend([&coloured(word, colour), " "]);
+        one(&mut out, &block, report.generated_at);
+    }
+    let bad = report.verdicts.agent.iter().filter(|verdict| verdict.status != Status::Pass);
+    if bad.clone().next().is_some() {
+        let word = Word::of(bad.clone());
+        words.push(word);
+        out.extend([&coloured(word, colour), " streamgauge\n"]);
+        bad.for_each(|verdict| failed(&mut out, verdict));
+        out.push('\n');
+    }
+    if report.assessment.databases.is_empty() {
+        return out + &coloured(report.word(), colour) + " no databases found\n";
+    }
+    out.extend([&counted(&words), "\n\n"]);
+    // Below the last line, so that nobody takes these for checked.
+    for (item, line) in not_observable() {
+        // Writing to a text does not fail.
+        let _ = writeln!(out, "not observable: {} ({}); have the application run `{line}`", item.item, item.asked);
+    }
+    out
+}
+
+/// How many there are of each word, the heaviest first.
+pub(super) fn counted(words: &[Word]) -> String {
+    let count = |word: &Word| words.iter().filter(|other| *other == word).count();
+    let some = Word::ALL.iter().rev().filter(|word| count(word) > 0);
+    some.map(|word| format!("{} {}", count(word), word.as_str())).collect::<Vec<_>>().join(", ")
+}
+
+/// A word as it stands in front of a block.
+pub(super) fn coloured(word: Word, colour: bool) -> String {
+    let code = match word {
+        Word::Ok => "1;32",
+        Word::Warning => "1;33",
+        Word::Unknown => "1;35",
+        Word::Critical => "1;31",
+    };
+    painted(colour, code, &word.as_str().to_uppercase())
+}
+
+fn one(out: &mut String, block: &Block<'_>, now: Timestamp) {
+    let Block { database, replica, .. } = block;
+    let place = replica.map_or_else(|| "(no replica)".to_owned(), |replica| format!("-> {}", replica.url));
+    out.extend([&human::printable(&format!("{} {place}", database.name)), "\n"]);
+    let local = database.local.as_ref().map(describe);
+    row(out, "database", local.as_deref().unwrap_or(database.state.as_str()));
+    if let Some(why) = &database.reason {
+        reason(out, "reason", why);
+    }
+    if let Some(replica) = replica {
+        of_replica(out, replica, now);
+    }
+    block.verdicts().filter(|verdict| verdict.status != Status::Pass).for_each(|verdict| failed(out, verdict));
+    out.push('\n');
+}
+
+fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp) {
+    let age = |at| human::duration(human::age_seconds(at, now));
+    let mut known = |name: &str, value: Option<String>| row(out, name, value.as_deref().unwrap_or("unknown"));
+    let point = replica.recovery_point.map(|at| format!("{} ({} ago)", human::instant(at), age(at)));
+    known("recovery point", point);
+    let lag = replica.lag_seconds.map(|lag| match replica.lag_upper_bound_seconds {
+        Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
+        _ => human::duration(lag),
+    });
+    known("lag", lag);
+    known("unreplicated", unreplicated(replica));
+    let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
+    known("proof age", replica.verified_at.map(|at| age(at) + &method));
+    if let Some(coverage) = &replica.coverage {
+        let since = coverage.restorable_since.map(|at| format!("{} ({})", human::instant(at), age(at)));
+        known("restorable since", if coverage.restorable { since } else { Some("never".to_owned()) });
+        let first =
+            coverage.gaps.first().map(|gap| format!(", the first after {} and before {}", gap.after, gap.before));
+        row(out, "gaps", &human::printable(&format!("{}{}", coverage.gaps.len(), first.unwrap_or_default())));
+    }
+    if let Some(spot) = &replica.spot {
+        row(out, "content", &compared(spot));
+    }
+    if let Some(why) = &replica.reason {
+        reason(out, "reason", why);
+    }
+}
+
+/// The result of comparing pages with the live database, as a cell.
+fn compared(spot: &SpotReport) -> String {
+    let compared = match (spot.mismatches.len(), spot.last_compared) {
+        (0, 0) => "not compared with the live database".to_owned(),
+        (0, count) => format!("{} compared with the live database, equal", human::counted(count, "page")),
+        (count, _) => {
+            let differ = human::agree(&count, "differs", "differ");
+            format!("{} {differ} from the live database", human::counted(count, "page"))
+        }
+    };
+    match &spot.not_compared {
+        Some(why) => format!("{compared}: {}", human::printable(why)),
+        None => compared,
+    }
+}
+
+fn describe(local: &LocalReport) -> String {
+    let wal = local.wal_size_bytes.map_or_else(|| "no WAL".to_owned(), |bytes| format!("WAL {}", human::bytes(bytes)));
+    format!("{}, {}, {wal}", human::printable(&local.path), human::bytes(local.size_bytes))
+}
+
+/// What a verdict that did not pass is called; one that only informs is no failure.
+pub(super) fn state_of(verdict: &Verdict) -> &'static str {
+    match (verdict.status, verdict.severity) {
+        (Status::Fail, Severity::Info) => "note",
+        (Status::Fail, _) => "failed",
+        (Status::Pass | Status::Unknown, _) => "unknown",
+    }
+}
+
+fn failed(out: &mut String, verdict: &Verdict) {
+    row(out, state_of(verdict), &human::printable(&format!("{}: {}", verdict.check, verdict.detail)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::report::sample;
+
+    #[test]
+    fn one_block_for_each_replica() {
+        let expected = "\
+OK app -> s3://backups/app
+  database          /srv/app.db, 1.0 MiB, WAL 402.4 KiB
+  recovery point    2025-12-31 23:59:56Z (4s ago)
+  lag               0s
+  unreplicated      0 B
+  proof age         4s, by wal
+  restorable since  2025-12-31 00:00:00Z (1d)
+  gaps              0
+  content           17 pages compared with the live database, equal
+
+CRITICAL orders -> s3://backups/app
+  database          /srv/orders.db, 1.0 MiB, WAL 402.4 KiB
+  recovery point    2025-12-31 23:53:10Z (6m 50s ago)
+  lag               6m 40s to 6m 50s
+  unreplicated      ≥ 20.1 KiB
+  proof age         10s, by wal
+  restorable since  2025-12-31 00:00:00Z (1d)
+  gaps              1, the first after 0000000000000010 and before 0000000000000012
+  content           1 page differs from the live database
+  failed            ReplicationLag: the detail
+
+UNKNOWN zeta -> s3://backups/app
+  database          unreadable
+  reason            read /srv/app.db: permission denied
+  recovery point    unknown
+  lag               unknown
+  unreplicated      unknown
+  proof age         unknown
+  reason            list s3://backups/app: access denied
+  hint              grant s3:ListBucket on backups
+  unknown           SnapshotStale: the detail
+
+1 critical, 1 unknown, 1 ok
+
+not observable: busy timeout (busy_timeout=5000); have the application run `PRAGMA busy_timeout = 5000;`
+not observable: foreign keys (foreign_keys=ON); have the application run `PRAGMA foreign_keys = ON;`
+not observable: synchronous (synchronous=NORMAL); have the application run `PRAGMA synchronous = NORMAL;`
+";
+        let mut report = sample::full();
+        report.assessment.databases.retain(|database| database.name != "observed");
+        assert_eq!(blocks(&report, false), expected);
+    }
+
+    #[test]
+    fn what_was_not_judged_is_unknown() {
+        let mut database = sample::healthy("app");
+        database.replicas.clear();
+        let text = blocks(&sample::report(vec![database]), false);
+        assert!(text.starts_with("UNKNOWN app (no replica)\n"), "{text}");
+        assert_eq!(blocks(&sample::report(Vec::new()), false), "UNKNOWN no databases found\n");
+    }
+
+    #[test]
+    fn what_keeps_it_from_looking_has_a_block_of_its_own() {
+        let mut report = sample::report(vec![sample::healthy("app")]);
+        report.assessment.databases = Vec::new();
+        report.verdicts.agent = vec![Verdict {
+            check: "DiscoveryFailed",
+            title: "",
+            severity: Severity::Warning,
+            database: None,
+            replica: None,
+            status: Status::Fail,
+            detail: "/etc/litestream.yml: read /srv: permission denied".into(),
+        }];
+        let text = blocks(&report, false);
+        let expected = "WARNING streamgauge\n  failed            DiscoveryFailed: /etc/litestream.yml: read /srv";
+        assert!(text.starts_with(expected), "{text}");
+    }
+
+    #[test]
+    fn colours_are_in_the_words_only() {
+        let (plain, coloured) = (blocks(&sample::full(), false), blocks(&sample::full(), true));
+        assert!(coloured.contains("\x1b[1;31mCRITICAL\x1b[0m orders"));
+        assert!(!plain.contains('\x1b'));
+        let hostile = blocks(&sample::report(vec![sample::unknown("\x1b[31mred")]), false);
+        assert!(hostile.contains("UNKNOWN \\u{1b}[31mred ->"), "{hostile}");
+    }
+}

@@ -1,0 +1,40 @@
+//! `streamgauge dashboards`: the numbers for those who have a Grafana.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::output;
+use crate::delivery::render::dashboards::{DashboardFormat, dashboard, names};
+use crate::domain::reason::Reason;
+
+pub const AFTER_HELP: &str = "\
+The dashboards work with Grafana 10.4 and later, and a Prometheus that scrapes the agents. They know each other by fixed \
+addresses: /d/streamgauge-fleet, /d/streamgauge-database and /d/streamgauge-agent.
+
+Examples:
+  streamgauge dashboards fleet > /var/lib/grafana/dashboards/streamgauge-fleet.json
+  streamgauge dashboards database --import > for-the-import-dialog.json";
+
+#[derive(Args, Debug)]
+pub struct DashboardsArgs {
+    /// The one to print
+    #[arg(value_parser = PossibleValuesParser::new(names()))]
+    pub dashboard: String,
+
+    /// For the import dialog and grafana.com, which ask for the data source; otherwise for provisioning
+    #[arg(long)]
+    pub import: bool,
+}
+
+/// Prints a dashboard.
+///
+/// # Errors
+///
+/// When standard output cannot be written.
+pub fn main(args: &DashboardsArgs) -> Result<ExitCode, Reason> {
+    let format = if args.import { DashboardFormat::Import } else { DashboardFormat::Provisioning };
+    output::print(&dashboard(&args.dashboard, format))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,239 @@
+//! The dashboard of all databases: which of them need somebody, the worst first.
+
+use super::panel::{Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stat, table, troubles};
+use super::promql::{
+    checks, checks_of_databases, firing, how_many, how_many_reported, increase, lag, lag_of_objective, lag_unknown, of,
+    promql, proof_age, rpo_met_over_30_days, up,
+};
+use crate::domain::number::database::{FULL, SIZE_BYTES, USED, USED_OBJECTIVE};
+use crate::domain::number::drill::{DRILLS, FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
+use crate::domain::number::replica::{
+    GAPS, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
+    UNREPLICATED_BYTES, VERIFIED_AT,
+};
+use crate::domain::number::store::{BUDGET, DOLLARS, REQUEST_DOLLARS_PER_MONTH};
+
+pub(super) fn fleet() -> Dashboard {
+    Dashboard {
+        uid: "streamgauge-fleet",
+        title: "streamgauge / Fleet",
+        description: "Which databases need somebody now, the worst first, and what all of them come to.",
+        databases: Databases::All,
+        sections: vec![
+            section("", now()),
+            section("Recovery point objective", objective()),
+            section("Restore drills", drills()),
+            section("Space and money", space_and_money()),
+            section("Buckets", [super::posture("Of every bucket that holds a replica.", of)]),
+        ],
+    }
+}
+
+fn now() -> Vec<Panel> {
+    let failing = format!("{} == 1", checks("fail"));
+    vec![
+        stat(
+            "Could be lost now",
+            "Committed bytes that are in no replica, of all databases. What is unknown is not in this sum: see beside it.",
+            Unit::Bytes,
+            Scale::Plain,
+            promql!("sum(min by (job, instance, database) ({UNREPLICATED_BYTES}))", UNREPLICATED_BYTES),
+        ),
+        stat(
+            "Lag unknown",
+            "Replicas of which nobody knows how far behind they are. The table below shows them among the worst.",
+            Unit::Count,
+            Scale::Doubt,
+            how_many_reported(&lag_unknown()),
+        ),
+        stat(
+            "Lag against RPO",
+            "The largest lag as a share of the recovery point objective of its database; 100 % is the objective.",
+            Unit::Ratio,
+            Scale::OfObjective,
+            format!("max({})", lag_of_objective()),
+        ),
+        stat(
+            "Not restorable",
+            "Replicas from which nothing restores now.",
+            Unit::Count,
+            Scale::Trouble,
+            how_many(&promql!("{RESTORABLE} == 0", RESTORABLE), &of(&RESTORABLE)),
+        ),
+        troubles("Failing checks", "Checks that fail, of databases and of agents; listed below.", &failing),
+        stat(
+            "Agents down",
+            "Agents that Prometheus cannot scrape: nothing is known about the databases there.",
+            Unit::Count,
+            Scale::Trouble,
+            how_many(&format!("({}) == 0", up()), &up()),
+        ),
+        worst_first(),
+        table(
+            "Failing checks",
+            "What each agent finds wrong. The name of a check leads to its section of the runbook, on the agent.",
+            &["check", "database", "replica"],
+        )
+        .of_labels(failing)
+        .width(12),
+        table(
+            "Alerts that fire",
+            "What Prometheus alerts of; needs the rules of `streamgauge rules`. A name leads to the runbook.",
+            &["alertname", "severity", "database", "replica"],
+        )
+        .of_labels(firing(Databases::All))
+        .width(12),
+    ]
+}
+
+/// How bad it is with each replica, or with a database itself: 1 is where somebody has to look.
+fn trouble() -> String {
+    // The sides of `or` are kept apart by a label, so that the largest of them is taken, and not the first.
+    let side = |name: &str, promql: String| format!("label_replace({promql}, \"side\", \"{name}\", \"\", \"\")");
+    let sides = [
+        side("lag", lag_of_objective()),
+        // Halfway at least, so that it does not look well.
+        side("doubt", format!("{} * 0.5", lag_unknown())),
+        side("unknown", promql!("(time() - {LAG_UNKNOWN_SINCE}) / {RPO}", LAG_UNKNOWN_SINCE, RPO)),
+        side("proof", proof_age()),
+        side("map", promql!("({RESTORABLE} == 0) + 10", RESTORABLE)),
+        side("checks", format!("count by (job, instance, database, replica) ({} == 1)", checks_of_databases("fail"))),
+    ];
+    format!("{} ({})", largest_by(&REPLICA), sides.join(" or "))
+}
+
+const REPLICA: [&str; 2] = ["database", "replica"];
+
+fn worst_first() -> Panel {
+    let panel = table(
+        "Worst first",
+        "The 100 replicas with which it is worst. Trouble is 1 where somebody has to look: at the objective for lag, where \
+         proof is too old, or for each check that fails. Without a replica, it is about the database itself. The name of a \
+         database leads to its dashboard, an instance to the page of its agent.",
+        &REPLICA,
+    );
+    panel
+        .column("Trouble", Unit::Count, Scale::OfObjective, trouble())
+        .column("Lag", Unit::Duration, Scale::Plain, lag())
+        .column("Could be lost", Unit::Bytes, Scale::Plain, of(&UNREPLICATED_BYTES))
+        .column("Safe until", Unit::Instant, Scale::Plain, promql!("{RECOVERY_POINT} * 1000", RECOVERY_POINT))
+        .column("Proof age", Unit::Duration, Scale::Plain, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
+        .column("Restorable since", Unit::Instant, Scale::Plain, promql!("{RESTORABLE_SINCE} * 1000", RESTORABLE_SINCE))
+        .column("Holes", Unit::Count, Scale::Plain, of(&GAPS))
+        .column("Drilled ago", Unit::Duration, Scale::Plain, promql!("time() - {LAST_SUCCESS}", LAST_SUCCESS))
+        .within(&format!("topk(100, {})", trouble()))
+}
+
+fn objective() -> Vec<Panel> {
+    vec![
+        lines(
+            "Replicas beyond their objective",
+            "How many replicas are behind by more than their recovery point objective, and of how many that is unknown.",
+            Unit::Count,
+        )
+        .ask("beyond", format!("sum({} > bool 1)", lag_of_objective()))
+        .ask("unknown", how_many_reported(&lag_unknown())),
+        lines(
+            "Largest lag against its objective",
+            "The ten replicas with the largest lag, as a share of their objective.",
+            Unit::Ratio,
+        )
+        .ask("{{database}} {{replica}} {{instance}}", format!("topk(10, {})", lag_of_objective()))
+        .objective("objective", promql!("max({RPO} / {RPO})", RPO))
+        .width(8),
+        stat(
+            "RPO met, 30 days",
+            "The share of time for which the replica that is worst at it was within its recovery point objective. Recorded by \
+             the rules of `streamgauge rules`.",
+            Unit::Ratio,
+            Scale::Availability,
+            format!("min({})", rpo_met_over_30_days()),
+        ),
+    ]
+}
+
+fn drills() -> Vec<Panel> {
+    vec![
+        stat(
+            "Drills",
+            "Restore drills in the time that is shown, by result. Inconclusive says nothing about the backup.",
+            Unit::Count,
+            Scale::Plain,
+            format!("sum by (result) ({})", increase(&DRILLS)),
+        )
+        .named("{{result}}")
+        .width(12),
+        stat(
+            "Failing",
+            "Replicas whose last conclusive drill failed.",
+            Unit::Count,
+            Scale::Trouble,
+            how_many(&promql!("{FAILING} == 1", FAILING), &of(&FAILING)),
+        ),
+        stat(
+            "Overdue",
+            "Replicas without a good drill for more than two intervals.",
+            Unit::Count,
+            Scale::Doubt,
+            how_many(
+                &promql!(
+                    "time() - ({LAST_SUCCESS} or {FIRST_SEEN}) > 2 * {INTERVAL}",
+                    LAST_SUCCESS,
+                    FIRST_SEEN,
+                    INTERVAL
+                ),
+                &of(&INTERVAL),
+            ),
+        ),
+        stat(
+            "Restore against RTO",
+            "The longest restore as a share of the recovery time objective of its database; 100 % is the objective.",
+            Unit::Ratio,
+            Scale::OfObjective,
+            promql!("max({RESTORE_SECONDS} / {RTO})", RESTORE_SECONDS, RTO),
+        ),
+    ]
+}
+
+fn space_and_money() -> Vec<Panel> {
+    vec![
+        lines(
+            "Fullest disks",
+            "The ten databases whose filesystems are fullest, and how full they may be.",
+            Unit::Ratio,
+        )
+        .ask("{{database}} {{instance}}", promql!("topk(10, {USED})", USED))
+        .objective("objective", promql!("min({USED_OBJECTIVE})", USED_OBJECTIVE)),
+        lines(
+            "Bill",
+            "Dollars a month for storing all replicas and for the requests of the agents, beside what may be spent.",
+            Unit::Dollars,
+        )
+        .ask("all", promql!("sum({DOLLARS})", DOLLARS))
+        .ask(
+            "requests to {{store}}",
+            promql!("sum by (store) ({REQUEST_DOLLARS_PER_MONTH})", REQUEST_DOLLARS_PER_MONTH),
+        )
+        .objective("budget", promql!("sum({BUDGET})", BUDGET)),
+        lines("Dearest replicas", "The ten replicas that cost most to store, in dollars a month.", Unit::Dollars).ask(
+            "{{database}} {{replica}} {{instance}}",
+            promql!("topk(10, {STORAGE_DOLLARS_PER_MONTH})", STORAGE_DOLLARS_PER_MONTH),
+        ),
+        stat(
+            "First disk full in",
+            "When the first filesystem will be full if it fills up as it does now. Unknown also where none is filling up.",
+            Unit::Duration,
+            Scale::Plain,
+            promql!("min({FULL})", FULL),
+        )
+        .width(6),
+        stat(
+            "Databases",
+            "The size of all databases.",
+            Unit::Bytes,
+            Scale::Plain,
+            promql!("sum({SIZE_BYTES})", SIZE_BYTES),
+        )
+        .width(6),
+    ]
+}

@@ -1,0 +1,146 @@
+//! PromQL of the dashboards: the series of a number among what is selected, and the few shapes in which they are asked.
+
+use super::panel::Databases;
+use crate::domain::check::PROOF_AGE_SLACK_SECONDS;
+use crate::domain::check::outside::recording_rules;
+use crate::domain::number::Number;
+use crate::domain::number::agent::{BUILD, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
+use crate::domain::number::replica::{LAG, RPO, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
+
+/// Labels by which the variables of the dashboards select.
+pub(super) const SELECTED: [&str; 4] = ["job", "instance", "database", "replica"];
+
+/// PromQL in which the names of numbers, in braces, stand for their series among what is selected.
+macro_rules! promql {
+    ($text:literal $(, $number:ident)*) => {
+        format!($text $(, $number = super::promql::of(&$number))*)
+    };
+}
+pub(super) use promql;
+
+/// A series of what is selected. Labels that are no variable are not asked for.
+fn selection(name: &str, labels: &[&str], matchers: &[&str]) -> String {
+    let of_scrape = ["job", "instance"];
+    let selected = of_scrape.iter().chain(labels).filter(|label| SELECTED.contains(label));
+    let selected = selected.map(|label| format!("{label}=~\"${label}\""));
+    let all: Vec<String> = selected.chain(matchers.iter().map(|&matcher| matcher.to_owned())).collect();
+    format!("{name}{{{}}}", all.join(","))
+}
+
+/// The series of a number.
+pub(super) fn of(number: &Number) -> String {
+    only(number, &[])
+}
+
+/// Those of them that match as well.
+pub(super) fn only(number: &Number, matchers: &[&str]) -> String {
+    selection(number.name, number.scope.labels(), matchers)
+}
+
+/// The buckets of a histogram.
+pub(super) fn buckets(number: &Number) -> String {
+    selection(&format!("{}_bucket", number.name), number.scope.labels(), &[])
+}
+
+/// How fast a counter counts, per second.
+pub(super) fn rate(number: &Number) -> String {
+    format!("rate({}[$__rate_interval])", of(number))
+}
+
+/// How much a counter has counted in the time that is shown.
+pub(super) fn increase(number: &Number) -> String {
+    format!("increase({}[$__range])", of(number))
+}
+
+/// What concerns the selected databases and replicas, and what concerns neither: the agent itself.
+const SELECTED_OR_NONE: [&str; 2] = ["database=~\"$database|\"", "replica=~\"$replica|\""];
+
+/// Checks with this result, those of the agents as well.
+pub(super) fn checks(status: &str) -> String {
+    only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &[&format!("status=\"{status}\"")]].concat())
+}
+
+/// Checks of databases with this result.
+pub(super) fn checks_of_databases(status: &str) -> String {
+    let more = ["database!=\"\"", &format!("status=\"{status}\"")];
+    only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat())
+}
+
+/// 1 for each replica whose lag nobody knows.
+pub(super) fn lag_unknown() -> String {
+    let more = ["check=\"ReplicationLag\"", "status=\"unknown\""];
+    format!("({} == 1)", only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat()))
+}
+
+/// The lag of replicas of which it is known. The number itself stays what it was last known to be.
+pub(super) fn lag() -> String {
+    let unknown = lag_unknown();
+    promql!("({LAG} unless on (job, instance, database, replica) {unknown})", LAG)
+}
+
+/// The known lag of replicas as a share of their objective.
+pub(super) fn lag_of_objective() -> String {
+    let lag = lag();
+    promql!("{lag} / {RPO}", RPO)
+}
+
+/// How old the proof of a replica is, as a share of the age at which it is too old.
+pub(super) fn proof_age() -> String {
+    promql!(
+        "(time() - ({VERIFIED_AT} or {WATCHED_SINCE})) / (2 * {VERIFY_INTERVAL} + {PROOF_AGE_SLACK_SECONDS})",
+        VERIFIED_AT,
+        WATCHED_SINCE,
+        VERIFY_INTERVAL
+    )
+}
+
+/// How many series there are of a trouble: none is 0 only where there is something that could be in trouble.
+pub(super) fn how_many(trouble: &str, among: &str) -> String {
+    format!("count({trouble}) or 0 * count({among})")
+}
+
+/// As [`how_many`], among agents that report.
+pub(super) fn how_many_reported(trouble: &str) -> String {
+    how_many(trouble, &of(&REPORT_AT))
+}
+
+/// The share of time within the recovery point objective, over 30 days: a recorded series.
+pub(super) fn rpo_met_over_30_days() -> String {
+    let recorded = recording_rules().into_iter().find(|rule| rule.record.ends_with(":avg30d"));
+    let name = recorded.map(|rule| rule.record).unwrap_or_default();
+    selection(&name, &["database", "replica"], &[])
+}
+
+/// Whether targets that have been an agent in the time shown answer: other jobs have an `up` as well.
+pub(super) fn up() -> String {
+    of_agents(&selection("up", &[], &[]), "job")
+}
+
+/// The alerts that Prometheus has for agents, and for the databases that are selected, if any can be.
+pub(super) fn firing(databases: Databases) -> String {
+    let firing = ["alertstate=\"firing\""];
+    let matchers = match databases {
+        Databases::None => firing.to_vec(),
+        Databases::Some | Databases::All => [&SELECTED_OR_NONE[..], &firing].concat(),
+    };
+    of_agents(&selection("ALERTS", &[], &matchers), "job")
+}
+
+/// A number that every program exports, of the agents alone.
+pub(super) fn of_process(number: &Number) -> String {
+    of_agents(&of(number), "job, instance")
+}
+
+/// Where an agent was started.
+pub(super) fn starts() -> String {
+    of_agents(&format!("changes({}[$__rate_interval]) > 0", of(&PROCESS_START_TIME)), "job, instance")
+}
+
+/// How fast a counter that every program exports counts in agents.
+pub(super) fn rate_of_process(number: &Number) -> String {
+    of_agents(&rate(number), "job, instance")
+}
+
+fn of_agents(series: &str, labels: &str) -> String {
+    format!("{series} and on ({labels}) last_over_time({}[$__range])", of(&BUILD))
+}

@@ -15,6 +15,8 @@ mod alerts;
 mod drills;
 #[path = "support/faulty_store.rs"]
 mod faulty_store;
+#[path = "simulation/history.rs"]
+mod history;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/life.rs"]

@@ -223,7 +223,8 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 fn separate(connection: &Connection) -> rusqlite::Result<()> {
     for kind in EntryKind::ALL {
         let (pattern, name) = match kind {
-            EntryKind::Target => continue,
+            // The first versions had no history.
+            EntryKind::Target | EntryKind::History | EntryKind::Recorded => continue,
             EntryKind::Objects => ("name LIKE '_%' || char(31) || 'objects'", "substr(name, 1, length(name) - 8)"),
             EntryKind::Alerts | EntryKind::Notified | EntryKind::Names | EntryKind::Sources => {
                 ("name = char(31) || ?1", "''")

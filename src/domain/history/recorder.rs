@@ -74,7 +74,7 @@ impl Recorder {
         let values: Vec<(Option<&str>, u8, f32)> = values(report, base).collect();
         let same = |known: &DatabaseHistory| {
             let unchanged = |(replica, number, value): &(_, _, f32)| {
-                known.find(*replica, *number).map_or(value.is_nan(), |series| series.is_at(at, *value))
+                known.find(*replica, *number).map_or_else(|| value.is_nan(), |series| series.is_at(at, *value))
             };
             values.iter().all(unchanged) && known.series.iter().all(|series| wanted(series, &values))
         };
@@ -91,25 +91,17 @@ impl Recorder {
                 None => next.series.push(Series::new(replica, number, at, value)),
             }
         }
-        self.put(&report.name, next, at);
+        self.put(&report.name, Arc::new(next), at);
     }
 
     /// Forgets a database.
     pub fn forget(&mut self, name: &str) {
-        if let Some((name, history)) = Arc::make_mut(&mut self.history.databases).remove_entry(name) {
-            self.bytes -= bytes(&name, &history);
-            self.unsaved.remove(&name);
-        }
+        self.take(name);
     }
 
     /// Gives databases other names, from the first of each pair to the second.
     pub fn rename<'a>(&mut self, names: impl Iterator<Item = (&'a str, &'a str)>, now: Timestamp) {
-        let mut take = |(from, to): (&str, &'a str)| {
-            let history = self.history.databases.get(from).map(|history| (**history).clone())?;
-            self.forget(from);
-            Some((to, history))
-        };
-        let moved: Vec<_> = names.filter_map(&mut take).collect();
+        let moved: Vec<_> = names.filter_map(|(from, to)| Some((to, self.take(from)?.1))).collect();
         moved.into_iter().for_each(|(to, history)| self.put(to, history, seconds(now)));
     }
 
@@ -129,34 +121,48 @@ impl Recorder {
         databases.map(|(name, history)| (name.to_string(), saved::write(history))).collect()
     }
 
-    /// The text of this database was not saved after all.
-    pub fn not_saved(&mut self, name: &str) {
-        self.unsaved.extend(self.history.databases.get_key_value(name).map(|(name, _)| Arc::clone(name)));
-    }
-
-    /// Takes over what [`unsaved`](Self::unsaved) gave, except what lies in the future or is too old.
+    /// Takes over what [`unsaved`](Self::unsaved) gave to a run that recorded until some instant, except what lies in the
+    /// future or is too old. What is known of a database of that name already stays.
     ///
     /// # Errors
     ///
     /// What is wrong with the text.
-    pub fn restore(&mut self, name: &str, text: &str, now: Timestamp) -> Result<(), &'static str> {
+    pub fn restore(
+        &mut self,
+        name: &str,
+        text: &str,
+        recorded: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), &'static str> {
         let (at, spans) = (seconds(now), self.spans());
         let mut history = saved::read(text, at)?;
-        history.series.iter_mut().for_each(|series| _ = series.compact(at, spans));
-        self.put(name, history, at);
+        if self.history.databases.contains_key(name) {
+            return Ok(());
+        }
+        for series in &mut history.series {
+            series.interrupt(recorded.map_or(0, seconds), at, spans);
+            series.compact(at, spans);
+        }
+        self.put(name, Arc::new(history), at);
         self.unsaved.remove(name);
         Ok(())
     }
 
-    fn put(&mut self, name: &str, history: DatabaseHistory, at: u32) {
-        self.forget(name);
+    fn take(&mut self, name: &str) -> Option<(Arc<str>, Arc<DatabaseHistory>)> {
+        let (name, history) = Arc::make_mut(&mut self.history.databases).remove_entry(name)?;
+        self.bytes -= bytes(&name, &history);
+        self.unsaved.remove(&name);
+        Some((name, history))
+    }
+
+    fn put(&mut self, name: &str, history: Arc<DatabaseHistory>, at: u32) {
+        let name = self.take(name).map_or_else(|| Arc::from(name), |(name, _)| name);
         if history.series.is_empty() {
             return;
         }
-        let name: Arc<str> = name.into();
         self.bytes += bytes(&name, &history);
         self.unsaved.insert(Arc::clone(&name));
-        Arc::make_mut(&mut self.history.databases).insert(Arc::clone(&name), Arc::new(history));
+        Arc::make_mut(&mut self.history.databases).insert(Arc::clone(&name), history);
         while self.bytes > self.bytes_max && self.halvings < HALVINGS_MAX {
             self.halvings += 1;
             self.compact(at);

@@ -121,6 +121,14 @@ impl Series {
         }
     }
 
+    /// Nothing was recorded from an instant to `now`: that is a gap, unless it was too short to show.
+    pub(super) fn interrupt(&mut self, from: u32, now: u32, spans: Spans) {
+        let from = from.max(self.open.at);
+        if now.saturating_sub(from) >= STEP {
+            self.record(from, f32::NAN, spans);
+        }
+    }
+
     /// Forgets what is too old at `at`, and keeps hours of what is old; `true` when that changed anything.
     pub(super) fn compact(&mut self, at: u32, spans: Spans) -> bool {
         if self.past.is_empty() {

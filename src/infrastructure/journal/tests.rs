@@ -93,6 +93,20 @@ fn a_state_of_the_first_versions_is_known_by_its_schema_wherever_that_stands() {
 }
 
 #[test]
+fn entries_of_kinds_that_a_later_version_has_are_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    SqliteJournal::new(directory.path()).load().unwrap();
+    let connection = Connection::open(directory.path().join(FILE)).unwrap();
+    connection.execute_batch("INSERT INTO entry VALUES ('later', 'app', '1')").unwrap();
+    let mut journal = SqliteJournal::new(directory.path());
+    assert_eq!(journal.load().unwrap(), []);
+    journal.save(&[entry("app", "2")], &EntryKey::of(&crate::domain::target::TargetName("app-1".into()))).unwrap();
+    assert_eq!(journal.set_aside(), 0);
+    let later = "SELECT state FROM entry WHERE kind = 'later' AND name = 'app'";
+    assert_eq!(connection.query_row(later, [], |row| row.get::<_, String>(0)).unwrap(), "1");
+}
+
+#[test]
 fn one_that_goes_away_is_told_and_begun_anew() {
     let directory = tempfile::tempdir().unwrap();
     let storage = directory.path().join("storage");

@@ -19,6 +19,10 @@ words! {
         Names = "names",
         /// How many databases each source had.
         Sources = "sources",
+        /// How numbers of a target went, for charts.
+        History = "history",
+        /// Until when that was recorded.
+        Recorded = "recorded",
     }
 }
 
@@ -39,13 +43,22 @@ impl EntryKey {
         Self { kind: EntryKind::Objects, name: name.0.clone() }
     }
 
+    pub fn history(name: &TargetName) -> Self {
+        Self { kind: EntryKind::History, name: name.0.clone() }
+    }
+
+    /// All that there may be of a target.
+    pub fn of(name: &TargetName) -> [Self; 3] {
+        [Self::target(name), Self::objects(name), Self::history(name)]
+    }
+
     /// Of what the agent has one.
     pub fn only(kind: EntryKind) -> Self {
         Self { kind, name: String::new() }
     }
 }
 
-/// The store for state that survives a restart: opaque texts, one or two for each target. Blocking. Losing it loses
+/// The store for state that survives a restart: opaque texts, up to three for each target. Blocking. Losing it loses
 /// comfort, not correctness.
 pub trait Journal: Send {
     /// All entries; of a journal that is damaged, those that could be read.

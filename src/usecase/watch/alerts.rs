@@ -116,7 +116,7 @@ impl Alerts {
         match kind {
             EntryKind::Alerts => self.unsaved = true,
             EntryKind::Notified => self.told_unsaved = true,
-            EntryKind::Target | EntryKind::Objects | EntryKind::Names | EntryKind::Sources => {}
+            _ => {}
         }
     }
 }

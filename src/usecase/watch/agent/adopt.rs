@@ -71,7 +71,7 @@ impl Agent {
         for (name, next, saved, objects) in ended {
             if next != name {
                 tracing::warn!(from = %name, to = %next, "a database has a new name");
-                self.memory.forgotten.push(name.clone());
+                self.memory.forgotten.extend(EntryKey::of(&name));
             }
             self.shared.fleet.remove(&name);
             self.memory.saved.insert(EntryKey::objects(&next), objects);
@@ -82,6 +82,11 @@ impl Agent {
     fn watch(&mut self, target: Target, now: Moment) {
         let (target_key, objects_key) = (EntryKey::target(&target.name), EntryKey::objects(&target.name));
         let saved = self.memory.saved.remove(&target_key);
+        if let Some(text) = self.memory.saved.remove(&EntryKey::history(&target.name))
+            && let Err(cause) = self.recorder.restore(&target.name.0, &text, self.memory.recorded, now.wall)
+        {
+            tracing::warn!(database = %target.name, cause, "history for charts not read; it begins anew");
+        }
         let shared = &mut self.shared;
         let able = shared.pages.is_some() && target.database.is_some();
         let key = || shared.fleet.key();
@@ -108,7 +113,7 @@ impl Agent {
             self.telling.forget(&name);
             self.recorder.forget(&name.0);
             self.shared.fleet.remove(&name);
-            self.memory.forgotten.push(name);
+            self.memory.forgotten.extend(EntryKey::of(&name));
         }
         self.adapt(now);
         self.publish(now);

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::Agent;
 use crate::domain::assessment::StateReport;
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, signed};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
 use crate::usecase::ports::{EntryKey, EntryKind, Journal};
 
 /// How often what survives a restart is written.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the history for charts is, of databases of which it changed.
+const HISTORY_SAVE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// An idle journal is looked at so often, so that it is noticed when it is gone.
 const STATE_PROBE_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
@@ -27,10 +30,13 @@ pub(super) struct Memory {
     /// Nothing is known to be saved: the next time everything is.
     all: bool,
     next: Moment,
+    next_history: Moment,
+    /// Until when an earlier run recorded history.
+    pub(super) recorded: Option<Timestamp>,
     /// What was saved of targets that have not begun.
     pub(super) saved: HashMap<EntryKey, String>,
-    /// Targets whose entries are to be removed.
-    pub(super) forgotten: Vec<TargetName>,
+    /// Entries that are to be removed, unless there is such a target again.
+    pub(super) forgotten: Vec<EntryKey>,
     /// Names were given or forgotten that are not saved.
     pub(super) names: bool,
     /// How saving goes; `None` where nothing is to be kept.
@@ -41,7 +47,7 @@ pub(super) struct Memory {
 pub(super) struct Saved {
     journal: Box<dyn Journal>,
     entries: Vec<(EntryKey, String)>,
-    gone: Vec<TargetName>,
+    gone: Vec<EntryKey>,
     result: Result<(), Reason>,
 }
 
@@ -49,7 +55,7 @@ impl Memory {
     /// Reads what earlier runs saved.
     pub(super) fn load(mut journal: Option<Box<dyn Journal>>, now: Moment) -> Self {
         let loaded = journal.as_mut().map(|journal| (journal.load(), journal.set_aside()));
-        let (saved, state) = match loaded {
+        let (mut saved, state): (HashMap<_, String>, _) = match loaded {
             None => Default::default(),
             Some((Ok(entries), set_aside)) => {
                 (entries.into_iter().collect(), Some(StateReport { set_aside, ..StateReport::default() }))
@@ -62,8 +68,19 @@ impl Memory {
             }
         };
         let all = state.as_ref().is_some_and(|state| state.saved == Some(false) || state.set_aside > 0);
-        let next = now.after(SAVE_INTERVAL);
-        Self { journal, saving: None, all, next, saved, forgotten: Vec::new(), names: true, state }
+        let recorded = saved.remove(&EntryKey::only(EntryKind::Recorded)).and_then(|text| text.parse().ok());
+        Self {
+            journal,
+            saving: None,
+            all,
+            next: now.after(SAVE_INTERVAL),
+            next_history: now.after(HISTORY_SAVE_INTERVAL),
+            recorded,
+            saved,
+            forgotten: Vec::new(),
+            names: true,
+            state,
+        }
     }
 
     /// Takes what was saved of what the agent has one of.
@@ -84,7 +101,7 @@ impl Memory {
         &mut self,
         mut journal: Box<dyn Journal>,
         entries: Vec<(EntryKey, String)>,
-        gone: Vec<TargetName>,
+        gone: Vec<EntryKey>,
         idle: bool,
     ) {
         if entries.is_empty() && gone.is_empty() && idle {
@@ -92,8 +109,7 @@ impl Memory {
             return;
         }
         self.saving = Some(spawn_blocking(move || {
-            let keys: Vec<_> = gone.iter().flat_map(|name| [EntryKey::objects(name), EntryKey::target(name)]).collect();
-            let result = journal.save(&entries, &keys);
+            let result = journal.save(&entries, &gone);
             Saved { journal, entries, gone, result }
         }));
     }
@@ -146,18 +162,37 @@ impl Agent {
             entries.push((EntryKey::target(name), subject.save()));
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
         }
+        if last || now.mono >= self.memory.next_history.mono {
+            entries.extend(self.unsaved_history(all, now));
+        }
         let mut gone = std::mem::take(&mut self.memory.forgotten);
-        gone.retain(|name| !subjects.contains_key(name));
+        let subjects = &self.shared.fleet.subjects;
+        gone.retain(|entry| !subjects.contains_key(&TargetName(entry.name.clone())));
         if std::mem::take(&mut self.memory.names) || last {
             let names = serde_json::to_string(&self.shared.configured.names);
             entries.extend(names.ok().map(|names| (EntryKey::only(EntryKind::Names), names)));
         }
         entries.extend(self.believed.unsaved(last));
         entries.extend(self.alerts.unsaved(last, now));
+        if !entries.is_empty() {
+            entries.push((EntryKey::only(EntryKind::Recorded), now.wall.to_string()));
+        }
         // An idle journal shows from time to time that it is still there.
         let saved = self.memory.state.as_ref().and_then(|state| state.last_saved_at);
         let idle = saved.is_some_and(|at| now.wall.duration_since(at).abs() < STATE_PROBE_INTERVAL);
         self.memory.write(journal, entries, gone, idle);
+    }
+
+    /// The history that changed since it was last saved, or `all`.
+    fn unsaved_history(&mut self, all: bool, now: Moment) -> impl Iterator<Item = (EntryKey, String)> + use<> {
+        self.memory.next_history = now.after(HISTORY_SAVE_INTERVAL);
+        self.recorder.tidy(now.wall);
+        if now.mono >= signed(self.shared.configured.pace.grace) {
+            // What nobody watches any more is not shown any more.
+            let left = self.memory.saved.extract_if(|entry, _| entry.kind == EntryKind::History);
+            self.memory.forgotten.extend(left.map(|(entry, _)| entry));
+        }
+        self.recorder.unsaved(all).into_iter().map(|(name, text)| (EntryKey::history(&TargetName(name)), text))
     }
 
     /// Begins to write what changed of alerts. It does not wait for its turn: whoever is told of an alert before a crash

@@ -107,7 +107,13 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
     let report = Report {
- generated_at: now, assessment, verdicts, alerts: Vec::new(), alerts_dropped: 0, history: History::default() };
+        generated_at: now,
+        assessment,
+        verdicts,
+        alerts: Vec::new(),
+        alerts_dropped: 0,
+        history: History::default(),
+    };
     Ok(Looked { report: Arc::new(report), drills })
 }
 

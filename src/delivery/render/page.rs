@@ -140,12 +140,12 @@ fn page(title: &str, word: Word, count: usize, content: &Markup) -> Vec<u8> {
 mod tests {
     use std::sync::Arc;
 
-    use crate::domain::report::sample;
     use super::*;
     use crate::domain::assessment::DatabaseReport;
     use crate::domain::check::{Judge, Watching};
     use crate::domain::drill::DrillReport;
     use crate::domain::limits::PAGE_ROWS_MAX;
+    use crate::domain::report::sample;
 
     fn text(page: Result<Vec<u8>, Problem>) -> String {
         String::from_utf8(page.expect("made")).expect("text")

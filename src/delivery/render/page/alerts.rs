@@ -85,9 +85,9 @@ fn row(alert: &Alert, now: Timestamp) -> Markup {
 mod tests {
     use std::sync::Arc;
 
-    use crate::domain::report::sample;
     use super::super::tests::page;
     use crate::domain::check::catalogue;
+    use crate::domain::report::sample;
 
     #[test]
     fn no_alert_is_no_section() {

@@ -84,8 +84,8 @@ fn window(since: &[Point], from: Timestamp, until: Timestamp) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::report::sample;
     use crate::domain::history::Recorder;
+    use crate::domain::report::sample;
 
     #[test]
     fn what_was_recorded_is_drawn_and_what_was_not_is_no_empty_chart() {

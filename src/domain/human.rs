@@ -91,6 +91,12 @@ pub fn instant(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
+/// An instant as it is said on the day of `now`: by its time alone, `14:03:20 UTC`; on any other, with its date.
+pub fn clock(at: Timestamp, now: Timestamp) -> String {
+    let same_day = at.as_second().div_euclid(86_400) == now.as_second().div_euclid(86_400);
+    at.strftime(if same_day { "%H:%M:%S UTC" } else { "%Y-%m-%d %H:%M:%S UTC" }).to_string()
+}
+
 /// An instant with its fraction, in UTC and, where that differs, in a time zone.
 pub fn instant_in(at: Timestamp, zone: &TimeZone) -> String {
     let local = at.to_zoned(zone.clone());
@@ -176,6 +182,13 @@ mod tests {
         assert_eq!(said(1), ["1 hole", "1 query", "1 key"]);
         assert_eq!(said(6), ["6 holes", "6 queries", "6 keys"]);
         assert_eq!([0, 1, 2].map(and_more), ["", "", ", and 1 more"]);
+    }
+
+    #[test]
+    fn an_instant_of_today_is_a_time() {
+        let [now, before] = ["2026-11-22T00:00:00Z", "2026-11-21T23:59:59Z"].map(|at| at.parse().unwrap());
+        assert_eq!(clock(now, now), "00:00:00 UTC");
+        assert_eq!(clock(before, now), "2026-11-21 23:59:59 UTC");
     }
 
     #[test]

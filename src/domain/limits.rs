@@ -206,6 +206,13 @@ pub const CA_FILE_BYTES_MAX: u64 = 16 << 20;
 /// where blocking is allowed.
 pub const INLINE_RENDER_TARGETS_MAX: usize = 800;
 
+/// Rows of a table on one page; the rest is on others, or counted.
+pub const PAGE_ROWS_MAX: usize = 100;
+
+/// Groups of equal findings on the front page, and names in one of them.
+pub const PAGE_CARDS_MAX: usize = 20;
+pub const PAGE_NAMES_MAX: usize = 8;
+
 /// Databases that `check` lists by themselves; the rest is counted.
 pub const OVERVIEW_ROWS_MAX: usize = 16;
 
@@ -214,9 +221,6 @@ pub const OVERVIEW_FINDINGS_MAX: usize = 4;
 
 /// Databases that are named where several have the same finding; the rest is counted.
 pub const OVERVIEW_NAMES_MAX: usize = 3;
-
-/// Rows of a table on the page; the rest is counted.
-pub const PAGE_ROWS_MAX: usize = 300;
 
 /// Head of a request to the HTTP server.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 32 << 10;

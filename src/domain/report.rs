@@ -71,11 +71,7 @@ impl Report {
 
     /// What the table and the page have a block or a line for.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
-        self.databases().flat_map(|(database, verdicts)| {
-            let alone = database.replicas.is_empty().then_some(None);
-            let replicas = database.replicas.iter().map(Some).chain(alone);
-            replicas.map(move |replica| Block { database, replica, verdicts })
-        })
+        self.databases().flat_map(|(database, checks)| Judged { database, checks }.blocks())
     }
 
     /// The word of everything. A report that watches nothing knows of nothing.
@@ -118,4 +114,13 @@ pub struct Judged<'a> {
     #[serde(flatten)]
     pub database: &'a DatabaseReport,
     pub checks: &'a [Verdict],
+}
+
+impl<'a> Judged<'a> {
+    /// One for each replica; one alone where there is none.
+    pub fn blocks(self) -> impl Iterator<Item = Block<'a>> {
+        let alone = self.database.replicas.is_empty().then_some(None);
+        let replicas = self.database.replicas.iter().map(Some).chain(alone);
+        replicas.map(move |replica| Block { database: self.database, replica, verdicts: self.checks })
+    }
 }

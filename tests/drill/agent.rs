@@ -39,7 +39,7 @@ fn the_agent_drills_remembers_and_tells() {
     assert_eq!(agent.metric("streamgauge_drill_probe_value", &[("probe", "rows")]), Some(100.0));
     assert!(of(&agent, "streamgauge_drill_last_duration_seconds") > Some(0.0));
     assert!(of(&agent, "streamgauge_drill_last_downloaded_bytes") > Some(0.0));
-    assert!(agent.get("/").text().contains("<div class=\"good\">passed "));
+    assert!(agent.get("/").text().contains("<span class=\"good\">passed</span> "));
     assert!(!failing(&agent));
     assert!(agent.process.stop().success());
 

@@ -50,7 +50,12 @@ impl Lab {
 
     /// A program by its path in the lab.
     pub fn program(&self, path: impl AsRef<Path>) -> Command {
-        command(self.root.join(path))
+        command(self.path(path))
+    }
+
+    /// Where something of the lab is.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root.join(path)
     }
 }
 

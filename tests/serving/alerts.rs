@@ -39,7 +39,7 @@ fn killed_agent_goes_on_where_it_was() {
         agent.metric("streamgauge_alerts", &[("severity", "critical"), ("state", state)]).unwrap()
     };
     assert!(counted(&agent, "pending") >= 1.0);
-    assert!(agent.get("/").text().contains("<h2>Alerts</h2>"));
+    assert!(agent.get("/").text().contains(">Alerts</h2>"));
     // It was saved when it came; that takes no longer than a look at the file.
     let saved = || {
         let file = rusqlite::Connection::open(home.path().join("storage/state.sqlite")).unwrap();

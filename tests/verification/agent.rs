@@ -68,7 +68,7 @@ fn damage_in_a_running_replica_is_told_and_so_is_its_repair() {
     wait_for("the damage to be told", || {
         status(&agent, "ReplicaCorrupt").as_deref() == Some("fail") && corrupt(&agent, "corrupt") == Some(1.0)
     });
-    let page = agent.get("/").text();
+    let page = agent.get("/databases/app").text();
     assert!(page.contains(&format!("<code>{key}</code>")), "{page}");
     let report = agent.report();
     let finding = &report["databases"][0]["replicas"][0]["verification"]["findings"][0];

@@ -64,6 +64,9 @@ const fn read(path: &'static str, reach: Reach, serves: Serves) -> Route {
 
 const ROUTES: &[Route] = &[
     read("/", Reach::Browsers, Serves::Page(page::front)),
+    read("/databases/{name}", Reach::Browsers, Serves::Page(page::database)),
+    read("/runbook", Reach::Browsers, Serves::Page(page::runbook)),
+    read("/runbook/{name}", Reach::Browsers, Serves::Page(page::check)),
     read("/static/{name}", Reach::Browsers, Serves::Asset),
     read("/metrics", Reach::Machines, Serves::Metrics),
     read("/api/v1/report", Reach::Browsers, Serves::Report),

@@ -20,8 +20,15 @@ pub static STYLE: Asset = Asset {
     content: include_str!("assets/style.css"),
 };
 
+/// How pages that are open follow the newest report.
+pub static SCRIPT: Asset = Asset {
+    name: ("script", "js"),
+    content_type: "text/javascript; charset=utf-8",
+    content: include_str!("assets/script.js"),
+};
+
 /// All of them.
-pub static ASSETS: &[&Asset] = &[&STYLE];
+pub static ASSETS: &[&Asset] = &[&STYLE, &SCRIPT];
 
 /// The names of all of them, in the same order.
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -9,6 +9,7 @@ pub mod drill_report;
 mod grammar;
 mod html;
 pub mod json;
+mod markdown;
 pub mod metrics;
 pub mod page;
 #[cfg(test)]

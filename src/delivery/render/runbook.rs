@@ -5,6 +5,12 @@ use super::terminal::painted;
 /// The whole of it, in Markdown.
 pub const RUNBOOK: &str = include_str!("../../../docs/RUNBOOK.md");
 
+/// What stands before the first section.
+pub fn introduction() -> &'static str {
+    let before = RUNBOOK.split("\n## ").next().unwrap_or_default();
+    before.split_once('\n').map_or("", |(_, text)| text.trim())
+}
+
 /// Headings and texts, in the order of the runbook.
 pub fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     RUNBOOK.split("\n## ").skip(1).filter_map(|section| {

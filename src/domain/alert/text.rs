@@ -25,7 +25,7 @@ pub(super) fn labels(
 
 /// Everything of [`annotations`] that takes the evidence.
 pub(super) fn description(check: &Check, values: &[String], value: f64, detail: Option<&str>) -> String {
-    let mut text = fill(check, check.description, values).replace("{value}", &write(check.unit, value));
+    let mut text = check.fill(check.description, values).replace("{value}", &write(check.unit, value));
     if let Some(detail) = detail {
         text.push_str(" Seen: ");
         text.push_str(detail);
@@ -45,19 +45,13 @@ pub(super) fn annotations(
 ) -> BTreeMap<String, String> {
     let runbook = format!("{}#{}", alerting.runbook_url, check.name.to_lowercase());
     let texts = [
-        ("summary", fill(check, check.summary, values)),
+        ("summary", check.fill(check.summary, values)),
         ("description", description),
-        ("action", fill(check, check.action, values)),
+        ("action", check.fill(check.action, values)),
         ("runbook_url", runbook),
     ];
     let dashboard = alerting.dashboard_url.iter().map(|url| ("dashboard_url", url.clone()));
     texts.into_iter().chain(dashboard).map(|(name, text)| (name.to_owned(), text)).collect()
-}
-
-/// Replaces `{database}` and the other labels of the check's scope.
-fn fill(check: &Check, text: &str, values: &[String]) -> String {
-    let labels = check.scope().labels().iter().zip(values);
-    labels.fold(text.to_owned(), |text, (label, value)| text.replace(&format!("{{{label}}}"), value))
 }
 
 /// A number as a person reads it.

@@ -99,6 +99,12 @@ impl Check {
         self.rules.first().map_or(Scope::Outside, |rule| rule.when.scope())
     }
 
+    /// One of its texts about one subject: `{database}` and the other labels of its scope are replaced by these values.
+    pub fn fill(&self, text: &str, values: &[impl AsRef<str>]) -> String {
+        let labels = self.scope().labels().iter().zip(values);
+        labels.fold(text.to_owned(), |text, (label, value)| text.replace(&format!("{{{label}}}"), value.as_ref()))
+    }
+
     /// What it says of one subject; `None` where it does not apply.
     pub fn verdict(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<Verdict> {
         let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());

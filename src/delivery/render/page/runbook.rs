@@ -1,0 +1,85 @@
+//! The runbook as pages: all checks, and for each what it says right now and what to do.
+
+use maud::{Markup, html};
+
+use super::state::of_verdict;
+use super::words;
+use crate::delivery::render::html::LINE;
+use crate::delivery::render::{markdown, runbook};
+use crate::domain::check::{Check, catalogue};
+use crate::domain::human;
+use crate::domain::limits::PAGE_ROWS_MAX;
+use crate::domain::report::Report;
+use crate::domain::verdict::{Status, Verdict};
+
+/// All checks.
+pub(super) fn index(report: &Report) -> Markup {
+    html! {
+        div.headline { h1 { "Runbook" } }
+        (markdown::blocks(runbook::introduction()))
+        table {
+            thead { tr { th scope="col" { "Check" } th scope="col" { "What is expected" } th.number scope="col" { "Failing now" } } }
+            tbody {
+                (LINE)
+                @for check in catalogue() {
+                    tr {
+                        td { (words::runbook_link(check.name)) } td { (check.title) }
+                        td.number { (report.verdicts.iter().filter(|verdict| fails(verdict, check)).count()) }
+                    }
+                    (LINE)
+                }
+            }
+        }
+        (LINE)
+    }
+}
+
+/// One check, and what it says right now.
+pub(super) fn section(report: &Report, check: &Check, text: &str) -> Markup {
+    let severities: Vec<_> = check.rules.iter().map(|rule| rule.severity.as_str()).collect();
+    html! {
+        div.headline {
+            h1 { (check.name) }
+            p.lead { (check.title) "." }
+            @if !severities.is_empty() { p.quiet { "Severity: " (severities.join(" or ")) } }
+        }
+        (LINE)
+        (now(report, check))
+        h2 { "What it means, and what to do" }
+        (markdown::blocks(text))
+        p { a href="/runbook" { "All checks" } }
+        (LINE)
+    }
+}
+
+fn fails(verdict: &Verdict, check: &Check) -> bool {
+    verdict.status == Status::Fail && verdict.check == check.name
+}
+
+fn now(report: &Report, check: &Check) -> Markup {
+    let of =
+        |status| report.verdicts.iter().filter(move |verdict| verdict.check == check.name && verdict.status == status);
+    let count = of(Status::Fail).count() + of(Status::Unknown).count();
+    html! {
+        section aria-labelledby="now" {
+            h2 #now { "Right now" }
+            ul.plain {
+                @for verdict in of(Status::Fail).chain(of(Status::Unknown)).take(PAGE_ROWS_MAX) {
+                    li {
+                        (of_verdict(verdict)) " "
+                        @if let Some(database) = &verdict.database { (words::database(database)) ": " }
+                        (human::printable(&verdict.detail))
+                    }
+                }
+                @if let Some(more @ 1..) = count.checked_sub(PAGE_ROWS_MAX) { li { "and " (more) " more" } }
+                @match (count, of(Status::Pass).count()) {
+                    (0, 0) => { li.quiet { "It applies to nothing that is watched, or cannot be seen by this agent." } }
+                    (_, 0) => {}
+                    (0, passed) => { li { "It passes everywhere: " (passed) " of " (passed) "." } }
+                    (_, passed) => { li { "It passes everywhere else: " (passed) " of " (count + passed) "." } }
+                }
+            }
+        }
+        (LINE)
+    }
+}

@@ -1,0 +1,112 @@
+//! Instants, what would be lost, and links, as all pages say them.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::delivery::render::runbook;
+use crate::domain::assessment::ReplicaReport;
+use crate::domain::human;
+use crate::domain::reason::Reason;
+use crate::domain::report::Block;
+
+/// What stands for itself in one part of a path, or in a parameter (RFC 3986, section 2.3).
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text as one part of a path, or as the value of a parameter.
+pub(super) fn encoded(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, PLAIN)
+}
+
+/// A link to the page of a database.
+pub(super) fn database(name: &str) -> Markup {
+    html! { a.name href={ "/databases/" (encoded(name)) } { (human::printable(name)) } }
+}
+
+/// A link to the runbook's section on a check.
+pub(super) fn runbook_link(check: &str) -> Markup {
+    match runbook::section(check) {
+        Some(_) => html! { a href={ "/runbook/" (check) } { (check) } },
+        None => html! { (check) },
+    }
+}
+
+/// An instant, by its time alone if it is of today.
+pub(super) fn clock(at: Timestamp, now: Timestamp) -> Markup {
+    html! { time datetime=(human::instant(at)) { (human::clock(at, now)) } }
+}
+
+/// An instant and how long ago that was.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> Markup {
+    html! { (clock(at, now)) " " span.quiet { "(" (since(at, now)) ")" } }
+}
+
+/// How long something has lasted, in whole seconds.
+pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
+    human::duration(human::age_seconds(at, now).floor())
+}
+
+/// `12s ago`.
+pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
+    if human::age_seconds(at, now) < 1.0 { "just now".to_owned() } else { format!("{} ago", age(at, now)) }
+}
+
+/// What something costs.
+pub(super) fn monthly(dollars: f64) -> String {
+    if dollars > 0.0 { format!("{} a month", money(dollars)) } else { money(dollars) }
+}
+
+/// To the cent, and more exactly below a dollar.
+pub(super) fn money(dollars: f64) -> String {
+    if dollars >= 1.0 { format!("${dollars:.2}") } else { human::dollars(dollars) }
+}
+
+/// What is not known says so.
+pub(super) fn known(value: Option<Markup>) -> Markup {
+    value.unwrap_or_else(|| html! { span.unknown { "unknown" } })
+}
+
+/// Why something could not be looked at, and what would help.
+pub(super) fn reason(reason: &Reason) -> Markup {
+    html! {
+        p.reason {
+            (human::printable(&reason.message))
+            @if let Some(hint) = &reason.hint { " " span.hint { "hint: " (human::printable(hint)) } }
+        }
+    }
+}
+
+/// How much, as in `at least 20.1 KiB`.
+pub(super) fn lost(block: &Block<'_>) -> Option<String> {
+    let replica = block.replica?;
+    let bound = if replica.unreplicated_bytes_lower_bound { "at least " } else { "" };
+    replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
+}
+
+/// The latest state does not restore, whatever has been uploaded.
+pub(super) fn is_broken(replica: &ReplicaReport) -> bool {
+    let damaged = replica.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some());
+    damaged || replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable)
+}
+
+/// Whether something would be lost, as far as is known: what would be, from when on, and how much.
+pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
+    let Some(replica) = block.replica else { return "It has no replica: everything would be lost.".to_owned() };
+    if replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable) {
+        return "Nothing can be restored from it: everything would be lost.".to_owned();
+    }
+    if is_broken(replica) {
+        return "The latest state cannot be restored: objects that it needs are damaged.".to_owned();
+    }
+    let seen = replica.up == Some(true);
+    let at = |at| human::clock(at, now);
+    match (replica.lag_seconds, replica.unreplicated_since, replica.recovery_point) {
+        (Some(_), Some(since), _) => {
+            let much = lost(block).map_or_else(String::new, |much| format!(": {much}"));
+            format!("Writes since {} would be lost{much}.", at(since))
+        }
+        (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: all up to {} is safe.", at(point)),
+        (_, _, Some(point)) => format!("What would be lost is unknown: the last proof is of {}.", at(point)),
+        _ => "What would be lost is unknown: nothing has been proven.".to_owned(),
+    }
+}

@@ -211,7 +211,9 @@ mod tests {
 
     #[test]
     fn what_would_be_lost_is_said_in_words_with_a_lower_bound() {
-        let page = page(Some(&judged(vec![sample::pending("app")])));
+        let mut behind = sample::pending("app");
+        behind.replicas[0].verification = None;
+        let page = page(Some(&judged(vec![behind])));
         assert!(page.contains("Writes since 2025-12-31 23:53:20 UTC would be lost: at least 20.1 KiB."), "{page}");
         assert!(page.contains("<a href=\"/runbook/ReplicationLag\">"), "{page}");
         assert!(row(&page).contains("at least 20.1 KiB"), "{page}");

@@ -61,10 +61,13 @@ impl Private {
         enter(CWD, path.as_os_str(), path.to_owned())
     }
 
-    /// Makes a directory in it; `None` when there is something of that name.
+    /// Makes a directory in it; `None` when there is something of that name, or it was swept as it was made.
     pub(super) fn create_new_in(&self, name: &str) -> Result<Option<Self>, Reason> {
         match mkdirat(&self.directory, name, Mode::RWXU) {
-            Ok(()) => self.enter(OsStr::new(name)).map(Some),
+            Ok(()) => match self.enter(OsStr::new(name)) {
+                Err(reason) if reason.kind == ReasonKind::NotFound => Ok(None),
+                entered => entered.map(Some),
+            },
             Err(Errno::EXIST) => Ok(None),
             Err(error) => Err(failed("create", &self.path.join(name))(error)),
         }

@@ -56,9 +56,9 @@ impl Scene {
         let (hostile, hosting) = database(lab, at, HOSTILE);
         let (orders, mut ordering) = database(lab, at, "orders");
         let (ledger, keeping) = database(lab, at, "ledger");
-        let live =
-            [(&*shop, file("shop")), (&*archive, file("archive")), (&*crm, file("crm")), (&*hostile, file("hostile"))];
+        let live = [(&*shop, file("shop")), (&*archive, file("archive")), (&*hostile, file("hostile"))];
         let live = replicate(lab, at, "live", &live);
+        let damaged = replicate(lab, at, "damaged", &[(&crm, file("crm"))]);
         let stalled = replicate(lab, at, "stalled", &[(&orders, file("orders"))]);
         let nobody = format!(
             "type: s3, bucket: backups, path: ledger, endpoint: \"http://127.0.0.1:{}\", region: us-east-1, \
@@ -67,10 +67,11 @@ impl Scene {
         );
         let gone = replicate(lab, at, "gone", &[(&ledger, nobody)]);
         let toml = format!(
-            "[litestream]\nconfig = [{:?}, {:?}, {:?}]\n[replica]\ninterval = \"1s\"\nidle-interval = \"1s\"\ntimeout = \"2s\"\n\
+            "[litestream]\nconfig = [{:?}, {:?}, {:?}, {:?}]\n[replica]\ninterval = \"1s\"\nidle-interval = \"1s\"\ntimeout = \"2s\"\n\
              reconcile-interval = \"2s\"\n[objectives]\nrpo = \"10s\"\nbudget = 5.0\n[verify]\nspot-checks = false\n[drill]\ninterval = \"20s\"\n\
              [[receiver]]\nkind = \"webhook\"\nname = \"pager\"\nurl = \"http://127.0.0.1:{}\"\n",
             live.config,
+            damaged.config,
             stalled.config,
             gone.config,
             free_port(),
@@ -85,11 +86,13 @@ impl Scene {
         agent.wait_until_ready();
         stalled.process.freeze();
         ordering.commit(40);
+        // What it compacts while files are cut would be whole.
+        damaged.process.freeze();
         damage(&at.join("replicas/crm"));
         let scene = Self {
             home,
             agent,
-            _litestreams: vec![live, stalled, gone],
+            _litestreams: vec![live, damaged, stalled, gone],
             _writers: vec![shopping, ordering, managing, hosting, keeping],
         };
         for (database, check, status) in [("orders", "ReplicationLag", "fail"), ("crm", "ReplicaCorrupt", "fail")] {

@@ -82,6 +82,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, format!("there is no {kind} {name:?}"))
     }
 
+    /// A parameter without which there is no answer.
+    pub fn missing(parameter: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, format!("parameter {parameter:?} is missing"))
+    }
+
     fn invalid(parameter: &str, why: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("parameter {parameter:?}: {why}"))
     }

@@ -206,6 +206,9 @@ pub const CA_FILE_BYTES_MAX: u64 = 16 << 20;
 /// where blocking is allowed.
 pub const INLINE_RENDER_TARGETS_MAX: usize = 800;
 
+/// Databases in one answer of the API.
+pub const API_ROWS_MAX: usize = 1000;
+
 /// Rows of a table on one page; the rest is on others, or counted.
 pub const PAGE_ROWS_MAX: usize = 100;
 

@@ -57,6 +57,11 @@ impl Report {
         self.assessment.databases.iter().map(|database| &**database).zip(verdicts)
     }
 
+    /// The same, each as one value.
+    pub fn judged(&self) -> impl Iterator<Item = Judged<'_>> {
+        self.databases().map(|(database, checks)| Judged { database, checks })
+    }
+
     /// The database of this name.
     pub fn database(&self, name: &str) -> Option<Judged<'_>> {
         let at = self.assessment.position(name)?;
@@ -104,7 +109,7 @@ struct Databases<'a>(&'a Report);
 
 impl Serialize for Databases<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.databases().map(|(database, checks)| Judged { database, checks }))
+        serializer.collect_seq(self.0.judged())
     }
 }
 

@@ -36,15 +36,17 @@ pub struct Alert {
     pub suppressed: Option<String>,
 }
 
-/// The order is that of a list of alerts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertState {
-    Firing,
-    /// The rule holds, not yet for long enough.
-    Pending,
-    /// It fired, and does no longer, or its subject is no longer watched.
-    Resolved,
+words! {
+    /// The order is that of a list of alerts.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum AlertState {
+        Firing = "firing",
+        /// The rule holds, not yet for long enough.
+        Pending = "pending",
+        /// It fired, and does no longer, or its subject is no longer watched.
+        Resolved = "resolved",
+    }
 }
 
 impl Alert {

@@ -125,9 +125,7 @@ numbers! {
 /// The `state` label of an alert.
 fn shown_as(alert: &Alert) -> &'static str {
     match alert.state {
-        AlertState::Resolved => "resolved",
-        _ if alert.suppressed.is_some() => "suppressed",
-        AlertState::Pending => "pending",
-        AlertState::Firing => "firing",
+        AlertState::Pending | AlertState::Firing if alert.suppressed.is_some() => "suppressed",
+        state => state.as_str(),
     }
 }

@@ -1,6 +1,7 @@
 //! What a scrape of 100 000 series costs: served as it stands here (rendered once for each report, then handed out)
 //! against the usual way (a registry of families that every scrape refreshes and encodes). Both in one run, on the same
-//! series, so that the ratios mean something on a busy machine. Beside that, what it costs to evaluate every rule.
+//! series, so that the ratios mean something on a busy machine. Beside that, what it costs to evaluate every rule, and what
+//! pages and parts of the report cost, which are made for each request.
 //!
 //! `cargo bench --bench scrape`; `STREAMGAUGE_BENCH_DATABASES=100` for a quick look.
 
@@ -31,6 +32,7 @@ use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::proof::Method;
 use streamgauge::domain::assess::rates::Rates;
 use streamgauge::domain::assessment::*;
+use streamgauge::domain::check::{Judge, Watching};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::replacement::Replacement;
@@ -88,6 +90,24 @@ fn main() {
     row("bytes of the report", plain, slow);
     row("bytes of the report, gzip", packed, slow);
     row("families for each request", slow, slow);
+    pages(&runtime, databases);
+}
+
+/// Pages are made for each request; what is served of a report that is rendered once is what they are measured by.
+fn pages(runtime: &tokio::runtime::Runtime, databases: usize) {
+    let mut report = report(databases);
+    report.generated_at = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
+    report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, report.generated_at);
+    let address = runtime.block_on(serve_cached(report));
+    scrape(address, "");
+    let cached = median(SCRAPES, || scrape(address, ""));
+    println!("\none answer over loopback           p50        against a scrape of the same report");
+    row("/metrics", cached, cached);
+    for path in
+        ["/", "/?q=00042", "/databases/tenant-00042", "/api/v1/databases?limit=100", "/api/v1/checks?status=fail"]
+    {
+        row(path, median(SCRAPES, || get(address, path, "")), cached);
+    }
 }
 
 fn row(name: &str, time: Duration, usual: Duration) {
@@ -169,9 +189,12 @@ async fn serve_usual(usual: Arc<Usual>) -> SocketAddr {
 }
 
 fn scrape(address: SocketAddr, headers: &str) {
+    get(address, "/metrics", &format!("Accept: application/openmetrics-text;version=1.0.0\r\n{headers}"));
+}
+
+fn get(address: SocketAddr, path: &str, headers: &str) {
     let mut stream = TcpStream::connect(address).expect("connected");
-    let accept = "Accept: application/openmetrics-text;version=1.0.0";
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{accept}\r\n{headers}\r\n").expect("sent");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n").expect("sent");
     let mut buffer = vec![0; 1 << 16];
     while stream.read(&mut buffer).expect("read") > 0 {}
 }

@@ -539,7 +539,7 @@ pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The report of another agent, which `why` reads: some kilobytes for each of [`DATABASES_MAX`] databases.
 pub const AGENT_REPORT_BYTES_MAX: usize = 256 << 20;
 
-/// Bytes of the history that is kept for charts, of all databases together: about 700 that change all the time. With more,
+/// Bytes of the history that is kept for charts, of all databases together: about 500 that change all the time. With more,
 /// it reaches back less far for all; it takes a database of which nothing changes half a kilobyte.
 pub const HISTORY_BYTES_MAX: usize = 32 << 20;
 

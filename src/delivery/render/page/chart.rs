@@ -32,12 +32,9 @@ impl Chart<'_> {
     pub(super) fn draw(&self) -> Markup {
         let lines: Vec<_> = self.lines.iter().map(|(_, points)| self.columns(points, COLUMNS)).collect();
         let values = lines.iter().flatten().flatten().copied();
-        let Some(highest) =
-            values.chain(self.objective).reduce(f64::max).filter(|_| lines.iter().flatten().any(Option::is_some))
-        else {
-            return Markup::default();
-        };
-        let top = if highest > 0.0 { highest * 1.08 } else { 1.0 };
+        let Some(highest) = values.reduce(f64::max) else { return Markup::default() };
+        let shown = self.objective.map_or(highest, |objective| highest.max(objective));
+        let top = if shown > 0.0 { shown * 1.08 } else { 1.0 };
         html! {
             figure.chart {
                 figcaption {
@@ -187,10 +184,7 @@ mod tests {
         assert!(chart.contains("<path class=\"line l0\" d=\"M0 99.0H60V53.6H120M180 89.9H240\"/>"), "{chart}");
         assert!(chart.contains("<rect class=\"gap\" x=\"120\" width=\"60\" height=\"100\"/>"), "{chart}");
         assert!(chart.contains("<path class=\"objective\" d=\"M0 8.3H240\"/>"), "{chart}");
-        assert!(
-            chart.contains("<title>Lag: 10s; objective 1m 40s, at most 1m 40s since 00:00:00 UTC</title>"),
-            "{chart}"
-        );
+        assert!(chart.contains("<title>Lag: 10s; objective 1m 40s, at most 50s since 00:00:00 UTC</title>"), "{chart}");
         assert_eq!(chart.matches("<td>unknown</td>").count(), 6, "{chart}");
     }
 

@@ -104,6 +104,6 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("<rect class=\"gap\" x=\"200\" width=\"40\""), "{page}");
-        assert!(page.contains("Restorable window: unknown; objective 1d, at most 1d"), "{page}");
+        assert!(page.contains("Restorable window: unknown; objective 1d, at most 23h 49m since"), "{page}");
     }
 }

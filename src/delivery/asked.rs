@@ -87,7 +87,8 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, format!("parameter {parameter:?} is missing"))
     }
 
-    fn invalid(parameter: &str, why: &str) -> Self {
+    /// A parameter whose value is not understood.
+    pub fn invalid(parameter: &str, why: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, format!("parameter {parameter:?}: {why}"))
     }
 

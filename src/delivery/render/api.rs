@@ -1,5 +1,7 @@
 //! Parts of the report as JSON: `/api/v1/`. Fields are only ever added; what is unknown is `null`.
 
+use std::num::NonZero;
+
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,12 +25,9 @@ struct Document<T> {
 }
 
 fn document(report: &Report, content: impl Serialize) -> Result<Vec<u8>, Problem> {
-    json(&Document { schema: SCHEMA, generated_at: report.generated_at, content })
-}
-
-fn json(what: &impl Serialize) -> Result<Vec<u8>, Problem> {
     let failed = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("write JSON: {error}"));
-    let mut bytes = serde_json::to_vec(what).map_err(failed)?;
+    let document = Document { schema: SCHEMA, generated_at: report.generated_at, content };
+    let mut bytes = serde_json::to_vec(&document).map_err(failed)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -43,8 +42,12 @@ struct Filter {
 impl Filter {
     fn of(asked: &Asked) -> Result<Self, Problem> {
         let text = |name| asked.get(name).unwrap_or_default().to_owned();
-        let limit = asked.parsed("limit", "a number")?.unwrap_or(API_ROWS_MAX);
-        Ok(Self { search: text("q").to_lowercase(), after: text("after"), limit: limit.clamp(1, API_ROWS_MAX) })
+        let range = format!("a number from 1 to {API_ROWS_MAX}");
+        let limit = asked.parsed::<NonZero<usize>>("limit", &range)?.map_or(API_ROWS_MAX, NonZero::get);
+        if limit > API_ROWS_MAX {
+            return Err(Problem::invalid("limit", &format!("{limit} is not {range}")));
+        }
+        Ok(Self { search: text("q").to_lowercase(), after: text("after"), limit })
     }
 
     /// Those of `all` that are wanted, and the name after which the next ones come.
@@ -93,7 +96,7 @@ pub fn databases(report: &Report, asked: &Asked) -> Result<Vec<u8>, Problem> {
 ///
 /// When there is none of this name.
 pub fn database(report: &Report, asked: &Asked) -> Result<Vec<u8>, Problem> {
-    json(&found(report, &asked.name)?)
+    document(report, found(report, &asked.name)?)
 }
 
 fn found<'a>(report: &'a Report, name: &str) -> Result<Judged<'a>, Problem> {
@@ -325,7 +328,13 @@ mod tests {
         assert!(
             refused(databases, "state=x").1.starts_with(expected) && refused(alerts, "state=x").1.starts_with(expected)
         );
-        assert_eq!(refused(databases, "limit=x"), (400, "parameter \"limit\": \"x\" is not a number".into()));
+        assert_eq!(
+            refused(databases, "limit=x"),
+            (400, "parameter \"limit\": \"x\" is not a number from 1 to 1000".into())
+        );
+        for limit in ["limit=0", "limit=1001"] {
+            assert_eq!(refused(databases, limit).0, 400);
+        }
         assert_eq!(refused(checks, "database=none"), (404, "there is no database \"none\"".into()));
         let metric = "metric=streamgauge_database_size_bytes";
         assert_eq!(refused(history, metric), (400, "parameter \"database\" is missing".into()));

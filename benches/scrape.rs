@@ -104,7 +104,7 @@ fn pages(runtime: &tokio::runtime::Runtime, databases: usize) {
     println!("\none answer over loopback           p50        against a scrape of the same report");
     row("/metrics", cached, cached);
     for path in
-        ["/", "/?q=00042", "/databases/tenant-00042", "/api/v1/databases?limit=100", "/api/v1/checks?status=fail"]
+        ["/", "/?q=00007", "/databases/tenant-00007", "/api/v1/databases?limit=100", "/api/v1/checks?status=fail"]
     {
         row(path, median(SCRAPES, || get(address, path, "")), cached);
     }
@@ -196,6 +196,8 @@ fn get(address: SocketAddr, path: &str, headers: &str) {
     let mut stream = TcpStream::connect(address).expect("connected");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n").expect("sent");
     let mut buffer = vec![0; 1 << 16];
+    let first = stream.read(&mut buffer).expect("read");
+    assert!(buffer[..first].starts_with(b"HTTP/1.1 200 "), "{path}");
     while stream.read(&mut buffer).expect("read") > 0 {}
 }
 

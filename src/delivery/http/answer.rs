@@ -81,7 +81,10 @@ pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
 
 /// Nothing changed since.
 pub(super) fn not_modified(tag: &str) -> Answer {
-    tagged(say(StatusCode::NOT_MODIFIED, ""), tag)
+    // Other headers would replace those of the answer that is kept.
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    tagged(answer, tag)
 }
 
 /// An answer that may be kept as long as it is asked again whether it still holds.

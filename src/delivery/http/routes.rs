@@ -166,8 +166,12 @@ impl App {
         }
     }
 
-    /// A page, and a page that says why there is none.
+    /// A page, and a page that says why there is none. What an agent that is stuck knew last is no page of now.
     async fn page(&self, headers: &HeaderMap, make: Make, asked: Asked) -> Answer {
+        if self.cell.current().is_some_and(|published| published.is_stale()) {
+            let stuck = Problem::new(StatusCode::SERVICE_UNAVAILABLE, stuck());
+            return answer(stuck.status, HTML, page::problem(&stuck));
+        }
         match self.made(headers, HTML, make, asked).await {
             Ok(answer) => answer,
             Err(_) if self.cell.current().is_none() => answer(StatusCode::OK, HTML, page::starting()),
@@ -184,11 +188,13 @@ impl App {
         asked: Asked,
     ) -> Result<Answer, Problem> {
         let published = self.published()?;
-        if has(headers, published.tag()) {
+        // What there is no answer to does not become one by being asked for again.
+        let known = has(headers, published.tag());
+        let gzip = wants_gzip(headers) && !known;
+        let body = published.made(gzip, move |report| make(report, &asked)).await?;
+        if known {
             return Ok(not_modified(published.tag()));
         }
-        let gzip = wants_gzip(headers);
-        let body = published.made(gzip, move |report| make(report, &asked)).await?;
         Ok(tagged(packed(answer(StatusCode::OK, content_type, body), gzip), published.tag()))
     }
 
@@ -247,9 +253,13 @@ fn packed(mut answer: Answer, gzip: bool) -> Answer {
     answer
 }
 
-fn stale() -> Answer {
+fn stuck() -> String {
     let minutes = REPORT_AGE_MAX.as_secs() / 60;
-    say(StatusCode::SERVICE_UNAVAILABLE, format!("the agent is stuck: no report for {minutes} minutes; restart it\n"))
+    format!("the agent is stuck: no report for {minutes} minutes; restart it")
+}
+
+fn stale() -> Answer {
+    say(StatusCode::SERVICE_UNAVAILABLE, stuck() + "\n")
 }
 
 #[cfg(test)]

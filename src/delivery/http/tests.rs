@@ -140,7 +140,7 @@ async fn head_has_the_length_and_no_body() {
 }
 
 #[tokio::test]
-async fn the_report_is_versioned_json_and_the_page_runs_no_scripts() {
+async fn the_report_is_versioned_json_and_pages_load_from_here_alone() {
     let running = start_with_report().await;
     let report = running.ask("GET /api/v1/report?pretty", "").await;
     assert_eq!(report.header("content-type"), Some("application/json"));
@@ -150,7 +150,12 @@ async fn the_report_is_versioned_json_and_the_page_runs_no_scripts() {
 
     let page = running.ask("GET /", "").await;
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
-    assert!(page.header("content-security-policy").is_some_and(|policy| policy.starts_with("default-src 'none'")));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert_eq!(policy.split("; ").next(), Some("default-src 'none'"));
+    for rule in policy.split("; ").skip(1) {
+        let (_, sources) = rule.split_once(' ').expect("sources");
+        assert!(["'self'", "'none'", "'self' data:"].contains(&sources), "{rule}");
+    }
 }
 
 #[tokio::test]
@@ -162,6 +167,9 @@ async fn whoever_has_the_newest_report_is_not_sent_it_again() {
         assert_eq!((first.status, first.header("cache-control")), (200, Some("no-cache")), "{path}");
         let again = running.ask(&format!("GET {path}"), &format!("If-None-Match: \"other\", {tag}\r\n")).await;
         assert_eq!((again.status, again.body.len(), again.header("etag")), (304, 0, Some(tag.as_str())), "{path}");
+        assert_eq!(again.header("content-type"), None, "that of the page is kept");
+        let none = running.ask("GET /databases/none", &format!("If-None-Match: {tag}\r\n")).await;
+        assert_eq!(none.status, 404, "there is none, whatever was asked for before");
         running.cell.publish(sample::full());
         let newer = running.ask(&format!("GET {path}"), &format!("If-None-Match: {tag}\r\n")).await;
         assert_eq!(newer.status, 200, "{path}");
@@ -217,6 +225,7 @@ async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (503, 503));
+    assert_eq!((ask("/").await, ask("/databases/app").await), (503, 503), "an old page would look like one of now");
     cell.publish(sample::full());
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
 }

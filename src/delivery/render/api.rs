@@ -6,11 +6,13 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::json;
 use crate::delivery::asked::{Asked, Problem};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::check::catalogue;
 use crate::domain::history::RECORDED;
 use crate::domain::limits::API_ROWS_MAX;
+use crate::domain::reason::Reason;
 use crate::domain::report::{Judged, Report, SCHEMA};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verdict::{Severity, Status, Verdict, Word};
@@ -25,11 +27,9 @@ struct Document<T> {
 }
 
 fn document(report: &Report, content: impl Serialize) -> Result<Vec<u8>, Problem> {
-    let failed = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("write JSON: {error}"));
+    let failed = |reason: Reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, reason.message);
     let document = Document { schema: SCHEMA, generated_at: report.generated_at, content };
-    let mut bytes = serde_json::to_vec(&document).map_err(failed)?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    json::line(&document).map(String::into_bytes).map_err(failed)
 }
 
 /// What of the databases is wanted: those whose name contains `q`, after the name `after`, at most `limit`.
@@ -104,9 +104,10 @@ fn found<'a>(report: &'a Report, name: &str) -> Result<Judged<'a>, Problem> {
 }
 
 /// The parameters of [`checks`].
-pub const CHECKS: &[&str] = &["status", "severity", "check", "database"];
+pub const CHECKS: &[&str] = &["status", "severity", "check", "database", "after", "limit"];
 
-/// `/api/v1/checks`: what each check says, of databases first, then of the agent and what it uses.
+/// `/api/v1/checks`: what each check says, of as many databases as [`databases`] gives, and with the last of them of the
+/// agent and what it uses. `next` is as there.
 ///
 /// # Errors
 ///
@@ -115,20 +116,26 @@ pub fn checks(report: &Report, asked: &Asked) -> Result<Vec<u8>, Problem> {
     #[derive(Serialize)]
     struct Checks<'a> {
         checks: Vec<&'a Verdict>,
+        next: Option<&'a str>,
     }
     let names: Vec<_> = catalogue().map(|check| (check.name, check.name)).collect();
     let check = asked.one_of("check", &names)?;
     let status = asked.one_of("status", &words(Status::ALL, Status::as_str))?;
     let severity = asked.one_of("severity", &words(Severity::ALL, Severity::as_str))?;
-    let database = asked.get("database").map(|name| found(report, name)).transpose()?;
-    let of = database.map(|judged| judged.database.name.as_str());
+    let (databases, next, agent) = match asked.get("database") {
+        Some(name) => (vec![found(report, name)?], None, None),
+        None => {
+            let (databases, next) = Filter::of(asked)?.take(report.judged());
+            (databases, next, next.is_none().then_some(&report.verdicts.agent))
+        }
+    };
     let wanted = |verdict: &&Verdict| {
         check.is_none_or(|check| verdict.check == check)
             && status.is_none_or(|status| verdict.status == status)
             && severity.is_none_or(|severity| verdict.severity == severity)
-            && of.is_none_or(|of| verdict.database.as_deref() == Some(of))
     };
-    document(report, Checks { checks: report.verdicts.iter().filter(wanted).collect() })
+    let all = databases.iter().flat_map(|judged| judged.checks).chain(agent.into_iter().flatten());
+    document(report, Checks { checks: all.filter(wanted).collect(), next })
 }
 
 /// The parameters of [`alerts`].

@@ -88,6 +88,17 @@ mod tests {
         assert_eq!(blocks(text).into_string(), expected);
     }
 
+    /// What is read: no marks of Markdown.
+    fn words(text: &str) -> Vec<String> {
+        let plain = text.replace("**", "").replace(['`', '*'], "");
+        let lines = plain.lines().map(|line| {
+            let line = line.trim_start();
+            let item = line.split_once(". ").filter(|(number, _)| number.parse::<u8>().is_ok()).map(|(_, item)| item);
+            item.or_else(|| line.strip_prefix("- ")).unwrap_or(line).to_owned()
+        });
+        lines.flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
     #[test]
     fn no_mark_is_left_in_the_runbook_and_no_word_is_lost() {
         for (name, text) in runbook::sections() {
@@ -97,6 +108,19 @@ mod tests {
                 outside.push_str(part.split_once("</code>").map_or(part, |(_, after)| after));
             }
             assert!(!outside.contains("**") && !outside.contains('`'), "{name}: {outside}");
+            let shown = words(
+                &html
+                    .split('<')
+                    .filter_map(|part| part.split_once('>'))
+                    .map(|(_, text)| text)
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+            let unescaped = |word: &str| {
+                word.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+            };
+            let shown: Vec<String> = shown.iter().map(|word| unescaped(word)).collect();
+            assert_eq!(shown.concat().replace('*', ""), words(text).concat(), "{name}");
         }
     }
 

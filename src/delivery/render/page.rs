@@ -45,7 +45,7 @@ pub fn front(report: &Report, asked: &Asked) -> Result<Vec<u8>, Problem> {
         (alerts::section(report))
         (checklist::section(report))
     };
-    Ok(page(&overview.title(), overview.word(), overview.needy(), &content))
+    Ok(page(&overview.title(), overview.word(), overview.needy, &content))
 }
 
 /// The page of one database.
@@ -146,6 +146,7 @@ mod tests {
     use crate::domain::drill::DrillReport;
     use crate::domain::limits::PAGE_ROWS_MAX;
     use crate::domain::report::sample;
+    use crate::domain::verdict::{Severity, Status, Verdict};
 
     fn text(page: Result<Vec<u8>, Problem>) -> String {
         String::from_utf8(page.expect("made")).expect("text")
@@ -217,6 +218,55 @@ mod tests {
         assert!(page.contains("Writes since 2025-12-31 23:53:20 UTC would be lost: at least 20.1 KiB."), "{page}");
         assert!(page.contains("<a href=\"/runbook/ReplicationLag\">"), "{page}");
         assert!(row(&page).contains("at least 20.1 KiB"), "{page}");
+    }
+
+    #[test]
+    fn a_replica_that_does_not_restore_is_nowhere_called_safe() {
+        let report = judged(vec![sample::pending("app")]);
+        for page in [page(Some(&report)), page_of(&report, "app")] {
+            assert!(page.contains("does not restore</span>"), "{page}");
+            assert!(page.contains("The latest state does not restore."), "beside the map, which is whole: {page}");
+            assert!(!page.contains("at least 20.1 KiB"), "more than that would be lost: {page}");
+        }
+    }
+
+    #[test]
+    fn what_fails_is_not_hidden_by_what_is_unknown() {
+        let mut report = judged(vec![sample::healthy("app")]);
+        let mut verdicts = report.verdicts.databases[0].to_vec();
+        let at = |check| move |verdict: &Verdict| verdict.check == check;
+        let lag = verdicts.iter().position(at("ReplicationLag")).expect("a verdict");
+        verdicts[lag].status = Status::Unknown;
+        report.verdicts.databases[0] = verdicts.clone().into();
+        let unknown = page(Some(&report));
+        assert!(unknown.contains("<title>1 unknown") && unknown.contains("id=\"unknown\""), "{unknown}");
+        assert!(!unknown.contains("id=\"needs-you\""), "{unknown}");
+        let down = verdicts.iter().position(at("LitestreamDown")).expect("a verdict");
+        (verdicts[down].status, verdicts[down].severity) = (Status::Fail, Severity::Warning);
+        report.verdicts.databases[0] = verdicts.into();
+        let both = page(Some(&report));
+        assert_eq!(report.database("app").map(|judged| Word::of(judged.checks.iter())), Some(Word::Unknown));
+        assert!(both.contains("<title>1 needs you") && both.contains("id=\"needs-you\""), "{both}");
+        assert!(both.contains("/runbook/LitestreamDown") && both.contains("/runbook/ReplicationLag"), "{both}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_agent_is_in_the_sentence_and_in_the_title() {
+        let mut report = judged(vec![sample::healthy("app")]);
+        report.verdicts.agent.iter_mut().for_each(|verdict| verdict.status = Status::Pass);
+        let well = page(Some(&report));
+        assert!(well.contains("<title>all safe") && !well.contains("streamgauge itself"), "{well}");
+        let verdict = &mut report.verdicts.agent[0];
+        (verdict.status, verdict.severity) = (Status::Unknown, Severity::Warning);
+        let unknown = page(Some(&report));
+        assert!(unknown.contains("<title>not all is known"), "{unknown}");
+        assert!(unknown.contains("Not all is known of streamgauge itself.</h1>"), "{unknown}");
+        report.verdicts.agent[0].status = Status::Fail;
+        let fails = page(Some(&report));
+        assert!(fails.contains("<title>streamgauge needs you"), "{fails}");
+        assert!(fails.contains("streamgauge itself needs you.</h1>") && fails.contains("%21%3C%2Ftext"), "{fails}");
+        report.assessment.databases.clear();
+        assert!(page(Some(&report)).contains("streamgauge itself needs you.</h1>"));
     }
 
     #[test]

@@ -68,8 +68,8 @@ pub fn window(map: &TimelineReport, retention: Option<std::time::Duration>, unti
 }
 
 /// The band in `count` pieces of equal length. What is worst in a piece is what it shows, so that no gap is too short to
-/// be seen.
-pub fn cells(map: &TimelineReport, from: Timestamp, until: Timestamp, count: usize) -> Vec<Cell> {
+/// be seen. The newest state lasts until `known`, and what is after that is not known to restore.
+pub fn cells(map: &TimelineReport, from: Timestamp, until: Timestamp, known: Timestamp, count: usize) -> Vec<Cell> {
     let start = from.as_nanosecond();
     let length = (until.as_nanosecond() - start).max(1);
     let mut cells = vec![Cell::Nothing; count];
@@ -79,8 +79,7 @@ pub fn cells(map: &TimelineReport, from: Timestamp, until: Timestamp, count: usi
     };
     let last = map.spans.len().saturating_sub(1);
     for (index, span) in map.spans.iter().enumerate() {
-        // The newest state lasts.
-        let end = if index == last { span.until.max(until) } else { span.until };
+        let end = if index == last { known.min(until).max(span.from) } else { span.until };
         if end < from || span.from > until {
             continue;
         }
@@ -94,10 +93,12 @@ pub fn cells(map: &TimelineReport, from: Timestamp, until: Timestamp, count: usi
     cells
 }
 
-/// The band as an image for the page, with what it says in words.
-pub fn svg(map: &TimelineReport, from: Timestamp, until: Timestamp) -> Markup {
+/// The band as an image for the page, with what it says in words. `known`: up to when it is known what restores; without it,
+/// that is the newest object.
+pub fn svg(map: &TimelineReport, from: Timestamp, until: Timestamp, known: Option<Timestamp>) -> Markup {
     const PIECES: usize = 120;
-    let cells = cells(map, from, until, PIECES);
+    let newest = map.spans.last().map_or(from, |span| span.from);
+    let cells = cells(map, from, until, known.unwrap_or(newest), PIECES);
     // Written by hand for the sake of `/>`, of numbers and of our own words only.
     let mut pieces = String::new();
     let mut x = 0;
@@ -123,7 +124,7 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
         let blocked = map.spans.first().and_then(|span| span.blocked.as_ref());
         return blocked.map_or_else(
             || "nothing restores".to_owned(),
-            |blocked| format!("no point in time restores: {}", blocked.detail),
+            |blocked| format!("no point in time restores: {}", human::printable(&blocked.detail)),
         );
     };
     let age = human::duration(human::age_seconds(since, now));
@@ -204,11 +205,13 @@ mod tests {
 
     #[test]
     fn no_gap_is_too_short_to_be_seen() {
-        let band = |from, count| cells(&map(), second(from), second(40_000), count).into_iter().map(Cell::glyph);
+        let band = |from, count| {
+            cells(&map(), second(from), second(40_000), second(40_000), count).into_iter().map(Cell::glyph)
+        };
         assert_eq!(band(0, 20).collect::<String>(), "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒×▓");
         assert_eq!(band(-40_000, 20).collect::<String>(), "··········▒▒▒▒▒▒▒▒▒×");
         assert_eq!(band(39_500, 4).collect::<String>(), "████");
-        let nothing = cells(&TimelineReport::default(), second(0), second(10), 3);
+        let nothing = cells(&TimelineReport::default(), second(0), second(10), second(10), 3);
         assert_eq!(nothing, [Cell::Nothing; 3]);
     }
 
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_image_has_a_title_and_no_holes() {
-        let image = svg(&map(), second(0), second(40_000)).into_string();
+        let image = svg(&map(), second(0), second(40_000), Some(second(40_000))).into_string();
         assert!(image.contains("<title>since 2026-01-01 00:00:00Z, 11h 6m; 1 gap of 10s</title>"), "{image}");
         let widths = image.split("width=\"").skip(1).filter_map(|rest| rest.split('"').next()?.parse::<u32>().ok());
         assert_eq!(widths.sum::<u32>(), 120);

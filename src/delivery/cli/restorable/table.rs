@@ -77,7 +77,7 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
         asked(out, found, answer);
     } else if let (Some(map), None) = (&found.timeline, found.at) {
         if let Some(from) = window(map, found.retention, found.listed_at) {
-            let _ = writeln!(out, "  {}", band(&cells(map, from, found.listed_at, width - 4), colour));
+            let _ = writeln!(out, "  {}", band(&cells(map, from, found.listed_at, found.listed_at, width - 4), colour));
             let (from, until) = (human::instant(from), human::instant(found.listed_at));
             let rest = (width - 4).saturating_sub(from.len());
             let _ = writeln!(out, "  {from}{until:>rest$}");

@@ -1,5 +1,4 @@
-"use strict";
-// Follows the newest report: asks for this page again, and replaces <main>.
+// Asks for this page again, and replaces <main>.
 (() => {
   const QUICK = 3000, SLOW = 60000, TIMES = 20, doc = document, root = doc.documentElement;
   const find = what => doc.querySelector(what), all = (of, what) => [...of.querySelectorAll(what)];
@@ -19,16 +18,15 @@
     root.classList.toggle("stale", failed);
   };
 
-  // The focus: by its id, or which of those with its address it is.
   const focus = () => {
     const at = doc.activeElement, id = at.id, href = at.getAttribute("href");
-    const same = () => id ? [find("#" + CSS.escape(id))] : all(doc, "main a").filter(a => a.getAttribute("href") === href);
+    const same = () => id ? [doc.getElementById(id)] : all(doc, "main a").filter(a => a.getAttribute("href") === href);
     const place = same().indexOf(at), { value, selectionStart, selectionEnd } = at;
     return () => {
       const to = same()[place];
       if (!to || to === doc.activeElement) return;
       to.focus({ preventScroll: true });
-      if (typeof selectionStart !== "number") return;
+      if (selectionStart == null) return;
       to.value = value;
       to.setSelectionRange(selectionStart, selectionEnd);
     };
@@ -36,8 +34,9 @@
 
   const replace = text => {
     const next = new DOMParser().parseFromString(text, "text/html");
+    if (!next.querySelector("main")) throw text;
     const loads = of => all(of, "script,[rel=stylesheet]").map(e => e.getAttribute("src") || e.getAttribute("href")).join();
-      if (loads(next) !== loads(doc)) return location.reload();
+    if (loads(next) !== loads(doc)) return location.reload();
     const refocus = focus(), { scrollX, scrollY } = window;
     for (const old of all(doc, "main details[id]")) {
       const same = next.getElementById(old.id);
@@ -51,26 +50,28 @@
 
   const poll = async () => {
     try {
-      const answer = await fetch(location, { headers: { "If-None-Match": tag }, cache: "no-store" });
-      // What is being selected is not taken away.
-      if (answer.status !== 304 && getSelection().isCollapsed) {
-        replace(await answer.text());
+      const signal = AbortSignal.timeout(2e4);
+      const answer = await fetch(location, { headers: { "If-None-Match": tag }, cache: "no-store", signal });
+      const text = answer.status === 304 ? "" : await answer.text(), selected = !getSelection().isCollapsed;
+      if (text && !selected) {
+        replace(text);
         tag = answer.headers.get("ETag") || "";
       }
+      if (text && selected) say("Not updated while text is selected.", true);
+      else if (root.classList.contains("stale")) say("", false);
       seen = new Date().toISOString().slice(11, 19) + " UTC";
-      if (root.classList.contains("stale")) say("", false);
     } catch {
-      say(`No answer from the agent since ${seen}: this may be out of date.`, true);
+      say(`No answer from the agent since ${seen}: this may be old.`, true);
     }
     plan();
   };
 
-  addEventListener("keydown", event => {
+  addEventListener("keydown", e => {
     const search = find("#q");
-    if (event.key !== "/" || event.ctrlKey || event.altKey || event.metaKey || !search || event.target.matches("input")) return;
-    event.preventDefault();
+    if (e.key !== "/" || e.ctrlKey || e.altKey || e.metaKey || !search || e.target.matches("input")) return;
+    e.preventDefault();
     search.focus();
   });
-  for (const sign of ["focus", "mousemove", "keydown", "touchstart"]) addEventListener(sign, wake, { passive: true });
+  for (const sign of ["focus", "mousemove", "keydown", "touchstart"]) addEventListener(sign, wake);
   plan();
 })();

@@ -8,7 +8,7 @@ use super::overview::Line;
 use super::replica;
 use super::state::{badge, mark, of_verdict};
 use super::table::table;
-use super::words::{exposure, runbook_link};
+use super::words::{clock, exposure, runbook_link};
 use super::{alerts, charts, checklist};
 use crate::delivery::render::html::LINE;
 use crate::domain::human;
@@ -19,7 +19,7 @@ use crate::domain::verdict::{Status, Verdict, Word};
 pub(super) fn page(report: &Report, judged: Judged<'_>) -> (Word, Markup) {
     let now = report.generated_at;
     let database = judged.database;
-    let lines: Vec<_> = judged.blocks().map(|block| Line { block, word: Word::of(block.verdicts()) }).collect();
+    let lines: Vec<_> = judged.blocks().map(Line::of).collect();
     let word = lines.iter().map(|line| line.word).max().unwrap_or(Word::Unknown);
     let content = html! {
         div class={ "headline " (word.as_str()) } {
@@ -30,7 +30,7 @@ pub(super) fn page(report: &Report, judged: Judged<'_>) -> (Word, Markup) {
                     (exposure(&line.block, now))
                 }
             }
-            p.quiet { (badge(word)) " as of " time datetime=(human::instant(now)) { (human::clock(now, now)) } "." }
+            p.quiet { (badge(word)) " as of " (clock(now, now)) "." }
         }
         (LINE)
         @for line in lines.iter().filter(|line| line.word != Word::Ok) {

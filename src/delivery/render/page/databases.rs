@@ -7,7 +7,7 @@ use super::overview::{Line, Overview};
 use super::query::{ORDERS, Order, Query, Rows};
 use super::state::{badge, mark};
 use super::table::{cell, with_heads};
-use super::words::{self, age, ago, is_broken, known, lost, since};
+use super::words::{self, age, doubt, known, lost, safe_until, since};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
 use crate::domain::drill::{DrillReport, DrillResult};
@@ -92,20 +92,11 @@ fn row(line: &Line<'_>, now: Timestamp) -> Markup {
             None => { span.quiet { " no replica" } }
         }
     };
-    let broken = replica.is_some_and(is_broken);
-    let point = replica.and_then(|replica| replica.recovery_point).map(|at| ago(at, now));
-    let safe = if broken {
-        html! { span.bad { "does not restore" } }
-    } else {
-        known(point)
-    };
-    let known_lag = replica.is_some_and(|replica| replica.lag_seconds.is_some());
-    let much = lost(&line.block).filter(|_| known_lag && !broken).map(|much| html! { (much) });
     let cells = [
         badge(line.word),
         name,
-        safe,
-        known(much),
+        replica.map_or_else(|| known(None), |replica| safe_until(replica, now)),
+        known(replica.and_then(lost).map(|much| html! { (much) })),
         known(band(line, now)),
         drill(replica.and_then(|replica| replica.drill.as_deref()), now),
     ];
@@ -114,14 +105,19 @@ fn row(line: &Line<'_>, now: Timestamp) -> Markup {
 
 /// The coverage map, over all of it.
 fn band(line: &Line<'_>, now: Timestamp) -> Option<Markup> {
-    let map = line.block.replica?.timeline.as_ref()?;
+    let replica = line.block.replica?;
+    let map = replica.timeline.as_ref()?;
     let from = timeline::window(map, None, now)?;
     let span = match map.since {
-        Some(since) => format!("{} back", age(since, now)),
+        Some(since) => format!("back {}", age(since, now)),
         None => "nothing restores".to_owned(),
     };
     let gaps = (map.gaps > 0).then(|| format!(", {}", human::counted(map.gaps, "gap")));
-    Some(html! { (timeline::svg(map, from, now)) span.quiet { (span) (gaps.unwrap_or_default()) } })
+    Some(html! {
+        (timeline::svg(map, from, now, replica.recovery_point))
+        span.quiet { (span) (gaps.unwrap_or_default()) }
+        (doubt(replica, map))
+    })
 }
 
 /// The last restore drill: its result, when it was and how fast; and whether one is running, or why none is.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, Render, html};
 
 use super::overview::{Line, Overview};
 use super::state::badge;
@@ -30,14 +30,13 @@ static CATALOGUE: LazyLock<HashMap<&str, (usize, &Check)>> =
 
 /// The lines that need somebody, the worst first.
 pub(super) fn needs(overview: &Overview<'_>) -> Markup {
-    let needy = |line: &&Line<'_>| matches!(line.word, Word::Critical | Word::Warning);
-    let cards = Cards::of(overview.lines.iter().filter(needy), Status::Fail);
+    let cards = Cards::of(overview.lines.iter().filter(|line| line.needy));
     section("Needs you", &cards.render(overview), agent(overview.report, Status::Fail))
 }
 
 /// The lines of which the checks know nothing.
 pub(super) fn unknown(overview: &Overview<'_>) -> Markup {
-    let cards = Cards::of(overview.lines.iter().filter(|line| line.word == Word::Unknown), Status::Unknown);
+    let cards = Cards::of(overview.lines.iter().filter(|line| line.is_unknown()));
     section("Unknown", &cards.render(overview), agent(overview.report, Status::Unknown))
 }
 
@@ -56,14 +55,18 @@ fn section(heading: &str, cards: &Markup, agent: Option<Markup>) -> Markup {
     }
 }
 
-/// The findings on one line: what fails, and what is unknown.
+/// The findings on one line.
 pub(super) fn on(line: &Line<'_>) -> Markup {
-    let failing = findings(line.block.verdicts(), Status::Fail);
-    html! {
-        (reasons(line))
-        @if !failing.is_empty() { (list(&failing, 1)) }
-        @if line.word == Word::Unknown { (list(&findings(line.block.verdicts(), Status::Unknown), 1)) }
+    html! { (reasons(line)) (list(&of_line(line), 1)) }
+}
+
+/// What fails on a line, and, where that makes its word, what is unknown.
+fn of_line<'a>(line: &Line<'a>) -> Vec<Finding<'a>> {
+    let mut found = findings(line.block.verdicts(), Status::Fail);
+    if line.word == Word::Unknown {
+        found.extend(findings(line.block.verdicts(), Status::Unknown));
     }
+    found
 }
 
 /// Those of one status that are more than notes, the worst first.
@@ -96,12 +99,15 @@ fn agent(report: &Report, status: Status) -> Option<Markup> {
 struct Cards<'a>(Vec<(Vec<Finding<'a>>, Vec<&'a Line<'a>>)>);
 
 impl<'a> Cards<'a> {
-    fn of(lines: impl Iterator<Item = &'a Line<'a>>, status: Status) -> Self {
+    fn of(lines: impl Iterator<Item = &'a Line<'a>>) -> Self {
         let mut groups: HashMap<_, (Vec<Finding<'a>>, Vec<&'a Line<'a>>)> = HashMap::new();
         for line in lines {
-            let found = findings(line.block.verdicts(), status);
-            let same: Vec<_> =
-                found.iter().map(|found| (std::cmp::Reverse(found.verdict.severity), found.order)).collect();
+            let found = of_line(line);
+            let key = |found: &Finding<'_>| {
+                let Finding { verdict, order, .. } = found;
+                (std::cmp::Reverse((verdict.status, verdict.severity)), *order)
+            };
+            let same: Vec<_> = found.iter().map(key).collect();
             groups.entry((std::cmp::Reverse(line.word), same)).or_insert((found, Vec::new())).1.push(line);
         }
         let mut groups: Vec<_> = groups.into_iter().collect();
@@ -127,7 +133,8 @@ fn card(overview: &Overview<'_>, found: &[Finding<'_>], lines: &[&Line<'_>]) -> 
                 h3 { (badge(first.word)) " " (subject(first)) }
                 p.lost { (exposure(&first.block, overview.now)) }
             } @else {
-                h3 { (badge(first.word)) " " (human::counted(lines.len(), "replica")) " with the same findings" }
+                @let noun = if first.block.replica.is_some() { "replica" } else { "database" };
+                h3 { (badge(first.word)) " " (human::counted(lines.len(), noun)) " with the same findings" }
                 ul.names {
                     @for line in lines.iter().take(PAGE_NAMES_MAX) {
                         li { (subject(line)) " " span.lost { (exposure(&line.block, overview.now)) } }
@@ -137,7 +144,8 @@ fn card(overview: &Overview<'_>, found: &[Finding<'_>], lines: &[&Line<'_>]) -> 
                     }
                 }
             }
-            (reasons(first))
+            // What was read of one is not what was read of all.
+            @if lines.len() == 1 { (reasons(first)) }
             (list(found, lines.len()))
         }
     }
@@ -192,13 +200,19 @@ fn finding(Finding { verdict, check, .. }: &Finding<'_>, names: &[&str], of: usi
             @if fails { strong { (summary(check, &values)) ":" } " " }
             (human::printable(&verdict.detail)) "."
             @if of > 1 { span.quiet { " (the first of " (of) ")" } }
-            @if fails { " " span.action { (inline(&check.fill(check.action, &values))) } }
+            @if fails { " " span.action { (action(check, &values)) } }
             " " span.more {
                 "Runbook: "
                 @for (index, name) in names.iter().enumerate() { @if index > 0 { ", " } (words::runbook_link(name)) }
             }
         }
     }
+}
+
+/// What to do. A name is no Markdown, whatever is in it.
+fn action(check: &Check, values: &[&str]) -> Markup {
+    let escaped: Vec<String> = values.iter().map(|value| human::printable(value).render().into_string()).collect();
+    PreEscaped(check.fill(&inline(check.action).into_string(), &escaped))
 }
 
 /// The summary without the name, which stands above.

@@ -8,13 +8,27 @@ use super::words::clock;
 use crate::delivery::render::html::LINE;
 use crate::domain::human::{self, agree};
 use crate::domain::report::{Block, Report};
-use crate::domain::verdict::{Status, Word};
+use crate::domain::verdict::{Severity, Status, Word};
 
 /// A replica, or a database without one, and the word of the checks on it.
 #[derive(Clone, Copy)]
 pub(super) struct Line<'a> {
     pub(super) block: Block<'a>,
     pub(super) word: Word,
+    /// Something fails that is more than a note, whatever else is unknown.
+    pub(super) needy: bool,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn of(block: Block<'a>) -> Self {
+        let needy = block.verdicts().any(|verdict| verdict.status == Status::Fail && verdict.severity > Severity::Info);
+        Self { block, word: Word::of(block.verdicts()), needy }
+    }
+
+    /// It needs nobody, and too little is known of it.
+    pub(super) fn is_unknown(&self) -> bool {
+        !self.needy && self.word != Word::Ok
+    }
 }
 
 /// The lines of a report, in the order of their names, and what they come to.
@@ -22,50 +36,53 @@ pub(super) struct Overview<'a> {
     pub(super) report: &'a Report,
     pub(super) now: Timestamp,
     pub(super) lines: Vec<Line<'a>>,
-    /// Databases by the heaviest word of their replicas.
-    databases: [usize; Word::ALL.len()],
+    /// Databases for which somebody has to do something.
+    pub(super) needy: usize,
+    /// Databases of which too little is known, and nothing that needs anybody.
+    unknown: usize,
+    /// All others.
+    safe: usize,
     /// Up to when every line that is ok is safe; `None` where that is not known of each.
     safe_until: Option<Timestamp>,
+    /// The word of the agent's own checks.
+    agent: Word,
 }
 
 impl<'a> Overview<'a> {
     pub(super) fn of(report: &'a Report) -> Self {
-        let line = |block: Block<'a>| Line { block, word: Word::of(block.verdicts()) };
-        let lines: Vec<_> = report.blocks().map(line).collect();
-        let mut databases = [0; Word::ALL.len()];
+        let lines: Vec<_> = report.blocks().map(Line::of).collect();
+        let (mut needy, mut unknown, mut safe) = (0, 0, 0);
         for of_one in lines.chunk_by(|one, other| std::ptr::eq(one.block.database, other.block.database)) {
-            if let Some(word) = of_one.iter().map(|line| line.word).max() {
-                databases[word as usize] += 1;
-            }
+            let count = match of_one {
+                _ if of_one.iter().any(|line| line.needy) => &mut needy,
+                _ if of_one.iter().any(Line::is_unknown) => &mut unknown,
+                _ => &mut safe,
+            };
+            *count += 1;
         }
-        let safe = lines.iter().filter(|line| line.word == Word::Ok);
-        let points: Option<Vec<_>> = safe.map(|line| line.block.replica?.recovery_point).collect();
+        let sound = lines.iter().filter(|line| line.word == Word::Ok);
+        let points: Option<Vec<_>> = sound.map(|line| line.block.replica?.recovery_point).collect();
         let safe_until = points.and_then(|points| points.into_iter().min());
-        Self { report, now: report.generated_at, lines, databases, safe_until }
+        let agent = &report.verdicts.agent;
+        let agent = if agent.is_empty() { Word::Ok } else { Word::of(agent.iter()) };
+        Self { report, now: report.generated_at, lines, needy, unknown, safe, safe_until, agent }
     }
 
-    fn count(&self, word: Word) -> usize {
-        self.databases[word as usize]
-    }
-
-    /// Databases for which somebody has to do something.
-    pub(super) fn needy(&self) -> usize {
-        self.count(Word::Critical) + self.count(Word::Warning)
-    }
-
-    /// The word of everything: of all databases, and of what fails in the agent itself.
+    /// The word of everything, as the exit code of `check` has it.
     pub(super) fn word(&self) -> Word {
-        let failing = self.report.verdicts.agent.iter().filter(|verdict| verdict.status == Status::Fail);
-        let agent = failing.map(|verdict| Word::of(std::iter::once(verdict)));
-        self.lines.iter().map(|line| line.word).max().map_or(Word::Unknown, |word| agent.fold(word, Word::max))
+        self.report.word()
     }
 
     /// In a few words, for the title.
     pub(super) fn title(&self) -> String {
-        match (self.needy(), self.count(Word::Unknown)) {
+        let Self { needy, unknown, .. } = *self;
+        match (needy, unknown) {
             _ if self.lines.is_empty() => "nothing is watched".to_owned(),
-            (0, 0) if self.word() == Word::Ok => "all safe".to_owned(),
-            (0, 0) => "streamgauge needs you".to_owned(),
+            (0, 0) => match self.word() {
+                Word::Ok => "all safe".to_owned(),
+                Word::Unknown => "not all is known".to_owned(),
+                Word::Warning | Word::Critical => "streamgauge needs you".to_owned(),
+            },
             (needy, 0) => format!("{needy} {} you", agree(&needy, "needs", "need")),
             (0, unknown) => format!("{unknown} unknown"),
             (needy, unknown) => format!("{needy} {} you, {unknown} unknown", agree(&needy, "needs", "need")),
@@ -74,11 +91,11 @@ impl<'a> Overview<'a> {
 
     /// `3 of 214 databases need you, 1 is unknown, everything else is safe up to 14:03:20 UTC.`
     fn sentence(&self) -> Markup {
-        let (needy, unknown, safe) = (self.needy(), self.count(Word::Unknown), self.count(Word::Ok));
+        let Self { needy, unknown, safe, .. } = *self;
         let all = human::counted(needy + unknown + safe, "database");
         let until = match self.safe_until {
             Some(at) => html! { "safe up to " (clock(at, self.now)) },
-            None => html! { "without a finding, but up to when it is safe is unknown" },
+            None => html! { "without findings, but how far that is safe is unknown" },
         };
         html! {
             @match (needy, unknown, safe) {
@@ -92,6 +109,11 @@ impl<'a> Overview<'a> {
                     @if safe > 0 { ", everything else is " (until) }
                     "."
                 }
+            }
+            @match self.agent {
+                Word::Ok => {}
+                Word::Unknown => { " Not all is known of streamgauge itself." }
+                Word::Warning | Word::Critical => { " streamgauge itself needs you." }
             }
         }
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::databases::drill_class;
-use super::words::{ago, clock, known, monthly};
+use super::words::{ago, clock, doubt, known, lost, monthly, safe_until};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
 use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
@@ -24,7 +24,7 @@ pub(super) fn section(database: &DatabaseReport, replica: &ReplicaReport, now: T
             (proof(database, replica, now))
             h3 { "What restores" }
             @match replica.timeline.as_deref() {
-                Some(map) => { (restorable(map, &id, now)) }
+                Some(map) => { (restorable(replica, map, &id, now)) }
                 None => { p.unknown { "Unknown: not everything in the replica has been listed." } }
             }
             (objects(replica))
@@ -44,15 +44,14 @@ fn proof(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> 
         Some(most) if most > lag => format!("{} to {}", human::duration(lag), human::duration(most)),
         _ => human::duration(lag),
     });
-    let bound = if replica.unreplicated_bytes_lower_bound { "at least " } else { "" };
     html! {
         dl.facts {
-            dt { "Safe until" } dd { (known(replica.recovery_point.map(|at| ago(at, now)))) }
+            dt { "Safe until" } dd { (safe_until(replica, now)) }
             dt { "Behind" } dd {
                 (known(lag.map(|lag| html! { (lag) }))) span.quiet { " (objective " (human::duration(database.rpo_seconds)) ")" }
             }
             dt { "Could be lost" } dd {
-                (known(replica.unreplicated_bytes.map(|bytes| html! { (bound) (human::bytes(bytes)) })))
+                (known(lost(replica).map(|much| html! { (much) })))
                 @if let Some(since) = replica.unreplicated_since { ", written since " (clock(since, now)) }
             }
             dt { "Proven" } dd {
@@ -64,15 +63,15 @@ fn proof(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> 
 }
 
 /// The band, and in words what is in the way.
-fn restorable(map: &TimelineReport, id: &str, now: Timestamp) -> Markup {
+fn restorable(replica: &ReplicaReport, map: &TimelineReport, id: &str, now: Timestamp) -> Markup {
     let from = timeline::window(map, None, now);
     let blocked = map.spans.iter().filter_map(|span| Some((span, span.blocked.as_ref()?)));
     html! {
         @if let Some(from) = from {
-            div.wide { (timeline::svg(map, from, now)) }
+            div.wide { (timeline::svg(map, from, now, replica.recovery_point)) }
             div.axis { (clock(from, now)) (clock(now, now)) }
         }
-        p { "Restores " (timeline::sentence(map, now)) "." }
+        p { @if map.since.is_some() { "Restores " } (timeline::sentence(map, now)) "." (doubt(replica, map)) }
         @for (span, blocked) in blocked.take(PAGE_FINDINGS_MAX) {
             p.bad {
                 "Nothing between " (clock(span.from, now)) " and " (clock(span.until, now)) " restores: " (printable(&blocked.detail))

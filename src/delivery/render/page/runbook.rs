@@ -1,5 +1,7 @@
 //! The runbook as pages: all checks, and for each what it says right now and what to do.
 
+use std::collections::HashMap;
+
 use maud::{Markup, html};
 
 use super::state::of_verdict;
@@ -14,6 +16,10 @@ use crate::domain::verdict::{Status, Verdict};
 
 /// All checks.
 pub(super) fn index(report: &Report) -> Markup {
+    let mut failing: HashMap<&str, usize> = HashMap::new();
+    for verdict in report.verdicts.iter().filter(|verdict| verdict.status == Status::Fail) {
+        *failing.entry(verdict.check).or_default() += 1;
+    }
     html! {
         div.headline { h1 { "Runbook" } }
         (markdown::blocks(runbook::introduction()))
@@ -24,7 +30,7 @@ pub(super) fn index(report: &Report) -> Markup {
                 @for check in catalogue() {
                     tr {
                         td { (words::runbook_link(check.name)) } td { (check.title) }
-                        td.number { (report.verdicts.iter().filter(|verdict| fails(verdict, check)).count()) }
+                        td.number { (failing.get(check.name).unwrap_or(&0)) }
                     }
                     (LINE)
                 }
@@ -52,14 +58,11 @@ pub(super) fn section(report: &Report, check: &Check, text: &str) -> Markup {
     }
 }
 
-fn fails(verdict: &Verdict, check: &Check) -> bool {
-    verdict.status == Status::Fail && verdict.check == check.name
-}
-
 fn now(report: &Report, check: &Check) -> Markup {
-    let of =
-        |status| report.verdicts.iter().filter(move |verdict| verdict.check == check.name && verdict.status == status);
-    let count = of(Status::Fail).count() + of(Status::Unknown).count();
+    let all: Vec<&Verdict> = report.verdicts.iter().filter(|verdict| verdict.check == check.name).collect();
+    let of = |status| all.iter().copied().filter(move |verdict| verdict.status == status);
+    let passed = of(Status::Pass).count();
+    let count = all.len() - passed;
     html! {
         section aria-labelledby="now" {
             h2 #now { "Right now" }
@@ -72,11 +75,11 @@ fn now(report: &Report, check: &Check) -> Markup {
                     }
                 }
                 @if let Some(more @ 1..) = count.checked_sub(PAGE_ROWS_MAX) { li { "and " (more) " more" } }
-                @match (count, of(Status::Pass).count()) {
+                @match (count, passed) {
                     (0, 0) => { li.quiet { "It applies to nothing that is watched, or cannot be seen by this agent." } }
                     (_, 0) => {}
-                    (0, passed) => { li { "It passes everywhere: " (passed) " of " (passed) "." } }
-                    (_, passed) => { li { "It passes everywhere else: " (passed) " of " (count + passed) "." } }
+                    (0, passed) => { li { "It passes everywhere (" (passed) " of " (passed) ")." } }
+                    (_, passed) => { li { "It passes everywhere else (" (passed) " of " (count + passed) ")." } }
                 }
             }
         }

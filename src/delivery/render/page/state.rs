@@ -40,9 +40,15 @@ pub(super) fn of_verdict(verdict: &Verdict) -> Markup {
 
 /// The icon of a page as the address of an image: the worst state, and how many need somebody.
 pub(super) fn icon(word: Word, count: usize) -> String {
+    let number = match count {
+        // It is the agent itself.
+        0 => "!".to_owned(),
+        1..=99 => count.to_string(),
+        _ => "99+".to_owned(),
+    };
     let (fill, text) = match word {
-        Word::Critical => ("#b23c00", if count > 99 { "99+".to_owned() } else { count.to_string() }),
-        Word::Warning => ("#7a5b00", if count > 99 { "99+".to_owned() } else { count.to_string() }),
+        Word::Critical => ("#b23c00", number),
+        Word::Warning => ("#7a5b00", number),
         Word::Unknown => ("#5c6570", "?".to_owned()),
         Word::Ok => ("#0b62a8", String::new()),
     };

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::delivery::render::runbook;
 use crate::domain::assessment::ReplicaReport;
 use crate::domain::human;
 use crate::domain::reason::Reason;
 use crate::domain::report::Block;
+use crate::domain::timeline::TimelineReport;
 
 /// What stands for itself in one part of a path, or in a parameter (RFC 3986, section 2.3).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -25,10 +25,7 @@ pub(super) fn database(name: &str) -> Markup {
 
 /// A link to the runbook's section on a check.
 pub(super) fn runbook_link(check: &str) -> Markup {
-    match runbook::section(check) {
-        Some(_) => html! { a href={ "/runbook/" (check) } { (check) } },
-        None => html! { (check) },
-    }
+    html! { a href={ "/runbook/" (encoded(check)) } { (check) } }
 }
 
 /// An instant, by its time alone if it is of today.
@@ -76,11 +73,30 @@ pub(super) fn reason(reason: &Reason) -> Markup {
     }
 }
 
-/// How much, as in `at least 20.1 KiB`.
-pub(super) fn lost(block: &Block<'_>) -> Option<String> {
-    let replica = block.replica?;
+/// Bytes that would be lost; `None` where that is not known.
+pub(super) fn at_risk(replica: &ReplicaReport) -> Option<u64> {
+    replica.unreplicated_bytes.filter(|_| replica.lag_seconds.is_some() && !is_broken(replica))
+}
+
+/// The same in words, as in `at least 20.1 KiB`.
+pub(super) fn lost(replica: &ReplicaReport) -> Option<String> {
     let bound = if replica.unreplicated_bytes_lower_bound { "at least " } else { "" };
-    replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
+    at_risk(replica).map(|bytes| format!("{bound}{}", human::bytes(bytes)))
+}
+
+/// Up to when everything that was committed can be restored.
+pub(super) fn safe_until(replica: &ReplicaReport, now: Timestamp) -> Markup {
+    if is_broken(replica) {
+        return html! { span.bad { "does not restore" } };
+    }
+    known(replica.recovery_point.map(|at| ago(at, now)))
+}
+
+/// What the coverage map does not show: it is made of what was listed, and of damage that was known by then.
+pub(super) fn doubt(replica: &ReplicaReport, map: &TimelineReport) -> Markup {
+    html! {
+        @if is_broken(replica) && map.restorable_now() { " " span.bad { "The latest state does not restore." } }
+    }
 }
 
 /// The latest state does not restore, whatever has been uploaded.
@@ -102,7 +118,7 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     let at = |at| human::clock(at, now);
     match (replica.lag_seconds, replica.unreplicated_since, replica.recovery_point) {
         (Some(_), Some(since), _) => {
-            let much = lost(block).map_or_else(String::new, |much| format!(": {much}"));
+            let much = lost(replica).map_or_else(String::new, |much| format!(": {much}"));
             format!("Writes since {} would be lost{much}.", at(since))
         }
         (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: all up to {} is safe.", at(point)),

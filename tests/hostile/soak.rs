@@ -228,8 +228,10 @@ fn an_hour_of_everything_at_once_harms_no_database_that_is_well() {
     assert!(wrong.is_empty(), "{wrong:?}");
     assert_eq!(agent.process.log_lines("panicked"), 0);
     assert!(late.1 <= early.1 + 32, "descriptors grow: {early:?} {late:?}");
+    // In a few minutes what is kept for an hour still comes together.
+    let growth = if minutes >= 60 { early.0 / 10 } else { early.0 / 2 };
+    assert!(late.0 <= early.0 + growth, "memory grows: {early:?} {late:?}");
     if minutes >= 60 {
         assert_eq!(slow, 0, "scrapes above 250 ms");
-        assert!(late.0 <= early.0 + early.0 / 10, "memory grows: {early:?} {late:?}");
     }
 }

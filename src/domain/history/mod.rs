@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use self::recorder::{RECORDED, Recorder};
+pub use self::recorder::{RECORDED, Recorder, Unsaved};
 use self::series::Series;
 
 /// The history of all databases at one instant. Cloning it copies nothing.

@@ -45,6 +45,21 @@ pub struct Recorder {
     unsaved: BTreeSet<Arc<str>>,
 }
 
+/// A history that is to be saved. Its text takes a while to make, so that it is made where it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unsaved {
+    /// Of the database.
+    pub name: Arc<str>,
+    history: Arc<DatabaseHistory>,
+}
+
+impl Unsaved {
+    /// What [`Recorder::restore`] reads.
+    pub fn text(&self) -> String {
+        saved::write(&self.history)
+    }
+}
+
 impl Default for Recorder {
     fn default() -> Self {
         Self::bounded(HISTORY_BYTES_MAX)
@@ -78,7 +93,7 @@ impl Recorder {
             };
             values.iter().all(unchanged) && known.series.iter().all(|series| wanted(series, &values))
         };
-        if known.is_some_and(|known| same(known)) {
+        if known.map_or_else(|| values.iter().all(|(.., value)| value.is_nan()), |known| same(known)) {
             return;
         }
         let spans = self.spans();
@@ -108,20 +123,28 @@ impl Recorder {
     /// Forgets what became too old at `now`. To be called from time to time, for databases that stand still.
     pub fn tidy(&mut self, now: Timestamp) {
         self.compact(seconds(now));
-        // With one halving less it may become twice as much.
-        if self.bytes < self.bytes_max / 4 {
+        let series = self.history.databases.values().flat_map(|history| &history.series);
+        let past = series.map(Series::past_bytes).sum::<usize>();
+        // With one halving less the past may become twice as much; what is known of now stays.
+        if past < self.bytes_max.saturating_sub(self.bytes - past) / 4 {
             self.halvings = self.halvings.saturating_sub(1);
         }
     }
 
-    /// The texts to save of databases that changed since this was last asked, or of `all`.
-    pub fn unsaved(&mut self, all: bool) -> Vec<(String, String)> {
-        let changed = std::mem::take(&mut self.unsaved);
-        let databases = self.history.databases.iter().filter(|(name, _)| all || changed.contains(*name));
-        databases.map(|(name, history)| (name.to_string(), saved::write(history))).collect()
+    /// What is to be saved: databases whose history changed since this was last asked.
+    pub fn unsaved(&mut self) -> Vec<Unsaved> {
+        let changed = std::mem::take(&mut self.unsaved).into_iter();
+        let known = |name: Arc<str>| Some((Arc::clone(self.history.databases.get(&name)?), name));
+        changed.filter_map(known).map(|(history, name)| Unsaved { name, history }).collect()
     }
 
-    /// Takes over what [`unsaved`](Self::unsaved) gave to a run that recorded until some instant, except what lies in the
+    /// What was saved of a database, or of all, is lost.
+    pub fn not_saved(&mut self, name: Option<&str>) {
+        let lost = self.history.databases.keys().filter(|known| name.is_none_or(|name| &***known == name));
+        self.unsaved.extend(lost.cloned());
+    }
+
+    /// Takes over the [text](Unsaved::text) of a run that recorded until some instant, except what lies in the
     /// future or is too old. What is known of a database of that name already stays.
     ///
     /// # Errors
@@ -184,9 +207,8 @@ impl Recorder {
         let spans = self.spans();
         self.bytes = 0;
         for (name, history) in Arc::make_mut(&mut self.history.databases) {
-            let mut next = (**history).clone();
-            if next.series.iter_mut().filter_map(|series| series.compact(at, spans).then_some(())).count() > 0 {
-                *history = Arc::new(next);
+            if history.series.iter().any(|series| series.is_to_compact(at, spans)) {
+                Arc::make_mut(history).series.iter_mut().for_each(|series| series.compact(at, spans));
             }
             self.bytes += bytes(name, history);
         }

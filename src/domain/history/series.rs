@@ -87,11 +87,15 @@ impl Series {
         self.past.first().copied().unwrap_or(self.open)
     }
 
+    /// The memory that its past needs.
+    pub(super) fn past_bytes(&self) -> usize {
+        if self.past.is_empty() { 0 } else { 2 * size_of::<usize>() + size_of_val(&*self.past) }
+    }
+
     /// The memory that it needs beyond itself.
     pub(super) fn bytes(&self) -> usize {
         let counts = 2 * size_of::<usize>();
-        let past = if self.past.is_empty() { 0 } else { counts + size_of_val(&*self.past) };
-        past + self.replica.as_ref().map_or(0, |name| counts + name.len())
+        self.past_bytes() + self.replica.as_ref().map_or(0, |name| counts + name.len())
     }
 
     /// The value at `at` is what it was before.
@@ -129,23 +133,30 @@ impl Series {
         }
     }
 
-    /// Forgets what is too old at `at`, and keeps hours of what is old; `true` when that changed anything.
-    pub(super) fn compact(&mut self, at: u32, spans: Spans) -> bool {
-        if self.past.is_empty() {
-            return false;
-        }
-        let slots = compacted(self.past.to_vec(), self.open.at, at, spans);
-        let changed = slots.len() != self.past.len();
-        if changed {
-            self.past = slots.into();
-        }
-        changed
+    /// Something in it is too old at `at`, or old enough to be summed up in hours.
+    pub(super) fn is_to_compact(&self, at: u32, spans: Spans) -> bool {
+        let (fine, begin) = edges(at, spans);
+        let second = self.past.get(1).map_or(self.open.at, |slot| slot.at);
+        let old = !self.past.is_empty() && second <= begin;
+        old || self.past.windows(2).any(|pair| pair[1].at < fine && pair[0].at / HOUR == pair[1].at / HOUR)
     }
+
+    /// Forgets what is too old at `at`, and keeps hours of what is old.
+    pub(super) fn compact(&mut self, at: u32, spans: Spans) {
+        if self.is_to_compact(at, spans) {
+            self.past = compacted(self.past.to_vec(), self.open.at, at, spans).into();
+        }
+    }
+}
+
+/// From when on slots are kept as they are at `now`, and from when on as hours.
+fn edges(now: u32, spans: Spans) -> (u32, u32) {
+    (now.saturating_sub(spans.fine), now.saturating_sub(spans.hours))
 }
 
 /// What is kept at `now` of slots, oldest first, of which the last ends at `end`.
 fn compacted(mut slots: Vec<Slot>, end: u32, now: u32, spans: Spans) -> Vec<Slot> {
-    let (fine, begin) = (now.saturating_sub(spans.fine), now.saturating_sub(spans.hours));
+    let (fine, begin) = edges(now, spans);
     slots.dedup_by(|slot, before| {
         let merge = slot.at < fine && slot.at / HOUR == before.at / HOUR;
         if merge {

@@ -201,12 +201,12 @@ fn what_stands_still_costs_nothing_and_is_not_saved_again() {
     let report = healthy("app");
     recorder.record(&report, at(0));
     let (bytes, before) = (recorder.bytes(), recorder.history());
-    assert_eq!(recorder.unsaved(false).len(), 1);
+    assert_eq!(recorder.unsaved().len(), 1);
     for minute in 1..600 {
         recorder.record(&report, at(minute * 60));
         recorder.tidy(at(minute * 60));
     }
-    assert_eq!((recorder.bytes(), recorder.unsaved(false)), (bytes, Vec::new()));
+    assert_eq!((recorder.bytes(), recorder.unsaved()), (bytes, Vec::new()));
     assert!(Arc::ptr_eq(&recorder.history().databases["app"], &before.databases["app"]));
     assert!(bytes < 700, "{bytes} bytes");
 }
@@ -228,7 +228,7 @@ fn history_goes_with_the_database_and_with_its_name() {
     recorder.record(&report, at(1));
     assert!(recorder.history().series("a", Some("s3"), &replica::LAG).is_empty());
     ["a", "b", "c"].iter().for_each(|name| recorder.forget(name));
-    assert_eq!((recorder.bytes(), recorder.unsaved(true)), (0, Vec::new()));
+    assert_eq!((recorder.bytes(), recorder.unsaved()), (0, Vec::new()));
     assert!(recorder.history().databases.is_empty());
 }
 
@@ -238,12 +238,12 @@ fn a_restart_is_a_gap_as_long_as_it_took() {
     let restarted = |recorded, now| {
         let mut before = Recorder::default();
         before.record(&report, at(0));
-        let (name, text) = before.unsaved(false).remove(0);
+        let saved = before.unsaved().remove(0);
         let mut after = Recorder::default();
-        after.restore(&name, &text, recorded, at(now)).unwrap();
+        after.restore(&saved.name, &saved.text(), recorded, at(now)).unwrap();
         after.record(&report, at(now));
         let points = after.history().series("app", None, &database::SIZE_BYTES);
-        (points.iter().map(|point| (point.at, point.value.is_some())).collect::<Vec<_>>(), after.unsaved(false).len())
+        (points.iter().map(|point| (point.at, point.value.is_some())).collect::<Vec<_>>(), after.unsaved().len())
     };
     assert_eq!(restarted(Some(at(5_000)), 5_030), (vec![(at(0), true)], 0), "too short to show");
     assert_eq!(restarted(Some(at(5_000)), 9_000), (vec![(at(0), true), (at(5_000), false), (at(9_000), true)], 1));
@@ -261,7 +261,7 @@ fn a_database_that_always_changes_is_bounded() {
         busy(&mut report, turn);
         recorder.record(&report, at(turn as i64 * 60));
     }
-    let (bytes, saved) = (recorder.bytes(), recorder.unsaved(false)[0].1.len());
+    let (bytes, saved) = (recorder.bytes(), recorder.unsaved()[0].text().len());
     assert!(bytes < 68_000 && saved < 91_000, "{bytes} bytes, {saved} saved");
     assert_eq!(recorder.history().since("app"), Some(at(8 * 86_400 - 7 * 86_400 - 3_600)));
 }

@@ -121,7 +121,6 @@ impl<T: Known> Known for Option<T> {
     }
 }
 
-/// 1 for true, 0 for false.
 /// What is exported as a whole number; `true` is 1.
 macro_rules! whole {
     ($($number:ty),*) => {

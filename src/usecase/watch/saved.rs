@@ -1,6 +1,6 @@
 //! What is known of a target as it is saved, each replica by where it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -51,9 +51,10 @@ pub fn remembered_names(entries: &[(EntryKey, String)]) -> Names {
 
 /// The last drill of each of these targets in a journal, by their names; the newest where it has several replicas.
 pub fn remembered_drills(entries: &[(EntryKey, String)], targets: &[Target]) -> BTreeMap<String, DrillRecord> {
+    let saved = entries.iter().filter(|(entry, _)| entry.kind == EntryKind::Target);
+    let saved: HashMap<&str, &str> = saved.map(|(entry, text)| (entry.name.as_str(), text.as_str())).collect();
     let of = |target: &Target| {
-        let its = |entry: &EntryKey| entry.kind == EntryKind::Target && entry.name == target.name.0;
-        let (_, text) = entries.iter().find(|(entry, _)| its(entry))?;
+        let text = saved.get(target.name.0.as_str())?;
         let saved: Saved = serde_json::from_str(text).ok()?;
         let drills = target.replicas.iter().filter_map(|replica| find(&saved.drills, &identity(replica))?.last.clone());
         Some((target.name.0.clone(), drills.max_by_key(|drill| drill.finished_at)?))

@@ -8,6 +8,7 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::Agent;
 use crate::domain::assessment::StateReport;
+use crate::domain::history::Unsaved;
 use crate::domain::moment::{Moment, signed};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::TargetName;
@@ -31,6 +32,8 @@ pub(super) struct Memory {
     all: bool,
     next: Moment,
     next_history: Moment,
+    /// History is to be written the next time.
+    history: bool,
     /// Until when an earlier run recorded history.
     pub(super) recorded: Option<Timestamp>,
     /// What was saved of targets that have not begun.
@@ -75,6 +78,7 @@ impl Memory {
             all,
             next: now.after(SAVE_INTERVAL),
             next_history: now.after(HISTORY_SAVE_INTERVAL),
+            history: false,
             recorded,
             saved,
             forgotten: Vec::new(),
@@ -100,15 +104,18 @@ impl Memory {
     fn write(
         &mut self,
         mut journal: Box<dyn Journal>,
-        entries: Vec<(EntryKey, String)>,
+        mut entries: Vec<(EntryKey, String)>,
+        history: Vec<Unsaved>,
         gone: Vec<EntryKey>,
         idle: bool,
     ) {
-        if entries.is_empty() && gone.is_empty() && idle {
+        if entries.is_empty() && history.is_empty() && gone.is_empty() && idle {
             self.journal = Some(journal);
             return;
         }
         self.saving = Some(spawn_blocking(move || {
+            let text = |history: &Unsaved| (EntryKey::history(&TargetName(history.name.to_string())), history.text());
+            entries.extend(history.iter().map(text));
             let result = journal.save(&entries, &gone);
             Saved { journal, entries, gone, result }
         }));
@@ -146,12 +153,23 @@ impl Agent {
         }
     }
 
-    /// Begins to write what changed, for which nothing else waits: its disk may hang. The `last` time, nothing is put off.
-    pub(super) fn save(&mut self, last: bool, now: Moment) {
+    /// Begins to write what changed, for which nothing else waits: its disk may hang. When `stopping`, nothing is put off.
+    pub(super) fn save(&mut self, stopping: bool, now: Moment) {
         self.memory.next = now.after(SAVE_INTERVAL);
+        if now.mono >= self.memory.next_history.mono {
+            self.memory.next_history = now.after(HISTORY_SAVE_INTERVAL);
+            self.memory.history = true;
+            // With or without a journal.
+            self.recorder.tidy(now.wall);
+            if now.mono >= signed(self.shared.configured.pace.grace) {
+                // Charts of what nobody watches any more would add up.
+                let left = self.memory.saved.extract_if(|entry, _| entry.kind == EntryKind::History);
+                self.memory.forgotten.extend(left.map(|(entry, _)| entry));
+            }
+        }
         let Some(journal) = self.memory.journal.take() else { return };
         let all = std::mem::take(&mut self.memory.all);
-        let last = last || all;
+        let last = stopping || all;
         let subjects = &mut self.shared.fleet.subjects;
         let mut entries = Vec::new();
         for (name, subject) in subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
@@ -162,8 +180,14 @@ impl Agent {
             entries.push((EntryKey::target(name), subject.save()));
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
         }
-        if last || now.mono >= self.memory.next_history.mono {
-            entries.extend(self.unsaved_history(all, now));
+        if all {
+            self.recorder.not_saved(None);
+        }
+        let wanted = std::mem::take(&mut self.memory.history) || stopping;
+        let history = if wanted { self.recorder.unsaved() } else { Vec::new() };
+        if !history.is_empty() || stopping {
+            // Until then and no longer what is saved of history is all that was.
+            entries.push((EntryKey::only(EntryKind::Recorded), now.wall.to_string()));
         }
         let mut gone = std::mem::take(&mut self.memory.forgotten);
         let subjects = &self.shared.fleet.subjects;
@@ -174,25 +198,10 @@ impl Agent {
         }
         entries.extend(self.believed.unsaved(last));
         entries.extend(self.alerts.unsaved(last, now));
-        if !entries.is_empty() {
-            entries.push((EntryKey::only(EntryKind::Recorded), now.wall.to_string()));
-        }
         // An idle journal shows from time to time that it is still there.
         let saved = self.memory.state.as_ref().and_then(|state| state.last_saved_at);
         let idle = saved.is_some_and(|at| now.wall.duration_since(at).abs() < STATE_PROBE_INTERVAL);
-        self.memory.write(journal, entries, gone, idle);
-    }
-
-    /// The history that changed since it was last saved, or `all`.
-    fn unsaved_history(&mut self, all: bool, now: Moment) -> impl Iterator<Item = (EntryKey, String)> + use<> {
-        self.memory.next_history = now.after(HISTORY_SAVE_INTERVAL);
-        self.recorder.tidy(now.wall);
-        if now.mono >= signed(self.shared.configured.pace.grace) {
-            // What nobody watches any more is not shown any more.
-            let left = self.memory.saved.extract_if(|entry, _| entry.kind == EntryKind::History);
-            self.memory.forgotten.extend(left.map(|(entry, _)| entry));
-        }
-        self.recorder.unsaved(all).into_iter().map(|(name, text)| (EntryKey::history(&TargetName(name)), text))
+        self.memory.write(journal, entries, history, gone, idle);
     }
 
     /// Begins to write what changed of alerts. It does not wait for its turn: whoever is told of an alert before a crash
@@ -204,7 +213,7 @@ impl Agent {
         }
         let Some(journal) = self.memory.journal.take() else { return };
         let entries = self.alerts.unsaved(false, now);
-        self.memory.write(journal, entries, Vec::new(), true);
+        self.memory.write(journal, entries, Vec::new(), Vec::new(), true);
     }
 
     /// Writes everything a last time.
@@ -243,6 +252,9 @@ impl Agent {
         self.memory.forgotten.extend(gone);
         for (entry, _) in entries {
             self.alerts.not_saved(entry.kind);
+            if entry.kind == EntryKind::History {
+                self.recorder.not_saved(Some(&entry.name));
+            }
             if let Some(subject) = self.shared.fleet.subjects.get_mut(&TargetName(entry.name)) {
                 subject.unsaved = true;
                 subject.objects_saved = None;

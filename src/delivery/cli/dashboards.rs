@@ -10,7 +10,7 @@ use crate::delivery::render::dashboards::{DashboardFormat, dashboard, names};
 use crate::domain::reason::Reason;
 
 pub const AFTER_HELP: &str = "\
-The dashboards work with Grafana 10.4 and later, and a Prometheus that scrapes the agents. They know each other by fixed \
+The dashboards work with Grafana 10.4 and later, and a Prometheus that scrapes the agents. They link to each other by fixed \
 addresses: /d/streamgauge-fleet, /d/streamgauge-database and /d/streamgauge-agent.
 
 Examples:

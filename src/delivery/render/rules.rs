@@ -16,7 +16,7 @@ use crate::domain::verdict::Severity;
 pub enum Profile {
     /// Every check, and the service level.
     Full,
-    /// Eight pages and the watchdog.
+    /// The pages that matter most, and the watchdog.
     Minimal,
 }
 

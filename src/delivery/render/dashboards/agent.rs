@@ -139,7 +139,7 @@ fn stores() -> Vec<Panel> {
                 format!("sum by (store, operation, reason) ({})", rate(&REQUEST_FAILURES)),
             )
             .right("{{instance}} {{store}}", Unit::Ratio, of(&FAILURE_RATIO)),
-        lines("Time of a request", "Half of all requests took less, and all but one in a hundred.", Unit::Seconds)
+        lines("Time of a request", "Median and 99th percentile.", Unit::Seconds)
             .ask("{{store}} half", quantile(0.5))
             .ask("{{store}} 99 %", quantile(0.99)),
         lines("Received", "Bytes of answers.", Unit::BytesPerSecond)

@@ -1,7 +1,10 @@
 //! The dashboard of one database: what could be lost, since when, and what there is to restore from.
 
 use super::panel::{Dashboard, Databases, Panel, Scale, Unit, lines, section, stacked, stat, states, table};
-use super::promql::{checks_of_databases, increase, lag, lag_of_objective, of, promql, proof_age, rate};
+use super::promql::{
+    checks_of_databases, could_be_lost, increase, lag, lag_of_objective, of, of_each_database, promql, proof_age, rate,
+    sound,
+};
 use crate::domain::number::Number;
 use crate::domain::number::content::{
     BEACON_INTERVAL, BEACON_READ_AT, BEACON_RECOVERY_POINT, BEACON_WRITTEN_AT, CORRUPT, LINEAGE_CONFLICTS,
@@ -55,10 +58,10 @@ fn now() -> Vec<Panel> {
     vec![
         stat(
             "Safe until",
-            "Everything that was committed before this time can be restored, from the replica that is farthest.",
+            "Everything that was committed before this time can be restored, from the most up-to-date replica of each database. The earliest of them.",
             Unit::Instant,
             Scale::Plain,
-            promql!("max({RECOVERY_POINT}) * 1000", RECOVERY_POINT),
+            format!("min({}) * 1000", of_each_database("max", &sound(&RECOVERY_POINT))),
         ),
         stat(
             "Lag against RPO",
@@ -72,7 +75,7 @@ fn now() -> Vec<Panel> {
             "Committed bytes that are in no replica.",
             Unit::Bytes,
             Scale::Plain,
-            promql!("sum(min by (job, instance, database) ({UNREPLICATED_BYTES}))", UNREPLICATED_BYTES),
+            could_be_lost(),
         ),
         stat(
             "Age of the proof",
@@ -86,21 +89,21 @@ fn now() -> Vec<Panel> {
             "The earliest time that can be restored without a hole up to now.",
             Unit::Instant,
             Scale::Plain,
-            promql!("min({RESTORABLE_SINCE}) * 1000", RESTORABLE_SINCE),
+            format!("max({}) * 1000", of_each_database("min", &sound(&RESTORABLE_SINCE))),
         ),
         stat(
             "Last good drill",
             "When a restore was last proven, by restoring.",
             Unit::Instant,
             Scale::Plain,
-            promql!("max({LAST_SUCCESS}) * 1000", LAST_SUCCESS),
+            format!("min({}) * 1000", of_each_database("max", &of(&LAST_SUCCESS))),
         ),
         table(
             "Failing and unknown checks",
             "What to do: the name of a check leads to its section of the runbook, on the agent.",
             &["check", "status", "database", "replica"],
         )
-        .of_labels(format!("{} == 1 or {} == 1", checks_of_databases("fail"), checks_of_databases("unknown"))),
+        .of_labels(format!("{} or {}", checks_of_databases("fail"), checks_of_databases("unknown"))),
     ]
 }
 
@@ -214,7 +217,7 @@ fn history() -> Vec<Panel> {
             .ask("{{database}} {{replica}} level {{level}}", of(&STORED_BYTES)),
         lines(
             "Received in an hour",
-            "Bytes of new level-0 files beside the most that the writes explain.",
+            "Bytes of new level-0 files beside the most that the writes account for.",
             Unit::Bytes,
         )
         .ask(EACH, of(&RECEIVED))

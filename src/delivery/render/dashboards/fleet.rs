@@ -2,11 +2,11 @@
 
 use super::panel::{Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stat, table, troubles};
 use super::promql::{
-    checks, checks_of_databases, firing, how_many, how_many_reported, increase, lag, lag_of_objective, lag_unknown, of,
-    promql, proof_age, rpo_met_over_30_days, up,
+    checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported, increase, lag, lag_of_objective,
+    lag_unknown, of, one_check, promql, proof_age, rpo_met_over_30_days, up,
 };
 use crate::domain::number::database::{FULL, SIZE_BYTES, USED, USED_OBJECTIVE};
-use crate::domain::number::drill::{DRILLS, FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
+use crate::domain::number::drill::{DRILLS, FAILING, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
 use crate::domain::number::replica::{
     GAPS, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
     UNREPLICATED_BYTES, VERIFIED_AT,
@@ -30,14 +30,14 @@ pub(super) fn fleet() -> Dashboard {
 }
 
 fn now() -> Vec<Panel> {
-    let failing = format!("{} == 1", checks("fail"));
+    let failing = checks("fail");
     vec![
         stat(
             "Could be lost now",
             "Committed bytes that are in no replica, of all databases. What is unknown is not in this sum: see beside it.",
             Unit::Bytes,
             Scale::Plain,
-            promql!("sum(min by (job, instance, database) ({UNREPLICATED_BYTES}))", UNREPLICATED_BYTES),
+            could_be_lost(),
         ),
         stat(
             "Lag unknown",
@@ -97,7 +97,7 @@ fn trouble() -> String {
         side("unknown", promql!("(time() - {LAG_UNKNOWN_SINCE}) / {RPO}", LAG_UNKNOWN_SINCE, RPO)),
         side("proof", proof_age()),
         side("map", promql!("({RESTORABLE} == 0) + 10", RESTORABLE)),
-        side("checks", format!("count by (job, instance, database, replica) ({} == 1)", checks_of_databases("fail"))),
+        side("checks", format!("count by (job, instance, database, replica) ({})", checks_of_databases("fail"))),
     ];
     format!("{} ({})", largest_by(&REPLICA), sides.join(" or "))
 }
@@ -107,7 +107,7 @@ const REPLICA: [&str; 2] = ["database", "replica"];
 fn worst_first() -> Panel {
     let panel = table(
         "Worst first",
-        "The 100 replicas with which it is worst. Trouble is 1 where somebody has to look: at the objective for lag, where \
+        "The 100 replicas in the worst state. Trouble is 1 where somebody has to look: at the objective for lag, where \
          proof is too old, or for each check that fails. Without a replica, it is about the database itself. The name of a \
          database leads to its dashboard, an instance to the page of its agent.",
         &REPLICA,
@@ -172,18 +172,10 @@ fn drills() -> Vec<Panel> {
         ),
         stat(
             "Overdue",
-            "Replicas without a good drill for more than two intervals.",
+            "Replicas without a good drill for more than two intervals, unless they are too large to be drilled.",
             Unit::Count,
             Scale::Doubt,
-            how_many(
-                &promql!(
-                    "time() - ({LAST_SUCCESS} or {FIRST_SEEN}) > 2 * {INTERVAL}",
-                    LAST_SUCCESS,
-                    FIRST_SEEN,
-                    INTERVAL
-                ),
-                &of(&INTERVAL),
-            ),
+            how_many(&one_check("RestoreDrillOverdue", "fail"), &of(&INTERVAL)),
         ),
         stat(
             "Restore against RTO",

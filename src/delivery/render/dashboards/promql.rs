@@ -1,11 +1,15 @@
 //! PromQL of the dashboards: the series of a number among what is selected, and the few shapes in which they are asked.
 
 use super::panel::Databases;
-use crate::domain::check::PROOF_AGE_SLACK_SECONDS;
 use crate::domain::check::outside::recording_rules;
+use crate::domain::check::{Check, PROOF_AGE_SLACK_SECONDS, catalogue};
 use crate::domain::number::Number;
 use crate::domain::number::agent::{BUILD, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
-use crate::domain::number::replica::{LAG, RPO, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
+use crate::domain::number::content::NEEDED_CORRUPT;
+use crate::domain::number::replica::{
+    LAG, RESTORABLE, RPO, UNREPLICATED_BYTES, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE,
+};
+use crate::domain::verdict::Severity;
 
 /// Labels by which the variables of the dashboards select.
 pub(super) const SELECTED: [&str; 4] = ["job", "instance", "database", "replica"];
@@ -55,27 +59,56 @@ pub(super) fn increase(number: &Number) -> String {
 /// What concerns the selected databases and replicas, and what concerns neither: the agent itself.
 const SELECTED_OR_NONE: [&str; 2] = ["database=~\"$database|\"", "replica=~\"$replica|\""];
 
+/// Leaves out the checks whose failure is no more than a note, as the word of a database does.
+fn no_notes() -> String {
+    let note = |check: &&Check| check.rules.iter().all(|rule| rule.severity == Severity::Info);
+    let names: Vec<&str> = catalogue().filter(note).map(|check| check.name).collect();
+    format!("check!~\"{}\"", names.join("|"))
+}
+
 /// Checks with this result, those of the agents as well.
 pub(super) fn checks(status: &str) -> String {
-    only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &[&format!("status=\"{status}\"")]].concat())
+    let more = [&*no_notes(), &format!("status=\"{status}\"")];
+    only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat())
 }
 
 /// Checks of databases with this result.
 pub(super) fn checks_of_databases(status: &str) -> String {
-    let more = ["database!=\"\"", &format!("status=\"{status}\"")];
+    let more = ["database!=\"\"", &*no_notes(), &format!("status=\"{status}\"")];
+    only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat())
+}
+
+/// 1 for each replica of which this check has this result.
+pub(super) fn one_check(check: &str, status: &str) -> String {
+    let more = [&*format!("check=\"{check}\""), &format!("status=\"{status}\"")];
     only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat())
 }
 
 /// 1 for each replica whose lag nobody knows.
 pub(super) fn lag_unknown() -> String {
-    let more = ["check=\"ReplicationLag\"", "status=\"unknown\""];
-    format!("({} == 1)", only(&CHECK_STATUS, &[&SELECTED_OR_NONE[..], &more].concat()))
+    one_check("ReplicationLag", "unknown")
 }
 
 /// The lag of replicas of which it is known. The number itself stays what it was last known to be.
 pub(super) fn lag() -> String {
     let unknown = lag_unknown();
     promql!("({LAG} unless on (job, instance, database, replica) {unknown})", LAG)
+}
+
+/// The number of replicas whose latest state restores: what others have does not count.
+pub(super) fn sound(number: &Number) -> String {
+    let broken = promql!("({RESTORABLE} == 0 or {NEEDED_CORRUPT} > 0)", RESTORABLE, NEEDED_CORRUPT);
+    format!("({} unless on (job, instance, database, replica) {broken})", of(number))
+}
+
+/// The greatest or the least (`max`, `min`) among the replicas of each database.
+pub(super) fn of_each_database(best: &str, of: &str) -> String {
+    format!("{best} by (job, instance, database) ({of})")
+}
+
+/// Committed bytes that are in no replica, of all databases.
+pub(super) fn could_be_lost() -> String {
+    format!("sum({})", of_each_database("min", &sound(&UNREPLICATED_BYTES)))
 }
 
 /// The known lag of replicas as a share of their objective.

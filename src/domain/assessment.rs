@@ -290,6 +290,24 @@ pub struct ReplicaReport {
 }
 
 impl ReplicaReport {
+    /// The latest state does not restore, whatever has been uploaded: nothing does, or an object that it needs is damaged.
+    pub fn is_broken(&self) -> bool {
+        let damaged = self.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some());
+        damaged || self.coverage.as_ref().is_some_and(|coverage| !coverage.restorable)
+    }
+
+    /// The time before which every commit can be restored; `None` where that is not known, or the latest state is broken.
+    pub fn safe_until(&self) -> Option<Timestamp> {
+        self.recovery_point.filter(|_| !self.is_broken())
+    }
+
+    /// Committed bytes that would be lost; `None` where that is not known, which is more where the latest state is broken.
+    pub fn at_risk(&self) -> Option<u64> {
+        self.unreplicated_bytes.filter(|_| self.lag_seconds.is_some() && !self.is_broken())
+    }
+}
+
+impl ReplicaReport {
     /// What reading its objects showed, once one was read or is known to be gone.
     pub fn read_objects(&self) -> Option<&VerificationReport> {
         let read = |report: &VerificationReport| report.structure_verified > 0 || !report.findings.is_empty();

@@ -83,8 +83,7 @@ impl Report {
     pub fn word(&self) -> Word {
         let agent = (!self.verdicts.agent.is_empty()).then(|| Word::of(self.verdicts.agent.iter()));
         let nothing = self.assessment.databases.is_empty().then_some(Word::Unknown);
-        let blocks = self.blocks().map(|block| Word::of(block.verdicts()));
-        blocks.chain(agent).chain(nothing).max().unwrap_or(Word::Unknown)
+        self.judged().map(Judged::word).chain(agent).chain(nothing).max().unwrap_or(Word::Unknown)
     }
 }
 
@@ -122,6 +121,11 @@ pub struct Judged<'a> {
 }
 
 impl<'a> Judged<'a> {
+    /// The worst word of its replicas.
+    pub fn word(self) -> Word {
+        self.blocks().map(|block| Word::of(block.verdicts())).max().unwrap_or(Word::Unknown)
+    }
+
     /// One for each replica; one alone where there is none.
     pub fn blocks(self) -> impl Iterator<Item = Block<'a>> {
         let alone = self.database.replicas.is_empty().then_some(None);

@@ -82,11 +82,11 @@ pub struct CheckArgs {
     #[arg(long, value_enum, default_value_t = CheckFormat::Table)]
     pub format: CheckFormat,
 
-    /// Write to this file, which is replaced at once when all is written [default: standard output]
+    /// Write to this file, replacing it atomically [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Tell of each database in full, also of many
+    /// Show every database in full, however many there are
     #[arg(short, long)]
     pub verbose: bool,
 

@@ -41,7 +41,9 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
     let Looked { report, drills } = match looked {
         // It shows standard output alone.
         Err(reason) if args.format == CheckFormat::Nagios => {
-            output::print(&nagios::unknown(&reason))?;
+            let text = nagios::unknown(&reason);
+            // Whoever reads the file must not go on reading that all was well.
+            args.output.as_ref().map_or_else(|| output::print(&text), |path| output::replace(path, &text))?;
             return Ok(ExitCode::from(Word::Unknown.exit_code()));
         }
         looked => looked?,

@@ -81,12 +81,13 @@ look, such as a mistake in the configuration or on the command line, is also unk
 
 Databases are looked at first, then their replicas. A replica that is behind its database is given --wait to catch up.
 
-Several databases have a line each, the worst first: SAFE UNTIL is what the best replica is proven to hold, AT RISK is what \
-would be lost with this disk now, LAST DRILL is what the agent of this host remembers. One database is told of in full.
+With several databases, each gets one line, the worst first: SAFE UNTIL is what the best replica is proven to hold, AT RISK is what \
+would be lost with this disk now, LAST DRILL is what the agent of this host remembers. A single database is shown in full.
 
 --format prometheus writes what the agent exports, for the textfile collector of node_exporter: cron is enough to feed \
 Prometheus. With --output, a reader never sees half a file; when the look fails it stays as it is, and \
-node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data.
+node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data, and UNKNOWN when \
+the look fails.
 
 Examples:
   streamgauge check --litestream.config /etc/litestream.yml

@@ -21,21 +21,22 @@ pub fn nagios(report: &Report) -> String {
     if bad.len() > OVERVIEW_NAMES_MAX {
         text += &format!("; and {} more", bad.len() - OVERVIEW_NAMES_MAX);
     }
-    let count = |word| format!("{}={};;;0", Word::as_str(word), words.iter().filter(|other| **other == word).count());
+    let databases = || lines.iter().filter(|line| line.database.is_some());
+    let count = |word| format!("{}={};;;0", Word::as_str(word), databases().filter(|line| line.word == word).count());
     let watched = lines.iter().filter_map(|line| line.database.map(|database| (database, line.safest())));
     let lags = watched.clone().filter_map(|(database, replica)| Some((replica?.lag_seconds?, database.rpo_seconds)));
     let known = lags.clone().count();
     let lag = lags.max_by(|(one, _), (other, _)| one.total_cmp(other));
     let lag = lag.map_or_else(|| "U".to_owned(), |(lag, rpo)| format!("{}s;;{rpo};0", (lag * 1000.0).round() / 1000.0));
-    let databases = report.assessment.databases.len();
-    let at_risk: Option<u64> = watched.map(|(_, replica)| replica?.unreplicated_bytes).sum();
+    let all = report.assessment.databases.len();
+    let at_risk: Option<u64> = watched.map(|(_, replica)| replica?.at_risk()).sum();
     let at_risk = at_risk.map_or_else(|| "U".to_owned(), |bytes| format!("{bytes}B;;;0"));
     let counts = [Word::Critical, Word::Unknown, Word::Warning].map(count).join(" ");
-    let lag_unknown = databases - known;
+    let lag_unknown = all - known;
     said(
         report.word(),
         &text,
-        &format!(" | databases={databases};;;0 {counts} lag={lag} lag_unknown={lag_unknown};;;0 at_risk={at_risk}"),
+        &format!(" | databases={all};;;0 {counts} lag={lag} lag_unknown={lag_unknown};;;0 at_risk={at_risk}"),
     )
 }
 
@@ -65,8 +66,12 @@ mod tests {
         assert!(line.contains("; or/ders: Replica"), "{line}");
         let (_, data) = line.split_once(" | ").unwrap();
         assert!(data.starts_with("databases=2;;;0 critical=1;;;0 unknown=0;;;0 warning="), "{data}");
-        assert!(data.ends_with(" lag=400s;;300;0 lag_unknown=0;;;0 at_risk=20600B;;;0\n"), "{data}");
+        assert!(data.ends_with(" lag=400s;;300;0 lag_unknown=0;;;0 at_risk=U\n"), "what does not restore: {data}");
         assert_eq!((line.matches('\n').count(), line.matches('|').count()), (1, 1), "{line}");
+        let mut waiting = sample::healthy("shop");
+        waiting.replicas[0].unreplicated_bytes = Some(20_600);
+        let line = nagios(&sample::report(vec![waiting, sample::healthy("blog")]));
+        assert!(line.ends_with(" at_risk=20600B;;;0\n"), "{line}");
     }
 
     #[test]

@@ -15,17 +15,28 @@ pub fn print(text: &str) -> Result<(), Reason> {
     write_to(&mut std::io::stdout().lock(), text)
 }
 
-/// Writes to a file, beside its name first, so that a reader never sees half of it.
+/// Writes to a file, beside its name first, so that a reader never sees half of it. What is no plain file is written as it is.
 ///
 /// # Errors
 ///
 /// When it cannot be written.
 pub fn replace(path: &Path, text: &str) -> Result<(), Reason> {
+    let failed = |error: std::io::Error| Reason::from(error).context(format!("write {}", path.display()));
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(path, text).map_err(failed);
+    }
     let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    std::fs::write(&new, text)
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
+    // Another run may be at the same point.
+    new.push(format!(".{}.new", std::process::id()));
+    let written = std::fs::File::create_new(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    });
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&new);
+        failed(error)
+    })
 }
 
 fn write_to(out: &mut impl Write, text: &str) -> Result<(), Reason> {

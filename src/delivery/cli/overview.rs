@@ -13,7 +13,7 @@ use crate::domain::check::checklist::not_observable;
 use crate::domain::drill::{DrillRecord, DrillResult};
 use crate::domain::human;
 use crate::domain::limits::{OVERVIEW_FINDINGS_MAX, OVERVIEW_NAMES_MAX, OVERVIEW_ROWS_MAX};
-use crate::domain::report::{Block, Report};
+use crate::domain::report::Report;
 use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
 /// The newest drill that the agent of this host remembers, by database.
@@ -62,7 +62,7 @@ impl<'a> Line<'a> {
 
     /// The replica from which the least would be lost.
     pub fn safest(&self) -> Option<&'a ReplicaReport> {
-        self.database?.replicas.iter().max_by_key(|replica| replica.recovery_point)
+        self.database?.replicas.iter().max_by_key(|replica| replica.safe_until())
     }
 }
 
@@ -79,14 +79,11 @@ pub fn lines(report: &Report) -> Vec<Line<'_>> {
         database: None,
         verdicts: bad,
     });
-    let blocks: Vec<Block<'_>> = report.blocks().collect();
-    let of_one = blocks.chunk_by(|one, other| std::ptr::eq(one.database, other.database));
-    let words = of_one.map(|blocks| blocks.iter().map(|block| Word::of(block.verdicts())).max());
-    let databases = report.databases().zip(words).map(|((database, verdicts), word)| Line {
-        word: word.unwrap_or(Word::Unknown),
-        name: &database.name,
-        database: Some(database),
-        verdicts: verdicts.iter().collect(),
+    let databases = report.judged().map(|judged| Line {
+        word: judged.word(),
+        name: &judged.database.name,
+        database: Some(judged.database),
+        verdicts: judged.checks.iter().collect(),
     });
     let mut lines: Vec<Line<'_>> = databases.chain(agent).collect();
     lines.sort_by_key(|line| Reverse(line.word));
@@ -129,13 +126,13 @@ fn last(lines: &[Line<'_>]) -> String {
     let words: Vec<Word> = lines.iter().map(|line| line.word).collect();
     let mut text = counted(&words);
     if let Some(worst) = lines.iter().find(|line| line.word > Word::Ok && line.database.is_some()) {
-        // Only what can be typed as it is.
-        let plain =
-            worst.name.len() <= NAME_COLUMNS && !worst.name.contains(|character: char| !character.is_ascii_graphic());
+        // Only what can be typed as it is, into a shell as well.
+        let usual = |character: char| character.is_ascii_alphanumeric() || "._/-".contains(character);
+        let plain = worst.name.len() <= NAME_COLUMNS && worst.name.chars().all(usual) && !worst.name.starts_with('-');
         let name = if plain { worst.name } else { "DATABASE" };
-        text += &format!("; `streamgauge check {name}` tells all of one");
+        text += &format!("; `streamgauge check {name}` shows one in full");
         if let Some(check) = worst.checks().first() {
-            text += &format!(", `streamgauge why {check}` what to do");
+            text += &format!(", `streamgauge why {check}` says what to do");
         }
     }
     text
@@ -212,9 +209,12 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
     [
         line.word.as_str().to_uppercase(),
         human::printable(line.name),
-        safest.and_then(|replica| replica.recovery_point).map_or_else(unknown, |at| format!("{} ago", age(at))),
+        safest.and_then(ReplicaReport::safe_until).map_or_else(unknown, |at| format!("{} ago", age(at))),
         safest.and_then(lag).unwrap_or_else(unknown),
-        safest.and_then(unreplicated).map_or_else(unknown, |bytes| bytes.replace("≥ ", "≥")),
+        safest
+            .filter(|replica| !replica.is_broken())
+            .and_then(unreplicated)
+            .map_or_else(unknown, |bytes| bytes.replace("≥ ", "≥")),
         drill.unwrap_or_else(|| "-".to_owned()),
         line.fails(),
     ]
@@ -222,12 +222,13 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
 
 /// The worst of several of one word, which have a line together.
 fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
+    let known: Vec<_> = lines.iter().filter(|line| line.database.is_some()).collect();
     let count = if more { format!("{} more", lines.len()) } else { human::counted(lines.len(), "database") };
     let of = |get: fn(&ReplicaReport) -> Option<f64>| {
-        let all: Option<Vec<f64>> = lines.iter().map(|line| get(line.safest()?)).collect();
+        let all: Option<Vec<f64>> = known.iter().map(|line| get(line.safest()?)).collect();
         all?.into_iter().reduce(f64::max)
     };
-    let points: Option<Vec<Timestamp>> = lines.iter().map(|line| line.safest()?.recovery_point).collect();
+    let points: Option<Vec<Timestamp>> = known.iter().map(|line| line.safest()?.safe_until()).collect();
     let oldest = points.and_then(|points| points.into_iter().min());
     let unknown = || "unknown".to_owned();
     let lag = of(|replica| Some(replica.lag_upper_bound_seconds.unwrap_or(0.0).max(replica.lag_seconds?)));
@@ -241,7 +242,7 @@ fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
                 if lag > 0.0 { format!("≤{}", human::duration(lag)) } else { human::duration(lag) }
             },
         ),
-        of(|replica| replica.unreplicated_bytes.map(|bytes| bytes as f64))
+        of(|replica| replica.at_risk().map(|bytes| bytes as f64))
             .map_or_else(unknown, |bytes| human::bytes(bytes as u64)),
         "-".to_owned(),
         String::new(),
@@ -275,11 +276,13 @@ fn findings(lines: &[Line<'_>]) -> (Vec<(&'static str, String)>, usize) {
 
 /// Such as `PermissionDrift on 6 databases: app, shop, blog and 3 more; mode 0664, expected 0600`.
 fn sentence(group: &[&Verdict]) -> String {
-    let name =
-        |verdict: &Verdict| fit(&human::printable(verdict.database.as_deref().unwrap_or("streamgauge")), NAME_COLUMNS);
-    let (first, detail) = (name(group[0]), human::printable(&group[0].detail));
-    let mut names: Vec<String> = group.iter().map(|verdict| name(verdict)).collect();
+    let name = |name: &str| fit(&human::printable(name), NAME_COLUMNS);
+    let mut names: Vec<&str> =
+        group.iter().map(|verdict| verdict.database.as_deref().unwrap_or("streamgauge")).collect();
+    // Before they are cut, which may make them equal.
     names.dedup();
+    let names: Vec<String> = names.into_iter().map(name).collect();
+    let (first, detail) = (&names[0], human::printable(&group[0].detail));
     let check = group[0].check;
     if names.len() == 1 {
         let replicas = if group.len() > 1 { format!(", {} replicas", group.len()) } else { String::new() };
@@ -326,9 +329,9 @@ mod tests {
         assert!(text.lines().count() < 20, "{text}");
         let rows: Vec<&str> = text.lines().skip(1).take(4).collect();
         for (row, expected) in rows.iter().zip([
-            "CRITICAL  tenant-017     6m ago      ≤6m 50s  ≥20.1 KiB  ",
-            "CRITICAL  tenant-099     unknown     unknown  unknown    DatabaseUnreadable",
-            "CRITICAL  tenant-180     6m ago      ≤6m 50s  ≥20.1 KiB  ",
+            "CRITICAL  tenant-017     unknown     ≤6m 50s  unknown  ReplicaGap",
+            "CRITICAL  tenant-099     unknown     unknown  unknown  DatabaseUnreadable",
+            "CRITICAL  tenant-180     unknown     ≤6m 50s  unknown  ReplicaGap",
             "OK        197 databases  4s ago      0s       0 B",
         ]) {
             assert!(row.starts_with(expected), "{row:?} should begin with {expected:?}:\n{text}");
@@ -340,7 +343,7 @@ mod tests {
         }
         assert!(
             text.contains(
-                "3 critical, 197 ok; `streamgauge check tenant-017` tells all of one,\n`streamgauge why Replica"
+                "3 critical, 197 ok; `streamgauge check tenant-017` shows one in full,\n`streamgauge why Replica"
             ),
             "{text}"
         );

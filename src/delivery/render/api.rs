@@ -85,7 +85,7 @@ pub fn databases(report: &Report, asked: &Asked) -> Result<Vec<u8>, Problem> {
         next: Option<&'a str>,
     }
     let state = asked.one_of("state", &words(Word::ALL, Word::as_str))?;
-    let all = report.judged().filter(|judged| state.is_none_or(|state| Word::of(judged.checks.iter()) == state));
+    let all = report.judged().filter(|judged| state.is_none_or(|state| judged.word() == state));
     let (databases, next) = Filter::of(asked)?.take(all);
     document(report, Databases { databases, next })
 }

@@ -103,7 +103,12 @@ numbers! {
 
     PROCESS_START_TIME = gauge(Agent, "process_start_time_seconds",
         "When the agent started, in seconds since 1970.",
-        |on| on.agent()?.agent.started_at.known());
+        |on| {
+            let agent = &on.agent()?.agent;
+            // Of one that looks only once, nothing else of its process is told either.
+            agent.process.as_ref()?;
+            agent.started_at.known()
+        });
 
     PROCESS_CPU_SECONDS = counter(Agent, "process_cpu_seconds_total",
         "User and system CPU time that the agent has used.",

@@ -20,7 +20,7 @@ pub(super) fn page(report: &Report, judged: Judged<'_>) -> (Word, Markup) {
     let now = report.generated_at;
     let database = judged.database;
     let lines: Vec<_> = judged.blocks().map(Line::of).collect();
-    let word = lines.iter().map(|line| line.word).max().unwrap_or(Word::Unknown);
+    let word = judged.word();
     let content = html! {
         div class={ "headline " (word.as_str()) } {
             h1 { (mark(word)) " " (human::printable(&database.name)) }

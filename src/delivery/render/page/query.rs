@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 
 use super::overview::{Line, Overview};
-use super::words::{at_risk, encoded, is_broken};
+use super::words::encoded;
 use crate::delivery::asked::{Asked, Problem};
+use crate::domain::assessment::ReplicaReport;
 use crate::domain::human;
 use crate::domain::limits::PAGE_ROWS_MAX;
 use crate::domain::verdict::{Status, Word};
@@ -25,15 +26,12 @@ pub(super) static ORDERS: [Order; 6] = [
     Order {
         word: "safe",
         heading: "Safe until",
-        key: |line| {
-            let sound = line.block.replica.filter(|replica| !is_broken(replica));
-            seconds(sound.and_then(|replica| replica.recovery_point))
-        },
+        key: |line| seconds(line.block.replica.and_then(ReplicaReport::safe_until)),
     },
     Order {
         word: "lost",
         heading: "Could be lost",
-        key: |line| -line.block.replica.and_then(at_risk).map_or(f64::MAX, |bytes| bytes as f64),
+        key: |line| -line.block.replica.and_then(ReplicaReport::at_risk).map_or(f64::MAX, |bytes| bytes as f64),
     },
     Order {
         word: "window",

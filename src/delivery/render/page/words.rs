@@ -73,36 +73,25 @@ pub(super) fn reason(reason: &Reason) -> Markup {
     }
 }
 
-/// Bytes that would be lost; `None` where that is not known.
-pub(super) fn at_risk(replica: &ReplicaReport) -> Option<u64> {
-    replica.unreplicated_bytes.filter(|_| replica.lag_seconds.is_some() && !is_broken(replica))
-}
-
-/// The same in words, as in `at least 20.1 KiB`.
+/// What would be lost, as in `at least 20.1 KiB`.
 pub(super) fn lost(replica: &ReplicaReport) -> Option<String> {
     let bound = if replica.unreplicated_bytes_lower_bound { "at least " } else { "" };
-    at_risk(replica).map(|bytes| format!("{bound}{}", human::bytes(bytes)))
+    replica.at_risk().map(|bytes| format!("{bound}{}", human::bytes(bytes)))
 }
 
 /// Up to when everything that was committed can be restored.
 pub(super) fn safe_until(replica: &ReplicaReport, now: Timestamp) -> Markup {
-    if is_broken(replica) {
+    if replica.is_broken() {
         return html! { span.bad { "does not restore" } };
     }
-    known(replica.recovery_point.map(|at| ago(at, now)))
+    known(replica.safe_until().map(|at| ago(at, now)))
 }
 
 /// What the coverage map does not show: it is made of what was listed, and of damage that was known by then.
 pub(super) fn doubt(replica: &ReplicaReport, map: &TimelineReport) -> Markup {
     html! {
-        @if is_broken(replica) && map.restorable_now() { " " span.bad { "The latest state does not restore." } }
+        @if replica.is_broken() && map.restorable_now() { " " span.bad { "The latest state does not restore." } }
     }
-}
-
-/// The latest state does not restore, whatever has been uploaded.
-pub(super) fn is_broken(replica: &ReplicaReport) -> bool {
-    let damaged = replica.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some());
-    damaged || replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable)
 }
 
 /// Whether something would be lost, as far as is known: what would be, from when on, and how much.
@@ -111,7 +100,7 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     if replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable) {
         return "Nothing can be restored from it: everything would be lost.".to_owned();
     }
-    if is_broken(replica) {
+    if replica.is_broken() {
         return "The latest state cannot be restored: objects that it needs are damaged.".to_owned();
     }
     let seen = replica.up == Some(true);

@@ -68,7 +68,7 @@ impl Agent {
         let interval = self.shared.configured.alerting.evaluation_interval;
         let Some(at) = self.alerts.take_due(interval, now) else { return };
         let fresh = self.shared.fleet.has_changed();
-        let (mut assessment, changed) = self.assess(now);
+        let (mut assessment, mut changed) = self.assess(now);
         let (moved, turned) = self.alerts.evaluate(&assessment, &self.shared.configured.alerting, at);
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
@@ -78,6 +78,7 @@ impl Agent {
         }
         if !turned.is_empty() {
             assessment.databases = self.shared.fleet.reports();
+            changed.extend(turned.iter().cloned());
         }
         self.alerts.tell(&assessment, at);
         let report = self.judge(assessment, &changed, now);

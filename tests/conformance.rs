@@ -10,6 +10,8 @@
 mod directory;
 #[path = "conformance/endpoint_path.rs"]
 mod endpoint_path;
+#[path = "conformance/gs.rs"]
+mod gs;
 #[path = "conformance/hostile.rs"]
 mod hostile;
 #[path = "conformance/kinds.rs"]

@@ -3,6 +3,8 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "replication/clouds.rs"]
+mod clouds;
 #[path = "replication/counting.rs"]
 mod counting;
 #[path = "replication/idle.rs"]
@@ -14,6 +16,8 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
+#[path = "replication/on_gs.rs"]
+mod on_gs;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -114,4 +118,9 @@ fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
 #[test]
 fn what_becomes_bad_and_well_again_is_in_the_log() {
     play(&[telling::dead_bucket, telling::missing_database]);
+}
+
+#[test]
+fn replicas_in_google_cloud_storage_are_watched_and_restored() {
+    play(&[on_gs::every_version, on_gs::credentials]);
 }

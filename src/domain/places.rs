@@ -14,6 +14,8 @@ pub struct GsLocation {
     pub bucket: String,
     /// Cleaned as by Go's `path.Clean`; empty for the bucket itself, and perhaps with a slash in front.
     pub path: String,
+    /// An emulator in Google's place (`STORAGE_EMULATOR_HOST`), which gets no credentials: `http://host:port`.
+    pub emulator: Option<String>,
     /// PEM file with certificate authorities beside the system's.
     pub ca_file: Option<PathBuf>,
 }

@@ -3,10 +3,14 @@
 mod beacon;
 mod checked;
 mod directory;
-#[allow(dead_code, reason = "no store that speaks HTTP without an SDK is built in yet")]
+#[cfg(feature = "gcs")]
+mod gs;
+#[cfg(any(feature = "azure", feature = "gcs"))]
 mod http;
 mod keys;
 mod kind;
+#[cfg(any(feature = "azure", feature = "gcs"))]
+mod login;
 mod memory;
 mod s3;
 
@@ -29,7 +33,9 @@ use kind::{Kind, Shared, unsupported};
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
     directory::KIND,
-    s3::KIND, //
+    s3::KIND,
+    #[cfg(feature = "gcs")]
+    gs::KIND,
 ];
 
 /// Their names.

@@ -87,9 +87,14 @@ impl Written<'_> {
         Ok(Some(map_path(self.context.path_map, &found)))
     }
 
+    /// What the environment says, if anything.
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
     fn gs(&self) -> Result<GsLocation, Fault> {
-        let ca_file = self.keys.ca_file.clone();
-        Ok(GsLocation { bucket: self.bucket("gs")?, path: self.clean_path(), ca_file })
+        let (ca_file, emulator) = (self.keys.ca_file.clone(), self.variable("STORAGE_EMULATOR_HOST"));
+        Ok(GsLocation { bucket: self.bucket("gs")?, path: self.clean_path(), emulator: emulator.map(server), ca_file })
     }
 
     fn abs(&self) -> Result<AbsLocation, Fault> {
@@ -204,4 +209,10 @@ impl Written<'_> {
             ca_file: keys.ca_file.clone(),
         })
     }
+}
+
+/// The server of `host:port` or of a URL, as Google's client for Go takes it.
+fn server(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
 }

@@ -89,7 +89,7 @@ pub fn credentials(lab: &Lab, home: &Path) {
     fs::write(home.join("user.json"), user("geheim").to_string()).unwrap();
     fs::write(home.join("revoked.json"), user("widerrufen").to_string()).unwrap();
     fs::write(home.join("other.json"), r#"{"type":"external_account"}"#).unwrap();
-    fs::write(home.join("streamgauge.toml"), "[store]\ntimeout = \"12s\"\n").unwrap();
+    fs::write(home.join("streamgauge.toml"), "[replica]\ntimeout = \"12s\"\n").unwrap();
 
     let told = |file: &str, metadata: u16| {
         let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
@@ -112,12 +112,12 @@ pub fn credentials(lab: &Lab, home: &Path) {
         (told, std::mem::take(&mut *asked.lock().unwrap()))
     };
     let listing = "storage.googleapis.com /storage/v1/b/bkt/o";
-    let (_, seen) = told("account.json", 9);
+    let (said, seen) = told("account.json", 9);
     assert!(
         seen.iter().all(|(what, token)| what == listing && token.matches('.').count() == 2),
         "a token signed here: {seen:?}"
     );
-    assert!(!seen.is_empty());
+    assert!(!seen.is_empty(), "{said}");
     let (_, seen) = told("user.json", 9);
     assert_eq!(seen[0].0, "accounts.google.com /o/oauth2/token", "{seen:?}");
     assert_eq!(seen[1], (listing.to_owned(), "Bearer of-a-user".to_owned()));

@@ -4,8 +4,12 @@
 //! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
 //! tests that need them say so and pass; with `CI` set they fail.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "conformance/abs.rs"]
+mod abs;
+#[path = "support/azurite.rs"]
+mod azurite;
 #[path = "conformance/directory.rs"]
 mod directory;
 #[path = "conformance/endpoint_path.rs"]

@@ -3,6 +3,8 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "support/azurite.rs"]
+mod azurite;
 #[path = "replication/clouds.rs"]
 mod clouds;
 #[path = "replication/counting.rs"]
@@ -16,6 +18,8 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
+#[path = "replication/on_abs.rs"]
+mod on_abs;
 #[path = "replication/on_gs.rs"]
 mod on_gs;
 #[path = "replication/outage.rs"]
@@ -123,4 +127,9 @@ fn what_becomes_bad_and_well_again_is_in_the_log() {
 #[test]
 fn replicas_in_google_cloud_storage_are_watched_and_restored() {
     play(&[on_gs::every_version, on_gs::credentials]);
+}
+
+#[test]
+fn replicas_in_azure_blob_storage_are_watched_and_restored() {
+    play(&[on_abs::every_version]);
 }

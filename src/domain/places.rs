@@ -20,8 +20,8 @@ pub struct GsLocation {
     pub ca_file: Option<PathBuf>,
 }
 
-/// Azure Blob Storage. Without a secret here, those of the environment count (`LITESTREAM_AZURE_SAS_TOKEN`,
-/// `LITESTREAM_AZURE_ACCOUNT_KEY`, then Azure's own chain).
+/// Azure Blob Storage. The secrets are those of the configuration, else those of Litestream's environment
+/// (`LITESTREAM_AZURE_SAS_TOKEN`, `LITESTREAM_AZURE_ACCOUNT_KEY`); without one, Azure's own chain counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AbsLocation {
     /// Empty: not configured.

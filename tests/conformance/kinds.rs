@@ -8,7 +8,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
 use streamgauge::usecase::ports::Stores as _;
 
-use crate::{directory, gs, s3, stores, suite, told};
+use crate::{abs, directory, gs, s3, stores, suite, told};
 
 /// A kind, the function that starts a server of it with an empty replica, and the name of the test.
 macro_rules! served {
@@ -24,6 +24,7 @@ macro_rules! served {
 served! {
     "file" by directory::plain as a_directory_keeps_the_promises;
     "file" by directory::copied_from_a_bucket as a_directory_with_the_keys_of_a_bucket_keeps_the_promises;
+    "abs" by abs::azurite as azurite_keeps_the_promises;
     "gs" by gs::emulator as an_emulator_of_gs_keeps_the_promises;
     "gs" by gs::paged as gs_with_pages_keeps_the_promises;
     "s3" by s3::moto as moto_keeps_the_promises;

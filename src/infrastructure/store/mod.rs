@@ -1,5 +1,7 @@
 //! Replicas in directories and buckets, read only but for the beacon beside them. One file for each backend and one wrapper for all of them.
 
+#[cfg(feature = "azure")]
+mod abs;
 mod beacon;
 mod checked;
 mod directory;
@@ -32,6 +34,8 @@ use kind::{Kind, Shared, unsupported};
 
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
+    #[cfg(feature = "azure")]
+    abs::KIND,
     directory::KIND,
     s3::KIND,
     #[cfg(feature = "gcs")]

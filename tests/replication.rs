@@ -131,5 +131,5 @@ fn replicas_in_google_cloud_storage_are_watched_and_restored() {
 
 #[test]
 fn replicas_in_azure_blob_storage_are_watched_and_restored() {
-    play(&[on_abs::every_version]);
+    play(&[on_abs::every_version, on_abs::credentials]);
 }

@@ -116,6 +116,9 @@ async fn wrong_secrets_for_azurite_are_denied_and_not_repeated() {
             assert!(told.starts_with("denied: ") && !told.contains("geheim"), "{told}");
         }
     }
+    let token = AbsLocation { sas_token: Some(Secret::new(azurite::sas())), account_key: None, ..place(server.port) };
+    let store = open(token, Duration::from_secs(60));
+    assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
     let missing = AbsLocation { container: "other".into(), ..place(server.port) };
     let store = open(missing, Duration::from_secs(60));
     let cause = "no such container | check that container other exists";

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use aws_smithy_types::base64;
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
 
@@ -32,4 +33,14 @@ pub fn signed(port: u16, method: &str, path: &str, headers: &[(&str, &str)], len
     let key = AzureCredential::AccessKey(AzureAccessKey::try_new(KEY).unwrap());
     AzureAuthorizer::new(&key, ACCOUNT).try_authorize(&mut request).unwrap();
     request
+}
+
+/// A token with which all of the account can be read and written, but no container made.
+pub fn sas() -> String {
+    let (permissions, services, types, end, version) = ("rwdlc", "b", "co", "2099-01-01T00:00:00Z", "2023-11-03");
+    let text = format!("{ACCOUNT}\n{permissions}\n{services}\n{types}\n\n{end}\n\n\n{version}\n\n");
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &base64::decode(KEY).unwrap());
+    let signature = base64::encode(aws_lc_rs::hmac::sign(&key, text.as_bytes()));
+    let signature: String = form_urlencoded::byte_serialize(signature.as_bytes()).collect();
+    format!("sv={version}&ss={services}&srt={types}&sp={permissions}&se={end}&sig={signature}")
 }

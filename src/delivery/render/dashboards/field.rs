@@ -139,7 +139,7 @@ fn width(label: &str) -> Option<u32> {
         "database" | "instance" => Some(150),
         "check" | "alertname" => Some(190),
         "bucket" => Some(220),
-        "path" | "url" => Some(320),
+        "store" | "layout" | "page_size" => Some(120),
         _ => None,
     }
 }

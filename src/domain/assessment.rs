@@ -4,6 +4,7 @@
 //! ([`Report`](super::report::Report)), so renaming a field here is a breaking change.
 
 mod agent;
+mod coverage;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use self::agent::{
     AgentReport, Billed, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
     DurationHistogram, ProcessReport, ReceiverReport, SourceReport, StateReport, StoreOperationReport, StoreReport,
 };
+pub use self::coverage::{CoverageReport, LevelReport};
 use super::assess::churn::ChurnReport;
 use super::assess::growth::GrowthReport;
 use super::assess::permissions::ModeReport;
@@ -22,7 +24,6 @@ use super::assess::rates::Rates;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::drill::DrillReport;
-use super::litestream::Hole;
 use super::observation::{Counters, Filesystem, WalSource};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
@@ -336,48 +337,4 @@ pub struct KeepingReport {
     pub churn: Option<ChurnReport>,
     /// The lag is unknown, and not by design; `None` when it is known.
     pub lag_unknown: Option<LagUnknownReport>,
-}
-
-/// The coverage of a replica: what could be restored, as far as a listing can tell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct CoverageReport {
-    /// There is a snapshot (or a chain from the start) from which something restores.
-    pub restorable: bool,
-    /// The start of the contiguous chain that reaches the newest object.
-    pub restorable_since: Option<Timestamp>,
-    /// Holes between the newest snapshot and the newest object that no level bridges: with one, restoring the latest
-    /// state fails.
-    pub gaps: Vec<Hole>,
-    pub snapshots: u64,
-    pub newest_snapshot_at: Option<Timestamp>,
-    /// When the oldest change was replicated that no snapshot holds, as far as compaction left that apart; `None` when the
-    /// newest snapshot holds everything.
-    pub unsnapshotted_since: Option<Timestamp>,
-    /// How far the replica moved since its newest snapshot: TXIDs of v0.5, segments of v0.3.
-    pub changes_since_snapshot: Option<u64>,
-    /// It still reaches back to its beginning (TXID 1; the first index of a generation of v0.3): nothing that a restore
-    /// could have reached was deleted or lost. `None` where nothing restores.
-    pub whole: Option<bool>,
-    /// Objects that Litestream's retention should have deleted more than 6 hours ago; `None` where it is not known what
-    /// Litestream was told to keep.
-    pub expired_objects: Option<u64>,
-    /// About how much restoring the latest state downloads.
-    pub download_bytes: Option<u64>,
-    pub levels: Vec<LevelReport>,
-}
-
-impl CoverageReport {
-    /// The listing has no file of Litestream.
-    pub fn is_empty(&self) -> bool {
-        self.levels.iter().all(|level| level.objects == 0)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LevelReport {
-    /// The `level` label: `0` to `9` for v0.5, where 9 are snapshots; `wal` and `snapshot` for v0.3.
-    pub level: &'static str,
-    pub objects: u64,
-    pub bytes: u64,
-    pub newest_at: Option<Timestamp>,
 }

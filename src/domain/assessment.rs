@@ -59,6 +59,7 @@ impl Assessment {
 words! {
     /// Whether a database can be watched.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum DatabaseState {
         /// Its files are read.
@@ -77,17 +78,23 @@ words! {
     }
 }
 
+/// A database, as it was at the last look.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseReport {
+    /// How the agent calls it; unique, and the `database` label of its metrics.
     pub name: String,
+    /// Whether it can be watched.
     pub state: DatabaseState,
     /// Why it is not monitored, or why the last look failed.
     pub reason: Option<Reason>,
+    /// Its files; `None` where they are not on this host or were not read yet.
     pub local: Option<LocalReport>,
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
     /// Further objectives.
     pub objectives: ObjectivesReport,
+    /// In the order of the configuration.
     pub replicas: Vec<ReplicaReport>,
 }
 
@@ -97,6 +104,7 @@ const DEFAULT_SNAPSHOT_INTERVAL_SECONDS: f64 = 86_400.0;
 
 /// The objectives for the replicas of a database, if they are configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObjectivesReport {
     /// How far back a restore has to reach.
     pub retention_seconds: Option<f64>,
@@ -137,28 +145,41 @@ impl DatabaseReport {
 
 /// The local files when they were last read.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LocalReport {
+    /// The path of the database file.
     pub path: String,
+    /// When the files were last read.
     pub observed_at: Timestamp,
     /// Its filesystem does not tell of changes, so that it is read in turn: a change is seen later.
     pub polled: bool,
+    /// Bytes in a page.
     pub page_size: u32,
+    /// Size of the database file.
     pub size_bytes: u64,
     /// `None`: there is no `-wal`.
     pub wal_size_bytes: Option<u64>,
+    /// It is in WAL mode.
     pub journal_mode_wal: bool,
+    /// Committed frames (pages) in the WAL; `None` where there is no WAL.
     pub wal_frames: Option<u32>,
+    /// Frames that a checkpoint has copied into the database; `None` where that does not show.
     pub wal_backfilled_frames: Option<u32>,
+    /// The lowest frame that a reader still needs, which is where checkpoints stop; `None` without such a reader.
     pub wal_oldest_reader_frame: Option<u32>,
+    /// Where the state of the WAL was read; `None` where there is no WAL.
     pub wal_source: Option<WalSource>,
     /// Since when the WAL is known not to have begun anew: when it did, or when the agent first saw it as it is.
     pub wal_since: Option<Timestamp>,
+    /// When the last commit was made, as far as files tell.
     pub last_commit_at: Option<Timestamp>,
+    /// Totals since the agent first saw the database.
     pub counters: Counters,
     /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
     pub rates: Option<Rates>,
     /// Growth over weeks, for the sizing guide.
     pub sizing: Sizing,
+    /// Permissions and owners of its files and their directory.
     pub modes: Vec<ModeReport>,
     /// The one that holds the database and its WAL.
     pub filesystem: Option<FilesystemReport>,
@@ -168,6 +189,7 @@ pub struct LocalReport {
     pub used_objective_ratio: f64,
     /// Size of Litestream's metadata directory.
     pub staging_bytes: Option<u64>,
+    /// A process that holds a read lock on it, as Litestream does; `None` where there is none or it does not show.
     pub lock_holder_pid: Option<u32>,
     /// Whether any process has the database open in WAL mode; `None` where locks do not show.
     pub open: Option<bool>,
@@ -204,6 +226,7 @@ impl LocalReport {
 
 /// A filesystem and how it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FilesystemReport {
     #[serde(flatten)]
     pub space: Filesystem,
@@ -228,16 +251,21 @@ impl FilesystemReport {
 
 /// Whether a Litestream runs that could replicate a database. Its running proves nothing of its replicating.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LitestreamReport {
     /// `None` where that cannot be known from here.
     pub up: Option<bool>,
     /// How that is known, or why it is not.
     pub evidence: String,
+    /// The process ID, where it is known.
     pub pid: Option<u32>,
 }
 
+/// A replica, as it was at the last look.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplicaReport {
+    /// How the agent calls it; unique among the replicas of the database, and the `replica` label of its metrics.
     pub name: String,
     /// `file`, `s3`, …
     pub store: String,
@@ -251,6 +279,7 @@ pub struct ReplicaReport {
     pub up: Option<bool>,
     /// Why it did not.
     pub reason: Option<Reason>,
+    /// How the recovery point was proven; `None` where none is.
     pub method: Option<Method>,
     /// The newest instant of which it is proven that all that was committed before it is in the bucket and chains to
     /// a snapshot.
@@ -260,6 +289,7 @@ pub struct ReplicaReport {
     /// The oldest commit may be older than `lag_seconds` says, at most by this: it was not seen being made, only that
     /// it came after the replica's newest file.
     pub lag_upper_bound_seconds: Option<f64>,
+    /// When the oldest unproven commit was made; `None` when there is none, or that is not known.
     pub unreplicated_since: Option<Timestamp>,
     /// Committed WAL bytes that are not proven to be in the bucket.
     pub unreplicated_bytes: Option<u64>,
@@ -275,6 +305,7 @@ pub struct ReplicaReport {
     pub last_segment_at: Option<Timestamp>,
     /// The newest TXID in the bucket (v0.5).
     pub txid: Option<u64>,
+    /// What could be restored; `None` until something was listed.
     pub coverage: Option<CoverageReport>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
@@ -323,6 +354,7 @@ impl ReplicaReport {
 
 /// Conclusions from several looks at a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeepingReport {
     /// `None` until it was watched for long enough, and without a local database.
     pub growth: Option<GrowthReport>,

@@ -31,11 +31,15 @@ pub struct BeaconPolicy {
 
 /// The content of a beacon. All instants are by the clock of the host that wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BeaconClaim {
+    /// The version of its text.
     pub schema: u32,
+    /// When it was written.
     pub written_at: Timestamp,
     /// When the next one is due.
     pub interval_seconds: f64,
+    /// Who wrote it.
     pub host: String,
     /// The database's name there.
     pub database: String,
@@ -43,6 +47,7 @@ pub struct BeaconClaim {
     pub version: String,
     /// As in the report of the agent that wrote it, and unknown where it was unknown to that.
     pub recovery_point: Option<Timestamp>,
+    /// The age of the oldest unproven commit; 0 when there was none.
     pub lag_seconds: Option<f64>,
     /// Commits wait since then.
     pub unreplicated_since: Option<Timestamp>,
@@ -86,6 +91,7 @@ impl BeaconClaim {
 
 /// A beacon as an observer knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BeaconReport {
     /// When it was last read with success.
     pub read_at: Option<Timestamp>,
@@ -93,6 +99,7 @@ pub struct BeaconReport {
     pub written_at: Option<Timestamp>,
     /// The same by the store's own clock.
     pub stored_at: Option<Timestamp>,
+    /// What its writer says; `None` until it was read.
     pub claim: Option<BeaconClaim>,
     /// Why it could not be read the last time; the rest is then as it was before.
     pub reason: Option<Reason>,

@@ -43,6 +43,7 @@ pub enum Contradiction {
 
 /// The same, as a report has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplacementReport {
     /// `None` where that cannot be known.
     pub replaced: Option<bool>,

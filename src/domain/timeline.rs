@@ -11,8 +11,11 @@ const COARSER: f64 = 3.0;
 
 /// A stretch of time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Span {
+    /// Where it begins.
     pub from: Timestamp,
+    /// Where it ends.
     pub until: Timestamp,
     /// States that can be told apart in it.
     pub points: u64,
@@ -34,6 +37,7 @@ impl Span {
 
 /// The obstacle to a restore.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Blocked {
     #[serde(flatten)]
     pub hole: Hole,
@@ -45,6 +49,7 @@ pub struct Blocked {
 
 /// A release of Litestream that does not do what is asked, and what it would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Caveat {
     /// Such as `0.5.8 to 0.5.9`.
     pub releases: String,
@@ -54,11 +59,15 @@ pub struct Caveat {
 
 /// The coverage map of one replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimelineReport {
     /// Oldest first; what is before the first one cannot be restored.
     pub spans: Vec<Span>,
+    /// Stretches that cannot be restored.
     pub gaps: u64,
+    /// The longest of them; `None` when there is none.
     pub largest_gap_seconds: Option<f64>,
+    /// Where releases of Litestream differ.
     pub caveats: Vec<Caveat>,
     /// The first instant that can be restored.
     pub since: Option<Timestamp>,

@@ -18,4 +18,6 @@ pub use seats::connections_max;
 pub use server::Server;
 
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::body::Body;
 
 use super::answer::{
-    Answer, HTML, JSON, OPENMETRICS_1_0, TEXT_0_0_4, answer, has, not_modified, problem, put, say, tagged,
+    Answer, HTML, JSON, OPENMETRICS_1_0, TEXT_0_0_4, YAML, answer, has, not_modified, problem, put, say, tagged,
 };
 use super::guard::{Guard, Reach};
 use super::negotiate::{wants_gzip, wants_openmetrics};
@@ -47,6 +47,8 @@ pub(super) enum Serves {
     Page(Make<Vec<u8>>),
     /// A part of the report as JSON, made for one request, and the parameters that it takes.
     Api(Make<Made>, &'static [&'static str]),
+    /// What the API is like, for programs.
+    Description,
     Healthy,
     Ready,
     Reload,
@@ -76,6 +78,7 @@ pub(super) const ROUTES: &[Route] = &[
     read("/api/v1/alerts", Reach::Browsers, Serves::Api(api::alerts, api::ALERTS)),
     read("/api/v1/restorable", Reach::Browsers, Serves::Api(api::restorable, api::RESTORABLE)),
     read("/api/v1/history", Reach::Browsers, Serves::Api(api::history, api::HISTORY)),
+    read("/api/v1/openapi.yaml", Reach::Browsers, Serves::Description),
     read("/-/healthy", Reach::Machines, Serves::Healthy),
     read("/-/ready", Reach::Machines, Serves::Ready),
     Route { path: "/-/reload", methods: WRITE, reach: Reach::Commands, serves: Serves::Reload },
@@ -129,6 +132,7 @@ impl App {
                 };
                 made.unwrap_or_else(|why| problem(&why))
             }
+            Serves::Description => answer(StatusCode::OK, YAML, api::OPENAPI),
             Serves::Healthy => self.healthy(),
             Serves::Ready => self.ready(),
             Serves::Reload => self.reload().await,

@@ -17,9 +17,13 @@ use crate::domain::report::{Judged, Report, SCHEMA};
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
+/// The description of the API, docs/openapi.yaml, as it is in the program.
+pub const OPENAPI: &str = include_str!("../../../docs/openapi.yaml");
+
 /// An answer: a part of a report.
 #[derive(Serialize)]
-struct Document<T> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "{T}Answer"))]
+pub(crate) struct Document<T> {
     /// The version of the answer, raised when a field is removed or changes its meaning.
     schema: u32,
     /// The instant of the report.
@@ -30,7 +34,8 @@ struct Document<T> {
 
 /// Databases as they are in the report, in the order of their names.
 #[derive(Serialize)]
-struct Databases<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Databases<'a> {
     /// At most as many as `limit` says.
     databases: Vec<Judged<'a>>,
     /// The value of `after` that gives the following ones; `None` at the end.
@@ -39,7 +44,8 @@ struct Databases<'a> {
 
 /// What each check says.
 #[derive(Serialize)]
-struct Checks<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Checks<'a> {
     /// In the order of the databases; those on the agent come last.
     checks: Vec<&'a Verdict>,
     /// The value of `after` that gives the checks of the following databases; `None` at the end.
@@ -48,7 +54,8 @@ struct Checks<'a> {
 
 /// The alerts that the agent remembers.
 #[derive(Serialize)]
-struct Alerts<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Alerts<'a> {
     /// Pending, firing, and those that ended a little while ago.
     alerts: Vec<&'a Alert>,
     /// How many more there are than the agent remembers.
@@ -57,7 +64,8 @@ struct Alerts<'a> {
 
 /// To which points in time replicas can be restored.
 #[derive(Serialize)]
-struct Restorable<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Restorable<'a> {
     /// In the order of the databases.
     replicas: Vec<RestorableReplica<'a>>,
     /// The value of `after` that gives the replicas of the following databases; `None` at the end.
@@ -66,6 +74,7 @@ struct Restorable<'a> {
 
 /// To which points in time one replica can be restored.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct RestorableReplica<'a> {
     /// The name of the database.
     database: &'a str,
@@ -81,7 +90,8 @@ struct RestorableReplica<'a> {
 
 /// How a number of a database went, or of one of its replicas.
 #[derive(Serialize)]
-struct History<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct History<'a> {
     /// The name of the database.
     database: &'a str,
     /// The name of the replica; `None` for a number of the database itself.
@@ -96,6 +106,7 @@ struct History<'a> {
 
 /// A value that holds until the next one, with the lowest and the highest that are summed up in it.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Sample {
     /// When the value began to hold.
     at: Timestamp,

@@ -16,13 +16,16 @@ use super::verdict::Severity;
 
 /// An alert as Prometheus makes one of the same rule, with the same labels, so that Alertmanager treats both as one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// `alertname`, `severity`, the labels of the subject, and those that the configuration adds. They identify it.
     pub labels: BTreeMap<String, String>,
     /// `summary`, `description`, `action`, `runbook_url` and, where configured, `dashboard_url`; `ended` where it is over
     /// because its subject is no longer watched.
     pub annotations: BTreeMap<String, String>,
+    /// How bad it is.
     pub severity: Severity,
+    /// Whether it fires.
     pub state: AlertState,
     /// When the rule began to hold.
     pub active_at: Timestamp,
@@ -39,8 +42,10 @@ pub struct Alert {
 words! {
     /// The order is that of a list of alerts.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum AlertState {
+        /// The rule has held for long enough.
         Firing = "firing",
         /// The rule holds, not yet for long enough.
         Pending = "pending",

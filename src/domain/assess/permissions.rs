@@ -7,6 +7,7 @@ use crate::domain::target::Permissions;
 
 /// Permissions and owner of one file, and what is wrong with them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeReport {
     #[serde(flatten)]
     pub found: FileMode,

@@ -7,6 +7,7 @@ use crate::domain::litestream::Hole;
 
 /// The coverage of a replica: what could be restored, as far as a listing can tell.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CoverageReport {
     /// There is a snapshot (or a chain from the start) from which something restores.
     pub restorable: bool,
@@ -15,7 +16,9 @@ pub struct CoverageReport {
     /// Holes between the newest snapshot and the newest object that no level bridges: with one, restoring the latest
     /// state fails.
     pub gaps: Vec<Hole>,
+    /// Snapshots in the replica.
     pub snapshots: u64,
+    /// When the newest snapshot was taken; `None` when there is none.
     pub newest_snapshot_at: Option<Timestamp>,
     /// When the oldest change was replicated that no snapshot holds, as far as compaction left that apart; `None` when the
     /// newest snapshot holds everything.
@@ -30,6 +33,7 @@ pub struct CoverageReport {
     pub expired_objects: Option<u64>,
     /// About how much restoring the latest state downloads.
     pub download_bytes: Option<u64>,
+    /// Its objects by level.
     pub levels: Vec<LevelReport>,
 }
 
@@ -40,11 +44,16 @@ impl CoverageReport {
     }
 }
 
+/// The objects of one level of a replica.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelReport {
     /// The `level` label: `0` to `9` for v0.5, where 9 are snapshots; `wal` and `snapshot` for v0.3.
     pub level: &'static str,
+    /// Objects of the level.
     pub objects: u64,
+    /// Bytes of all its objects.
     pub bytes: u64,
+    /// When the newest of them was made; `None` when there is none.
     pub newest_at: Option<Timestamp>,
 }

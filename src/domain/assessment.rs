@@ -82,9 +82,9 @@ words! {
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseReport {
-    /// How the agent calls it; unique, and the `database` label of its metrics.
+    /// How the agent calls the database; unique, and the `database` label of its metrics.
     pub name: String,
-    /// Whether it can be watched.
+    /// Whether the database can be watched.
     pub state: DatabaseState,
     /// Why it is not monitored, or why the last look failed.
     pub reason: Option<Reason>,
@@ -92,7 +92,7 @@ pub struct DatabaseReport {
     pub local: Option<LocalReport>,
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
-    /// Further objectives.
+    /// Objectives for its replicas.
     pub objectives: ObjectivesReport,
     /// In the order of the configuration.
     pub replicas: Vec<ReplicaReport>,
@@ -151,15 +151,15 @@ pub struct LocalReport {
     pub path: String,
     /// When the files were last read.
     pub observed_at: Timestamp,
-    /// Its filesystem does not tell of changes, so that it is read in turn: a change is seen later.
+    /// The filesystem does not tell of changes, so that the files are read in turn: a change is seen later.
     pub polled: bool,
     /// Bytes in a page.
     pub page_size: u32,
     /// Size of the database file.
     pub size_bytes: u64,
-    /// `None`: there is no `-wal`.
+    /// Size of the `-wal` file; `None`: there is none.
     pub wal_size_bytes: Option<u64>,
-    /// It is in WAL mode.
+    /// The database is in WAL mode.
     pub journal_mode_wal: bool,
     /// Committed frames (pages) in the WAL; `None` where there is no WAL.
     pub wal_frames: Option<u32>,
@@ -175,21 +175,22 @@ pub struct LocalReport {
     pub last_commit_at: Option<Timestamp>,
     /// Totals since the agent first saw the database.
     pub counters: Counters,
-    /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
+    /// How fast the database grows and is written; `None` until there are two samples far enough apart.
     pub rates: Option<Rates>,
-    /// Growth over weeks, for the sizing guide.
+    /// Growth and writes over weeks, for the sizing guide.
     pub sizing: Sizing,
     /// Permissions and owners of its files and their directory.
     pub modes: Vec<ModeReport>,
-    /// The one that holds the database and its WAL.
+    /// The filesystem that holds the database and its WAL.
     pub filesystem: Option<FilesystemReport>,
-    /// The one that holds Litestream's metadata directory, where it is another one.
+    /// The filesystem that holds Litestream's metadata directory, where it is another one.
     pub staging_filesystem: Option<FilesystemReport>,
     /// How full a filesystem may be: 0.8 is 80 %.
     pub used_objective_ratio: f64,
     /// Size of Litestream's metadata directory.
     pub staging_bytes: Option<u64>,
-    /// A process that holds a read lock on it, as Litestream does; `None` where there is none or it does not show.
+    /// A process that holds a read lock on the database, as Litestream does; `None` where there is none or it does
+    /// not show.
     pub lock_holder_pid: Option<u32>,
     /// Whether any process has the database open in WAL mode; `None` where locks do not show.
     pub open: Option<bool>,
@@ -253,7 +254,7 @@ impl FilesystemReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LitestreamReport {
-    /// `None` where that cannot be known from here.
+    /// A Litestream runs; `None` where that cannot be known from here.
     pub up: Option<bool>,
     /// How that is known, or why it is not.
     pub evidence: String,
@@ -265,19 +266,19 @@ pub struct LitestreamReport {
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplicaReport {
-    /// How the agent calls it; unique among the replicas of the database, and the `replica` label of its metrics.
+    /// How the agent calls the replica; unique among those of the database, and the `replica` label of its metrics.
     pub name: String,
-    /// `file`, `s3`, …
+    /// The kind of store: `file` or `s3`.
     pub store: String,
-    /// Without credentials.
+    /// Where it is, without credentials.
     pub url: String,
-    /// The bucket that holds it, by its label in [`BucketReport`]; `None` where there is no such thing.
+    /// The bucket that holds it, by its label among the buckets of the agent; `None` where there is no such thing.
     pub bucket: Option<String>,
-    /// `v0.3` or `v0.5`; `None` until something was listed.
+    /// The release of Litestream that writes it; `None` until something was listed.
     pub layout: Option<&'static str>,
     /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.
     pub up: Option<bool>,
-    /// Why it did not.
+    /// Why the last look failed.
     pub reason: Option<Reason>,
     /// How the recovery point was proven; `None` where none is.
     pub method: Option<Method>,
@@ -295,13 +296,13 @@ pub struct ReplicaReport {
     pub unreplicated_bytes: Option<u64>,
     /// `unreplicated_bytes` is a lower bound: the WAL was reset since the replica's newest file.
     pub unreplicated_bytes_lower_bound: bool,
-    /// When the agent began to watch it.
+    /// When the agent began to watch the replica.
     pub watched_since: Timestamp,
-    /// The last successful verification.
+    /// When the last look was made that succeeded.
     pub verified_at: Option<Timestamp>,
-    /// The longest time that may pass between two verifications when all is well.
+    /// The longest time that may pass between two looks when all is well.
     pub verify_interval_seconds: f64,
-    /// The newest object's time, by the replica's own dating: the founding rule's "no segments for 5 minutes".
+    /// When the newest object was made, by the replica's own dating.
     pub last_segment_at: Option<Timestamp>,
     /// The newest TXID in the bucket (v0.5).
     pub txid: Option<u64>,
@@ -311,11 +312,11 @@ pub struct ReplicaReport {
     pub timeline: Option<Arc<TimelineReport>>,
     /// The verification of its objects; `None` where none are read: by choice, or because they are encrypted.
     pub verification: Option<Arc<VerificationReport>>,
-    /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
+    /// Drills of the replica; `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
     pub drill: Option<Arc<DrillReport>>,
     /// The beacon of the agent beside the database; `None` where that is this agent, and where there is none.
     pub beacon: Option<Arc<BeaconReport>>,
-    /// Conclusions from several looks at it.
+    /// Conclusions from several looks at the replica.
     pub keeping: KeepingReport,
     /// Pages that were compared with the live database; `None` where none are to be, or there is none.
     pub spot: Option<SpotReport>,
@@ -356,17 +357,17 @@ impl ReplicaReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeepingReport {
-    /// `None` until it was watched for long enough, and without a local database.
+    /// How fast the replica grew; `None` until it was watched for long enough, and without a local database.
     pub growth: Option<GrowthReport>,
     /// The replica is ahead of what Litestream wrote here, and Litestream goes on writing behind it: the replica belongs to
     /// another history, or has another writer. `None` where that cannot be compared.
     pub foreign_history: Option<bool>,
-    /// The cost of storing it, at the configured prices; `None` until it has been listed.
+    /// The cost of storing the replica, at the configured prices; `None` until it has been listed.
     pub storage_dollars_per_month: Option<f64>,
     /// For how long Litestream was told to keep history; `None` where that is not known, or all is kept.
     pub kept_seconds: Option<f64>,
     /// Whether file after file changes the same pages; `None` until two were read that tell.
     pub churn: Option<ChurnReport>,
-    /// The lag is unknown, and not by design; `None` when it is known.
+    /// Since when the lag is unknown, and not by design; `None` when it is known.
     pub lag_unknown: Option<LagUnknownReport>,
 }

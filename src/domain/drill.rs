@@ -130,17 +130,17 @@ pub struct DrillRecord {
     pub database: String,
     /// The name of the replica.
     pub replica: String,
-    /// Without credentials.
+    /// Where the replica is, without credentials.
     pub url: String,
-    /// `streamgauge` and its version.
+    /// The program that drilled: `streamgauge` and its version.
     pub program: String,
-    /// When it began.
+    /// When the drill began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When the drill ended.
     pub finished_at: Timestamp,
-    /// What it came to.
+    /// What the drill came to.
     pub result: DrillResult,
-    /// Why it did not pass.
+    /// Why the drill did not pass.
     pub reason: Option<Reason>,
     /// Only what was new since the drill before was restored.
     pub incremental: bool,
@@ -160,7 +160,7 @@ pub struct DrillRecord {
     pub dollars: f64,
     /// From the first request to the restored file being on disk: the measured RTO.
     pub restore_seconds: Option<f64>,
-    /// How long all of it took.
+    /// How long all of the drill took.
     pub seconds: f64,
 }
 
@@ -168,17 +168,17 @@ pub struct DrillRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillRestored {
-    /// `v0.3` or `v0.5`.
+    /// The release of Litestream that wrote the replica: `v0.3` or `v0.5`.
     pub layout: String,
-    /// `TXID …` or `generation …`.
+    /// What was restored: `TXID …` or `generation …`.
     pub position: String,
-    /// Nothing committed later is in it.
+    /// Nothing that was committed later is in the restored database.
     pub recovery_point: Timestamp,
     /// Size of the restored database.
     pub bytes: u64,
     /// Bytes in a page.
     pub page_size: u32,
-    /// SHA-256 of the restored file, in hexadecimal; absent when it was restored incrementally.
+    /// SHA-256 of the restored file, in hexadecimal; `None` when it was restored incrementally.
     pub sha256: Option<String>,
     /// The objects that were read and proven, in the order in which they were applied.
     pub objects: Vec<RestoredObject>,
@@ -190,13 +190,13 @@ pub struct DrillRestored {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillCheck {
-    /// `restore`, `quick_check`, `foreign_key_check`, `compare`, …
+    /// What was checked: `restore`, `quick_check`, `foreign_key_check`, `compare`, …
     pub name: String,
-    /// What it came to.
+    /// What the step came to.
     pub result: DrillResult,
-    /// In a sentence, with the numbers.
+    /// What was found, in a sentence with the numbers.
     pub detail: String,
-    /// How long it took.
+    /// How long the step took.
     pub seconds: f64,
 }
 
@@ -210,7 +210,7 @@ pub struct ProbeRecord {
     pub result: DrillResult,
     /// The answer as a number, where it is one: an age in seconds for `max_age`.
     pub value: Option<f64>,
-    /// In a sentence, with the numbers.
+    /// What was answered and expected, in a sentence.
     pub detail: String,
 }
 
@@ -219,13 +219,13 @@ pub struct ProbeRecord {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DrillHistory {
-    /// When the agent first saw that it can be drilled.
+    /// When the agent first saw that the replica can be drilled.
     pub first_seen_at: Option<Timestamp>,
     /// The last drill, however it ended.
     pub last: Option<DrillRecord>,
-    /// When the last one ended that passed.
+    /// When the last drill ended that passed.
     pub last_success_at: Option<Timestamp>,
-    /// What the last one came to that passed or failed.
+    /// What the last drill came to that passed or failed.
     pub last_conclusive: Option<DrillResult>,
     /// Drills that passed, ever.
     pub passed: u64,
@@ -233,7 +233,7 @@ pub struct DrillHistory {
     pub failed: u64,
     /// Drills that found nothing out, ever.
     pub inconclusive: u64,
-    /// When the next one is due; `None` where none is.
+    /// When the next drill is due; `None` where none is.
     pub next_due_at: Option<Timestamp>,
     /// Drills that failed since the last one that passed.
     pub failed_in_a_row: u32,
@@ -241,7 +241,7 @@ pub struct DrillHistory {
     pub inconclusive_in_a_row: u32,
     /// Incremental drills since the last one that restored everything.
     pub incremental_in_a_row: u32,
-    /// How long the last one that restored everything took for it: the measured RTO.
+    /// How long the last drill that restored everything took for restoring: the measured RTO.
     pub restore_seconds: Option<f64>,
     /// Downloads from buckets in the last 24 hours.
     pub downloads: Vec<DrillDownload>,
@@ -251,7 +251,7 @@ pub struct DrillHistory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillDownload {
-    /// When it began.
+    /// When the drill began.
     pub at: Timestamp,
     /// Bytes downloaded, or expected to be.
     pub bytes: u64,
@@ -263,13 +263,13 @@ pub struct DrillDownload {
 pub struct DrillReport {
     /// The time between two drills; `None` when they are off.
     pub interval_seconds: Option<f64>,
-    /// Why none is due although they are on: the size, for one.
+    /// Why no drill is due although drills are on: the size, for one.
     pub withheld: Option<String>,
-    /// One is running since then.
+    /// When the drill began that is running now; `None` when none is.
     pub running_since: Option<Timestamp>,
-    /// About how much one that restores everything downloads.
+    /// About how much a drill downloads that restores everything.
     pub download_bytes: Option<u64>,
-    /// The recovery time objective, where there is one.
+    /// The recovery time objective: how long a restore may take; `None` where there is none.
     pub rto_seconds: Option<f64>,
     #[serde(flatten)]
     pub history: DrillHistory,

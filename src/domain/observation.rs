@@ -55,7 +55,7 @@ pub struct WalState {
     pub source: WalSource,
 }
 
-/// Where a [`WalState`] was read.
+/// Where the state of a WAL was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -77,7 +77,7 @@ pub struct Counters {
     /// How often commits may have been missed: two looks with equal `commits` and `doubts` saw the same content.
     #[serde(skip)]
     pub doubts: u64,
-    /// WAL resets (a new salt).
+    /// How often the WAL began anew, with a new salt.
     pub wal_resets: u64,
     /// Bytes of WAL frames committed.
     pub written_bytes: u64,
@@ -129,7 +129,7 @@ pub enum Sighting {
 pub struct FileMode {
     /// Which file it is.
     pub file: FileRole,
-    /// The permission bits, `0o600` and the like.
+    /// The permission bits as a number: 384 is `0600`.
     pub mode: u32,
     /// The user that owns it, as a number.
     pub uid: u32,
@@ -138,7 +138,7 @@ pub struct FileMode {
 }
 
 words! {
-    /// The closed set of the `file` label.
+    /// What a file is to a database: the closed set of the `file` label.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
     #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
@@ -158,9 +158,9 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Filesystem {
-    /// All of it.
+    /// Size of the filesystem.
     pub size_bytes: u64,
-    /// Free to unprivileged processes.
+    /// Space that is free to unprivileged processes.
     pub avail_bytes: u64,
     /// The space that files take; with the available space it is less than the size if some is reserved.
     pub used_bytes: u64,

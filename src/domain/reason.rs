@@ -38,9 +38,9 @@ words! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct Reason {
-    /// In one word.
+    /// Why, in one word.
     pub kind: ReasonKind,
-    /// In a sentence, for a person.
+    /// Why, in a sentence for a person.
     pub message: String,
     /// What a person can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -63,12 +63,12 @@ pub struct SpotOutcome {
 pub struct SpotMismatch {
     /// The number of the page, from 1.
     pub page: u32,
-    /// The object that holds the replica's newest version of it.
+    /// The object that holds the replica's newest version of the page.
     pub key: String,
-    /// The replica's state in which it last differed.
+    /// The TXID of the state of the replica in which the page last differed.
     #[cfg_attr(test, schemars(with = "u64"))]
     pub txid: Txid,
-    /// When it was first believed to differ.
+    /// When the page was first believed to differ.
     pub since: Timestamp,
 }
 
@@ -106,7 +106,7 @@ pub struct SpotReport {
     pub interval_seconds: Option<f64>,
     /// Rounds that found the replica equal to the live database.
     pub equal: u64,
-    /// Rounds that found it different.
+    /// Rounds that found the replica different from the live database.
     pub different: u64,
     /// Rounds that found nothing out.
     pub inconclusive: u64,

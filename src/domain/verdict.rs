@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 words! {
-    /// How bad a failure is; the least first.
+    /// How bad the failure of a check is; the least first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
@@ -20,7 +20,7 @@ words! {
 }
 
 words! {
-    /// Whether what is expected is so; the best first.
+    /// Whether what a check expects is so; the best first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
@@ -38,15 +38,15 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
-    /// The check's name, which is the label value and the alert's name.
+    /// The check's name, which is the `check` label and the alert's name.
     pub check: &'static str,
     /// What the check expects.
     pub title: &'static str,
     /// How bad a failure is.
     pub severity: Severity,
-    /// `None`: it is about the agent.
+    /// The database that it is about; `None`: the agent.
     pub database: Option<String>,
-    /// `None`: it is about the database as a whole, or the agent.
+    /// The replica that it is about; `None`: the database as a whole, or the agent.
     pub replica: Option<String>,
     /// Whether what is expected is so.
     pub status: Status,

@@ -79,7 +79,7 @@ pub struct ObjectFinding {
     pub kind: FindingKind,
     /// The key below the replica's root.
     pub key: String,
-    /// In a sentence, with the offset.
+    /// What is wrong with it, in a sentence with the offset.
     pub detail: String,
     /// When that was first seen.
     pub seen_at: Timestamp,
@@ -100,7 +100,7 @@ pub struct VerificationReport {
     pub read_bytes: u64,
     /// Objects that were read in full again, long after they were found good.
     pub reread: u64,
-    /// Bytes of that.
+    /// Bytes read for reading objects again.
     pub reread_bytes: u64,
     /// When the object was read in full whose last reading is the longest ago.
     pub oldest_read_at: Option<Timestamp>,
@@ -108,9 +108,9 @@ pub struct VerificationReport {
     pub pending: u64,
     /// Objects that restoring the latest state reads, as far as they are known.
     pub needed: u64,
-    /// Objects of those that were read.
+    /// Objects of those needed that were read.
     pub needed_verified: u64,
-    /// When the oldest of those that were not read yet was written; `None` when all were read.
+    /// When the oldest object was written that was not read yet; `None` when all were read.
     pub unread_since: Option<Timestamp>,
     /// Objects that could not be read at the last attempt, which says nothing of their content.
     pub unreadable: u64,

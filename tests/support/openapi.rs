@@ -69,7 +69,7 @@ impl<'a> Checker<'a> {
         let mut met = Properties::new();
         for (keyword, demanded) in keywords {
             let holds = match keyword.as_str() {
-                "description" | "x-unit" | "properties" | "required" | "prefixItems" => true,
+                "description" | "x-unit" | "x-bounds-seconds" | "properties" | "required" | "prefixItems" => true,
                 "$ref" => {
                     let name = demanded.as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
                     met.extend(Self { name, ..self }.check(resolve(self.document, schema), value)?);

@@ -4,6 +4,7 @@
 #[path = "../../../tests/support/openapi.rs"]
 mod document;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -19,6 +20,7 @@ use super::reload::ReloadHandle;
 use super::routes::{App, ROUTES, Serves};
 use crate::delivery::render::published::ReportCell;
 use crate::delivery::render::{api, json as report};
+use crate::domain::assessment::DURATION_BOUNDS;
 use crate::domain::check::catalogue;
 use crate::domain::history::RECORDED;
 use crate::domain::limits::API_ROWS_MAX;
@@ -97,6 +99,7 @@ fn schemas() -> Value {
     ];
     schemas.extend(sets.map(|(name, schema)| (name.to_owned(), schema)));
     let mut schemas = Value::from(schemas);
+    schemas["DurationHistogram"]["properties"]["counts"]["x-bounds-seconds"] = json!(DURATION_BOUNDS);
     for (place, set) in CLOSED {
         close(schemas.pointer_mut(place).expect("a schema"), &format!("#/components/schemas/{set}"));
     }
@@ -124,8 +127,8 @@ fn finish(schema: &mut Value) {
             if let Some(properties) = entries.get_mut("properties").and_then(Value::as_object_mut) {
                 for (name, property) in properties {
                     finish(property);
-                    let number = property["type"].to_string().contains("number")
-                        || property["type"].to_string().contains("integer");
+                    let kind = property["type"].to_string();
+                    let number = kind.contains("number") || kind.contains("integer");
                     let unit = UNITS.iter().find(|(end, _)| name.ends_with(end)).filter(|_| number);
                     if let Some(((_, unit), property)) = unit.zip(property.as_object_mut()) {
                         property.insert("x-unit".into(), (*unit).into());
@@ -151,7 +154,12 @@ fn plain(text: &str) -> String {
         out.extend([before, "`", name, "`"]);
         rest = behind;
     }
-    (out + rest).replace("`None`", "`null`").split_whitespace().collect::<Vec<_>>().join(" ")
+    (out + rest)
+        .replace("`None`", "`null`")
+        .replace("`DURATION_BOUNDS`", "`x-bounds-seconds`")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Block style, with every text in double quotes, of which YAML takes what JSON does.
@@ -159,15 +167,6 @@ fn yaml(out: &mut String, indent: usize, value: &Value) {
     match value {
         Value::Object(entries) if !entries.is_empty() => {
             for (key, value) in entries {
-                let key = if key.starts_with('$')
-                    || key.contains('-')
-                    || key.chars().all(char::is_alphanumeric)
-                    || key.contains('_')
-                {
-                    key.clone()
-                } else {
-                    json!(key).to_string()
-                };
                 let _ = write!(out, "\n{:indent$}{key}:", "");
                 yaml(out, indent + 2, value);
             }
@@ -245,9 +244,12 @@ fn everything_is_described_once_and_used() {
         let described = |schema: &Value| schema["description"].as_str().is_some_and(|text| text.len() > 3);
         let silent: Vec<_> = properties.iter().filter(|(_, schema)| !described(schema)).map(|(name, _)| name).collect();
         assert!(silent.is_empty(), "{name} does not describe {silent:?}");
+        let required = schema["required"].as_array().expect("required");
+        let optional: Vec<_> = properties.keys().filter(|name| !required.contains(&json!(name))).collect();
+        assert!(optional.is_empty() || (name == "Reason" && optional == ["hint"]), "{name} may lack {optional:?}");
     }
     // Each component is referred to, and nothing is referred to that is none.
-    let mut used = std::collections::BTreeSet::new();
+    let mut used = BTreeSet::new();
     references(&document, &mut used);
     let component = |kind: &str| {
         let all = document["components"][kind].as_object().expect("components").keys();
@@ -257,7 +259,7 @@ fn everything_is_described_once_and_used() {
     assert_eq!(used, all.collect());
 }
 
-fn references(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+fn references(value: &Value, found: &mut BTreeSet<String>) {
     found.extend(value["$ref"].as_str().map(str::to_owned));
     match value {
         Value::Object(entries) => entries.values().for_each(|inner| references(inner, found)),

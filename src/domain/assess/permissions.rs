@@ -11,7 +11,7 @@ use crate::domain::target::Permissions;
 pub struct ModeReport {
     #[serde(flatten)]
     pub found: FileMode,
-    /// How that is not what is expected; `None` when it is.
+    /// How permissions or owner are not what is expected; `None` when they are.
     pub problem: Option<String>,
     /// The problem is only what others may do, and others cannot reach the file.
     pub harmless: bool,

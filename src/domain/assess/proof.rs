@@ -65,11 +65,11 @@ pub struct Exposure {
     pub unreplicated_bytes_lower_bound: bool,
 }
 
-/// For how long the lag of a replica is unknown.
+/// Since when the lag of a replica is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LagUnknownReport {
-    /// Since when it is unknown.
+    /// When the lag became unknown.
     pub since: Timestamp,
     /// When the oldest commit was made of which it is not known whether it is in the replica; `None` when none was seen.
     pub commit_at: Option<Timestamp>,

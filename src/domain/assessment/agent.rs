@@ -45,7 +45,7 @@ pub struct CostReport {
     /// Storage of all replicas and the agent's own requests, without those of drills, which have a budget of their own;
     /// `None` until everything was listed and requests were counted for an hour.
     pub dollars_per_month: Option<f64>,
-    /// The budget.
+    /// What `dollars_per_month` may be, as configured.
     pub budget_dollars_per_month: Option<f64>,
 }
 
@@ -69,7 +69,7 @@ pub struct StateReport {
 pub struct BucketReport {
     /// The `bucket` label: its name, behind the endpoint's host where that is not Amazon's.
     pub bucket: String,
-    /// When it was last looked at and anything was found out.
+    /// When the bucket was last looked at and anything was found out.
     pub checked_at: Option<Timestamp>,
     /// Old versions of objects are kept.
     pub versioning_enabled: Option<bool>,
@@ -91,7 +91,7 @@ pub struct BucketReport {
 pub struct DrillBudgetReport {
     /// Bytes that may be downloaded in 24 hours.
     pub budget_bytes: u64,
-    /// In the last 24 hours, with what the drill that runs is expected to.
+    /// Bytes downloaded in the last 24 hours, with what the drill that runs is expected to download.
     pub downloaded_bytes: u64,
 }
 
@@ -101,19 +101,20 @@ pub struct DrillBudgetReport {
 pub struct ReceiverReport {
     /// The `receiver` label: the name in the configuration.
     pub receiver: String,
-    /// `alertmanager`, `webhook`, `slack`, `smtp`, `pagerduty`, `ntfy` or `deadman`.
+    /// The kind of receiver: `alertmanager`, `webhook`, `slack`, `smtp`, `pagerduty`, `ntfy` or `deadman`.
     pub kind: &'static str,
     /// Notifications that were attempted since the start.
     pub notifications: u64,
-    /// By [`ReasonKind::as_str`](crate::domain::reason::ReasonKind::as_str).
+    /// How many notifications failed since the start, by the kind of the reason.
     pub failures: Vec<(&'static str, u64)>,
-    /// When one was last accepted; `None` before.
+    /// When a notification was last accepted; `None` before the first time.
     pub last_success_at: Option<Timestamp>,
-    /// Failed since then without a success; `None` while the last attempt succeeded or nothing was to be sent.
+    /// Since when notifications fail without a success; `None` while the last attempt succeeded or nothing was to be
+    /// sent.
     pub failing_since: Option<Timestamp>,
     /// Why the last attempt failed; without secrets.
     pub reason: Option<Reason>,
-    /// Alerts that it was not told of yet.
+    /// Alerts that the receiver was not told of yet.
     pub waiting: usize,
 }
 
@@ -121,13 +122,13 @@ pub struct ReceiverReport {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessReport {
-    /// User and system time together.
+    /// Processor time since the start, user and system together.
     pub cpu_seconds: f64,
     /// Memory that the process holds in RAM.
     pub resident_memory_bytes: u64,
     /// Open file descriptors.
     pub open_fds: u64,
-    /// The soft limit; `None` when there is none.
+    /// How many file descriptors may be open, by the soft limit; `None` when there is none.
     pub max_fds: Option<u64>,
 }
 
@@ -167,7 +168,7 @@ pub struct CollectorReport {
     pub collector: &'static str,
     /// The last round went well.
     pub success: bool,
-    /// When a round last went well; `None` before.
+    /// When a round last went well; `None` before the first time.
     pub last_success_at: Option<Timestamp>,
     /// When a round last ended, well or not; the agent's start before the first one.
     pub last_round_at: Timestamp,
@@ -177,19 +178,19 @@ pub struct CollectorReport {
     pub duration: DurationHistogram,
 }
 
-/// Requests to one kind of store, counted in the one wrapper that all backends share.
+/// Requests to one kind of store.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreReport {
-    /// `file`, `s3`, …
+    /// The kind of store: `file` or `s3`.
     pub store: String,
     /// Bytes received since the start.
     pub received_bytes: u64,
     /// Requests by what they ask for.
     pub operations: Vec<StoreOperationReport>,
-    /// In the last 15 minutes.
+    /// Requests in the last 15 minutes.
     pub recent_requests: u64,
-    /// How many of them failed; that something is not there is an answer.
+    /// How many of the recent requests failed; that something is not there is an answer.
     pub recent_failures: u64,
     /// The clock of its servers against ours, positive when it is ahead, by the Date of their answers; the largest of several.
     /// At least so much: a Date has whole seconds.
@@ -222,23 +223,24 @@ impl StoreReport {
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreOperationReport {
-    /// `list`, `folders`, `read`, `write` (a beacon), `posture` (settings of a bucket).
+    /// What they ask for: `list`, `folders`, `read`, `write` (a beacon) or `posture` (settings of a bucket).
     pub operation: &'static str,
     /// Requests since the start.
     pub requests: u64,
-    /// By [`ReasonKind::as_str`](crate::domain::reason::ReasonKind::as_str).
+    /// How many requests failed since the start, by the kind of the reason.
     pub failures: Vec<(&'static str, u64)>,
     /// How long requests took.
     pub duration: DurationHistogram,
 }
 
-/// A histogram of durations over [`DURATION_BOUNDS`].
+/// How many durations lie between bounds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DurationHistogram {
-    /// Observations at most as long as the bound of the same index, not cumulated; one more bucket for the rest.
+    /// Durations at most as long as the bound of the same index in `DURATION_BOUNDS`, and longer than the one before;
+    /// one more count for the rest.
     pub counts: [u64; DURATION_BOUNDS.len() + 1],
-    /// The sum of all observations.
+    /// The sum of all durations.
     pub sum_seconds: f64,
 }
 

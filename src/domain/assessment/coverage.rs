@@ -25,15 +25,15 @@ pub struct CoverageReport {
     pub unsnapshotted_since: Option<Timestamp>,
     /// How far the replica moved since its newest snapshot: TXIDs of v0.5, segments of v0.3.
     pub changes_since_snapshot: Option<u64>,
-    /// It still reaches back to its beginning (TXID 1; the first index of a generation of v0.3): nothing that a restore
-    /// could have reached was deleted or lost. `None` where nothing restores.
+    /// The replica still reaches back to its beginning (TXID 1; the first index of a generation of v0.3): nothing
+    /// that a restore could have reached was deleted or lost. `None` where nothing restores.
     pub whole: Option<bool>,
     /// Objects that Litestream's retention should have deleted more than 6 hours ago; `None` where it is not known what
     /// Litestream was told to keep.
     pub expired_objects: Option<u64>,
     /// About how much restoring the latest state downloads.
     pub download_bytes: Option<u64>,
-    /// Its objects by level.
+    /// The objects by level.
     pub levels: Vec<LevelReport>,
 }
 
@@ -52,8 +52,8 @@ pub struct LevelReport {
     pub level: &'static str,
     /// Objects of the level.
     pub objects: u64,
-    /// Bytes of all its objects.
+    /// Bytes of all objects of the level.
     pub bytes: u64,
-    /// When the newest of them was made; `None` when there is none.
+    /// When the newest object of the level was made; `None` when there is none.
     pub newest_at: Option<Timestamp>,
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Hole"))]
 pub struct Hole<P = String> {
-    /// The last position before it.
+    /// The last position before the hole.
     pub after: P,
-    /// The first one behind it.
+    /// The first position behind the hole.
     pub before: P,
 }
 

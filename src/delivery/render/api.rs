@@ -144,7 +144,8 @@ impl Filter {
 
     /// Those of `all` that are wanted.
     fn take<'a>(&self, all: impl Iterator<Item = Judged<'a>>) -> Part<'a> {
-        let named = |judged: &Judged<'_>| judged.database.name.to_lowercase().contains(&self.search);
+        let named =
+            |judged: &Judged<'_>| self.search.is_empty() || judged.database.name.to_lowercase().contains(&self.search);
         let (before, mut found): (Vec<_>, Vec<_>) =
             all.filter(named).partition(|judged| judged.database.name <= self.after);
         let more = found.len() > self.limit;

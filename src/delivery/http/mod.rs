@@ -18,6 +18,4 @@ pub use seats::connections_max;
 pub use server::Server;
 
 #[cfg(test)]
-mod openapi;
-#[cfg(test)]
 mod tests;

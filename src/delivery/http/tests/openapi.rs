@@ -1,7 +1,7 @@
 //! The description of the API, docs/openapi.yaml. Its schemas are made of the types that are served; what it says of paths
 //! is written by hand, and held here to what the routes do.
 
-#[path = "../../../tests/support/openapi.rs"]
+#[path = "../../../../tests/support/openapi.rs"]
 mod document;
 
 use std::collections::BTreeSet;
@@ -14,10 +14,10 @@ use http_body_util::{BodyExt, Empty};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::Guard;
-use super::answer::ProblemDocument;
-use super::reload::ReloadHandle;
-use super::routes::{App, ROUTES, Serves};
+use crate::delivery::http::Guard;
+use crate::delivery::http::answer::ProblemDocument;
+use crate::delivery::http::reload::ReloadHandle;
+use crate::delivery::http::routes::{App, ROUTES, Serves};
 use crate::delivery::render::published::ReportCell;
 use crate::delivery::render::{api, json as report};
 use crate::domain::assessment::DURATION_BOUNDS;

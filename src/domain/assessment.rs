@@ -268,7 +268,7 @@ pub struct LitestreamReport {
 pub struct ReplicaReport {
     /// How the agent calls the replica; unique among those of the database, and the `replica` label of its metrics.
     pub name: String,
-    /// The kind of store: `file` or `s3`.
+    /// The kind of store, such as `file` or `s3`.
     pub store: String,
     /// Where it is, without credentials.
     pub url: String,

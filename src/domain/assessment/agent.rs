@@ -182,7 +182,7 @@ pub struct CollectorReport {
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreReport {
-    /// The kind of store: `file` or `s3`.
+    /// The kind of store, such as `file` or `s3`.
     pub store: String,
     /// Bytes received since the start.
     pub received_bytes: u64,

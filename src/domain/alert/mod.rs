@@ -63,6 +63,12 @@ impl Alert {
         self.state == AlertState::Resolved && self.annotations.contains_key(Self::ENDED)
     }
 
+    /// What was seen when it last held, without what the check says of every such alert.
+    pub fn evidence(&self) -> Option<&str> {
+        let description = self.annotations.get("description")?;
+        Some(description.split_once(text::SEEN).map_or(description.as_str(), |(_, seen)| seen.trim_end_matches('.')))
+    }
+
     /// The check's name.
     pub fn name(&self) -> &str {
         self.labels.get("alertname").map_or("", String::as_str)

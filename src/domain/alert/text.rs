@@ -23,11 +23,14 @@ pub(super) fn labels(
     labels
 }
 
+/// Stands between what the check says and the evidence.
+pub(super) const SEEN: &str = " Seen: ";
+
 /// Everything of [`annotations`] that takes the evidence.
 pub(super) fn description(check: &Check, values: &[String], value: f64, detail: Option<&str>) -> String {
     let mut text = check.fill(check.description, values).replace("{value}", &write(check.unit, value));
     if let Some(detail) = detail {
-        text.push_str(" Seen: ");
+        text.push_str(SEEN);
         text.push_str(detail);
         if !detail.ends_with(['.', '!', '?']) {
             text.push('.');

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::subject::Subject;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::assessment::ReplicaReport;
-use crate::domain::human::{age_seconds, bytes, spoken};
+use crate::domain::human::{age_seconds, spoken};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
@@ -215,8 +215,7 @@ fn safe_until(replica: &ReplicaReport) -> String {
 }
 
 fn at_risk(replica: &ReplicaReport) -> String {
-    let bound = if replica.unreplicated_bytes_lower_bound { "at least " } else { "" };
-    replica.at_risk().map_or_else(|| "unknown".to_owned(), |size| format!("{bound}{}", bytes(size)))
+    replica.at_risk_words().unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// An instant without its fraction, in RFC 3339.

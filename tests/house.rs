@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a source tree that cannot be read fails the test")]
 
 mod house {
+    pub(crate) mod documents;
     pub(crate) mod functions;
     pub(crate) mod modules;
 }

@@ -4,13 +4,16 @@ use std::path::Path;
 
 use super::{Lab, Process, free_port, http};
 
+/// The folders of the lab that hold a node_exporter: 1.5, and a current one.
+pub const NODE_EXPORTER: [&str; 2] = ["node_exporter-1.5", "node_exporter-1"];
+
 pub struct NodeExporter {
     pub process: Process,
     pub address: String,
 }
 
 impl Lab {
-    /// Starts that of one of the folders that hold a Prometheus. It serves itself and the `*.prom` in `directory`.
+    /// Starts one of [`NODE_EXPORTER`], which serves itself and the `*.prom` in `directory`.
     pub fn node_exporter(&self, version: &str, directory: &Path, log: &Path) -> NodeExporter {
         let address = format!("127.0.0.1:{}", free_port());
         let mut command = self.program(format!("{version}/usr/bin/prometheus-node-exporter"));

@@ -322,7 +322,7 @@ fn several_databases_have_a_line_each_and_all_is_told_when_asked() {
         table.contains("NoReplica on 5 databases: ") && table.matches("none is configured").count() == 1,
         "{table}"
     );
-    assert!(table.contains("\n1 critical, 4 warning; `streamgauge check db3` tells all of one"), "{table}");
+    assert!(table.contains("\n1 critical, 4 warning; `streamgauge check db3` shows one in full"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let (_, blocks) = check(&config, &["--verbose"]);
     assert_eq!(blocks.matches("failed            NoReplica: none is configured").count(), 5, "{blocks}");

@@ -9,7 +9,7 @@ use std::thread;
 
 use super::lab::agent::Agent;
 use super::lab::litestream::printed;
-use super::lab::node_exporter::NodeExporter;
+use super::lab::node_exporter::{NODE_EXPORTER, NodeExporter};
 use super::lab::prometheus::{PROMETHEUS, Prometheus, scrape_yaml};
 use super::lab::{Lab, http, wait_for};
 use super::{commit, database, told, watching};
@@ -190,7 +190,7 @@ fn node_exporter_serves_what_cron_writes() {
 
     let written = std::fs::read_to_string(&file).unwrap();
     let exporters =
-        PROMETHEUS.map(|version| lab.node_exporter(version, &directory, &path(&format!("{version}.exporter"))));
+        NODE_EXPORTER.map(|version| lab.node_exporter(version, &directory, &path(&format!("{version}.exporter"))));
     for exporter in &exporters {
         let served = exporter.metrics();
         let (ours, theirs) = (samples(&written), samples(&served));

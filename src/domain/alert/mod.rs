@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::Severity;
 
+/// Stands in a description between what the check says of every such alert and what was seen.
+const SEEN: &str = " Seen: ";
+
 /// An alert as Prometheus makes one of the same rule, with the same labels, so that Alertmanager treats both as one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alert {
@@ -66,7 +69,7 @@ impl Alert {
     /// What was seen when it last held, without what the check says of every such alert.
     pub fn evidence(&self) -> Option<&str> {
         let description = self.annotations.get("description")?;
-        Some(description.split_once(text::SEEN).map_or(description.as_str(), |(_, seen)| seen.trim_end_matches('.')))
+        Some(description.split_once(SEEN).map_or(description.as_str(), |(_, seen)| seen.trim_end_matches('.')))
     }
 
     /// The check's name.

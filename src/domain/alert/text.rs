@@ -6,6 +6,7 @@ use super::super::alerting::Alerting;
 use super::super::check::{Check, Unit};
 use super::super::human::{spoken, spoken_bytes};
 use super::super::verdict::Severity;
+use super::SEEN;
 
 /// The labels of an alert: those of Prometheus, with the same values.
 pub(super) fn labels(
@@ -22,9 +23,6 @@ pub(super) fn labels(
     }
     labels
 }
-
-/// Stands between what the check says and the evidence.
-pub(super) const SEEN: &str = " Seen: ";
 
 /// Everything of [`annotations`] that takes the evidence.
 pub(super) fn description(check: &Check, values: &[String], value: f64, detail: Option<&str>) -> String {

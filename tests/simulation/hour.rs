@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::delivery::cli::args::SourceArgs;
 use streamgauge::delivery::cli::sources::{Sources, configured, stores};
@@ -19,13 +21,18 @@ use streamgauge::delivery::cli::{logging, run};
 use streamgauge::delivery::demo::peer::{Peer, STEP};
 use streamgauge::delivery::demo::{FAULTS, Fault, configure};
 use streamgauge::domain::alert::AlertState;
+use streamgauge::domain::alerting::{DeadmanTarget, ReceiverTarget};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::Sighting;
+use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{DatabaseFiles, TargetName};
 use streamgauge::infrastructure::database::Watch;
 use streamgauge::infrastructure::journal::SqliteJournal;
-use streamgauge::usecase::ports::{Clock, DatabaseWatch, LocalUpdate, PageReader};
+use streamgauge::usecase::notify::Outlet;
+use streamgauge::usecase::ports::{
+    AlertMessage, AlertReceiver, AlertReceivers, Clock, DatabaseWatch, DeadmanSwitch, LocalUpdate, PageReader,
+};
 use streamgauge::usecase::watch::{Agent, AgentParts};
 use streamgauge_testkit::replicator::DATABASE;
 use tokio::sync::mpsc;
@@ -133,6 +140,30 @@ fn without_size(line: String) -> String {
     size.map(|(size, _)| line.replace(size, "SIZE")).unwrap_or(line)
 }
 
+/// A receiver that can be told to fail.
+#[derive(Clone, Default)]
+struct Hook(Arc<AtomicBool>);
+
+#[async_trait]
+impl AlertReceiver for Hook {
+    async fn send(&self, _: &AlertMessage) -> Result<(), Reason> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(Reason::new(ReasonKind::Unreachable, "send to hook.example: connection refused")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl AlertReceivers for Hook {
+    fn open(&self, _: &ReceiverTarget) -> Vec<Arc<dyn AlertReceiver>> {
+        vec![Arc::new(self.clone())]
+    }
+
+    fn open_deadman(&self, _: &DeadmanTarget) -> Arc<dyn DeadmanSwitch> {
+        unreachable!("there is none")
+    }
+}
+
 /// The demo, its agent, and what that logs.
 struct Hour {
     peer: Peer,
@@ -211,9 +242,12 @@ async fn live(home: &Path) -> String {
     let clock = Simulated { began: Instant::now(), wall: Timestamp::from_second(NOON).unwrap() };
     let mut peer = Peer::open(home).unwrap();
     peer.replicator.tick(milliseconds(clock)).unwrap();
-    let sources = Sources::new(&SourceArgs { config_file: Some(configure(home).unwrap()), ..SourceArgs::default() });
+    let config = configure(home).unwrap();
+    let hook = "[[receiver]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"http://hook.example\"\n";
+    File::options().append(true).open(&config).unwrap().write_all(hook.as_bytes()).unwrap();
+    let sources = Sources::new(&SourceArgs { config_file: Some(config), ..SourceArgs::default() });
     let loaded = sources.read().unwrap();
-    let log = Log { clock, lines: Arc::default() };
+    let (log, hook) = (Log { clock, lines: Arc::default() }, Hook::default());
     let out = log.clone();
     let _subscribed = tracing::subscriber::set_default(logging::subscriber(&loaded.settings.log, move || out.clone()));
     run::say_started(&loaded, &["127.0.0.1:10099".parse().unwrap()]);
@@ -224,6 +258,7 @@ async fn live(home: &Path) -> String {
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
         journal: loaded.settings.storage.as_deref().map(|path| Box::new(SqliteJournal::new(path)) as Box<_>),
+        alerts: Some(Arc::new(Outlet::new(Arc::new(clock), Arc::new(hook.clone())))),
         ..parts(&world)
     };
     let (_reloads, requests) = mpsc::channel(1);
@@ -243,6 +278,21 @@ async fn live(home: &Path) -> String {
         text += &format!("# {} is over\n", fault.name);
         well.iter().for_each(|line| text += &format!("{line}\n"));
     }
+    // When it is tried again is left to chance.
+    hook.0.store(true, Ordering::Relaxed);
+    assert!(hour.peer.suffer(&FAULTS[0]).unwrap().is_some());
+    let broken = hour.pass(BROKEN).await;
+    hook.0.store(false, Ordering::Relaxed);
+    hour.peer.recover().unwrap();
+    let well = hour.calm_down().await;
+    let about =
+        |lines: &[String]| lines.iter().filter(|line| line.contains("receiver=hook")).cloned().collect::<Vec<_>>();
+    let ([failing], [again]) = (&about(&broken)[..], &about(&well)[..]) else { panic!("{broken:#?} {well:#?}") };
+    assert!(
+        failing.contains("level=warn") && failing.contains("kind=unreachable reason=\"send to hook.example:"),
+        "{failing}"
+    );
+    assert!(again.contains("level=info") && again.contains(" after="), "{again}");
     agent.abort();
     text
 }

@@ -163,7 +163,7 @@ fn place(location: &ReplicaLocation) -> String {
                 None => text,
             }
         }
-        ReplicaLocation::Unsupported { kind, url } => format!("({kind}) {url}"),
         ReplicaLocation::Directory(path) => path.display().to_string(),
+        other => format!("({}) {}", other.kind(), other.url()),
     }
 }

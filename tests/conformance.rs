@@ -1,4 +1,4 @@
-//! What every store promises, asked of every backend: memory, a directory, and S3 as two real servers speak it. Then
+//! What every store promises, asked of every backend: memory, and each kind of store on real servers (`kinds`; one file a kind). Then
 //! what no server should do, from a server that does it.
 //!
 //! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
@@ -6,12 +6,18 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "conformance/backends.rs"]
-mod backends;
+#[path = "conformance/directory.rs"]
+mod directory;
 #[path = "conformance/endpoint_path.rs"]
 mod endpoint_path;
 #[path = "conformance/hostile.rs"]
 mod hostile;
+#[path = "conformance/kinds.rs"]
+mod kinds;
+#[path = "conformance/memory.rs"]
+mod memory;
+#[path = "conformance/s3.rs"]
+mod s3;
 #[path = "conformance/servers.rs"]
 mod servers;
 #[path = "conformance/suite.rs"]

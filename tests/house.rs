@@ -124,6 +124,8 @@ fn watched_files_are_only_read() {
     let writes = [
         ".put_object",
         ".delete_object",
+        "Method::PUT",
+        "Method::DELETE",
         "File::create",
         ".write(true)",
         "fs::write",

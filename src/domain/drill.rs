@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::litestream::Hole;
-use super::price::Prices;
+use super::price::ConfiguredPrices;
 use super::reason::Reason;
 use super::restore::RestoredObject;
 
@@ -35,7 +35,7 @@ pub struct DrillPolicy {
     /// Bytes of memory that the drill's process may use. Default 512 MiB.
     pub memory_max: u64,
     pub probes: Vec<DrillProbe>,
-    pub prices: Prices,
+    pub prices: ConfiguredPrices,
     /// Restoring may take so long; above, the check RestoreTooSlow fails.
     pub rto: Option<Duration>,
     /// The restored database must contain every commit that is older than this. Default 5 minutes.
@@ -54,7 +54,7 @@ impl Default for DrillPolicy {
             full_every: 1,
             memory_max: 512 << 20,
             probes: Vec::new(),
-            prices: Prices::S3,
+            prices: ConfiguredPrices::default(),
             rto: None,
             rpo: Duration::from_secs(300),
         }

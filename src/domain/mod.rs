@@ -20,6 +20,7 @@ pub mod moment;
 pub mod naming;
 pub mod number;
 pub mod observation;
+pub mod places;
 pub mod price;
 pub mod printable;
 pub mod reason;

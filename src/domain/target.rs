@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPolicy;
 use super::litestream::expiry::Kept;
-use super::price::{Prices, usual_storage};
+use super::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation};
+use super::price::{ConfiguredPrices, Prices};
 use super::secret::{Secret, exposed};
 
 /// The stable, short name of a target: the `database` label of every series.
@@ -143,16 +144,18 @@ pub struct ReplicaTarget {
     pub kept: Option<Kept>,
 }
 
-/// Where a replica is. What follows from its kind is answered here and nowhere else.
+/// Where a replica is: all kinds that Litestream knows. What follows from its kind is answered here and nowhere else;
+/// which of them can be read is the stores' business.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum ReplicaLocation {
     Directory(PathBuf),
     S3(Box<S3Location>),
-    /// A kind that Litestream knows and this version cannot read; `url` has no credentials.
-    Unsupported {
-        kind: String,
-        url: String,
-    },
+    Gs(Box<GsLocation>),
+    Abs(Box<AbsLocation>),
+    Sftp(Box<SftpLocation>),
+    WebDav(Box<WebDavLocation>),
+    Nats(Box<NatsLocation>),
+    Oss(Box<OssLocation>),
 }
 
 /// A bucket that holds replicas.
@@ -166,11 +169,16 @@ pub struct BucketPlace {
 
 impl ReplicaLocation {
     /// The closed set of the `store` label.
-    pub fn kind(&self) -> &str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Directory(_) => "file",
             Self::S3(_) => "s3",
-            Self::Unsupported { kind, .. } => kind,
+            Self::Gs(_) => "gs",
+            Self::Abs(_) => "abs",
+            Self::Sftp(_) => "sftp",
+            Self::WebDav(_) => "webdav",
+            Self::Nats(_) => "nats",
+            Self::Oss(_) => "oss",
         }
     }
 
@@ -180,7 +188,12 @@ impl ReplicaLocation {
             Self::Directory(path) => format!("file://{}", path.display()),
             Self::S3(s3) if s3.path.is_empty() => format!("s3://{}", s3.bucket),
             Self::S3(s3) => format!("s3://{}/{}", s3.bucket, s3.path),
-            Self::Unsupported { url, .. } => url.clone(),
+            Self::Gs(place) => place.url(),
+            Self::Abs(place) => place.url(),
+            Self::Sftp(place) => place.url(),
+            Self::WebDav(place) => place.url(),
+            Self::Nats(place) => place.url(),
+            Self::Oss(place) => place.url(),
         }
     }
 
@@ -192,54 +205,63 @@ impl ReplicaLocation {
 
     /// The server, where the URL does not say which.
     pub fn endpoint(&self) -> Option<&str> {
-        self.s3()?.endpoint.as_deref()
+        match self {
+            Self::S3(place) => place.endpoint.as_deref(),
+            Self::Abs(place) => place.endpoint.as_deref(),
+            Self::Oss(place) => place.endpoint.as_deref(),
+            Self::Directory(_) | Self::Gs(_) | Self::Sftp(_) | Self::WebDav(_) | Self::Nats(_) => None,
+        }
     }
 
     /// The region, where it is configured.
     pub fn region(&self) -> Option<&str> {
-        self.s3()?.region.as_deref()
-    }
-
-    /// What the replicas that are slow, or fail, together with this one have in common: their bucket at an endpoint, or
-    /// the directory above them.
-    pub fn queue(&self) -> String {
         match self {
-            Self::Directory(path) => format!("file {}", path.parent().unwrap_or(path).display()),
-            Self::S3(s3) => format!("s3 {} {}", s3.endpoint.as_deref().unwrap_or_default(), s3.bucket),
-            Self::Unsupported { kind, .. } => kind.clone(),
+            Self::Oss(place) => Some(&place.region),
+            place => place.s3()?.region.as_deref(),
         }
     }
 
-    /// The bucket that holds the replica, where there is such a thing and its settings can be read.
+    /// What the replicas that are slow, or fail, together with this one have in common: their bucket at an endpoint, their
+    /// server, or the directory above them.
+    pub fn queue(&self) -> String {
+        let shared = match self {
+            Self::Directory(path) => return format!("file {}", path.parent().unwrap_or(path).display()),
+            Self::S3(place) => &place.bucket,
+            Self::Gs(place) => &place.bucket,
+            Self::Abs(place) => &place.container,
+            Self::Oss(place) => &place.bucket,
+            Self::Sftp(place) => &place.host,
+            Self::WebDav(place) => &place.endpoint,
+            Self::Nats(place) => &place.server,
+        };
+        format!("{} {} {shared}", self.kind(), self.endpoint().unwrap_or_default())
+    }
+
+    /// The bucket that holds the replica, where there is such a thing as the settings of one.
     pub fn bucket(&self) -> Option<BucketPlace> {
-        let place = self.s3()?;
+        let (bucket, path) = match self {
+            Self::S3(place) => (&place.bucket, format!("{}/", place.path)),
+            Self::Oss(place) => (&place.bucket, format!("{}/", place.path)),
+            Self::Gs(place) => (&place.bucket, folder(&place.path)),
+            Self::Abs(place) => (&place.container, folder(&place.path)),
+            Self::Directory(_) | Self::Sftp(_) | Self::WebDav(_) | Self::Nats(_) => return None,
+        };
         let label = match self.endpoint() {
             // What stands before an @ is a secret.
-            Some(endpoint) => format!("{}/{}", authority(endpoint).rsplit('@').next()?, place.bucket),
-            None => place.bucket.clone(),
+            Some(endpoint) => format!("{}/{bucket}", authority(endpoint).rsplit('@').next()?),
+            None => bucket.clone(),
         };
-        Some(BucketPlace { label, prefix: format!("{}/", place.path) })
+        Some(BucketPlace { label, prefix: path })
     }
 
-    /// Requests cost money there, and take their time.
-    pub fn metered(&self) -> bool {
-        !matches!(self, Self::Directory(_))
+    /// Requests take their time there, and are not made without need.
+    pub fn is_remote(&self) -> bool {
+        self.directory().is_none()
     }
 
-    /// This version can read replicas of this kind.
-    pub fn is_supported(&self) -> bool {
-        !matches!(self, Self::Unsupported { .. })
-    }
-
-    /// What it costs there, where `configured` are the prices of stores that cost something.
-    pub fn prices(&self, configured: Prices) -> Prices {
-        let usual = || usual_storage(self.endpoint().map(authority));
-        match self {
-            Self::Directory(_) => Prices::FREE,
-            Self::S3(_) | Self::Unsupported { .. } => {
-                Prices { stored_per_gigabyte: Some(configured.stored_per_gigabyte.unwrap_or_else(usual)), ..configured }
-            }
-        }
+    /// What it costs there: what is `configured`, and else what is usual.
+    pub fn prices(&self, configured: &ConfiguredPrices) -> Prices {
+        configured.at(self.kind(), self.endpoint().map(authority))
     }
 
     pub fn directory(&self) -> Option<&Path> {
@@ -247,15 +269,37 @@ impl ReplicaLocation {
         Some(path)
     }
 
-    pub fn s3(&self) -> Option<&S3Location> {
-        let Self::S3(place) = self else { return None };
-        Some(place)
-    }
-
     pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
         let Self::S3(place) = self else { return None };
         Some(place)
     }
+}
+
+/// The keys of a folder begin so.
+fn folder(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!("{path}/") }
+}
+
+/// What each backend asks for: the place, if it is one of its kind.
+macro_rules! places {
+    ($($name:ident: $variant:ident($place:ty),)*) => {
+        impl ReplicaLocation {
+            $(pub fn $name(&self) -> Option<&$place> {
+                let Self::$variant(place) = self else { return None };
+                Some(place)
+            })*
+        }
+    };
+}
+
+places! {
+    s3: S3(S3Location),
+    gs: Gs(GsLocation),
+    abs: Abs(AbsLocation),
+    sftp: Sftp(SftpLocation),
+    webdav: WebDav(WebDavLocation),
+    nats: Nats(NatsLocation),
+    oss: Oss(OssLocation),
 }
 
 /// Host and port of a URL, and what may stand before them.
@@ -321,25 +365,5 @@ mod tests {
         assert!(places.iter().all(|place| place.url() == "s3://b/p"));
         let labels = places.map(|place| place.bucket().unwrap().label);
         assert_eq!(labels, ["b", "one:9000/b", "two:9000/b"]);
-    }
-
-    #[test]
-    fn storage_costs_what_it_usually_does_there_unless_configured() {
-        let check = |endpoint: Option<&str>, dollars: f64| {
-            let told = at(endpoint).prices(Prices::S3).storage_dollars(2_000_000_000);
-            assert!((told - 2.0 * dollars).abs() < 1e-9, "{endpoint:?}: {told}");
-            let configured = Prices { stored_per_gigabyte: Some(1.5), ..Prices::S3 };
-            assert_eq!(at(endpoint).prices(configured).storage_dollars(2_000_000_000), 3.0);
-        };
-        check(None, 0.023);
-        check(Some("https://s3.eu-west-1.amazonaws.com"), 0.023);
-        check(Some("https://s3.us-west-000.backblazeb2.com"), 0.005);
-        check(Some("https://storage.googleapis.com"), 0.020);
-        check(Some("https://objects.example.org"), 0.023);
-        check(Some("http://127.0.0.1:9000"), 0.0);
-        check(Some("http://[::1]:9000"), 0.0);
-        check(Some("http://minio:9000/"), 0.0);
-        let directory = ReplicaLocation::Directory("/r".into());
-        assert_eq!(directory.prices(Prices::S3).storage_dollars(1 << 40), 0.0);
     }
 }

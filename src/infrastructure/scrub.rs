@@ -40,6 +40,16 @@ impl Scrub {
         }
     }
 
+    /// Hides the value of an `Authorization` header, and what is secret of a signature:
+    /// `AWS4-HMAC-SHA256 Credential=ID/date/region/…, SignedHeaders=…, Signature=…`
+    pub(super) fn hide_authorization(&mut self, value: &str) {
+        self.hide(value);
+        for secret in ["Credential=", "Signature="] {
+            let rest = value.split_once(secret).map_or("", |(_, rest)| rest);
+            self.hide(rest.split(['/', ',', ' ']).next().unwrap_or_default());
+        }
+    }
+
     /// One line of bounded length without what is hidden.
     pub(super) fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::civil::time;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule, Integrity};
-use streamgauge::domain::price::Prices;
+use streamgauge::domain::price::ConfiguredPrices;
 
 use super::Files;
 
@@ -82,7 +82,7 @@ query = 'SELECT true'
 equals = true
 ";
     let policies = policies(text);
-    let prices = Prices { received_per_gigabyte: 0.0, ..Prices::S3 };
+    let prices = ConfiguredPrices { received_per_gigabyte: Some(0.0), ..ConfiguredPrices::default() };
     let everywhere = DrillPolicy {
         schedule: DrillSchedule::Every(Duration::from_secs(12 * 3600)),
         size_max: 2 << 30,
@@ -104,7 +104,7 @@ equals = true
         size_max: 1_000_000,
         integrity: Integrity::None,
         full_every: 1,
-        prices: Prices { reads_per_thousand: 1.5, ..prices },
+        prices: ConfiguredPrices { reads_per_thousand: Some(1.5), ..prices },
         rto: Some(Duration::from_secs(30)),
         probes: own_probes.clone(),
         ..everywhere
@@ -164,7 +164,7 @@ fn the_environment_reaches_drills() {
         .set("STREAMGAUGE__DRILL__PRICE__LISTS_PER_THOUSAND", "0.5");
     let policy = files.load().targets.remove(0).drill;
     assert_eq!(policy.schedule, DrillSchedule::Every(Duration::from_secs(7200)));
-    assert_eq!((policy.size_max, policy.full_every, policy.prices.lists_per_thousand), (1000, 3, 0.5));
+    assert_eq!((policy.size_max, policy.full_every, policy.prices.lists_per_thousand), (1000, 3, Some(0.5)));
 }
 
 #[test]

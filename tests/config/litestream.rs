@@ -1,6 +1,10 @@
 //! `litestream.yml` as Litestream reads it. What Litestream itself makes of these files was asked from 0.5.17
 //! (`litestream databases -config`) wherever that command shows it.
 
+use streamgauge::domain::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation};
+use streamgauge::domain::secret::Secret;
+use streamgauge::domain::target::StaticCredentials;
+
 use super::{Files, place};
 
 fn litestream(text: &str) -> Files {
@@ -193,9 +197,9 @@ fn the_places_of_v05() {
         ("url: sftp://me:geheim@host:22/x", "(sftp) sftp://host:22/x"),
         ("{type: sftp, host: 'host:22', user: me, password: geheim, path: /x}", "(sftp) sftp://host:22/x"),
         ("url: webdavs://me:geheim@host/x", "(webdav) webdavs://host/x"),
-        ("{type: webdav, webdav-url: 'https://me:geheim@host/dav', path: x}", "(webdav) https://host/dav/x"),
+        ("{type: webdav, webdav-url: 'https://me:geheim@host/dav', path: x}", "(webdav) webdavs://host/dav/x"),
         ("url: nats://me:geheim@host:4222/bkt", "(nats) nats://host:4222/bkt"),
-        ("url: oss://bkt.oss-cn-hangzhou.aliyuncs.com/x", "(oss) oss://bkt.oss-cn-hangzhou.aliyuncs.com/x"),
+        ("url: oss://bkt.oss-cn-hangzhou.aliyuncs.com/x", "(oss) oss://bkt/x"),
     ] {
         let replica = if replica.starts_with('{') { replica.to_owned() } else { format!("\n      {replica}") };
         let files = litestream(&format!("dbs:\n  - path: /a.db\n    replica: {replica}\n"));
@@ -436,4 +440,87 @@ fn customer_keys_are_read_from_their_file() {
         panic!("{target:?}")
     };
     assert_eq!(s3.sse_customer_key.as_ref().map(|key| key.expose()), Some("MDEy"));
+}
+
+/// Keys of kinds with credentials of their own, from the replica, its URL and the top of the file.
+#[test]
+fn every_kind_has_its_keys() {
+    let location = |top: &str, replica: &str| {
+        let files = litestream(&format!("{top}\ndbs:\n  - path: /a.db\n    replica: {replica}\n"));
+        files.load().targets.remove(0).replicas.remove(0).location
+    };
+    let secret = |text: &str| Some(Secret::new(text));
+    let file = |path: &str| Some(std::path::PathBuf::from(path));
+
+    let gs = location("", "{url: 'gs://bkt//x/'}");
+    assert_eq!(gs.gs(), Some(&GsLocation { bucket: "bkt".into(), path: "x".into(), ca_file: None }));
+    let abs = AbsLocation {
+        account: "me".into(),
+        container: "box".into(),
+        endpoint: Some("https://me.blob.core.windows.net".into()),
+        account_key: secret("k"),
+        sas_token: secret("s"),
+        ..AbsLocation::default()
+    };
+    let keys = "account-key: k\nsas-token: s";
+    assert_eq!(location(keys, "{url: 'abs://me@box'}").abs(), Some(&abs));
+    assert_eq!(location(keys, "{type: abs, bucket: box, account-name: me}").abs(), Some(&abs));
+    let emulated = location("", "{type: abs, bucket: box, account-name: me, endpoint: 'http://127.0.0.1:1/me'}");
+    assert_eq!(emulated.endpoint(), Some("http://127.0.0.1:1/me"));
+    let sftp = SftpLocation {
+        host: "host:22".into(),
+        user: "me".into(),
+        path: "/x".into(),
+        password: secret("p/w"),
+        key_path: file("/id"),
+        host_key: Some("ssh-ed25519 AAAA".into()),
+    };
+    let keys = "key-path: /id, host-key: ssh-ed25519 AAAA";
+    assert_eq!(location("", &format!("{{url: 'sftp://me:p%2Fw@host:22/x', {keys}}}")).sftp(), Some(&sftp));
+    let written = format!("{{type: sftp, host: 'host:22', user: me, password: p/w, path: /x, {keys}}}");
+    assert_eq!(location("", &written).sftp(), Some(&sftp));
+    let webdav = WebDavLocation {
+        endpoint: "https://host/dav".into(),
+        path: "x/y".into(),
+        username: "me".into(),
+        password: secret("p"),
+        ca_file: None,
+    };
+    let written =
+        "{type: webdav, webdav-url: 'https://host/dav/', webdav-username: me, webdav-password: p, path: /x//y/}";
+    assert_eq!(location("", written).webdav(), Some(&webdav));
+    let of_url = location("", "{url: 'webdavs://me:p@host/dav/x/y'}");
+    assert_eq!((of_url.url(), of_url.identity()), ("webdavs://host/dav/x/y".into(), " webdavs://host/dav/x/y".into()));
+    assert_eq!(of_url.webdav().map(|place| (place.username.as_str(), place.password.is_some())), Some(("me", true)));
+    let nats = NatsLocation {
+        server: "host:4222".into(),
+        bucket: "bkt".into(),
+        jwt: secret("j"),
+        seed: secret("s"),
+        creds: file("/c"),
+        nkey: secret("n"),
+        username: "me".into(),
+        password: secret("p"),
+        token: secret("t"),
+        tls: true,
+        root_cas: vec!["/r1".into(), "/r2".into()],
+        client_cert: file("/cert"),
+        client_key: file("/key"),
+    };
+    let written = "{url: 'nats://host:4222/bkt', jwt: j, seed: s, creds: /c, nkey: n, username: me, password: p, token: t, \
+                   tls: true, root-cas: [/r1, /r2], client-cert: /cert, client-key: /key}";
+    assert_eq!(location("", written).nats(), Some(&nats));
+    let oss =
+        location("access-key-id: id\nsecret-access-key: s", "{url: 'oss://bkt.oss-eu-west-1-internal.aliyuncs.com/x'}");
+    let credentials =
+        StaticCredentials { access_key_id: "id".into(), secret_access_key: Secret::new("s"), session_token: None };
+    let expected = OssLocation {
+        bucket: "bkt".into(),
+        path: "x".into(),
+        region: "eu-west-1".into(),
+        credentials: Some(credentials),
+        ..OssLocation::default()
+    };
+    assert_eq!(oss.oss(), Some(&expected));
+    assert_eq!(location("", "{type: oss, bucket: bkt}").region(), Some("cn-hangzhou"));
 }

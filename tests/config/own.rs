@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
-use streamgauge::domain::price::Prices;
+use streamgauge::domain::price::{ConfiguredPrices, Prices};
 use streamgauge::domain::spot::SpotPolicy;
 use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, Problem, load};
@@ -357,7 +357,7 @@ fn the_commented_example_is_valid_with_every_option_on() {
     let loaded = files.load();
     assert_eq!(loaded.targets.len(), 2);
     let shop = &loaded.targets[1];
-    assert_eq!((shop.name.0.as_str(), shop.replicas.len()), ("shop", 3));
+    assert_eq!((shop.name.0.as_str(), shop.replicas.len()), ("shop", 7));
     assert!(shop.replicas[0].encrypted && shop.replicas[0].age_identities.len() == 1);
     let defaults = own("[[database]]\npath = '/a.db'\n").load().settings;
     assert_eq!(loaded.settings.web.listen_address, defaults.web.listen_address);
@@ -370,8 +370,15 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(loaded.settings.objectives.rpo, defaults.objectives.rpo);
     let drill = &loaded.settings.drill;
     assert_eq!(drill.limits.daily_download, defaults.drill.limits.daily_download);
-    // What storing costs depends on the place.
-    let prices = Prices { stored_per_gigabyte: None, ..drill.policy.prices };
+    // What it costs depends on the place, and is shown for Amazon's.
+    let shown = ConfiguredPrices {
+        reads_per_thousand: Some(Prices::S3.reads_per_thousand),
+        lists_per_thousand: Some(Prices::S3.lists_per_thousand),
+        received_per_gigabyte: Some(Prices::S3.received_per_gigabyte),
+        stored_per_gigabyte: Some(Prices::S3.stored_per_gigabyte),
+    };
+    assert_eq!(drill.policy.prices, shown);
+    let prices = ConfiguredPrices::default();
     let shown = DrillPolicy { schedule: DrillSchedule::BySize, rto: None, prices, ..drill.policy.clone() };
     assert_eq!(shown, DrillPolicy::default(), "the example does not show the defaults");
     assert_eq!(shop.drill.schedule, DrillSchedule::Cron("0 3 * * SUN Europe/Berlin".into()));

@@ -20,11 +20,18 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
     let said = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
     let refused = |line: u8, key: &str, accepted: &str| format!(":{line}: {key}: {REFUSED}: {accepted}");
     let unread = |line: u8, key: &str, accepted: &str| format!(":{line}: {key}: Litestream refuses to start with it; accepted: {accepted}");
+    let foreign = |line: u8, key: &str, kind: &str| format!(":{line}: {key}: not used: a replica of kind {kind} has no such key");
     let days = "Litestream v0.3 refuses to start with it, and v0.5 does not read this key; accepted: a duration with a unit of ns, us, ms, s, m or h, such as 1s or 24h";
     vec![
         ("dollar-in-a-password.yml", said(&[
             ":7: Litestream takes a `$` here as a variable, which is not set, and replaces it with nothing (not shown, because it may be part of a password)",
         ])),
+        ("keys-of-another-kind.yml", vec![
+            foreign(5, "dbs[0].replica.region", "file"),
+            foreign(6, "dbs[0].replica.account-key", "file"),
+            foreign(7, "dbs[0].replica.skip-verify", "file"),
+            foreign(12, "dbs[1].replica.sas-token", "sftp"),
+        ]),
         ("merge-behind-a-key.yml", said(&[
             ":7: path: replaced by the `<<` after it, as Litestream reads one after the other; put `<<` first to keep \
              it",

@@ -55,7 +55,8 @@ impl Server {
         })
     }
 
-    fn start(command: impl FnOnce(u16, &Path) -> Command) -> Self {
+    /// A program that listens on a free port of this machine and may keep what it serves in a directory.
+    pub(crate) fn start(command: impl FnOnce(u16, &Path) -> Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = command(port, directory.path());
@@ -74,13 +75,24 @@ impl Server {
         self.directory.path()
     }
 
-    /// Writes an object with a plain, unsigned PUT to a path that is sent exactly so.
+    /// Writes an object with a plain PUT to a path that is sent exactly so.
     pub(crate) async fn put(&self, path: &str, content: &[u8]) {
+        self.send(Method::PUT, path, content).await;
+    }
+
+    /// A request whose signature is none, which has to succeed.
+    pub(crate) async fn send(&self, method: Method, path: &str, content: &[u8]) {
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let uri = format!("http://127.0.0.1:{}{path}", self.port);
-        let request = Request::builder().method(Method::PUT).uri(&uri).body(Full::new(Bytes::copy_from_slice(content)));
+        // moto wants one where something is deleted, and does not check it.
+        let signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request";
+        let request = Request::builder()
+            .method(method)
+            .uri(&uri)
+            .header("authorization", signed)
+            .body(Full::new(Bytes::copy_from_slice(content)));
         let answer = client.request(request.unwrap()).await.unwrap();
-        assert!(answer.status().is_success(), "PUT {uri}: {}", answer.status());
+        assert!(answer.status().is_success(), "{uri}: {}", answer.status());
     }
 }
 
@@ -96,7 +108,7 @@ pub(crate) fn escaped(key: &str) -> String {
 }
 
 /// A Python program of the lab.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     in_lab(&format!("py/bin/{name}"))
 }
 

@@ -1,25 +1,39 @@
 //! The promises of [`ReplicaStore`], as functions that any backend can be given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use streamgauge::domain::litestream::{
     Dated, Folder, Generation, Layout, LevelKeys, LtxName, ObjectName, SNAPSHOT_LEVEL, SegmentName, SnapshotName, Txid,
 };
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::usecase::ports::{Content, ReplicaStore};
+use streamgauge::domain::target::ReplicaLocation;
+use streamgauge::usecase::ports::Stores as _;
+use streamgauge::usecase::ports::{BucketPosture, Content, ReplicaStore};
 
-use crate::{ltx_name, read};
+use crate::{LEVEL, ltx_name, read, stores};
 
-/// A replica that tests can write to, by other means than the store.
+/// A replica that tests can write to, by other means than the store: one server of a kind, on this machine, with an empty
+/// replica. It ends when it is dropped.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
+    /// Writes an object, whole at once, with a key below the replica's root.
     async fn put(&self, key: &str, content: &[u8]);
+    async fn remove(&self, key: &str);
+    /// Where the replica is; `None`: in memory.
+    fn location(&self) -> Option<ReplicaLocation>;
+    /// Always the same one.
     fn store(&self) -> Arc<dyn ReplicaStore>;
     /// How Litestream names levels there.
     fn keys(&self) -> LevelKeys;
     /// Litestream's own times can be had from a listing.
     fn is_dated(&self) -> bool;
+    /// The server itself can hold an object of that name.
+    fn holds(&self, name: &str) -> bool {
+        let _ = name;
+        true
+    }
 }
 
 const GENERATION: Generation = Generation(0x0123_4567_89ab_cdef);
@@ -38,6 +52,9 @@ async fn put(backend: &dyn Backend, name: ObjectName, content: &[u8]) {
 
 /// All promises. The replica has to be empty.
 pub(crate) async fn run(backend: &dyn Backend) {
+    if let Some(location) = backend.location() {
+        what_its_kind_offers(&location).await;
+    }
     an_empty_replica_is_an_answer(backend).await;
     levels_are_recognised_and_listed_in_order(backend).await;
     generations_are_beside_them(backend).await;
@@ -47,6 +64,43 @@ pub(crate) async fn run(backend: &dyn Backend) {
     odd_keys_stay_visible_beside_good_ones(backend).await;
     ranges_end_where_the_object_ends(backend).await;
     what_is_not_there_is_an_answer(backend).await;
+    what_goes_away_is_missed(backend).await;
+}
+
+/// Beacons, unless the kind has no place for them, and an answer to how a bucket is set up, where there is a bucket.
+async fn what_its_kind_offers(location: &ReplicaLocation) {
+    let stores = stores(Duration::from_secs(60));
+    match stores.beacon(location) {
+        Ok(_) => beacon_is_beside(location).await,
+        Err(reason) => assert_eq!(reason.kind, ReasonKind::Unsupported, "{reason}"),
+    }
+    let bucket = stores.bucket(location);
+    assert_eq!(bucket.is_some(), location.bucket().is_some(), "a kind with a bucket says how it is set up");
+    if let Some(bucket) = bucket {
+        let posture = bucket.posture().await;
+        assert!(posture != BucketPosture::default(), "what is not known has a reason");
+    }
+}
+
+/// Writes, finds and replaces the beacon beside an empty replica.
+pub(crate) async fn beacon_is_beside(location: &ReplicaLocation) {
+    let stores = stores(Duration::from_secs(60));
+    let (replica, beacon) = (stores.open(location).unwrap(), stores.beacon(location).unwrap());
+    assert_eq!(beacon.find().await.unwrap(), None);
+    let before = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    for content in ["first", "the second"] {
+        beacon.put(content.into()).await.unwrap();
+        let found = beacon.find().await.unwrap().unwrap();
+        assert_eq!(found.content, content);
+        assert!(found.written_at > before && found.written_at < before + jiff::SignedDuration::from_mins(3));
+    }
+    assert!(replica.list(LEVEL, None, None).await.unwrap().objects.is_empty(), "the replica itself is untouched");
+    assert!(replica.layouts().await.unwrap().is_empty());
+    beacon.put(vec![b'x'; 100_000].into()).await.unwrap();
+    assert_eq!(beacon.find().await.unwrap_err().kind.as_str(), "corrupt");
+    let operations: Vec<_> = stores.report().remove(0).operations;
+    let requests = |name| operations.iter().find(|operation| operation.operation == name).unwrap().requests;
+    assert_eq!((requests("write"), requests("read")), (3, 4));
 }
 
 /// Follows the pages of a folder: the names, and the odd keys.
@@ -165,7 +219,8 @@ async fn a_folder_holds_only_its_own_objects(backend: &dyn Backend) {
 async fn odd_keys_stay_visible_beside_good_ones(backend: &dyn Backend) {
     let odd = ["a b", "a%20b", "a+b", "a&b=c?d#e", "ä→😀", ".tmp", "it's (1)*!~@,;", "lock.json"];
     let folder = Folder::Level(5).prefix(backend.keys());
-    let mut keys: Vec<String> = odd.iter().map(|name| format!("{folder}{name}")).collect();
+    let odd = odd.iter().filter(|name| backend.holds(name));
+    let mut keys: Vec<String> = odd.map(|name| format!("{folder}{name}")).collect();
     for key in &keys {
         backend.put(key, key.as_bytes()).await;
     }
@@ -205,4 +260,18 @@ async fn what_is_not_there_is_an_answer(backend: &dyn Backend) {
         let Content::Missing(reason) = store.read(name, 0, 1).await.unwrap() else { panic!("{name} is there") };
         assert_eq!(reason.kind, ReasonKind::NotFound, "{name}: {reason}");
     }
+}
+
+/// Litestream deletes while others read.
+async fn what_goes_away_is_missed(backend: &dyn Backend) {
+    let (gone, kept) = (ltx(8, 1, 1), ltx(8, 2, 2));
+    for name in [gone, kept] {
+        put(backend, name, b"x").await;
+    }
+    let store = backend.store();
+    assert_eq!(names(&*store, Folder::Level(8), None).await.0, [gone, kept]);
+    backend.remove(&gone.key(backend.keys())).await;
+    assert!(matches!(store.read(gone, 0, 1).await.unwrap(), Content::Missing(_)));
+    assert_eq!(names(&*store, Folder::Level(8), None).await.0, [kept]);
+    assert_eq!(read(&*store, kept, 0, 1).await.unwrap(), "x");
 }

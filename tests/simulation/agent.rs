@@ -64,7 +64,7 @@ impl Stores for Ports {
         let path = match location {
             ReplicaLocation::Directory(path) => path.to_str().unwrap(),
             ReplicaLocation::S3(s3) => &s3.bucket,
-            ReplicaLocation::Unsupported { .. } => panic!("{location:?}"),
+            _ => panic!("{location:?}"),
         };
         Ok(self.0.store(path))
     }

@@ -15,7 +15,7 @@ use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
 use streamgauge::domain::verdict::Status;
 use streamgauge::domain::window::DailyWindow;
-use streamgauge::usecase::ports::Clock;
+use streamgauge::usecase::ports::{Clock, DrillJob};
 use tokio::sync::Semaphore;
 
 use crate::agent::{Seen, reload, replica, target};
@@ -154,8 +154,8 @@ async fn what_buckets_deliver_in_a_day_has_a_budget() {
                     daily-download is 300 bytes";
     assert_eq!(drill.withheld.as_deref(), Some(expected));
     assert_eq!(scene.jobs().len(), 2);
-    let prices: Vec<f64> =
-        scene.runner.jobs.lock().unwrap().iter().map(|job| job.policy.prices.received_per_gigabyte).collect();
+    let price = |job: &DrillJob| job.replica.location.prices(&job.policy.prices).received_per_gigabyte;
+    let prices: Vec<f64> = scene.runner.jobs.lock().unwrap().iter().map(price).collect();
     assert_eq!(prices, [0.09, 0.09]);
     let budget = scene.world.report.lock().unwrap().as_ref().unwrap().assessment.agent.drill_budget.unwrap();
     assert_eq!((budget.budget_bytes, budget.downloaded_bytes), (300, 262));

@@ -159,10 +159,7 @@ fn encrypted_target(identities: &[&age::x25519::Identity]) -> ReplicaTarget {
 fn a_store_is_named_by_its_kind_and_not_by_its_keys() {
     for (location, expected) in [
         (ReplicaLocation::Directory("/r".into()), None),
-        (
-            ReplicaLocation::Unsupported { kind: "sftp".into(), url: "sftp://host/r".into() },
-            Some("a store of kind sftp"),
-        ),
+        (ReplicaLocation::Sftp(Box::default()), Some("a store of kind sftp")),
     ] {
         let mut scene = Scene::new();
         scene.probe = ReplicaProbe::of(&ReplicaTarget { location, encrypted: false, ..encrypted_target(&[]) });

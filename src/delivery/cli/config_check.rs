@@ -13,6 +13,7 @@ use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
 use crate::infrastructure::config::Loaded;
 use crate::infrastructure::notify::place;
+use crate::infrastructure::store::is_supported;
 
 /// Reads the configuration and prints what came of it.
 ///
@@ -48,7 +49,7 @@ fn place_of(location: &ReplicaLocation) -> String {
             let _ = write!(place, "  {word} {}", printable(value));
         }
     }
-    if !location.is_supported() {
+    if !is_supported(location) {
         let kind = printable(location.kind());
         let _ = write!(place, "  unsupported: this version cannot read replicas of kind {kind}");
     }
@@ -66,7 +67,7 @@ fn text(loaded: &Loaded) -> String {
         }
         if target.replicas.is_empty() {
             text.push_str("    no replica\n");
-        } else if target.replicas.iter().any(|replica| replica.location.is_supported()) {
+        } else if target.replicas.iter().any(|replica| is_supported(&replica.location)) {
             let _ = writeln!(text, "    {}", drills(&target.drill));
         } else {
             text.push_str("    no replica that is watched or drilled\n");
@@ -91,7 +92,7 @@ fn text(loaded: &Loaded) -> String {
         let _ = writeln!(text, "warning: {warning}");
     }
     let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);
-    let unsupported = unsupported.filter(|replica| !replica.location.is_supported()).count();
+    let unsupported = unsupported.filter(|replica| !is_supported(&replica.location)).count();
     let (databases, warnings) = (loaded.targets.len(), warnings.len());
     let _ = write!(text, "ok: {}, {}", human::counted(databases, "database"), human::counted(warnings, "warning"));
     if unsupported > 0 {

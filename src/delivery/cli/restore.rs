@@ -155,7 +155,7 @@ async fn restore(
     let request = RestoreRequest { point, base: None };
     let plan = plan_restore(store.as_ref(), &request).await?;
     let policy = picked.target.as_ref().map_or(&settings.drill.policy, |target| &target.drill);
-    let prices = location.prices(policy.prices);
+    let prices = location.prices(&policy.prices);
     let words = words::Words { location: &location, point, now, zone: &zone, prices };
     if !args.quiet {
         say(&words.plan(&plan));
@@ -171,7 +171,7 @@ async fn restore(
     let started = clock::monotonic();
     let scratch = ScratchFile::create(&scratch_path(&args.output)?)?;
     let options = RestoreOptions {
-        downloads: if location.metered() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
+        downloads: if location.is_remote() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
         threads: args.threads.map_or_else(cores, usize::from),
         identities: picked.replica.age_identities.clone(),
     };

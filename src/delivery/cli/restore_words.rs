@@ -63,7 +63,7 @@ impl Words<'_> {
         let objects = human::counted(plan.objects.len(), "object");
         let size =
             plan.database_bytes.map_or_else(String::new, |bytes| format!(", a database of {}", human::bytes(bytes)));
-        let price = match self.location.metered() {
+        let price = match self.prices != Prices::FREE {
             true => format!(", at most about ${:.4}", self.dollars(plan)),
             false => String::new(),
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::assessment::{Billed, CostReport, DatabaseReport, StoreReport};
-use crate::domain::price::{MONTH_SECONDS, Prices};
+use crate::domain::price::{ConfiguredPrices, MONTH_SECONDS};
 
 /// Requests say what a month costs when they were counted for so long.
 const COUNTED_SECONDS: f64 = 3600.0;
@@ -11,8 +11,8 @@ const COUNTED_SECONDS: f64 = 3600.0;
 /// The cost of everything, and the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Costs {
-    /// Of the agent's own requests; `None`: those of [`Prices::S3`].
-    pub prices: Option<Prices>,
+    /// Of the agent's own requests.
+    pub prices: ConfiguredPrices,
     /// Dollars a month for all replicas.
     pub budget: Option<f64>,
 }
@@ -20,10 +20,12 @@ pub struct Costs {
 impl Costs {
     /// Says in `stores` what their requests cost, which were counted for so many seconds, and sums everything up.
     pub fn report(&self, stores: &mut [StoreReport], databases: &[Arc<DatabaseReport>], seconds: f64) -> CostReport {
-        let prices = self.prices.unwrap_or(Prices::S3);
         for store in &mut *stores {
-            let Billed { reads, lists, bytes } = store.billed;
-            let dollars = prices.dollars(reads, lists, bytes);
+            let bill = |Billed { host, reads, lists, others, bytes }: &Billed| {
+                let prices = self.prices.at(&store.store, host.as_deref());
+                prices.dollars(*reads, *lists, *bytes) + *others as f64 * prices.upload_dollars()
+            };
+            let dollars: f64 = store.billed.iter().map(bill).sum();
             store.request_dollars_per_month = (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS);
         }
         let requests: Option<f64> = stores.iter().map(|store| store.request_dollars_per_month).sum();
@@ -43,9 +45,12 @@ mod tests {
 
     #[test]
     fn requests_are_projected_from_an_hour_on() {
-        let store = |billed| StoreReport { billed, ..StoreReport::default() };
-        let costs = Costs { prices: None, budget: Some(2.0) };
-        let mut stores = vec![store(Billed { reads: 1000, lists: 360, bytes: 0 }), store(Billed::default())];
+        let store = |billed| StoreReport { store: "s3".into(), billed, ..StoreReport::default() };
+        let costs = Costs { prices: ConfiguredPrices::default(), budget: Some(2.0) };
+        let here = Billed { reads: 1000, lists: 360, ..Billed::default() };
+        // Another endpoint of the same kind is billed by its own prices before both are summed up.
+        let own = Billed { host: Some("minio:9000".into()), reads: 1000, lists: 1000, ..Billed::default() };
+        let mut stores = vec![store(vec![here, own]), store(Vec::new())];
         assert_eq!(costs.report(&mut stores, &[], 3599.0).dollars_per_month, None);
         assert_eq!(stores[0].request_dollars_per_month, None);
         let report = costs.report(&mut stores, &[], 3600.0);

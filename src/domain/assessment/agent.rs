@@ -155,16 +155,20 @@ pub struct StoreReport {
     pub clock_offset_seconds: Option<f64>,
     /// The cost of requests and received bytes, projected from those since the start; `None` in the first hour.
     pub request_dollars_per_month: Option<f64>,
+    /// One for each server.
     #[serde(skip)]
-    pub billed: Billed,
+    pub billed: Vec<Billed>,
 }
 
-/// What a store was asked that it sends a bill for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a server was asked that it may send a bill for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Billed {
+    /// Host and port, where the kind of store has more than one.
+    pub host: Option<String>,
     pub reads: u64,
-    /// Listings, and all else that is priced like them.
     pub lists: u64,
+    /// Uploads, and questions about settings.
+    pub others: u64,
     /// Bytes received.
     pub bytes: u64,
 }

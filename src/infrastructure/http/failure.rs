@@ -42,6 +42,25 @@ pub(in super::super) fn unreachable(error: &(dyn Error + 'static)) -> Reason {
     }
 }
 
+/// An answer that ended early or otherwise broke off.
+pub(in super::super) fn broken(error: &(dyn Error + 'static)) -> Reason {
+    Reason::new(ReasonKind::Unreachable, format!("the connection broke: {}", root_cause(error)))
+}
+
+/// The meaning of a status with which a store refuses a request, where nothing else says more.
+pub(in super::super) fn by_status(status: u16) -> Reason {
+    match status {
+        301 | 302 | 303 | 307 | 308 => Reason::new(ReasonKind::Misconfigured, "it is somewhere else")
+            .with_hint("configure the address that the server redirects to"),
+        401 | 403 => Reason::new(ReasonKind::Denied, "access denied"),
+        404 | 410 => Reason::new(ReasonKind::NotFound, "not found"),
+        405 | 501 => Reason::new(ReasonKind::Unsupported, "the store does not know this request"),
+        408 | 504 => Reason::new(ReasonKind::Timeout, "the store gave up waiting"),
+        429 | 503 => Reason::new(ReasonKind::Throttled, "the store asks to slow down"),
+        status => Reason::new(ReasonKind::Failed, format!("status {status}")),
+    }
+}
+
 /// An error and its causes, outermost first.
 pub(in super::super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())

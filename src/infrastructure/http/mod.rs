@@ -1,8 +1,11 @@
 //! Connections to HTTP servers: TLS, certificate authorities, proxies. The one way out for stores and receivers.
 
+pub(super) mod clocks;
+pub(super) mod document;
 pub(super) mod failure;
 pub(super) mod pauses;
 mod proxy;
+pub(super) mod transport;
 
 use std::collections::HashMap;
 use std::io::Read;

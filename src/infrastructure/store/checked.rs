@@ -34,8 +34,6 @@ impl Gate {
 /// Counts of the requests to one kind of store.
 pub(super) struct Meter {
     origin: Instant,
-    /// Its requests cost money.
-    metered: bool,
     counts: Mutex<(StoreReport, RequestWindow)>,
 }
 
@@ -70,33 +68,31 @@ impl Operation {
 }
 
 impl Meter {
-    pub(super) fn new(store: &str, metered: bool) -> Self {
+    pub(super) fn new(store: &str) -> Self {
         let operations =
             OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
         let report = StoreReport { store: store.to_owned(), operations, ..StoreReport::default() };
-        Self { origin: clock::timer(), metered, counts: Mutex::new((report, RequestWindow::default())) }
+        Self { origin: clock::timer(), counts: Mutex::new((report, RequestWindow::default())) }
     }
 
     pub(super) fn report(&self) -> StoreReport {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (recent_requests, recent_failures) = counts.1.sum(clock::timer().duration_since(self.origin));
-        let report = counts.0.clone();
-        StoreReport { recent_requests, recent_failures, billed: self.billed(&report), ..report }
+        StoreReport { recent_requests, recent_failures, ..counts.0.clone() }
     }
 
-    fn billed(&self, report: &StoreReport) -> Billed {
-        if !self.metered {
-            return Billed::default();
-        }
-        let reads = report.operations[Operation::Read as usize].requests;
-        let all: u64 = report.operations.iter().map(|operation| operation.requests).sum();
-        Billed { reads, lists: all - reads, bytes: report.received_bytes }
-    }
-
-    fn count(&self, operation: Operation, duration: Duration, outcome: Result<u64, ReasonKind>) {
+    /// Counts a request to a host, which is billed there whatever came of it.
+    fn count(&self, operation: Operation, host: Option<&str>, duration: Duration, outcome: Result<u64, ReasonKind>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, window) = &mut *counts;
         window.count(clock::timer().duration_since(self.origin), outcome.is_err_and(|kind| operation.is_failure(kind)));
+        let billed = bill(&mut report.billed, host);
+        *match operation {
+            Operation::Read => &mut billed.reads,
+            Operation::List | Operation::Folders => &mut billed.lists,
+            Operation::Write | Operation::Posture => &mut billed.others,
+        } += 1;
+        billed.bytes += outcome.unwrap_or(0);
         let counts = &mut report.operations[operation as usize];
         counts.requests += 1;
         counts.duration.observe(duration);
@@ -110,10 +106,21 @@ impl Meter {
     }
 }
 
+/// The bill of a host.
+fn bill<'a>(bills: &'a mut Vec<Billed>, host: Option<&str>) -> &'a mut Billed {
+    let index = bills.iter().position(|bill| bill.host.as_deref() == host).unwrap_or_else(|| {
+        bills.push(Billed { host: host.map(str::to_owned), ..Billed::default() });
+        bills.len() - 1
+    });
+    &mut bills[index]
+}
+
 /// The wrapper of every call to a place: bounds, counts, and the place's name in errors.
 pub(super) struct Calls {
     /// Without credentials.
     pub(super) place: String,
+    /// Who sends the bill, where the kind of store has more than one server.
+    pub(super) host: Option<String>,
     pub(super) meter: Arc<Meter>,
     pub(super) gate: Arc<Gate>,
 }
@@ -141,7 +148,7 @@ impl Calls {
             Ok((_, bytes)) => bytes.ok_or(ReasonKind::NotFound),
             Err(reason) => Err(reason.kind),
         };
-        self.meter.count(operation, clock::timer().duration_since(started), counted);
+        self.meter.count(operation, self.host.as_deref(), clock::timer().duration_since(started), counted);
         outcome.map(|(answer, _)| answer).map_err(|reason| self.explain(reason, operation, key))
     }
 
@@ -276,15 +283,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_are_billed_apart_and_a_directory_sends_no_bill() {
-        let billed = |metered| {
-            let meter = Meter::new("s3", metered);
-            for operation in [Operation::Read, Operation::List, Operation::Folders] {
-                meter.count(operation, Duration::ZERO, Ok(7));
-            }
-            meter.report().billed
-        };
-        assert_eq!(billed(true), Billed { reads: 1, lists: 2, bytes: 21 });
-        assert_eq!(billed(false), Billed::default());
+    fn reads_are_billed_apart_and_so_are_hosts() {
+        let meter = Meter::new("s3");
+        for operation in [Operation::Read, Operation::List, Operation::Folders, Operation::Write] {
+            meter.count(operation, None, Duration::ZERO, Ok(7));
+        }
+        meter.count(Operation::Read, Some("minio:9000"), Duration::ZERO, Err(ReasonKind::Denied));
+        let there = Billed { reads: 1, lists: 2, others: 1, bytes: 28, ..Billed::default() };
+        let own = Billed { host: Some("minio:9000".to_owned()), reads: 1, ..Billed::default() };
+        assert_eq!(meter.report().billed, [there, own]);
     }
 }

@@ -17,7 +17,6 @@ use super::beacon::DirectoryBeacon;
 use super::keys::{KeyInfo, KeyPage, KeyStore, file_dated};
 use super::kind::{Kind, unsupported};
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
-use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
 use crate::infrastructure::blocking::blocking;
@@ -38,12 +37,9 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::N
 
 pub(super) const KIND: Kind = Kind {
     name: "file",
-    keys: LevelKeys::Plain,
     open: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?))),
     beacon: |location, _| Ok(Box::new(DirectoryBeacon::new(&root(location)?))),
-    bucket: |_, _, _| None,
-    // A filesystem does not say what time it takes it to be.
-    clock_offset: |_| None,
+    ..Kind::PLAIN
 };
 
 fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {

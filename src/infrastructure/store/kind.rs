@@ -1,19 +1,36 @@
-//! What a backend has to offer, and what all of its replicas share.
+//! What a backend has to offer, and what its replicas share.
 
-use std::sync::Arc;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::checked::Calls;
 use super::keys::KeyStore;
-use super::s3::client::Clients;
 use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{BeaconStore, BucketStore};
 
+/// Options that all stores have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreOptions {
+    /// How long one call may take, retries included; waiting for a permit does not count.
+    pub timeout: Duration,
+    /// Calls in flight at once, over all stores. At least one.
+    pub concurrency: usize,
+    /// PEM file with certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// Opens a place of one kind.
 type Open<T> = fn(&ReplicaLocation, &Shared) -> Result<Box<T>, Reason>;
 
-/// One kind of store: what its backend has to offer. Nothing here does IO.
+/// One kind of store: what its backend has to offer. Nothing here does IO. What it costs stands in the table of prices
+/// (`domain::price`).
 pub(super) struct Kind {
     /// As [`ReplicaLocation::kind`] calls it.
     pub(super) name: &'static str,
@@ -27,9 +44,43 @@ pub(super) struct Kind {
     pub(super) clock_offset: fn(&Shared) -> Option<f64>,
 }
 
-/// What the replicas of one kind have in common.
+impl Kind {
+    /// A kind without a bucket, a clock and a place for beacons, whose levels are called as in a directory: what a row of
+    /// the table does not say.
+    pub(super) const PLAIN: Self = Self {
+        name: "",
+        keys: LevelKeys::Plain,
+        open: |location, _| Err(unsupported(location)),
+        beacon: |location, _| {
+            let cause = format!("write a beacon beside {}: not possible in this kind of store", location.url());
+            Err(Reason::new(ReasonKind::Unsupported, cause))
+        },
+        bucket: |_, _, _| None,
+        clock_offset: |_| None,
+    };
+}
+
+/// What the replicas of each kind have in common, known by its type to its backend alone.
 pub(super) struct Shared {
-    pub(super) s3: Arc<Clients>,
+    options: StoreOptions,
+    kept: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Shared {
+    pub(super) fn new(options: StoreOptions) -> Self {
+        Self { options, kept: Mutex::default() }
+    }
+
+    /// The one of a type, made when it is first asked for, without IO.
+    pub(super) fn of<T: Any + Send + Sync>(&self, make: impl FnOnce(&StoreOptions) -> T) -> Arc<T> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.get(&TypeId::of::<T>()).and_then(|one| Arc::clone(one).downcast().ok()) {
+            return found;
+        }
+        let made = Arc::new(make(&self.options));
+        kept.insert(TypeId::of::<T>(), made.clone());
+        made
+    }
 }
 
 /// Why a place cannot be opened.

@@ -3,23 +3,22 @@
 mod beacon;
 mod checked;
 mod directory;
+#[allow(dead_code, reason = "no store that speaks HTTP without an SDK is built in yet")]
+mod http;
 mod keys;
 mod kind;
 mod memory;
 mod s3;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+pub use kind::StoreOptions;
 pub use memory::MemoryStore;
 
 use crate::domain::assessment::StoreReport;
 use crate::domain::reason::Reason;
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, authority};
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
 use beacon::CheckedBeacon;
 pub(super) use checked::printable;
@@ -27,19 +26,21 @@ use checked::{Calls, Checked, Gate, Meter};
 use keys::Named;
 use kind::{Kind, Shared, unsupported};
 
-/// Options that all stores have in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreOptions {
-    /// How long one call may take, retries included; waiting for a permit does not count.
-    pub timeout: Duration,
-    /// Calls in flight at once, over all stores. At least one.
-    pub concurrency: usize,
-    /// PEM file with certificate authorities that are trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
+/// All kinds that can be read.
+const KINDS: &[Kind] = &[
+    directory::KIND,
+    s3::KIND, //
+];
+
+/// Their names.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
 }
 
-/// All kinds that can be read.
-const KINDS: &[Kind] = &[directory::KIND, s3::KIND];
+/// Whether this version can read replicas of that kind.
+pub fn is_supported(location: &ReplicaLocation) -> bool {
+    kind_of(location).is_ok()
+}
 
 /// Opens replicas and counts what is asked of them. It lives as long as the agent; stores that are dropped take their
 /// clients and connections along.
@@ -53,7 +54,7 @@ impl Stores {
     pub fn new(options: StoreOptions) -> Self {
         Self {
             gate: Arc::new(Gate::new(options.timeout, options.concurrency)),
-            shared: Shared { s3: Arc::new(s3::client::Clients::new(options.timeout, options.ca_file)) },
+            shared: Shared::new(options),
             meters: Mutex::default(),
         }
     }
@@ -61,8 +62,9 @@ impl Stores {
     fn calls(&self, location: &ReplicaLocation) -> Calls {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = location.kind();
-        let meter = meters.entry(kind.to_owned()).or_insert_with(|| Arc::new(Meter::new(kind, location.metered())));
-        Calls { place: location.url(), meter: Arc::clone(meter), gate: Arc::clone(&self.gate) }
+        let meter = meters.entry(kind.to_owned()).or_insert_with(|| Arc::new(Meter::new(kind)));
+        let host = location.endpoint().map(|endpoint| authority(endpoint).to_owned());
+        Calls { place: location.url(), host, meter: Arc::clone(meter), gate: Arc::clone(&self.gate) }
     }
 }
 

@@ -5,8 +5,7 @@
 
 mod answer;
 mod beacon;
-pub(super) mod client;
-mod clocks;
+mod client;
 mod connector;
 mod failure;
 mod posture;
@@ -23,12 +22,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::checked::{corrupt, printable};
 use super::keys::{KeyInfo, KeyPage, KeyStore};
-use super::kind::{Kind, unsupported};
+use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::infrastructure::files::timestamp;
+use crate::infrastructure::http::document::cut;
+use crate::infrastructure::http::failure::broken;
 use crate::usecase::ports::{Content, Cursor};
 use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
@@ -38,12 +39,17 @@ pub(super) const KIND: Kind = Kind {
     keys: LevelKeys::Hex,
     open: |location, shared| {
         let place = place(location)?;
-        Ok(Box::new(S3Store { bucket: Bucket::new(place, &shared.s3)?, root: Root::new(&place.path) }))
+        Ok(Box::new(S3Store { bucket: Bucket::new(place, &clients(shared))?, root: Root::new(&place.path) }))
     },
-    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?, &shared.s3)?)),
-    bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &shared.s3, calls))),
-    clock_offset: |shared| shared.s3.clocks().offset(|_| true),
+    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?, &clients(shared))?)),
+    bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &clients(shared), calls))),
+    clock_offset: |shared| clients(shared).clocks().offset(|_| true),
 };
+
+/// What all replicas in S3 have in common.
+fn clients(shared: &Shared) -> Arc<Clients> {
+    shared.of(|options| Clients::new(options.timeout, options.ca_file.clone()))
+}
 
 fn place(location: &ReplicaLocation) -> Result<&S3Location, Reason> {
     location.s3().ok_or_else(|| unsupported(location))
@@ -263,7 +269,7 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
     let mut body = object.body;
     let mut content = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
     while let Some(frame) = body.next().await {
-        let frame = frame.map_err(|error| failure::broken_body(&error))?;
+        let frame = frame.map_err(|error| broken(&error))?;
         content.extend_from_slice(&frame);
         if content.len() as u64 > length {
             break;
@@ -271,7 +277,7 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
     }
     if (content.len() as u64) < promised {
         // What is stored may be whole.
-        return Err(answer::cut(&format!("{} of the {promised} bytes that it names", content.len())));
+        return Err(cut(&format!("{} of the {promised} bytes that it names", content.len())));
     }
     Ok(content.freeze())
 }

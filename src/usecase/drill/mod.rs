@@ -120,7 +120,7 @@ impl Drill {
     }
 
     fn prices(&self) -> Prices {
-        self.job.replica.location.prices(self.job.policy.prices)
+        self.job.replica.location.prices(&self.job.policy.prices)
     }
 
     fn mono(&self) -> SignedDuration {

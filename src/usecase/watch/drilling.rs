@@ -71,9 +71,6 @@ fn withheld(
     if policy.schedule == DrillSchedule::Off {
         return None;
     }
-    if !replica.location.is_supported() {
-        return Some(format!("replicas of kind {} cannot be read", replica.location.kind()));
-    }
     if replica.encrypted && replica.age_identities.is_empty() {
         return Some("it is encrypted, and no identity that can read it is configured".to_owned());
     }
@@ -87,7 +84,7 @@ fn withheld(
             spoken_bytes(policy.size_max as f64)
         ));
     }
-    match limits.daily_download.filter(|_| replica.location.metered()) {
+    match limits.daily_download.filter(|_| replica.location.is_remote()) {
         Some(most) if download > most => Some(format!(
             "a drill would download about {}, and daily-download is {}: raise it, or run streamgauge drill",
             spoken_bytes(download as f64),

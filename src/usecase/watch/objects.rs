@@ -42,6 +42,6 @@ pub(super) fn ledger(target: &ReplicaTarget, policy: &VerifyPolicy, restorer: Op
 
 /// How deep a replica's objects are verified, and for how many bytes a day. What is encrypted cannot be read.
 pub(super) fn means(target: &ReplicaTarget, policy: &VerifyPolicy) -> (VerifyDepth, Budget) {
-    let per_day = if target.location.metered() { policy.bucket } else { policy.directory };
+    let per_day = if target.location.is_remote() { policy.bucket } else { policy.directory };
     (if target.encrypted { VerifyDepth::None } else { policy.depth }, Budget::new(per_day))
 }

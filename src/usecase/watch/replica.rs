@@ -17,7 +17,7 @@ use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::{Folder, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::price::Prices;
+use crate::domain::price::ConfiguredPrices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{LitestreamVersion, ReplicaTarget};
 use crate::domain::verification::{Ledger, VerificationReport, Verified};
@@ -269,8 +269,8 @@ impl WatchedReplica {
         }
     }
 
-    fn keeping(&self, prices: &Prices) -> KeepingReport {
-        let prices = self.target.location.prices(*prices);
+    fn keeping(&self, prices: &ConfiguredPrices) -> KeepingReport {
+        let prices = self.target.location.prices(prices);
         let coverage = self.coverage();
         let bytes = coverage.map(|coverage| coverage.levels.iter().map(|level| level.bytes).sum());
         KeepingReport {
@@ -325,7 +325,7 @@ impl WatchedReplica {
         lag.map(|lag| lag.as_secs_f64()).or_else(|| self.claimed_lag())
     }
 
-    pub(super) fn report(&self, pace: &Pace, prices: &Prices, now: Moment) -> ReplicaReport {
+    pub(super) fn report(&self, pace: &Pace, prices: &ConfiguredPrices, now: Moment) -> ReplicaReport {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
         // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
         let failing = self.unreadable().is_some();

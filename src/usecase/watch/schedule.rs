@@ -29,7 +29,7 @@ pub(super) struct Standing {
 
 /// The shortest time between two looks at a busy replica.
 pub(super) fn busy_interval(replica: &ReplicaTarget, pace: &Pace) -> Duration {
-    if replica.location.metered() { pace.bucket } else { pace.directory }
+    if replica.location.is_remote() { pace.bucket } else { pace.directory }
 }
 
 /// The time from the end of one look to the next.

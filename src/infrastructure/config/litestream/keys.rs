@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::go::{BOOLEAN, NUMBER, SIZE, TEXT, Takes, duration_of_v03, go_duration, positive, unused};
+use super::login::Login;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
 use crate::infrastructure::config::problem::{Place, Problem};
@@ -23,13 +24,30 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The keys of a replica that decide neither.
 const UNUSED: [(Takes, &str); 4] = [
     (NUMBER, "max-sync-ltx-files concurrency max-reconnects"),
-    (BOOLEAN, "auto-recover sign-payload require-content-md5 concurrent-writes tls"),
+    (BOOLEAN, "auto-recover sign-payload require-content-md5 concurrent-writes"),
     (SIZE, "part-size"),
+    (TEXT, "storage-class sse-customer-algorithm sse-kms-key-id"),
+];
+
+/// The keys that some kinds of replica have and others have not, ours among them.
+const OF_KIND: [(&str, &str); 8] = [
+    ("file", ""),
     (
-        TEXT,
-        "storage-class sse-customer-algorithm sse-kms-key-id account-name account-key sas-token password key-path host-key \
-         webdav-username webdav-password jwt seed creds nkey username token root-cas client-cert client-key",
+        "s3",
+        "access-key-id secret-access-key session-token profile ca-file region bucket endpoint force-path-style \
+         skip-verify sign-payload require-content-md5 storage-class part-size concurrency sse-customer-algorithm \
+         sse-customer-key sse-customer-key-path sse-kms-key-id",
     ),
+    ("gs", "bucket ca-file"),
+    ("abs", "account-name account-key sas-token bucket endpoint ca-file"),
+    ("sftp", "host user password key-path host-key concurrent-writes"),
+    ("webdav", "webdav-url webdav-username webdav-password ca-file"),
+    (
+        "nats",
+        "bucket jwt seed creds nkey username password token tls root-cas client-cert client-key max-reconnects \
+         reconnect-wait timeout",
+    ),
+    ("oss", "access-key-id secret-access-key session-token region bucket endpoint part-size concurrency ca-file"),
 ];
 
 /// Why a replica cannot be used.
@@ -58,8 +76,8 @@ pub(crate) struct Keys {
     pub(crate) sse_customer_key: Option<Secret>,
     pub(crate) sse_customer_key_path: String,
     pub(crate) host: String,
-    pub(crate) user: String,
     pub(crate) webdav_url: String,
+    pub(crate) login: Login,
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) retention: Option<Duration>,
     pub(crate) snapshot_interval: Option<Duration>,
@@ -84,8 +102,8 @@ impl Keys {
             sse_customer_key: section.secret("sse-customer-key"),
             sse_customer_key_path: text(section, "sse-customer-key-path"),
             host: text(section, "host"),
-            user: text(section, "user"),
             webdav_url: text(section, "webdav-url"),
+            login: Login::read(section),
             sync_interval: sync_interval(section),
             ..Self::default()
         };
@@ -124,8 +142,8 @@ impl Keys {
         }
     }
 
-    /// Takes what is not set from the top of the file. `part-size`, `concurrency`, `host-key` and `webdav-*` are not
-    /// inherited in Litestream either; v0.3 inherits the two keys of S3 only.
+    /// Takes what is not set from the top of the file. `part-size`, `concurrency` and `webdav-url` are not inherited in
+    /// Litestream either; v0.3 inherits the two keys of S3 only.
     pub(crate) fn inherit(&mut self, from: &Self, v03: bool) {
         let text = |own: &mut String, default: &String| {
             if own.is_empty() {
@@ -149,9 +167,22 @@ impl Keys {
             self.sse_customer_key_path.clone_from(&from.sse_customer_key_path);
         }
         text(&mut self.host, &from.host);
-        text(&mut self.user, &from.user);
+        self.login.inherit(&from.login);
         self.sync_interval = self.sync_interval.or(from.sync_interval);
         self.age |= from.age;
+    }
+
+    /// What is said of keys of the replica that replicas of its kind do not have.
+    pub(crate) fn foreign(&self) -> impl Iterator<Item = Problem> {
+        let kind = self.kind().unwrap_or_default();
+        let of = |kind: &str| OF_KIND.iter().find(|(name, _)| *name == kind).map(|(_, keys)| *keys);
+        let has = |keys: &str, key: &str| keys.split_ascii_whitespace().any(|name| name == key);
+        let own = of(&kind);
+        self.places.iter().skip(1).filter_map(move |place| {
+            let key = place.key.rsplit('.').next().unwrap_or_default();
+            let foreign = OF_KIND.iter().any(|(_, keys)| has(keys, key)) && own.is_some_and(|own| !has(own, key));
+            foreign.then(|| place.problem(format!("not used: a replica of kind {kind} has no such key")))
+        })
     }
 
     /// Where a key is written, or would be.

@@ -3,7 +3,9 @@
 mod glob;
 mod go;
 pub(crate) mod keys;
+pub(crate) mod login;
 mod pitfalls;
+mod remote;
 pub(crate) mod replica;
 mod s3;
 mod scan;
@@ -74,6 +76,7 @@ pub(crate) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
         for keys in &mut item.replicas {
             keys.inherit(&top.settings, context.v03);
             version::advise(keys, version, context.base, sink);
+            keys.foreign().for_each(|problem| sink.warning(problem));
         }
         let (retention, snapshot_interval) = match version {
             Version::V03 => v03_objectives(&item.replicas),

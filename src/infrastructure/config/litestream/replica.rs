@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::keys::{Fault, Keys};
-use super::s3;
+use super::{remote, s3};
 use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::paths::{Base, PathMapping, map_path};
-use crate::infrastructure::config::value::url::{self, Url, clean, is_url};
+use crate::infrastructure::config::value::url::{Url, clean, is_url};
 
 /// Largest `sse-customer-key-path` file: 32 bytes in base64 and a line end.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
@@ -52,7 +52,7 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
     let location = match kind.as_str() {
         "file" => directory(keys, &path, url.as_ref(), context)?,
         "s3" => bucket(keys, path, url.as_ref(), context)?,
-        _ => unsupported(kind, keys, &path, url.as_ref())?,
+        kind => remote::location(kind, keys, &path, url.as_ref(), context)?,
     };
     Ok(ReplicaTarget {
         name: if keys.name.is_empty() { location.kind().to_owned() } else { keys.name.clone() },
@@ -88,8 +88,7 @@ fn bucket(keys: &Keys, path: String, url: Option<&Url>, context: &Context<'_>) -
     };
     if written.or_else(|| location.endpoint.clone()).is_some_and(|endpoint| !s3::is_address(&endpoint)) {
         let key = if keys.endpoint.is_empty() { "url" } else { "endpoint" };
-        let accepted = "https://host, host:port and the like, optionally with a path";
-        return Err(keys.fault(key, "the endpoint is not the address of a server", "", accepted));
+        return Err(keys.fault(key, "the endpoint is not the address of a server", "", s3::ADDRESS));
     }
     if location.bucket.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') || is_url(&location.bucket) {
         return Err(named("not a bucket's name"));
@@ -131,39 +130,4 @@ fn environment_credentials(environment: &BTreeMap<String, String>) -> Option<Sta
 fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, String> {
     let path = map_path(context.path_map, &context.base.litestream(path)?);
     Ok(Secret::new(read_text(&path, KEY_FILE_BYTES_MAX)?.trim()))
-}
-
-/// A kind that we cannot read, named without credentials.
-fn unsupported(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> Result<ReplicaLocation, Fault> {
-    let missing = |key: &'static str, accepted: &'static str| {
-        Err(keys.fault(key, format!("missing, and a replica of kind {kind} needs it"), "", accepted))
-    };
-    let host = url.map_or("", |url| url.host.as_str());
-    let bucket = match kind.as_str() {
-        "sftp" if host.is_empty() && keys.host.is_empty() => return missing("host", "host or host:port"),
-        "sftp" if keys.user.is_empty() && url.and_then(Url::user).is_none() => return missing("user", "a user's name"),
-        "sftp" => keys.host.rsplit('@').next().unwrap_or_default(),
-        "webdav" if host.is_empty() && keys.webdav_url.is_empty() => {
-            return missing("webdav-url", "an http or https URL");
-        }
-        "webdav" => return Ok(webdav(kind, keys, path, url)),
-        "nats" if url.is_none() && keys.bucket.is_empty() => return missing("bucket", "a bucket's name"),
-        _ if kind != "nats" && host.is_empty() && keys.bucket.is_empty() => {
-            return missing("bucket", "a bucket's name");
-        }
-        _ => keys.bucket.as_str(),
-    };
-    let url = match url {
-        Some(url) => url.without_credentials().replacen("gcs://", "gs://", 1),
-        None => format!("{kind}://{bucket}/{}", path.trim_start_matches('/')),
-    };
-    Ok(ReplicaLocation::Unsupported { kind, url })
-}
-
-fn webdav(kind: String, keys: &Keys, path: &str, url: Option<&Url>) -> ReplicaLocation {
-    let url = match url {
-        Some(url) => url.without_credentials(),
-        None => format!("{}/{}", url::redact(&keys.webdav_url), path.trim_start_matches('/')),
-    };
-    ReplicaLocation::Unsupported { kind, url }
 }

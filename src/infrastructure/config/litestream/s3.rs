@@ -98,6 +98,9 @@ fn below_s3(name: &str) -> Option<(&str, &str)> {
     Some((below(rest, "s3")?, region))
 }
 
+/// What [`is_address`] accepts.
+pub(crate) const ADDRESS: &str = "https://host, host:port and the like, optionally with a path";
+
 /// The address of a server: scheme, host and port, and perhaps a path. Anything else may be a secret in the wrong place,
 /// and an endpoint is shown.
 pub(crate) fn is_address(endpoint: &str) -> bool {
@@ -182,7 +185,7 @@ fn has_scheme(endpoint: &str) -> bool {
     endpoint.starts_with("http://") || endpoint.starts_with("https://")
 }
 
-fn with_https(endpoint: &str) -> String {
+pub(crate) fn with_https(endpoint: &str) -> String {
     if endpoint.is_empty() || has_scheme(endpoint) { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::litestream::AgeIdentities;
 use crate::domain::secret::Secret;
 use crate::domain::target::{DatabaseFiles, ReplicaTarget};
 use crate::infrastructure::config::litestream::keys::Keys;
+use crate::infrastructure::config::litestream::login::Login;
 use crate::infrastructure::config::litestream::replica::{self, Context};
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::section::Section;
@@ -50,11 +51,13 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
         skip_verify: section.boolean("skip-verify").unwrap_or(false),
         profile: section.text("profile").filter(|profile| !profile.is_empty()),
         session_token: section.secret("session-token"),
+        login: Login::read(&mut section),
         ca_file: section.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         ..Keys::default()
     };
     let identity = age_identity(&mut section, context);
     section.require("url", "s3://bucket/path or file:///directory");
+    keys.foreign().for_each(|problem| section.warning(problem));
     if section.has("access-key-id") != section.has("secret-access-key") {
         section.fault("one of `access-key-id` and `secret-access-key`", "both or neither");
     }

@@ -12,7 +12,7 @@ use crate::domain::drill::{DrillPolicy, DrillProbe, DrillSchedule, Expectation, 
 use crate::domain::limits::{
     DRILL_FULL_EVERY_MAX, DRILL_MEMORY_BYTES_MIN, DRILL_PROBES_MAX, DRILL_QUERY_BYTES_MAX, DRILL_TIMEOUT_MAX,
 };
-use crate::domain::price::Prices;
+use crate::domain::price::ConfiguredPrices;
 use crate::domain::target::Objectives;
 use crate::infrastructure::config::litestream::replica::Context;
 use crate::infrastructure::config::value::label;
@@ -86,12 +86,12 @@ fn policy(section: &mut Section<'_>, of: &DrillPolicy, schedule: &DrillSchedule)
     (policy, schedule)
 }
 
-fn prices(mut section: Section<'_>, of: Prices) -> Prices {
+fn prices(mut section: Section<'_>, of: ConfiguredPrices) -> ConfiguredPrices {
     let mut price = |key| section.number(key, 0.0);
-    Prices {
-        reads_per_thousand: price("reads-per-thousand").unwrap_or(of.reads_per_thousand),
-        lists_per_thousand: price("lists-per-thousand").unwrap_or(of.lists_per_thousand),
-        received_per_gigabyte: price("received-per-gigabyte").unwrap_or(of.received_per_gigabyte),
+    ConfiguredPrices {
+        reads_per_thousand: price("reads-per-thousand").or(of.reads_per_thousand),
+        lists_per_thousand: price("lists-per-thousand").or(of.lists_per_thousand),
+        received_per_gigabyte: price("received-per-gigabyte").or(of.received_per_gigabyte),
         stored_per_gigabyte: price("stored-per-gigabyte").or(of.stored_per_gigabyte),
     }
 }

@@ -138,7 +138,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
             ca_file: replica.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         },
         pace,
-        costs: Costs { prices: Some(drill.policy.prices), budget },
+        costs: Costs { prices: drill.policy.prices, budget },
         drill,
         objectives,
     }

@@ -1,5 +1,6 @@
 //! Replica URLs, split the way Go's `net/url` splits them, because that decides where Litestream writes.
 
+use crate::domain::secret::Secret;
 use crate::infrastructure::percent;
 
 /// The parts of a URL. Credentials may be in `userinfo` and `query`: there is no `Debug`.
@@ -131,6 +132,12 @@ impl Url {
         unescape(user, false).ok().filter(|user| !user.is_empty())
     }
 
+    /// The password of `scheme://user:password@host`.
+    pub(crate) fn password(&self) -> Option<Secret> {
+        let (_, password) = self.userinfo.as_deref()?.split_once(':')?;
+        unescape(password, false).ok().filter(|password| !password.is_empty()).map(Secret::new)
+    }
+
     /// The first value of a query parameter that is not empty.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
         self.query
@@ -139,11 +146,6 @@ impl Url {
             .find(|(key, _)| *key == name)
             .and_then(|(_, value)| unescape(value, true).ok())
             .filter(|value| !value.is_empty())
-    }
-
-    /// Without user information and query, and without what may be the rest of a password.
-    pub(crate) fn without_credentials(&self) -> String {
-        redact(&format!("{}://{}{}", self.scheme, self.host, self.raw_path))
     }
 }
 
@@ -286,7 +288,7 @@ mod tests {
         assert_eq!(url.query("endpoint").as_deref(), Some("http://a"));
         assert_eq!(url.query("region"), None);
         assert_eq!(url.query("x").as_deref(), Some("a b"));
-        assert_eq!(url.without_credentials(), "sftp://h:22/p");
+        assert_eq!(url.password(), Some(Secret::new("p/w")));
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Seen {
     fn complete(self, job: &DrillJob, record: DrillRecord) -> DrillRecord {
         let (estimated_dollars, incremental) =
             self.estimate.map_or((0.0, false), |estimate| (estimate.dollars, estimate.incremental));
-        let dollars = job.replica.location.prices(job.policy.prices).dollars(0, 0, self.received);
+        let dollars = job.replica.location.prices(&job.policy.prices).dollars(0, 0, self.received);
         DrillRecord { estimated_dollars, incremental, dollars, downloaded_bytes: self.received, ..record }
     }
 }

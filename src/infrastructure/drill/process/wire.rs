@@ -36,7 +36,8 @@ mod tests {
 
     use super::*;
     use crate::domain::drill::{DrillPolicy, DrillProbe, DrillSchedule, Expectation, Integrity};
-    use crate::domain::price::Prices;
+    use crate::domain::places::SftpLocation;
+    use crate::domain::price::ConfiguredPrices;
     use crate::domain::secret::Secret;
     use crate::domain::target::{
         DatabaseFiles, ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials, TargetName,
@@ -82,7 +83,7 @@ mod tests {
                 full_every: 9,
                 memory_max: 1 << 20,
                 probes: vec![DrillProbe { name: "p".into(), query: "select 1".into(), expect }],
-                prices: Prices::FREE,
+                prices: ConfiguredPrices::default(),
                 rto: Some(Duration::from_secs(5)),
                 rpo: Duration::from_secs(6),
             },
@@ -103,7 +104,11 @@ mod tests {
 
         for location in [
             ReplicaLocation::Directory("/r".into()),
-            ReplicaLocation::Unsupported { kind: "sftp".into(), url: "sftp://h".into() },
+            ReplicaLocation::Sftp(Box::new(SftpLocation {
+                host: "h".into(),
+                password: Some(Secret::new("geheim")),
+                ..SftpLocation::default()
+            })),
         ] {
             job.replica.location = location;
             let text = serde_json::to_string(&order(&job, None)).unwrap();

@@ -23,12 +23,12 @@ use aws_sdk_s3::config::{
 use md5::{Digest, Md5};
 use tokio::sync::OnceCell;
 
-use super::clocks::Clocks;
 use super::connector::Connector;
 use super::failure::{self, Action};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
 use crate::domain::target::{S3Location, StaticCredentials};
+use crate::infrastructure::http::clocks::Clocks;
 use crate::infrastructure::http::{PerTls, TlsOptions};
 
 /// Where Litestream looks when nothing names a region.
@@ -108,7 +108,7 @@ impl Drop for Lent<'_> {
 }
 
 /// The clients in use, each as long as a replica holds its slot.
-pub(crate) struct Clients {
+pub(super) struct Clients {
     timeout: Duration,
     ca_file: Option<PathBuf>,
     slots: Mutex<HashMap<ClientKey, Weak<ClientSlot>>>,
@@ -118,12 +118,12 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// `timeout` is for one call with all its attempts; `ca_file` is trusted beside what a location names.
-    pub(crate) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
+    pub(super) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
         Self { timeout, ca_file, slots: Mutex::default(), connectors: PerTls::default(), clocks: Arc::default() }
     }
 
     /// The clocks of the servers.
-    pub(crate) fn clocks(&self) -> &Clocks {
+    pub(super) fn clocks(&self) -> &Clocks {
         &self.clocks
     }
 

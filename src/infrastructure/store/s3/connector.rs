@@ -13,33 +13,23 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 
 use super::answer::{self, Unfit};
-use super::clocks::Clocks;
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::reason::Reason;
-use crate::infrastructure::clock;
-use crate::infrastructure::http::pauses::Pauses;
-use crate::infrastructure::http::{self, Proxied, TlsOptions};
+use crate::infrastructure::http::TlsOptions;
+use crate::infrastructure::http::clocks::Clocks;
+use crate::infrastructure::http::transport::{Transport, Unanswered};
 use crate::infrastructure::scrub::Scrub;
 
 /// A shared pool of connections. Cloning shares it.
 #[derive(Clone)]
-pub(super) struct Connector {
-    client: Client<HttpsConnector<Proxied>, SdkBody>,
-    clocks: Arc<Clocks>,
-    pauses: Arc<Pauses>,
-    /// So long a request waits for a server that asked to be left alone.
-    patience: Duration,
-}
+pub(super) struct Connector(Arc<Transport<SdkBody>>);
 
 impl Connector {
     /// Reads certificates: call it where blocking is allowed.
     pub(super) fn new(options: &TlsOptions, connect_timeout: Duration, clocks: Arc<Clocks>) -> Result<Self, Reason> {
-        let client = http::client(options, connect_timeout)?;
-        Ok(Self { client, clocks, pauses: Arc::default(), patience: connect_timeout })
+        Ok(Self(Arc::new(Transport::new(options, connect_timeout, clocks)?)))
     }
 }
 
@@ -57,21 +47,18 @@ impl HttpClient for Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Self { client, clocks, pauses, patience } = self.clone();
+        let Self(transport) = self.clone();
         HttpConnectorFuture::new(async move {
             let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
             if request.uri().host().is_some_and(is_tigris) {
                 request.headers_mut().insert("x-tigris-consistent", HeaderValue::from_static("true"));
             }
             let ranged = request.headers().contains_key(header::RANGE);
-            let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-            pauses.wait(&host, patience).await.map_err(Unfit::last)?;
             let told = told(request.headers());
-            let sent = clock::wall();
-            let mut response = client.request(request).await.map_err(|error| ConnectorError::io(error.into()))?;
-            let answered = clock::wall();
-            clocks.take(&host, response.headers_mut(), sent, answered);
-            pauses.take(&host, response.status(), response.headers(), answered);
+            let response = transport.send(request).await.map_err(|unanswered| match unanswered {
+                Unanswered::Paused(reason) => Unfit::last(reason),
+                Unanswered::Broken(error) => ConnectorError::io(error.into()),
+            })?;
             let status = response.status();
             let response = if ranged && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
                 answer::content(response)?
@@ -103,12 +90,7 @@ fn told(headers: &HeaderMap) -> Vec<HeaderValue> {
 fn scrub(told: &[HeaderValue]) -> Scrub {
     let mut scrub = Scrub::default();
     for value in told.iter().filter_map(|value| value.to_str().ok()) {
-        scrub.hide(value);
-        // `AWS4-HMAC-SHA256 Credential=ID/date/region/…, SignedHeaders=…, Signature=…`
-        for secret in ["Credential=", "Signature="] {
-            let rest = value.split_once(secret).map_or("", |(_, rest)| rest);
-            scrub.hide(rest.split(['/', ',', ' ']).next().unwrap_or_default());
-        }
+        scrub.hide_authorization(value);
     }
     scrub
 }

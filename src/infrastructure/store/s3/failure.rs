@@ -5,9 +5,10 @@ use std::error::Error;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::answer::{Unfit, is_html, web_page};
+use super::answer::{SERVER, Unfit};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::http::failure::{causes, chain, root_cause, unreachable};
+use crate::infrastructure::http::document::{is_html, web_page};
+use crate::infrastructure::http::failure::{broken, by_status, causes, chain, root_cause, unreachable};
 use crate::infrastructure::scrub::Scrub;
 use crate::infrastructure::store::checked::printable;
 
@@ -52,7 +53,7 @@ where
             let status = answer.status().as_u16();
             // A gateway before the store says that it is out of order in HTML; anybody else who does is no store.
             if error.code().is_none() && status < 500 && answer.body().bytes().is_some_and(is_html) {
-                return web_page(status);
+                return web_page(status, SERVER);
             }
             let scrub = answer.extension::<Scrub>().cloned().unwrap_or_default();
             let said = error.message().map(|said| scrub.clean(said)).filter(|said| !said.is_empty());
@@ -67,11 +68,6 @@ where
         SdkError::ResponseError(answer) => broken_answer(answer.raw().status().as_u16(), &error),
         _ => not_sent(&error),
     }
-}
-
-/// An object's content that ended early or otherwise broke off.
-pub(super) fn broken_body(error: &(dyn Error + 'static)) -> Reason {
-    Reason::new(ReasonKind::Unreachable, format!("the connection broke: {}", root_cause(error)))
 }
 
 /// Codes that say everything; the sentence beside them is the same for all.
@@ -161,16 +157,13 @@ fn meaning(refusal: &Refusal, action: Action, bucket: &str) -> Reason {
             Reason::new(ReasonKind::Misconfigured, "the bucket is in another region").with_hint(hint)
         }
         ("SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequests" | "RequestLimitExceeded", _)
-        | (_, 429 | 503) => Reason::new(ReasonKind::Throttled, "the store asks to slow down"),
+        | (_, 429 | 503) => by_status(503),
         ("AccessDenied" | "AllAccessDisabled" | "AccountProblem", _) | (_, 401 | 403) => {
             denied(refusal, action, bucket)
         }
-        ("NotImplemented" | "MethodNotAllowed", _) | (_, 405 | 501) => {
-            Reason::new(ReasonKind::Unsupported, "the store does not know this request")
-        }
-        ("RequestTimeout", _) | (_, 408 | 504) => Reason::new(ReasonKind::Timeout, "the store gave up waiting"),
-        (_, 404) => Reason::new(ReasonKind::NotFound, "not found"),
-        ("", status) => Reason::new(ReasonKind::Failed, format!("status {status}")),
+        ("NotImplemented" | "MethodNotAllowed", _) => by_status(501),
+        ("RequestTimeout", _) => by_status(408),
+        ("", status) | (_, status @ (404 | 405 | 408 | 501 | 504)) => by_status(status),
         (code, status) => Reason::new(ReasonKind::Failed, format!("status {status}, {}", printable(code))),
     }
 }
@@ -178,7 +171,7 @@ fn meaning(refusal: &Refusal, action: Action, bucket: &str) -> Reason {
 /// An answer that cannot be understood, or that broke off.
 fn broken_answer(status: u16, error: &(dyn Error + 'static)) -> Reason {
     match chain(error).find(|error| error.is::<hyper::Error>()) {
-        Some(broken) => broken_body(broken),
+        Some(error) => broken(error),
         None => not_s3(status, &root_cause(error)),
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::limits::BEACONS_IN_FLIGHT_MAX;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
-use crate::domain::price::Prices;
+use crate::domain::price::ConfiguredPrices;
 use crate::domain::reason::Reason;
 use crate::domain::target::TargetName;
 use crate::usecase::ports::Pace;
@@ -45,7 +45,7 @@ fn claim(
     version: &str,
     now: Moment,
 ) -> BeaconClaim {
-    let report = replica.report(pace, &Prices::FREE, now);
+    let report = replica.report(pace, &ConfiguredPrices::default(), now);
     // What is behind the last look that succeeded is not claimed.
     let known = report.up == Some(true);
     BeaconClaim {

@@ -94,7 +94,8 @@ impl Duty for Buckets {
         let mut before = std::mem::take(&mut self.known);
         let replicas = shared.fleet.subjects.values().flat_map(|subject| &subject.target.replicas);
         for location in replicas.map(|replica| &replica.location) {
-            let Some(BucketPlace { label, prefix }) = location.bucket() else { continue };
+            let readable = |_: &BucketPlace| shared.stores.bucket(location).is_some();
+            let Some(BucketPlace { label, prefix }) = location.bucket().filter(readable) else { continue };
             if self.known.len() >= BUCKETS_MAX && !self.known.contains_key(&label) {
                 continue;
             }

@@ -158,7 +158,7 @@ impl Drills {
     fn drill(&mut self, runner: &Arc<dyn DrillRunner>, fleet: &mut Fleet, key: ReplicaKey, job: DrillJob, now: Moment) {
         let Some((target, replica)) = fleet.get_mut(key) else { return };
         let download = replica.coverage().and_then(|coverage| coverage.download_bytes);
-        let download = download.filter(|_| replica.target.location.metered());
+        let download = download.filter(|_| replica.target.location.is_remote());
         let drilling = &mut replica.drilling;
         drilling.running_since = Some(now.wall);
         drilling.withheld = None;
@@ -259,7 +259,7 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
         return Err((Some(window.next_open(now.wall).max(later(now.wall, STEP))), None));
     }
     let download = coverage.download_bytes.unwrap_or(0);
-    if let Some(most) = limits.daily_download.filter(|_| replica.target.location.metered())
+    if let Some(most) = limits.daily_download.filter(|_| replica.target.location.is_remote())
         && spent.saturating_add(download) > most
     {
         let why = format!(

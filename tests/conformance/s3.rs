@@ -1,78 +1,57 @@
-//! The suite on each backend, and what only one of them can show.
+//! S3 as two real servers speak it: the servers of the suite, and what only S3 can show.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use streamgauge::domain::litestream::{Dated, Folder, Generation, Layout, LevelKeys, ObjectName, SegmentName};
+use http::Method;
+use streamgauge::domain::litestream::{Folder, Generation, Layout, LevelKeys, ObjectName, SegmentName};
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, S3Location};
-use streamgauge::infrastructure::store::{MemoryStore, StoreOptions, Stores};
+use streamgauge::infrastructure::store::{StoreOptions, Stores};
 use streamgauge::usecase::ports::Stores as _;
 use streamgauge::usecase::ports::{BucketStore, ReplicaStore};
-use streamgauge_testkit::http::{self, Answer};
+use streamgauge_testkit::http::{Answer, Server as Fake};
 
+use crate::directory::Files;
 use crate::servers::{Server, escaped};
 use crate::suite::{self, Backend, names};
 use crate::{KEY, LEVEL, NAME, ltx_name, open, place, read, stores, told};
 
-struct Memory(Arc<MemoryStore>);
-
-#[async_trait]
-impl Backend for Memory {
-    async fn put(&self, key: &str, content: &[u8]) {
-        self.0.put(key, content.to_vec(), jiff::Timestamp::now());
-    }
-
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Plain
-    }
-
-    fn is_dated(&self) -> bool {
-        true
-    }
-
-    fn store(&self) -> Arc<dyn ReplicaStore> {
-        self.0.clone()
-    }
-}
-
-/// A directory that is looked at directly or through a server; Litestream's writes appear by rename.
-struct Files {
-    root: PathBuf,
-    store: Arc<dyn ReplicaStore>,
-    keys: LevelKeys,
-}
-
-#[async_trait]
-impl Backend for Files {
-    async fn put(&self, key: &str, content: &[u8]) {
-        write(&self.root.join(key), content);
-    }
-
-    fn keys(&self) -> LevelKeys {
-        self.keys
-    }
-
-    fn is_dated(&self) -> bool {
-        self.keys == LevelKeys::Plain
-    }
-
-    fn store(&self) -> Arc<dyn ReplicaStore> {
-        self.store.clone()
-    }
-}
-
+/// moto, which keeps objects itself.
 struct Moto {
     server: Server,
     store: Arc<dyn ReplicaStore>,
+}
+
+pub(crate) async fn moto() -> Box<dyn Backend> {
+    let server = Server::moto("bkt").await;
+    let store = open(place(server.port, "bkt", "app"));
+    Box::new(Moto { server, store })
+}
+
+/// rclone, which keeps them as files.
+pub(crate) async fn rclone() -> Box<dyn Backend> {
+    let server = Server::rclone("bkt", &[]);
+    let place = place(server.port, "bkt", "app");
+    let (location, store) = (ReplicaLocation::S3(Box::new(place.clone())), open(place));
+    let root = server.directory().join("bkt/app");
+    Box::new(Files { root, location, store, keys: LevelKeys::Hex, kept: Box::new(server) })
 }
 
 #[async_trait]
 impl Backend for Moto {
     async fn put(&self, key: &str, content: &[u8]) {
         self.server.put(&escaped(&format!("/bkt/app/{key}")), content).await;
+    }
+
+    async fn remove(&self, key: &str) {
+        self.server.send(Method::DELETE, &escaped(&format!("/bkt/app/{key}")), b"").await;
+    }
+
+    fn location(&self) -> Option<ReplicaLocation> {
+        Some(ReplicaLocation::S3(Box::new(place(self.server.port, "bkt", "app"))))
     }
 
     fn keys(&self) -> LevelKeys {
@@ -86,83 +65,6 @@ impl Backend for Moto {
     fn store(&self) -> Arc<dyn ReplicaStore> {
         self.store.clone()
     }
-}
-
-fn write(path: &Path, content: &[u8]) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, content).unwrap();
-}
-
-fn directory(root: &Path) -> Arc<dyn ReplicaStore> {
-    stores(Duration::from_secs(60)).open(&ReplicaLocation::Directory(root.to_owned())).unwrap()
-}
-
-#[tokio::test]
-async fn memory_keeps_the_promises() {
-    suite::run(&Memory(Arc::new(MemoryStore::new()))).await;
-}
-
-#[tokio::test]
-async fn memory_is_written_and_emptied_by_tests_alone() {
-    let memory = MemoryStore::with_page_keys(1);
-    let [one, two] = [1, 2].map(|txid| ltx_name(txid).key(LevelKeys::Plain));
-    memory.put(&one, "1", jiff::Timestamp::UNIX_EPOCH);
-    memory.put(&two, "2", jiff::Timestamp::UNIX_EPOCH);
-    let page = memory.list(LEVEL, None, None).await.unwrap();
-    assert_eq!((page.objects[0].at, page.next.is_some()), (Dated::Written(jiff::Timestamp::UNIX_EPOCH), true));
-    assert!(memory.remove(&one) && !memory.remove(&one));
-    assert_eq!(names(&memory, LEVEL, None).await.0, [ltx_name(2)]);
-}
-
-#[tokio::test]
-async fn a_directory_keeps_the_promises() {
-    let root = tempfile::tempdir().unwrap();
-    suite::run(&Files { root: root.path().to_owned(), store: directory(root.path()), keys: LevelKeys::Plain }).await;
-}
-
-/// Such as one that was copied from a bucket.
-#[tokio::test]
-async fn a_directory_with_the_keys_of_a_bucket_keeps_the_promises() {
-    let root = tempfile::tempdir().unwrap();
-    write(&root.path().join("0001/beside"), b"");
-    let store = directory(root.path());
-    assert_eq!(store.layouts().await.unwrap(), [Layout::V5(LevelKeys::Hex)]);
-    std::fs::remove_dir_all(root.path().join("0001")).unwrap();
-    suite::run(&Files { root: root.path().to_owned(), store, keys: LevelKeys::Hex }).await;
-}
-
-#[tokio::test]
-async fn a_directory_that_is_missing_or_closed_says_so() {
-    let root = tempfile::tempdir().unwrap();
-    let missing = root.path().join("missing");
-    let url = format!("file://{}", missing.display());
-    let store = directory(&missing);
-    let not_found = "no such file or directory";
-    assert_eq!(
-        told(store.list(LEVEL, None, None).await.unwrap_err()),
-        format!("not_found: list {url}/ltx/0/: {not_found}")
-    );
-    assert_eq!(told(store.layouts().await.unwrap_err()), format!("not_found: list {url}/: {not_found}"));
-    let key = NAME.key(LevelKeys::Plain);
-    assert_eq!(told(store.read(NAME, 0, 1).await.unwrap_err()), format!("not_found: read {url}/{key}: {not_found}"));
-    let file = root.path().join("file");
-    write(&file, b"x");
-    let told = told(directory(&file).layouts().await.unwrap_err());
-    assert_eq!(told, format!("not_found: list file://{}/: not a directory", file.display()));
-}
-
-#[tokio::test]
-async fn moto_keeps_the_promises() {
-    let server = Server::moto("bkt").await;
-    let store = open(place(server.port, "bkt", "app"));
-    suite::run(&Moto { server, store }).await;
-}
-
-#[tokio::test]
-async fn rclone_keeps_the_promises() {
-    let server = Server::rclone("bkt", &[]);
-    let store = open(place(server.port, "bkt", "app"));
-    suite::run(&Files { root: server.directory().join("bkt/app"), store, keys: LevelKeys::Hex }).await;
 }
 
 /// The keys are those that Litestream 0.5.17 and 0.3.13 were seen to write to this server for each path.
@@ -298,56 +200,9 @@ async fn a_certificate_that_cannot_serve_says_why() {
 }
 
 #[tokio::test]
-async fn a_kind_that_cannot_be_read_is_refused_with_its_name() {
-    let location = ReplicaLocation::Unsupported { kind: "gs".to_owned(), url: "gs://bkt/app".to_owned() };
-    let refused = stores(Duration::from_secs(1)).open(&location).err().unwrap();
-    assert_eq!(told(refused), "unsupported: open gs://bkt/app: replicas of type gs cannot be read by this version");
-}
-
-/// Writes, finds and replaces the beacon beside a replica that `elsewhere` may not see.
-async fn beacon_is_beside(location: ReplicaLocation) {
-    let stores = stores(Duration::from_secs(60));
-    let (replica, beacon) = (stores.open(&location).unwrap(), stores.beacon(&location).unwrap());
-    assert_eq!(beacon.find().await.unwrap(), None);
-    let before = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
-    for content in ["first", "the second"] {
-        beacon.put(content.into()).await.unwrap();
-        let found = beacon.find().await.unwrap().unwrap();
-        assert_eq!(found.content, content);
-        assert!(found.written_at > before && found.written_at < before + jiff::SignedDuration::from_mins(3));
-    }
-    assert!(replica.list(LEVEL, None, None).await.unwrap().objects.is_empty(), "the replica itself is untouched");
-    assert!(replica.layouts().await.unwrap().is_empty());
-    beacon.put(vec![b'x'; 100_000].into()).await.unwrap();
-    assert_eq!(beacon.find().await.unwrap_err().kind.as_str(), "corrupt");
-    let operations: Vec<_> = stores.report().remove(0).operations;
-    let requests = |name| operations.iter().find(|operation| operation.operation == name).unwrap().requests;
-    assert_eq!((requests("write"), requests("read")), (3, 4));
-}
-
-#[tokio::test]
-async fn beacons_are_beside_their_replicas_in_directories() {
-    let root = tempfile::tempdir().unwrap();
-    let replica = root.path().join("app");
-    std::fs::create_dir(&replica).unwrap();
-    beacon_is_beside(ReplicaLocation::Directory(replica)).await;
-    let path = root.path().join("app.streamgauge");
-    let names: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names, ["beacon.json"]);
-    // Nobody is led elsewhere by a link.
-    std::fs::remove_dir_all(&path).unwrap();
-    std::os::unix::fs::symlink(root.path(), &path).unwrap();
-    let beacon = stores(Duration::from_secs(60)).beacon(&ReplicaLocation::Directory(root.path().join("app"))).unwrap();
-    assert!(beacon.put("x".into()).await.is_err());
-    assert!(!root.path().join("beacon.json").exists());
-}
-
-#[tokio::test]
 async fn beacons_are_beside_their_replicas_in_buckets() {
-    let (moto, rclone) = (Server::moto("bkt").await, Server::rclone("bkt", &[]));
-    for server in [&moto, &rclone] {
-        beacon_is_beside(ReplicaLocation::S3(Box::new(place(server.port, "bkt", "apps/one")))).await;
-    }
+    let rclone = Server::rclone("bkt", &[]);
+    suite::beacon_is_beside(&ReplicaLocation::S3(Box::new(place(rclone.port, "bkt", "apps/one")))).await;
     assert!(rclone.directory().join("bkt/apps/one.streamgauge/beacon.json").exists());
     let mut place = place(rclone.port, "other", "app");
     let open =
@@ -418,7 +273,7 @@ async fn what_a_provider_does_not_know_or_tell_of_a_bucket_is_unknown() {
 #[tokio::test]
 async fn versioning_is_on_off_or_suspended() {
     for (status, expected) in [("<Status>Enabled</Status>", true), ("<Status>Suspended</Status>", false), ("", false)] {
-        let server = http::Server::start(move |request| match request.query().contains("versioning") {
+        let server = Fake::start(move |request| match request.query().contains("versioning") {
             true => Answer::xml(200, &format!("<VersioningConfiguration>{status}</VersioningConfiguration>")),
             false => Answer::xml(501, "<Error><Code>NotImplemented</Code></Error>"),
         });

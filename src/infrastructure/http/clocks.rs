@@ -13,12 +13,12 @@ use crate::infrastructure::clock;
 
 /// The latest offsets, by host and port.
 #[derive(Debug, Default)]
-pub(crate) struct Clocks(Mutex<HashMap<String, (Instant, f64)>>);
+pub(in super::super) struct Clocks(Mutex<HashMap<String, (Instant, f64)>>);
 
 impl Clocks {
     /// Takes in an answer to a request that was sent at `sent` and answered at `answered`. A Date that no clock says is
     /// taken out of it: the SDK would add the difference to ours, and cannot sign a request of the year 10000.
-    pub(super) fn take(&self, host: &str, headers: &mut HeaderMap, sent: Timestamp, answered: Timestamp) {
+    pub(in super::super) fn take(&self, host: &str, headers: &mut HeaderMap, sent: Timestamp, answered: Timestamp) {
         let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
         let offset = date.map(|date| offset(date, sent, answered));
@@ -38,7 +38,7 @@ impl Clocks {
     }
 
     /// The largest offset of those that `is` names, in seconds; positive where the server's clock is ahead.
-    pub(crate) fn offset(&self, is: impl Fn(&str) -> bool) -> Option<f64> {
+    pub(in super::super) fn offset(&self, is: impl Fn(&str) -> bool) -> Option<f64> {
         let now = clock::timer();
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = known.iter().filter(|(_, (at, _))| now.duration_since(*at) < CLOCK_AGE_MAX);

@@ -24,6 +24,7 @@ use super::assess::rates::Rates;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::drill::DrillReport;
+use super::human::bytes;
 use super::observation::{Counters, Filesystem, WalSource};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
@@ -337,6 +338,16 @@ impl ReplicaReport {
     /// Committed bytes that would be lost; `None` where that is not known, which is more where the latest state is broken.
     pub fn at_risk(&self) -> Option<u64> {
         self.unreplicated_bytes.filter(|_| self.lag_seconds.is_some() && !self.is_broken())
+    }
+
+    /// What would be lost, for a person, as in `at least 20.1 KiB`; that it is at least nothing says nothing.
+    pub fn at_risk_words(&self) -> Option<String> {
+        let (at_risk, bound) = (self.at_risk()?, self.unreplicated_bytes_lower_bound);
+        match (bound, bytes(at_risk)) {
+            (true, _) if at_risk == 0 => None,
+            (true, size) => Some(format!("at least {size}")),
+            (false, size) => Some(size),
+        }
     }
 }
 

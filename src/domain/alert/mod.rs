@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::verdict::Severity;
 
+/// Stands in a description between what the check says of every such alert and what was seen.
+const SEEN: &str = " Seen: ";
+
 /// An alert as Prometheus makes one of the same rule, with the same labels, so that Alertmanager treats both as one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -66,6 +69,12 @@ impl Alert {
     /// It is over because nobody looks at its subject any more, which may be as bad as it was.
     pub fn is_unwatched(&self) -> bool {
         self.state == AlertState::Resolved && self.annotations.contains_key(Self::ENDED)
+    }
+
+    /// What was seen when it last held, without what the check says of every such alert.
+    pub fn evidence(&self) -> Option<&str> {
+        let description = self.annotations.get("description")?;
+        Some(description.split_once(SEEN).map_or(description.as_str(), |(_, seen)| seen.trim_end_matches('.')))
     }
 
     /// The check's name.

@@ -22,6 +22,8 @@ mod s3;
 mod servers;
 #[path = "conformance/suite.rs"]
 mod suite;
+#[path = "conformance/webdav.rs"]
+mod webdav;
 
 use std::sync::Arc;
 use std::time::Duration;

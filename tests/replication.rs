@@ -14,6 +14,8 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
+#[path = "replication/on_webdav.rs"]
+mod on_webdav;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -114,4 +116,9 @@ fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
 #[test]
 fn what_becomes_bad_and_well_again_is_in_the_log() {
     play(&[telling::dead_bucket, telling::missing_database]);
+}
+
+#[test]
+fn a_replica_on_webdav_is_watched_drilled_and_restored() {
+    play(&[on_webdav::from_lag_to_restore]);
 }

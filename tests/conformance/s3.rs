@@ -165,7 +165,7 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
 }
 
 /// A certificate and its key.
-fn self_signed(directory: &Path, name: &str, constraints: &str) -> [std::path::PathBuf; 2] {
+pub(crate) fn self_signed(directory: &Path, name: &str, constraints: &str) -> [std::path::PathBuf; 2] {
     let [certificate, key] = ["cert.pem", "key.pem"].map(|file| directory.join(file));
     let made = std::process::Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])

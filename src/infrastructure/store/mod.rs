@@ -3,12 +3,12 @@
 mod beacon;
 mod checked;
 mod directory;
-#[allow(dead_code, reason = "no store that speaks HTTP without an SDK is built in yet")]
 mod http;
 mod keys;
 mod kind;
 mod memory;
 mod s3;
+mod webdav;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +29,8 @@ use kind::{Kind, Shared, unsupported};
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
     directory::KIND,
-    s3::KIND, //
+    s3::KIND,
+    webdav::KIND, //
 ];
 
 /// Their names.

@@ -14,6 +14,8 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
+#[path = "replication/on_oss.rs"]
+mod on_oss;
 #[path = "replication/on_webdav.rs"]
 mod on_webdav;
 #[path = "replication/outage.rs"]
@@ -119,6 +121,6 @@ fn what_becomes_bad_and_well_again_is_in_the_log() {
 }
 
 #[test]
-fn a_replica_on_webdav_is_watched_drilled_and_restored() {
-    play(&[on_webdav::from_lag_to_restore]);
+fn replicas_on_webdav_and_oss_are_watched_drilled_and_restored() {
+    play(&[on_webdav::from_lag_to_restore, on_oss::from_lag_to_restore]);
 }

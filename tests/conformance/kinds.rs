@@ -8,7 +8,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
 use streamgauge::usecase::ports::Stores as _;
 
-use crate::{directory, s3, stores, suite, told, webdav};
+use crate::{directory, oss, s3, stores, suite, told, webdav};
 
 /// A kind, the function that starts a server of it with an empty replica, and the name of the test.
 macro_rules! served {
@@ -24,6 +24,8 @@ macro_rules! served {
 served! {
     "file" by directory::plain as a_directory_keeps_the_promises;
     "file" by directory::copied_from_a_bucket as a_directory_with_the_keys_of_a_bucket_keeps_the_promises;
+    "oss" by oss::rclone as rclone_keeps_the_promises_as_oss;
+    "oss" by oss::moto as moto_keeps_the_promises_as_oss;
     "s3" by s3::moto as moto_keeps_the_promises;
     "s3" by s3::rclone as rclone_keeps_the_promises;
     "webdav" by webdav::rclone as rclone_keeps_the_promises_as_webdav;

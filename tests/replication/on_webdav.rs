@@ -9,7 +9,7 @@ use super::lab::agent::Agent;
 use super::lab::{Lab, Process, command, free_port};
 use super::site::{self, Site};
 
-const VERSION: &str = "0.5.17";
+pub const VERSION: &str = "0.5.17";
 
 fn server(lab: &Lab, home: &Path) -> (Process, u16) {
     let (port, objects) = (free_port(), home.join("objects"));
@@ -28,7 +28,12 @@ pub fn from_lag_to_restore(lab: &Lab, home: &Path) {
     let body = format!(
         "type: webdav, webdav-url: \"http://127.0.0.1:{port}\", webdav-username: lab, webdav-password: labpass, path: a/db1"
     );
-    let mut site = Site::start(lab, home, "dav", VERSION, &[], (&body, home.join("objects/a/db1"), String::new()));
+    let site = Site::start(lab, home, "dav", VERSION, &[], (&body, home.join("objects/a/db1"), String::new()));
+    play(lab, home, site);
+}
+
+/// The story of a replica on any server, whose password is `labpass`.
+pub fn play(lab: &Lab, home: &Path, mut site: Site) {
     let agent = &site::agent(home, [&site], "idle-interval = \"2s\"");
     site.writer.run(Duration::from_millis(20));
     site.wait_until(agent, "for the first proof", |seen| seen.recovery_point().is_some() && seen.lag().is_some());

@@ -7,6 +7,7 @@ mod http;
 mod keys;
 mod kind;
 mod memory;
+mod oss;
 mod s3;
 mod webdav;
 
@@ -29,6 +30,7 @@ use kind::{Kind, Shared, unsupported};
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
     directory::KIND,
+    oss::KIND,
     s3::KIND,
     webdav::KIND, //
 ];

@@ -247,6 +247,12 @@ async fn a_collection_that_is_missing_or_none_says_so_and_a_replica_is_not_anoth
             assert_eq!(told(store.layouts().await.unwrap_err()), format!("not_found: list {url}/: {cause}"));
             assert!(matches!(store.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)));
         }
+        // As in a bucket, there is no layout without a file.
+        std::fs::create_dir_all(server.directory().join("empty/ltx/0")).unwrap();
+        std::fs::create_dir_all(server.directory().join("empty/generations/a/b/c")).unwrap();
+        let empty = open(place(server.port, below, "empty"));
+        assert_eq!(empty.layouts().await.unwrap(), []);
+        assert_eq!(names(&*empty, LEVEL, None).await, (Vec::new(), Vec::new()));
         // rclone says what it is, and Apache that it is no collection.
         let file = open(place(server.port, below, "file")).layouts().await.unwrap_err();
         assert!(["not_found", "failed"].contains(&file.kind.as_str()), "{file}");

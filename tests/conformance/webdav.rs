@@ -35,7 +35,7 @@ struct Dav {
 }
 
 impl Dav {
-    async fn new(server: Server, below: &str) -> Box<dyn Backend> {
+    async fn empty_on(server: Server, below: &str) -> Box<dyn Backend> {
         let place = place(server.port, below, "app");
         let store = stores(Duration::from_secs(60)).open(&ReplicaLocation::WebDav(Box::new(place.clone()))).unwrap();
         let dav = Self { server, place, store, made: Mutex::default() };
@@ -91,11 +91,11 @@ impl Backend for Dav {
 }
 
 pub(crate) async fn rclone() -> Box<dyn Backend> {
-    Dav::new(served_by_rclone(&[]), "").await
+    Dav::empty_on(served_by_rclone(&[]), "").await
 }
 
 pub(crate) async fn apache() -> Box<dyn Backend> {
-    Dav::new(served_by_apache("Basic"), "/some/dav").await
+    Dav::empty_on(served_by_apache("Basic"), "/some/dav").await
 }
 
 fn place(port: u16, below: &str, path: &str) -> WebDavLocation {

@@ -8,6 +8,8 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
 use streamgauge::usecase::ports::Stores as _;
 
+#[cfg(feature = "sftp")]
+use crate::sftp;
 use crate::{directory, s3, stores, suite, told};
 
 /// A kind, the function that starts a server of it with an empty replica, and the name of the test.
@@ -26,6 +28,8 @@ served! {
     "file" by directory::copied_from_a_bucket as a_directory_with_the_keys_of_a_bucket_keeps_the_promises;
     "s3" by s3::moto as moto_keeps_the_promises;
     "s3" by s3::rclone as rclone_keeps_the_promises;
+    "sftp" by sftp::openssh as openssh_keeps_the_promises;
+    "sftp" by sftp::rclone as rclone_keeps_the_promises_of_sftp;
 }
 
 #[test]

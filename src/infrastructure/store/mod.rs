@@ -9,6 +9,8 @@ mod keys;
 mod kind;
 mod memory;
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +31,9 @@ use kind::{Kind, Shared, unsupported};
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
     directory::KIND,
-    s3::KIND, //
+    s3::KIND,
+    #[cfg(feature = "sftp")]
+    sftp::KIND,
 ];
 
 /// Their names.

@@ -14,6 +14,9 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
+#[cfg(feature = "sftp")]
+#[path = "replication/on_sftp.rs"]
+mod on_sftp;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -22,6 +25,9 @@ mod pitfalls;
 mod position;
 #[path = "replication/requests.rs"]
 mod requests;
+#[cfg(feature = "sftp")]
+#[path = "support/sftp.rs"]
+mod sftp_servers;
 #[path = "replication/site.rs"]
 mod site;
 #[path = "replication/stall.rs"]
@@ -114,4 +120,10 @@ fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
 #[test]
 fn what_becomes_bad_and_well_again_is_in_the_log() {
     play(&[telling::dead_bucket, telling::missing_database]);
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn replicas_on_sftp_servers_are_watched_drilled_and_restored() {
+    play(&[on_sftp::genuine_litestream, on_sftp::observer]);
 }

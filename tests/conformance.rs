@@ -4,7 +4,7 @@
 //! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
 //! tests that need them say so and pass; with `CI` set they fail.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "conformance/directory.rs"]
 mod directory;
@@ -22,6 +22,15 @@ mod oss;
 mod s3;
 #[path = "conformance/servers.rs"]
 mod servers;
+#[cfg(feature = "sftp")]
+#[path = "conformance/sftp.rs"]
+mod sftp;
+#[cfg(feature = "sftp")]
+#[path = "conformance/sftp_lies.rs"]
+mod sftp_lies;
+#[cfg(feature = "sftp")]
+#[path = "support/sftp.rs"]
+mod sftp_servers;
 #[path = "conformance/suite.rs"]
 mod suite;
 #[path = "conformance/webdav.rs"]

@@ -18,6 +18,9 @@ mod odd;
 mod on_oss;
 #[path = "replication/on_webdav.rs"]
 mod on_webdav;
+#[cfg(feature = "sftp")]
+#[path = "replication/on_sftp.rs"]
+mod on_sftp;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -26,6 +29,9 @@ mod pitfalls;
 mod position;
 #[path = "replication/requests.rs"]
 mod requests;
+#[cfg(feature = "sftp")]
+#[path = "support/sftp.rs"]
+mod sftp_servers;
 #[path = "replication/site.rs"]
 mod site;
 #[path = "replication/stall.rs"]
@@ -123,4 +129,10 @@ fn what_becomes_bad_and_well_again_is_in_the_log() {
 #[test]
 fn replicas_on_webdav_and_oss_are_watched_drilled_and_restored() {
     play(&[on_webdav::from_lag_to_restore, on_oss::from_lag_to_restore]);
+}
+
+#[cfg(feature = "sftp")]
+#[test]
+fn replicas_on_sftp_servers_are_watched_drilled_and_restored() {
+    play(&[on_sftp::genuine_litestream, on_sftp::observer]);
 }

@@ -293,6 +293,19 @@ pub const RESTORE_PLANS_MAX: u32 = 3;
 /// Reads at once in one directory. A directory on a dead network mount keeps so many threads.
 pub const DIRECTORY_READS_MAX: usize = 4;
 
+/// Calls at once over one connection to an SFTP server. Each holds few handles open there, and OpenSSH's are texts to the
+/// client only while there are fewer than 128.
+pub const SFTP_CALLS_MAX: usize = 16;
+
+/// Entries that are read of one directory of an SFTP server, where each may be read anew for each page.
+pub const SFTP_ENTRIES_MAX: usize = 1_000_000;
+
+/// Directories that are entered to see which of them hold files.
+pub const SFTP_ENTERED_MAX: usize = 256;
+
+/// File with a private key.
+pub const SFTP_KEY_FILE_BYTES_MAX: u64 = 64 << 10;
+
 /// Files of one replica that its coverage map is made of, held only while it is made: 24 MB. With more, the oldest are
 /// put together and the map begins behind them.
 pub const TIMELINE_FILES_MAX: usize = 500_000;

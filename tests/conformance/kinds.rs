@@ -9,6 +9,8 @@ use streamgauge::infrastructure::store::{is_supported, kinds};
 use streamgauge::usecase::ports::Stores as _;
 
 use crate::{directory, oss, s3, stores, suite, told, webdav};
+#[cfg(feature = "sftp")]
+use crate::sftp;
 
 /// A kind, the function that starts a server of it with an empty replica, and the name of the test.
 macro_rules! served {
@@ -30,6 +32,8 @@ served! {
     "s3" by s3::rclone as rclone_keeps_the_promises;
     "webdav" by webdav::rclone as rclone_keeps_the_promises_as_webdav;
     "webdav" by webdav::apache as apache_keeps_the_promises;
+    "sftp" by sftp::openssh as openssh_keeps_the_promises;
+    "sftp" by sftp::rclone as rclone_keeps_the_promises_of_sftp;
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod memory;
 mod oss;
 mod s3;
 mod webdav;
+#[cfg(feature = "sftp")]
+mod sftp;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +34,9 @@ const KINDS: &[Kind] = &[
     directory::KIND,
     oss::KIND,
     s3::KIND,
-    webdav::KIND, //
+    webdav::KIND,
+    #[cfg(feature = "sftp")]
+    sftp::KIND,
 ];
 
 /// Their names.

@@ -16,6 +16,8 @@ mod hostile;
 mod kinds;
 #[path = "conformance/memory.rs"]
 mod memory;
+#[path = "conformance/nats.rs"]
+mod nats;
 #[path = "conformance/s3.rs"]
 mod s3;
 #[path = "conformance/servers.rs"]

@@ -135,6 +135,9 @@ fn watched_files_are_only_read() {
         "WRONLY",
         "renameat",
         "unlinkat",
+        "Nats-Rollup",
+        "STREAM.PURGE",
+        "$O.{bucket}.C.{nuid}",
     ];
     refuse_except("src/infrastructure/store", "beacon.rs", &writes, "stores have no write method but the beacon's");
 }

@@ -8,7 +8,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
 use streamgauge::usecase::ports::Stores as _;
 
-use crate::{directory, s3, stores, suite, told};
+use crate::{directory, nats, s3, stores, suite, told};
 
 /// A kind, the function that starts a server of it with an empty replica, and the name of the test.
 macro_rules! served {
@@ -25,6 +25,7 @@ served! {
     "file" by directory::plain as a_directory_keeps_the_promises;
     "file" by directory::copied_from_a_bucket as a_directory_with_the_keys_of_a_bucket_keeps_the_promises;
     "s3" by s3::moto as moto_keeps_the_promises;
+    "nats" by nats::server as nats_keeps_the_promises;
     "s3" by s3::rclone as rclone_keeps_the_promises;
 }
 

@@ -8,6 +8,8 @@ mod http;
 mod keys;
 mod kind;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod s3;
 
 use std::collections::BTreeMap;
@@ -29,7 +31,9 @@ use kind::{Kind, Shared, unsupported};
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
     directory::KIND,
-    s3::KIND, //
+    s3::KIND,
+    #[cfg(feature = "nats")]
+    nats::KIND,
 ];
 
 /// Their names.

@@ -153,7 +153,7 @@ impl Known {
         from: &'a str,
         behind: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a String, &'a Entry)> {
-        let start = behind.map_or(Bound::Included(from.max(prefix)), Bound::Excluded);
+        let start = behind.map_or_else(|| Bound::Included(from.max(prefix)), Bound::Excluded);
         let range = self.objects.range::<str, _>((start, Bound::Unbounded));
         range.take_while(move |(key, _)| key.starts_with(prefix))
     }

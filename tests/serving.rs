@@ -7,6 +7,8 @@ mod lab;
 
 #[path = "serving/alerts.rs"]
 mod alerts;
+#[path = "serving/api.rs"]
+mod api;
 #[path = "serving/cases.rs"]
 mod cases;
 #[path = "serving/check.rs"]

@@ -17,6 +17,8 @@ mod drills;
 mod faulty_store;
 #[path = "simulation/history.rs"]
 mod history;
+#[path = "simulation/hour.rs"]
+mod hour;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/life.rs"]

@@ -1,6 +1,7 @@
-//! What a request asks for beyond its route, and the answer when that cannot be given.
+//! What a request asks for beyond its route, what is made for it, and the answer when that cannot be done.
 
 use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 
 /// The name in the path of a request, and its parameters.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,30 @@ impl Asked {
         Ok(Some(parsed))
     }
 
+    /// The value of a parameter as an instant: RFC 3339, or seconds since 1970, as the API of Prometheus takes them.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither.
+    pub fn instant(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let seconds = || SignedDuration::try_from_secs_f64(value.parse().ok()?).ok();
+        let found = value.parse().ok().or_else(|| Timestamp::from_duration(seconds()?).ok());
+        // A + that is sent as it is arrives as a space.
+        let wrong = || Problem {
+            hint: Some("write 2026-01-01T00:00:00Z, 2026-01-01T01:00:00%2B01:00 or 1767225600".into()),
+            ..Problem::invalid(name, &format!("{value:?} is neither RFC 3339 nor Unix seconds"))
+        };
+        found.map(Some).ok_or_else(wrong)
+    }
+
+    /// A relative reference to the same path with the same parameters but for this one, which may be left out.
+    pub fn with(&self, name: &str, value: Option<&str>) -> String {
+        let others = self.parameters.iter().filter(|(key, _)| key != name).map(|(key, value)| (&**key, &**value));
+        let all = others.chain(value.map(|value| (name, value)));
+        form_urlencoded::Serializer::for_suffix("?".to_owned(), 1).extend_pairs(all).finish()
+    }
+
     /// The value of a parameter that is one of a few.
     ///
     /// # Errors
@@ -60,6 +85,20 @@ impl Asked {
             hint: Some(hint),
             ..Problem::new(StatusCode::BAD_REQUEST, format!("unknown parameter {name:?}"))
         })
+    }
+}
+
+/// What was made of a report for one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made {
+    pub body: Vec<u8>,
+    /// Where the parts before and behind it are, as the header `Link` has it (RFC 8288).
+    pub link: Option<String>,
+}
+
+impl From<Vec<u8>> for Made {
+    fn from(body: Vec<u8>) -> Self {
+        Self { body, link: None }
     }
 }
 
@@ -118,6 +157,41 @@ mod tests {
             (problem.detail.as_str(), problem.hint.as_deref()),
             ("unknown parameter \"state\"", Some("there are q, page"))
         );
+    }
+
+    #[test]
+    fn instants_are_read_as_prometheus_reads_them() {
+        let read = |value: &str| Asked::new("", &format!("from={value}")).instant("from");
+        let instant = |text: &str| Ok(Some(text.parse::<Timestamp>().expect("an instant")));
+        for (value, expected) in [
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+            ("2026-01-01T01:00:00%2B01:00", "2026-01-01T00:00:00Z"),
+            ("1767225600", "2026-01-01T00:00:00Z"),
+            ("1767225600.25", "2026-01-01T00:00:00.25Z"),
+            ("1.7672256e9", "2026-01-01T00:00:00Z"),
+            ("-1", "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(read(value), instant(expected), "{value}");
+        }
+        assert_eq!(read(""), Ok(None));
+        let long = "9".repeat(10_000);
+        for value in
+            ["x", "now", "NaN", "inf", "-inf", "1e300", "2026-01-01", "2026-13-01T00:00:00Z", "%00", "1 2", &long]
+        {
+            let problem = read(value).expect_err(value);
+            assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{value}");
+            assert!(problem.detail.ends_with(" is neither RFC 3339 nor Unix seconds"), "{}", problem.detail);
+        }
+        let plus = read("2026-01-01T01:00:00+01:00").expect_err("a + is a space");
+        assert!(plus.hint.is_some_and(|hint| hint.contains("%2B")));
+    }
+
+    #[test]
+    fn a_reference_to_another_part_has_the_other_parameters() {
+        let asked = Asked::new("", "q=a%26b&after=x&limit=1&after=y");
+        assert_eq!(asked.with("after", Some("\u{e9}>/ \"")), "?q=a%26b&limit=1&after=%C3%A9%3E%2F+%22");
+        assert_eq!(asked.with("after", None), "?q=a%26b&limit=1");
+        assert_eq!(Asked::new("", "").with("after", None), "?");
     }
 
     #[test]

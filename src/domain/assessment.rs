@@ -4,6 +4,7 @@
 //! ([`Report`](super::report::Report)), so renaming a field here is a breaking change.
 
 mod agent;
+mod coverage;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use self::agent::{
     AgentReport, Billed, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
     DurationHistogram, ProcessReport, ReceiverReport, SourceReport, StateReport, StoreOperationReport, StoreReport,
 };
+pub use self::coverage::{CoverageReport, LevelReport};
 use super::assess::churn::ChurnReport;
 use super::assess::growth::GrowthReport;
 use super::assess::permissions::ModeReport;
@@ -22,7 +24,7 @@ use super::assess::rates::Rates;
 use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::drill::DrillReport;
-use super::litestream::Hole;
+use super::human::bytes;
 use super::observation::{Counters, Filesystem, WalSource};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
@@ -58,6 +60,7 @@ impl Assessment {
 words! {
     /// Whether a database can be watched.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum DatabaseState {
         /// Its files are read.
@@ -76,17 +79,23 @@ words! {
     }
 }
 
+/// A database, as it was at the last look.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseReport {
+    /// How the agent calls the database; unique, and the `database` label of its metrics.
     pub name: String,
+    /// Whether the database can be watched.
     pub state: DatabaseState,
     /// Why it is not monitored, or why the last look failed.
     pub reason: Option<Reason>,
+    /// Its files; `None` where they are not on this host or were not read yet.
     pub local: Option<LocalReport>,
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
-    /// Further objectives.
+    /// Objectives for its replicas.
     pub objectives: ObjectivesReport,
+    /// In the order of the configuration.
     pub replicas: Vec<ReplicaReport>,
 }
 
@@ -96,6 +105,7 @@ const DEFAULT_SNAPSHOT_INTERVAL_SECONDS: f64 = 86_400.0;
 
 /// The objectives for the replicas of a database, if they are configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObjectivesReport {
     /// How far back a restore has to reach.
     pub retention_seconds: Option<f64>,
@@ -136,37 +146,52 @@ impl DatabaseReport {
 
 /// The local files when they were last read.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LocalReport {
+    /// The path of the database file.
     pub path: String,
+    /// When the files were last read.
     pub observed_at: Timestamp,
-    /// Its filesystem does not tell of changes, so that it is read in turn: a change is seen later.
+    /// The filesystem does not tell of changes, so that the files are read in turn: a change is seen later.
     pub polled: bool,
+    /// Bytes in a page.
     pub page_size: u32,
+    /// Size of the database file.
     pub size_bytes: u64,
-    /// `None`: there is no `-wal`.
+    /// Size of the `-wal` file; `None`: there is none.
     pub wal_size_bytes: Option<u64>,
+    /// The database is in WAL mode.
     pub journal_mode_wal: bool,
+    /// Committed frames (pages) in the WAL; `None` where there is no WAL.
     pub wal_frames: Option<u32>,
+    /// Frames that a checkpoint has copied into the database; `None` where that does not show.
     pub wal_backfilled_frames: Option<u32>,
+    /// The lowest frame that a reader still needs, which is where checkpoints stop; `None` without such a reader.
     pub wal_oldest_reader_frame: Option<u32>,
+    /// Where the state of the WAL was read; `None` where there is no WAL.
     pub wal_source: Option<WalSource>,
     /// Since when the WAL is known not to have begun anew: when it did, or when the agent first saw it as it is.
     pub wal_since: Option<Timestamp>,
+    /// When the last commit was made, as far as files tell.
     pub last_commit_at: Option<Timestamp>,
+    /// Totals since the agent first saw the database.
     pub counters: Counters,
-    /// Over the window named in `rates`; `None` until the window holds two samples far enough apart.
+    /// How fast the database grows and is written; `None` until there are two samples far enough apart.
     pub rates: Option<Rates>,
-    /// Growth over weeks, for the sizing guide.
+    /// Growth and writes over weeks, for the sizing guide.
     pub sizing: Sizing,
+    /// Permissions and owners of its files and their directory.
     pub modes: Vec<ModeReport>,
-    /// The one that holds the database and its WAL.
+    /// The filesystem that holds the database and its WAL.
     pub filesystem: Option<FilesystemReport>,
-    /// The one that holds Litestream's metadata directory, where it is another one.
+    /// The filesystem that holds Litestream's metadata directory, where it is another one.
     pub staging_filesystem: Option<FilesystemReport>,
     /// How full a filesystem may be: 0.8 is 80 %.
     pub used_objective_ratio: f64,
     /// Size of Litestream's metadata directory.
     pub staging_bytes: Option<u64>,
+    /// A process that holds a read lock on the database, as Litestream does; `None` where there is none or it does
+    /// not show.
     pub lock_holder_pid: Option<u32>,
     /// Whether any process has the database open in WAL mode; `None` where locks do not show.
     pub open: Option<bool>,
@@ -203,6 +228,7 @@ impl LocalReport {
 
 /// A filesystem and how it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FilesystemReport {
     #[serde(flatten)]
     pub space: Filesystem,
@@ -227,29 +253,35 @@ impl FilesystemReport {
 
 /// Whether a Litestream runs that could replicate a database. Its running proves nothing of its replicating.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LitestreamReport {
-    /// `None` where that cannot be known from here.
+    /// A Litestream runs; `None` where that cannot be known from here.
     pub up: Option<bool>,
     /// How that is known, or why it is not.
     pub evidence: String,
+    /// The process ID, where it is known.
     pub pid: Option<u32>,
 }
 
+/// A replica, as it was at the last look.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplicaReport {
+    /// How the agent calls the replica; unique among those of the database, and the `replica` label of its metrics.
     pub name: String,
-    /// `file`, `s3`, …
+    /// The kind of store, such as `file` or `s3`.
     pub store: String,
-    /// Without credentials.
+    /// Where it is, without credentials.
     pub url: String,
-    /// The bucket that holds it, by its label in [`BucketReport`]; `None` where there is no such thing.
+    /// The bucket that holds it, by its label among the buckets of the agent; `None` where there is no such thing.
     pub bucket: Option<String>,
-    /// `v0.3` or `v0.5`; `None` until something was listed.
+    /// The release of Litestream that writes it; `None` until something was listed.
     pub layout: Option<&'static str>,
     /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.
     pub up: Option<bool>,
-    /// Why it did not.
+    /// Why the last look failed.
     pub reason: Option<Reason>,
+    /// How the recovery point was proven; `None` where none is.
     pub method: Option<Method>,
     /// The newest instant of which it is proven that all that was committed before it is in the bucket and chains to
     /// a snapshot.
@@ -259,31 +291,33 @@ pub struct ReplicaReport {
     /// The oldest commit may be older than `lag_seconds` says, at most by this: it was not seen being made, only that
     /// it came after the replica's newest file.
     pub lag_upper_bound_seconds: Option<f64>,
+    /// When the oldest unproven commit was made; `None` when there is none, or that is not known.
     pub unreplicated_since: Option<Timestamp>,
     /// Committed WAL bytes that are not proven to be in the bucket.
     pub unreplicated_bytes: Option<u64>,
     /// `unreplicated_bytes` is a lower bound: the WAL was reset since the replica's newest file.
     pub unreplicated_bytes_lower_bound: bool,
-    /// When the agent began to watch it.
+    /// When the agent began to watch the replica.
     pub watched_since: Timestamp,
-    /// The last successful verification.
+    /// When the last look was made that succeeded.
     pub verified_at: Option<Timestamp>,
-    /// The longest time that may pass between two verifications when all is well.
+    /// The longest time that may pass between two looks when all is well.
     pub verify_interval_seconds: f64,
-    /// The newest object's time, by the replica's own dating: the founding rule's "no segments for 5 minutes".
+    /// When the newest object was made, by the replica's own dating.
     pub last_segment_at: Option<Timestamp>,
     /// The newest TXID in the bucket (v0.5).
     pub txid: Option<u64>,
+    /// What could be restored; `None` until something was listed.
     pub coverage: Option<CoverageReport>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
     /// The verification of its objects; `None` where none are read: by choice, or because they are encrypted.
     pub verification: Option<Arc<VerificationReport>>,
-    /// `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
+    /// Drills of the replica; `None` when it cannot be drilled: nothing was listed yet, or there is no drill.
     pub drill: Option<Arc<DrillReport>>,
     /// The beacon of the agent beside the database; `None` where that is this agent, and where there is none.
     pub beacon: Option<Arc<BeaconReport>>,
-    /// Conclusions from several looks at it.
+    /// Conclusions from several looks at the replica.
     pub keeping: KeepingReport,
     /// Pages that were compared with the live database; `None` where none are to be, or there is none.
     pub spot: Option<SpotReport>,
@@ -305,6 +339,16 @@ impl ReplicaReport {
     pub fn at_risk(&self) -> Option<u64> {
         self.unreplicated_bytes.filter(|_| self.lag_seconds.is_some() && !self.is_broken())
     }
+
+    /// What would be lost, for a person, as in `at least 20.1 KiB`; that it is at least nothing says nothing.
+    pub fn at_risk_words(&self) -> Option<String> {
+        let (at_risk, bound) = (self.at_risk()?, self.unreplicated_bytes_lower_bound);
+        match (bound, bytes(at_risk)) {
+            (true, _) if at_risk == 0 => None,
+            (true, size) => Some(format!("at least {size}")),
+            (false, size) => Some(size),
+        }
+    }
 }
 
 impl ReplicaReport {
@@ -322,62 +366,19 @@ impl ReplicaReport {
 
 /// Conclusions from several looks at a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeepingReport {
-    /// `None` until it was watched for long enough, and without a local database.
+    /// How fast the replica grew; `None` until it was watched for long enough, and without a local database.
     pub growth: Option<GrowthReport>,
     /// The replica is ahead of what Litestream wrote here, and Litestream goes on writing behind it: the replica belongs to
     /// another history, or has another writer. `None` where that cannot be compared.
     pub foreign_history: Option<bool>,
-    /// The cost of storing it, at the configured prices; `None` until it has been listed.
+    /// The cost of storing the replica, at the configured prices; `None` until it has been listed.
     pub storage_dollars_per_month: Option<f64>,
     /// For how long Litestream was told to keep history; `None` where that is not known, or all is kept.
     pub kept_seconds: Option<f64>,
     /// Whether file after file changes the same pages; `None` until two were read that tell.
     pub churn: Option<ChurnReport>,
-    /// The lag is unknown, and not by design; `None` when it is known.
+    /// Since when the lag is unknown, and not by design; `None` when it is known.
     pub lag_unknown: Option<LagUnknownReport>,
-}
-
-/// The coverage of a replica: what could be restored, as far as a listing can tell.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct CoverageReport {
-    /// There is a snapshot (or a chain from the start) from which something restores.
-    pub restorable: bool,
-    /// The start of the contiguous chain that reaches the newest object.
-    pub restorable_since: Option<Timestamp>,
-    /// Holes between the newest snapshot and the newest object that no level bridges: with one, restoring the latest
-    /// state fails.
-    pub gaps: Vec<Hole>,
-    pub snapshots: u64,
-    pub newest_snapshot_at: Option<Timestamp>,
-    /// When the oldest change was replicated that no snapshot holds, as far as compaction left that apart; `None` when the
-    /// newest snapshot holds everything.
-    pub unsnapshotted_since: Option<Timestamp>,
-    /// How far the replica moved since its newest snapshot: TXIDs of v0.5, segments of v0.3.
-    pub changes_since_snapshot: Option<u64>,
-    /// It still reaches back to its beginning (TXID 1; the first index of a generation of v0.3): nothing that a restore
-    /// could have reached was deleted or lost. `None` where nothing restores.
-    pub whole: Option<bool>,
-    /// Objects that Litestream's retention should have deleted more than 6 hours ago; `None` where it is not known what
-    /// Litestream was told to keep.
-    pub expired_objects: Option<u64>,
-    /// About how much restoring the latest state downloads.
-    pub download_bytes: Option<u64>,
-    pub levels: Vec<LevelReport>,
-}
-
-impl CoverageReport {
-    /// The listing has no file of Litestream.
-    pub fn is_empty(&self) -> bool {
-        self.levels.iter().all(|level| level.objects == 0)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LevelReport {
-    /// The `level` label: `0` to `9` for v0.5, where 9 are snapshots; `wal` and `snapshot` for v0.3.
-    pub level: &'static str,
-    pub objects: u64,
-    pub bytes: u64,
-    pub newest_at: Option<Timestamp>,
 }

@@ -31,22 +31,28 @@ pub struct BeaconPolicy {
 
 /// The content of a beacon. All instants are by the clock of the host that wrote it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BeaconClaim {
+    /// The version of the beacon's form.
     pub schema: u32,
+    /// When this beacon was written.
     pub written_at: Timestamp,
-    /// When the next one is due.
+    /// How long after this beacon the next one is due.
     pub interval_seconds: f64,
+    /// The host that wrote it.
     pub host: String,
-    /// The database's name there.
+    /// How the agent on that host calls the database.
     pub database: String,
-    /// The agent's version.
+    /// The version of the agent that wrote it.
     pub version: String,
     /// As in the report of the agent that wrote it, and unknown where it was unknown to that.
     pub recovery_point: Option<Timestamp>,
+    /// The age of the oldest unproven commit; 0 when there was none.
     pub lag_seconds: Option<f64>,
-    /// Commits wait since then.
+    /// When the oldest unproven commit was made; `None` when there was none, or that was not known.
     pub unreplicated_since: Option<Timestamp>,
-    /// As in the report. An older agent says neither this nor what follows.
+    /// Committed WAL bytes that were not proven to be in the bucket. Older agents do not say this, nor
+    /// `pending_commits`, `position` and `txid`.
     #[serde(default)]
     pub unreplicated_bytes: Option<u64>,
     /// How many commits wait, at least; `None` where they cannot be counted.
@@ -86,15 +92,17 @@ impl BeaconClaim {
 
 /// A beacon as an observer knows it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BeaconReport {
-    /// When it was last read with success.
+    /// When a beacon was last read with success.
     pub read_at: Option<Timestamp>,
-    /// When it was written, by the store's clock brought to ours: the writer's clock has no part in it.
+    /// When that beacon was written, by the store's clock brought to ours: the writer's clock has no part in it.
     pub written_at: Option<Timestamp>,
-    /// The same by the store's own clock.
+    /// When that beacon was written, by the store's own clock.
     pub stored_at: Option<Timestamp>,
+    /// What its writer says; `None` until it was read.
     pub claim: Option<BeaconClaim>,
-    /// Why it could not be read the last time; the rest is then as it was before.
+    /// Why no beacon could be read the last time; the rest is then as it was before.
     pub reason: Option<Reason>,
 }
 

@@ -109,6 +109,7 @@ pub struct Expectation {
 words! {
     /// The result of a drill.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum DrillResult {
         /// It restores, and every check passed.
@@ -123,96 +124,124 @@ words! {
 
 /// One drill, with everything that an auditor asks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillRecord {
+    /// The name of the database.
     pub database: String,
+    /// The name of the replica.
     pub replica: String,
-    /// Without credentials.
+    /// Where the replica is, without credentials.
     pub url: String,
-    /// `streamgauge` and its version.
+    /// The program that drilled: `streamgauge` and its version.
     pub program: String,
+    /// When the drill began.
     pub started_at: Timestamp,
+    /// When the drill ended.
     pub finished_at: Timestamp,
+    /// What the drill came to.
     pub result: DrillResult,
-    /// Why it did not pass.
+    /// Why the drill did not pass.
     pub reason: Option<Reason>,
     /// Only what was new since the drill before was restored.
     pub incremental: bool,
+    /// What was restored; `None` where nothing was.
     pub restored: Option<DrillRestored>,
-    /// In the order in which they were made.
+    /// Its steps, in the order in which they were made.
     pub checks: Vec<DrillCheck>,
+    /// The answers to the queries of the configuration, in their order.
     pub probes: Vec<ProbeRecord>,
-    /// Bytes received from the store and requests made, listing included.
+    /// Bytes received from the store, listing included.
     pub downloaded_bytes: u64,
+    /// Requests made, listing included.
     pub requests: u64,
-    /// By the configured price table; known before the download (`estimated`) and as it turned out.
+    /// The price by the configured table, as it was known before the download.
     pub estimated_dollars: f64,
+    /// The price as it turned out.
     pub dollars: f64,
     /// From the first request to the restored file being on disk: the measured RTO.
     pub restore_seconds: Option<f64>,
-    /// Everything.
+    /// How long all of the drill took.
     pub seconds: f64,
 }
 
 /// The database that a drill restored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillRestored {
-    /// `v0.3` or `v0.5`.
+    /// The release of Litestream that wrote the replica: `v0.3` or `v0.5`.
     pub layout: String,
-    /// `TXID …` or `generation …`.
+    /// What was restored: `TXID …` or `generation …`.
     pub position: String,
-    /// Nothing committed later is in it.
+    /// Nothing that was committed later is in the restored database.
     pub recovery_point: Timestamp,
+    /// Size of the restored database.
     pub bytes: u64,
+    /// Bytes in a page.
     pub page_size: u32,
-    /// SHA-256 of the restored file, in hexadecimal; absent when it was restored incrementally.
+    /// SHA-256 of the restored file, in hexadecimal; `None` when it was restored incrementally.
     pub sha256: Option<String>,
+    /// The objects that were read and proven, in the order in which they were applied.
     pub objects: Vec<RestoredObject>,
+    /// There are newer files that nothing leads to: the hole in front of them.
     pub shortfall: Option<Hole>,
 }
 
 /// One step of a drill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillCheck {
-    /// `restore`, `quick_check`, `foreign_key_check`, `compare`, …
+    /// What was checked: `restore`, `quick_check`, `foreign_key_check`, `compare`, …
     pub name: String,
+    /// What the step came to.
     pub result: DrillResult,
-    /// In a sentence, with the numbers.
+    /// What was found, in a sentence with the numbers.
     pub detail: String,
+    /// How long the step took.
     pub seconds: f64,
 }
 
 /// The record of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeRecord {
+    /// The `probe` label: the name in the configuration.
     pub name: String,
+    /// Whether the answer is as expected.
     pub result: DrillResult,
     /// The answer as a number, where it is one: an age in seconds for `max_age`.
     pub value: Option<f64>,
+    /// What was answered and expected, in a sentence.
     pub detail: String,
 }
 
 /// The history of one replica's drills; survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DrillHistory {
-    /// When the agent first saw that it can be drilled.
+    /// When the agent first saw that the replica can be drilled.
     pub first_seen_at: Option<Timestamp>,
-    /// The last one, however it ended.
+    /// The last drill, however it ended.
     pub last: Option<DrillRecord>,
+    /// When the last drill ended that passed.
     pub last_success_at: Option<Timestamp>,
-    /// The last one that passed or failed.
+    /// What the last drill came to that passed or failed.
     pub last_conclusive: Option<DrillResult>,
+    /// Drills that passed, ever.
     pub passed: u64,
+    /// Drills that failed, ever.
     pub failed: u64,
+    /// Drills that found nothing out, ever.
     pub inconclusive: u64,
+    /// When the next drill is due; `None` where none is.
     pub next_due_at: Option<Timestamp>,
-    /// Failures since the last one that passed.
+    /// Drills that failed since the last one that passed.
     pub failed_in_a_row: u32,
-    /// Inconclusive ones since the last that passed or failed.
+    /// Drills that were inconclusive since the last one that passed or failed.
     pub inconclusive_in_a_row: u32,
-    /// Incremental ones since the last that restored everything.
+    /// Incremental drills since the last one that restored everything.
     pub incremental_in_a_row: u32,
-    /// How long the last one that restored everything took for it: the measured RTO.
+    /// How long the last drill that restored everything took for restoring: the measured RTO.
     pub restore_seconds: Option<f64>,
     /// Downloads from buckets in the last 24 hours.
     pub downloads: Vec<DrillDownload>,
@@ -220,24 +249,27 @@ pub struct DrillHistory {
 
 /// The download of one drill from a bucket: while it runs, the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillDownload {
-    /// When it began.
+    /// When the drill began.
     pub at: Timestamp,
+    /// Bytes downloaded, or expected to be.
     pub bytes: u64,
 }
 
 /// The drills of one replica, as the report shows them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillReport {
     /// The time between two drills; `None` when they are off.
     pub interval_seconds: Option<f64>,
-    /// Why none is due although they are on: the size, for one.
+    /// Why no drill is due although drills are on: the size, for one.
     pub withheld: Option<String>,
-    /// One is running since then.
+    /// When the drill began that is running now; `None` when none is.
     pub running_since: Option<Timestamp>,
-    /// About how much one that restores everything downloads.
+    /// About how much a drill downloads that restores everything.
     pub download_bytes: Option<u64>,
-    /// The recovery time objective, where there is one.
+    /// The recovery time objective: how long a restore may take; `None` where there is none.
     pub rto_seconds: Option<f64>,
     #[serde(flatten)]
     pub history: DrillHistory,

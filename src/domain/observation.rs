@@ -55,8 +55,9 @@ pub struct WalState {
     pub source: WalSource,
 }
 
-/// Where a [`WalState`] was read.
+/// Where the state of a WAL was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WalSource {
     /// The first 136 bytes of `-shm`, both copies equal and the checksum right.
@@ -67,6 +68,7 @@ pub enum WalSource {
 
 /// Counters that only grow while the agent runs, accumulated from SQLite's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Write transactions committed since the agent first saw the database. Litestream's own writes are in it.
     pub commits: u64,
@@ -75,7 +77,7 @@ pub struct Counters {
     /// How often commits may have been missed: two looks with equal `commits` and `doubts` saw the same content.
     #[serde(skip)]
     pub doubts: u64,
-    /// WAL resets (a new salt).
+    /// How often the WAL began anew, with a new salt.
     pub wal_resets: u64,
     /// Bytes of WAL frames committed.
     pub written_bytes: u64,
@@ -121,31 +123,44 @@ pub enum Sighting {
     Unknown,
 }
 
+/// Permissions and owner of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileMode {
+    /// Which file it is.
     pub file: FileRole,
-    /// The permission bits, `0o600` and the like.
+    /// The permission bits as a number: 384 is `0600`.
     pub mode: u32,
+    /// The user that owns it, as a number.
     pub uid: u32,
+    /// The group that it belongs to, as a number.
     pub gid: u32,
 }
 
 words! {
-    /// The closed set of the `file` label.
+    /// What a file is to a database: the closed set of the `file` label.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum FileRole {
+        /// The database file.
         Database = "database",
+        /// Its `-wal`.
         Wal = "wal",
+        /// Its `-shm`.
         Shm = "shm",
+        /// The directory that holds them.
         Directory = "directory",
     }
 }
 
+/// The space of a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Filesystem {
+    /// Size of the filesystem.
     pub size_bytes: u64,
-    /// Free to unprivileged processes.
+    /// Space that is free to unprivileged processes.
     pub avail_bytes: u64,
     /// The space that files take; with the available space it is less than the size if some is reserved.
     pub used_bytes: u64,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 words! {
     /// Why a probe has no observation. The word is metric label, page text and runbook heading.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum ReasonKind {
         /// It is not there.
@@ -34,10 +35,14 @@ words! {
 ///
 /// A message is lower case and reads verb, object, place, cause: `list s3://backups/app: access denied`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct Reason {
+    /// Why, in one word.
     pub kind: ReasonKind,
+    /// Why, in a sentence for a person.
     pub message: String,
+    /// What a person can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The server asks to be left alone for so long.

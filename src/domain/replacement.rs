@@ -41,10 +41,11 @@ pub enum Contradiction {
     Page(u32),
 }
 
-/// The same, as a report has it.
+/// Whether another file was put in the place of a database while it was in use, as a report has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplacementReport {
-    /// `None` where that cannot be known.
+    /// Another file was put there; `None` where that cannot be known.
     pub replaced: Option<bool>,
     /// How that is known, or why it is not.
     pub evidence: String,

@@ -10,10 +10,10 @@ pub(crate) mod sample;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::ser::{Serialize, Serializer};
 
 use super::alert::Alert;
-use super::assessment::{Assessment, DatabaseReport, ReplicaReport};
+use super::assessment::{AgentReport, Assessment, DatabaseReport, ReplicaReport};
 use super::history::History;
 use super::verdict::{Verdict, Verdicts, Word};
 
@@ -90,33 +90,52 @@ impl Report {
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Assessment { complete, agent, databases: _, over_limit } = &self.assessment;
-        let mut out = serializer.serialize_struct("Report", 9)?;
-        out.serialize_field("schema", &SCHEMA)?;
-        out.serialize_field("generated_at", &self.generated_at)?;
-        out.serialize_field("complete", complete)?;
-        out.serialize_field("agent", agent)?;
-        out.serialize_field("databases", &Databases(self))?;
-        out.serialize_field("over_limit", over_limit)?;
-        out.serialize_field("checks", &self.verdicts.agent)?;
-        out.serialize_field("alerts", &self.alerts)?;
-        out.serialize_field("alerts_dropped", &self.alerts_dropped)?;
-        out.end()
+        let document = Document {
+            schema: SCHEMA,
+            generated_at: self.generated_at,
+            complete: *complete,
+            agent,
+            databases: self.judged().collect(),
+            over_limit: *over_limit,
+            checks: &self.verdicts.agent,
+            alerts: &self.alerts,
+            alerts_dropped: self.alerts_dropped,
+        };
+        document.serialize(serializer)
     }
 }
 
-struct Databases<'a>(&'a Report);
-
-impl Serialize for Databases<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.judged())
-    }
+/// A report as it is serialized.
+#[derive(serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Document<'a> {
+    /// The version of this form, raised when a field is removed or changes its meaning.
+    schema: u32,
+    /// The instant of the report.
+    generated_at: Timestamp,
+    /// Each database and replica was looked at once: what is `None` is unknown, not unread.
+    complete: bool,
+    /// The agent itself.
+    agent: &'a AgentReport,
+    /// Databases with what the checks say of them, in the order of their names.
+    databases: Vec<Judged<'a>>,
+    /// Databases beyond the number that one agent watches.
+    over_limit: usize,
+    /// What the checks say of the agent and what it uses.
+    checks: &'a [Verdict],
+    /// The alerts: pending, firing, and those that ended a little while ago.
+    alerts: &'a [Arc<Alert>],
+    /// How many more alerts there are than the agent remembers.
+    alerts_dropped: usize,
 }
 
 /// A database with the verdicts on it and its replicas beside its own fields.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Database"))]
 pub struct Judged<'a> {
     #[serde(flatten)]
     pub database: &'a DatabaseReport,
+    /// What the checks say of it and of its replicas.
     pub checks: &'a [Verdict],
 }
 

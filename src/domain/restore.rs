@@ -73,8 +73,11 @@ pub struct Restored {
 
 /// An object that was read in full and whose checksum is right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RestoredObject {
+    /// The key below the replica's root.
     pub key: String,
+    /// Size of the object.
     pub bytes: u64,
     /// The checksum that it carries: the CRC-64 of an LTX file, or the xxHash32 of an LZ4 frame, in hexadecimal.
     pub checksum: String,

@@ -59,12 +59,16 @@ pub struct SpotOutcome {
 
 /// A page that differs from the live database although both are of the same position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SpotMismatch {
+    /// The number of the page, from 1.
     pub page: u32,
-    /// The object that holds the replica's newest version of it.
+    /// The object that holds the replica's newest version of the page.
     pub key: String,
-    /// The replica's state in which it last differed.
+    /// The TXID of the state of the replica in which the page last differed.
+    #[cfg_attr(test, schemars(with = "u64"))]
     pub txid: Txid,
+    /// When the page was first believed to differ.
     pub since: Timestamp,
 }
 
@@ -96,15 +100,19 @@ pub struct SpotBook {
 
 /// The report of one replica's rounds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SpotReport {
     /// Seconds from one round to the next; `None` where this replica cannot be compared at all.
     pub interval_seconds: Option<f64>,
-    /// Rounds that found the replica equal to the live database, different, or nothing.
+    /// Rounds that found the replica equal to the live database.
     pub equal: u64,
+    /// Rounds that found the replica different from the live database.
     pub different: u64,
+    /// Rounds that found nothing out.
     pub inconclusive: u64,
-    /// Pages that were compared, in all rounds and in the last one.
+    /// Pages that were compared, in all rounds.
     pub pages_compared: u64,
+    /// Pages that were compared in the last round.
     pub last_compared: u64,
     /// When pages were last compared.
     pub conclusive_at: Option<Timestamp>,

@@ -11,17 +11,20 @@ const COARSER: f64 = 3.0;
 
 /// A stretch of time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Span {
+    /// Where the stretch begins.
     pub from: Timestamp,
+    /// Where the stretch ends.
     pub until: Timestamp,
     /// States that can be told apart in it.
     pub points: u64,
     /// The longest time between two states of which those between them are lost, because a compacted file holds only the
     /// last one: a restore to an instant gives a state at most so much older. 0: no state that was replicated is lost.
     pub resolution_seconds: f64,
-    /// The median of that time. `None` where nothing is lost.
+    /// The median time between two states of which those between them are lost. `None` where nothing is lost.
     pub typical_seconds: Option<f64>,
-    /// `None`: every instant in it restores. Else what stands in the way.
+    /// What stands in the way of a restore; `None`: every instant in the stretch restores.
     pub blocked: Option<Blocked>,
 }
 
@@ -34,31 +37,37 @@ impl Span {
 
 /// The obstacle to a restore.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Blocked {
     #[serde(flatten)]
     pub hole: Hole,
     /// The object that is known to be damaged, if that is why.
     pub key: Option<String>,
-    /// In a sentence.
+    /// What stands in the way, in a sentence.
     pub detail: String,
 }
 
 /// A release of Litestream that does not do what is asked, and what it would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Caveat {
-    /// Such as `0.5.8 to 0.5.9`.
+    /// The releases of Litestream, such as `0.5.8 to 0.5.9`.
     pub releases: String,
-    /// In a sentence.
+    /// What they would do, in a sentence.
     pub detail: String,
 }
 
 /// The coverage map of one replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TimelineReport {
-    /// Oldest first; what is before the first one cannot be restored.
+    /// Stretches of time, oldest first; what is before the first one cannot be restored.
     pub spans: Vec<Span>,
+    /// Stretches that cannot be restored.
     pub gaps: u64,
+    /// The longest stretch that cannot be restored; `None` when there is none.
     pub largest_gap_seconds: Option<f64>,
+    /// Where releases of Litestream differ.
     pub caveats: Vec<Caveat>,
     /// The first instant that can be restored.
     pub since: Option<Timestamp>,

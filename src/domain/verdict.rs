@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 words! {
-    /// How bad a failure is; the least first.
+    /// How bad the failure of a check is; the least first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum Severity {
+        /// A note.
         Info = "info",
         /// A ticket.
         Warning = "warning",
@@ -18,26 +20,35 @@ words! {
 }
 
 words! {
-    /// Whether what is expected is so; the best first.
+    /// Whether what a check expects is so; the best first.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum Status {
+        /// It is so.
         Pass = "pass",
+        /// It cannot be told.
         Unknown = "unknown",
+        /// It is not so.
         Fail = "fail",
     }
 }
 
 /// The result of one check on one database or replica, or on the agent itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verdict {
-    /// The check's name, which is the label value and the alert's name.
+    /// The check's name, which is the `check` label and the alert's name.
     pub check: &'static str,
+    /// What the check expects.
     pub title: &'static str,
+    /// How bad a failure is.
     pub severity: Severity,
-    /// `None`: it is about the agent.
+    /// The database that it is about; `None`: the agent.
     pub database: Option<String>,
+    /// The replica that it is about; `None`: the database as a whole, or the agent.
     pub replica: Option<String>,
+    /// Whether what is expected is so.
     pub status: Status,
     /// The numbers that decided, in a sentence.
     pub detail: String,
@@ -66,11 +77,16 @@ words! {
     ///
     /// In the order of their weight: what is critical outweighs what is unknown, and that outweighs a warning.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum Word {
+        /// Nothing needs anybody.
         Ok = "ok",
+        /// A ticket.
         Warning = "warning",
+        /// It cannot be told.
         Unknown = "unknown",
+        /// A page.
         Critical = "critical",
     }
 }

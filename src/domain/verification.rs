@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 words! {
     /// The problem of an object.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum FindingKind {
         /// Its content is not what its format or its checksum demands.
@@ -72,12 +73,15 @@ impl FindingKind {
 
 /// One object with which something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObjectFinding {
+    /// What is wrong with it.
     pub kind: FindingKind,
     /// The key below the replica's root.
     pub key: String,
-    /// In a sentence, with the offset.
+    /// What is wrong with it, in a sentence with the offset.
     pub detail: String,
+    /// When that was first seen.
     pub seen_at: Timestamp,
     /// Restoring the latest state needs the object. Others only stand for older states, or another object covers them.
     #[serde(default)]
@@ -86,15 +90,17 @@ pub struct ObjectFinding {
 
 /// The verification of one replica's objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerificationReport {
     /// Objects whose header and index were read.
     pub structure_verified: u64,
     /// Objects that were decoded in full and whose checksum is right.
     pub content_verified: u64,
-    /// Bytes read for it.
+    /// Bytes read to verify objects.
     pub read_bytes: u64,
-    /// Objects that were read in full again, long after they were found good, and the bytes of that.
+    /// Objects that were read in full again, long after they were found good.
     pub reread: u64,
+    /// Bytes read for reading objects again.
     pub reread_bytes: u64,
     /// When the object was read in full whose last reading is the longest ago.
     pub oldest_read_at: Option<Timestamp>,
@@ -102,9 +108,9 @@ pub struct VerificationReport {
     pub pending: u64,
     /// Objects that restoring the latest state reads, as far as they are known.
     pub needed: u64,
-    /// Of those, the ones that were read.
+    /// Objects of those needed that were read.
     pub needed_verified: u64,
-    /// When the oldest of those that were not read yet was written; `None` when all were read.
+    /// When the oldest object was written that was not read yet; `None` when all were read.
     pub unread_since: Option<Timestamp>,
     /// Objects that could not be read at the last attempt, which says nothing of their content.
     pub unreadable: u64,
@@ -112,7 +118,7 @@ pub struct VerificationReport {
     pub lineage_conflicts: u64,
     /// Files of level 0 that begin before the one in front of them ends: two writers.
     pub overlaps: u64,
-    /// With which something is wrong, newest first; at most as many as the limits say.
+    /// Objects with which something is wrong, newest first; at most as many as the limits say.
     pub findings: Vec<ObjectFinding>,
 }
 

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use crate::ltx::{Consumed, Header, Pages, encode};
 use crate::orders;
-use crate::replica::{COMPACTED, FileId, Replica};
+use crate::replica::{self, COMPACTED, FileId, Replica};
 use crate::wal::{Place, Wal, end_of};
 use crate::{doing, sqlite};
 
@@ -46,6 +46,11 @@ pub struct Abilities {
     pub damage: Option<fn(&mut Vec<u8>)>,
 }
 
+impl Abilities {
+    /// Everything works.
+    pub const ALL: Self = Self { follow: true, upload: true, compact: true, snapshot: true, damage: None };
+}
+
 /// When each thing is due next, milliseconds since 1970.
 #[derive(Debug, Default)]
 struct Due {
@@ -72,6 +77,8 @@ pub struct Replicator {
     /// The pages written since the last compaction.
     uncompacted: Pages,
     due: Due,
+    /// What others took out of the replica, with its bytes.
+    lost: Vec<(FileId, replica::File<()>, Vec<u8>)>,
     pub abilities: Abilities,
 }
 
@@ -104,7 +111,8 @@ impl Replicator {
             replica: Replica::default(),
             uncompacted: Pages::new(),
             due: Due::default(),
-            abilities: Abilities { follow: true, upload: true, compact: true, snapshot: true, damage: None },
+            lost: Vec::new(),
+            abilities: Abilities::ALL,
         };
         replicator.hold_read()?;
         Ok(replicator)
@@ -144,6 +152,7 @@ impl Replicator {
         if !self.abilities.upload {
             return Ok(());
         }
+        self.upload(now)?;
         if self.abilities.snapshot && is_due(&mut self.due.snapshot, SNAPSHOT_INTERVAL, now) {
             self.snapshot(now)?;
         }
@@ -186,20 +195,32 @@ impl Replicator {
         self.replica.sync(header, BTreeMap::new());
         self.position = Some(end);
         self.checkpointed = false;
-        let uploaded = if self.abilities.upload { self.replica.upload(milliseconds(now)) } else { None };
-        let stored = uploaded.map_or(Ok(()), |file| self.store(file, &pages));
         self.uncompacted.extend(pages);
-        stored
+        Ok(())
+    }
+
+    /// Brings into the replica what is beside the database only.
+    fn upload(&mut self, now: u64) -> io::Result<()> {
+        while let Some(id) = self.replica.upload(milliseconds(now)) {
+            let local = path(&self.metadata, id);
+            self.store(id, fs::read(&local).map_err(doing(format!("read {}", local.display())))?)?;
+        }
+        Ok(())
     }
 
     /// Writes a file of the replica, dated as its header is.
-    fn store(&self, id: FileId, pages: &Pages) -> io::Result<()> {
+    fn store(&self, id: FileId, mut bytes: Vec<u8>) -> io::Result<()> {
         let Some(file) = self.replica.get(id) else { return Ok(()) };
-        let mut bytes = encode(&file.header, pages);
         if let Some(damage) = self.abilities.damage {
             damage(&mut bytes);
         }
         place(&path(&self.directory, id), &bytes, file.header.timestamp)
+    }
+
+    /// As [`Replicator::store`], encoded from its pages.
+    fn store_pages(&self, id: FileId, pages: &Pages) -> io::Result<()> {
+        let header = self.replica.get(id).map(|file| file.header);
+        header.map_or(Ok(()), |header| self.store(id, encode(&header, pages)))
     }
 
     /// Moves the WAL into the database file, so that the next commit starts the WAL from its beginning.
@@ -222,13 +243,13 @@ impl Replicator {
     fn snapshot(&mut self, now: u64) -> io::Result<()> {
         let Some(file) = self.replica.snapshot(BTreeMap::new(), now, milliseconds(now)) else { return Ok(()) };
         let (pages, _) = self.image()?;
-        self.store(file, &pages)
+        self.store_pages(file, &pages)
     }
 
     fn compact(&mut self, now: u64) -> io::Result<()> {
         let Some(file) = self.replica.compact(COMPACTED, milliseconds(now)) else { return Ok(()) };
         let pages = std::mem::take(&mut self.uncompacted);
-        self.store(file, &pages)
+        self.store_pages(file, &pages)
     }
 
     fn retain(&mut self, now: u64) -> io::Result<()> {
@@ -243,10 +264,26 @@ impl Replicator {
         expired.into_iter().try_for_each(|file| self.delete(file))
     }
 
-    /// Removes one file from the replica.
-    pub fn delete(&mut self, file: FileId) -> io::Result<()> {
+    fn delete(&mut self, file: FileId) -> io::Result<()> {
         self.replica.remove(file);
         remove(&path(&self.directory, file))
+    }
+
+    /// Somebody else deletes a file of the replica.
+    pub fn lose(&mut self, id: FileId) -> io::Result<()> {
+        let Some(file) = self.replica.get(id).cloned() else { return Ok(()) };
+        self.lost.push((id, file, fs::read(path(&self.directory, id))?));
+        self.delete(id)
+    }
+
+    /// Everything works again, and what was lost is brought back, as from a bucket that keeps old versions.
+    pub fn recover(&mut self) -> io::Result<()> {
+        self.abilities = Abilities::ALL;
+        for (id, file, bytes) in std::mem::take(&mut self.lost) {
+            place(&path(&self.directory, id), &bytes, file.header.timestamp)?;
+            self.replica.put(id, file);
+        }
+        Ok(())
     }
 }
 
@@ -269,7 +306,6 @@ fn place(path: &Path, bytes: &[u8], timestamp: u64) -> io::Result<()> {
         }
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_millis(timestamp))?;
         fs::rename(&temporary, path)
     };

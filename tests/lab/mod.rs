@@ -10,6 +10,7 @@ pub mod alertmanager;
 pub mod clock;
 pub mod http;
 pub mod litestream;
+pub mod node_exporter;
 pub mod prometheus;
 pub mod recorder;
 pub mod s3;

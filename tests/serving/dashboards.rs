@@ -1,22 +1,21 @@
 //! The dashboards, asked of the real Prometheus, old and new, that scrapes an agent: whether each query is valid, and has
-//! an answer where there is one. Five databases are replicated by the genuine Litestream, and three of them are in trouble.
+//! an answer where there is one; and drawn with its answers by the components of Grafana in a real browser.
+
+#[path = "dashboards/site.rs"]
+mod site;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-use super::lab::agent::Agent;
-use super::lab::litestream::{Litestream, printed};
+use self::site::{DATABASES, LAG, Site};
+use super::lab::litestream::printed;
 use super::lab::prometheus::{PROMETHEUS, Prometheus};
-use super::lab::recorder::Recorder;
-use super::lab::s3::S3;
-use super::lab::writer::Writer;
-use super::lab::{Lab, free_port, http, wait};
+use super::lab::{Lab, command, http, wait, wait_for};
 use super::told;
 
 /// Queries that rightly have no answer here, by panel and legend, and why.
@@ -40,9 +39,6 @@ const EMPTY: &[(&str, &str, &str)] = &[
     ("fleet / Bill", "requests to {{store}}", "requests are projected from those of an hour"),
 ];
 
-/// What the variables stand for, when all is selected.
-const DATABASES: [&str; 5] = ["healthy", "idle", "stalled", "unreachable", "damaged"];
-
 fn file(dashboard: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("dashboards/streamgauge-{dashboard}.json"))
 }
@@ -57,133 +53,6 @@ fn the_command_prints_what_is_checked_in() {
         assert_eq!(import["__inputs"][0]["pluginId"], "prometheus");
     }
     assert_eq!(told(&["dashboards", "nothing"]).0, 2);
-}
-
-/// Everything that runs. What is first here ends first.
-struct Site {
-    agent: Agent,
-    _writers: Vec<Writer>,
-    _litestreams: Vec<Litestream>,
-    _s3: S3,
-    _hook: Recorder,
-    /// A program that has the metrics that every program has.
-    another: Prometheus,
-    home: TempDir,
-}
-
-impl Site {
-    fn start(lab: &Lab) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let path = |name: &str| home.path().join(name);
-        let (s3, hook) = (lab.moto(home.path()), Recorder::start());
-        s3.create_bucket("backups");
-        let mut writers: Vec<Writer> = DATABASES.iter().map(|name| writer(lab, &path(&format!("{name}.db")))).collect();
-
-        let yaml = |name: &str, replica: String| {
-            fs::create_dir(path(name)).unwrap();
-            let database = path(&format!("{name}.db"));
-            format!("dbs:\n  - path: {}\n    replica: {{{replica}, sync-interval: 500ms}}\n", database.display())
-        };
-        let directory = |name: &str| format!("type: file, path: {}", path(&format!("{name}-replica")).display());
-        let litestreams = [
-            ("healthy", s3.replica("backups", "healthy")),
-            ("idle", directory("idle")),
-            ("stalled", directory("stalled")),
-        ]
-        .map(|(name, replica)| lab.replicate("0.5.17", &path(name), &yaml(name, replica)));
-        damage(
-            lab,
-            &path("damaged"),
-            &yaml("damaged", directory("damaged")),
-            &mut writers[4],
-            &path("damaged-replica"),
-        );
-        let nowhere = s3.replica("backups", "x").replace(&s3.endpoint(), &format!("http://127.0.0.1:{}", free_port()));
-        let unreachable = yaml("unreachable", nowhere);
-        fs::write(path("unreachable").join("litestream.yml"), unreachable).unwrap();
-
-        let configs = DATABASES.map(|name| path(name).join("litestream.yml"));
-        let agent = Agent::start(home.path(), &settings(&configs, &hook, &path("healthy.db")), &[]);
-        agent.wait_until_ready();
-        let elsewhere = path("another");
-        fs::create_dir(&elsewhere).unwrap();
-        let another = lab.prometheus(PROMETHEUS[0], &elsewhere, "");
-        writers[0].run(Duration::from_millis(500));
-        litestreams[2].process.freeze();
-        writers[2].run(Duration::from_millis(500));
-        Self { agent, _writers: writers, _litestreams: litestreams.into(), _s3: s3, _hook: hook, another, home }
-    }
-
-    /// A Prometheus that scrapes the agent and two jobs that are none of our business, one of which is down; with the
-    /// rules, in which nothing takes long.
-    fn prometheus(&self, lab: &Lab, version: &str) -> Prometheus {
-        let rules = told(&["rules"]).1;
-        let shorter = |line: &str| match line.trim_start().split_once(": ") {
-            Some((key @ ("for" | "keep_firing_for" | "interval"), _)) => {
-                format!("{}{key}: 1s\n", " ".repeat(line.len() - line.trim_start().len()))
-            }
-            _ => format!("{line}\n").replace("[30d:1h]", "[5m:1s]"),
-        };
-        let file = self.home.path().join(format!("{version}.rules.yml"));
-        fs::write(&file, rules.lines().map(shorter).collect::<String>()).unwrap();
-        let job = |name: &str, target: &str| {
-            format!("  - job_name: {name}\n    static_configs: [{{targets: [\"{target}\"]}}]\n")
-        };
-        let yaml = format!(
-            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{file:?}]\nscrape_configs:\n{}{}{}",
-            job("streamgauge", &self.agent.address),
-            job("other", &format!("127.0.0.1:{}", free_port())),
-            job("another", &self.another.address),
-        );
-        lab.prometheus(version, self.home.path(), &yaml)
-    }
-}
-
-/// Creates a database with a few transactions.
-fn writer(lab: &Lab, database: &Path) -> Writer {
-    fs::OpenOptions::new().create(true).append(true).mode(0o600).open(database).unwrap();
-    let mut writer = lab.writer(database);
-    writer.create_table();
-    writer.commit(20);
-    writer
-}
-
-/// Replicates a database several times, loses one of the files and cuts another.
-fn damage(lab: &Lab, home: &Path, yaml: &str, writer: &mut Writer, replica: &Path) {
-    let config = home.join("litestream.yml");
-    fs::write(&config, yaml).unwrap();
-    for _ in 0..4 {
-        writer.commit(5);
-        printed(lab.litestream("0.5.17").args(["replicate", "-once", "-config"]).arg(&config).output().unwrap())
-            .unwrap();
-    }
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(replica.join("ltx/0")).unwrap().map(|file| file.unwrap().path()).collect();
-    files.sort();
-    let (newest, before) = (files.pop().unwrap(), files.pop().unwrap());
-    fs::remove_file(before).unwrap();
-    let content = fs::read(&newest).unwrap();
-    fs::write(newest, &content[..content.len() - 20]).unwrap();
-}
-
-/// Everything is asked often.
-fn settings(configs: &[PathBuf], hook: &Recorder, probed: &Path) -> String {
-    let (told, never) = (hook.url("/hook"), format!("http://127.0.0.1:{}/", free_port()));
-    format!(
-        "[litestream]\nconfig = {configs:?}\n\
-         [objectives]\nrpo = \"5s\"\nrto = \"5m\"\nretention = \"1h\"\nbudget = 5.0\n\
-         [replica]\ninterval = \"1s\"\nidle-interval = \"5s\"\nlevel-interval = \"5s\"\nreconcile-interval = \"10s\"\n\
-         timeout = \"10s\"\n\
-         [verify]\nspot-interval = \"10s\"\n\
-         [drill]\ninterval = \"5s\"\n\
-         [drill.price]\nstored-per-gigabyte = 0.023\n\
-         [[receiver]]\nkind = \"webhook\"\nname = \"told\"\nurl = {told:?}\nseverity = \"info\"\ngroup-wait = \"1s\"\n\
-         group-interval = \"1s\"\nrepeat-interval = \"5s\"\n\
-         [[receiver]]\nkind = \"webhook\"\nname = \"never\"\nurl = {never:?}\nseverity = \"info\"\ngroup-wait = \"1s\"\n\
-         [deadman]\nurl = {told:?}\ninterval = \"5s\"\n\
-         [[database]]\npath = {probed:?}\n\
-         [[database.probe]]\nname = \"rows\"\nquery = \"SELECT count(*) FROM t\"\nmin = 1\n"
-    )
 }
 
 const NAMES: [&str; 3] = ["fleet", "database", "agent"];
@@ -255,30 +124,36 @@ fn has_data(series: &[Value]) -> bool {
     numbers.into_iter().any(|point| point[1].as_str().is_some_and(|number| number != "NaN"))
 }
 
+/// What `$database` stands for when all is selected. Where Grafana offers *All*, that is anything.
+fn everything(dashboard: &str) -> String {
+    if dashboard == "database" { format!("({})", DATABASES.join("|")) } else { ".+".into() }
+}
+
+/// Waits until all queries but those in [`EMPTY`] have an answer.
+fn wait_for_answers(site: &Site, server: &Prometheus, all: &[Asked]) {
+    let expected: BTreeSet<String> = EMPTY.iter().map(|(panel, legend, _)| format!("{panel} / {legend}")).collect();
+    let mut empty = BTreeSet::new();
+    let settled = wait(Duration::from_secs(150), || {
+        let without = all.iter().filter(|asked| !has_data(&asked.ask(server, &everything(asked.dashboard))));
+        empty = without.map(Asked::name).collect();
+        empty == expected
+    });
+    let difference = |one: &BTreeSet<String>, other| one.difference(other).cloned().collect::<Vec<_>>();
+    let (missing, superfluous) = (difference(&empty, &expected), difference(&expected, &empty));
+    let report = site.agent.report();
+    assert!(settled, "without an answer: {missing:#?}\nwith one: {superfluous:#?}\n{report:#}");
+}
+
 #[test]
 fn every_query_is_valid_and_has_an_answer() {
     let lab = Lab::find();
     let site = Site::start(&lab);
     let servers = PROMETHEUS.map(|version| site.prometheus(&lab, version));
     let all = queries();
-    let everything =
-        |asked: &Asked| if asked.dashboard == "database" { format!("({})", DATABASES.join("|")) } else { ".+".into() };
-    let expected: BTreeSet<String> = EMPTY.iter().map(|(panel, legend, _)| format!("{panel} / {legend}")).collect();
-    for server in &servers {
-        let mut empty = BTreeSet::new();
-        let settled = wait(Duration::from_secs(150), || {
-            let without = all.iter().filter(|asked| !has_data(&asked.ask(server, &everything(asked))));
-            empty = without.map(Asked::name).collect();
-            empty == expected
-        });
-        let difference = |one: &BTreeSet<String>, other| one.difference(other).cloned().collect::<Vec<_>>();
-        let (missing, superfluous) = (difference(&empty, &expected), difference(&expected, &empty));
-        let report = site.agent.report();
-        assert!(settled, "without an answer: {missing:#?}\nwith one: {superfluous:#?}\n{report:#}");
-    }
+    servers.iter().for_each(|server| wait_for_answers(&site, server, &all));
     for server in &servers {
         for asked in &all {
-            let answer = asked.ask(server, &everything(asked));
+            let answer = asked.ask(server, &everything(asked.dashboard));
             about_agents_only(asked, &answer);
             legends_are_whole(asked, &answer);
             for one in DATABASES {
@@ -302,8 +177,68 @@ fn every_query_is_valid_and_has_an_answer() {
         assert!(told_apart, "{trouble:?}");
         let lag: BTreeSet<String> = find("Worst first", "Lag").iter().map(|row| label(row, "database")).collect();
         assert!(lag.contains("healthy") && !lag.contains("unreachable"), "what is unknown has no lag: {lag:?}");
+        assert!(
+            has_data(&server.query(&format!("{LAG}{{database=\"unreachable\"}}"))),
+            "the last known one is exported"
+        );
         assert_eq!(number(&find("Agents down", "__auto")), 0.0, "what is down is no agent");
         assert!(number(&find("Lag unknown", "__auto")) >= 1.0);
+        nothing_is_said_of_a_database_that_does_not_exist(server, &all);
+    }
+    nothing_is_said_without_agents(&site.prometheus_without_agents(&lab, PROMETHEUS[1]), &all);
+}
+
+/// Whose dashboards are drawn; the first is in the pictures. The others differ by what is not known of them.
+const DRAWN: [&str; 3] = ["stalled", "healthy", "unreachable"];
+
+/// With `SCREENSHOTS=FOLDER` the pictures are left there, with lines that are worth looking at.
+#[test]
+#[allow(clippy::print_stderr, reason = "what was drawn")]
+fn grafana_draws_every_panel() {
+    let (lab, since) = (Lab::find(), Instant::now());
+    let site = Site::start(&lab);
+    let server = site.prometheus(&lab, PROMETHEUS[1]);
+    wait_for_answers(&site, &server, &queries());
+    if std::env::var_os("SCREENSHOTS").is_some() {
+        thread::sleep(Duration::from_secs(480).saturating_sub(since.elapsed()));
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serving/dashboards/grafana/draw.js");
+    let modules = ["browser", "grafana"].map(|tool| lab.path(tool).join("node_modules"));
+    let mut node = command("node");
+    node.arg(script).args([&server.address, &since.elapsed().as_secs().to_string()]).args(DRAWN);
+    node.env("NODE_PATH", std::env::join_paths(modules).unwrap());
+    match printed(node.output().unwrap()) {
+        Ok(said) => eprintln!("{said}"),
+        Err(wrong) => panic!("{wrong}"),
+    }
+}
+
+/// Where nothing is known no number is green or 0: there is none.
+fn nothing_is_said_of_a_database_that_does_not_exist(server: &Prometheus, all: &[Asked]) {
+    let about = all.iter().filter(|asked| asked.promql.contains("database=~\"$database\""));
+    let about: Vec<&Asked> = about.filter(|asked| asked.dashboard == "database").collect();
+    assert!(about.len() > 80, "{}", about.len());
+    for asked in about {
+        let answer = asked.ask(server, "nothing");
+        assert!(answer.is_empty(), "{}: {answer:?}", asked.name());
+    }
+}
+
+/// As above, and that there is no agent is an alert.
+fn nothing_is_said_without_agents(server: &Prometheus, all: &[Asked]) {
+    let (alerts, others): (Vec<&Asked>, Vec<&Asked>) =
+        all.iter().partition(|asked| asked.promql.contains("alertname=\"AgentAbsent\""));
+    for asked in alerts {
+        let mut answer = Vec::new();
+        wait_for("AgentAbsent", || {
+            answer = asked.ask(server, &everything(asked.dashboard));
+            !answer.is_empty()
+        });
+        assert!(answer.iter().all(|series| label(series, "alertname") == "AgentAbsent"), "{answer:?}");
+    }
+    for asked in others {
+        let answer = asked.ask(server, &everything(asked.dashboard));
+        assert!(answer.is_empty(), "{}: {answer:?}", asked.name());
     }
 }
 

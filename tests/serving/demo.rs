@@ -16,9 +16,14 @@ const APP: &[(&str, &str)] = &[("database", "app")];
 
 /// A demo whose temporary directory is below `home`.
 fn demo(home: &Path, fault: Option<&str>) -> Agent {
+    demo_with(home, fault, &[])
+}
+
+/// As [`demo`], with more arguments.
+fn demo_with(home: &Path, fault: Option<&str>, arguments: &[&str]) -> Agent {
     let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
     // As a shell starts it: Ctrl-C is for all processes of the group.
-    command.env("TMPDIR", home).process_group(0).args(["demo", "--web.listen-address=127.0.0.1:0"]);
+    command.env("TMPDIR", home).process_group(0).args(["demo", "--web.listen-address=127.0.0.1:0"]).args(arguments);
     if let Some(fault) = fault {
         command.args(["--fault", fault, "--fault-after", "3s"]);
     }
@@ -78,6 +83,17 @@ fn each_fault_is_noticed_as_promised() {
         noticed(fault, &agent);
         assert!(agent.process.stop().success(), "{fault}: {}", agent.process.log());
     }
+}
+
+#[test]
+fn a_fault_may_end_and_the_log_tells_both() {
+    let home = tempfile::tempdir().unwrap();
+    let mut agent = demo_with(home.path(), Some("upload"), &["--fault-for=25s"]);
+    let told = |words: &str| agent.process.log_lines(words);
+    wait_for("the fault", || told("\"replica is bad\" database=app replica=file check=ReplicationLag") == 1);
+    wait_for("its end", || told("\"replica is well again\" database=app replica=file check=ReplicationLag") == 1);
+    assert_eq!((told("level=info message=started"), told("level=warn")), (1, 1), "{}", agent.process.log());
+    assert!(agent.process.stop().success());
 }
 
 fn noticed(fault: &str, agent: &Agent) {

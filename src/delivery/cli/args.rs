@@ -137,6 +137,10 @@ pub struct DemoArgs {
     #[arg(long, value_name = "DURATION", value_parser = read_duration, default_value = "20s")]
     pub fault_after: Duration,
 
+    /// End the fault after this long [default: it lasts]
+    #[arg(long, value_name = "DURATION", value_parser = read_duration, requires = "fault")]
+    pub fault_for: Option<Duration>,
+
     /// Address to listen on [repeatable] [default: 127.0.0.1:10099]
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub web_listen_address: Vec<String>,

@@ -8,7 +8,7 @@ use super::args::{DemoArgs, LogArgs, RunArgs, SourceArgs};
 use super::runtime::block_on;
 use super::sources::Sources;
 use super::{logging, output, run};
-use crate::delivery::demo::{Demo, FAULTS};
+use crate::delivery::demo::{Demo, FAULTS, Planned};
 use crate::domain::reason::Reason;
 
 /// Starts the peer and an agent that watches it, until told to stop.
@@ -17,12 +17,13 @@ use crate::domain::reason::Reason;
 ///
 /// When the temporary directory cannot be written or the address is taken.
 pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
-    let mut demo = Demo::start(args.fault.as_deref().map(|fault| (fault, args.fault_after)))?;
+    let planned = |fault| Planned { fault, after: args.fault_after, lasts: args.fault_for };
+    let mut demo = Demo::start(args.fault.as_deref().map(planned))?;
     let sources = Sources::of_run(&RunArgs {
         sources: SourceArgs { config_file: Some(demo.config_file()), litestream_config: Vec::new() },
         web_listen_address: args.web_listen_address.clone(),
         storage_path: None,
-        log: LogArgs { level: Some("warn".to_owned()), format: None },
+        log: LogArgs::default(),
     });
     let loaded = sources.read()?;
     logging::init(&loaded.settings.log);
@@ -53,7 +54,8 @@ fn greeting(args: &DemoArgs, demo: &Demo, addresses: &[SocketAddr]) -> String {
     let _ = writeln!(text, "check     {} check --config.file {}", program.display(), demo.config_file().display());
     let fault = FAULTS.iter().find(|fault| args.fault.as_deref() == Some(fault.name));
     if let Some(fault) = fault {
-        let _ = writeln!(text, "fault     after {:?}, {}: {}", args.fault_after, fault.does, fault.noticed);
+        let lasts = args.fault_for.map_or_else(String::new, |lasts| format!(" for {lasts:?}"));
+        let _ = writeln!(text, "fault     after {:?}{lasts}, {}: {}", args.fault_after, fault.does, fault.noticed);
     } else {
         let _ = writeln!(text, "fault     none; --fault breaks something, --help lists the choices");
     }

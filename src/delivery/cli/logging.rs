@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry;
@@ -17,15 +18,23 @@ pub fn init_from(level: LevelFilter) {
 /// Sets up logging for the rest of the process. The libraries below us only speak from warnings on, because at `debug`
 /// they would print headers, and a header can be a credential.
 pub fn init(log: &Log) {
+    // Only a second call could fail, and then the first one's setting is as good.
+    let _ = subscriber(log, io::stderr).try_init();
+}
+
+/// What writes log lines to whatever `out` gives.
+pub fn subscriber<W: Write + 'static>(
+    log: &Log,
+    out: impl Fn() -> W + Send + Sync + 'static,
+) -> impl Subscriber + Send + Sync + 'static {
     let filter = Targets::new().with_default(log.level.min(LevelFilter::WARN)).with_target("streamgauge", log.level);
     let layer = match log.format {
-        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(|| Printable(io::stderr())).boxed(),
-        LogFormat::Json => {
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+        LogFormat::Logfmt => {
+            tracing_logfmt::builder().with_target(false).layer().with_writer(move || Printable(out())).boxed()
         }
+        LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(out).boxed(),
     };
-    // Only a second call could fail, and then the first one's setting is as good.
-    let _ = registry().with(layer.with_filter(filter)).try_init();
+    registry().with(layer.with_filter(filter))
 }
 
 /// Lines whose texts come from files and servers, and that a terminal shows.

@@ -1,5 +1,6 @@
 //! `streamgauge run`: the agent and its server, until told to stop.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -43,11 +44,7 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
 }
 
 /// Runs agent and server; `ready` is told the addresses that are listened on.
-pub async fn serve(
-    sources: Sources,
-    loaded: Loaded,
-    ready: impl FnOnce(&[std::net::SocketAddr]),
-) -> Result<(), Reason> {
+pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Reason> {
     let addresses: Vec<String> = loaded.settings.web.listen_address.iter().map(ToString::to_string).collect();
     // Before anything asks how many there are.
     let descriptors = process::raise_descriptors();
@@ -70,14 +67,14 @@ pub async fn serve(
         version: VERSION,
         revision: REVISION,
     };
-    say_started(&loaded, &server);
+    let local = server.local_addrs();
+    say_started(&loaded, &local);
     let agent = Agent::start(parts, configured(loaded), reloads)?;
     let (stop, stopped) = watch::channel(false);
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
         // The sender going away is a stop as well.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let local = server.local_addrs();
     ready(&local);
     let mut agent = tokio::spawn(agent.run(stopping(stopped.clone())));
     let mut server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
@@ -95,9 +92,9 @@ pub async fn serve(
 }
 
 /// Says in the log what is run, and of what.
-fn say_started(loaded: &Loaded, server: &Server) {
+pub fn say_started(loaded: &Loaded, listens: &[SocketAddr]) {
     let joined = |texts: Vec<String>| texts.join(" ");
-    let listens = joined(server.local_addrs().iter().map(ToString::to_string).collect());
+    let listens = joined(listens.iter().map(ToString::to_string).collect());
     let sources = joined(loaded.sources.iter().map(|source| source.source.clone()).collect());
     let replicas: usize = loaded.targets.iter().map(|target| target.replicas.len()).sum();
     let (databases, receivers) = (loaded.targets.len(), loaded.settings.alerting.receivers.len());

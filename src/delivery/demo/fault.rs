@@ -1,6 +1,7 @@
 //! Faults of the demo, on demand: one table, from which help text and peer are derived.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
@@ -83,7 +84,7 @@ pub static FAULTS: &[Fault] = &[
         apply: |peer| {
             peer.replicator.abilities.upload = false;
             let replica = peer.replicator.directory();
-            let away = replica.with_extension("away");
+            let away = away(replica);
             fs::rename(replica, &away).map_err(|error| Reason::from(error).context("rename replica"))?;
             Ok(Some(format!("the replica is now at {}", away.display())))
         },
@@ -93,7 +94,7 @@ pub static FAULTS: &[Fault] = &[
         does: "the writer stops, replication works",
         noticed: "nothing: an idle database has no lag",
         apply: |peer| {
-            peer.stop_writer();
+            peer.writes = false;
             Ok(Some("the writer has stopped".to_owned()))
         },
     },
@@ -102,6 +103,22 @@ pub static FAULTS: &[Fault] = &[
 /// The values that `--fault` accepts, with their help.
 pub fn possible_values() -> PossibleValuesParser {
     FAULTS.iter().map(|fault| PossibleValue::new(fault.name).help(format!("{} → {}", fault.does, fault.noticed))).into()
+}
+
+/// Where a replica is that was renamed away.
+fn away(replica: &Path) -> PathBuf {
+    replica.with_extension("away")
+}
+
+/// Ends every fault, as whoever repairs it.
+pub(super) fn end(peer: &mut Peer) -> Result<(), Reason> {
+    peer.writes = true;
+    let replica = peer.replicator.directory();
+    let away = away(replica);
+    if away.exists() {
+        fs::rename(&away, replica).map_err(|error| Reason::from(error).context("rename replica"))?;
+    }
+    Ok(peer.replicator.recover()?)
 }
 
 fn gap(peer: &mut Peer) -> Result<Option<String>, Reason> {
@@ -113,7 +130,7 @@ fn gap(peer: &mut Peer) -> Result<Option<String>, Reason> {
     let mut only_raw = files.level(RAW);
     only_raw.retain(|file| file.min > covered);
     let [_, middle, _, ..] = only_raw[..] else { return Ok(None) };
-    peer.replicator.delete(middle)?;
+    peer.replicator.lose(middle)?;
     Ok(Some(format!("level {RAW} lost TXID {:016x}", middle.min)))
 }
 
@@ -122,7 +139,7 @@ fn delete(peer: &mut Peer, which: fn(&FileId) -> bool) -> Result<Option<String>,
     peer.replicator.abilities.snapshot = false;
     let doomed: Vec<FileId> = peer.replicator.files().files().filter(which).collect();
     for &file in &doomed {
-        peer.replicator.delete(file)?;
+        peer.replicator.lose(file)?;
     }
     let level = |level| doomed.iter().filter(|file| file.level == level).count();
     let [raw, compacted, snapshots] = [RAW, COMPACTED, SNAPSHOT].map(level);

@@ -28,6 +28,17 @@ pub const PEER_COMMAND: &str = "demo-peer";
 /// The child has to have the database and its first files ready within this.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A fault and its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// A name of [`FAULTS`].
+    pub fault: &'a str,
+    /// How long all is well before it.
+    pub after: Duration,
+    /// How long it lasts; `None`: to the end of the demo.
+    pub lasts: Option<Duration>,
+}
+
 /// A running demo. Dropping it ends the child and removes the directory if it was made for it.
 pub struct Demo {
     directory: PathBuf,
@@ -37,8 +48,7 @@ pub struct Demo {
 
 impl Demo {
     /// Starts writer and replicator in a temporary directory and waits for their first files.
-    /// `fault` is a name of [`FAULTS`] and how long all is well before it.
-    pub fn start(fault: Option<(&str, Duration)>) -> Result<Self, Reason> {
+    pub fn start(fault: Option<Planned<'_>>) -> Result<Self, Reason> {
         let program = std::env::current_exe().map_err(|error| Reason::from(error).context("find own program"))?;
         let directory = std::env::temp_dir().join(format!("streamgauge-demo-{}", std::process::id()));
         // What is there already belongs to somebody else.
@@ -54,12 +64,13 @@ impl Demo {
         program: &Path,
         directory: PathBuf,
         temporary: bool,
-        fault: Option<(&str, Duration)>,
+        fault: Option<Planned<'_>>,
     ) -> Result<Self, Reason> {
         let mut command = Command::new(program);
         command.arg(PEER_COMMAND).arg("--directory").arg(&directory);
-        if let Some((name, after)) = fault {
-            command.args(["--fault", name, "--fault-after-ms", &after.as_millis().to_string()]);
+        if let Some(Planned { fault, after, lasts }) = fault {
+            command.args(["--fault", fault, "--fault-after-ms", &after.as_millis().to_string()]);
+            command.args(lasts.map(|lasts| format!("--fault-for-ms={}", lasts.as_millis())));
         }
         // Ctrl-C goes to the whole group of a terminal. The child is to end in order, when its input does.
         let mut peer = command
@@ -71,20 +82,14 @@ impl Demo {
         let stdout = peer.stdout.take();
         // From here on, dropping ends the child.
         let demo = Self { directory, temporary, peer };
-        demo.write("litestream.yml", &demo.litestream_yml())?;
-        demo.write("streamgauge.toml", &demo.streamgauge_toml())?;
+        configure(&demo.directory)?;
         wait_until_ready(stdout)?;
         Ok(demo)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), Reason> {
-        let path = self.directory.join(name);
-        fs::write(&path, text).map_err(|error| Reason::from(error).context(format!("write {}", path.display())))
-    }
-
-    /// The agent's configuration. It names a `litestream.yml` that says what the replicator does.
+    /// The agent's configuration.
     pub fn config_file(&self) -> PathBuf {
-        self.directory.join("streamgauge.toml")
+        self.directory.join(CONFIG_FILE)
     }
 
     /// The database that is written and replicated.
@@ -95,34 +100,6 @@ impl Demo {
     /// The directory replica.
     pub fn replica(&self) -> PathBuf {
         self.directory.join(REPLICA)
-    }
-
-    fn litestream_yml(&self) -> String {
-        format!(
-            "# What the demo's replicator does, in Litestream's words.\n\
-             snapshot: {{interval: {}s, retention: {}s}}\n\
-             l0-retention: {}s\n\
-             dbs:\n  - path: {:?}\n    replica: {{type: file, path: {:?}, sync-interval: 1s}}\n",
-            SNAPSHOT_INTERVAL.as_secs(),
-            SNAPSHOT_RETENTION.as_secs(),
-            RAW_RETENTION.as_secs(),
-            self.database(),
-            self.replica(),
-        )
-    }
-
-    fn streamgauge_toml(&self) -> String {
-        format!(
-            "# Short intervals, so that one need not wait to see a fault noticed.\n\
-             [litestream]\nconfig = {:?}\n\n\
-             [storage]\npath = {:?}\n\n\
-             # The demo is about replication, and not about the disk that it is started on.\n\
-             [objectives]\nrpo = \"15s\"\ndisk-used-percent = 100\n\n\
-             [replica]\ninterval = \"1s\"\nidle-interval = \"10s\"\nlevel-interval = \"5s\"\n\
-             reconcile-interval = \"10s\"\n",
-            self.directory.join("litestream.yml"),
-            self.directory.join("streamgauge"),
-        )
     }
 
     /// Ends the child after a last round of replication, and waits for it.
@@ -145,6 +122,47 @@ impl Drop for Demo {
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
+}
+
+/// The agent's configuration in the directory of a demo.
+const CONFIG_FILE: &str = "streamgauge.toml";
+
+/// Writes the agent's configuration, which it returns, and the `litestream.yml` that it names, which says what the
+/// replicator does.
+pub fn configure(directory: &Path) -> Result<PathBuf, Reason> {
+    let write = |name: &str, text: String| {
+        let path = directory.join(name);
+        let written = fs::write(&path, text);
+        written.map_err(|error| Reason::from(error).context(format!("write {}", path.display()))).map(|()| path)
+    };
+    let litestream = write("litestream.yml", litestream_yml(directory))?;
+    write(CONFIG_FILE, streamgauge_toml(&litestream, &directory.join("streamgauge")))
+}
+
+fn litestream_yml(directory: &Path) -> String {
+    format!(
+        "# What the demo's replicator does, in Litestream's words.\n\
+         snapshot: {{interval: {}s, retention: {}s}}\n\
+         l0-retention: {}s\n\
+         dbs:\n  - path: {:?}\n    replica: {{type: file, path: {:?}, sync-interval: 1s}}\n",
+        SNAPSHOT_INTERVAL.as_secs(),
+        SNAPSHOT_RETENTION.as_secs(),
+        RAW_RETENTION.as_secs(),
+        directory.join(DATABASE),
+        directory.join(REPLICA),
+    )
+}
+
+fn streamgauge_toml(litestream: &Path, storage: &Path) -> String {
+    format!(
+        "# Short intervals, so that one need not wait to see a fault noticed.\n\
+         [litestream]\nconfig = {litestream:?}\n\n\
+         [storage]\npath = {storage:?}\n\n\
+         # The demo is about replication, and not about the disk that it is started on.\n\
+         [objectives]\nrpo = \"15s\"\ndisk-used-percent = 100\n\n\
+         [replica]\ninterval = \"1s\"\nidle-interval = \"10s\"\nlevel-interval = \"5s\"\n\
+         reconcile-interval = \"10s\"\n",
+    )
 }
 
 /// Waits for the child's first line, then passes the others on to the log.

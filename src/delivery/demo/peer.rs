@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use streamgauge_testkit::orders;
 use streamgauge_testkit::replicator::{DATABASE, Replicator};
 
@@ -13,10 +14,10 @@ use super::fault::{self, FAULTS, Fault};
 use crate::domain::reason::Reason;
 use crate::infrastructure::clock;
 
-/// Between two looks of the replicator: Litestream's default sync interval.
-const TICK: Duration = Duration::from_secs(1);
 /// Between two transactions of the writer.
-const WRITE_INTERVAL: Duration = Duration::from_millis(300);
+pub const STEP: Duration = Duration::from_millis(250);
+/// The replicator looks once in so many steps: Litestream's default sync interval.
+const STEPS_PER_SYNC: u32 = 4;
 /// The line that says that the database and its first files are there.
 pub(super) const READY: &str = "ready";
 
@@ -32,6 +33,9 @@ pub struct PeerArgs {
     /// Milliseconds of health before the fault.
     #[arg(long, default_value_t = 0)]
     pub fault_after_ms: u64,
+    /// Milliseconds after which the fault ends.
+    #[arg(long)]
+    pub fault_for_ms: Option<u64>,
 }
 
 /// Runs until standard input ends, which it does when the parent dies, however it dies.
@@ -40,39 +44,46 @@ pub fn peer_main(args: &PeerArgs) -> Result<(), Reason> {
     let mut peer = Peer::open(&args.directory)?;
     let mut fault = FAULTS.iter().find(|fault| args.fault.as_deref() == Some(fault.name));
     let due = clock::monotonic() + Duration::from_millis(args.fault_after_ms);
+    let mut end = None;
     peer.replicator.tick(now())?;
-    peer.start_writer()?;
     say(READY);
-    while parent.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+    while parent.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
         if let Some(due_now) = fault.filter(|_| clock::monotonic() >= due) {
             match peer.suffer(due_now) {
                 Ok(None) => {}
                 Ok(Some(done)) => {
                     say(&format!("fault: {done}"));
                     fault = None;
+                    end = args.fault_for_ms.map(|lasts| clock::monotonic() + Duration::from_millis(lasts));
                 }
                 Err(reason) => say(&format!("fault: {reason}")),
             }
         }
-        if let Err(error) = peer.replicator.tick(now()) {
-            say(&error.to_string());
+        if end.take_if(|end| clock::monotonic() >= *end).is_some() {
+            let ended = peer.recover().map_or_else(|reason| reason.to_string(), |()| "it has ended".to_owned());
+            say(&format!("fault: {ended}"));
+        }
+        if let Err(reason) = peer.step(now()) {
+            say(&reason.to_string());
         }
     }
-    peer.stop_writer();
     Ok(peer.replicator.tick(now())?)
 }
 
 /// A database, who writes it, and who replicates it.
 pub struct Peer {
     pub replicator: Replicator,
-    database: PathBuf,
-    writer: Option<(Sender<()>, JoinHandle<()>)>,
+    writer: Connection,
+    /// The writer is at work.
+    pub(super) writes: bool,
+    steps: u32,
 }
 
 impl Peer {
     /// Creates the database in an empty directory. Nothing is written or replicated yet.
     pub fn open(directory: &Path) -> Result<Self, Reason> {
-        Ok(Self { replicator: Replicator::create(directory)?, database: directory.join(DATABASE), writer: None })
+        let replicator = Replicator::create(directory)?;
+        Ok(Self { replicator, writer: orders::open(&directory.join(DATABASE))?, writes: true, steps: 0 })
     }
 
     /// Breaks what the fault breaks and says what was done; `None` when there is nothing to break yet.
@@ -80,26 +91,19 @@ impl Peer {
         (fault.apply)(self)
     }
 
-    fn start_writer(&mut self) -> Result<(), Reason> {
-        let connection = orders::open(&self.database)?;
-        let (stop, stopped) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            while stopped.recv_timeout(WRITE_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = orders::write(&connection) {
-                    say(&error.to_string());
-                }
-            }
-        });
-        self.writer = Some((stop, thread));
-        Ok(())
+    /// Ends every fault, as whoever repairs it: what is gone comes back, and all works again.
+    pub fn recover(&mut self) -> Result<(), Reason> {
+        fault::end(self)
     }
 
-    pub(super) fn stop_writer(&mut self) {
-        if let Some((stop, thread)) = self.writer.take() {
-            drop(stop);
-            // A writer that panicked has stopped as well.
-            let _ = thread.join();
+    /// What happens in a [`STEP`]: a transaction, and in one of a few a round of replication. `now`: milliseconds since 1970.
+    pub fn step(&mut self, now: u64) -> Result<(), Reason> {
+        let written = if self.writes { orders::write(&self.writer) } else { Ok(()) };
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps.is_multiple_of(STEPS_PER_SYNC) {
+            self.replicator.tick(now)?;
         }
+        Ok(written?)
     }
 }
 

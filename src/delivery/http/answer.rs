@@ -11,6 +11,8 @@ use crate::delivery::asked::Problem;
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
+/// RFC 9512.
+pub(super) const YAML: &str = "application/yaml";
 /// RFC 9457.
 const PROBLEM: &str = "application/problem+json";
 pub(super) const TEXT_0_0_4: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,18 +48,25 @@ pub(super) fn put(answer: &mut Answer, name: HeaderName, value: &'static str) {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
 }
 
+/// Why there is no answer, as RFC 9457 has it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
+pub(super) struct ProblemDocument<'a> {
+    /// Always `about:blank`: the status says which kind of problem it is.
+    r#type: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong, in a sentence.
+    detail: &'a str,
+    /// What would help; `None` where nothing is known to.
+    hint: Option<&'a str>,
+}
+
 /// A problem as `application/problem+json`.
 pub(super) fn problem(problem: &Problem) -> Answer {
-    #[derive(Serialize)]
-    struct Document<'a> {
-        r#type: &'static str,
-        title: &'static str,
-        status: u16,
-        detail: &'a str,
-        hint: Option<&'a str>,
-    }
-    let document = Document {
-        // The status says which kind of problem it is.
+    let document = ProblemDocument {
         r#type: "about:blank",
         title: problem.title(),
         status: problem.status.as_u16(),

@@ -1,16 +1,16 @@
 //! The routes: which path serves what.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::body::Body;
 
 use super::answer::{
-    Answer, HTML, JSON, OPENMETRICS_1_0, TEXT_0_0_4, answer, has, not_modified, problem, put, say, tagged,
+    Answer, HTML, JSON, OPENMETRICS_1_0, TEXT_0_0_4, YAML, answer, has, not_modified, problem, put, say, tagged,
 };
 use super::guard::{Guard, Reach};
 use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
-use crate::delivery::asked::{Asked, Problem};
+use crate::delivery::asked::{Asked, Made, Problem};
 use crate::delivery::render::published::{Published, ReportCell, Representation};
 use crate::delivery::render::{api, assets, page};
 use crate::domain::limits::{REPORT_AGE_MAX, REQUEST_BODY_BYTES_MAX};
@@ -25,18 +25,18 @@ pub(super) struct App {
 }
 
 /// One path, or all that differ in their last part.
-struct Route {
+pub(super) struct Route {
     /// Ends in `{name}` where the last part is a name.
-    path: &'static str,
-    methods: &'static str,
+    pub(super) path: &'static str,
+    pub(super) methods: &'static str,
     /// Who may have been made to ask for it.
     reach: Reach,
-    serves: Serves,
+    pub(super) serves: Serves,
 }
 
 /// What is served.
 #[derive(Clone, Copy)]
-enum Serves {
+pub(super) enum Serves {
     /// The report in the format that Prometheus prefers.
     Metrics,
     /// The whole report, as it is rendered once for all who ask.
@@ -44,16 +44,18 @@ enum Serves {
     /// What pages load.
     Asset,
     /// A page, made for one request.
-    Page(Make),
+    Page(Make<Vec<u8>>),
     /// A part of the report as JSON, made for one request, and the parameters that it takes.
-    Api(Make, &'static [&'static str]),
+    Api(Make<Made>, &'static [&'static str]),
+    /// What the API is like, for programs.
+    Description,
     Healthy,
     Ready,
     Reload,
 }
 
 /// Makes an answer out of a report. It may take its time: it is done where blocking is allowed if the report is large.
-pub(super) type Make = fn(&Report, &Asked) -> Result<Vec<u8>, Problem>;
+pub(super) type Make<T> = fn(&Report, &Asked) -> Result<T, Problem>;
 
 const READ: &str = "GET, HEAD";
 const WRITE: &str = "POST, PUT";
@@ -62,7 +64,7 @@ const fn read(path: &'static str, reach: Reach, serves: Serves) -> Route {
     Route { path, methods: READ, reach, serves }
 }
 
-const ROUTES: &[Route] = &[
+pub(super) const ROUTES: &[Route] = &[
     read("/", Reach::Browsers, Serves::Page(page::front)),
     read("/databases/{name}", Reach::Browsers, Serves::Page(page::database)),
     read("/runbook", Reach::Browsers, Serves::Page(page::runbook)),
@@ -76,6 +78,7 @@ const ROUTES: &[Route] = &[
     read("/api/v1/alerts", Reach::Browsers, Serves::Api(api::alerts, api::ALERTS)),
     read("/api/v1/restorable", Reach::Browsers, Serves::Api(api::restorable, api::RESTORABLE)),
     read("/api/v1/history", Reach::Browsers, Serves::Api(api::history, api::HISTORY)),
+    read("/api/v1/openapi.yaml", Reach::Browsers, Serves::Description),
     read("/-/healthy", Reach::Machines, Serves::Healthy),
     read("/-/ready", Reach::Machines, Serves::Ready),
     Route { path: "/-/reload", methods: WRITE, reach: Reach::Commands, serves: Serves::Reload },
@@ -129,6 +132,7 @@ impl App {
                 };
                 made.unwrap_or_else(|why| problem(&why))
             }
+            Serves::Description => answer(StatusCode::OK, YAML, api::OPENAPI),
             Serves::Healthy => self.healthy(),
             Serves::Ready => self.ready(),
             Serves::Reload => self.reload().await,
@@ -167,7 +171,7 @@ impl App {
     }
 
     /// A page, and a page that says why there is none. What an agent that is stuck knew last is no page of now.
-    async fn page(&self, headers: &HeaderMap, make: Make, asked: Asked) -> Answer {
+    async fn page(&self, headers: &HeaderMap, make: Make<Vec<u8>>, asked: Asked) -> Answer {
         if self.cell.current().is_some_and(|published| published.is_stale()) {
             let stuck = Problem::new(StatusCode::SERVICE_UNAVAILABLE, stuck());
             return answer(stuck.status, HTML, page::problem(&stuck));
@@ -180,22 +184,26 @@ impl App {
     }
 
     /// What is made of the newest report for one request.
-    async fn made(
+    async fn made<T: Into<Made> + 'static>(
         &self,
         headers: &HeaderMap,
         content_type: &'static str,
-        make: Make,
+        make: Make<T>,
         asked: Asked,
     ) -> Result<Answer, Problem> {
         let published = self.published()?;
         // What there is no answer to does not become one by being asked for again.
         let known = has(headers, published.tag());
         let gzip = wants_gzip(headers) && !known;
-        let body = published.made(gzip, move |report| make(report, &asked)).await?;
+        let (body, link) = published.made(gzip, move |report| make(report, &asked).map(Into::into)).await?;
         if known {
             return Ok(not_modified(published.tag()));
         }
-        Ok(tagged(packed(answer(StatusCode::OK, content_type, body), gzip), published.tag()))
+        let mut answer = tagged(packed(answer(StatusCode::OK, content_type, body), gzip), published.tag());
+        if let Some(Ok(link)) = link.map(HeaderValue::try_from) {
+            answer.headers_mut().insert(header::LINK, link);
+        }
+        Ok(answer)
     }
 
     /// The newest report as JSON.

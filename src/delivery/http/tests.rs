@@ -1,5 +1,7 @@
 //! Real requests over loopback.
 
+mod openapi;
+
 use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;

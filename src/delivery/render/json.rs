@@ -9,11 +9,14 @@ use crate::domain::verdict::Word;
 
 /// The report, and what its checks say of the production checklist.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Report"))]
+pub(crate) struct Document<'a> {
     #[serde(flatten)]
+    #[cfg_attr(test, schemars(with = "crate::domain::report::Document<'_>"))]
     report: &'a Report,
     /// All verdicts in one word, as the exit code of `check` has it.
     status: Word,
+    /// The production checklist, in reading order.
     checklist: Vec<ItemReport>,
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::{json, metrics};
-use crate::delivery::asked::Problem;
+use crate::delivery::asked::{Made, Problem};
 use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
@@ -90,7 +90,7 @@ impl Published {
         gzip.await.cloned()
     }
 
-    /// What is made of the report for one request.
+    /// What is made of the report for one request, compressed or not, with its `Link`.
     ///
     /// # Errors
     ///
@@ -98,13 +98,14 @@ impl Published {
     pub async fn made(
         &self,
         gzip: bool,
-        make: impl FnOnce(&Report) -> Result<Vec<u8>, Problem> + Send + 'static,
-    ) -> Result<Bytes, Problem> {
+        make: impl FnOnce(&Report) -> Result<Made, Problem> + Send + 'static,
+    ) -> Result<(Bytes, Option<String>), Problem> {
         let report = Arc::clone(&self.report);
         let failed = |reason: Reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, reason.to_string());
         let making = move || {
-            let plain = make(&report)?;
-            if gzip { compress(&plain).map_err(failed) } else { Ok(plain.into()) }
+            let Made { body, link } = make(&report)?;
+            let body = if gzip { compress(&body).map_err(failed)? } else { body.into() };
+            Ok((body, link))
         };
         self.away(making).await.map_err(failed)?
     }

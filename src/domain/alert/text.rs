@@ -6,6 +6,7 @@ use super::super::alerting::Alerting;
 use super::super::check::{Check, Unit};
 use super::super::human::{spoken, spoken_bytes};
 use super::super::verdict::Severity;
+use super::SEEN;
 
 /// The labels of an alert: those of Prometheus, with the same values.
 pub(super) fn labels(
@@ -27,7 +28,7 @@ pub(super) fn labels(
 pub(super) fn description(check: &Check, values: &[String], value: f64, detail: Option<&str>) -> String {
     let mut text = check.fill(check.description, values).replace("{value}", &write(check.unit, value));
     if let Some(detail) = detail {
-        text.push_str(" Seen: ");
+        text.push_str(SEEN);
         text.push_str(detail);
         if !detail.ends_with(['.', '!', '?']) {
             text.push('.');

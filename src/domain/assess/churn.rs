@@ -20,9 +20,11 @@ const SPACING: SignedDuration = SignedDuration::from_mins(2);
 
 /// Level-0 files that appeared one after the other, each changing the same pages as the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChurnReport {
     /// Seconds over which they appeared, at most an hour.
     pub seconds: f64,
+    /// How many files appeared.
     pub objects: u64,
     /// Pages that each of them changes.
     pub pages: u64,

@@ -24,6 +24,7 @@ const ALLOWANCE_BYTES: u64 = 16 << 20;
 
 /// How fast a replica grew, over at most an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GrowthReport {
     /// Seconds over which it was measured.
     pub seconds: f64,

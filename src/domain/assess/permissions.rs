@@ -7,10 +7,11 @@ use crate::domain::target::Permissions;
 
 /// Permissions and owner of one file, and what is wrong with them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModeReport {
     #[serde(flatten)]
     pub found: FileMode,
-    /// How that is not what is expected; `None` when it is.
+    /// How permissions or owner are not what is expected; `None` when they are.
     pub problem: Option<String>,
     /// The problem is only what others may do, and others cannot reach the file.
     pub harmless: bool,

@@ -10,6 +10,7 @@ use crate::domain::sqlite::{WAL_HEADER_BYTES, WalPosition};
 words! {
     /// How the recovery point was proven, strongest first. Exported so that nobody trusts a weaker one too much.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(rename_all = "snake_case")]
     pub enum Method {
         /// An LTX header in the bucket against the wal-index.
@@ -64,9 +65,11 @@ pub struct Exposure {
     pub unreplicated_bytes_lower_bound: bool,
 }
 
-/// For how long the lag of a replica is unknown.
+/// Since when the lag of a replica is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LagUnknownReport {
+    /// When the lag became unknown.
     pub since: Timestamp,
     /// When the oldest commit was made of which it is not known whether it is in the replica; `None` when none was seen.
     pub commit_at: Option<Timestamp>,

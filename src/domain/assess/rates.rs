@@ -24,12 +24,15 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
 
 /// Growth and write rates over a window that outlives WAL resets, VACUUM and restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rates {
     /// The time between the samples that were compared.
     pub window_seconds: f64,
     /// Growth of the database file; negative after a VACUUM.
     pub growth_bytes_per_second: f64,
+    /// Write transactions committed.
     pub write_transactions_per_second: f64,
+    /// Bytes of WAL frames committed.
     pub written_bytes_per_second: f64,
 }
 

@@ -20,6 +20,7 @@ pub const AHEAD_SECONDS: f64 = 30.0 * 86_400.0;
 
 /// The numbers that the sizing guide judges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sizing {
     /// The size in 30 days if the database goes on growing as it does; `None` while that is not known.
     pub projected_size_bytes: Option<f64>,

@@ -8,13 +8,21 @@ use crate::domain::reason::Reason;
 
 /// The agent's own state.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentReport {
+    /// The version of the program.
     pub version: &'static str,
+    /// The commit that it was built from.
     pub revision: &'static str,
+    /// When the agent started.
     pub started_at: Timestamp,
+    /// How the last reload of the configuration went.
     pub config: ConfigReport,
+    /// Where the databases come from.
     pub sources: Vec<SourceReport>,
+    /// How each kind of looking goes.
     pub collectors: Vec<CollectorReport>,
+    /// Requests to each kind of store.
     pub stores: Vec<StoreReport>,
     /// How the buckets are set up that hold replicas.
     pub buckets: Vec<BucketReport>,
@@ -26,24 +34,28 @@ pub struct AgentReport {
     pub drill_budget: Option<DrillBudgetReport>,
     /// How keeping what survives a restart goes; `None` where nothing is to be kept.
     pub state: Option<StateReport>,
+    /// What replicas and the agent cost.
     pub cost: CostReport,
 }
 
 /// The cost of all replicas together, at the configured prices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CostReport {
     /// Storage of all replicas and the agent's own requests, without those of drills, which have a budget of their own;
     /// `None` until everything was listed and requests were counted for an hour.
     pub dollars_per_month: Option<f64>,
-    /// The budget.
+    /// What `dollars_per_month` may be, as configured.
     pub budget_dollars_per_month: Option<f64>,
 }
 
 /// How saving what survives a restart goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StateReport {
     /// Whether the last attempt succeeded; `None` before the first.
     pub saved: Option<bool>,
+    /// When it was last saved; `None` before the first time.
     pub last_saved_at: Option<Timestamp>,
     /// Why the last attempt failed.
     pub reason: Option<Reason>,
@@ -53,16 +65,19 @@ pub struct StateReport {
 
 /// How a bucket is set up. What its provider does not know, and what the agent may not ask, is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BucketReport {
     /// The `bucket` label: its name, behind the endpoint's host where that is not Amazon's.
     pub bucket: String,
-    /// When it was last looked at and anything was found out.
+    /// When the bucket was last looked at and anything was found out.
     pub checked_at: Option<Timestamp>,
+    /// Old versions of objects are kept.
     pub versioning_enabled: Option<bool>,
     /// Settings of the bucket keep policies and access lists from opening it.
     pub public_access_blocked: Option<bool>,
     /// Its policy or access list lets anybody in.
     pub public: Option<bool>,
+    /// Objects can be protected from being deleted or overwritten for a time.
     pub object_lock_enabled: Option<bool>,
     /// A lifecycle rule expires noncurrent versions of all replicas in it.
     pub noncurrent_expiry_configured: Option<bool>,
@@ -72,45 +87,58 @@ pub struct BucketReport {
 
 /// Scheduled drills of buckets over 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrillBudgetReport {
+    /// Bytes that may be downloaded in 24 hours.
     pub budget_bytes: u64,
-    /// In the last 24 hours, with what the drill that runs is expected to.
+    /// Bytes downloaded in the last 24 hours, with what the drill that runs is expected to download.
     pub downloaded_bytes: u64,
 }
 
 /// One place to which alerts are sent, and how that goes. Its address is a secret.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceiverReport {
     /// The `receiver` label: the name in the configuration.
     pub receiver: String,
-    /// `alertmanager`, `webhook`, `slack`, `smtp`, `pagerduty`, `ntfy` or `deadman`.
+    /// The kind of receiver: `alertmanager`, `webhook`, `slack`, `smtp`, `pagerduty`, `ntfy` or `deadman`.
     pub kind: &'static str,
+    /// Notifications that were attempted since the start.
     pub notifications: u64,
-    /// By [`ReasonKind::as_str`](crate::domain::reason::ReasonKind::as_str).
+    /// How many notifications failed since the start, by the kind of the reason.
     pub failures: Vec<(&'static str, u64)>,
+    /// When a notification was last accepted; `None` before the first time.
     pub last_success_at: Option<Timestamp>,
-    /// Failed since then without a success; `None` while the last attempt succeeded or nothing was to be sent.
+    /// Since when notifications fail without a success; `None` while the last attempt succeeded or nothing was to be
+    /// sent.
     pub failing_since: Option<Timestamp>,
     /// Why the last attempt failed; without secrets.
     pub reason: Option<Reason>,
-    /// Alerts that it was not told of yet.
+    /// Alerts that the receiver was not told of yet.
     pub waiting: usize,
 }
 
 /// The resources that the agent's own process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessReport {
-    /// User and system time together.
+    /// Processor time since the start, user and system together.
     pub cpu_seconds: f64,
+    /// Memory that the process holds in RAM.
     pub resident_memory_bytes: u64,
+    /// Open file descriptors.
     pub open_fds: u64,
-    /// The soft limit; `None` when there is none.
+    /// How many file descriptors may be open, by the soft limit; `None` when there is none.
     pub max_fds: Option<u64>,
 }
 
+/// How the last reload of the configuration went.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConfigReport {
+    /// The last reload succeeded; the start is one.
     pub last_reload_successful: bool,
+    /// When a reload last succeeded.
     pub last_reload_success_at: Option<Timestamp>,
     /// Why the last reload was refused; the configuration before it stays in force.
     pub error: Option<String>,
@@ -118,40 +146,54 @@ pub struct ConfigReport {
 
 /// A place from which databases were discovered (`litestream.yml`, `streamgauge.toml`).
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceReport {
+    /// The path of the file.
     pub source: String,
+    /// It was last read without an error.
     pub success: bool,
+    /// Databases that it names.
     pub databases: usize,
+    /// What a person should look at, a sentence each.
     pub warnings: Vec<String>,
+    /// Why it could not be read.
     pub error: Option<String>,
 }
 
-/// One kind of looking: `local`, `sweep`, `replica`.
+/// One kind of looking.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CollectorReport {
+    /// The `collector` label: `local`, `sweep` or `replica`.
     pub collector: &'static str,
+    /// The last round went well.
     pub success: bool,
+    /// When a round last went well; `None` before the first time.
     pub last_success_at: Option<Timestamp>,
     /// When a round last ended, well or not; the agent's start before the first one.
     pub last_round_at: Timestamp,
     /// The longest time between two rounds when all is well; `None` while there is nothing to look at.
     pub interval_seconds: Option<f64>,
+    /// How long rounds took.
     pub duration: DurationHistogram,
 }
 
-/// Requests to one kind of store, counted in the one wrapper that all backends share.
+/// Requests to one kind of store.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreReport {
-    /// `file`, `s3`, …
+    /// The kind of store, such as `file` or `s3`.
     pub store: String,
+    /// Bytes received since the start.
     pub received_bytes: u64,
+    /// Requests by what they ask for.
     pub operations: Vec<StoreOperationReport>,
-    /// In the last 15 minutes.
+    /// Requests in the last 15 minutes.
     pub recent_requests: u64,
-    /// How many of them failed; that something is not there is an answer.
+    /// How many of the recent requests failed; that something is not there is an answer.
     pub recent_failures: u64,
-    /// The clock of its servers against ours, by the Date of their answers; the largest of several. At least so much:
-    /// a Date has whole seconds.
+    /// The clock of its servers against ours, positive when it is ahead, by the Date of their answers; the largest of several.
+    /// At least so much: a Date has whole seconds.
     pub clock_offset_seconds: Option<f64>,
     /// The cost of requests and received bytes, projected from those since the start; `None` in the first hour.
     pub request_dollars_per_month: Option<f64>,
@@ -181,21 +223,28 @@ impl StoreReport {
     }
 }
 
+/// Requests to one kind of store that ask for the same thing.
 #[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreOperationReport {
-    /// `list`, `folders`, `read`, `write` (a beacon), `posture` (settings of a bucket).
+    /// What they ask for: `list`, `folders`, `read`, `write` (a beacon) or `posture` (settings of a bucket).
     pub operation: &'static str,
+    /// Requests since the start.
     pub requests: u64,
-    /// By [`ReasonKind::as_str`](crate::domain::reason::ReasonKind::as_str).
+    /// How many requests failed since the start, by the kind of the reason.
     pub failures: Vec<(&'static str, u64)>,
+    /// How long requests took.
     pub duration: DurationHistogram,
 }
 
-/// A histogram of durations over [`DURATION_BOUNDS`].
+/// How many durations lie between bounds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DurationHistogram {
-    /// Observations at most as long as the bound of the same index, not cumulated; one more bucket for the rest.
+    /// Durations at most as long as the bound of the same index in `DURATION_BOUNDS`, and longer than the one before;
+    /// one more count for the rest.
     pub counts: [u64; DURATION_BOUNDS.len() + 1],
+    /// The sum of all durations.
     pub sum_seconds: f64,
 }
 

@@ -20,7 +20,9 @@ pub struct Item {
     pub answer: Answer,
 }
 
+/// How much depends on a row of the checklist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Importance {
     Medium,
@@ -125,27 +127,38 @@ pub static CHECKLIST: &[Item] = &[
     },
 ];
 
-/// One row of a report.
+/// One row of the checklist, as a report has it.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ItemReport {
+    /// What the row is about.
     pub area: &'static str,
+    /// The name of the row.
     pub item: &'static str,
+    /// The requirement, in words.
     pub asked: &'static str,
+    /// How much depends on the row.
     pub importance: Importance,
-    /// The checks that answer it; empty where it is not observable.
+    /// The checks that answer the row; empty where it is not observable.
     pub checks: &'static [&'static str],
+    /// Whether the row is fulfilled.
     pub status: ItemStatus,
     /// Where it is not observable: what the application has to run.
     pub line: Option<&'static str>,
 }
 
+/// Whether a row of the checklist is fulfilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
+    /// It is fulfilled.
     Pass,
+    /// It is not fulfilled.
     Fail,
     /// No check answered it, or one that did not fail could not know.
     Unknown,
+    /// It shows in no file: the application has to run `line` on each connection.
     NotObservable,
 }
 

@@ -25,7 +25,7 @@ mod unknown;
 
 pub use self::entry::{Check, Context, Explanation, Rule, Unit, Watching};
 pub use self::judge::Judge;
-pub use self::replica::PROOF_AGE_SLACK_SECONDS;
+pub use self::replica::{PROOF_AGE_INTERVALS, PROOF_AGE_SLACK_SECONDS};
 
 /// The alerts of the minimal profile: those that say that data would be lost, and that nobody would be told. Only where
 /// they are critical, and the [`WATCHDOG`].

@@ -69,6 +69,9 @@ pub(super) static CHECKS: &[Check] = &[
     },
 ];
 
+/// The share of time within the recovery point objective over 30 days: one of [`recording_rules`].
+pub const RPO_MET_30_DAYS: &str = "replica:streamgauge_rpo_met:avg30d";
+
 /// A series that Prometheus computes and keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordingRule {
@@ -97,7 +100,7 @@ pub fn recording_rules() -> Vec<RecordingRule> {
     );
     // Averages of whole hours, so that 30 days are 720 samples.
     rules.push(RecordingRule {
-        record: format!("{met}:avg30d"),
+        record: RPO_MET_30_DAYS.into(),
         expr: format!("avg_over_time({met}:avg1h[30d:1h])"),
         interval: Some(Duration::from_secs(900)),
     });

@@ -16,7 +16,10 @@ use crate::domain::number::replica::{
 use crate::domain::verdict::Severity;
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
-/// Proof may be this much older than two intervals before it is called old: a throttled or failed listing is no news.
+/// So many intervals old, and [`PROOF_AGE_SLACK_SECONDS`] more, proof may be before it is called old.
+pub const PROOF_AGE_INTERVALS: f64 = 2.0;
+
+/// Beside [`PROOF_AGE_INTERVALS`]: a throttled or failed listing is no news.
 pub const PROOF_AGE_SLACK_SECONDS: f64 = 600.0;
 
 /// A new object has so long to be read before what a restore needs counts as not verified.
@@ -28,7 +31,8 @@ static REWRITTEN: Term = Term::Folded(&CORRUPT, Fold::Where("finding", "rewritte
 
 static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&VERIFIED_AT, &WATCHED_SINCE));
 
-static PROOF_AGE_BOUND: Term = Term::Sum(&Term::Times(&VERIFY_INTERVAL, 2.0), &Term::Constant(PROOF_AGE_SLACK_SECONDS));
+static PROOF_AGE_BOUND: Term =
+    Term::Sum(&Term::Times(&VERIFY_INTERVAL, PROOF_AGE_INTERVALS), &Term::Constant(PROOF_AGE_SLACK_SECONDS));
 
 pub(super) static UNVERIFIED: Condition = PROOF_AGE.above(PROOF_AGE_BOUND);
 
@@ -143,7 +147,7 @@ pub(super) fn as_far_as_read(context: &Context, replica: &ReplicaReport, detail:
 fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
     let since = replica.verified_at.unwrap_or(replica.watched_since);
     let age = context.now.duration_since(since).as_secs_f64();
-    let bound = 2.0 * replica.verify_interval_seconds + PROOF_AGE_SLACK_SECONDS;
+    let bound = PROOF_AGE_INTERVALS * replica.verify_interval_seconds + PROOF_AGE_SLACK_SECONDS;
     let verified = match replica.verified_at {
         Some(_) => format!("verified {} ago", spoken(age)),
         None => format!("never verified in {}", spoken(age)),

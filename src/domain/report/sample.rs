@@ -16,15 +16,19 @@ use crate::domain::assess::rates::Rates;
 use crate::domain::assess::sizing::Sizing;
 use crate::domain::assessment::*;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
-use crate::domain::drill::{DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord};
-use crate::domain::history::History;
+use crate::domain::drill::{
+    DrillCheck, DrillDownload, DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord,
+};
+use crate::domain::history::{History, Recorder};
 use crate::domain::litestream::{Hole, Txid};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
 use crate::domain::report::Report;
+use crate::domain::restore::RestoredObject;
 use crate::domain::spot::{SpotMismatch, SpotReport};
-use crate::domain::timeline::{Span, TimelineReport};
+use crate::domain::sqlite::WalPosition;
+use crate::domain::timeline::{Blocked, Caveat, Span, TimelineReport};
 use crate::domain::verdict::{Severity, Status, Verdict, Verdicts};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
@@ -274,7 +278,7 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
     replica.unreplicated_bytes_lower_bound = true;
     replica.verified_at = ago(10);
     if let Some(coverage) = &mut replica.coverage {
-        coverage.gaps.push(Hole { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() });
+        coverage.gaps.push(hole());
     }
     if let Some(spot) = &mut replica.spot {
         let (key, txid) = ("0009/0000000000000001-0000000000000009.ltx".to_owned(), Txid(16));
@@ -335,21 +339,7 @@ pub(crate) fn observed(name: &str) -> DatabaseReport {
         read_at: ago(4),
         written_at: ago(34),
         stored_at: ago(34),
-        claim: Some(BeaconClaim {
-            schema: crate::domain::beacon::SCHEMA,
-            written_at: now() - SignedDuration::from_secs(32),
-            interval_seconds: 60.0,
-            host: "db1".to_owned(),
-            database: name.to_owned(),
-            version: "1.2.3".to_owned(),
-            recovery_point: ago(36),
-            lag_seconds: Some(0.0),
-            unreplicated_since: None,
-            unreplicated_bytes: Some(0),
-            pending_commits: Some(0),
-            position: None,
-            txid: Some(116),
-        }),
+        claim: Some(claim(name)),
         reason: None,
     };
     let replica = &mut database.replicas[0];
@@ -357,6 +347,24 @@ pub(crate) fn observed(name: &str) -> DatabaseReport {
         (Some(Method::Beacon), beacon.lag_seconds(None), Some(0));
     replica.beacon = Some(Arc::new(beacon));
     database
+}
+
+fn claim(name: &str) -> BeaconClaim {
+    BeaconClaim {
+        schema: crate::domain::beacon::SCHEMA,
+        written_at: now() - SignedDuration::from_secs(32),
+        interval_seconds: 60.0,
+        host: "db1".to_owned(),
+        database: name.to_owned(),
+        version: "1.2.3".to_owned(),
+        recovery_point: ago(36),
+        lag_seconds: Some(0.0),
+        unreplicated_since: None,
+        unreplicated_bytes: Some(0),
+        pending_commits: Some(0),
+        position: None,
+        txid: Some(116),
+    }
 }
 
 /// Versioned and closed.
@@ -457,6 +465,73 @@ pub(crate) fn full() -> Report {
     ];
     report.verdicts.databases = verdicts.into_iter().map(|verdict| [verdict].into()).collect();
     report
+}
+
+/// A report that has every field: [`full`], with all that "app" and the agent can say beside it.
+pub(crate) fn everything() -> Report {
+    let mut report = full();
+    let reason = || Some(Reason::new(ReasonKind::Failed, "read it: some failure").with_hint("do something"));
+    let agent = &mut report.assessment.agent;
+    agent.config.error = Some("streamgauge.toml: no such key".to_owned());
+    agent.buckets[0].reason = reason();
+    agent.sources[0].error = Some("no such file".to_owned());
+    agent.sources[0].warnings.push("it has no databases".to_owned());
+    agent.state = agent.state.take().map(|state| StateReport { reason: reason(), ..state });
+    let app = Arc::make_mut(&mut report.assessment.databases[0]);
+    app.reason = reason();
+    app.objectives.snapshot_interval_seconds = Some(43_200.0);
+    if let Some(local) = &mut app.local {
+        local.staging_filesystem = local.filesystem;
+        local.modes[0].problem = Some("mode 0644, expected 0600".to_owned());
+    }
+    let replica = &mut app.replicas[0];
+    replica.spot = replica.spot.take().map(|spot| SpotReport { not_compared: Some("no answer".to_owned()), ..spot });
+    if let Some(verification) = &mut replica.verification {
+        Arc::make_mut(verification).unread_since = ago(7200);
+    }
+    if let Some(timeline) = &mut replica.timeline {
+        let timeline = Arc::make_mut(timeline);
+        (timeline.gaps, timeline.largest_gap_seconds, timeline.cut_off_at) = (1, Some(43_200.0), ago(86_400));
+        timeline.caveats.push(Caveat { releases: "0.5.8 to 0.5.9".to_owned(), detail: "They stop early.".to_owned() });
+        timeline.spans[0].blocked =
+            Some(Blocked { hole: hole(), key: Some("0000/01.ltx".to_owned()), detail: "It is gone.".to_owned() });
+    }
+    if let Some(drill) = &mut replica.drill {
+        let drill = Arc::make_mut(drill);
+        (drill.withheld, drill.running_since) = (Some("it is too large".to_owned()), ago(5));
+        drill.history.downloads.push(DrillDownload { at: now(), bytes: 480_000 });
+        drill.history.last.iter_mut().for_each(more_of_a_drill);
+    }
+    let claim = BeaconClaim {
+        unreplicated_since: ago(40),
+        position: Some(WalPosition { salt1: 1, salt2: 2, end: 32 }),
+        ..claim("app")
+    };
+    replica.beacon = Some(Arc::new(BeaconReport { claim: Some(claim), reason: reason(), ..BeaconReport::default() }));
+    let mut recorder = Recorder::default();
+    recorder.record(app, now());
+    report.history = recorder.history();
+    report
+}
+
+fn more_of_a_drill(record: &mut DrillRecord) {
+    record.reason = Some(Reason::new(ReasonKind::Failed, "restore it: some failure"));
+    let detail = "every page is where it belongs".to_owned();
+    record.checks.push(DrillCheck {
+        name: "quick_check".to_owned(),
+        result: DrillResult::Passed,
+        detail,
+        seconds: 0.5,
+    });
+    if let Some(restored) = &mut record.restored {
+        (restored.sha256, restored.shortfall) = (Some("00".repeat(32)), Some(hole()));
+        let key = "0009/0000000000000001-0000000000000009.ltx".to_owned();
+        restored.objects.push(RestoredObject { key, bytes: 9, checksum: "0f".repeat(8) });
+    }
+}
+
+fn hole() -> Hole {
+    Hole { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() }
 }
 
 fn alert(database: &str, state: AlertState, suppressed: Option<&str>) -> Arc<Alert> {

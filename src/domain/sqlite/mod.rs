@@ -21,8 +21,11 @@ pub use wal_scan::WalScanner;
 /// The wal-index says how far the source is, an LTX header or a v0.3 segment how far a replica is: this is the word in
 /// which both are said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WalPosition {
+    /// The first salt of the WAL's header.
     pub salt1: u32,
+    /// The second salt of the WAL's header.
     pub salt2: u32,
     /// Byte offset in the `-wal` file, 32 (the WAL header's size) when no frame is committed.
     pub end: u64,

@@ -62,7 +62,7 @@ impl Deadman {
                             Ok(()) => {
                                 state.report.notifications += 1;
                                 state.report.last_success_at = Some(now.wall);
-                                well(&mut state.report);
+                                well(&mut state.report, now);
                                 (last, retry_at, attempts) = (Some((says, now)), None, 0);
                             }
                             Err(reason) => {

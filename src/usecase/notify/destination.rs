@@ -13,6 +13,7 @@ use super::told::{Due, Next, Style, Told};
 use crate::domain::alert::Alert;
 use crate::domain::alerting::ReceiverTarget;
 use crate::domain::assessment::ReceiverReport;
+use crate::domain::human::{age_seconds, spoken};
 use crate::domain::limits::{ALERTMANAGER_BATCH_MAX, MESSAGE_ALERTS_MAX};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -107,7 +108,7 @@ impl Destination {
         match failed {
             None => {
                 state.told.succeeded();
-                well(&mut state.report);
+                well(&mut state.report, now);
             }
             Some(reason) => {
                 state.told.failed(&self.target, style, reason.retry_after, chance(), now);
@@ -184,16 +185,18 @@ pub(super) fn count(report: &mut ReceiverReport, reason: &Reason) {
 /// Remembers that the last attempt failed, and says so the first time.
 pub(super) fn ill(report: &mut ReceiverReport, reason: Reason, now: Moment) {
     if report.failing_since.is_none() {
-        tracing::warn!(receiver = report.receiver, %reason, hint = reason.hint, "notifications are not getting through");
+        let (receiver, kind, hint) = (&report.receiver, reason.kind.as_str(), reason.hint.as_deref());
+        tracing::warn!(receiver, kind, %reason, hint, "notifications are not getting through");
         report.failing_since = Some(now.wall);
     }
     report.reason = Some(reason);
 }
 
 /// Remembers that the last attempt succeeded.
-pub(super) fn well(report: &mut ReceiverReport) {
-    if report.failing_since.take().is_some() {
-        tracing::info!(receiver = report.receiver, "notifications are getting through again");
+pub(super) fn well(report: &mut ReceiverReport, now: Moment) {
+    if let Some(since) = report.failing_since.take() {
+        let after = spoken(age_seconds(since, now.wall));
+        tracing::info!(receiver = report.receiver, after, "notifications are getting through again");
     }
     report.reason = None;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::telling;
+use super::telling::AlertTelling;
 use crate::domain::alert::AlertState;
 use crate::domain::alert::book::AlertBook;
 use crate::domain::alerting::Alerting;
@@ -19,6 +19,7 @@ pub(super) struct Alerts {
     /// The instant of the next evaluation. Evaluations count as made then and not a little later, so that a hold of four
     /// intervals has passed with the fifth evaluation.
     due: Moment,
+    telling: AlertTelling,
     unsaved: bool,
     /// Who was told what.
     told: Option<String>,
@@ -27,7 +28,8 @@ pub(super) struct Alerts {
 
 impl Alerts {
     pub(super) fn new(outlet: Option<Arc<dyn AlertOutlet>>, now: Moment) -> Self {
-        Self { book: AlertBook::default(), outlet, due: now, unsaved: false, told: None, told_unsaved: false }
+        let (book, telling) = (AlertBook::default(), AlertTelling::default());
+        Self { book, outlet, due: now, telling, unsaved: false, told: None, told_unsaved: false }
     }
 
     /// Takes over what an earlier run saved.
@@ -40,6 +42,7 @@ impl Alerts {
     ) {
         if let Some(saved) = alerts {
             self.book.restore(&saved, alerting, now);
+            self.telling.restore(self.book.alerts());
         }
         if let (Some(outlet), Some(saved)) = (&self.outlet, notified) {
             outlet.restore(&saved);
@@ -84,9 +87,8 @@ impl Alerts {
         alerting: &Alerting,
         at: Moment,
     ) -> (bool, Vec<TargetName>) {
-        let before = self.book.alerts().to_vec();
         let changed = self.book.evaluate(assessment, alerting, at);
-        telling::tell_alerts(&before, self.book.alerts());
+        self.telling.tell(self.book.alerts());
         self.unsaved |= changed;
         (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
     }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::subject::Subject;
 use crate::domain::alert::{Alert, AlertState};
+use crate::domain::assessment::ReplicaReport;
 use crate::domain::human::{age_seconds, spoken};
 use crate::domain::moment::Moment;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::domain::verdict::{Severity, Status, Verdict};
@@ -24,11 +25,19 @@ const LINES_MAX: usize = 3;
 /// A database, or one of its replicas.
 type Thing = (TargetName, Option<String>);
 
+/// What tells one problem from another, whose messages may contain numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// It could not be looked at.
+    Reason(ReasonKind),
+    /// This check fails.
+    Check(&'static str),
+}
+
 /// A problem of a subject.
 #[derive(Clone, Debug)]
 struct Trouble {
-    /// The key that tells it from another problem, because its message may contain numbers.
-    key: &'static str,
+    cause: Cause,
     message: String,
     hint: Option<String>,
 }
@@ -36,10 +45,19 @@ struct Trouble {
 /// The last message about one subject.
 #[derive(Debug)]
 struct Said {
-    key: Option<&'static str>,
+    cause: Option<Cause>,
     /// Since when it is bad, and when that was last said.
     since: Moment,
     at: Moment,
+}
+
+/// What became of a subject.
+#[derive(Debug)]
+enum News {
+    /// It is bad, and may have been before, for `another` reason.
+    Bad { trouble: Trouble, another: bool },
+    /// It was bad for so many seconds, in the end for this reason.
+    Well { cause: Cause, seconds: f64 },
 }
 
 /// A line to write, if it is not one of many.
@@ -48,10 +66,10 @@ pub(super) struct Line {
     thing: Thing,
     /// The place that fails as one.
     place: String,
-    /// `None`: it is well again, after so many seconds.
-    trouble: Result<Trouble, f64>,
-    /// It was bad before, for another reason.
-    other: bool,
+    news: News,
+    /// Up to when a replica is proven to hold everything, and what would be lost with the disk of its database.
+    safe_until: Option<String>,
+    at_risk: Option<String>,
 }
 
 /// The log's memory of everything that is bad, or was a minute ago.
@@ -65,42 +83,46 @@ impl Telling {
     pub(super) fn compare(&mut self, subject: &Subject, report: &Report, now: Moment) -> Vec<Line> {
         let (name, database) = (&subject.target.name, &subject.report);
         let verdicts = report.verdicts_on(&name.0);
-        let own = trouble(verdicts, database.reason.as_ref(), None);
-        let mut lines: Vec<_> = self.turn((name.clone(), None), String::new(), own, now).into_iter().collect();
+        let mut lines = Vec::new();
+        let mut turn = |replica: Option<&ReplicaReport>, place: String, reason: Option<&Reason>| {
+            let trouble = trouble(verdicts, reason, replica.map(|replica| replica.name.as_str()));
+            let thing = (name.clone(), replica.map(|replica| replica.name.clone()));
+            let Some(news) = self.turn(&thing, trouble, now) else { return };
+            let (safe_until, at_risk) = (replica.map(safe_until), replica.map(at_risk));
+            lines.push(Line { thing, place, news, safe_until, at_risk });
+        };
+        turn(None, String::new(), database.reason.as_ref());
         for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
-            let thing = (name.clone(), Some(replica.name.clone()));
-            let trouble = trouble(verdicts, replica.reason.as_ref(), Some(&replica.name));
-            lines.extend(self.turn(thing, watched.target.location.queue(), trouble, now));
+            turn(Some(replica), watched.target.location.queue(), replica.reason.as_ref());
         }
         lines
     }
 
-    fn turn(&mut self, thing: Thing, place: String, trouble: Option<Trouble>, now: Moment) -> Option<Line> {
-        let said = self.said.get_mut(&thing);
+    fn turn(&mut self, thing: &Thing, trouble: Option<Trouble>, now: Moment) -> Option<News> {
+        let said = self.said.get_mut(thing);
         match (trouble, said) {
             (None, None) => None,
             (None, Some(said)) => {
-                if said.key.take().is_some() {
-                    let seconds = now.since(said.since).as_secs_f64();
-                    return Some(Line { thing, place, trouble: Err(seconds), other: false });
+                if let Some(cause) = said.cause.take() {
+                    return Some(News::Well { cause, seconds: now.since(said.since).as_secs_f64() });
                 }
                 if now.since(said.at) >= AGAIN {
-                    self.said.remove(&thing);
+                    self.said.remove(thing);
                 }
                 None
             }
             (Some(trouble), None) => {
-                self.said.insert(thing.clone(), Said { key: Some(trouble.key), since: now, at: now });
-                Some(Line { thing, place, trouble: Ok(trouble), other: false })
+                self.said.insert(thing.clone(), Said { cause: Some(trouble.cause), since: now, at: now });
+                Some(News::Bad { trouble, another: false })
             }
             (Some(trouble), Some(said)) => {
-                if said.key == Some(trouble.key) || now.since(said.at) < AGAIN {
+                if said.cause == Some(trouble.cause) || now.since(said.at) < AGAIN {
                     return None;
                 }
-                let other = said.key.replace(trouble.key).is_some();
-                said.since = if other { said.since } else { now };
+                let another = said.cause.replace(trouble.cause).is_some();
+                said.since = if another { said.since } else { now };
                 said.at = now;
-                Some(Line { thing, place, trouble: Ok(trouble), other })
+                Some(News::Bad { trouble, another })
             }
         }
     }
@@ -113,24 +135,37 @@ impl Telling {
 
 /// Why something could not be looked at, or the first critical check that fails on it.
 fn trouble(verdicts: &[Verdict], reason: Option<&Reason>, replica: Option<&str>) -> Option<Trouble> {
-    if let Some(reason) = reason {
-        let (message, hint) = (reason.message.clone(), reason.hint.clone());
-        return Some(Trouble { key: reason.kind.as_str(), message, hint });
+    if let Some(Reason { kind, message, hint, .. }) = reason {
+        return Some(Trouble { cause: Cause::Reason(*kind), message: message.clone(), hint: hint.clone() });
     }
     let critical = verdicts.iter().find(|verdict| {
         let fails = verdict.status == Status::Fail && verdict.severity == Severity::Critical;
         fails && verdict.replica.as_deref() == replica
     })?;
     let hint = Some(format!("streamgauge why {}", critical.check));
-    Some(Trouble { key: critical.check, message: format!("{}: {}", critical.check, critical.detail), hint })
+    Some(Trouble { cause: Cause::Check(critical.check), message: critical.detail.clone(), hint })
+}
+
+impl News {
+    /// The check that fails, or the kind of the reason why nothing is known.
+    fn words(&self) -> (Option<&'static str>, Option<&'static str>) {
+        let (Self::Bad { trouble: Trouble { cause, .. }, .. } | Self::Well { cause, .. }) = self;
+        match cause {
+            Cause::Reason(kind) => (None, Some(kind.as_str())),
+            Cause::Check(check) => (Some(check), None),
+        }
+    }
 }
 
 /// Writes lines, or one for many of the same place and kind.
 pub(super) fn tell(lines: Vec<Line>) {
-    let mut groups: BTreeMap<(String, Option<&str>), Vec<Line>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<Line>> = BTreeMap::new();
     for line in lines {
-        let key = line.trouble.as_ref().ok().map(|trouble| trouble.key);
-        groups.entry((line.place.clone(), key)).or_default().push(line);
+        let cause = match &line.news {
+            News::Bad { trouble, .. } => Some(trouble.cause),
+            News::Well { .. } => None,
+        };
+        groups.entry((line.place.clone(), cause)).or_default().push(line);
     }
     for ((place, _), group) in groups {
         match group.first() {
@@ -141,50 +176,94 @@ pub(super) fn tell(lines: Vec<Line>) {
 }
 
 fn one(line: &Line) {
-    let ((database, replica), trouble) = (&line.thing, &line.trouble);
+    let ((database, replica), (check, kind)) = (&line.thing, line.news.words());
     let what = if replica.is_some() { "replica" } else { "database" };
-    let other = if line.other { " for another reason" } else { "" };
-    match trouble {
-        Ok(Trouble { message: reason, hint, .. }) => {
-            tracing::warn!(%database, replica, reason, hint, "{what} is bad{other}");
+    let Line { safe_until, at_risk, .. } = line;
+    match &line.news {
+        News::Bad { trouble: Trouble { message: reason, hint, .. }, another } => {
+            let another = if *another { " for another reason" } else { "" };
+            tracing::warn!(
+                %database, replica, check, kind, reason, safe_until, at_risk, hint, "{what} is bad{another}"
+            );
         }
-        Err(seconds) => tracing::info!(%database, replica, after = spoken(*seconds), "{what} is well again"),
+        News::Well { seconds, .. } => {
+            tracing::info!(%database, replica, check, kind, after = spoken(*seconds), safe_until, "{what} is well again");
+        }
     }
 }
 
 fn many(place: &str, count: usize, first: &Line) {
     let place = Some(place).filter(|place| !place.is_empty());
     let what = if place.is_some() { "replicas" } else { "databases" };
-    match &first.trouble {
-        Ok(Trouble { message: reason, hint, .. }) => {
-            tracing::warn!(count, place, first = %first.thing.0, reason, hint, "{what} are bad");
+    let (name, (check, kind)) = (&first.thing.0, first.news.words());
+    match &first.news {
+        News::Bad { trouble: Trouble { message: reason, hint, .. }, .. } => {
+            tracing::warn!(count, place, first = %name, check, kind, reason, hint, "{what} are bad");
         }
-        Err(seconds) => {
-            tracing::info!(count, place, first = %first.thing.0, after = spoken(*seconds), "{what} are well again");
+        News::Well { seconds, .. } => {
+            tracing::info!(count, place, first = %name, check, kind, after = spoken(*seconds), "{what} are well again");
         }
     }
 }
 
-/// Alerts that began to fire since an earlier board, or that ended: those of one check and severity together.
-fn news<'a>(before: &[Arc<Alert>], after: &'a [Arc<Alert>]) -> Vec<Vec<&'a Alert>> {
-    let fired = before.iter().filter(|alert| alert.state == AlertState::Firing);
-    let fired: BTreeSet<&BTreeMap<String, String>> = fired.map(|alert| &alert.labels).collect();
-    let mut groups: BTreeMap<(bool, &str, Severity), Vec<&Alert>> = BTreeMap::new();
-    for alert in after {
-        let fires = alert.state == AlertState::Firing;
-        if alert.state != AlertState::Pending && fires != fired.contains(&alert.labels) {
-            groups.entry((fires, alert.name(), alert.severity)).or_default().push(alert);
-        }
+fn safe_until(replica: &ReplicaReport) -> String {
+    match replica.safe_until() {
+        Some(at) => second(at),
+        None if replica.is_broken() => "does not restore".to_owned(),
+        None => "unknown".to_owned(),
     }
-    groups.into_values().collect()
 }
 
-/// Writes what became of alerts.
-pub(super) fn tell_alerts(before: &[Arc<Alert>], after: &[Arc<Alert>]) {
-    for group in news(before, after) {
-        match group.first() {
-            Some(first) if group.len() > LINES_MAX => alert(first, Some(group.len())),
-            _ => group.iter().for_each(|one| alert(one, None)),
+fn at_risk(replica: &ReplicaReport) -> String {
+    replica.at_risk_words().unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// An instant without its fraction, in RFC 3339.
+fn second(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The labels that identify an alert.
+type Labels = BTreeMap<String, String>;
+
+/// The log's memory of the alerts that fire.
+#[derive(Debug, Default)]
+pub(super) struct AlertTelling {
+    said: BTreeSet<Labels>,
+}
+
+impl AlertTelling {
+    /// What an earlier run has told of.
+    pub(super) fn restore(&mut self, alerts: &[Arc<Alert>]) {
+        self.news(alerts);
+    }
+
+    /// Alerts that began to fire, or that ended: those of one check and severity together. One of which nobody is told is
+    /// no news: it is silenced, or a worse one says the same.
+    fn news<'a>(&mut self, alerts: &'a [Arc<Alert>]) -> Vec<Vec<&'a Alert>> {
+        let before = std::mem::take(&mut self.said);
+        let mut groups: BTreeMap<(bool, &str, Severity), Vec<&Alert>> = BTreeMap::new();
+        for alert in alerts {
+            let said = before.contains(&alert.labels);
+            let fires = alert.state == AlertState::Firing;
+            let known = fires && (said || alert.suppressed.is_none());
+            if known {
+                self.said.insert(alert.labels.clone());
+            }
+            if known != said && (known || alert.state == AlertState::Resolved) {
+                groups.entry((fires, alert.name(), alert.severity)).or_default().push(alert);
+            }
+        }
+        groups.into_values().collect()
+    }
+
+    /// Writes what became of alerts.
+    pub(super) fn tell(&mut self, alerts: &[Arc<Alert>]) {
+        for group in self.news(alerts) {
+            match group.first() {
+                Some(first) if group.len() > LINES_MAX => alert(first, Some(group.len())),
+                _ => group.iter().for_each(|one| alert(one, None)),
+            }
         }
     }
 }
@@ -192,13 +271,12 @@ pub(super) fn tell_alerts(before: &[Arc<Alert>], after: &[Arc<Alert>]) {
 /// One alert, or the first of many.
 fn alert(alert: &Alert, count: Option<usize>) {
     let (name, severity) = (alert.name(), alert.severity.as_str());
-    let text = |map: &BTreeMap<String, String>, key: &str| map.get(key).cloned();
-    let [database, replica] = ["database", "replica"].map(|label| text(&alert.labels, label));
+    let [database, replica] = ["database", "replica"].map(|label| alert.labels.get(label));
     let what = if count.is_some() { "alerts" } else { "alert" };
     if alert.state == AlertState::Firing {
-        let (reason, hint) = (text(&alert.annotations, "description"), format!("streamgauge why {name}"));
-        let suppressed = alert.suppressed.as_deref();
-        tracing::warn!(alert = name, severity, count, database, replica, reason, suppressed, hint, "{what} firing");
+        let (reason, since) = (alert.evidence(), second(alert.active_at));
+        let hint = format!("streamgauge why {name}");
+        tracing::warn!(alert = name, severity, count, database, replica, since, reason, hint, "{what} firing");
     } else {
         let ended = if alert.is_unwatched() { "no longer watched" } else { "resolved" };
         let after = alert.resolved_at.map(|at| spoken(age_seconds(alert.fired_at.unwrap_or(alert.active_at), at)));
@@ -208,23 +286,24 @@ fn alert(alert: &Alert, count: Option<usize>) {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
+    use crate::domain::reason::ReasonKind::{Denied, Throttled, Timeout};
 
     fn at(second: i64) -> Moment {
         Moment { wall: Timestamp::from_second(1_000_000 + second).unwrap(), mono: SignedDuration::from_secs(second) }
     }
 
     /// Checks what is logged at each second about something with this problem.
-    fn check(steps: &[(i64, Option<&'static str>)], expected: &[&str]) {
+    fn check(steps: &[(i64, Option<ReasonKind>)], expected: &[&str]) {
         let mut telling = Telling::default();
-        let said = steps.iter().filter_map(|(second, key)| {
-            let trouble = key.map(|key| Trouble { key, message: format!("at {second}"), hint: None });
-            let line = telling.turn((TargetName("app".into()), None), String::new(), trouble, at(*second))?;
-            Some(match line.trouble {
-                Ok(trouble) => format!("{second} {}{}", trouble.key, if line.other { ", another" } else { "" }),
-                Err(seconds) => format!("{second} well after {seconds}"),
+        let said = steps.iter().filter_map(|(second, kind)| {
+            let trouble =
+                kind.map(|kind| Trouble { cause: Cause::Reason(kind), message: format!("at {second}"), hint: None });
+            let news = telling.turn(&(TargetName("app".into()), None), trouble, at(*second))?;
+            let kind = news.words().1.unwrap();
+            Some(match news {
+                News::Bad { another, .. } => format!("{second} {kind}{}", if another { ", another" } else { "" }),
+                News::Well { seconds, .. } => format!("{second} well after {seconds} of {kind}"),
             })
         });
         assert_eq!(said.collect::<Vec<_>>(), expected);
@@ -234,15 +313,18 @@ mod tests {
     fn only_what_changes_is_said() {
         check(&[(0, None), (1, None)], &[]);
         check(
-            &[(0, Some("denied")), (1, Some("denied")), (900, Some("denied")), (910, Some("timeout")), (1000, None)],
-            &["0 denied", "910 timeout, another", "1000 well after 1000"],
+            &[(0, Some(Denied)), (1, Some(Denied)), (900, Some(Denied)), (910, Some(Timeout)), (1000, None)],
+            &["0 denied", "910 timeout, another", "1000 well after 1000 of timeout"],
         );
     }
 
     #[test]
     fn what_comes_and_goes_is_said_once_a_minute() {
-        let flapping: Vec<_> = (0..120).map(|second| (second, (second % 2 == 0).then_some("throttled"))).collect();
-        check(&flapping, &["0 throttled", "1 well after 1", "60 throttled", "61 well after 1"]);
+        let flapping: Vec<_> = (0..120).map(|second| (second, (second % 2 == 0).then_some(Throttled))).collect();
+        check(
+            &flapping,
+            &["0 throttled", "1 well after 1 of throttled", "60 throttled", "61 well after 1 of throttled"],
+        );
     }
 
     /// Alerts of databases, each with its state.
@@ -265,19 +347,39 @@ mod tests {
     #[test]
     fn alerts_are_told_of_when_they_fire_and_when_they_end() {
         use AlertState::{Firing, Pending, Resolved};
-        let told = |before: &[(&str, AlertState)], after: &[(&str, AlertState)]| -> Vec<Vec<String>> {
-            let (before, after) = (board(before), board(after));
-            let name = |alert: &&Alert| format!("{} {:?}", alert.labels["database"], alert.state);
-            news(&before, &after).iter().map(|group| group.iter().map(name).collect()).collect()
+        let told = |boards: &[&[(&str, AlertState)]]| {
+            let mut telling = AlertTelling::default();
+            let boards = boards.iter().map(|alerts| {
+                let alerts = board(alerts);
+                let name = |alert: &&Alert| format!("{} {:?}", alert.labels["database"], alert.state);
+                let groups = telling.news(&alerts);
+                groups.iter().map(|group| group.iter().map(name).collect::<Vec<_>>().join(", ")).collect::<Vec<_>>()
+            });
+            boards.collect::<Vec<_>>().last().unwrap().join("; ")
         };
-        assert!(told(&[], &[("a", Pending)]).is_empty());
-        assert_eq!(told(&[("a", Pending)], &[("a", Firing), ("b", Firing)]), [["a Firing", "b Firing"]]);
-        assert!(told(&[("a", Firing)], &[("a", Firing)]).is_empty());
-        assert_eq!(told(&[("a", Firing), ("b", Pending)], &[("a", Resolved)]), [["a Resolved"]]);
-        assert!(told(&[("a", Resolved)], &[("a", Resolved)]).is_empty());
+        assert_eq!(told(&[&[("a", Pending)]]), "");
+        assert_eq!(told(&[&[("a", Pending)], &[("a", Firing), ("b", Firing)]]), "a Firing, b Firing");
+        assert_eq!(told(&[&[("a", Firing)], &[("a", Firing)]]), "");
+        assert_eq!(told(&[&[("a", Firing), ("b", Pending)], &[("a", Resolved)]]), "a Resolved");
+        assert_eq!(told(&[&[("a", Resolved)]]), "");
         assert_eq!(
-            told(&[("a", Firing), ("b", Pending)], &[("a", Resolved), ("b", Firing)]),
-            [["a Resolved"], ["b Firing"]]
+            told(&[&[("a", Firing), ("b", Pending)], &[("a", Resolved), ("b", Firing)]]),
+            "a Resolved; b Firing"
         );
+    }
+
+    #[test]
+    fn what_nobody_is_told_is_not_in_the_log() {
+        let mut telling = AlertTelling::default();
+        let mut turn = |state, suppressed: bool| {
+            let mut alerts = board(&[("a", state)]);
+            Arc::make_mut(&mut alerts[0]).suppressed = suppressed.then(|| "silenced: moving".to_owned());
+            telling.news(&alerts).len()
+        };
+        use AlertState::{Firing, Resolved};
+        assert_eq!([turn(Firing, true), turn(Resolved, true)], [0, 0]);
+        // A silence that ends, or begins, while it fires.
+        assert_eq!([turn(Firing, true), turn(Firing, false), turn(Firing, true), turn(Firing, false)], [0, 1, 0, 0]);
+        assert_eq!([turn(Firing, true), turn(Resolved, true)], [0, 1]);
     }
 }

@@ -44,7 +44,7 @@ fn now() -> Vec<Panel> {
         stat(
             "Oldest report",
             "How old the report is that an agent shows. An old one says nothing about now.",
-            Unit::Duration,
+            Unit::Seconds,
             Scale::Plain,
             promql!("max(time() - {REPORT_AT})", REPORT_AT),
         ),
@@ -85,8 +85,8 @@ fn agents() -> Panel {
         Scale::Plain,
         built(promql!("1000 * {LAST_RELOAD_SUCCESS}", LAST_RELOAD_SUCCESS)),
     )
-    .column("Report age", Unit::Duration, Scale::Plain, built(promql!("(time() - {REPORT_AT})", REPORT_AT)))
-    .column("Saved ago", Unit::Duration, Scale::Plain, built(promql!("(time() - {LAST_SAVE})", LAST_SAVE)))
+    .column("Report age", Unit::Seconds, Scale::Plain, built(promql!("(time() - {REPORT_AT})", REPORT_AT)))
+    .column("Saved ago", Unit::Seconds, Scale::Plain, built(promql!("(time() - {LAST_SAVE})", LAST_SAVE)))
     .column("State set aside", Unit::Count, Scale::Trouble, built(increase(&STATES_SET_ASIDE)))
 }
 

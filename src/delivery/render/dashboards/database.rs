@@ -118,6 +118,7 @@ fn replication() -> Vec<Panel> {
             .ask(EACH, of(&UNREPLICATED_BYTES)),
         states("Checks", "What each check said. Where a bar ends, the agent did not answer.", Scale::Status)
             .width(24)
+            .height(18)
             .ask(
                 "{{check}}",
                 format!("max by (check) ({} * 2 or {} or {} * 0)", status("fail"), status("unknown"), status("pass")),
@@ -138,13 +139,13 @@ fn replication() -> Vec<Panel> {
         .objective("interval", promql!("max({VERIFY_INTERVAL})", VERIFY_INTERVAL)),
         lines(
             "Transactions that Litestream has ahead",
-            "TXIDs that Litestream has written on the host, less those in the replica.",
+            "TXIDs that Litestream has written on the host, less those in the replica; 0 also where the replica was looked at last.",
             Unit::Count,
         )
         .ask(
             EACH,
             promql!(
-                "-({TXID} - on (job, instance, database) group_left () {LITESTREAM_TXID_CLAIM})",
+                "clamp_min(-({TXID} - on (job, instance, database) group_left () {LITESTREAM_TXID_CLAIM}), 0)",
                 TXID,
                 LITESTREAM_TXID_CLAIM
             ),
@@ -306,15 +307,17 @@ fn drills() -> Vec<Panel> {
             format!("sum by (result) ({})", increase(&DRILLS)),
         )
         .named("{{result}}")
-        .width(8),
+        .width(12),
         stat(
             "Next drill",
             "When the next one is due. Unknown also while one runs, and where none is scheduled.",
             Unit::Instant,
             Scale::Plain,
             promql!("min({NEXT}) * 1000", NEXT),
-        ),
-        stat("Running", "Whether a drill is running.", Unit::Count, Scale::YesNo, promql!("max({RUNNING})", RUNNING)),
+        )
+        .width(6),
+        stat("Running", "Whether a drill is running.", Unit::Count, Scale::YesNo, promql!("max({RUNNING})", RUNNING))
+            .width(6),
         table("Last drill", "What it restored, downloaded and cost.", &["database", "replica"])
             .column(
                 "Restored up to",
@@ -324,7 +327,7 @@ fn drills() -> Vec<Panel> {
             )
             .column("Downloaded", Unit::Bytes, Scale::Plain, of(&LAST_DOWNLOADED_BYTES))
             .column("Cost", Unit::Dollars, Scale::Plain, of(&LAST_COST_DOLLARS))
-            .width(8),
+            .height(5),
         lines("Probes", "The answers to your queries in the last drill; ages are seconds.", Unit::Count)
             .ask("{{database}} {{probe}}", of(&PROBE_VALUE)),
         states("Result of the last drill", "Inconclusive says nothing about the backup.", Scale::YesNo)
@@ -336,14 +339,14 @@ fn host() -> Vec<Panel> {
     vec![
         table("Where it is", "The file, and where its replicas are.", &["database", "path", "page_size"])
             .of_labels(of(&DATABASE_INFO))
-            .width(12),
+            .height(5),
         table(
             "Replicas",
             "Where they are, and in which layout.",
             &["database", "replica", "store", "bucket", "layout", "url"],
         )
         .of_labels(of(&INFO))
-        .width(12),
+        .height(5),
         states("Host", "What replication needs on the host.", Scale::Good)
             .ask("{{database}} Litestream runs", of(&LITESTREAM_UP))
             .ask("{{database}} Litestream is attached", of(&LITESTREAM_ATTACHED))

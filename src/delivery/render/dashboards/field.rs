@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::panel::{Kind, Panel, Query, Role, Scale, letter};
+use super::panel::{Kind, Panel, Query, Role, Scale, Unit, letter};
 
 const GREY: &str = "#8e8e8e";
 
@@ -10,10 +10,15 @@ const GREY: &str = "#8e8e8e";
 pub(super) fn field(panel: &Panel) -> Value {
     let mut field = scaled(panel.scale);
     field["unit"] = json!(panel.unit.id());
-    field["noValue"] = json!("unknown");
+    // A table of what labels say cannot tell that nothing is wrong from that nothing is known.
+    let of_labels = matches!(panel.kind, Kind::Table(_)) && panel.queries.iter().all(|query| query.name.is_empty());
+    field["noValue"] = json!(if of_labels { "none known" } else { "unknown" });
+    if let Some(decimals) = decimals(panel.unit, panel.scale).filter(|_| panel.kind == Kind::Stat) {
+        field["decimals"] = json!(decimals);
+    }
     field["custom"] = match panel.kind {
         Kind::Stat => json!({}),
-        Kind::Table(_) => json!({"align": "auto", "cellOptions": {"type": "auto"}, "filterable": true, "minWidth": 50}),
+        Kind::Table(_) => json!({"align": "auto", "cellOptions": {"type": "auto"}, "minWidth": 50}),
         Kind::Lines => json!({"lineWidth": 1, "fillOpacity": 0, "spanNulls": false, "axisSoftMin": 0}),
         Kind::Stacked => json!({"lineWidth": 1, "fillOpacity": 30, "spanNulls": false, "axisSoftMin": 0,
             "stacking": {"mode": "normal", "group": "A"}}),
@@ -57,6 +62,16 @@ fn scaled(scale: Scale) -> Value {
     json!({"color": colour, "mappings": mappings, "thresholds": {"mode": "absolute", "steps": steps}})
 }
 
+/// Decimals of a value by itself, where Grafana's own choice would mislead.
+fn decimals(unit: Unit, scale: Scale) -> Option<u8> {
+    match (unit, scale) {
+        (Unit::Count, Scale::OfObjective) | (Unit::Ratio, Scale::Availability) => Some(2),
+        // What Prometheus extrapolates is no whole number.
+        (Unit::Count, _) | (Unit::Ratio, Scale::OfObjective) => Some(0),
+        _ => None,
+    }
+}
+
 /// What is different for some fields of a panel.
 pub(super) fn overrides(panel: &Panel) -> Vec<Value> {
     let Kind::Table(labels) = panel.kind else {
@@ -65,11 +80,13 @@ pub(super) fn overrides(panel: &Panel) -> Vec<Value> {
     };
     let columns = panel.queries.iter().filter(|query| !query.name.is_empty());
     let mut all: Vec<Value> = columns.map(|query| over("byName", query.name, &column(query))).collect();
-    // It is only wanted for links.
-    all.push(over("byName", "job", &[("custom.hidden", json!(true))]));
+    // It is only wanted for links. Grafana 12 has another word for it.
+    let hidden = [("custom.hidden", json!(true)), ("custom.hideFrom", json!({"viz": true}))];
+    all.push(over("byName", "job", &hidden));
     for label in labels.iter().chain(&["instance"]) {
         // A label that is not there is not unknown: what is said is said of nothing smaller.
-        let mut properties = vec![("noValue", json!("\u{2013}"))];
+        let mut properties = vec![("noValue", json!("\u{2013}")), ("custom.filterable", json!(true))];
+        properties.extend(width(label).map(|width| ("custom.width", json!(width))));
         properties.extend(link(label).map(|link| ("links", json!([link]))));
         all.push(over("byName", label, &properties));
     }
@@ -98,13 +115,33 @@ fn line(query: &Query) -> Vec<(&'static str, Value)> {
 fn column(query: &Query) -> Vec<(&'static str, Value)> {
     let scaled = scaled(query.scale);
     let mut properties = vec![("mappings", scaled["mappings"].clone())];
-    properties.extend(query.unit.map(|unit| ("unit", json!(unit.id()))));
-    if query.scale != Scale::Plain {
+    if let Some(unit) = query.unit {
+        properties.push(("unit", json!(unit.id())));
+        properties.extend(decimals(unit, query.scale).map(|decimals| ("decimals", json!(decimals))));
+        if unit == Unit::Instant {
+            properties.push(("custom.width", json!(160)));
+        }
+    }
+    if query.scale == Scale::Plain {
+        // So that unknown is grey.
+        properties.push(("custom.cellOptions", json!({"type": "color-text"})));
+    } else {
         properties.push(("color", scaled["color"].clone()));
         properties.push(("thresholds", scaled["thresholds"].clone()));
         properties.push(("custom.cellOptions", json!({"type": "color-background", "mode": "basic"})));
     }
     properties
+}
+
+/// How wide a column of labels is, in pixels; `None`: an equal share of what the others leave.
+fn width(label: &str) -> Option<u32> {
+    match label {
+        "database" | "instance" => Some(150),
+        "check" | "alertname" => Some(190),
+        "bucket" => Some(220),
+        "store" | "layout" | "page_size" => Some(120),
+        _ => None,
+    }
 }
 
 /// Where a column of labels leads. Grafana escapes what it puts in.

@@ -3,7 +3,7 @@
 use super::panel::{Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stat, table, troubles};
 use super::promql::{
     checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported, increase, lag, lag_of_objective,
-    lag_unknown, of, one_check, promql, proof_age, rpo_met_over_30_days, up,
+    lag_unknown, of, one_check, promql, proof_age, rpo_met_over_30_days, sound, up,
 };
 use crate::domain::number::database::{FULL, SIZE_BYTES, USED, USED_OBJECTIVE};
 use crate::domain::number::drill::{DRILLS, FAILING, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
@@ -114,13 +114,13 @@ fn worst_first() -> Panel {
     );
     panel
         .column("Trouble", Unit::Count, Scale::OfObjective, trouble())
-        .column("Lag", Unit::Duration, Scale::Plain, lag())
-        .column("Could be lost", Unit::Bytes, Scale::Plain, of(&UNREPLICATED_BYTES))
-        .column("Safe until", Unit::Instant, Scale::Plain, promql!("{RECOVERY_POINT} * 1000", RECOVERY_POINT))
-        .column("Proof age", Unit::Duration, Scale::Plain, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
+        .column("Lag", Unit::Seconds, Scale::Plain, lag())
+        .column("Could be lost", Unit::Bytes, Scale::Plain, sound(&UNREPLICATED_BYTES))
+        .column("Safe until", Unit::Instant, Scale::Plain, format!("{} * 1000", sound(&RECOVERY_POINT)))
+        .column("Proof age", Unit::Seconds, Scale::Plain, promql!("time() - {VERIFIED_AT}", VERIFIED_AT))
         .column("Restorable since", Unit::Instant, Scale::Plain, promql!("{RESTORABLE_SINCE} * 1000", RESTORABLE_SINCE))
         .column("Holes", Unit::Count, Scale::Plain, of(&GAPS))
-        .column("Drilled ago", Unit::Duration, Scale::Plain, promql!("time() - {LAST_SUCCESS}", LAST_SUCCESS))
+        .column("Drilled ago", Unit::Seconds, Scale::Plain, promql!("time() - {LAST_SUCCESS}", LAST_SUCCESS))
         .within(&format!("topk(100, {})", trouble()))
 }
 
@@ -214,7 +214,7 @@ fn space_and_money() -> Vec<Panel> {
         stat(
             "First disk full in",
             "When the first filesystem will be full if it fills up as it does now. Unknown also where none is filling up.",
-            Unit::Duration,
+            Unit::Seconds,
             Scale::Plain,
             promql!("min({FULL})", FULL),
         )

@@ -66,9 +66,8 @@ fn placed(sections: &[Section]) -> Vec<Value> {
             if x + panel.width > 24 {
                 (x, y, height) = (0, y + height, 0);
             }
-            let own = rows(panel.kind);
-            panels.push(picture(panel, json!({"x": x, "y": y, "w": panel.width, "h": own})));
-            (x, height) = (x + panel.width, height.max(own));
+            panels.push(picture(panel, json!({"x": x, "y": y, "w": panel.width, "h": panel.height})));
+            (x, height) = (x + panel.width, height.max(panel.height));
         }
         y += height;
     }
@@ -94,15 +93,6 @@ fn requires(panels: &[Value]) -> Value {
 
 fn data_source() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
-}
-
-/// How high a panel is.
-fn rows(kind: Kind) -> u32 {
-    match kind {
-        Kind::Stat => 4,
-        Kind::Table(_) => 9,
-        Kind::Lines | Kind::Stacked | Kind::States | Kind::Heatmap => 8,
-    }
 }
 
 /// The plugin that draws a panel, and its options.

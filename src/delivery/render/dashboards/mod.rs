@@ -51,5 +51,6 @@ fn posture(description: &'static str, of: fn(&Number) -> String) -> Panel {
         .column("Versioned", Unit::Count, Scale::Good, of(&VERSIONING))
         .column("Old versions expire", Unit::Count, Scale::Good, of(&NONCURRENT_EXPIRY))
         .column("Object lock", Unit::Count, Scale::YesNo, of(&OBJECT_LOCK_ENABLED))
-        .column("Asked ago", Unit::Duration, Scale::Plain, format!("time() - ({})", of(&POSTURE_CHECKED)))
+        .column("Asked ago", Unit::Seconds, Scale::Plain, format!("time() - ({})", of(&POSTURE_CHECKED)))
+        .height(6)
 }

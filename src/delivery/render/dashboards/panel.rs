@@ -47,6 +47,7 @@ pub(super) struct Panel {
     pub(super) scale: Scale,
     /// Of 24.
     pub(super) width: u32,
+    pub(super) height: u32,
     pub(super) queries: Vec<Query>,
 }
 
@@ -90,8 +91,6 @@ pub(super) enum Role {
 pub(super) enum Unit {
     Count,
     Seconds,
-    /// Seconds of which hours and days are of interest.
-    Duration,
     /// Milliseconds since 1970, shown as an instant.
     Instant,
     Bytes,
@@ -103,10 +102,9 @@ pub(super) enum Unit {
 
 impl Unit {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Count,
         Self::Seconds,
-        Self::Duration,
         Self::Instant,
         Self::Bytes,
         Self::BytesPerSecond,
@@ -119,7 +117,6 @@ impl Unit {
         match self {
             Self::Count => "none",
             Self::Seconds => "s",
-            Self::Duration => "dtdurations",
             Self::Instant => "dateTimeAsIso",
             Self::Bytes => "bytes",
             Self::BytesPerSecond => "Bps",
@@ -155,7 +152,12 @@ pub(super) enum Scale {
 
 /// A picture without queries.
 fn panel(kind: Kind, width: u32, title: &'static str, description: &'static str, unit: Unit) -> Panel {
-    Panel { title, description, unit, kind, scale: Scale::Plain, width, queries: Vec::new() }
+    let height = match kind {
+        Kind::Stat => 4,
+        Kind::Table(_) => 9,
+        Kind::Lines | Kind::Stacked | Kind::States | Kind::Heatmap => 8,
+    };
+    Panel { title, description, unit, kind, scale: Scale::Plain, width, height, queries: Vec::new() }
 }
 
 /// One number, as it is now.
@@ -241,6 +243,10 @@ impl Panel {
 
     pub(super) fn width(self, width: u32) -> Self {
         Self { width, ..self }
+    }
+
+    pub(super) fn height(self, height: u32) -> Self {
+        Self { height, ..self }
     }
 }
 

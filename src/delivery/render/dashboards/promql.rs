@@ -1,8 +1,8 @@
 //! PromQL of the dashboards: the series of a number among what is selected, and the few shapes in which they are asked.
 
 use super::panel::Databases;
-use crate::domain::check::outside::recording_rules;
-use crate::domain::check::{Check, PROOF_AGE_SLACK_SECONDS, catalogue};
+use crate::domain::check::outside::RPO_MET_30_DAYS;
+use crate::domain::check::{Check, PROOF_AGE_INTERVALS, PROOF_AGE_SLACK_SECONDS, catalogue};
 use crate::domain::number::Number;
 use crate::domain::number::agent::{BUILD, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
 use crate::domain::number::content::NEEDED_CORRUPT;
@@ -120,7 +120,7 @@ pub(super) fn lag_of_objective() -> String {
 /// How old the proof of a replica is, as a share of the age at which it is too old.
 pub(super) fn proof_age() -> String {
     promql!(
-        "(time() - ({VERIFIED_AT} or {WATCHED_SINCE})) / (2 * {VERIFY_INTERVAL} + {PROOF_AGE_SLACK_SECONDS})",
+        "(time() - ({VERIFIED_AT} or {WATCHED_SINCE})) / ({PROOF_AGE_INTERVALS} * {VERIFY_INTERVAL} + {PROOF_AGE_SLACK_SECONDS})",
         VERIFIED_AT,
         WATCHED_SINCE,
         VERIFY_INTERVAL
@@ -139,9 +139,7 @@ pub(super) fn how_many_reported(trouble: &str) -> String {
 
 /// The share of time within the recovery point objective, over 30 days: a recorded series.
 pub(super) fn rpo_met_over_30_days() -> String {
-    let recorded = recording_rules().into_iter().find(|rule| rule.record.ends_with(":avg30d"));
-    let name = recorded.map(|rule| rule.record).unwrap_or_default();
-    selection(&name, &["database", "replica"], &[])
+    selection(RPO_MET_30_DAYS, &["database", "replica"], &[])
 }
 
 /// Whether targets that have been an agent in the time shown answer: other jobs have an `up` as well.
@@ -149,14 +147,16 @@ pub(super) fn up() -> String {
     of_agents(&selection("up", &[], &[]), "job")
 }
 
-/// The alerts that Prometheus has for agents, and for the databases that are selected, if any can be.
+/// The alerts that Prometheus has for agents, and for the databases that are selected, if any can be. That there is no agent
+/// is an alert without an instance.
 pub(super) fn firing(databases: Databases) -> String {
-    let firing = ["alertstate=\"firing\""];
+    let firing = "alertstate=\"firing\"";
     let matchers = match databases {
-        Databases::None => firing.to_vec(),
-        Databases::Some | Databases::All => [&SELECTED_OR_NONE[..], &firing].concat(),
+        Databases::None => vec![firing],
+        Databases::Some | Databases::All => [&SELECTED_OR_NONE[..], &[firing]].concat(),
     };
-    of_agents(&selection("ALERTS", &[], &matchers), "job")
+    let absent = format!("ALERTS{{job=~\"$job\",instance=~\"$instance|\",alertname=\"AgentAbsent\",{firing}}}");
+    format!("{} or {absent}", of_agents(&selection("ALERTS", &[], &matchers), "job"))
 }
 
 /// A number that every program exports, of the agents alone.

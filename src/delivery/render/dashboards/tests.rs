@@ -150,7 +150,7 @@ fn linter_panel_title_description() {
 #[test]
 fn linter_panel_units() {
     // Those of ours that are in the linter's list, which is all of them.
-    let known = ["none", "s", "dtdurations", "dateTimeAsIso", "bytes", "Bps", "reqps", "percentunit", "currencyUSD"];
+    let known = ["none", "s", "dateTimeAsIso", "bytes", "Bps", "reqps", "percentunit", "currencyUSD"];
     assert_eq!(Unit::ALL.map(Unit::id), known);
     each_panel(|place, panel| {
         assert!(known.contains(&text(&panel["fieldConfig"]["defaults"]["unit"])), "{place}");
@@ -215,7 +215,11 @@ fn linter_target_job_and_instance() {
         let selectors: Vec<&str> = promql.split('{').skip(1).collect();
         assert_eq!(selectors.len(), metrics(promql).len(), "{place}: {promql}");
         for selector in selectors {
-            assert!(selector.starts_with("job=~\"$job\",instance=~\"$instance\""), "{place}: {selector}");
+            // That there is no agent is said of no instance.
+            let absent = selector.contains("alertname=\"AgentAbsent\"");
+            let of_scrape =
+                if absent { "job=~\"$job\",instance=~\"$instance|\"" } else { "job=~\"$job\",instance=~\"$instance\"" };
+            assert!(selector.starts_with(of_scrape), "{place}: {selector}");
         }
     });
 }
@@ -275,7 +279,8 @@ fn what_dashboards_read_is_exported() {
 #[test]
 fn checks_that_are_asked_for_exist() {
     each_query(|place, promql, _| {
-        for check in promql.split("check=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        let named = ["check=\"", "alertname=\""].into_iter().flat_map(|label| promql.split(label).skip(1));
+        for check in named.filter_map(|rest| rest.split('"').next()) {
             assert!(catalogue().any(|known| known.name == check), "{place}: there is no check {check}");
         }
     });
@@ -328,7 +333,9 @@ fn unknown_is_never_well() {
     };
     each_panel(|place, panel| {
         let field = &panel["fieldConfig"]["defaults"];
-        assert_eq!(field["noValue"], "unknown", "{place}");
+        let of_labels = list(&panel["targets"]).iter().all(|target| target["format"] == "table")
+            && panel["transformations"][1]["options"]["renameByName"] == serde_json::json!({});
+        assert_eq!(field["noValue"], if of_labels { "none known" } else { "unknown" }, "{place}");
         assert!(says_unknown(&field["mappings"]), "{place}");
         let mut scales = vec![&field["thresholds"]];
         for over in list(&panel["fieldConfig"]["overrides"]) {
@@ -349,6 +356,16 @@ fn unknown_is_never_well() {
         }
     });
     each_query(|place, promql, _| assert!(!promql.contains("vector("), "{place}: {promql}"));
+}
+
+/// Else Grafana would show all labels of a series.
+#[test]
+fn what_is_drawn_over_time_has_a_legend() {
+    each_panel(|place, panel| {
+        for target in list(&panel["targets"]).iter().filter(|target| target["instant"] == false) {
+            assert!(!["", "__auto"].contains(&text(&target["legendFormat"])), "{place}");
+        }
+    });
 }
 
 /// With a job that is scraped once a minute the usual 15 seconds would leave every rate empty.

@@ -7,7 +7,7 @@ use super::overview::{Line, Overview};
 use super::query::{ORDERS, Order, Query, Rows};
 use super::state::{badge, mark};
 use super::table::{cell, with_heads};
-use super::words::{self, age, doubt, known, lost, safe_until, since};
+use super::words::{self, age, doubt, known, safe_until, since};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
 use crate::domain::drill::{DrillReport, DrillResult};
@@ -96,7 +96,7 @@ fn row(line: &Line<'_>, now: Timestamp) -> Markup {
         badge(line.word),
         name,
         replica.map_or_else(|| known(None), |replica| safe_until(replica, now)),
-        known(replica.and_then(lost).map(|much| html! { (much) })),
+        known(replica.and_then(|replica| replica.at_risk_words()).map(|much| html! { (much) })),
         known(band(line, now)),
         drill(replica.and_then(|replica| replica.drill.as_deref()), now),
     ];

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::databases::drill_class;
-use super::words::{ago, clock, doubt, known, lost, monthly, safe_until};
+use super::words::{ago, clock, doubt, known, monthly, safe_until};
 use crate::delivery::render::html::LINE;
 use crate::delivery::render::timeline;
 use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
@@ -51,7 +51,7 @@ fn proof(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> 
                 (known(lag.map(|lag| html! { (lag) }))) span.quiet { " (objective " (human::duration(database.rpo_seconds)) ")" }
             }
             dt { "Could be lost" } dd {
-                (known(lost(replica).map(|much| html! { (much) })))
+                (known(replica.at_risk_words().map(|much| html! { (much) })))
                 @if let Some(since) = replica.unreplicated_since { ", written since " (clock(since, now)) }
             }
             dt { "Proven" } dd {

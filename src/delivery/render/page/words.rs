@@ -73,12 +73,6 @@ pub(super) fn reason(reason: &Reason) -> Markup {
     }
 }
 
-/// What would be lost, as in `at least 20.1 KiB`.
-pub(super) fn lost(replica: &ReplicaReport) -> Option<String> {
-    let bound = if replica.unreplicated_bytes_lower_bound { "at least " } else { "" };
-    replica.at_risk().map(|bytes| format!("{bound}{}", human::bytes(bytes)))
-}
-
 /// Up to when everything that was committed can be restored.
 pub(super) fn safe_until(replica: &ReplicaReport, now: Timestamp) -> Markup {
     if replica.is_broken() {
@@ -107,7 +101,7 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     let at = |at| human::clock(at, now);
     match (replica.lag_seconds, replica.unreplicated_since, replica.recovery_point) {
         (Some(_), Some(since), _) => {
-            let much = lost(replica).map_or_else(String::new, |much| format!(": {much}"));
+            let much = replica.at_risk_words().map_or_else(String::new, |much| format!(": {much}"));
             format!("Writes since {} would be lost{much}.", at(since))
         }
         (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: all up to {} is safe.", at(point)),

@@ -18,6 +18,8 @@ mod kinds;
 mod memory;
 #[path = "conformance/oss.rs"]
 mod oss;
+#[path = "conformance/nats.rs"]
+mod nats;
 #[path = "conformance/s3.rs"]
 mod s3;
 #[path = "conformance/servers.rs"]

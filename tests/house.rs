@@ -140,6 +140,9 @@ fn watched_files_are_only_read() {
         ".remove(",
         ".rename(",
         ".extended(",
+        "Nats-Rollup",
+        "STREAM.PURGE",
+        "$O.{bucket}.C.{nuid}",
     ];
     refuse_except("src/infrastructure/store", "beacon.rs", &writes, "stores have no write method but the beacon's");
 }

@@ -21,6 +21,8 @@ mod on_webdav;
 #[cfg(feature = "sftp")]
 #[path = "replication/on_sftp.rs"]
 mod on_sftp;
+#[path = "replication/on_nats.rs"]
+mod on_nats;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -109,6 +111,11 @@ fn a_litestream_that_stopped_for_good_is_told_as_lag_to_the_byte() {
 #[test]
 fn unknown_lag_is_told_with_its_reason() {
     play(&[unknown::path_with_a_slash, unknown::file_without_its_wal]);
+}
+
+#[test]
+fn a_replica_on_nats_is_watched_drilled_and_restored() {
+    play(&[on_nats::from_lag_to_restore]);
 }
 
 #[test]

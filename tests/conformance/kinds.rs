@@ -8,7 +8,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
 use streamgauge::usecase::ports::Stores as _;
 
-use crate::{directory, oss, s3, stores, suite, told, webdav};
+use crate::{directory, nats, oss, s3, stores, suite, told, webdav};
 #[cfg(feature = "sftp")]
 use crate::sftp;
 
@@ -29,6 +29,7 @@ served! {
     "oss" by oss::rclone as rclone_keeps_the_promises_as_oss;
     "oss" by oss::moto as moto_keeps_the_promises_as_oss;
     "s3" by s3::moto as moto_keeps_the_promises;
+    "nats" by nats::server as nats_keeps_the_promises;
     "s3" by s3::rclone as rclone_keeps_the_promises;
     "webdav" by webdav::rclone as rclone_keeps_the_promises_as_webdav;
     "webdav" by webdav::apache as apache_keeps_the_promises;

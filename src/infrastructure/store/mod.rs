@@ -8,6 +8,8 @@ mod keys;
 mod kind;
 mod memory;
 mod oss;
+#[cfg(feature = "nats")]
+mod nats;
 mod s3;
 mod webdav;
 #[cfg(feature = "sftp")]
@@ -37,6 +39,8 @@ const KINDS: &[Kind] = &[
     webdav::KIND,
     #[cfg(feature = "sftp")]
     sftp::KIND,
+    #[cfg(feature = "nats")]
+    nats::KIND,
 ];
 
 /// Their names.

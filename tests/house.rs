@@ -125,6 +125,7 @@ fn watched_files_are_only_read() {
         ".put_object",
         ".delete_object",
         "Method::PUT",
+        "Method::POST",
         "Method::DELETE",
         "File::create",
         ".write(true)",

@@ -22,12 +22,24 @@ mod hostile;
 mod kinds;
 #[path = "conformance/memory.rs"]
 mod memory;
+#[path = "conformance/nats.rs"]
+mod nats;
+#[path = "conformance/oss.rs"]
+mod oss;
 #[path = "conformance/s3.rs"]
 mod s3;
 #[path = "conformance/servers.rs"]
 mod servers;
+#[path = "conformance/sftp.rs"]
+mod sftp;
+#[path = "conformance/sftp_lies.rs"]
+mod sftp_lies;
+#[path = "support/sftp.rs"]
+mod sftp_servers;
 #[path = "conformance/suite.rs"]
 mod suite;
+#[path = "conformance/webdav.rs"]
+mod webdav;
 
 use std::sync::Arc;
 use std::time::Duration;

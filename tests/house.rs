@@ -136,6 +136,14 @@ fn watched_files_are_only_read() {
         "WRONLY",
         "renameat",
         "unlinkat",
+        "OpenFlags::WRITE",
+        ".mkdir(",
+        ".remove(",
+        ".rename(",
+        ".extended(",
+        "Nats-Rollup",
+        "STREAM.PURGE",
+        "$O.{bucket}.C.{nuid}",
     ];
     refuse_except("src/infrastructure/store", "beacon.rs", &writes, "stores have no write method but the beacon's");
 }

@@ -7,14 +7,19 @@ mod checked;
 mod directory;
 #[cfg(feature = "gcs")]
 mod gs;
-#[cfg(any(feature = "azure", feature = "gcs"))]
 mod http;
 mod keys;
 mod kind;
 #[cfg(any(feature = "azure", feature = "gcs"))]
 mod login;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+mod oss;
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
+mod webdav;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,9 +42,15 @@ const KINDS: &[Kind] = &[
     #[cfg(feature = "azure")]
     abs::KIND,
     directory::KIND,
-    s3::KIND,
     #[cfg(feature = "gcs")]
     gs::KIND,
+    #[cfg(feature = "nats")]
+    nats::KIND,
+    oss::KIND,
+    s3::KIND,
+    #[cfg(feature = "sftp")]
+    sftp::KIND,
+    webdav::KIND,
 ];
 
 /// Their names.

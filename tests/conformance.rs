@@ -6,31 +6,40 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "conformance/abs.rs"]
+mod abs;
+#[path = "support/azurite.rs"]
+mod azurite;
 #[path = "conformance/directory.rs"]
 mod directory;
 #[path = "conformance/endpoint_path.rs"]
 mod endpoint_path;
+#[path = "conformance/gs.rs"]
+mod gs;
 #[path = "conformance/hostile.rs"]
 mod hostile;
 #[path = "conformance/kinds.rs"]
 mod kinds;
 #[path = "conformance/memory.rs"]
 mod memory;
+#[path = "conformance/nats.rs"]
+mod nats;
+#[path = "conformance/oss.rs"]
+mod oss;
 #[path = "conformance/s3.rs"]
 mod s3;
 #[path = "conformance/servers.rs"]
 mod servers;
-#[cfg(feature = "sftp")]
 #[path = "conformance/sftp.rs"]
 mod sftp;
-#[cfg(feature = "sftp")]
 #[path = "conformance/sftp_lies.rs"]
 mod sftp_lies;
-#[cfg(feature = "sftp")]
 #[path = "support/sftp.rs"]
 mod sftp_servers;
 #[path = "conformance/suite.rs"]
 mod suite;
+#[path = "conformance/webdav.rs"]
+mod webdav;
 
 use std::sync::Arc;
 use std::time::Duration;

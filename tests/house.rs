@@ -125,6 +125,7 @@ fn watched_files_are_only_read() {
         ".put_object",
         ".delete_object",
         "Method::PUT",
+        "Method::POST",
         "Method::DELETE",
         "File::create",
         ".write(true)",
@@ -140,6 +141,9 @@ fn watched_files_are_only_read() {
         "raw.remove(",
         ".rename(",
         ".extended(",
+        "Nats-Rollup",
+        "STREAM.PURGE",
+        "$O.{bucket}.C.{nuid}",
     ];
     refuse_except("src/infrastructure/store", "beacon.rs", &writes, "stores have no write method but the beacon's");
 }

@@ -3,6 +3,10 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "support/azurite.rs"]
+mod azurite;
+#[path = "replication/clouds.rs"]
+mod clouds;
 #[path = "replication/counting.rs"]
 mod counting;
 #[path = "replication/idle.rs"]
@@ -14,9 +18,18 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
-#[cfg(feature = "sftp")]
+#[path = "replication/on_abs.rs"]
+mod on_abs;
+#[path = "replication/on_gs.rs"]
+mod on_gs;
+#[path = "replication/on_nats.rs"]
+mod on_nats;
+#[path = "replication/on_oss.rs"]
+mod on_oss;
 #[path = "replication/on_sftp.rs"]
 mod on_sftp;
+#[path = "replication/on_webdav.rs"]
+mod on_webdav;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -25,7 +38,6 @@ mod pitfalls;
 mod position;
 #[path = "replication/requests.rs"]
 mod requests;
-#[cfg(feature = "sftp")]
 #[path = "support/sftp.rs"]
 mod sftp_servers;
 #[path = "replication/site.rs"]
@@ -108,6 +120,11 @@ fn unknown_lag_is_told_with_its_reason() {
 }
 
 #[test]
+fn a_replica_on_nats_is_watched_drilled_and_restored() {
+    play(&[on_nats::from_lag_to_restore]);
+}
+
+#[test]
 fn idle_churn_of_litestream_0_5_5_is_counted() {
     play(&[unknown::churn]);
 }
@@ -122,8 +139,22 @@ fn what_becomes_bad_and_well_again_is_in_the_log() {
     play(&[telling::dead_bucket, telling::missing_database]);
 }
 
-#[cfg(feature = "sftp")]
+#[test]
+fn replicas_on_webdav_and_oss_are_watched_drilled_and_restored() {
+    play(&[on_webdav::from_lag_to_restore, on_oss::from_lag_to_restore]);
+}
+
 #[test]
 fn replicas_on_sftp_servers_are_watched_drilled_and_restored() {
     play(&[on_sftp::genuine_litestream, on_sftp::observer]);
+}
+
+#[test]
+fn replicas_in_google_cloud_storage_are_watched_and_restored() {
+    play(&[on_gs::every_version, on_gs::credentials]);
+}
+
+#[test]
+fn replicas_in_azure_blob_storage_are_watched_and_restored() {
+    play(&[on_abs::every_version, on_abs::credentials]);
 }

@@ -193,6 +193,19 @@ pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
 /// Body of any answer that is not an object's content: 1000 keys of 1024 escaped bytes fit.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// Elements in one another in an XML document; a listing has five.
+pub const XML_DEPTH_MAX: usize = 64;
+
+/// A file that a server sends whole although a part of it was asked for.
+pub const WHOLE_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Objects of one replica whose names are kept where a store cannot be asked for those below a prefix (NATS). Litestream
+/// keeps a few thousand.
+pub const OBJECTS_KEPT_MAX: usize = 200_000;
+
+/// How long such names are brought up to date before all are read anew, which finds what left no trace.
+pub const LISTED_ANEW_AFTER: Duration = Duration::from_secs(3600);
+
 /// Folders below one prefix; Litestream makes one for each level or generation.
 pub const FOLDERS_MAX: usize = 100_000;
 

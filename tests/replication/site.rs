@@ -42,7 +42,7 @@ impl Site {
         Self::start(lab, home, name, version, &[], place)
     }
 
-    /// The same with a replica anywhere: its body in `litestream.yml`, the folder with its files, and its url.
+    /// The same with a replica anywhere: the body of its entry, where its files are, and its url.
     pub fn start(
         lab: &Lab,
         home: &Path,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::keys::{KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
-use super::s3;
+use super::s3::S3Clients;
 use crate::domain::litestream::LevelKeys;
 use crate::domain::places::OssLocation;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -20,23 +20,17 @@ use crate::usecase::ports::{BeaconStore, BucketPosture, BucketStore, Content, Cu
 pub(super) const KIND: Kind = Kind {
     name: "oss",
     keys: LevelKeys::Hex,
-    open: |location, shared| {
-        let store = s3::S3Store::new(&as_s3(location)?, &clients(shared).0)?;
-        Ok(Box::new(InWordsOfOss(store)))
-    },
-    beacon: |location, shared| {
-        let beacon = s3::S3Beacon::new(&as_s3(location)?, &clients(shared).0)?;
-        Ok(Box::new(InWordsOfOss(beacon)))
-    },
+    open: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.open(&as_s3(location)?)?))),
+    beacon: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.beacon(&as_s3(location)?)?))),
     bucket: |location, _, _| location.oss().map(|_| Arc::new(Settings) as Arc<dyn BucketStore>),
-    clock_offset: |shared| clients(shared).0.clocks().offset(|_| true),
+    clock_offset: |shared| clients(shared).0.clock_offset(),
 };
 
 /// What all replicas in OSS have in common; those in S3 have their own, so that each kind tells of its own clocks.
-struct OssClients(Arc<s3::Clients>);
+struct OssClients(S3Clients);
 
 fn clients(shared: &Shared) -> Arc<OssClients> {
-    shared.of(|options| OssClients(Arc::new(s3::Clients::new(options.timeout, options.ca_file.clone()))))
+    shared.of(|options| OssClients(S3Clients::new(options)))
 }
 
 /// The same place as S3 has it.
@@ -86,7 +80,7 @@ fn credentials(place: &OssLocation, variable: impl Fn(&str) -> Option<String>) -
 }
 
 /// A store in S3, whose reasons name the permissions of OSS.
-struct InWordsOfOss<S>(S);
+struct InWordsOfOss<S: ?Sized>(Box<S>);
 
 fn in_words_of_oss(reason: Reason) -> Reason {
     let hint = reason.hint.as_ref().map(|hint| hint.replace("s3:ListBucket", "oss:ListObjects").replace("s3:", "oss:"));
@@ -94,7 +88,7 @@ fn in_words_of_oss(reason: Reason) -> Reason {
 }
 
 #[async_trait]
-impl<S: KeyStore> KeyStore for InWordsOfOss<S> {
+impl KeyStore for InWordsOfOss<dyn KeyStore> {
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
         self.0.list(prefix, from, cursor).await.map_err(in_words_of_oss)
     }
@@ -109,7 +103,7 @@ impl<S: KeyStore> KeyStore for InWordsOfOss<S> {
 }
 
 #[async_trait]
-impl<S: BeaconStore> BeaconStore for InWordsOfOss<S> {
+impl BeaconStore for InWordsOfOss<dyn BeaconStore> {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
         self.0.find().await.map_err(in_words_of_oss)
     }

@@ -22,7 +22,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::checked::{corrupt, printable};
 use super::keys::{KeyInfo, KeyPage, KeyStore};
-use super::kind::{Kind, Shared, unsupported};
+use super::kind::{Kind, Shared, StoreOptions, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -30,24 +30,43 @@ use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::infrastructure::files::timestamp;
 use crate::infrastructure::http::document::cut;
 use crate::infrastructure::http::failure::broken;
-use crate::usecase::ports::{Content, Cursor};
-pub(super) use beacon::S3Beacon;
-pub(super) use client::Clients;
-use client::{ClientSlot, CustomerKey, Lent};
+use crate::usecase::ports::{BeaconStore, Content, Cursor};
+use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
 
 pub(super) const KIND: Kind = Kind {
     name: "s3",
     keys: LevelKeys::Hex,
-    open: |location, shared| Ok(Box::new(S3Store::new(place(location)?, &clients(shared))?)),
-    beacon: |location, shared| Ok(Box::new(S3Beacon::new(place(location)?, &clients(shared))?)),
-    bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &clients(shared), calls))),
-    clock_offset: |shared| clients(shared).clocks().offset(|_| true),
+    open: |location, shared| clients(shared).open(place(location)?),
+    beacon: |location, shared| clients(shared).beacon(place(location)?),
+    bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &clients(shared).0, calls))),
+    clock_offset: |shared| clients(shared).clock_offset(),
 };
 
-/// What all replicas in S3 have in common.
-fn clients(shared: &Shared) -> Arc<Clients> {
-    shared.of(|options| Clients::new(options.timeout, options.ca_file.clone()))
+/// What all replicas of one kind have in common that is spoken to as S3; each kind has its own and tells of its own clocks.
+pub(super) struct S3Clients(Arc<Clients>);
+
+impl S3Clients {
+    pub(super) fn new(options: &StoreOptions) -> Self {
+        Self(Arc::new(Clients::new(options.timeout, options.ca_file.clone())))
+    }
+
+    pub(super) fn open(&self, place: &S3Location) -> Result<Box<dyn KeyStore>, Reason> {
+        Ok(Box::new(S3Store { bucket: Bucket::new(place, &self.0)?, root: Root::new(&place.path) }))
+    }
+
+    pub(super) fn beacon(&self, place: &S3Location) -> Result<Box<dyn BeaconStore>, Reason> {
+        Ok(Box::new(beacon::S3Beacon::new(place, &self.0)?))
+    }
+
+    /// As [`Kind::clock_offset`].
+    pub(super) fn clock_offset(&self) -> Option<f64> {
+        self.0.clocks().offset(|_| true)
+    }
+}
+
+fn clients(shared: &Shared) -> Arc<S3Clients> {
+    shared.of(S3Clients::new)
 }
 
 fn place(location: &ReplicaLocation) -> Result<&S3Location, Reason> {
@@ -105,10 +124,6 @@ pub(super) struct S3Store {
 }
 
 impl S3Store {
-    pub(super) fn new(place: &S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
-        Ok(Self { bucket: Bucket::new(place, clients)?, root: Root::new(&place.path) })
-    }
-
     /// The names directly below a full prefix, in the order of the bucket.
     async fn names_below(&self, prefix: &str) -> Result<Vec<String>, Reason> {
         let client = self.bucket.client().await?;

@@ -4,24 +4,42 @@
 //! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
 //! tests that need them say so and pass; with `CI` set they fail.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "conformance/abs.rs"]
+mod abs;
+#[path = "support/azurite.rs"]
+mod azurite;
 #[path = "conformance/directory.rs"]
 mod directory;
 #[path = "conformance/endpoint_path.rs"]
 mod endpoint_path;
+#[path = "conformance/gs.rs"]
+mod gs;
 #[path = "conformance/hostile.rs"]
 mod hostile;
 #[path = "conformance/kinds.rs"]
 mod kinds;
 #[path = "conformance/memory.rs"]
 mod memory;
+#[path = "conformance/nats.rs"]
+mod nats;
+#[path = "conformance/oss.rs"]
+mod oss;
 #[path = "conformance/s3.rs"]
 mod s3;
 #[path = "conformance/servers.rs"]
 mod servers;
+#[path = "conformance/sftp.rs"]
+mod sftp;
+#[path = "conformance/sftp_lies.rs"]
+mod sftp_lies;
+#[path = "support/sftp.rs"]
+mod sftp_servers;
 #[path = "conformance/suite.rs"]
 mod suite;
+#[path = "conformance/webdav.rs"]
+mod webdav;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -125,6 +125,7 @@ fn watched_files_are_only_read() {
         ".put_object",
         ".delete_object",
         "Method::PUT",
+        "Method::POST",
         "Method::DELETE",
         "File::create",
         ".write(true)",
@@ -135,6 +136,14 @@ fn watched_files_are_only_read() {
         "WRONLY",
         "renameat",
         "unlinkat",
+        "OpenFlags::WRITE",
+        ".mkdir(",
+        ".remove(",
+        ".rename(",
+        ".extended(",
+        "Nats-Rollup",
+        "STREAM.PURGE",
+        "$O.{bucket}.C.{nuid}",
     ];
     refuse_except("src/infrastructure/store", "beacon.rs", &writes, "stores have no write method but the beacon's");
 }

@@ -3,6 +3,10 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "support/azurite.rs"]
+mod azurite;
+#[path = "replication/clouds.rs"]
+mod clouds;
 #[path = "replication/counting.rs"]
 mod counting;
 #[path = "replication/idle.rs"]
@@ -14,6 +18,18 @@ mod loss;
 mod observer;
 #[path = "replication/odd.rs"]
 mod odd;
+#[path = "replication/on_abs.rs"]
+mod on_abs;
+#[path = "replication/on_gs.rs"]
+mod on_gs;
+#[path = "replication/on_nats.rs"]
+mod on_nats;
+#[path = "replication/on_oss.rs"]
+mod on_oss;
+#[path = "replication/on_sftp.rs"]
+mod on_sftp;
+#[path = "replication/on_webdav.rs"]
+mod on_webdav;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
@@ -22,6 +38,8 @@ mod pitfalls;
 mod position;
 #[path = "replication/requests.rs"]
 mod requests;
+#[path = "support/sftp.rs"]
+mod sftp_servers;
 #[path = "replication/site.rs"]
 mod site;
 #[path = "replication/stall.rs"]
@@ -107,6 +125,11 @@ fn unknown_lag_is_told_with_its_reason() {
 }
 
 #[test]
+fn a_replica_on_nats_is_watched_drilled_and_restored() {
+    play(&[on_nats::from_lag_to_restore]);
+}
+
+#[test]
 fn idle_churn_of_litestream_0_5_5_is_counted() {
     play(&[unknown::churn]);
 }
@@ -119,4 +142,24 @@ fn an_odd_newest_object_is_critical_and_does_not_hide_the_lag() {
 #[test]
 fn what_becomes_bad_and_well_again_is_in_the_log() {
     play(&[telling::dead_bucket, telling::missing_database]);
+}
+
+#[test]
+fn replicas_on_webdav_and_oss_are_watched_drilled_and_restored() {
+    play(&[on_webdav::from_lag_to_restore, on_oss::from_lag_to_restore]);
+}
+
+#[test]
+fn replicas_on_sftp_servers_are_watched_drilled_and_restored() {
+    play(&[on_sftp::genuine_litestream, on_sftp::observer]);
+}
+
+#[test]
+fn replicas_in_google_cloud_storage_are_watched_and_restored() {
+    play(&[on_gs::every_version, on_gs::credentials]);
+}
+
+#[test]
+fn replicas_in_azure_blob_storage_are_watched_and_restored() {
+    play(&[on_abs::every_version, on_abs::credentials]);
 }

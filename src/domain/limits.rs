@@ -193,6 +193,19 @@ pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
 /// Body of any answer that is not an object's content: 1000 keys of 1024 escaped bytes fit.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// Elements in one another in an XML document; a listing has five.
+pub const XML_DEPTH_MAX: usize = 64;
+
+/// A file that a server sends whole although a part of it was asked for.
+pub const WHOLE_FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Objects of one replica whose names are kept where a store cannot be asked for those below a prefix (NATS). Litestream
+/// keeps a few thousand.
+pub const OBJECTS_KEPT_MAX: usize = 200_000;
+
+/// How long such names are brought up to date before all are read anew, which finds what left no trace.
+pub const LISTED_ANEW_AFTER: Duration = Duration::from_secs(3600);
+
 /// Folders below one prefix; Litestream makes one for each level or generation.
 pub const FOLDERS_MAX: usize = 100_000;
 
@@ -286,6 +299,19 @@ pub const RESTORE_PLANS_MAX: u32 = 3;
 
 /// Reads at once in one directory. A directory on a dead network mount keeps so many threads.
 pub const DIRECTORY_READS_MAX: usize = 4;
+
+/// Calls at once over one connection to an SFTP server. Each holds few handles open there, and OpenSSH's are texts to the
+/// client only while there are fewer than 128.
+pub const SFTP_CALLS_MAX: usize = 16;
+
+/// Entries that are read of one directory of an SFTP server, where each may be read anew for each page.
+pub const SFTP_ENTRIES_MAX: usize = 1_000_000;
+
+/// Directories that are entered to see which of them hold files.
+pub const SFTP_ENTERED_MAX: usize = 256;
+
+/// File with a private key.
+pub const SFTP_KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Files of one replica that its coverage map is made of, held only while it is made: 24 MB. With more, the oldest are
 /// put together and the map begins behind them.

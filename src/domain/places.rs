@@ -14,12 +14,14 @@ pub struct GsLocation {
     pub bucket: String,
     /// Cleaned as by Go's `path.Clean`; empty for the bucket itself, and perhaps with a slash in front.
     pub path: String,
+    /// An emulator in Google's place (`STORAGE_EMULATOR_HOST`), which gets no credentials: `http://host:port`.
+    pub emulator: Option<String>,
     /// PEM file with certificate authorities beside the system's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// Azure Blob Storage. Without a secret here, those of the environment count (`LITESTREAM_AZURE_SAS_TOKEN`,
-/// `LITESTREAM_AZURE_ACCOUNT_KEY`, then Azure's own chain).
+/// Azure Blob Storage. The secrets are those of the configuration, else those of Litestream's environment
+/// (`LITESTREAM_AZURE_SAS_TOKEN`, `LITESTREAM_AZURE_ACCOUNT_KEY`); without one, Azure's own chain counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AbsLocation {
     /// Empty: not configured.

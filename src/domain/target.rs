@@ -209,7 +209,8 @@ impl ReplicaLocation {
             Self::S3(place) => place.endpoint.as_deref(),
             Self::Abs(place) => place.endpoint.as_deref(),
             Self::Oss(place) => place.endpoint.as_deref(),
-            Self::Directory(_) | Self::Gs(_) | Self::Sftp(_) | Self::WebDav(_) | Self::Nats(_) => None,
+            Self::Gs(place) => place.emulator.as_deref(),
+            Self::Directory(_) | Self::Sftp(_) | Self::WebDav(_) | Self::Nats(_) => None,
         }
     }
 

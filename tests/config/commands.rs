@@ -37,7 +37,7 @@ fn a_check_lists_where_everything_is() {
             "dbs:
   - {{dir: {}, pattern: '*.db', replica: {{path: /r}}}}
   - {{path: /b.db, replica: {{type: s3, bucket: bkt, endpoint: 'https://x.supabase.co/storage/v1/s3', region: eu}}}}
-  - {{path: /c.db, replica: {{url: 'gs://bkt/c'}}}}
+  - {{path: /c.db, replica: {{url: 'oss://bkt/c'}}}}
 ",
             files.path().display()
         ),
@@ -54,7 +54,7 @@ b  /b.db
     s3  s3://bkt  endpoint https://x.supabase.co/storage/v1/s3  region eu
     drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
 c  /c.db
-    gs  gs://bkt/c  unsupported: this version cannot read replicas of kind gs
+    oss  oss://bkt/c  region cn-hangzhou  unsupported: this version cannot read replicas of kind oss
     no replica that is watched or drilled
 ok: 3 databases, 0 warnings, 1 replica unsupported
 ",

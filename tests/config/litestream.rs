@@ -453,7 +453,7 @@ fn every_kind_has_its_keys() {
     let file = |path: &str| Some(std::path::PathBuf::from(path));
 
     let gs = location("", "{url: 'gs://bkt//x/'}");
-    assert_eq!(gs.gs(), Some(&GsLocation { bucket: "bkt".into(), path: "x".into(), ca_file: None }));
+    assert_eq!(gs.gs(), Some(&GsLocation { bucket: "bkt".into(), path: "x".into(), ..Default::default() }));
     let abs = AbsLocation {
         account: "me".into(),
         container: "box".into(),

@@ -22,13 +22,20 @@ use crate::{KEY, LEVEL, NAME, ltx_name, open, place, read, stores, told};
 /// moto, which keeps objects itself.
 struct Moto {
     server: Server,
+    location: ReplicaLocation,
     store: Arc<dyn ReplicaStore>,
 }
 
 pub(crate) async fn moto() -> Box<dyn Backend> {
+    moto_as(|port| ReplicaLocation::S3(Box::new(place(port, "bkt", "app")))).await
+}
+
+/// The same for another kind that speaks S3; the replica is `app` in the bucket `bkt`.
+pub(crate) async fn moto_as(location: impl FnOnce(u16) -> ReplicaLocation) -> Box<dyn Backend> {
     let server = Server::moto("bkt").await;
-    let store = open(place(server.port, "bkt", "app"));
-    Box::new(Moto { server, store })
+    let location = location(server.port);
+    let store = stores(Duration::from_secs(60)).open(&location).unwrap();
+    Box::new(Moto { server, location, store })
 }
 
 /// rclone, which keeps them as files.
@@ -51,7 +58,7 @@ impl Backend for Moto {
     }
 
     fn location(&self) -> Option<ReplicaLocation> {
-        Some(ReplicaLocation::S3(Box::new(place(self.server.port, "bkt", "app"))))
+        Some(self.location.clone())
     }
 
     fn keys(&self) -> LevelKeys {
@@ -165,7 +172,7 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
 }
 
 /// A certificate and its key.
-fn self_signed(directory: &Path, name: &str, constraints: &str) -> [std::path::PathBuf; 2] {
+pub(crate) fn self_signed(directory: &Path, name: &str, constraints: &str) -> [std::path::PathBuf; 2] {
     let [certificate, key] = ["cert.pem", "key.pem"].map(|file| directory.join(file));
     let made = std::process::Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -82,17 +82,21 @@ impl Server {
 
     /// A request whose signature is none, which has to succeed.
     pub(crate) async fn send(&self, method: Method, path: &str, content: &[u8]) {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let uri = format!("http://127.0.0.1:{}{path}", self.port);
         // moto wants one where something is deleted, and does not check it.
         let signed = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request";
+        let status = self.send_as(signed, method, path, content).await;
+        assert!(status.is_success(), "{path}: {status}");
+    }
+
+    /// A request with this authorization.
+    pub(crate) async fn send_as(&self, authorization: &str, method: Method, path: &str, content: &[u8]) -> StatusCode {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let request = Request::builder()
             .method(method)
-            .uri(&uri)
-            .header("authorization", signed)
+            .uri(format!("http://127.0.0.1:{}{path}", self.port))
+            .header("authorization", authorization)
             .body(Full::new(Bytes::copy_from_slice(content)));
-        let answer = client.request(request.unwrap()).await.unwrap();
-        assert!(answer.status().is_success(), "{uri}: {}", answer.status());
+        client.request(request.unwrap()).await.unwrap().status()
     }
 }
 

@@ -42,7 +42,8 @@ impl Site {
         Self::start(lab, home, name, version, &[], place)
     }
 
-    fn start(
+    /// The same with a replica anywhere: the body of its entry, where its files are, and its url.
+    pub fn start(
         lab: &Lab,
         home: &Path,
         name: &str,

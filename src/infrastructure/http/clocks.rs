@@ -21,20 +21,27 @@ impl Clocks {
     pub(in super::super) fn take(&self, host: &str, headers: &mut HeaderMap, sent: Timestamp, answered: Timestamp) {
         let date = headers.get(header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
-        let offset = date.map(|date| offset(date, sent, answered));
-        let Some(offset) = offset.filter(|offset| offset.abs() <= CLOCK_OFFSET_MAX.as_secs_f64()) else {
+        if !date.is_some_and(|date| self.note(host, date, sent, answered)) {
             headers.remove(header::DATE);
-            return;
-        };
+        }
+    }
+
+    /// Takes in what a server took the time to be between `sent` and `answered`; whether a clock can say that.
+    pub(in super::super) fn note(&self, host: &str, date: Timestamp, sent: Timestamp, answered: Timestamp) -> bool {
+        let offset = offset(date, sent, answered);
+        if offset.abs() > CLOCK_OFFSET_MAX.as_secs_f64() {
+            return false;
+        }
         let now = clock::timer();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CLOCK_HOSTS_MAX && !known.contains_key(host) {
             known.retain(|_, (at, _)| now.duration_since(*at) < CLOCK_AGE_MAX);
             if known.len() >= CLOCK_HOSTS_MAX {
-                return;
+                return true;
             }
         }
         known.insert(host.to_owned(), (now, offset));
+        true
     }
 
     /// The largest offset of those that `is` names, in seconds; positive where the server's clock is ahead.

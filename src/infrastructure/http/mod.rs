@@ -108,7 +108,8 @@ where
         .build(https))
 }
 
-fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {
+/// The configuration of TLS. Reads certificates, as [`connector`].
+pub(super) fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

@@ -13,7 +13,7 @@ use super::checked::corrupt;
 use super::kind::StoreOptions;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::clocks::Clocks;
-use crate::infrastructure::http::document::{is_html, web_page};
+use crate::infrastructure::http::document::{cut, is_html, web_page};
 use crate::infrastructure::http::failure::{broken, by_status, unreachable};
 use crate::infrastructure::http::transport::{Transport, Unanswered};
 use crate::infrastructure::http::{PerTls, TlsOptions};
@@ -25,6 +25,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// No healthy store takes longer to accept a connection.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+/// No store needs more to say why it refuses something.
+const REFUSAL_BYTES_MAX: u64 = 64 << 10;
 
 /// The connections of one kind of store, and the clocks of its servers.
 pub(super) struct HttpClient {
@@ -117,6 +120,37 @@ impl Answer {
             None => reason,
         }
     }
+
+    /// The bytes of an object in the answer to a request for at most `length` of them from `offset` on, which is none of
+    /// them where the object ends before.
+    pub(super) fn part(self, offset: u64, length: u64) -> Result<Bytes, Reason> {
+        if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(Bytes::new());
+        }
+        // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
+        let range = self.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok()?.strip_prefix("bytes "));
+        let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
+        let start = range.map_or(Ok(0), |range| range.map_or("", |(start, _)| start).parse::<u64>());
+        if start != Ok(offset) {
+            return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
+        }
+        let last = range.flatten().and_then(|(_, last)| last.parse::<u64>().ok());
+        let promised = last.map_or(0, |last| last.saturating_add(1).saturating_sub(offset)).min(length);
+        if (self.body.len() as u64) < promised {
+            return Err(cut(&format!("{} of the {promised} bytes that it names", self.body.len())));
+        }
+        Ok(self.body)
+    }
+}
+
+/// The value of `Range` for at most `length` bytes from `offset` on; `length` is not 0.
+pub(super) fn range(offset: u64, length: u64) -> String {
+    format!("bytes={offset}-{}", offset.saturating_add(length.saturating_sub(1)))
+}
+
+/// How many bytes an answer to that may have, which may also be a refusal in words.
+pub(super) fn part_bytes_max(length: u64) -> u64 {
+    length.max(REFUSAL_BYTES_MAX)
 }
 
 async fn exchange(

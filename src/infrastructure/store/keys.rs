@@ -49,6 +49,14 @@ pub(super) fn file_dated(key: &str, modified: Timestamp) -> Dated {
     }
 }
 
+/// What an object says of its time, where Litestream v0.5 keeps its own beside it (`litestream-timestamp`): that, if it can
+/// be read, else when the object came.
+#[cfg(any(feature = "azure", feature = "gcs"))]
+pub(super) fn of_litestream(key: &str, written: Option<&str>, uploaded: Timestamp) -> Dated {
+    let written = written.and_then(|written| written.parse().ok()).map(|written| file_dated(key, written));
+    written.unwrap_or(Dated::Uploaded(uploaded))
+}
+
 /// A store of keys as a replica.
 #[derive(Debug)]
 pub struct Named<S> {

@@ -1,14 +1,25 @@
 //! Replicas in directories and buckets, read only but for the beacon beside them. One file for each backend and one wrapper for all of them.
 
+#[cfg(feature = "azure")]
+mod abs;
 mod beacon;
 mod checked;
 mod directory;
-#[allow(dead_code, reason = "no store that speaks HTTP without an SDK is built in yet")]
+#[cfg(feature = "gcs")]
+mod gs;
 mod http;
 mod keys;
 mod kind;
+#[cfg(any(feature = "azure", feature = "gcs"))]
+mod login;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
+mod oss;
 mod s3;
+#[cfg(feature = "sftp")]
+mod sftp;
+mod webdav;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,8 +39,18 @@ use kind::{Kind, Shared, unsupported};
 
 /// All kinds that can be read.
 const KINDS: &[Kind] = &[
+    #[cfg(feature = "azure")]
+    abs::KIND,
     directory::KIND,
-    s3::KIND, //
+    #[cfg(feature = "gcs")]
+    gs::KIND,
+    #[cfg(feature = "nats")]
+    nats::KIND,
+    oss::KIND,
+    s3::KIND,
+    #[cfg(feature = "sftp")]
+    sftp::KIND,
+    webdav::KIND,
 ];
 
 /// Their names.

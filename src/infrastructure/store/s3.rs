@@ -31,17 +31,16 @@ use crate::infrastructure::files::timestamp;
 use crate::infrastructure::http::document::cut;
 use crate::infrastructure::http::failure::broken;
 use crate::usecase::ports::{Content, Cursor};
-use client::{ClientSlot, Clients, CustomerKey, Lent};
+pub(super) use beacon::S3Beacon;
+pub(super) use client::Clients;
+use client::{ClientSlot, CustomerKey, Lent};
 use failure::Action;
 
 pub(super) const KIND: Kind = Kind {
     name: "s3",
     keys: LevelKeys::Hex,
-    open: |location, shared| {
-        let place = place(location)?;
-        Ok(Box::new(S3Store { bucket: Bucket::new(place, &clients(shared))?, root: Root::new(&place.path) }))
-    },
-    beacon: |location, shared| Ok(Box::new(beacon::S3Beacon::new(place(location)?, &clients(shared))?)),
+    open: |location, shared| Ok(Box::new(S3Store::new(place(location)?, &clients(shared))?)),
+    beacon: |location, shared| Ok(Box::new(S3Beacon::new(place(location)?, &clients(shared))?)),
     bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &clients(shared), calls))),
     clock_offset: |shared| clients(shared).clocks().offset(|_| true),
 };
@@ -106,6 +105,10 @@ pub(super) struct S3Store {
 }
 
 impl S3Store {
+    pub(super) fn new(place: &S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+        Ok(Self { bucket: Bucket::new(place, clients)?, root: Root::new(&place.path) })
+    }
+
     /// The names directly below a full prefix, in the order of the bucket.
     async fn names_below(&self, prefix: &str) -> Result<Vec<String>, Reason> {
         let client = self.bucket.client().await?;

@@ -185,6 +185,16 @@ impl Keys {
         })
     }
 
+    /// What is said of a server that anybody can stand in for.
+    pub(crate) fn unverified(&self) -> Option<Problem> {
+        let says = self.kind().is_ok_and(|kind| kind == "sftp") && self.login.host_key.is_empty();
+        says.then(|| {
+            let message = "not set: any server is trusted, so that whoever answers in its place learns the password and \
+                           can show another replica";
+            self.place_of("host-key").problem(message).accepted("the server's public key, as in known_hosts")
+        })
+    }
+
     /// Where a key is written, or would be.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         // Those of the command line have no places.

@@ -76,7 +76,7 @@ pub(crate) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
         for keys in &mut item.replicas {
             keys.inherit(&top.settings, context.v03);
             version::advise(keys, version, context.base, sink);
-            keys.foreign().for_each(|problem| sink.warning(problem));
+            keys.foreign().chain(keys.unverified()).for_each(|problem| sink.warning(problem));
         }
         let (retention, snapshot_interval) = match version {
             Version::V03 => v03_objectives(&item.replicas),

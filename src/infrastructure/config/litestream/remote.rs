@@ -6,6 +6,7 @@ use super::keys::{Fault, Keys};
 use super::replica::Context;
 use super::s3;
 use crate::domain::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation};
+use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, StaticCredentials};
 use crate::infrastructure::config::value::paths::map_path;
 use crate::infrastructure::config::value::url::{Url, clean};
@@ -87,9 +88,14 @@ impl Written<'_> {
         Ok(Some(map_path(self.context.path_map, &found)))
     }
 
+    /// What the environment says, if anything.
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.context.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
     fn gs(&self) -> Result<GsLocation, Fault> {
-        let ca_file = self.keys.ca_file.clone();
-        Ok(GsLocation { bucket: self.bucket("gs")?, path: self.clean_path(), ca_file })
+        let (ca_file, emulator) = (self.keys.ca_file.clone(), self.variable("STORAGE_EMULATOR_HOST"));
+        Ok(GsLocation { bucket: self.bucket("gs")?, path: self.clean_path(), emulator: emulator.map(server), ca_file })
     }
 
     fn abs(&self) -> Result<AbsLocation, Fault> {
@@ -97,12 +103,15 @@ impl Written<'_> {
         let of_url = || self.url.and_then(Url::user).unwrap_or_default();
         let account = if login.account_name.is_empty() { of_url() } else { login.account_name.clone() };
         let usual = || Some(format!("https://{account}.blob.core.windows.net")).filter(|_| !account.is_empty());
+        // Litestream v0.3 knows no tokens.
+        let secret = |name| self.variable(name).map(Secret::new);
+        let sas_token = login.sas_token.clone().or_else(|| secret("LITESTREAM_AZURE_SAS_TOKEN"));
         Ok(AbsLocation {
             container: self.bucket("abs")?,
             path: self.clean_path(),
             endpoint: self.endpoint()?.or_else(usual),
-            account_key: login.account_key.clone(),
-            sas_token: login.sas_token.clone(),
+            account_key: login.account_key.clone().or_else(|| secret("LITESTREAM_AZURE_ACCOUNT_KEY")),
+            sas_token: sas_token.filter(|_| !self.context.v03),
             ca_file: self.keys.ca_file.clone(),
             account,
         })
@@ -204,4 +213,10 @@ impl Written<'_> {
             ca_file: keys.ca_file.clone(),
         })
     }
+}
+
+/// The server of `host:port` or of a URL, as Google's client for Go takes it.
+fn server(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
 }

@@ -57,7 +57,7 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
     };
     let identity = age_identity(&mut section, context);
     section.require("url", "s3://bucket/path or file:///directory");
-    keys.foreign().for_each(|problem| section.warning(problem));
+    keys.foreign().chain(keys.unverified()).for_each(|problem| section.warning(problem));
     if section.has("access-key-id") != section.has("secret-access-key") {
         section.fault("one of `access-key-id` and `secret-access-key`", "both or neither");
     }

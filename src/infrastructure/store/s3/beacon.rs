@@ -17,14 +17,14 @@ use crate::domain::target::{S3Location, authority};
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of one beacon in a bucket.
-pub(super) struct S3Beacon {
+pub(in super::super) struct S3Beacon {
     bucket: Bucket,
     key: String,
     endpoint: Option<String>,
 }
 
 impl S3Beacon {
-    pub(super) fn new(place: &S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
+    pub(in super::super) fn new(place: &S3Location, clients: &Arc<Clients>) -> Result<Self, Reason> {
         Ok(Self { bucket: Bucket::new(place, clients)?, key: key(&place.path), endpoint: place.endpoint.clone() })
     }
 }

@@ -108,7 +108,7 @@ impl Drop for Lent<'_> {
 }
 
 /// The clients in use, each as long as a replica holds its slot.
-pub(super) struct Clients {
+pub(in super::super) struct Clients {
     timeout: Duration,
     ca_file: Option<PathBuf>,
     slots: Mutex<HashMap<ClientKey, Weak<ClientSlot>>>,
@@ -118,12 +118,12 @@ pub(super) struct Clients {
 
 impl Clients {
     /// `timeout` is for one call with all its attempts; `ca_file` is trusted beside what a location names.
-    pub(super) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
+    pub(in super::super) fn new(timeout: Duration, ca_file: Option<PathBuf>) -> Self {
         Self { timeout, ca_file, slots: Mutex::default(), connectors: PerTls::default(), clocks: Arc::default() }
     }
 
     /// The clocks of the servers.
-    pub(super) fn clocks(&self) -> &Clocks {
+    pub(in super::super) fn clocks(&self) -> &Clocks {
         &self.clocks
     }
 

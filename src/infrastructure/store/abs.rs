@@ -1,0 +1,149 @@
+//! A replica in Azure Blob Storage. Listings start at a key, so that a poll is one request whatever the container holds,
+//! and they have Litestream's own times.
+
+mod beacon;
+mod client;
+mod credentials;
+mod listing;
+mod posture;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::checked::{corrupt, printable};
+use super::keys::{KeyInfo, KeyPage, KeyStore, of_litestream};
+use super::kind::{Kind, Shared, unsupported};
+use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX};
+use crate::domain::places::AbsLocation;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::ReplicaLocation;
+use crate::usecase::ports::{Content, Cursor};
+use client::{Action, Azure, Container};
+use listing::{Blob, Listing};
+
+pub(super) const KIND: Kind = Kind {
+    name: "abs",
+    open: |location, shared| {
+        let place = place(location)?;
+        Ok(Box::new(AbsStore { container: Container::new(place, azure(shared))?, root: root(&place.path) }))
+    },
+    beacon: |location, shared| {
+        let place = place(location)?;
+        Ok(Box::new(beacon::AbsBeacon::new(place, Container::new(place, azure(shared))?)))
+    },
+    bucket: |location, shared, calls| {
+        let place = location.abs()?;
+        Some(Arc::new(posture::AbsContainer::new(&place.container, Container::new(place, azure(shared)), calls)))
+    },
+    clock_offset: |shared| azure(shared).http.clock_offset(|_| true),
+    ..Kind::PLAIN
+};
+
+/// What all replicas there have in common.
+fn azure(shared: &Shared) -> Arc<Azure> {
+    shared.of(Azure::new)
+}
+
+fn place(location: &ReplicaLocation) -> Result<&AbsLocation, Reason> {
+    location.abs().ok_or_else(|| unsupported(location))
+}
+
+/// Blobs in one page.
+const PAGE_KEYS: &str = "1000";
+
+/// One replica in a container.
+struct AbsStore {
+    container: Container,
+    root: String,
+}
+
+/// What keys begin with, as Go's `path.Join` makes it of a clean path.
+fn root(path: &str) -> String {
+    let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
+    format!("{path}{slash}")
+}
+
+impl AbsStore {
+    async fn page(&self, what: &[(&str, &str)], marker: Option<&str>) -> Result<Listing, Reason> {
+        let mut parameters = vec![("restype", "container"), ("comp", "list"), ("maxresults", PAGE_KEYS)];
+        parameters.extend(what);
+        parameters.extend(marker.map(|marker| ("marker", marker)));
+        let answer = self.container.get("", &parameters, None, ANSWER_BYTES_MAX as u64, Action::List).await?;
+        Listing::read(&answer.body)
+    }
+
+    fn info(&self, blob: &Blob) -> Result<KeyInfo, Reason> {
+        let name = blob.name.text();
+        let refuse = |why: &str| corrupt(format!("key {} {why}", printable(&name)));
+        let key = name.strip_prefix(&self.root).ok_or_else(|| refuse("is not below the prefix"))?;
+        let size = blob.size().ok_or_else(|| refuse("has no valid size"))?;
+        let modified = blob.modified().ok_or_else(|| refuse("has no valid time"))?;
+        Ok(KeyInfo { at: of_litestream(key, blob.written(), modified), key: key.to_owned(), size })
+    }
+}
+
+#[async_trait]
+impl KeyStore for AbsStore {
+    async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
+        let below = format!("{}{prefix}", self.root);
+        let start = from.map(|from| format!("{}{from}", self.root)).filter(|_| self.container.knows_where_to_start());
+        let mut marker = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
+        // Azure may give pages with nothing in them.
+        for _ in 0..FOLDER_PAGES_MAX {
+            let mut what = vec![("prefix", below.as_str()), ("include", "metadata")];
+            if marker.is_none() {
+                what.extend(start.as_deref().map(|start| ("startFrom", start)));
+            }
+            let page = self.page(&what, marker.as_deref()).await?;
+            // Accounts with hierarchical namespaces list their directories.
+            let blobs = page.blobs.blobs.iter().filter(|blob| !blob.is_directory());
+            let mut objects = blobs.map(|blob| self.info(blob)).collect::<Result<Vec<KeyInfo>, _>>()?;
+            // Not every server knows where a listing starts.
+            objects.retain(|object| from.is_none_or(|from| object.key.as_str() >= from));
+            marker = page.next();
+            if marker.is_none() || !objects.is_empty() {
+                return Ok(KeyPage { objects, next: marker.map(Cursor::new) });
+            }
+        }
+        Err(corrupt("a listing of empty pages that does not end".to_owned()))
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let below = format!("{}{prefix}", self.root);
+        let (mut names, mut marker) = (Vec::new(), None::<String>);
+        for _ in 0..FOLDER_PAGES_MAX {
+            let page = self.page(&[("prefix", &below), ("delimiter", "/")], marker.as_deref()).await?;
+            for folder in &page.blobs.prefixes {
+                let folder = folder.name.text();
+                let name = folder.strip_prefix(&below).and_then(|name| name.strip_suffix('/'));
+                let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(&folder))))?;
+                // A doubled slash makes a folder without a name, which holds nothing that Litestream wrote.
+                if !name.is_empty() {
+                    names.push(name.to_owned());
+                }
+            }
+            marker = page.next();
+            if marker.is_none() {
+                // `a-/` comes before `a/`, while `a` is the smaller name.
+                names.sort_unstable();
+                names.dedup();
+                return Ok(names);
+            }
+            if names.len() > FOLDERS_MAX {
+                break;
+            }
+        }
+        Err(corrupt("a listing of folders that does not end".to_owned()))
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
+        let key = format!("{}{key}", self.root);
+        match self.container.read(&key, offset, length).await {
+            Ok(answer) => answer.part(offset, length).map(Content::There),
+            // A container that is missing has a hint.
+            Err(reason) if reason.kind == ReasonKind::NotFound && reason.hint.is_none() => Ok(Content::Missing(reason)),
+            Err(reason) => Err(reason),
+        }
+    }
+}

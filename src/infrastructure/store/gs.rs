@@ -1,0 +1,184 @@
+//! A replica in Google Cloud Storage, by its JSON API. Listings start at a key, so that a poll is one request whatever the
+//! bucket holds, and they have Litestream's own times.
+
+mod beacon;
+mod client;
+mod credentials;
+mod posture;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::checked::{corrupt, printable};
+use super::keys::{KeyInfo, KeyPage, KeyStore, of_litestream};
+use super::kind::{Kind, Shared, unsupported};
+use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX};
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::ReplicaLocation;
+use crate::usecase::ports::{Content, Cursor};
+use client::{Action, Bucket, Google, query};
+
+pub(super) const KIND: Kind = Kind {
+    name: "gs",
+    open: |location, shared| {
+        let place = location.gs().ok_or_else(|| unsupported(location))?;
+        Ok(Box::new(GsStore { bucket: Bucket::new(place, google(shared)), root: root(&place.path) }))
+    },
+    beacon: |location, shared| {
+        let place = location.gs().ok_or_else(|| unsupported(location))?;
+        Ok(Box::new(beacon::GsBeacon::new(place, Bucket::new(place, google(shared)))))
+    },
+    bucket: |location: &ReplicaLocation, shared, calls| {
+        Some(Arc::new(posture::GsBucket::new(Bucket::new(location.gs()?, google(shared)), calls)))
+    },
+    clock_offset: |shared| google(shared).http.clock_offset(|_| true),
+    ..Kind::PLAIN
+};
+
+/// What all replicas there have in common.
+fn google(shared: &Shared) -> Arc<Google> {
+    shared.of(Google::new)
+}
+
+/// Objects in one page, the most that Google gives.
+const PAGE_KEYS: &str = "1000";
+
+/// One replica in a bucket.
+struct GsStore {
+    bucket: Bucket,
+    root: String,
+}
+
+/// What keys begin with, as Go's `path.Join` makes it of a clean path.
+fn root(path: &str) -> String {
+    let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
+    format!("{path}{slash}")
+}
+
+/// An answer to a listing; `kind` tells it from other JSON.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing {
+    kind: String,
+    #[serde(default)]
+    items: Vec<Object>,
+    #[serde(default)]
+    prefixes: Vec<String>,
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Object {
+    name: String,
+    size: String,
+    time_created: String,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "litestream-timestamp")]
+    timestamp: Option<String>,
+}
+
+impl GsStore {
+    async fn page(&self, fields: &str, what: &[(&str, &str)], token: Option<&str>) -> Result<Listing, Reason> {
+        let fields = format!("kind,nextPageToken,{fields}");
+        let mut parameters = vec![("fields", fields.as_str()), ("maxResults", PAGE_KEYS)];
+        parameters.extend(what);
+        parameters.extend(token.map(|token| ("pageToken", token)));
+        let listing: Listing =
+            self.bucket.json(&format!("/o?{}", query(&parameters)), ANSWER_BYTES_MAX as u64, Action::List).await?;
+        if listing.kind != "storage#objects" {
+            return Err(corrupt("not a listing of objects".to_owned()));
+        }
+        Ok(listing)
+    }
+
+    fn info(&self, object: Object) -> Result<KeyInfo, Reason> {
+        let refuse = |why: &str| corrupt(format!("key {} {why}", printable(&object.name)));
+        let key = object.name.strip_prefix(&self.root).ok_or_else(|| refuse("is not below the prefix"))?;
+        let size = object.size.parse().map_err(|_| refuse("has no valid size"))?;
+        let created: Timestamp = object.time_created.parse().map_err(|_| refuse("has no valid time"))?;
+        let written = object.metadata.and_then(|metadata| metadata.timestamp);
+        Ok(KeyInfo { at: of_litestream(key, written.as_deref(), created), key: key.to_owned(), size })
+    }
+}
+
+#[async_trait]
+impl KeyStore for GsStore {
+    async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
+        let below = format!("{}{prefix}", self.root);
+        let start = from.map(|from| format!("{}{from}", self.root));
+        let mut what = vec![("prefix", below.as_str())];
+        what.extend(start.as_deref().map(|start| ("startOffset", start)));
+        let mut token = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
+        // Where much was deleted, Google may give pages with nothing in them.
+        for _ in 0..FOLDER_PAGES_MAX {
+            let page = self.page("items(name,size,timeCreated,metadata)", &what, token.as_deref()).await?;
+            let objects = page.items.into_iter().map(|object| self.info(object));
+            let mut objects = objects.collect::<Result<Vec<KeyInfo>, _>>()?;
+            // An emulator may not know where a listing starts.
+            objects.retain(|object| from.is_none_or(|from| object.key.as_str() >= from));
+            token = page.next_page_token;
+            if token.is_none() || !objects.is_empty() {
+                return Ok(KeyPage { objects, next: token.map(Cursor::new) });
+            }
+        }
+        Err(corrupt("a listing of empty pages that does not end".to_owned()))
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let below = format!("{}{prefix}", self.root);
+        let (mut names, mut token) = (Vec::new(), None::<String>);
+        for _ in 0..FOLDER_PAGES_MAX {
+            let what = [("prefix", below.as_str()), ("delimiter", "/")];
+            let page = self.page("prefixes", &what, token.as_deref()).await?;
+            for folder in &page.prefixes {
+                let name = folder.strip_prefix(&below).and_then(|name| name.strip_suffix('/'));
+                let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(folder))))?;
+                // A doubled slash makes a folder without a name, which holds nothing that Litestream wrote.
+                if !name.is_empty() {
+                    names.push(name.to_owned());
+                }
+            }
+            token = page.next_page_token;
+            if token.is_none() {
+                // `a-/` comes before `a/`, while `a` is the smaller name.
+                names.sort_unstable();
+                names.dedup();
+                return Ok(names);
+            }
+            if names.len() > FOLDERS_MAX {
+                break;
+            }
+        }
+        Err(corrupt("a listing of folders that does not end".to_owned()))
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
+        let key = format!("{}{key}", self.root);
+        match self.bucket.read(&key, offset, length).await {
+            Ok(bytes) => Ok(Content::There(bytes)),
+            // A bucket that is missing has a hint.
+            Err(reason) if reason.kind == ReasonKind::NotFound && reason.hint.is_none() => Ok(Content::Missing(reason)),
+            Err(reason) => Err(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_joined_as_litestream_joins_them() {
+        for (path, expected) in [("", ""), ("app", "app/"), ("/", "/"), ("/a/b", "/a/b/")] {
+            assert_eq!(root(path), expected, "{path}");
+        }
+    }
+}

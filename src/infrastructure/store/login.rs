@@ -1,0 +1,126 @@
+//! Credentials that a platform hands out: object_store knows whom to ask, and asks over our own connections.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Request;
+use object_store::client::{
+    HttpClient as Service, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use object_store::{ClientOptions, RetryConfig};
+use serde::Deserialize;
+
+use super::http::HttpClient;
+use super::kind::StoreOptions;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::http::failure::chain;
+use crate::infrastructure::scrub::Scrub;
+
+/// A token and what comes with it.
+const TOKEN_BYTES_MAX: u64 = 64 << 10;
+
+/// A part of a call, which has to be left for the call itself: nobody waits long for an address at which no platform is.
+const PART: u32 = 4;
+
+/// Fields of a request for a token that are secret.
+const SECRET_FIELDS: [&str; 4] = ["client_secret", "client_assertion", "refresh_token", "assertion"];
+
+/// The connections to those who hand out credentials.
+#[derive(Clone)]
+pub(super) struct Login(Arc<HttpClient>);
+
+impl Login {
+    pub(super) fn new(options: &StoreOptions) -> Self {
+        let timeout = options.timeout / PART;
+        Self(Arc::new(HttpClient::new(&StoreOptions { timeout, ..options.clone() })))
+    }
+
+    /// Attempts are [`HttpClient`]'s business.
+    pub(super) fn once() -> RetryConfig {
+        RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..RetryConfig::default() }
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login")
+    }
+}
+
+impl HttpConnector for Login {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<Service> {
+        Ok(Service::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Login {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (head, body) = request.into_parts();
+        let body = body.as_bytes().cloned().unwrap_or_default();
+        let scrub = secrets_of(&body);
+        let none: Option<&Path> = None;
+        let answer = self.0.send(none, Request::from_parts(head, body), TOKEN_BYTES_MAX).await;
+        let answer = answer.and_then(|answer| match answer.status.is_success() {
+            true => Ok(answer),
+            false => Err(answer.refused(said(&answer.body).map(|said| scrub.clean(&said)).as_deref())),
+        });
+        let answer = answer.map_err(|reason| HttpError::new(HttpErrorKind::Unknown, reason))?;
+        let mut response = HttpResponse::new(HttpResponseBody::from(answer.body));
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+}
+
+/// Why there are no credentials.
+pub(super) fn no_credentials(error: &object_store::Error) -> Reason {
+    let refused = chain(error as &(dyn Error + 'static)).find_map(|error| error.downcast_ref::<Reason>());
+    match refused {
+        // Who is asked for a token and does not like the question, denies it.
+        Some(reason) if matches!(reason.kind, ReasonKind::Failed | ReasonKind::NotFound) => {
+            Reason { kind: ReasonKind::Denied, ..reason.clone() }
+        }
+        Some(reason) => reason.clone(),
+        // Its own text may quote what it could not read.
+        None => Reason::new(ReasonKind::Misconfigured, "they cannot be used"),
+    }
+}
+
+/// What a refusal of RFC 6749, or one that is like it, says.
+fn said(body: &Bytes) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+        error_description: Option<String>,
+    }
+    let Refusal { error, error_description } = serde_json::from_slice(body).ok()?;
+    Some(error_description.unwrap_or(error))
+}
+
+fn secrets_of(body: &Bytes) -> Scrub {
+    let mut scrub = Scrub::default();
+    for (name, value) in form_urlencoded::parse(body) {
+        if SECRET_FIELDS.contains(&&*name) {
+            scrub.hide(&value);
+        }
+    }
+    scrub
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_in_a_question_is_not_in_the_reason() {
+        let scrub = secrets_of(&Bytes::from("grant_type=x&client_secret=ge%2Bheim&client_id=me"));
+        let body = r#"{"error":"invalid_client","error_description":"me has no ge+heim"}"#;
+        assert_eq!(scrub.clean(&said(&Bytes::from(body)).unwrap()), "me has no [redacted]");
+        assert_eq!(said(&Bytes::from("<html>")), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! The beacon beside a replica in an object store: the only requests that write.
+
+use std::sync::Arc;
+
+use async_nats::HeaderMap;
+use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Bucket;
+use super::chunks::{Chunks, Walk};
+use super::link::Link;
+use super::object::{Object, encoded, subject};
+use crate::domain::beacon::SUFFIX;
+use crate::domain::limits::BEACON_BYTES_MAX;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock;
+use crate::infrastructure::store::checked::corrupt;
+use crate::usecase::ports::{BeaconStore, FoundBeacon};
+
+/// The place of one beacon. Litestream reads and deletes only what begins with `ltx/` in the bucket.
+pub(super) struct NatsBeacon {
+    bucket: Bucket,
+}
+
+/// JetStream has a message.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(rename = "seq")]
+    _sequence: u64,
+}
+
+impl NatsBeacon {
+    pub(super) fn new(bucket: Bucket) -> Self {
+        Self { bucket }
+    }
+
+    async fn publish(&self, link: &Link, subject: &str, headers: HeaderMap, content: Bytes) -> Result<(), Reason> {
+        let answer = link.ask(subject, Some(headers).filter(|headers| !headers.is_empty()), content).await?;
+        let no_bucket = || Reason::new(ReasonKind::NotFound, "no such bucket");
+        link.answer::<Stored>(&answer.ok_or_else(no_bucket)?, &self.bucket.name).map(drop)
+    }
+}
+
+#[async_trait]
+impl BeaconStore for NatsBeacon {
+    async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
+        let link: Arc<Link> = self.bucket.link().await?;
+        let Some((object, stored_at)) = Object::find(&link, &self.bucket.name, SUFFIX).await? else { return Ok(None) };
+        let end = object.size.min(BEACON_BYTES_MAX + 1);
+        let content = match Chunks::default().read(&link, &self.bucket.name, &object, 0..end).await? {
+            Walk::Whole(content) => content,
+            Walk::Ends(_) => return Err(corrupt("a beacon without its content".to_owned())),
+        };
+        let offset = link.clocks.offset(|server| server == link.server).unwrap_or(0.0);
+        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
+        let written_at: Timestamp = stored_at.checked_sub(offset).unwrap_or(stored_at);
+        Ok(Some(FoundBeacon { content, stored_at, written_at }))
+    }
+
+    /// As clients of NATS write objects: content, description, and away with the content of the one before.
+    async fn put(&self, content: Bytes) -> Result<(), Reason> {
+        let (link, bucket) = (self.bucket.link().await?, &self.bucket.name);
+        let before = Object::find(&link, bucket, SUFFIX).await.ok().flatten();
+        let inbox = link.client.new_inbox();
+        let nuid = inbox.rsplit('.').next().unwrap_or_default();
+        let description = json!({
+            "name": SUFFIX, "bucket": bucket, "nuid": nuid, "size": content.len(), "chunks": 1,
+            "mtime": clock::wall(), "options": {"max_chunk_size": 128 << 10},
+            "digest": format!("SHA-256={}", encoded(digest(&SHA256, &content).as_ref())),
+        });
+        self.publish(&link, &format!("$O.{bucket}.C.{nuid}"), HeaderMap::new(), content).await?;
+        let mut replaces = HeaderMap::new();
+        replaces.insert("Nats-Rollup", "sub");
+        self.publish(&link, &subject(bucket, SUFFIX), replaces, description.to_string().into()).await?;
+        if let Some((before, _)) = before {
+            let filter = json!({"filter": format!("$O.{bucket}.C.{}", before.nuid)}).to_string();
+            let purged = link.ask(&format!("$JS.API.STREAM.PURGE.OBJ_{bucket}"), None, filter.into()).await?;
+            purged.map(|answer| link.answer::<Value>(&answer, bucket)).transpose()?;
+        }
+        Ok(())
+    }
+}

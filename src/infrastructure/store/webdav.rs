@@ -1,0 +1,160 @@
+//! A replica in a collection of a WebDAV server (RFC 4918). A listing is one PROPFIND of depth 1, which answers with all
+//! members at once: there are no pages, and none can start after a name.
+
+mod auth;
+mod beacon;
+mod client;
+mod multistatus;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::http::header::{CONTENT_RANGE, RANGE};
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::checked::corrupt;
+use super::keys::{KeyInfo, KeyPage, KeyStore};
+use super::kind::{Kind, Shared, unsupported};
+use crate::domain::limits::{DIRECTORY_DEPTH_MAX, WHOLE_FILE_BYTES_MAX};
+use crate::domain::litestream::{Dated, LevelKeys};
+use crate::domain::places::WebDavLocation;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::ReplicaLocation;
+use crate::infrastructure::http::document::cut;
+use crate::usecase::ports::{Content, Cursor};
+use client::{Clients, Server};
+use multistatus::{File, Member};
+
+pub(super) const KIND: Kind = Kind {
+    name: "webdav",
+    keys: LevelKeys::Plain,
+    open: |location, shared| Ok(Box::new(DavStore { server: Server::new(place(location)?, clients(shared)) })),
+    beacon: |location, shared| Ok(Box::new(beacon::DavBeacon::new(place(location)?, clients(shared)))),
+    clock_offset: |shared| clients(shared).clock_offset(|_| true),
+    ..Kind::PLAIN
+};
+
+/// What all replicas on WebDAV servers have in common.
+fn clients(shared: &Shared) -> Arc<Clients> {
+    shared.of(Clients::new)
+}
+
+fn place(location: &ReplicaLocation) -> Result<&WebDavLocation, Reason> {
+    location.webdav().ok_or_else(|| unsupported(location))
+}
+
+/// One replica on a WebDAV server.
+struct DavStore {
+    server: Server,
+}
+
+impl DavStore {
+    /// What is directly below `prefix`; empty where that is not there while the replica is.
+    async fn members(&self, prefix: &str) -> Result<BTreeMap<String, Member>, Reason> {
+        if let Some(members) = self.server.members(prefix).await? {
+            return Ok(members);
+        }
+        // A server that was moved has no levels either.
+        if !prefix.is_empty() && self.server.is_there("").await? {
+            return Ok(BTreeMap::new());
+        }
+        Err(Reason::new(ReasonKind::NotFound, "no such collection")
+            .with_hint("check webdav-url and path; Litestream makes the collection with the first file"))
+    }
+
+    /// There is a file below a collection, as a bucket has no folder without one.
+    async fn holds_files(&self, prefix: String) -> Result<bool, Reason> {
+        let mut left = vec![prefix];
+        for _ in 0..DIRECTORY_DEPTH_MAX {
+            let Some(prefix) = left.pop() else { return Ok(false) };
+            let members = self.server.members(&prefix).await?.unwrap_or_default();
+            if members.values().any(|member| matches!(member, Member::File(_))) {
+                return Ok(true);
+            }
+            // The last of them is looked at first: of all levels, that of the snapshots holds the fewest files.
+            left.extend(members.into_keys().map(|name| format!("{prefix}{name}/")));
+        }
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl KeyStore for DavStore {
+    async fn list(&self, prefix: &str, from: Option<&str>, _: Option<&Cursor>) -> Result<KeyPage, Reason> {
+        let mut page = KeyPage::default();
+        for (name, member) in self.members(prefix).await? {
+            let key = format!("{prefix}{name}");
+            if let Member::File(file) = member
+                && from.is_none_or(|from| key.as_str() >= from)
+            {
+                let File { size, modified } = file;
+                let refuse = |what: &str| corrupt(format!("{} has no valid {what}", super::printable(&key)));
+                let (size, modified) = (size.ok_or_else(|| refuse("size"))?, modified.ok_or_else(|| refuse("time"))?);
+                page.objects.push(KeyInfo { key, size, at: Dated::Uploaded(modified) });
+            }
+        }
+        Ok(page)
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let members = self.members(prefix).await?.into_iter();
+        let mut names: Vec<String> =
+            members.filter(|(_, member)| matches!(member, Member::Collection)).map(|(name, _)| name).collect();
+        if prefix.is_empty() {
+            let mut held = Vec::with_capacity(names.len());
+            for name in names {
+                if self.holds_files(format!("{name}/")).await? {
+                    held.push(name);
+                }
+            }
+            names = held;
+        }
+        Ok(names)
+    }
+
+    async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
+        let last = offset.saturating_add(length.saturating_sub(1));
+        let range =
+            HeaderValue::try_from(format!("bytes={offset}-{last}")).map_err(|error| corrupt(error.to_string()))?;
+        let headers = HeaderMap::from_iter([(RANGE, range)]);
+        let answer = self.server.send(Method::GET, key, headers, Bytes::new(), length.max(WHOLE_FILE_BYTES_MAX)).await;
+        let answer = answer.map_err(|reason| match reason.kind {
+            ReasonKind::Corrupt => {
+                reason.with_hint("the server has to answer requests for byte ranges with these alone")
+            }
+            _ => reason,
+        })?;
+        match answer.status {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = answer.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+                part(answer.body, range, offset, length).map(Content::There)
+            }
+            // A server may ignore what was asked for.
+            StatusCode::OK => {
+                let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(answer.body.len());
+                Ok(Content::There(answer.body.slice(within(offset)..within(offset.saturating_add(length)))))
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok(Content::There(Bytes::new())),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                Ok(Content::Missing(Reason::new(ReasonKind::NotFound, "no such file")))
+            }
+            _ => Err(client::refused(&answer)),
+        }
+    }
+}
+
+/// The bytes of a range, if they are those that were asked for: `bytes 0-99/4711`.
+fn part(body: Bytes, range: Option<&str>, offset: u64, length: u64) -> Result<Bytes, Reason> {
+    let range = range.and_then(|range| range.strip_prefix("bytes ")?.split('/').next()?.split_once('-'));
+    let range = range.and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
+    let Some((_, last)) = range.filter(|(first, _)| *first == offset) else {
+        return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
+    };
+    let promised = last.saturating_add(1).saturating_sub(offset).min(length);
+    if (body.len() as u64) < promised {
+        return Err(cut(&format!("{} of the {promised} bytes that it names", body.len())));
+    }
+    Ok(body)
+}

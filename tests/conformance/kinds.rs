@@ -1,13 +1,10 @@
 //! Each kind of store in the suite, on at least one server, and that none is left out.
 
-use std::time::Duration;
-
 use streamgauge::domain::price::usual_prices;
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
-use streamgauge::usecase::ports::Stores as _;
 
-use crate::{abs, directory, gs, nats, oss, s3, sftp, stores, suite, webdav};
+use crate::{abs, directory, gs, nats, oss, s3, sftp, suite, webdav};
 
 /// A kind, the function that starts a server of it with an empty replica, and the name of the test.
 macro_rules! served {

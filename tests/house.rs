@@ -138,7 +138,7 @@ fn watched_files_are_only_read() {
         "unlinkat",
         "OpenFlags::WRITE",
         ".mkdir(",
-        ".remove(",
+        "raw.remove(",
         ".rename(",
         ".extended(",
         "Nats-Rollup",

@@ -54,9 +54,9 @@ b  /b.db
     s3  s3://bkt  endpoint https://x.supabase.co/storage/v1/s3  region eu
     drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
 c  /c.db
-    oss  oss://bkt/c  region cn-hangzhou  unsupported: this version cannot read replicas of kind oss
-    no replica that is watched or drilled
-ok: 3 databases, 0 warnings, 1 replica unsupported
+    oss  oss://bkt/c  region cn-hangzhou
+    drilled daily, or every 30 days above a download of 1 GiB, up to 10.0 GiB
+ok: 3 databases, 0 warnings
 ",
         "{error}"
     );

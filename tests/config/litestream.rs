@@ -409,6 +409,37 @@ fn credentials_come_from_where_litestream_takes_them() {
     }
 }
 
+/// Litestream asks for each by itself: the file's comes before the environment's, and a token before a key.
+#[test]
+fn the_environment_of_clouds_is_read_as_litestream_reads_it() {
+    let load = |replica: &str, environment: &[(&str, &str)]| {
+        let mut files = litestream(&format!("dbs: [{{path: /a.db, {replica}}}]"));
+        for (name, value) in environment {
+            files.set(name, value);
+        }
+        files.load().targets.remove(0).replicas.remove(0).location
+    };
+    let secrets = [("LITESTREAM_AZURE_SAS_TOKEN", "sas"), ("LITESTREAM_AZURE_ACCOUNT_KEY", "key")];
+    for (replica, sas, key) in [
+        ("replica: {url: 'abs://me@box'}", Some("sas"), "key"),
+        ("replica: {url: 'abs://me@box', account-key: own, sas-token: mine}", Some("mine"), "own"),
+        ("replicas: [{url: 'abs://me@box', retention: 1h}]", None, "key"),
+    ] {
+        let place = load(replica, &secrets);
+        let place = place.abs().unwrap();
+        let found = [&place.sas_token, &place.account_key].map(|secret| secret.as_ref().map(Secret::expose));
+        assert_eq!(found, [sas, Some(key)], "{replica}");
+    }
+    for (value, expected) in [
+        ("", None),
+        ("localhost:9023", Some("http://localhost:9023")),
+        ("https://localhost:9023/storage/v1/", Some("https://localhost:9023")),
+    ] {
+        let place = load("replica: {url: 'gs://bkt/a'}", &[("STORAGE_EMULATOR_HOST", value)]);
+        assert_eq!(place.endpoint(), expected, "{value}");
+    }
+}
+
 #[test]
 fn anchors_and_merge_keys_work() {
     let files = litestream(

@@ -33,7 +33,7 @@ fn warned() -> Vec<(&'static str, Vec<String>)> {
             foreign(12, "dbs[1].replica.sas-token", "sftp"),
         ]),
         ("host-key-missing.yml", said(&[
-            ":4: dbs[0].replica.host-key: not set: any server is trusted, so that whoever answers in its place learns the \
+            ":3: dbs[0].replica.host-key: not set: any server is trusted, so that whoever answers in its place learns the \
              password and can show another replica; accepted: the server's public key, as in known_hosts",
         ])),
         ("merge-behind-a-key.yml", said(&[

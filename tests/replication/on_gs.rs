@@ -96,6 +96,9 @@ pub fn credentials(lab: &Lab, home: &Path) {
         command.args(["restorable", "gs://bkt/app", "--config.file"]).arg(home.join("streamgauge.toml"));
         command.env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}")).env("SSL_CERT_FILE", home.join("tls.pem"));
         command.env_remove("GOOGLE_APPLICATION_CREDENTIALS").env("HOME", home);
+        if file == "account.json" && metadata == 0 {
+            command.env_remove("SSL_CERT_FILE");
+        }
         let metadata = format!("127.0.0.1:{metadata}");
         command.env("GCE_METADATA_HOST", &metadata).env("GCE_METADATA_IP", &metadata);
         if !file.is_empty() {
@@ -118,6 +121,8 @@ pub fn credentials(lab: &Lab, home: &Path) {
         "a token signed here: {seen:?}"
     );
     assert!(!seen.is_empty(), "{said}");
+    let (said, seen) = told("account.json", 0);
+    assert!(seen.is_empty() && said.contains("ca-file"), "an unknown authority: {said}");
     let (_, seen) = told("user.json", 9);
     assert_eq!(seen[0].0, "accounts.google.com /o/oauth2/token", "{seen:?}");
     assert_eq!(seen[1], (listing.to_owned(), "Bearer of-a-user".to_owned()));

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "one scenario alone says what it did")]
 
+#[path = "detection/costs.rs"]
+mod costs;
 #[path = "detection/engine.rs"]
 mod engine;
 #[path = "support/faulty_store.rs"]

@@ -100,6 +100,11 @@ fn one_listing_for_each_look_whatever_the_number_of_objects() {
 }
 
 #[test]
+fn most_looks_at_a_bucket_read_a_header_and_list_nothing() {
+    play(&[requests::of_a_written_database_by_name, requests::of_a_large_replica_by_name]);
+}
+
+#[test]
 fn everything_before_a_recovery_point_restores() {
     play(&[loss::recovery_points_restore]);
 }

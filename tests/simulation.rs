@@ -27,6 +27,8 @@ mod life;
 mod litestream;
 #[path = "simulation/million.rs"]
 mod million;
+#[path = "simulation/peeks.rs"]
+mod peeks;
 #[path = "simulation/probe_v3.rs"]
 mod probe_v3;
 #[path = "simulation/probe_v5.rs"]

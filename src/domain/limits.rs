@@ -466,6 +466,9 @@ pub const SPOT_RACES_MAX: u32 = 10;
 /// Pages that one `streamgauge check --verify content` compares of each replica.
 pub const SPOT_ONCE_PAGES: u32 = 64;
 
+/// Files that one look asks for by their names, in place of a listing that costs as much as twelve of them.
+pub const PEEKS_MAX: u32 = 6;
+
 /// Newest objects of one replica that are not what they should be, and behind which one look searches for one that is.
 pub const ODD_NEWEST_MAX: usize = 3;
 

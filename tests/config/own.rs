@@ -138,7 +138,7 @@ fn mistakes_in_the_environment_and_flags_are_named_by_their_own_names() {
         "environment: STREAMGAUGE__LOG__COLOUR: unknown key; accepted: format, level",
         "environment: STREAMGAUGE__LOG__LEVEL: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
         "environment: STREAMGAUGE__REPLICA__TIMEOUT_2: unknown key, did you mean `timeout`?; accepted: ca-file, concurrency, \
-         idle-interval, interval, level-interval, reconcile-interval, timeout",
+         idle-interval, interval, level-interval, listing-interval, reconcile-interval, timeout",
         "environment: STREAMGAUGE__DATABASE: not a list; accepted: [[database]] tables",
     ] {
         assert!(shown.contains(&expected.to_owned()), "{expected}\nis not in\n{}", shown.join("\n"));
@@ -363,8 +363,9 @@ fn the_commented_example_is_valid_with_every_option_on() {
     assert_eq!(loaded.settings.web.listen_address, defaults.web.listen_address);
     assert_eq!(loaded.settings.web.allowed_hosts, ["db1.example.org"]);
     assert_eq!(loaded.settings.log, defaults.log);
-    // The interval depends on the place, and is shown for a bucket.
-    let shown = Pace { directory: defaults.pace.directory, ..loaded.settings.pace.clone() };
+    // Some intervals depend on the place, and are shown for a bucket.
+    let Pace { directory, levels, .. } = defaults.pace;
+    let shown = Pace { directory, levels, ..loaded.settings.pace.clone() };
     assert_eq!(shown, defaults.pace, "the example does not show the defaults");
     assert_eq!(loaded.settings.requests.timeout, defaults.requests.timeout);
     assert_eq!(loaded.settings.objectives.rpo, defaults.objectives.rpo);

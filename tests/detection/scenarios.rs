@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::{LitestreamVersion, Objectives};
+use streamgauge::usecase::ports::Pace;
 use streamgauge_testkit::replica::{FileId, RAW, SNAPSHOT};
 
 use crate::peer::{Daemon, Settings};
@@ -60,7 +61,7 @@ impl Scenario {
         }
         // What is short has to be seen between two evaluations; elsewhere the default would only take longer to compute.
         let poll = Duration::from_secs(if self.name.starts_with("agent killed") { 1 } else { 15 });
-        Site { objectives, poll, observer: self.name.contains("observer") }
+        Site { objectives, pace: Pace { poll, ..Pace::default() }, observer: self.name.contains("observer") }
     }
 }
 

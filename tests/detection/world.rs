@@ -18,6 +18,7 @@ use streamgauge::domain::assessment::{StoreOperationReport, StoreReport};
 use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
+use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
@@ -182,6 +183,10 @@ impl DatabaseWatch for Watch {
 
     fn look(&mut self, _: &TargetName, now: Moment) -> Option<LocalUpdate> {
         self.update(now, false).pop()
+    }
+
+    fn staged(&self, _: &TargetName) -> Option<Txid> {
+        Some(Txid(self.world.lock().unwrap().peer.replica.txid()))
     }
 }
 
@@ -349,8 +354,7 @@ impl Journal for Ports {
 #[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) objectives: Objectives,
-    /// How often the agent looks at the database and publishes.
-    pub(crate) poll: Duration,
+    pub(crate) pace: Pace,
     /// The agent sees the bucket only.
     pub(crate) observer: bool,
 }
@@ -384,8 +388,7 @@ fn configured(site: &Site) -> Configured {
         over_limit: 0,
         names: Names::default(),
         sources: Vec::new(),
-        // The poll does not have to be so quick here.
-        pace: Pace { poll: site.poll, ..Pace::default() },
+        pace: site.pace.clone(),
         drills: DrillLimits::default(),
         alerting: Alerting::default(),
         costs: Costs::default(),

@@ -39,10 +39,10 @@ impl Proxy {
         Self { address, heads }
     }
 
-    /// Objects that were read more than once.
+    /// Objects that were read more than once, by more than their header.
     fn read_twice(&self) -> Vec<String> {
         let heads = self.heads.lock().unwrap();
-        let reads = heads.iter().filter(|head| head.contains("range: bytes="));
+        let reads = heads.iter().filter(|head| head.contains("range: bytes=") && !head.contains(HEADER));
         let mut keys: Vec<_> = reads.filter_map(|head| head.lines().next()).collect();
         keys.sort_unstable();
         keys.windows(2).filter(|keys| keys[0] == keys[1]).map(|keys| keys[0].to_owned()).collect()
@@ -53,6 +53,12 @@ impl Proxy {
         self.heads.lock().unwrap().iter().filter(|head| head.contains(text)).count()
     }
 }
+
+/// Each look lists what is new.
+const LISTING: &str = "listing-interval = \"1s\"";
+
+/// What a read of a header asks for.
+const HEADER: &str = "range: bytes=0-99\r\n";
 
 /// Takes the complete heads out of what was received.
 fn note(pending: &mut Vec<u8>, heads: &Mutex<Vec<String>>) {
@@ -91,6 +97,7 @@ struct Counted {
     looks: f64,
     lists: usize,
     reads: usize,
+    headers: usize,
     all: usize,
     agent_lists: f64,
 }
@@ -103,6 +110,7 @@ impl Counted {
             looks: agent.metric(looks.0, &looks.1).unwrap(),
             lists: proxy.requests("list-type=2"),
             reads: proxy.requests("range: bytes="),
+            headers: proxy.requests(HEADER),
             all: proxy.requests(""),
             agent_lists: agent.metric("streamgauge_store_requests_total", &lists).unwrap(),
         }
@@ -111,6 +119,23 @@ impl Counted {
 
 /// A replica that Litestream writes to, with a dozen of objects: nothing is asked while nothing is written.
 pub fn of_a_written_database(lab: &Lab, home: &Path) {
+    let (before, after) = written(lab, home, LISTING);
+    let looks = after.looks - before.looks;
+    assert_eq!((after.lists - before.lists) as f64, looks, "one list request for each look");
+    assert_eq!(after.agent_lists - before.agent_lists, looks, "and the agent counts them");
+}
+
+/// The same by name: most looks ask for a header and do not list.
+pub fn of_a_written_database_by_name(lab: &Lab, home: &Path) {
+    let (before, after) = written(lab, home, "listing-interval = \"6s\"");
+    let (looks, lists) = (after.looks - before.looks, (after.lists - before.lists) as f64);
+    assert!((1.0..=looks / 2.0).contains(&lists), "{before:?} {after:?}");
+    assert_eq!(after.agent_lists - before.agent_lists, lists, "and the agent counts them");
+    assert!((after.headers - before.headers) as f64 >= looks - lists, "{before:?} {after:?}");
+}
+
+/// The requests from before a database was written until it is in sync again.
+fn written(lab: &Lab, home: &Path, listing: &str) -> (Counted, Counted) {
     let moto = lab.moto(home);
     moto.create_bucket(BUCKET);
     let proxy = Proxy::start(moto.address());
@@ -123,7 +148,7 @@ pub fn of_a_written_database(lab: &Lab, home: &Path) {
     let _litestream = lab.replicate("0.5.17", home, &yaml);
     writer.commit(10);
     let path = format!("path = \"{}\"", database.display());
-    let agent = Agent::start(home, &toml(&proxy, "app", &path, "idle-interval = \"1h\""), &[]);
+    let agent = Agent::start(home, &toml(&proxy, "app", &path, &format!("idle-interval = \"1h\"\n{listing}")), &[]);
     let in_sync = || super::lab::wait_for("app to be in sync", || Seen::of(&agent, "app").in_sync());
     in_sync();
     // What Litestream does of its own after a commit.
@@ -137,10 +162,7 @@ pub fn of_a_written_database(lab: &Lab, home: &Path) {
     in_sync();
     thread::sleep(Duration::from_secs(3));
     let after = Counted::now(&agent, &proxy);
-    let looks = after.looks - before.looks;
-    assert!(looks >= 4.0, "{before:?} {after:?}");
-    assert_eq!((after.lists - before.lists) as f64, looks, "one list request for each look");
-    assert_eq!(after.agent_lists - before.agent_lists, looks, "and the agent counts them");
+    assert!(after.looks - before.looks >= 4.0, "{before:?} {after:?}");
     assert_eq!(
         proxy.read_twice(),
         Vec::<String>::new(),
@@ -148,17 +170,37 @@ pub fn of_a_written_database(lab: &Lab, home: &Path) {
     );
     let others = (after.all - before.all) - (after.lists - before.lists) - (after.reads - before.reads);
     assert_eq!(others, 0, "{:?}", proxy.heads.lock().unwrap());
+    (before, after)
 }
 
 /// More objects in level 0 than one page of a listing holds.
 pub fn of_a_large_replica(lab: &Lab, home: &Path) {
+    let (first, last) = large(lab, home, LISTING);
+    let (looks, lists) = (last.looks - first.looks, (last.lists - first.lists) as f64);
+    // A look may be on its way at either moment.
+    assert!((lists - looks).abs() <= 1.0, "{first:?} {last:?}");
+    // The database is elsewhere: each look asks for the beacon of its host as well.
+    let reads = (last.reads - first.reads) as f64;
+    assert!(reads <= 2.0 * (looks + 1.0), "{first:?} {last:?}");
+}
+
+/// The same by name: nothing but the files says which of them is the newest.
+pub fn of_a_large_replica_by_name(lab: &Lab, home: &Path) {
+    let (first, last) = large(lab, home, "");
+    assert!(last.lists - first.lists <= 1, "{first:?} {last:?}");
+    let (looks, headers) = (last.looks - first.looks, (last.headers - first.headers) as f64);
+    assert!((looks..=6.0 * (looks + 1.0)).contains(&headers), "{first:?} {last:?}");
+}
+
+/// The requests while thirty objects come, to the look that sees the last one.
+fn large(lab: &Lab, home: &Path, listing: &str) -> (Counted, Counted) {
     let moto = lab.moto(home);
     moto.create_bucket(BUCKET);
     (1..=1600).for_each(|txid| put_ltx(&moto, txid));
     let proxy = Proxy::start(moto.address());
     // Its files are headers, which tell the probe all it asks.
-    let settings = "idle-interval = \"1s\"\n\n[verify]\nenabled = false";
-    let agent = Agent::start(home, &toml(&proxy, "large", "name = \"large\"", settings), &[]);
+    let settings = format!("idle-interval = \"1s\"\n{listing}\n\n[verify]\nenabled = false");
+    let agent = Agent::start(home, &toml(&proxy, "large", "name = \"large\"", &settings), &[]);
     let txid = || Seen::of(&agent, "large").get("replica_txid");
     super::lab::wait_for("the first listing", || txid() == Some(1600.0));
     let first = Counted::now(&agent, &proxy);
@@ -171,14 +213,9 @@ pub fn of_a_large_replica(lab: &Lab, home: &Path) {
     }
     super::lab::wait_for("the newest file", || txid() == Some(1630.0));
     let last = Counted::now(&agent, &proxy);
-    let (looks, lists) = (last.looks - first.looks, (last.lists - first.lists) as f64);
-    assert!(looks >= 4.0, "{first:?} {last:?}");
-    // A look may be on its way at either moment.
-    assert!((lists - looks).abs() <= 1.0, "{first:?} {last:?}");
-    // The database is elsewhere: each look asks for the beacon of its host as well.
-    let reads = (last.reads - first.reads) as f64;
-    assert!(reads <= 2.0 * (looks + 1.0), "{first:?} {last:?}");
+    assert!(last.looks - first.looks >= 4.0, "{first:?} {last:?}");
     assert_eq!(last.all - first.all, (last.lists - first.lists) + (last.reads - first.reads));
+    (first, last)
 }
 
 /// A file of level 0 as its listing and its header show it.

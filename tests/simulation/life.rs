@@ -14,6 +14,7 @@ use streamgauge::usecase::replica_probe::{Finding, ReplicaProbe};
 
 use crate::faulty_store::{Call, Fate, FaultyStore};
 use crate::litestream::{Dice, Habits, Litestream};
+use crate::peeks::bucket;
 use crate::world::{at, pace};
 
 /// Steps in one life.
@@ -21,6 +22,8 @@ const STEPS: usize = 120;
 
 /// What the agent knows of the one replica, kept as it keeps it.
 struct Watcher {
+    /// The replica is in a bucket, where single files are asked for.
+    peeks: bool,
     probe: ReplicaProbe,
     positions: Positions,
     finding: Option<(Finding, Evidence)>,
@@ -65,9 +68,12 @@ impl Life {
         let store = FaultyStore::new(Arc::clone(&model.files));
         // A loss in the middle shows only when everything is listed: lives with losses list everything each time.
         let reconcile = if habits.losses { std::time::Duration::ZERO } else { pace().reconcile };
-        let pace = Pace { reconcile, levels: std::time::Duration::from_secs(20), ..pace() };
+        let levels = std::time::Duration::from_secs(20);
+        let pace = Pace { reconcile, levels, bucket_levels: levels, ..pace() };
+        let peeks = dice.odds(50);
         let watcher = Watcher {
-            probe: ReplicaProbe::default(),
+            peeks,
+            probe: probe(peeks),
             positions: Positions::default(),
             finding: None,
             failing: false,
@@ -122,7 +128,7 @@ impl Life {
         world.tell("agent starts anew");
         drop(world);
         self.watcher.positions = Positions::restore(&saved, now);
-        self.watcher.probe = ReplicaProbe::default();
+        self.watcher.probe = probe(self.watcher.peeks);
         self.watcher.finding = None;
         self.watcher.failing = false;
         self.barren_since = None;
@@ -160,6 +166,7 @@ impl Life {
             }
         });
         let Watcher { probe, pace, .. } = &mut self.watcher;
+        probe.claim(self.world.lock().unwrap().claimed());
         // A look that hangs is dropped when its time is up.
         let result = probe.look(&self.store, None, sampled, pace).now_or_never();
         truth.lock().unwrap().include(&self.world.lock().unwrap());
@@ -214,7 +221,7 @@ impl Life {
     fn recovery_point(&self, claim: &Exposure, evidence: &Evidence, world: &Litestream) -> Option<String> {
         let claimed = claim.recovery_point?;
         // Where the store only knows when a file was uploaded, so does whoever only has its listing.
-        let listed = evidence.chain != Chain::Complete;
+        let listed = !evidence.chain.arrives();
         let missing = world.made(self.truth.restores + 1).filter(|made| *made < claimed)?;
         if listed && world.habits.upload_dates {
             return None;
@@ -231,11 +238,8 @@ impl Life {
         if let Some(since) = self.barren_since.filter(|since| lag < at(world.now).since(*since)) {
             return Some(format!("nothing restores since {since:?}"));
         }
-        let simple = !self.unsure
-            && !self.lost
-            && !world.habits.closing
-            && !world.habits.hasty
-            && evidence.chain == Chain::Complete;
+        let simple =
+            !self.unsure && !self.lost && !world.habits.closing && !world.habits.hasty && evidence.chain.arrives();
         if missing && simple {
             // It was sampled at the verification at the latest.
             let until = if self.watcher.failing { evidence.verified_at } else { at(world.now) };
@@ -274,6 +278,10 @@ impl Life {
         let story = self.world.lock().unwrap().story.join("\n");
         panic!("seed {} (STREAMGAUGE_SEED repeats it alone): {what}\n{story}", self.seed);
     }
+}
+
+fn probe(peeks: bool) -> ReplicaProbe {
+    if peeks { ReplicaProbe::of(&bucket()) } else { ReplicaProbe::default() }
 }
 
 impl Truth {

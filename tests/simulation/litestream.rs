@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use streamgauge::domain::litestream::LevelKeys;
+use streamgauge::domain::litestream::{LevelKeys, Txid};
 use streamgauge::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge_testkit::log::Log;
@@ -165,6 +165,11 @@ impl Litestream {
         self.bytes.push(u64::from(frames) * u64::from(24 + PAGE_SIZE));
         let told = format!("commit {} at {}:{}", self.commits.len(), self.log.salt, self.log.frames);
         self.tell(told);
+    }
+
+    /// The newest TXID beside the database; nobody sees it at times.
+    pub(crate) fn claimed(&mut self) -> Option<Txid> {
+        self.dice.odds(70).then(|| Txid(self.replica.txid()))
     }
 
     /// The commits that the newest local file brings.

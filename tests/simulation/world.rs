@@ -134,6 +134,7 @@ fn show(finding: &Finding, evidence: &Evidence) -> String {
     words.push(match &evidence.chain {
         Chain::Complete => "complete".to_owned(),
         Chain::Broken { end, .. } => format!("broken after {}", end.map_or(-1, second)),
+        Chain::Skipped { end } => format!("skipped from {}", second(*end)),
         Chain::NoStart => "no start".to_owned(),
     });
     words.extend(finding.coverage.gaps.iter().map(|gap| {

@@ -46,10 +46,20 @@ pub struct Evidence {
 pub enum Chain {
     /// From a snapshot (or the first file) to the newest object without a hole.
     Complete,
+    /// Complete up to an object that was written at `end`. The newest object is further on and was seen; those in between
+    /// were not, until the next listing.
+    Skipped { end: Timestamp },
     /// A hole: what restores ends at `end`, and what is lost begins not later than `lost_since`.
     Broken { end: Option<Timestamp>, lost_since: Timestamp },
     /// Nothing to start from.
     NoStart,
+}
+
+impl Chain {
+    /// Nothing is known to keep the newest object from being restored.
+    pub fn arrives(&self) -> bool {
+        matches!(self, Self::Complete | Self::Skipped { .. })
+    }
 }
 
 /// The recovery point, lag and unreplicated bytes of one replica of one database.
@@ -77,7 +87,8 @@ pub struct LagUnknownReport {
 
 /// Takes in what a successful look at a replica found.
 ///
-/// Objects behind a hole, or without a start, restore nothing, and so prove nothing.
+/// Objects behind a hole, or without a start, restore nothing, and so prove nothing; those behind others that were not
+/// seen prove nothing until these are.
 pub fn settle(positions: &mut Positions, evidence: &Evidence) {
     if let (Chain::Complete, Some(position)) = (&evidence.chain, evidence.position) {
         positions.prove(position, evidence.newest_at);
@@ -93,19 +104,23 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
     let Some(evidence) = evidence else {
         return Exposure { recovery_point: proven_until, ..Exposure::default() };
     };
-    match &evidence.chain {
-        Chain::Complete if positions.newest().is_none() || evidence.position.is_none() => {
-            // Nothing to compare: what the bucket holds is as old as it says, and whether more was written is unknown.
-            Exposure { method: Some(Method::Observer), recovery_point: evidence.newest_at, ..Exposure::default() }
+    let until = if failing { evidence.verified_at } else { now };
+    // What the bucket holds is as old as it says, and whether more was written is unknown.
+    let observed = |recovery_point| Exposure { method: Some(Method::Observer), recovery_point, ..Exposure::default() };
+    match (&evidence.chain, evidence.position.filter(|_| positions.newest().is_some())) {
+        (Chain::Complete, None) => observed(evidence.newest_at),
+        (Chain::Skipped { end }, None) => observed(Some(*end)),
+        (Chain::Complete, Some(_)) => pending(positions, evidence, until),
+        (Chain::Skipped { .. }, Some(position)) => {
+            // Its commits are there and make no lag; that they restore is proven when what leads to them was seen.
+            let mut arrived = positions.clone();
+            arrived.prove(position, evidence.newest_at);
+            Exposure { recovery_point: proven_until, ..pending(&arrived, evidence, until) }
         }
-        Chain::Complete => {
-            let until = if failing { evidence.verified_at } else { now };
-            pending(positions, evidence, until)
-        }
-        Chain::Broken { end, lost_since } => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
-        Chain::NoStart => match positions.oldest() {
+        (Chain::Broken { end, lost_since }, _) => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
+        (Chain::NoStart, _) => match positions.oldest() {
             Some(sample) => broken(evidence, None, sample.first_seen, positions, now),
-            None => Exposure { method: Some(Method::Observer), ..Exposure::default() },
+            None => observed(None),
         },
     }
 }
@@ -189,24 +204,28 @@ mod tests {
     fn source(looks: &[(i64, u32, u64)]) -> Positions {
         let mut positions = Positions::default();
         for (commits, (seconds, salt1, end)) in looks.iter().enumerate() {
-            positions.record(&DatabaseLook {
-                at: at(*seconds),
-                size_bytes: 0,
-                wal_size_bytes: None,
-                page_size: 4096,
-                journal: Journal::Wal(WalState {
-                    position: wal(*salt1, *end),
-                    frames: 1,
-                    backfilled_frames: None,
-                    oldest_reader_frame: None,
-                    source: WalSource::WalIndex,
-                }),
-                last_commit: None,
-                counters: Counters { commits: commits as u64, ..Counters::default() },
-                replacement: Default::default(),
-            });
+            positions.record(&look_at(*seconds, *salt1, *end, commits as u64));
         }
         positions
+    }
+
+    fn look_at(seconds: i64, salt1: u32, end: u64, commits: u64) -> DatabaseLook {
+        DatabaseLook {
+            at: at(seconds),
+            size_bytes: 0,
+            wal_size_bytes: None,
+            page_size: 4096,
+            journal: Journal::Wal(WalState {
+                position: wal(salt1, end),
+                frames: 1,
+                backfilled_frames: None,
+                oldest_reader_frame: None,
+                source: WalSource::WalIndex,
+            }),
+            last_commit: None,
+            counters: Counters { commits, ..Counters::default() },
+            replacement: Default::default(),
+        }
     }
 
     fn evidence(position: Option<WalPosition>, chain: Chain) -> Evidence {
@@ -236,6 +255,17 @@ mod tests {
     #[test]
     fn never_verified_is_unknown() {
         check(source(&[(1, 5, 100)]), None, false, 60, "recovery point unknown, lag unknown, bytes unknown");
+    }
+
+    #[test]
+    fn what_is_behind_unseen_objects_arrived_and_is_not_proven_to_restore() {
+        let skipped = || Some(evidence(Some(wal(5, 150)), Chain::Skipped { end: at(20).wall }));
+        let mut looks = source(&[(10, 5, 100), (30, 5, 150), (50, 5, 150)]);
+        settle(&mut looks, &evidence(Some(wal(5, 100)), Chain::Complete));
+        check(looks.clone(), skipped(), false, 60, "recovery point 10, lag 0, bytes 0");
+        looks.record(&look_at(55, 5, 170, 9));
+        check(looks, skipped(), false, 60, "recovery point 10, lag 5, bytes 20");
+        check(Positions::default(), skipped(), false, 60, "recovery point 20, lag unknown, bytes unknown");
     }
 
     #[test]

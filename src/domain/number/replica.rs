@@ -26,7 +26,7 @@ numbers! {
         });
 
     UP = gauge(Replica, "streamgauge_replica_up",
-        "1 if the replica was listed and its newest object read at the last look, 0 if not.",
+        "1 if the replica could be read at the last look, its newest object included, 0 if not.",
         |on| on.replica()?.up.known());
 
     RECOVERY_POINT = gauge(Replica, "streamgauge_replica_recovery_point_timestamp_seconds",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::files::{open, parse_at, read_at, stat_open};
 use crate::domain::limits::{STAGED_FILES_MAX, STAGING_DEPTH_MAX, STAGING_ENTRIES_MAX};
 use crate::domain::litestream::ltx::HEADER_SIZE;
-use crate::domain::litestream::{LtxHeader, LtxName};
+use crate::domain::litestream::{LtxHeader, LtxName, Txid};
 use crate::domain::observation::{ShadowWal, StagedLtx, StagedPosition, Staging};
 use crate::domain::sqlite::{WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
 
@@ -51,9 +51,19 @@ fn named<T: Ord>(directory: &Path, parse: impl Fn(&str) -> Option<T>) -> Option<
     Some(files)
 }
 
+/// The newest TXID of the files of `ltx/0` (v0.5) by their names.
+pub(super) fn newest_staged(path: &Path) -> Option<Txid> {
+    raw(path)?.last().map(|(txid, _)| *txid)
+}
+
+/// v0.5: the files of `ltx/0`, ascending.
+fn raw(path: &Path) -> Option<Vec<(Txid, PathBuf)>> {
+    named(&path.join("ltx/0"), |name| name.parse().ok().map(|LtxName { max, .. }| max))
+}
+
 /// v0.5: the newest files of `ltx/0`.
 fn ltx(path: &Path) -> Option<StagedPosition> {
-    let files = named(&path.join("ltx/0"), |name| name.parse().ok().map(|LtxName { max, .. }| max))?;
+    let files = raw(path)?;
     let newest = files.get(files.len().saturating_sub(STAGED_FILES_MAX)..)?;
     let read = newest.iter().filter_map(|(txid, file)| {
         let staged = parse_at::<HEADER_SIZE, _>(&open(file).ok()??, file, 0, staged_ltx).ok()?;
@@ -127,6 +137,7 @@ mod tests {
         }
         std::fs::write(level.join(format!("{0:016x}-{0:016x}.ltx", 71)), b"LTX1 cut").unwrap();
         std::fs::write(level.join("0000000000000048.ltx.tmp"), b"staging").unwrap();
+        assert_eq!(newest_staged(directory.path()), Some(Txid(71)), "by its name");
         let staging = staging(directory.path()).unwrap();
         assert_eq!(staging.bytes, 70 * 100 + 8 + 7);
         let StagedPosition::Ltx(files) = staging.position else { panic!("{:?}", staging.position) };
@@ -160,5 +171,6 @@ mod tests {
         std::fs::write(directory.path().join("generation"), "../../../etc/cron\n").unwrap();
         assert_eq!(staging(directory.path()).unwrap().position, StagedPosition::Empty);
         assert_eq!(staging(&directory.path().join("absent")), None);
+        assert_eq!(newest_staged(directory.path()), None);
     }
 }

@@ -13,8 +13,10 @@ use super::live_image::LivePageReader;
 use super::posture::posture;
 use super::processes::Processes;
 use super::sample::Failure;
+use super::staging::newest_staged;
 use super::tracked::Tracked;
 use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLLS_MAX};
+use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
 use crate::usecase::ports::{DatabaseWatch, LocalUpdate, PageReader};
@@ -278,6 +280,11 @@ impl DatabaseWatch for Watch {
         self.collect();
         let id = *self.ids.get(target)?;
         self.look_at(id, now, false)
+    }
+
+    fn staged(&self, target: &TargetName) -> Option<Txid> {
+        let target = self.targets.get(*self.ids.get(target)?)?.as_ref()?;
+        newest_staged(target.files.meta_path.as_deref()?)
     }
 }
 

@@ -49,8 +49,13 @@ pub struct Pace {
     pub bucket: Duration,
     /// An idle, proven replica.
     pub idle: Duration,
-    /// Listing of the compacted levels and snapshots of a replica that changes.
+    /// Listing of a replica in a bucket in which something is new. In between, looks ask for the next object by its name,
+    /// unless they are rarer.
+    pub listing: Duration,
+    /// Listing of the compacted levels and snapshots of a replica that changes, in a directory.
     pub levels: Duration,
+    /// The same in a bucket.
+    pub bucket_levels: Duration,
     /// Listing of everything, which notices deletions.
     pub reconcile: Duration,
     /// How long a target that is gone from the configuration is still watched.
@@ -73,10 +78,12 @@ impl Default for Pace {
             poll: Duration::from_secs(1),
             sweep: MINUTE,
             directory: Duration::from_secs(2),
-            // 8640 listings a day, which cost about $0.043 on S3.
+            // 8640 looks a day; docs/COST.md says what they cost.
             bucket: Duration::from_secs(10),
             idle: 5 * MINUTE,
+            listing: MINUTE,
             levels: MINUTE,
+            bucket_levels: 5 * MINUTE,
             reconcile: 60 * MINUTE,
             grace: 5 * MINUTE,
             discovery: MINUTE,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, DatabasePosture};
 use crate::domain::reason::Reason;
@@ -45,6 +46,11 @@ pub trait DatabaseWatch: Send {
 
     /// Looks at one database now. `None` when it is not watched, or is being written at this very moment.
     fn look(&mut self, target: &TargetName, now: Moment) -> Option<LocalUpdate>;
+
+    /// The newest TXID of which Litestream v0.5 has written a file beside a database. `None` where none shows.
+    fn staged(&self, _: &TargetName) -> Option<Txid> {
+        None
+    }
 }
 
 /// The live database, read as plain files, with no lock and no connection. Blocking.

@@ -29,7 +29,7 @@ pub struct Finding {
     pub last_segment_at: Option<Timestamp>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
-    /// Bytes of level-0 files that appeared since the first look; `None` for v0.3.
+    /// Bytes of level-0 files that appeared since the first look; `None` for v0.3, and where nothing was listed.
     pub received_bytes: Option<u64>,
     /// How many there were.
     pub received_objects: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Finding {
     pub damaged: Option<Reason>,
 }
 
-/// Single objects that a look saw, whether or not it succeeded in the end.
+/// Single objects that a look listed, whether or not it succeeded in the end.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub listed: Listing,

@@ -1,7 +1,8 @@
 //! Looks at one replica: lists what is new, reads where the newest object ends, and says what that proves.
 //!
 //! The probe remembers what it listed, so that a look costs one listing request whatever the number of objects. What it
-//! remembers is proportional to the number of holes, not of objects.
+//! remembers is proportional to the number of holes, not of objects. Where requests are dear it asks for the next object by
+//! its name, and lists only from time to time.
 
 mod finding;
 mod v3;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use crate::domain::assess::proof::{Chain, Evidence, Method};
 use crate::domain::litestream::expiry::Kept;
-use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys};
+use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::Reason;
@@ -41,6 +42,10 @@ pub struct ReplicaProbe {
     damaged: Arc<BTreeSet<String>>,
     /// The retention that Litestream was given, if it is known.
     kept: Option<Kept>,
+    /// Requests are dear there: single objects are asked for where that spares a listing.
+    peeks: bool,
+    /// The newest TXID that Litestream has written beside the database, where that shows.
+    claimed: Option<Txid>,
 }
 
 #[derive(Debug, Default)]
@@ -59,8 +64,13 @@ impl ReplicaProbe {
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &ReplicaTarget) -> Self {
-        let store = target.location.kind().to_owned();
-        Self { store, identities: target.age_identities.clone(), kept: target.kept, ..Self::new(target.encrypted) }
+        Self {
+            store: target.location.kind().to_owned(),
+            identities: target.age_identities.clone(),
+            kept: target.kept,
+            peeks: target.location.is_remote(),
+            ..Self::new(target.encrypted)
+        }
     }
 
     /// Says which keys are known to be damaged. Where they are others than before, the next look lists everything to see
@@ -82,6 +92,12 @@ impl ReplicaProbe {
         self.whole = bytes;
     }
 
+    /// Says which TXID Litestream had written last beside the database (v0.5) when the next look began: where to search
+    /// first, and no proof. `None` where that does not show.
+    pub fn claim(&mut self, txid: Option<Txid>) {
+        self.claimed = txid;
+    }
+
     /// Has the next look list everything.
     pub fn relist(&mut self) {
         match &mut self.state {
@@ -91,7 +107,7 @@ impl ReplicaProbe {
         }
     }
 
-    /// Takes the single objects that the last look saw; `None` when its listing failed.
+    /// Takes the single objects that the last look listed; `None` when that failed, or needed no listing.
     pub fn take_seen(&mut self) -> Option<Seen> {
         self.seen.take()
     }
@@ -133,7 +149,7 @@ impl ReplicaProbe {
             self.seen = Some(Seen { listed, newest: None });
             return Ok(nothing(sampled));
         };
-        levels.whole = self.whole;
+        (levels.whole, levels.peeks, levels.claimed) = (self.whole, self.peeks, self.claimed);
         let found = levels.look(store, staged, sampled, pace).await;
         self.seen = levels.seen.take();
         let found = found?;

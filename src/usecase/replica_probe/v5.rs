@@ -1,12 +1,16 @@
 //! A v0.5 replica: levels of LTX files.
 
 mod conclusion;
+mod peek;
+mod search;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::peek::Peeked;
 use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understood};
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::ODD_NEWEST_MAX;
@@ -36,6 +40,14 @@ pub(super) struct Levels {
     odd: Option<Reason>,
     /// When everything was listed.
     pub(super) reconciled: Option<Moment>,
+    /// When level 0 was listed.
+    listed: Option<Moment>,
+    /// What was seen beyond that without a listing; `None`: nothing is new.
+    peeked: Option<Peeked>,
+    /// Single files are asked for where that spares a listing.
+    pub(super) peeks: bool,
+    /// The newest TXID that Litestream has written beside the database, where that shows.
+    pub(super) claimed: Option<Txid>,
     /// When the levels above 0 were listed, and the newest TXID then.
     swept: Option<(Moment, Option<Txid>)>,
     /// Where the chain is broken, as two listings saw it.
@@ -98,10 +110,15 @@ impl Levels {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
+        if self.may_peek(sampled, pace) && self.peek(store, sampled, pace).await? {
+            let (finding, evidence) = self.conclude(staged, sampled);
+            return Ok((Finding { received_bytes: None, received_objects: None, ..finding }, evidence));
+        }
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
         next.seen = Some(Seen { listed: Listing::new(self.keys), newest: None });
         next.list(store, sampled, pace).await?;
+        (next.listed, next.peeked) = (Some(sampled), None);
         *self = next;
         if let Some(seen) = &mut self.seen {
             let (plan, unbroken) = self.candidates.plan();
@@ -124,7 +141,7 @@ impl Levels {
         // remembered can be trusted.
         if due(self.reconciled, pace.reconcile, sampled) || !self.list_level(store, 0).await? {
             self.reconcile(store, sampled).await?;
-        } else if self.hasty() || due(self.swept.map(|(at, _)| at), pace.levels, sampled) {
+        } else if self.hasty() || due(self.swept.map(|(at, _)| at), self.level_pace(pace), sampled) {
             self.sweep(store, sampled).await?;
         }
         self.catch_up(store, sampled).await?;
@@ -146,6 +163,10 @@ impl Levels {
             self.draw(files, sampled);
         }
         Ok(())
+    }
+
+    fn level_pace(&self, pace: &Pace) -> Duration {
+        if self.peeks { pace.bucket_levels } else { pace.levels }
     }
 
     /// Makes the coverage map of everything that was listed.

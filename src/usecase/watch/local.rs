@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, ch
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
 use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate};
@@ -25,6 +26,7 @@ pub(super) struct LocalRound {
 enum Command {
     Targets(Vec<(TargetName, DatabaseFiles)>, Duration, Duration),
     Look(TargetName, oneshot::Sender<Moment>),
+    Staged(TargetName, oneshot::Sender<Option<Txid>>),
 }
 
 /// The agent's end. Dropping it ends the thread.
@@ -66,6 +68,13 @@ impl LocalWatch {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Look(target, reply)).ok()?;
         answer.await.ok()
+    }
+
+    /// The newest TXID that Litestream v0.5 has written beside a database now; `None` where that does not show.
+    pub(super) async fn staged(&self, target: TargetName) -> Option<Txid> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Staged(target, reply)).ok()?;
+        answer.await.ok()?
     }
 }
 
@@ -110,6 +119,7 @@ impl Watching {
                             let _ = reply.send(now);
                         }
                     }
+                    Some(Command::Staged(target, reply)) => drop(reply.send(self.watch.staged(&target))),
                     None => return,
                 },
             }

@@ -67,6 +67,8 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         updates = unseen.keys().filter_map(|name| watch.look(name, clock.now())).collect();
     }
 
+    // What is said once is said of what was listed.
+    let pace = &Pace { listing: Duration::ZERO, ..pace.clone() };
     let deadline = clock.now().after(wait).mono;
     look_at(&mut subjects, clock, now, pace, |_| true).await;
     find_beacons(&mut subjects, clock, stores, pace).await;

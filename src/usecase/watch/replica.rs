@@ -62,8 +62,8 @@ pub(super) struct WatchedReplica {
     written: Option<Written>,
     growth: Growth,
     churn: Churn,
-    /// When it was last listed.
-    listed_at: Option<Moment>,
+    /// When it was last looked at with success.
+    found_at: Option<Moment>,
     lineage: Lineage,
     /// The beacon of the host that writes the database, if that is another one.
     beacon: Option<Arc<BeaconReport>>,
@@ -100,7 +100,7 @@ impl WatchedReplica {
             written: None,
             growth: Growth::default(),
             churn: Churn::default(),
-            listed_at: None,
+            found_at: None,
             lineage: Lineage::default(),
             beacon: None,
             verifying: false,
@@ -177,7 +177,7 @@ impl WatchedReplica {
                     settle(&mut self.positions, &evidence);
                 }
                 self.watched.verified_at = Some(evidence.verified_at.wall);
-                self.listed_at = Some(now);
+                self.found_at = Some(now);
                 if let Some((received, written)) = finding.received_bytes.zip(self.written) {
                     self.growth.record(evidence.verified_at, received, written);
                 }
@@ -217,6 +217,11 @@ impl WatchedReplica {
 
     pub(super) fn layout(&self) -> Option<&'static str> {
         self.finding.as_ref()?.0.layout
+    }
+
+    /// The newest TXID that the last successful look saw.
+    pub(super) fn newest_txid(&self) -> Option<u64> {
+        self.finding.as_ref()?.0.txid
     }
 
     /// Why it was not read. A damaged object is no silence: what is read of it can be restored.
@@ -263,8 +268,7 @@ impl WatchedReplica {
 
     /// Takes in how far Litestream says that it is, as it was read at `at`.
     pub(super) fn compare(&mut self, claim: Txid, at: Moment) {
-        let there = self.finding.as_ref().and_then(|(finding, _)| finding.txid);
-        if let Some(there) = there.filter(|_| self.listed_at.is_some_and(|listed| listed.mono <= at.mono)) {
+        if let Some(there) = self.newest_txid().filter(|_| self.found_at.is_some_and(|found| found.mono <= at.mono)) {
             self.lineage.observe(claim.0, there);
         }
     }
@@ -296,7 +300,7 @@ impl WatchedReplica {
     /// The lag that the host that writes the database claims, if nothing better is known. A replica that cannot be read
     /// may not hold what the host saw in it.
     fn claimed_lag(&self) -> Option<f64> {
-        let (_, evidence) = self.finding.as_ref().filter(|(_, evidence)| evidence.chain == Chain::Complete)?;
+        let (_, evidence) = self.finding.as_ref().filter(|(_, evidence)| evidence.chain.arrives())?;
         self.beacon.as_ref().filter(|_| self.unreadable().is_none())?.lag_seconds(evidence.position)
     }
 

@@ -51,8 +51,10 @@ impl WatchedReplica {
             return None;
         }
         let store = self.store.clone().ok()?;
+        let newest = self.newest_txid();
         let (plan, position) = match self.ledger.spot_plan() {
-            Ok(plan) => match plan.tip.wal_end() {
+            // Where more has come since the last listing, the plan does not say how to read it.
+            Ok(plan) => match plan.tip.wal_end().filter(|_| newest == Some(plan.tip.max.0)) {
                 Some(position) => (plan, position),
                 None => return None,
             },

@@ -204,7 +204,7 @@ fn path_mapping(mut section: Section<'_>) -> Option<PathMapping> {
 /// How often things are looked at, and what is done with them.
 fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Option<Duration>) -> Pace {
     let mut watch = root.section_or_empty("watch");
-    let interval = replica.interval("interval");
+    let (interval, levels) = (replica.interval("interval"), replica.interval("level-interval"));
     let default = Pace::default();
     Pace {
         poll: watch.interval("poll-interval").unwrap_or(default.poll),
@@ -212,7 +212,9 @@ fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Option<Dur
         directory: interval.unwrap_or(default.directory),
         bucket: interval.unwrap_or(default.bucket),
         idle: replica.interval("idle-interval").unwrap_or(default.idle),
-        levels: replica.interval("level-interval").unwrap_or(default.levels),
+        listing: replica.interval("listing-interval").unwrap_or(default.listing),
+        levels: levels.unwrap_or(default.levels),
+        bucket_levels: levels.unwrap_or(default.bucket_levels),
         reconcile: replica.interval("reconcile-interval").unwrap_or(default.reconcile),
         grace: watch.duration("series-grace").unwrap_or(default.grace),
         discovery: discovery.unwrap_or(default.discovery),

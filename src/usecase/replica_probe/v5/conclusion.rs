@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::finding::{Finding, chain};
 use super::Levels;
-use crate::domain::assess::proof::{Evidence, Method};
+use crate::domain::assess::proof::{Chain, Evidence, Method};
 use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::litestream::{Coverage, Layout, LtxFile, LtxHeader, SNAPSHOT_LEVEL};
 use crate::domain::moment::Moment;
@@ -16,8 +16,9 @@ const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9
 impl Levels {
     pub(super) fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
         let coverage = self.inventory.coverage();
-        let newest = self.newest.as_ref().map(|(file, _)| file.max);
-        let header = self.newest.as_ref().map(|(_, header)| header);
+        let peeked = self.peeked.as_ref();
+        let header = peeked.map(|peeked| &peeked.newest).or_else(|| self.newest.as_ref().map(|(_, header)| header));
+        let newest = header.map(|header| header.max);
         let from_header = header.and_then(LtxHeader::wal_end).map(|position| (position, Method::Wal));
         let from_staging = || {
             // The newest file says nothing of the WAL; Litestream's own file of the same TXID does.
@@ -28,13 +29,19 @@ impl Levels {
         let positioned = from_header.or_else(from_staging);
         let newest_object =
             (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level)).map(|file| file.created);
-        let last_segment_at = newest_object.max();
+        // What was not listed is dated by the host that wrote it, whose clock may be ahead.
+        let unlisted = peeked.map(|peeked| peeked.newest.timestamp.min(sampled.wall));
+        let last_segment_at = newest_object.chain(unlisted).max();
+        let skipped = peeked.filter(|peeked| peeked.linked.max < peeked.newest.max);
         let evidence = Evidence {
             verified_at: sampled,
             position: positioned.map(|(position, _)| position),
             method: positioned.map_or(Method::Observer, |(_, method)| method),
             newest_at: header.map(|header| header.timestamp).or(last_segment_at),
-            chain: chain(&coverage, sampled),
+            chain: match skipped {
+                Some(peeked) => Chain::Skipped { end: peeked.linked.timestamp },
+                None => chain(&coverage, sampled),
+            },
         };
         let finding = Finding {
             layout: Some(Layout::V5(self.keys).as_str()),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::usecase::ports::{Content, ReplicaStore, Stores as _};
 use streamgauge_testkit::http::{Answer, Request, Server as Fake};
 use streamgauge_testkit::ltx;
+use tokio::sync::Mutex;
 
 use crate::s3::self_signed;
 use crate::servers::{Server, escaped, in_lab, program};
@@ -52,8 +53,10 @@ impl Dav {
 
     async fn make_collections(&self, key: &str) {
         let ends = key.match_indices('/').map(|(at, _)| at + 1);
+        // Nobody writes into a collection that another one is still making.
+        let mut made = self.made.lock().await;
         for collection in std::iter::once(0).chain(ends).map(|end| &key[..end]) {
-            if self.made.lock().unwrap().insert(collection.to_owned()) {
+            if made.insert(collection.to_owned()) {
                 self.send(b"MKCOL", collection, b"").await;
             }
         }
@@ -233,6 +236,8 @@ async fn a_collection_that_is_missing_or_none_says_so_and_a_replica_is_not_anoth
             write(server.directory(), &format!("{replica}/{}", key(txid)), b"x");
         }
         write(server.directory(), "file", b"x");
+        std::fs::create_dir_all(server.directory().join("empty/ltx/0")).unwrap();
+        std::fs::create_dir_all(server.directory().join("empty/generations/a/b/c")).unwrap();
         for (replica, txid) in [("db1", 1), ("db10", 10), ("db1/db1", 11)] {
             let store = open(place(server.port, below, replica));
             assert_eq!(names(&*store, LEVEL, None).await, (vec![ltx_name(txid)], Vec::new()), "{replica}");
@@ -248,8 +253,6 @@ async fn a_collection_that_is_missing_or_none_says_so_and_a_replica_is_not_anoth
             assert!(matches!(store.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)));
         }
         // As in a bucket, there is no layout without a file.
-        std::fs::create_dir_all(server.directory().join("empty/ltx/0")).unwrap();
-        std::fs::create_dir_all(server.directory().join("empty/generations/a/b/c")).unwrap();
         let empty = open(place(server.port, below, "empty"));
         assert_eq!(empty.layouts().await.unwrap(), []);
         assert_eq!(names(&*empty, LEVEL, None).await, (Vec::new(), Vec::new()));

@@ -368,6 +368,33 @@ async fn odd_objects_are_beside_good_ones() {
     }
 }
 
+/// Its own chunks are replaced, and nothing else.
+#[tokio::test]
+async fn a_beacon_takes_nothing_away_whatever_the_one_before_says() {
+    let nats = Nats::with_bucket().await;
+    let context = nats.context().await;
+    let bucket = context.get_object_store(BUCKET).await.unwrap();
+    put(&bucket, &key(NAME), b"good").await;
+    let nuid = bucket.info(key(NAME)).await.unwrap().nuid;
+    let name = ".streamgauge/beacon.json";
+    let copied = format!(r#"{{"name":"{name}","nuid":"{nuid}","size":4,"chunks":1}}"#);
+    publish(&context, described(name), copied).await;
+    let stores = stores(Duration::from_secs(60));
+    let beacon = stores.beacon(&ReplicaLocation::Nats(Box::new(nats.place()))).unwrap();
+    for content in ["one", "two", "three"] {
+        beacon.put(content.into()).await.unwrap();
+        assert_eq!(beacon.find().await.unwrap().unwrap().content, content);
+    }
+    assert_eq!(read(&*nats.store(), NAME, 0, 100).await.unwrap(), "good");
+    // Two of the object, two chunks of beacons and their one description.
+    let info = context.get_stream(format!("OBJ_{BUCKET}")).await.unwrap().get_info().await.unwrap();
+    assert_eq!(info.state.messages, 5);
+    // What cannot be understood is replaced as well.
+    publish(&context, described(name), "{").await;
+    beacon.put("four".into()).await.unwrap();
+    assert_eq!(beacon.find().await.unwrap().unwrap().content, "four");
+}
+
 /// One bucket's name is the beginning of the other's, and so are their subjects.
 #[tokio::test]
 async fn buckets_with_similar_names_are_apart() {

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Bucket;
 use super::chunks::{Chunks, Walk};
@@ -20,6 +20,10 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
 use crate::infrastructure::store::checked::corrupt;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
+
+/// The tokens of a beacon's chunk: the one that is described stays until the other one is. Nothing but these is ever replaced,
+/// whatever the bucket says.
+const CHUNKS: [&str; 2] = ["streamgaugeA", "streamgaugeB"];
 
 /// The place of one beacon. Litestream reads and deletes only what begins with `ltx/` in the bucket.
 pub(super) struct NatsBeacon {
@@ -38,8 +42,11 @@ impl NatsBeacon {
         Self { bucket }
     }
 
-    async fn publish(&self, link: &Link, subject: &str, headers: HeaderMap, content: Bytes) -> Result<(), Reason> {
-        let answer = link.ask(subject, Some(headers).filter(|headers| !headers.is_empty()), content).await?;
+    /// Writes a message in the place of those with the same subject.
+    async fn replace(&self, link: &Link, subject: &str, content: Bytes) -> Result<(), Reason> {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Rollup", "sub");
+        let answer = link.ask(subject, Some(headers), content).await?;
         let no_bucket = || Reason::new(ReasonKind::NotFound, "no such bucket");
         link.answer::<Stored>(&answer.ok_or_else(no_bucket)?, &self.bucket.name).map(drop)
     }
@@ -61,26 +68,21 @@ impl BeaconStore for NatsBeacon {
         Ok(Some(FoundBeacon { content, stored_at, written_at }))
     }
 
-    /// As clients of NATS write objects: content, description, and away with the content of the one before.
+    /// As clients of NATS write objects: content, then description.
     async fn put(&self, content: Bytes) -> Result<(), Reason> {
         let (link, bucket) = (self.bucket.link().await?, &self.bucket.name);
-        let before = Object::find(&link, bucket, SUFFIX).await.ok().flatten();
-        let inbox = link.client.new_inbox();
-        let nuid = inbox.rsplit('.').next().unwrap_or_default();
+        let before = match Object::find(&link, bucket, SUFFIX).await {
+            Err(reason) if !matches!(reason.kind, ReasonKind::Corrupt | ReasonKind::Unsupported) => return Err(reason),
+            before => before.ok().flatten(),
+        };
+        let [first, second] = CHUNKS;
+        let nuid = if before.is_some_and(|(before, _)| before.nuid == first) { second } else { first };
         let description = json!({
             "name": SUFFIX, "bucket": bucket, "nuid": nuid, "size": content.len(), "chunks": 1,
             "mtime": clock::wall(), "options": {"max_chunk_size": 128 << 10},
             "digest": format!("SHA-256={}", encoded(digest(&SHA256, &content).as_ref())),
         });
-        self.publish(&link, &format!("$O.{bucket}.C.{nuid}"), HeaderMap::new(), content).await?;
-        let mut replaces = HeaderMap::new();
-        replaces.insert("Nats-Rollup", "sub");
-        self.publish(&link, &subject(bucket, SUFFIX), replaces, description.to_string().into()).await?;
-        if let Some((before, _)) = before {
-            let filter = json!({"filter": format!("$O.{bucket}.C.{}", before.nuid)}).to_string();
-            let purged = link.ask(&format!("$JS.API.STREAM.PURGE.OBJ_{bucket}"), None, filter.into()).await?;
-            purged.map(|answer| link.answer::<Value>(&answer, bucket)).transpose()?;
-        }
-        Ok(())
+        self.replace(&link, &format!("$O.{bucket}.C.{nuid}"), content).await?;
+        self.replace(&link, &subject(bucket, SUFFIX), description.to_string().into()).await
     }
 }

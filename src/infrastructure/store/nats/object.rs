@@ -65,7 +65,7 @@ impl Object {
             return Err(Reason::new(ReasonKind::Unsupported, "a link to another object, which is not followed"));
         }
         let is_token = !described.nuid.is_empty() && described.nuid.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if described.size > 0 && !is_token {
+        if !is_token {
             return Err(corrupt("an object whose chunks have no name".to_owned()));
         }
         let digest = described.digest.as_deref().and_then(|digest| digest.strip_prefix("SHA-256="));
@@ -154,8 +154,10 @@ mod tests {
             assert_eq!(told(text), cannot, "{text}");
         }
         for nuid in ["", "a.b", "*", ">"] {
-            let refused = told(&format!(r#"{{"name":"n","nuid":"{nuid}","size":1}}"#));
-            assert_eq!(refused, "corrupt: an object whose chunks have no name");
+            for size in [0, 1] {
+                let refused = told(&format!(r#"{{"name":"n","nuid":"{nuid}","size":{size}}}"#));
+                assert_eq!(refused, "corrupt: an object whose chunks have no name");
+            }
         }
         assert_eq!(told(r#"{"name":"m"}"#), "corrupt: an object that is described by another name");
         let link = r#"{"name":"n","options":{"link":{"bucket":"other"}}}"#;

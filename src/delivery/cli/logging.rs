@@ -10,6 +10,9 @@ use tracing_subscriber::registry;
 use crate::domain::printable::printable_character;
 use crate::infrastructure::config::{Log, LogFormat};
 
+/// Libraries that also repeat what servers say, which may hold a credential.
+const SILENT: [&str; 3] = ["async_nats", "russh", "russh_sftp"];
+
 /// As [`init`], for a command whose answer is what it prints: the log is for what cannot be in it.
 pub fn init_from(level: LevelFilter) {
     init(&Log { level, format: LogFormat::Logfmt });
@@ -27,7 +30,10 @@ pub fn subscriber<W: Write + 'static>(
     log: &Log,
     out: impl Fn() -> W + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync + 'static {
-    let filter = Targets::new().with_default(log.level.min(LevelFilter::WARN)).with_target("streamgauge", log.level);
+    let filter = Targets::new()
+        .with_default(log.level.min(LevelFilter::WARN))
+        .with_targets(SILENT.map(|library| (library, LevelFilter::OFF)))
+        .with_target("streamgauge", log.level);
     let layer = match log.format {
         LogFormat::Logfmt => {
             tracing_logfmt::builder().with_target(false).layer().with_writer(move || Printable(out())).boxed()
@@ -60,6 +66,23 @@ impl<W: Write> Write for Printable<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_libraries_repeat_of_servers_is_not_logged() {
+        let (mut read, write) = io::pipe().unwrap();
+        let log = Log { level: LevelFilter::TRACE, format: LogFormat::Logfmt };
+        let subscriber = subscriber(&log, move || write.try_clone().unwrap());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "async_nats", "secret");
+            tracing::error!(target: "async_nats::connection", "secret");
+            tracing::error!(target: "russh::client", "secret");
+            tracing::error!(target: "russh_sftp", "secret");
+            tracing::warn!(target: "another", "told");
+        });
+        let mut text = String::new();
+        io::Read::read_to_string(&mut read, &mut text).unwrap();
+        assert!(text.contains("told") && !text.contains("secret"), "{text}");
+    }
 
     #[test]
     fn a_line_does_not_drive_the_terminal() {

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::failure::{chain, root_cause, unreachable};
 use crate::infrastructure::scrub::Scrub;
-use crate::infrastructure::store::checked::printable;
 
 /// An error in an answer of JetStream.
 #[derive(Deserialize)]
@@ -119,9 +118,9 @@ pub(super) fn no_direct(bucket: &str) -> Reason {
 }
 
 /// A status that says neither that a message is there nor that it is not.
-pub(super) fn status(message: &Message) -> Reason {
+pub(super) fn status(message: &Message, scrub: &Scrub) -> Reason {
     let status = message.status.map_or(0, |status| status.as_u16());
-    let description = printable(message.description.as_deref().unwrap_or_default());
+    let description = scrub.clean(message.description.as_deref().unwrap_or_default());
     let kind = match status {
         429 => ReasonKind::Throttled,
         _ => ReasonKind::Failed,

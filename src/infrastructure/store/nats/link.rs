@@ -103,7 +103,7 @@ impl Link {
         match message.status.map(|status| status.as_u16()) {
             None => Ok(Some(message)),
             Some(NOT_FOUND) => Ok(None),
-            Some(_) => Err(failure::status(&message)),
+            Some(_) => Err(failure::status(&message, &self.scrub)),
         }
     }
 
@@ -127,7 +127,7 @@ impl Link {
                     Some(END) => return Ok(number(&message, "Nats-Num-Pending")),
                     Some(NOT_FOUND) => return Ok(Some(0)),
                     Some(_) if message.status == Some(StatusCode::NO_RESPONDERS) => return Ok(None),
-                    Some(_) => return Err(failure::status(&message)),
+                    Some(_) => return Err(failure::status(&message, &self.scrub)),
                 }
             }
             Err(failure::broke())

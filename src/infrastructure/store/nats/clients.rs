@@ -131,6 +131,7 @@ impl Slot {
                 Ok(link)
             }
             Err(reason) => {
+                state.others.clear();
                 let pause = state.failed.as_ref().map_or(PAUSES.0, |failed| (2 * failed.pause).min(PAUSES.1));
                 state.failed = Some(Failed { reason: reason.clone(), pause, until: clock::timer() + pause });
                 Err(reason)
@@ -171,6 +172,8 @@ impl Slot {
             .request_timeout(None)
             .ping_interval(PING_INTERVAL)
             .ignore_discovered_servers()
+            // Those that are named first: a cluster may tell of servers that nobody reaches from here.
+            .retain_servers_order()
             // A connection that broke is not mended but made anew, by whoever needs it next.
             .max_reconnects(servers.len())
             .event_callback(on_event);

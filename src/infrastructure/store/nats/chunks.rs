@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use super::link::{Get, Link, number};
 use super::object::Object;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::checked::corrupt;
 
 /// Objects of which is remembered where their chunks begin, and how far these are apart.
@@ -100,7 +100,12 @@ impl Chunks {
         }
         let Some(chunked) = kept.front_mut() else { return Ok(Walk::Ends(0)) };
         let walked = chunked.walk(link, bucket, object, bytes).await;
-        if !matches!(walked, Ok(Walk::Whole(_))) {
+        // Where the content is another one; after a connection that broke, the walk goes on.
+        let is_over = match &walked {
+            Ok(walk) => matches!(walk, Walk::Ends(_)),
+            Err(reason) => reason.kind == ReasonKind::Corrupt,
+        };
+        if is_over {
             kept.pop_front();
         }
         walked

@@ -29,6 +29,9 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const INACTIVITY_MAX: Duration = Duration::from_secs(60);
 
+/// How long the end of a connection may take to be known.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
 const PORT: u16 = 22;
 
 /// A connection, which ends when it is dropped.
@@ -206,6 +209,10 @@ async fn authenticate(ssh: &mut Ssh, login: &Login, key: Option<PrivateKey>) -> 
         result = ssh.authenticate_none(user).await.map_err(no_answer)?;
     }
     let AuthResult::Failure { remaining_methods, .. } = result else { return Ok(()) };
+    // A connection that is closed during the login looks like a refusal that offers nothing.
+    if remaining_methods.is_empty() && tokio::time::timeout(CLOSED_WITHIN, &mut *ssh).await.is_ok() {
+        return Err(not_connected(&russh::Error::Disconnect));
+    }
     let methods: Vec<&str> = remaining_methods.iter().map(Into::into).collect();
     let offers = if methods.is_empty() { String::new() } else { format!("; it takes {}", methods.join(", ")) };
     let cause = format!("the server does not let user {} in{offers}", printable(user));

@@ -87,7 +87,7 @@ pub(super) struct Session {
     ssh: Ssh,
     /// How long one request may take.
     patience: Duration,
-    /// A request had no answer.
+    /// A request had no answer, or the server has lost its own connection.
     broken: AtomicBool,
     scrub: Scrub,
 }
@@ -109,6 +109,9 @@ impl Session {
         match answer {
             Ok(answer) => Ok(Ok(answer)),
             Err(Error::Status(status)) => {
+                if matches!(status.status_code, StatusCode::NoConnection | StatusCode::ConnectionLost) {
+                    self.broken.store(true, Ordering::Relaxed);
+                }
                 let reason = failure::refused(&status, &self.scrub);
                 Ok(Err(Refused { code: status.status_code, reason }))
             }

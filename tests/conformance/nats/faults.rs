@@ -67,6 +67,13 @@ async fn a_server_that_does_not_listen_or_answer_says_so_in_time() {
     // Closes the connection at the first request.
     let rude = Fake::start("2.15.1", |_, _| None).await;
     assert_eq!(list_told(rude.place()).await, format!("unreachable: {PLACE}: the connection broke"));
+    // And is not logged in to with every call.
+    let (store, before) = (impatient(rude.place()), rude.connections.load(Ordering::SeqCst));
+    for _ in 0..50 {
+        assert!(told(store.list(LEVEL, None, None).await.unwrap_err()).ends_with(": the connection broke"));
+    }
+    let logins = rude.connections.load(Ordering::SeqCst) - before;
+    assert!(logins <= 4, "{logins} logins");
 }
 
 #[tokio::test]

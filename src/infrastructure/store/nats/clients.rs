@@ -37,6 +37,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// How long nobody tries after a connection could not be made: doubled each time.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// A connection that breaks sooner counts as one that could not be made. The first such is made anew at once.
+const SHORT_LIVED: Duration = Duration::from_secs(30);
+
 /// Servers of a cluster that are remembered.
 const OTHERS_MAX: usize = 16;
 
@@ -60,7 +63,8 @@ pub(super) struct Slot {
 
 #[derive(Default)]
 struct State {
-    link: Option<Arc<Link>>,
+    /// And when it was made.
+    link: Option<(Arc<Link>, Instant)>,
     failed: Option<Failed>,
     /// Other servers of the cluster, as the last one that answered named them.
     others: Vec<ServerAddr>,
@@ -71,6 +75,15 @@ struct Failed {
     reason: Reason,
     pause: Duration,
     until: Instant,
+}
+
+impl State {
+    /// Nobody tries for a while: longer each time, and at first for `pause`.
+    fn fail(&mut self, reason: Reason, pause: Duration) {
+        let doubled = |failed: &Failed| (2 * failed.pause).clamp(PAUSES.0, PAUSES.1);
+        let pause = self.failed.as_ref().map_or(pause, doubled);
+        self.failed = Some(Failed { reason, pause, until: clock::timer() + pause });
+    }
 }
 
 impl Clients {
@@ -112,10 +125,16 @@ impl Slot {
     /// The connection, which may break at any time. Whoever asks soon after it could not be made hears the same.
     pub(super) async fn link(&self) -> Result<Arc<Link>, Reason> {
         let mut state = self.state.lock().await;
-        if let Some(link) = state.link.as_ref().filter(|link| !link.is_broken()) {
-            return Ok(Arc::clone(link));
+        if let Some((link, made)) = state.link.take() {
+            match link.broken() {
+                None => {
+                    state.link = Some((Arc::clone(&link), made));
+                    return Ok(link);
+                }
+                Some(reason) if clock::timer() < made + SHORT_LIVED => state.fail(reason, Duration::ZERO),
+                Some(_) => state.failed = None,
+            }
         }
-        state.link = None;
         if let Some(failed) = state.failed.as_ref().filter(|failed| clock::timer() < failed.until) {
             return Err(failed.reason.clone());
         }
@@ -126,14 +145,13 @@ impl Slot {
             Ok(link) => {
                 let link = Arc::new(link);
                 let others = link.client.server_info().connect_urls;
-                let others = others.iter().filter_map(|server| server.parse().ok()).take(OTHERS_MAX).collect();
-                *state = State { link: Some(Arc::clone(&link)), failed: None, others };
+                state.others = others.iter().filter_map(|server| server.parse().ok()).take(OTHERS_MAX).collect();
+                state.link = Some((Arc::clone(&link), clock::timer()));
                 Ok(link)
             }
             Err(reason) => {
                 state.others.clear();
-                let pause = state.failed.as_ref().map_or(PAUSES.0, |failed| (2 * failed.pause).min(PAUSES.1));
-                state.failed = Some(Failed { reason: reason.clone(), pause, until: clock::timer() + pause });
+                state.fail(reason.clone(), PAUSES.0);
                 Err(reason)
             }
         }
@@ -143,21 +161,30 @@ impl Slot {
         let server = if self.place.server.is_empty() { DEFAULT_SERVER } else { &self.place.server };
         let named: Result<Vec<ServerAddr>, _> = server.split(',').map(str::parse).collect();
         let servers = [named.map_err(|_| failure::no_address())?, others.to_vec()].concat();
-        let (broken, errors) = (watch::Sender::new(false), broadcast::Sender::new(16));
+        let (broken, errors) = (watch::Sender::new(None), broadcast::Sender::new(16));
         let (is_broken, told) = (broken.subscribe(), errors.clone());
+        let breaks = move |reason: Reason| {
+            // The first says why.
+            broken.send_if_modified(|broken: &mut Option<Reason>| {
+                let is_first = broken.is_none();
+                broken.get_or_insert(reason);
+                is_first
+            });
+        };
         let on_event = move |event| {
             match event {
                 Event::ServerError(error) => {
                     let said = error.to_string();
                     // Without its inbox a connection is of no use.
                     let useless = said.to_lowercase().contains("subscription");
+                    let reason = failure::violation(&said, "").unwrap_or_else(failure::broke);
                     // Nobody may wait for an answer.
                     drop(told.send(said));
                     if useless {
-                        broken.send_replace(true);
+                        breaks(reason);
                     }
                 }
-                Event::Disconnected | Event::Closed | Event::LameDuckMode => drop(broken.send_replace(true)),
+                Event::Disconnected | Event::Closed | Event::LameDuckMode => breaks(failure::broke()),
                 _ => {}
             }
             std::future::ready(())

@@ -69,8 +69,8 @@ pub(super) struct Link {
     pub(super) client: Client,
     /// Host and port.
     pub(super) server: String,
-    /// True when the connection is not to be used any more.
-    pub(super) broken: watch::Receiver<bool>,
+    /// Why the connection is not to be used any more.
+    pub(super) broken: watch::Receiver<Option<Reason>>,
     /// Errors that the server says of no request in particular.
     pub(super) errors: broadcast::Sender<String>,
     pub(super) scrub: Scrub,
@@ -78,8 +78,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn is_broken(&self) -> bool {
-        *self.broken.borrow()
+    /// Why it is not to be used any more, if it is not.
+    pub(super) fn broken(&self) -> Option<Reason> {
+        self.broken.borrow().clone()
     }
 
     /// The state of a bucket's stream.
@@ -184,7 +185,7 @@ impl Link {
             biased;
             answer = answer => answer,
             reason = refused => Err(reason),
-            _ = broken.wait_for(|broken| *broken) => Err(failure::broke()),
+            _ = broken.wait_for(Option::is_some) => Err(self.broken().unwrap_or_else(failure::broke)),
         }
     }
 

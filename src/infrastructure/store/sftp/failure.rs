@@ -31,8 +31,12 @@ pub(super) fn broken(error: &Error, patience: Duration) -> Reason {
     match error {
         Error::Timeout => Reason::new(ReasonKind::Timeout, format!("no answer within {} s", patience.as_secs_f64())),
         Error::UnexpectedPacket => Reason::new(ReasonKind::Corrupt, "an answer to another request"),
-        _ => Reason::new(ReasonKind::Unreachable, "the connection broke"),
+        _ => broke(),
     }
+}
+
+pub(super) fn broke() -> Reason {
+    Reason::new(ReasonKind::Unreachable, "the connection broke")
 }
 
 /// The root of a replica is missing.

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::Instant;
 
 use super::connect::{Login, connect};
+use super::failure;
 use super::session::Session;
 use crate::domain::limits::SFTP_CALLS_MAX;
 use crate::domain::places::SftpLocation;
@@ -18,6 +19,9 @@ use crate::infrastructure::clock;
 /// How long a server is left alone after so many failures to connect: about a second, doubled up to half a minute.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_DOUBLINGS_MAX: u32 = 5;
+
+/// A connection that breaks sooner counts as a failure to connect. The first such is made anew at once.
+const SHORT_LIVED: Duration = Duration::from_secs(30);
 
 /// A healthy server lets one in faster.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -62,7 +66,8 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct State {
-    session: Option<Arc<Session>>,
+    /// And when it was made.
+    session: Option<(Arc<Session>, Instant)>,
     failure: Option<Failure>,
 }
 
@@ -72,6 +77,15 @@ struct Failure {
     times: u32,
     /// No other attempt is made before.
     until: Instant,
+}
+
+impl State {
+    /// No other attempt is made for a while: longer each time, and at first for `first`.
+    fn fail(&mut self, reason: Reason, first: Duration) {
+        let times = self.failure.as_ref().map_or(0, |failure| failure.times);
+        let until = clock::timer() + if times == 0 { first } else { pause(times) };
+        self.failure = Some(Failure { reason, times: times + 1, until });
+    }
 }
 
 impl Link {
@@ -95,14 +109,16 @@ impl Link {
     /// A session that works as far as is known, and whether it was made for this call.
     async fn session(&self) -> Result<(Arc<Session>, bool), Reason> {
         let mut state = self.state.lock().await;
-        if let Some(session) = state.session.as_ref().filter(|session| session.is_alive()) {
-            return Ok((session.clone(), false));
+        match &state.session {
+            Some((session, _)) if session.is_alive() => return Ok((session.clone(), false)),
+            Some((_, made)) if clock::timer() < *made + SHORT_LIVED => state.fail(failure::broke(), Duration::ZERO),
+            Some(_) => state.failure = None,
+            None => {}
         }
         state.session = None;
-        let failures = match &state.failure {
-            Some(failure) if clock::timer() < failure.until => return Err(failure.reason.clone()),
-            failure => failure.as_ref().map_or(0, |failure| failure.times),
-        };
+        if let Some(failure) = state.failure.as_ref().filter(|failure| clock::timer() < failure.until) {
+            return Err(failure.reason.clone());
+        }
         // Sooner than the call itself gives up, so that all who wait learn why.
         let patience = (self.timeout * 3 / 4).min(CONNECT_TIMEOUT_MAX);
         let late = || Reason::new(ReasonKind::Timeout, format!("no login within {} s", patience.as_secs_f64()));
@@ -110,12 +126,11 @@ impl Link {
         match connected.await.unwrap_or_else(|_| Err(late())) {
             Ok(session) => {
                 let session = Arc::new(session);
-                *state = State { session: Some(session.clone()), failure: None };
+                state.session = Some((session.clone(), clock::timer()));
                 Ok((session, true))
             }
             Err(reason) => {
-                let until = clock::timer() + pause(failures);
-                state.failure = Some(Failure { reason: reason.clone(), times: failures + 1, until });
+                state.fail(reason.clone(), pause(0));
                 Err(reason)
             }
         }

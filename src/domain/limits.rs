@@ -203,6 +203,9 @@ pub const WHOLE_FILE_BYTES_MAX: u64 = 4 << 20;
 /// keeps a few thousand.
 pub const OBJECTS_KEPT_MAX: usize = 200_000;
 
+/// Bytes of these names, of which Litestream's are about 40 long.
+pub const NAMES_KEPT_BYTES_MAX: usize = 32 << 20;
+
 /// How long such names are brought up to date before all are read anew, which finds what left no trace.
 pub const LISTED_ANEW_AFTER: Duration = Duration::from_secs(3600);
 

@@ -128,7 +128,7 @@ async fn list(session: &Arc<Session>, root: &Root, prefix: &str, bound: Bound<&s
     if !is_there(session, root, prefix).await? {
         return Ok(KeyPage::default());
     }
-    let (mut files, mut unsure, mut more) = (Smallest::default(), Vec::new(), false);
+    let (mut files, mut unsure, mut more) = (Smallest::default(), Names::default(), false);
     let path = root.path(prefix);
     let there = session
         .entries(&path, |entry| {
@@ -136,9 +136,10 @@ async fn list(session: &Arc<Session>, root: &Root, prefix: &str, bound: Bound<&s
                 match entry.kind {
                     FileKind::File if entry.size.is_some() && entry.modified.is_some() => more |= files.push(entry),
                     // A server need not say.
-                    FileKind::Unknown | FileKind::File if unsure.len() < LIST_PAGE_KEYS_MAX => unsure.push(entry.name),
                     FileKind::Unknown | FileKind::File => {
-                        return Err(corrupt("a directory of entries without type".into()));
+                        if !unsure.push(entry.name, LIST_PAGE_KEYS_MAX) {
+                            return Err(corrupt("a directory of entries without type".into()));
+                        }
                     }
                     FileKind::Directory | FileKind::Other => {}
                 }
@@ -149,7 +150,7 @@ async fn list(session: &Arc<Session>, root: &Root, prefix: &str, bound: Bound<&s
     if !there {
         return Ok(KeyPage::default());
     }
-    for name in unsure {
+    for name in unsure.names {
         if let Some(entry) = session.look(&format!("{path}/{name}")).await?.filter(|entry| entry.kind == FileKind::File)
         {
             more |= files.push(Entry { name, ..entry });
@@ -166,15 +167,15 @@ async fn folders(session: &Arc<Session>, root: &Root, prefix: &str) -> Result<Ve
     if !is_there(session, root, prefix).await? {
         return Ok(Vec::new());
     }
-    let mut names = Vec::new();
+    let mut names = Names::default();
     let path = root.path(prefix);
     let there = session
         .entries(&path, |entry| {
-            if matches!(entry.kind, FileKind::Directory | FileKind::Unknown) && is_name(&entry.name)? {
-                names.push(entry.name);
-            }
-            match names.len() > FOLDERS_MAX {
-                true => Err(corrupt(format!("more than {FOLDERS_MAX} folders"))),
+            let is_folder = matches!(entry.kind, FileKind::Directory | FileKind::Unknown) && is_name(&entry.name)?;
+            match is_folder && !names.push(entry.name, FOLDERS_MAX) {
+                true => {
+                    Err(corrupt(format!("more than {FOLDERS_MAX} folders, or {ANSWER_BYTES_MAX} bytes of their names")))
+                }
                 false => Ok(ControlFlow::Continue(())),
             }
         })
@@ -182,6 +183,7 @@ async fn folders(session: &Arc<Session>, root: &Root, prefix: &str) -> Result<Ve
     if !there && prefix.is_empty() {
         return Err(failure::no_directory());
     }
+    let mut names = names.names;
     names.sort_unstable();
     names.dedup();
     let (mut holding, mut entered) = (Vec::with_capacity(names.len().min(64)), 0);
@@ -277,6 +279,22 @@ fn object(prefix: &str, file: Entry) -> Result<KeyInfo, Reason> {
             Ok(KeyInfo { key, size, at })
         }
         _ => Err(corrupt(format!("file {} has no size or no time", printable(&key)))),
+    }
+}
+
+/// Names in any order, with no more bytes than an answer may have.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+    bytes: usize,
+}
+
+impl Names {
+    /// Whether there are no more than there may be.
+    fn push(&mut self, name: String, most: usize) -> bool {
+        self.bytes += name.len();
+        self.names.push(name);
+        self.names.len() <= most && self.bytes <= ANSWER_BYTES_MAX
     }
 }
 

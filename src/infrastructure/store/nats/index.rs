@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Bucket;
 use super::link::{Get, Link, number, text};
 use super::object::{Object, name, stored_at};
-use crate::domain::limits::{LISTED_ANEW_AFTER, OBJECTS_KEPT_MAX};
+use crate::domain::limits::{KEY_BYTES_MAX, LISTED_ANEW_AFTER, NAMES_KEPT_BYTES_MAX, OBJECTS_KEPT_MAX};
 use crate::domain::litestream::Dated;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
@@ -39,6 +39,8 @@ pub(super) struct Index(Mutex<Known>);
 #[derive(Default)]
 pub(super) struct Known {
     objects: BTreeMap<String, Entry>,
+    /// Of their names.
+    bytes: usize,
     /// The sequence of the newest one that was read.
     last: u64,
     /// When the stream was made, which tells it from another one of its name.
@@ -48,7 +50,7 @@ pub(super) struct Known {
     first: u64,
     /// All that was there at one moment was read.
     whole: bool,
-    /// There are more objects than are kept.
+    /// There is more than is kept.
     overfull: bool,
 }
 
@@ -82,6 +84,7 @@ impl Index {
         if first > known.first {
             known.first = first;
             known.objects.retain(|_, entry| entry.sequence >= first);
+            known.bytes = known.objects.keys().map(String::len).sum();
         }
         if known.overfull {
             return Err(too_many());
@@ -95,7 +98,8 @@ impl Index {
 }
 
 fn too_many() -> Reason {
-    Reason::new(ReasonKind::Unsupported, format!("more than {OBJECTS_KEPT_MAX} objects"))
+    let cause = format!("more than {OBJECTS_KEPT_MAX} objects, or than {NAMES_KEPT_BYTES_MAX} bytes of their names");
+    Reason::new(ReasonKind::Unsupported, cause)
 }
 
 impl Known {
@@ -124,21 +128,25 @@ impl Known {
         let sequence = number(message, "Nats-Sequence").filter(|sequence| *sequence > self.last);
         let sequence = sequence.ok_or_else(|| corrupt("messages that are not in ascending order".to_owned()))?;
         let name = text(message, "Nats-Subject").and_then(|subject| name(bucket, subject));
-        if let Some(name) = name {
+        // A longer one is nobody's key.
+        if let Some(name) = name.filter(|name| name.len() <= KEY_BYTES_MAX) {
             let stored_at = stored_at(message)?;
             // What cannot be understood is there, and says so when it is read.
             let unread = Object::default();
             match Object::parse(&name, &message.payload).unwrap_or(Some(unread)) {
-                None => drop(self.objects.remove(&name)),
+                None => self.bytes -= self.objects.remove(&name).map_or(0, |_| name.len()),
                 Some(object) => {
                     let entry = Entry { size: object.size, at: object.dated(stored_at), sequence };
-                    self.objects.insert(name, entry);
+                    let bytes = name.len();
+                    if self.objects.insert(name, entry).is_none() {
+                        self.bytes += bytes;
+                    }
                 }
             }
-            if self.objects.len() > OBJECTS_KEPT_MAX {
+            if self.objects.len() > OBJECTS_KEPT_MAX || self.bytes > NAMES_KEPT_BYTES_MAX {
                 // Not to be counted again at each look.
                 self.overfull = true;
-                self.objects.clear();
+                (self.objects, self.bytes) = (BTreeMap::new(), 0);
                 return Err(too_many());
             }
         }

@@ -2,6 +2,7 @@
 //! when no replica is left, and made anew when it breaks, but not over and over.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -189,6 +190,8 @@ impl Slot {
             }
             std::future::ready(())
         };
+        let made = Arc::new(AtomicBool::new(false));
+        let was_made = Arc::clone(&made);
         let (place, ca_file) = (self.place.clone(), self.ca_file.clone());
         let options = blocking(move || login(&place, tls(&place, ca_file)?)).await?;
         let options = options
@@ -201,11 +204,13 @@ impl Slot {
             .ignore_discovered_servers()
             // Those that are named first: a cluster may tell of servers that nobody reaches from here.
             .retain_servers_order()
-            // A connection that broke is not mended but made anew, by whoever needs it next.
+            // A connection that broke is not mended but made anew, by whoever needs it next. The library would try at once.
             .max_reconnects(servers.len())
+            .reconnect_delay_callback(move |_| if was_made.load(Ordering::Relaxed) { PAUSES.1 } else { Duration::ZERO })
             .event_callback(on_event);
         let scrub = self.scrub();
         let client = options.connect(servers).await.map_err(|error| failure::connecting(&error, &scrub))?;
+        made.store(true, Ordering::Relaxed);
         let clocks = Arc::clone(&self.clocks);
         Ok(Link { client, server: server.to_owned(), broken: is_broken, errors, scrub, clocks })
     }

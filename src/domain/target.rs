@@ -260,6 +260,11 @@ impl ReplicaLocation {
         self.directory().is_none()
     }
 
+    /// An object appears whole, or not at all. Litestream writes files under their final names on SFTP and WebDAV servers.
+    pub fn is_atomic(&self) -> bool {
+        !matches!(self, Self::Directory(_) | Self::Sftp(_) | Self::WebDav(_))
+    }
+
     /// What it costs there: what is `configured`, and else what is usual.
     pub fn prices(&self, configured: &ConfiguredPrices) -> Prices {
         configured.at(self.kind(), self.endpoint().map(authority))

@@ -99,7 +99,7 @@ top; each has a limit of its own.
 
 const TAIL: &str = "
 Of the listings of an idle database, all are those of everything, each hour, which notice deleted objects (`reconcile-interval`).
-Replicas of Litestream 0.3, and those in directories, are listed by each look.
+Replicas of Litestream 0.3, and those in directories and on SFTP and WebDAV servers, are listed by each look.
 
 ## How a look does without a listing
 

@@ -46,7 +46,7 @@ impl Scene {
 #[test]
 fn new_files_are_found_by_their_names_and_listed_from_time_to_time() {
     let mut scene = listed();
-    scene.claims(5, 20, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 0 lists, 0 folders, 1 reads");
+    scene.claims(5, 20, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 0 lists, 0 folders, 2 reads");
     scene.check(30, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 0 lists, 0 folders, 2 reads");
     write(&scene, 6..=6);
     scene.claims(6, 40, "v0.5 txid 6 wal 5:6 complete 0=5 9=1 | 0 lists, 0 folders, 1 reads");
@@ -54,12 +54,20 @@ fn new_files_are_found_by_their_names_and_listed_from_time_to_time() {
     write(&scene, 7..=8);
     scene.check(71, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 1 lists, 0 folders, 1 reads");
     // Nothing is new: no listing is due but that of everything, each hour.
-    scene.claims(8, 600, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 0 lists, 0 folders, 1 reads");
-    scene.claims(8, 3609, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 0 lists, 0 folders, 1 reads");
+    scene.claims(8, 600, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 0 lists, 0 folders, 2 reads");
+    scene.claims(8, 3609, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 0 lists, 0 folders, 2 reads");
     scene.claims(8, 3610, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 2 lists, 1 folders, 0 reads");
     // The first look for long at which something is new lists it.
     write(&scene, 9..=9);
     scene.claims(9, 4000, "v0.5 txid 9 wal 5:9 complete 0=9 9=1 | 2 lists, 1 folders, 1 reads");
+}
+
+#[test]
+fn claim_of_what_is_known_does_not_keep_from_asking_for_more() {
+    let mut scene = listed();
+    // A metadata directory that Litestream has left says 5 for ever.
+    write(&scene, 6..=8);
+    scene.claims(5, 20, "v0.5 txid 8 wal 5:8 skipped from 6 0=5 9=1 | 0 lists, 0 folders, 5 reads");
 }
 
 #[test]
@@ -112,10 +120,10 @@ fn what_is_still_being_uploaded_is_not_claimed() {
 fn newest_file_that_is_gone_or_another_is_listed() {
     let mut scene = listed();
     remove(&scene.files, 0, 5, 5);
-    scene.claims(5, 20, "v0.5 txid 4 wal 5:4 complete 0=4 9=1 | 3 lists, 1 folders, 2 reads");
+    scene.claims(5, 20, "v0.5 txid 4 wal 5:4 complete 0=4 9=1 | 2 lists, 1 folders, 3 reads");
     let mut scene = listed();
     put(&scene.files, 0, 5, 5, 15, Some(wal(9, 1)));
-    scene.claims(5, 20, "v0.5 txid 5 wal 9:1 complete 0=5 9=1 | 1 lists, 0 folders, 2 reads");
+    scene.claims(5, 20, "v0.5 txid 5 wal 9:1 complete 0=5 9=1 | 2 lists, 1 folders, 3 reads");
     // All of it.
     let mut scene = listed();
     (1..=5).for_each(|txid| remove(&scene.files, 0, txid, txid));

@@ -68,7 +68,7 @@ impl ReplicaProbe {
             store: target.location.kind().to_owned(),
             identities: target.age_identities.clone(),
             kept: target.kept,
-            peeks: target.location.is_remote(),
+            peeks: target.location.is_atomic(),
             ..Self::new(target.encrypted)
         }
     }

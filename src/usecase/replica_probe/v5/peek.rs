@@ -46,8 +46,8 @@ impl Levels {
             // A file that is missing would keep all behind it from being asked for.
             Some(claimed) if listed < Some(claimed) => Some(pace.listing),
             _ if self.peeked.is_some() => Some(pace.listing),
-            Some(_) => None,
-            None => Some(pace.idle.max(pace.listing)),
+            claimed if claimed == listed => None,
+            _ => Some(pace.idle.max(pace.listing)),
         }
     }
 
@@ -79,8 +79,8 @@ impl Levels {
             // Nothing is new: that all is as it was is only said of a file that is still there.
             let same = matches!(ask(store, before.newest.max).await?, Answer::There(header) if header == before.newest);
             if !same {
-                // It may be another one of the same name.
-                self.newest = None;
+                // It may be another one of the same name, and of another size.
+                (self.newest, self.reconciled) = (None, None);
             }
             return Ok(same);
         }

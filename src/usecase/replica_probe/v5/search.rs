@@ -14,7 +14,7 @@ pub(super) struct Search {
     /// The newest one that is there, and the oldest one that is not.
     there: u64,
     absent: Option<u64>,
-    /// The newest one that Litestream has written beside the database, where that shows: none is newer.
+    /// The newest one that Litestream has written beside the database, where that shows and is to be found yet.
     claimed: Option<u64>,
     /// How far ahead the next one is asked for where nothing says what is there.
     step: u64,
@@ -23,9 +23,10 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// From a file that is there. A claim of less than that is of another history, and says nothing.
+    /// From a file that is there. A claim of no more than that is no reason to ask for no more: it may be of another
+    /// history, or of a directory that Litestream has left.
     pub(super) fn new(there: Txid, claimed: Option<Txid>) -> Self {
-        let claimed = claimed.filter(|claimed| *claimed >= there).map(|claimed| claimed.0);
+        let claimed = claimed.filter(|claimed| *claimed > there).map(|claimed| claimed.0);
         Self { there: there.0, absent: None, claimed, step: 1, missed: 0, asked: 0 }
     }
 
@@ -81,7 +82,8 @@ mod tests {
 
     #[test]
     fn what_is_claimed_is_asked_for_first() {
-        check(10, Some(10), &[], 10, true);
+        check(10, Some(10), &[11], 10, true);
+        check(12, Some(10), &[11, 13, 12], 12, true);
         check(11, Some(11), &[11], 11, true);
         check(13, Some(13), &[11, 12, 13], 13, true);
         check(20, Some(20), &[20], 20, true);

@@ -143,6 +143,14 @@ fn no_value_of_a_variable_is_shown() {
             }
         }
     }
+    // A place is made of nothing but a bucket and an account.
+    for value in ["$SECRET", "x://u:$SECRET@h", "'a$SECRET.b'"] {
+        let replica = format!("{{type: abs, bucket: box, account-key: me, account-name: {value}}}");
+        let text = format!("dbs:\n  - path: /a.db\n    replica: {replica}\n");
+        files.write("litestream.yml", &text);
+        assert!(clean(&files, &text).contains("not the name of an account"), "{text}");
+        assert!(load(&files.input()).is_err(), "{text}");
+    }
     for key in DATABASE {
         for value in ["$SECRET", "[$SECRET]", "{interval: $SECRET}", "a$SECRET*"] {
             let text = format!("dbs:\n  - path: /a.db\n    {key}: {value}\n    replica: {{path: /r}}\n");
@@ -172,6 +180,8 @@ fn of_a_url_only_what_was_understood_is_shown() {
         format!("sftp://{CANARY}@host/%zz"),
         format!("file://me:{CANARY}@host/x"),
         format!("nats://{CANARY}@host/bkt"),
+        format!("abs://{CANARY}@box/x"),
+        format!("abs://me:{CANARY}@box/x"),
         format!("ftp://me:{CANARY}@host/x"),
         format!("webdav://me:{CANARY}@host/x#{CANARY}"),
         format!("s3://bkt/x?endpoint=https://me:{CANARY}@host"),

@@ -419,3 +419,33 @@ async fn a_bucket_of_gs_says_how_it_is_set_up() {
     };
     assert_eq!(posture, known);
 }
+
+/// A policy says who gets in only where objects have no access control lists.
+#[tokio::test]
+async fn a_bucket_of_gs_is_closed_only_where_nothing_can_open_it() {
+    let uniform = |enabled: bool| json!({"uniformBucketLevelAccess": {"enabled": enabled}});
+    for (access, member, expected) in [
+        (json!({}), "user:me", None),
+        (uniform(false), "user:me", None),
+        (uniform(true), "user:me", Some(false)),
+        (uniform(false), "allUsers", Some(true)),
+        (uniform(true), "allUsers", Some(true)),
+        (json!({"publicAccessPrevention": "enforced"}), "user:me", Some(false)),
+    ] {
+        let shown = access.to_string();
+        let server = Fake::start(move |asked| match asked.path().ends_with("/iam") {
+            true => answer(200, &json!({"bindings": [{"role": "r", "members": [member]}]})),
+            false => answer(200, &json!({"iamConfiguration": access})),
+        });
+        let server = server.unwrap();
+        let posture = stores(Duration::from_secs(60)).bucket(&place(server.port(), "bkt")).unwrap().posture().await;
+        assert_eq!((posture.public, posture.reason.is_none()), (expected, expected.is_some()), "{shown} {member}");
+        if let Some(reason) = posture.reason {
+            let told = told(reason);
+            assert!(
+                told.starts_with("unsupported: read settings of gs://bkt: each object may have an access"),
+                "{told}"
+            );
+        }
+    }
+}

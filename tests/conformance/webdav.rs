@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{Method, StatusCode};
-use streamgauge::domain::litestream::LevelKeys;
+use streamgauge::domain::litestream::{Layout, LevelKeys};
 use streamgauge::domain::places::WebDavLocation;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::ReplicaLocation;
@@ -440,4 +440,53 @@ async fn a_stale_nonce_is_renewed_once() {
     assert_eq!(server.requests(), 4);
     assert_eq!(store.list(LEVEL, None, None).await.unwrap_err().kind.as_str(), "denied");
     assert_eq!(server.requests(), 7);
+}
+
+/// An answer to PROPFIND with nothing but collections.
+fn collections(path: &str, names: &[&str]) -> Answer {
+    let one = |name: &&str| {
+        format!(
+            "<response><href>{path}{name}</href><propstat><prop><resourcetype><collection/></resourcetype></prop>\
+             <status>HTTP/1.1 200 OK</status></propstat></response>"
+        )
+    };
+    let all: String = std::iter::once(&"").chain(names).map(one).collect();
+    Answer::xml(207, &format!("<multistatus xmlns=\"DAV:\">{all}</multistatus>"))
+}
+
+/// What others keep in the replica's collection is not looked at, and what may not be listed may hold something.
+#[tokio::test]
+async fn folders_of_others_do_not_hide_a_replica() {
+    let (server, store) = answering(|request| match request.path() {
+        "/app/" => collections("/app/", &["private/", "ltx/", "huge/", "generations/", "0003/"]),
+        "/app/ltx/" => collections("/app/ltx/", &["0/"]),
+        "/app/ltx/0/" => listing(&[ltx::name(7, 7)], ""),
+        "/app/generations/" => Answer::xml(403, ""),
+        "/app/0003/" => collections("/app/0003/", &[]),
+        other => panic!("{other}"),
+    });
+    assert_eq!(store.layouts().await.unwrap(), [Layout::V5(LevelKeys::Plain), Layout::V3]);
+    assert_eq!(server.requests(), 5);
+    // A tree without an end is not followed, and there is one bound for all of it.
+    let (server, store) = answering(|request| collections(request.path(), &["ltx/", "generations/"]));
+    assert_eq!(store.layouts().await.unwrap(), [Layout::V5(LevelKeys::Plain), Layout::V3]);
+    assert_eq!(server.requests(), 65);
+}
+
+#[tokio::test]
+async fn refusals_and_beacons_have_bounds_of_their_own() {
+    let beacon = |answer: Answer| {
+        let server = Fake::start(move |_| answer.clone()).unwrap();
+        let place = ReplicaLocation::WebDav(Box::new(place(server.port(), "", "app")));
+        let beacon = stores(IMPATIENT).beacon(&place).unwrap();
+        (server, beacon)
+    };
+    let long = "x".repeat(20 << 10);
+    let (_server, refusing) = beacon(Answer::xml(403, &long));
+    assert_eq!(refusing.find().await.map(drop).unwrap_err().kind.as_str(), "denied");
+    assert_eq!(refusing.put("x".into()).await.unwrap_err().kind.as_str(), "denied");
+    let (_server, missing) = beacon(Answer::xml(404, &long));
+    assert!(missing.find().await.unwrap().is_none());
+    let (_server, other) = beacon(Answer::xml(200, &long).with("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"));
+    assert_eq!(other.find().await.map(drop).unwrap_err().kind.as_str(), "corrupt");
 }

@@ -4,7 +4,7 @@ pub(super) mod clocks;
 pub(super) mod document;
 pub(super) mod failure;
 pub(super) mod pauses;
-mod proxy;
+pub(super) mod proxy;
 pub(super) mod transport;
 
 use std::collections::HashMap;

@@ -62,7 +62,8 @@ impl Service<Uri> for Proxied {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
+/// A host that is reached over loopback.
+pub(in super::super) fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

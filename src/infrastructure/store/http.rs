@@ -130,7 +130,8 @@ impl Answer {
         // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
         let range = self.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok()?.strip_prefix("bytes "));
         let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
-        let start = range.map_or(Ok(0), |range| range.map_or("", |(start, _)| start).parse::<u64>());
+        let whole = if self.status == StatusCode::PARTIAL_CONTENT { "" } else { "0" };
+        let start = range.map_or(whole, |range| range.map_or("", |(start, _)| start)).parse::<u64>();
         if start != Ok(offset) {
             return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
         }

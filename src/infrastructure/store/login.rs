@@ -14,10 +14,13 @@ use object_store::client::{
 };
 use object_store::{ClientOptions, RetryConfig};
 use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::http::HttpClient;
 use super::kind::StoreOptions;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::clock::timer;
 use crate::infrastructure::http::failure::chain;
 use crate::infrastructure::scrub::Scrub;
 
@@ -26,6 +29,9 @@ const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// A part of a call, which has to be left for the call itself: nobody waits long for an address at which no platform is.
 const PART: u32 = 4;
+
+/// How long nobody asks again who just failed to get an answer.
+const FAILURE_KEPT: Duration = Duration::from_secs(10);
 
 /// Fields of a request for a token that are secret.
 const SECRET_FIELDS: [&str; 4] = ["client_secret", "client_assertion", "refresh_token", "assertion"];
@@ -77,6 +83,26 @@ impl HttpService for Login {
     }
 }
 
+/// How the last attempt to get credentials failed. Where there is no platform, one replica waits for it, and the others that
+/// want the same credentials are told what came of that.
+#[derive(Default)]
+pub(super) struct LastFailure(Mutex<Option<(Instant, Reason)>>);
+
+impl LastFailure {
+    /// What `fetch` brings, one after the other, or how it failed just now.
+    pub(super) async fn or<T>(&self, fetch: impl Future<Output = Result<T, Reason>>) -> Result<T, Reason> {
+        let mut last = self.0.lock().await;
+        if let Some((until, reason)) = &*last
+            && timer() < *until
+        {
+            return Err(reason.clone());
+        }
+        let fetched = fetch.await;
+        *last = fetched.as_ref().err().map(|reason| (timer() + FAILURE_KEPT, reason.clone()));
+        fetched
+    }
+}
+
 /// Why there are no credentials.
 pub(super) fn no_credentials(error: &object_store::Error) -> Reason {
     let refused = chain(error as &(dyn Error + 'static)).find_map(|error| error.downcast_ref::<Reason>());
@@ -115,6 +141,22 @@ fn secrets_of(body: &Bytes) -> Scrub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_told_to_all_who_wait_and_then_forgotten() {
+        let (last, failed) = (LastFailure::default(), Reason::new(ReasonKind::Timeout, "no answer in time"));
+        let slow = async || {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Err::<u32, Reason>(failed.clone())
+        };
+        let begun = timer();
+        let told = tokio::join!(last.or(slow()), last.or(slow()), last.or(async { Ok(1) }));
+        assert_eq!(told, (Err(failed.clone()), Err(failed.clone()), Err(failed.clone())));
+        assert_eq!(timer() - begun, Duration::from_secs(3));
+        tokio::time::sleep(FAILURE_KEPT).await;
+        assert_eq!(last.or(async { Ok(2) }).await, Ok(2));
+        assert_eq!(last.or(async { Ok(3) }).await, Ok(3));
+    }
 
     #[test]
     fn what_is_secret_in_a_question_is_not_in_the_reason() {

@@ -7,22 +7,23 @@ mod client;
 mod multistatus;
 
 use std::collections::BTreeMap;
+use std::slice;
 use std::sync::Arc;
 
-use ::http::header::{CONTENT_RANGE, RANGE};
+use ::http::header::RANGE;
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::checked::corrupt;
+use super::http::range;
 use super::keys::{KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, WHOLE_FILE_BYTES_MAX};
-use crate::domain::litestream::{Dated, LevelKeys};
+use crate::domain::litestream::{Dated, Layout, LevelKeys};
 use crate::domain::places::WebDavLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
-use crate::infrastructure::http::document::cut;
 use crate::usecase::ports::{Content, Cursor};
 use client::{Clients, Server};
 use multistatus::{File, Member};
@@ -64,19 +65,26 @@ impl DavStore {
             .with_hint("check webdav-url and path; Litestream makes the collection with the first file"))
     }
 
-    /// There is a file below a collection, as a bucket has no folder without one.
-    async fn holds_files(&self, prefix: String) -> Result<bool, Reason> {
+    /// There is a file below a collection, as a bucket has no folder without one. Where that would take too long to find
+    /// out, and where it may not be listed, there may be.
+    async fn holds_files(&self, prefix: String, listed: &mut usize) -> Result<bool, Reason> {
         let mut left = vec![prefix];
-        for _ in 0..DIRECTORY_DEPTH_MAX {
-            let Some(prefix) = left.pop() else { return Ok(false) };
-            let members = self.server.members(&prefix).await?.unwrap_or_default();
+        while let Some(prefix) = left.pop() {
+            *listed += 1;
+            if *listed > DIRECTORY_DEPTH_MAX {
+                return Ok(true);
+            }
+            let members = match self.server.members(&prefix).await {
+                Err(reason) if reason.kind == ReasonKind::Denied => return Ok(true),
+                members => members?.unwrap_or_default(),
+            };
             if members.values().any(|member| matches!(member, Member::File(_))) {
                 return Ok(true);
             }
             // The last of them is looked at first: of all levels, that of the snapshots holds the fewest files.
             left.extend(members.into_keys().map(|name| format!("{prefix}{name}/")));
         }
-        Ok(true)
+        Ok(false)
     }
 }
 
@@ -103,9 +111,11 @@ impl KeyStore for DavStore {
         let mut names: Vec<String> =
             members.filter(|(_, member)| matches!(member, Member::Collection)).map(|(name, _)| name).collect();
         if prefix.is_empty() {
-            let mut held = Vec::with_capacity(names.len());
+            // What others keep beside the replica is theirs.
+            names.retain(|name| !Layout::recognise(slice::from_ref(name)).is_empty());
+            let (mut held, mut listed) = (Vec::with_capacity(names.len()), 0);
             for name in names {
-                if self.holds_files(format!("{name}/")).await? {
+                if self.holds_files(format!("{name}/"), &mut listed).await? {
                     held.push(name);
                 }
             }
@@ -115,9 +125,7 @@ impl KeyStore for DavStore {
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
-        let last = offset.saturating_add(length.saturating_sub(1));
-        let range =
-            HeaderValue::try_from(format!("bytes={offset}-{last}")).map_err(|error| corrupt(error.to_string()))?;
+        let range = HeaderValue::try_from(range(offset, length)).map_err(|error| corrupt(error.to_string()))?;
         let headers = HeaderMap::from_iter([(RANGE, range)]);
         let answer = self.server.send(Method::GET, key, headers, Bytes::new(), length.max(WHOLE_FILE_BYTES_MAX)).await;
         let answer = answer.map_err(|reason| match reason.kind {
@@ -127,34 +135,18 @@ impl KeyStore for DavStore {
             _ => reason,
         })?;
         match answer.status {
-            StatusCode::PARTIAL_CONTENT => {
-                let range = answer.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-                part(answer.body, range, offset, length).map(Content::There)
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                answer.part(offset, length).map(Content::There)
             }
             // A server may ignore what was asked for.
             StatusCode::OK => {
                 let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(answer.body.len());
                 Ok(Content::There(answer.body.slice(within(offset)..within(offset.saturating_add(length)))))
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => Ok(Content::There(Bytes::new())),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 Ok(Content::Missing(Reason::new(ReasonKind::NotFound, "no such file")))
             }
             _ => Err(client::refused(&answer)),
         }
     }
-}
-
-/// The bytes of a range, if they are those that were asked for: `bytes 0-99/4711`.
-fn part(body: Bytes, range: Option<&str>, offset: u64, length: u64) -> Result<Bytes, Reason> {
-    let range = range.and_then(|range| range.strip_prefix("bytes ")?.split('/').next()?.split_once('-'));
-    let range = range.and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
-    let Some((_, last)) = range.filter(|(first, _)| *first == offset) else {
-        return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
-    };
-    let promised = last.saturating_add(1).saturating_sub(offset).min(length);
-    if (body.len() as u64) < promised {
-        return Err(cut(&format!("{} of the {promised} bytes that it names", body.len())));
-    }
-    Ok(body)
 }

@@ -102,14 +102,23 @@ impl Written<'_> {
         let login = &self.keys.login;
         let of_url = || self.url.and_then(Url::user).unwrap_or_default();
         let account = if login.account_name.is_empty() { of_url() } else { login.account_name.clone() };
-        let usual = || Some(format!("https://{account}.blob.core.windows.net")).filter(|_| !account.is_empty());
+        let endpoint = match self.endpoint()? {
+            None if account.is_empty() => None,
+            None if is_account(&account) => Some(format!("https://{account}.blob.core.windows.net")),
+            None => {
+                // Perhaps the key in its place, and an endpoint is shown.
+                let key = if login.account_name.is_empty() { "url" } else { "account-name" };
+                return Err(self.keys.fault(key, "not the name of an account", "", "lowercase letters and digits"));
+            }
+            endpoint => endpoint,
+        };
         // Litestream v0.3 knows no tokens.
         let secret = |name| self.variable(name).map(Secret::new);
         let sas_token = login.sas_token.clone().or_else(|| secret("LITESTREAM_AZURE_SAS_TOKEN"));
         Ok(AbsLocation {
             container: self.bucket("abs")?,
             path: self.clean_path(),
-            endpoint: self.endpoint()?.or_else(usual),
+            endpoint,
             account_key: login.account_key.clone().or_else(|| secret("LITESTREAM_AZURE_ACCOUNT_KEY")),
             sas_token: sas_token.filter(|_| !self.context.v03),
             ca_file: self.keys.ca_file.clone(),
@@ -213,6 +222,12 @@ impl Written<'_> {
             ca_file: keys.ca_file.clone(),
         })
     }
+}
+
+/// The first label of a host, as Azure names accounts; `-secondary` is the copy of one in another region.
+fn is_account(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    text.len() <= 63 && !text.starts_with("xn--") && text.bytes().all(is_plain)
 }
 
 /// The server of `host:port` or of a URL, as Google's client for Go takes it.

@@ -1,5 +1,7 @@
 //! S3 locations: which bucket, endpoint, region and addressing Litestream makes of a URL's host and parameters.
 
+use std::net::Ipv4Addr;
+
 use super::keys::Keys;
 use crate::domain::target::{S3Location, authority};
 use crate::infrastructure::config::value::url::Url;
@@ -120,11 +122,22 @@ pub(crate) fn is_address(endpoint: &str) -> bool {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
     };
-    let Some(host) = host.filter(|host| host.trim_end_matches('.').split('.').all(label)) else { return false };
-    let port_is_one = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let host = host.map(|host| host.trim_end_matches('.')).filter(|host| host.split('.').all(label));
+    let Some(host) = host.filter(|host| !is_number(last_label(host).1) || host.parse::<Ipv4Addr>().is_ok()) else {
+        return false;
+    };
+    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let port_is_one = port.is_empty() || port.strip_prefix(':').is_some_and(digits);
     let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~%".contains(&byte));
     let named = scheme.is_some() || host.contains('.') || host == "localhost" || !port.is_empty();
     matches!(scheme, None | Some("http" | "https")) && port_is_one && plain && named
+}
+
+/// A host that ends so is an address of IPv4, if anything: no parser of URLs takes it for a name.
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    let is_digit = |byte: u8| if hex.is_some() { byte.is_ascii_hexdigit() } else { byte.is_ascii_digit() };
+    hex.unwrap_or(label).bytes().all(is_digit)
 }
 
 /// Where Litestream keeps the replica. Keys, and `path` among them, win over the URL; what a provider demands applies
@@ -313,6 +326,8 @@ mod tests {
             "localhost",
             "10.0.0.1",
             "[::1]:9000",
+            "10.0.0.1.:9000",
+            "https://1.example.0xyz",
             "http://my_minio:9000/",
         ] {
             assert!(is_address(address), "{address}");
@@ -327,6 +342,10 @@ mod tests {
             "host:geheim",
             "https://",
             "two words.org",
+            "http://10.0.0.256",
+            "https://minio.0x1g.0x1",
+            "host.1:9000",
+            "minio:+9000",
             "gehe+im.org",
         ] {
             assert!(!is_address(secret), "{secret}");

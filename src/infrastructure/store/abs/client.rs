@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RANGE};
-use http::{Method, Request};
+use http::uri::Scheme;
+use http::{Method, Request, Uri};
 use object_store::azure::{AzureAuthorizer, AzureCredential};
 use object_store::client::HttpRequestBody;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::domain::places::AbsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::authority;
 use crate::infrastructure::http::document::{is_html, web_page};
+use crate::infrastructure::http::proxy::is_this_machine;
 use crate::infrastructure::percent;
 use crate::infrastructure::store::http::{Answer, HttpClient, part_bytes_max, range};
 use crate::infrastructure::store::kind::StoreOptions;
@@ -58,18 +60,24 @@ pub(super) struct Container {
 impl Container {
     /// # Errors
     ///
-    /// No account, or a secret that is none.
+    /// No account, a secret that is none, or a login's token that everybody on the way would see.
     pub(super) fn new(place: &AbsLocation, azure: Arc<Azure>) -> Result<Self, Reason> {
         let at = |reason: Reason| reason.context(format_args!("open abs://{}", place.container));
         let endpoint = place.endpoint.clone().ok_or_else(|| {
             let reason = Reason::new(ReasonKind::Misconfigured, "no account is named");
             at(reason).with_hint("set account-name, or name it in the URL: abs://account@container/path")
         })?;
+        let credential = configured(place).map_err(at)?.map(Arc::new);
+        if credential.is_none() && is_overheard(&endpoint) {
+            // A key signs, and a SAS token is good for this container; a login's token is good for all that it may do.
+            let reason = Reason::new(ReasonKind::Misconfigured, "the token of a login is not sent over plain HTTP");
+            return Err(at(reason).with_hint("set an endpoint with https, or account-key or sas-token"));
+        }
         Ok(Self {
             name: place.container.clone(),
             account: place.account.clone(),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
-            credential: configured(place).map_err(at)?.map(Arc::new),
+            credential,
             ca_file: place.ca_file.clone(),
             azure,
         })
@@ -198,7 +206,40 @@ impl Said {
     }
 }
 
+/// Plain HTTP to another machine.
+fn is_overheard(endpoint: &str) -> bool {
+    let is_plain = |uri: &Uri| uri.scheme() != Some(&Scheme::HTTPS);
+    endpoint.parse().is_ok_and(|uri: Uri| is_plain(&uri) && !uri.host().is_some_and(is_this_machine))
+}
+
 /// A part of a path or of a query.
 fn escaped(text: &str) -> String {
     percent::encoded(text.as_bytes(), b"-_.~")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::secret::Secret;
+
+    #[test]
+    fn the_token_of_a_login_needs_tls_and_a_key_does_not() {
+        let options = StoreOptions { timeout: Duration::from_secs(4), concurrency: 1, ca_file: None };
+        let azure = Arc::new(Azure::new(&options));
+        let open = |endpoint: &str, key: Option<&str>| {
+            let (account, endpoint, account_key) = ("me".into(), Some(endpoint.into()), key.map(Secret::new));
+            Container::new(&AbsLocation { account, endpoint, account_key, ..Default::default() }, Arc::clone(&azure))
+        };
+        for endpoint in ["http://blob.example.org", "http://10.0.0.1:10000/me", "http://127.0.0.1.example.org"] {
+            let reason = open(endpoint, None).err().unwrap();
+            assert_eq!(reason.kind, ReasonKind::Misconfigured, "{endpoint}");
+            assert!(reason.message.ends_with(": the token of a login is not sent over plain HTTP"), "{reason}");
+            assert!(open(endpoint, Some("Z2VoZWlt")).is_ok());
+        }
+        for endpoint in ["https://blob.example.org", "http://127.0.0.1:1/me", "http://localhost:1", "http://[::1]:1"] {
+            assert!(open(endpoint, None).is_ok(), "{endpoint}");
+        }
+    }
 }

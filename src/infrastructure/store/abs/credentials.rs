@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use crate::domain::places::AbsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::kind::StoreOptions;
-use crate::infrastructure::store::login::{Login, no_credentials};
+use crate::infrastructure::store::login::{LastFailure, Login, no_credentials};
 
 /// The secret that is configured for a place, if any.
 pub(super) fn configured(place: &AbsLocation) -> Result<Option<AzureCredential>, Reason> {
@@ -29,6 +29,7 @@ pub(super) fn configured(place: &AbsLocation) -> Result<Option<AzureCredential>,
 pub(super) struct Chain {
     login: Login,
     provider: OnceCell<(AzureCredentialProvider, Source)>,
+    last_failure: LastFailure,
 }
 
 /// Where credentials come from, as a person is told.
@@ -36,10 +37,14 @@ type Source = &'static str;
 
 impl Chain {
     pub(super) fn new(options: &StoreOptions) -> Self {
-        Self { login: Login::new(options), provider: OnceCell::new() }
+        Self { login: Login::new(options), provider: OnceCell::new(), last_failure: LastFailure::default() }
     }
 
     pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>, Reason> {
+        self.last_failure.or(self.fetched()).await
+    }
+
+    async fn fetched(&self) -> Result<Arc<AzureCredential>, Reason> {
         let made =
             self.provider.get_or_try_init(async || provider(self.login.clone(), |name| std::env::var(name).ok()));
         let (provider, source) = made.await?;

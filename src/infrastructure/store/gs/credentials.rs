@@ -14,7 +14,7 @@ use crate::domain::limits::CA_FILE_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::store::kind::StoreOptions;
-use crate::infrastructure::store::login::{Login, no_credentials};
+use crate::infrastructure::store::login::{LastFailure, Login, no_credentials};
 
 /// Below the home directory.
 const WELL_KNOWN: &str = ".config/gcloud/application_default_credentials.json";
@@ -23,6 +23,7 @@ const WELL_KNOWN: &str = ".config/gcloud/application_default_credentials.json";
 pub(super) struct Credentials {
     login: Login,
     provider: OnceCell<(GcpCredentialProvider, Source)>,
+    last_failure: LastFailure,
 }
 
 /// Where credentials come from, as a person is told.
@@ -30,11 +31,15 @@ type Source = String;
 
 impl Credentials {
     pub(super) fn new(options: &StoreOptions) -> Self {
-        Self { login: Login::new(options), provider: OnceCell::new() }
+        Self { login: Login::new(options), provider: OnceCell::new(), last_failure: LastFailure::default() }
     }
 
     /// The value of `Authorization` for a request.
     pub(super) async fn token(&self) -> Result<HeaderValue, Reason> {
+        self.last_failure.or(self.fetched()).await
+    }
+
+    async fn fetched(&self) -> Result<HeaderValue, Reason> {
         let login = self.login.clone();
         let made =
             self.provider.get_or_try_init(|| blocking(move || provider(login, file(|name| std::env::var_os(name)))));

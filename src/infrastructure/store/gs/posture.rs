@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Action, Bucket};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::checked::{Calls, Operation};
 use crate::usecase::ports::{BucketPosture, BucketStore};
 
@@ -41,6 +41,7 @@ struct Switch {
 #[serde(rename_all = "camelCase", default)]
 struct IamConfiguration {
     public_access_prevention: Option<String>,
+    uniform_bucket_level_access: Option<Switch>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +98,14 @@ impl GsBucket {
         let everybody = |member: &String| EVERYBODY.contains(&member.as_str());
         Ok(policy.bindings.iter().any(|binding| binding.members.iter().any(everybody)))
     }
+
+    /// Why a policy that lets nobody in does not say that nobody gets in.
+    fn lists_of_objects(&self) -> Reason {
+        let cause = "each object may have an access control list of its own";
+        Reason::new(ReasonKind::Unsupported, cause)
+            .context(format_args!("read settings of {}", self.calls.place))
+            .with_hint("turn on uniform bucket-level access, or enforce public access prevention")
+    }
 }
 
 #[async_trait]
@@ -108,9 +117,16 @@ impl BucketStore for GsBucket {
             Err(reason) => return BucketPosture { reason: Some(reason), ..BucketPosture::default() },
         };
         // What a bucket inherits may be that an organisation forbids it.
-        let prevention = settings.iam_configuration.public_access_prevention;
-        let blocked = (prevention.as_deref() == Some("enforced")).then_some(true);
-        let open = if blocked == Some(true) { Ok(false) } else { self.is_open().await };
+        let access = settings.iam_configuration;
+        let blocked = (access.public_access_prevention.as_deref() == Some("enforced")).then_some(true);
+        let uniform = access.uniform_bucket_level_access.is_some_and(|uniform| uniform.enabled);
+        let open = match blocked {
+            Some(true) => Ok(false),
+            _ => self.is_open().await.and_then(|open| match open || uniform {
+                true => Ok(open),
+                false => Err(self.lists_of_objects()),
+            }),
+        };
         let retention = settings.object_retention.is_some_and(|retention| retention.mode.as_deref() == Some("Enabled"));
         BucketPosture {
             versioning_enabled: Some(settings.versioning.is_some_and(|versioning| versioning.enabled)),

@@ -15,11 +15,16 @@ use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::places::WebDavLocation;
 use crate::domain::reason::Reason;
-use crate::infrastructure::store::http::Answer;
+use crate::infrastructure::store::http::{Answer, part_bytes_max};
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The collection and the name in it that [`SUFFIX`] makes.
 const NAME: &str = "beacon.json";
+
+/// A beacon that is too long is seen by whoever gets it.
+fn answer_bytes_max() -> u64 {
+    part_bytes_max(BEACON_BYTES_MAX)
+}
 
 /// The place of one beacon on a server.
 pub(super) struct DavBeacon {
@@ -35,19 +40,19 @@ impl DavBeacon {
 
     async fn write(&self, content: Bytes) -> Result<Answer, Reason> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.server.send(Method::PUT, NAME, headers, content, BEACON_BYTES_MAX).await
+        self.server.send(Method::PUT, NAME, headers, content, answer_bytes_max()).await
     }
 
     async fn make_collection(&self) -> Result<Answer, Reason> {
         let method = Method::from_bytes(b"MKCOL").map_err(|error| corrupt(error.to_string()))?;
-        self.server.send(method, "", HeaderMap::new(), Bytes::new(), BEACON_BYTES_MAX).await
+        self.server.send(method, "", HeaderMap::new(), Bytes::new(), answer_bytes_max()).await
     }
 }
 
 #[async_trait]
 impl BeaconStore for DavBeacon {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
-        let answer = self.server.send(Method::GET, NAME, HeaderMap::new(), Bytes::new(), BEACON_BYTES_MAX).await?;
+        let answer = self.server.send(Method::GET, NAME, HeaderMap::new(), Bytes::new(), answer_bytes_max()).await?;
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),

@@ -3,10 +3,10 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "replication/anywhere.rs"]
+mod anywhere;
 #[path = "support/azurite.rs"]
 mod azurite;
-#[path = "replication/clouds.rs"]
-mod clouds;
 #[path = "replication/counting.rs"]
 mod counting;
 #[path = "replication/idle.rs"]

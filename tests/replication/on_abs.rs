@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use streamgauge_testkit::http::{Answer, Request, Server};
 
+use super::anywhere::{Anywhere, watched};
 use super::azurite::{ACCOUNT, KEY, azurite, endpoint, sas, signed};
-use super::clouds::{Cloud, watched};
 use super::lab::{Lab, Process, command, free_port, http};
 
 pub fn every_version(lab: &Lab, home: &Path) {
@@ -36,7 +36,8 @@ pub fn every_version(lab: &Lab, home: &Path) {
                 );
                 let environment = [("LITESTREAM_AZURE_ACCOUNT_KEY", KEY)];
                 let environment = if name == "new" { &environment[..0] } else { &environment[..] };
-                watched(lab, home, &Cloud { replica: &replica, environment }, name, version);
+                let place = Anywhere { replica: &replica, environment, secret: Some(KEY), ..Default::default() };
+                watched(lab, home, &place, name, version, |_, _| {});
             });
         }
     });

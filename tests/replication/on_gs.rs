@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use streamgauge_testkit::http::{Answer, Request, Server};
 
-use super::clouds::{Cloud, watched};
+use super::anywhere::{Anywhere, watched};
 use super::lab::{Lab, Process, command, free_port};
 
 pub fn every_version(lab: &Lab, home: &Path) {
@@ -24,8 +24,9 @@ pub fn every_version(lab: &Lab, home: &Path) {
             let address = &address;
             scope.spawn(move || {
                 let replica = format!("type: {kind}, bucket: bkt, path: {name}");
-                let cloud = Cloud { replica: &replica, environment: &[("STORAGE_EMULATOR_HOST", address)] };
-                watched(lab, home, &cloud, name, version);
+                let environment = &[("STORAGE_EMULATOR_HOST", address.as_str())];
+                let place = Anywhere { replica: &replica, environment, ..Default::default() };
+                watched(lab, home, &place, name, version, |_, _| {});
             });
         }
     });

@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use super::anywhere::{Anywhere, watched};
 use super::lab::{Lab, Process, free_port};
-use super::on_webdav::{self, VERSION};
-use super::site::Site;
 
-/// As on WebDAV.
 pub fn from_lag_to_restore(lab: &Lab, home: &Path) {
     let (port, objects) = (free_port(), home.join("objects"));
     fs::create_dir_all(objects.join("bucket")).unwrap();
@@ -18,10 +16,10 @@ pub fn from_lag_to_restore(lab: &Lab, home: &Path) {
         .env("RCLONE_CONFIG", "/dev/null");
     let mut server = Process::spawn(&mut command, home.join("rclone.log"));
     server.wait_until_listening(&format!("127.0.0.1:{port}"));
-    let body = format!(
+    let replica = format!(
         "type: oss, bucket: bucket, path: a/db1, endpoint: \"http://127.0.0.1:{port}\", region: cn-hangzhou, \
          access-key-id: lab, secret-access-key: labpass"
     );
-    let site = Site::start(lab, home, "oss", VERSION, &[], (&body, objects.join("bucket/a/db1"), String::new()));
-    on_webdav::play(lab, home, site);
+    let place = Anywhere { replica: &replica, secret: Some("labpass"), ..Default::default() };
+    watched(lab, home, &place, "oss", "0.5.17", |_, _| {});
 }

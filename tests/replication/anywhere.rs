@@ -1,5 +1,5 @@
-//! A genuine Litestream on a cloud's store, and the agent beside it: what is said while it writes, stands still and goes on,
-//! and that what was watched restores, byte for byte.
+//! A genuine Litestream on any store, and the agent beside it: what is said while it writes, stands still and goes on, and
+//! that what was watched is drilled and restored, byte for byte.
 
 use std::fs;
 use std::path::Path;
@@ -10,15 +10,20 @@ use std::time::Duration;
 use super::lab::agent::Agent;
 use super::lab::litestream::{Litestream, quick_yaml};
 use super::lab::{Lab, Process, command};
-use super::site::{self, Site, replica_report};
+use super::site::{self, Site, replica_report, verdict};
 
 /// A replica as `litestream.yml` has it, and the environment of those who read it.
-pub struct Cloud<'a> {
+#[derive(Default)]
+pub struct Anywhere<'a> {
     pub replica: &'a str,
     pub environment: &'a [(&'a str, &'a str)],
+    /// Nobody may read it in what the agent says.
+    pub secret: Option<&'a str>,
+    /// Lines for `[replica]`.
+    pub options: &'a str,
 }
 
-impl Cloud<'_> {
+impl Anywhere<'_> {
     fn streamgauge(&self) -> Command {
         let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
         command.envs(self.environment.iter().copied());
@@ -41,17 +46,24 @@ impl Cloud<'_> {
     }
 }
 
-/// Watches a database of each version on a store, and restores it.
-pub fn watched(lab: &Lab, home: &Path, cloud: &Cloud<'_>, name: &str, version: &'static str) {
-    let mut site = cloud.site(lab, home, name, version);
+/// Watches a database on a store: written, quiet, stalled, on again, and after what `then` does to it. Drills and restores it.
+pub fn watched(
+    lab: &Lab,
+    home: &Path,
+    place: &Anywhere<'_>,
+    name: &str,
+    version: &'static str,
+    then: impl FnOnce(&Agent, &Site),
+) {
+    let mut site = place.site(lab, home, name, version);
     let home = &home.join(name);
-    let toml = site::quick_toml([&site], "idle-interval = \"1s\"\n")
+    let toml = site::quick_toml([&site], &format!("idle-interval = \"1s\"\n{}", place.options))
         + &format!(
             "[drill]\nenabled = false\nscratch = {:?}\n[beacon]\nenabled = true\ninterval = \"2s\"\n",
             home.join("scratch")
         );
     let storage = home.join("streamgauge");
-    let agent = Agent::start_by(cloud.streamgauge(), home, &toml, &storage, &[]);
+    let agent = Agent::start_by(place.streamgauge(), home, &toml, &storage, &[]);
     agent.wait_until_ready();
 
     // Written, and quiet.
@@ -75,13 +87,19 @@ pub fn watched(lab: &Lab, home: &Path, cloud: &Cloud<'_>, name: &str, version: &
     site.wait_until_in_sync(&agent);
     let log = agent.process.log();
     assert!(!log.contains("beacon not written"), "{log}");
+    let coverage = verdict(&agent, "ReplicaGap").unwrap();
+    assert_eq!(coverage.0, "pass", "{name}: {coverage:?}");
+    then(&agent, &site);
+    for told in [agent.process.log(), agent.metrics(), agent.report().to_string()] {
+        assert!(!place.secret.is_some_and(|secret| told.contains(secret)), "{told}");
+    }
 
     // Nothing is cleaned up any more while it is restored.
     let config = agent.config.clone();
     drop(agent);
     site.litestream.process.freeze();
     let run = |arguments: &[&str]| {
-        let mut command = cloud.streamgauge();
+        let mut command = place.streamgauge();
         let output = command.args(arguments).arg("--config.file").arg(&config).output().unwrap();
         let told = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert!(output.status.success(), "{name}: {arguments:?}: {told:?}");
@@ -90,7 +108,7 @@ pub fn watched(lab: &Lab, home: &Path, cloud: &Cloud<'_>, name: &str, version: &
     run(&["restore", name, "-o", ours.to_str().unwrap()]);
     run(&["drill", name]);
     let mut litestream = lab.litestream(version);
-    litestream.arg("restore").arg("-config").arg(&site.litestream.config).envs(cloud.environment.iter().copied());
+    litestream.arg("restore").arg("-config").arg(&site.litestream.config).envs(place.environment.iter().copied());
     let output = litestream.arg("-o").arg(&theirs).arg(&site.database).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(fs::read(&ours).unwrap() == fs::read(&theirs).unwrap(), "{name}: not the bytes that Litestream restores");

@@ -24,7 +24,7 @@ pub const NAME_KEPT: Duration = Duration::from_secs(90 * 86_400);
 /// Databases that the directory entries of one `litestream.yml` may match.
 pub const DIRECTORY_MATCHES_MAX: usize = 50_000;
 
-/// Directories that a recursive scan descends into.
+/// Levels of directories in one another into which is looked.
 pub const DIRECTORY_DEPTH_MAX: usize = 64;
 
 /// A configuration file's size.
@@ -312,6 +312,9 @@ pub const SFTP_ENTRIES_MAX: usize = 1_000_000;
 
 /// Directories that are entered to see which of them hold files.
 pub const SFTP_ENTERED_MAX: usize = 256;
+
+/// Collections of WebDAV that are listed for the same.
+pub const WEBDAV_LISTED_MAX: usize = 64;
 
 /// File with a private key.
 pub const SFTP_KEY_FILE_BYTES_MAX: u64 = 64 << 10;

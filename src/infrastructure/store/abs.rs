@@ -12,11 +12,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, of_litestream};
+use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, folder_name, is_object_missing, of_litestream};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::places::AbsLocation;
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{Content, Cursor};
 use client::{Action, Azure, Container};
@@ -115,20 +115,11 @@ impl KeyStore for AbsStore {
         for _ in 0..FOLDER_PAGES_MAX {
             let page = self.page(&[("prefix", &below), ("delimiter", "/")], marker.as_deref()).await?;
             for folder in &page.blobs.prefixes {
-                let folder = folder.name.text();
-                let name = folder.strip_prefix(&below).and_then(|name| name.strip_suffix('/'));
-                let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(&folder))))?;
-                // A doubled slash makes a folder without a name, which holds nothing that Litestream wrote.
-                if !name.is_empty() {
-                    names.push(name.to_owned());
-                }
+                names.extend(folder_name(&folder.name.text(), &below)?);
             }
             marker = page.next();
             if marker.is_none() {
-                // `a-/` comes before `a/`, while `a` is the smaller name.
-                names.sort_unstable();
-                names.dedup();
-                return Ok(names);
+                return Ok(ascending(names));
             }
             if names.len() > FOLDERS_MAX {
                 break;
@@ -142,7 +133,7 @@ impl KeyStore for AbsStore {
         match self.container.read(&key, offset, length).await {
             Ok(answer) => answer.part(offset, length).map(Content::There),
             // A container that is missing has a hint.
-            Err(reason) if reason.kind == ReasonKind::NotFound && reason.hint.is_none() => Ok(Content::Missing(reason)),
+            Err(reason) if is_object_missing(&reason) => Ok(Content::Missing(reason)),
             Err(reason) => Err(reason),
         }
     }

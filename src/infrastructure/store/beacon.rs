@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
@@ -40,6 +41,12 @@ impl BeaconStore for CheckedBeacon {
     async fn put(&self, content: Bytes) -> Result<(), Reason> {
         self.calls.call(Operation::Write, SUFFIX, self.backend.put(content), |()| Ok(Some(0))).await
     }
+}
+
+/// A beacon in a store whose clock is so many seconds ahead of ours, where that is known.
+pub(super) fn found(content: Bytes, stored_at: Timestamp, ahead: Option<f64>) -> FoundBeacon {
+    let ahead = SignedDuration::try_from_secs_f64(ahead.unwrap_or(0.0)).unwrap_or_default();
+    FoundBeacon { content, stored_at, written_at: stored_at.checked_sub(ahead).unwrap_or(stored_at) }
 }
 
 /// The beacon beside a replica in a directory.

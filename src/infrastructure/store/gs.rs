@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, of_litestream};
+use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, folder_name, is_object_missing, of_litestream};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX};
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::places::GsLocation;
+use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{Content, Cursor};
 use client::{Action, Bucket, Google, query};
@@ -24,19 +25,23 @@ use client::{Action, Bucket, Google, query};
 pub(super) const KIND: Kind = Kind {
     name: "gs",
     open: |location, shared| {
-        let place = location.gs().ok_or_else(|| unsupported(location))?;
+        let place = place(location)?;
         Ok(Box::new(GsStore { bucket: Bucket::new(place, google(shared)), root: root(&place.path) }))
     },
     beacon: |location, shared| {
-        let place = location.gs().ok_or_else(|| unsupported(location))?;
+        let place = place(location)?;
         Ok(Box::new(beacon::GsBeacon::new(place, Bucket::new(place, google(shared)))))
     },
-    bucket: |location: &ReplicaLocation, shared, calls| {
+    bucket: |location, shared, calls| {
         Some(Arc::new(posture::GsBucket::new(Bucket::new(location.gs()?, google(shared)), calls)))
     },
     clock_offset: |shared| google(shared).http.clock_offset(|_| true),
     ..Kind::PLAIN
 };
+
+fn place(location: &ReplicaLocation) -> Result<&GsLocation, Reason> {
+    location.gs().ok_or_else(|| unsupported(location))
+}
 
 /// What all replicas there have in common.
 fn google(shared: &Shared) -> Arc<Google> {
@@ -139,19 +144,11 @@ impl KeyStore for GsStore {
             let what = [("prefix", below.as_str()), ("delimiter", "/")];
             let page = self.page("prefixes", &what, token.as_deref()).await?;
             for folder in &page.prefixes {
-                let name = folder.strip_prefix(&below).and_then(|name| name.strip_suffix('/'));
-                let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(folder))))?;
-                // A doubled slash makes a folder without a name, which holds nothing that Litestream wrote.
-                if !name.is_empty() {
-                    names.push(name.to_owned());
-                }
+                names.extend(folder_name(folder, &below)?);
             }
             token = page.next_page_token;
             if token.is_none() {
-                // `a-/` comes before `a/`, while `a` is the smaller name.
-                names.sort_unstable();
-                names.dedup();
-                return Ok(names);
+                return Ok(ascending(names));
             }
             if names.len() > FOLDERS_MAX {
                 break;
@@ -165,7 +162,7 @@ impl KeyStore for GsStore {
         match self.bucket.read(&key, offset, length).await {
             Ok(bytes) => Ok(Content::There(bytes)),
             // A bucket that is missing has a hint.
-            Err(reason) if reason.kind == ReasonKind::NotFound && reason.hint.is_none() => Ok(Content::Missing(reason)),
+            Err(reason) if is_object_missing(&reason) => Ok(Content::Missing(reason)),
             Err(reason) => Err(reason),
         }
     }

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{AUTHORIZATION, CONTENT_RANGE, HeaderValue, USER_AGENT};
+use ::http::header::{AUTHORIZATION, CONTENT_RANGE, HeaderValue, LAST_MODIFIED, USER_AGENT};
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::checked::corrupt;
 use super::kind::StoreOptions;
@@ -121,6 +123,11 @@ impl Answer {
         }
     }
 
+    /// When the object came, by the store's clock.
+    pub(super) fn last_modified(&self) -> Option<Timestamp> {
+        DateTimeParser::new().parse_timestamp(self.headers.get(LAST_MODIFIED)?.to_str().ok()?).ok()
+    }
+
     /// The bytes of an object in the answer to a request for at most `length` of them from `offset` on, which is none of
     /// them where the object ends before.
     pub(super) fn part(self, offset: u64, length: u64) -> Result<Bytes, Reason> {
@@ -145,8 +152,9 @@ impl Answer {
 }
 
 /// The value of `Range` for at most `length` bytes from `offset` on; `length` is not 0.
-pub(super) fn range(offset: u64, length: u64) -> String {
-    format!("bytes={offset}-{}", offset.saturating_add(length.saturating_sub(1)))
+pub(super) fn range(offset: u64, length: u64) -> Result<HeaderValue, Reason> {
+    let range = format!("bytes={offset}-{}", offset.saturating_add(length.saturating_sub(1)));
+    HeaderValue::try_from(range).map_err(|error| corrupt(error.to_string()))
 }
 
 /// How many bytes an answer to that may have, which may also be a refusal in words.

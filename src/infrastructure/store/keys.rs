@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::checked::{corrupt, printable};
 use crate::domain::litestream::{Dated, Folder, Layout, LevelKeys, Listed, ObjectName, SNAPSHOT_LEVEL};
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{Content, Cursor, Page, ReplicaStore};
 
 /// An object of a listing by its key below the replica's root, such as `ltx/0/0000000000000001-0000000000000001.ltx`.
@@ -37,6 +38,26 @@ pub(super) trait KeyStore: Send + Sync {
 
     /// As [`ReplicaStore::read`].
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason>;
+}
+
+/// The object is not there, while what holds it is: a reason for the latter has a hint.
+pub(super) fn is_object_missing(reason: &Reason) -> bool {
+    reason.kind == ReasonKind::NotFound && reason.hint.is_none()
+}
+
+/// The name of a folder directly below a full prefix; `None` where a doubled slash makes one without a name, which holds
+/// nothing that Litestream wrote.
+pub(super) fn folder_name(folder: &str, below: &str) -> Result<Option<String>, Reason> {
+    let name = folder.strip_prefix(below).and_then(|name| name.strip_suffix('/'));
+    let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(folder))))?;
+    Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
+}
+
+/// Each name once, in ascending order: `a-/` comes before `a/`, while `a` is the smaller name.
+pub(super) fn ascending(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// What a time of last modification says of a file: Litestream v0.5 sets it to that of the file's header, where it writes

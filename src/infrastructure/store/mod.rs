@@ -1,4 +1,5 @@
-//! Replicas in directories and buckets, read only but for the beacon beside them. One file for each backend and one wrapper for all of them.
+//! Replicas wherever they are, read only but for the beacon beside them. A file or a folder for each backend, and one wrapper
+//! for all of them.
 
 #[cfg(feature = "azure")]
 mod abs;
@@ -72,6 +73,7 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// Opens nothing yet.
     pub fn new(options: StoreOptions) -> Self {
         Self {
             gate: Arc::new(Gate::new(options.timeout, options.concurrency)),

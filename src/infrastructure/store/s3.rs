@@ -14,18 +14,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::Object;
 use bytes::{Bytes, BytesMut};
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore};
+use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, folder_name, is_object_missing};
 use super::kind::{Kind, Shared, StoreOptions, unsupported};
 use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
 use crate::domain::litestream::{Dated, LevelKeys};
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::infrastructure::files::timestamp;
 use crate::infrastructure::http::document::cut;
@@ -134,13 +133,7 @@ impl S3Store {
             let page = request.max_keys(PAGE_KEYS).set_continuation_token(token).send().await;
             let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket.name))?;
             for folder in page.common_prefixes.unwrap_or_default() {
-                let folder = folder.prefix.unwrap_or_default();
-                let name = folder.strip_prefix(prefix).and_then(|name| name.strip_suffix('/'));
-                let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(&folder))))?;
-                // A doubled slash makes a folder without a name, which holds nothing that Litestream wrote.
-                if !name.is_empty() {
-                    names.push(name.to_owned());
-                }
+                names.extend(folder_name(&folder.prefix.unwrap_or_default(), prefix)?);
             }
             token = page.next_continuation_token;
             if !page.is_truncated.unwrap_or(false) || token.is_none() {
@@ -197,10 +190,7 @@ impl KeyStore for S3Store {
                 names.push(GENERATIONS.trim_end_matches('/').to_owned());
             }
         }
-        // `a-/` comes before `a/`, while `a` is the smaller name.
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
+        Ok(ascending(names))
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
@@ -213,13 +203,10 @@ impl KeyStore for S3Store {
             Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 416) => {
                 Ok(Content::There(Bytes::new()))
             }
-            Err(error) => {
-                let no_bucket = error.code() == Some("NoSuchBucket");
-                match failure::reason(error, Action::Read, &self.bucket.name) {
-                    reason if reason.kind == ReasonKind::NotFound && !no_bucket => Ok(Content::Missing(reason)),
-                    reason => Err(reason),
-                }
-            }
+            Err(error) => match failure::reason(error, Action::Read, &self.bucket.name) {
+                reason if is_object_missing(&reason) => Ok(Content::Missing(reason)),
+                reason => Err(reason),
+            },
         }
     }
 }

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, file_dated};
+use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, file_dated};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{
     ANSWER_BYTES_MAX, DIRECTORY_DEPTH_MAX, FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX,
@@ -183,9 +183,7 @@ async fn folders(session: &Arc<Session>, root: &Root, prefix: &str) -> Result<Ve
     if !there && prefix.is_empty() {
         return Err(failure::no_directory());
     }
-    let mut names = names.names;
-    names.sort_unstable();
-    names.dedup();
+    let names = ascending(names.names);
     let (mut holding, mut entered) = (Vec::with_capacity(names.len().min(64)), 0);
     for name in names {
         if holds_files(session, root.path(&format!("{prefix}{name}")), &mut entered).await? {

@@ -11,7 +11,7 @@ use std::slice;
 use std::sync::Arc;
 
 use ::http::header::RANGE;
-use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use ::http::{HeaderMap, Method, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -19,8 +19,8 @@ use super::checked::corrupt;
 use super::http::range;
 use super::keys::{KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
-use crate::domain::limits::{DIRECTORY_DEPTH_MAX, WHOLE_FILE_BYTES_MAX};
-use crate::domain::litestream::{Dated, Layout, LevelKeys};
+use crate::domain::limits::{WEBDAV_LISTED_MAX, WHOLE_FILE_BYTES_MAX};
+use crate::domain::litestream::{Dated, Layout};
 use crate::domain::places::WebDavLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
@@ -30,7 +30,6 @@ use multistatus::{File, Member};
 
 pub(super) const KIND: Kind = Kind {
     name: "webdav",
-    keys: LevelKeys::Plain,
     open: |location, shared| Ok(Box::new(DavStore { server: Server::new(place(location)?, clients(shared)) })),
     beacon: |location, shared| Ok(Box::new(beacon::DavBeacon::new(place(location)?, clients(shared)))),
     clock_offset: |shared| clients(shared).clock_offset(|_| true),
@@ -71,7 +70,7 @@ impl DavStore {
         let mut left = vec![prefix];
         while let Some(prefix) = left.pop() {
             *listed += 1;
-            if *listed > DIRECTORY_DEPTH_MAX {
+            if *listed > WEBDAV_LISTED_MAX {
                 return Ok(true);
             }
             let members = match self.server.members(&prefix).await {
@@ -125,7 +124,7 @@ impl KeyStore for DavStore {
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
-        let range = HeaderValue::try_from(range(offset, length)).map_err(|error| corrupt(error.to_string()))?;
+        let range = range(offset, length)?;
         let headers = HeaderMap::from_iter([(RANGE, range)]);
         let answer = self.server.send(Method::GET, key, headers, Bytes::new(), length.max(WHOLE_FILE_BYTES_MAX)).await;
         let answer = answer.map_err(|reason| match reason.kind {

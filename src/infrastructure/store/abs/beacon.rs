@@ -3,18 +3,18 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LAST_MODIFIED};
-use jiff::SignedDuration;
-use jiff::fmt::rfc2822::DateTimeParser;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::client::{Action, Container};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::places::AbsLocation;
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::target::authority;
+use crate::infrastructure::store::beacon::found;
 use crate::infrastructure::store::checked::corrupt;
 use crate::infrastructure::store::http::part_bytes_max;
+use crate::infrastructure::store::keys::is_object_missing;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of one beacon in a container.
@@ -34,17 +34,13 @@ impl BeaconStore for AbsBeacon {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
         let answer = match self.container.read(&self.key, 0, BEACON_BYTES_MAX + 1).await {
             // A container that is not there is not a container without a beacon.
-            Err(reason) if reason.kind == ReasonKind::NotFound && reason.hint.is_none() => return Ok(None),
+            Err(reason) if is_object_missing(&reason) => return Ok(None),
             answer => answer?,
         };
-        let modified = answer.headers.get(LAST_MODIFIED).and_then(|at| at.to_str().ok());
-        let modified = modified.and_then(|at| DateTimeParser::new().parse_timestamp(at).ok());
-        let stored_at = modified.ok_or_else(|| corrupt("a blob without a time".to_owned()))?;
+        let stored_at = answer.last_modified().ok_or_else(|| corrupt("a blob without a time".to_owned()))?;
         let host = authority(&self.container.endpoint);
-        let offset = self.container.azure.http.clock_offset(|other| other == host).unwrap_or(0.0);
-        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
-        let written_at = stored_at.checked_sub(offset).unwrap_or(stored_at);
-        Ok(Some(FoundBeacon { content: answer.part(0, BEACON_BYTES_MAX + 1)?, stored_at, written_at }))
+        let ahead = self.container.azure.http.clock_offset(|other| other == host);
+        Ok(Some(found(answer.part(0, BEACON_BYTES_MAX + 1)?, stored_at, ahead)))
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {

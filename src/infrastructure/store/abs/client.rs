@@ -139,7 +139,7 @@ impl Container {
 
     /// A part of a blob.
     pub(super) async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Answer, Reason> {
-        self.get(key, &[], HeaderValue::try_from(range(offset, length)).ok(), length, Action::Read).await
+        self.get(key, &[], Some(range(offset, length)?), length, Action::Read).await
     }
 
     fn refused(&self, answer: &Answer, action: Action) -> Reason {

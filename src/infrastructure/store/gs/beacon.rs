@@ -4,17 +4,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::client::{Action, Bucket, escaped, query, request};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::places::GsLocation;
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::target::authority;
+use crate::infrastructure::store::beacon::found;
 use crate::infrastructure::store::checked::corrupt;
 use crate::infrastructure::store::http::part_bytes_max;
+use crate::infrastructure::store::keys::is_object_missing;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of one beacon in a bucket.
@@ -45,9 +47,7 @@ impl GsBeacon {
         let stored_at = self.stored_at().await?;
         let content = self.bucket.read(&self.key, 0, BEACON_BYTES_MAX + 1).await?;
         let host = authority(&self.bucket.server);
-        let offset = self.bucket.google.http.clock_offset(|other| other == host).unwrap_or(0.0);
-        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
-        Ok(FoundBeacon { content, stored_at, written_at: stored_at.checked_sub(offset).unwrap_or(stored_at) })
+        Ok(found(content, stored_at, self.bucket.google.http.clock_offset(|other| other == host)))
     }
 }
 
@@ -56,7 +56,7 @@ impl BeaconStore for GsBeacon {
     async fn find(&self) -> Result<Option<FoundBeacon>, Reason> {
         match self.found().await {
             // A bucket that is not there is not a bucket without a beacon.
-            Err(reason) if reason.kind == ReasonKind::NotFound && reason.hint.is_none() => Ok(None),
+            Err(reason) if is_object_missing(&reason) => Ok(None),
             found => found.map(Some),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderValue, RANGE};
+use http::header::{AUTHORIZATION, RANGE};
 use http::{Method, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -94,7 +94,7 @@ impl Bucket {
     /// At most `length` bytes of an object.
     pub(super) async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Bytes, Reason> {
         let mut request = request(Method::GET, &self.url("", &format!("/o/{}?alt=media", escaped(key))), Bytes::new())?;
-        request.headers_mut().insert(RANGE, header(&range(offset, length))?);
+        request.headers_mut().insert(RANGE, range(offset, length)?);
         self.send(request, part_bytes_max(length), Action::Read).await?.part(offset, length)
     }
 
@@ -175,10 +175,6 @@ impl Said {
 pub(super) fn request(method: Method, url: &str, body: Bytes) -> Result<Request<Bytes>, Reason> {
     let request = Request::builder().method(method).uri(url).body(body);
     request.map_err(|_| Reason::new(ReasonKind::Misconfigured, "the address of the bucket is none"))
-}
-
-pub(super) fn header(value: &str) -> Result<HeaderValue, Reason> {
-    HeaderValue::from_str(value).map_err(|_| corrupt("a header that cannot be sent".to_owned()))
 }
 
 /// A part of a path or of a query.

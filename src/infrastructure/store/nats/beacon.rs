@@ -6,18 +6,19 @@ use async_nats::HeaderMap;
 use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Bucket;
 use super::chunks::{Chunks, Walk};
+use super::failure::no_bucket;
 use super::link::Link;
 use super::object::{Object, encoded, subject};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
+use crate::infrastructure::store::beacon::found;
 use crate::infrastructure::store::checked::corrupt;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
@@ -47,8 +48,8 @@ impl NatsBeacon {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Rollup", "sub");
         let answer = link.ask(subject, Some(headers), content).await?;
-        let no_bucket = || Reason::new(ReasonKind::NotFound, "no such bucket");
-        link.answer::<Stored>(&answer.ok_or_else(no_bucket)?, &self.bucket.name).map(drop)
+        let answer = answer.ok_or_else(|| no_bucket(&self.bucket.name))?;
+        link.answer::<Stored>(&answer, &self.bucket.name).map(drop)
     }
 }
 
@@ -62,10 +63,7 @@ impl BeaconStore for NatsBeacon {
             Walk::Whole(content) => content,
             Walk::Ends(_) => return Err(corrupt("a beacon without its content".to_owned())),
         };
-        let offset = link.clocks.offset(|server| server == link.server).unwrap_or(0.0);
-        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
-        let written_at: Timestamp = stored_at.checked_sub(offset).unwrap_or(stored_at);
-        Ok(Some(FoundBeacon { content, stored_at, written_at }))
+        Ok(Some(found(content, stored_at, link.clocks.offset(|server| server == link.server))))
     }
 
     /// As clients of NATS write objects: content, then description.

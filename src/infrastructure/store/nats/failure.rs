@@ -103,7 +103,7 @@ fn said(description: &str, scrub: &Scrub) -> String {
     format!("the server says: {}", scrub.clean(description))
 }
 
-fn no_bucket(bucket: &str) -> Reason {
+pub(super) fn no_bucket(bucket: &str) -> Reason {
     Reason::new(ReasonKind::NotFound, "no such bucket").with_hint(format!("check that object store {bucket} exists"))
 }
 

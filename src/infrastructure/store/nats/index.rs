@@ -18,6 +18,7 @@ use crate::domain::litestream::Dated;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
 use crate::infrastructure::store::checked::corrupt;
+use crate::infrastructure::store::keys::ascending;
 
 /// Descriptions and their bytes in one answer.
 const BATCH: usize = 1000;
@@ -176,9 +177,6 @@ impl Known {
                 names.push(name.to_owned());
             }
         }
-        // `a-/x` sorts before `a/x`, while `a` is the smaller name.
-        names.sort_unstable();
-        names.dedup();
-        names
+        ascending(names)
     }
 }

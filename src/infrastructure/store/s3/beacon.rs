@@ -5,15 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::client::{Clients, CustomerKey};
 use super::failure::{self, Action};
 use super::{ALGORITHM, Bucket, Root, content, corrupt};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
-use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::reason::Reason;
 use crate::domain::target::{S3Location, authority};
+use crate::infrastructure::store::beacon::found;
+use crate::infrastructure::store::keys::is_object_missing;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
 /// The place of one beacon in a bucket.
@@ -44,19 +46,13 @@ impl BeaconStore for S3Beacon {
             Err(error) => {
                 let reason = failure::reason(error, Action::Read, &self.bucket.name);
                 // A bucket that is not there is not a bucket without a beacon.
-                let absent = reason.kind == ReasonKind::NotFound && reason.hint.is_none();
-                return if absent { Ok(None) } else { Err(reason) };
+                return if is_object_missing(&reason) { Ok(None) } else { Err(reason) };
             }
         };
         let modified = object.last_modified.and_then(|at| Timestamp::from_second(at.secs()).ok());
         let modified = modified.ok_or_else(|| corrupt("an object without a time".to_owned()))?;
-        let offset = self.bucket.clients.clocks().offset(|host| is_of(host, self.endpoint.as_deref())).unwrap_or(0.0);
-        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
-        Ok(Some(FoundBeacon {
-            content: content(object, 0, BEACON_BYTES_MAX).await?,
-            stored_at: modified,
-            written_at: modified.checked_sub(offset).unwrap_or(modified),
-        }))
+        let ahead = self.bucket.clients.clocks().offset(|host| is_of(host, self.endpoint.as_deref()));
+        Ok(Some(found(content(object, 0, BEACON_BYTES_MAX).await?, modified, ahead)))
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {

@@ -231,7 +231,7 @@ async fn open_sftp(ssh: &Ssh) -> Result<RawSftpSession, Reason> {
             Some(ChannelMsg::Success) => return Ok(RawSftpSession::new(channel.into_stream())),
             Some(ChannelMsg::Failure) => return Err(refused()),
             Some(_) => {}
-            None => return Err(failure::broken(&russh_sftp::client::error::Error::IO(String::new()), TCP_TIMEOUT)),
+            None => return Err(failure::broke()),
         }
     }
 }

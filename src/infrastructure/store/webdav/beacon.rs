@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use ::http::header::{CONTENT_TYPE, LAST_MODIFIED};
+use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
-use jiff::SignedDuration;
-use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::client::{Clients, Server, refused};
 use super::corrupt;
@@ -15,6 +13,7 @@ use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::places::WebDavLocation;
 use crate::domain::reason::Reason;
+use crate::infrastructure::store::beacon::found;
 use crate::infrastructure::store::http::{Answer, part_bytes_max};
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 
@@ -58,14 +57,9 @@ impl BeaconStore for DavBeacon {
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
             _ => return Err(refused(&answer)),
         }
-        let modified = answer.headers.get(LAST_MODIFIED).and_then(|at| at.to_str().ok());
-        let modified = modified.and_then(|at| DateTimeParser::new().parse_timestamp(at).ok());
-        let modified = modified.ok_or_else(|| corrupt("a file without a time".to_owned()))?;
+        let stored_at = answer.last_modified().ok_or_else(|| corrupt("a file without a time".to_owned()))?;
         let host = self.server.uri(NAME)?.authority().map(ToString::to_string).unwrap_or_default();
-        let offset = self.server.clients.clock_offset(|asked| asked == host).unwrap_or(0.0);
-        let offset = SignedDuration::try_from_secs_f64(offset).unwrap_or_default();
-        let written_at = modified.checked_sub(offset).unwrap_or(modified);
-        Ok(Some(FoundBeacon { content: answer.body, stored_at: modified, written_at }))
+        Ok(Some(found(answer.body, stored_at, self.server.clients.clock_offset(|asked| asked == host))))
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {

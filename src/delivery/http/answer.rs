@@ -81,11 +81,11 @@ pub(super) fn problem(problem: &Problem) -> Answer {
     answer
 }
 
-/// Whether the client has what it asks for already (RFC 9110, section 13.1.2).
+/// Whether the client says that it has the answer of that tag (RFC 9110, section 13.1.2).
 pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    tags.flat_map(|value| value.split(',')).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
+    tags.flat_map(|value| value.split(',')).any(|known| opaque(known) == opaque(tag))
 }
 
 /// Nothing changed since.

@@ -1,7 +1,9 @@
 //! The routes: which path serves what.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use hyper::body::Body;
 
 use super::answer::{
@@ -124,10 +126,10 @@ impl App {
             Serves::Metrics => self.metrics(Representation::Text, TEXT_0_0_4, headers).await,
             Serves::Report => self.report(headers).await.unwrap_or_else(|why| problem(&why)),
             Serves::Asset => asset(&asked).unwrap_or_else(|why| say(why.status, format!("{}\n", why.detail))),
-            Serves::Page(make) => self.page(headers, make, asked).await,
+            Serves::Page(make) => self.page((headers, request.uri()), make, asked).await,
             Serves::Api(make, parameters) => {
                 let made = match asked.refuse_others(parameters) {
-                    Ok(()) => self.made(headers, JSON, make, asked).await,
+                    Ok(()) => self.made((headers, request.uri()), JSON, make, asked).await,
                     Err(unknown) => Err(unknown),
                 };
                 made.unwrap_or_else(|why| problem(&why))
@@ -171,12 +173,12 @@ impl App {
     }
 
     /// A page, and a page that says why there is none. What an agent that is stuck knew last is no page of now.
-    async fn page(&self, headers: &HeaderMap, make: Make<Vec<u8>>, asked: Asked) -> Answer {
+    async fn page(&self, from: (&HeaderMap, &Uri), make: Make<Vec<u8>>, asked: Asked) -> Answer {
         if self.cell.current().is_some_and(|published| published.is_stale()) {
             let stuck = Problem::new(StatusCode::SERVICE_UNAVAILABLE, stuck());
             return answer(stuck.status, HTML, page::problem(&stuck));
         }
-        match self.made(headers, HTML, make, asked).await {
+        match self.made(from, HTML, make, asked).await {
             Ok(answer) => answer,
             Err(_) if self.cell.current().is_none() => answer(StatusCode::OK, HTML, page::starting()),
             Err(why) => answer(why.status, HTML, page::problem(&why)),
@@ -186,20 +188,19 @@ impl App {
     /// What is made of the newest report for one request.
     async fn made<T: Into<Made> + 'static>(
         &self,
-        headers: &HeaderMap,
+        (headers, uri): (&HeaderMap, &Uri),
         content_type: &'static str,
         make: Make<T>,
         asked: Asked,
     ) -> Result<Answer, Problem> {
         let published = self.published()?;
-        // What there is no answer to does not become one by being asked for again.
-        let known = has(headers, published.tag());
-        let gzip = wants_gzip(headers) && !known;
-        let (body, link) = published.made(gzip, move |report| make(report, &asked).map(Into::into)).await?;
-        if known {
-            return Ok(not_modified(published.tag()));
+        let tag = tag_of(&published, uri);
+        if has(headers, &tag) {
+            return Ok(not_modified(&tag));
         }
-        let mut answer = tagged(packed(answer(StatusCode::OK, content_type, body), gzip), published.tag());
+        let gzip = wants_gzip(headers);
+        let (body, link) = published.made(gzip, move |report| make(report, &asked).map(Into::into)).await?;
+        let mut answer = tagged(packed(answer(StatusCode::OK, content_type, body), gzip), &tag);
         if let Some(Ok(link)) = link.map(HeaderValue::try_from) {
             answer.headers_mut().insert(header::LINK, link);
         }
@@ -209,7 +210,7 @@ impl App {
     /// The newest report as JSON.
     async fn report(&self, headers: &HeaderMap) -> Result<Answer, Problem> {
         let published = self.published()?;
-        if has(headers, published.tag()) {
+        if has(headers, published.tag()) || has(headers, "*") {
             return Ok(not_modified(published.tag()));
         }
         Ok(tagged(rendered(&published, Representation::Json, JSON, headers).await?, published.tag()))
@@ -231,6 +232,13 @@ impl App {
         let early = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no report yet: the agent has just started");
         self.cell.current().ok_or_else(early)
     }
+}
+
+/// The entity tag of what is made of a report for one address: whoever has it was answered there.
+fn tag_of(published: &Published, uri: &Uri) -> String {
+    let mut hasher = DefaultHasher::new();
+    uri.path_and_query().hash(&mut hasher);
+    format!("{}-{:x}\"", published.tag().trim_end_matches('"'), hasher.finish())
 }
 
 /// A report in one representation, compressed for those who take it.

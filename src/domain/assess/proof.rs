@@ -1,5 +1,7 @@
 //! The proof from the bucket: recovery point, lag and unreplicated bytes.
 
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -95,6 +97,19 @@ pub fn settle(positions: &mut Positions, evidence: &Evidence) {
     }
 }
 
+/// The positions of a database with what the newest object shows to have arrived, which may be more than is proven: its
+/// commits are there and make no lag, and that they restore is proven when what leads to them was seen.
+pub fn arrived<'a>(positions: &'a Positions, evidence: &Evidence) -> Cow<'a, Positions> {
+    match (&evidence.chain, evidence.position) {
+        (Chain::Skipped { .. }, Some(position)) => {
+            let mut arrived = positions.clone();
+            arrived.prove(position, evidence.newest_at);
+            Cow::Owned(arrived)
+        }
+        _ => Cow::Borrowed(positions),
+    }
+}
+
 /// Compares a database with what is known of its replica.
 ///
 /// `failing`: the replica could not be read since `evidence`. Lag then stays what was last known, because commits made
@@ -110,12 +125,8 @@ pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: boo
     match (&evidence.chain, evidence.position.filter(|_| positions.newest().is_some())) {
         (Chain::Complete, None) => observed(evidence.newest_at),
         (Chain::Skipped { end }, None) => observed(Some(*end)),
-        (Chain::Complete, Some(_)) => pending(positions, evidence, until),
-        (Chain::Skipped { .. }, Some(position)) => {
-            // Its commits are there and make no lag; that they restore is proven when what leads to them was seen.
-            let mut arrived = positions.clone();
-            arrived.prove(position, evidence.newest_at);
-            Exposure { recovery_point: proven_until, ..pending(&arrived, evidence, until) }
+        (Chain::Complete | Chain::Skipped { .. }, Some(_)) => {
+            Exposure { recovery_point: proven_until, ..pending(&arrived(positions, evidence), evidence, until) }
         }
         (Chain::Broken { end, lost_since }, _) => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
         (Chain::NoStart, _) => match positions.oldest() {
@@ -264,6 +275,7 @@ mod tests {
         settle(&mut looks, &evidence(Some(wal(5, 100)), Chain::Complete));
         check(looks.clone(), skipped(), false, 60, "recovery point 10, lag 0, bytes 0");
         looks.record(&look_at(55, 5, 170, 9));
+        assert_eq!(arrived(&looks, &skipped().unwrap()).pending_commits(), Some(7), "those of the last look");
         check(looks, skipped(), false, 60, "recovery point 10, lag 5, bytes 20");
         check(Positions::default(), skipped(), false, 60, "recovery point 20, lag unknown, bytes unknown");
     }

@@ -138,10 +138,9 @@ impl Recorder {
         changed.filter_map(known).map(|(history, name)| Unsaved { name, history }).collect()
     }
 
-    /// What was saved of a database, or of all, is lost.
-    pub fn not_saved(&mut self, name: Option<&str>) {
-        let lost = self.history.databases.keys().filter(|known| name.is_none_or(|name| &***known == name));
-        self.unsaved.extend(lost.cloned());
+    /// What was saved is lost.
+    pub fn not_saved(&mut self) {
+        self.unsaved.extend(self.history.databases.keys().cloned());
     }
 
     /// Takes over the [text](Unsaved::text) of a run that recorded until some instant, except what lies in the

@@ -52,9 +52,9 @@ pub struct Pace {
     /// Listing of a replica in a bucket in which something is new. In between, looks ask for the next object by its name,
     /// unless they are rarer.
     pub listing: Duration,
-    /// Listing of the compacted levels and snapshots of a replica that changes, in a directory.
+    /// Listing of the compacted levels and snapshots of a replica that changes, where each look lists.
     pub levels: Duration,
-    /// The same in a bucket.
+    /// The same where looks ask by name.
     pub bucket_levels: Duration,
     /// Listing of everything, which notices deletions.
     pub reconcile: Duration,

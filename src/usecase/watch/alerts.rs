@@ -88,7 +88,9 @@ impl Alerts {
         at: Moment,
     ) -> (bool, Vec<TargetName>) {
         let changed = self.book.evaluate(assessment, alerting, at);
-        self.telling.tell(self.book.alerts());
+        if changed {
+            self.telling.tell(self.book.alerts());
+        }
         self.unsaved |= changed;
         (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
     }

@@ -10,7 +10,7 @@ use crate::domain::assess::churn::Churn;
 use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, Method, exposure, settle};
+use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, Method, arrived, exposure, settle};
 use crate::domain::assessment::{CoverageReport, DatabaseState, KeepingReport, ReplicaReport};
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
@@ -254,6 +254,14 @@ impl WatchedReplica {
             let before = before.as_deref().cloned().unwrap_or_default();
             Some(Arc::new(BeaconReport { reason: Some(reason), ..before }))
         });
+    }
+
+    /// How many commits wait, as far as that was counted.
+    pub(super) fn pending_commits(&self) -> Option<u64> {
+        match &self.finding {
+            Some((_, evidence)) => arrived(&self.positions, evidence).pending_commits(),
+            None => self.positions.pending_commits(),
+        }
     }
 
     /// Something was committed that is not proven.

@@ -181,7 +181,7 @@ impl Agent {
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
         }
         if all {
-            self.recorder.not_saved(None);
+            self.recorder.not_saved();
         }
         let wanted = std::mem::take(&mut self.memory.history) || stopping;
         let history = if wanted { self.recorder.unsaved() } else { Vec::new() };
@@ -252,9 +252,6 @@ impl Agent {
         self.memory.forgotten.extend(gone);
         for (entry, _) in entries {
             self.alerts.not_saved(entry.kind);
-            if entry.kind == EntryKind::History {
-                self.recorder.not_saved(Some(&entry.name));
-            }
             if let Some(subject) = self.shared.fleet.subjects.get_mut(&TargetName(entry.name)) {
                 subject.unsaved = true;
                 subject.objects_saved = None;

@@ -59,8 +59,7 @@ fn claim(
         lag_seconds: report.lag_seconds.filter(|_| known),
         unreplicated_since: report.unreplicated_since,
         unreplicated_bytes: report.unreplicated_bytes,
-        // Those that a look by name saw arrive are still to be proven by a listing, and do not wait.
-        pending_commits: if report.lag_seconds == Some(0.0) { Some(0) } else { replica.positions.pending_commits() },
+        pending_commits: replica.pending_commits(),
         position: replica.positions.newest().and_then(|newest| newest.position),
         txid: txid.map(|txid| txid.0),
     }

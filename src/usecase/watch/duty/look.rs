@@ -31,7 +31,7 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
     let (subject, _) = shared.fleet.get(key)?;
     let (name, staged) = (subject.target.name.clone(), subject.staged().cloned());
     let (target, replica) = shared.fleet.get_mut(key)?;
-    let (watched, remote) = (target.database.is_some(), replica.target.location.is_remote());
+    let (watched, by_name) = (target.database.is_some(), replica.target.location.is_atomic());
     let mut probe = replica.take_probe(now)?;
     let verify = replica.ledger.is_on();
     let store = replica.store.clone();
@@ -45,7 +45,7 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
             let store = store?;
             // The source first: whatever the bucket holds afterwards, it can only prove what was there before.
             let sampled = if watched { local.look(name.clone()).await.unwrap_or(seen) } else { now };
-            probe.claim(if watched && remote { local.staged(name).await } else { None });
+            probe.claim(if watched && by_name { local.staged(name).await } else { None });
             probe.look(store.as_ref(), staged.as_ref(), sampled, &pace).await
         };
         // A look that takes too long leaves its probe: what that has listed is not listed again.

@@ -349,9 +349,7 @@ impl ReplicaReport {
             (false, size) => Some(size),
         }
     }
-}
 
-impl ReplicaReport {
     /// What reading its objects showed, once one was read or is known to be gone.
     pub fn read_objects(&self) -> Option<&VerificationReport> {
         let read = |report: &VerificationReport| report.structure_verified > 0 || !report.findings.is_empty();

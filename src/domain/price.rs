@@ -71,9 +71,6 @@ impl Prices {
     /// A directory costs nothing.
     pub const FREE: Self = usual("", "", [0.0; 5]).prices;
 
-    /// Amazon S3 Standard, us-east-1.
-    pub const S3: Self = usual("", "", [0.0004, 0.005, 0.005, 0.09, 0.023]).prices;
-
     /// Dollars for so many reads and listings and so many bytes.
     pub fn dollars(&self, reads: u64, lists: u64, bytes: u64) -> f64 {
         let thousands = |count: u64| count as f64 / 1000.0;
@@ -174,6 +171,5 @@ mod tests {
         for free in ["file", "sftp", "webdav", "nats"] {
             assert_eq!(configured.at(free, Some("host.example.org")), Prices::FREE, "{free}");
         }
-        assert_eq!(usual_prices("s3", ""), Some(Prices::S3));
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
-use streamgauge::domain::price::{ConfiguredPrices, Prices};
+use streamgauge::domain::price::{ConfiguredPrices, usual_prices};
 use streamgauge::domain::spot::SpotPolicy;
 use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, Problem, load};
@@ -372,11 +372,12 @@ fn the_commented_example_is_valid_with_every_option_on() {
     let drill = &loaded.settings.drill;
     assert_eq!(drill.limits.daily_download, defaults.drill.limits.daily_download);
     // What it costs depends on the place, and is shown for Amazon's.
+    let s3 = usual_prices("s3", "").unwrap();
     let shown = ConfiguredPrices {
-        reads_per_thousand: Some(Prices::S3.reads_per_thousand),
-        lists_per_thousand: Some(Prices::S3.lists_per_thousand),
-        received_per_gigabyte: Some(Prices::S3.received_per_gigabyte),
-        stored_per_gigabyte: Some(Prices::S3.stored_per_gigabyte),
+        reads_per_thousand: Some(s3.reads_per_thousand),
+        lists_per_thousand: Some(s3.lists_per_thousand),
+        received_per_gigabyte: Some(s3.received_per_gigabyte),
+        stored_per_gigabyte: Some(s3.stored_per_gigabyte),
     };
     assert_eq!(drill.policy.prices, shown);
     let prices = ConfiguredPrices::default();

@@ -6,7 +6,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use streamgauge::domain::price::Prices;
+use streamgauge::domain::price::usual_prices;
 use streamgauge::domain::report::Report;
 use streamgauge::domain::target::Objectives;
 use streamgauge::domain::verification::VerifyPolicy;
@@ -68,7 +68,7 @@ impl Bill {
     }
 
     fn dollars(self) -> f64 {
-        Prices::S3.dollars(self.reads, self.lists, 0)
+        usual_prices("s3", "").unwrap().dollars(self.reads, self.lists, 0)
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::domain::printable::printable;
 use crate::domain::reason::Reason;
+use crate::infrastructure::files::beside;
 
 /// Writes to standard output. A reader that has had enough (`| head`) is no error.
 ///
@@ -22,12 +23,14 @@ pub fn print(text: &str) -> Result<(), Reason> {
 /// When it cannot be written.
 pub fn replace(path: &Path, text: &str) -> Result<(), Reason> {
     let failed = |error: std::io::Error| Reason::from(error).context(format!("write {}", path.display()));
-    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+    // Behind a link is what readers open.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
         return std::fs::write(path, text).map_err(failed);
     }
-    let mut new = path.as_os_str().to_owned();
-    // Another run may be at the same point.
-    new.push(format!(".{}.new", std::process::id()));
+    // Another run may be at the same point, and one that was killed may have left a file.
+    let new = beside(path, &format!(".{}.new", std::process::id()));
+    let _ = std::fs::remove_file(&new);
     let written = std::fs::File::create_new(&new).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::blocks::{coloured, counted, state_of};
-use crate::delivery::render::terminal::{align, fit, unreplicated, wrapped};
+use crate::delivery::render::terminal::{align, fit, wrapped};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::drill::{DrillRecord, DrillResult};
@@ -211,10 +211,7 @@ fn cells(line: &Line<'_>, drill: Option<&DrillRecord>, now: Timestamp) -> [Strin
         human::printable(line.name),
         safest.and_then(ReplicaReport::safe_until).map_or_else(unknown, |at| format!("{} ago", age(at))),
         safest.and_then(lag).unwrap_or_else(unknown),
-        safest
-            .filter(|replica| !replica.is_broken())
-            .and_then(unreplicated)
-            .map_or_else(unknown, |bytes| bytes.replace("≥ ", "≥")),
+        safest.and_then(ReplicaReport::at_risk_words).map_or_else(unknown, |bytes| bytes.replace("at least ", "≥")),
         drill.unwrap_or_else(|| "-".to_owned()),
         line.fails(),
     ]

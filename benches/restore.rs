@@ -1,8 +1,8 @@
-//! What a restore of 1 GB costs, beside `litestream restore` of the same replica in the same run: from a directory and
-//! from an S3 server on this machine.
+//! What a restore of 1 GB costs, beside `litestream restore` of the same replica and `dd` of as many bytes in the same run:
+//! of v0.5 from a directory and from an S3 server on this machine, and of v0.3.
 //!
 //! `cargo bench --bench restore` prints the table; a number of megabytes as argument makes another database. It needs
-//! the lab (tests/lab/install). Both programs write to the same folder, in turn.
+//! the lab (tests/lab/install). All programs write to the same folder, in turn.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people, run by hand")]
 
@@ -10,19 +10,20 @@
 mod lab;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lab::Lab;
-use lab::litestream::{ACCESS_KEY, SECRET_KEY, printed};
+use lab::litestream::{ACCESS_KEY, SECRET_KEY, printed, quick_yaml};
 use rusqlite::Connection;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 const ROUNDS: usize = 3;
 
-/// The program that is compared with.
+/// The programs that are compared with.
 const VERSION: &str = "0.5.17";
+const VERSION_3: &str = "0.3.13";
 
 /// How often the kernel counts CPU time, which Linux fixes for programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -46,27 +47,37 @@ fn main() {
     let server = streamgauge_testkit::s3::serve(home.path().join("objects")).unwrap();
     let port = server.port();
     let bucket = format!("s3://bucket/app?endpoint=http://127.0.0.1:{port}&region=us-east-1&forcePathStyle=true");
-    let mut plain = Cost::WORST;
-    println!("from       round  program        wall      CPU   peak memory");
-    for (place, url) in [("directory", &directory), ("S3", &bucket)] {
-        let mut best = [Cost::WORST; 2];
-        for round in 1..=ROUNDS {
-            for (best, name) in best.iter_mut().zip(["litestream", "streamgauge"]) {
-                let cost = restore(&lab, name, url, home.path());
-                println!("{place:<10} {round:>5}  {name:<11} {cost}");
-                *best = best.least(cost);
-            }
+    let older = format!("file://{}", replicate_v3(&lab, home.path(), &connection, megabytes).display());
+    println!("from            round  program             wall      CPU   peak memory");
+    let newer = [Program::Litestream(VERSION), Program::Dd, Program::Streamgauge];
+    let both = [Program::Litestream(VERSION_3), Program::Litestream(VERSION), Program::Streamgauge];
+    let plain = compare(&lab, home.path(), "directory", &directory, &newer);
+    let plain = plain.least(compare(&lab, home.path(), "S3", &bucket, &newer));
+    compare(&lab, home.path(), "v0.3 directory", &older, &both);
+    drills(&lab, home.path(), &connection, &directory, plain);
+}
+
+/// Each program in turn, and what the others need in multiples of what we do, which is last.
+fn compare(lab: &Lab, home: &Path, place: &str, url: &str, programs: &[Program; 3]) -> Cost {
+    let mut best = [Cost::WORST; 3];
+    for round in 1..=ROUNDS {
+        for (best, program) in best.iter_mut().zip(programs) {
+            let cost = restore(lab, *program, url, home);
+            println!("{place:<15} {round:>5}  {program:<17} {cost}");
+            *best = best.least(cost);
         }
-        let [theirs, ours] = best;
+    }
+    let [others @ .., ours] = best;
+    for (theirs, program) in others.iter().zip(programs) {
         println!(
-            "{place:<10} best: {:.1} × faster, {:.1} × less CPU, {:.1} × less memory",
+            "{place:<15} best: against {program} {:.1} × faster, {:.1} × less CPU, {:.1} × less memory",
             theirs.wall.as_secs_f64() / ours.wall.as_secs_f64(),
             theirs.cpu / ours.cpu,
             theirs.memory as f64 / ours.memory as f64,
         );
-        plain = plain.least(ours);
     }
-    drills(&lab, home.path(), &connection, &directory, plain);
+    fs::remove_file(home.join("kept.db")).unwrap();
+    ours
 }
 
 /// A drill of everything with `quick_check`, beside the plain restore, and one of what is new after a hundredth of the
@@ -149,6 +160,61 @@ fn replicate(lab: &Lab, home: &Path, megabytes: u64) -> Connection {
     connection
 }
 
+/// The same database as Litestream v0.3 replicates it: a snapshot, and the segments of as much WAL as half of it.
+fn replicate_v3(lab: &Lab, home: &Path, source: &Connection, megabytes: u64) -> PathBuf {
+    let (database, replica) = (home.join("v3.db"), home.join("replica-v3"));
+    source.execute("VACUUM INTO ?1", [database.to_str().unwrap()]).unwrap();
+    let connection = Connection::open(&database).unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 0")
+        .unwrap();
+    connection.busy_timeout(Duration::from_secs(30)).unwrap();
+    let yaml = quick_yaml(VERSION_3, &database, &format!("type: file, path: {}", replica.display()));
+    let mut litestream = lab.replicate(VERSION_3, home, &yaml);
+    let count = |kind: &str| {
+        let generations = fs::read_dir(replica.join("generations")).into_iter().flatten();
+        let folders = generations.filter_map(|generation| fs::read_dir(generation.unwrap().path().join(kind)).ok());
+        folders
+            .flatten()
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "lz4"))
+            .count()
+    };
+    lab::wait_for("a snapshot", || count("snapshots") > 0);
+    let rows: i64 = connection.query_row("SELECT max(id) FROM t", [], |row| row.get(0)).unwrap();
+    // Two hundred rows are about fourteen pages.
+    for step in 0..(megabytes * 500_000 / (16 * 4096)).cast_signed() {
+        let first = step * 7919 * 200 % rows;
+        connection.execute("UPDATE t SET a = a || 'x' WHERE id BETWEEN ?1 AND ?1 + 200", [first]).unwrap();
+    }
+    let before = count("wal");
+    lab::wait_for("the last segments", || {
+        let known = count("wal");
+        std::thread::sleep(Duration::from_secs(2));
+        count("wal") == known && known > before.min(1)
+    });
+    litestream.process.stop();
+    replica
+}
+
+/// What restores, or at least writes.
+#[derive(Clone, Copy)]
+enum Program {
+    Litestream(&'static str),
+    Streamgauge,
+    /// A copy of the restored database with `fsync`.
+    Dd,
+}
+
+impl std::fmt::Display for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&match self {
+            Self::Litestream(version) => format!("litestream {version}"),
+            Self::Streamgauge => "streamgauge".to_owned(),
+            Self::Dd => "dd".to_owned(),
+        })
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Cost {
     wall: Duration,
@@ -175,17 +241,26 @@ impl std::fmt::Display for Cost {
 }
 
 /// One restore by a program, to a file that is removed.
-fn restore(lab: &Lab, name: &str, url: &str, home: &Path) -> Cost {
-    let out = home.join("restored.db");
-    let mut command = match name {
-        "litestream" => lab.litestream(VERSION),
-        _ => lab::command(env!("CARGO_BIN_EXE_streamgauge")),
+fn restore(lab: &Lab, program: Program, url: &str, home: &Path) -> Cost {
+    let (out, kept) = (home.join("restored.db"), home.join("kept.db"));
+    let mut command = match program {
+        Program::Litestream(version) => lab.litestream(version),
+        Program::Streamgauge => lab::command(env!("CARGO_BIN_EXE_streamgauge")),
+        Program::Dd => Command::new("dd"),
+    };
+    match program {
+        Program::Dd => {
+            command.args(["bs=1M", "conv=fsync"]).arg(format!("if={}", kept.display()));
+            command.arg(format!("of={}", out.display()))
+        }
+        _ => command.args(["restore", "-o"]).arg(&out).arg(url),
     };
     command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-    command.args(["restore", "-o"]).arg(&out).arg(url).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    // What was written before is not this program's work.
+    assert!(Command::new("sync").status().unwrap().success());
     let cost = measure(&mut command);
-    // Both leave the same bytes; the tests compare them in more ways.
-    let kept = home.join("kept.db");
+    // All leave the same bytes; the tests compare them in more ways.
     if kept.exists() {
         assert!(Command::new("cmp").arg(&out).arg(&kept).status().unwrap().success());
         fs::remove_file(&out).unwrap();

@@ -1,4 +1,4 @@
-//! What a scrape of 100 000 series costs: served as it stands here (rendered once for each report, then handed out)
+//! What a scrape of 10 000 databases costs: served as it stands here (of each report what changed is rendered, once)
 //! against the usual way (a registry of families that every scrape refreshes and encodes). Both in one run, on the same
 //! series, so that the ratios mean something on a busy machine. Beside that, what it costs to evaluate every rule, and what
 //! pages and parts of the report cost, which are made for each request.
@@ -16,6 +16,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::Response;
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -25,8 +27,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use streamgauge::delivery::http::{ReloadHandle, Server};
-use streamgauge::delivery::render::metrics::openmetrics;
-use streamgauge::delivery::render::published::{Published, ReportCell, Representation};
+use streamgauge::delivery::render::metrics::{Exposition, Format, openmetrics};
+use streamgauge::delivery::render::published::ReportCell;
 use streamgauge::domain::alert::book::AlertBook;
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::proof::Method;
@@ -47,9 +49,10 @@ type Labels = Vec<(String, String)>;
 type GaugeFamily = Family<Labels, Gauge<f64, AtomicU64>>;
 
 fn main() {
-    let databases = std::env::var("STREAMGAUGE_BENCH_DATABASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_350);
+    let databases = std::env::var("STREAMGAUGE_BENCH_DATABASES").ok().and_then(|n| n.parse().ok()).unwrap_or(10_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("runtime");
-    let report = report(databases);
+    let mut report = report(databases);
+    report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, report.generated_at);
     let exposition = openmetrics(&Arc::new(report.clone()));
     let usual = Arc::new(Usual::of(&exposition));
     let series: usize = usual.families.values().map(|(_, samples)| samples.len()).sum();
@@ -57,15 +60,15 @@ fn main() {
 
     let shared = Arc::new(report.clone());
     let render = median(ROUNDS, || drop(openmetrics(&shared)));
-    let gzip = median(ROUNDS, || {
-        let published = Published::new(report.clone(), 0);
-        drop(runtime.block_on(published.body(Representation::OpenMetrics, true)).expect("rendered"));
-    });
     let refresh = median(ROUNDS, || drop(usual.scrape()));
     println!("\nto make one body                   median     against the usual way");
-    row("once for each report", render, refresh);
-    row("once for each report, and gzip", gzip, refresh);
+    row("once for each report, as a whole", render, refresh);
     row("families, refresh and encode", refresh, refresh);
+    after_each_other(&report, || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(usual.scrape().as_bytes()).expect("compressed");
+        encoder.finish().expect("compressed").len()
+    });
 
     let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
     let moment = Moment { wall: now, mono: SignedDuration::ZERO };
@@ -91,6 +94,64 @@ fn main() {
     row("bytes of the report, gzip", packed, slow);
     row("families for each request", slow, slow);
     pages(&runtime, databases);
+}
+
+/// What it costs to make the bytes of a report after those of the one before, compressed as Prometheus asks for them.
+fn after_each_other(report: &Report, usual: impl Fn() -> usize) {
+    let compressed = median(ROUNDS, || _ = usual());
+    println!("\nto make one body with gzip         median     against the usual way");
+    let mut judge = Judge::new(Watching::Continuously);
+    let mut part = |count: usize| {
+        let mut report = report.clone();
+        let all = report.assessment.databases.len();
+        // Spread over all of them, as commits are.
+        for number in (0..count).map(|step| (step * 7919 + 13) % all) {
+            report.assessment.databases[number] = Arc::new(committed(&report.assessment.databases[number]));
+        }
+        report.verdicts = judge.judge(&report.assessment, report.generated_at);
+        Arc::new(report)
+    };
+    let make = |before: Option<&Exposition>, report: &Arc<Report>| {
+        let made = Arc::new(Exposition::after(before, report));
+        (made.pieces(Format::OpenMetrics, true).map(|piece| piece.len()).sum::<usize>(), made)
+    };
+    let all = part(0);
+    let (length, before) = make(None, &all);
+    println!("{:.2} MB instead of {:.2} MB", length as f64 / 1e6, usual() as f64 / 1e6);
+    row("everything is new", median(ROUNDS, || _ = make(None, &all)), compressed);
+    for (what, parts) in [("nothing changed", usize::MAX), ("1 % of the databases wrote", 100)] {
+        let next = part(all.assessment.databases.len() / parts);
+        row(what, median(ROUNDS, || _ = make(Some(&before), &next)), compressed);
+    }
+    row("families, refresh, encode and gzip", compressed, compressed);
+}
+
+/// A database after a transaction that was replicated: all that such a thing changes.
+fn committed(database: &DatabaseReport) -> DatabaseReport {
+    let mut database = database.clone();
+    let later = |at: &mut Option<Timestamp>| *at = at.map(|at| at + SignedDuration::from_secs(15));
+    if let Some(local) = &mut database.local {
+        later(&mut local.last_commit_at);
+        local.counters.commits += 1;
+        local.counters.written_bytes += 8192;
+        (local.wal_frames, local.txid_claim) = (local.wal_frames.map(|n| n + 2), local.txid_claim.map(|n| n + 1));
+        local.wal_size_bytes = local.wal_size_bytes.map(|size| size + 8240);
+        if let Some(rates) = &mut local.rates {
+            rates.window_seconds += 15.0;
+            rates.write_transactions_per_second *= 1.1;
+            rates.written_bytes_per_second *= 1.1;
+        }
+    }
+    for replica in &mut database.replicas {
+        let instants = [&mut replica.recovery_point, &mut replica.verified_at, &mut replica.last_segment_at];
+        instants.into_iter().for_each(later);
+        replica.txid = replica.txid.map(|n| n + 1);
+        let Some(coverage) = &mut replica.coverage else { continue };
+        coverage.changes_since_snapshot = coverage.changes_since_snapshot.map(|n| n + 1);
+        coverage.levels[0].objects += 1;
+        coverage.levels[0].bytes += 700;
+    }
+    database
 }
 
 /// Pages are made for each request; what is served of a report that is rendered once is what they are measured by.

@@ -16,21 +16,5 @@ mod programs;
 mod secrets;
 #[path = "alerting/site.rs"]
 mod site;
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A certificate for 127.0.0.1 that nobody trusts, and its key.
-fn certificate(directory: &Path) -> (PathBuf, PathBuf) {
-    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output();
-    assert!(made.is_ok_and(|made| made.status.success()), "openssl is missing");
-    (certificate, key)
-}
+#[path = "support/tls.rs"]
+mod tls;

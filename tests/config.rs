@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use streamgauge::domain::target::{ReplicaLocation, Target};
-use streamgauge::infrastructure::config::{Input, Loaded, load};
+use streamgauge::infrastructure::config::{self, Input, Loaded, Observed, Refused};
 
 #[path = "config/alerting.rs"]
 mod alerting;
@@ -24,6 +24,8 @@ mod lab;
 mod litestream;
 #[path = "config/names.rs"]
 mod names;
+#[path = "config/observe.rs"]
+mod observe;
 #[path = "config/own.rs"]
 mod own;
 #[path = "config/robust.rs"]
@@ -36,6 +38,11 @@ mod values;
 mod warned;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/broken");
+
+/// A load that finds nothing below the places that are observed.
+fn load(input: &Input) -> Result<Loaded, Refused> {
+    config::load(input, |_, _| Observed::default())
+}
 
 /// A load of one of the broken files.
 fn input(file: &str) -> Input {

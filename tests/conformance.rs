@@ -2,7 +2,7 @@
 //! what no server should do, from a server that does it.
 //!
 //! The real servers are Python programs in `$STREAMGAUGE_LAB/py` (default `target/lab/py`). Where they are missing the
-//! tests that need them say so and pass; with `CI` set they fail.
+//! tests that need them fail, and say what installs them.
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
@@ -26,6 +26,8 @@ mod memory;
 mod nats;
 #[path = "conformance/oss.rs"]
 mod oss;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "conformance/s3.rs"]
 mod s3;
 #[path = "conformance/servers.rs"]
@@ -38,6 +40,8 @@ mod sftp_lies;
 mod sftp_servers;
 #[path = "conformance/suite.rs"]
 mod suite;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "conformance/webdav.rs"]
 mod webdav;
 

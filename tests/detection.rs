@@ -13,6 +13,8 @@ mod costs;
 mod engine;
 #[path = "support/faulty_store.rs"]
 mod faulty_store;
+#[path = "detection/fleet.rs"]
+mod fleet;
 #[path = "detection/judge.rs"]
 mod judge;
 #[path = "lab/mod.rs"]
@@ -27,9 +29,8 @@ mod table;
 mod world;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -37,28 +38,17 @@ use judge::{Recording, promtool};
 use lab::Lab;
 use lab::prometheus::PROMETHEUS;
 use scenarios::{SCENARIOS, Scenario};
-use streamgauge::domain::check::catalogue;
+use streamgauge::delivery::render;
+use streamgauge::delivery::render::rules::RuleOptions;
+use streamgauge::domain::profile::Profile;
 
 /// The documentation that this test keeps true.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/DETECTION.md");
 
-/// The rules that are shipped.
-const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/alerts/streamgauge.rules.yml");
-
-/// The rules for Prometheus: the shipped ones, or as the catalogue prints its conditions where none are shipped.
-fn rules() -> String {
-    if let Ok(shipped) = fs::read_to_string(RULES) {
-        return shipped;
-    }
-    let mut out = "groups:\n  - name: streamgauge\n    rules:\n".to_owned();
-    for (check, rule) in catalogue().flat_map(|check| check.rules.iter().map(move |rule| (check, rule))) {
-        let (name, severity) = (check.name, rule.severity.as_str());
-        let expr = rule.when.to_string().replace('\'', "''");
-        let (hold, keep) = (rule.hold.as_secs(), rule.keep_firing.as_secs());
-        writeln!(out, "      - alert: {name}\n        expr: '{expr}'\n        for: {hold}s").unwrap();
-        writeln!(out, "        keep_firing_for: {keep}s\n        labels: {{severity: {severity}}}").unwrap();
-    }
-    out
+/// The rules for Prometheus that are read with one profile.
+fn rules(profile: Profile) -> String {
+    let runbook_url = "https://example.org/runbook";
+    render::rules::rules(RuleOptions { profile, minimal: false, runbook_url, dashboard_url: None })
 }
 
 /// The metrics that rules are made of.
@@ -93,19 +83,20 @@ fn record(scenarios: &[&'static Scenario], metrics: &BTreeSet<String>) -> Vec<Re
 fn every_fault_is_detected_as_expected_by_both_engines() {
     let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
-    let rules = rules();
-    let path = home.path().join("rules.yml");
-    fs::write(&path, &rules).unwrap();
+    // The one Prometheus compares numbers, the other one reads what the agent says of them.
+    let texts = [Profile::Full, Profile::Standard].map(rules);
+    let paths = [0, 1].map(|place| home.path().join(format!("{place}.rules.yml")));
+    paths.iter().zip(&texts).for_each(|(path, text)| fs::write(path, text).unwrap());
     let only = std::env::var("STREAMGAUGE_SCENARIO").ok();
     let wanted = |scenario: &&Scenario| only.as_ref().is_none_or(|only| scenario.name.contains(only));
     let scenarios: Vec<_> = SCENARIOS.iter().filter(wanted).collect();
-    let recordings = record(&scenarios, &metrics(&rules));
+    let recordings = record(&scenarios, &metrics(&texts.concat()));
     let mut problems: Vec<_> = scenarios
         .iter()
         .zip(&recordings)
         .flat_map(|(scenario, recording)| table::problems(scenario, recording))
         .collect();
-    problems.extend(disagreements(&lab, home.path(), &path, &recordings));
+    problems.extend(disagreements(&lab, home.path(), &paths, &recordings));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     let table = table::render(&scenarios, &recordings);
     if only.is_some() {
@@ -119,10 +110,12 @@ fn every_fault_is_detected_as_expected_by_both_engines() {
 }
 
 /// What the rules in each Prometheus say that the engine does not, and the other way round.
-fn disagreements(lab: &Lab, home: &Path, rules: &Path, recordings: &[Recording]) -> Vec<String> {
+fn disagreements(lab: &Lab, home: &Path, rules: &[PathBuf; 2], recordings: &[Recording]) -> Vec<String> {
     thread::scope(|scope| {
-        let ask = |version| scope.spawn(move || promtool(lab, version, home, rules, recordings));
-        let asked: Vec<_> = PROMETHEUS.into_iter().map(ask).collect();
+        let ask = |(version, rules)| scope.spawn(move || promtool(lab, version, home, rules, recordings));
+        let [full, standard] = rules;
+        let rules = [(full.as_path(), false), (standard.as_path(), true)];
+        let asked: Vec<_> = PROMETHEUS.into_iter().zip(rules).map(ask).collect();
         asked.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })
 }

@@ -6,6 +6,8 @@
 
 mod lab;
 
+#[path = "hostile/bystanders.rs"]
+mod bystanders;
 #[path = "hostile/endpoint.rs"]
 mod endpoint;
 #[path = "hostile/server.rs"]

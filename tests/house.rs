@@ -275,23 +275,35 @@ fn nothing_is_left_unfinished() {
 /// Building the fuzz crate costs minutes; that its targets are there and call what exists is seen without.
 #[test]
 fn every_parser_has_a_fuzz_target() {
+    use streamgauge::domain::fuzz::{beacon, saved};
     use streamgauge::domain::{litestream, sqlite};
+    use streamgauge::infrastructure::{config, endpoint, store};
     type Entry = (&'static str, &'static str, fn(&[u8]));
     let entries: &[Entry] = &[
-        ("ltx_header", "litestream", litestream::fuzz::ltx_header),
-        ("ltx_file", "litestream", litestream::fuzz::ltx_file),
-        ("page_index", "litestream", litestream::fuzz::page_index),
-        ("v3_segment", "litestream", litestream::fuzz::v3_segment),
-        ("v3_replay", "litestream", litestream::fuzz::v3_replay),
-        ("names", "litestream", litestream::fuzz::names),
-        ("wal", "sqlite", sqlite::fuzz::wal),
-        ("wal_index", "sqlite", sqlite::fuzz::wal_index),
-        ("database_header", "sqlite", sqlite::fuzz::database_header),
+        ("ltx_header", "domain::litestream::fuzz::ltx_header", litestream::fuzz::ltx_header),
+        ("ltx_file", "domain::litestream::fuzz::ltx_file", litestream::fuzz::ltx_file),
+        ("page_index", "domain::litestream::fuzz::page_index", litestream::fuzz::page_index),
+        ("v3_segment", "domain::litestream::fuzz::v3_segment", litestream::fuzz::v3_segment),
+        ("v3_replay", "domain::litestream::fuzz::v3_replay", litestream::fuzz::v3_replay),
+        ("names", "domain::litestream::fuzz::names", litestream::fuzz::names),
+        ("wal", "domain::sqlite::fuzz::wal", sqlite::fuzz::wal),
+        ("wal_index", "domain::sqlite::fuzz::wal_index", sqlite::fuzz::wal_index),
+        ("database_header", "domain::sqlite::fuzz::database_header", sqlite::fuzz::database_header),
+        ("beacon", "domain::fuzz::beacon", beacon),
+        ("saved", "domain::fuzz::saved", saved),
+        ("litestream_yml", "infrastructure::config::fuzz::litestream", config::fuzz::litestream),
+        ("streamgauge_toml", "infrastructure::config::fuzz::own", config::fuzz::own),
+        ("values", "infrastructure::config::fuzz::values", config::fuzz::values),
+        ("sections", "infrastructure::config::fuzz::sections", config::fuzz::sections),
+        ("web_config", "infrastructure::endpoint::fuzz", endpoint::fuzz),
+        ("listings", "infrastructure::store::fuzz::listings", store::fuzz::listings),
     ];
+    let targets = fs::read_dir(Path::new(ROOT).join("fuzz/fuzz_targets")).unwrap().count();
+    assert_eq!(targets, entries.len(), "a target is missing here");
     let manifest = fs::read_to_string(Path::new(ROOT).join("fuzz/Cargo.toml")).unwrap();
-    for (name, module, target) in entries {
+    for (name, function, target) in entries {
         let file = fs::read_to_string(Path::new(ROOT).join(format!("fuzz/fuzz_targets/{name}.rs"))).unwrap();
-        let call = format!("streamgauge::domain::{module}::fuzz::{name}(");
+        let call = format!("streamgauge::{function}(");
         assert!(file.contains(&call), "fuzz_targets/{name}.rs does not call {call}");
         assert!(manifest.contains(&format!("name = \"{name}\"")), "fuzz/Cargo.toml does not name {name}");
         target(b"");

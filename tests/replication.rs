@@ -3,17 +3,21 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "replication/anywhere.rs"]
-mod anywhere;
 #[path = "support/azurite.rs"]
 mod azurite;
+#[path = "replication/cost.rs"]
+mod cost;
 #[path = "replication/counting.rs"]
 mod counting;
+#[path = "replication/fleet.rs"]
+mod fleet;
 #[path = "replication/idle.rs"]
 mod idle;
 mod lab;
 #[path = "replication/loss.rs"]
 mod loss;
+#[path = "replication/network.rs"]
+mod network;
 #[path = "replication/observer.rs"]
 mod observer;
 #[path = "replication/odd.rs"]
@@ -22,20 +26,18 @@ mod odd;
 mod on_abs;
 #[path = "replication/on_gs.rs"]
 mod on_gs;
-#[path = "replication/on_nats.rs"]
-mod on_nats;
-#[path = "replication/on_oss.rs"]
-mod on_oss;
 #[path = "replication/on_sftp.rs"]
 mod on_sftp;
-#[path = "replication/on_webdav.rs"]
-mod on_webdav;
 #[path = "replication/outage.rs"]
 mod outage;
 #[path = "replication/pitfalls.rs"]
 mod pitfalls;
+#[path = "replication/places.rs"]
+mod places;
 #[path = "replication/position.rs"]
 mod position;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "replication/requests.rs"]
 mod requests;
 #[path = "support/sftp.rs"]
@@ -46,6 +48,8 @@ mod site;
 mod stall;
 #[path = "replication/telling.rs"]
 mod telling;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "replication/unknown.rs"]
 mod unknown;
 
@@ -95,6 +99,11 @@ fn commits_equal_the_writers_own_count() {
 }
 
 #[test]
+fn what_litestream_costs_is_estimated_as_a_server_counts_it() {
+    play(&[cost::agrees_with_the_server]);
+}
+
+#[test]
 fn one_listing_for_each_look_whatever_the_number_of_objects() {
     play(&[requests::of_a_written_database, requests::of_a_large_replica]);
 }
@@ -125,11 +134,6 @@ fn unknown_lag_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_replica_on_nats_is_watched_drilled_and_restored() {
-    play(&[on_nats::from_lag_to_restore]);
-}
-
-#[test]
 fn idle_churn_of_litestream_0_5_5_is_counted() {
     play(&[unknown::churn]);
 }
@@ -145,21 +149,21 @@ fn what_becomes_bad_and_well_again_is_in_the_log() {
 }
 
 #[test]
-fn replicas_on_webdav_and_oss_are_watched_drilled_and_restored() {
-    play(&[on_webdav::from_lag_to_restore, on_oss::from_lag_to_restore]);
+fn every_kind_of_store_at_once_is_watched_drilled_and_restored() {
+    play(&[fleet::every_kind_at_once]);
 }
 
 #[test]
-fn replicas_on_sftp_servers_are_watched_drilled_and_restored() {
-    play(&[on_sftp::genuine_litestream, on_sftp::observer]);
+fn every_fault_of_a_network_is_told_by_every_kind_of_store_and_ends() {
+    play(&[network::every_fault_of_every_kind]);
 }
 
 #[test]
-fn replicas_in_google_cloud_storage_are_watched_and_restored() {
-    play(&[on_gs::every_version, on_gs::credentials]);
+fn a_replica_on_sftp_is_seen_from_elsewhere() {
+    play(&[on_sftp::observer]);
 }
 
 #[test]
-fn replicas_in_azure_blob_storage_are_watched_and_restored() {
-    play(&[on_abs::every_version, on_abs::credentials]);
+fn all_ways_to_log_in_to_google_and_azure_are_known() {
+    play(&[on_gs::credentials, on_abs::credentials]);
 }

@@ -16,9 +16,11 @@ mod damage;
 mod faulty_store;
 #[path = "restore/incremental.rs"]
 mod incremental;
-#[path = "restore/proxy.rs"]
+#[path = "support/proxy.rs"]
 mod proxy;
 #[path = "restore/same.rs"]
 mod same;
 #[path = "restore/source.rs"]
 mod source;
+#[path = "restore/stream.rs"]
+mod stream;

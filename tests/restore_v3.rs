@@ -70,6 +70,11 @@ fn latest(lab: &Lab, site: &Site, replica: &Replica) {
         assert!(restored.objects.iter().map(checksum).all(|(ours, theirs)| ours == theirs), "{}", replica.name);
         let newer = replica.genuine_v05(lab, None).unwrap();
         assert!(ours.database == newer, "{}: differs from what 0.5.17 restores", replica.name);
+        let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+        let url = format!("file://{}", replica.folder.display());
+        let streamed = command.args(["restore", "-q", &url, "-o", "-"]).output().unwrap();
+        let same = streamed.status.success() && streamed.stdout == genuine;
+        assert!(same, "{}: {}", replica.name, String::from_utf8_lossy(&streamed.stderr));
     }
 }
 

@@ -23,6 +23,8 @@ mod many;
 mod names;
 #[path = "serving/process.rs"]
 mod process;
+#[path = "serving/profiles.rs"]
+mod profiles;
 #[path = "serving/prometheus.rs"]
 mod prometheus;
 #[path = "serving/reload.rs"]
@@ -31,6 +33,8 @@ mod reload;
 mod rules;
 #[path = "serving/storage.rs"]
 mod storage;
+#[path = "serving/web_config.rs"]
+mod web_config;
 #[path = "serving/why.rs"]
 mod why;
 

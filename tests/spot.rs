@@ -243,9 +243,10 @@ fn a_database_that_was_put_back_to_an_older_state_under_its_wal_is_told() {
     let mut writer = lab.writer(&database);
     writer.sql("UPDATE t SET b = hex(randomblob(500)) WHERE id = 2");
     let mut told = check(&config);
-    wait_for("a round that compares", || {
+    // A round compares what it can read on both sides at one position, which may be a few pages that were just written again.
+    wait_for("a round that finds it", || {
         told = check(&config);
-        told.spot()["last_compared"].as_u64() > Some(0)
+        told.spot()["last_compared"].as_u64() > Some(0) && !told.different().is_empty()
     });
     told.mismatch();
     let log = litestream.process.log();

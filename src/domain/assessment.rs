@@ -5,6 +5,7 @@
 
 mod agent;
 mod coverage;
+mod totals;
 
 use std::sync::Arc;
 
@@ -13,9 +14,11 @@ use serde::Serialize;
 
 pub use self::agent::{
     AgentReport, Billed, BucketReport, CollectorReport, ConfigReport, CostReport, DURATION_BOUNDS, DrillBudgetReport,
-    DurationHistogram, ProcessReport, ReceiverReport, SourceReport, StateReport, StoreOperationReport, StoreReport,
+    DurationHistogram, ProcessReport, ReceiverReport, Reduced, SeriesReport, SourceReport, StateReport,
+    StoreOperationReport, StoreReport,
 };
 pub use self::coverage::{CoverageReport, LevelReport};
+pub use self::totals::Totals;
 use super::assess::churn::ChurnReport;
 use super::assess::growth::GrowthReport;
 use super::assess::permissions::ModeReport;
@@ -26,6 +29,7 @@ use super::beacon::BeaconReport;
 use super::drill::DrillReport;
 use super::human::bytes;
 use super::observation::{Counters, Filesystem, WalSource};
+use super::profile::{Profile, Selection};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
 use super::spot::SpotReport;
@@ -42,6 +46,8 @@ pub struct Assessment {
     pub databases: Vec<Arc<DatabaseReport>>,
     /// Databases beyond the number that one agent watches.
     pub over_limit: usize,
+    /// Which numbers are served.
+    pub selection: Arc<Selection>,
 }
 
 impl Assessment {
@@ -97,6 +103,9 @@ pub struct DatabaseReport {
     pub objectives: ObjectivesReport,
     /// In the order of the configuration.
     pub replicas: Vec<ReplicaReport>,
+    /// How many of its numbers are served.
+    #[serde(skip)]
+    pub metrics: Profile,
 }
 
 /// Litestream takes a snapshot so often unless it is told otherwise: `snapshot.interval` of v0.5 is 24 hours, and v0.3 takes
@@ -303,6 +312,8 @@ pub struct ReplicaReport {
     pub verified_at: Option<Timestamp>,
     /// The longest time that may pass between two looks when all is well.
     pub verify_interval_seconds: f64,
+    /// When it is looked at next at the latest, where that is rare because nothing was committed since it was proven.
+    pub rests_until: Option<Timestamp>,
     /// When the newest object was made, by the replica's own dating.
     pub last_segment_at: Option<Timestamp>,
     /// The newest TXID in the bucket (v0.5).

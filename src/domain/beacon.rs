@@ -21,6 +21,11 @@ pub const SCHEMA: u32 = 1;
 /// that may write beacons need no right to write to the replica.
 pub const SUFFIX: &str = ".streamgauge/beacon.json";
 
+/// Whether a folder is one that beacons are written to.
+pub fn is_folder(name: &str) -> bool {
+    SUFFIX.split('/').next().is_some_and(|suffix| name.ends_with(suffix))
+}
+
 /// `[beacon]`: that beacons are written, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BeaconPolicy {

@@ -222,7 +222,7 @@ pub struct DrillHistory {
     /// When the agent first saw that the replica can be drilled.
     pub first_seen_at: Option<Timestamp>,
     /// The last drill, however it ended.
-    pub last: Option<DrillRecord>,
+    pub last: Option<Box<DrillRecord>>,
     /// When the last drill ended that passed.
     pub last_success_at: Option<Timestamp>,
     /// What the last drill came to that passed or failed.

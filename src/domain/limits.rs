@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
+/// The lowest `series-limit`: what the agent says of itself and of buckets is always served.
+pub const SERIES_LIMIT_MIN: usize = 1000;
+
 /// Damaged states that are kept beside the one in use.
 pub const STATES_SET_ASIDE_MAX: usize = 100;
 
@@ -58,6 +61,12 @@ pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Mistakes of one load that are shown.
 pub const CONFIG_PROBLEMS_MAX: usize = 200;
 
+/// Hosts of one kind of store whose requests are billed apart.
+pub const BILLED_HOSTS_MAX: usize = 1_000;
+
+/// Keys in a page of a listing as object stores give it, by which listings are billed.
+pub const LISTED_PER_REQUEST: u64 = 1_000;
+
 /// Keys in one page of a listing; a store that returns more is broken.
 pub const LIST_PAGE_KEYS_MAX: usize = 100_000;
 
@@ -98,8 +107,9 @@ pub const AGE_HEADER_BYTES_MAX: usize = 64 << 10;
 /// A file with `age` identities.
 pub const AGE_IDENTITY_FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// Decoded bytes of a v0.3 replica that are verified and written at once.
-pub const REPLAY_BATCH_BYTES: usize = 1 << 20;
+/// Decoded bytes of a v0.3 replica that are verified and written at once: what Litestream compresses at once. So much of
+/// a WAL is gathered from its segments, so that a page that changes often is written once.
+pub const REPLAY_BATCH_BYTES: usize = 4 << 20;
 
 /// Bytes that a v0.3 snapshot may hold after the database in it, or as much again as that, whichever is more: files
 /// grow in steps of up to some megabytes.
@@ -163,10 +173,18 @@ pub const DRILL_MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// `-shm` descriptors kept open, so that the last commits before a database is closed are still counted.
 pub const HELD_DESCRIPTORS_MAX: usize = 1_024;
 
-/// Connections that the HTTP server serves at once. With more, those that were silent for longest are closed.
-pub const CONNECTIONS_MAX: usize = 256;
+/// Connections to the HTTP server of which none has a request in work: that have not sent a complete head yet, or are kept
+/// for the next one. With more, those that were silent for longest are closed.
+pub const CONNECTIONS_WAITING_MAX: usize = 4096;
 
-/// The same where hardly any file may be opened.
+/// Such connections of one address, or of one network of IPv6 (/64), which is what one host may have for itself.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+
+/// Requests that are answered at once: until the client has taken the answer. With more, those whose clients read slowest
+/// are given up.
+pub const REQUESTS_WORKING_MAX: usize = 256;
+
+/// Connections of either kind where hardly any file may be opened.
 pub const CONNECTIONS_MIN: usize = 8;
 
 /// Files that this process lets itself open, if it may: as many as it can use.
@@ -175,11 +193,45 @@ pub const DESCRIPTORS_MAX: u64 = 1 << 16;
 /// Connections that wait to be accepted: as many as Linux allows by default (`net.core.somaxconn`).
 pub const LISTEN_BACKLOG: u32 = 4096;
 
+/// How often it is looked whether the web configuration, or a file that it names, has changed.
+pub const WEB_CONFIG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Passwords that are compared at once: each takes a good part of a second of one core.
+pub const PASSWORDS_COMPARED_MAX: usize = 2;
+
+/// Passwords of one address that wait to be compared.
+pub const PASSWORDS_WAITING_MAX: usize = 4;
+
+/// Passwords that were right and are not compared again.
+pub const PASSWORDS_KNOWN_MAX: usize = 100;
+
+/// Time that a client has for the handshake of TLS.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests that one connection of HTTP/2 may have in work at once.
+pub const STREAMS_MAX: u32 = 16;
+
+/// Requests that a client of HTTP/2 may take back before they are looked at (CVE-2023-44487).
+pub const STREAM_RESETS_MAX: usize = 16;
+
+/// Intervals after which a round of a collector is late.
+pub const ROUND_INTERVALS_MAX: f64 = 3.0;
+
+/// It may be this much later still: the machine is busy, or one look waits for its time-out.
+pub const ROUND_SLACK_SECONDS: f64 = 120.0;
+
 /// Body of a request to the HTTP server.
 pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Time a client has to send its request head.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an exposition up to which it is kept uncompressed as well, until the next report.
+pub const PLAIN_KEPT_BYTES_MAX: u64 = 4 << 20;
+
+/// Reports in a row for which nobody scrapes, after which what was rendered for the last scrape is forgotten: five minutes
+/// of them, at the shortest usual interval.
+pub const REPORTS_UNASKED_MAX: u64 = 300;
 
 /// Age of the newest report above which the agent is neither healthy nor ready. One is published every half minute.
 pub const REPORT_AGE_MAX: Duration = Duration::from_secs(300);
@@ -211,6 +263,25 @@ pub const LISTED_ANEW_AFTER: Duration = Duration::from_secs(3600);
 
 /// Folders below one prefix; Litestream makes one for each level or generation.
 pub const FOLDERS_MAX: usize = 100_000;
+
+/// Agents that may share a fleet between them.
+pub const SHARDS_MAX: u32 = 1000;
+
+/// Folders in one another, below a place that is observed, in which replicas are looked for.
+pub const OBSERVED_DEPTH_MAX: usize = 8;
+
+/// Folders below a place that is observed into which one round looks.
+pub const OBSERVED_FOLDERS_MAX: usize = 2 * DATABASES_MAX;
+
+/// Requests at the same time of a round that looks for replicas below a place.
+pub const OBSERVED_REQUESTS_MAX: usize = 16;
+
+/// How long one round that looks for replicas below a place may take; the next one goes on with what is new.
+pub const OBSERVE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// After this at the earliest, a place that could not be listed is tried again, and one that could because somebody who is
+/// not known asks for a reload.
+pub const OBSERVE_AGAIN: Duration = Duration::from_secs(300);
 
 /// Pages that are followed to list the folders below one prefix.
 pub const FOLDER_PAGES_MAX: usize = 100;
@@ -296,6 +367,12 @@ pub const RESTORE_READ_BYTES_MIN: u64 = 16 << 10;
 
 /// Attempts in a row that bring nothing, after which a restore gives up: about half a minute.
 pub const RESTORE_ATTEMPTS_MAX: u32 = 10;
+
+/// What every disk is content with, in memory as in a file, where it is written to past the cache.
+pub const DISK_ALIGNMENT: usize = 4096;
+
+/// Files of which a restore reads all at once to give the pages in their order: a few pieces of each are held.
+pub const STREAMED_FILES_MAX: usize = 16;
 
 /// Times that a restore plans anew because an object was gone when it was read, as Litestream's retention deletes it.
 pub const RESTORE_PLANS_MAX: u32 = 3;
@@ -412,6 +489,10 @@ pub const PLAN_CANDIDATES_MAX: usize = 1_024;
 /// New objects of one replica that wait to be verified although no restore of the latest state needs them.
 pub const VERIFY_BACKLOG_MAX: usize = 256;
 
+/// How long nothing has to be committed before a replica is looked at less often: Litestream's compactions, of which the
+/// highest is made each hour by default, are done by then, and were seen.
+pub const REST_AFTER: Duration = Duration::from_secs(2 * 3600);
+
 /// Requests that verification makes after one look at a replica; what is bad is read a second time.
 pub const VERIFY_REQUESTS_MAX: u64 = 32;
 
@@ -474,6 +555,15 @@ pub const SPOT_ONCE_PAGES: u32 = 64;
 
 /// Files that one look asks for by their names, in place of a listing that costs as much as twelve of them.
 pub const PEEKS_MAX: u32 = 6;
+
+/// Segments of v0.3 that one look reads by their names, in place of a listing that costs as much as twelve of them.
+pub const FOLLOWED_MAX: u64 = 12;
+
+/// A v0.3 replica with more objects than that is listed as a whole only each [`WHOLE_LISTING_INTERVAL`]: 24 requests.
+pub const LARGE_REPLICA_OBJECTS: u64 = 24_000;
+
+/// Between two whole listings of a large v0.3 replica.
+pub const WHOLE_LISTING_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// Newest objects of one replica that are not what they should be, and behind which one look searches for one that is.
 pub const ODD_NEWEST_MAX: usize = 3;

@@ -42,6 +42,16 @@ impl Names {
         self.0.is_empty()
     }
 
+    /// A name is, or was, that of something else.
+    pub fn is_of_another(&self, name: &str, path: &str) -> bool {
+        self.0.get(name).is_some_and(|named| named.path != path)
+    }
+
+    /// What has a name, as far as is known: not what is known to be gone.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.values().filter(|named| named.gone_since.is_none()).map(|named| named.path.as_str())
+    }
+
     /// Takes over a name of an earlier run, unless the name or the path is known already.
     pub fn remember(&mut self, name: &str, path: String) {
         // What could not be seen is named anew.

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Prices in dollars.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The month in which the table was read.
+pub const PRICES_READ: &str = "2026-11";
+
+/// Prices in dollars, and on what terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prices {
     /// Of 1000 reads (GET).
     pub reads_per_thousand: f64,
@@ -11,57 +14,111 @@ pub struct Prices {
     pub lists_per_thousand: f64,
     /// Of 1000 uploads and other requests.
     pub others_per_thousand: f64,
-    /// Of 10⁹ bytes that leave the store.
+    /// Of 1000 deletions.
+    pub deletes_per_thousand: f64,
+    /// Of 10⁹ bytes that leave the store, with what the storage class takes for reading them.
     pub received_per_gigabyte: f64,
     /// Of 10⁹ bytes stored for a month.
     pub stored_per_gigabyte: f64,
+    #[serde(flatten)]
+    pub terms: Terms,
 }
 
-/// What is usual at one kind of store, or at the hosts that end so.
-struct Usual {
-    kind: &'static str,
+/// What counts beside the price of a request or byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// An object that is deleted sooner is billed as if it had been stored for so many days.
+    pub minimum_days: f64,
+    /// A smaller object is billed as if it had so many bytes.
+    pub minimum_bytes: u64,
+    /// Requests that are refused (4xx) cost as much as others, those for what is not there (404) among them.
+    pub refusals_billed: bool,
+    /// Reads of an account that are free each month.
+    pub free_reads: u64,
+    /// The same of listings and uploads together.
+    pub free_others: u64,
+}
+
+/// What is usual for one storage class at one kind of store, or at the hosts that end so.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual {
+    /// Who sends the bill.
+    pub provider: &'static str,
+    pub kind: &'static str,
     /// Empty: any.
-    host: &'static str,
-    prices: Prices,
+    pub host: &'static str,
+    /// As `storage-class` names it; empty where there is only one.
+    pub class: &'static str,
+    pub prices: Prices,
 }
 
-const fn usual(kind: &'static str, host: &'static str, [read, list, other, received, stored]: [f64; 5]) -> Usual {
+const fn usual(
+    [provider, kind, host, class]: [&'static str; 4],
+    [read, list, other, delete, received, stored]: [f64; 6],
+    terms: Terms,
+) -> Usual {
     let prices = Prices {
         reads_per_thousand: read,
         lists_per_thousand: list,
         others_per_thousand: other,
+        deletes_per_thousand: delete,
         received_per_gigabyte: received,
         stored_per_gigabyte: stored,
+        terms,
     };
-    Usual { kind, host, prices }
+    Usual { provider, kind, host, class, prices }
 }
 
-/// Standard classes in the United States, out to the internet, 2026-11: the first row of a kind whose host fits. A kind
-/// whose last row is free is free whatever is configured. Inside the bucket's region received bytes cost nothing.
+const ANY: Terms = Terms { minimum_days: 0.0, minimum_bytes: 0, refusals_billed: true, free_reads: 0, free_others: 0 };
+/// Google and Alibaba do not bill what they refuse.
+const LENIENT: Terms = Terms { refusals_billed: false, ..ANY };
+
+const fn at_least(minimum_days: f64, minimum_bytes: u64, terms: Terms) -> Terms {
+    Terms { minimum_days, minimum_bytes, ..terms }
+}
+
+const fn free(free_reads: u64, free_others: u64) -> Terms {
+    Terms { free_reads, free_others, ..ANY }
+}
+
+/// United States, out to the internet, as of [`PRICES_READ`]. The first row of a provider is its usual class. Inside the
+/// bucket's region received bytes cost nothing. `docs/COST.md` shows the same.
 #[rustfmt::skip]
-const USUAL: &[Usual] = &[
-    usual("file", "", [0.0; 5]),
-    //                                          GET      LIST    other   received  stored
-    usual("s3", "amazonaws.com",               [0.0004,  0.005,  0.005,  0.09,     0.023]),
-    usual("s3", "storage.googleapis.com",      [0.0004,  0.005,  0.005,  0.12,     0.020]),
-    usual("s3", "backblazeb2.com",             [0.0004,  0.004,  0.0,    0.01,     0.005]),
-    usual("s3", "r2.cloudflarestorage.com",    [0.00036, 0.0045, 0.0045, 0.0,      0.015]),
-    usual("s3", "fly.storage.tigris.dev",      [0.0005,  0.005,  0.005,  0.0,      0.02]),
-    usual("s3", "t3.storage.dev",              [0.0005,  0.005,  0.005,  0.0,      0.02]),
-    usual("s3", "wasabisys.com",               [0.0,     0.0,    0.0,    0.0,      0.00799]),
+pub const USUAL: &[Usual] = &[
+    //                                                                        GET      LIST    other   delete received stored
+    usual(["Amazon S3", "s3", "amazonaws.com", "STANDARD"],                 [0.0004,  0.005,  0.005,  0.0,   0.09,  0.023],   ANY),
+    usual(["Amazon S3", "s3", "amazonaws.com", "INTELLIGENT_TIERING"],      [0.0004,  0.005,  0.005,  0.0,   0.09,  0.023],   ANY),
+    usual(["Amazon S3", "s3", "amazonaws.com", "STANDARD_IA"],              [0.001,   0.005,  0.01,   0.0,   0.10,  0.0125],  at_least(30.0, 128 << 10, ANY)),
+    usual(["Amazon S3", "s3", "amazonaws.com", "ONEZONE_IA"],               [0.001,   0.005,  0.01,   0.0,   0.10,  0.01],    at_least(30.0, 128 << 10, ANY)),
+    usual(["Amazon S3", "s3", "amazonaws.com", "GLACIER_IR"],               [0.01,    0.005,  0.02,   0.0,   0.12,  0.004],   at_least(90.0, 128 << 10, ANY)),
+    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "STANDARD"], [0.0004, 0.005, 0.005, 0.0,  0.12,  0.020],   LENIENT),
+    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "NEARLINE"], [0.001, 0.01,  0.01,   0.0,  0.13,  0.010],   at_least(30.0, 0, LENIENT)),
+    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "COLDLINE"], [0.01,  0.02,  0.02,   0.0,  0.14,  0.004],   at_least(90.0, 0, LENIENT)),
+    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "ARCHIVE"],  [0.05,  0.05,  0.05,   0.0,  0.17,  0.0012],  at_least(365.0, 0, LENIENT)),
+    usual(["Backblaze B2", "s3", "backblazeb2.com", ""],                    [0.0004,  0.004,  0.0,    0.0,   0.01,  0.005],   free(76_000, 76_000)),
+    usual(["Cloudflare R2", "s3", "r2.cloudflarestorage.com", "STANDARD"],  [0.00036, 0.0045, 0.0045, 0.0,   0.0,   0.015],   free(10_000_000, 1_000_000)),
+    usual(["Cloudflare R2", "s3", "r2.cloudflarestorage.com", "STANDARD_IA"], [0.0009, 0.009, 0.009,  0.0,   0.01,  0.01],    at_least(30.0, 0, ANY)),
+    usual(["Tigris", "s3", "fly.storage.tigris.dev", "STANDARD"],           [0.0005,  0.005,  0.005,  0.0,   0.0,   0.02],    ANY),
+    usual(["Tigris", "s3", "t3.storage.dev", "STANDARD"],                   [0.0005,  0.005,  0.005,  0.0,   0.0,   0.02],    ANY),
+    usual(["Wasabi", "s3", "wasabisys.com", ""],                            [0.0,     0.0,    0.0,    0.0,   0.0,   0.00799], at_least(90.0, 4 << 10, ANY)),
     // A flat fee, of which this is what goes beyond it.
-    usual("s3", "digitaloceanspaces.com",      [0.0,     0.0,    0.0,    0.01,     0.02]),
-    usual("s3", "your-objectstorage.com",      [0.0,     0.0,    0.0,    0.0012,   0.006]),
-    usual("s3", "scw.cloud",                   [0.0,     0.0,    0.0,    0.011,    0.016]),
-    // The dearest usual case, so that an estimate is not exceeded.
-    usual("s3", "",                            [0.0004,  0.005,  0.005,  0.09,     0.023]),
-    usual("gs", "",                            [0.0004,  0.005,  0.005,  0.12,     0.020]),
-    usual("abs", "",                           [0.0004,  0.005,  0.005,  0.087,    0.018]),
+    usual(["DigitalOcean Spaces", "s3", "digitaloceanspaces.com", ""],      [0.0,     0.0,    0.0,    0.0,   0.01,  0.02],    ANY),
+    usual(["Hetzner", "s3", "your-objectstorage.com", ""],                  [0.0,     0.0,    0.0,    0.0,   0.0012, 0.006],  ANY),
+    usual(["Scaleway", "s3", "scw.cloud", ""],                              [0.0,     0.0,    0.0,    0.0,   0.011, 0.016],   ANY),
+    usual(["Google Cloud Storage", "gs", "", "STANDARD"],                   [0.0004,  0.005,  0.005,  0.0,   0.12,  0.020],   LENIENT),
+    usual(["Google Cloud Storage", "gs", "", "NEARLINE"],                   [0.001,   0.01,   0.01,   0.0,   0.13,  0.010],   at_least(30.0, 0, LENIENT)),
+    usual(["Google Cloud Storage", "gs", "", "COLDLINE"],                   [0.01,    0.02,   0.02,   0.0,   0.14,  0.004],   at_least(90.0, 0, LENIENT)),
+    usual(["Google Cloud Storage", "gs", "", "ARCHIVE"],                    [0.05,    0.05,   0.05,   0.0,   0.17,  0.0012],  at_least(365.0, 0, LENIENT)),
+    usual(["Azure", "abs", "", "HOT"],                                      [0.0004,  0.005,  0.005,  0.0,   0.087, 0.018],   ANY),
+    usual(["Azure", "abs", "", "COOL"],                                     [0.001,   0.005,  0.01,   0.0,   0.097, 0.010],   at_least(30.0, 0, ANY)),
+    usual(["Azure", "abs", "", "COLD"],                                     [0.01,    0.005,  0.018,  0.0,   0.117, 0.0045],  at_least(90.0, 0, ANY)),
     // By region; this is not exceeded.
-    usual("oss", "",                           [0.0004,  0.005,  0.005,  0.12,     0.023]),
-    usual("sftp", "", [0.0; 5]),
-    usual("webdav", "", [0.0; 5]),
-    usual("nats", "", [0.0; 5]),
+    usual(["Alibaba OSS", "oss", "", "STANDARD"],                           [0.0004,  0.005,  0.005,  0.005, 0.12,  0.023],   LENIENT),
+    usual(["Alibaba OSS", "oss", "", "IA"],                                 [0.001,   0.005,  0.01,   0.01,  0.13,  0.015],   at_least(30.0, 64 << 10, LENIENT)),
+    usual(["directory", "file", "", ""],                                    [0.0; 6], ANY),
+    usual(["SFTP", "sftp", "", ""],                                         [0.0; 6], ANY),
+    usual(["WebDAV", "webdav", "", ""],                                     [0.0; 6], ANY),
+    usual(["NATS", "nats", "", ""],                                         [0.0; 6], ANY),
 ];
 
 /// An average month.
@@ -69,7 +126,7 @@ pub const MONTH_SECONDS: f64 = 30.44 * 86_400.0;
 
 impl Prices {
     /// A directory costs nothing.
-    pub const FREE: Self = usual("", "", [0.0; 5]).prices;
+    pub const FREE: Self = usual([""; 4], [0.0; 6], ANY).prices;
 
     /// Dollars for so many reads and listings and so many bytes.
     pub fn dollars(&self, reads: u64, lists: u64, bytes: u64) -> f64 {
@@ -98,30 +155,94 @@ pub struct ConfiguredPrices {
     pub lists_per_thousand: Option<f64>,
     pub received_per_gigabyte: Option<f64>,
     pub stored_per_gigabyte: Option<f64>,
+    /// In place of what `lists_per_thousand` says of them.
+    pub uploads_per_thousand: Option<f64>,
+    pub deletes_per_thousand: Option<f64>,
+    pub minimum_days: Option<f64>,
+    pub minimum_bytes: Option<u64>,
+}
+
+/// The prices of a place, and where they come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quote {
+    /// Who sends the bill; `None`: nobody who is known, so that the prices are a guess unless they are configured.
+    pub provider: Option<&'static str>,
+    /// The storage class, where there are several; `None`: one that is not in the table.
+    pub class: Option<&'static str>,
+    pub prices: Prices,
+    /// What it costs there can be said.
+    pub known: bool,
 }
 
 impl ConfiguredPrices {
     /// The prices of a kind of store, at a host where the kind has more than one.
     pub(super) fn at(&self, kind: &str, authority: Option<&str>) -> Prices {
-        if usual_prices(kind, "").is_some_and(|prices| prices == Prices::FREE) {
-            return Prices::FREE;
-        }
+        self.quote(kind, authority, None).prices
+    }
+
+    /// As [`Self::at`], for a storage class.
+    pub fn quote(&self, kind: &str, authority: Option<&str>, class: Option<&str>) -> Quote {
         let host = authority.map_or("", host_of);
-        let usual = usual_prices(kind, host).filter(|_| !is_own(host)).unwrap_or(Prices::FREE);
-        Prices {
+        let row = USUAL.iter().find(|row| row.kind == kind && is_of(row, host));
+        // The dearest usual case, so that an estimate is not exceeded.
+        let first = USUAL.iter().find(|row| row.kind == kind);
+        let Some(guess) = row.or(first) else {
+            return Quote { provider: None, class: None, prices: Prices::FREE, known: false };
+        };
+        if guess.prices == Prices::FREE {
+            return Quote { provider: Some(guess.provider), class: Some(""), prices: Prices::FREE, known: true };
+        }
+        let named = |usual: &&Usual| {
+            usual.kind == kind && usual.provider == guess.provider && class.is_some_and(|class| is_class(usual, class))
+        };
+        let of_class = if class.is_none() { Some(guess) } else { USUAL.iter().find(named) };
+        let usual = if is_own(host) { Prices::FREE } else { of_class.unwrap_or(guess).prices };
+        let prices = Prices {
             reads_per_thousand: self.reads_per_thousand.unwrap_or(usual.reads_per_thousand),
             lists_per_thousand: self.lists_per_thousand.unwrap_or(usual.lists_per_thousand),
-            others_per_thousand: self.lists_per_thousand.unwrap_or(usual.others_per_thousand),
+            others_per_thousand: (self.uploads_per_thousand.or(self.lists_per_thousand))
+                .unwrap_or(usual.others_per_thousand),
+            deletes_per_thousand: self.deletes_per_thousand.unwrap_or(usual.deletes_per_thousand),
             received_per_gigabyte: self.received_per_gigabyte.unwrap_or(usual.received_per_gigabyte),
             stored_per_gigabyte: self.stored_per_gigabyte.unwrap_or(usual.stored_per_gigabyte),
-        }
+            terms: Terms {
+                minimum_days: self.minimum_days.unwrap_or(usual.terms.minimum_days),
+                minimum_bytes: self.minimum_bytes.unwrap_or(usual.terms.minimum_bytes),
+                ..usual.terms
+            },
+        };
+        let provider = row.filter(|_| !is_own(host)).map(|row| row.provider);
+        let known = *self != Self::default() || (provider.is_some() && of_class.is_some());
+        Quote { provider, class: of_class.map(|row| row.class), prices, known }
     }
 }
 
 /// What a kind of store usually costs at a host; `None` for a kind that is not in the table.
 pub fn usual_prices(kind: &str, host: &str) -> Option<Prices> {
-    let row = USUAL.iter().find(|row| row.kind == kind && (row.host.is_empty() || is_at(host, row.host)));
-    row.map(|row| row.prices)
+    let fits = USUAL.iter().find(|row| row.kind == kind && is_of(row, host));
+    fits.or_else(|| USUAL.iter().find(|row| row.kind == kind)).map(|row| row.prices)
+}
+
+/// The usual class of a provider, by a word of its name, such as `wasabi` or `b2`; `None` where none or several have it.
+pub fn provider(word: &str) -> Option<&'static Usual> {
+    let has = |row: &&Usual| row.provider.split(' ').any(|one| one.eq_ignore_ascii_case(word));
+    let first = USUAL.iter().find(has)?;
+    USUAL.iter().filter(has).all(|row| row.provider == first.provider).then_some(first)
+}
+
+/// Whether a bill has requests that a host refuses.
+pub fn bills_refusals(kind: &str, authority: Option<&str>) -> bool {
+    usual_prices(kind, authority.map_or("", host_of)).is_none_or(|prices| prices.terms.refusals_billed)
+}
+
+/// Without a host, it is the provider's own.
+fn is_of(row: &Usual, host: &str) -> bool {
+    row.host.is_empty() || host.is_empty() || is_at(host, row.host)
+}
+
+/// What is usual needs no name of its own.
+fn is_class(row: &Usual, class: &str) -> bool {
+    row.class.eq_ignore_ascii_case(class) || (row.class.is_empty() && class.eq_ignore_ascii_case("STANDARD"))
 }
 
 fn is_at(host: &str, domain: &str) -> bool {
@@ -143,6 +264,39 @@ fn is_own(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_and_unknown_hosts() {
+        let none = ConfiguredPrices::default();
+        let told = |kind, authority, class| {
+            let Quote { provider, class, prices, known } = none.quote(kind, authority, class);
+            (provider.unwrap_or("?"), class.unwrap_or("?"), prices.terms.minimum_days, known)
+        };
+        assert_eq!(told("s3", None, None), ("Amazon S3", "STANDARD", 0.0, true));
+        assert_eq!(told("s3", None, Some("standard_ia")), ("Amazon S3", "STANDARD_IA", 30.0, true));
+        assert_eq!(told("s3", None, Some("DEEP_ARCHIVE")), ("Amazon S3", "?", 0.0, false));
+        assert_eq!(told("s3", Some("s3.wasabisys.com"), Some("STANDARD")), ("Wasabi", "", 90.0, true));
+        assert_eq!(told("gs", None, Some("COLDLINE")), ("Google Cloud Storage", "COLDLINE", 90.0, true));
+        assert_eq!(told("s3", Some("objects.example.org"), None), ("?", "STANDARD", 0.0, false));
+        assert_eq!(told("s3", Some("minio.local:9000"), None), ("?", "STANDARD", 0.0, false));
+        assert_eq!(told("file", None, None), ("directory", "", 0.0, true));
+        let given = ConfiguredPrices { minimum_days: Some(7.0), uploads_per_thousand: Some(0.1), ..none };
+        let quote = given.quote("s3", Some("minio.local:9000"), None);
+        assert!(quote.known && quote.prices.terms.minimum_days == 7.0 && quote.prices.others_per_thousand == 0.1);
+        let hosts = ["wasabi", "B2", "amazon", "storage", "nobody"].map(|word| provider(word).map(|row| row.host));
+        let found = ["wasabisys.com", "backblazeb2.com", "amazonaws.com"].map(Some);
+        assert_eq!(hosts, [found[0], found[1], found[2], Some("storage.googleapis.com"), None]);
+        assert!(bills_refusals("s3", None) && !bills_refusals("gs", None) && !bills_refusals("oss", Some("x.y")));
+    }
+
+    /// The first class of each provider is the one that others are dearer or cheaper than, and no class is there twice.
+    #[test]
+    fn the_table_has_each_class_once() {
+        let mut seen: Vec<_> = USUAL.iter().map(|row| (row.kind, row.host, row.class)).collect();
+        seen.sort_unstable();
+        assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "{seen:?}");
+        assert!(USUAL.iter().all(|row| row.prices.terms.minimum_bytes == 0 || row.prices.terms.minimum_days > 0.0));
+    }
 
     #[test]
     fn each_place_has_its_own_prices_unless_configured() {

@@ -89,7 +89,7 @@ impl Report {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Assessment { complete, agent, databases: _, over_limit } = &self.assessment;
+        let Assessment { complete, agent, over_limit, .. } = &self.assessment;
         let document = Document {
             schema: SCHEMA,
             generated_at: self.generated_at,

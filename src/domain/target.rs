@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPolicy;
-use super::litestream::expiry::Kept;
+use super::litestream::expiry::{Kept, Written};
 use super::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation};
 use super::price::{ConfiguredPrices, Prices};
+use super::profile::Profile;
 use super::secret::{Secret, exposed};
 
 /// The stable, short name of a target: the `database` label of every series.
@@ -60,6 +61,8 @@ pub struct Objectives {
     pub permissions: Permissions,
     /// How full the filesystem may be, in percent. Default 80 (the founding rule).
     pub disk_used_percent: u8,
+    /// How many of its numbers are served.
+    pub metrics: Profile,
 }
 
 /// Modes and owner that the database, `-wal` and `-shm` are to have.
@@ -123,6 +126,7 @@ impl Default for Objectives {
             restorer: None,
             permissions: Permissions::default(),
             disk_used_percent: 80,
+            metrics: Profile::default(),
         }
     }
 }
@@ -142,6 +146,8 @@ pub struct ReplicaTarget {
     pub age_identities: Vec<Secret>,
     /// The retention that Litestream was given for it; `None` where no `litestream.yml` says so.
     pub kept: Option<Kept>,
+    /// How Litestream was told to write to it.
+    pub written: Written,
 }
 
 /// Where a replica is: all kinds that Litestream knows. What follows from its kind is answered here and nowhere else;
@@ -238,6 +244,23 @@ impl ReplicaLocation {
         format!("{} {} {shared}", self.kind(), self.endpoint().unwrap_or_default())
     }
 
+    /// The store as it is reached for this replica, with the login, and without the place of the replica in it.
+    pub fn store(&self) -> Self {
+        let mut store = self.clone();
+        match &mut store {
+            Self::Directory(path) => path.clear(),
+            Self::S3(place) => place.path.clear(),
+            Self::Gs(place) => place.path.clear(),
+            Self::Abs(place) => place.path.clear(),
+            Self::Oss(place) => place.path.clear(),
+            Self::Sftp(place) => place.path.clear(),
+            Self::WebDav(place) => place.path.clear(),
+            // A replica is a whole store.
+            Self::Nats(_) => {}
+        }
+        store
+    }
+
     /// The bucket that holds the replica, where there is such a thing as the settings of one.
     pub fn bucket(&self) -> Option<BucketPlace> {
         let (bucket, path) = match self {
@@ -253,6 +276,23 @@ impl ReplicaLocation {
             None => bucket.clone(),
         };
         Some(BucketPlace { label, prefix: path })
+    }
+
+    /// The replica at `relative` below this place, as Litestream would have it in a URL of its own; `None` where a replica
+    /// has no path.
+    pub fn below(&self, relative: &str) -> Option<Self> {
+        let mut place = self.clone();
+        match &mut place {
+            Self::Directory(path) => path.push(relative),
+            Self::S3(place) => place.path = joined(&place.path, relative),
+            Self::Gs(place) => place.path = joined(&place.path, relative),
+            Self::Abs(place) => place.path = joined(&place.path, relative),
+            Self::Oss(place) => place.path = joined(&place.path, relative),
+            Self::Sftp(place) => place.path = format!("{}/{relative}", place.path.trim_end_matches('/')),
+            Self::WebDav(place) => place.path = joined(&place.path, relative),
+            Self::Nats(_) => return None,
+        }
+        Some(place)
     }
 
     /// Requests take their time there, and are not made without need.
@@ -278,6 +318,14 @@ impl ReplicaLocation {
     pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
         let Self::S3(place) = self else { return None };
         Some(place)
+    }
+}
+
+/// A path inside a bucket and what is below it: `.` and an empty one are the bucket itself.
+fn joined(path: &str, relative: &str) -> String {
+    match path.trim_matches('/') {
+        "" | "." => relative.to_owned(),
+        path => format!("{path}/{relative}"),
     }
 }
 

@@ -253,6 +253,7 @@ fn merged(spans: Vec<Span>) -> Vec<Span> {
         }
         return rest;
     }
+    out.shrink_to_fit();
     out
 }
 

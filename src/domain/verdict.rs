@@ -1,8 +1,11 @@
 //! A verdict: what one check came to on one thing, and what several of them come to in one word.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::assessment::DatabaseReport;
 
 words! {
     /// How bad the failure of a check is; the least first.
@@ -45,13 +48,32 @@ pub struct Verdict {
     /// How bad a failure is.
     pub severity: Severity,
     /// The database that it is about; `None`: the agent.
-    pub database: Option<String>,
+    pub database: Option<Arc<str>>,
     /// The replica that it is about; `None`: the database as a whole, or the agent.
-    pub replica: Option<String>,
+    pub replica: Option<Arc<str>>,
     /// Whether what is expected is so.
     pub status: Status,
     /// The numbers that decided, in a sentence.
-    pub detail: String,
+    pub detail: Arc<str>,
+}
+
+impl Verdict {
+    /// It does not pass, and that is more than a note.
+    pub fn is_trouble(&self) -> bool {
+        self.status != Status::Pass && self.severity != Severity::Info
+    }
+}
+
+/// A rule of a check that holds of a database or replica at this instant, whether it has held for long enough or not.
+#[derive(Clone, Debug)]
+pub struct Breach {
+    pub check: &'static str,
+    pub severity: Severity,
+    pub database: Arc<DatabaseReport>,
+    /// `None`: it is about the database as a whole.
+    pub replica: Option<String>,
+    /// The number that the rule compares.
+    pub value: f64,
 }
 
 /// The verdicts of every check on everything that was assessed.
@@ -62,6 +84,10 @@ pub struct Verdicts {
     pub databases: Vec<Arc<[Verdict]>>,
     /// On the agent itself.
     pub agent: Vec<Verdict>,
+    /// The rules that hold of databases and replicas; none of what is unknown.
+    pub breaches: Vec<Breach>,
+    /// On how many databases or replicas each check fails, and is unknown.
+    pub troubles: BTreeMap<&'static str, [usize; 2]>,
 }
 
 impl Verdicts {

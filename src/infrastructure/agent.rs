@@ -1,42 +1,109 @@
-//! Asks an agent that runs elsewhere, or beside this process, for its report.
+//! Asks an agent that runs elsewhere, or beside this process, for what it serves.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use http::Uri;
+use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
 
+use super::config::{ListenAddress, Web};
+use super::endpoint;
+use super::http::failure::unreachable;
+use super::http::{TlsOptions, client};
 use crate::domain::limits::AGENT_REPORT_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::http::failure::unreachable;
 
 /// How long an agent may take to answer. It serves what is rendered already.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The report (`/api/v1/report`) of the agent at this address, such as `http://127.0.0.1:10099`, as JSON.
+/// What helps where the agent lets in only those who can say who they are.
+const UNIX_HINT: &str = "have the agent listen on a Unix socket as well (listen-address under [web], such as \
+                         unix:/run/streamgauge/streamgauge.sock): its owner needs neither a password nor a certificate";
+
+/// How this host itself reaches an agent of this configuration: by a Unix socket if there is one, which asks for no
+/// password, and otherwise at the first address.
+pub fn address_of(web: &Web) -> String {
+    let unix = web.listen_address.iter().find(|address| matches!(address, ListenAddress::Unix(_)));
+    match unix.or_else(|| web.listen_address.first()) {
+        Some(ListenAddress::Tcp(address)) => {
+            // Where the file cannot be read by whoever asks, it is there for TLS most likely.
+            let tls = |file| endpoint::load(file).map_or(true, |loaded| loaded.has_tls());
+            let scheme = if web.config_file.as_deref().is_some_and(tls) { "https" } else { "http" };
+            format!("{scheme}://{}", local(*address))
+        }
+        Some(unix) => unix.to_string(),
+        None => format!("http://{}", ListenAddress::DEFAULT),
+    }
+}
+
+/// How this host itself reaches what is listened on.
+fn local(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())) } else { address }
+}
+
+/// The report of the agent at this address, such as `http://127.0.0.1:10099` or `unix:/run/streamgauge.sock`, as JSON.
 ///
 /// # Errors
 ///
 /// When the address is none, nobody answers there, or the answer is no report.
 pub async fn fetch_report(address: &str) -> Result<Bytes, Reason> {
-    let url = format!("{}/api/v1/report", address.trim_end_matches('/'));
-    let failed = |kind, cause: String| Reason::new(kind, format!("get {url}: {cause}"));
-    let uri: Uri = url.parse().map_err(|_| failed(ReasonKind::Misconfigured, "no valid address".into()))?;
-    if uri.scheme_str() != Some("http") {
-        let reason = failed(ReasonKind::Misconfigured, "not an http:// address".into());
-        return Err(reason.with_hint("agents serve plain HTTP: run this on the host of the agent"));
-    }
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    fetch(address, "/api/v1/report").await
+}
+
+/// What the agent at this address says of its own health.
+///
+/// # Errors
+///
+/// As [`fetch_report`], and when it is not healthy.
+pub async fn fetch_health(address: &str) -> Result<Bytes, Reason> {
+    fetch(address, "/-/healthy").await
+}
+
+async fn fetch(address: &str, path: &str) -> Result<Bytes, Reason> {
+    let url = format!("{}{path}", address.trim_end_matches('/'));
     let asked = async {
-        let answer = client.get(uri).await.map_err(|error| unreachable(&error).context(format_args!("get {url}")))?;
-        if !answer.status().is_success() {
-            return Err(failed(ReasonKind::Failed, format!("the answer is {}", answer.status())));
-        }
+        let answer = match address.strip_prefix("unix:") {
+            Some(socket) => send_by_socket(Path::new(socket), path).await,
+            None => send(&url).await,
+        }?;
+        let status = answer.status();
         let body = Limited::new(answer.into_body(), AGENT_REPORT_BYTES_MAX).collect().await;
-        Ok(body.map_err(|error| failed(ReasonKind::Failed, error.to_string()))?.to_bytes())
+        let body = body.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?.to_bytes();
+        if status.is_success() {
+            return Ok(body);
+        }
+        let reason = Reason::new(ReasonKind::Failed, format!("the answer is {status}"));
+        Err(if status == http::StatusCode::UNAUTHORIZED { reason.with_hint(UNIX_HINT) } else { reason })
     };
-    let late = |_| failed(ReasonKind::Timeout, format!("no answer within {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, asked).await.map_err(late)?
+    let late = |_| Err(Reason::new(ReasonKind::Timeout, format!("no answer within {} s", PATIENCE.as_secs())));
+    let answered = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(late);
+    answered.map_err(|reason| reason.context(format_args!("get {url}")))
+}
+
+async fn send(url: &str) -> Result<http::Response<Incoming>, Reason> {
+    let uri: Uri = url.parse().map_err(|_| Reason::new(ReasonKind::Misconfigured, "no valid address"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        let reason = Reason::new(ReasonKind::Misconfigured, "not an http:// address");
+        return Err(reason.with_hint("an agent is at http://host:port, https://host:port or unix:/path"));
+    }
+    // What stays on this host needs no proof, and a certificate for this address is rare.
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let skip_verify = host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let client = client::<Empty<Bytes>>(&TlsOptions { skip_verify, ..TlsOptions::default() }, PATIENCE)?;
+    client.get(uri).await.map_err(|error| unreachable(&error))
+}
+
+async fn send_by_socket(socket: &Path, path: &str) -> Result<http::Response<Incoming>, Reason> {
+    let stream = UnixStream::connect(socket).await.map_err(Reason::from)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(&error))?;
+    // Ends with the answer.
+    tokio::spawn(connection);
+    let request = Request::get(path).header(header::HOST, "localhost").body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| Reason::new(ReasonKind::Misconfigured, error.to_string()))?;
+    sender.send_request(request).await.map_err(|error| unreachable(&error))
 }

@@ -2,10 +2,12 @@
 
 pub mod agent;
 mod blocking;
+mod certificates;
 pub mod clock;
 pub mod config;
 pub mod database;
 pub mod drill;
+pub mod endpoint;
 pub mod files;
 mod http;
 pub mod journal;
@@ -17,3 +19,5 @@ pub mod reserve;
 pub mod scratch;
 mod scrub;
 pub mod store;
+pub mod stream;
+pub mod supervisor;

@@ -41,8 +41,12 @@ impl ScratchFile {
         let created = openat(&directory, name, flags, Mode::RUSR | Mode::WUSR);
         let file = created.map_err(|error| failed("create", path, error.into()))?;
         let stat = fstat(&file).map_err(files::failed("look at", path))?;
-        let file = Arc::new(RestoredFile::new(file.into(), path));
         let (name, id) = (name.to_owned(), (stat.st_dev, stat.st_ino));
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Not on every filesystem, and not what somebody has put in its place meanwhile.
+        let direct = openat(&directory, &name, flags, Mode::empty()).ok();
+        let direct = direct.filter(|file| fstat(file).is_ok_and(|stat| (stat.st_dev, stat.st_ino) == id));
+        let file = Arc::new(RestoredFile::new(file.into(), path).past_the_cache(direct.map(File::from)));
         Ok(Self { file, id, directory, name, path: path.to_owned(), is_published: false })
     }
 
@@ -151,6 +155,31 @@ mod tests {
         let file = ScratchFile::create(&path).unwrap();
         assert_eq!(file.publish(&to).unwrap_err().kind, ReasonKind::Misconfigured, "it is there");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_with_and_without_the_cache_is_one_file() {
+        let root = tempfile::tempdir().unwrap();
+        let file = ScratchFile::create(&root.path().join(".new")).unwrap();
+        // Where the filesystem can do that, it does.
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::DIRECT;
+        let able = openat(CWD, root.path().join("able"), flags, Mode::RUSR | Mode::WUSR).is_ok();
+        assert_eq!(file.file().is_direct(), able);
+        let memory: Vec<u8> = (0..1_000_000).map(|number: u32| (number % 251) as u8).collect();
+        let start = memory.as_ptr().align_offset(4096);
+        let mut expected = vec![0; 1 << 20];
+        // Aligned, not in the file, not in memory, short, and aligned again over all of them.
+        let writes = [(0, 0, 400_000), (100, 0, 65_536), (4096, 1, 131_072), (8192, 0, 4096), (65_536, 0, 131_072)];
+        for (offset, shift, length) in writes {
+            let length = length / 4096 * 4096;
+            let content = &memory[start + shift..start + shift + length];
+            file.file().write_at(offset as u64, content).unwrap();
+            expected[offset..offset + length].copy_from_slice(content);
+        }
+        file.file().set_len(expected.len() as u64).unwrap();
+        let to = root.path().join("new");
+        file.publish(&to).unwrap();
+        assert!(fs::read(&to).unwrap() == expected);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 pub mod drill;
 pub mod notify;
+pub mod observe;
 pub mod ports;
 pub mod replica_probe;
 pub mod restorable;
 pub mod restore;
 pub mod spot;
+pub mod stock;
 pub mod verify;
 mod walk;
 pub mod watch;

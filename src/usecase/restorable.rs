@@ -245,6 +245,12 @@ impl ReplicaStore for Counted<'_> {
         self.store.folders(layout).await
     }
 
+    async fn all(&self, layout: Layout) -> Result<Option<Page>, Reason> {
+        let page = self.store.all(layout).await?;
+        page.iter().for_each(|_| self.count());
+        Ok(page)
+    }
+
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
         self.count();
         self.store.list(folder, from, cursor).await

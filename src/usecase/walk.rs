@@ -42,7 +42,8 @@ pub(super) async fn each(
     pages(store, folder, from, |page| page.objects.into_iter().for_each(&mut take)).await
 }
 
-/// Hands over every object of a layout. Levels come in ascending order, so that a file that is compacted meanwhile is seen
+/// Hands over every object of a layout: all of a small replica in one listing, where the store has such, and else folder by
+/// folder. Levels come in ascending order, so that a file that is compacted meanwhile is seen
 /// below, or above, or at both; the segments of a generation before its snapshots, because retention deletes snapshots
 /// first: one that is then still there has its segments in the listing.
 pub(super) async fn all(
@@ -50,6 +51,10 @@ pub(super) async fn all(
     layout: Layout,
     mut take: impl FnMut(Listed) + Send,
 ) -> Result<(), Reason> {
+    if let Some(page) = store.all(layout).await?.filter(|page| page.next.is_none()) {
+        page.objects.into_iter().for_each(take);
+        return Ok(());
+    }
     for folder in folders(store, layout).await? {
         each(store, folder, None, &mut take).await?;
     }

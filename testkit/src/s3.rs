@@ -83,7 +83,10 @@ fn list(folder: &Path, request: &Request) -> io::Result<Answer> {
     let (prefix, delimiter) = (parameter("prefix"), parameter("delimiter"));
     let after = parameter("start-after").max(parameter("continuation-token"));
     let mut keys = Vec::new();
-    walk(folder, folder, &mut keys)?;
+    let top = prefix.rsplit_once('/').map_or_else(|| folder.to_owned(), |(top, _)| folder.join(top));
+    if top.is_dir() {
+        walk(folder, &top, &mut keys)?;
+    }
     keys.sort();
     let (mut objects, mut folders, mut truncated) = (Vec::new(), Vec::new(), false);
     for (key, size) in keys.into_iter().filter(|(key, _)| key.starts_with(&prefix) && *key > after) {

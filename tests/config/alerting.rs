@@ -5,9 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use streamgauge::domain::alerting::{Alerting, RUNBOOK_URL};
-use streamgauge::infrastructure::config::load;
 
-use super::Files;
+use super::{Files, load};
 
 const DATABASE: &str = "\n[[database]]\npath = '/a.db'\n";
 

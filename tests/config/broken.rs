@@ -55,7 +55,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":4: database[1].path: value `/a.db`: given twice; accepted: each path once",
     ]),
     ("database-unknown-key.toml", &[
-        ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: disk-used-percent, drill, file-mode, meta-path, name, owner, path, probe, replica, restorer, retention, rpo, rto, snapshot-interval",
+        ":6: database[1].retension: unknown key, did you mean `retention`?; accepted: disk-used-percent, drill, file-mode, meta-path, metrics, name, owner, path, probe, replica, restorer, retention, rpo, rto, snapshot-interval",
     ]),
     ("dbs-is-a-mapping.yml", &[
         ":1: dbs: not a list; accepted: a list, each item starting with `- ` below `dbs:`",
@@ -92,8 +92,8 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":2: litestream.discovery-interval: value `0s`: must be above zero; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
     ]),
     ("everything-at-once.toml", &[
-        ":2: web.listen-address[0]: value `here`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
-        ":3: web.port: unknown key; accepted: allowed-hosts, listen-address",
+        ":2: web.listen-address[0]: value `here`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099; or unix:/path",
+        ":3: web.port: unknown key; accepted: allowed-hosts, config-file, listen-address, systemd-socket",
         ":6: log.level: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
         ":9: replica.timeout: value `soon`: not a duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d",
         ":11: database[0]: neither `path` nor `replica`; accepted: at least one of the two",
@@ -116,13 +116,13 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":5: dbs[0].replica.bucket: a list where one value is expected; accepted: a string",
     ]),
     ("listen-address-is-a-number.toml", &[
-        ":2: web.listen-address: not a list of strings; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
+        ":2: web.listen-address: not a list of strings; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099; or unix:/path",
     ]),
     ("listen-address-twice.toml", &[
         ":2: web.listen-address[1]: value `0.0.0.0:10099`: given twice; accepted: each address once",
     ]),
     ("listen-address-without-port.toml", &[
-        ":2: web.listen-address[0]: value `127.0.0.1`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
+        ":2: web.listen-address[0]: value `127.0.0.1`: not an address with a port; accepted: address:port such as 127.0.0.1:10099, [::1]:10099 or, for every address, :10099; or unix:/path",
     ]),
     ("litestream-config-missing.toml", &[
         "no-such-litestream.yml: no such file or directory",
@@ -226,7 +226,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":3: dbs[0].replica.user: missing, and a replica of kind sftp needs it; accepted: a user's name",
     ]),
     ("snake-case.toml", &[
-        ":2: watch.poll_interval: unknown key, did you mean `poll-interval`?; accepted: poll-interval, series-grace, sweep-interval",
+        ":2: watch.poll_interval: unknown key, did you mean `poll-interval`?; accepted: poll-interval, series-grace, shard, sweep-interval",
     ]),
     ("snapshot-schedules-differ.yml", &[
         ":5: dbs[1].snapshot.interval: differs from another database's; Litestream has one schedule for all",
@@ -245,13 +245,13 @@ const BROKEN: &[(&str, &[&str])] = &[
         ":2: log.colour: unknown key; accepted: format, level",
     ]),
     ("unknown-key.toml", &[
-        ":2: web.listen-adress: unknown key, did you mean `listen-address`?; accepted: allowed-hosts, listen-address",
+        ":2: web.listen-adress: unknown key, did you mean `listen-address`?; accepted: allowed-hosts, config-file, listen-address, systemd-socket",
     ]),
     ("unknown-scheme.yml", &[
         ":4: dbs[0].replica.url: value `ftp://host/b`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",
     ]),
     ("unknown-section.toml", &[
-        ":1: webb: unknown key, did you mean `web`?; accepted: alerting, beacon, database, deadman, drill, litestream, log, objectives, receiver, replica, silence, storage, verify, watch, web",
+        ":1: webb: unknown key, did you mean `web`?; accepted: alerting, beacon, database, deadman, drill, litestream, log, metrics, objectives, observe, receiver, replica, silence, storage, verify, watch, web",
     ]),
     ("unknown-type.yml", &[
         ":4: dbs[0].replica.type: value `ftp`: unknown kind of replica; accepted: file, s3, gs, abs, sftp, webdav, nats, oss; gcs in v0.3",

@@ -23,7 +23,7 @@ fn policies(text: &str) -> Vec<DrillPolicy> {
 /// What is said of a configuration with mistakes in it, without the file's name.
 fn problems(text: &str) -> Vec<String> {
     let files = own(&format!("{text}\n[[database]]\npath = '/last.db'\n"));
-    let problems = streamgauge::infrastructure::config::load(&files.input()).expect_err("broken").problems;
+    let problems = super::load(&files.input()).expect_err("broken").problems;
     problems.iter().map(|problem| problem.to_string().replace("streamgauge.toml:", "")).collect()
 }
 

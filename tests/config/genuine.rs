@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 
 use streamgauge::domain::target::Target;
-use streamgauge::infrastructure::config::{Input, home, load};
+use streamgauge::infrastructure::config::{Input, home};
+
+use super::load;
 
 use super::generated::{Dialect, configuration};
 use super::lab::litestream::quick_yaml;

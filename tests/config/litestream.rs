@@ -1,6 +1,7 @@
 //! `litestream.yml` as Litestream reads it. What Litestream itself makes of these files was asked from 0.5.17
 //! (`litestream databases -config`) wherever that command shows it.
 
+use streamgauge::domain::litestream::expiry::Written;
 use streamgauge::domain::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation};
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::StaticCredentials;
@@ -554,4 +555,26 @@ fn every_kind_has_its_keys() {
     };
     assert_eq!(oss.oss(), Some(&expected));
     assert_eq!(location("", "{type: oss, bucket: bkt}").region(), Some("cn-hangzhou"));
+}
+
+/// What decides how many objects Litestream writes, and what each costs.
+#[test]
+fn how_litestream_writes_is_read_for_its_cost() {
+    let files = litestream(
+        "l0-retention-check-interval: 1m
+storage-class: ONEZONE_IA
+dbs:
+  - {path: /a.db, monitor-interval: 10s, replica: {url: 's3://bkt/a', storage-class: STANDARD_IA}}
+  - {path: /b.db, replica: {url: 's3://bkt/b'}}
+  - {path: /c.db, replica: {url: 's3://bkt/c?storageClass=GLACIER_IR'}}
+",
+    );
+    let told = files.load().targets.into_iter().map(|target| {
+        let Written { every, level0_check, class } = target.replicas[0].written.clone();
+        format!("{every:?} {level0_check:?} {}", class.unwrap_or_default())
+    });
+    let expected = ["Some(10s) Some(60s) STANDARD_IA", "None Some(60s) ONEZONE_IA", "None Some(60s) ONEZONE_IA"];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    let files = litestream("dbs: [{path: /c.db, replica: {url: 's3://bkt/c?storage-class=GLACIER_IR'}}]");
+    assert_eq!(files.load().targets[0].replicas[0].written.class.as_deref(), Some("GLACIER_IR"));
 }

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
-use streamgauge::infrastructure::config::{Input, load};
+use streamgauge::infrastructure::config::Input;
 use streamgauge::infrastructure::database::Watch;
 use streamgauge::usecase::ports::DatabaseWatch;
 
-use super::Files;
+use super::{Files, load};
 
 const PLACES: &[&str] = &["app.db", "a/app.db", "b/app.db", "a/app.sqlite", "b/a/app.db", "c/other.db", "a/other.db"];
 

@@ -8,11 +8,11 @@ use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
 use streamgauge::domain::price::{ConfiguredPrices, usual_prices};
 use streamgauge::domain::spot::SpotPolicy;
 use streamgauge::domain::verification::VerifyDepth;
-use streamgauge::infrastructure::config::{Input, LogFormat, Problem, load};
+use streamgauge::infrastructure::config::{Input, LogFormat, Problem};
 use streamgauge::usecase::ports::Pace;
 use tracing::level_filters::LevelFilter;
 
-use super::Files;
+use super::{Files, load};
 
 const EXAMPLE: &str = include_str!("../../streamgauge.toml");
 
@@ -133,12 +133,12 @@ fn mistakes_in_the_environment_and_flags_are_named_by_their_own_names() {
     for expected in [
         "environment: STREAMGAUGE__X[9999999]: not a key; accepted: STREAMGAUGE__SECTION__KEY",
         "command line: --web.listen-address: value `here`: not an address with a port; accepted: address:port such as \
-         127.0.0.1:10099, [::1]:10099 or, for every address, :10099",
+         127.0.0.1:10099, [::1]:10099 or, for every address, :10099; or unix:/path",
         "command line: --storage.path: value `~/x`: no home directory is known; accepted: a path",
         "environment: STREAMGAUGE__LOG__COLOUR: unknown key; accepted: format, level",
         "environment: STREAMGAUGE__LOG__LEVEL: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
         "environment: STREAMGAUGE__REPLICA__TIMEOUT_2: unknown key, did you mean `timeout`?; accepted: ca-file, concurrency, \
-         idle-interval, interval, level-interval, listing-interval, reconcile-interval, timeout",
+         idle-interval, idle-reconcile-interval, interval, level-interval, listing-interval, reconcile-interval, timeout",
         "environment: STREAMGAUGE__DATABASE: not a list; accepted: [[database]] tables",
     ] {
         assert!(shown.contains(&expected.to_owned()), "{expected}\nis not in\n{}", shown.join("\n"));
@@ -378,6 +378,10 @@ fn the_commented_example_is_valid_with_every_option_on() {
         lists_per_thousand: Some(s3.lists_per_thousand),
         received_per_gigabyte: Some(s3.received_per_gigabyte),
         stored_per_gigabyte: Some(s3.stored_per_gigabyte),
+        uploads_per_thousand: Some(s3.others_per_thousand),
+        deletes_per_thousand: Some(s3.deletes_per_thousand),
+        minimum_days: Some(s3.terms.minimum_days),
+        minimum_bytes: Some(s3.terms.minimum_bytes),
     };
     assert_eq!(drill.policy.prices, shown);
     let prices = ConfiguredPrices::default();
@@ -422,6 +426,11 @@ objectives.zzz = 1
 drill.zzz = 1
 drill.price.zzz = 1
 [[litestream.path-map]]
+zzz = 1
+[[observe]]
+url = 's3://bkt'
+zzz = 1
+[observe.drill]
 zzz = 1
 [[database]]
 zzz = 1
@@ -471,6 +480,10 @@ zzz = 1
         for option in problem.accepted.expect("a list").split(", ") {
             let there = match section.as_str() {
                 "" => sections.contains_key(option),
+                // As for one database, but for what only such a place has.
+                "observe" | "observe.drill" => {
+                    text.contains(&format!("{option} = ")) || ["drill", "price"].contains(&option)
+                }
                 "litestream.path-map" => text.contains(&format!("{option} = ")),
                 // Interval and schedule exclude each other, so that one is shown for all and the other for one.
                 "drill" | "database.drill" => {

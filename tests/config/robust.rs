@@ -2,9 +2,8 @@
 
 use proptest::prelude::*;
 use streamgauge::domain::limits::CONFIG_BYTES_MAX;
-use streamgauge::infrastructure::config::load;
 
-use super::{Files, messages};
+use super::{Files, load, messages};
 
 #[test]
 fn a_huge_file_is_refused() {

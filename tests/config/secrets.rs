@@ -1,9 +1,7 @@
 //! Secrets in what everyone may read: whatever is in a value, in the environment or in a file that was never meant, the
 //! messages do not hold it.
 
-use streamgauge::infrastructure::config::load;
-
-use super::{Files, place};
+use super::{Files, load, place};
 
 /// No letter of it is of any key, and it is long enough to be a secret.
 const CANARY: &str = "Zq7XjW9ZqZ";

@@ -1,10 +1,10 @@
 //! Durations and sizes: one grammar and one message for every option, in the file and in the environment. The command
 //! line's are held to the same by the tests of its own.
 
-use streamgauge::infrastructure::config::{Problem, load};
+use streamgauge::infrastructure::config::Problem;
 
-use super::Files;
 use super::own::uncommented;
+use super::{Files, load};
 
 const DURATION: &str = "a duration such as 500ms, 30s, 5m, 1h30m or 7d";
 const SIZE: &str = "a size such as 10GiB, 512MB, 1.5GiB or a number of bytes";

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use streamgauge::infrastructure::config::{Input, load};
+use streamgauge::infrastructure::config::Input;
 
-use super::Files;
+use super::{Files, load};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/warned");
 

@@ -90,14 +90,6 @@ impl Backend for Abs {
     fn store(&self) -> Arc<dyn ReplicaStore> {
         self.store.clone()
     }
-
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Plain
-    }
-
-    fn is_dated(&self) -> bool {
-        true
-    }
 }
 
 #[tokio::test]

@@ -111,14 +111,6 @@ impl<S: Send + Sync> Backend for Gs<S> {
     fn store(&self) -> Arc<dyn ReplicaStore> {
         self.store.clone()
     }
-
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Plain
-    }
-
-    fn is_dated(&self) -> bool {
-        true
-    }
 }
 
 /// A bucket `bkt` as Google's documentation describes one: listings begin at `startOffset`, itself included, in the order of

@@ -1,5 +1,7 @@
 //! Each kind of store in the suite, on at least one server, and that none is left out.
 
+use std::collections::BTreeSet;
+
 use streamgauge::domain::price::usual_prices;
 use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::infrastructure::store::{is_supported, kinds};
@@ -36,6 +38,9 @@ served! {
 
 #[test]
 fn each_kind_runs_in_the_suite_and_has_prices() {
+    for kind in SERVED {
+        assert!(kinds().any(|known| known == *kind), "{kind} is no kind");
+    }
     for kind in kinds() {
         assert!(SERVED.contains(&kind), "{kind} has no server in `served!`");
         assert!(usual_prices(kind, "").is_some(), "{kind} has no row in domain/price.rs");
@@ -44,7 +49,7 @@ fn each_kind_runs_in_the_suite_and_has_prices() {
 
 #[test]
 fn every_kind_of_litestream_can_be_read() {
-    for location in [
+    let locations = [
         ReplicaLocation::Directory("/replica".into()),
         ReplicaLocation::S3(Box::default()),
         ReplicaLocation::Gs(Box::default()),
@@ -53,7 +58,10 @@ fn every_kind_of_litestream_can_be_read() {
         ReplicaLocation::WebDav(Box::default()),
         ReplicaLocation::Nats(Box::default()),
         ReplicaLocation::Oss(Box::default()),
-    ] {
-        assert!(is_supported(&location), "{}", location.kind());
+    ];
+    for location in &locations {
+        assert!(is_supported(location), "{}", location.kind());
     }
+    let listed = locations.iter().map(ReplicaLocation::kind);
+    assert_eq!(listed.collect::<BTreeSet<_>>(), kinds().collect());
 }

@@ -27,14 +27,6 @@ impl Backend for Memory {
         None
     }
 
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Plain
-    }
-
-    fn is_dated(&self) -> bool {
-        true
-    }
-
     fn store(&self) -> Arc<dyn ReplicaStore> {
         self.0.clone()
     }

@@ -186,14 +186,6 @@ impl Backend for Suite {
     fn store(&self) -> Arc<dyn ReplicaStore> {
         self.store.clone()
     }
-
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Plain
-    }
-
-    fn is_dated(&self) -> bool {
-        true
-    }
 }
 
 /// Litestream deletes all day, and no marker ever goes away.

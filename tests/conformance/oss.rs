@@ -5,12 +5,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use streamgauge::domain::litestream::LevelKeys;
 use streamgauge::domain::places::OssLocation;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::{ReplicaLocation, StaticCredentials};
-use streamgauge::usecase::ports::{ReplicaStore, Stores as _};
+use streamgauge::usecase::ports::Stores as _;
 use streamgauge_testkit::http::{Answer, Server as Fake};
 use streamgauge_testkit::s3::listing;
 
@@ -34,36 +33,6 @@ fn location(port: u16) -> ReplicaLocation {
     }))
 }
 
-/// Files whose times are those of their upload.
-struct Undated(Files);
-
-#[async_trait]
-impl Backend for Undated {
-    async fn put(&self, key: &str, content: &[u8]) {
-        self.0.put(key, content).await;
-    }
-
-    async fn remove(&self, key: &str) {
-        self.0.remove(key).await;
-    }
-
-    fn location(&self) -> Option<ReplicaLocation> {
-        self.0.location()
-    }
-
-    fn store(&self) -> Arc<dyn ReplicaStore> {
-        self.0.store()
-    }
-
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Hex
-    }
-
-    fn is_dated(&self) -> bool {
-        false
-    }
-}
-
 pub(crate) async fn rclone() -> Box<dyn Backend> {
     let server = Server::start(|port, directory| {
         std::fs::create_dir(directory.join("bkt")).unwrap();
@@ -74,7 +43,7 @@ pub(crate) async fn rclone() -> Box<dyn Backend> {
     });
     let (root, location) = (server.directory().join("bkt/app"), location(server.port));
     let store = stores(Duration::from_secs(60)).open(&location).unwrap();
-    Box::new(Undated(Files { root, location, store, keys: LevelKeys::Hex, kept: Box::new(server) }))
+    Box::new(Files { root, location, store, keys: LevelKeys::Hex, kept: Box::new(server) })
 }
 
 pub(crate) async fn moto() -> Box<dyn Backend> {

@@ -1,6 +1,5 @@
 //! S3 as two real servers speak it: the servers of the suite, and what only S3 can show.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use streamgauge_testkit::http::{Answer, Server as Fake};
 use crate::directory::Files;
 use crate::servers::{Server, escaped};
 use crate::suite::{self, Backend, names};
+use crate::tls::self_signed;
 use crate::{KEY, LEVEL, NAME, ltx_name, open, place, read, stores, told};
 
 /// moto, which keeps objects itself.
@@ -169,21 +169,6 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
     let options = StoreOptions { timeout: Duration::from_secs(60), concurrency: 1, ca_file: Some(certificate) };
     let store = Stores::new(options).open(&ReplicaLocation::S3(Box::new(plain))).unwrap();
     assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
-}
-
-/// A certificate and its key.
-pub(crate) fn self_signed(directory: &Path, name: &str, constraints: &str) -> [std::path::PathBuf; 2] {
-    let [certificate, key] = ["cert.pem", "key.pem"].map(|file| directory.join(file));
-    let made = std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", &format!("subjectAltName={name}")])
-        .args(["-addext", &format!("basicConstraints=critical,{constraints}"), "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output();
-    assert!(made.is_ok_and(|made| made.status.success()), "openssl is missing");
-    [certificate, key]
 }
 
 #[tokio::test]

@@ -61,12 +61,16 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = command(port, directory.path());
         command.env_remove("AWS_CA_BUNDLE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = Self { port, child: command.spawn().unwrap(), directory };
+        let mut server = Self { port, child: command.spawn().unwrap(), directory };
         let deadline = Instant::now() + Duration::from_secs(60);
+        // What listens where it ended is another one's.
+        let mut lives = || assert!(server.child.try_wait().unwrap().is_none(), "{command:?} ended");
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            lives();
             assert!(Instant::now() < deadline, "{command:?} does not listen on port {port}");
             std::thread::sleep(Duration::from_millis(20));
         }
+        lives();
         server
     }
 

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use streamgauge::domain::litestream::{
     Dated, Folder, Generation, Layout, LevelKeys, LtxName, ObjectName, SNAPSHOT_LEVEL, SegmentName, SnapshotName, Txid,
 };
-use streamgauge::domain::reason::ReasonKind;
+use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::target::ReplicaLocation;
-use streamgauge::usecase::ports::Stores as _;
 use streamgauge::usecase::ports::{BucketPosture, Content, ReplicaStore};
+use streamgauge::usecase::ports::{Shelves as _, Stores as _};
 
 use crate::{LEVEL, ltx_name, read, stores};
 
@@ -26,9 +26,13 @@ pub(crate) trait Backend: Send + Sync {
     /// Always the same one.
     fn store(&self) -> Arc<dyn ReplicaStore>;
     /// How Litestream names levels there.
-    fn keys(&self) -> LevelKeys;
+    fn keys(&self) -> LevelKeys {
+        LevelKeys::Plain
+    }
     /// Litestream's own times can be had from a listing.
-    fn is_dated(&self) -> bool;
+    fn is_dated(&self) -> bool {
+        true
+    }
     /// The server itself can hold an object of that name.
     fn holds(&self, name: &str) -> bool {
         let _ = name;
@@ -65,20 +69,41 @@ pub(crate) async fn run(backend: &dyn Backend) {
     ranges_end_where_the_object_ends(backend).await;
     what_is_not_there_is_an_answer(backend).await;
     what_goes_away_is_missed(backend).await;
+    if let Some(location) = backend.location() {
+        replicas_below_a_place_are_found(backend, &location).await;
+    }
 }
 
-/// Beacons, unless the kind has no place for them, and an answer to how a bucket is set up, where there is a bucket.
+/// The folders of a place, and the replicas in them; or the kind says that it cannot.
+async fn replicas_below_a_place_are_found(backend: &dyn Backend, location: &ReplicaLocation) {
+    for tenant in ["one", "two"] {
+        backend.put(&format!("tenants/{tenant}/{}", ltx(0, 1, 1).key(backend.keys())), b"LTX1").await;
+    }
+    let stores = stores(Duration::from_secs(60));
+    let Some(tenants) = location.below("tenants") else { return };
+    let shelf = match stores.shelf(&tenants) {
+        Ok(shelf) => shelf,
+        Err(reason) => return assert_eq!(reason.kind, ReasonKind::Unsupported, "{reason}"),
+    };
+    assert_eq!(shelf.folders("").await.unwrap(), ["one", "two"]);
+    assert_eq!(shelf.folders("one/").await.unwrap().len(), 1);
+    assert_eq!(shelf.folders("none/").await.unwrap(), [""; 0]);
+    let store = stores.open(&tenants.below("two").unwrap()).unwrap();
+    assert_eq!(store.layouts().await.unwrap(), [Layout::V5(backend.keys())]);
+    assert_eq!(store.list(Folder::Level(0), None, None).await.unwrap().objects.len(), 1);
+}
+
+/// Beacons, and an answer to how a bucket is set up, where there is a bucket.
 async fn what_its_kind_offers(location: &ReplicaLocation) {
     let stores = stores(Duration::from_secs(60));
-    match stores.beacon(location) {
-        Ok(_) => beacon_is_beside(location).await,
-        Err(reason) => assert_eq!(reason.kind, ReasonKind::Unsupported, "{reason}"),
-    }
+    beacon_is_beside(location).await;
     let bucket = stores.bucket(location);
     assert_eq!(bucket.is_some(), location.bucket().is_some(), "a kind with a bucket says how it is set up");
     if let Some(bucket) = bucket {
         let posture = bucket.posture().await;
         assert!(posture != BucketPosture::default(), "what is not known has a reason");
+        let expected = |reason: &Reason| [ReasonKind::Denied, ReasonKind::Unsupported].contains(&reason.kind);
+        assert!(posture.reason.as_ref().is_none_or(expected), "{posture:?}");
     }
 }
 

@@ -19,9 +19,9 @@ use streamgauge_testkit::http::{Answer, Request, Server as Fake};
 use streamgauge_testkit::ltx;
 use tokio::sync::Mutex;
 
-use crate::s3::self_signed;
 use crate::servers::{Server, escaped, in_lab, program};
 use crate::suite::{Backend, beacon_is_beside, names};
+use crate::tls::self_signed;
 use crate::{LEVEL, NAME, ltx_name, read, stores, told};
 
 const USER: &str = "lab";
@@ -82,10 +82,6 @@ impl Backend for Dav {
 
     fn store(&self) -> Arc<dyn ReplicaStore> {
         self.store.clone()
-    }
-
-    fn keys(&self) -> LevelKeys {
-        LevelKeys::Plain
     }
 
     fn is_dated(&self) -> bool {
@@ -342,7 +338,7 @@ async fn listings_that_are_too_long_or_contradict_themselves_are_not_believed() 
         (Answer::new(200, "text/html", "<html>log in</html>"), "unreachable: answered with a web page (status 200)"),
         (
             Answer::xml(207, &" ".repeat((16 << 20) + 1)),
-            "corrupt: an answer of more than 16777216 bytes | WebDAV lists",
+            "unsupported: too many files in one collection: an answer of more than 16777216 bytes | WebDAV lists",
         ),
         (Answer::xml(405, ""), "unsupported: the store does not know this request | check that webdav-url"),
         (Answer::xml(403, ""), "denied: access denied | let the user list and read"),
@@ -357,6 +353,29 @@ async fn listings_that_are_too_long_or_contradict_themselves_are_not_believed() 
     // What went away while it was listed is no failure.
     let (_server, store) = always(listing(&[ltx::name(7, 7)], &failed(404)));
     assert_eq!(names(&*store, LEVEL, None).await, (vec![NAME], Vec::new()));
+}
+
+/// By a real server, which goes on while nobody listens any more.
+#[tokio::test]
+async fn a_hundred_thousand_files_are_too_many() {
+    let server = served_by_rclone(&[]);
+    let level = server.directory().join("app/ltx/0");
+    for number in 0..100_000 {
+        let file = level.join(ltx::name(number + 1, number + 1));
+        match number % 10_000 {
+            0 => write(server.directory(), &format!("app/{}", key(number + 1)), b"x"),
+            more => std::fs::hard_link(level.join(ltx::name(number + 1 - more, number + 1 - more)), file).unwrap(),
+        }
+    }
+    let place = ReplicaLocation::WebDav(Box::new(place(server.port, "", "app")));
+    let store = stores(Duration::from_secs(60)).open(&place).unwrap();
+    let told = told(store.list(LEVEL, Some(ltx_name(99_000)), None).await.unwrap_err());
+    assert!(
+        told.starts_with("unsupported: list webdav://") && told.contains("too many files in one collection"),
+        "{told}"
+    );
+    // One file by its name needs no listing.
+    assert_eq!(read(&*store, ltx_name(100_000), 0, 9).await.unwrap(), "x");
 }
 
 #[tokio::test]

@@ -1,29 +1,49 @@
-//! What looks at a replica cost: their requests, counted at the store of a simulated world. The table is
-//! docs/COST.md; `UPDATE=1` writes it anew.
+//! What looks at a replica cost: their requests, counted at the store of a simulated world, and that the estimate of
+//! `streamgauge cost` agrees. The table is the first part of docs/COST.md; `UPDATE=1` writes it anew.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::thread;
+use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use streamgauge::domain::price::usual_prices;
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::cost::{Part, Settings, Stock, estimate};
+use streamgauge::domain::litestream::{Dated, Layout, LevelKeys, Listed, LtxName, ObjectName, Txid};
+use streamgauge::domain::moment::Moment;
+use streamgauge::domain::price::{MONTH_SECONDS, Prices, Terms, usual_prices};
 use streamgauge::domain::report::Report;
-use streamgauge::domain::target::Objectives;
+use streamgauge::domain::sqlite::WalPosition;
 use streamgauge::domain::verification::VerifyPolicy;
+use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::Pace;
+use streamgauge::usecase::replica_probe::ReplicaProbe;
+use streamgauge_testkit::ltx::lz4_frame;
+use streamgauge_testkit::wal::end_of;
 
-use crate::world::{Event, Site, live};
+use crate::faulty_store::FaultyStore;
+use crate::world::{Event, Site, World, live, replica};
 
-/// The documentation that this test keeps true.
+/// The documentation that this test keeps true, up to [`REST`].
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/COST.md");
 
+/// Where the part begins that this test does not write.
+const REST: &str = "\n## What replication costs";
+
 const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// What goes before the day: idle databases are at rest by then, although Litestream itself commits once when it starts.
+const BEFORE: i64 = 3 * HOUR;
+
+/// Looks of a day, one each 10 seconds.
+const LOOKS: u64 = 8640;
 
 /// How looks are made.
 #[derive(Clone, Copy, PartialEq)]
 enum How {
-    /// Everything is listed every 10 seconds, as a script would do it.
-    Everything,
     /// Each look lists what is new.
     Listing,
     /// As by default.
@@ -31,77 +51,158 @@ enum How {
 }
 
 impl How {
-    fn pace(self) -> Pace {
-        // The poll does not have to be so quick here; reading objects has a budget of its own.
-        let usual = Pace { poll: Duration::from_secs(5), verify: VerifyPolicy::OFF, ..Pace::default() };
-        let listing = Pace { listing: usual.bucket, bucket_levels: usual.levels, ..usual.clone() };
-        match self {
-            Self::Everything => Pace { reconcile: usual.bucket, idle: usual.bucket, ..listing },
-            Self::Listing => listing,
+    fn site(self, idle: usize) -> Site {
+        // The poll and the sweep, which ask no store, do not have to be so quick here; reading objects has a budget of its own.
+        let seconds = |busy, quiet| Duration::from_secs(if idle == 0 { busy } else { quiet });
+        let usual = Pace {
+            poll: seconds(5, 60),
+            sweep: seconds(60, 43_200),
+            discovery: seconds(60, 43_200),
+            verify: VerifyPolicy::OFF,
+            ..Pace::default()
+        };
+        let pace = match self {
+            Self::Listing => Pace { listing: usual.bucket, bucket_levels: usual.levels, ..usual },
             Self::ByName => usual,
-        }
-    }
-}
-
-/// A transaction every so many seconds.
-fn written(every: Option<i64>) -> &'static [Event] {
-    match every {
-        None => &[],
-        Some(1) => &[(1, |w| w.peer.writes_every = Some(1))],
-        Some(15) => &[(1, |w| w.peer.writes_every = Some(15))],
-        Some(_) => &[(1, |w| w.peer.writes_every = Some(600))],
+        };
+        let alerting = Alerting { evaluation_interval: seconds(3600, 43_200), ..Alerting::default() };
+        Site { pace, alerting, idle, ..Site::default() }
     }
 }
 
 /// Requests, by what they are billed as.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Bill {
-    lists: u64,
-    reads: u64,
+    lists: f64,
+    reads: f64,
 }
 
 impl Bill {
     fn of(report: &Report) -> Self {
         let operations = || report.assessment.agent.stores.iter().flat_map(|store| &store.operations);
-        let sum = |names: &[&str]| operations().filter(|o| names.contains(&o.operation)).map(|o| o.requests).sum();
-        Self { lists: sum(&["list", "folders"]), reads: sum(&["read"]) }
+        let sum =
+            |names: &[&str]| operations().filter(|o| names.contains(&o.operation)).map(|o| o.requests).sum::<u64>();
+        Self { lists: sum(&["list", "folders"]) as f64, reads: sum(&["read"]) as f64 }
     }
 
     fn dollars(self) -> f64 {
-        usual_prices("s3", "").unwrap().dollars(self.reads, self.lists, 0)
+        let prices = usual_prices("s3", "").unwrap();
+        self.lists * prices.dollars(0, 1, 0) + self.reads * prices.dollars(1, 0, 0)
+    }
+
+    fn requests(self) -> f64 {
+        self.lists + self.reads
     }
 }
 
-/// What the second hour of looks takes, as a day of such hours.
-fn day(every: Option<i64>, how: How) -> Bill {
-    let site = Site { objectives: Objectives::default(), pace: how.pace(), observer: false };
-    let mut bills = Vec::new();
-    live(&site, 2 * HOUR, written(every), |seen| bills.extend(seen.report.as_deref().map(Bill::of)));
-    let (last, first) = (bills[bills.len() - 1], bills[bills.len() / 2]);
-    Bill { lists: 24 * (last.lists - first.lists), reads: 24 * (last.reads - first.reads) }
+/// A database, and what is done to it.
+struct Case {
+    name: &'static str,
+    events: &'static [Event],
+    /// Idle databases in the same bucket.
+    idle: usize,
+    /// What it is to be compared with.
+    listing: bool,
+}
+
+const CASES: [Case; 6] = [
+    Case { name: "idle", events: &[], idle: 0, listing: true },
+    Case { name: "idle, one of 1000 in a bucket", events: &[], idle: 999, listing: false },
+    Case { name: "written every 10 minutes", events: &[(1, |w| writes(w, 600))], idle: 0, listing: true },
+    Case { name: "every 15 seconds", events: &[(1, |w| writes(w, 15))], idle: 0, listing: true },
+    Case { name: "every second", events: &[(1, |w| writes(w, 1))], idle: 0, listing: true },
+    Case {
+        name: "every second, kept for 720 hours",
+        events: &[(0, |w| w.peer.remember(30)), (1, |w| writes(w, 1))],
+        idle: 0,
+        listing: true,
+    },
+];
+
+/// A transaction every so many seconds.
+fn writes(world: &mut World, every: i64) {
+    world.peer.writes_every = Some(every);
+    world.peer.hollow = true;
+}
+
+/// The requests of a day for one database, and those of a script that lists all its levels every 10 seconds. The day begins
+/// three hours after the agent.
+fn day(case: &Case, how: How) -> (Bill, Bill) {
+    let (mut first, mut last, mut naive) = (Bill::default(), Bill::default(), Bill::default());
+    let mut step = 0;
+    live(&how.site(case.idle), BEFORE + DAY, case.events, |seen| {
+        let Some(report) = seen.report.as_deref() else { return };
+        step += 15;
+        (first, last) = (if step <= BEFORE { Bill::of(report) } else { first }, Bill::of(report));
+        if let Some(stored) = seen.stored.filter(|_| step > BEFORE + 15) {
+            let pages: usize = stored.iter().map(|files| files.div_ceil(1000)).sum();
+            naive.lists += ((pages + 1) as u64 * LOOKS) as f64 / 24.0;
+        }
+    });
+    let all = (case.idle + 1) as f64;
+    (Bill { lists: (last.lists - first.lists) / all, reads: (last.reads - first.reads) / all }, naive)
 }
 
 const HEAD: &str = "\
 # What watching costs
 
-The requests of a day for one replica of Litestream 0.5 in a bucket, with the intervals as they are by default: 24 times those of
-the second hour, counted at a simulated store (tests/detection/costs.rs, which also writes this table), and dollars at the prices
-of Amazon S3: $0.005 for 1000 listings, $0.0004 for 1000 reads. What `[verify]`, drills, spot checks and beacons read comes on
-top; each has a limit of its own.
+The requests of a day for one replica in a bucket, with the intervals as they are by default, counted at a simulated store over a
+whole day that begins three hours after the agent (tests/detection/costs.rs, which also writes this table), and dollars at the prices
+of Amazon S3: $0.005 for 1000 listings, $0.0004 for 1000 reads. Compactions, snapshots and retention are those of Litestream by
+default, where nothing else is said. What `[verify]`, drills, spot checks and beacons read comes on top; each has a limit of its
+own, and a round of spot checks, one each hour, begins with a look.
 
-- **Everything listed**: what a script does that lists the whole replica every 10 seconds.
+- **Everything listed**: what a script does that lists the replica every 10 seconds, folder by folder: the folders, and 1000 objects
+  with each request. One that lists a small replica in one go takes a sixth of the requests for v0.5.
 - **New objects listed**: `listing-interval = \"10s\"` and `level-interval = \"1m\"`.
-- **By name**: the default.
+- **By default**: next objects are asked for by name.
 
-| database | everything listed: listings | $ a day | new objects listed: listings | reads | $ a day | by name: listings | reads | $ a day |
+For v0.5, the real agent runs. For v0.3, its looks at the replica do, as often as the agent makes them: each 10 seconds while the
+database is written, else each 5 minutes.
+
+| database | everything listed: requests | $ a day | new objects listed: $ a day | by default: listings | reads | $ a day | × fewer requests | × cheaper |
 |---|---|---|---|---|---|---|---|---|
 ";
 
 const TAIL: &str = "
-Of the listings of an idle database, all are those of everything, each hour, which notice deleted objects (`reconcile-interval`).
-Replicas of Litestream 0.3, and those in directories and on SFTP and WebDAV servers, are listed by each look.
+Replicas in directories and on SFTP and WebDAV servers are listed by each look.
 
-## How a look does without a listing
+## Idle databases
+
+A database that is on the same host, has committed nothing since all of it was proven, and nothing for two hours, is *at rest*: its
+replica cannot be behind, Litestream has compacted what was committed last, and what remains to be seen is whether it is still there.
+
+- Of the replicas at rest in one store, to which the agent has one login, one is looked at each `idle-interval`: the one whose last
+  look is the oldest. A single one is therefore looked at each 5 minutes, and each of 1000 seldom, though the store as often as
+  before.
+- When that look fails, or finds that something is gone, all the others are looked at at once, as many at a time as `concurrency`
+  allows.
+- Everything is listed each `idle-reconcile-interval`, 6 hours, and as soon as a commit is seen and the last such listing is older
+  than `reconcile-interval`. A replica with less than 1000 objects takes one request for that in S3, Google Cloud Storage, Azure and
+  OSS.
+
+Not seen until the turn of a replica comes, or its listing: that it alone was deleted, or damaged. With n replicas at rest, that
+takes n × 5 minutes, and never more than 6 hours (a day for a v0.3 replica with more than 24 000 objects). An agent that sees the bucket alone does not know what is idle: it looks each
+`idle-interval`, and lists everything each `reconcile-interval`.
+
+## v0.3
+
+A segment begins where the one before it ends, or at the start of the next WAL index. A look reads the newest segment, which says
+where it ends, and asks for the next one by that name, until it has reached the place where the database was when the look began. A
+segment that is found so follows the one before it in the same WAL index without a gap. That an index is complete when the next one
+begins is Litestream's promise, which uploads the last segment of one before the first of the next; a listing or a drill proves
+it. The recovery point does not wait for a listing. Where nothing follows although
+something was committed, new segments, snapshots and generations are listed, at most each `listing-interval`.
+
+| what is listed | how often | what it shows |
+|---|---|---|
+| new segments of the generation, its new snapshots, other generations | each `reconcile-interval`; each `listing-interval` while the replica is behind | that replication went on in another generation, or with v0.5; snapshots |
+| everything | each `reconcile-interval`; once a day with more than 24 000 objects | deleted objects: those that retention takes, and others |
+
+Not seen in between: a segment in the middle that was deleted, for up to a day in a large replica. The newest one is seen by each
+look, as nothing new is believed that does not follow it, and that nothing is new is only said while it is there.
+
+## How a look at v0.5 does without a listing
 
 Level 0 has one object for each TXID, so that the name of the next one is known. A look asks for the first 100 bytes of the one
 that Litestream wrote last beside the database, which its metadata directory says; where that is not there, or does not show, for
@@ -123,44 +224,201 @@ listing shows all of them, or a hole. New objects are listed
   say whether there is a next one (S3 does so to those who may not list).
 ";
 
-fn row(table: &mut String, name: &str, [all, new, named]: [Bill; 3]) {
-    let dollars = |bill: Bill| format!("{:.4}", bill.dollars());
-    let (everything, before, now) = (dollars(all), dollars(new), dollars(named));
-    let (lists, reads) = ((all.lists, new.lists, named.lists), (new.reads, named.reads));
+/// A replica of v0.3 with a transaction each 5 seconds, which is a segment, and checkpoints, which begin a WAL: 518 400
+/// segments of 720 hours.
+struct Generation {
+    files: Arc<MemoryStore>,
+    /// How many transactions were made.
+    commits: i64,
+}
+
+impl Generation {
+    const EVERY: i64 = 5;
+    /// Transactions of one WAL.
+    const WAL: i64 = 100;
+    /// Those of 720 hours.
+    const KEPT: i64 = 720 * HOUR / Self::EVERY;
+
+    fn key(commit: i64) -> String {
+        let (index, frames) = (commit / Self::WAL, (commit % Self::WAL) as u32);
+        let offset = if frames == 0 { 0 } else { end_of(frames, 512) };
+        format!("generations/050e5774cd45548e/wal/{index:08x}_{offset:08x}.wal.lz4")
+    }
+
+    /// Where the WAL ends after a transaction.
+    fn position(commit: i64) -> WalPosition {
+        let (salt, frames) = ((commit / Self::WAL) as u32, (commit % Self::WAL) as u32 + 1);
+        WalPosition { salt1: salt, salt2: salt, end: end_of(frames, 512) }
+    }
+
+    fn commit(&mut self, now: Moment) {
+        let commit = self.commits;
+        let salt = ((commit / Self::WAL) as u32).to_be_bytes();
+        let mut wal = Vec::new();
+        if commit % Self::WAL == 0 {
+            // Magic, version, page size, number of the checkpoint, salts, and checksums that nobody looks at.
+            for word in [0x377f_0682_u32.to_be_bytes(), 3_007_000_u32.to_be_bytes(), 512_u32.to_be_bytes(), salt] {
+                wal.extend(word);
+            }
+            wal.extend([salt, salt, salt, salt].concat());
+        }
+        wal.extend([1_u32.to_be_bytes(), 1_u32.to_be_bytes(), salt, salt, salt, salt].concat());
+        wal.extend([0; 512]);
+        self.put(lz4_frame(&wal), now);
+    }
+
+    /// The segment of a transaction; one that nobody reads may be empty.
+    fn put(&mut self, segment: Vec<u8>, now: Moment) {
+        let commit = self.commits;
+        self.files.put(Self::key(commit), segment, now.wall);
+        if commit % (DAY / Self::EVERY) == 0 {
+            let index = commit / Self::WAL;
+            self.files.put(format!("generations/050e5774cd45548e/snapshots/{index:08x}.snapshot.lz4"), "", now.wall);
+        }
+        self.commits += 1;
+    }
+}
+
+/// The requests of a day of looks at a replica of v0.3, and those of a script that lists everything every 10 seconds.
+fn day_of_v3(is_written: bool) -> (Bill, Bill) {
+    let at = |second: i64| {
+        let mono = SignedDuration::from_secs(second);
+        Moment { wall: Timestamp::from_second(1_772_442_420).unwrap() + mono, mono }
+    };
+    let mut generation = Generation { files: Arc::new(MemoryStore::flat()), commits: 0 };
+    for commit in 1..Generation::KEPT {
+        generation.put(Vec::new(), at((commit - Generation::KEPT) * Generation::EVERY));
+    }
+    generation.commit(at(0));
+    let mut probe = ReplicaProbe::of(&replica("app".to_owned()));
+    let pages = (Generation::KEPT as u64).div_ceil(1000) + 1;
+    let store = FaultyStore::new(Arc::clone(&generation.files));
+    let usual = Pace::default();
+    let (pace, every) = match is_written {
+        true => (usual.clone(), usual.bucket),
+        false => (Pace { reconcile: usual.idle_reconcile, ..usual.clone() }, usual.idle),
+    };
+    let every = every.as_secs().cast_signed();
+    for second in (0..=HOUR + DAY).step_by(every as usize) {
+        if second <= HOUR {
+            store.calls();
+        }
+        while is_written && generation.commits < Generation::KEPT + second / Generation::EVERY {
+            generation.commit(at(second));
+        }
+        probe.aim(Some(Generation::position(generation.commits - 1)));
+        let (_, found) = probe.look(&store, None, at(second), &pace).now_or_never().unwrap().unwrap();
+        assert_eq!(found.position, Some(Generation::position(generation.commits - 1)));
+    }
+    let [lists, folders, reads] = store.calls().map(|count| count as f64);
+    (Bill { lists: lists + folders, reads }, Bill { lists: (pages * LOOKS) as f64, reads: 0.0 })
+}
+
+/// The numbers of a case.
+struct Row {
+    naive: Bill,
+    listing: Option<Bill>,
+    named: Bill,
+}
+
+fn row(table: &mut String, name: &str, row: &Row) {
+    let Row { naive, listing, named } = row;
+    let (fewer, cheaper) = (naive.requests() / named.requests(), naive.dollars() / named.dollars());
+    let listed = listing.map_or("–".to_owned(), |bill| format!("{:.4}", bill.dollars()));
     writeln!(
         table,
-        "| {name} | {} | {everything} | {} | {} | {before} | {} | {} | {now} |",
-        lists.0, lists.1, reads.0, lists.2, reads.1
+        "| {name} | {:.0} | {:.4} | {listed} | {} | {} | {:.6} | {fewer:.0} | {cheaper:.0} |",
+        naive.requests(),
+        naive.dollars(),
+        number(named.lists),
+        number(named.reads),
+        named.dollars(),
     )
     .unwrap();
 }
 
+/// A count; a share of one with a digit more.
+fn number(count: f64) -> String {
+    if count.fract() == 0.0 { format!("{count}") } else { format!("{count:.1}") }
+}
+
 #[test]
 fn what_watching_costs() {
-    let databases = [
-        ("idle", None),
-        ("written every 10 minutes", Some(600)),
-        ("every 15 seconds", Some(15)),
-        ("every second", Some(1)),
-    ];
-    let bills = thread::scope(|scope| {
-        let days = databases.map(|(_, every)| {
-            [How::Everything, How::Listing, How::ByName].map(|how| scope.spawn(move || day(every, how)))
-        });
-        days.map(|days| days.map(|day| day.join().unwrap()))
+    let only = std::env::var("STREAMGAUGE_SCENARIO").ok();
+    let wanted = |case: &&Case| only.as_ref().is_none_or(|only| case.name.contains(only));
+    let cases: Vec<&Case> = CASES.iter().filter(wanted).collect();
+    let mut rows: Vec<Row> = thread::scope(|scope| {
+        let begin = |case, how| scope.spawn(move || day(case, how));
+        let days: Vec<_> = cases
+            .iter()
+            .map(|case| (begin(*case, How::ByName), case.listing.then(|| begin(*case, How::Listing))))
+            .collect();
+        let row = |(named, listing): (ScopedJoinHandle<'_, _>, Option<ScopedJoinHandle<'_, (Bill, Bill)>>)| {
+            let (named, naive) = named.join().unwrap();
+            Row { naive, listing: listing.map(|day| day.join().unwrap().0), named }
+        };
+        days.into_iter().map(row).collect()
     });
+    let v3 = [("v0.3, idle, 720 hours", false), ("v0.3, every 5 seconds, 720 hours", true)];
+    let v3: Vec<_> = v3.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| name.contains(only))).collect();
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    for (name, is_written) in v3 {
+        let (named, naive) = day_of_v3(is_written);
+        names.push(name);
+        rows.push(Row { naive, listing: None, named });
+    }
     let mut table = HEAD.to_owned();
-    databases.iter().zip(bills).for_each(|((name, _), bills)| row(&mut table, name, bills));
+    names.iter().zip(&rows).for_each(|(name, numbers)| row(&mut table, name, numbers));
+    if only.is_some() {
+        eprintln!("{table}");
+        return;
+    }
     table += TAIL;
-    // Each hour everything is listed: five levels at most, the folders, and those once more at the beginning.
-    let [idle, ..] = bills;
-    assert!(idle[2].lists <= 24 * 7, "{idle:?}");
-    for (bills, [before, everything]) in bills.iter().zip([[1.5, 200.0], [1.0, 40.0], [3.5, 13.0], [4.0, 12.0]]) {
-        let [all, listing, named] = bills.map(Bill::dollars);
-        assert!(listing > before * named && all > everything * named, "{bills:?}");
-    }
+    let found = fs::read_to_string(DOCUMENT).unwrap();
+    let (generated, written) = found.split_once(REST).unwrap();
     if std::env::var_os("UPDATE").is_some() {
-        fs::write(DOCUMENT, &table).unwrap();
+        fs::write(DOCUMENT, format!("{table}{REST}{written}")).unwrap();
+    } else {
+        assert_eq!(generated, table, "run with UPDATE=1 and read what changed");
     }
-    assert_eq!(fs::read_to_string(DOCUMENT).unwrap_or_default(), table, "run with UPDATE=1 and read what changed");
+    let fewer = |row: &Row| row.naive.requests() / row.named.requests();
+    let cheaper = |row: &Row| row.naive.dollars() / row.named.dollars();
+    let [alone, one_of_many, seldom, often, busy, kept, v3_idle, v3_busy] = rows.as_slice() else { unreachable!() };
+    assert!(fewer(alone) > 80.0 && fewer(one_of_many) > 10_000.0);
+    assert!(cheaper(seldom) > 40.0 && cheaper(often) > 12.0 && cheaper(busy) > 12.0 && cheaper(kept) > 50.0);
+    assert!(fewer(v3_idle) > 5_000.0 && cheaper(v3_busy) > 2_000.0);
+    for (every, row, least) in [(15, often, 3.9), (1, busy, 4.5)] {
+        let listing = row.listing.unwrap();
+        assert!(listing.dollars() > least * row.named.dollars());
+        estimated(every, How::Listing, listing);
+        estimated(every, How::ByName, row.named);
+    }
+}
+
+/// What `streamgauge cost` estimates of looks is within a tenth of what was counted, in dollars.
+fn estimated(every: i64, how: How, counted: Bill) {
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let file = |level, min, max, age| {
+        let name = ObjectName::Ltx { level, name: LtxName { min: Txid(min), max: Txid(max) } };
+        Listed { name, size: 300, at: Dated::Written(now - SignedDuration::from_secs(age)) }
+    };
+    let mut stock = Stock::new(Layout::V5(LevelKeys::Hex), now);
+    let txids = 1 + (HOUR / every).unsigned_abs();
+    (0..5).for_each(|level| stock.insert(&file([0, 1, 2, 3, 9][level], 1, 1, HOUR)));
+    stock.insert(&file(0, txids, txids, 0));
+    let pace = how.site(0).pace;
+    let levels = if how == How::ByName { pace.bucket_levels } else { pace.levels };
+    let settings = Settings {
+        look: pace.bucket.as_secs_f64(),
+        listing: pace.listing.as_secs_f64(),
+        idle: pace.idle.as_secs_f64(),
+        levels: levels.as_secs_f64(),
+        reconcile: pace.reconcile.as_secs_f64(),
+        ..Settings::default()
+    };
+    let looks = estimate(&stock, &settings, &settings, &Terms::default()).of(Part::Looks);
+    let prices = Prices { received_per_gigabyte: 0.0, ..usual_prices("s3", "").unwrap() };
+    let dollars = looks.dollars(&prices) / (MONTH_SECONDS / 86_400.0);
+    let ratio = dollars / counted.dollars();
+    assert!((0.9..1.1).contains(&ratio), "{every} {counted:?} {looks:?}: {ratio}");
 }

@@ -93,12 +93,14 @@ impl Recording {
         alerts.filter(|(_, firing)| **firing).map(|(labels, _)| labels).collect()
     }
 
-    /// The steps at which Prometheus is asked: where something changes, the one before, and every five minutes.
-    fn questions(&self) -> BTreeSet<usize> {
+    /// The steps at which Prometheus is asked: where something changes, the one before, and every five minutes. What reads
+    /// the findings of the agent may see a change one step `late`.
+    fn questions(&self, late: bool) -> BTreeSet<usize> {
         let steps = 0..self.alerts.len();
         let changed = |step: &usize| *step > 0 && self.firing(*step) != self.firing(step - 1);
-        let changes = steps.clone().filter(changed).flat_map(|step| [step - 1, step]);
-        changes.chain(steps.step_by(20)).collect()
+        let changes = steps.clone().filter(changed).flat_map(|step| [step - 1, step + usize::from(late)]);
+        let asked = changes.chain(steps.clone().step_by(20)).filter(|step| steps.contains(step));
+        asked.filter(|step| !(late && changed(step))).collect()
     }
 }
 
@@ -134,7 +136,7 @@ pub(crate) fn promtool(
     lab: &Lab,
     version: &str,
     home: &Path,
-    rules: &Path,
+    (rules, late): (&Path, bool),
     recordings: &[Recording],
 ) -> Option<String> {
     let steps = recordings.iter().map(|recording| recording.alerts.len()).max().unwrap_or(0);
@@ -151,7 +153,7 @@ pub(crate) fn promtool(
     for recording in recordings {
         let known: Vec<_> = known.clone().filter(|check| !recording.alone.contains(check)).collect();
         let known = known.join("|");
-        for step in recording.questions() {
+        for step in recording.questions(late) {
             let at = ORIGIN + step as i64 * STEP;
             let expr =
                 format!("ALERTS{{alertstate=\"firing\",instance=\"{}\",alertname=~\"{known}\"}}", recording.name);

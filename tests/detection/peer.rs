@@ -19,7 +19,7 @@ use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{LivePages, LiveTarget};
 use streamgauge_testkit::log::Log;
 use streamgauge_testkit::ltx::{Consumed, Header, Pages, encode};
-use streamgauge_testkit::replica::{File, FileId, Replica, SNAPSHOT};
+use streamgauge_testkit::replica::{File, FileId, RAW, Replica, SNAPSHOT};
 use streamgauge_testkit::wal::{Position, end_of, frame_bytes};
 
 const PAGE_SIZE: u32 = 4096;
@@ -79,6 +79,8 @@ pub(crate) struct Peer {
     pub(crate) runaway: bool,
     /// What it uploads does not say where in the WAL it ends.
     pub(crate) headers_say_nothing: bool,
+    /// Files have nothing but their headers, for those who only list and read these.
+    pub(crate) hollow: bool,
     /// Each transaction changes the same pages.
     pub(crate) same_pages: bool,
     /// A reader holds this frame, and checkpoints stop there.
@@ -119,12 +121,13 @@ impl Peer {
             write_pages: 2,
             settings: Settings::default(),
             daemon: Daemon::Running,
-            bucket: Arc::new(MemoryStore::new()),
+            bucket: Arc::new(MemoryStore::flat()),
             deletes_are_lies: false,
             intruder: false,
             replaced: false,
             runaway: false,
             headers_say_nothing: false,
+            hollow: false,
             same_pages: false,
             reader: None,
             disk_free: 60 << 30,
@@ -421,10 +424,34 @@ impl Peer {
         self.lost_track |= salts.0 > salts.1 + 1;
     }
 
+    /// A transaction each second and a snapshot each day, for so many days until now: none of them is forgotten.
+    pub(crate) fn remember(&mut self, days: i64) {
+        (self.hollow, self.settings.retention) = (true, days * DAY);
+        let last = (days * DAY).unsigned_abs();
+        let levels = (1..).zip(self.settings.levels).chain([(SNAPSHOT, self.settings.snapshot), (RAW, 1)]);
+        for (level, every) in levels {
+            let every = every.unsigned_abs();
+            let first = if level == RAW { last } else { every };
+            for max in (first..=last).step_by(every as usize) {
+                let min = if level == SNAPSHOT { 1 } else { max + 1 - every };
+                let at = max.cast_signed() - last.cast_signed();
+                let timestamp = self.at(at).as_millisecond().cast_unsigned();
+                let header = Header { page_size: PAGE_SIZE, commit: PAGES, min, max, timestamp, wal: None };
+                let id = self.replica.put(FileId::new(level, min, max), File { header, pages: BTreeMap::new(), at });
+                self.write(id);
+            }
+        }
+        self.replica.restart();
+        (self.lost_track, self.snapshot_due) = (true, false);
+    }
+
     // The bucket.
 
     fn bytes(&self, id: FileId) -> Vec<u8> {
         let file = self.replica.get(id).unwrap();
+        if self.hollow {
+            return file.header.encode().to_vec();
+        }
         let pages = file.pages.iter().map(|(page, version)| (*page, page_content(*page, *version)));
         encode(&file.header, &pages.collect::<Pages>())
     }

@@ -61,7 +61,12 @@ impl Scenario {
         }
         // What is short has to be seen between two evaluations; elsewhere the default would only take longer to compute.
         let poll = Duration::from_secs(if self.name.starts_with("agent killed") { 1 } else { 15 });
-        Site { objectives, pace: Pace { poll, ..Pace::default() }, observer: self.name.contains("observer") }
+        Site {
+            objectives,
+            pace: Pace { poll, ..Pace::default() },
+            observer: self.name.contains("observer"),
+            ..Site::default()
+        }
     }
 }
 
@@ -541,8 +546,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ..NOTHING
     },
     Scenario {
-        name: "store throttling",
-        events: &[(60, writes), (FAULT, |w| w.bucket = Bucket::FailsAtTimes(ReasonKind::Throttled, 30))],
+        name: "store throttling nine of ten requests",
+        events: &[(60, writes), (FAULT, |w| w.bucket = Bucket::FailsAtTimes(ReasonKind::Throttled, 90))],
         detected: &[UNVERIFIABLE_WAITING, UNVERIFIABLE, ERRORS],
         ..NOTHING
     },

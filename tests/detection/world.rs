@@ -22,14 +22,15 @@ use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
+use streamgauge::domain::profile::Profile;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::Report;
 use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey, FoundBeacon,
-    Journal, LivePages, LiveTarget, LocalUpdate, Pace, PageReader, Publisher, ReplicaStore, Stores,
+    AskedBy, BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, EntryKey,
+    FoundBeacon, Journal, LivePages, LiveTarget, LocalUpdate, Pace, PageReader, Publisher, ReplicaStore, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::mpsc;
@@ -60,6 +61,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) peer: Peer,
+    /// The first of the idle databases beside it, and one that stands for each of the others.
+    pub(crate) idle: [Peer; 2],
     /// How the bucket answers the agent.
     pub(crate) bucket: Bucket,
     /// There is no file where the database should be.
@@ -85,13 +88,27 @@ pub(crate) struct World {
     report: Option<Arc<Report>>,
 }
 
+impl World {
+    /// The database of a name.
+    fn peer(&self, name: &str) -> &Peer {
+        match name {
+            "app" => &self.peer,
+            IDLE => &self.idle[0],
+            _ => &self.idle[1],
+        }
+    }
+}
+
+/// The first of the idle databases.
+const IDLE: &str = "idle-0001";
+
 type Shared = Arc<Mutex<World>>;
 
 /// What an agent is given of a world.
 #[derive(Clone)]
 struct Ports {
     world: Shared,
-    configured: Configured,
+    configured: Arc<Configured>,
     began: Instant,
     /// When this agent began.
     origin: Instant,
@@ -115,29 +132,33 @@ pub(crate) struct Seen {
     pub(crate) now: Moment,
     /// Tells one agent from the next.
     pub(crate) run: usize,
+    /// Files of each level of the first replica; counted once an hour.
+    pub(crate) stored: Option<[usize; 10]>,
 }
 
 struct Watch {
     world: Shared,
     targets: Vec<(TargetName, DatabaseFiles)>,
+    /// Seconds of a round of the sweep.
+    round: i64,
     /// Nothing was looked at yet.
     new: bool,
 }
 
 impl Watch {
-    fn update(&self, now: Moment, posture: bool) -> Vec<LocalUpdate> {
+    fn update(&self, now: Moment, posture: bool, wanted: impl Fn(&TargetName) -> bool) -> Vec<LocalUpdate> {
         let world = self.world.lock().unwrap();
-        let look = || match world.database_missing {
+        let look = |name: &TargetName| match world.database_missing {
             true => Err(Reason::new(ReasonKind::NotFound, "open /app.db: no such file")),
-            false => Ok(world.peer.look(now)),
+            false => Ok(world.peer(&name.0).look(now)),
         };
         let update = |(target, _): &(TargetName, DatabaseFiles)| LocalUpdate {
             target: target.clone(),
-            look: look(),
-            posture: posture.then(|| world.peer.posture(now)),
+            look: look(target),
+            posture: posture.then(|| world.peer(&target.0).posture(now)),
             polled: false,
         };
-        self.targets.iter().map(update).collect()
+        self.targets.iter().filter(|(target, _)| wanted(target)).map(update).collect()
     }
 }
 
@@ -170,23 +191,23 @@ impl DatabaseWatch for Watch {
     fn poll(&mut self, now: Moment) -> Vec<LocalUpdate> {
         let changed = std::mem::take(&mut self.world.lock().unwrap().peer.changed);
         match std::mem::take(&mut self.new) || changed {
-            true => self.update(now, false),
+            true => self.update(now, false, |_| true),
             false => Vec::new(),
         }
     }
 
     fn sweep(&mut self, now: Moment, count: usize) -> Vec<LocalUpdate> {
-        // One database: a round of the sweep is a minute.
-        let due = count > 0 && now.mono.as_secs() % 60 == 0;
-        if due { self.update(now, true) } else { Vec::new() }
+        // The databases are looked at together, once a round.
+        let due = count > 0 && now.mono.as_secs() % self.round == 0;
+        if due { self.update(now, true, |_| true) } else { Vec::new() }
     }
 
-    fn look(&mut self, _: &TargetName, now: Moment) -> Option<LocalUpdate> {
-        self.update(now, false).pop()
+    fn look(&mut self, name: &TargetName, now: Moment) -> Option<LocalUpdate> {
+        self.update(now, false, |target| target == name).pop()
     }
 
-    fn staged(&self, _: &TargetName) -> Option<Txid> {
-        Some(Txid(self.world.lock().unwrap().peer.replica.txid()))
+    fn staged(&self, name: &TargetName) -> Option<Txid> {
+        Some(Txid(self.world.lock().unwrap().peer(&name.0).replica.txid()))
     }
 }
 
@@ -289,8 +310,9 @@ impl Stores for Ports {
         Some(Arc::new(self.clone()))
     }
 
-    fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
-        let files = Arc::clone(&self.world.lock().unwrap().peer.bucket);
+    fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
+        let name = location.s3().map_or("", |place| &place.path);
+        let files = Arc::clone(&self.world.lock().unwrap().peer(name).bucket);
         let world = Arc::clone(&self.world);
         Ok(Arc::new(FaultyStore::scripted(files, move |call| {
             let operation = match call {
@@ -325,8 +347,8 @@ impl Stores for Ports {
 }
 
 impl Configuration for Ports {
-    fn load(&self, _: Names) -> Result<Configured, String> {
-        Ok(self.configured.clone())
+    fn load(&self, _: Names, _: AskedBy) -> Result<Configured, String> {
+        Ok(Configured::clone(&self.configured))
     }
 }
 
@@ -351,17 +373,20 @@ impl Journal for Ports {
 }
 
 /// What the agent is told of what is expected.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Site {
     pub(crate) objectives: Objectives,
     pub(crate) pace: Pace,
+    pub(crate) alerting: Alerting,
+    /// How many idle databases are replicated to the same bucket.
+    pub(crate) idle: usize,
     /// The agent sees the bucket only.
     pub(crate) observer: bool,
 }
 
-fn configured(site: &Site) -> Configured {
-    let s3 = S3Location { bucket: "backups".into(), path: "app".into(), ..S3Location::default() };
-    let replica = ReplicaTarget {
+pub(crate) fn replica(path: String) -> ReplicaTarget {
+    let s3 = S3Location { bucket: "backups".into(), path, ..S3Location::default() };
+    ReplicaTarget {
         name: "s3".into(),
         location: ReplicaLocation::S3(Box::new(s3)),
         sync_interval: Duration::from_secs(1),
@@ -373,25 +398,36 @@ fn configured(site: &Site) -> Configured {
             every: Duration::from_secs(86_400),
             level0: Some(Duration::from_secs(300)),
         }),
-    };
-    let files = DatabaseFiles { path: "/app.db".into(), meta_path: Some("/.app.db-litestream".into()) };
-    let target = Target {
-        name: TargetName("app".into()),
+        written: Default::default(),
+    }
+}
+
+fn target(site: &Site, name: String) -> Target {
+    let (path, meta) = (format!("/{name}.db"), format!("/.{name}.db-litestream"));
+    let files = DatabaseFiles { path: path.into(), meta_path: Some(meta.into()) };
+    Target {
+        name: TargetName(name.clone()),
         database: (!site.observer).then_some(files),
-        replicas: vec![replica],
-        objectives: site.objectives.clone(),
+        replicas: vec![replica(name)],
+        objectives: Objectives { metrics: Profile::Full, ..site.objectives.clone() },
         drill: DrillPolicy::default(),
         litestream: true,
-    };
+    }
+}
+
+fn configured(site: &Site) -> Configured {
+    let idle = (1..=site.idle).map(|number| format!("idle-{number:04}"));
     Configured {
-        targets: vec![target],
+        targets: std::iter::once("app".to_owned()).chain(idle).map(|name| target(site, name)).collect(),
         over_limit: 0,
         names: Names::default(),
         sources: Vec::new(),
         pace: site.pace.clone(),
         drills: DrillLimits::default(),
-        alerting: Alerting::default(),
+        alerting: site.alerting.clone(),
         costs: Costs::default(),
+        shard: None,
+        metrics: Default::default(),
     }
 }
 
@@ -411,8 +447,10 @@ impl Drop for Working {
 }
 
 fn start(world: &Shared, site: &Site, began: Instant) -> Working {
-    let ports = Ports { world: Arc::clone(world), configured: configured(site), began, origin: Instant::now() };
-    let watch = Watch { world: Arc::clone(world), targets: Vec::new(), new: true };
+    let ports =
+        Ports { world: Arc::clone(world), configured: Arc::new(configured(site)), began, origin: Instant::now() };
+    let round = site.pace.sweep.as_secs().cast_signed();
+    let watch = Watch { world: Arc::clone(world), targets: Vec::new(), round, new: true };
     let parts = AgentParts {
         clock: Arc::new(ports.clone()),
         watch: Box::new(watch),
@@ -427,7 +465,7 @@ fn start(world: &Shared, site: &Site, began: Instant) -> Working {
         revision: "test",
     };
     let (reloads, requests) = mpsc::channel(1);
-    let agent = Agent::start(parts, ports.configured.clone(), requests).unwrap();
+    let agent = Agent::start(parts, Configured::clone(&ports.configured), requests).unwrap();
     Working { task: tokio::spawn(agent.run(std::future::pending())), _reloads: reloads, clock: ports }
 }
 
@@ -436,8 +474,10 @@ pub(crate) type Event = (i64, fn(&mut World));
 
 /// Lives through so many seconds. Every 15 of them the newest report is handed over.
 pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl FnMut(&Seen)) {
+    let peer = || Peer::new(Timestamp::from_second(START).unwrap());
     let world = World {
-        peer: Peer::new(Timestamp::from_second(START).unwrap()),
+        peer: peer(),
+        idle: [peer(), peer()],
         bucket: Bucket::Answers,
         database_missing: false,
         agent_ahead: 0,
@@ -468,6 +508,9 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
                     event(&mut world);
                 }
                 world.peer.step();
+                if site.idle > 0 {
+                    world.idle.iter_mut().for_each(Peer::step);
+                }
                 world.agent
             };
             if wanted && working.is_none() {
@@ -478,13 +521,17 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
             }
             if second % 15 == 0 {
                 sleep_until(began + Duration::from_millis(second as u64 * 1000 + 750)).await;
-                let report = world.lock().unwrap().report.clone();
+                let (report, stored) = {
+                    let world = world.lock().unwrap();
+                    let stored = || std::array::from_fn(|level| world.peer.replica.level(level as u8).len());
+                    (world.report.clone(), (second % 3600 == 0).then(stored))
+                };
                 let now = working
                     .as_ref()
                     .map_or(Moment { wall: Timestamp::UNIX_EPOCH, mono: SignedDuration::ZERO }, |working: &Working| {
                         working.clock.now()
                     });
-                see(&Seen { report, now, run });
+                see(&Seen { report, now, run, stored });
             }
         }
         drop(working);

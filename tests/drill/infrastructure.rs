@@ -5,6 +5,10 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use streamgauge_testkit::http::{Answer, Server};
+use streamgauge_testkit::{ltx, s3};
 
 use crate::lab::litestream::{ACCESS_KEY, SECRET_KEY};
 use crate::lab::{Lab, free_port};
@@ -60,6 +64,44 @@ fn a_server_that_hangs_ends_at_the_timeout() {
     assert_eq!(drilled.record()["reason"]["kind"], "timeout", "{}", drilled.record());
     assert!(drilled.record()["seconds"].as_f64().unwrap() < 10.0, "{}", drilled.record());
     assert_eq!(left(&site.scratch), Vec::<std::path::PathBuf>::new());
+}
+
+/// What is listed and never there is lost if it is always the same, and deleted before it is read if it never is.
+#[test]
+fn objects_that_are_deleted_sooner_than_they_are_read_are_inconclusive() {
+    let lab = Lab::find();
+    let site = Site::new(&lab);
+    let snapshot = fs::read(&site.level(9)[0]).unwrap();
+    for (step, result) in [(0, "failed"), (1, "inconclusive")] {
+        let (header, newest) = (snapshot[..100].to_vec(), AtomicU64::new(1));
+        let server = Server::start(move |request| {
+            let ends = newest.load(Ordering::SeqCst);
+            let key = format!("app/0009/{}", ltx::name(1, ends));
+            match (s3::key(request), request.parameter("delimiter")) {
+                (None, Some(_)) => {
+                    let folder = "<CommonPrefixes><Prefix>app/0009/</Prefix></CommonPrefixes></ListBucketResult>";
+                    Answer::xml(200, &s3::listing(&[], false).replace("</ListBucketResult>", folder))
+                }
+                (None, None) if request.parameter("prefix").is_some_and(|prefix| key.starts_with(&prefix)) => {
+                    Answer::xml(200, &s3::listing(&[(key, 5000)], false))
+                }
+                (None, None) => Answer::xml(200, &s3::listing(&[], false)),
+                (Some(_), _) if request.header("range") == Some("bytes=0-99") => {
+                    let mut header = header.clone();
+                    header[24..32].copy_from_slice(&ends.to_be_bytes());
+                    Answer::new(206, "x", header).with("Content-Range", "bytes 0-99/5000")
+                }
+                (Some(_), _) => {
+                    newest.fetch_add(step, Ordering::SeqCst);
+                    Answer::xml(404, "<Error><Code>NoSuchKey</Code></Error>")
+                }
+            }
+        });
+        let server = server.unwrap();
+        let drilled = run(&mut drill_url(&site, &format!("http://{}", server.address), &[]));
+        assert_eq!(drilled.result(), result, "{}", drilled.record());
+        assert!(drilled.reason().contains("0009/"), "{}", drilled.record());
+    }
 }
 
 #[test]

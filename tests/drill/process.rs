@@ -29,6 +29,7 @@ fn job(site: &Site, policy: DrillPolicy) -> DrillJob {
             encrypted: false,
             age_identities: Vec::new(),
             kept: None,
+            written: Default::default(),
         },
         policy,
         full: false,

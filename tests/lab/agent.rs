@@ -45,6 +45,10 @@ impl Agent {
     pub fn start_by(mut command: Command, directory: &Path, toml: &str, storage: &Path, arguments: &[&str]) -> Self {
         let config = directory.join("streamgauge.toml");
         fs::write(&config, toml).unwrap();
+        // Whatever can be asked for, unless a test is about what is served.
+        if !toml.contains("[metrics]") {
+            command.env("STREAMGAUGE__METRICS__PROFILE", "full");
+        }
         command
             .arg("run")
             .arg(format!("--config.file={}", config.display()))
@@ -70,8 +74,15 @@ impl Agent {
         wait_for("the agent to be ready", || self.get("/-/ready").status == 200);
     }
 
+    /// The latest report; waits for the first one.
+    #[track_caller]
     pub fn report(&self) -> serde_json::Value {
-        self.get("/api/v1/report").json()
+        let mut report = serde_json::Value::Null;
+        wait_for("a report", || {
+            report = self.get("/api/v1/report").json();
+            report["databases"].is_array()
+        });
+        report
     }
 
     /// All of `/metrics`, as text 0.0.4.

@@ -1,5 +1,5 @@
 /* Moves the clocks of one program ahead or back, while it runs: preloaded, it adds the nanoseconds in the first eight
- * bytes of the file $LAB_CLOCK to what clock_gettime says, and takes them off the deadlines of futexes, which are the only
+ * bytes of the file $LAB_CLOCK to what clock_gettime says, those in the next eight to the wall clock alone, and takes the first off the deadlines of futexes, which are the only
  * absolute ones that Rust's library waits for. Timers with a duration are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,7 +21,7 @@ __attribute__((constructor)) static void prepare(void) {
     const char *path = getenv("LAB_CLOCK");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file >= 0) {
-        void *map = mmap(NULL, 8, PROT_READ, MAP_SHARED, file, 0);
+        void *map = mmap(NULL, 16, PROT_READ, MAP_SHARED, file, 0);
         close(file);
         if (map != MAP_FAILED) ahead = map;
     }
@@ -39,7 +39,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     if (!real_clock_gettime) real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     int result = real_clock_gettime(clock, time);
     int is_time = clock != CLOCK_PROCESS_CPUTIME_ID && clock != CLOCK_THREAD_CPUTIME_ID;
-    if (result == 0 && ahead && is_time) move(time, *ahead);
+    if (result == 0 && ahead && is_time) move(time, ahead[0] + (clock == CLOCK_REALTIME ? ahead[1] : 0));
     return result;
 }
 

@@ -12,13 +12,15 @@ use super::command;
 pub struct LabClock {
     file: PathBuf,
     ahead: i64,
+    /// What the wall clock alone is ahead of that.
+    stepped: i64,
 }
 
 impl LabClock {
     /// `ahead` in seconds; negative is behind.
     pub fn new(directory: &Path, ahead: i64) -> Self {
-        let clock = Self { file: directory.join("clock"), ahead: ahead * 1_000_000_000 };
-        fs::write(&clock.file, clock.ahead.to_ne_bytes()).unwrap();
+        let clock = Self { file: directory.join("clock"), ahead: ahead * 1_000_000_000, stepped: 0 };
+        fs::write(&clock.file, clock.bytes()).unwrap();
         clock
     }
 
@@ -30,9 +32,23 @@ impl LabClock {
     /// Time goes by.
     pub fn pass(&mut self, time: Duration) {
         self.ahead += time.as_nanos() as i64;
+        self.tell();
+    }
+
+    /// Somebody sets the wall clock so many seconds ahead; negative is back.
+    pub fn step(&mut self, seconds: i64) {
+        self.stepped += seconds * 1_000_000_000;
+        self.tell();
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        [self.ahead.to_ne_bytes(), self.stepped.to_ne_bytes()].concat()
+    }
+
+    fn tell(&self) {
         // In place: programs have it mapped.
         let file = fs::File::options().write(true).open(&self.file).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &self.ahead.to_ne_bytes(), 0).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &self.bytes(), 0).unwrap();
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod alertmanager;
+pub mod certificates;
 pub mod clock;
 pub mod http;
 pub mod litestream;

@@ -1,36 +1,14 @@
-//! Replicas in Google Cloud Storage, by the emulator that Litestream's own client takes.
+//! Who one is to Google Cloud Storage, by all ways that Litestream's own client has.
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use streamgauge_testkit::http::{Answer, Request, Server};
 
-use super::anywhere::{Anywhere, watched};
 use super::lab::{Lab, Process, command, free_port};
-
-pub fn every_version(lab: &Lab, home: &Path) {
-    let address = format!("127.0.0.1:{}", free_port());
-    let (_, port) = address.split_once(':').unwrap();
-    let mut command = lab.program("py/bin/gcp-storage-emulator");
-    command.args(["start", "--host", "127.0.0.1", "--port", port, "--in-memory", "--default-bucket", "bkt"]);
-    let mut emulator = Process::spawn(&mut command, home.join("emulator.log"));
-    emulator.wait_until_listening(&address);
-    thread::scope(|scope| {
-        for (name, version, kind) in [("new", "0.5.17", "gs"), ("old", "0.3.13", "gcs")] {
-            let address = &address;
-            scope.spawn(move || {
-                let replica = format!("type: {kind}, bucket: bkt, path: {name}");
-                let environment = &[("STORAGE_EMULATOR_HOST", address.as_str())];
-                let place = Anywhere { replica: &replica, environment, ..Default::default() };
-                watched(lab, home, &place, name, version, |_, _| {});
-            });
-        }
-    });
-}
+use super::tls::{openssl, self_signed};
 
 /// What Google would be asked, by `host path`, and with which token.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
@@ -66,24 +44,16 @@ pub fn credentials(lab: &Lab, home: &Path) {
         move |request| google(&asked, request)
     });
     let server = server.unwrap();
-    let openssl = |arguments: &str| {
-        let made = Command::new("openssl").args(arguments.split(' ')).current_dir(home).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        String::from_utf8(made.stdout).unwrap()
-    };
-    openssl(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=google -addext \
-         subjectAltName=DNS:storage.googleapis.com,DNS:accounts.google.com -addext basicConstraints=critical,CA:FALSE \
-         -keyout tls.key -out tls.pem",
-    );
+    let names = "DNS:storage.googleapis.com,DNS:accounts.google.com";
+    let [certificate, tls_key] = self_signed(home, names, "CA:FALSE");
     let proxy = free_port();
     let mut program = lab.program("py/bin/python");
     program.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/google.py"));
-    program.args([proxy.to_string(), server.port().to_string()]).arg(home.join("tls.pem")).arg(home.join("tls.key"));
+    program.args([proxy.to_string(), server.port().to_string()]).args([&certificate, &tls_key]);
     let mut way = Process::spawn(&mut program, home.join("proxy.log"));
     way.wait_until_listening(&format!("127.0.0.1:{proxy}"));
 
-    let key = openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048");
+    let key = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], home);
     let account = serde_json::json!({"type": "service_account", "private_key": key, "private_key_id": "k1", "client_email": "me@project"});
     let user = |token| serde_json::json!({"type": "authorized_user", "client_id": "me", "client_secret": "vertraulich", "refresh_token": token});
     fs::write(home.join("account.json"), account.to_string()).unwrap();
@@ -95,7 +65,7 @@ pub fn credentials(lab: &Lab, home: &Path) {
     let told = |file: &str, metadata: u16| {
         let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
         command.args(["restorable", "gs://bkt/app", "--config.file"]).arg(home.join("streamgauge.toml"));
-        command.env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}")).env("SSL_CERT_FILE", home.join("tls.pem"));
+        command.env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}")).env("SSL_CERT_FILE", &certificate);
         command.env_remove("GOOGLE_APPLICATION_CREDENTIALS").env("HOME", home);
         if file == "account.json" && metadata == 0 {
             command.env_remove("SSL_CERT_FILE");

@@ -1,9 +1,6 @@
 //! What watching a bucket costs, counted on the wire.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -14,44 +11,16 @@ use super::lab::agent::Agent;
 use super::lab::litestream::{ACCESS_KEY, SECRET_KEY, quick_yaml};
 use super::lab::s3::S3;
 use super::lab::{Lab, http};
+use super::proxy::Proxy;
 use super::site::{BUCKET, Seen};
 
-/// Passes connections on, and remembers the head of each request. Only for requests without a body.
-struct Proxy {
-    address: String,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-impl Proxy {
-    fn start(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&heads);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (server, heads) = (TcpStream::connect(&server).unwrap(), Arc::clone(&all));
-                let (back, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-                thread::spawn(move || pass(client, server, |bytes| note(bytes, &heads)));
-                thread::spawn(move || pass(back, to, |_| {}));
-            }
-        });
-        Self { address, heads }
-    }
-
-    /// Objects that were read more than once, by more than their header.
-    fn read_twice(&self) -> Vec<String> {
-        let heads = self.heads.lock().unwrap();
-        let reads = heads.iter().filter(|head| head.contains("range: bytes=") && !head.contains(HEADER));
-        let mut keys: Vec<_> = reads.filter_map(|head| head.lines().next()).collect();
-        keys.sort_unstable();
-        keys.windows(2).filter(|keys| keys[0] == keys[1]).map(|keys| keys[0].to_owned()).collect()
-    }
-
-    /// Requests so far whose head contains `text`.
-    fn requests(&self, text: &str) -> usize {
-        self.heads.lock().unwrap().iter().filter(|head| head.contains(text)).count()
-    }
+/// Objects that were read more than once, by more than their header.
+fn read_twice(proxy: &Proxy) -> Vec<String> {
+    let heads = proxy.heads();
+    let reads = heads.iter().filter(|head| head.contains("range: bytes=") && !head.contains(HEADER));
+    let mut keys: Vec<_> = reads.filter_map(|head| head.lines().next()).collect();
+    keys.sort_unstable();
+    keys.windows(2).filter(|keys| keys[0] == keys[1]).map(|keys| keys[0].to_owned()).collect()
 }
 
 /// Each look lists what is new.
@@ -60,26 +29,6 @@ const LISTING: &str = "listing-interval = \"1s\"";
 /// What a read of a header asks for.
 const HEADER: &str = "range: bytes=0-99\r\n";
 
-/// Takes the complete heads out of what was received.
-fn note(pending: &mut Vec<u8>, heads: &Mutex<Vec<String>>) {
-    while let Some(end) = pending.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-        let head: Vec<u8> = pending.drain(..end + 4).collect();
-        heads.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
-    }
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, mut see: impl FnMut(&mut Vec<u8>)) {
-    let (mut buffer, mut seen) = ([0; 16384], Vec::new());
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        seen.extend_from_slice(&buffer[..count]);
-        see(&mut seen);
-        if to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    let _ = to.shutdown(Shutdown::Both);
-}
-
 fn toml(proxy: &Proxy, path: &str, database: &str, intervals: &str) -> String {
     format!(
         "[litestream]\nconfig = []\n\n\
@@ -87,7 +36,7 @@ fn toml(proxy: &Proxy, path: &str, database: &str, intervals: &str) -> String {
          [[database]]\n{database}\n\
          [[database.replica]]\nurl = \"s3://{BUCKET}/{path}\"\nendpoint = \"http://{}\"\nregion = \"us-east-1\"\n\
          access-key-id = \"{ACCESS_KEY}\"\nsecret-access-key = \"{SECRET_KEY}\"\n",
-        proxy.address
+        proxy.address()
     )
 }
 
@@ -106,12 +55,14 @@ impl Counted {
     fn now(agent: &Agent, proxy: &Proxy) -> Self {
         let looks = ("streamgauge_collector_duration_seconds_count", [("collector", "replica")]);
         let lists = [("store", "s3"), ("operation", "list")];
+        let heads = proxy.heads();
+        let requests = |text: &str| heads.iter().filter(|head| head.contains(text)).count();
         Self {
             looks: agent.metric(looks.0, &looks.1).unwrap(),
-            lists: proxy.requests("list-type=2"),
-            reads: proxy.requests("range: bytes="),
-            headers: proxy.requests(HEADER),
-            all: proxy.requests(""),
+            lists: requests("list-type=2"),
+            reads: requests("range: bytes="),
+            headers: requests(HEADER),
+            all: requests(""),
             agent_lists: agent.metric("streamgauge_store_requests_total", &lists).unwrap(),
         }
     }
@@ -138,7 +89,7 @@ pub fn of_a_written_database_by_name(lab: &Lab, home: &Path) {
 fn written(lab: &Lab, home: &Path, listing: &str) -> (Counted, Counted) {
     let moto = lab.moto(home);
     moto.create_bucket(BUCKET);
-    let proxy = Proxy::start(moto.address());
+    let proxy = Proxy::start(moto.port());
     let database = home.join("app.db");
     let mut writer = lab.writer(&database);
     writer.create_table();
@@ -164,12 +115,12 @@ fn written(lab: &Lab, home: &Path, listing: &str) -> (Counted, Counted) {
     let after = Counted::now(&agent, &proxy);
     assert!(after.looks - before.looks >= 4.0, "{before:?} {after:?}");
     assert_eq!(
-        proxy.read_twice(),
+        read_twice(&proxy),
         Vec::<String>::new(),
         "each file is read once, to see where it ends and to verify it"
     );
     let others = (after.all - before.all) - (after.lists - before.lists) - (after.reads - before.reads);
-    assert_eq!(others, 0, "{:?}", proxy.heads.lock().unwrap());
+    assert_eq!(others, 0, "{:?}", proxy.heads());
     (before, after)
 }
 
@@ -197,7 +148,7 @@ fn large(lab: &Lab, home: &Path, listing: &str) -> (Counted, Counted) {
     let moto = lab.moto(home);
     moto.create_bucket(BUCKET);
     (1..=1600).for_each(|txid| put_ltx(&moto, txid));
-    let proxy = Proxy::start(moto.address());
+    let proxy = Proxy::start(moto.port());
     // Its files are headers, which tell the probe all it asks.
     let settings = format!("idle-interval = \"1s\"\n{listing}\n\n[verify]\nenabled = false");
     let agent = Agent::start(home, &toml(&proxy, "large", "name = \"large\"", &settings), &[]);

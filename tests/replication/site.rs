@@ -125,8 +125,12 @@ pub struct Seen(HashMap<String, f64>);
 
 impl Seen {
     pub fn of(agent: &Agent, database: &str) -> Self {
+        Self::in_scrape(&agent.metrics(), database)
+    }
+
+    /// The same of a scrape that was made.
+    pub fn in_scrape(text: &str, database: &str) -> Self {
         let label = format!("database=\"{database}\"");
-        let text = agent.metrics();
         let samples = text.lines().filter(|line| line.contains(&label)).filter_map(|line| {
             let (name, rest) = line.strip_prefix("streamgauge_")?.split_once('{')?;
             Some((name.to_owned(), rest.rsplit_once("} ")?.1.parse().ok()?))

@@ -11,7 +11,7 @@ use super::position;
 use super::site::{self, BUCKET, Seen, Site, now};
 
 /// What nobody would call "a few seconds" any more, even on a machine that is busy with other tests.
-const FEW_SECONDS: f64 = 10.0;
+pub const FEW_SECONDS: f64 = 10.0;
 
 pub fn every_version(lab: &Lab, home: &Path) {
     let objects = home.join("rclone");
@@ -35,7 +35,7 @@ pub fn every_version(lab: &Lab, home: &Path) {
     });
 }
 
-pub fn replicating(agent: &Agent, site: &mut Site) {
+fn replicating(agent: &Agent, site: &mut Site) {
     site.writer.run(Duration::from_millis(20));
     site.wait_until(agent, "for the first proof", |seen| seen.recovery_point().is_some() && seen.lag().is_some());
     let start = site.seen(agent).recovery_point();
@@ -56,7 +56,7 @@ pub fn replicating(agent: &Agent, site: &mut Site) {
     site.wait_until_in_sync(agent);
 }
 
-pub fn stopped(agent: &Agent, site: &mut Site) {
+fn stopped(agent: &Agent, site: &mut Site) {
     site.litestream.process.freeze();
     let since = |seen: &Seen| seen.get("replica_unreplicated_since_timestamp_seconds");
     let before = now();
@@ -83,7 +83,7 @@ pub fn stopped(agent: &Agent, site: &mut Site) {
     assert!(seen.recovery_point() < Some(after), "{}: {seen:?}", site.name);
 }
 
-pub fn on_again(agent: &Agent, site: &mut Site) {
+fn on_again(agent: &Agent, site: &mut Site) {
     site.litestream.process.thaw();
     site.wait_until_in_sync(agent);
     assert_eq!(position::of_source(&site.database).end, position::of_replica(&site.replica).end, "{}", site.name);

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::lab::s3::S3;
 use super::lab::{Lab, wait_for};
-use super::proxy::Proxy;
+use super::proxy::{After, End, Proxy, Way};
 use super::source::{Source, restore, rows};
 
 const BUCKET: &str = "bucket";
@@ -21,12 +21,12 @@ fn replica<'a>(lab: &'a Lab, home: &Path) -> (Source<'a>, S3, Proxy) {
     source.sync("0.5.17", true);
     source.sql(&rows(500));
     source.sync("0.5.17", false);
-    let proxy = Proxy::start(server.address());
+    let proxy = Proxy::start(server.port());
     (source, server, proxy)
 }
 
 fn through(proxy: &Proxy) -> String {
-    format!("s3://{BUCKET}/app?endpoint=http://127.0.0.1:{}&region=us-east-1&forcePathStyle=true", proxy.port)
+    format!("s3://{BUCKET}/app?endpoint=http://{}&region=us-east-1&forcePathStyle=true", proxy.address())
 }
 
 #[test]
@@ -35,11 +35,11 @@ fn connections_that_break_after_some_bytes_do_not_stop_it() {
     let home = tempfile::tempdir().unwrap();
     let (source, _server, proxy) = replica(&lab, home.path());
     let expected = source.theirs("0.5.17", &[]).unwrap();
-    proxy.break_each_after(200_000);
+    proxy.set(Way::Ends(After::Each(200_000), End::Reset));
     let out = home.path().join("out.db");
     let done = restore(&through(&proxy), &out).args(["--format", "json"]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    assert!(proxy.broken() > 5, "{} connections broke", proxy.broken());
+    assert!(proxy.ended() > 5, "{} connections broke", proxy.ended());
     assert!(std::fs::read(&out).unwrap() == expected, "the bytes differ");
     let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert!(answer["downloaded_bytes"].as_u64() >= answer["planned_bytes"].as_u64(), "{answer}");
@@ -52,12 +52,12 @@ fn a_server_that_is_restarted_half_way_does_not_stop_it() {
     let home = tempfile::tempdir().unwrap();
     let (source, server, proxy) = replica(&lab, home.path());
     let expected = source.theirs("0.5.17", &[]).unwrap();
-    proxy.close_after(1_500_000, false);
+    proxy.set(Way::Ends(After::All(1_500_000), End::Reset));
     let out = home.path().join("out.db");
     let mut running = restore(&through(&proxy), &out).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     wait_for("half of it", || proxy.is_closed());
     let _server = lab.rclone_restored(server);
-    proxy.open();
+    proxy.set(Way::Open);
     assert!(running.wait().unwrap().success());
     assert!(std::fs::read(&out).unwrap() == expected, "the bytes differ");
 }
@@ -86,7 +86,7 @@ fn an_interrupt_leaves_nothing_behind() {
     std::fs::create_dir(&folder).unwrap();
     let left = || std::fs::read_dir(&folder).unwrap().count();
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
-        proxy.close_after(1_500_000, true);
+        proxy.set(Way::Ends(After::All(1_500_000), End::Hang));
         let mut running = restore(&through(&proxy), &folder.join("out.db"))
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
@@ -100,6 +100,6 @@ fn an_interrupt_leaves_nothing_behind() {
         assert_eq!(running.wait().unwrap().code(), Some(2), "{said}");
         assert_eq!(said, "error: restore: interrupted; nothing was left behind\n");
         assert_eq!(left(), 0);
-        proxy.open();
+        proxy.set(Way::Open);
     }
 }

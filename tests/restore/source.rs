@@ -74,11 +74,15 @@ impl<'a> Source<'a> {
         Ok(take(&out))
     }
 
-    /// The database as we restore it.
+    /// The database as we restore it, to a file as well as to standard output.
     pub(crate) fn ours(&self, options: &[&str]) -> Result<Vec<u8>, String> {
         let out = self.next_path();
-        printed(self.run(&out, options))?;
-        Ok(take(&out))
+        let (streamed, done) = (self.run(Path::new("-"), options), self.run(&out, options));
+        assert_eq!(streamed.status.code(), done.status.code(), "{}", String::from_utf8_lossy(&streamed.stderr));
+        printed(done)?;
+        let database = take(&out);
+        assert!(streamed.stdout == database, "{options:?}: standard output differs");
+        Ok(database)
     }
 
     /// The command, whatever comes of it.

@@ -506,6 +506,9 @@ pub(super) static CASES: &[Case] = &[
             (r#"streamgauge_databases{state="over_limit"}"#, "0"),
         ],
     ),
+    fires("MetricsReduced", &[("streamgauge_metrics_reduced", "2")], &[(Critical, 0, ""), (Warning, 0, "")]),
+    fires("MetricsReduced", &[("streamgauge_metrics_reduced", "1")], &[(Warning, 0, "")]),
+    silent("MetricsReduced", &[("streamgauge_metrics_reduced", "0x10 2x4 0x300")]),
     fires(
         "NotificationsFailing",
         &[("streamgauge_notification_failing_since_timestamp_seconds", "0")],
@@ -552,5 +555,51 @@ pub(super) static CASES: &[Case] = &[
     silent("AgentDown", &[("up", "1x20 0 1x300")]),
     fires("AgentAbsent", &[], &[(Critical, 0, "1")]),
     silent("AgentAbsent", &[("up", "0")]),
+    fires(
+        "ShardMissing",
+        &[(r#"streamgauge_shard_info{shard="0"}"#, "1"), ("streamgauge_shards", "2")],
+        &[(Critical, 0, "1")],
+    ),
+    silent(
+        "ShardMissing",
+        &[
+            (r#"streamgauge_shard_info{shard="0"}"#, "1"),
+            (r#"streamgauge_shard_info{shard="1"}"#, "1"),
+            ("streamgauge_shards", "2"),
+        ],
+    ),
+    // One is replaced.
+    silent(
+        "ShardMissing",
+        &[
+            (r#"streamgauge_shard_info{shard="0"}"#, "1"),
+            (r#"streamgauge_shard_info{shard="1"}"#, "1x5 _x3 1x300"),
+            ("streamgauge_shards", "2"),
+        ],
+    ),
+    fires(
+        "ShardsDisagree",
+        &[(r#"streamgauge_shards{pod="a"}"#, "3"), (r#"streamgauge_shards{pod="b"}"#, "2")],
+        &[(Critical, 0, "3")],
+    ),
+    // Two of them are the same.
+    fires(
+        "ShardsDisagree",
+        &[
+            (r#"streamgauge_shard_info{shard="0",pod="a"}"#, "1"),
+            (r#"streamgauge_shard_info{shard="0",pod="b"}"#, "1"),
+            ("streamgauge_shards", "2"),
+        ],
+        &[(Critical, 0, "2")],
+    ),
+    silent(
+        "ShardsDisagree",
+        &[
+            (r#"streamgauge_shard_info{shard="0",pod="a"}"#, "1"),
+            (r#"streamgauge_shard_info{shard="1",pod="b"}"#, "1"),
+            (r#"streamgauge_shards{pod="a"}"#, "2"),
+            (r#"streamgauge_shards{pod="b"}"#, "2"),
+        ],
+    ),
     fires("Watchdog", &[], &[(Info, 0, "1")]),
 ];

@@ -111,7 +111,7 @@ fn noticed(fault: &str, agent: &Agent) {
         wait_for("the damage", || replica("up") == Some(0.0));
         let reason = agent.report()["databases"][0]["replicas"][0]["reason"].clone();
         assert_eq!(reason["kind"], "corrupt", "{reason}");
-        assert!(reason["message"].as_str().unwrap().starts_with("read ltx/0/00000000000000"), "{reason}");
+        assert!(reason["message"].as_str().unwrap().starts_with("read ltx/"), "{reason}");
         let found = ["corrupt", "truncated"].map(|kind| [APP, &[("finding", kind)]].concat());
         let found = || found.iter().filter_map(|labels| agent.metric("streamgauge_replica_corrupt_objects", labels));
         wait_for("the damage to be told by its object", || found().sum::<f64>() >= 1.0);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
@@ -12,7 +14,7 @@ use streamgauge_testkit::orders;
 use streamgauge_testkit::replicator::Replicator;
 
 use super::lab::agent::Agent;
-use super::lab::{http, wait_for};
+use super::lab::{command, http, wait_for};
 use super::{database, descriptors, told, watching};
 
 /// An endpoint that takes connections and says nothing.
@@ -196,4 +198,103 @@ fn scrapes_and_reloads_leave_no_descriptor_behind() {
     wait_for("all databases", || agent.report()["databases"].as_array().unwrap().len() == 3);
     // The last connections are still being closed.
     wait_for("the descriptors of before", || descriptors(pid) <= before);
+}
+
+/// How a container asks, without a shell, and how whoever may not be asked for a password does.
+#[test]
+fn a_health_check_asks_the_agent_where_it_listens() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    drop(database(&path));
+    let socket = format!("unix:{}", home.path().join("agent.sock").display());
+    let mut agent = Agent::start(home.path(), &watching("", [&path]), &[&format!("--web.listen-address={socket}")]);
+    let settings = home.path().join("asks.toml");
+    fs::write(&settings, format!("[web]\nlisten-address = [\"127.0.0.1:1\", {socket:?}]\n")).unwrap();
+    let configured = format!("--config.file={}", settings.display());
+    let urls = [format!("http://{}", agent.address), socket.clone()].map(|url| format!("--url={url}"));
+    for place in [&configured, &urls[0], &urls[1]] {
+        assert_eq!(told(&["healthcheck", place]), (0, "streamgauge is healthy\n".to_owned(), String::new()), "{place}");
+    }
+    let (_, evidence, _) = told(&["why", "ReplicationLag", &configured]);
+    assert!(evidence.contains(&format!("Right now (the agent at {socket}, ")), "{evidence}");
+    assert!(ended_by(Signal::TERM, &mut agent).success());
+    let (code, out, error) = told(&["healthcheck", &configured]);
+    assert_eq!((code, out.as_str()), (1, ""), "{error}");
+    assert_eq!(error, format!("error: get {socket}/-/healthy: no such file or directory\n"));
+}
+
+/// What systemd starts with `Type=notify` and a watchdog.
+#[test]
+fn the_service_manager_is_told_how_it_goes() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    drop(database(&path));
+    let socket = home.path().join("notify.sock");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let told = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let until = |what: &dyn Fn(&str) -> bool| loop {
+        let message = told();
+        if what(&message) {
+            return message;
+        }
+    };
+    let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
+    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "900000");
+    let mut agent = Agent::start_by(command, home.path(), &watching("", [&path]), &home.path().join("storage"), &[]);
+    assert_eq!(told(), "READY=1\n", "the first word");
+    assert_eq!(agent.get("/-/healthy").status, 200, "who is ready answers");
+    until(&|message| message == "WATCHDOG=1\n");
+    let status = until(&|message| message.starts_with("STATUS="));
+    assert!(status.contains("database") && !status.contains(['<', '>', '&']), "{status}");
+    agent.process.signal(Signal::HUP);
+    let reloading = until(&|message| message.starts_with("RELOADING=1\n"));
+    let (_, since) = reloading.split_once("MONOTONIC_USEC=").unwrap();
+    assert!(since.trim().parse::<u64>().unwrap() > 0);
+    until(&|message| message == "READY=1\n");
+    agent.process.signal(Signal::TERM);
+    until(&|message| message == "STOPPING=1\n");
+    assert!(agent.process.ended(Duration::from_secs(10)).unwrap().success());
+}
+
+/// As systemd passes them: from descriptor 3 on.
+#[test]
+fn sockets_of_systemd_are_served_in_place_of_addresses() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    drop(database(&path));
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let expected = tcp.local_addr().unwrap().to_string();
+    let file = home.path().join("passed.sock");
+    let unix = UnixListener::bind(&file).unwrap();
+    let mut passing = command("sh");
+    let script = "exec 3<&0 4>&1 </dev/null >/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" \"$@\"";
+    passing.args(["-c", script, env!("CARGO_BIN_EXE_streamgauge")]);
+    let start = |mut passing: Command, streams: Option<(OwnedFd, OwnedFd)>| {
+        fs::write(home.path().join("streamgauge.toml"), watching("", [&path])).unwrap();
+        passing
+            .args(["run", "--web.systemd-socket"])
+            .arg(format!("--storage.path={}", home.path().join("s").display()));
+        passing.arg(format!("--config.file={}", home.path().join("streamgauge.toml").display()));
+        if let Some((tcp, unix)) = streams {
+            passing.stdin(tcp).stdout(unix);
+        }
+        passing.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut agent = start(passing, Some((tcp.into(), unix.into())));
+    wait_for("an answer", || http::get(&expected, "/-/healthy", &[]).is_ok_and(|answer| answer.status == 200));
+    assert_eq!(told(&["healthcheck", &format!("--url=unix:{}", file.display())]).0, 0);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let none = start(command(env!("CARGO_BIN_EXE_streamgauge")), None).wait_with_output().unwrap();
+    assert_eq!(none.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(
+        error.contains("error: listen on the sockets of systemd: it passed none\nhint: start the .socket unit"),
+        "{error}"
+    );
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::lab::agent::Agent;
@@ -236,16 +235,11 @@ fn node_exporter_serves_what_cron_writes() {
 /// Runs of `check` beside scrapes: each of these sees all of one file.
 fn replaced_while_it_is_scraped(exporters: &[NodeExporter], look: impl Fn() -> i32 + Sync) {
     let series = |text: &str| samples(text).into_keys().collect::<BTreeSet<_>>();
-    let (first, stop) = (series(&exporters[0].metrics()), AtomicBool::new(false));
+    let first = series(&exporters[0].metrics());
     thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..15 {
-                assert_eq!(look(), 1);
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
+        let looks = scope.spawn(|| [(); 15].map(|()| look()));
         let mut written = BTreeSet::new();
-        while !stop.load(Ordering::Relaxed) {
+        while !looks.is_finished() {
             for exporter in exporters {
                 let served = exporter.metrics();
                 assert!(served.contains("node_textfile_scrape_error 0\n"), "{served}");
@@ -254,6 +248,7 @@ fn replaced_while_it_is_scraped(exporters: &[NodeExporter], look: impl Fn() -> i
                 written.insert(at.unwrap().to_owned());
             }
         }
+        assert_eq!(looks.join().unwrap(), [1; 15]);
         assert!(written.len() > 5, "{written:?}");
     });
     for exporter in exporters {

@@ -50,7 +50,7 @@ fn a_new_file_is_taken_over_and_a_bad_one_is_not() {
     let answer = reload(&agent);
     let expected = format!(
         "reload configuration: {config}:5: watch.poll-intervall: unknown key, did you mean `poll-interval`?; \
-         accepted: poll-interval, series-grace, sweep-interval\n\
+         accepted: poll-interval, series-grace, shard, sweep-interval\n\
          {config}:7: replica.timeout: value `5`: a number without a unit; accepted: a duration such as 500ms, 30s, 5m, \
          1h30m or 7d\n"
     );
@@ -211,8 +211,14 @@ fn a_source_that_suddenly_names_nothing_is_not_believed_until_it_is_reloaded() {
     wait_for("the empty list to be doubted", || discovered() == Some(0.0));
     assert_eq!(databases(), 4);
     assert_eq!(reload(&agent).status, 200);
+    assert_eq!(
+        (databases(), discovered()),
+        (4, Some(0.0)),
+        "whoever reaches the endpoint may not know what was removed"
+    );
+    agent.process.signal(Signal::HUP);
     wait_for("all to go", || databases() == 0);
-    assert_eq!(discovered(), Some(1.0), "whoever reloads knows what was removed");
+    assert_eq!(discovered(), Some(1.0), "the owner knows");
 }
 
 /// A pipe that nobody writes to would keep whoever opens it for ever.

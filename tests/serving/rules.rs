@@ -65,28 +65,44 @@ fn each_rule_has_a_firing_and_a_silent_case() {
 fn rules_fire_after_their_time_and_are_silent_otherwise() {
     let lab = Lab::find();
     let directory = tempfile::tempdir().unwrap();
-    let all = fs::read_to_string(alerts("streamgauge.rules.yml")).unwrap();
-    let mut files = Vec::new();
+    let full = told(&["rules", "--profile", "full"]).1;
+    let standard = fs::read_to_string(alerts("streamgauge.rules.yml")).unwrap();
+    let (mut files, mut of_standard) = (Vec::new(), Vec::new());
     for check in catalogue() {
         let name = check.name;
-        // Only what the check needs: promtool evaluates every rule of a file at every minute of every test.
-        let rules = directory.path().join(format!("{name}.rules.yml"));
-        fs::write(&rules, only(&all, name)).unwrap();
-        let mut yaml = format!(
-            "rule_files: [{rules:?}]\nevaluation_interval: 1m\n\
-             group_eval_order: [streamgauge-rpo, streamgauge-rpo-slow, streamgauge-alerts]\ntests:\n"
-        );
+        let mut tests = String::new();
         for case in CASES.iter().filter(|case| case.check == name) {
-            unit_test(&mut yaml, case, check);
+            unit_test(&mut tests, case, check);
         }
-        let file = directory.path().join(format!("{name}.yml"));
-        fs::write(&file, yaml).unwrap();
-        files.push(file);
+        // Only what the check needs: promtool evaluates every rule of a file at every minute of every test.
+        let write = |profile: &str, text: String| {
+            let rules = directory.path().join(format!("{name}.{profile}.rules.yml"));
+            fs::write(&rules, text).unwrap();
+            let yaml = format!(
+                "rule_files: [{rules:?}]\nevaluation_interval: 1m\ngroup_eval_order: [breaches, streamgauge-rpo, \
+                 streamgauge-rpo-slow, streamgauge-alerts]\ntests:\n{tests}"
+            );
+            let file = directory.path().join(format!("{name}.{profile}.yml"));
+            fs::write(&file, yaml).unwrap();
+            file
+        };
+        files.push(write("full", only(&full, name)));
+        if matches!(check.scope(), Scope::Database | Scope::Replica) {
+            of_standard.push(write("standard", breaching(&only(&standard, name), check)));
+        }
+        // The service level stands on what the agent says of another check.
+        if name == "RpoBudgetBurn" {
+            let unverifiable = catalogue().find(|check| check.name == "ReplicaUnverifiable").unwrap();
+            of_standard.push(write("standard", breaching(&only(&standard, name), unverifiable)));
+        }
     }
     std::thread::scope(|scope| {
         for version in PROMETHEUS {
             let mut command = lab.promtool(version);
             command.args(["test", "rules"]).args(&files);
+            if version == PROMETHEUS[0] {
+                command.args(&of_standard);
+            }
             scope.spawn(move || run(&mut command));
         }
     });
@@ -103,6 +119,17 @@ fn only(rules: &str, check: &str) -> String {
     let head = if needed { recordings } else { "groups:\n" };
     let its: String = its.iter().map(|block| format!("      - alert: {block}")).collect();
     format!("{head}  - name: streamgauge-alerts\n    rules:\n{its}")
+}
+
+/// The rules, beside what the agent says of the conditions of the check.
+fn breaching(rules: &str, check: &Check) -> String {
+    let mut group = "groups:\n  - name: breaches\n    rules:\n".to_owned();
+    for rule in check.rules {
+        let (name, severity, promql) = (check.name, rule.severity.as_str(), rule.when.to_string());
+        let record = format!("      - record: streamgauge_check_breach\n        expr: {promql:?}\n");
+        let _ = writeln!(group, "{record}        labels: {{check: {name}, severity: {severity}}}");
+    }
+    rules.replacen("groups:\n", &group, 1)
 }
 
 /// One test of promtool: minute by minute, from 1970 on.
@@ -206,7 +233,7 @@ fn labels(check: &Check) -> Vec<(&'static str, &'static str)> {
     };
     match check.name {
         "Watchdog" => Vec::new(),
-        "AgentAbsent" => vec![scrape[0]],
+        "AgentAbsent" | "ShardMissing" | "ShardsDisagree" => vec![scrape[0]],
         "RpoBudgetBurn" => scrape.into_iter().chain(["database", "replica"].iter().map(value)).collect(),
         _ => scrape.into_iter().chain(check.scope().labels().iter().map(value)).collect(),
     }

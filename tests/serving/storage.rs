@@ -100,7 +100,7 @@ fn what_is_gone_is_forgotten_and_what_came_back_is_not() {
     let agent = home.agent_of("again", &all, &storage);
     let reload = |toml: &str| {
         fs::write(&agent.config, toml).unwrap();
-        assert_eq!(http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap().status, 200);
+        agent.process.signal(rustix::process::Signal::HUP);
     };
     let up = |name| agent.metric("streamgauge_database_up", &[("database", name)]);
     reload(&settings);
@@ -217,7 +217,9 @@ fn a_source_that_lost_everything_over_a_restart_is_told() {
     wait_for("it to be read again", || read() > first);
     assert_eq!(discovered(), Some(0.0), "nobody said that it is on purpose");
     assert_eq!(http::request("POST", &agent.address, "/-/reload", &[], b"").unwrap().status, 200);
-    assert_eq!(discovered(), Some(1.0));
+    assert_eq!(discovered(), Some(0.0), "a stranger confirms nothing");
+    agent.process.signal(rustix::process::Signal::HUP);
+    wait_for("it to be confirmed", || discovered() == Some(1.0));
     ended(agent);
     let log = ended(home.agent_of("at last", &toml, &storage));
     assert!(!log.contains("is not believed"), "{log}");

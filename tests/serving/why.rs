@@ -29,8 +29,8 @@ fn the_runbook_needs_neither_agent_nor_configuration() {
     assert!(out.contains("\n    systemctl status litestream\n"), "commands are not indented:\n{out}");
     let (_, out, _) = told(&["why", "AgentDown", "--url", &nobody]);
     assert!(out.contains("Prometheus knows: ALERTS{alertname=\"AgentDown\"}. No agent answers here"), "{out}");
-    let (_, out, _) = told(&["why", "AgentDown", "--url", "https://127.0.0.1"]);
-    assert!(out.contains("https://127.0.0.1/api/v1/report: not an http:// address"), "{out}");
+    let (_, out, _) = told(&["why", "AgentDown", "--url", "ftp://127.0.0.1"]);
+    assert!(out.contains("ftp://127.0.0.1/api/v1/report: not an http:// address"), "{out}");
 }
 
 #[test]

@@ -24,10 +24,10 @@ use streamgauge::domain::verdict::Verdict;
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
-    BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon, LocalUpdate,
-    Pace, Publisher, ReplicaStore, Stores,
+    AskedBy, BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon,
+    LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
 };
-use streamgauge::usecase::watch::{Agent, AgentParts};
+use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::faulty_store::{Call, Fate, FaultyStore};
@@ -112,7 +112,7 @@ impl BeaconStore for MemoryBeacon {
 }
 
 impl Configuration for Ports {
-    fn load(&self, _: Names) -> Result<Configured, String> {
+    fn load(&self, _: Names, _: AskedBy) -> Result<Configured, String> {
         self.0.loading.fetch_add(1, Ordering::SeqCst);
         let mut hanging = self.0.hanging.lock().unwrap();
         while *hanging {
@@ -198,6 +198,8 @@ impl World {
             drills,
             alerting: Alerting::default(),
             costs: Default::default(),
+            shard: None,
+            metrics: Default::default(),
         };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
@@ -261,6 +263,7 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
         encrypted: false,
         age_identities: Vec::new(),
         kept: None,
+        written: Default::default(),
     };
     let files = DatabaseFiles { path: PathBuf::from(format!("/{name}.db")), meta_path: None };
     Target {
@@ -273,7 +276,7 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
     }
 }
 
-pub(crate) type Reloads = mpsc::Sender<oneshot::Sender<Result<(), String>>>;
+pub(crate) type Reloads = mpsc::Sender<ReloadRequest>;
 
 /// An agent at work on `targets`; it ends with the test.
 fn start(world: &Arc<World>, targets: Vec<Target>, concurrency: usize) -> Reloads {
@@ -304,7 +307,7 @@ pub(crate) fn parts(world: &Arc<World>) -> AgentParts {
 
 pub(crate) async fn reload(reloads: &Reloads) -> oneshot::Receiver<Result<(), String>> {
     let (answer, answered) = oneshot::channel();
-    reloads.send(answer).await.unwrap();
+    reloads.send((AskedBy::Owner, answer)).await.unwrap();
     answered
 }
 
@@ -499,7 +502,7 @@ fn beacon(written_ago: i64, host_clock_ahead: i64) -> FoundBeacon {
 /// The status and detail of a check.
 fn checked(database: &Seen, check: &str) -> Option<(&'static str, String)> {
     let found = database.checks.iter().find(|verdict| verdict.check == check)?;
-    Some((found.status.as_str(), found.detail.clone()))
+    Some((found.status.as_str(), found.detail.to_string()))
 }
 
 #[tokio::test]

@@ -250,7 +250,7 @@ async fn live(home: &Path) -> String {
     let (log, hook) = (Log { clock, lines: Arc::default() }, Hook::default());
     let out = log.clone();
     let _subscribed = tracing::subscriber::set_default(logging::subscriber(&loaded.settings.log, move || out.clone()));
-    run::say_started(&loaded, &["127.0.0.1:10099".parse().unwrap()]);
+    run::say_started(&loaded, &["127.0.0.1:10099".to_owned()]);
     let world = Arc::new(World::default());
     let agent = AgentParts {
         clock: Arc::new(clock),
@@ -310,6 +310,18 @@ fn judge(fault: &Fault, broken: &[String], well: &[String]) {
     }
     let (bad, good) = (of(broken, " is bad\""), of(well, " is well again\""));
     assert_eq!((bad.len(), good.len()), (1, 1), "{name}: {all:#?}");
+    let cause = match name {
+        "stall" | "upload" => "check=ReplicationLag",
+        "gap" => "check=ReplicaGap",
+        "corrupt" | "truncate" => "kind=corrupt",
+        "delete-snapshot" => "check=NotRestorable",
+        "empty" => "check=NeverReplicated",
+        "unreadable" => "kind=not_found",
+        _ => panic!("what does {name} show?"),
+    };
+    assert!(bad[0].contains(&format!(" {cause} ")), "{name}: {bad:?}");
+    let critical = of(broken, "\"alert firing\"").iter().any(|line| line.contains(" severity=critical "));
+    assert_eq!(critical, name != "unreadable", "{name}: {broken:#?}");
     let other = of(&all, "for another reason");
     assert!(other.len() <= 1, "{name}: {all:#?}");
     for line in [&bad, &good].into_iter().flatten() {

@@ -17,6 +17,7 @@ pub(crate) fn bucket() -> ReplicaTarget {
         encrypted: false,
         age_identities: Vec::new(),
         kept: None,
+        written: Default::default(),
     }
 }
 

@@ -151,6 +151,7 @@ fn encrypted_target(identities: &[&age::x25519::Identity]) -> ReplicaTarget {
         encrypted: true,
         age_identities: identities.iter().map(text).collect(),
         kept: None,
+        written: Default::default(),
     }
 }
 

@@ -249,5 +249,6 @@ fn directory() -> ReplicaTarget {
         encrypted: false,
         age_identities: Vec::new(),
         kept: None,
+        written: Default::default(),
     }
 }

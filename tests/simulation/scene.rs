@@ -248,7 +248,7 @@ pub(crate) fn drill(database: &DatabaseReport) -> Option<&DrillReport> {
 /// What becomes of something in time.
 pub(crate) async fn until<T>(mut what: impl FnMut() -> Option<T>) -> T {
     // Nothing asserts how long things take; this only ends a test that hangs.
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         if let Some(known) = what() {
             return known;

@@ -104,6 +104,14 @@ impl<S: ReplicaStore + ?Sized> ReplicaStore for FaultyStore<S> {
         self.inner.folders(layout).await
     }
 
+    async fn all(&self, layout: Layout) -> Result<Option<Page>, Reason> {
+        let page = self.inner.all(layout).await?;
+        if page.is_some() {
+            self.ask(Call::List(layout.root())).await?;
+        }
+        Ok(page)
+    }
+
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
         self.ask(Call::List(&folder.prefix(LevelKeys::Plain))).await?;
         self.inner.list(folder, from, cursor).await

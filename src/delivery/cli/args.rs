@@ -23,14 +23,27 @@ pub struct SourceArgs {
     pub litestream_config: Vec<PathBuf>,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct RunArgs {
     #[command(flatten)]
     pub sources: SourceArgs,
 
-    /// Address to listen on: host:port, [ipv6]:port, or :port for all interfaces [repeatable] [default: 127.0.0.1:10099]
+    /// Address to listen on: host:port, [ipv6]:port, :port for all interfaces, or unix:/path [repeatable] [default: 127.0.0.1:10099]
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub web_listen_address: Vec<String>,
+
+    /// Who may connect: TLS, users and more, in the format of the Prometheus exporter toolkit
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+
+    /// Listen on the sockets that systemd passes, in place of --web.listen-address
+    #[arg(long = "web.systemd-socket")]
+    pub web_systemd_socket: bool,
+
+    /// Watch one part of the fleet of several agents, counted from 0, such as 0/3; hostname/3 takes the number at the end of
+    /// the host's name
+    #[arg(long, value_name = "INDEX/COUNT")]
+    pub shard: Option<String>,
 
     /// Directory for what is remembered across restarts
     #[arg(long = "storage.path", value_name = "DIRECTORY")]
@@ -112,7 +125,17 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Read the configuration, report every problem in it, and list what would be watched
-    Check(SourceArgs),
+    Check(ConfigCheckArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ConfigCheckArgs {
+    #[command(flatten)]
+    pub sources: SourceArgs,
+
+    /// The file that `run` is given as --web.config.file
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

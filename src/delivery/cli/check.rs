@@ -106,7 +106,8 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
         stores: stores.report(),
         ..AgentReport::default()
     };
-    let assessment = Assessment { complete: true, agent, databases, over_limit: loaded.over_limit };
+    let (over_limit, selection) = (loaded.over_limit, loaded.settings.metrics.selection);
+    let assessment = Assessment { complete: true, agent, databases, over_limit, selection };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
     let (alerts, history) = (Vec::new(), History::default());
     let report = Report { generated_at: now, assessment, verdicts, alerts, alerts_dropped: 0, history };
@@ -135,10 +136,10 @@ mod tests {
             check: "ReplicationLag",
             title: "the title",
             severity,
-            database: replica.map(|_| "app".to_owned()),
-            replica: replica.map(str::to_owned),
+            database: replica.map(|_| "app".into()),
+            replica: replica.map(Into::into),
             status,
-            detail: "the detail".to_owned(),
+            detail: "the detail".into(),
         };
         wanted.map(verdict).collect()
     }

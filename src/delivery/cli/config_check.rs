@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use super::args::SourceArgs;
+use super::args::ConfigCheckArgs;
 use super::output;
-use super::sources::Sources;
+use super::sources::{Sources, unlisted, web_config};
 use crate::domain::drill::{DrillPolicy, DrillSchedule};
 use crate::domain::human;
 use crate::domain::printable::printable;
@@ -20,10 +20,15 @@ use crate::infrastructure::store::is_supported;
 /// # Errors
 ///
 /// All problems.
-pub fn main(args: &SourceArgs) -> Result<ExitCode, Reason> {
-    let loaded = Sources::new(args).read().map_err(|reason| Reason { hint: None, ..reason })?;
+pub fn main(args: &ConfigCheckArgs) -> Result<ExitCode, Reason> {
+    let read = || {
+        let mut loaded = Sources::of_check(args).read()?;
+        loaded.warnings.extend(web_config(&loaded.settings)?.into_iter().flat_map(|web| web.warnings));
+        Ok(loaded)
+    };
+    let loaded = read().map_err(|reason: Reason| Reason { hint: None, ..reason })?;
     output::print(&text(&loaded))?;
-    Ok(ExitCode::SUCCESS)
+    unlisted(&loaded.sources).map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// When it is drilled, and up to which download.

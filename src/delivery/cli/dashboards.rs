@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use super::args::choice;
 use super::output;
 use crate::delivery::render::dashboards::{DashboardFormat, dashboard, names};
+use crate::domain::profile::Profile;
 use crate::domain::reason::Reason;
 
 pub const AFTER_HELP: &str = "\
@@ -15,7 +17,8 @@ addresses: /d/streamgauge-fleet, /d/streamgauge-database and /d/streamgauge-agen
 
 Examples:
   streamgauge dashboards fleet > /var/lib/grafana/dashboards/streamgauge-fleet.json
-  streamgauge dashboards database --import > for-the-import-dialog.json";
+  streamgauge dashboards database --import > for-the-import-dialog.json
+  streamgauge dashboards database --profile full > /var/lib/grafana/dashboards/streamgauge-database.json";
 
 #[derive(Args, Debug)]
 pub struct DashboardsArgs {
@@ -26,7 +29,14 @@ pub struct DashboardsArgs {
     /// For the import dialog and grafana.com, which ask for the data source; otherwise for provisioning
     #[arg(long)]
     pub import: bool,
+
+    /// How much the agents serve of every database: `profile` of their configuration
+    #[arg(long, value_parser = choice(&PROFILES), default_value = "standard")]
+    pub profile: Profile,
 }
+
+const PROFILES: [(&str, Profile); 3] =
+    [("core", Profile::Core), ("standard", Profile::Standard), ("full", Profile::Full)];
 
 /// Prints a dashboard.
 ///
@@ -35,6 +45,6 @@ pub struct DashboardsArgs {
 /// When standard output cannot be written.
 pub fn main(args: &DashboardsArgs) -> Result<ExitCode, Reason> {
     let format = if args.import { DashboardFormat::Import } else { DashboardFormat::Provisioning };
-    output::print(&dashboard(&args.dashboard, format))?;
+    output::print(&dashboard(&args.dashboard, format, args.profile))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::args::{DemoArgs, LogArgs, RunArgs, SourceArgs};
+use super::args::{DemoArgs, RunArgs, SourceArgs};
 use super::runtime::block_on;
 use super::sources::Sources;
 use super::{logging, output, run};
@@ -22,8 +22,7 @@ pub fn main(args: &DemoArgs) -> Result<ExitCode, Reason> {
     let sources = Sources::of_run(&RunArgs {
         sources: SourceArgs { config_file: Some(demo.config_file()), litestream_config: Vec::new() },
         web_listen_address: args.web_listen_address.clone(),
-        storage_path: None,
-        log: LogArgs::default(),
+        ..RunArgs::default()
     });
     let loaded = sources.read()?;
     logging::init(&loaded.settings.log);

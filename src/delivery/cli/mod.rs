@@ -4,14 +4,17 @@ pub mod args;
 pub mod blocks;
 pub mod check;
 pub mod config_check;
+pub mod cost;
 pub mod dashboards;
 pub mod demo;
 pub mod drill;
 pub mod drill_progress;
 pub mod drill_worker;
+pub mod healthcheck;
 pub mod logging;
 pub mod nagios;
 pub mod notify;
+pub mod observer;
 pub mod output;
 pub mod overview;
 pub mod progress;
@@ -22,6 +25,7 @@ pub mod rules;
 pub mod run;
 pub mod runtime;
 pub mod sources;
+pub mod supervise;
 pub mod version;
 pub mod when;
 pub mod why;
@@ -64,14 +68,15 @@ pub enum Command {
     /// Watch databases and their replicas, and serve metrics until stopped
     #[command(after_help = "\
 Signals: SIGHUP and POST /-/reload read the configuration again; SIGTERM and SIGINT stop the agent. Changes to [web], \
-[storage], [log], replica.timeout and replica.ca-file take effect only after a restart.
+[storage], [log], replica.timeout and replica.ca-file take effect only after a restart; those to the file that \
+--web.config.file names are taken in within two seconds.
 
 Every option of the configuration file can also be set in the environment (STREAMGAUGE__...). Flags override the \
 environment, the environment overrides the file, and the file overrides the defaults.
 
 Examples:
   streamgauge run --litestream.config /etc/litestream.yml
-  streamgauge run --config.file /etc/streamgauge.toml --web.listen-address :10099")]
+  streamgauge run --config.file /etc/streamgauge.toml --web.listen-address :10099 --web.config.file /etc/web.yml")]
     Run(RunArgs),
 
     /// Look once, and tell for each database what could be restored
@@ -104,6 +109,10 @@ Examples:
     #[command(after_help = restorable::AFTER_HELP)]
     Restorable(restorable::RestorableArgs),
 
+    /// Estimate what replication costs in a month, and what it would cost with other settings
+    #[command(after_help = cost::AFTER_HELP.as_str())]
+    Cost(cost::CostArgs),
+
     /// Prove that backups restore: restore them to scratch space, check the result, and remove it
     #[command(after_help = drill::AFTER_HELP)]
     Drill(drill::DrillArgs),
@@ -111,6 +120,10 @@ Examples:
     /// Run one drill: started by `drill` and `run`, in a process of its own
     #[command(name = WORKER_COMMAND, hide = true)]
     DrillWorker,
+
+    /// Ask a running agent whether it is healthy
+    #[command(after_help = healthcheck::AFTER_HELP)]
+    Healthcheck(healthcheck::HealthcheckArgs),
 
     /// Try out the receivers of alerts
     Notify(notify::NotifyArgs),
@@ -158,7 +171,7 @@ Example:
 }
 
 /// Commands whose exit code is a verdict: 3 is Nagios's "unknown", for whatever kept them from finding out.
-const VERDICTS: [&str; 3] = ["check", "restorable", "drill"];
+const VERDICTS: [&str; 4] = ["check", "restorable", "cost", "drill"];
 
 /// Whether the command that was called is one of [`VERDICTS`].
 pub fn gives_verdict() -> bool {

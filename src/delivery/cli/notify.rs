@@ -17,7 +17,7 @@ use crate::domain::alerting::{Alerting, ReceiverTarget};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::verdict::Severity;
 use crate::infrastructure::clock;
-use crate::infrastructure::config::Settings;
+use crate::infrastructure::config::{ListenAddress, Settings};
 use crate::infrastructure::notify::{Receivers, place};
 use crate::infrastructure::process::host_name;
 use crate::usecase::ports::{AlertMessage, AlertReceivers};
@@ -173,6 +173,6 @@ fn text(outcomes: &[Outcome]) -> String {
 
 /// The address of the agent's page, as others could reach it: its host's name, and the first port it listens on.
 pub fn page(settings: &Settings) -> Option<String> {
-    let port = settings.web.listen_address.first()?.port();
+    let port = settings.web.listen_address.iter().find_map(ListenAddress::port)?;
     Some(format!("http://{}:{port}/", host_name()))
 }

@@ -1,6 +1,7 @@
 //! `streamgauge restore`: the recovery tool at three in the morning.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::signal::unix::SignalKind;
+use tokio::task::spawn_blocking;
 use tracing::level_filters::LevelFilter;
 
 use super::args::SourceArgs;
@@ -28,9 +30,11 @@ use crate::infrastructure::clock::{self, SystemClock};
 use crate::infrastructure::config::{Settings, read_age_identities};
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::files::{beside, directory};
+use crate::infrastructure::reserve::RestoredFile;
 use crate::infrastructure::scratch::{ScratchFile, space};
-use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, Stores};
-use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_requested};
+use crate::infrastructure::stream::{Stream, failed, standard_output};
+use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, RestoreFile, Stores};
+use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_in_order, restore_requested};
 
 /// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
 const BUCKET_DOWNLOADS: usize = 8;
@@ -43,6 +47,11 @@ complete and proven database gets the name PATH. A failure, or Ctrl-C, leaves no
 --at takes RFC 3339 (2026-11-22T08:30:00Z), a time in the local time zone ('2026-11-22 08:30'), or how long ago (2h). \
 Everything that the replica holds from before that time is restored. `streamgauge restorable` shows which times there are.
 
+-o - writes the database to standard output. Whoever reads it has to look at the exit code, and take nothing for a \
+database when it is not 0: whether every checksum is right is known only at the end. Where the format does not allow that \
+(v0.3, and many files of v0.5), it is restored to a file without a name first, in the directory that TMPDIR names or in \
+/var/tmp.
+
 Exit code: 0 restored, 2 not restored. If files are missing in the middle of the replica, --at restores what is before \
 them, and says so.
 
@@ -52,6 +61,9 @@ Examples:
   The same without any configuration (credentials from the environment, as for Litestream):
     streamgauge restore s3://backups/orders -o orders.db
     streamgauge restore file:///mnt/replica -o orders.db
+  Into another place, without a file here:
+    set -o pipefail
+    streamgauge restore orders -o - | ssh standby 'cat > orders.new' && ssh standby 'mv -n orders.new orders.db'
   As it was before the bad deployment, or two hours ago:
     streamgauge restore orders -o orders.db --at '2026-11-22 08:30'
     streamgauge restore orders -o orders.db --at 2h
@@ -64,7 +76,7 @@ pub struct RestoreArgs {
     #[arg(value_name = "DATABASE|URL")]
     pub place: String,
 
-    /// Where to restore to; an existing file is never overwritten
+    /// Where to restore to; an existing file is never overwritten. Standard output: -
     #[arg(short, long, value_name = "PATH")]
     pub output: PathBuf,
 
@@ -84,7 +96,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "FILE")]
     pub age_identity: Option<PathBuf>,
 
-    /// Number of decoding threads [default: one per core]
+    /// Number of decoding threads, for v0.5 to a file [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
 
@@ -102,7 +114,7 @@ pub struct RestoreArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RestoreFormat {
     Text,
-    /// One JSON object, at the end
+    /// One JSON object, at the end; with -o -, on standard error
     Json,
 }
 
@@ -114,7 +126,10 @@ pub enum RestoreFormat {
 pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
     super::logging::init_from(LevelFilter::ERROR);
     // Before anything is asked for or downloaded.
-    refuse_occupied(&args.output)?;
+    match is_stream(args) {
+        true => refuse_terminal()?,
+        false => refuse_occupied(&args.output)?,
+    }
     let (settings, mut picked) = Sources::new(&args.sources).pick_one(&args.place, args.replica.as_deref())?;
     if let Some(path) = &args.age_identity {
         let unusable = |cause| format!("--age-identity {}: {cause}", path.display());
@@ -128,16 +143,21 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
         (None, Some(txid)) => PlanTarget::Txid(txid),
         (None, None) => PlanTarget::Latest,
     };
-    block_on(interruptible(restore(args, &settings, picked, point, now, zone)))?
+    let left = if is_stream(args) { NOT_WHOLE } else { "nothing was left behind" };
+    block_on(interruptible(restore(args, &settings, picked, point, now, zone), left))?
 }
 
-/// Ends the work when the process is asked to end. What is being restored is removed as its owner is dropped.
-async fn interruptible(work: impl Future<Output = Result<ExitCode, Reason>>) -> Result<ExitCode, Reason> {
+/// What is to be known when the database did not get to standard output.
+const NOT_WHOLE: &str = "what was written, if anything, is not a whole database";
+
+/// Ends the work when the process is asked to end, and says what is `left` of it. What is being restored is removed as its
+/// owner is dropped.
+async fn interruptible(work: impl Future<Output = Result<ExitCode, Reason>>, left: &str) -> Result<ExitCode, Reason> {
     let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
     tokio::select! {
         done = work => done,
         _ = signals.next() => {
-            Err(Reason::new(ReasonKind::Failed, "restore: interrupted; nothing was left behind"))
+            Err(Reason::new(ReasonKind::Failed, format!("restore: interrupted; {left}")))
         }
     }
 }
@@ -166,32 +186,112 @@ async fn restore(
     if let Some(warning) = words.shortfall(&plan) {
         say(&warning);
     }
-    refuse_full_disk(&args.output, plan.database_bytes)?;
-
-    let started = clock::monotonic();
-    let scratch = ScratchFile::create(&scratch_path(&args.output)?)?;
     let options = RestoreOptions {
         downloads: if location.is_remote() { BUCKET_DOWNLOADS } else { DIRECTORY_DOWNLOADS },
         threads: args.threads.map_or_else(cores, usize::from),
         identities: picked.replica.age_identities.clone(),
     };
-    let (plan, restored) = shown(args, store, &request, plan, &scratch, options).await?;
-    scratch.publish(&args.output)?;
+    let started = clock::monotonic();
+    let (plan, restored) = match is_stream(args) {
+        true => {
+            let streamed = to_stream(args, store, &request, plan, options).await;
+            streamed.inspect_err(|_| say(&format!("WARNING {NOT_WHOLE}\n")))?
+        }
+        false => to_file(args, store, &request, plan, options).await?,
+    };
     let live = picked.target.as_ref().and_then(|target| behind(target, &restored));
     if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
         say(&words::behind(bytes));
     }
     let done = words::Done {
-        path: &args.output,
+        path: (!is_stream(args)).then_some(&args.output),
         plan: &plan,
         restored: &restored,
         elapsed: clock::monotonic().duration_since(started),
     };
-    match args.format {
-        RestoreFormat::Text => output::print(&words.done(&done))?,
-        RestoreFormat::Json => output::print(&words.json(&done)?)?,
+    let result = match args.format {
+        RestoreFormat::Text => words.done(&done),
+        RestoreFormat::Json => words.json(&done)?,
+    };
+    match is_stream(args) {
+        true => say(&result),
+        false => output::print(&result)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the database goes to standard output.
+fn is_stream(args: &RestoreArgs) -> bool {
+    args.output.as_os_str() == "-"
+}
+
+async fn to_file(
+    args: &RestoreArgs,
+    store: Arc<dyn ReplicaStore>,
+    request: &RestoreRequest,
+    plan: RestorePlan,
+    options: RestoreOptions,
+) -> Result<(Arc<RestorePlan>, Restored), Reason> {
+    refuse_full_disk(directory(&args.output), plan.database_bytes)?;
+    let scratch = ScratchFile::create(&scratch_path(&args.output)?)?;
+    let done = shown(args, plan.bytes(), |received| {
+        restore_requested(store, request, plan, scratch.file(), options, received)
+    });
+    let done = done.await?;
+    scratch.publish(&args.output)?;
+    Ok(done)
+}
+
+async fn to_stream(
+    args: &RestoreArgs,
+    store: Arc<dyn ReplicaStore>,
+    request: &RestoreRequest,
+    plan: RestorePlan,
+    options: RestoreOptions,
+) -> Result<(Arc<RestorePlan>, Restored), Reason> {
+    let mut stdout = standard_output()?;
+    let (out, shared) = (Arc::new(Stream::new(stdout.try_clone().map_err(failed)?)), Arc::new(plan.clone()));
+    let streamed = shown(args, plan.bytes(), |received| {
+        restore_in_order(Arc::clone(&store), Arc::clone(&shared), Arc::clone(&out) as _, options.clone(), received)
+    });
+    if let Some(restored) = streamed.await {
+        let restored = restored?;
+        spawn_blocking(move || out.sync()).await.map_err(std::io::Error::other).map_err(failed)??;
+        return Ok((shared, restored));
+    }
+    let directory = temporary_directory();
+    let elsewhere = |reason: Reason| reason.with_hint("name a directory of a local disk in TMPDIR");
+    refuse_full_disk(&directory, plan.database_bytes).map_err(elsewhere)?;
+    let file = Arc::new(RestoredFile::temporary(&directory).map_err(elsewhere)?);
+    if !args.quiet {
+        say(&format!("by way of a file in {}\n", directory.display()));
+    }
+    let done = shown(args, plan.bytes(), |received| {
+        restore_requested(store, request, plan, Arc::clone(&file) as _, options, received)
+    });
+    let done = done.await?;
+    if !args.quiet {
+        say("write   standard output\n");
+    }
+    // Whoever reads may be slow, and the process can be interrupted meanwhile.
+    let written = spawn_blocking(move || file.copy_to(&mut stdout)).await;
+    written.map_err(std::io::Error::other).flatten().map_err(failed)?;
+    Ok(done)
+}
+
+/// Refuses to write a database to a screen.
+fn refuse_terminal() -> Result<(), Reason> {
+    if !std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let text = "restore to standard output: it is a terminal";
+    Err(Reason::new(ReasonKind::Misconfigured, text).with_hint("redirect it, or name a file with -o"))
+}
+
+/// Where a database is restored to that has no file in the end: not /tmp, which may be memory.
+fn temporary_directory() -> PathBuf {
+    let named = std::env::var_os("TMPDIR").filter(|name| !name.is_empty());
+    named.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
 /// Bytes of WAL that are committed in the live database, if it is here, and not restored: Litestream had not replicated
@@ -206,18 +306,11 @@ fn behind(target: &Target, restored: &Restored) -> Option<u64> {
     more.filter(|bytes| *bytes > 0)
 }
 
-/// Restores and shows how far it is.
-async fn shown(
-    args: &RestoreArgs,
-    store: Arc<dyn ReplicaStore>,
-    request: &RestoreRequest,
-    plan: RestorePlan,
-    scratch: &ScratchFile,
-    options: RestoreOptions,
-) -> Result<(Arc<RestorePlan>, Restored), Reason> {
+/// Does a work that counts what it has received of `total` bytes, and shows how far it is.
+async fn shown<T, F: Future<Output = T>>(args: &RestoreArgs, total: u64, work: impl FnOnce(Arc<AtomicU64>) -> F) -> T {
     let received = Arc::new(AtomicU64::new(0));
-    let mut display = Display::new(plan.bytes(), Arc::clone(&received), args.quiet);
-    let work = restore_requested(store, request, plan, scratch.file(), options, received);
+    let mut display = Display::new(total, Arc::clone(&received), args.quiet);
+    let work = work(received);
     tokio::pin!(work);
     let mut ticks = tokio::time::interval(display.interval());
     // The first is at once, when there is nothing to be said yet.
@@ -255,8 +348,8 @@ fn refuse_occupied(path: &Path) -> Result<(), Reason> {
     Ok(())
 }
 
-fn refuse_full_disk(path: &Path, database: Option<u64>) -> Result<(), Reason> {
-    let (directory, Some(needed)) = (directory(path), database) else { return Ok(()) };
+fn refuse_full_disk(directory: &Path, database: Option<u64>) -> Result<(), Reason> {
+    let Some(needed) = database else { return Ok(()) };
     let space = space(directory)?;
     if needed > space.usable() {
         let text = words::no_space(directory, needed, space.free, space.reserve);

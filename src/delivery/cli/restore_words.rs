@@ -29,7 +29,8 @@ pub struct Words<'a> {
 
 /// A database that was restored.
 pub struct Done<'a> {
-    pub path: &'a Path,
+    /// `None`: standard output.
+    pub path: Option<&'a Path>,
     pub plan: &'a RestorePlan,
     pub restored: &'a Restored,
     pub elapsed: Duration,
@@ -98,7 +99,9 @@ impl Words<'_> {
     /// Says what was restored, and what to do with it.
     pub fn done(&self, done: &Done<'_>) -> String {
         let Done { path, plan, restored, elapsed } = done;
-        let (path, size) = (path.display(), human::bytes(restored.bytes));
+        let size = human::bytes(restored.bytes);
+        let next = path.map_or_else(String::new, |path| next(&path.display().to_string()));
+        let path = path.map_or_else(|| "to standard output".to_owned(), |path| path.display().to_string());
         let pages = human::counted(restored.pages, "page");
         let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());
         let rate = human::bytes((restored.bytes as f64 / seconds.max(0.001)) as u64);
@@ -109,10 +112,7 @@ impl Words<'_> {
         format!(
             "restored {path}: {size}, {pages} of {page_size} bytes, in {seconds:.2} s ({rate}/s)\n\
              state    {position}, written {through}, {ago} ago\n\
-             proven   {objects}, {received} in {requests}, every checksum right\n\
-             next     sqlite3 {path} 'PRAGMA integrity_check'\n\
-             \x20        then stop the application and Litestream, move the old database with its -wal and -shm away, \
-             put {path} in its place, and start them again\n",
+             proven   {objects}, {received} in {requests}, every checksum right\n{next}",
             position = position(plan),
         )
     }
@@ -121,7 +121,7 @@ impl Words<'_> {
     pub fn json(&self, done: &Done<'_>) -> Result<String, Reason> {
         let plan = done.plan;
         let answer = Answer {
-            output: done.path.display().to_string(),
+            output: done.path.map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
             replica: self.location.url(),
             layout: plan.layout.as_str(),
             generation: plan.generation.as_ref().map(ToString::to_string),
@@ -143,6 +143,14 @@ impl Words<'_> {
     fn instant(&self, at: Timestamp) -> String {
         human::instant_in(at, self.zone)
     }
+}
+
+fn next(path: &str) -> String {
+    format!(
+        "next     sqlite3 {path} 'PRAGMA integrity_check'\n\
+         \x20        then stop the application and Litestream, move the old database with its -wal and -shm away, \
+         put {path} in its place, and start them again\n"
+    )
 }
 
 /// The live database has more than was restored.

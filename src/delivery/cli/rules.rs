@@ -7,13 +7,17 @@ use clap::{Args, ValueEnum};
 use super::args::choice;
 use super::output;
 use crate::delivery::render::alertmanager::alertmanager;
-use crate::delivery::render::rules::{Profile, RuleOptions, rules};
+use crate::delivery::render::rules::{RuleOptions, rules};
 use crate::domain::alerting::RUNBOOK_URL;
+use crate::domain::profile::Profile;
 use crate::domain::reason::Reason;
 
 pub const AFTER_HELP: &str = "\
-The rules work with Prometheus 2.42 and later and expect the scrape job to be called streamgauge. They compare the same \
-numbers as the agent's own alerts, with the same labels, so that Alertmanager treats both as one.
+The rules work with Prometheus 2.42 and later and expect the scrape job to be called streamgauge. Their alerts are those of \
+the agent itself, with the same labels, so that Alertmanager treats both as one.
+
+Those of standard and core are for every agent. Those of full compare the numbers in Prometheus, which shows how an alert came \
+about, and know nothing of a database that is served with a smaller profile.
 
 Examples:
   streamgauge rules > /etc/prometheus/rules/streamgauge.rules.yml
@@ -28,9 +32,10 @@ pub struct RulesArgs {
     #[arg(long, value_enum, default_value_t = RulesFormat::Prometheus)]
     pub format: RulesFormat,
 
-    /// Every check and the service level, or nine pages and the watchdog
-    #[arg(long, value_parser = choice(&PROFILES), default_value = "full")]
-    pub profile: Profile,
+    /// How much the agents serve of every database (`profile` of their configuration), or minimal: nine pages and the
+    /// watchdog, for every profile
+    #[arg(long, value_parser = choice(&PROFILES), default_value = "standard")]
+    pub profile: (Profile, bool),
 
     /// URL of the runbook; `#` and the name of the check in lower case are appended
     #[arg(long, value_name = "URL", default_value = RUNBOOK_URL)]
@@ -47,7 +52,13 @@ pub enum RulesFormat {
     Alertmanager,
 }
 
-const PROFILES: [(&str, Profile); 2] = [("full", Profile::Full), ("minimal", Profile::Minimal)];
+/// Whether only the pages that matter most are wanted.
+const PROFILES: [(&str, (Profile, bool)); 4] = [
+    ("core", (Profile::Core, false)),
+    ("standard", (Profile::Standard, false)),
+    ("full", (Profile::Full, false)),
+    ("minimal", (Profile::Core, true)),
+];
 
 /// Prints the rules.
 ///
@@ -57,7 +68,8 @@ const PROFILES: [(&str, Profile); 2] = [("full", Profile::Full), ("minimal", Pro
 pub fn main(args: &RulesArgs) -> Result<ExitCode, Reason> {
     let text = match args.format {
         RulesFormat::Prometheus => rules(RuleOptions {
-            profile: args.profile,
+            profile: args.profile.0,
+            minimal: args.profile.1,
             runbook_url: &args.runbook_url,
             dashboard_url: args.dashboard_url.as_deref(),
         }),

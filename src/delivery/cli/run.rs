@@ -10,21 +10,23 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::args::RunArgs;
 use super::runtime::{Signals, block_on};
-use super::sources::{Sources, configured, stores};
+use super::sources::{Sources, configured, stores, web_config};
+use super::supervise::supervise;
 use super::version::{REVISION, VERSION};
 use super::{drill, logging, notify};
-use crate::delivery::http::{Guard, ReloadHandle, Server, connections_max};
+use crate::delivery::http::{Guard, ReloadHandle, Room, Server};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::SHUTDOWN_TIMEOUT;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config::Loaded;
+use crate::infrastructure::config::{Loaded, Settings};
 use crate::infrastructure::database::Watch;
+use crate::infrastructure::endpoint::Endpoint;
 use crate::infrastructure::journal::SqliteJournal;
 use crate::infrastructure::notify::Receivers;
-use crate::infrastructure::process;
+use crate::infrastructure::{process, supervisor};
 use crate::usecase::notify::Outlet;
-use crate::usecase::ports::{Clock, Journal};
+use crate::usecase::ports::{AskedBy, Clock, Journal};
 use crate::usecase::watch::{Agent, AgentParts};
 
 /// Runs until SIGTERM or SIGINT.
@@ -45,19 +47,17 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
 
 /// Runs agent and server; `ready` is told the addresses that are listened on.
 pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Reason> {
-    let addresses: Vec<String> = loaded.settings.web.listen_address.iter().map(ToString::to_string).collect();
-    // Before anything asks how many there are.
-    let descriptors = process::raise_descriptors();
-    let guard = Guard::new(&loaded.settings.web.allowed_hosts, &process::host_name());
-    let server = Server::bind(&addresses).await?.with(guard, connections_max(descriptors));
+    let server = listen(&loaded.settings).await?;
     let cell = ReportCell::default();
     let (reload, reloads) = ReloadHandle::new();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let outlet = Outlet::new(Arc::clone(&clock), Arc::new(Receivers::new(notify::page(&loaded.settings))));
+    let stores = stores(&loaded.settings);
+    sources.observe(Arc::clone(&stores));
     let parts = AgentParts {
         clock,
         watch: Box::new(Watch::new()),
-        stores: stores(&loaded.settings),
+        stores,
         configuration: Arc::new(sources),
         journal: loaded.settings.storage.as_deref().map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),
         publisher: Arc::new(cell.clone()),
@@ -68,7 +68,7 @@ pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[Socket
         revision: REVISION,
     };
     let local = server.local_addrs();
-    say_started(&loaded, &local);
+    say_started(&loaded, &server.places());
     let agent = Agent::start(parts, configured(loaded), reloads)?;
     let (stop, stopped) = watch::channel(false);
     let stopping = |mut stopped: watch::Receiver<bool>| async move {
@@ -76,10 +76,14 @@ pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[Socket
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     ready(&local);
+    supervisor::ready();
+    let supervising = tokio::spawn(supervise(cell.clone()));
     let mut agent = tokio::spawn(agent.run(stopping(stopped.clone())));
     let mut server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
     until_stopped(signals(&reload), &mut agent, &mut server).await?;
     tracing::info!("stopping");
+    supervising.abort();
+    supervisor::stopping();
     // Nobody is left to be told when both have ended already.
     let _ = stop.send(true);
     let ended = async { (agent.await, server.await) };
@@ -91,11 +95,25 @@ pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[Socket
     Ok(())
 }
 
+/// Listens where the settings say, for whom they say.
+async fn listen(settings: &Settings) -> Result<Server, Reason> {
+    // Before anything asks how many there are.
+    let room = Room::within(process::raise_descriptors());
+    let web = &settings.web;
+    let policy = web_config(settings)?.zip(web.config_file.clone());
+    for warning in policy.iter().flat_map(|(policy, _)| &policy.warnings) {
+        tracing::warn!("{warning}");
+    }
+    let addresses: Vec<String> = web.listen_address.iter().map(ToString::to_string).collect();
+    let server = if web.systemd_socket { Server::activated()? } else { Server::bind(&addresses).await? };
+    let endpoint = policy.map(|(policy, file)| Endpoint::follow(file, policy)).unwrap_or_default();
+    Ok(server.with(Guard::new(&web.allowed_hosts, &process::host_name()), room, endpoint))
+}
+
 /// Says in the log what is run, and of what.
-pub fn say_started(loaded: &Loaded, listens: &[SocketAddr]) {
-    let joined = |texts: Vec<String>| texts.join(" ");
-    let listens = joined(listens.iter().map(ToString::to_string).collect());
-    let sources = joined(loaded.sources.iter().map(|source| source.source.clone()).collect());
+pub fn say_started(loaded: &Loaded, listens: &[String]) {
+    let listens = listens.join(" ");
+    let sources = loaded.sources.iter().map(|source| source.source.clone()).collect::<Vec<_>>().join(" ");
     let replicas: usize = loaded.targets.iter().map(|target| target.replicas.len()).sum();
     let (databases, receivers) = (loaded.targets.len(), loaded.settings.alerting.receivers.len());
     let storage = loaded.settings.storage.as_ref().map(|path| path.display().to_string());
@@ -128,8 +146,12 @@ async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
     let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
     while signals.next().await == SignalKind::hangup() {
         let reload = reload.clone();
-        // What goes wrong is logged by the agent and seen in its metrics.
-        tokio::spawn(async move { drop(reload.reload().await) });
+        // What is wrong with the configuration is logged by the agent and seen in its metrics.
+        tokio::spawn(async move {
+            supervisor::reloading();
+            drop(reload.reload(AskedBy::Owner).await);
+            supervisor::ready();
+        });
     }
     Ok(())
 }

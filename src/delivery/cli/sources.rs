@@ -3,22 +3,26 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::args::{RunArgs, SourceArgs};
+use tokio::runtime::Handle;
+
+use super::args::{ConfigCheckArgs, RunArgs, SourceArgs};
+use super::observer::Observer;
+use crate::domain::assessment::SourceReport;
 use crate::domain::naming::Names;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{Input, Loaded, Problem, Refused, Settings, home, load, replica_of_url, settings};
-use crate::infrastructure::journal;
 use crate::infrastructure::store::{StoreOptions, Stores};
-use crate::usecase::ports::{Configuration, Configured};
+use crate::infrastructure::{endpoint, journal};
+use crate::usecase::ports::{AskedBy, Configuration, Configured};
 use crate::usecase::watch::{named, remembered_names};
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
 const STORE_CALLS_MAX: usize = 1024;
 
 /// Where the configuration is read from, again and again.
-#[derive(Clone, Debug)]
-pub struct Sources(Input);
+#[derive(Clone)]
+pub struct Sources(Input, Arc<Observer>);
 
 impl Sources {
     /// The sources named on the command line, read in this process's environment.
@@ -26,24 +30,38 @@ impl Sources {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self(Input {
-            config_file: sources.config_file.clone(),
-            litestream_config: sources.litestream_config.clone(),
-            environment,
-            overrides: Vec::new(),
-            working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            home: home(),
-            names: Names::default(),
-        })
+        Self(
+            Input {
+                config_file: sources.config_file.clone(),
+                litestream_config: sources.litestream_config.clone(),
+                environment,
+                overrides: Vec::new(),
+                working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+                home: home(),
+                names: Names::default(),
+            },
+            Arc::default(),
+        )
     }
 
     /// As [`Sources::new`], with the flags of `run`.
     pub fn of_run(args: &RunArgs) -> Self {
         let mut this = Self::new(&args.sources);
+        this.1 = Arc::new(Observer::of_agent());
         this.set("web.listen-address", args.web_listen_address.clone());
+        this.set("web.config-file", args.web_config_file.iter().map(|path| path.display().to_string()).collect());
+        this.set("web.systemd-socket", args.web_systemd_socket.then(|| "true".to_owned()).into_iter().collect());
+        this.set("watch.shard", args.shard.iter().cloned().collect());
         this.set("storage.path", args.storage_path.iter().map(|path| path.display().to_string()).collect());
         this.set("log.level", args.log.level.iter().cloned().collect());
         this.set("log.format", args.log.format.iter().cloned().collect());
+        this
+    }
+
+    /// As [`Sources::new`], with the flags of `config check`.
+    pub fn of_check(args: &ConfigCheckArgs) -> Self {
+        let mut this = Self::new(&args.sources);
+        this.set("web.config-file", args.web_config_file.iter().map(|path| path.display().to_string()).collect());
         this
     }
 
@@ -70,11 +88,34 @@ impl Sources {
     pub fn read(&self) -> Result<Loaded, Reason> {
         let storage = settings(&self.0).ok().and_then(|settings| settings.storage);
         let names = storage.map(|path| remembered_names(&journal::peek(&path))).unwrap_or_default();
-        load(&Input { names, ..self.0.clone() }).map_err(|refused| {
-            let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
-            Reason::new(ReasonKind::Misconfigured, refused_lines(&refused)).with_hint(hint)
-        })
+        self.load(names, AskedBy::Nobody).map_err(|found| refused(refused_lines(&found)))
     }
+
+    /// From now on, places of `[[observe]]` are listed as an agent does.
+    pub fn observe(&self, stores: Arc<Stores>) {
+        self.1.begin(stores, Handle::current());
+    }
+
+    fn load(&self, names: Names, asked: AskedBy) -> Result<Loaded, Refused> {
+        let input = Input { names, ..self.0.clone() };
+        load(&input, |settings, observe| self.1.look(observe, &input.names, asked, || stores(settings)))
+    }
+}
+
+/// Why a configuration is refused.
+fn refused(problems: String) -> Reason {
+    let hint = "streamgauge config check prints every problem and, when there is none, what would be watched";
+    Reason::new(ReasonKind::Misconfigured, problems).with_hint(hint)
+}
+
+/// Reads the web configuration, if there is one.
+///
+/// # Errors
+///
+/// All problems in one reason, a line each.
+pub fn web_config(settings: &Settings) -> Result<Option<endpoint::Loaded>, Reason> {
+    let read = settings.web.config_file.as_deref().map(endpoint::load).transpose();
+    read.map_err(|problems| refused(lines(&problems)))
 }
 
 /// A replica that the command line names, with the database that it is of if that is configured.
@@ -104,8 +145,13 @@ impl Sources {
             return Ok((self.settings()?, picked));
         }
         let meant = |reason| with_url_hint(reason, &names);
-        let Loaded { targets, settings, .. } = self.read().map_err(meant)?;
-        for target in named(targets, &names).map_err(meant)? {
+        let Loaded { targets, settings, sources, .. } = self.read().map_err(meant)?;
+        // What a place holds that could not be listed is not known.
+        let unlisted = unlisted(&sources);
+        if let Some(reason) = unlisted.clone().filter(|_| names.is_empty()) {
+            return Err(reason);
+        }
+        for target in named(targets, &names).map_err(|reason| unlisted.unwrap_or_else(|| meant(reason)))? {
             let wanted = |one: &&ReplicaTarget| replica.is_none_or(|name| name == one.name);
             let own: Vec<ReplicaTarget> = target.replicas.iter().filter(wanted).cloned().collect();
             if own.is_empty() && !names.is_empty() {
@@ -132,6 +178,13 @@ impl Sources {
             _ => Err(Reason::new(ReasonKind::NotFound, format!("{place}: no such database"))),
         }
     }
+}
+
+/// Why what was read is not all that there is.
+pub fn unlisted(sources: &[SourceReport]) -> Option<Reason> {
+    let source = sources.iter().find(|source| !source.success)?;
+    let why = source.error.as_deref().unwrap_or_default();
+    Some(Reason::new(ReasonKind::Failed, format!("{}: {why}", source.source)))
 }
 
 /// Why nothing was picked of a database that was named.
@@ -173,8 +226,14 @@ fn refused_lines(refused: &Refused) -> String {
 }
 
 impl Configuration for Sources {
-    fn load(&self, names: Names) -> Result<Configured, String> {
-        load(&Input { names, ..self.0.clone() }).map(configured).map_err(|refused| refused_lines(&refused))
+    fn load(&self, names: Names, asked: AskedBy) -> Result<Configured, String> {
+        let loaded = Self::load(self, names, asked).map_err(|refused| refused_lines(&refused))?;
+        // The server takes it in by itself; this is how the agent comes to say that it cannot.
+        web_config(&loaded.settings).map_err(|refused| refused.message)?;
+        if asked == AskedBy::Owner {
+            self.1.forget_gone();
+        }
+        Ok(configured(loaded))
     }
 }
 
@@ -190,6 +249,8 @@ pub fn configured(loaded: Loaded) -> Configured {
         drills: settings.drill.limits,
         alerting: settings.alerting,
         costs: settings.costs,
+        shard: settings.shard,
+        metrics: settings.metrics,
     }
 }
 

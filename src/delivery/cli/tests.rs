@@ -64,11 +64,20 @@ fn restorable_takes_places_an_instant_and_keys() {
 }
 
 #[test]
+fn cost_takes_places_and_changes() {
+    let words =
+        "streamgauge cost shop s3://b/p --replica s3 --what-if store=wasabi --what-if retention=7d --format json";
+    let Ok(Command::Cost(asked)) = parse(words) else { panic!("cost") };
+    assert_eq!((asked.places.len(), asked.what_if.len(), asked.replica.as_deref()), (2, 2, Some("s3")));
+}
+
+#[test]
 fn mistakes_say_what_is_accepted() {
     let cases = [
         ("streamgauge check --wait=-5s", "negative duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d"),
         ("streamgauge check --wait soon", "not a duration; accepted: a duration such as 500ms, 30s, 5m, 1h30m or 7d"),
         ("streamgauge demo --fault rain", "invalid value 'rain' for '--fault <FAULT>'"),
+        ("streamgauge cost --what-if retension=7d", "unknown setting `retension`, did you mean `retention`?"),
         ("streamgauge run --log.level loud", "[possible values: error, warn, info, debug, trace]"),
         ("streamgauge run extra", "unexpected argument 'extra'"),
         ("streamgauge watch", "unrecognized subcommand 'watch'"),

@@ -1,7 +1,6 @@
 //! `streamgauge why`: what a check means, what it says right now, and what to do, with nothing but this program.
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,7 +22,8 @@ use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::SCHEMA;
 use crate::domain::verification::VerifyDepth;
-use crate::infrastructure::agent::fetch_report;
+use crate::infrastructure::agent::{address_of, fetch_report};
+use crate::infrastructure::config::ListenAddress;
 
 pub const AFTER_HELP: &str = "\
 What the check says right now comes from the agent if one answers, and otherwise from one look like that of \
@@ -35,9 +35,6 @@ Examples:
   streamgauge why ReplicationLag
   streamgauge why replicagap orders
   streamgauge why HostGone --url http://10.0.0.7:10099";
-
-/// The address of an agent that is not configured otherwise.
-const DEFAULT_ADDRESS: &str = "http://127.0.0.1:10099";
 
 #[derive(Args, Debug)]
 pub struct WhyArgs {
@@ -98,18 +95,12 @@ fn list() -> String {
     catalogue().map(|check| format!("{:width$}  {}\n", check.name, check.title)).collect()
 }
 
-/// How this host itself reaches what is listened on.
-fn local(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())) } else { address }
-}
-
 /// The evidence of a check right now, from the agent or from a look.
 fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
-    let loaded = Sources::new(&args.sources).read();
-    let configured = loaded.as_ref().ok().and_then(|loaded| loaded.settings.web.listen_address.first());
-    let address = args.url.clone().unwrap_or_else(|| {
-        configured.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |listens| format!("http://{}", local(*listens)))
-    });
+    let sources = Sources::new(&args.sources);
+    let configured = || sources.settings().ok().map(|settings| address_of(&settings.web));
+    let address = args.url.clone().or_else(configured);
+    let address = address.unwrap_or_else(|| format!("http://{}", ListenAddress::DEFAULT));
     let database = args.database.as_deref();
     let silent = match block_on(fetch_report(&address))? {
         Ok(body) => {
@@ -125,10 +116,8 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     if args.url.is_some() || !matches!(check.scope(), Scope::Database | Scope::Replica) {
         return Err(silent);
     }
-    let looked = loaded.and_then(|_| {
-        let databases: Vec<String> = database.map(str::to_owned).into_iter().collect();
-        check::look(&args.sources, &databases, VerifyDepth::Structure, Duration::from_secs(5))
-    });
+    let databases: Vec<String> = database.map(str::to_owned).into_iter().collect();
+    let looked = check::look(&args.sources, &databases, VerifyDepth::Structure, Duration::from_secs(5));
     let looked = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
     Ok(told(&read(json(&looked.report)?.as_bytes())?, check, None, "one look; no agent answers"))
 }

@@ -160,6 +160,8 @@ fn streamgauge_toml(litestream: &Path, storage: &Path) -> String {
          [storage]\npath = {storage:?}\n\n\
          # The demo is about replication, and not about the disk that it is started on.\n\
          [objectives]\nrpo = \"15s\"\ndisk-used-percent = 100\n\n\
+         # Everything, to look at.\n\
+         [metrics]\nprofile = \"full\"\n\n\
          [replica]\ninterval = \"1s\"\nidle-interval = \"10s\"\nlevel-interval = \"5s\"\n\
          reconcile-interval = \"10s\"\n",
     )

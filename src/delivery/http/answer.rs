@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use http_body_util::Full;
 use serde::Serialize;
 
 use crate::delivery::asked::Problem;
+use crate::delivery::render::pieces::Pieces;
 
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
@@ -22,15 +22,15 @@ pub(super) const OPENMETRICS_1_0: &str = "application/openmetrics-text; version=
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Pieces>;
 
 /// A line for a person or a script.
-pub(super) fn say(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+pub(super) fn say(status: StatusCode, text: impl Into<Pieces>) -> Answer {
     answer(status, PLAIN, text)
 }
 
-pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+pub(super) fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Pieces>) -> Answer {
+    let mut answer = Response::new(body.into());
     *answer.status_mut() = status;
     // Each report replaces the one before it: an old one must not be taken for the state of now.
     put(&mut answer, header::CACHE_CONTROL, "no-store");
@@ -91,7 +91,7 @@ pub(super) fn has(headers: &HeaderMap, tag: &str) -> bool {
 /// Nothing changed since.
 pub(super) fn not_modified(tag: &str) -> Answer {
     // Other headers would replace those of the answer that is kept.
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Bytes::new().into());
     *answer.status_mut() = StatusCode::NOT_MODIFIED;
     tagged(answer, tag)
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::domain::limits::{RELOAD_PAUSE_MIN, RELOAD_TIMEOUT, RELOADS_WAITING_MAX};
 use crate::infrastructure::clock;
+use crate::usecase::ports::AskedBy;
+use crate::usecase::watch::ReloadRequest;
 
 /// After a reload the next one is put off for so many times as long as it took: whoever asks without end takes a quarter
 /// of one thread.
@@ -18,8 +20,8 @@ pub struct ReloadHandle(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    requests: mpsc::Sender<oneshot::Sender<Result<(), String>>>,
-    /// The last one; locked while one is asked for.
+    requests: mpsc::Sender<ReloadRequest>,
+    /// The last one of strangers; locked while one is asked for.
     last: Mutex<Option<Done>>,
     /// For those that wait, who may go away before they are answered.
     places: Semaphore,
@@ -35,7 +37,7 @@ struct Done {
 }
 
 /// The agent's end: each request is answered once, with why the new configuration was refused or with nothing.
-pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<Result<(), String>>>;
+pub type ReloadRequests = mpsc::Receiver<ReloadRequest>;
 
 impl ReloadHandle {
     /// A handle and the agent's end of it. One request waits while another is worked on.
@@ -45,15 +47,18 @@ impl ReloadHandle {
         (Self(Arc::new(Inner { requests: sender, last: Mutex::default(), places })), receiver)
     }
 
-    /// Waits for the agent's answer, at most [`RELOAD_TIMEOUT`]. All who ask before a reload begins share its answer.
-    /// `None`: so many wait already that another one would learn nothing.
-    pub async fn reload(&self) -> Option<Result<(), String>> {
-        let _place = self.0.places.try_acquire().ok()?;
+    /// Waits for the agent's answer, at most [`RELOAD_TIMEOUT`]. The owner waits for nobody else. All others who ask before a
+    /// reload begins share its answer. `None`: so many wait already that another one would learn nothing.
+    pub async fn reload(&self, by: AskedBy) -> Option<Result<(), String>> {
         let late = |_| Err(format!("the agent did not answer within {} seconds", RELOAD_TIMEOUT.as_secs()));
-        Some(tokio::time::timeout(RELOAD_TIMEOUT, self.shared()).await.unwrap_or_else(late))
+        if by == AskedBy::Owner {
+            return Some(timeout(RELOAD_TIMEOUT, self.ask(by)).await.unwrap_or_else(late));
+        }
+        let _place = self.0.places.try_acquire().ok()?;
+        Some(timeout(RELOAD_TIMEOUT, self.shared(by)).await.unwrap_or_else(late))
     }
 
-    async fn shared(&self) -> Result<(), String> {
+    async fn shared(&self, by: AskedBy) -> Result<(), String> {
         let asked = clock::timer();
         let mut last = self.0.last.lock().await;
         if let Some(done) = &*last {
@@ -64,17 +69,17 @@ impl ReloadHandle {
             sleep_until(done.next).await;
         }
         let began = clock::timer();
-        let answer = self.ask().await;
+        let answer = self.ask(by).await;
         let now = clock::timer();
         let next = now + (now.duration_since(began) * PAUSE).max(RELOAD_PAUSE_MIN);
         *last = Some(Done { began, next, answer: answer.clone() });
         answer
     }
 
-    async fn ask(&self) -> Result<(), String> {
+    async fn ask(&self, by: AskedBy) -> Result<(), String> {
         let (answer, answered) = oneshot::channel();
         let stopping = || "the agent is stopping".to_owned();
-        self.0.requests.send(answer).await.map_err(|_| stopping())?;
+        self.0.requests.send((by, answer)).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
     }
 }
@@ -92,7 +97,7 @@ mod tests {
         let reads = Arc::new(AtomicUsize::new(0));
         let read = Arc::clone(&reads);
         tokio::spawn(async move {
-            while let Some(request) = requests.recv().await {
+            while let Some((_, request)) = requests.recv().await {
                 read.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 // Whoever asked may have gone.
@@ -101,7 +106,7 @@ mod tests {
         });
         let ask = || {
             let handle = handle.clone();
-            tokio::spawn(async move { handle.reload().await })
+            tokio::spawn(async move { handle.reload(AskedBy::Stranger).await })
         };
         let (first, begun) = (ask(), Instant::now());
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -117,6 +122,16 @@ mod tests {
         }
         assert_eq!((refused, reads.load(Ordering::Relaxed)), (10, 2));
         assert!(begun.elapsed() >= Duration::from_secs(1 + 3 + 1), "{:?}", begun.elapsed());
-        assert_eq!(handle.reload().await, Some(Err("3".to_owned())));
+        assert_eq!(handle.reload(AskedBy::Stranger).await, Some(Err("3".to_owned())));
+        let stranger = ask();
+        tokio::task::yield_now().await;
+        // As many as may wait: the owner does not wait with them, and no pause is his.
+        let late: Vec<_> = (1..RELOADS_WAITING_MAX).map(|_| ask()).collect();
+        tokio::task::yield_now().await;
+        let asked = Instant::now();
+        assert_eq!(handle.reload(AskedBy::Owner).await, Some(Err("4".to_owned())));
+        assert_eq!(asked.elapsed(), Duration::from_secs(1));
+        assert_eq!(stranger.await.expect("joined"), Some(Err("5".to_owned())));
+        drop(late);
     }
 }

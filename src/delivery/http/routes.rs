@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use hyper::body::Body;
 
@@ -13,10 +12,12 @@ use super::guard::{Guard, Reach};
 use super::negotiate::{wants_gzip, wants_openmetrics};
 use super::reload::ReloadHandle;
 use crate::delivery::asked::{Asked, Made, Problem};
+use crate::delivery::render::metrics::Format;
 use crate::delivery::render::published::{Published, ReportCell, Representation};
 use crate::delivery::render::{api, assets, page};
 use crate::domain::limits::{REPORT_AGE_MAX, REQUEST_BODY_BYTES_MAX};
 use crate::domain::report::Report;
+use crate::usecase::ports::AskedBy;
 
 /// The state that all handlers share.
 #[derive(Debug)]
@@ -95,8 +96,8 @@ impl Route {
 }
 
 impl App {
-    /// Answers one request. Its body is never read: no route has a use for one.
-    pub(super) async fn respond<B: Body>(&self, request: &Request<B>) -> Answer {
+    /// Answers one request of somebody who may ask for so much. Its body is never read: no route has a use for one.
+    pub(super) async fn respond<B: Body>(&self, request: &Request<B>, by: AskedBy) -> Answer {
         let path = request.uri().path();
         let Some((route, name)) = ROUTES.iter().find_map(|route| Some((route, route.name(path)?))) else {
             return match path.starts_with("/api/") {
@@ -121,9 +122,9 @@ impl App {
         let headers = request.headers();
         match route.serves {
             Serves::Metrics if wants_openmetrics(headers) => {
-                self.metrics(Representation::OpenMetrics, OPENMETRICS_1_0, headers).await
+                self.metrics(Format::OpenMetrics, OPENMETRICS_1_0, headers).await
             }
-            Serves::Metrics => self.metrics(Representation::Text, TEXT_0_0_4, headers).await,
+            Serves::Metrics => self.metrics(Format::Text, TEXT_0_0_4, headers).await,
             Serves::Report => self.report(headers).await.unwrap_or_else(|why| problem(&why)),
             Serves::Asset => asset(&asked).unwrap_or_else(|why| say(why.status, format!("{}\n", why.detail))),
             Serves::Page(make) => self.page((headers, request.uri()), make, asked).await,
@@ -137,12 +138,12 @@ impl App {
             Serves::Description => answer(StatusCode::OK, YAML, api::OPENAPI),
             Serves::Healthy => self.healthy(),
             Serves::Ready => self.ready(),
-            Serves::Reload => self.reload().await,
+            Serves::Reload => self.reload(by).await,
         }
     }
 
-    async fn reload(&self) -> Answer {
-        match self.reload.reload().await {
+    async fn reload(&self, by: AskedBy) -> Answer {
+        match self.reload.reload(by).await {
             Some(Ok(())) => say(StatusCode::OK, "configuration reloaded\n"),
             Some(Err(error)) => say(StatusCode::INTERNAL_SERVER_ERROR, format!("reload configuration: {error}\n")),
             None => {
@@ -217,8 +218,15 @@ impl App {
     }
 
     /// The newest report for Prometheus, which asks for all of it each time.
-    async fn metrics(&self, what: Representation, content_type: &'static str, headers: &HeaderMap) -> Answer {
-        let rendered = async { rendered(&*self.published()?, what, content_type, headers).await };
+    async fn metrics(&self, format: Format, content_type: &'static str, headers: &HeaderMap) -> Answer {
+        let rendered = async {
+            let published = self.published()?;
+            // Rules would go on with what was true once: a scrape that fails is an alert.
+            if published.is_stale() {
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, stuck()));
+            }
+            rendered(&published, Representation::Metrics(format), content_type, headers).await
+        };
         match rendered.await {
             Ok(mut answer) => {
                 put(&mut answer, header::VARY, "Accept, Accept-Encoding");
@@ -250,7 +258,7 @@ async fn rendered(
 ) -> Result<Answer, Problem> {
     let gzip = wants_gzip(headers);
     let failed = |reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{reason}"));
-    let body: Bytes = published.body(what, gzip).await.map_err(failed)?;
+    let body = published.body(what, gzip).await.map_err(failed)?;
     Ok(packed(answer(StatusCode::OK, content_type, body), gzip))
 }
 

@@ -1,69 +1,84 @@
 //! Listening, and one task for each connection.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
 
+use super::door::Door;
 use super::guard::Guard;
-use super::listener::listen;
+use super::listener::{Listener, accept, activated, listen};
 use super::reload::ReloadHandle;
 use super::routes::App;
-use super::seats::{Active, Seats};
-use super::stream::Stream;
+use super::seats::{Room, Seats};
 use crate::delivery::render::published::ReportCell;
-use crate::domain::limits::{
-    CONNECTIONS_MAX, HEADER_READ_TIMEOUT, REQUEST_HEAD_BYTES_MAX, SHUTDOWN_TIMEOUT, WRITE_STALL_TIMEOUT,
-};
+use crate::domain::limits::SHUTDOWN_TIMEOUT;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::endpoint::Endpoint;
 
 /// Addresses that are listened on, and not yet served.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     guard: Guard,
-    connections: usize,
+    room: Room,
+    endpoint: Arc<Endpoint>,
 }
 
 impl Server {
     /// Listens on all addresses or on none. `host:port`, `[::1]:port`, and `:port` for every address, IPv4 and IPv6;
-    /// port 0 takes a free one.
+    /// port 0 takes a free one; `unix:/path` is a socket in the file system.
+    ///
+    /// # Errors
+    ///
+    /// When no address is given, or one cannot be listened on.
     pub async fn bind(addresses: &[String]) -> Result<Self, Reason> {
-        if addresses.is_empty() {
-            return Err(Reason::new(ReasonKind::Misconfigured, "listen for HTTP: no address is given"));
-        }
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
             listeners.extend(listen(address).await?);
         }
-        Ok(Self { listeners, guard: Guard::default(), connections: CONNECTIONS_MAX })
+        Self::of(listeners)
     }
 
-    /// Goes by these names, and serves so many connections at once.
+    /// Listens on the sockets that systemd passed to this process.
+    ///
+    /// # Errors
+    ///
+    /// When it passed none, or one that cannot be used.
+    pub fn activated() -> Result<Self, Reason> {
+        Self::of(activated()?)
+    }
+
+    fn of(listeners: Vec<Listener>) -> Result<Self, Reason> {
+        if listeners.is_empty() {
+            return Err(Reason::new(ReasonKind::Misconfigured, "listen for HTTP: no address is given"));
+        }
+        Ok(Self { listeners, guard: Guard::default(), room: Room::within(None), endpoint: Arc::default() })
+    }
+
+    /// Goes by these names, serves so many connections at once, and whom `endpoint` lets in.
     #[must_use]
-    pub fn with(self, guard: Guard, connections: usize) -> Self {
-        Self { guard, connections, ..self }
+    pub fn with(self, guard: Guard, room: Room, endpoint: Arc<Endpoint>) -> Self {
+        Self { guard, room, endpoint, ..self }
     }
 
-    /// Where the server listens, in the order of the addresses given.
+    /// The addresses on which the server listens, in the order of those given.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners.iter().filter_map(Listener::tcp).collect()
+    }
+
+    /// Every place where the server listens, as it would be configured.
+    pub fn places(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::place).collect()
     }
 
     /// Serves until `shutdown` completes, then gives open requests [`SHUTDOWN_TIMEOUT`] to finish.
     pub async fn serve(self, cell: ReportCell, reload: ReloadHandle, shutdown: impl Future<Output = ()>) {
         let app = Arc::new(App { cell, reload, guard: self.guard });
         let graceful = GracefulShutdown::new();
-        let mut seats = Seats::new(self.connections);
+        let seats = Seats::new(self.room);
         let mut shutdown = std::pin::pin!(shutdown);
         let (mut turn, mut failing) = (0, false);
         loop {
@@ -73,17 +88,12 @@ impl Server {
                 accepted = accept(&self.listeners, turn) => accepted,
             };
             match accepted {
-                Ok(stream) => {
+                Ok((stream, peer)) => {
                     failing = false;
-                    seats.make_room().await;
-                    let active = seats.active();
-                    let connection = graceful.watch(connect(stream, active.clone(), Arc::clone(&app)));
-                    let task = tokio::spawn(async move {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "HTTP connection ended early");
-                        }
-                    });
-                    seats.take(active, task);
+                    let watcher = graceful.watcher();
+                    let (seats_of, app, endpoint) = (Arc::clone(&seats), Arc::clone(&app), Arc::clone(&self.endpoint));
+                    let door = |active| Door { peer, active, seats: seats_of, app, endpoint };
+                    seats.take(peer, |active| door(active).open(stream, watcher)).await;
                 }
                 // The client changed its mind.
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
@@ -98,41 +108,9 @@ impl Server {
             }
         }
         drop(self.listeners);
+        seats.close_waiting();
         // What is still open afterwards ends with its seat.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
+        seats.close_all();
     }
-}
-
-/// The next connection of any listener; each `turn` another one comes first, so that a flood on one hides no other.
-async fn accept(listeners: &[TcpListener], turn: usize) -> std::io::Result<TcpStream> {
-    let accepted = poll_fn(|cx| {
-        let ready = (0..listeners.len()).map(|index| &listeners[(index + turn) % listeners.len()]);
-        ready.map(|listener| listener.poll_accept(cx)).find(Poll::is_ready).unwrap_or(Poll::Pending)
-    });
-    let (stream, _) = accepted.await?;
-    // Only costs latency when refused.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-fn connect(
-    stream: TcpStream,
-    active: Active,
-    app: Arc<App>,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send {
-    let stream = Stream::new(stream, active.clone(), WRITE_STALL_TIMEOUT);
-    let service = service_fn(move |request| {
-        let (app, active) = (Arc::clone(&app), active.clone());
-        async move {
-            active.set_working(true);
-            let answer = app.respond(&request).await;
-            active.set_working(false);
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_READ_TIMEOUT)
-        .max_header_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
 }

@@ -3,6 +3,7 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::infrastructure::clock;
 /// Tells `active` of each read and write. Writes fail once the peer has taken nothing for `patience`.
 pub(super) struct Stream<T> {
     inner: T,
-    active: Active,
+    active: Arc<Active>,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
     /// A write waits for the peer, and `deadline` is running.
@@ -23,7 +24,7 @@ pub(super) struct Stream<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Stream<T> {
-    pub(super) fn new(inner: T, active: Active, patience: Duration) -> Self {
+    pub(super) fn new(inner: T, active: Arc<Active>, patience: Duration) -> Self {
         Self { inner, active, patience, deadline: Box::pin(tokio::time::sleep(patience)), waiting: false }
     }
 
@@ -91,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_reads_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(4);
-        let mut stream = Stream::new(ours, Active::default(), Duration::from_secs(30));
+        let mut stream = Stream::new(ours, Arc::default(), Duration::from_secs(30));
         let error = stream.write_all(b"more than fits").await.expect_err("nobody reads");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
@@ -99,7 +100,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_peer_is_waited_for() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut stream = Stream::new(ours, Active::default(), Duration::from_secs(30));
+        let mut stream = Stream::new(ours, Arc::default(), Duration::from_secs(30));
         let reader = tokio::spawn(async move {
             let mut taken = [0; 4];
             for _ in 0..5 {

@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::delivery::render::published::ReportCell;
-use crate::domain::limits::{CONNECTIONS_MAX, REPORT_AGE_MAX, REQUEST_HEAD_BYTES_MAX};
+use crate::domain::limits::{CONNECTIONS_PER_ADDRESS_MAX, REPORT_AGE_MAX, REQUEST_HEAD_BYTES_MAX};
 use crate::domain::reason::ReasonKind;
 use crate::domain::report::sample;
-use crate::usecase::ports::Publisher;
+use crate::usecase::ports::{AskedBy, Publisher};
 
 struct Running {
     address: SocketAddr,
@@ -218,7 +218,7 @@ async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
     let app = routes::App { cell: cell.clone(), reload, guard: Guard::default() };
     let ask = async |path: &str| {
         let request = http::Request::get(path).body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
-        app.respond(&request).await.status().as_u16()
+        app.respond(&request, AskedBy::Stranger).await.status().as_u16()
     };
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 503));
     cell.publish(sample::full());
@@ -228,8 +228,9 @@ async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (503, 503));
     assert_eq!((ask("/").await, ask("/databases/app").await), (503, 503), "an old page would look like one of now");
+    assert_eq!(ask("/metrics").await, 503, "rules would go on with what was found once");
     cell.publish(sample::full());
-    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
+    assert_eq!((ask("/-/healthy").await, ask("/-/ready").await, ask("/metrics").await), (200, 200, 200));
 }
 
 #[tokio::test]
@@ -256,7 +257,7 @@ async fn a_reload_says_how_it_went() {
     let agent = tokio::spawn(async move {
         let answers = [Ok(()), Err("read /etc/x.toml: no such file".to_owned())];
         for answer in answers {
-            reloads.recv().await.expect("a request").send(answer).expect("someone waits");
+            reloads.recv().await.expect("a request").1.send(answer).expect("someone waits");
         }
     });
     let done = running.ask("POST /-/reload", "Content-Length: 0\r\n").await;
@@ -271,7 +272,7 @@ async fn a_reload_says_how_it_went() {
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_is_never_answered_ends() {
     let (handle, _requests) = ReloadHandle::new();
-    assert!(handle.reload().await.expect("few wait").expect_err("late").contains("did not answer"));
+    assert!(handle.reload(AskedBy::Stranger).await.expect("few wait").expect_err("late").contains("did not answer"));
 }
 
 #[tokio::test]
@@ -341,7 +342,7 @@ async fn a_client_that_sends_its_head_too_slowly_is_cut_off() {
 async fn idle_connections_give_way_to_the_one_that_asks() {
     let running = start_with_report().await;
     let mut idle = Vec::new();
-    for _ in 0..CONNECTIONS_MAX + 20 {
+    for _ in 0..CONNECTIONS_PER_ADDRESS_MAX + 20 {
         idle.push(TcpStream::connect(running.address).await.expect("queued"));
     }
     assert_eq!(running.ask("GET /-/healthy", "").await.status, 200);
@@ -399,7 +400,7 @@ async fn stopping_finishes_what_was_asked() {
     let waiting = running.reloads.recv().await.expect("a reload");
     running.stop.send(()).expect("serving");
     tokio::time::sleep(Duration::from_millis(20)).await;
-    waiting.send(Ok(())).expect("still waited for");
+    waiting.1.send(Ok(())).expect("still waited for");
     let mut answer = String::new();
     asking.read_to_string(&mut answer).await.expect("answered");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

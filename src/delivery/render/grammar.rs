@@ -81,7 +81,7 @@ proptest! {
         let mut report = report(count);
         let now = report.generated_at;
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
-        let details: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.detail.as_str()).collect();
+        let details: Vec<&str> = report.verdicts.iter().map(|verdict| &*verdict.detail).collect();
         for text in [blocks(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);
         }

@@ -12,7 +12,7 @@ pub mod json;
 mod markdown;
 pub mod metrics;
 pub mod page;
-#[cfg(test)]
+pub mod pieces;
 mod promql;
 pub mod published;
 pub mod rules;

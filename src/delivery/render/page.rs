@@ -81,6 +81,17 @@ pub fn check(report: &Report, asked: &Asked) -> Result<Vec<u8>, Problem> {
     Ok(page(check.name, Word::Ok, 0, &runbook::section(report, check, text)))
 }
 
+/// The sentence of the front page, for where there is room for one line of text.
+pub fn sentence(report: &Report) -> String {
+    let markup = Overview::of(report).sentence().into_string();
+    // It holds numbers and instants, of which none has to be escaped.
+    let texts = markup.split('<').enumerate().map(|(part, text)| match part {
+        0 => text,
+        _ => text.split_once('>').map_or("", |(_, text)| text),
+    });
+    texts.collect()
+}
+
 /// The page of an agent that has no report yet.
 pub fn starting() -> Vec<u8> {
     let content = html! {

@@ -1,25 +1,46 @@
-//! What PromQL reads: the names of metrics in it and the labels that it asks them for.
+//! What PromQL reads: the names of metrics in it, the labels that it asks them for, and the profile that has all of them.
 
+#[cfg(test)]
 use std::collections::BTreeMap;
 
-use crate::domain::check::outside::recording_rules;
-use crate::domain::number::{self, Kind};
+use super::rules::recorded;
+use crate::domain::number::{self, Kind, Number};
+use crate::domain::profile::Profile;
+
+/// The smallest profile in which everything is served that PromQL reads.
+pub(super) fn profile(promql: &str) -> Profile {
+    let of = |(name, _): (&str, _)| match recorded(Profile::Core).into_iter().find(|rule| rule.record == name) {
+        Some(rule) => profile(&rule.expr),
+        None => number::all().find(|number| is_of(name, number)).map_or(Profile::Core, |number| number.profile),
+    };
+    metrics(promql).into_iter().map(of).max().unwrap_or(Profile::Core)
+}
+
+/// Names of the series of a number, without its own.
+fn suffixes(number: &Number) -> &'static [&'static str] {
+    match number.kind {
+        Kind::Histogram => &["_bucket", "_sum", "_count"],
+        Kind::Counter | Kind::Gauge | Kind::Info => &[""],
+    }
+}
+
+/// Whether a series of this name is one of the number's.
+fn is_of(name: &str, number: &Number) -> bool {
+    name.strip_prefix(number.name).is_some_and(|suffix| suffixes(number).contains(&suffix))
+}
 
 /// The labels of everything that there is to ask for, by name: of what is exported, of what the rules record, and of what
 /// Prometheus adds by itself.
+#[cfg(test)]
 pub(super) fn exported() -> BTreeMap<String, Vec<&'static str>> {
     let alerts = vec!["alertname", "alertstate", "severity", "database", "replica"];
     let mut known = BTreeMap::from([("up".to_owned(), Vec::new()), ("ALERTS".to_owned(), alerts)]);
     for family in number::all() {
-        let suffixes: &[&str] = match family.kind {
-            Kind::Histogram => &["_bucket", "_sum", "_count"],
-            Kind::Counter | Kind::Gauge | Kind::Info => &[""],
-        };
         let bound = (family.kind == Kind::Histogram).then_some("le");
         let labels: Vec<&str> = family.labels().chain(bound).collect();
-        known.extend(suffixes.iter().map(|suffix| (format!("{}{suffix}", family.name), labels.clone())));
+        known.extend(suffixes(family).iter().map(|suffix| (format!("{}{suffix}", family.name), labels.clone())));
     }
-    for rule in recording_rules() {
+    for rule in recorded(Profile::Full) {
         let parts = metrics(&rule.expr);
         assert!(!parts.is_empty(), "{}", rule.record);
         for (name, _) in &parts {

@@ -8,13 +8,17 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::FutureExt;
 use http::StatusCode;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use super::{json, metrics};
+use super::json;
+use super::metrics::{Exposition, Format};
+use super::pieces::Pieces;
 use crate::delivery::asked::{Made, Problem};
-use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, REPORT_AGE_MAX};
+use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, PLAIN_KEPT_BYTES_MAX, REPORT_AGE_MAX, REPORTS_UNASKED_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock;
@@ -23,8 +27,7 @@ use crate::usecase::ports::Publisher;
 /// The forms in which a whole report is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Representation {
-    OpenMetrics,
-    Text,
+    Metrics(Format),
     Json,
 }
 
@@ -32,24 +35,49 @@ pub enum Representation {
 #[derive(Debug)]
 pub struct Published {
     report: Arc<Report>,
+    /// How many others came before.
+    number: u64,
     tag: String,
-    plain: [OnceCell<Bytes>; 3],
-    gzip: [OnceCell<Bytes>; 3],
+    renderings: Arc<Renderings>,
+    last: Arc<Mutex<Last>>,
     /// Rendering takes so long that it must not keep other connections waiting.
     large: bool,
     /// By the clock that no one sets.
     came: Instant,
 }
 
+/// What was made of a report.
+#[derive(Debug, Default)]
+struct Renderings {
+    exposition: OnceCell<Arc<Exposition>>,
+    /// The plain text in each format, where it is small.
+    plain: [OnceCell<Bytes>; 2],
+    /// Plain, and compressed.
+    json: [OnceCell<Bytes>; 2],
+}
+
+/// The newest exposition that was made, of which the next one is made; it is held by whoever makes one, one at a time.
+#[derive(Debug, Default)]
+struct Last {
+    exposition: Option<Arc<Exposition>>,
+    /// Of its report.
+    number: u64,
+}
+
 impl Published {
     /// A report that `number` others came before.
     pub fn new(report: Report, number: u64) -> Self {
-        let replicas: usize = report.assessment.databases.iter().map(|database| database.replicas.len()).sum();
+        Self::after(Arc::default(), report, number)
+    }
+
+    fn after(last: Arc<Mutex<Last>>, report: Report, number: u64) -> Self {
+        let some = report.assessment.databases.iter().take(INLINE_RENDER_TARGETS_MAX);
+        let replicas: usize = some.map(|database| database.replicas.len()).sum();
         let large = report.assessment.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
         let came = clock::timer();
         // Weak, because compressed and plain bytes go by the same tag.
         let tag = format!("W/\"{:x}-{number:x}\"", report.assessment.agent.started_at.as_microsecond());
-        Self { report: Arc::new(report), tag, plain: Default::default(), gzip: Default::default(), large, came }
+        Self { report: Arc::new(report), number, tag, renderings: Arc::default(), last, large, came }
     }
 
     /// What tells it apart from all others, as an entity tag: when the agent started, and how many reports came before.
@@ -66,28 +94,68 @@ impl Published {
         clock::timer().duration_since(self.came) > REPORT_AGE_MAX
     }
 
-    /// The bytes of one representation. Whoever asks while they are being made waits for them.
+    /// The bytes of one representation. Whoever asks while they are being made waits for them; they are made to the end
+    /// although nobody waits any more.
     ///
     /// # Errors
     ///
     /// When the runtime is going down while a large report is rendered.
-    pub async fn body(&self, representation: Representation, gzip: bool) -> Result<Bytes, Reason> {
-        let index = representation as usize;
-        let plain = self.plain[index].get_or_try_init(|| {
-            let (report, text) = (Arc::clone(&self.report), representation == Representation::Text);
-            async move {
-                // The text format is made from OpenMetrics, which another client may have asked for already.
-                let openmetrics =
-                    if text { self.plain[Representation::OpenMetrics as usize].get().cloned() } else { None };
-                self.away(move || render(representation, &report, openmetrics)).await?
+    pub async fn body(&self, representation: Representation, gzip: bool) -> Result<Pieces, Reason> {
+        match representation {
+            Representation::Metrics(format) => {
+                let made = self.exposition().await?.pieces(format, gzip);
+                if gzip || made.left() > PLAIN_KEPT_BYTES_MAX {
+                    return Ok(made);
+                }
+                // Who does not accept gzip costs no more than who does.
+                let plain = &self.renderings.plain[format as usize];
+                Ok(plain.get_or_init(async || made.collect::<Vec<_>>().concat().into()).await.clone().into())
             }
-        });
-        let plain = plain.await?.clone();
-        if !gzip {
-            return Ok(plain);
+            Representation::Json => Ok(self.json(gzip).await?.into()),
         }
-        let gzip = self.gzip[index].get_or_try_init(|| async move { self.away(move || compress(&plain)).await? });
-        gzip.await.cloned()
+    }
+
+    async fn exposition(&self) -> Result<Arc<Exposition>, Reason> {
+        if let Some(made) = self.renderings.exposition.get() {
+            return Ok(Arc::clone(made));
+        }
+        let (renderings, report, last) =
+            (Arc::clone(&self.renderings), Arc::clone(&self.report), Arc::clone(&self.last));
+        let (large, number) = (self.large, self.number);
+        let make = async move {
+            let mut last = last.lock_owned().await;
+            let making = move || {
+                let made = Arc::new(Exposition::after(last.exposition.as_deref(), &report));
+                *last = Last { exposition: Some(Arc::clone(&made)), number };
+                made
+            };
+            away(large, making).await
+        };
+        to_the_end(async move { renderings.exposition.get_or_try_init(|| make).await.cloned() }).await
+    }
+
+    async fn json(&self, gzip: bool) -> Result<Bytes, Reason> {
+        let [plain, packed] = &self.renderings.json;
+        if let Some(made) = (if gzip { packed } else { plain }).get() {
+            return Ok(made.clone());
+        }
+        let (renderings, report, last) =
+            (Arc::clone(&self.renderings), Arc::clone(&self.report), Arc::clone(&self.last));
+        let large = self.large;
+        let make = async move {
+            let [plain, packed] = &renderings.json;
+            let _one_at_a_time = last.lock().await;
+            let made =
+                plain.get_or_try_init(|| away(large, move || Ok(json::json(&report)?.into())).map(Result::flatten));
+            let plain = made.await?.clone();
+            match gzip {
+                false => Ok(plain),
+                true => {
+                    packed.get_or_try_init(|| away(large, move || compress(&plain)).map(Result::flatten)).await.cloned()
+                }
+            }
+        };
+        to_the_end(make).await
     }
 
     /// What is made of the report for one request, compressed or not, with its `Link`.
@@ -107,28 +175,27 @@ impl Published {
             let body = if gzip { compress(&body).map_err(failed)? } else { body.into() };
             Ok((body, link))
         };
-        self.away(making).await.map_err(failed)?
-    }
-
-    /// Does the work here when it is short, and where blocking is allowed when it is not.
-    async fn away<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reason> {
-        if !self.large {
-            return Ok(work());
-        }
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| Reason::new(ReasonKind::Failed, format!("render report: {error}")))
+        away(self.large, making).await.map_err(failed)?
     }
 }
 
-fn render(what: Representation, report: &Arc<Report>, openmetrics: Option<Bytes>) -> Result<Bytes, Reason> {
-    Ok(match what {
-        Representation::OpenMetrics => metrics::openmetrics(report).into(),
-        Representation::Text => match openmetrics.as_deref().map(std::str::from_utf8) {
-            Some(Ok(openmetrics)) => metrics::to_text(openmetrics).into(),
-            _ => metrics::to_text(&metrics::openmetrics(report)).into(),
-        },
-        Representation::Json => json::json(report)?.into(),
-    })
+fn ended(error: &JoinError) -> Reason {
+    Reason::new(ReasonKind::Failed, format!("render report: {error}"))
+}
+
+/// Does the work here when it is short, and where blocking is allowed when it is not.
+async fn away<T: Send + 'static>(large: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Reason> {
+    if !large {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| ended(&error))
+}
+
+/// Does the work also when whoever waits for it goes away, so that the next one finds it done.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Reason>> + Send + 'static,
+) -> Result<T, Reason> {
+    tokio::spawn(work).await.map_err(|error| ended(&error))?
 }
 
 /// At level 1: higher ones cost seven times as much for a body that is a third smaller.
@@ -140,20 +207,33 @@ fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
 
 /// Where the agent puts each report and the faces take the newest.
 #[derive(Clone, Debug, Default)]
-pub struct ReportCell(Arc<(ArcSwapOption<Published>, AtomicU64)>);
+pub struct ReportCell(Arc<Cell>);
+
+#[derive(Debug, Default)]
+struct Cell {
+    newest: ArcSwapOption<Published>,
+    published: AtomicU64,
+    last: Arc<Mutex<Last>>,
+}
 
 impl Publisher for ReportCell {
     fn publish(&self, report: Report) {
-        let (newest, published) = &*self.0;
+        let Cell { newest, published, last } = &*self.0;
         let number = published.fetch_add(1, Ordering::Relaxed);
-        newest.store(Some(Arc::new(Published::new(report, number))));
+        // Nobody scrapes any more: what was made for the last one is not kept for ever.
+        if let Ok(mut last) = last.try_lock()
+            && number.saturating_sub(last.number) > REPORTS_UNASKED_MAX
+        {
+            last.exposition = None;
+        }
+        newest.store(Some(Arc::new(Published::after(Arc::clone(last), report, number))));
     }
 }
 
 impl ReportCell {
     /// The newest report; `None` until there is one.
     pub fn current(&self) -> Option<Arc<Published>> {
-        self.0.0.load_full()
+        self.0.newest.load_full()
     }
 }
 
@@ -162,6 +242,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::delivery::render::metrics;
     use crate::domain::report::sample;
 
     fn decompress(gzip: &[u8]) -> Vec<u8> {
@@ -170,47 +251,66 @@ mod tests {
         plain
     }
 
-    #[tokio::test]
-    async fn each_representation_is_made_once_and_compresses_to_itself() {
-        let published = Published::new(sample::full(), 0);
-        for what in [Representation::OpenMetrics, Representation::Text, Representation::Json] {
-            let first = published.body(what, false).await.expect("rendered");
-            let again = published.body(what, false).await.expect("rendered");
-            assert_eq!(first.as_ptr(), again.as_ptr(), "{what:?} was rendered twice");
-            let gzip = published.body(what, true).await.expect("compressed");
-            assert_eq!(decompress(&gzip), first, "{what:?}");
-            assert_eq!(gzip.as_ptr(), published.body(what, true).await.expect("compressed").as_ptr());
-        }
+    async fn body(published: &Published, what: Representation, gzip: bool) -> Vec<u8> {
+        let pieces = published.body(what, gzip).await.expect("rendered");
+        let length = pieces.left();
+        let bytes = pieces.collect::<Vec<_>>().concat();
+        assert_eq!(bytes.len() as u64, length, "{what:?}");
+        bytes
     }
 
+    const ALL: [Representation; 3] =
+        [Representation::Metrics(Format::OpenMetrics), Representation::Metrics(Format::Text), Representation::Json];
+
     #[tokio::test]
-    async fn the_text_does_not_depend_on_what_was_asked_before() {
-        let (cold, warm) = (Published::new(sample::full(), 0), Published::new(sample::full(), 0));
-        warm.body(Representation::OpenMetrics, false).await.expect("rendered");
-        assert_eq!(
-            cold.body(Representation::Text, false).await.expect("rendered"),
-            warm.body(Representation::Text, false).await.expect("rendered")
-        );
+    async fn each_representation_compresses_to_itself() {
+        let published = Published::new(sample::full(), 0);
+        for what in ALL {
+            let plain = body(&published, what, false).await;
+            assert!(!plain.is_empty());
+            assert_eq!(decompress(&body(&published, what, true).await), plain, "{what:?}");
+        }
+        let openmetrics = metrics::openmetrics(published.report());
+        assert_eq!(body(&published, ALL[0], false).await, openmetrics.as_bytes());
+        assert_eq!(body(&published, ALL[1], false).await, metrics::to_text(&openmetrics).as_bytes());
+    }
+
+    fn large() -> Published {
+        let mut report = sample::full();
+        let database = Arc::clone(&report.assessment.databases[0]);
+        report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
+        let published = Published::new(report, 0);
+        assert!(published.large);
+        published
     }
 
     /// On the one thread that also has to serve everybody else.
     #[tokio::test(flavor = "current_thread")]
-    async fn those_who_ask_while_a_large_report_is_rendered_get_the_same_bytes() {
-        let mut report = sample::full();
-        let database = Arc::clone(&report.assessment.databases[0]);
-        report.assessment.databases = vec![database; INLINE_RENDER_TARGETS_MAX + 1];
-        let published = Arc::new(Published::new(report, 0));
-        assert!(published.large);
+    async fn those_who_ask_while_a_large_report_is_rendered_get_the_same() {
+        let published = Arc::new(large());
         let asks = (0..20).map(|_| {
             let published = Arc::clone(&published);
-            tokio::spawn(async move { published.body(Representation::Text, true).await })
+            tokio::spawn(async move { (published.exposition().await, published.json(true).await) })
         });
-        let mut pointers: Vec<_> = Vec::new();
+        let mut made: Vec<_> = Vec::new();
         for ask in asks.collect::<Vec<_>>() {
-            pointers.push(ask.await.expect("joined").expect("rendered").as_ptr() as usize);
+            let (exposition, json) = ask.await.expect("joined");
+            made.push((Arc::as_ptr(&exposition.expect("rendered")), json.expect("rendered").as_ptr() as usize));
         }
-        pointers.dedup();
-        assert_eq!(pointers.len(), 1);
+        made.dedup();
+        assert_eq!(made.len(), 1);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_nobody_waits_for_any_more_is_kept() {
+        let published = large();
+        for what in ALL {
+            assert!(published.body(what, true).now_or_never().is_none(), "it takes longer");
+        }
+        // They begin one after the other, and each gives this thread back while it waits.
+        while published.renderings.json[1].get().is_none() || published.renderings.exposition.get().is_none() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl AlertBook {
         }
         let seen = check.verdict(subject, now.wall, Watching::Continuously);
         let values = &self.scratch.values;
-        let description = description(check, values, value, seen.as_ref().map(|verdict| verdict.detail.as_str()));
+        let description = description(check, values, value, seen.as_ref().map(|verdict| &*verdict.detail));
         let alert = Alert {
             labels: labels(alerting, check, rule.severity, values),
             annotations: annotations(alerting, check, values, description.clone()),

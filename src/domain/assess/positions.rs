@@ -10,6 +10,9 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabaseLook, Journal};
 use crate::domain::sqlite::WalPosition;
 
+/// An idle database has so few samples, and memory for no more.
+const FEW: usize = 4;
+
 /// A position of the source, and for how long it was seen there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -97,6 +100,9 @@ impl Positions {
         if self.samples.len() == POSITIONS_MAX {
             self.thin();
         }
+        if self.samples.len() < FEW {
+            self.samples.reserve_exact(1);
+        }
         self.samples.push_back(sample);
     }
 
@@ -157,6 +163,9 @@ impl Positions {
     /// Everything up to the entry at `index` is proven.
     fn anchor(&mut self, index: usize) {
         self.samples.drain(..index);
+        if self.samples.capacity() > FEW && self.samples.len() < FEW {
+            self.samples.shrink_to_fit();
+        }
         self.proven_until = self.samples.front().map(|sample| sample.last_seen);
     }
 

@@ -16,6 +16,10 @@ pub(super) fn add<T>(
     if before_last.is_some_and(close) {
         samples.pop_back();
     }
+    if samples.len() == samples.capacity() {
+        // There are windows for each database, and most are short.
+        samples.reserve_exact(2);
+    }
     samples.push_back(new);
     while samples.len() > most || samples.get(1).is_some_and(&old) {
         samples.pop_front();

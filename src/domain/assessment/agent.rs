@@ -1,10 +1,14 @@
 //! The agent's own part of a report: its sources, collectors, stores, buckets and receivers, and what it uses.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::domain::limits::REQUEST_WINDOW_MIN;
+use crate::domain::limits::{REQUEST_WINDOW_MIN, ROUND_INTERVALS_MAX, ROUND_SLACK_SECONDS};
+use crate::domain::profile::Profile;
 use crate::domain::reason::Reason;
+use crate::domain::shard::Shard;
 
 /// The agent's own state.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -36,6 +40,33 @@ pub struct AgentReport {
     pub state: Option<StateReport>,
     /// What replicas and the agent cost.
     pub cost: CostReport,
+    /// Which of several agents that share a fleet this one is; `None`: the only one.
+    pub shard: Option<Shard>,
+    /// The series that are served; `None` without a limit.
+    #[serde(skip)]
+    pub series: Option<SeriesReport>,
+}
+
+/// What is served to Prometheus, and what a limit makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesReport {
+    /// More are not served.
+    pub limit: usize,
+    /// Those that would be served with the profiles that are configured.
+    pub configured: usize,
+    /// Those that are.
+    pub served: usize,
+    pub reduced: Reduced,
+}
+
+/// How far the profiles of databases are reduced to keep to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reduced {
+    No,
+    /// To this one, where a larger one is configured.
+    To(Profile),
+    /// No series of any database is served.
+    Shed,
 }
 
 /// The cost of all replicas together, at the configured prices.
@@ -148,7 +179,7 @@ pub struct ConfigReport {
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceReport {
-    /// The path of the file.
+    /// The path of the file, or the URL of the place.
     pub source: String,
     /// It was last read without an error.
     pub success: bool,
@@ -178,6 +209,14 @@ pub struct CollectorReport {
     pub duration: DurationHistogram,
 }
 
+impl CollectorReport {
+    /// Whether no round has ended for so long that a busy machine does not explain it.
+    pub fn is_stuck(&self, since_round: Duration) -> bool {
+        let late = |interval| since_round.as_secs_f64() > ROUND_INTERVALS_MAX * interval + ROUND_SLACK_SECONDS;
+        self.interval_seconds.is_some_and(late)
+    }
+}
+
 /// Requests to one kind of store.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -202,7 +241,7 @@ pub struct StoreReport {
     pub billed: Vec<Billed>,
 }
 
-/// What a server was asked that it may send a bill for.
+/// What a server was asked that it may send a bill for, without what it refused where that is not billed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Billed {
     /// Host and port, where the kind of store has more than one.

@@ -2,16 +2,16 @@
 
 use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Fold, Term};
-use crate::domain::assessment::{Assessment, CollectorReport, DatabaseState, ReceiverReport, SourceReport};
+use crate::domain::assessment::{
+    Assessment, CollectorReport, DatabaseState, ReceiverReport, Reduced, SeriesReport, SourceReport,
+};
 use crate::domain::human::{agree, counted};
+use crate::domain::limits::{ROUND_INTERVALS_MAX, ROUND_SLACK_SECONDS};
 use crate::domain::number::agent::{
-    DATABASES, DISCOVERED, LAST_ROUND, RELOADED, ROUND_INTERVAL, STATE_SAVED, STATES_SET_ASIDE,
+    DATABASES, DISCOVERED, LAST_ROUND, REDUCED, RELOADED, ROUND_INTERVAL, STATE_SAVED, STATES_SET_ASIDE,
 };
 use crate::domain::number::receiver::FAILING_SINCE;
 use crate::domain::verdict::Severity;
-
-/// A round may be this much later than three intervals: the machine is busy, or one look waits for its time-out.
-const ROUND_SLACK_SECONDS: f64 = 120.0;
 
 /// A receiver may fail for so long: it is being restarted.
 const RECEIVER_SECONDS: f64 = 300.0;
@@ -28,8 +28,10 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Seconds,
         rules: &[rule(
             Severity::Warning,
-            Term::Age(&LAST_ROUND)
-                .above(Term::Sum(&Term::Times(&ROUND_INTERVAL, 3.0), &Term::Constant(ROUND_SLACK_SECONDS))),
+            Term::Age(&LAST_ROUND).above(Term::Sum(
+                &Term::Times(&ROUND_INTERVAL, ROUND_INTERVALS_MAX),
+                &Term::Constant(ROUND_SLACK_SECONDS),
+            )),
             5,
         )],
         explain: |context, on| stuck(context, on.collector()?),
@@ -53,7 +55,7 @@ pub(super) static CHECKS: &[Check] = &[
                       not be watched.",
         action: "See the reason on the status page: a directory that is gone, not mounted or not readable, or a file \
                  that was emptied. Databases that were known before stay watched; if they were removed on purpose, \
-                 reload.",
+                 reload by SIGHUP or with a password.",
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, DISCOVERED.is(0.0), 5)],
         explain: |context, on| discovered(context, on.source()?),
@@ -67,6 +69,21 @@ pub(super) static CHECKS: &[Check] = &[
         unit: Unit::Count,
         rules: &[rule(Severity::Warning, OVER_LIMIT.exceeds(0.0), 5)],
         explain: |context, on| within_limit(context, on.agent()?),
+    },
+    Check {
+        name: "MetricsReduced",
+        title: "Prometheus is served what is configured",
+        summary: "streamgauge: fewer metrics than configured",
+        description: "There are more series than series-limit: databases are served with a smaller profile, or, where \
+                      even that is too much, not at all. Rules in Prometheus then know nothing of them.",
+        action: "Raise series-limit, choose a smaller profile, exclude metrics, or divide the databases between two \
+                 agents.",
+        unit: Unit::Count,
+        rules: &[
+            rule(Severity::Critical, Term::Of(&REDUCED).exceeds(1.0), 5),
+            rule(Severity::Warning, REDUCED.any(), 5),
+        ],
+        explain: |_, on| Some(Explanation::Known(reduced(on.agent()?.agent.series?))),
     },
     Check {
         name: "NotificationsFailing",
@@ -132,6 +149,18 @@ fn within_limit(_: &Context, assessment: &Assessment) -> Option<Explanation> {
         0 => counted(assessment.databases.len(), "database"),
         beyond => format!("{} {} not watched", counted(beyond, "database"), agree(&beyond, "is", "are")),
     }))
+}
+
+fn reduced(series: SeriesReport) -> String {
+    let SeriesReport { limit, configured, served, reduced } = series;
+    let of = format!("{} of at most {limit}", counted(served, "series"));
+    match reduced {
+        Reduced::No => of,
+        Reduced::To(profile) => {
+            format!("{of}: profiles are reduced to {}; {configured} with those configured", profile.as_str())
+        }
+        Reduced::Shed => format!("{of}: none of any database; {configured} with the profiles configured"),
+    }
 }
 
 fn saved(context: &Context, assessment: &Assessment) -> Option<Explanation> {

@@ -253,9 +253,10 @@ Performance | pooling | high | yes
             database: None,
             replica: None,
             status: *status,
-            detail: String::new(),
+            detail: "".into(),
         };
-        let verdicts = Verdicts { databases: vec![verdicts.iter().map(verdict).collect()], agent: Vec::new() };
+        let verdicts = [verdicts.iter().map(verdict).collect()].into();
+        let verdicts = Verdicts { databases: verdicts, ..Verdicts::default() };
         let rows = checklist(&verdicts);
         let row = rows.iter().find(|row| row.item == item).expect("a row");
         assert_eq!(row.status, expected, "{item} after {:?}", verdicts.databases);

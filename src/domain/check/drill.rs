@@ -217,7 +217,7 @@ mod tests {
     fn why_it_failed_is_said() {
         let failing = |change: fn(&mut DrillRecord)| {
             let mut drill = drilled(&[(10, DrillResult::Failed)]);
-            drill.history.last.iter_mut().for_each(change);
+            drill.history.last.as_deref_mut().into_iter().for_each(change);
             verdicts(Some(drill))
         };
         let told = failing(|last| {

@@ -122,10 +122,13 @@ impl Check {
             (None, Explanation::Unknown(detail)) => (worst, Status::Unknown, detail),
         };
         let (database, replica) = match subject {
-            Subject::Database(database) => (Some(database.name.clone()), None),
-            Subject::Replica(database, replica) => (Some(database.name.clone()), Some(replica.name.clone())),
+            Subject::Database(database) => (Some(database.name.as_str().into()), None),
+            Subject::Replica(database, replica) => {
+                (Some(database.name.as_str().into()), Some(replica.name.as_str().into()))
+            }
             _ => (None, None),
         };
+        let detail = detail.into();
         Some(Verdict { check: self.name, title: self.title, severity, database, replica, status, detail })
     }
 }

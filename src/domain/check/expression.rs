@@ -51,7 +51,7 @@ pub enum Term {
 fn one(number: &Number, subject: Subject<'_>) -> Option<f64> {
     match number.read {
         Read::One(read) => read(subject).and_then(Value::as_f64),
-        Read::Several(_) | Read::OfReport(_) => None,
+        Read::Several(_) | Read::OfReport(_) | Read::OfJudged(..) => None,
     }
 }
 

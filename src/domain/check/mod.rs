@@ -24,8 +24,8 @@ mod store;
 mod unknown;
 
 pub use self::entry::{Check, Context, Explanation, Rule, Unit, Watching};
-pub use self::judge::Judge;
-pub use self::replica::{PROOF_AGE_INTERVALS, PROOF_AGE_SLACK_SECONDS};
+pub use self::judge::{Judge, unchanged};
+pub use self::replica::{PROOF_AGE_INTERVALS, PROOF_AGE_SLACK_SECONDS, UNVERIFIED};
 
 /// The alerts of the minimal profile: those that say that data would be lost, and that nobody would be told. Only where
 /// they are critical, and the [`WATCHDOG`].

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::entry::{Check, Rule, Unit, rule};
 use super::expression::Condition;
-use super::replica;
 use crate::domain::number::replica::{LAG, RPO};
 use crate::domain::verdict::Severity;
 
@@ -16,6 +15,14 @@ use crate::domain::verdict::Severity;
 /// trouble. What is faster than that is `ReplicationLag`, which pages at once.
 const RPO_BUDGET_BURN: &str = "\
 (1 - replica:streamgauge_rpo_met:avg6h) > (6 * 0.001) and (1 - replica:streamgauge_rpo_met:avg30m) > (6 * 0.001)";
+
+/// An agent that cannot be scraped has no series; the others say how many there should be.
+const SHARD_MISSING: &str = "\
+count by (job) (count by (job, shard) (streamgauge_shard_info)) < max by (job) (streamgauge_shards)";
+
+const SHARDS_DISAGREE: &str = "\
+max by (job) (streamgauge_shards) != min by (job) (streamgauge_shards) \
+or count by (job) (streamgauge_shard_info) > count by (job) (count by (job, shard) (streamgauge_shard_info))";
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -48,6 +55,30 @@ pub(super) static CHECKS: &[Check] = &[
         action: "Check scrape_configs and service discovery: the job must be called `streamgauge`.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, Condition::Outside(r#"absent(up{job="streamgauge"})"#), 10)],
+        explain: |_, _| None,
+    },
+    Check {
+        name: "ShardMissing",
+        title: "Every part of the fleet is watched",
+        summary: "A shard of streamgauge is missing: only {value} there",
+        description: "Agents share the fleet between them, and only {value} of them could be scraped: nothing is known \
+                      about the replicas of the others.",
+        action: "Compare `streamgauge_shard_info` with the agents that should run: one is down, was never started, or \
+                 Prometheus does not scrape it.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Critical, Condition::Outside(SHARD_MISSING), 10)],
+        explain: |_, _| None,
+    },
+    Check {
+        name: "ShardsDisagree",
+        title: "Agents agree who watches what",
+        summary: "Shards of streamgauge do not agree who watches what",
+        description: "Agents were told different numbers of shards, or two of them the same one: some replicas may be \
+                      watched by nobody.",
+        action: "Start every agent with the same number behind the slash of `--shard`, and each with a number of its own \
+                 before it.",
+        unit: Unit::Count,
+        rules: &[rule(Severity::Critical, Condition::Outside(SHARDS_DISAGREE), 15)],
         explain: |_, _| None,
     },
     Check {
@@ -87,9 +118,9 @@ pub struct RecordingRule {
 ///
 /// It is met while lag is known and at most the objective. A replica that is not verified misses it, whatever lag was
 /// last known. Where there is nothing to compare with (only the bucket is known) there is no sample. Time in which the
-/// agent was down is not counted: `AgentDown` is the alert for that.
-pub fn recording_rules() -> Vec<RecordingRule> {
-    let unverified = replica::UNVERIFIED;
+/// agent was down is not counted: `AgentDown` is the alert for that. `unverified` has a series for each replica that is not
+/// verified.
+pub fn recording_rules(unverified: &str) -> Vec<RecordingRule> {
     let met = "replica:streamgauge_rpo_met";
     let within = format!("({} <= bool {})", LAG.name, RPO.name);
     let every = |record: String, expr: String| RecordingRule { record, expr, interval: None };

@@ -34,7 +34,8 @@ static PROOF_AGE: Term = Term::Difference(&Term::Now, &Term::Else(&VERIFIED_AT, 
 static PROOF_AGE_BOUND: Term =
     Term::Sum(&Term::Times(&VERIFY_INTERVAL, PROOF_AGE_INTERVALS), &Term::Constant(PROOF_AGE_SLACK_SECONDS));
 
-pub(super) static UNVERIFIED: Condition = PROOF_AGE.above(PROOF_AGE_BOUND);
+/// A replica was not read for so long that what it holds is not known.
+pub static UNVERIFIED: Condition = PROOF_AGE.above(PROOF_AGE_BOUND);
 
 static PENDING: Condition = UNREPLICATED_SINCE.any();
 
@@ -149,7 +150,7 @@ fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) 
     let age = context.now.duration_since(since).as_secs_f64();
     let bound = PROOF_AGE_INTERVALS * replica.verify_interval_seconds + PROOF_AGE_SLACK_SECONDS;
     let verified = match replica.verified_at {
-        Some(_) => format!("verified {} ago", spoken(age)),
+        Some(_) => format!("verified {} ago{}", spoken(age), rest(context, replica)),
         None => format!("never verified in {}", spoken(age)),
     };
     Some(if context.failing.is_some() {
@@ -159,6 +160,12 @@ fn unverifiable(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) 
     } else {
         Explanation::Known(verified)
     })
+}
+
+/// Why a proof is old although all is well.
+fn rest(context: &Context, replica: &ReplicaReport) -> String {
+    let next = replica.rests_until.map(|until| until.duration_since(context.now).as_secs_f64().max(0.0));
+    next.map_or_else(String::new, |next| format!("; nothing was committed since, next look within {}", spoken(next)))
 }
 
 fn never(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {

@@ -52,7 +52,7 @@ impl DrillHistory {
             self.incremental_in_a_row = 0;
             self.restore_seconds = record.restore_seconds;
         }
-        self.last = Some(cut(record));
+        self.last = Some(Box::new(cut(record)));
     }
 
     /// Whether the next drill is to restore everything, of so many one does. What comes after one that did not pass

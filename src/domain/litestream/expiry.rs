@@ -1,4 +1,4 @@
-//! The retention that Litestream was given, and from when on it is late with deleting.
+//! What Litestream was told of how it writes and what it keeps, and from when on it is late with deleting.
 
 use std::time::Duration;
 
@@ -18,6 +18,17 @@ pub struct Kept {
     pub every: Duration,
     /// Age of the level-0 files to delete once level 1 holds them (`l0-retention`); `None`: all are kept.
     pub level0: Option<Duration>,
+}
+
+/// What decides how many objects Litestream writes, and how they are billed; `None`: it was not told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// `monitor-interval`: how often v0.5 makes an object of what was committed.
+    pub every: Option<Duration>,
+    /// `l0-retention-check-interval`: how often v0.5 lists levels 0 and 1 for what is to be deleted.
+    pub level0_check: Option<Duration>,
+    /// `storage-class`.
+    pub class: Option<String>,
 }
 
 impl Kept {

@@ -4,8 +4,9 @@
 use bytes::Bytes;
 
 use super::{
-    AgeIdentities, Applied, Generation, LevelKeys, LtxCutter, LtxHeader, LtxName, LtxSummary, ObjectName, PageBuffer,
-    PageIndex, Replay, ReplayFile, SegmentName, Sum, Txid, decode, segment_end,
+    AgeIdentities, Applied, Batch, Decoder, Generation, LevelKeys, LtxCutter, LtxHeader, LtxName, LtxSummary,
+    ObjectName, PageBuffer, PageIndex, Replay, ReplayError, ReplayFile, SegmentName, SnapshotName, Sum, Txid, decode,
+    segment_end,
 };
 use crate::domain::reason::Reason;
 
@@ -76,10 +77,11 @@ pub fn v3_replay(bytes: &[u8]) {
     let (first, second) =
         segments.split_at(segments.len().min(usize::from(u16::from_be_bytes([lengths[2], lengths[3]]))));
     let length = std::cell::Cell::new(0);
-    let mut replay = Replay::new(Length(&length), AgeIdentities::default(), Some(0));
-    let whole = replay.snapshot(0, snapshot).is_ok();
-    if let Ok(Applied { decoded_bytes, .. }) = replay.segment(SegmentName { index: 0, offset: 0 }, first) {
-        let _ = replay.segment(SegmentName { index: 0, offset: decoded_bytes }, second);
+    let mut replay = Replay::new(Length(&length));
+    let segment = |offset| ObjectName::Segment(Generation(0), SegmentName { index: 0, offset });
+    let whole = apply(&mut replay, ObjectName::Snapshot(Generation(0), SnapshotName { index: 0 }), snapshot).is_ok();
+    if let Ok(Applied { decoded_bytes, .. }) = apply(&mut replay, segment(0), first) {
+        let _ = apply(&mut replay, segment(decoded_bytes), second);
     }
     if let Ok(replayed) = replay.finish() {
         assert!(whole && replayed.bytes == u64::from(replayed.pages) * u64::from(replayed.page_size));
@@ -87,21 +89,28 @@ pub fn v3_replay(bytes: &[u8]) {
     }
 }
 
+/// Decodes and applies a whole v0.3 object.
+pub(super) fn apply(
+    replay: &mut Replay<impl ReplayFile>,
+    name: ObjectName,
+    object: &[u8],
+) -> Result<Applied, ReplayError> {
+    replay.object(&mut Decoder::new(AgeIdentities::default()), name, object)
+}
+
 /// A file of which only the length is kept.
 struct Length<'a>(&'a std::cell::Cell<u64>);
 
 impl ReplayFile for Length<'_> {
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-        self.0.set(self.0.get().max(offset.saturating_add(content.len() as u64)));
+    fn write(&self, parts: Vec<(u64, usize)>, _: Batch) -> Result<(), Reason> {
+        for (offset, length) in parts {
+            self.0.set(self.0.get().max(offset.saturating_add(length as u64)));
+        }
         Ok(())
     }
 
     fn set_len(&self, bytes: u64) -> Result<(), Reason> {
         self.0.set(bytes);
-        Ok(())
-    }
-
-    fn expect(&self, _: u64) -> Result<(), Reason> {
         Ok(())
     }
 }

@@ -9,6 +9,9 @@ use super::format_error::{FormatError, Problem};
 /// Magic number of an LZ4 frame, as its bytes stand in the file.
 pub(super) const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
 
+/// Set in the size of an LZ4 block that is not compressed.
+pub(super) const LZ4_UNCOMPRESSED: u32 = 1 << 31;
+
 /// The bit of an LZ4 frame's first flags that says that its content has a checksum (frame format, FLG).
 const LZ4_CONTENT_CHECKSUM: u8 = 0x04;
 
@@ -53,15 +56,25 @@ impl<R: Read> Input<R> {
 
     /// Decodes one LZ4 frame from here on, however large its blocks are. Its end is told by [`Lz4Frame::read`], which reads nothing behind it.
     pub(super) fn lz4_frame(&mut self) -> Result<Lz4Frame<'_, R>, FormatError> {
+        let descriptor = self.lz4_descriptor()?;
+        Ok(self.lz4_frame_behind(descriptor))
+    }
+
+    /// Reads the start of an LZ4 frame: its flags, how large its blocks may be, and the byte behind that.
+    pub(super) fn lz4_descriptor(&mut self) -> Result<[u8; 3], FormatError> {
         let start = self.offset;
         let magic: [u8; 4] = self.array()?;
         if magic != LZ4_MAGIC {
             return Err(FormatError::new(start, Problem::Lz4Magic(u32::from_be_bytes(magic))));
         }
-        let [a, b, c, d] = magic;
-        let [flags, blocks] = self.array()?;
-        let reader = WithStart { start: [a, b, c, d, flags, blocks], used: 0, last: [0; 4], input: self };
-        Ok(Lz4Frame { decoder: FrameDecoder::new(reader) })
+        self.array()
+    }
+
+    /// As [`lz4_frame`](Self::lz4_frame), of a frame whose start was read.
+    pub(super) fn lz4_frame_behind(&mut self, descriptor: [u8; 3]) -> Lz4Frame<'_, R> {
+        let ([a, b, c, d], [flags, blocks, more]) = (LZ4_MAGIC, descriptor);
+        let reader = WithStart { start: [a, b, c, d, flags, blocks, more], used: 0, last: [0; 4], input: self };
+        Lz4Frame { decoder: FrameDecoder::new(reader) }
     }
 
     /// Why the last read gave less than it was asked for, if it was not the content's fault.
@@ -125,20 +138,20 @@ impl<R: Read> Lz4Frame<'_, R> {
     /// The xxHash32 of the content, which ends the frame and was compared with it. To be asked at the end of the frame;
     /// `None` where the frame carries none.
     pub(super) fn content_checksum(&self) -> Option<u32> {
-        let WithStart { start: [.., flags, _], last, .. } = self.decoder.get_ref();
+        let WithStart { start: [.., flags, _, _], last, .. } = self.decoder.get_ref();
         (flags & LZ4_CONTENT_CHECKSUM != 0).then(|| u32::from_le_bytes(*last))
     }
 
     /// The byte of its descriptor that says how large its blocks may be.
     pub(super) fn block_descriptor(&self) -> u8 {
-        let [.., blocks] = self.decoder.get_ref().start;
+        let [.., blocks, _] = self.decoder.get_ref().start;
         blocks
     }
 }
 
-/// Gives the decoder back what was read to check it: the magic number and the first two bytes of the descriptor.
+/// Gives the decoder back what was read to check it: the magic number and the first bytes of the descriptor.
 struct WithStart<'a, R> {
-    start: [u8; 6],
+    start: [u8; 7],
     used: usize,
     /// The last bytes that were read.
     last: [u8; 4],

@@ -1,6 +1,7 @@
 //! Litestream's formats, by the release that writes them: `ltx` (v0.5) and `generations` (v0.3) have the same modules,
 //! as far as both have the thing. What both use stands beside them.
 
+mod aligned;
 pub mod caveats;
 mod coverage;
 mod download;
@@ -12,6 +13,7 @@ mod hole;
 mod input;
 pub mod layout;
 pub mod ltx;
+mod lz4;
 mod name;
 mod object;
 pub mod runs;
@@ -25,6 +27,7 @@ pub use generations::*;
 pub use hole::Hole;
 pub use layout::{Layout, LevelKeys};
 pub use ltx::*;
+pub use lz4::Batch;
 pub use name::NameError;
 pub use object::{Dated, Folder, Listed, ObjectName};
 pub use runs::{Run, Runs};

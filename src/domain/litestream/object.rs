@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::generations::{Generation, ROOT, SegmentFile, SegmentName, SnapshotFile, SnapshotName};
-use super::layout::LevelKeys;
+use super::layout::{Layout, LevelKeys};
 use super::ltx::{LtxFile, LtxName, Txid};
 
 /// An object of a replica. The order within a [`Folder`] is that of a listing.
@@ -116,6 +116,11 @@ impl ObjectName {
             Self::Snapshot(generation, _) => Folder::Snapshots(generation),
             Self::Segment(generation, _) => Folder::Wal(generation),
         }
+    }
+
+    /// Whether objects of a layout are called so.
+    pub fn is_of(self, layout: Layout) -> bool {
+        matches!(self, Self::Ltx { .. }) == matches!(layout, Layout::V5(_))
     }
 
     /// The key below the replica's root.

@@ -39,7 +39,11 @@ impl Runs {
         let joined = self.runs.range(start..start + touching).fold(new, |joined, run| joined.join(*run));
         match self.runs.get_mut(start).filter(|_| touching > 0) {
             Some(run) => *run = joined,
-            None => self.runs.insert(start, joined),
+            None => {
+                // Most have one.
+                self.runs.reserve_exact(usize::from(self.runs.is_empty()));
+                self.runs.insert(start, joined);
+            }
         }
         if touching > 1 {
             self.runs.drain(start + 1..start + touching);

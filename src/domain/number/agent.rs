@@ -1,10 +1,12 @@
 //! Numbers of the agent itself.
 
-use super::declare::{Kind, Known, Number, Value, counter, gauge, of_report, several};
+use super::declare::{Kind, Known, Number, Put, Value, counter, gauge, of_judged, of_report, several};
 use super::subject::Scope::{Agent, Collector, Source};
+use super::subject::Subject;
 use crate::domain::alert::{Alert, AlertState};
-use crate::domain::assessment::{AgentReport, DatabaseState};
-use crate::domain::verdict::{Severity, Verdict};
+use crate::domain::assessment::{AgentReport, DatabaseState, Reduced};
+use crate::domain::report::Judged;
+use crate::domain::verdict::{Severity, Status, Verdict};
 
 numbers! {
     BUILD = several(Kind::Info, (Agent, &["version", "revision"]), "streamgauge_build_info",
@@ -17,7 +19,7 @@ numbers! {
 
     REPORT_AT = of_report(&[], "streamgauge_report_timestamp_seconds",
         "When the report that this scrape shows was made.",
-        |report, put| put(&[], report.generated_at.known()));
+        |report, _, put| put(&[], report.generated_at.known()));
 
     RELOADED = gauge(Agent, "streamgauge_config_last_reload_successful",
         "1 if the configuration that was read last is in force, 0 if it was rejected and the previous one still is.",
@@ -26,6 +28,17 @@ numbers! {
     LAST_RELOAD_SUCCESS = gauge(Agent, "streamgauge_config_last_reload_success_timestamp_seconds",
         "When the configuration in force was read.",
         |on| on.agent()?.agent.config.last_reload_success_at.known());
+
+    SHARD = several(Kind::Info, (Agent, &["shard"]), "streamgauge_shard_info",
+        "Which of several agents that share a fleet this one is, from 0; absent if it is the only one.",
+        |on, put| {
+            put(&[&on.agent()?.agent.shard?.index.to_string()], true.known());
+            Some(())
+        });
+
+    SHARDS = gauge(Agent, "streamgauge_shards",
+        "How many agents share the fleet, as this one is told; absent if it is the only one.",
+        |on| on.agent()?.agent.shard?.count.known());
 
     STATE_SAVED = gauge(Agent, "streamgauge_state_last_save_successful",
         "1 if the agent's state could be saved at the last attempt, 0 if not; absent if no state is kept.",
@@ -43,10 +56,31 @@ numbers! {
         "Databases that the agent knows, by whether it can watch them.",
         |on, put| {
             let assessment = on.agent()?;
-            for state in DatabaseState::ALL {
-                put(&[state.as_str()], assessment.count(*state).known());
+            let mut counts = [0; DatabaseState::ALL.len()];
+            assessment.databases.iter().for_each(|database| counts[database.state as usize] += 1);
+            counts[DatabaseState::OverLimit as usize] += assessment.over_limit;
+            for (state, count) in DatabaseState::ALL.iter().zip(counts) {
+                put(&[state.as_str()], count.known());
             }
             Some(())
+        });
+
+    SERIES = gauge(Agent, "streamgauge_series",
+        "Series that would be served with the profiles that are configured; absent without a series-limit.",
+        |on| on.agent()?.agent.series?.configured.known());
+
+    SERIES_LIMIT = gauge(Agent, "streamgauge_series_limit",
+        "The number of series above which profiles are reduced, as configured.",
+        |on| on.agent()?.agent.series?.limit.known());
+
+    REDUCED = gauge(Agent, "streamgauge_metrics_reduced",
+        "2 if no series of any database is served because of the limit, 1 if smaller profiles are served, 0 if not; absent without a limit.",
+        |on| {
+            Some(Value::Int(match on.agent()?.agent.series?.reduced {
+                Reduced::No => 0,
+                Reduced::To(_) => 1,
+                Reduced::Shed => 2,
+            }))
         });
 
     DISCOVERED = gauge(Source, "streamgauge_discovery_success",
@@ -76,19 +110,51 @@ numbers! {
             Some(())
         });
 
-    CHECK_STATUS = of_report(&["database", "replica", "check", "status"], "streamgauge_check_status",
-        "1 for the result of this check: pass, fail or unknown.",
-        |report, put| {
-            for Verdict { database, replica, check, status, .. } in report.verdicts.iter() {
-                let [database, replica] = [database, replica].map(|name| name.as_deref().unwrap_or_default());
-                put(&[database, replica, check, status.as_str()], true.known());
+    CHECK_STATUS = of_judged(&["database", "replica", "check", "status"], "streamgauge_check_status",
+        "1 for the result of this check: pass, fail or unknown; the full profile alone has those that pass, and notes.",
+        |selection, Judged { database, checks }, put| {
+            let all = selection.wants_all(&CHECK_STATUS, database);
+            checks.iter().filter(|verdict| all || verdict.is_trouble()).for_each(|verdict| tell(verdict, put));
+        },
+        |report, put| report.verdicts.agent.iter().for_each(|verdict| tell(verdict, put)));
+
+    CHECK_BREACH = of_report(&["database", "replica", "check", "severity"], "streamgauge_check_breach",
+        "The number that this rule of a check compares, while it holds of the database or replica.",
+        |report, _, put| {
+            let selection = &report.assessment.selection;
+            for breach in &report.verdicts.breaches {
+                if selection.wants(&CHECK_BREACH, Subject::Database(&breach.database)) {
+                    let [database, replica] = subject(Some(&breach.database.name), breach.replica.as_deref());
+                    put(&[database, replica, breach.check, breach.severity.as_str()], breach.value.known());
+                }
             }
         });
+
+    CHECKS = of_report(&["check", "status"], "streamgauge_checks",
+        "Databases or replicas of which this check fails, or is unknown.",
+        |report, _, put| {
+            for (check, [failing, unknown]) in &report.verdicts.troubles {
+                put(&[check, Status::Fail.as_str()], failing.known());
+                put(&[check, Status::Unknown.as_str()], unknown.known());
+            }
+        });
+
+    LARGEST_LAG = of_report(&[], "streamgauge_largest_lag_seconds",
+        "The largest streamgauge_replica_lag_seconds of all replicas, served or not.",
+        |_, totals, put| put(&[], totals.largest_lag_seconds.known()));
+
+    OLDEST_RECOVERY_POINT = of_report(&[], "streamgauge_oldest_recovery_point_timestamp_seconds",
+        "The oldest streamgauge_replica_recovery_point_timestamp_seconds of all replicas, served or not.",
+        |_, totals, put| put(&[], totals.oldest_recovery_point.known()));
+
+    OLDEST_VERIFIED = of_report(&[], "streamgauge_oldest_verified_timestamp_seconds",
+        "The oldest streamgauge_replica_verified_timestamp_seconds of all replicas, served or not.",
+        |_, totals, put| put(&[], totals.oldest_verified.known()));
 
     ALERTS = of_report(&["severity", "state"], "streamgauge_alerts",
         "Alerts of the built-in engine, by state; suppressed ones are pending or firing, but nobody is notified of \
          them.",
-        |report, put| {
+        |report, _, put| {
             for severity in Severity::ALL.iter().rev() {
                 for state in ["pending", "firing", "suppressed", "resolved"] {
                     let of = report.alerts.iter().filter(|alert| alert.severity == *severity && shown_as(alert) == state);
@@ -99,7 +165,7 @@ numbers! {
 
     ALERTS_DROPPED = of_report(&[], "streamgauge_alerts_dropped",
         "Rules that hold but are not alerts, because there are too many.",
-        |report, put| put(&[], report.alerts_dropped.known()));
+        |report, _, put| put(&[], report.alerts_dropped.known()));
 
     PROCESS_START_TIME = gauge(Agent, "process_start_time_seconds",
         "When the agent started, in seconds since 1970.",
@@ -133,4 +199,14 @@ fn shown_as(alert: &Alert) -> &'static str {
         AlertState::Pending | AlertState::Firing if alert.suppressed.is_some() => "suppressed",
         state => state.as_str(),
     }
+}
+
+fn tell(verdict: &Verdict, put: &mut Put<'_>) {
+    let [database, replica] = subject(verdict.database.as_deref(), verdict.replica.as_deref());
+    put(&[database, replica, verdict.check, verdict.status.as_str()], true.known());
+}
+
+/// The `database` and `replica` labels; without one there is none.
+fn subject<'a>(database: Option<&'a str>, replica: Option<&'a str>) -> [&'a str; 2] {
+    [database, replica].map(Option::unwrap_or_default)
 }

@@ -84,7 +84,8 @@ numbers! {
 
     NEEDED_CORRUPT = gauge(Replica, "streamgauge_replica_needed_corrupt_objects",
         "Those of streamgauge_replica_corrupt_objects without which the latest state does not restore.",
-        |on| on.replica()?.read_objects()?.needed_damaged().count().known());
+        |on| on.replica()?.read_objects()?.needed_damaged().count().known())
+        .standard();
 
     UNREADABLE_OBJECTS = gauge(Replica, "streamgauge_replica_unreadable_objects",
         "Objects of the replica that could not be read at the last attempt, which says nothing about their content.",

@@ -20,7 +20,8 @@ numbers! {
 
     UP = gauge(Database, "streamgauge_database_up",
         "1 if the files of the database were read at the last look, 0 if they could not be.",
-        |on| on.database()?.up().known());
+        |on| on.database()?.up().known())
+        .standard();
 
     REPLACED = gauge(Database, "streamgauge_database_replaced",
         "1 if another file was put in the place of the database while it was in use, 0 if not.",
@@ -28,7 +29,8 @@ numbers! {
 
     REPLICAS = gauge(Database, "streamgauge_database_replicas",
         "Replicas that are configured for the database.",
-        |on| on.database()?.replicas.len().known());
+        |on| on.database()?.replicas.len().known())
+        .core();
 
     POLLED = gauge(Database, "streamgauge_database_polled",
         "1 if the filesystem does not report changes, so that they are seen later, 0 if it does.",
@@ -36,11 +38,13 @@ numbers! {
 
     SIZE_BYTES = gauge(Database, "streamgauge_database_size_bytes",
         "Size of the database file.",
-        |on| local(on)?.size_bytes.known());
+        |on| local(on)?.size_bytes.known())
+        .core();
 
     WAL_SIZE = gauge(Database, "streamgauge_database_wal_size_bytes",
         "Size of the WAL file, which is a high-water mark and not what is committed in it.",
-        |on| local(on)?.wal_size_bytes.known());
+        |on| local(on)?.wal_size_bytes.known())
+        .standard();
 
     WAL_FRAMES = gauge(Database, "streamgauge_database_wal_frames",
         "Committed frames in the WAL.",
@@ -68,7 +72,8 @@ numbers! {
 
     COMMITS = counter(Database, "streamgauge_database_commits_total",
         "Write transactions since the agent first saw the database, including Litestream's own.",
-        |on| local(on)?.counters.commits.known());
+        |on| local(on)?.counters.commits.known())
+        .standard();
 
     COMMITS_LOWER_BOUND = gauge(Database, "streamgauge_database_commits_lower_bound",
         "1 if some commits may be missing from streamgauge_database_commits_total, 0 if it is exact.",
@@ -116,7 +121,8 @@ numbers! {
 
     USED = gauge(Database, "streamgauge_database_filesystem_used_ratio",
         "How full the fullest of the filesystems is that hold the database, its WAL and Litestream's metadata directory; 1 is full.",
-        |on| local(on)?.used_ratio().known());
+        |on| local(on)?.used_ratio().known())
+        .standard();
 
     USED_OBJECTIVE = gauge(Database, "streamgauge_database_filesystem_used_objective_ratio",
         "How full these filesystems may be, as configured.",
@@ -125,7 +131,8 @@ numbers! {
     FULL = gauge(Database, "streamgauge_database_filesystem_full_seconds",
         "When the first of these filesystems will be full if it keeps filling up as it has for hours; absent when \
          none is filling up.",
-        |on| local(on)?.filesystem_full_seconds().known());
+        |on| local(on)?.filesystem_full_seconds().known())
+        .standard();
 
     FILE_PERMISSIONS_OK = several(Kind::Gauge, (Database, &["file"]), "streamgauge_database_file_permissions_ok",
         "1 if mode and owner of this file are as configured, 0 if not.",

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::subject::{Scope, Subject};
-use crate::domain::assessment::DurationHistogram;
-use crate::domain::report::Report;
+use crate::domain::assessment::{DurationHistogram, Totals};
+use crate::domain::profile::{Profile, Selection};
+use crate::domain::report::{Judged, Report};
 
 /// Everything that there is to say about one number, which is one family of metrics, and how it is read.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Number {
     /// escape it.
     pub help: &'static str,
     pub read: Read,
+    /// The smallest profile that has it.
+    pub profile: Profile,
 }
 
 words! {
@@ -41,8 +44,10 @@ pub enum Read {
     One(fn(Subject<'_>) -> Option<Value<'static>>),
     /// Values of a subject, each with those of the labels besides its own. What returns early has told everything.
     Several(fn(Subject<'_>, &mut Put<'_>) -> Option<()>),
-    /// Of what follows from an assessment: such numbers are exported, and no check compares them.
-    OfReport(fn(&Report, &mut Put<'_>)),
+    /// Of what follows from an assessment, and of all its databases: such numbers are exported, and no check compares them.
+    OfReport(fn(&Report, &Totals, &mut Put<'_>)),
+    /// The same, apart for each database with what checks say of it, and for all that is besides.
+    OfJudged(fn(&Selection, Judged<'_>, &mut Put<'_>), fn(&Report, &mut Put<'_>)),
 }
 
 /// Takes values with those of their labels.
@@ -75,7 +80,7 @@ pub(super) const fn gauge(
     help: &'static str,
     read: fn(Subject<'_>) -> Option<Value<'static>>,
 ) -> Number {
-    Number { name, kind: Kind::Gauge, scope, more: &[], help, read: Read::One(read) }
+    number(Kind::Gauge, (scope, &[]), name, help, Read::One(read))
 }
 
 /// A counter with one value for each subject.
@@ -85,18 +90,18 @@ pub(super) const fn counter(
     help: &'static str,
     read: fn(Subject<'_>) -> Option<Value<'static>>,
 ) -> Number {
-    Number { name, kind: Kind::Counter, scope, more: &[], help, read: Read::One(read) }
+    number(Kind::Counter, (scope, &[]), name, help, Read::One(read))
 }
 
 /// A number with several values for each subject, told apart by `more` labels.
 pub(super) const fn several(
     kind: Kind,
-    (scope, more): (Scope, &'static [&'static str]),
+    of: (Scope, &'static [&'static str]),
     name: &'static str,
     help: &'static str,
     read: fn(Subject<'_>, &mut Put<'_>) -> Option<()>,
 ) -> Number {
-    Number { name, kind, scope, more, help, read: Read::Several(read) }
+    number(kind, of, name, help, Read::Several(read))
 }
 
 /// A gauge of the report.
@@ -104,9 +109,33 @@ pub(super) const fn of_report(
     more: &'static [&'static str],
     name: &'static str,
     help: &'static str,
-    read: fn(&Report, &mut Put<'_>),
+    read: fn(&Report, &Totals, &mut Put<'_>),
 ) -> Number {
-    Number { name, kind: Kind::Gauge, scope: Scope::Agent, more, help, read: Read::OfReport(read) }
+    number(Kind::Gauge, (Scope::Agent, more), name, help, Read::OfReport(read))
+}
+
+/// A gauge of the report with values of each database, and others.
+pub(super) const fn of_judged(
+    more: &'static [&'static str],
+    name: &'static str,
+    help: &'static str,
+    of_each: fn(&Selection, Judged<'_>, &mut Put<'_>),
+    besides: fn(&Report, &mut Put<'_>),
+) -> Number {
+    number(Kind::Gauge, (Scope::Agent, more), name, help, Read::OfJudged(of_each, besides))
+}
+
+/// What is not about a database is in every profile.
+const fn number(
+    kind: Kind,
+    (scope, more): (Scope, &'static [&'static str]),
+    name: &'static str,
+    help: &'static str,
+    read: Read,
+) -> Number {
+    let of_database = matches!(scope, Scope::Database | Scope::Replica);
+    let profile = if of_database { Profile::Full } else { Profile::Core };
+    Number { name, kind, scope, more, help, read, profile }
 }
 
 /// What may be the value of a number.
@@ -153,6 +182,16 @@ pub fn seconds(at: Timestamp) -> f64 {
 }
 
 impl Number {
+    /// In every profile.
+    pub(super) const fn core(self) -> Self {
+        Self { profile: Profile::Core, ..self }
+    }
+
+    /// In the profile that is usual.
+    pub(super) const fn standard(self) -> Self {
+        Self { profile: Profile::Standard, ..self }
+    }
+
     /// All its labels, in the order of the exposition.
     pub fn labels(&self) -> impl Iterator<Item = &'static str> + Clone {
         self.scope.labels().iter().chain(self.more).copied()

@@ -12,13 +12,14 @@ fn drill(on: Subject<'_>) -> Option<&DrillReport> {
 
 /// The last drill.
 fn last(on: Subject<'_>) -> Option<&DrillRecord> {
-    drill(on)?.history.last.as_ref()
+    drill(on)?.history.last.as_deref()
 }
 
 numbers! {
     INTERVAL = gauge(Replica, "streamgauge_drill_interval_seconds",
         "The time between two scheduled drills; absent when there are none.",
-        |on| drill(on)?.interval_seconds.known());
+        |on| drill(on)?.interval_seconds.known())
+        .standard();
 
     NEXT = gauge(Replica, "streamgauge_drill_next_timestamp_seconds",
         "When the next drill is due; absent while one is running and if none is started.",
@@ -44,7 +45,8 @@ numbers! {
 
     LAST_SUCCESS = gauge(Replica, "streamgauge_drill_last_success_timestamp_seconds",
         "When the last drill that passed was completed.",
-        |on| drill(on)?.history.last_success_at.known());
+        |on| drill(on)?.history.last_success_at.known())
+        .core();
 
     LAST_RESULT = several(Kind::Gauge, (Replica, &["result"]), "streamgauge_drill_last_result",
         "1 for the result of the last drill, 0 for the others: passed, failed, or inconclusive, which says nothing about the backup.",
@@ -58,7 +60,8 @@ numbers! {
 
     FAILING = gauge(Replica, "streamgauge_drill_failing",
         "1 if the last conclusive drill failed, 0 if it passed.",
-        |on| drill(on)?.history.last_conclusive.map(|result| result == DrillResult::Failed).known());
+        |on| drill(on)?.history.last_conclusive.map(|result| result == DrillResult::Failed).known())
+        .standard();
 
     FIRST_SEEN = gauge(Replica, "streamgauge_drill_first_seen_timestamp_seconds",
         "When the agent first saw that the replica can be drilled.",
@@ -72,11 +75,13 @@ numbers! {
                 put(&[result.as_str()], count.known());
             }
             Some(())
-        });
+        })
+        .standard();
 
     RESTORE_SECONDS = gauge(Replica, "streamgauge_drill_last_duration_seconds",
         "How long the last full drill took until the restored file was on disk: the measured recovery time.",
-        |on| drill(on)?.history.restore_seconds.known());
+        |on| drill(on)?.history.restore_seconds.known())
+        .standard();
 
     LAST_DOWNLOADED_BYTES = gauge(Replica, "streamgauge_drill_last_downloaded_bytes",
         "Bytes that the last drill received from the store.",
@@ -112,5 +117,6 @@ numbers! {
 
     RTO = gauge(Replica, "streamgauge_replica_rto_objective_seconds",
         "The time that a restore may take, as configured.",
-        |on| drill(on)?.rto_seconds.known());
+        |on| drill(on)?.rto_seconds.known())
+        .standard();
 }

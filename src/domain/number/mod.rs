@@ -19,6 +19,7 @@ mod declare;
 pub mod drill;
 pub mod receiver;
 pub mod replica;
+mod selection;
 pub mod store;
 mod subject;
 

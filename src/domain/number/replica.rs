@@ -23,23 +23,28 @@ numbers! {
             let ReplicaReport { store, layout, url, bucket, .. } = on.replica()?;
             put(&[store, layout.unwrap_or_default(), url, bucket.as_deref().unwrap_or_default()], true.known());
             Some(())
-        });
+        })
+        .standard();
 
     UP = gauge(Replica, "streamgauge_replica_up",
         "1 if the replica could be read at the last look, its newest object included, 0 if not.",
-        |on| on.replica()?.up.known());
+        |on| on.replica()?.up.known())
+        .core();
 
     RECOVERY_POINT = gauge(Replica, "streamgauge_replica_recovery_point_timestamp_seconds",
         "The newest time for which it is proven that everything committed before it can be restored from the replica.",
-        |on| on.replica()?.recovery_point.known());
+        |on| on.replica()?.recovery_point.known())
+        .core();
 
     LAG = gauge(Replica, "streamgauge_replica_lag_seconds",
         "Age of the oldest commit that is not proven to be in the replica, 0 when there is none.",
-        |on| on.replica()?.lag_seconds.known());
+        |on| on.replica()?.lag_seconds.known())
+        .core();
 
     LAG_UNKNOWN_SINCE = gauge(Replica, "streamgauge_replica_lag_unknown_since_timestamp_seconds",
         "The time since which the lag has been unknown; absent while it is known, and where it is unknown by design: for an observer without a beacon, and while the database is missing.",
-        |on| on.replica()?.keeping.lag_unknown?.since.known());
+        |on| on.replica()?.keeping.lag_unknown?.since.known())
+        .standard();
 
     UNPROVEN_COMMIT = gauge(Replica, "streamgauge_replica_unproven_commit_timestamp_seconds",
         "While the lag is unknown: when the oldest commit was made that may not be in the replica.",
@@ -51,7 +56,8 @@ numbers! {
 
     UNREPLICATED_BYTES = gauge(Replica, "streamgauge_replica_unreplicated_bytes",
         "Committed WAL bytes that are not proven to be in the replica.",
-        |on| on.replica()?.unreplicated_bytes.known());
+        |on| on.replica()?.unreplicated_bytes.known())
+        .core();
 
     UNREPLICATED_BYTES_LOWER_BOUND = gauge(Replica, "streamgauge_replica_unreplicated_bytes_lower_bound",
         "1 if streamgauge_replica_unreplicated_bytes is a lower bound because the WAL was restarted, 0 if it is exact.",
@@ -66,15 +72,18 @@ numbers! {
 
     VERIFIED_AT = gauge(Replica, "streamgauge_replica_verified_timestamp_seconds",
         "When the replica was last verified; everything said about it is as old as that.",
-        |on| on.replica()?.verified_at.known());
+        |on| on.replica()?.verified_at.known())
+        .core();
 
     WATCHED_SINCE = gauge(Replica, "streamgauge_replica_watched_since_timestamp_seconds",
         "When the agent first watched the replica.",
-        |on| on.replica()?.watched_since.known());
+        |on| on.replica()?.watched_since.known())
+        .standard();
 
     VERIFY_INTERVAL = gauge(Replica, "streamgauge_replica_verify_interval_seconds",
         "The longest time that passes between two verifications when all is well.",
-        |on| on.replica()?.verify_interval_seconds.known());
+        |on| on.replica()?.verify_interval_seconds.known())
+        .standard();
 
     LAG_METHOD = several(Kind::Info, (Replica, &["method"]), "streamgauge_replica_lag_method_info",
         "How the recovery point was proven, strongest first: wal, segment, txid, observer; beacon if the lag is claimed by the agent beside the database, and not proven.",
@@ -117,6 +126,11 @@ numbers! {
             Some(())
         });
 
+    SIZE_BYTES = gauge(Replica, "streamgauge_replica_size_bytes",
+        "Size of all objects of the replica.",
+        |on| coverage(on)?.levels.iter().map(|level| level.bytes).sum::<u64>().known())
+        .standard();
+
     SNAPSHOTS = gauge(Replica, "streamgauge_replica_snapshots",
         "Snapshots in the replica.",
         |on| coverage(on)?.snapshots.known());
@@ -139,11 +153,13 @@ numbers! {
 
     RESTORABLE = gauge(Replica, "streamgauge_replica_restorable",
         "1 if the listing contains a snapshot, or a chain from the start, from which something restores, 0 if not.",
-        |on| coverage(on)?.restorable.known());
+        |on| coverage(on)?.restorable.known())
+        .standard();
 
     RESTORABLE_SINCE = gauge(Replica, "streamgauge_replica_restorable_since_timestamp_seconds",
         "The earliest time that can be restored without a hole between it and the newest object.",
-        |on| coverage(on)?.restorable_since.known());
+        |on| coverage(on)?.restorable_since.known())
+        .core();
 
     WHOLE = gauge(Replica, "streamgauge_replica_history_whole",
         "1 if the replica still reaches back to its beginning, 0 if older history was deleted or lost.",
@@ -175,7 +191,8 @@ numbers! {
 
     STORAGE_DOLLARS_PER_MONTH = gauge(Replica, "streamgauge_replica_storage_dollars_per_month",
         "What storing the replica costs, at the configured prices.",
-        |on| on.replica()?.keeping.storage_dollars_per_month.known());
+        |on| on.replica()?.keeping.storage_dollars_per_month.known())
+        .standard();
 
     FOREIGN_HISTORY = gauge(Replica, "streamgauge_replica_foreign_history",
         "1 if the replica is ahead of the local Litestream, which goes on writing behind it: another history or another writer; 0 if not.",
@@ -183,7 +200,8 @@ numbers! {
 
     GAPS = gauge(Replica, "streamgauge_replica_gaps",
         "Holes between the newest snapshot and the newest object that no level bridges; with one, the latest state does not restore.",
-        |on| coverage(on)?.gaps.len().known());
+        |on| coverage(on)?.gaps.len().known())
+        .standard();
 
     RESTORABLE_GAPS = gauge(Replica, "streamgauge_replica_restorable_gaps",
         "Stretches of time, back to the oldest snapshot, to which the replica cannot be restored because objects are missing.",
@@ -199,5 +217,6 @@ numbers! {
 
     RPO = gauge(Replica, "streamgauge_replica_rpo_objective_seconds",
         "The lag that is tolerated, as configured.",
-        |on| on.database()?.rpo_seconds.known());
+        |on| on.database()?.rpo_seconds.known())
+        .core();
 }

@@ -22,14 +22,16 @@ use crate::domain::drill::{
 use crate::domain::history::{History, Recorder};
 use crate::domain::litestream::{Hole, Txid};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
+use crate::domain::profile::Profile;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
 use crate::domain::report::Report;
 use crate::domain::restore::RestoredObject;
+use crate::domain::shard::Shard;
 use crate::domain::spot::{SpotMismatch, SpotReport};
 use crate::domain::sqlite::WalPosition;
 use crate::domain::timeline::{Blocked, Caveat, Span, TimelineReport};
-use crate::domain::verdict::{Severity, Status, Verdict, Verdicts};
+use crate::domain::verdict::{Breach, Severity, Status, Verdict, Verdicts};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
 
 /// The instant of every report here: 2026-01-01 00:00:00 UTC.
@@ -52,7 +54,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
     let databases = databases.into_iter().map(Arc::new).collect();
     Report {
         generated_at: now(),
-        assessment: Assessment { complete: true, agent, databases, over_limit: 0 },
+        assessment: Assessment { complete: true, agent, databases, ..Assessment::default() },
         verdicts: Verdicts::default(),
         alerts: Vec::new(),
         alerts_dropped: 0,
@@ -69,6 +71,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
         reason: None,
         local: Some(local(name)),
         rpo_seconds: 300.0,
+        metrics: Profile::Full,
         objectives: ObjectivesReport { retention_seconds: Some(86_400.0), snapshot_interval_seconds: None },
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),
@@ -88,6 +91,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             watched_since: ago(86_400).unwrap_or_default(),
             verified_at: ago(4),
             verify_interval_seconds: 300.0,
+            rests_until: ago(-296),
             last_segment_at: ago(20),
             txid: Some(116),
             coverage: Some(CoverageReport {
@@ -397,6 +401,9 @@ pub(crate) fn full() -> Report {
         warnings: Vec::new(),
         error: None,
     }];
+    report.assessment.agent.shard = Some(Shard { index: 1, count: 3 });
+    report.assessment.agent.series =
+        Some(SeriesReport { limit: 1000, configured: 400, served: 400, reduced: Reduced::No });
     report.assessment.agent.collectors = vec![CollectorReport {
         collector: "local",
         success: true,
@@ -464,6 +471,14 @@ pub(crate) fn full() -> Report {
         verdict("zeta", Some("s3"), Severity::Warning, Status::Unknown, "SnapshotStale"),
     ];
     report.verdicts.databases = verdicts.into_iter().map(|verdict| [verdict].into()).collect();
+    report.verdicts.breaches = vec![Breach {
+        check: "ReplicationLag",
+        severity: Severity::Critical,
+        database: Arc::clone(&report.assessment.databases[1]),
+        replica: Some("s3".to_owned()),
+        value: 400.0,
+    }];
+    report.verdicts.troubles = [("ReplicationLag", [1, 0]), ("SnapshotStale", [0, 1])].into();
     report
 }
 
@@ -500,7 +515,7 @@ pub(crate) fn everything() -> Report {
         let drill = Arc::make_mut(drill);
         (drill.withheld, drill.running_since) = (Some("it is too large".to_owned()), ago(5));
         drill.history.downloads.push(DrillDownload { at: now(), bytes: 480_000 });
-        drill.history.last.iter_mut().for_each(more_of_a_drill);
+        drill.history.last.as_deref_mut().into_iter().for_each(more_of_a_drill);
     }
     let claim = BeaconClaim {
         unreplicated_since: ago(40),
@@ -558,7 +573,7 @@ fn alert(database: &str, state: AlertState, suppressed: Option<&str>) -> Arc<Ale
 }
 
 fn verdict(on: &str, replica: Option<&str>, severity: Severity, status: Status, check: &'static str) -> Verdict {
-    let (database, replica) = (on.to_owned(), replica.map(str::to_owned));
+    let (database, replica) = (on.into(), replica.map(Into::into));
     Verdict {
         check,
         title: "the title",
@@ -566,6 +581,6 @@ fn verdict(on: &str, replica: Option<&str>, severity: Severity, status: Status, 
         database: Some(database),
         replica,
         status,
-        detail: "the detail".to_owned(),
+        detail: "the detail".into(),
     }
 }

@@ -102,6 +102,11 @@ impl WalIndexHeader {
         self.attempted == self.backfilled
     }
 
+    /// How far checkpoints got, and in which WAL: while that stays the same, none has begun to write to the database.
+    pub fn copied(&self) -> (u32, u32, u32, u32) {
+        (self.salt1, self.salt2, self.attempted, self.backfilled)
+    }
+
     /// Whether both were read from the same WAL.
     pub fn same_wal(&self, other: &Self) -> bool {
         (self.salt1, self.salt2) == (other.salt1, other.salt2)

@@ -21,9 +21,9 @@ pub struct Ledger {
     pub(super) rereading: Budget,
     /// The configured restorer reads LZ4 frames only.
     pub(super) reads_frames_only: bool,
-    pub(super) objects: BTreeMap<ObjectName, Record>,
-    /// The last name that was listed of each folder: what comes behind it is new.
-    pub(super) marks: BTreeMap<Folder, ObjectName>,
+    pub(super) objects: BTreeMap<ObjectName, Box<Record>>,
+    /// The last name that was listed of each folder, in the order of the folders: what comes behind it is new.
+    pub(super) marks: Vec<ObjectName>,
     /// Everything was listed once.
     pub(super) begun: bool,
     pub(super) plan: Vec<Listed>,
@@ -91,6 +91,10 @@ impl Ledger {
             self.fresh.pop_first();
         }
         self.replan(&listed.plan);
+        if self.fresh.is_empty() {
+            // A map keeps its memory when it is emptied item by item.
+            self.fresh = BTreeMap::new();
+        }
         self.tip = listed.tip;
         self.relate(now);
         self.forget();
@@ -98,15 +102,15 @@ impl Ledger {
 
     fn see(&mut self, object: &Listed) {
         let name = object.name;
-        let mark = self.marks.get(&name.folder()).copied();
+        let mark = self.mark(name.folder()).ok().map(|at| self.marks[at]);
         if let Some(record) = self.objects.get_mut(&name) {
             record.missing = 0;
             if record.fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Vanished) {
                 record.fault = None;
             }
             if (record.size, record.modified) != (object.size, object.at.instant()) {
-                record.again = Some(*object);
-            } else if record.again.is_some_and(|again| again != *object) {
+                record.again = Some(Box::new(*object));
+            } else if record.again.as_deref().is_some_and(|again| again != object) {
                 // It is as it was before it was listed otherwise.
                 record.again = None;
             }
@@ -114,7 +118,19 @@ impl Ledger {
             self.fresh.insert(name, *object);
         }
         if mark < Some(name) {
-            self.marks.insert(name.folder(), name);
+            self.set_mark(name);
+        }
+    }
+
+    fn mark(&self, folder: Folder) -> Result<usize, usize> {
+        self.marks.binary_search_by_key(&folder, |mark| mark.folder())
+    }
+
+    /// Says which name was listed last of its folder.
+    pub(super) fn set_mark(&mut self, name: ObjectName) {
+        match self.mark(name.folder()) {
+            Ok(at) => self.marks[at] = name,
+            Err(at) => self.marks.insert(at, name),
         }
     }
 
@@ -143,7 +159,7 @@ impl Ledger {
                 // What was found bad is read again once a complete listing; what was replaced stays replaced.
                 let bad = record.fault.as_ref().is_some_and(|fault| fault.kind != FindingKind::Rewritten);
                 if bad && record.again.is_none() {
-                    record.again = listed.get(*name).copied();
+                    record.again = listed.get(*name).copied().map(Box::new);
                 }
                 continue;
             }
@@ -161,7 +177,7 @@ impl Ledger {
                 let detail =
                     "it was there, but listings no longer have it, and retention does not explain that".to_owned();
                 let needed = record.planned && !reached;
-                record.fault = Some(Fault { kind: FindingKind::Vanished, detail, seen_at: now, needed });
+                record.fault = Some(Box::new(Fault { kind: FindingKind::Vanished, detail, seen_at: now, needed }));
             }
         }
         for name in explained {

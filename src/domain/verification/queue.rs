@@ -59,7 +59,12 @@ impl Ledger {
         wanted.extend(missing.filter(|(object, _)| asked.insert(object.name)));
         wanted.extend(self.plan.iter().filter(|object| self.lacks_content(object)).map(|o| (*o, Want::Content)));
         // What was bad and is no longer planned is looked at again, too.
-        let again = self.objects.iter().rev().filter(|(_, record)| !record.planned).filter_map(|(_, r)| r.again);
+        let again = self
+            .objects
+            .iter()
+            .rev()
+            .filter(|(_, record)| !record.planned)
+            .filter_map(|(_, r)| r.again.as_deref().copied());
         wanted.extend(again.map(|object| (object, shallow(&object))));
         let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.gone.contains(&object.name)).collect();
         fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.at.instant(), object.name)));
@@ -74,7 +79,7 @@ impl Ledger {
         }
         let unread = match self.objects.get(&object.name) {
             None => *object,
-            Some(record) => record.again?,
+            Some(record) => *record.again.as_deref()?,
         };
         Some((unread, shallow(&unread)))
     }
@@ -84,6 +89,6 @@ impl Ledger {
         let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
         (self.depth == VerifyDepth::Content && affordable)
             && !self.gone.contains(&object.name)
-            && self.objects.get(&object.name).is_some_and(wanted)
+            && self.objects.get(&object.name).is_some_and(|record| wanted(record))
     }
 }

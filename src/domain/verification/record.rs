@@ -18,13 +18,14 @@ pub(super) struct Record {
     /// Decoded in full, or not to be.
     pub(super) content: bool,
     pub(super) facts: Option<Facts>,
-    pub(super) fault: Option<Fault>,
+    /// Boxed, as few have one, and `again` as well.
+    pub(super) fault: Option<Box<Fault>>,
     /// When it was last decoded in full.
     pub(super) read_at: Option<Timestamp>,
     /// Where its pages are, while a restore needs it.
     pub(super) frames: Option<Arc<FrameIndex>>,
     /// It was listed otherwise since it was read, or is to be read again because it was bad.
-    pub(super) again: Option<Listed>,
+    pub(super) again: Option<Box<Listed>>,
     pub(super) planned: bool,
     /// Complete listings in a row that lacked it.
     pub(super) missing: u8,

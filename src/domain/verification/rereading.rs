@@ -19,13 +19,13 @@ const MEAN: SignedDuration = SignedDuration::from_hours(24);
 impl Ledger {
     /// The object whose turn it is, unless that costs too much now.
     pub(super) fn stale(&mut self, tokens: u64, now: Timestamp) -> Option<Job> {
-        let due = |(name, record): (&ObjectName, &Record)| {
+        let due = |name: &ObjectName, record: &Record| {
             let sound = record.content && record.fault.is_none() && record.known().is_some();
             let due = due(*name, record.read_at.unwrap_or(record.modified)).filter(|due| sound && *due <= now)?;
             Some((due, record.listed(*name)))
         };
         let affordable = tokens.min(self.rereading.available(now));
-        let turns = self.objects.iter().filter_map(due);
+        let turns = self.objects.iter().filter_map(|(name, record)| due(name, record));
         let (_, object, want) = turns
             .map(|(due, object)| (due, object, thorough(&object)))
             .filter(|(_, object, want)| {

@@ -66,9 +66,9 @@ impl Ledger {
         let planned = self.plan.iter().any(|object| object.name == job.object.name);
         let Listed { name, size, at } = job.object;
         let modified = at.instant();
-        let record = self.objects.entry(name).or_insert_with(|| Record::new(size, modified, planned));
+        let record = self.objects.entry(name).or_insert_with(|| Box::new(Record::new(size, modified, planned)));
         (record.size, record.modified, record.planned) = (size, modified, planned);
-        if record.again.is_some_and(|again| again == job.object) {
+        if record.again.as_deref().is_some_and(|again| *again == job.object) {
             record.again = None;
         }
         record
@@ -95,7 +95,7 @@ impl Ledger {
                 "its content was replaced (checksum {:016x} since): two writers",
                 facts.checksum().unwrap_or_default()
             );
-            record.fault = Some(Fault { kind: FindingKind::Rewritten, detail, seen_at: now, needed: false });
+            record.fault = Some(Box::new(Fault { kind: FindingKind::Rewritten, detail, seen_at: now, needed: false }));
         }
         self.conflicts += u64::from(rewritten);
         self.structure_verified += u64::from(first);
@@ -111,7 +111,7 @@ impl Ledger {
         let record = self.record(job);
         record.content = false;
         (record.facts, record.frames) = (None, None);
-        record.fault = Some(Fault { kind, detail, seen_at, needed: false });
+        record.fault = Some(Box::new(Fault { kind, detail, seen_at, needed: false }));
         self.resolve(job.object.name, None);
     }
 }

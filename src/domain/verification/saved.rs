@@ -49,7 +49,7 @@ impl Ledger {
             tokens,
             filled,
             counts: [self.structure_verified, self.content_verified, self.read_bytes, self.conflicts],
-            marks: self.marks.values().map(ToString::to_string).collect(),
+            marks: self.marks.iter().map(ToString::to_string).collect(),
             objects: self.objects.iter().map(|(name, record)| line(*name, record)).collect(),
             faults: faults.collect(),
             read_at: read_at.collect(),
@@ -77,13 +77,13 @@ impl Ledger {
         self.budget.restore((saved.tokens, saved.filled));
         [self.structure_verified, self.content_verified, self.read_bytes, self.conflicts] = saved.counts;
         let marks = saved.marks.iter().filter_map(|mark| ObjectName::parse(mark));
-        self.marks = marks.map(|mark| (mark.folder(), mark)).collect();
+        marks.for_each(|mark| self.set_mark(mark));
         let objects = saved.objects.iter().take(2 * VERIFIED_OBJECTS_MAX).filter_map(|text| read(text));
-        self.objects = objects.collect();
+        self.objects = objects.map(|(name, record)| (name, Box::new(record))).collect();
         for (name, kind, detail, seen_at, needed) in saved.faults {
             let record = ObjectName::parse(&name).and_then(|name| self.objects.get_mut(&name));
             if let Some(record) = record {
-                record.fault = Some(Fault { kind, detail, seen_at, needed });
+                record.fault = Some(Box::new(Fault { kind, detail, seen_at, needed }));
             }
         }
         for (name, at) in saved.read_at {

@@ -8,20 +8,21 @@
 //! litestream.yml ─► expand ─► yaml ─► Node ─► litestream (keys, replica, s3, scan) ───────┴─► targets
 //! ```
 
+pub mod fuzz;
 mod litestream;
 mod own;
-mod problem;
-mod source;
-mod value;
+pub(crate) mod problem;
+pub(crate) mod source;
+pub(crate) mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::litestream::keys::Keys;
 use self::litestream::replica;
 use self::own::targets::{Collection, Found};
-use self::own::{database, settings};
+use self::own::{database, observe, settings};
 use self::problem::{Collected, Place, Sink};
 use self::source::expand::{self, Unset};
 use self::source::node::Dialect;
@@ -36,9 +37,11 @@ use crate::domain::target::{ReplicaTarget, Target};
 
 pub use self::own::database::read_age_identities;
 pub use self::own::drill::Drill;
+pub use self::own::observe::{Observe, Observed};
 pub use self::own::settings::{LOG_LEVELS, Litestream, Log, LogFormat, Requests, Settings};
-pub use self::own::web::Web;
+pub use self::own::web::{ListenAddress, Web};
 pub use self::problem::Problem;
+pub(crate) use self::problem::did_you_mean;
 pub use self::value::duration::read as read_duration;
 pub use self::value::paths::{PathMapping, home};
 pub use self::value::size::read as read_size;
@@ -97,10 +100,10 @@ pub struct Refused {
 /// # Errors
 ///
 /// All problems and warnings of all sources, in the order of the sources.
-pub fn load(input: &Input) -> Result<Loaded, Refused> {
+pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Observed) -> Result<Loaded, Refused> {
     let sink = Sink::default();
     let base = input.base();
-    let (settings, entries) = own(input, &base, &sink);
+    let Own { settings, entries, observes } = own(input, &base, &sink);
 
     let mut collection = Collection::default();
     let mut sources: Vec<SourceReport> = Vec::new();
@@ -110,12 +113,27 @@ pub fn load(input: &Input) -> Result<Loaded, Refused> {
     if let Some(path) = &input.config_file {
         sources.push(source(&name(path), entries.len(), None));
     }
-    let nothing = settings.litestream.config.is_empty() && entries.is_empty() && collection.is_empty();
+    let nothing = sources.iter().all(|source| source.databases == 0) && observes.is_empty() && collection.is_empty();
+    let nothing = nothing && settings.litestream.config.is_empty();
     for entry in entries {
         collection.add_entry(entry, &sink);
     }
+    let mut places = HashSet::new();
+    for observe in observes.iter().filter(|observe| !places.insert(observe.replica.location.identity())) {
+        sink.problem(observe.twice());
+    }
+    // A mistake elsewhere costs no requests.
+    for observe in observes.iter().filter(|_| sink.is_clean()) {
+        let Observed { replicas, gone, error } = observed(&settings, observe);
+        let source = source(&observe.url(), replicas.len(), error);
+        if gone > 0 {
+            sink.warning(observe.gone(gone));
+        }
+        collection.add_observed(observe, &replicas, &input.names);
+        sources.push(source);
+    }
     let mut names = input.names.clone();
-    let mut targets = collection.into_targets(&mut names, &sink);
+    let mut targets = collection.into_targets(settings.shard, &mut names, &sink);
     if nothing && sink.is_clean() {
         let place = Place::file(&input.config_file.as_deref().map_or_else(|| "configuration".into(), name));
         sink.problem(place.problem(
@@ -156,7 +174,7 @@ pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Pro
 pub fn settings(input: &Input) -> Result<Settings, Vec<Problem>> {
     let sink = Sink::default();
     let base = input.base();
-    let (settings, _) = own(input, &base, &sink);
+    let Own { settings, .. } = own(input, &base, &sink);
     let Collected { problems, .. } = sink.into_parts();
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
@@ -170,8 +188,15 @@ fn name(path: &Path) -> Arc<str> {
     path.display().to_string().into()
 }
 
+/// What our own configuration says.
+struct Own {
+    settings: Settings,
+    entries: Vec<Found>,
+    observes: Vec<Observe>,
+}
+
 /// Our own file, environment and flags.
-fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<Found>) {
+fn own(input: &Input, base: &Base, sink: &Sink) -> Own {
     let file = input.config_file.as_deref().map(|path| {
         let name = name(path);
         let text = read_text(&base.working_directory.join(path), CONFIG_BYTES_MAX).unwrap_or_else(|message| {
@@ -180,6 +205,11 @@ fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<Found>) {
         });
         (name, text)
     });
+    own_of(file, input, base, sink)
+}
+
+/// As [`own`], of a file that was read.
+fn own_of(file: Option<(Arc<str>, String)>, input: &Input, base: &Base, sink: &Sink) -> Own {
     let mut flags = input.overrides.clone();
     if !input.litestream_config.is_empty() {
         let paths = input.litestream_config.iter().map(|path| path.display().to_string());
@@ -193,7 +223,9 @@ fn own(input: &Input, base: &Base, sink: &Sink) -> (Settings, Vec<Found>) {
     let settings = settings::read(&mut section, &context);
     let entries = section.sections("database").into_iter();
     let entries = entries.map(|section| database::read(section, &settings, &context)).collect();
-    (settings, entries)
+    let observes = section.sections("observe").into_iter();
+    let observes = observes.filter_map(|section| observe::read(section, &settings, &context)).collect();
+    Own { settings, entries, observes }
 }
 
 fn litestream_file(

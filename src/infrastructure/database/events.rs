@@ -146,8 +146,11 @@ impl Events {
             Err(error) => return Err(error.into()),
         };
         match self.watched.insert(wd, Watched::File { target, role }) {
-            // A hard link: events can only be one target's.
-            Some(Watched::File { target: other, .. }) if other != target => Err(io::ErrorKind::AlreadyExists.into()),
+            // A hard link: events can only be one target's, which they stay.
+            Some(other @ Watched::File { target: first, .. }) if first != target => {
+                self.watched.insert(wd, other);
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
             _ => Ok(Some(wd)),
         }
     }

@@ -10,7 +10,7 @@ use std::fs::File;
 use bytes::Bytes;
 
 use super::files::{FileStat, Paths, open, open_found, parse_at, read_at, stat, stat_open};
-use super::sample::{Log, Memory, OpenIndex, sample};
+use super::sample::{Known, Log, Memory, OpenIndex, sample};
 use crate::domain::limits::{LIVE_IMAGE_PAGES_MAX, SPOT_WAL_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{
@@ -41,7 +41,8 @@ impl LiveFiles {
 
 impl LiveDatabase for LiveFiles {
     fn position(&self) -> Result<LivePosition, Reason> {
-        let (sample, _) = sample(&self.paths, None, &mut Memory::default()).map_err(|failure| failure.reason)?;
+        let (sample, _) =
+            sample(&self.paths, Known::default(), &mut Memory::default()).map_err(|failure| failure.reason)?;
         let position = match sample.log {
             Log::Indexed(header) => header.position(),
             Log::Scanned { position, .. } => Some(position),

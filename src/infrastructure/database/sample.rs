@@ -163,53 +163,75 @@ pub(super) enum Log {
     Rollback { change_counter: u32 },
 }
 
-/// Looks at the files. `index` is an open `-shm` that the caller knows to be the one at its path, and in use; the result has a newly
-/// opened one when it was not given or did not fit.
+/// What a look need not ask for again.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Known<'a> {
+    /// An open `-shm` that is the one at its path, and in use.
+    pub index: Option<&'a OpenIndex>,
+    /// A sample since which nothing told of a write to the database file.
+    pub unwritten: Option<&'a Sample>,
+}
+
+impl Known<'_> {
+    /// The database file as it was, where the wal-index says as well that no checkpoint wrote to it since, nor began to, and
+    /// the `-wal` beside it is the same file.
+    fn database(&self, index: Option<&IndexSample>, wal: Option<&FileStat>) -> Option<Stamp> {
+        let last = self.unwritten?;
+        let (before, now) = (last.index?, index?);
+        let same_index = before.id == now.id && before.header.copied() == now.header.copied();
+        (same_index && last.wal?.id == wal?.id).then_some(last.database)
+    }
+}
+
+/// Looks at the files. The result has a newly opened `-shm` when none was known, or it did not fit.
 pub(super) fn sample(
     paths: &Paths,
-    index: Option<&OpenIndex>,
+    known: Known<'_>,
     memory: &mut Memory,
 ) -> Result<(Sample, Option<OpenIndex>), Failure> {
-    let mut outcome = attempt(paths, index, memory);
+    let mut outcome = attempt(paths, known, memory);
     for _ in 1..ATTEMPTS {
         match &outcome {
             Err(Failure { transient: true, .. }) => std::thread::sleep(PAUSE),
             _ => break,
         }
-        outcome = attempt(paths, None, memory);
+        outcome = attempt(paths, Known::default(), memory);
     }
     outcome
 }
 
 /// One pass. The wal-index is read first: what it calls committed is already in the `-wal` file, so a `-wal` that is too
 /// short for it was changed in between.
-fn attempt(
-    paths: &Paths,
-    known: Option<&OpenIndex>,
-    memory: &mut Memory,
-) -> Result<(Sample, Option<OpenIndex>), Failure> {
-    let opened = if known.is_none() { OpenIndex::open(paths)?.filter(OpenIndex::is_connected) } else { None };
-    let index = match known.or(opened.as_ref()) {
+fn attempt(paths: &Paths, known: Known<'_>, memory: &mut Memory) -> Result<(Sample, Option<OpenIndex>), Failure> {
+    let opened = if known.index.is_none() { OpenIndex::open(paths)?.filter(OpenIndex::is_connected) } else { None };
+    let index = match known.index.or(opened.as_ref()) {
         Some(open) => open.read(paths)?.map(|header| IndexSample { id: open.id, size: open.size, header }),
         None => None,
     };
     let wal = stat(&paths.wal)?;
-    let database = stat(&paths.database)?.ok_or_else(|| files::not_found(&paths.database))?;
-    match database.file_type() {
-        FileType::RegularFile => {}
-        FileType::Symlink => return Err(files::symbolic_link(&paths.database).into()),
-        _ => {
-            let message = format!("open {}: not a regular file", paths.database.display());
-            return Err(Reason::new(ReasonKind::Misconfigured, message).into());
-        }
-    }
+    let database = match known.database(index.as_ref(), wal.as_ref()) {
+        Some(database) => database,
+        None => database_file(paths)?,
+    };
     let (log, page_size) = match index.map(|index| index.header) {
-        Some(header) => indexed(paths, &header, (database.stamp(), wal.as_ref()), memory)?,
+        Some(header) => indexed(paths, &header, (database, wal.as_ref()), memory)?,
         None => unindexed(paths, wal.as_ref(), memory)?,
     };
     memory.page_size = Some(page_size);
-    let sample = Sample { database: database.stamp(), wal, page_size, index, log };
+    let sample = Sample { database, wal, page_size, index, log };
     Ok((sample, opened))
+}
+
+fn database_file(paths: &Paths) -> Result<Stamp, Failure> {
+    let database = stat(&paths.database)?.ok_or_else(|| files::not_found(&paths.database))?;
+    match database.file_type() {
+        FileType::RegularFile => Ok(database.stamp()),
+        FileType::Symlink => Err(files::symbolic_link(&paths.database).into()),
+        _ => {
+            let message = format!("open {}: not a regular file", paths.database.display());
+            Err(Reason::new(ReasonKind::Misconfigured, message).into())
+        }
+    }
 }
 
 /// Whether the `-wal` file is long enough to hold anything.

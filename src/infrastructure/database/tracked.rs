@@ -8,7 +8,7 @@ use super::counting::{Evidence, Step};
 use super::events::{Events, Happening};
 use super::files::{FileId, Paths};
 use super::replacement::{Pair, Pairing};
-use super::sample::{Failure, Log, Memory, OpenIndex, Sample, sample};
+use super::sample::{Failure, Known, Log, Memory, OpenIndex, Sample, sample};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, FileRole};
 use crate::domain::sqlite::WalIndexHeader;
@@ -149,12 +149,18 @@ impl Tracked {
         {
             index.measure(&self.paths)?;
         }
-        let known = if doubtful { None } else { self.index.as_ref() };
+        let known = match doubtful {
+            true => Known::default(),
+            false => {
+                let unwritten = self.last.as_ref().filter(|_| !self.evidence.database_written);
+                Known { index: self.index.as_ref(), unwritten }
+            }
+        };
         let sampled = match sample(&self.paths, known, &mut self.memory) {
             // The log was written and the wal-index did not move: a transaction in progress, or a writer that has its
             // wal-index in its own memory and left this one behind.
             Ok((same, None)) if self.evidence.wal_written && self.is_where_it_was(&same) && !self.is_connected() => {
-                sample(&self.paths, None, &mut self.memory)
+                sample(&self.paths, Known::default(), &mut self.memory)
             }
             sampled => sampled,
         };

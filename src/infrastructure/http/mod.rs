@@ -20,7 +20,6 @@ use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::OnceCell;
@@ -28,6 +27,7 @@ use tokio::sync::OnceCell;
 use crate::domain::limits::CA_FILE_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
+use crate::infrastructure::certificates;
 
 pub(super) use proxy::Proxied;
 
@@ -118,8 +118,7 @@ pub(super) fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {
         let verifier = Arc::new(SkipVerify(provider));
         return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
     }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = certificates::of_system();
     for file in &options.ca_files {
         add_authorities(&mut roots, file).map_err(|reason| {
             reason
@@ -131,20 +130,10 @@ pub(super) fn tls_config(options: &TlsOptions) -> Result<ClientConfig, Reason> {
 }
 
 fn add_authorities(roots: &mut RootCertStore, file: &Path) -> Result<(), Reason> {
-    let misconfigured = |cause: String| Reason::new(ReasonKind::Misconfigured, cause);
     let mut pem = Vec::new();
     let file = std::fs::File::open(file).map_err(Reason::from)?;
     file.take(CA_FILE_BYTES_MAX).read_to_end(&mut pem).map_err(Reason::from)?;
-    let mut added = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| misconfigured(error.to_string()))?;
-        roots.add(certificate).map_err(|error| misconfigured(error.to_string()))?;
-        added += 1;
-    }
-    match added {
-        0 => Err(misconfigured("no certificate in it".to_owned())),
-        _ => Ok(()),
-    }
+    certificates::add(roots, &pem).map_err(|cause| Reason::new(ReasonKind::Misconfigured, cause))
 }
 
 /// Accepts any certificate (`skip-verify`); the peer still has to own its key.

@@ -4,7 +4,7 @@
 mod beacon;
 mod client;
 mod credentials;
-mod listing;
+pub(crate) mod listing;
 mod posture;
 
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, folder_name, is_object_missing, of_litestream};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream};
 use super::kind::{Kind, Shared, unsupported};
-use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX};
+use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX};
 use crate::domain::places::AbsLocation;
 use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
@@ -24,10 +24,9 @@ use listing::{Blob, Listing};
 
 pub(super) const KIND: Kind = Kind {
     name: "abs",
-    open: |location, shared| {
-        let place = place(location)?;
-        Ok(Box::new(AbsStore { container: Container::new(place, azure(shared))?, root: root(&place.path) }))
-    },
+    flat: true,
+    open,
+    shelf: open,
     beacon: |location, shared| {
         let place = place(location)?;
         Ok(Box::new(beacon::AbsBeacon::new(place, Container::new(place, azure(shared))?)))
@@ -39,6 +38,11 @@ pub(super) const KIND: Kind = Kind {
     clock_offset: |shared| azure(shared).http.clock_offset(|_| true),
     ..Kind::PLAIN
 };
+
+fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Box<dyn KeyStore>, Reason> {
+    let place = place(location)?;
+    Ok(Box::new(AbsStore { container: Container::new(place, azure(shared))?, root: root(&place.path) }))
+}
 
 /// What all replicas there have in common.
 fn azure(shared: &Shared) -> Arc<Azure> {
@@ -109,23 +113,13 @@ impl KeyStore for AbsStore {
         Err(corrupt("a listing of empty pages that does not end".to_owned()))
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let below = format!("{}{prefix}", self.root);
-        let (mut names, mut marker) = (Vec::new(), None::<String>);
-        for _ in 0..FOLDER_PAGES_MAX {
-            let page = self.page(&[("prefix", &below), ("delimiter", "/")], marker.as_deref()).await?;
-            for folder in &page.blobs.prefixes {
-                names.extend(folder_name(&folder.name.text(), &below)?);
-            }
-            marker = page.next();
-            if marker.is_none() {
-                return Ok(ascending(names));
-            }
-            if names.len() > FOLDERS_MAX {
-                break;
-            }
-        }
-        Err(corrupt("a listing of folders that does not end".to_owned()))
+        let marker = cursor.and_then(|cursor| cursor.get::<String>());
+        let page = self.page(&[("prefix", &below), ("delimiter", "/")], marker.map(String::as_str)).await?;
+        let folders = page.blobs.prefixes.iter();
+        let names = folders.filter_map(|folder| folder_name(&folder.name.text(), &below).transpose());
+        Ok(FolderPage { names: names.collect::<Result<_, _>>()?, next: page.next().map(Cursor::new) })
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {

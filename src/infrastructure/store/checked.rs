@@ -10,14 +10,18 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::keys::{KeyPage, KeyStore};
+use super::keys::{FolderPage, KeyPage, KeyStore};
 use crate::domain::assess::requests::RequestWindow;
 use crate::domain::assessment::{Billed, StoreOperationReport, StoreReport};
-use crate::domain::limits::{FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX, READ_BYTES_MAX};
+use crate::domain::limits::{
+    BILLED_HOSTS_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX,
+    READ_BYTES_MAX,
+};
+use crate::domain::price::bills_refusals;
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
-use crate::usecase::ports::{Content, Cursor};
+use crate::usecase::ports::{Content, Cursor, Shelf};
 
 /// The bounds that all stores share.
 pub(super) struct Gate {
@@ -81,18 +85,26 @@ impl Meter {
         StoreReport { recent_requests, recent_failures, ..counts.0.clone() }
     }
 
-    /// Counts a request to a host, which is billed there whatever came of it.
+    /// Counts a request to a host, and that it is billed there, where it is.
     fn count(&self, operation: Operation, host: Option<&str>, duration: Duration, outcome: Result<u64, ReasonKind>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, window) = &mut *counts;
         window.count(clock::timer().duration_since(self.origin), outcome.is_err_and(|kind| operation.is_failure(kind)));
-        let billed = bill(&mut report.billed, host);
-        *match operation {
-            Operation::Read => &mut billed.reads,
-            Operation::List | Operation::Folders => &mut billed.lists,
-            Operation::Write | Operation::Posture => &mut billed.others,
-        } += 1;
-        billed.bytes += outcome.unwrap_or(0);
+        let is_billed = match outcome {
+            Err(ReasonKind::NotFound | ReasonKind::Denied) => bills_refusals(&report.store, host),
+            // Nobody was asked.
+            Err(ReasonKind::Unreachable) => false,
+            _ => true,
+        };
+        if is_billed {
+            let billed = bill(&mut report.billed, host);
+            *match operation {
+                Operation::Read => &mut billed.reads,
+                Operation::List | Operation::Folders => &mut billed.lists,
+                Operation::Write | Operation::Posture => &mut billed.others,
+            } += 1;
+            billed.bytes += outcome.unwrap_or(0);
+        }
         let counts = &mut report.operations[operation as usize];
         counts.requests += 1;
         counts.duration.observe(duration);
@@ -106,9 +118,11 @@ impl Meter {
     }
 }
 
-/// The bill of a host.
+/// The bill of a host. Of too many, those that come last have the one of the kind's usual host together.
 fn bill<'a>(bills: &'a mut Vec<Billed>, host: Option<&str>) -> &'a mut Billed {
-    let index = bills.iter().position(|bill| bill.host.as_deref() == host).unwrap_or_else(|| {
+    let find = |bills: &[Billed], host| bills.iter().position(|bill| bill.host.as_deref() == host);
+    let host = host.filter(|host| bills.len() < BILLED_HOSTS_MAX || find(bills, Some(host)).is_some());
+    let index = find(bills, host).unwrap_or_else(|| {
         bills.push(Billed { host: host.map(str::to_owned), ..Billed::default() });
         bills.len() - 1
     });
@@ -164,6 +178,13 @@ pub(super) struct Checked {
     pub(super) calls: Calls,
 }
 
+/// Where a listing of folders goes on, and how much of it there was.
+struct FoldersMark {
+    cursor: Cursor,
+    pages: usize,
+    names: usize,
+}
+
 /// Where a listing goes on, and what the keys of that page come after.
 struct Mark {
     cursor: Cursor,
@@ -187,10 +208,22 @@ impl KeyStore for Checked {
         Ok(page)
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        let answer = self.backend.folders(prefix);
-        let checked = |names: &Vec<String>| check_folders(names).map(|()| Some(0));
-        self.calls.call(Operation::Folders, &format!("/{prefix}"), answer, checked).await
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
+        let mark = cursor.map(|cursor| cursor.get::<FoldersMark>().ok_or_else(|| corrupt("not its cursor".to_owned())));
+        let mark = mark.transpose()?;
+        let (pages, before) = mark.map_or((0, 0), |mark| (mark.pages, mark.names));
+        let answer = self.backend.folders(prefix, mark.map(|mark| &mark.cursor));
+        let checked = |page: &FolderPage| {
+            let is_endless = page.next.is_some() && pages + 1 >= FOLDER_PAGES_MAX;
+            if is_endless || before + page.names.len() > FOLDERS_MAX {
+                return Err(corrupt("a listing of folders that does not end".to_owned()));
+            }
+            check_folders(&page.names).map(|()| Some(0))
+        };
+        let mut page = self.calls.call(Operation::Folders, &format!("/{prefix}"), answer, checked).await?;
+        let (pages, names) = (pages + 1, before + page.names.len());
+        page.next = page.next.map(|cursor| Cursor::new(FoldersMark { cursor, pages, names }));
+        Ok(page)
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
@@ -216,6 +249,13 @@ impl KeyStore for Checked {
             Content::Missing(reason) => Content::Missing(self.calls.explain(reason, Operation::Read, &key)),
             there => there,
         })
+    }
+}
+
+#[async_trait]
+impl Shelf for Checked {
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        self.all_folders(prefix).await
     }
 }
 
@@ -249,19 +289,10 @@ fn check_page(page: &KeyPage, prefix: &str, bound: Bound<&str>) -> Result<(), Re
 }
 
 fn check_folders(names: &[String]) -> Result<(), Reason> {
-    if names.len() > FOLDERS_MAX {
-        return Err(corrupt(format!("{} folders", names.len())));
+    match names.iter().find(|name| name.len() > KEY_BYTES_MAX || name.contains('/')) {
+        Some(name) => Err(corrupt(format!("folder {} cannot be a name", printable(name)))),
+        None => Ok(()),
     }
-    for (index, name) in names.iter().enumerate() {
-        let refuse = |why: &str| Err(corrupt(format!("folder {} {why}", printable(name))));
-        if name.len() > KEY_BYTES_MAX || name.contains('/') {
-            return refuse("cannot be a name");
-        }
-        if index > 0 && names[index - 1] >= *name {
-            return refuse("is not in ascending order");
-        }
-    }
-    Ok(())
 }
 
 pub(super) fn corrupt(cause: String) -> Reason {
@@ -292,5 +323,66 @@ mod tests {
         let there = Billed { reads: 1, lists: 2, others: 1, bytes: 28, ..Billed::default() };
         let own = Billed { host: Some("minio:9000".to_owned()), reads: 1, ..Billed::default() };
         assert_eq!(meter.report().billed, [there, own]);
+    }
+
+    #[test]
+    fn what_is_refused_is_billed_where_the_table_says_so() {
+        let billed = |kind: &str, outcome| {
+            let meter = Meter::new(kind);
+            meter.count(Operation::Read, None, Duration::ZERO, outcome);
+            meter.report().billed.iter().map(|bill| bill.reads).sum::<u64>()
+        };
+        assert_eq!(["s3", "abs", "gs", "oss"].map(|kind| billed(kind, Err(ReasonKind::NotFound))), [1, 1, 0, 0]);
+        assert_eq!(["s3", "gs"].map(|kind| billed(kind, Err(ReasonKind::Unreachable))), [0, 0]);
+        assert_eq!(["s3", "gs"].map(|kind| billed(kind, Ok(1))), [1, 1]);
+    }
+
+    /// Endpoints come and go with reloads.
+    #[test]
+    fn hosts_that_are_billed_are_bounded_and_no_request_is_lost() {
+        let meter = Meter::new("s3");
+        let requests = BILLED_HOSTS_MAX + 7;
+        for number in (0..requests).chain([0]) {
+            meter.count(Operation::List, Some(&format!("host{number}")), Duration::ZERO, Ok(0));
+        }
+        let billed = meter.report().billed;
+        assert_eq!(billed.len(), BILLED_HOSTS_MAX + 1);
+        assert_eq!(billed.iter().map(|bill| bill.lists).sum::<u64>(), requests as u64 + 1);
+        assert_eq!((billed[0].lists, billed.last().map(|bill| (bill.host.clone(), bill.lists))), (2, Some((None, 7))));
+    }
+
+    /// Folders `0`, `1`, … in pages of two, each page with the last name of the page before once more.
+    struct Pages(usize);
+
+    #[async_trait]
+    impl KeyStore for Pages {
+        async fn list(&self, _: &str, _: Option<&str>, _: Option<&Cursor>) -> Result<KeyPage, Reason> {
+            Ok(KeyPage::default())
+        }
+
+        async fn folders(&self, _: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
+            let page = cursor.and_then(|cursor| cursor.get::<usize>()).copied().unwrap_or_default();
+            let names = vec![(page + 1).to_string(), page.to_string()];
+            Ok(FolderPage { names, next: (page + 1 < self.0).then(|| Cursor::new(page + 1)) })
+        }
+
+        async fn read(&self, _: &str, _: u64, _: u64) -> Result<Content, Reason> {
+            Err(corrupt("nothing here".to_owned()))
+        }
+    }
+
+    #[tokio::test]
+    async fn each_page_of_folders_is_a_request_that_is_billed_and_bounded() {
+        let listed = async |pages| {
+            let meter = Arc::new(Meter::new("s3"));
+            let gate = Arc::new(Gate::new(Duration::from_secs(9), 1));
+            let calls = Calls { place: "s3://b".to_owned(), host: None, meter: Arc::clone(&meter), gate };
+            let store = Checked { backend: Box::new(Pages(pages)), calls };
+            (Shelf::folders(&store, "").await, meter.report().billed[0].lists)
+        };
+        assert_eq!(listed(3).await, (Ok(["0", "1", "2", "3"].map(str::to_owned).to_vec()), 3));
+        let (endless, requests) = listed(usize::MAX).await;
+        assert!(endless.is_err_and(|reason| reason.message.contains("does not end")));
+        assert_eq!(requests, FOLDER_PAGES_MAX as u64);
     }
 }

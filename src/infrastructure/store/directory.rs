@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
 use super::beacon::DirectoryBeacon;
-use super::keys::{KeyInfo, KeyPage, KeyStore, file_dated};
-use super::kind::{Kind, unsupported};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, file_dated};
+use super::kind::{Kind, Shared, unsupported};
+use super::reused::Buffers;
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaLocation;
@@ -37,10 +38,15 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::N
 
 pub(super) const KIND: Kind = Kind {
     name: "file",
-    open: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?))),
+    open,
+    shelf: open,
     beacon: |location, _| Ok(Box::new(DirectoryBeacon::new(&root(location)?))),
     ..Kind::PLAIN
 };
+
+fn open(location: &ReplicaLocation, _: &Shared) -> Result<Box<dyn KeyStore>, Reason> {
+    Ok(Box::new(DirectoryStore::new(root(location)?)))
+}
 
 fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {
     location.directory().map(Path::to_owned).ok_or_else(|| unsupported(location))
@@ -53,11 +59,13 @@ pub(super) struct DirectoryStore {
     /// each attempt.
     listing: Arc<Semaphore>,
     reading: Arc<Semaphore>,
+    buffers: Buffers,
 }
 
 impl DirectoryStore {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, listing: Arc::new(Semaphore::new(1)), reading: Arc::new(Semaphore::new(DIRECTORY_READS_MAX)) }
+        let (listing, reading) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(DIRECTORY_READS_MAX)));
+        Self { root, listing, reading, buffers: Buffers::default() }
     }
 
     /// Runs `work` with the opened root where blocking is allowed.
@@ -86,14 +94,14 @@ impl KeyStore for DirectoryStore {
         self.with_root(&self.listing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS)).await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let prefix = prefix.to_owned();
-        self.with_root(&self.listing, move |root| folders(root, &prefix)).await
+        self.with_root(&self.listing, move |root| folders(root, &prefix)).await.map(FolderPage::from)
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
-        let key = key.to_owned();
-        let read = self.with_root(&self.reading, move |root| read(root, &key, offset, length)).await?;
+        let (key, buffers) = (key.to_owned(), self.buffers.clone());
+        let read = self.with_root(&self.reading, move |root| read(root, &key, offset, length, &buffers)).await?;
         let missing = || Content::Missing(Reason::new(ReasonKind::NotFound, "no such file"));
         Ok(read.map_or_else(missing, Content::There))
     }
@@ -208,7 +216,7 @@ fn holds_files(directory: &OwnedFd, depth: usize) -> Result<bool, Reason> {
 }
 
 /// `None`: there is no such file.
-fn read(root: OwnedFd, key: &str, offset: u64, length: u64) -> Result<Option<Bytes>, Reason> {
+fn read(root: OwnedFd, key: &str, offset: u64, length: u64, buffers: &Buffers) -> Result<Option<Bytes>, Reason> {
     let (parent, name) = key.rsplit_once('/').map_or(("", key), |(parent, name)| (parent, name));
     let directory = if parent.is_empty() { Some(root) } else { descend(root, &format!("{parent}/"))? };
     let Some(directory) = directory.filter(|_| is_name(name)) else { return Ok(None) };
@@ -222,11 +230,11 @@ fn read(root: OwnedFd, key: &str, offset: u64, length: u64) -> Result<Option<Byt
     }
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let length = length.min(size.saturating_sub(offset)).min(READ_BYTES_MAX);
-    let mut content = vec![0; usize::try_from(length).unwrap_or(0)];
+    let length = usize::try_from(length).unwrap_or(0);
+    let mut content = buffers.take(length);
     // Less when the file was cut since it was asked for its size.
-    let filled = read_at(&file.into(), &mut content, offset).map_err(reason)?;
-    content.truncate(filled);
-    Ok(Some(content.into()))
+    let filled = read_at(&file.into(), &mut content.bytes_mut()[..length], offset).map_err(reason)?;
+    Ok(Some(content.filled(filled)))
 }
 
 /// Opens the directory that a prefix names, component by component; `None` when it is not there.
@@ -378,7 +386,7 @@ mod tests {
         for key in
             ["link", "directory/secret", "fifo", "", ".", "..", "a//b", "/etc/passwd", &outside, &"n".repeat(300)]
         {
-            assert_eq!(read(opened(root.path()), key, 0, 10).unwrap(), None, "{key}");
+            assert_eq!(read(opened(root.path()), key, 0, 10, &Buffers::default()).unwrap(), None, "{key}");
         }
     }
 }

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, folder_name, is_object_missing, of_litestream};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream};
 use super::kind::{Kind, Shared, unsupported};
-use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX};
+use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX};
 use crate::domain::places::GsLocation;
 use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
@@ -24,10 +24,9 @@ use client::{Action, Bucket, Google, query};
 
 pub(super) const KIND: Kind = Kind {
     name: "gs",
-    open: |location, shared| {
-        let place = place(location)?;
-        Ok(Box::new(GsStore { bucket: Bucket::new(place, google(shared)), root: root(&place.path) }))
-    },
+    flat: true,
+    open,
+    shelf: open,
     beacon: |location, shared| {
         let place = place(location)?;
         Ok(Box::new(beacon::GsBeacon::new(place, Bucket::new(place, google(shared)))))
@@ -38,6 +37,11 @@ pub(super) const KIND: Kind = Kind {
     clock_offset: |shared| google(shared).http.clock_offset(|_| true),
     ..Kind::PLAIN
 };
+
+fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Box<dyn KeyStore>, Reason> {
+    let place = place(location)?;
+    Ok(Box::new(GsStore { bucket: Bucket::new(place, google(shared)), root: root(&place.path) }))
+}
 
 fn place(location: &ReplicaLocation) -> Result<&GsLocation, Reason> {
     location.gs().ok_or_else(|| unsupported(location))
@@ -137,24 +141,13 @@ impl KeyStore for GsStore {
         Err(corrupt("a listing of empty pages that does not end".to_owned()))
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let below = format!("{}{prefix}", self.root);
-        let (mut names, mut token) = (Vec::new(), None::<String>);
-        for _ in 0..FOLDER_PAGES_MAX {
-            let what = [("prefix", below.as_str()), ("delimiter", "/")];
-            let page = self.page("prefixes", &what, token.as_deref()).await?;
-            for folder in &page.prefixes {
-                names.extend(folder_name(folder, &below)?);
-            }
-            token = page.next_page_token;
-            if token.is_none() {
-                return Ok(ascending(names));
-            }
-            if names.len() > FOLDERS_MAX {
-                break;
-            }
-        }
-        Err(corrupt("a listing of folders that does not end".to_owned()))
+        let token = cursor.and_then(|cursor| cursor.get::<String>());
+        let what = [("prefix", below.as_str()), ("delimiter", "/")];
+        let page = self.page("prefixes", &what, token.map(String::as_str)).await?;
+        let names = page.prefixes.iter().filter_map(|folder| folder_name(folder, &below).transpose());
+        Ok(FolderPage { names: names.collect::<Result<_, _>>()?, next: page.next_page_token.map(Cursor::new) })
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {

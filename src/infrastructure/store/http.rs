@@ -236,6 +236,8 @@ mod tests {
         let (client, server) = (client(), server.unwrap());
         let answer = asked(&client, &server).await.unwrap();
         assert_eq!((answer.status, &*answer.body), (StatusCode::OK, &b"<a/>"[..]));
+        let own = server.address.to_string();
+        assert!(client.clock_offset(|host| host == own).is_some_and(|seconds| seconds < -9e8));
         assert_eq!(client.clock_offset(|host| host == "other:80"), None);
     }
 

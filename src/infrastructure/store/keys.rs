@@ -25,6 +25,20 @@ pub(super) struct KeyPage {
     pub(super) next: Option<Cursor>,
 }
 
+/// One page of the names of folders.
+#[derive(Debug, Default)]
+pub(super) struct FolderPage {
+    pub(super) names: Vec<String>,
+    pub(super) next: Option<Cursor>,
+}
+
+impl From<Vec<String>> for FolderPage {
+    /// All there are.
+    fn from(names: Vec<String>) -> Self {
+        Self { names, next: None }
+    }
+}
+
 /// A backend: objects below the replica's root, by keys that are relative to it and use `/`.
 #[async_trait]
 pub(super) trait KeyStore: Send + Sync {
@@ -32,9 +46,23 @@ pub(super) trait KeyStore: Send + Sync {
     /// cursor. `prefix` ends in `/`; objects in folders below it may be left out.
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason>;
 
-    /// The names directly below `prefix` that have keys below them (`0000`, `ltx`, a generation), ascending, without `/`.
-    /// `prefix` is empty or ends in `/`.
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason>;
+    /// One page of the names directly below `prefix` that have keys below them (`0000`, `ltx`, a generation), in any order,
+    /// without `/`; behind the page that gave the cursor. `prefix` is empty or ends in `/`.
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason>;
+
+    /// The names of all pages, each once, in ascending order.
+    async fn all_folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+        let FolderPage { mut names, mut next } = self.folders(prefix, None).await?;
+        while let Some(cursor) = next {
+            let page = self.folders(prefix, Some(&cursor)).await?;
+            names.extend(page.names);
+            next = page.next;
+        }
+        // `a-/` comes before `a/`, while `a` is the smaller name.
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
 
     /// As [`ReplicaStore::read`].
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason>;
@@ -51,13 +79,6 @@ pub(super) fn folder_name(folder: &str, below: &str) -> Result<Option<String>, R
     let name = folder.strip_prefix(below).and_then(|name| name.strip_suffix('/'));
     let name = name.ok_or_else(|| corrupt(format!("{} is not below the prefix", printable(folder))))?;
     Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
-}
-
-/// Each name once, in ascending order: `a-/` comes before `a/`, while `a` is the smaller name.
-pub(super) fn ascending(mut names: Vec<String>) -> Vec<String> {
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// What a time of last modification says of a file: Litestream v0.5 sets it to that of the file's header, where it writes
@@ -84,15 +105,30 @@ pub struct Named<S> {
     pub(super) store: S,
     /// Levels are named as on S3. What was listed says so; until then, the kind of store does.
     hex: AtomicBool,
+    /// A listing of a prefix shows what is in the folders below it, too.
+    flat: bool,
 }
 
 impl<S> Named<S> {
-    pub(super) fn over(store: S, keys: LevelKeys) -> Self {
-        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex) }
+    pub(super) fn over(store: S, keys: LevelKeys, flat: bool) -> Self {
+        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex), flat }
     }
 
     fn keys(&self) -> LevelKeys {
         if self.hex.load(Ordering::Relaxed) { LevelKeys::Hex } else { LevelKeys::Plain }
+    }
+
+    /// A page with the names of what is `wanted`.
+    fn named(&self, KeyPage { objects, next }: KeyPage, wanted: impl Fn(&ObjectName) -> bool) -> Page {
+        let keys = self.keys();
+        let mut page = Page { objects: Vec::with_capacity(objects.len()), odd: Vec::new(), next };
+        for KeyInfo { key, size, at } in objects {
+            match ObjectName::of_key(&key, keys).filter(&wanted) {
+                Some(name) => page.objects.push(Listed { name, size, at }),
+                None => page.odd.push(key),
+            }
+        }
+        page
     }
 
     /// Takes in how the folders of the root are called. Where levels are there under both kinds of keys, the first kind
@@ -110,11 +146,11 @@ impl<S> Named<S> {
 #[async_trait]
 impl<S: KeyStore> ReplicaStore for Named<S> {
     async fn layouts(&self) -> Result<Vec<Layout>, Reason> {
-        Ok(self.learn(&self.store.folders("").await?))
+        Ok(self.learn(&self.store.all_folders("").await?))
     }
 
     async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
-        let names = self.store.folders(layout.root()).await?;
+        let names = self.store.all_folders(layout.root()).await?;
         Ok(match layout {
             Layout::V5(keys) => {
                 let levels = (0..=SNAPSHOT_LEVEL).filter(|level| names.contains(&keys.folder(*level)));
@@ -127,18 +163,19 @@ impl<S: KeyStore> ReplicaStore for Named<S> {
         })
     }
 
+    async fn all(&self, layout: Layout) -> Result<Option<Page>, Reason> {
+        if !self.flat {
+            return Ok(None);
+        }
+        let page = self.store.list(layout.root(), None, None).await?;
+        Ok(Some(self.named(page, |name| name.is_of(layout))))
+    }
+
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
         let keys = self.keys();
         let from = from.map(|name| name.key(keys));
-        let KeyPage { objects, next } = self.store.list(&folder.prefix(keys), from.as_deref(), cursor).await?;
-        let mut page = Page { objects: Vec::with_capacity(objects.len()), odd: Vec::new(), next };
-        for KeyInfo { key, size, at } in objects {
-            match ObjectName::of_key(&key, keys).filter(|name| name.folder() == folder) {
-                Some(name) => page.objects.push(Listed { name, size, at }),
-                None => page.odd.push(key),
-            }
-        }
-        Ok(page)
+        let page = self.store.list(&folder.prefix(keys), from.as_deref(), cursor).await?;
+        Ok(self.named(page, |name| name.folder() == folder))
     }
 
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
@@ -153,7 +190,7 @@ mod tests {
     #[test]
     fn levels_under_both_kinds_of_keys_are_one_layout_so_that_nothing_is_listed_twice() {
         let folders = ["0000", "generations", "ltx"].map(str::to_owned);
-        let layouts = Named::over((), LevelKeys::Hex).learn(&folders);
+        let layouts = Named::over((), LevelKeys::Hex, true).learn(&folders);
         assert_eq!(layouts, [Layout::recognise(&folders)[0], Layout::V3]);
     }
 }

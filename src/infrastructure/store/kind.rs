@@ -36,7 +36,11 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// How Litestream names levels there.
     pub(super) keys: LevelKeys,
+    /// A listing of a prefix shows what is in the folders below it, too.
+    pub(super) flat: bool,
     pub(super) open: Open<dyn KeyStore>,
+    /// The folders of the place itself, where replicas may be below it.
+    pub(super) shelf: Open<dyn KeyStore>,
     pub(super) beacon: Open<dyn BeaconStore>,
     /// The bucket, where there is such a thing.
     pub(super) bucket: fn(&ReplicaLocation, &Shared, Calls) -> Option<Arc<dyn BucketStore>>,
@@ -45,12 +49,17 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    /// A kind without a bucket, a clock and a place for beacons, whose levels are called as in a directory: what a row of
-    /// the table does not say.
+    /// A kind without a bucket, a clock and a place for beacons, whose levels are called as in a directory and listed one by
+    /// one: what a row of the table does not say.
     pub(super) const PLAIN: Self = Self {
         name: "",
         keys: LevelKeys::Plain,
+        flat: false,
         open: |location, _| Err(unsupported(location)),
+        shelf: |location, _| {
+            let cause = format!("look for replicas below {}: not possible in this kind of store", location.url());
+            Err(Reason::new(ReasonKind::Unsupported, cause).with_hint("name each replica in a [[database]]"))
+        },
         beacon: |location, _| {
             let cause = format!("write a beacon beside {}: not possible in this kind of store", location.url());
             Err(Reason::new(ReasonKind::Unsupported, cause))

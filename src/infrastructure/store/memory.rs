@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::keys::{KeyInfo, KeyPage, KeyStore, Named, file_dated};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, Named, file_dated};
 use crate::domain::limits::LIST_PAGE_KEYS_MAX;
 use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -37,15 +37,24 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty replica with pages of 1000 keys, as on S3.
+    /// An empty replica with pages of 1000 keys, which is listed folder by folder.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// An empty replica whose pages hold `page_keys` keys, at least one.
     pub fn with_page_keys(page_keys: usize) -> Self {
+        Self::holding(page_keys, false)
+    }
+
+    /// An empty replica as on S3: a listing shows what is in all folders.
+    pub fn flat() -> Self {
+        Self::holding(1000, true)
+    }
+
+    fn holding(page_keys: usize, flat: bool) -> Self {
         let page_keys = page_keys.clamp(1, LIST_PAGE_KEYS_MAX);
-        Self::over(Memory { objects: Mutex::default(), page_keys }, LevelKeys::Plain)
+        Self::over(Memory { objects: Mutex::default(), page_keys }, LevelKeys::Plain, flat)
     }
 
     /// Writes or replaces an object.
@@ -91,7 +100,7 @@ impl KeyStore for Memory {
         Ok(KeyPage { objects: page, next })
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let objects = self.locked();
         let mut names: Vec<String> = Vec::new();
         for key in objects.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).map(|(key, _)| key) {
@@ -100,10 +109,9 @@ impl KeyStore for Memory {
                 names.push(name.to_owned());
             }
         }
-        // `a-/x` sorts before `a/x`, while `a` is the smaller name.
-        names.sort_unstable();
+        // They are beside each other but for `a-/x`, which sorts before `a/x`.
         names.dedup();
-        Ok(names)
+        Ok(names.into())
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {

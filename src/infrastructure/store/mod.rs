@@ -6,6 +6,7 @@ mod abs;
 mod beacon;
 mod checked;
 mod directory;
+pub mod fuzz;
 #[cfg(feature = "gcs")]
 mod gs;
 mod http;
@@ -17,6 +18,7 @@ mod memory;
 #[cfg(feature = "nats")]
 mod nats;
 mod oss;
+mod reused;
 mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;
@@ -31,7 +33,7 @@ pub use memory::MemoryStore;
 use crate::domain::assessment::StoreReport;
 use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaLocation, authority};
-use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore};
+use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore, Shelf};
 use beacon::CheckedBeacon;
 pub(super) use checked::printable;
 use checked::{Calls, Checked, Gate, Meter};
@@ -99,7 +101,7 @@ impl ports::Stores for Stores {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let kind = kind_of(location)?;
         let backend = (kind.open)(location, &self.shared)?;
-        Ok(Arc::new(Named::over(Checked { backend, calls: self.calls(location) }, kind.keys)))
+        Ok(Arc::new(Named::over(Checked { backend, calls: self.calls(location) }, kind.keys, kind.flat)))
     }
 
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
@@ -119,5 +121,12 @@ impl ports::Stores for Stores {
             StoreReport { clock_offset_seconds, ..meter.report() }
         };
         meters.iter().map(report).collect()
+    }
+}
+
+impl ports::Shelves for Stores {
+    fn shelf(&self, location: &ReplicaLocation) -> Result<Arc<dyn Shelf>, Reason> {
+        let backend = (kind_of(location)?.shelf)(location, &self.shared)?;
+        Ok(Arc::new(Checked { backend, calls: self.calls(location) }))
     }
 }

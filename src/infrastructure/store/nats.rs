@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::checked::corrupt;
-use super::keys::{KeyInfo, KeyPage, KeyStore};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::places::NatsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -103,8 +103,8 @@ impl KeyStore for NatsStore {
         Ok(KeyPage { objects, next })
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        Ok(self.index.refreshed(&self.bucket).await?.folders(prefix))
+    async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
+        Ok(self.index.refreshed(&self.bucket).await?.folders(prefix).into())
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {

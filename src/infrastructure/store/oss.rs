@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::keys::{KeyPage, KeyStore};
+use super::keys::{FolderPage, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
 use super::s3::S3Clients;
 use crate::domain::litestream::LevelKeys;
@@ -20,8 +20,10 @@ use crate::usecase::ports::{BeaconStore, BucketPosture, BucketStore, Content, Cu
 pub(super) const KIND: Kind = Kind {
     name: "oss",
     keys: LevelKeys::Hex,
+    flat: true,
     open: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.open(&as_s3(location)?)?))),
     beacon: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.beacon(&as_s3(location)?)?))),
+    shelf: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.shelf(&as_s3(location)?)?))),
     bucket: |location, _, _| location.oss().map(|_| Arc::new(Settings) as Arc<dyn BucketStore>),
     clock_offset: |shared| clients(shared).0.clock_offset(),
 };
@@ -93,8 +95,8 @@ impl KeyStore for InWordsOfOss<dyn KeyStore> {
         self.0.list(prefix, from, cursor).await.map_err(in_words_of_oss)
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        self.0.folders(prefix).await.map_err(in_words_of_oss)
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
+        self.0.folders(prefix, cursor).await.map_err(in_words_of_oss)
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {

@@ -17,12 +17,12 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
 use aws_sdk_s3::types::Object;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, folder_name, is_object_missing};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing};
 use super::kind::{Kind, Shared, StoreOptions, unsupported};
-use crate::domain::limits::{FOLDER_PAGES_MAX, FOLDERS_MAX};
+use super::reused::Buffers;
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaLocation, S3Location};
@@ -36,7 +36,9 @@ use failure::Action;
 pub(super) const KIND: Kind = Kind {
     name: "s3",
     keys: LevelKeys::Hex,
+    flat: true,
     open: |location, shared| clients(shared).open(place(location)?),
+    shelf: |location, shared| clients(shared).shelf(place(location)?),
     beacon: |location, shared| clients(shared).beacon(place(location)?),
     bucket: |location, shared, calls| Some(Arc::new(posture::S3Bucket::new(location.s3()?, &clients(shared).0, calls))),
     clock_offset: |shared| clients(shared).clock_offset(),
@@ -51,7 +53,15 @@ impl S3Clients {
     }
 
     pub(super) fn open(&self, place: &S3Location) -> Result<Box<dyn KeyStore>, Reason> {
-        Ok(Box::new(S3Store { bucket: Bucket::new(place, &self.0)?, root: Root::new(&place.path) }))
+        let (bucket, root) = (Bucket::new(place, &self.0)?, Root::new(&place.path));
+        Ok(Box::new(S3Store { bucket, root, buffers: Buffers::default() }))
+    }
+
+    /// As [`Kind::shelf`].
+    pub(super) fn shelf(&self, place: &S3Location) -> Result<Box<dyn KeyStore>, Reason> {
+        let Root { clean, .. } = Root::new(&place.path);
+        let (bucket, root) = (Bucket::new(place, &self.0)?, Root { raw: clean.clone(), clean });
+        Ok(Box::new(S3Store { bucket, root, buffers: Buffers::default() }))
     }
 
     pub(super) fn beacon(&self, place: &S3Location) -> Result<Box<dyn BeaconStore>, Reason> {
@@ -120,32 +130,10 @@ impl Bucket {
 pub(super) struct S3Store {
     bucket: Bucket,
     root: Root,
+    buffers: Buffers,
 }
 
 impl S3Store {
-    /// The names directly below a full prefix, in the order of the bucket.
-    async fn names_below(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        let client = self.bucket.client().await?;
-        let mut names: Vec<String> = Vec::new();
-        let mut token = None;
-        for _ in 0..FOLDER_PAGES_MAX {
-            let request = client.list_objects_v2().bucket(&self.bucket.name).prefix(prefix).delimiter("/");
-            let page = request.max_keys(PAGE_KEYS).set_continuation_token(token).send().await;
-            let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket.name))?;
-            for folder in page.common_prefixes.unwrap_or_default() {
-                names.extend(folder_name(&folder.prefix.unwrap_or_default(), prefix)?);
-            }
-            token = page.next_continuation_token;
-            if !page.is_truncated.unwrap_or(false) || token.is_none() {
-                return Ok(names);
-            }
-            if names.len() > FOLDERS_MAX {
-                break;
-            }
-        }
-        Err(corrupt("a listing of folders that does not end".to_owned()))
-    }
-
     /// There is something below a full prefix.
     async fn holds_anything(&self, prefix: &str) -> Result<bool, Reason> {
         let client = self.bucket.client().await?;
@@ -181,16 +169,25 @@ impl KeyStore for S3Store {
         Ok(KeyPage { objects, next })
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
-        let mut names = self.names_below(&self.root.place(prefix)).await?;
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
+        let client = self.bucket.client().await?;
+        let place = self.root.place(prefix);
+        let token = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
+        let request = client.list_objects_v2().bucket(&self.bucket.name).prefix(&place).delimiter("/");
+        let page = request.max_keys(PAGE_KEYS).set_continuation_token(token).send().await;
+        let page = page.map_err(|error| failure::reason(error, Action::List, &self.bucket.name))?;
+        let folders = page.common_prefixes.unwrap_or_default().into_iter();
+        let names = folders.filter_map(|folder| folder_name(&folder.prefix.unwrap_or_default(), &place).transpose());
+        let mut names = names.collect::<Result<Vec<String>, _>>()?;
         if prefix.is_empty() && self.root.is_odd() {
             // What v0.3 wrote is under another root than what v0.5 writes.
             names.retain(|name| name != GENERATIONS.trim_end_matches('/'));
-            if self.holds_anything(&self.root.place(GENERATIONS)).await? {
+            if cursor.is_none() && self.holds_anything(&self.root.place(GENERATIONS)).await? {
                 names.push(GENERATIONS.trim_end_matches('/').to_owned());
             }
         }
-        Ok(ascending(names))
+        let next = page.next_continuation_token.filter(|_| page.is_truncated.unwrap_or(false));
+        Ok(FolderPage { names, next: next.map(Cursor::new) })
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
@@ -198,7 +195,7 @@ impl KeyStore for S3Store {
         let last = offset.saturating_add(length.saturating_sub(1));
         let request = self.bucket.get(&client, &self.root.place(key), offset, last);
         match request.send().await {
-            Ok(object) => content(object, offset, length).await.map(Content::There),
+            Ok(object) => content(object, offset, length, &self.buffers).await.map(Content::There),
             // 416: the range starts at or behind the end.
             Err(error) if error.raw_response().is_some_and(|answer| answer.status().as_u16() == 416) => {
                 Ok(Content::There(Bytes::new()))
@@ -259,7 +256,7 @@ fn object_info(object: Object, place: &str, prefix: &str) -> Result<KeyInfo, Rea
 }
 
 /// The body of an answer, at most one frame more than was asked for.
-async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<Bytes, Reason> {
+async fn content(object: GetObjectOutput, offset: u64, length: u64, buffers: &Buffers) -> Result<Bytes, Reason> {
     // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
     let range = object.content_range.as_deref().and_then(|range| range.strip_prefix("bytes "));
     let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
@@ -272,19 +269,23 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64) -> Result<By
     // What is announced is not believed further than what was asked for.
     let announced = object.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0).min(length);
     let mut body = object.body;
-    let mut content = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
+    let mut content = buffers.take(usize::try_from(announced).unwrap_or(0));
+    let mut filled = 0;
     while let Some(frame) = body.next().await {
         let frame = frame.map_err(|error| broken(&error))?;
-        content.extend_from_slice(&frame);
-        if content.len() as u64 > length {
+        let end = filled + frame.len();
+        content.grow(end);
+        content.bytes_mut()[filled..end].copy_from_slice(&frame);
+        filled = end;
+        if filled as u64 > length {
             break;
         }
     }
-    if (content.len() as u64) < promised {
+    if (filled as u64) < promised {
         // What is stored may be whole.
-        return Err(cut(&format!("{} of the {promised} bytes that it names", content.len())));
+        return Err(cut(&format!("{filled} of the {promised} bytes that it names")));
     }
-    Ok(content.freeze())
+    Ok(content.filled(filled))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::checked::{corrupt, printable};
-use super::keys::{KeyInfo, KeyPage, KeyStore, ascending, file_dated};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, file_dated};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{
     ANSWER_BYTES_MAX, DIRECTORY_DEPTH_MAX, FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX,
@@ -32,16 +32,19 @@ use session::{Entry, FileKind, Session};
 
 pub(super) const KIND: Kind = Kind {
     name: "sftp",
-    open: |location, shared| {
-        let (link, root) = place(location, shared)?;
-        Ok(Box::new(SftpStore { link, root }))
-    },
+    open,
+    shelf: open,
     beacon: |location, shared| {
         let (link, root) = place(location, shared)?;
         Ok(Box::new(beacon::SftpBeacon::new(link, &root)))
     },
     ..Kind::PLAIN
 };
+
+fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Box<dyn KeyStore>, Reason> {
+    let (link, root) = place(location, shared)?;
+    Ok(Box::new(SftpStore { link, root }))
+}
 
 /// The connection and the root of a replica.
 fn place(location: &ReplicaLocation, shared: &Shared) -> Result<(Arc<Link>, Root), Reason> {
@@ -70,9 +73,9 @@ impl KeyStore for SftpStore {
         self.link.run(move |session| async move { list(&session, root, prefix, bound).await }).await
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let root = &self.root;
-        self.link.run(move |session| async move { folders(&session, root, prefix).await }).await
+        self.link.run(move |session| async move { folders(&session, root, prefix).await }).await.map(FolderPage::from)
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
@@ -183,9 +186,8 @@ async fn folders(session: &Arc<Session>, root: &Root, prefix: &str) -> Result<Ve
     if !there && prefix.is_empty() {
         return Err(failure::no_directory());
     }
-    let names = ascending(names.names);
-    let (mut holding, mut entered) = (Vec::with_capacity(names.len().min(64)), 0);
-    for name in names {
+    let (mut holding, mut entered) = (Vec::new(), 0);
+    for name in names.names {
         if holds_files(session, root.path(&format!("{prefix}{name}")), &mut entered).await? {
             holding.push(name);
         }

@@ -4,7 +4,7 @@
 mod auth;
 mod beacon;
 mod client;
-mod multistatus;
+pub(crate) mod multistatus;
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::checked::corrupt;
 use super::http::range;
-use super::keys::{KeyInfo, KeyPage, KeyStore};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{WEBDAV_LISTED_MAX, WHOLE_FILE_BYTES_MAX};
 use crate::domain::litestream::{Dated, Layout};
@@ -105,7 +105,7 @@ impl KeyStore for DavStore {
         Ok(page)
     }
 
-    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason> {
+    async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let members = self.members(prefix).await?.into_iter();
         let mut names: Vec<String> =
             members.filter(|(_, member)| matches!(member, Member::Collection)).map(|(name, _)| name).collect();
@@ -120,7 +120,7 @@ impl KeyStore for DavStore {
             }
             names = held;
         }
-        Ok(names)
+        Ok(names.into())
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {

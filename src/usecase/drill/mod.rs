@@ -144,7 +144,7 @@ impl Drill {
         };
         let mut base = self.base().await?;
         let mut view = self.look_at_live(store.as_ref(), layout, base.is_none()).await;
-        let mut plans = 0;
+        let (mut plans, mut gone) = (0, None);
         self.recovering = self.mono();
         let (plan, restored) = loop {
             let (plan, seen) = self.plan(store.as_ref(), layout, base, view).await?;
@@ -158,6 +158,12 @@ impl Drill {
                 Err(stop) if stop.reason.kind == ReasonKind::NotFound && plans < RESTORE_PLANS_MAX => {
                     // A kept copy may be half way to another state by now.
                     base = None;
+                    gone = Some(stop.reason);
+                }
+                // Another one each time: none of them is known to be lost.
+                Err(stop) if stop.reason.kind == ReasonKind::NotFound && gone.as_ref() != Some(&stop.reason) => {
+                    let hint = "objects are deleted before a restore has read them: raise Litestream's retention";
+                    return Err(self.refuse(Stop::inconclusive(stop.reason.with_hint(hint))));
                 }
                 Err(stop) => return Err(self.refuse(stop)),
             }

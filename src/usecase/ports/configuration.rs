@@ -1,5 +1,6 @@
 //! The configuration, as the agent reads it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::alerting::Alerting;
@@ -9,13 +10,27 @@ use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::schedule::DrillLimits;
 use crate::domain::limits::VERIFICATIONS_MAX;
 use crate::domain::naming::Names;
+use crate::domain::profile::Selection;
+use crate::domain::shard::Shard;
 use crate::domain::target::Target;
 use crate::domain::verification::VerifyPolicy;
 
 /// The source of what to watch, and how. Blocking.
 pub trait Configuration: Send + Sync {
     /// Reads everything anew; what has a name keeps it. The error is for a person: all problems, one a line.
-    fn load(&self, names: Names) -> Result<Configured, String>;
+    fn load(&self, names: Names, asked: AskedBy) -> Result<Configured, String>;
+}
+
+/// Who asked for the configuration to be read, the least trusted first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AskedBy {
+    /// It is time to.
+    #[default]
+    Nobody,
+    /// Whoever reaches the endpoint.
+    Stranger,
+    /// Somebody who knows what was removed: by a signal, by the agent's own socket, or with a password.
+    Owner,
 }
 
 /// A configuration that was read.
@@ -34,6 +49,17 @@ pub struct Configured {
     pub alerting: Alerting,
     /// Prices and the budget of everything together.
     pub costs: Costs,
+    /// Which of several agents this one is.
+    pub shard: Option<Shard>,
+    pub metrics: Metrics,
+}
+
+/// What is served to Prometheus.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    pub selection: Arc<Selection>,
+    /// More series than this are not served. `None`: any number.
+    pub series_limit: Option<usize>,
 }
 
 /// How often things are looked at.
@@ -58,6 +84,8 @@ pub struct Pace {
     pub bucket_levels: Duration,
     /// Listing of everything, which notices deletions.
     pub reconcile: Duration,
+    /// The same for a replica whose database has committed nothing since it was proven, unless `reconcile` is longer.
+    pub idle_reconcile: Duration,
     /// How long a target that is gone from the configuration is still watched.
     pub grace: Duration,
     /// Reading the configuration's directories anew.
@@ -85,6 +113,7 @@ impl Default for Pace {
             levels: MINUTE,
             bucket_levels: 5 * MINUTE,
             reconcile: 60 * MINUTE,
+            idle_reconcile: 360 * MINUTE,
             grace: 5 * MINUTE,
             discovery: MINUTE,
             concurrency: VERIFICATIONS_MAX,

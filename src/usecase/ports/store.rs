@@ -75,6 +75,12 @@ pub trait ReplicaStore: Send + Sync {
     /// The folders of a layout that hold anything, or may, in the order in which they are to be listed: one request.
     async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason>;
 
+    /// The first page of everything that a layout holds: one request. `None`, without one, where a listing shows one folder
+    /// only. The pages that follow are not to be had in this way: more than one page is listed folder by folder.
+    async fn all(&self, _: Layout) -> Result<Option<Page>, Reason> {
+        Ok(None)
+    }
+
     /// One page of a folder: the first one, or the first one from `from` on (`from` itself included), or the one at the
     /// `cursor` of the page before it. One call is one request. A folder that is not there is an empty page.
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason>;
@@ -82,6 +88,20 @@ pub trait ReplicaStore: Send + Sync {
     /// At most `length` bytes of an object from `offset` on; fewer where the object ends earlier. `offset` at or behind
     /// the end is an empty result.
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason>;
+}
+
+/// A place below which there are replicas.
+#[async_trait]
+pub trait Shelf: Send + Sync {
+    /// The names of the folders directly below `prefix` that hold anything, ascending: one request for each thousand.
+    /// `prefix` is empty or ends in `/`.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Reason>;
+}
+
+/// Opens places below which replicas are, and accounts for what that took as for all reading.
+pub trait Shelves: Send + Sync {
+    /// The place at which a replica itself would be. Does no IO.
+    fn shelf(&self, location: &ReplicaLocation) -> Result<Arc<dyn Shelf>, Reason>;
 }
 
 /// The place of one replica's beacon, which is not below the replica. It is the only thing that is ever written to a

@@ -18,6 +18,7 @@ use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::Reason;
 use crate::domain::secret::Secret;
+use crate::domain::sqlite::WalPosition;
 use crate::domain::target::ReplicaTarget;
 use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
@@ -29,9 +30,9 @@ pub use self::finding::{Finding, Seen};
 pub struct ReplicaProbe {
     state: State,
     /// The `store` label.
-    store: String,
+    store: &'static str,
     /// The single objects that the last look saw, until they are taken.
-    seen: Option<Seen>,
+    seen: Option<Box<Seen>>,
     /// The newest object is read whole when it has at most so many bytes, and not only its header.
     whole: u64,
     /// The contents of v0.3 are encrypted (`age`).
@@ -46,6 +47,8 @@ pub struct ReplicaProbe {
     peeks: bool,
     /// The newest TXID that Litestream has written beside the database, where that shows.
     claimed: Option<Txid>,
+    /// Where the WAL of the database ended, where that is known.
+    aim: Option<WalPosition>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +68,7 @@ impl ReplicaProbe {
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &ReplicaTarget) -> Self {
         Self {
-            store: target.location.kind().to_owned(),
+            store: target.location.kind(),
             identities: target.age_identities.clone(),
             kept: target.kept,
             peeks: target.location.is_atomic(),
@@ -98,6 +101,12 @@ impl ReplicaProbe {
         self.claimed = txid;
     }
 
+    /// Says where the WAL of the database ended before the next look (v0.3): it reads up to there. `None` where that is not
+    /// known.
+    pub fn aim(&mut self, position: Option<WalPosition>) {
+        self.aim = position;
+    }
+
     /// Has the next look list everything.
     pub fn relist(&mut self) {
         match &mut self.state {
@@ -107,9 +116,18 @@ impl ReplicaProbe {
         }
     }
 
+    /// When everything was listed, and for v0.3 what is new; `None` where that is to be done by the next look.
+    pub fn reconciled(&self) -> Option<Moment> {
+        match &self.state {
+            State::Blank => None,
+            State::V5(levels) => levels.reconciled,
+            State::V3(segments) => segments.reconciled.and(segments.listed),
+        }
+    }
+
     /// Takes the single objects that the last look listed; `None` when that failed, or needed no listing.
     pub fn take_seen(&mut self) -> Option<Seen> {
-        self.seen.take()
+        self.seen.take().map(|seen| *seen)
     }
 
     /// Looks at the replica. `sampled` is when the source was sampled for this look, before any request is made.
@@ -130,8 +148,9 @@ impl ReplicaProbe {
             self.recognise(store).await?;
         }
         if let State::V3(segments) = &mut self.state {
+            (segments.peeks, segments.aim) = (self.peeks, self.aim);
             let found = segments.look(store, sampled, pace).await;
-            self.seen = segments.seen.take();
+            self.seen = segments.seen.take().map(Box::new);
             let found = found?;
             let (empty, due) = (segments.is_empty(), !blank && segments.upgrade_due(sampled));
             if empty {
@@ -146,7 +165,7 @@ impl ReplicaProbe {
         let State::V5(levels) = &mut self.state else {
             let mut listed = Listing::new(LevelKeys::Plain);
             listed.restart();
-            self.seen = Some(Seen { listed, newest: None });
+            self.seen = Some(Box::new(Seen { listed, newest: None }));
             return Ok(nothing(sampled));
         };
         (levels.whole, levels.peeks, levels.claimed) = (self.whole, self.peeks, self.claimed);
@@ -165,14 +184,14 @@ impl ReplicaProbe {
         let layouts = store.layouts().await?;
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
-                let mut levels = v5::Levels::new(*keys, &self.store, self.kept);
+                let mut levels = v5::Levels::new(*keys, self.store, self.kept);
                 (levels.damaged, levels.generations) = (Arc::clone(&self.damaged), layouts.contains(&Layout::V3));
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
                 let identities = AgeIdentities::parse(&self.identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                let mut segments = v3::Segments::new(&self.store, readable.then_some(identities), self.kept);
+                let mut segments = v3::Segments::new(self.store, readable.then_some(identities), self.kept);
                 segments.damaged = Arc::clone(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }

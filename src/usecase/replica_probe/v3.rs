@@ -1,6 +1,7 @@
 //! A v0.3 replica: generations of snapshots and WAL segments.
 
 mod conclusion;
+mod follow;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::follow::Followed;
 use super::finding::{Finding, RELISTINGS_MAX, Seen, due, read_understood};
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::{ODD_NEWEST_MAX, PLAN_CANDIDATES_MAX, SEGMENT_BYTES_MAX};
@@ -31,7 +33,7 @@ const GENERATIONS_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segments {
     /// The `store` label.
-    store: String,
+    store: &'static str,
     generations: Generations,
     /// The newest segment that can be decoded, and where it ends.
     newest: Option<(Generation, SegmentFile, WalPosition)>,
@@ -39,6 +41,14 @@ pub(super) struct Segments {
     odd: Option<Reason>,
     /// When everything was listed.
     pub(super) reconciled: Option<Moment>,
+    /// When what is new was listed.
+    pub(super) listed: Option<Moment>,
+    /// What was read beyond that without a listing; `None`: nothing is new.
+    followed: Option<Followed>,
+    /// Single segments are asked for where that spares a listing.
+    pub(super) peeks: bool,
+    /// Where the WAL of the database ended before the look, where that is known.
+    pub(super) aim: Option<WalPosition>,
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
@@ -61,8 +71,8 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    pub(super) fn new(store: &str, identities: Option<AgeIdentities>, kept: Option<Kept>) -> Self {
-        Self { store: store.to_owned(), identities, kept, ..Self::default() }
+    pub(super) fn new(store: &'static str, identities: Option<AgeIdentities>, kept: Option<Kept>) -> Self {
+        Self { store, identities, kept, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -80,10 +90,13 @@ impl Segments {
         sampled: Moment,
         pace: &Pace,
     ) -> Result<(Finding, Evidence), Reason> {
+        if self.may_follow(sampled, pace) && self.follow(store, sampled, pace).await? {
+            return Ok(self.conclude(sampled));
+        }
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
         next.seen = Some(Seen { listed: Listing::new(LevelKeys::Plain), newest: None });
-        if due(next.reconciled, pace.reconcile, sampled) || !next.list_new(store).await? {
+        if next.whole_listing_due(sampled, pace) || !next.list_new(store).await? {
             next.reconcile(store, sampled).await?;
         } else if due(next.swept, GENERATIONS_INTERVAL, sampled) {
             next.sweep(store, sampled).await?;
@@ -98,11 +111,12 @@ impl Segments {
             believed = seen;
             next.reconcile(store, sampled).await?;
         }
+        (next.listed, next.followed) = (Some(sampled), None);
         next.holes = next.generations.coverage().breaks();
         if let Some(files) = next.collecting.take() {
             let pauses = files.has_pauses();
             let mut map = files.map(&next.damaged, sampled.wall);
-            let facts = Facts { generations: true, pauses, store: &next.store, ..Facts::default() };
+            let facts = Facts { generations: true, pauses, store: next.store, ..Facts::default() };
             map.caveats = caveats(&facts, &map);
             (next.map, next.tail) = (Some(Arc::new(map)), 0);
         }

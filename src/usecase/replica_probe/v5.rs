@@ -32,7 +32,7 @@ use crate::usecase::walk;
 pub(super) struct Levels {
     keys: LevelKeys,
     /// The `store` label.
-    store: String,
+    store: &'static str,
     inventory: Inventory,
     /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
@@ -43,7 +43,7 @@ pub(super) struct Levels {
     /// When level 0 was listed.
     listed: Option<Moment>,
     /// What was seen beyond that without a listing; `None`: nothing is new.
-    peeked: Option<Peeked>,
+    peeked: Option<Box<Peeked>>,
     /// Single files are asked for where that spares a listing.
     pub(super) peeks: bool,
     /// The newest TXID that Litestream has written beside the database, where that shows.
@@ -57,14 +57,14 @@ pub(super) struct Levels {
     /// Keys that are known to be damaged.
     pub(super) damaged: Arc<BTreeSet<String>>,
     /// The files, while everything is listed.
-    collecting: Option<LtxTimeline>,
+    collecting: Option<Box<LtxTimeline>>,
     /// The coverage map of when everything was listed, and what came since.
     map: Option<Arc<TimelineReport>>,
     tail: LtxTail,
     /// The files that a restore of the latest state may read.
     candidates: Candidates,
     /// The single objects that this look saw.
-    pub(super) seen: Option<Seen>,
+    pub(super) seen: Option<Box<Seen>>,
     /// The newest file is read whole when it has at most so many bytes.
     pub(super) whole: u64,
     /// The retention that Litestream was given, if it is known.
@@ -95,8 +95,8 @@ impl Received {
 }
 
 impl Levels {
-    pub(super) fn new(keys: LevelKeys, store: &str, kept: Option<Kept>) -> Self {
-        Self { keys, store: store.to_owned(), kept, ..Self::default() }
+    pub(super) fn new(keys: LevelKeys, store: &'static str, kept: Option<Kept>) -> Self {
+        Self { keys, store, kept, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -116,7 +116,7 @@ impl Levels {
         }
         // On a copy, so that a listing that fails or is abandoned half-way changes nothing.
         let mut next = self.clone();
-        next.seen = Some(Seen { listed: Listing::new(self.keys), newest: None });
+        next.seen = Some(Box::new(Seen { listed: Listing::new(self.keys), newest: None }));
         next.list(store, sampled, pace).await?;
         (next.listed, next.peeked) = (Some(sampled), None);
         *self = next;
@@ -160,7 +160,7 @@ impl Levels {
         self.holes = self.inventory.coverage().breaks();
         self.received.until = self.received.until.max(self.inventory.max_txid());
         if let Some(files) = self.collecting.take() {
-            self.draw(files, sampled);
+            self.draw(*files, sampled);
         }
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Levels {
         self.expired = self.kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall));
         let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall);
-        let facts = Facts { files: &listed, generations: self.generations, store: &self.store, ..Facts::default() };
+        let facts = Facts { files: &listed, generations: self.generations, store: self.store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.map = Some(Arc::new(map));
         self.tail = LtxTail::new(sampled.wall, self.inventory.end());
@@ -247,7 +247,7 @@ impl Levels {
     /// Lists everything anew.
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.inventory = Inventory::default();
-        self.collecting = Some(LtxTimeline::default());
+        self.collecting = Some(Box::default());
         self.candidates = Candidates::default();
         if let Some(seen) = &mut self.seen {
             seen.listed.restart();

@@ -2,12 +2,16 @@
 //! number of times.
 
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::task::JoinHandle;
 
 use crate::domain::limits::{RESTORE_ATTEMPTS_MAX, RESTORE_PIECE_BYTES, RESTORE_READ_BYTES_MIN};
 use crate::domain::litestream::{Folder, Layout, LevelKeys, Listed, ObjectName};
@@ -28,13 +32,50 @@ pub(super) struct Piece {
 }
 
 /// The pieces of an object, in order. An empty object has one, so that it is seen.
-pub(super) fn pieces(object: Listed) -> impl Iterator<Item = Piece> {
+fn pieces(object: Listed) -> impl Iterator<Item = Piece> {
     let Listed { name, size, .. } = object;
     let count = size.div_ceil(RESTORE_PIECE_BYTES).max(1);
     (0..count).map(move |index| {
         let offset = index * RESTORE_PIECE_BYTES;
         Piece { name, offset, length: (size - offset).min(RESTORE_PIECE_BYTES), last: index + 1 == count }
     })
+}
+
+/// Reads objects piece by piece, in order, and up to `downloads` of the pieces at once. Each is read by a task of its own, so
+/// that it goes on while what was read before is still being used.
+pub(super) fn ahead(
+    reader: &Arc<Reader>,
+    objects: Vec<Listed>,
+    downloads: usize,
+) -> impl Stream<Item = Result<(Bytes, Piece), Reason>> + use<> {
+    let reader = Arc::clone(reader);
+    let reads = objects.into_iter().flat_map(pieces).map(move |piece| {
+        let reader = Arc::clone(&reader);
+        let read = async move { Ok((reader.read(piece.name, piece.offset, piece.length).await?, piece)) };
+        Task(tokio::spawn(read))
+    });
+    stream::iter(reads).buffered(downloads.max(1)).map(|read| read.map_err(stopped).flatten())
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Future for Task<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(super) fn stopped(error: tokio::task::JoinError) -> Reason {
+    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }
 
 /// Reads the objects of one restore and counts what that takes.
@@ -133,6 +174,10 @@ impl ReplicaStore for Patient<'_> {
 
     async fn folders(&self, layout: Layout) -> Result<Vec<Folder>, Reason> {
         patiently(|| self.0.folders(layout)).await
+    }
+
+    async fn all(&self, layout: Layout) -> Result<Option<Page>, Reason> {
+        patiently(|| self.0.all(layout)).await
     }
 
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {

@@ -1,24 +1,29 @@
 //! Restoring a v0.3 replica: replay the planned snapshot and WAL segments.
 //!
-//! Objects are downloaded ahead, several at once, and applied in order by one thread, which never holds more than one
-//! batch of pages.
+//! Objects are downloaded ahead, several at once, and decoded in order by one thread while another one writes. Writing
+//! takes longer than decoding, and a file takes one write at a time: more threads would wait for that one, and handing
+//! thousands of small segments from one to the next costs more than decoding them.
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::reading::{Reader, pieces};
+use super::reading::{Piece, Reader, ahead, stopped};
 use super::request::RestoreOptions;
 use crate::domain::litestream::{
-    AgeIdentities, Applied, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
+    AgeIdentities, Applied, Batch, Decoder, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored, RestoredObject};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
+
+/// Writes that wait for the one that is being made.
+const WAITING_WRITES: usize = 1;
 
 pub(super) async fn restore(
     store: Arc<dyn ReplicaStore>,
@@ -30,11 +35,14 @@ pub(super) async fn restore(
     let identities = AgeIdentities::parse(&options.identities)?;
     let (parts, received) = mpsc::channel(2);
     let planned = Arc::clone(&plan);
-    let applying = spawn_blocking(move || apply(&planned, &file, identities, received));
-    let reader = Reader::new(store, plan.layout.keys(), progress);
+    let (pages, writing) = Pages::to(file);
+    let applying = spawn_blocking(move || apply(&planned, pages, identities, received));
+    let reader = Arc::new(Reader::new(store, plan.layout.keys(), progress));
     let fed = feed(&reader, &plan, options.downloads, parts).await;
-    let applied = applying.await.map_err(|error| Reason::new(ReasonKind::Failed, error.to_string()))?;
-    // What could not be read explains what could not be applied.
+    // Nothing may write to the file when this has returned.
+    let (applied, written) = (applying.await.map_err(stopped)?, writing.await.map_err(stopped)?);
+    // What could not be written or read explains what could not be applied.
+    written?;
     fed?;
     let (replayed, objects) = applied?;
     Ok(Restored {
@@ -57,14 +65,16 @@ struct Part {
 }
 
 /// Downloads all objects in order, up to `downloads` requests at once, until they are all sent or nobody wants them.
-async fn feed(reader: &Reader, plan: &RestorePlan, downloads: usize, sink: mpsc::Sender<Part>) -> Result<(), Reason> {
-    let reads = plan.objects.iter().copied().flat_map(pieces).map(|piece| async move {
-        let content = reader.read(piece.name, piece.offset, piece.length).await?;
-        Ok::<_, Reason>(Part { content, last: piece.last })
-    });
-    let mut parts = futures_util::stream::iter(reads).buffered(downloads.max(1));
-    while let Some(part) = parts.next().await {
-        if sink.send(part?).await.is_err() {
+async fn feed(
+    reader: &Arc<Reader>,
+    plan: &RestorePlan,
+    downloads: usize,
+    sink: mpsc::Sender<Part>,
+) -> Result<(), Reason> {
+    let mut read = ahead(reader, plan.objects.clone(), downloads);
+    while let Some(read) = read.next().await {
+        let (content, Piece { last, .. }) = read?;
+        if sink.send(Part { content, last }).await.is_err() {
             break;
         }
     }
@@ -74,23 +84,19 @@ async fn feed(reader: &Reader, plan: &RestorePlan, downloads: usize, sink: mpsc:
 /// Applies the objects as they come in. Blocking.
 fn apply(
     plan: &RestorePlan,
-    file: &Arc<dyn RestoreFile>,
+    pages: Pages,
     identities: AgeIdentities,
     mut parts: mpsc::Receiver<Part>,
 ) -> Result<(Replayed, Vec<RestoredObject>), Reason> {
-    let last_index = plan.objects.iter().rev().find_map(Listed::segment).map(|segment| segment.index);
-    let mut replay = Replay::new(Pages(Arc::clone(file)), identities, last_index);
+    let (mut replay, mut decoder) = (Replay::new(pages), Decoder::new(identities));
     let mut objects = Vec::with_capacity(plan.objects.len());
     for object in &plan.objects {
         let content = Parts { parts: &mut parts, current: Bytes::new(), ended: false };
         let key = plan.key(object);
-        let applied = match object.name {
-            ObjectName::Snapshot(_, snapshot) => replay.snapshot(snapshot.index, content),
-            ObjectName::Segment(_, segment) => replay.segment(segment, content),
-            ObjectName::Ltx { .. } => {
-                return Err(Reason::new(ReasonKind::Unsupported, format!("read {key}: not of v0.3")));
-            }
-        };
+        if let ObjectName::Ltx { .. } = object.name {
+            return Err(Reason::new(ReasonKind::Unsupported, format!("read {key}: not of v0.3")));
+        }
+        let applied = replay.object(&mut decoder, object.name, content);
         let Applied { checksum, .. } = applied.map_err(|error| failed(plan, object, error))?;
         objects.push(RestoredObject { key, bytes: object.size, checksum: format!("{checksum:08x}") });
     }
@@ -121,20 +127,67 @@ fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
     }
 }
 
-/// The file as the replay sees it.
-struct Pages(Arc<dyn RestoreFile>);
+/// The file as the replay sees it: another thread writes to it.
+struct Pages {
+    file: Arc<dyn RestoreFile>,
+    writes: SyncSender<Write>,
+    /// Memory whose content was written.
+    spare: Receiver<Batch>,
+}
+
+enum Write {
+    Content(Vec<(u64, usize)>, Batch),
+    Length(u64),
+}
+
+impl Pages {
+    /// Starts the thread, which ends when the pages are dropped, or with what cannot be written.
+    fn to(file: Arc<dyn RestoreFile>) -> (Self, JoinHandle<Result<(), Reason>>) {
+        let (writes, work) = sync_channel(WAITING_WRITES);
+        let (used, spare) = channel();
+        let written = Arc::clone(&file);
+        (Self { file, writes, spare }, spawn_blocking(move || write(&*written, &work, &used)))
+    }
+
+    fn send(&self, write: Write) -> Result<(), Reason> {
+        // The thread says itself why it has ended.
+        self.writes.send(write).map_err(|_| Reason::new(ReasonKind::Failed, "restore: the writing has ended"))
+    }
+}
+
+fn write(file: &dyn RestoreFile, work: &Receiver<Write>, used: &Sender<Batch>) -> Result<(), Reason> {
+    work.iter().try_for_each(|write| match write {
+        Write::Length(bytes) => file.set_len(bytes),
+        Write::Content(parts, mut batch) => {
+            let mut content = batch.content();
+            for (offset, length) in parts {
+                let (part, rest) = content.split_at_checked(length).unwrap_or((content, &[]));
+                file.write_at(offset, part)?;
+                content = rest;
+            }
+            batch.clear();
+            // Nobody needs it at the end.
+            let _ = used.send(batch);
+            Ok(())
+        }
+    })
+}
 
 impl ReplayFile for Pages {
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-        self.0.write_at(offset, content)
+    fn write(&self, parts: Vec<(u64, usize)>, content: Batch) -> Result<(), Reason> {
+        self.send(Write::Content(parts, content))
+    }
+
+    fn memory(&self) -> Batch {
+        self.spare.try_recv().unwrap_or_default()
     }
 
     fn set_len(&self, bytes: u64) -> Result<(), Reason> {
-        self.0.set_len(bytes)
+        self.send(Write::Length(bytes))
     }
 
     fn expect(&self, bytes: u64) -> Result<(), Reason> {
-        self.0.expect(bytes)
+        self.file.expect(bytes)
     }
 }
 

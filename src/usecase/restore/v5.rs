@@ -2,15 +2,13 @@
 //! holds it. Pieces arrive in order, several at a time; whole frames of a piece are decoded beside each other.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::pages::WrittenPages;
-use super::reading::{Reader, pieces};
+use super::reading::{Reader, ahead, stopped};
 use super::request::RestoreOptions;
 use crate::domain::litestream::{Chunk, Listed, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -49,7 +47,7 @@ pub(super) async fn restore_levels(
 }
 
 /// Says what can be restored although an object is damaged.
-fn with_way_out(reason: Reason, plan: &RestorePlan) -> Reason {
+pub(super) fn with_way_out(reason: Reason, plan: &RestorePlan) -> Reason {
     if reason.kind != ReasonKind::Corrupt || reason.hint.is_some() {
         return reason;
     }
@@ -101,18 +99,13 @@ impl Engine {
 
     /// Reads all planned objects, newest first.
     async fn apply(&mut self, plan: &RestorePlan, reader: &Arc<Reader>, downloads: usize) -> Result<(), Reason> {
-        let mut pieces = stream::iter(plan.objects.clone().into_iter().rev().flat_map(pieces))
-            .map(|piece| {
-                let reader = Arc::clone(reader);
-                // A task of its own, so that it goes on while chunks are waited for.
-                Task(tokio::spawn(async move { (reader.read(piece.name, piece.offset, piece.length).await, piece) }))
-            })
-            .buffered(downloads.max(1));
+        let newest_first = plan.objects.iter().rev().copied().collect();
+        let mut pieces = ahead(reader, newest_first, downloads);
         let mut cutter = LtxCutter::default();
         while let Some(read) = pieces.next().await {
-            let (content, piece) = read.map_err(stopped)?;
+            let (content, piece) = read?;
             let key = piece.name.key(plan.layout.keys());
-            let chunk = cutter.push(content?).map_err(|error| Reason::from(error).context(reading(&key)));
+            let chunk = cutter.push(content).map_err(|error| Reason::from(error).context(reading(&key)));
             let mut chunk = match chunk {
                 Ok(chunk) => chunk,
                 // What is before it may be wrong too, and then it is what is to be named.
@@ -154,7 +147,7 @@ impl Engine {
         }
         let known = self.newest.map(|newest| newest.page_size).or_else(|| self.base.map(|base| base.page_size));
         if let Some(known) = known.filter(|known| *known != header.page_size) {
-            return Err(corrupt(format!("pages of {} bytes, but of {known} in the other files", header.page_size)));
+            return Err(corrupt(other_page_size(header.page_size, known)));
         }
         self.newest.get_or_insert(*header);
         self.fewest = self.fewest.min(header.commit);
@@ -175,27 +168,9 @@ impl Engine {
         };
         let kept = self.base.map_or(0, |base| base.commit.min(self.fewest));
         if let Some(page) = self.written.missing(kept, pages, lock_page(page_size)) {
-            let cause = format!("restore: page {page} of {pages} is in none of the planned files");
-            return Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("restore an older state with --at or --txid"));
+            return Err(none_holds(page, pages));
         }
         Ok(Image { page_size, pages })
-    }
-}
-
-/// A task that ends when nobody waits for it any more.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Future for Task<T> {
-    type Output = Result<T, tokio::task::JoinError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -292,8 +267,18 @@ impl Jobs {
     }
 }
 
+/// A page is missing.
+pub(super) fn none_holds(page: u32, pages: u32) -> Reason {
+    let cause = format!("restore: page {page} of {pages} is in none of the planned files");
+    Reason::new(ReasonKind::Corrupt, cause).with_hint("restore an older state with --at or --txid")
+}
+
+pub(super) fn other_page_size(found: u32, known: u32) -> String {
+    format!("pages of {found} bytes, but of {known} in the other files")
+}
+
 /// The first page has to be that of a database with pages of this size.
-fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
+pub(super) fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
     let header =
         DatabaseHeader::parse(content).map_err(|error| format!("page 1 does not begin a database: {error}"))?;
     if header.page_size != page_size {
@@ -302,10 +287,6 @@ fn check_first_page(content: &[u8], page_size: u32) -> Result<(), String> {
     Ok(())
 }
 
-fn reading(key: &str) -> String {
+pub(super) fn reading(key: &str) -> String {
     format!("read {key}")
-}
-
-pub(super) fn stopped(error: tokio::task::JoinError) -> Reason {
-    Reason::new(ReasonKind::Failed, format!("restore: {error}"))
 }

@@ -22,6 +22,7 @@ use super::doubt::Believed;
 use super::duty;
 use super::fleet::Fleet;
 use super::local::{LocalRound, LocalWatch, ROUNDS_MAX};
+use super::series::SeriesLimit;
 use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
 use crate::domain::assessment::{AgentReport, ConfigReport};
@@ -30,8 +31,8 @@ use crate::domain::history::Recorder;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{
-    AlertOutlet, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKind, Journal, LocalUpdate,
-    ProcessProbe, Publisher, Stores,
+    AlertOutlet, AskedBy, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKind, Journal,
+    LocalUpdate, ProcessProbe, Publisher, Stores,
 };
 
 /// A report is published so often although nothing changed, so that it shows that the agent goes on.
@@ -41,7 +42,7 @@ const PUBLISH_AT_LEAST: SignedDuration = SignedDuration::from_secs(30);
 const TICK_MIN: Duration = Duration::from_millis(50);
 
 /// Asks for a reload; the answer is what went wrong, for a person.
-pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
+pub type ReloadRequest = (AskedBy, oneshot::Sender<Result<(), String>>);
 
 /// The ports and settings of an agent.
 pub struct AgentParts {
@@ -76,6 +77,7 @@ pub struct Agent {
     alerts: Alerts,
     telling: Telling,
     judge: Judge,
+    series: SeriesLimit,
     recorder: Recorder,
     /// What is known of the agent itself; the rest is filled in when a report is built.
     report: AgentReport,
@@ -104,7 +106,7 @@ impl Agent {
     /// When the thread cannot be started.
     pub fn start(
         parts: AgentParts,
-        configured: Configured,
+        mut configured: Configured,
         reloads: mpsc::Receiver<ReloadRequest>,
     ) -> Result<Self, Reason> {
         let now = parts.clock.now();
@@ -119,9 +121,11 @@ impl Agent {
         let mut alerts = Alerts::new(parts.alerts, now);
         let (saved, notified) = (memory.take(EntryKind::Alerts), memory.take(EntryKind::Notified));
         alerts.restore(saved, notified, &configured.alerting, now);
+        // They are many, and come with everything else.
+        let targets = std::mem::take(&mut configured.targets);
         let shared = Shared {
             fleet: Fleet::default(),
-            configured: Configured { targets: Vec::new(), ..configured.clone() },
+            configured: configured.clone(),
             stores: parts.stores,
             local,
             pages,
@@ -141,18 +145,19 @@ impl Agent {
             rounds,
             watching: true,
             reloads,
-            reading: Reading::new(parts.configuration, now.after(configured.pace.discovery)),
+            reading: Reading::new(parts.configuration, first_reading(&configured, now)),
             memory,
             believed,
             alerts,
             telling: Telling::default(),
             judge: Judge::new(Watching::Continuously),
+            series: SeriesLimit::default(),
             recorder: Recorder::default(),
             report: report(parts.version, parts.revision, now),
             published: now,
         };
         this.report.sources.clone_from(&configured.sources);
-        this.adopt(configured, false, now);
+        this.adopt(Configured { targets, ..configured }, false, now);
         Ok(this)
     }
 
@@ -230,7 +235,7 @@ impl Agent {
         self.shared.fleet.give_up_waiting(now);
         self.save_in_time(now);
         self.save_alerts(now);
-        if self.shared.fleet.has_changed() || now.since(self.published) >= PUBLISH_AT_LEAST {
+        if self.shared.fleet.has_changed(now) || now.since(self.published) >= PUBLISH_AT_LEAST {
             self.publish(now);
         }
     }
@@ -266,6 +271,12 @@ impl Agent {
 fn poll_ended(duties: &mut [Box<dyn Duty>], context: &mut Context<'_>) -> Poll<()> {
     let polls = duties.iter_mut().map(|duty| duty.crew().poll_ended(context));
     if polls.filter(Poll::is_ready).count() > 0 { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// When the configuration is read for the first time: at once where something of it could not be seen before the agent
+/// started.
+fn first_reading(configured: &Configured, now: Moment) -> Moment {
+    if configured.sources.iter().all(|source| source.success) { now.after(configured.pace.discovery) } else { now }
 }
 
 /// What is known of an agent that starts.

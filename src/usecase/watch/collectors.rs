@@ -51,7 +51,7 @@ impl Collectors {
         let watched = fleet.subjects.values().any(|subject| subject.target.database.is_some());
         // The sweep takes a part of the databases with each poll.
         let poll = watched.then_some(pace.poll);
-        let idle = fleet.replicas().next().map(|_| pace.idle);
+        let idle = fleet.busy_interval(pace).map(|busy| busy.max(pace.idle));
         vec![self.local.report(poll), self.sweep.report(poll), self.replica.report(idle)]
     }
 }

@@ -27,7 +27,8 @@ impl Believed {
     pub(super) fn restore(saved: Option<String>, sources: &[SourceReport]) -> Self {
         let counts: BTreeMap<String, usize> =
             saved.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let none = sources.iter().filter(|source| source.databases == 0 && counts.contains_key(&source.source));
+        let read = sources.iter().filter(|source| source.error.is_none());
+        let none = read.filter(|source| source.databases == 0 && counts.contains_key(&source.source));
         let lost = none.map(|source| source.source.clone()).collect();
         Self { counts, lost, unsaved: false }
     }
@@ -39,33 +40,33 @@ impl Believed {
         Some((EntryKey::only(EntryKind::Sources), text))
     }
 
-    fn believe(&mut self, sources: &[SourceReport], asked: bool) {
+    fn believe(&mut self, sources: &[SourceReport], owner: bool) {
         let before = self.counts.clone();
-        if asked {
+        if owner {
             self.counts.clear();
         }
-        let read = sources.iter().filter(|source| asked || source.error.is_none());
+        let read = sources.iter().filter(|source| owner || source.error.is_none());
         self.counts.extend(read.map(|source| (source.source.clone(), source.databases)));
         self.lost.clear();
         self.unsaved |= self.counts != before;
     }
 
     /// Whether what the sources no longer name stays watched, because one of them is not believed; that one has failed
-    /// then. Whoever `asked` for the reading knows what was removed. `before` are the sources as they were last read.
+    /// then. The `owner` who asked for the reading knows what was removed. `before` are the sources as they were last read.
     pub(super) fn doubt(
         &mut self,
         fleet: &Fleet,
         before: &[SourceReport],
         sources: &mut [SourceReport],
         wanted: &BTreeMap<TargetName, Target>,
-        asked: bool,
+        owner: bool,
     ) -> bool {
         let lost =
             fleet.subjects.iter().filter(|(name, subject)| subject.gone_since.is_none() && !wanted.contains_key(*name));
-        let lost: Vec<&Subject> = lost.map(|(_, subject)| subject).collect();
+        let lost: Vec<&Subject> = lost.map(|(_, subject)| &**subject).collect();
         let many = is_unlikely(&lost, wanted);
         let mut doubt = false;
-        for source in sources.iter_mut().filter(|_| !asked) {
+        for source in sources.iter_mut().filter(|_| !owner) {
             let named = self.counts.get(&source.source).copied().unwrap_or_default();
             let fell = source.databases < named && !lost.is_empty();
             let none = source.databases == 0 && named > 0 && self.lost.contains(&source.source);
@@ -81,7 +82,7 @@ impl Believed {
                 };
                 let kept = if none { "" } else { "; those it no longer lists stay watched" };
                 let named = counted(named, "database");
-                format!("it listed {named} and now lists {now}{kept}; reload if that is on purpose")
+                format!("it listed {named} and now lists {now}{kept}; if that is on purpose, reload by SIGHUP or with a password")
             });
         }
         if doubt && before.iter().all(|source| source.success) {
@@ -90,7 +91,7 @@ impl Believed {
             );
         }
         if !doubt {
-            self.believe(sources, asked);
+            self.believe(sources, owner);
         }
         doubt
     }

@@ -2,29 +2,41 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use super::replica::WatchedReplica;
-use super::schedule::{Queue, ReplicaKey, after_commit, busy_interval};
+use super::resting::Resting;
+use super::schedule::{Queue, ReplicaKey, after_commit, busy_interval, interval};
 use super::subject::Subject;
 use crate::domain::assessment::DatabaseReport;
 use crate::domain::moment::Moment;
+use crate::domain::profile::Profile;
 use crate::domain::target::{DatabaseFiles, Target, TargetName};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
+/// Rates are taken over a quarter of an hour. Where nothing else changes, they are brought up to date so often.
+const FADING_INTERVAL: Duration = Duration::from_secs(30);
+
 #[derive(Default)]
 pub(super) struct Fleet {
-    pub(super) subjects: BTreeMap<TargetName, Subject>,
+    /// Boxed, as they are large and places in a map are often empty.
+    pub(super) subjects: BTreeMap<TargetName, Box<Subject>>,
     targets: HashMap<ReplicaKey, TargetName>,
+    /// How many replicas are in directories, and how many are remote.
+    places: [usize; 2],
     /// Replicas that ever began.
     begun: u64,
     /// When replicas are looked at next, by the monotonic clock.
     pub(super) looks: Queue<SignedDuration>,
+    pub(super) resting: Resting,
     /// Something was seen of them since their reports were built.
     dirty: BTreeSet<TargetName>,
-    /// Their numbers change with time alone.
+    /// Their numbers change with each second.
     moving: BTreeSet<TargetName>,
+    /// Their rates change with time alone, and when they are built anew for that, by the monotonic clock.
+    fading: BTreeMap<TargetName, SignedDuration>,
     /// Not everything about them was looked at once.
     incomplete: BTreeSet<TargetName>,
 }
@@ -41,32 +53,44 @@ impl Fleet {
         let name = &subject.target.name;
         for replica in &subject.replicas {
             self.targets.insert(replica.key, name.clone());
+            self.places[usize::from(replica.target.location.is_remote())] += 1;
             self.looks.plan(replica.key, Some(now.mono));
         }
         self.dirty.insert(name.clone());
         self.incomplete.insert(name.clone());
-        self.subjects.insert(name.clone(), subject);
+        self.subjects.insert(name.clone(), Box::new(subject));
     }
 
     pub(super) fn remove(&mut self, name: &TargetName) {
         for replica in self.subjects.remove(name).into_iter().flat_map(|subject| subject.replicas) {
             self.targets.remove(&replica.key);
+            self.places[usize::from(replica.target.location.is_remote())] -= 1;
             self.looks.plan(replica.key, None);
+            self.resting.leave(replica.key);
         }
         for set in [&mut self.dirty, &mut self.moving, &mut self.incomplete] {
             set.remove(name);
+        }
+        self.fading.remove(name);
+    }
+
+    /// How many numbers of a database are served from now on: that changes nothing of how it is watched.
+    pub(super) fn serve(&mut self, name: &TargetName, metrics: Profile) {
+        let Some(subject) = self.subjects.get_mut(name) else { return };
+        if std::mem::replace(&mut subject.target.objectives.metrics, metrics) != metrics {
+            self.dirty.insert(name.clone());
         }
     }
 
     /// A replica and its subject, if that is still watched.
     pub(super) fn get(&self, key: ReplicaKey) -> Option<(&Subject, &WatchedReplica)> {
-        let subject = self.subjects.get(self.targets.get(&key)?)?;
+        let subject: &Subject = self.subjects.get(self.targets.get(&key)?)?;
         Some((subject, subject.replicas.iter().find(|replica| replica.key == key)?))
     }
 
     /// A replica, to be changed, and its target.
     pub(super) fn get_mut(&mut self, key: ReplicaKey) -> Option<(&Target, &mut WatchedReplica)> {
-        let Subject { target, replicas, .. } = self.subjects.get_mut(self.targets.get(&key)?)?;
+        let Subject { target, replicas, .. } = &mut **self.subjects.get_mut(self.targets.get(&key)?)?;
         Some((target, replicas.iter_mut().find(|replica| replica.key == key)?))
     }
 
@@ -76,6 +100,12 @@ impl Fleet {
 
     pub(super) fn replicas(&self) -> impl Iterator<Item = &WatchedReplica> {
         self.subjects.values().flat_map(|subject| &subject.replicas)
+    }
+
+    /// The shortest time between two looks at any busy replica; `None` where there is none.
+    pub(super) fn busy_interval(&self, pace: &Pace) -> Option<Duration> {
+        let places = [false, true].into_iter().zip(self.places).filter(|(_, replicas)| *replicas > 0);
+        places.map(|(remote, _)| interval(remote, pace)).min()
     }
 
     /// Something is known of a replica that is to be shown and saved.
@@ -92,8 +122,16 @@ impl Fleet {
         let name = update.target.clone();
         let Some(subject) = self.subjects.get_mut(&name) else { return };
         let behind = subject.observe(update);
+        // What cannot be read may have committed something.
+        let unknown = if subject.is_monitored() { &[] } else { subject.replicas.as_slice() };
+        let unknown: Vec<ReplicaKey> = unknown.iter().map(|replica| replica.key).collect();
         self.dirty.insert(name);
         behind.into_iter().for_each(|replica| self.hurry(replica, pace, now));
+        for replica in unknown {
+            if self.resting.leave(replica) {
+                self.wake(replica, now.after(pace.idle), now);
+            }
+        }
     }
 
     /// A commit was seen: a look soon after it can find it in the replica.
@@ -132,14 +170,16 @@ impl Fleet {
     }
 
     /// There are reports that would be others if they were built now.
-    pub(super) fn has_changed(&self) -> bool {
-        !self.dirty.is_empty() || !self.moving.is_empty()
+    pub(super) fn has_changed(&self, now: Moment) -> bool {
+        let faded = || self.fading.values().any(|due| *due <= now.mono);
+        !self.dirty.is_empty() || !self.moving.is_empty() || faded()
     }
 
     /// Builds the reports anew that have changed, and says which.
     pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) -> BTreeSet<TargetName> {
         let mut changed = std::mem::take(&mut self.dirty);
         changed.append(&mut self.moving);
+        changed.extend(self.fading.iter().filter(|(_, due)| **due <= now.mono).map(|(name, _)| name.clone()));
         for name in &changed {
             let Some(subject) = self.subjects.get_mut(name) else { continue };
             subject.rebuild(pace, now);
@@ -148,6 +188,10 @@ impl Fleet {
             }
             if subject.moving(now) {
                 self.moving.insert(name.clone());
+            }
+            match subject.fading(now) {
+                true => drop(self.fading.insert(name.clone(), now.after(FADING_INTERVAL).mono)),
+                false => drop(self.fading.remove(name)),
             }
         }
         changed

@@ -26,7 +26,8 @@ use crate::usecase::replica_probe::{Finding, ReplicaProbe};
 
 use super::drilling::Drilling;
 use super::objects::{Look, SeenObjects, ledger};
-use super::schedule::{ReplicaKey, Standing, busy_interval};
+use super::resting::Rest;
+use super::schedule::{ReplicaKey, Standing};
 use super::spotting::Spotting;
 
 /// The state of a watched replica that survives a restart, so that the age of the proof does.
@@ -70,6 +71,8 @@ pub(super) struct WatchedReplica {
     /// Objects are being read, or wait to be.
     pub(super) verifying: bool,
     pub(super) spotting: Spotting,
+    /// It is looked at less often than others, because nothing was committed since it was proven.
+    pub(super) rest: Option<Rest>,
 }
 
 impl WatchedReplica {
@@ -105,6 +108,7 @@ impl WatchedReplica {
             beacon: None,
             verifying: false,
             spotting: Spotting::default(),
+            rest: None,
         }
     }
 
@@ -269,6 +273,15 @@ impl WatchedReplica {
         self.positions.unproven().any(|sample| sample.committed)
     }
 
+    /// All that was seen of its database is proven, and the last look found everything in order.
+    pub(super) fn is_proven(&self) -> bool {
+        let complete = self.finding.as_ref().is_some_and(|(finding, evidence)| {
+            evidence.chain == Chain::Complete && evidence.position.is_some() && finding.damaged.is_none()
+        });
+        let proven = self.positions.newest().is_some() && self.positions.oldest_unproven().is_none();
+        complete && proven && self.failure.is_none() && !self.replaced
+    }
+
     /// Its numbers change with time alone.
     pub(super) fn moving(&self) -> bool {
         self.pending() || self.finding.as_ref().is_some_and(|(_, evidence)| evidence.chain != Chain::Complete)
@@ -367,7 +380,8 @@ impl WatchedReplica {
             unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound || claimed_bytes.is_some(),
             watched_since: self.watched.since,
             verified_at: self.watched.verified_at,
-            verify_interval_seconds: pace.idle.max(busy_interval(&self.target, pace)).as_secs_f64(),
+            verify_interval_seconds: self.verify_interval(pace).as_secs_f64(),
+            rests_until: self.rest.and_then(|rest| rest.planned()),
             last_segment_at: finding.and_then(|finding| finding.last_segment_at),
             txid: finding.and_then(|finding| finding.txid),
             coverage: finding.map(|finding| finding.coverage.clone()),

@@ -29,7 +29,12 @@ pub(super) struct Standing {
 
 /// The shortest time between two looks at a busy replica.
 pub(super) fn busy_interval(replica: &ReplicaTarget, pace: &Pace) -> Duration {
-    if replica.location.is_remote() { pace.bucket } else { pace.directory }
+    interval(replica.location.is_remote(), pace)
+}
+
+/// The shortest time between two looks at a busy replica that is remote, or is not.
+pub(super) fn interval(remote: bool, pace: &Pace) -> Duration {
+    if remote { pace.bucket } else { pace.directory }
 }
 
 /// The time from the end of one look to the next.
@@ -82,6 +87,15 @@ impl<T: Copy + Ord> Queue<T> {
         self.due.get(&replica).copied()
     }
 
+    /// The first one.
+    pub(super) fn head(&self) -> Option<ReplicaKey> {
+        self.order.first().map(|(_, replica)| *replica)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// When the first one is due.
     pub(super) fn first(&self) -> Option<T> {
         self.order.first().map(|(due, _)| *due)
@@ -114,6 +128,7 @@ mod tests {
             encrypted: false,
             age_identities: Vec::new(),
             kept: None,
+            written: Default::default(),
         }
     }
 

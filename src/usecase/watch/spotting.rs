@@ -103,6 +103,20 @@ impl WatchedReplica {
         suspicious
     }
 
+    /// When a round is due, which begins after a look; `None` if none are wanted or can be. One that is overdue is tried
+    /// after this look, and again after an interval.
+    pub(super) fn spot_due(&self, policy: &SpotPolicy, now: Moment) -> Option<Moment> {
+        let interval = policy.interval.filter(|_| self.spotting.able && self.spots_are_possible())?;
+        let due = self.spotting.due.unwrap_or(now);
+        Some(if due.mono > now.mono { due } else { now.after(interval) })
+    }
+
+    /// Pages can be read from the replica.
+    fn spots_are_possible(&self) -> bool {
+        let v3 = self.layout().is_some_and(|layout| layout == "v0.3");
+        !self.target.encrypted && self.ledger.is_on() && !v3
+    }
+
     /// The report of the rounds; `None` if none are wanted, or there is no live database.
     pub(super) fn spot_report(&self, policy: &SpotPolicy) -> Option<SpotReport> {
         let interval = policy.interval.filter(|_| self.spotting.able)?;
@@ -110,9 +124,7 @@ impl WatchedReplica {
             true => Some("it is encrypted"),
             false => self.spotting.why,
         };
-        let v3 = self.layout().is_some_and(|layout| layout == "v0.3");
-        let possible = !self.target.encrypted && self.ledger.is_on() && !v3;
-        let mut report = self.spotting.book.report(possible.then_some(interval));
+        let mut report = self.spotting.book.report(self.spots_are_possible().then_some(interval));
         report.not_compared = why.map(str::to_owned).or(report.not_compared);
         Some(report)
     }

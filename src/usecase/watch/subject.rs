@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::replica::{Watched, WatchedReplica};
 use super::saved::{Saved, find, identified, identity, path};
@@ -11,7 +11,7 @@ use super::schedule::ReplicaKey;
 use super::trends::Trends;
 use crate::domain::assess::permissions::{ModeReport, is_harmless, problem};
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::rates::RateWindow;
+use crate::domain::assess::rates::{RateWindow, Rates};
 use crate::domain::assess::trend::{SPACE, Trend};
 use crate::domain::assessment::{
     DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ObjectivesReport,
@@ -150,6 +150,12 @@ impl Subject {
         self.objects_saved = Some((now, self.objects_state()));
     }
 
+    /// Nothing of it is saved under this name.
+    pub(super) fn not_saved(&mut self) {
+        self.unsaved = true;
+        self.objects_saved = None;
+    }
+
     fn objects_state(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.replicas.iter().for_each(|replica| replica.ledger.hash_objects(&mut hasher));
@@ -197,13 +203,21 @@ impl Subject {
         late && self.replicas.iter_mut().filter(|replica| !replica.looked_at()).map(WatchedReplica::late).count() > 0
     }
 
-    /// Its numbers change with time alone: something is pending, or writes leave the window of the rates.
+    /// Its numbers change with each second: something is pending, or its rates will be known soon.
     pub(super) fn moving(&self, now: Moment) -> bool {
-        let writing = self
-            .rates
-            .rates(now)
-            .is_none_or(|rates| rates.write_transactions_per_second != 0.0 || rates.growth_bytes_per_second != 0.0);
-        (self.look.is_some() && writing) || self.replicas.iter().any(WatchedReplica::moving)
+        let unknown = self.look.is_some() && self.rates.rates(now).is_none();
+        unknown || self.replicas.iter().any(WatchedReplica::moving)
+    }
+
+    /// Its rates change slowly with time alone: writes leave their window.
+    pub(super) fn fading(&self, now: Moment) -> bool {
+        let changes = |rates: Rates| rates.write_transactions_per_second != 0.0 || rates.growth_bytes_per_second != 0.0;
+        self.is_monitored() && self.rates.rates(now).is_some_and(changes)
+    }
+
+    /// When its database last committed something, by our clock; `None` where that is not known.
+    pub(super) fn last_commit(&self) -> Option<Timestamp> {
+        self.look.as_ref()?.last_commit
     }
 
     /// Its files were read the last time.
@@ -235,6 +249,7 @@ impl Subject {
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
             replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
+            metrics: self.target.objectives.metrics,
         });
     }
 

@@ -143,7 +143,7 @@ fn trouble(verdicts: &[Verdict], reason: Option<&Reason>, replica: Option<&str>)
         fails && verdict.replica.as_deref() == replica
     })?;
     let hint = Some(format!("streamgauge why {}", critical.check));
-    Some(Trouble { cause: Cause::Check(critical.check), message: critical.detail.clone(), hint })
+    Some(Trouble { cause: Cause::Check(critical.check), message: critical.detail.to_string(), hint })
 }
 
 impl News {

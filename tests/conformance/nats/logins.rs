@@ -13,6 +13,7 @@ use streamgauge::usecase::ports::Stores as _;
 
 use super::{BUCKET, Nats, key, names, open, put};
 use crate::servers::program;
+use crate::tls::{NEW_KEY, openssl};
 use crate::{LEVEL, NAME, read, stores, told};
 
 /// Makes new credentials of an operator in a folder.
@@ -151,21 +152,27 @@ async fn the_least_privileges_are_enough_and_each_is_needed() {
         let told = told(open(as_user(&nats, "streamgauge")).list(LEVEL, None, None).await.unwrap_err());
         assert!(told.starts_with(&format!("denied: {kind} ")) && told.ends_with(hint), "{told}");
     }
-}
-
-fn openssl(arguments: &[&str], folder: &Path) {
-    let made = Command::new("openssl").args(arguments).current_dir(folder).output();
-    assert!(made.as_ref().is_ok_and(|made| made.status.success()), "openssl {arguments:?}: {made:?}");
+    for taken in ["$O.bkt.C.streamgaugeA", "$O.bkt.C.streamgaugeB", "$O.bkt.M.LnN0cmVhbWdhdWdlL2JlYWNvbi5qc29u"] {
+        assert!(policy.contains(taken), "{taken}");
+        let nats = Nats::start(&with(&policy.replace(taken, "nothing")));
+        fill(&nats, ConnectOptions::with_user_and_password("admin".into(), "admin".into())).await;
+        let location = ReplicaLocation::Nats(Box::new(as_user(&nats, "streamgauge-beacon")));
+        let beacon = stores.beacon(&location).unwrap();
+        // The two chunks are written in turn.
+        let both = [beacon.put("one".into()).await, beacon.put("two".into()).await];
+        let refused: Vec<String> = both.into_iter().filter_map(Result::err).map(told).collect();
+        assert!(!refused.is_empty(), "{taken} is not needed");
+        assert!(refused.iter().all(|told| told.starts_with("denied: write ")), "{taken}: {refused:?}");
+    }
 }
 
 /// `ca.pem`, and what it signed: `server.pem` for this machine and `client.pem`, with keys beside them.
 fn certificates(folder: &Path) {
-    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let ca = ["req", "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"];
-    openssl(&[&ca[..], &new].concat(), folder);
+    openssl(&[&ca[..], &NEW_KEY].concat(), folder);
     for (name, subject) in [("server", "IP:127.0.0.1"), ("client", "DNS:client")] {
         let (request, key, certificate) = (format!("{name}.csr"), format!("{name}.key"), format!("{name}.pem"));
-        openssl(&[&["req", "-subj", "/CN=x", "-keyout", &key, "-out", &request][..], &new].concat(), folder);
+        openssl(&[&["req", "-subj", "/CN=x", "-keyout", &key, "-out", &request][..], &NEW_KEY].concat(), folder);
         let extensions = format!("subjectAltName={subject}\nbasicConstraints=critical,CA:FALSE\n");
         std::fs::write(folder.join("extensions"), extensions).unwrap();
         let by = ["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];

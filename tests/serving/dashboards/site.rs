@@ -36,7 +36,8 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn start(lab: &Lab) -> Self {
+    /// The agent serves this profile.
+    pub(super) fn start(lab: &Lab, profile: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let path = |name: &str| home.path().join(name);
         let (s3, hook) = (lab.moto(home.path()), Recorder::start());
@@ -67,7 +68,7 @@ impl Site {
         replicate_once(lab, &path("unreachable"), &yaml("unreachable", away.replica("backups", "unreachable")));
 
         let configs = DATABASES.map(|name| path(name).join("litestream.yml"));
-        let agent = Agent::start(home.path(), &settings(&configs, &hook, &path("healthy.db")), &[]);
+        let agent = Agent::start(home.path(), &settings(profile, &configs, &hook, &path("healthy.db")), &[]);
         agent.wait_until_ready();
         wait_for("a lag that will be unknown", || agent.metric(LAG, &[("database", "unreachable")]).is_some());
         away.stop();
@@ -149,10 +150,11 @@ fn damage(lab: &Lab, home: &Path, yaml: &str, writer: &mut Writer, replica: &Pat
 }
 
 /// Everything is asked often.
-fn settings(configs: &[PathBuf], hook: &Recorder, probed: &Path) -> String {
+fn settings(profile: &str, configs: &[PathBuf], hook: &Recorder, probed: &Path) -> String {
     let (told, never) = (hook.url("/hook"), format!("http://127.0.0.1:{}/", free_port()));
     format!(
         "[litestream]\nconfig = {configs:?}\n\
+         [metrics]\nprofile = {profile:?}\nseries-limit = 100_000\n\
          [objectives]\nrpo = \"5s\"\nrto = \"5m\"\nretention = \"1h\"\nbudget = 5.0\n\
          [replica]\ninterval = \"1s\"\nidle-interval = \"5s\"\nlevel-interval = \"5s\"\nreconcile-interval = \"10s\"\n\
          timeout = \"10s\"\n\

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -27,7 +27,7 @@ use crate::domain::limits::API_ROWS_MAX;
 use crate::domain::litestream::{Layout, LevelKeys};
 use crate::domain::report::{Judged, Report, sample};
 use crate::domain::verdict::Word;
-use crate::usecase::ports::Publisher;
+use crate::usecase::ports::{AskedBy, Publisher};
 
 /// What stands in front of the schemas is written by hand.
 const GENERATED: &str = "\n  schemas:\n";
@@ -200,8 +200,9 @@ async fn ask(app: &App, target: &str, tag: Option<&str>) -> http::Response<Bytes
     if let Some(tag) = tag {
         request = request.header("if-none-match", tag);
     }
-    let (head, body) = app.respond(&request.body(Empty::<Bytes>::new()).expect("a request")).await.into_parts();
-    http::Response::from_parts(head, body.collect().await.expect("a body").to_bytes())
+    let (head, body) =
+        app.respond(&request.body(Empty::<Bytes>::new()).expect("a request"), AskedBy::Stranger).await.into_parts();
+    http::Response::from_parts(head, body.collect::<Vec<_>>().concat().into())
 }
 
 /// What is described of `GET` of each path.

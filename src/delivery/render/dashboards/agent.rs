@@ -7,16 +7,17 @@ use super::promql::{buckets, how_many, increase, of, of_process, only, promql, r
 use crate::domain::number::agent::{
     ALERTS, ALERTS_DROPPED, BUILD, COLLECTOR_DURATION, COLLECTOR_LAST_SUCCESS, COLLECTOR_SUCCESS, DATABASES,
     DISCOVERED, LAST_RELOAD_SUCCESS, LAST_ROUND, LAST_SAVE, PROCESS_CPU_SECONDS, PROCESS_MAX_FDS, PROCESS_OPEN_FDS,
-    PROCESS_RESIDENT_MEMORY_BYTES, PROCESS_START_TIME, RELOADED, REPORT_AT, ROUND_INTERVAL, STATE_SAVED,
-    STATES_SET_ASIDE,
+    PROCESS_RESIDENT_MEMORY_BYTES, PROCESS_START_TIME, RELOADED, REPORT_AT, ROUND_INTERVAL, SERIES, SERIES_LIMIT,
+    STATE_SAVED, STATES_SET_ASIDE,
 };
 use crate::domain::number::drill::{DOWNLOAD_BUDGET_BYTES, DOWNLOAD_BUDGET_REMAINING_BYTES};
 use crate::domain::number::receiver::{DEADMAN_LAST_SUCCESS, FAILING_SINCE, FAILURES, NOTIFICATIONS, WAITING};
 use crate::domain::number::store::{
     CLOCK_OFFSET, FAILURE_RATIO, RECEIVED_BYTES, REQUEST_DURATION, REQUEST_FAILURES, REQUESTS,
 };
+use crate::domain::profile::Profile;
 
-pub(super) fn agent() -> Dashboard {
+pub(super) fn agent(_: Profile) -> Dashboard {
     Dashboard {
         uid: "streamgauge-agent",
         title: "streamgauge / Agent",
@@ -122,6 +123,13 @@ fn looks() -> Vec<Panel> {
         lines("Left of what drills may download", "In 24 hours, from all buckets together.", Unit::Bytes)
             .ask("{{instance}}", of(&DOWNLOAD_BUDGET_REMAINING_BYTES))
             .objective("budget", promql!("max({DOWNLOAD_BUDGET_BYTES})", DOWNLOAD_BUDGET_BYTES)),
+        lines(
+            "Series",
+            "Those that would be served with the profiles that are configured, beside the limit; known with a limit only.",
+            Unit::Count,
+        )
+        .ask("{{instance}}", of(&SERIES))
+        .objective("limit", promql!("min({SERIES_LIMIT})", SERIES_LIMIT)),
     ]
 }
 

@@ -24,14 +24,15 @@ use crate::domain::number::drill::{
 use crate::domain::number::replica::{
     CHANGES_SINCE_SNAPSHOT, EXPECTED, EXPIRED, FOREIGN_HISTORY, GAPS, INFO, KEPT, LAG_METHOD, LAG_UPPER_BOUND,
     LARGEST_GAP, LAST_SEGMENT, NEWEST_SNAPSHOT, OBJECTS, RECEIVED, RECOVERY_POINT, REPEATED, RESTORABLE,
-    RESTORABLE_GAPS, RESTORABLE_RESOLUTION, RESTORABLE_SINCE, RETENTION, RPO, SNAPSHOT_INTERVAL, SNAPSHOTS,
-    STORED_BYTES, TXID, UNREPLICATED_BYTES, UP, VERIFIED_AT, VERIFY_INTERVAL,
+    RESTORABLE_GAPS, RESTORABLE_RESOLUTION, RESTORABLE_SINCE, RETENTION, RPO, SIZE_BYTES as REPLICA_SIZE,
+    SNAPSHOT_INTERVAL, SNAPSHOTS, STORED_BYTES, TXID, UNREPLICATED_BYTES, UP, VERIFIED_AT, VERIFY_INTERVAL,
 };
+use crate::domain::profile::Profile;
 
 /// The legend of a line for each replica.
 const EACH: &str = "{{database}} {{replica}}";
 
-pub(super) fn database() -> Dashboard {
+pub(super) fn database(profile: Profile) -> Dashboard {
     Dashboard {
         uid: "streamgauge-database",
         title: "streamgauge / Database",
@@ -39,7 +40,7 @@ pub(super) fn database() -> Dashboard {
         databases: Databases::Some,
         sections: vec![
             section("", now()),
-            section("Replication", replication()),
+            section("Replication", replication(profile)),
             section("What is written", writes()),
             section("What there is to restore from", history()),
             section("What was read of it", content()),
@@ -107,8 +108,7 @@ fn now() -> Vec<Panel> {
     ]
 }
 
-fn replication() -> Vec<Panel> {
-    let status = |status: &str| checks_of_databases(status);
+fn replication(profile: Profile) -> Vec<Panel> {
     vec![
         lines("Lag", "The age of the oldest commit that is not proven to be in the replica. Where it is not known, there is no line.", Unit::Seconds)
             .ask(EACH, lag())
@@ -116,13 +116,7 @@ fn replication() -> Vec<Panel> {
             .objective("objective", promql!("min({RPO})", RPO)),
         lines("Could be lost", "Committed bytes that are not proven to be in the replica.", Unit::Bytes)
             .ask(EACH, of(&UNREPLICATED_BYTES)),
-        states("Checks", "What each check said. Where a bar ends, the agent did not answer.", Scale::Status)
-            .width(24)
-            .height(18)
-            .ask(
-                "{{check}}",
-                format!("max by (check) ({} * 2 or {} or {} * 0)", status("fail"), status("unknown"), status("pass")),
-            ),
+        checks_over_time(profile),
         states("Seen", "Whether files and replicas could be read at the last look.", Scale::Good)
             .ask("{{database}} file", of(&DATABASE_UP))
             .ask("{{database}} {{replica}} read", of(&UP))
@@ -153,6 +147,21 @@ fn replication() -> Vec<Panel> {
     ]
 }
 
+/// The full profile alone says which checks pass.
+fn checks_over_time(profile: Profile) -> Panel {
+    let status = |status: &str| checks_of_databases(status);
+    let troubles = format!("{} * 2 or {}", status("fail"), status("unknown"));
+    let (description, all) = match profile {
+        Profile::Full => {
+            let all = format!("{troubles} or {} * 0", status("pass"));
+            ("What each check said. Where a bar ends, the agent did not answer.", all)
+        }
+        _ => ("Checks that fail or are unknown. Where a bar ends, it passes, or the agent did not answer.", troubles),
+    };
+    let panel = states("Checks", description, Scale::Status).width(24).height(18);
+    panel.ask("{{check}}", format!("max by (check) ({all})"))
+}
+
 fn writes() -> Vec<Panel> {
     vec![
         lines("Commits per second", "Write transactions, including Litestream's own.", Unit::Count)
@@ -160,10 +169,11 @@ fn writes() -> Vec<Panel> {
         lines("Written", "Bytes of WAL frames committed, and how fast the file grows.", Unit::BytesPerSecond)
             .ask("{{database}} written", rate(&WRITTEN_BYTES))
             .ask("{{database}} growth", of(&GROWTH_BYTES_PER_SECOND)),
-        lines("Size", "The database, its WAL, and what Litestream keeps beside it.", Unit::Bytes)
+        lines("Size", "The database, its WAL, what Litestream keeps beside it, and the replica.", Unit::Bytes)
             .ask("{{database}}", of(&SIZE_BYTES))
             .ask("{{database}} WAL", of(&WAL_SIZE))
             .ask("{{database}} staged by Litestream", of(&STAGING_BYTES))
+            .ask("{{database}} {{replica}}", of(&REPLICA_SIZE))
             .ask("{{database}} in 30 days", of(&PROJECTED_SIZE_BYTES)),
         lines(
             "WAL",

@@ -1,26 +1,31 @@
 //! The dashboard of all databases: which of them need somebody, the worst first.
 
-use super::panel::{Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stat, table, troubles};
-use super::promql::{
-    checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported, increase, lag, lag_of_objective,
-    lag_unknown, of, one_check, promql, proof_age, rpo_met_over_30_days, sound, up,
+use super::panel::{
+    Dashboard, Databases, Panel, Scale, Unit, largest_by, lines, section, stacked, stat, table, troubles,
 };
+use super::promql::{
+    NOTHING_RESTORES, breaks, checks, checks_of_databases, could_be_lost, firing, how_many, how_many_reported,
+    increase, lag, lag_of_objective, lag_unknown, of, one_check, promql, proof_age, rpo_met_over_30_days, sound, up,
+};
+use crate::domain::number::Number;
+use crate::domain::number::agent::{CHECKS, LARGEST_LAG, OLDEST_RECOVERY_POINT, OLDEST_VERIFIED};
 use crate::domain::number::database::{FULL, SIZE_BYTES, USED, USED_OBJECTIVE};
-use crate::domain::number::drill::{DRILLS, FAILING, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
+use crate::domain::number::drill::{DRILLS, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO};
 use crate::domain::number::replica::{
     GAPS, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
     UNREPLICATED_BYTES, VERIFIED_AT,
 };
 use crate::domain::number::store::{BUDGET, DOLLARS, REQUEST_DOLLARS_PER_MONTH};
+use crate::domain::profile::Profile;
 
-pub(super) fn fleet() -> Dashboard {
+pub(super) fn fleet(profile: Profile) -> Dashboard {
     Dashboard {
         uid: "streamgauge-fleet",
         title: "streamgauge / Fleet",
         description: "Which databases need somebody now, the worst first, and what all of them come to.",
         databases: Databases::All,
         sections: vec![
-            section("", now()),
+            section("", now(profile)),
             section("Recovery point objective", objective()),
             section("Restore drills", drills()),
             section("Space and money", space_and_money()),
@@ -29,7 +34,7 @@ pub(super) fn fleet() -> Dashboard {
     }
 }
 
-fn now() -> Vec<Panel> {
+fn now(profile: Profile) -> Vec<Panel> {
     let failing = checks("fail");
     vec![
         stat(
@@ -58,7 +63,7 @@ fn now() -> Vec<Panel> {
             "Replicas from which nothing restores now.",
             Unit::Count,
             Scale::Trouble,
-            how_many(&promql!("{RESTORABLE} == 0", RESTORABLE), &of(&RESTORABLE)),
+            how_many_reported(&breaks(NOTHING_RESTORES)),
         ),
         troubles("Failing checks", "Checks that fail, of databases and of agents; listed below.", &failing),
         stat(
@@ -68,7 +73,7 @@ fn now() -> Vec<Panel> {
             Scale::Trouble,
             how_many(&format!("({}) == 0", up()), &up()),
         ),
-        worst_first(),
+        worst_first(&trouble(profile)),
         table(
             "Failing checks",
             "What each agent finds wrong. The name of a check leads to its section of the runbook, on the agent.",
@@ -87,9 +92,12 @@ fn now() -> Vec<Panel> {
 }
 
 /// How bad it is with each replica, or with a database itself: 1 is where somebody has to look.
-fn trouble() -> String {
+fn trouble(profile: Profile) -> String {
     // The sides of `or` are kept apart by a label, so that the largest of them is taken, and not the first.
-    let side = |name: &str, promql: String| format!("label_replace({promql}, \"side\", \"{name}\", \"\", \"\")");
+    let side = |name: &str, promql: String| {
+        let served = super::super::promql::profile(&promql) <= profile;
+        served.then(|| format!("label_replace({promql}, \"side\", \"{name}\", \"\", \"\")"))
+    };
     let sides = [
         side("lag", lag_of_objective()),
         // Halfway at least, so that it does not look well.
@@ -99,12 +107,13 @@ fn trouble() -> String {
         side("map", promql!("({RESTORABLE} == 0) + 10", RESTORABLE)),
         side("checks", format!("count by (job, instance, database, replica) ({})", checks_of_databases("fail"))),
     ];
+    let sides: Vec<String> = sides.into_iter().flatten().collect();
     format!("{} ({})", largest_by(&REPLICA), sides.join(" or "))
 }
 
 const REPLICA: [&str; 2] = ["database", "replica"];
 
-fn worst_first() -> Panel {
+fn worst_first(trouble: &str) -> Panel {
     let panel = table(
         "Worst first",
         "The 100 replicas in the worst state. Trouble is 1 where somebody has to look: at the objective for lag, where \
@@ -113,7 +122,7 @@ fn worst_first() -> Panel {
         &REPLICA,
     );
     panel
-        .column("Trouble", Unit::Count, Scale::OfObjective, trouble())
+        .column("Trouble", Unit::Count, Scale::OfObjective, trouble.to_owned())
         .column("Lag", Unit::Seconds, Scale::Plain, lag())
         .column("Could be lost", Unit::Bytes, Scale::Plain, sound(&UNREPLICATED_BYTES))
         .column("Safe until", Unit::Instant, Scale::Plain, format!("{} * 1000", sound(&RECOVERY_POINT)))
@@ -121,7 +130,7 @@ fn worst_first() -> Panel {
         .column("Restorable since", Unit::Instant, Scale::Plain, promql!("{RESTORABLE_SINCE} * 1000", RESTORABLE_SINCE))
         .column("Holes", Unit::Count, Scale::Plain, of(&GAPS))
         .column("Drilled ago", Unit::Seconds, Scale::Plain, promql!("time() - {LAST_SUCCESS}", LAST_SUCCESS))
-        .within(&format!("topk(100, {})", trouble()))
+        .within(&format!("topk(100, {trouble})"))
 }
 
 fn objective() -> Vec<Panel> {
@@ -149,7 +158,18 @@ fn objective() -> Vec<Panel> {
             Scale::Availability,
             format!("min({})", rpo_met_over_30_days()),
         ),
+        stacked("Checks that do not pass", "Of how many databases or replicas, whichever profile is served.", Unit::Count)
+            .ask("{{check}} {{status}}", promql!("sum by (check, status) ({CHECKS}) > 0", CHECKS)),
+        lines("Worst of all replicas", "Of those of which it is known, whichever profile is served.", Unit::Seconds)
+            .ask("lag", promql!("max({LARGEST_LAG})", LARGEST_LAG))
+            .ask("since the oldest recovery point", oldest(&OLDEST_RECOVERY_POINT))
+            .ask("since the oldest proof", oldest(&OLDEST_VERIFIED)),
     ]
+}
+
+/// How long ago the oldest of all agents was.
+fn oldest(number: &Number) -> String {
+    format!("max(time() - {})", of(number))
 }
 
 fn drills() -> Vec<Panel> {
@@ -168,7 +188,7 @@ fn drills() -> Vec<Panel> {
             "Replicas whose last conclusive drill failed.",
             Unit::Count,
             Scale::Trouble,
-            how_many(&promql!("{FAILING} == 1", FAILING), &of(&FAILING)),
+            how_many_reported(&breaks("RestoreDrillFailed")),
         ),
         stat(
             "Overdue",

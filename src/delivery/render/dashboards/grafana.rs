@@ -12,7 +12,8 @@ use super::promql::{SELECTED, firing, promql, starts};
 use crate::domain::number::agent::BUILD;
 use crate::domain::number::database::REPLICAS;
 use crate::domain::number::drill::LAST_ATTEMPT;
-use crate::domain::number::replica::{GAPS, INFO};
+use crate::domain::number::replica::{GAPS, RPO};
+use crate::domain::profile::Profile;
 
 /// By it the dashboards find each other.
 const TAG: &str = "streamgauge";
@@ -21,14 +22,14 @@ const TAG: &str = "streamgauge";
 const GRAFANA: &str = "10.4.0";
 
 /// The text of a dashboard.
-pub(super) fn json(dashboard: &Dashboard, format: DashboardFormat) -> String {
+pub(super) fn json(dashboard: &Dashboard, format: DashboardFormat, profile: Profile) -> String {
     let panels = placed(&dashboard.sections);
     let requires = requires(&panels);
     let mut whole = json!({
         "id": null,
         "uid": dashboard.uid,
         "title": dashboard.title,
-        "description": dashboard.description,
+        "description": description(dashboard, profile),
         "tags": [TAG],
         "editable": false,
         "graphTooltip": 1,
@@ -36,7 +37,7 @@ pub(super) fn json(dashboard: &Dashboard, format: DashboardFormat) -> String {
         "refresh": "1m",
         "time": {"from": "now-6h", "to": "now"},
         "timezone": "browser",
-        "annotations": {"list": annotations(dashboard.databases)},
+        "annotations": {"list": annotations(dashboard.databases, profile)},
         "links": [{"type": "dashboards", "title": "streamgauge", "tags": [TAG], "asDropdown": true, "includeVars": true,
             "keepTime": true, "targetBlank": false, "icon": "external link", "tooltip": ""}],
         "templating": {"list": variables(dashboard.databases, format)},
@@ -49,6 +50,19 @@ pub(super) fn json(dashboard: &Dashboard, format: DashboardFormat) -> String {
     }
     // Text with keys of text: there is nothing that could fail.
     serde_json::to_string_pretty(&whole).unwrap_or_default() + "\n"
+}
+
+/// What it answers, and that there is more to be had.
+fn description(dashboard: &Dashboard, profile: Profile) -> String {
+    let answers = dashboard.description;
+    if profile == Profile::Full || dashboard.databases == Databases::None {
+        return answers.to_owned();
+    }
+    format!(
+        "{answers} It asks for what agents serve of a database with profile = \"{}\" in [metrics]. Agents with \
+         profile = \"full\" serve more, and `streamgauge dashboards --profile full` prints a dashboard that shows it.",
+        profile.as_str()
+    )
 }
 
 /// The panels of all sections, one beside the other until a row is full, each section below the one before it.
@@ -195,7 +209,7 @@ fn variables(databases: Databases, format: DashboardFormat) -> Vec<Value> {
         ("job", "Job", &BUILD),
         ("instance", "Instance", &BUILD),
         ("database", "Database", &REPLICAS),
-        ("replica", "Replica", &INFO),
+        ("replica", "Replica", &RPO),
     ];
     let shown = if databases == Databases::None { 2 } else { labels.len() };
     let queries = labels.into_iter().enumerate().take(shown).map(|(place, (label, title, number))| {
@@ -214,7 +228,8 @@ fn variables(databases: Databases, format: DashboardFormat) -> Vec<Value> {
 }
 
 /// What happened when, over the lines.
-fn annotations(databases: Databases) -> Vec<Value> {
+fn annotations(databases: Databases, profile: Profile) -> Vec<Value> {
+    let served = |expr: &String| super::super::promql::profile(expr) <= profile;
     let mark = |name: &str, colour: &str, title: &str, expr: String| {
         json!({"name": name, "datasource": data_source(), "enable": true, "hide": false, "iconColor": colour,
             "expr": expr, "step": "1m", "titleFormat": title, "textFormat": "{{instance}} {{database}} {{replica}}"})
@@ -225,8 +240,10 @@ fn annotations(databases: Databases) -> Vec<Value> {
     ];
     if databases != Databases::None {
         let drills = promql!("changes({LAST_ATTEMPT}[$__rate_interval]) > 0", LAST_ATTEMPT);
-        all.push(mark("Drills", "purple", "Restore drill", drills));
-        all.push(mark("Gaps", "red", "Files are missing in the replica", promql!("{GAPS} > 0", GAPS)));
+        let gaps = promql!("{GAPS} > 0", GAPS);
+        all.extend(Some(drills).filter(served).map(|drills| mark("Drills", "purple", "Restore drill", drills)));
+        let missing = "Files are missing in the replica";
+        all.extend(Some(gaps).filter(served).map(|gaps| mark("Gaps", "red", missing, gaps)));
     }
     all
 }

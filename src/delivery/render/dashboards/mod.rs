@@ -12,13 +12,14 @@ mod promql;
 #[cfg(test)]
 mod tests;
 
-use self::panel::{Dashboard, Panel, Scale, Unit, table};
+use self::panel::{Dashboard, Panel, Role, Scale, Unit, table};
 use crate::domain::number::Number;
 use crate::domain::number::store::{
     NONCURRENT_EXPIRY, OBJECT_LOCK_ENABLED, POSTURE_CHECKED, PUBLIC, PUBLIC_ACCESS_BLOCKED, VERSIONING,
 };
+use crate::domain::profile::Profile;
 
-type Build = fn() -> Dashboard;
+type Build = fn(Profile) -> Dashboard;
 
 /// The dashboards by their names, which are those of their files as well.
 const ALL: [(&str, Build); 3] = [("fleet", fleet::fleet), ("database", database::database), ("agent", agent::agent)];
@@ -37,10 +38,22 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|(name, _)| *name)
 }
 
-/// A dashboard as JSON; empty where none has this name.
-pub fn dashboard(name: &str, format: DashboardFormat) -> String {
+/// A dashboard as JSON, of what is served with this profile; empty where none has this name.
+pub fn dashboard(name: &str, format: DashboardFormat, profile: Profile) -> String {
     let found = ALL.iter().find(|(known, _)| *known == name);
-    found.map(|(_, dashboard)| grafana::json(&dashboard(), format)).unwrap_or_default()
+    found.map(|(_, build)| grafana::json(&served(build(profile), profile), format, profile)).unwrap_or_default()
+}
+
+/// The dashboard without the queries, panels and sections whose numbers a profile does not have.
+fn served(mut dashboard: Dashboard, profile: Profile) -> Dashboard {
+    for section in &mut dashboard.sections {
+        for panel in &mut section.panels {
+            panel.queries.retain(|query| super::promql::profile(&query.expr) <= profile);
+        }
+        section.panels.retain(|panel| panel.queries.iter().any(|query| query.role != Role::Objective));
+    }
+    dashboard.sections.retain(|section| !section.panels.is_empty());
+    dashboard
 }
 
 /// How buckets are set up, where `of` writes the PromQL of one setting.

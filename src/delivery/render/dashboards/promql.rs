@@ -4,11 +4,8 @@ use super::panel::Databases;
 use crate::domain::check::outside::RPO_MET_30_DAYS;
 use crate::domain::check::{Check, PROOF_AGE_INTERVALS, PROOF_AGE_SLACK_SECONDS, catalogue};
 use crate::domain::number::Number;
-use crate::domain::number::agent::{BUILD, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
-use crate::domain::number::content::NEEDED_CORRUPT;
-use crate::domain::number::replica::{
-    LAG, RESTORABLE, RPO, UNREPLICATED_BYTES, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE,
-};
+use crate::domain::number::agent::{BUILD, CHECK_BREACH, CHECK_STATUS, PROCESS_START_TIME, REPORT_AT};
+use crate::domain::number::replica::{LAG, RPO, UNREPLICATED_BYTES, VERIFIED_AT, VERIFY_INTERVAL, WATCHED_SINCE};
 use crate::domain::verdict::Severity;
 
 /// Labels by which the variables of the dashboards select.
@@ -95,9 +92,18 @@ pub(super) fn lag() -> String {
     promql!("({LAG} unless on (job, instance, database, replica) {unknown})", LAG)
 }
 
+/// A series for each replica of which a critical rule of one of these checks holds.
+pub(super) fn breaks(checks: &str) -> String {
+    let more = [&*format!("check=~\"{checks}\""), "severity=\"critical\""];
+    only(&CHECK_BREACH, &[&SELECTED_OR_NONE[..], &more].concat())
+}
+
+/// From which nothing restores.
+pub(super) const NOTHING_RESTORES: &str = "NeverReplicated|NotRestorable";
+
 /// The number of replicas whose latest state restores: what others have does not count.
 pub(super) fn sound(number: &Number) -> String {
-    let broken = promql!("({RESTORABLE} == 0 or {NEEDED_CORRUPT} > 0)", RESTORABLE, NEEDED_CORRUPT);
+    let broken = breaks(&format!("{NOTHING_RESTORES}|ReplicaCorrupt"));
     format!("({} unless on (job, instance, database, replica) {broken})", of(number))
 }
 

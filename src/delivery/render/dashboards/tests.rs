@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::promql::{exported, metrics};
+use super::super::promql::{exported, metrics, profile};
 use super::panel::Unit;
 use super::*;
+use crate::delivery::render::rules::recorded;
 use crate::domain::check::catalogue;
-use crate::domain::check::outside::recording_rules;
 use crate::domain::number;
 
 /// Stable metrics that are neither on a dashboard nor in an alert rule, and why.
@@ -29,7 +29,10 @@ const NOT_SHOWN: &[(&str, &str)] = &[
 
 fn built() -> Vec<(String, Value)> {
     let formats = [DashboardFormat::Provisioning, DashboardFormat::Import];
-    let all = names().flat_map(|name| formats.map(|format| (format!("{name} {format:?}"), dashboard(name, format))));
+    let all = names().flat_map(|name| Profile::ALL.iter().map(move |profile| (name, *profile)));
+    let all = all.flat_map(|(name, profile)| {
+        formats.map(|format| (format!("{name} {} {format:?}", profile.as_str()), dashboard(name, format, profile)))
+    });
     all.map(|(name, text)| (name, serde_json::from_str(&text).expect("JSON"))).collect()
 }
 
@@ -75,7 +78,7 @@ fn variable<'a>(dashboard: &'a Value, name: &str) -> &'a Value {
 fn files_are_up_to_date() {
     for name in names() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("dashboards/streamgauge-{name}.json"));
-        let text = dashboard(name, DashboardFormat::Provisioning);
+        let text = dashboard(name, DashboardFormat::Provisioning, Profile::Standard);
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &text).expect("file is written");
         }
@@ -296,7 +299,7 @@ fn every_metric_is_shown_or_alerted_of_or_it_is_said_why_not() {
         }
     }
     let rules = catalogue().flat_map(|check| check.rules).map(|rule| rule.when.to_string());
-    for promql in rules.chain(recording_rules().into_iter().map(|rule| rule.expr)) {
+    for promql in rules.chain(recorded(Profile::Full).into_iter().map(|rule| rule.expr)) {
         used.extend(metrics(&promql).into_iter().map(|(name, _)| name.to_owned()));
     }
     for number in number::all() {
@@ -307,6 +310,34 @@ fn every_metric_is_shown_or_alerted_of_or_it_is_said_why_not() {
     }
     for (name, _) in NOT_SHOWN {
         assert!(number::all().any(|number| number.name == *name), "there is no metric {name}");
+    }
+}
+
+#[test]
+fn dashboards_of_a_profile_ask_for_what_it_has() {
+    for (name, dashboard) in built() {
+        let Some(word) = name.split(' ').nth(1) else { panic!("{name}") };
+        let of = Profile::ALL.iter().find(|profile| profile.as_str() == word).expect("a profile");
+        let whole = dashboard.to_string();
+        for expr in whole.split("\"expr\":\"").skip(1).filter_map(|rest| rest.split("\",\"").next()) {
+            assert!(profile(&expr.replace("\\\"", "\"")) <= *of, "{name}: {expr}");
+        }
+        let says_more = text(&dashboard["description"]).contains("--profile full");
+        assert_eq!(says_more, word != "full" && !name.starts_with("agent"), "{name}");
+    }
+}
+
+#[test]
+fn the_usual_profile_has_the_whole_fleet() {
+    let titles = |profile| {
+        let dashboard: Value =
+            serde_json::from_str(&dashboard("fleet", DashboardFormat::Provisioning, profile)).expect("JSON");
+        list(&dashboard["panels"]).iter().map(|panel| text(&panel["title"]).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(titles(Profile::Standard), titles(Profile::Full));
+    let core = titles(Profile::Core);
+    for title in ["Lag unknown", "Lag against RPO", "Failing checks", "Worst first", "Checks that do not pass"] {
+        assert!(core.iter().any(|shown| shown == title), "{title}: {core:?}");
     }
 }
 

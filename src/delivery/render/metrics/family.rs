@@ -8,9 +8,10 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use crate::domain::assessment::DURATION_BOUNDS;
+use crate::domain::assessment::{DURATION_BOUNDS, Totals};
 use crate::domain::number::{Kind, Number, Read, Subject, Value};
-use crate::domain::report::Report;
+use crate::domain::profile::Selection;
+use crate::domain::report::{Judged, Report};
 
 static BYTES: Unit = Unit::Bytes;
 static SECONDS: Unit = Unit::Seconds;
@@ -36,23 +37,57 @@ fn parts(number: &Number) -> (&'static str, Option<&'static Unit>) {
     }
 }
 
-/// Writes all values of a number as one family, or nothing when none is known. `subjects` are those of its scope.
-pub(super) fn encode(
+/// Takes values with those of the labels of their subject, and of those besides.
+type PutAll<'a> = dyn FnMut([&str; 2], &[&str], Option<Value<'_>>) + 'a;
+
+/// What the samples of numbers are read from.
+pub(super) struct Origin<'a, J> {
+    pub(super) selection: &'a Selection,
+    /// Those of the scope of the number.
+    pub(super) subjects: &'a [Subject<'a>],
+    pub(super) judged: J,
+    /// What belongs to no database is read from it, and from the totals of its databases; `None` where that is not wanted.
+    pub(super) report: Option<(&'a Report, &'a Totals)>,
+}
+
+/// Reads all values of a number that are served: each with the labels of its subject, and those besides.
+pub(super) fn read<'a>(number: &Number, from: Origin<'a, impl Iterator<Item = Judged<'a>>>, put: &mut PutAll<'_>) {
+    let Origin { selection, judged, .. } = from;
+    let subjects = from.subjects.iter().copied().filter(|subject| selection.wants(number, *subject));
+    let report = from.report.filter(|(report, _)| selection.wants(number, Subject::Agent(&report.assessment)));
+    match number.read {
+        Read::One(read) => subjects.for_each(|subject| put(subject.label_values(), &[], read(subject))),
+        Read::Several(read) => subjects.for_each(|subject| {
+            let own = subject.label_values();
+            read(subject, &mut |more, value| put(own, more, value));
+        }),
+        Read::OfReport(read) => {
+            report.into_iter().for_each(|(report, totals)| read(report, totals, &mut |m, v| put(["", ""], m, v)))
+        }
+        Read::OfJudged(of_each, besides) => {
+            let put = &mut |more: &[&str], value: Option<Value<'_>>| put(["", ""], more, value);
+            let wanted = judged.filter(|judged| selection.wants(number, Subject::Database(judged.database)));
+            wanted.for_each(|judged| of_each(selection, judged, put));
+            report.into_iter().for_each(|(report, _)| besides(report, put));
+        }
+    }
+}
+
+/// Writes all values of a number as one family, or nothing when none is known.
+pub(super) fn encode<'a>(
     number: &'static Number,
-    report: &Report,
-    subjects: &[Subject<'_>],
+    from: Origin<'a, impl Iterator<Item = Judged<'a>>>,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), Error> {
     let mut family = Family { number, state: State::Empty(encoder) };
-    let subjects = subjects.iter().copied();
-    match number.read {
-        Read::One(read) => subjects.for_each(|subject| family.put(subject.label_values(), &[], read(subject))),
-        Read::Several(read) => subjects.for_each(|subject| {
-            let own = subject.label_values();
-            read(subject, &mut |more, value| family.put(own, more, value));
-        }),
-        Read::OfReport(read) => read(report, &mut |more, value| family.put(["", ""], more, value)),
-    }
+    read(number, from, &mut |own, more, value| family.put(own, more, value));
+    if matches!(family.state, State::Failed) { Err(Error) } else { Ok(()) }
+}
+
+/// What stands before the samples of a family.
+pub(super) fn describe(number: &'static Number, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let mut family = Family { number, state: State::Empty(encoder) };
+    family.open();
     if matches!(family.state, State::Failed) { Err(Error) } else { Ok(()) }
 }
 

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::assessment::DatabaseReport;
+use crate::domain::check::{Judge, Watching};
 use crate::domain::number::{Kind, Number};
+use crate::domain::profile::{Profile, Selection};
 use crate::domain::report::sample;
 
 /// Compares with a file of this repository, and rewrites it when `UPDATE=1`.
@@ -22,7 +25,7 @@ fn golden(path: &str, actual: &str) {
 }
 
 /// The samples of one database, without descriptions.
-fn samples(database: crate::domain::assessment::DatabaseReport) -> String {
+fn samples(database: DatabaseReport) -> String {
     let text = openmetrics(&Arc::new(sample::report(vec![database])));
     text.split_inclusive('\n').filter(|line| line.contains("database=\"app\"")).collect()
 }
@@ -90,7 +93,6 @@ fn the_whole_report_as_json() {
 /// The verdicts of every check on everything in the report in which everything is known.
 #[test]
 fn all_that_checks_say() {
-    use crate::domain::check::{Judge, Watching};
     let mut out = String::new();
     for watching in [Watching::Continuously, Watching::Once] {
         let verdicts = Judge::new(watching).judge(&sample::full().assessment, sample::now());
@@ -315,4 +317,87 @@ fn what_checks_compare_is_what_is_exported() {
         }
     }
     assert!(compared > 50, "only {compared} numbers were compared");
+}
+
+/// What is served of databases that are all judged, with this profile and what `adjust` makes of the selection.
+fn served(mut databases: Vec<DatabaseReport>, profile: Profile, adjust: impl Fn(&mut Selection)) -> Vec<String> {
+    databases.iter_mut().for_each(|database| database.metrics = profile);
+    let mut report = sample::report(databases);
+    adjust(Arc::make_mut(&mut report.assessment.selection));
+    report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, sample::now());
+    let text = openmetrics(&Arc::new(report));
+    let of_database = |line: &&str| line.contains("{database=\"") && !line.contains("{database=\"\"");
+    text.lines().filter(of_database).map(str::to_owned).collect()
+}
+
+/// Each state that a database can be in.
+fn states() -> Vec<DatabaseReport> {
+    vec![
+        sample::drilled("drilled"),
+        sample::healthy("healthy"),
+        sample::observed("observed"),
+        sample::pending("pending"),
+        sample::unknown("unknown"),
+    ]
+}
+
+#[test]
+fn a_profile_has_so_many_series() {
+    for database in [sample::healthy("app"), sample::drilled("app"), sample::observed("app")] {
+        let count = |profile| served(vec![database.clone()], profile, |_| ()).len();
+        let [core, standard, full] = [Profile::Core, Profile::Standard, Profile::Full].map(count);
+        assert!((5..=10).contains(&core), "{core}");
+        assert!((15..=30).contains(&standard), "{standard}");
+        assert!(full > 80, "{full}");
+    }
+}
+
+#[test]
+fn a_profile_has_what_the_smaller_one_has() {
+    let [core, standard, full] = [Profile::Core, Profile::Standard, Profile::Full].map(|profile| {
+        let samples: std::collections::BTreeSet<String> = served(states(), profile, |_| ()).into_iter().collect();
+        samples
+    });
+    assert!(core.is_subset(&standard) && standard.is_subset(&full) && core.len() < standard.len());
+    // What is wrong is told whatever is left out.
+    for sample in ["check=\"ReplicationLag\",status=\"unknown\"", "check=\"ReplicaCorrupt\",severity=\"critical\""] {
+        assert!(core.iter().any(|line| line.contains(sample)), "{sample}: {core:#?}");
+    }
+    assert!(!standard.iter().any(|line| line.contains("status=\"pass\"")));
+}
+
+#[test]
+fn a_selection_adds_to_a_profile_and_takes_away_last() {
+    let names = |lines: Vec<String>| {
+        let names = lines.iter().filter_map(|line| line.split('{').next()).map(str::to_owned);
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let core = names(served(states(), Profile::Core, |_| ()));
+    let adjusted = names(served(states(), Profile::Core, |selection| {
+        selection.include = ["streamgauge_replica_gaps", "streamgauge_replica_up"].into();
+        selection.exclude = ["streamgauge_replica_up", "streamgauge_check_breach"].into();
+    }));
+    let added: Vec<_> = adjusted.difference(&core).collect();
+    let taken: Vec<_> = core.difference(&adjusted).collect();
+    assert_eq!((added.len(), added[0].as_str(), taken.len()), (1, "streamgauge_replica_gaps", 2), "{taken:?}");
+    let shed = served(states(), Profile::Full, |selection| {
+        selection.include = ["streamgauge_replica_gaps"].into();
+        selection.most = None;
+    });
+    assert_eq!(shed, Vec::<String>::new());
+    let passing = served(states(), Profile::Core, |selection| selection.include = ["streamgauge_check_status"].into());
+    assert!(passing.iter().any(|line| line.contains("status=\"pass\"")));
+}
+
+#[test]
+fn each_database_has_a_profile_of_its_own() {
+    let mut report = sample::report(vec![sample::healthy("a"), sample::healthy("b")]);
+    let of = |report: &Report| {
+        let text = openmetrics(&Arc::new(report.clone()));
+        ["a", "b"].map(|name| text.matches(&format!("{{database=\"{name}\"")).count())
+    };
+    let [before, other] = of(&report);
+    Arc::make_mut(&mut report.assessment.databases[0]).metrics = Profile::Core;
+    let [after, same] = of(&report);
+    assert!(after < before / 5 && other == same, "{before} {after}, {other} {same}");
 }

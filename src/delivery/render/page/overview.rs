@@ -90,7 +90,7 @@ impl<'a> Overview<'a> {
     }
 
     /// `3 of 214 databases need you, 1 is unknown, everything else is safe up to 14:03:20 UTC.`
-    fn sentence(&self) -> Markup {
+    pub(super) fn sentence(&self) -> Markup {
         let Self { needy, unknown, safe, .. } = *self;
         let all = human::counted(needy + unknown + safe, "database");
         let until = match self.safe_until {

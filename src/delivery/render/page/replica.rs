@@ -177,6 +177,7 @@ fn looks(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> 
         dl.facts {
             dt { "Look" } dd {
                 (known(up.map(|up| html! { (up) }))) ", at least every " (human::duration(replica.verify_interval_seconds))
+                @if replica.rests_until.is_some() { " because nothing was committed since" }
                 ", watched since " (clock(replica.watched_since, now))
             }
             dt { "Layout" } dd { (known(replica.layout.map(|layout| html! { (layout) }))) }

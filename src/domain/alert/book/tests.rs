@@ -12,10 +12,12 @@ use crate::domain::assessment::{CollectorReport, DatabaseReport, ReplicaReport};
 use crate::domain::check::expression::Condition;
 use crate::domain::check::{Explanation, Unit};
 use crate::domain::number::{Kind, Number, Read, Value};
+use crate::domain::profile::Profile;
 use crate::domain::verdict::Severity;
 
 const fn number(scope: Scope, of: fn(Subject<'_>) -> Option<Value<'static>>) -> Number {
-    Number { name: "streamgauge_test", kind: Kind::Gauge, scope, more: &[], help: "A test.", read: Read::One(of) }
+    let (name, help, profile) = ("streamgauge_test", "A test.", Profile::Full);
+    Number { name, kind: Kind::Gauge, scope, more: &[], help, read: Read::One(of), profile }
 }
 
 /// A number of a replica that a test sets.

@@ -3,32 +3,43 @@
 mod plausible;
 mod wal;
 
+use std::hash::Hasher;
 use std::io::Read;
 
-use super::encryption::{AgeIdentities, Content};
+use twox_hash::XxHash32;
+
+use super::decoder::{Decoded, Decoder, End};
 use super::name::SegmentName;
 use crate::domain::limits::{OPEN_TRANSACTION_BYTES_MAX, REPLAY_BATCH_BYTES};
 use crate::domain::litestream::format_error::{FormatError, Problem};
-use crate::domain::litestream::input::{Input, Lz4Frame};
+use crate::domain::litestream::lz4::Batch;
+use crate::domain::litestream::object::ObjectName;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{self, DatabaseHeader, WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
 
 use plausible::Plausible;
 pub use wal::BadFrame;
-use wal::Wal;
+use wal::{Waiting, Wal};
 
 /// The file that a replay writes.
 pub trait ReplayFile {
+    /// Takes what is to be written. Each part is an offset in the file, and how many of the bytes go there.
+    ///
     /// # Errors
     ///
     /// Why it could not be written; the replay then ends.
-    fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason>;
+    fn write(&self, parts: Vec<(u64, usize)>, content: Batch) -> Result<(), Reason>;
+
+    /// Memory for what is written next, best that of what was written before.
+    fn memory(&self) -> Batch {
+        Batch::default()
+    }
 
     /// Makes it exactly `bytes` long.
     ///
     /// # Errors
     ///
-    /// As for [`write_at`](Self::write_at).
+    /// As for [`write`](Self::write).
     fn set_len(&self, bytes: u64) -> Result<(), Reason>;
 
     /// It is going to be about `bytes` long.
@@ -36,7 +47,10 @@ pub trait ReplayFile {
     /// # Errors
     ///
     /// That there is no room for that.
-    fn expect(&self, bytes: u64) -> Result<(), Reason>;
+    fn expect(&self, bytes: u64) -> Result<(), Reason> {
+        let _ = bytes;
+        Ok(())
+    }
 }
 
 /// An object that was read to its end and is whole.
@@ -106,76 +120,136 @@ impl From<ReplayError> for Reason {
 /// their names, then [`finish`](Self::finish).
 pub struct Replay<F> {
     file: F,
-    identities: AgeIdentities,
-    /// The index from which on uncommitted frames are held back: at the end of the last WAL SQLite leaves them out.
-    last_index: Option<u32>,
+    current: Current,
+    /// Of what was decoded of the current object.
+    checksum: XxHash32,
+    /// Bytes of that.
+    decoded: u64,
     /// The index of the snapshot, whose WAL comes first.
     first_index: u32,
     page_size: u32,
     bytes: u64,
     wal: Option<Wal>,
-    buffer: Vec<u8>,
+    waiting: Waiting,
+}
+
+/// The object that is being taken.
+enum Current {
+    None,
+    Snapshot(Image),
+    Segment(SegmentName),
+}
+
+/// The database in a snapshot.
+struct Image {
+    index: u32,
+    bytes: u64,
+    page_size: u32,
+    plausible: Plausible,
+}
+
+impl Image {
+    /// Writes what comes next, and gives memory for what follows.
+    fn take(&mut self, content: Batch, file: &impl ReplayFile) -> Result<Batch, ReplayError> {
+        let count = content.content().len();
+        if self.bytes == 0 {
+            let header = DatabaseHeader::parse(content.content())?;
+            self.page_size = header.page_size;
+            self.plausible = Plausible::of(&header);
+            self.plausible.expected().map_or(Ok(()), |bytes| file.expect(bytes)).map_err(ReplayError::Write)?;
+        }
+        self.plausible.check(self.bytes + count as u64)?;
+        file.write(vec![(self.bytes, count)], content).map_err(ReplayError::Write)?;
+        self.bytes += count as u64;
+        Ok(file.memory())
+    }
 }
 
 impl<F: ReplayFile> Replay<F> {
-    /// `last_index` is the index of the last segment that will come.
-    pub fn new(file: F, identities: AgeIdentities, last_index: Option<u32>) -> Self {
-        Self { file, identities, last_index, first_index: 0, page_size: 0, bytes: 0, wal: None, buffer: Vec::new() }
+    pub fn new(file: F) -> Self {
+        Self {
+            file,
+            current: Current::None,
+            checksum: XxHash32::default(),
+            decoded: 0,
+            first_index: 0,
+            page_size: 0,
+            bytes: 0,
+            wal: None,
+            waiting: Waiting::default(),
+        }
     }
 
-    /// Takes the snapshot of an index: a copy of the database file, in one LZ4 frame.
+    /// Takes an object to its end: the snapshot of an index, which is a copy of the database file, or the next segment, bytes
+    /// of the WAL of its index.
     ///
     /// # Errors
     ///
-    /// When the object is bad, or the file cannot be written.
-    pub fn snapshot(&mut self, index: u32, object: impl Read) -> Result<Applied, ReplayError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(REPLAY_BATCH_BYTES, 0);
-        let (mut bytes, mut page_size, mut plausible) = (0, 0, Plausible::default());
-        let applied = whole(&self.identities, object, |content| {
-            loop {
-                let count = content.read(&mut buffer, Problem::DecompressSnapshot)?;
-                let batch = &buffer[..count];
-                if bytes == 0 {
-                    let header = DatabaseHeader::parse(batch)?;
-                    page_size = header.page_size;
-                    plausible = Plausible::of(&header);
-                    plausible.expected().map_or(Ok(()), |bytes| self.file.expect(bytes)).map_err(ReplayError::Write)?;
-                }
-                plausible.check(bytes + count as u64)?;
-                self.file.write_at(bytes, batch).map_err(ReplayError::Write)?;
-                bytes += count as u64;
-                if count < buffer.len() {
-                    return Ok(bytes);
-                }
-            }
+    /// When the object is bad, another one should have come before it, or the file cannot be written.
+    pub fn object(
+        &mut self,
+        decoder: &mut Decoder,
+        name: ObjectName,
+        object: impl Read,
+    ) -> Result<Applied, ReplayError> {
+        self.begin(name)?;
+        let mut applied = Ok(None);
+        decoder.decode(name, object, |decoded| {
+            let (memory, done) = match decoded.map_err(ReplayError::from).and_then(|decoded| self.take(decoded)) {
+                Ok((memory, done)) => (Some(memory), Ok(done)),
+                Err(error) => (None, Err(error)),
+            };
+            applied = done;
+            memory
         });
-        self.buffer = buffer;
-        let applied = applied?;
-        if !bytes.is_multiple_of(u64::from(page_size)) {
-            return Err(ReplayError::Length { bytes, page_size });
-        }
-        (self.first_index, self.page_size, self.bytes) = (index, page_size, bytes);
-        Ok(applied)
+        // A decoder goes on to the end or an error.
+        applied?.ok_or(ReplayError::NoSnapshot)
     }
 
-    /// Takes the next segment: bytes of the WAL of its index, in one LZ4 frame.
-    ///
-    /// # Errors
-    ///
-    /// When the segment is bad, another one should have come before it, or the file cannot be written.
-    pub fn segment(&mut self, name: SegmentName, object: impl Read) -> Result<Applied, ReplayError> {
-        if self.page_size == 0 {
-            return Err(ReplayError::NoSnapshot);
+    fn begin(&mut self, name: ObjectName) -> Result<(), ReplayError> {
+        (self.checksum, self.decoded) = (XxHash32::default(), 0);
+        self.current = match name {
+            ObjectName::Snapshot(_, snapshot) => Current::Snapshot(Image {
+                index: snapshot.index,
+                bytes: 0,
+                page_size: 0,
+                plausible: Plausible::default(),
+            }),
+            ObjectName::Segment(_, segment) if self.page_size != 0 => {
+                self.check_start(segment)?;
+                Current::Segment(segment)
+            }
+            _ => return Err(ReplayError::NoSnapshot),
+        };
+        Ok(())
+    }
+
+    /// Takes what comes next in the object, and gives memory for what follows, and what the object was once that is all.
+    fn take(&mut self, decoded: Decoded) -> Result<(Batch, Option<Applied>), ReplayError> {
+        let Decoded { mut content, end } = decoded;
+        self.checksum.write(content.content());
+        self.decoded += content.content().len() as u64;
+        if let Some(End { frame, .. }) = &end {
+            frame.check(self.checksum.finish() as u32)?;
         }
-        self.check_start(name)?;
-        // At most 65 560.
-        let frame = frame_bytes(self.page_size) as usize;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize((REPLAY_BATCH_BYTES / frame).max(1) * frame, 0);
-        let applied = self.frames(name, object, &mut buffer);
-        self.buffer = buffer;
-        applied
+        match &mut self.current {
+            Current::None => return Err(ReplayError::NoSnapshot),
+            Current::Snapshot(image) => content = image.take(content, &self.file)?,
+            Current::Segment(name) => {
+                let name = *name;
+                self.frames(name, content.content(), end.is_some())?;
+            }
+        }
+        let Some(End { frame, behind }) = end else { return Ok((content, None)) };
+        behind?;
+        let checksum = frame.checksum.ok_or_else(|| FormatError::new(0, Problem::Lz4Unchecked))?;
+        if let Current::Snapshot(Image { index, bytes, page_size, .. }) = self.current {
+            if !bytes.is_multiple_of(u64::from(page_size)) {
+                return Err(ReplayError::Length { bytes, page_size });
+            }
+            (self.first_index, self.page_size, self.bytes) = (index, page_size, bytes);
+        }
+        Ok((content, Some(Applied { decoded_bytes: self.decoded, checksum })))
     }
 
     /// Cuts the database to its size. A transaction at the end of the last WAL whose commit is not there is left out,
@@ -185,17 +259,17 @@ impl<F: ReplayFile> Replay<F> {
     ///
     /// Why the file cannot be written, or that the last transaction cannot be taken back.
     pub fn finish(mut self) -> Result<Replayed, ReplayError> {
-        let wal = self.wal.take();
-        let position = wal.as_ref().map(|wal| WalPosition {
-            salt1: wal.header.salt1,
-            salt2: wal.header.salt2,
-            end: wal.committed,
-        });
-        match wal {
-            Some(wal) if wal.spilt => return Err(ReplayError::OpenTransaction),
-            Some(wal) => self.checkpoint(&wal)?,
-            None if self.page_size == 0 => return Err(ReplayError::NoSnapshot),
-            None => {}
+        if self.page_size == 0 {
+            return Err(ReplayError::NoSnapshot);
+        }
+        let mut position = None;
+        if let Some(mut wal) = self.wal.take() {
+            self.checkpoint(&mut wal)?;
+            if wal.spilt {
+                return Err(ReplayError::OpenTransaction);
+            }
+            let WalHeader { salt1, salt2, .. } = wal.header;
+            position = Some(WalPosition { salt1, salt2, end: wal.committed });
         }
         let page_size = self.page_size;
         let pages = u32::try_from(self.bytes / u64::from(page_size))
@@ -215,7 +289,9 @@ impl<F: ReplayFile> Replay<F> {
             Some(wal) if wal.index == name.index || wal.end > wal.committed => {
                 return Err(ReplayError::Missing(SegmentName { index: wal.index, offset: wal.end }));
             }
-            Some(wal) if name.offset == 0 && wal.index.checked_add(1) == Some(name.index) => self.checkpoint(&wal)?,
+            Some(mut wal) if name.offset == 0 && wal.index.checked_add(1) == Some(name.index) => {
+                self.checkpoint(&mut wal)?;
+            }
             Some(wal) => {
                 return Err(ReplayError::Missing(SegmentName { index: wal.index.saturating_add(1), offset: 0 }));
             }
@@ -225,8 +301,10 @@ impl<F: ReplayFile> Replay<F> {
         Ok(())
     }
 
-    /// The end of a checkpoint, when all pages are written: the database is as long as its last commit says.
-    fn checkpoint(&mut self, wal: &Wal) -> Result<(), ReplayError> {
+    /// Writes what is committed; the database is then as long as the last commit says.
+    fn checkpoint(&mut self, wal: &mut Wal) -> Result<(), ReplayError> {
+        wal.write(&mut self.waiting, frame_bytes(self.page_size) as usize, &self.file)?;
+        self.waiting.clear();
         if wal.pages != 0 {
             self.bytes = u64::from(wal.pages) * u64::from(self.page_size);
             self.file.set_len(self.bytes).map_err(ReplayError::Write)?;
@@ -234,68 +312,29 @@ impl<F: ReplayFile> Replay<F> {
         Ok(())
     }
 
-    fn frames(&mut self, name: SegmentName, object: impl Read, buffer: &mut [u8]) -> Result<Applied, ReplayError> {
-        let Self { file, identities, last_index, page_size, wal, .. } = self;
-        let hold = last_index.is_none_or(|last| last <= name.index);
-        let frame = frame_bytes(*page_size) as usize;
-        let start = |head: &[u8]| -> Result<Wal, ReplayError> {
+    /// Takes bytes of the WAL, up to the last ones of a segment.
+    fn frames(&mut self, name: SegmentName, mut content: &[u8], last: bool) -> Result<(), ReplayError> {
+        if name.offset == 0 && self.decoded == content.len() as u64 {
+            let (head, rest) = content.split_at_checked(WAL_HEADER_BYTES).unwrap_or((content, &[]));
             let header = WalHeader::parse(head)?;
-            let (found, expected) = (header.page_size, *page_size);
+            let (found, expected) = (header.page_size, self.page_size);
             if found != expected {
                 return Err(ReplayError::PageSize { found, expected });
             }
-            Ok(Wal::new(name.index, header))
-        };
-        whole(identities, object, |content| {
-            let mut decoded = 0;
-            if name.offset == 0 {
-                let mut head = [0; WAL_HEADER_BYTES];
-                let count = content.read(&mut head, Problem::DecompressSegment)?;
-                *wal = Some(start(&head[..count])?);
-                decoded = count as u64;
-            }
-            let Some(wal) = wal.as_mut() else { return Err(FormatError::new(0, Problem::SegmentStart).into()) };
-            loop {
-                let count = content.read(buffer, Problem::DecompressSegment)?;
-                decoded += count as u64;
-                if !count.is_multiple_of(frame) || decoded == 0 {
-                    return Err(FormatError::new(decoded, Problem::SegmentLength(decoded)).into());
-                }
-                wal.take(&buffer[..count], frame, hold, file)?;
-                if count < buffer.len() {
-                    return Ok(decoded);
-                }
-            }
-        })
+            (self.wal, content) = (Some(Wal::new(name.index, header)), rest);
+        }
+        let Some(wal) = &mut self.wal else { return Err(FormatError::new(0, Problem::SegmentStart).into()) };
+        // At most 65 560.
+        let frame = frame_bytes(self.page_size) as usize;
+        if self.decoded == 0 || last && !(self.waiting.bytes() + content.len()).is_multiple_of(frame) {
+            return Err(FormatError::new(self.decoded, Problem::SegmentLength(self.decoded)).into());
+        }
+        wal.take(content, &mut self.waiting, frame)?;
+        if self.waiting.bytes() < REPLAY_BATCH_BYTES {
+            return Ok(());
+        }
+        wal.write(&mut self.waiting, frame, &self.file)
     }
-}
-
-/// Opens an object, hands its decompressed content to `take`, which reads it to its end and says how long it is, and
-/// demands that nothing follows.
-fn whole<R: Read>(
-    identities: &AgeIdentities,
-    object: R,
-    take: impl FnOnce(&mut Lz4Frame<'_, &mut Content<R>>) -> Result<u64, ReplayError>,
-) -> Result<Applied, ReplayError> {
-    let mut content = identities.open(object)?;
-    whole_frame(&mut content, take).map_err(|error| match error {
-        ReplayError::Object(error) => content.blame(error).into(),
-        error => error,
-    })
-}
-
-fn whole_frame<R: Read>(
-    content: &mut R,
-    take: impl FnOnce(&mut Lz4Frame<'_, &mut R>) -> Result<u64, ReplayError>,
-) -> Result<Applied, ReplayError> {
-    let mut input = Input::new(content);
-    let mut frame = input.lz4_frame()?;
-    let decoded_bytes = take(&mut frame)?;
-    let checksum = frame.content_checksum();
-    drop(frame);
-    input.finish()?;
-    let checksum = checksum.ok_or_else(|| FormatError::new(0, Problem::Lz4Unchecked))?;
-    Ok(Applied { decoded_bytes, checksum })
 }
 
 #[cfg(test)]
@@ -306,6 +345,7 @@ mod tests {
 
     use super::*;
     use crate::domain::litestream::samples::{self, lz4_frame};
+    use crate::domain::litestream::{Generation, SnapshotName, fuzz};
     use crate::domain::sqlite::{FRAME_HEADER_BYTES, WAL_MAGIC, WalChecksum, WordOrder};
 
     const PAGE: usize = 512;
@@ -315,20 +355,22 @@ mod tests {
     struct Memory(RefCell<Vec<u8>>);
 
     impl ReplayFile for &Memory {
-        fn write_at(&self, offset: u64, content: &[u8]) -> Result<(), Reason> {
-            let (mut bytes, start) = (self.0.borrow_mut(), offset as usize);
-            let length = bytes.len().max(start + content.len());
-            bytes.resize(length, 0);
-            bytes[start..start + content.len()].copy_from_slice(content);
+        fn write(&self, parts: Vec<(u64, usize)>, batch: Batch) -> Result<(), Reason> {
+            let (mut bytes, mut content) = (self.0.borrow_mut(), batch.content());
+            for (offset, length) in parts {
+                let (start, end) = (offset as usize, offset as usize + length);
+                let (part, rest) = content.split_at(length);
+                let longer = bytes.len().max(end);
+                bytes.resize(longer, 0);
+                bytes[start..end].copy_from_slice(part);
+                content = rest;
+            }
+            assert!(content.is_empty());
             Ok(())
         }
 
         fn set_len(&self, length: u64) -> Result<(), Reason> {
             self.0.borrow_mut().resize(length as usize, 0);
-            Ok(())
-        }
-
-        fn expect(&self, _: u64) -> Result<(), Reason> {
             Ok(())
         }
     }
@@ -394,13 +436,18 @@ mod tests {
         cuts.windows(2).map(part).collect()
     }
 
+    const SNAPSHOT: ObjectName = ObjectName::Snapshot(Generation(7), SnapshotName { index: 0 });
+
+    fn segment(name: SegmentName) -> ObjectName {
+        ObjectName::Segment(Generation(7), name)
+    }
+
     fn replay(image: &[u8], segments: &[(SegmentName, Vec<u8>)]) -> Result<(Memory, Replayed), ReplayError> {
         let file = Memory::default();
-        let last = segments.last().map(|(name, _)| name.index);
-        let mut replay = Replay::new(&file, AgeIdentities::default(), last);
-        replay.snapshot(0, lz4_frame(image).as_slice())?;
+        let mut replay = Replay::new(&file);
+        fuzz::apply(&mut replay, SNAPSHOT, &lz4_frame(image))?;
         for (name, content) in segments {
-            replay.segment(*name, content.as_slice())?;
+            fuzz::apply(&mut replay, segment(*name), content)?;
         }
         let replayed = replay.finish()?;
         Ok((file, replayed))
@@ -464,20 +511,69 @@ mod tests {
             damage in samples::damage(),
         ) {
             let (wal, _) = wal(WordOrder::Little, 7, &transactions, &[]);
-            let (image, segment) = (lz4_frame(&image(3)), lz4_frame(&wal));
+            let (image, first) = (lz4_frame(&image(3)), lz4_frame(&wal));
             let (damaged_image, damaged_segment) =
-                if which { (damage.apply(&image), segment.clone()) } else { (image.clone(), damage.apply(&segment)) };
-            let run = |image: &[u8], segment: &[u8]| {
+                if which { (damage.apply(&image), first.clone()) } else { (image.clone(), damage.apply(&first)) };
+            let run = |image: &[u8], content: &[u8]| {
                 let file = Memory::default();
-                let mut replay = Replay::new(&file, AgeIdentities::default(), Some(0));
-                let applied = replay.snapshot(0, image)?;
-                replay.segment(SegmentName { index: 0, offset: 0 }, segment)?;
+                let mut replay = Replay::new(&file);
+                let applied = fuzz::apply(&mut replay, SNAPSHOT, image)?;
+                fuzz::apply(&mut replay, segment(SegmentName { index: 0, offset: 0 }), content)?;
                 let replayed = replay.finish()?;
                 Ok::<_, ReplayError>((applied.decoded_bytes, replayed, file))
             };
-            let (whole, damaged) = (run(&image, &segment).unwrap(), run(&damaged_image, &damaged_segment));
+            let (whole, damaged) = (run(&image, &first).unwrap(), run(&damaged_image, &damaged_segment));
             prop_assert!(damaged.is_err() || damaged == Ok(whole));
         }
+    }
+
+    /// The parts that are written.
+    #[derive(Default)]
+    struct Parts(RefCell<Vec<(u64, usize)>>);
+
+    impl ReplayFile for &Parts {
+        fn write(&self, parts: Vec<(u64, usize)>, _: Batch) -> Result<(), Reason> {
+            self.0.borrow_mut().extend(parts);
+            Ok(())
+        }
+
+        fn set_len(&self, _: u64) -> Result<(), Reason> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_page_that_changes_in_several_segments_is_written_once() {
+        let transactions = [(vec![(1, 1), (5, 1)], 5), (vec![(1, 2), (2, 2)], 5), (vec![(3, 3), (1, 3)], 5)];
+        let (wal, commits) = wal(WordOrder::NATIVE, 7, &transactions, &[(4, 4)]);
+        let written = Parts::default();
+        let mut replay = Replay::new(&written);
+        fuzz::apply(&mut replay, SNAPSHOT, &lz4_frame(&image(5))).unwrap();
+        for ends in [0, commits[0], commits[1], commits[2], wal.len()].windows(2) {
+            let name = segment(SegmentName { index: 0, offset: ends[0] as u64 });
+            fuzz::apply(&mut replay, name, &lz4_frame(&wal[ends[0]..ends[1]])).unwrap();
+        }
+        assert_eq!(replay.finish().unwrap().bytes, 5 * PAGE as u64);
+        assert_eq!(written.0.into_inner(), [(0, 5 * PAGE), (0, 3 * PAGE), (4 * PAGE as u64, PAGE)]);
+    }
+
+    #[test]
+    fn what_is_committed_is_written_while_a_transaction_is_open() {
+        // Each is three quarters of what is written at once, and shares half of its pages with the next.
+        let pages = (REPLAY_BATCH_BYTES / PAGE / 4 * 3) as u32;
+        let transaction = |number: u32| -> Transaction {
+            let first = 1 + number * pages / 2;
+            ((first..first + pages).map(|page| (page, (page + number) as u8)).collect(), first + pages - 1)
+        };
+        let transactions: Vec<_> = (0..4).map(transaction).collect();
+        let (wal, _) = wal(WordOrder::NATIVE, 7, &transactions, &[(1, 9), (2, 9)]);
+        let mut expected = image(1);
+        checkpoint(&mut expected, &transactions);
+        let segments = cut(0, &wal, &[]);
+        assert_eq!(segments.len(), 1);
+        let (file, replayed) = replay(&image(1), &segments).unwrap();
+        assert!(file.0.into_inner() == expected, "another database");
+        assert_eq!(replayed.bytes, expected.len() as u64);
     }
 
     #[test]
@@ -530,9 +626,6 @@ mod tests {
         };
         let error = replay(&image(2), &[(name, unchecked)]).unwrap_err();
         assert_eq!(error.to_string(), "LZ4 frame without a content checksum at byte 0");
-        assert_eq!(
-            Replay::new(&Memory::default(), AgeIdentities::default(), None).finish(),
-            Err(ReplayError::NoSnapshot)
-        );
+        assert_eq!(Replay::new(&Memory::default()).finish(), Err(ReplayError::NoSnapshot));
     }
 }

@@ -1,14 +1,11 @@
 //! The files of a v0.5 replica that a restore of the latest state may read, in memory proportional to its plan: a file
 //! whose TXIDs another one holds as well is never in it.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::SNAPSHOT_LEVEL;
 use super::name::LtxFile;
 use super::plan::{PlanTarget, plan};
-use super::txid::Txid;
 use crate::domain::limits::PLAN_CANDIDATES_MAX;
 
 /// The newest snapshot and the increments behind it that no other increment holds.
@@ -16,7 +13,7 @@ use crate::domain::limits::PLAN_CANDIDATES_MAX;
 pub struct Candidates {
     snapshot: Option<LtxFile>,
     /// By their first TXID; their last ones ascend as well.
-    increments: BTreeMap<Txid, LtxFile>,
+    increments: Vec<LtxFile>,
     /// There were more: the oldest are not here.
     dropped: bool,
 }
@@ -27,7 +24,7 @@ impl Candidates {
         if file.level >= SNAPSHOT_LEVEL {
             if self.snapshot.is_none_or(|known| known.name() <= file.name()) {
                 self.snapshot = Some(file);
-                self.increments.retain(|_, known| known.max > file.max);
+                self.increments.retain(|known| known.max > file.max);
                 self.dropped &= self.increments.len() >= PLAN_CANDIDATES_MAX;
             }
             return;
@@ -35,28 +32,26 @@ impl Candidates {
         if self.snapshot.is_some_and(|snapshot| file.max <= snapshot.max) {
             return;
         }
-        if let Some((_, known)) = self.increments.range(..=file.min).next_back() {
+        let before = self.increments.partition_point(|known| known.min <= file.min).checked_sub(1);
+        if let Some(known) = before.and_then(|at| self.increments.get(at)) {
             // Of two levels with the same file a restore takes the higher; in one level it is the same file, listed anew.
             let better = (known.min, known.max) == (file.min, file.max) && file.level >= known.level;
             if known.max >= file.max && !better {
                 return;
             }
         }
-        let held = self.increments.range(file.min..).take_while(|(_, known)| known.max <= file.max);
-        let held: Vec<Txid> = held.map(|(min, _)| *min).collect();
-        for min in held {
-            self.increments.remove(&min);
-        }
-        self.increments.insert(file.min, file);
+        let at = self.increments.partition_point(|known| known.min < file.min);
+        let held = self.increments[at..].iter().take_while(|known| known.max <= file.max).count();
+        self.increments.splice(at..at + held, [file]);
         if self.increments.len() > PLAN_CANDIDATES_MAX {
-            self.increments.pop_first();
+            self.increments.remove(0);
             self.dropped = true;
         }
     }
 
     /// When the oldest file was made that reaches behind the newest snapshot: about when that had a successor.
     pub fn unsnapshotted_since(&self) -> Option<Timestamp> {
-        let oldest = self.increments.values().map(|file| file.created).min();
+        let oldest = self.increments.iter().map(|file| file.created).min();
         // Of so many, the oldest are not here: the snapshot is older than all of them.
         let snapshot = self.snapshot.filter(|_| self.dropped).map(|snapshot| snapshot.created);
         oldest.map(|oldest| snapshot.map_or(oldest, |snapshot| snapshot.min(oldest)))
@@ -65,7 +60,7 @@ impl Candidates {
     /// The files that a restore of the latest state reads, as far as the chain goes, and whether it reaches the newest
     /// file.
     pub fn plan(&self) -> (Vec<LtxFile>, bool) {
-        let files: Vec<LtxFile> = self.snapshot.into_iter().chain(self.increments.values().copied()).collect();
+        let files: Vec<LtxFile> = self.snapshot.into_iter().chain(self.increments.iter().copied()).collect();
         // A time behind all files plans without asking whether there is something behind a hole.
         let planned = plan(&files, PlanTarget::Time(Timestamp::MAX)).unwrap_or_default();
         let newest = files.iter().map(|file| file.max).max();
@@ -83,6 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::litestream::Txid;
 
     fn file(level: u8, min: u64, max: u64) -> LtxFile {
         let created = Timestamp::from_second(1000).unwrap();

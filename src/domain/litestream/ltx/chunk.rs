@@ -4,6 +4,7 @@ use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 
 use super::frame::{FRAME_HEADER_SIZE, decode_frame};
+use crate::domain::litestream::aligned::Aligned;
 use crate::domain::litestream::format_error::FormatError;
 use crate::domain::reason::Reason;
 
@@ -122,10 +123,10 @@ impl Chunk {
     }
 }
 
-/// Pages on their way to the file. Worth keeping: fresh memory costs more than decoding into it.
+/// Pages on their way to the file. Worth keeping.
 #[derive(Debug, Default)]
 pub struct PageBuffer {
-    content: Vec<u8>,
+    content: Aligned,
     page_size: usize,
     /// The number of the first page in it.
     first: u32,
@@ -139,10 +140,7 @@ impl PageBuffer {
     fn prepare(&mut self, page_size: usize) {
         (self.page_size, self.pages) = (page_size, 0);
         // One slot more than is written at once, for pages that are only proven.
-        let length = BUFFER_BYTES + page_size;
-        if self.content.len() < length {
-            self.content = vec![0; length];
-        }
+        self.content.grow(BUFFER_BYTES + page_size, 0);
     }
 
     /// Whether a page can follow those in it.
@@ -155,7 +153,7 @@ impl PageBuffer {
     /// Where the next page goes.
     fn slot(&mut self) -> &mut [u8] {
         let start = self.pages * self.page_size;
-        &mut self.content[start..start + self.page_size]
+        &mut self.content.bytes_mut()[start..start + self.page_size]
     }
 
     fn keep(&mut self, page: u32) {
@@ -170,6 +168,6 @@ impl PageBuffer {
         if pages == 0 {
             return Ok(());
         }
-        write(self.first, &self.content[..pages * self.page_size])
+        write(self.first, &self.content.bytes()[..pages * self.page_size])
     }
 }

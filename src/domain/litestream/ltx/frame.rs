@@ -7,7 +7,7 @@ use lz4_flex::frame::FrameDecoder;
 use twox_hash::XxHash32;
 
 use crate::domain::litestream::format_error::Problem;
-use crate::domain::litestream::input::{LZ4_MAGIC, be32};
+use crate::domain::litestream::input::{LZ4_MAGIC, LZ4_UNCOMPRESSED as UNCOMPRESSED, be32};
 
 /// Page number and flags.
 pub(super) const FRAME_HEADER_SIZE: usize = 6;
@@ -18,8 +18,6 @@ const BLOCK_SIZE_SIZE: usize = 4;
 const USUAL_DESCRIPTOR: [u8; 3] = [0x64, 0x40, 0xa7];
 /// The largest block of such a frame.
 const USUAL_BLOCK_BYTES_MAX: usize = 64 << 10;
-/// Set in the size of a block that is not compressed.
-const UNCOMPRESSED: u32 = 1 << 31;
 
 /// The payload is an LZ4 block behind its size (Litestream 0.5.16 and later); without it, an LZ4 frame (until 0.5.15).
 pub(super) const PAGE_FLAG_BLOCK: u16 = 1;

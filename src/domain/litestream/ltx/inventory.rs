@@ -14,7 +14,8 @@ use crate::domain::litestream::runs::Runs;
 /// A file is to be inserted once; one that is inserted twice is counted twice, and changes nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    levels: [LevelInventory; LEVELS],
+    /// In order; those that are empty are not there.
+    levels: Vec<(u8, LevelInventory)>,
     snapshots: VecDeque<LtxFile>,
 }
 
@@ -35,7 +36,16 @@ impl Inventory {
     /// Adds a file. Any order is right; the order of a listing is fastest. Of too many runs or snapshots the lowest are
     /// forgotten.
     pub fn insert(&mut self, file: LtxFile) {
-        let Some(level) = self.levels.get_mut(usize::from(file.level)) else { return };
+        let at = match self.levels.binary_search_by_key(&file.level, |(number, _)| *number) {
+            Ok(at) => at,
+            Err(at) if usize::from(file.level) < LEVELS => {
+                self.levels.reserve_exact(1);
+                self.levels.insert(at, (file.level, LevelInventory::default()));
+                at
+            }
+            Err(_) => return,
+        };
+        let (_, level) = &mut self.levels[at];
         level.objects += 1;
         level.bytes = level.bytes.saturating_add(file.size);
         level.last_name = level.last_name.max(Some(file.name()));
@@ -44,6 +54,7 @@ impl Inventory {
         }
         if file.level == SNAPSHOT_LEVEL {
             let at = self.snapshots.partition_point(|snapshot| snapshot.name() <= file.name());
+            self.snapshots.reserve_exact(usize::from(self.snapshots.is_empty()));
             self.snapshots.insert(at, file);
             if self.snapshots.len() > SNAPSHOTS_MAX {
                 self.snapshots.pop_front();
@@ -54,29 +65,33 @@ impl Inventory {
         }
     }
 
-    /// The levels in order, 0 to 9, empty ones included.
+    /// The levels that have a file, in order.
     pub fn levels(&self) -> impl Iterator<Item = (u8, &LevelInventory)> {
-        (0..).zip(&self.levels)
+        self.levels.iter().map(|(number, level)| (*number, level))
+    }
+
+    fn level(&self, number: u8) -> Option<&LevelInventory> {
+        self.levels().find(|(level, _)| *level == number).map(|(_, level)| level)
     }
 
     /// The file of a level with the largest last TXID.
     pub fn newest(&self, level: u8) -> Option<&LtxFile> {
-        self.levels.get(usize::from(level))?.newest.as_ref()
+        self.level(level)?.newest.as_ref()
     }
 
     /// The name that a listing of a level gives last: where the next incremental listing starts.
     pub fn last_name(&self, level: u8) -> Option<LtxName> {
-        self.levels.get(usize::from(level))?.last_name
+        self.level(level)?.last_name
     }
 
     /// The largest TXID of any level: how far the replica is, whether or not it can be restored so far.
     pub fn max_txid(&self) -> Option<Txid> {
-        self.levels.iter().filter_map(|level| level.newest).map(|file| file.max).max()
+        self.levels().filter_map(|(_, level)| level.newest).map(|file| file.max).max()
     }
 
     /// Files of all levels.
     pub fn objects(&self) -> u64 {
-        self.levels.iter().map(|level| level.objects).sum()
+        self.levels().map(|(_, level)| level.objects).sum()
     }
 
     /// Snapshots in the order of their names, the newest last.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::go::{BOOLEAN, NUMBER, SIZE, TEXT, Takes, duration_of_v03, go_duration, positive, unused};
+use super::go::{BOOLEAN, NUMBER, SIZE, TEXT, Takes, duration_of_v03, go_duration, positive, unused, written};
 use super::login::Login;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
@@ -75,6 +75,7 @@ pub(crate) struct Keys {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) sse_customer_key: Option<Secret>,
     pub(crate) sse_customer_key_path: String,
+    pub(crate) storage_class: String,
     pub(crate) host: String,
     pub(crate) webdav_url: String,
     pub(crate) login: Login,
@@ -101,6 +102,7 @@ impl Keys {
             secret_access_key: section.secret("secret-access-key"),
             sse_customer_key: section.secret("sse-customer-key"),
             sse_customer_key_path: text(section, "sse-customer-key-path"),
+            storage_class: written(section, "storage-class").unwrap_or_default().to_owned(),
             host: text(section, "host"),
             webdav_url: text(section, "webdav-url"),
             login: Login::read(section),
@@ -166,6 +168,7 @@ impl Keys {
             self.sse_customer_key.clone_from(&from.sse_customer_key);
             self.sse_customer_key_path.clone_from(&from.sse_customer_key_path);
         }
+        text(&mut self.storage_class, &from.storage_class);
         text(&mut self.host, &from.host);
         self.login.inherit(&from.login);
         self.sync_interval = self.sync_interval.or(from.sync_interval);

@@ -1,6 +1,6 @@
 //! `litestream.yml` of v0.3 and v0.5: which databases Litestream replicates, where to, and what it was told to keep.
 
-mod glob;
+pub(crate) mod glob;
 mod go;
 pub(crate) mod keys;
 pub(crate) mod login;
@@ -93,6 +93,9 @@ pub(crate) fn read(root: &Node, file: &Arc<str>, context: &Context<'_>, sink: &S
         for database in &mut document.databases[first..] {
             database.retention = retention;
             database.snapshot_interval = snapshot_interval;
+            for replica in &mut database.replicas {
+                (replica.written.every, replica.written.level0_check) = (item.monitor_interval, top.level0_check);
+            }
             if version != Version::V03 {
                 let kept = kept(&top, &snapshot);
                 database.replicas.iter_mut().for_each(|replica| replica.kept = Some(kept));

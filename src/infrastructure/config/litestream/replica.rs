@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::keys::{Fault, Keys};
 use super::{remote, s3};
+use crate::domain::litestream::expiry::Written;
 use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
 use crate::infrastructure::config::source::text::read_text;
@@ -54,6 +55,9 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         "s3" => bucket(keys, path, url.as_ref(), context)?,
         kind => remote::location(kind, keys, &path, url.as_ref(), context)?,
     };
+    let in_url = |name| url.as_ref().filter(|_| !context.v03).and_then(|url| url.query(name));
+    let in_url = || in_url("storage-class").or_else(|| in_url("storageClass")).unwrap_or_default();
+    let class = if keys.storage_class.is_empty() { in_url() } else { keys.storage_class.clone() };
     Ok(ReplicaTarget {
         name: if keys.name.is_empty() { location.kind().to_owned() } else { keys.name.clone() },
         location,
@@ -61,6 +65,7 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
         encrypted: keys.age && context.v03,
         age_identities: if context.v03 { keys.age_identities.clone() } else { Vec::new() },
         kept: context.v03.then(|| keys.kept()),
+        written: Written { class: Some(class).filter(|class| !class.is_empty()), ..Written::default() },
     })
 }
 

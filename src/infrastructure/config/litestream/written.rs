@@ -28,6 +28,7 @@ pub(crate) struct Item {
     /// Written as `replica`, v0.5's key.
     pub(crate) single: bool,
     pub(crate) snapshot: Snapshot,
+    pub(crate) monitor_interval: Option<Duration>,
 }
 
 pub(crate) struct Directory {
@@ -52,6 +53,7 @@ pub(crate) struct Top {
     pub(crate) keeps_all: bool,
     /// `l0-retention`; `None`: 0, which keeps all.
     pub(crate) level0: Option<Duration>,
+    pub(crate) level0_check: Option<Duration>,
     /// A key that only v0.5 has.
     pub(crate) v05: bool,
 }
@@ -88,7 +90,7 @@ pub(crate) fn top(section: &mut Section<'_>) -> Top {
         None => Some(LEVEL0_RETENTION),
         Some(nanoseconds) => positive(nanoseconds),
     };
-    at_least(section, "l0-retention-check-interval", ABOVE_ZERO);
+    let level0_check = at_least(section, "l0-retention-check-interval", ABOVE_ZERO).and_then(positive);
     at_least(section, "heartbeat-interval", MINUTE);
     at_least(section, "shutdown-sync-timeout", ZERO);
     at_least(section, "shutdown-sync-interval", ABOVE_ZERO);
@@ -96,7 +98,7 @@ pub(crate) fn top(section: &mut Section<'_>) -> Top {
     pitfalls::addr(section);
     unused(section, BOOLEAN, "verify-compaction");
     unused(section, TEXT, "exec mcp-addr");
-    Top { settings, snapshot, keeps_all, level0, v05 }
+    Top { settings, snapshot, keeps_all, level0, level0_check, v05 }
 }
 
 fn read_snapshot(section: &mut Section<'_>) -> Snapshot {
@@ -131,7 +133,8 @@ pub(crate) fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
     if replicas.is_empty() {
         section.warning(section.place().problem("no replica: the database is not backed up"));
     }
-    for key in ["monitor-interval", "checkpoint-interval", "busy-timeout"] {
+    let monitor_interval = go_duration(&mut section, "monitor-interval").and_then(positive);
+    for key in ["checkpoint-interval", "busy-timeout"] {
         go_duration(&mut section, key);
     }
     unused(
@@ -150,6 +153,7 @@ pub(crate) fn item(mut section: Section<'_>, context: &Context<'_>) -> Item {
         replicas,
         single,
         snapshot: read_snapshot(&mut section),
+        monitor_interval,
     }
 }
 

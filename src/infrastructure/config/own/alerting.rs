@@ -1,7 +1,6 @@
 //! `[alerting]` and `[[silence]]`: how alerts are made of checks, and of which nobody is told.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -10,6 +9,7 @@ use crate::domain::alerting::{Alerting, Silence};
 use crate::domain::check::catalogue;
 use crate::domain::limits::{ALERT_LABELS_MAX, SILENCES_MAX};
 use crate::domain::window::DailyWindow;
+use crate::infrastructure::config::own::web::ListenAddress;
 use crate::infrastructure::config::problem::did_you_mean;
 use crate::infrastructure::config::source::node::Scalar;
 use crate::infrastructure::config::value::section::Section;
@@ -20,7 +20,7 @@ use crate::infrastructure::process::host_name;
 
 /// Reads `[alerting]` and `[[silence]]` of the document. Prometheus gives its alerts the labels of the scrape, `job` and
 /// `instance`; ours have the values that are usual for an agent that listens there.
-pub(crate) fn read(root: &mut Section<'_>, listen: &[SocketAddr]) -> Alerting {
+pub(crate) fn read(root: &mut Section<'_>, listen: &[ListenAddress]) -> Alerting {
     let default = Alerting::default();
     let mut section = root.section_or_empty("alerting");
     let mut labels =
@@ -38,10 +38,13 @@ pub(crate) fn read(root: &mut Section<'_>, listen: &[SocketAddr]) -> Alerting {
     }
 }
 
-/// The host's name with the port of the first address.
-fn instance(listen: &[SocketAddr]) -> String {
+/// The host's name with the port of the first address that has one.
+fn instance(listen: &[ListenAddress]) -> String {
     let host = host_name();
-    listen.first().map_or_else(|| host.clone(), |address| format!("{host}:{}", address.port()))
+    match listen.iter().find_map(ListenAddress::port) {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    }
 }
 
 fn http_url(text: &str) -> Result<String, &'static str> {

@@ -25,7 +25,7 @@ pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Cont
     let drill = drill::read_database(section.section_or_empty("drill"), &settings.drill);
     let drill = DrillPolicy { probes: drill::read_probes(&mut section), ..drill };
     let replicas = section.sections("replica").into_iter();
-    let replicas = replicas.filter_map(|section| read_replica(section, context)).collect();
+    let replicas = replicas.filter_map(|mut section| read_replica(&mut section, context)).collect();
     if !section.has("path") && !section.has("replica") {
         section.fault("neither `path` nor `replica`", "at least one of the two");
     }
@@ -33,10 +33,20 @@ pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Cont
         section.wrong("meta-path", "without `path`", "");
     }
     let files = path.map(|path| DatabaseFiles { path, meta_path });
-    Found { place: section.place().clone(), name, files, replicas, objectives, drill, litestream: false }
+    Found {
+        place: section.place().clone(),
+        name,
+        files,
+        replicas,
+        objectives,
+        drill,
+        litestream: false,
+        shard_key: None,
+    }
 }
 
-fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
+/// Reads the keys of a replica.
+pub(super) fn read_replica(section: &mut Section<'_>, context: &Context<'_>) -> Option<ReplicaTarget> {
     let keys = Keys {
         places: section.places(),
         name: section.text("name").unwrap_or_default(),
@@ -51,11 +61,11 @@ fn read_replica(mut section: Section<'_>, context: &Context<'_>) -> Option<Repli
         skip_verify: section.boolean("skip-verify").unwrap_or(false),
         profile: section.text("profile").filter(|profile| !profile.is_empty()),
         session_token: section.secret("session-token"),
-        login: Login::read(&mut section),
+        login: Login::read(section),
         ca_file: section.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         ..Keys::default()
     };
-    let identity = age_identity(&mut section, context);
+    let identity = age_identity(section, context);
     section.require("url", "s3://bucket/path or file:///directory");
     keys.foreign().chain(keys.unverified()).for_each(|problem| section.warning(problem));
     if section.has("access-key-id") != section.has("secret-access-key") {

@@ -87,8 +87,13 @@ fn policy(section: &mut Section<'_>, of: &DrillPolicy, schedule: &DrillSchedule)
 }
 
 fn prices(mut section: Section<'_>, of: ConfiguredPrices) -> ConfiguredPrices {
+    let minimum_bytes = section.size("minimum-bytes", 0);
     let mut price = |key| section.number(key, 0.0);
     ConfiguredPrices {
+        uploads_per_thousand: price("uploads-per-thousand").or(of.uploads_per_thousand),
+        deletes_per_thousand: price("deletes-per-thousand").or(of.deletes_per_thousand),
+        minimum_days: price("minimum-days").or(of.minimum_days),
+        minimum_bytes: minimum_bytes.or(of.minimum_bytes),
         reads_per_thousand: price("reads-per-thousand").or(of.reads_per_thousand),
         lists_per_thousand: price("lists-per-thousand").or(of.lists_per_thousand),
         received_per_gigabyte: price("received-per-gigabyte").or(of.received_per_gigabyte),

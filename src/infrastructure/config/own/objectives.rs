@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::domain::limits::CONFIG_BYTES_MAX;
 use crate::domain::target::{Objectives, Owner, Permissions};
+use crate::infrastructure::config::own::metrics::profile;
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::section::Section;
 
@@ -24,6 +25,7 @@ pub(crate) fn read(section: &mut Section<'_>, of: Objectives) -> Objectives {
         restorer: restorer.or(of.restorer),
         permissions: permissions(section, of.permissions),
         disk_used_percent: section.integer("disk-used-percent", 1..=100).unwrap_or(of.disk_used_percent),
+        metrics: profile(section, "metrics").unwrap_or(of.metrics),
     }
 }
 

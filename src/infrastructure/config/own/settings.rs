@@ -11,11 +11,12 @@ use tracing::level_filters::LevelFilter;
 use super::drill::Drill;
 use super::scratch::default_scratch;
 use super::web::Web;
-use super::{alerting, drill, objectives, receiver, web};
+use super::{alerting, drill, metrics, objectives, receiver, web};
 use crate::domain::alerting::Alerting;
 use crate::domain::assess::costs::Costs;
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::limits::{BEACON_INTERVAL_MIN, SPOT_INTERVAL_MIN, SPOT_PAGES_MAX, VERIFICATIONS_MAX};
+use crate::domain::shard::Shard;
 use crate::domain::spot::SpotPolicy;
 use crate::domain::target::Objectives;
 use crate::domain::verification::{VerifyDepth, VerifyPolicy};
@@ -23,12 +24,14 @@ use crate::infrastructure::config::litestream::replica::Context;
 use crate::infrastructure::config::value::paths::PathMapping;
 use crate::infrastructure::config::value::section::Section;
 use crate::infrastructure::process::host_name;
-use crate::usecase::ports::Pace;
+use crate::usecase::ports::{Metrics, Pace};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Where history is kept when nothing is configured and the directory is there and writable.
 const STORAGE_PATH: &str = "/var/lib/streamgauge";
+
+const SHARD_ACCEPTED: &str = "one of several agents, counted from 0, such as 0/3, or hostname/3";
 
 /// Litestream's default configuration file.
 const LITESTREAM_CONFIG: &str = "/etc/litestream.yml";
@@ -51,6 +54,10 @@ pub struct Settings {
     pub costs: Costs,
     pub drill: Drill,
     pub alerting: Alerting,
+    /// Which of several agents this one is. Default: the only one.
+    pub shard: Option<Shard>,
+    /// `[metrics]`, without the profile, which is one of the objectives.
+    pub metrics: Metrics,
 }
 
 impl Settings {
@@ -114,15 +121,18 @@ pub struct Requests {
 
 /// Reads everything but `[[database]]`.
 pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
-    let web = web::read(root.section_or_empty("web"));
+    let web = web::read(root.section_or_empty("web"), context);
+    let (profile, metrics) = metrics::read(root.section_or_empty("metrics"));
     let mut wanted = root.section_or_empty("objectives");
-    let objectives = objectives::read(&mut wanted, Objectives::default());
+    let objectives = objectives::read(&mut wanted, Objectives { metrics: profile, ..Objectives::default() });
     let budget = wanted.number("budget", 0.0);
     let drill = drill::read(root.section_or_empty("drill"), &objectives, context);
     let mut litestream = root.section_or_empty("litestream");
     let mut replica = root.section_or_empty("replica");
     let discovery = litestream.interval("discovery-interval");
-    let pace = pace(root, &mut replica, discovery);
+    let mut watch = root.section_or_empty("watch");
+    let shard = watch.parsed("shard", SHARD_ACCEPTED, |text| shard(text, &host_name()));
+    let pace = pace(root, &mut watch, &mut replica, discovery);
     Settings {
         alerting: Alerting {
             receivers: receiver::receivers(root, context),
@@ -141,7 +151,18 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
         costs: Costs { prices: drill.policy.prices, budget },
         drill,
         objectives,
+        shard,
+        metrics,
     }
+}
+
+/// Reads which of several agents this one is; `hostname` stands for the number at the end of the host's name, as in the
+/// names of the pods of a StatefulSet.
+fn shard(text: &str, host: &str) -> Result<Shard, String> {
+    let Some(("hostname", count)) = text.split_once('/') else { return text.parse().map_err(str::to_owned) };
+    let number = host.rsplit_once('-').and_then(|(_, number)| number.parse::<u32>().ok());
+    let number = number.ok_or_else(|| format!("this host is called {host}, without a number at the end"))?;
+    format!("{number}/{count}").parse().map_err(|why| format!("shard {number} of {count}: {why}"))
 }
 
 fn storage(mut section: Section<'_>, context: &Context<'_>) -> Option<PathBuf> {
@@ -202,9 +223,15 @@ fn path_mapping(mut section: Section<'_>) -> Option<PathMapping> {
 }
 
 /// How often things are looked at, and what is done with them.
-fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Option<Duration>) -> Pace {
-    let mut watch = root.section_or_empty("watch");
+fn pace(
+    root: &mut Section<'_>,
+    watch: &mut Section<'_>,
+    replica: &mut Section<'_>,
+    discovery: Option<Duration>,
+) -> Pace {
     let (interval, levels) = (replica.interval("interval"), replica.interval("level-interval"));
+    let (reconcile, idle_reconcile) =
+        (replica.interval("reconcile-interval"), replica.interval("idle-reconcile-interval"));
     let default = Pace::default();
     Pace {
         poll: watch.interval("poll-interval").unwrap_or(default.poll),
@@ -215,7 +242,9 @@ fn pace(root: &mut Section<'_>, replica: &mut Section<'_>, discovery: Option<Dur
         listing: replica.interval("listing-interval").unwrap_or(default.listing),
         levels: levels.unwrap_or(default.levels),
         bucket_levels: levels.unwrap_or(default.bucket_levels),
-        reconcile: replica.interval("reconcile-interval").unwrap_or(default.reconcile),
+        reconcile: reconcile.unwrap_or(default.reconcile),
+        // Who wants everything to be listed as often wants it of what is idle, too.
+        idle_reconcile: idle_reconcile.or(reconcile).unwrap_or(default.idle_reconcile),
         grace: watch.duration("series-grace").unwrap_or(default.grace),
         discovery: discovery.unwrap_or(default.discovery),
         concurrency: replica.integer("concurrency", 1..=VERIFICATIONS_MAX).unwrap_or(default.concurrency),

@@ -1,11 +1,13 @@
 //! Puts together what `litestream.yml` files and `[[database]]` entries say of the same database, and names the result.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
+use super::observe::Observe;
 use super::settings::Settings;
 use crate::domain::drill::DrillPolicy;
 use crate::domain::naming::{Names, Naming};
+use crate::domain::shard::Shard;
 use crate::domain::target::{DatabaseFiles, Objectives, ReplicaTarget, Target, TargetName};
 use crate::infrastructure::config::litestream::Database;
 use crate::infrastructure::config::problem::{Place, Sink};
@@ -23,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) drill: DrillPolicy,
     /// A `litestream.yml` names it.
     pub(crate) litestream: bool,
+    /// What decides which of several agents watches it, where that is not its first replica.
+    pub(crate) shard_key: Option<String>,
 }
 
 /// Collects databases; the same path is one database.
@@ -60,6 +64,7 @@ impl Collection {
             },
             drill: settings.drill.policy.clone(),
             litestream: true,
+            shard_key: None,
         };
         found.add_replicas(database.replicas);
         self.found.push(found);
@@ -102,18 +107,31 @@ impl Collection {
         }
     }
 
+    /// Adds the replicas below a place but those that something else names. None takes a name from something else.
+    pub(crate) fn add_observed(&mut self, observe: &Observe, replicas: &BTreeSet<String>, before: &Names) {
+        let identities =
+            |found: &Found| found.replicas.iter().map(|replica| replica.location.identity()).collect::<Vec<_>>();
+        let known: HashSet<String> = self.found.iter().flat_map(identities).collect();
+        let names: HashSet<String> = self.found.iter().filter_map(|found| found.name.clone()).collect();
+        let taken = |name: &str, path: &str| names.contains(name) || before.is_of_another(name, path);
+        let found = replicas.iter().filter_map(|relative| observe.found(relative, taken));
+        let new = |found: &Found| !identities(found).iter().any(|identity| known.contains(identity));
+        self.found.extend(found.filter(new));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// All targets, sorted by name. What had a name keeps it.
-    pub(crate) fn into_targets(self, names: &mut Names, sink: &Sink) -> Vec<Target> {
+    /// All targets that are a shard's own, sorted by name. What had a name keeps it, and all shards give the same names.
+    pub(crate) fn into_targets(self, shard: Option<Shard>, names: &mut Names, sink: &Sink) -> Vec<Target> {
         let found = drop_repeated(self.found, sink);
         warn_of_shared_replicas(&found, sink);
         check_names(&found, sink);
         let naming: Vec<Naming> = found.iter().map(Found::naming).collect();
-        let mut targets: Vec<Target> =
-            names.assign(&naming).into_iter().zip(found).map(|(name, found)| found.target(name)).collect();
+        let named = names.assign(&naming).into_iter().zip(found);
+        let own = named.filter(|(_, found)| shard.is_none_or(|shard| shard.owns(&found.shard_key())));
+        let mut targets: Vec<Target> = own.map(|(name, found)| found.target(name)).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
         targets
     }
@@ -134,6 +152,12 @@ impl Found {
             }
             self.replicas.push(replica);
         }
+    }
+
+    /// What decides which of several agents watches it: all replicas of a database are one's.
+    fn shard_key(&self) -> String {
+        let replica = || self.replicas.first().map(|replica| replica.location.identity());
+        self.shard_key.clone().or_else(replica).unwrap_or_else(|| self.naming().path)
     }
 
     fn naming(&self) -> Naming {
@@ -158,7 +182,7 @@ impl Found {
 }
 
 /// The path after which a replica without a database is named: `bucket/path`, or its directory.
-fn remote_path(replica: &ReplicaTarget) -> String {
+pub(super) fn remote_path(replica: &ReplicaTarget) -> String {
     if let Some(path) = replica.location.directory() {
         return path.display().to_string();
     }

@@ -296,6 +296,7 @@ mod tests {
                 encrypted: false,
                 age_identities: Vec::new(),
                 kept: None,
+                written: Default::default(),
             },
             policy: DrillPolicy::default(),
             full: false,

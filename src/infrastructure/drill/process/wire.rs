@@ -72,6 +72,7 @@ mod tests {
                 encrypted: true,
                 age_identities: vec![Secret::new("AGE-SECRET-KEY-1")],
                 kept: None,
+                written: Default::default(),
             },
             policy: DrillPolicy {
                 schedule: DrillSchedule::Off,

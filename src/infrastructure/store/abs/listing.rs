@@ -18,29 +18,29 @@ const TIMESTAMP: &str = "litestreamtimestamp";
 /// One page.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Listing {
-    pub(super) blobs: Blobs,
+pub(crate) struct Listing {
+    pub(crate) blobs: Blobs,
     next_marker: Option<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Blobs {
+pub(crate) struct Blobs {
     #[serde(rename = "Blob", default)]
-    pub(super) blobs: Vec<Blob>,
+    pub(crate) blobs: Vec<Blob>,
     #[serde(rename = "BlobPrefix", default)]
-    pub(super) prefixes: Vec<Folder>,
+    pub(crate) prefixes: Vec<Folder>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Folder {
-    pub(super) name: Name,
+pub(crate) struct Folder {
+    pub(crate) name: Name,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Blob {
-    pub(super) name: Name,
+pub(crate) struct Blob {
+    pub(crate) name: Name,
     properties: Properties,
     metadata: Option<HashMap<String, String>>,
 }
@@ -57,7 +57,7 @@ struct Properties {
 
 /// A name, with escapes where it has characters that XML has not.
 #[derive(Deserialize)]
-pub(super) struct Name {
+pub(crate) struct Name {
     #[serde(rename = "@Encoded", default)]
     is_escaped: bool,
     #[serde(rename = "$text", default)]
@@ -65,7 +65,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    pub(super) fn text(&self) -> Cow<'_, str> {
+    pub(crate) fn text(&self) -> Cow<'_, str> {
         match self.is_escaped {
             true => Cow::Owned(String::from_utf8_lossy(&percent::decoded(&self.text).0).into_owned()),
             false => Cow::Borrowed(&self.text),
@@ -77,7 +77,7 @@ impl Listing {
     /// # Errors
     ///
     /// What is no listing, and what is not all of one.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Reason> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Reason> {
         let text = std::str::from_utf8(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
         if is_cut(body) {
             return Err(cut("a document without its end"));
@@ -87,26 +87,26 @@ impl Listing {
     }
 
     /// Where the next page begins.
-    pub(super) fn next(self) -> Option<String> {
+    pub(crate) fn next(self) -> Option<String> {
         self.next_marker.filter(|marker| !marker.is_empty())
     }
 }
 
 impl Blob {
-    pub(super) fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         self.properties.size.as_ref()?.parse().ok()
     }
 
-    pub(super) fn modified(&self) -> Option<Timestamp> {
+    pub(crate) fn modified(&self) -> Option<Timestamp> {
         DateTimeParser::new().parse_timestamp(self.properties.modified.as_ref()?).ok()
     }
 
-    pub(super) fn is_directory(&self) -> bool {
+    pub(crate) fn is_directory(&self) -> bool {
         self.properties.kind.as_deref() == Some("directory")
     }
 
     /// Litestream's own time. Names of metadata have the case that a client gave them.
-    pub(super) fn written(&self) -> Option<&str> {
+    pub(crate) fn written(&self) -> Option<&str> {
         let found = self.metadata.as_ref()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(TIMESTAMP));
         found.map(|(_, value)| value.as_str())
     }

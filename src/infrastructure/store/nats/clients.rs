@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use rustls::ClientConfig;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use crate::domain::limits::CA_FILE_BYTES_MAX;
 use crate::domain::places::NatsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
+use crate::infrastructure::certificates::certificates;
 use crate::infrastructure::clock;
 use crate::infrastructure::http::clocks::Clocks;
 use crate::infrastructure::http::{TlsOptions, tls_config};
@@ -262,8 +263,7 @@ fn tls(place: &NatsLocation, ca_file: Option<PathBuf>) -> Result<ClientConfig, R
     let misconfigured = |what: &str, file: &Path, error: &dyn std::fmt::Display| {
         Reason::new(ReasonKind::Misconfigured, format!("read {what} {}: {error}", file.display()))
     };
-    let chain: Result<Vec<CertificateDer<'static>>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
-    let chain = chain.map_err(|error| misconfigured("client-cert", certificate, &error))?;
+    let chain = certificates(&read(certificate)?).map_err(|error| misconfigured("client-cert", certificate, &error))?;
     let private = PrivateKeyDer::from_pem_slice(&read(key)?);
     let private = private.map_err(|error| misconfigured("client-key", key, &error))?;
     let certified = CertifiedKey::from_der(chain, private, &rustls::crypto::aws_lc_rs::default_provider());

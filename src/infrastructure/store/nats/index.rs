@@ -18,7 +18,6 @@ use crate::domain::litestream::Dated;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
 use crate::infrastructure::store::checked::corrupt;
-use crate::infrastructure::store::keys::ascending;
 
 /// Descriptions and their bytes in one answer.
 const BATCH: usize = 1000;
@@ -177,6 +176,6 @@ impl Known {
                 names.push(name.to_owned());
             }
         }
-        ascending(names)
+        names
     }
 }

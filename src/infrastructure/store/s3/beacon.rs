@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::client::{Clients, CustomerKey};
 use super::failure::{self, Action};
-use super::{ALGORITHM, Bucket, Root, content, corrupt};
+use super::{ALGORITHM, Bucket, Buffers, Root, content, corrupt};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::reason::Reason;
@@ -52,7 +52,7 @@ impl BeaconStore for S3Beacon {
         let modified = object.last_modified.and_then(|at| Timestamp::from_second(at.secs()).ok());
         let modified = modified.ok_or_else(|| corrupt("an object without a time".to_owned()))?;
         let ahead = self.bucket.clients.clocks().offset(|host| is_of(host, self.endpoint.as_deref()));
-        Ok(Some(found(content(object, 0, BEACON_BYTES_MAX).await?, modified, ahead)))
+        Ok(Some(found(content(object, 0, BEACON_BYTES_MAX, &Buffers::default()).await?, modified, ahead)))
     }
 
     async fn put(&self, content: Bytes) -> Result<(), Reason> {

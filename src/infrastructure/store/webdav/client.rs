@@ -163,10 +163,12 @@ impl Server {
         let body = Bytes::from_static(PROPERTIES.as_bytes());
         let answer = self.send(method, prefix, headers, body, ANSWER_BYTES_MAX as u64).await;
         let answer = answer.map_err(|reason| match reason.kind {
-            ReasonKind::Corrupt => reason.with_hint(
-                "WebDAV lists a collection in one answer, and this one is too long: let Litestream keep fewer files in a \
-                 level (l0-retention)",
-            ),
+            ReasonKind::Corrupt => {
+                let cause = format!("too many files in one collection: {}", reason.message);
+                Reason::new(ReasonKind::Unsupported, cause).with_hint(
+                    "WebDAV lists a collection in one answer: let Litestream keep fewer files in a level (l0-retention)",
+                )
+            }
             _ => reason,
         })?;
         match answer.status {

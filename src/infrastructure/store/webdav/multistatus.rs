@@ -16,14 +16,14 @@ use crate::infrastructure::store::checked::{corrupt, printable};
 
 /// A member of a collection.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Member {
+pub(crate) enum Member {
     Collection,
     File(File),
 }
 
 /// What is known of a file; a server need not know everything.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct File {
+pub(crate) struct File {
     pub(super) size: Option<u64>,
     /// By the server's clock, to the second.
     pub(super) modified: Option<Timestamp>,
@@ -31,7 +31,7 @@ pub(super) struct File {
 
 /// The members of a collection by name, of its listing. `path` is that of the collection below the endpoint, without
 /// escapes and outer slashes: a server behind a proxy may not know how its own paths begin.
-pub(super) fn members(document: &str, path: &str) -> Result<BTreeMap<String, Member>, Reason> {
+pub(crate) fn members(document: &str, path: &str) -> Result<BTreeMap<String, Member>, Reason> {
     let entries = entries(document)?;
     let paths: Vec<Vec<String>> = entries.iter().map(|entry| components(&entry.href)).collect();
     let path: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();

@@ -14,8 +14,10 @@ use crate::domain::timeline::{Span, TimelineReport};
 impl Segments {
     pub(super) fn conclude(&self, sampled: Moment) -> (Finding, Evidence) {
         let coverage = self.generations.coverage();
-        let position = self.newest.map(|(_, _, end)| end);
-        let newest_at = self.generations.newest().and_then(|(_, inventory)| inventory.newest_at);
+        let followed = self.followed.as_ref();
+        let position = followed.map(|followed| followed.end).or_else(|| self.newest.map(|(_, _, end)| end));
+        let listed_at = self.generations.newest().and_then(|(_, inventory)| inventory.newest_at);
+        let newest_at = listed_at.max(followed.map(|followed| followed.seen_at));
         let evidence = Evidence {
             verified_at: sampled,
             position,
@@ -34,14 +36,20 @@ impl Segments {
         (finding, evidence)
     }
 
+    /// Segments beyond the last listing.
+    fn unlisted(&self) -> u64 {
+        self.followed.map_or(0, |followed| followed.count)
+    }
+
     /// The coverage map with what came since it was made: each segment is a state.
     fn timeline(&self, sampled: Moment) -> Option<Arc<TimelineReport>> {
         let map = self.map.as_ref()?;
-        let from = map.listed_at.filter(|_| self.tail > 0 && map.restorable_now());
+        let tail = self.tail + self.unlisted();
+        let from = map.listed_at.filter(|_| tail > 0 && map.restorable_now());
         let more = from.map(|from| Span {
             from,
             until: sampled.wall.max(from),
-            points: self.tail,
+            points: tail,
             resolution_seconds: 0.0,
             typical_seconds: None,
             blocked: None,
@@ -77,7 +85,7 @@ impl Segments {
         let oldest = later().map(|file| file.created).min();
         CoverageReport {
             unsnapshotted_since: dropped.map(|snapshot| snapshot.created).or(oldest),
-            changes_since_snapshot: Some(later().count() as u64),
+            changes_since_snapshot: Some(later().count() as u64 + self.unlisted()),
             whole: coverage.restorable.then_some(coverage.whole),
             expired_objects: self.kept.map(|kept| self.generations.expired(&kept, sampled.wall)),
             restorable: coverage.restorable,

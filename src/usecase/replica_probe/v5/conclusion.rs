@@ -16,7 +16,7 @@ const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9
 impl Levels {
     pub(super) fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
         let coverage = self.inventory.coverage();
-        let peeked = self.peeked.as_ref();
+        let peeked = self.peeked.as_deref();
         let header = peeked.map(|peeked| &peeked.newest).or_else(|| self.newest.as_ref().map(|(_, header)| header));
         let newest = header.map(|header| header.max);
         let from_header = header.and_then(LtxHeader::wal_end).map(|position| (position, Method::Wal));
@@ -57,8 +57,7 @@ impl Levels {
     }
 
     fn report(&self, coverage: Coverage<LtxFile>) -> CoverageReport {
-        let levels = self.inventory.levels().filter(|(_, level)| level.objects > 0);
-        let levels = levels.filter_map(|(number, level)| {
+        let levels = self.inventory.levels().filter_map(|(number, level)| {
             Some(LevelReport {
                 level: LEVEL_NAMES.get(usize::from(number))?,
                 objects: level.objects,

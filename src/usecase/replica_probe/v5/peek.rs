@@ -60,7 +60,7 @@ impl Levels {
         pace: &Pace,
     ) -> Result<bool, Reason> {
         let listed = self.newest.map(|(_, header)| Peeked { newest: header, linked: header });
-        let Some(before) = self.peeked.or(listed) else { return Ok(false) };
+        let Some(before) = self.peeked.as_deref().copied().or(listed) else { return Ok(false) };
         let (mut seen, mut search) = (before, Search::new(before.newest.max, self.claimed));
         while let Some(txid) = search.next() {
             match ask(store, txid).await? {
@@ -85,7 +85,9 @@ impl Levels {
             return Ok(same);
         }
         let listed = search.has_ended() && !due(self.listed, pace.listing, sampled);
-        self.peeked = listed.then_some(seen).or(self.peeked);
+        if listed {
+            self.peeked = Some(Box::new(seen));
+        }
         Ok(listed)
     }
 }

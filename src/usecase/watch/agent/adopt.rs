@@ -15,14 +15,17 @@ use crate::usecase::watch::subject::Subject;
 
 impl Agent {
     /// Takes over a configuration: new targets begin, changed ones begin anew, those that are gone are kept for a while. One
-    /// that nobody `asked` for is not believed when too many are gone.
-    pub(super) fn adopt(&mut self, mut configured: Configured, asked: bool, now: Moment) {
+    /// that no `owner` asked for is not believed when too many are gone.
+    pub(super) fn adopt(&mut self, mut configured: Configured, owner: bool, now: Moment) {
         self.take_names(&mut configured.names, now);
         let targets = std::mem::take(&mut configured.targets);
         let mut wanted: BTreeMap<_, _> = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
-        self.hand_over(&wanted, now);
+        for (name, target) in &wanted {
+            self.shared.fleet.serve(name, target.objectives.metrics);
+        }
+        let handed_over = self.hand_over(&wanted, now);
         let (fleet, before) = (&mut self.shared.fleet, &self.report.sources);
-        let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, asked);
+        let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, owner);
         for (name, subject) in &mut fleet.subjects {
             match wanted.remove(name) {
                 Some(_) => subject.gone_since = None,
@@ -31,6 +34,7 @@ impl Agent {
             }
         }
         self.report.sources.clone_from(&configured.sources);
+        self.report.shard = configured.shard;
         self.shared.configured = configured;
         self.alerts.configure(&self.shared.configured.alerting);
         for replica in self.shared.fleet.subjects.values_mut().flat_map(|subject| &mut subject.replicas) {
@@ -39,6 +43,9 @@ impl Agent {
         }
         for target in wanted.into_values() {
             self.watch(target, now);
+        }
+        for name in handed_over {
+            self.shared.fleet.subjects.get_mut(&name).into_iter().for_each(|subject| subject.not_saved());
         }
         self.adapt(now);
     }
@@ -51,8 +58,8 @@ impl Agent {
     }
 
     /// Ends targets that are to be watched otherwise or under another name, and keeps what is known of them for what
-    /// follows them.
-    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>, now: Moment) {
+    /// follows them, which it names: nothing of them is saved under that name.
+    fn hand_over(&mut self, wanted: &BTreeMap<TargetName, Target>, now: Moment) -> Vec<TargetName> {
         let names: BTreeMap<PathBuf, &TargetName> =
             wanted.iter().filter_map(|(name, target)| Some((path(target)?, name))).collect();
         let mut ended = Vec::new();
@@ -68,6 +75,7 @@ impl Agent {
         }
         let renamed = ended.iter().filter(|(name, next, ..)| name != next);
         self.recorder.rename(renamed.map(|(name, next, ..)| (name.0.as_str(), next.0.as_str())), now.wall);
+        let followers = ended.iter().map(|(_, next, ..)| next.clone()).collect();
         for (name, next, saved, objects) in ended {
             if next != name {
                 tracing::warn!(from = %name, to = %next, "a database has a new name");
@@ -77,6 +85,7 @@ impl Agent {
             self.memory.saved.insert(EntryKey::objects(&next), objects);
             self.memory.saved.insert(EntryKey::target(&next), saved);
         }
+        followers
     }
 
     fn watch(&mut self, target: Target, now: Moment) {

@@ -1,19 +1,21 @@
 //! The report: built anew where something changed, and handed out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Agent;
 use crate::domain::assessment::{AgentReport, Assessment};
 use crate::domain::moment::Moment;
 use crate::domain::report::Report;
 use crate::domain::target::TargetName;
+use crate::domain::verdict::Verdicts;
 use crate::usecase::watch::telling;
 
 impl Agent {
     /// Builds what changed anew and hands the report out.
     pub(super) fn publish(&mut self, now: Moment) {
-        let (assessment, changed) = self.assess(now);
-        let report = self.judge(assessment, &changed, now);
+        let (assessment, verdicts, changed) = self.assess(now);
+        let report = self.report(assessment, verdicts, &changed, now);
         self.hand_out(report, now);
     }
 
@@ -23,8 +25,8 @@ impl Agent {
         self.publisher.publish(report);
     }
 
-    /// Everything as it is, with what changed built anew; and what that is.
-    fn assess(&mut self, now: Moment) -> (Assessment, BTreeSet<TargetName>) {
+    /// Everything as it is, with what changed built anew; what checks say of it; and what that is.
+    fn assess(&mut self, now: Moment) -> (Assessment, Verdicts, BTreeSet<TargetName>) {
         let shared = &mut self.shared;
         let pace = &shared.configured.pace;
         let changed = shared.fleet.rebuild(pace, now);
@@ -45,15 +47,28 @@ impl Agent {
         };
         self.duties.iter().for_each(|duty| duty.report(shared, now, &mut agent));
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
-        (Assessment { complete, agent, databases, over_limit }, changed)
+        let selection = Arc::clone(&shared.configured.metrics.selection);
+        let mut assessment = Assessment { complete, agent, databases, over_limit, selection };
+        let mut verdicts = self.judge.judge(&assessment, now.wall);
+        if let Some(limit) = shared.configured.metrics.series_limit {
+            self.series.keep(limit, &mut assessment, &verdicts);
+            verdicts.agent = self.judge.judge_agent(&assessment, now.wall);
+        }
+        (assessment, verdicts, changed)
     }
 
-    /// Judges everything, and tells the log what that makes of what changed.
-    fn judge(&mut self, assessment: Assessment, changed: &BTreeSet<TargetName>, now: Moment) -> Report {
+    /// The report, of which the log is told what it makes of what changed.
+    fn report(
+        &mut self,
+        assessment: Assessment,
+        verdicts: Verdicts,
+        changed: &BTreeSet<TargetName>,
+        now: Moment,
+    ) -> Report {
         let report = Report {
             generated_at: now.wall,
-            verdicts: self.judge.judge(&assessment, now.wall),
             assessment,
+            verdicts,
             alerts: self.alerts.book.alerts().to_vec(),
             alerts_dropped: self.alerts.book.dropped(),
             history: self.recorder.history(),
@@ -67,8 +82,8 @@ impl Agent {
     pub(super) fn evaluate_alerts(&mut self, now: Moment) {
         let interval = self.shared.configured.alerting.evaluation_interval;
         let Some(at) = self.alerts.take_due(interval, now) else { return };
-        let fresh = self.shared.fleet.has_changed();
-        let (mut assessment, mut changed) = self.assess(now);
+        let fresh = self.shared.fleet.has_changed(now);
+        let (mut assessment, mut verdicts, mut changed) = self.assess(now);
         let (moved, turned) = self.alerts.evaluate(&assessment, &self.shared.configured.alerting, at);
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
@@ -78,10 +93,11 @@ impl Agent {
         }
         if !turned.is_empty() {
             assessment.databases = self.shared.fleet.reports();
+            verdicts = self.judge.judge(&assessment, now.wall);
             changed.extend(turned.iter().cloned());
         }
         self.alerts.tell(&assessment, at);
-        let report = self.judge(assessment, &changed, now);
+        let report = self.report(assessment, verdicts, &changed, now);
         // The numbers of alerts follow time as well.
         if fresh || moved || !turned.is_empty() || !report.alerts.is_empty() {
             self.hand_out(report, now);

@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{Agent, ReloadRequest};
 use crate::domain::limits::{CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX};
 use crate::domain::moment::Moment;
-use crate::usecase::ports::{Configuration, Configured};
+use crate::usecase::ports::{AskedBy, Configuration, Configured};
 
 type Task = JoinHandle<Result<Configured, String>>;
 
@@ -66,8 +66,9 @@ impl Agent {
     pub(super) fn reload(&mut self, request: ReloadRequest, now: Moment) {
         match &mut self.reading.current {
             None => self.read_configuration(vec![request], now),
-            Some(reading) if reading.takes_longer_than(CONFIG_READ_PATIENCE, now) => {
-                // It may hang for ever, and the file that is there by now may be another one.
+            Some(reading) if request.0 == AskedBy::Owner && reading.takes_longer_than(CONFIG_READ_PATIENCE, now) => {
+                // It may hang for ever, and the file that is there by now may be another one. Or it lists a large place: whoever
+                // comes along may not have it begin anew without end.
                 let mut requests = self.reading.leave();
                 requests.push(request);
                 self.read_configuration(requests, now);
@@ -85,7 +86,8 @@ impl Agent {
         }
         let configuration = Arc::clone(&self.reading.configuration);
         let names = self.shared.configured.names.clone();
-        let task = spawn_blocking(move || configuration.load(names));
+        let asked = asked_by(&requests);
+        let task = spawn_blocking(move || configuration.load(names, asked));
         self.reading.current = Some(Current { task, started: now, requests, next: Vec::new() });
     }
 
@@ -122,9 +124,10 @@ impl Agent {
     }
 
     fn conclude_reading(&mut self, requests: Vec<ReloadRequest>, read: Result<Configured, String>, now: Moment) {
-        let asked = !requests.is_empty();
+        let by = asked_by(&requests);
+        let (asked, owner) = (by > AskedBy::Nobody, by == AskedBy::Owner);
         let before = self.shared.fleet.subjects.len();
-        let result = read.map(|configured| self.adopt(configured, asked, now));
+        let result = read.map(|configured| self.adopt(configured, owner, now));
         let config = &mut self.report.config;
         match &result {
             Ok(()) => config.last_reload_success_at = Some(now.wall),
@@ -145,9 +148,14 @@ impl Agent {
         if told || asked {
             self.publish(now);
         }
-        for request in requests {
+        for (_, request) in requests {
             // Whoever asked may have gone.
             let _ = request.send(result.clone());
         }
     }
+}
+
+/// The most trusted of those who wait for a reading.
+fn asked_by(requests: &[ReloadRequest]) -> AskedBy {
+    requests.iter().map(|(by, _)| *by).max().unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Writing what survives a restart, beside everything else.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +18,10 @@ use crate::usecase::ports::{EntryKey, EntryKind, Journal};
 /// How often what survives a restart is written.
 const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// So many targets are written at once; the others follow with the next ticks. The texts of all of them would take much
+/// memory for a moment, of which the allocator keeps a good part.
+const TARGETS_AT_ONCE: usize = 1_000;
+
 /// How often the history for charts is, of databases of which it changed.
 const HISTORY_SAVE_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -31,6 +36,8 @@ pub(super) struct Memory {
     /// Nothing is known to be saved: the next time everything is.
     all: bool,
     next: Moment,
+    /// The last target that was looked at, while others are still to be written.
+    reached: Option<TargetName>,
     next_history: Moment,
     /// History is to be written the next time.
     history: bool,
@@ -77,6 +84,7 @@ impl Memory {
             saving: None,
             all,
             next: now.after(SAVE_INTERVAL),
+            reached: None,
             next_history: now.after(HISTORY_SAVE_INTERVAL),
             history: false,
             recorded,
@@ -155,7 +163,6 @@ impl Agent {
 
     /// Begins to write what changed, for which nothing else waits: its disk may hang. When `stopping`, nothing is put off.
     pub(super) fn save(&mut self, stopping: bool, now: Moment) {
-        self.memory.next = now.after(SAVE_INTERVAL);
         if now.mono >= self.memory.next_history.mono {
             self.memory.next_history = now.after(HISTORY_SAVE_INTERVAL);
             self.memory.history = true;
@@ -168,17 +175,26 @@ impl Agent {
             }
         }
         let Some(journal) = self.memory.journal.take() else { return };
+        self.memory.next = now.after(SAVE_INTERVAL);
         let all = std::mem::take(&mut self.memory.all);
         let last = stopping || all;
         let subjects = &mut self.shared.fleet.subjects;
         let mut entries = Vec::new();
-        for (name, subject) in subjects.iter_mut().filter(|(_, subject)| subject.unsaved || last) {
+        let most = if last { usize::MAX } else { TARGETS_AT_ONCE };
+        let from = self.memory.reached.take().filter(|_| !last).map_or(Bound::Unbounded, Bound::Excluded);
+        let mut due = subjects.range_mut((from, Bound::Unbounded)).filter(|(_, subject)| subject.unsaved || last);
+        let mut reached = None;
+        for (name, subject) in due.by_ref().take(most) {
+            reached = Some(name);
             subject.unsaved = false;
             if all {
                 subject.objects_saved = None;
             }
             entries.push((EntryKey::target(name), subject.save()));
             entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
+        }
+        if due.next().is_some() {
+            (self.memory.reached, self.memory.next) = (reached.cloned(), now);
         }
         if all {
             self.recorder.not_saved();
@@ -189,12 +205,16 @@ impl Agent {
             // Until then and no longer what is saved of history is all that was.
             entries.push((EntryKey::only(EntryKind::Recorded), now.wall.to_string()));
         }
-        let mut gone = std::mem::take(&mut self.memory.forgotten);
-        let subjects = &self.shared.fleet.subjects;
-        gone.retain(|entry| !subjects.contains_key(&TargetName(entry.name.clone())));
-        if std::mem::take(&mut self.memory.names) || last {
-            let names = serde_json::to_string(&self.shared.configured.names);
-            entries.extend(names.ok().map(|names| (EntryKey::only(EntryKind::Names), names)));
+        let mut gone = Vec::new();
+        // What has a new name is deleted under the old one when it is written under the new one.
+        if self.memory.reached.is_none() {
+            let subjects = &self.shared.fleet.subjects;
+            gone.append(&mut self.memory.forgotten);
+            gone.retain(|entry| !subjects.contains_key(&TargetName(entry.name.clone())));
+            if std::mem::take(&mut self.memory.names) || last {
+                let names = serde_json::to_string(&self.shared.configured.names);
+                entries.extend(names.ok().map(|names| (EntryKey::only(EntryKind::Names), names)));
+            }
         }
         entries.extend(self.believed.unsaved(last));
         entries.extend(self.alerts.unsaved(last, now));

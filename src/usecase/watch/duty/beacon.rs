@@ -71,8 +71,8 @@ impl Duty for Beacons {
         let pace = &shared.configured.pace;
         let policy = pace.beacon.as_ref().filter(|_| tick)?;
         // What cannot be read is not said to be there.
-        let there = |subject: &&Subject| subject.gone_since.is_none() && subject.is_monitored();
-        for subject in shared.fleet.subjects.values().filter(there) {
+        let there = |subject: &Subject| subject.gone_since.is_none() && subject.is_monitored();
+        for subject in shared.fleet.subjects.values().filter(|subject| there(subject)) {
             let txid = subject.staged().and_then(StagedPosition::txid);
             for replica in &subject.replicas {
                 let is_due =

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::crew::{Crew, Work};
 use super::super::objects::{Look, SeenObjects};
-use super::super::schedule::{ReplicaKey, after_look};
+use super::super::planning::idle_reconcile;
+use super::super::schedule::ReplicaKey;
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -30,6 +31,7 @@ struct Begun {
 fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future<Output = Look> + Send + use<>> {
     let (subject, _) = shared.fleet.get(key)?;
     let (name, staged) = (subject.target.name.clone(), subject.staged().cloned());
+    let settled = shared.fleet.is_settled(key, now);
     let (target, replica) = shared.fleet.get_mut(key)?;
     let (watched, by_name) = (target.database.is_some(), replica.target.location.is_atomic());
     let mut probe = replica.take_probe(now)?;
@@ -38,8 +40,12 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
     let beacon = (!watched).then(|| shared.stores.beacon(&replica.target.location));
     // When the source cannot be sampled, the look proves what was seen of it before, and nothing later.
     let seen = replica.positions.newest().map_or(now, |newest| newest.last_seen);
+    probe.aim(replica.positions.newest().filter(|_| watched).and_then(|newest| newest.position));
     let local = shared.local.clone();
-    let pace = shared.configured.pace.clone();
+    let mut pace = shared.configured.pace.clone();
+    if settled {
+        pace.reconcile = idle_reconcile(&pace);
+    }
     Some(async move {
         let look = async {
             let store = store?;
@@ -74,6 +80,7 @@ async fn find<T>(
 
 impl Duty for Looks {
     fn begin(&mut self, shared: &mut Shared, Turn { now, .. }: Turn) -> Option<Duration> {
+        shared.fleet.take_turns(&shared.configured.pace, now);
         while let Some(key) = shared.fleet.looks.pop(now.mono) {
             if let Some((_, replica)) = shared.fleet.get(key) {
                 self.crew.wait(replica.target.location.queue(), key);
@@ -108,8 +115,7 @@ impl Duty for Looks {
             }
             let success = look.result.is_ok();
             replica.conclude(look, now);
-            let due = now.after(after_look(replica.standing(), &replica.target, &shared.configured.pace));
-            shared.fleet.looks.plan(key, Some(due.mono));
+            shared.fleet.plan_look(key, &shared.configured.pace, now);
             shared.fleet.touch(key);
             shared.collectors.replica.ended(success, now.since(begun.at).unsigned_abs(), now);
             shared.looked.push((key, success));

@@ -51,12 +51,17 @@ impl Duty for Spots {
                 }
             };
             let looking = replica.probe.is_none();
+            let next = replica.spot_due(&policy, now);
             shared.fleet.touch(key);
             // What differs is believed when everything was looked at anew, and that should not wait for anything.
             match (again, looking) {
                 (true, false) => shared.fleet.looks.plan(key, Some(now.mono)),
                 (true, true) => {}
                 (false, _) => shared.readable.push(key),
+            }
+            // A replica that rests is looked at when the next round is due.
+            if let Some(next) = next {
+                shared.fleet.look_by(key, next);
             }
         }
     }

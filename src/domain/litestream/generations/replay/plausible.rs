@@ -35,7 +35,7 @@ mod tests {
 
     use super::*;
     use crate::domain::litestream::samples::lz4_frame;
-    use crate::domain::litestream::{AgeIdentities, Replay, ReplayFile};
+    use crate::domain::litestream::{Batch, Generation, ObjectName, Replay, ReplayFile, SnapshotName, fuzz};
     use crate::domain::reason::{Reason, ReasonKind};
 
     const PAGE: usize = 512;
@@ -44,8 +44,8 @@ mod tests {
     struct Room(RefCell<u64>, u64);
 
     impl ReplayFile for &Room {
-        fn write_at(&self, _: u64, content: &[u8]) -> Result<(), Reason> {
-            *self.0.borrow_mut() += content.len() as u64;
+        fn write(&self, _: Vec<(u64, usize)>, batch: Batch) -> Result<(), Reason> {
+            *self.0.borrow_mut() += batch.content().len() as u64;
             Ok(())
         }
 
@@ -69,8 +69,9 @@ mod tests {
         };
         let run = |snapshot: &[u8], room: u64| {
             let room = Room(RefCell::new(0), room);
-            let mut replay = Replay::new(&room, AgeIdentities::default(), None);
-            let done = replay.snapshot(0, snapshot).map(drop);
+            let mut replay = Replay::new(&room);
+            let name = ObjectName::Snapshot(Generation(0), SnapshotName { index: 0 });
+            let done = fuzz::apply(&mut replay, name, snapshot).map(drop);
             drop(replay);
             (done, room.0.into_inner())
         };

@@ -1,7 +1,9 @@
-//! The WAL of a generation's index: its frames are proven one after the other, and written when they are committed.
+//! The WAL of a generation's index: its frames are proven one after the other, and written when they are committed and
+//! there are enough of them that most pages are written once.
 
 use super::{ReplayError, ReplayFile};
-use crate::domain::limits::OPEN_TRANSACTION_BYTES_MAX;
+use crate::domain::limits::{OPEN_TRANSACTION_BYTES_MAX, REPLAY_BATCH_BYTES};
+use crate::domain::litestream::lz4::Batch;
 use crate::domain::sqlite::{FRAME_HEADER_BYTES, FrameHeader, WAL_HEADER_BYTES, WalChecksum, WalHeader};
 
 /// A frame that does not belong where it is.
@@ -25,8 +27,6 @@ pub(super) struct Wal {
     pub(super) committed: u64,
     /// Pages of the database after the last commit; 0 before the first.
     pub(super) pages: u32,
-    /// Frames since the last commit that are not written, header and page each.
-    held: Vec<u8>,
     /// Frames since the last commit were written.
     pub(super) spilt: bool,
 }
@@ -40,44 +40,37 @@ impl Wal {
             checksum: header.checksum,
             committed: WAL_HEADER_BYTES as u64,
             pages: 0,
-            held: Vec::new(),
             spilt: false,
         }
     }
 
-    /// Takes whole frames: proves all of them, then writes those that are committed.
-    pub(super) fn take(
-        &mut self,
-        frames: &[u8],
-        frame: usize,
-        hold: bool,
-        file: &impl ReplayFile,
-    ) -> Result<(), ReplayError> {
-        let mut committed = 0;
-        for (number, bytes) in frames.chunks_exact(frame).enumerate() {
+    /// Takes what comes next and proves the frames that are whole by then.
+    pub(super) fn take(&mut self, content: &[u8], waiting: &mut Waiting, frame: usize) -> Result<(), ReplayError> {
+        let Waiting { frames, pages, committed } = waiting;
+        frames.reserve(2 * REPLAY_BATCH_BYTES);
+        frames.extend(content);
+        for bytes in frames.content().chunks_exact(frame).skip(pages.len()) {
             let header = self.prove(bytes)?;
             self.end += frame as u64;
+            pages.push((header.page_number, pages.len() as u32));
             if header.commit_pages != 0 {
-                committed = (number + 1) * frame;
-                (self.committed, self.pages) = (self.end, header.commit_pages);
+                (self.committed, self.pages, *committed) = (self.end, header.commit_pages, pages.len());
             }
         }
-        let (whole, open) = frames.split_at_checked(committed).unwrap_or((frames, &[]));
-        if !whole.is_empty() {
-            write(&std::mem::take(&mut self.held), frame, file)?;
-            write(whole, frame, file)?;
-            self.spilt = false;
-        }
-        if !hold || self.spilt {
-            self.spilt |= !open.is_empty();
-            return write(open, frame, file);
-        }
-        self.held.extend_from_slice(open);
-        if self.held.len() > OPEN_TRANSACTION_BYTES_MAX {
-            self.spilt = true;
-            write(&std::mem::take(&mut self.held), frame, file)?;
-        }
         Ok(())
+    }
+
+    /// Writes what is committed, and what is not where that is too much to be held back.
+    pub(super) fn write(
+        &mut self,
+        waiting: &mut Waiting,
+        frame: usize,
+        file: &impl ReplayFile,
+    ) -> Result<(), ReplayError> {
+        let (committed, all) = (waiting.committed, waiting.pages.len());
+        self.spilt &= committed == 0;
+        self.spilt |= (all - committed) * frame > OPEN_TRANSACTION_BYTES_MAX;
+        waiting.write(if self.spilt { all } else { committed }, frame, file)
     }
 
     /// Whether a frame is the next one of this WAL.
@@ -101,13 +94,56 @@ impl Wal {
     }
 }
 
-/// Writes the pages of whole frames.
-fn write(frames: &[u8], frame: usize, file: &impl ReplayFile) -> Result<(), ReplayError> {
-    for bytes in frames.chunks_exact(frame) {
-        let (_, page) = bytes.split_at(FRAME_HEADER_BYTES);
-        let number = FrameHeader::parse(bytes, 0)?.page_number;
-        let offset = u64::from(number.saturating_sub(1)) * page.len() as u64;
-        file.write_at(offset, page).map_err(ReplayError::Write)?;
+/// Frames that are not written yet, header and page each, in memory that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// The last one may not be whole.
+    frames: Batch,
+    /// Page and number of each that is proven.
+    pages: Vec<(u32, u32)>,
+    /// Frames up to the last commit.
+    committed: usize,
+}
+
+impl Waiting {
+    pub(super) fn bytes(&self) -> usize {
+        self.frames.content().len()
     }
-    Ok(())
+
+    pub(super) fn clear(&mut self) {
+        self.frames.clear();
+        self.pages.clear();
+        self.committed = 0;
+    }
+
+    /// Writes the pages of the first `count` frames: of each page what is newest, and those at once that follow each other.
+    fn write(&mut self, count: usize, frame: usize, file: &impl ReplayFile) -> Result<(), ReplayError> {
+        let mut newest: Vec<(u32, u32)> = self.pages.drain(..count).collect();
+        newest.sort_unstable();
+        newest.dedup_by(|newer, older| {
+            let same = newer.0 == older.0;
+            older.1 = if same { newer.1 } else { older.1 };
+            same
+        });
+        let page_bytes = frame - FRAME_HEADER_BYTES;
+        for pages in newest.chunks((REPLAY_BATCH_BYTES / page_bytes).max(1)) {
+            let (mut parts, mut run): (Vec<(u64, usize)>, Batch) = (Vec::new(), file.memory());
+            run.clear();
+            run.reserve(pages.len() * page_bytes);
+            for (page, number) in pages {
+                let start = *number as usize * frame;
+                run.extend(&self.frames.content()[start + FRAME_HEADER_BYTES..start + frame]);
+                let offset = u64::from(page.saturating_sub(1)) * page_bytes as u64;
+                match parts.last_mut() {
+                    Some((before, length)) if *before + *length as u64 == offset => *length += page_bytes,
+                    _ => parts.push((offset, page_bytes)),
+                }
+            }
+            file.write(parts, run).map_err(ReplayError::Write)?;
+        }
+        self.frames.consume(count * frame);
+        self.pages.iter_mut().for_each(|(_, number)| *number -= count as u32);
+        self.committed = 0;
+        Ok(())
+    }
 }

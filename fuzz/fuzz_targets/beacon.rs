@@ -1,0 +1,5 @@
+//! A beacon.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| streamgauge::domain::fuzz::beacon(bytes));

@@ -1,0 +1,74 @@
+//! What the agent itself asks of a replica, each second. `tests/detection/costs.rs` holds looks to a simulated store.
+
+use super::{DAY, Flow, Part, Settings, Stock, Usage};
+use crate::domain::litestream::LEVELS;
+
+/// Bytes that verification counts for one request, and about those of a page.
+const PAGE_BYTES: f64 = 4096.0;
+
+/// Bytes of the header of a file, which a look reads.
+const HEADER_BYTES: f64 = 100.0;
+
+/// A drill reads an object in pieces of so many bytes.
+const PIECE_BYTES: f64 = 1_048_576.0;
+
+pub(super) fn lines(stock: &Stock, flows: &[Flow; LEVELS], is: &Settings) -> [(Part, Usage); 5] {
+    let beacon = Usage { uploads: is.beacon.map_or(0.0, |every| 1.0 / every), ..Usage::default() };
+    [
+        (Part::Looks, looks(stock.is_v03(), flows, is)),
+        (Part::Verification, verification(flows, is)),
+        (Part::SpotChecks, spot_checks(is)),
+        (Part::Drills, drills(stock, flows, is)),
+        (Part::Beacon, beacon),
+    ]
+}
+
+/// A look follows a commit, but never two within the interval; another one is made whenever nothing came for a while.
+fn looks(v03: bool, flows: &[Flow; LEVELS], is: &Settings) -> Usage {
+    let commits = flows[0].per_second;
+    let at_most = |every: f64| commits.min(1.0 / every);
+    let idle = (1.0 / is.idle - commits).max(0.0);
+    let levels = flows.iter().filter(|flow| flow.objects > 0.0).count() as f64;
+    let pages: f64 = flows.iter().filter(|flow| flow.objects > 0.0).map(Flow::pages).sum();
+    let whole = at_most(is.levels) * levels + (pages + 1.0) / is.reconcile;
+    if is.named && !v03 && is.listing > is.look {
+        // With nothing new, the newest header is read again, and the next one asked for.
+        let reads = at_most(is.look) + 2.0 * idle;
+        let received_bytes = (at_most(is.look) + idle) * HEADER_BYTES;
+        return Usage { lists: at_most(is.listing) + whole, reads, received_bytes, ..Usage::default() };
+    }
+    let reads = at_most(is.look);
+    Usage { lists: reads + idle + whole, reads, received_bytes: reads * HEADER_BYTES, ..Usage::default() }
+}
+
+/// Each new object once, as far as the bytes of a day go.
+fn verification(flows: &[Flow; LEVELS], is: &Settings) -> Usage {
+    let sum = |of: fn(&Flow) -> f64| flows.iter().map(|flow| flow.per_second * of(flow)).sum::<f64>();
+    let counted = sum(|flow| flow.bytes + PAGE_BYTES);
+    let share = if counted > 0.0 { (is.verify_bytes / DAY / counted).min(1.0) } else { 0.0 };
+    let reads = sum(|flow| 1.0 + (flow.bytes / PIECE_BYTES).floor());
+    Usage { reads: share * reads, received_bytes: share * sum(|flow| flow.bytes), ..Usage::default() }
+}
+
+fn spot_checks(is: &Settings) -> Usage {
+    let reads = is.spot.map_or(0.0, |every| (is.spot_pages + 1.0) / every);
+    Usage { reads, received_bytes: reads * PAGE_BYTES, ..Usage::default() }
+}
+
+/// The newest snapshot, and at most what the highest level holds.
+fn drills(stock: &Stock, flows: &[Flow; LEVELS], is: &Settings) -> Usage {
+    let Some(every) = is.drill.filter(|_| stock.objects() > 0) else { return Usage::default() };
+    let [levels @ .., _] = flows;
+    let above = levels.iter().rev().find(|flow| flow.objects > 0.0).copied().unwrap_or_default();
+    let bytes = drill_bytes(stock);
+    let lists: f64 = 2.0 * flows.iter().map(Flow::pages).sum::<f64>();
+    let reads = 1.0 + above.objects + bytes / PIECE_BYTES;
+    Usage { lists: lists / every, reads: reads / every, received_bytes: bytes / every, ..Usage::default() }
+}
+
+/// About the bytes that a restore downloads, at most.
+pub(super) fn drill_bytes(stock: &Stock) -> f64 {
+    let above = (0..LEVELS - 1).rev().map(|level| stock.shelf(level)).find(|shelf| shelf.objects > 0);
+    let bytes = above.map_or(0.0, |shelf| shelf.mean_bytes(0) * shelf.objects as f64);
+    stock.shelf(LEVELS - 1).last_bytes() + bytes
+}

@@ -278,8 +278,8 @@ impl ReplicaLocation {
         Some(BucketPlace { label, prefix: path })
     }
 
-    /// The replica at `relative` below this place, as Litestream would have it in a URL of its own; `None` where a replica
-    /// has no path.
+    /// The replica at `relative` below this place, as Litestream would have it in a URL of its own; `None` where there cannot
+    /// be one: on NATS, a replica is a whole object store, and the place is the server.
     pub fn below(&self, relative: &str) -> Option<Self> {
         let mut place = self.clone();
         match &mut place {
@@ -290,6 +290,9 @@ impl ReplicaLocation {
             Self::Oss(place) => place.path = joined(&place.path, relative),
             Self::Sftp(place) => place.path = format!("{}/{relative}", place.path.trim_end_matches('/')),
             Self::WebDav(place) => place.path = joined(&place.path, relative),
+            Self::Nats(place) if place.bucket.is_empty() && !relative.contains('/') => {
+                place.bucket = relative.to_owned()
+            }
             Self::Nats(_) => return None,
         }
         Some(place)

@@ -95,6 +95,17 @@ fn a_place_that_cannot_be_listed_is_not_called_well_and_none_is_given_twice() {
     files.write("streamgauge.toml", place("bucket") + &place("bucket"));
     let (code, error) = check(&files);
     assert!(code == Some(2) && error.contains("observe[1].url: value `file://"), "{code:?} {error}");
+    // On NATS, a place with others below it is a server, and one without is a bucket.
+    let nats = |section: &str, bucket: &str| format!("[[{section}]]\nurl = \"nats://127.0.0.1:1/{bucket}\"\n");
+    files.write("streamgauge.toml", nats("observe", ""));
+    let (code, error) = check(&files);
+    assert!(code == Some(2) && error.contains("nats://127.0.0.1:1/: list "), "{code:?} {error}");
+    files.write("streamgauge.toml", nats("observe", "bucket"));
+    let (code, error) = check(&files);
+    assert!(code == Some(2) && error.contains("a bucket of NATS is one replica"), "{code:?} {error}");
+    files.write("streamgauge.toml", format!("[[database]]\nname = \"x\"\n{}", nats("database.replica", "")));
+    let (code, error) = check(&files);
+    assert!(code == Some(2) && error.contains("a replica of kind nats needs it"), "{code:?} {error}");
 }
 
 /// All shards together watch each replica once, give it the same name, and ask no more than one agent would but for the

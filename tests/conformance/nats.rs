@@ -7,7 +7,7 @@ mod faults;
 #[path = "nats/logins.rs"]
 mod logins;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -24,7 +24,8 @@ use streamgauge::domain::litestream::{Dated, Folder, Layout, LevelKeys, LtxName,
 use streamgauge::domain::places::NatsLocation;
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::target::ReplicaLocation;
-use streamgauge::usecase::ports::{Content, ReplicaStore, Stores as _};
+use streamgauge::usecase::observe::{self, Scope};
+use streamgauge::usecase::ports::{Content, ReplicaStore, Shelves as _, Stores as _};
 
 use crate::servers::{Server, program};
 use crate::suite::{Backend, names};
@@ -231,6 +232,48 @@ async fn a_hundred_thousand_deleted_objects_are_read_once() {
         assert!(Instant::now() < deadline, "the connection stays");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// More stores than one answer names, of which two are replicas.
+#[tokio::test]
+async fn replicas_are_found_among_the_object_stores_of_a_server() {
+    let nats = Nats::with_bucket().await;
+    let context = nats.context().await;
+    put(&context.get_object_store(BUCKET).await.unwrap(), &key(NAME), b"x").await;
+    put(&nats.bucket("uploads").await, "photos/ltx/0/1.jpg", b"x").await;
+    let emptied = nats.bucket("emptied").await;
+    put(&emptied, &key(NAME), b"x").await;
+    emptied.delete(&key(NAME)).await.unwrap();
+    let stream = |name: String, subject: String| {
+        let storage = jetstream::stream::StorageType::Memory;
+        let config = jetstream::stream::Config {
+            name,
+            subjects: vec![subject],
+            storage,
+            allow_direct: true,
+            ..Default::default()
+        };
+        let context = &context;
+        async move { context.create_stream(config).await.unwrap() }
+    };
+    stream("ORDERS".into(), "orders.>".into()).await;
+    stream("OBJ_not a name".replace(' ', "="), "$O.odd.M.>".into()).await;
+    for number in 0..1030 {
+        stream(format!("OBJ_e{number}"), format!("$O.e{number}.M.>")).await;
+    }
+    let server = ReplicaLocation::Nats(Box::new(NatsLocation { bucket: String::new(), ..nats.place() }));
+    let shelf = stores(Duration::from_secs(60)).shelf(&server).unwrap();
+    let buckets = shelf.folders("").await.unwrap();
+    assert_eq!(buckets.len(), 1033);
+    assert!(["bkt", "e0", "e1029", "emptied", "uploads"].iter().all(|name| buckets.iter().any(|found| found == name)));
+    let mut found = BTreeSet::new();
+    let scope = Scope { depth: 2, known: &BTreeSet::new(), wanted: &|_| true };
+    observe::replicas(&*shelf, scope, &mut found).await.unwrap();
+    // One whose files were all deleted is one that somebody should hear of.
+    assert_eq!(found, BTreeSet::from(["bkt".to_owned(), "emptied".to_owned()]));
+    let there = server.below("bkt").unwrap();
+    assert_eq!(there, ReplicaLocation::Nats(Box::new(nats.place())));
+    assert_eq!(server.below("bkt/deeper"), None);
 }
 
 #[tokio::test]

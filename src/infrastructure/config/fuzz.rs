@@ -33,7 +33,8 @@ pub fn litestream(bytes: &[u8]) {
     assert!(nodes(&root, 0) <= YAML_NODES_MAX);
     // Directories of this machine are none of its business.
     if !expanded.text.contains("dir") && !expanded.text.contains(['\\', '!']) {
-        let context = replica::Context { base: &base, path_map: &[], environment: &environment, v03: false };
+        let context =
+            replica::Context { base: &base, path_map: &[], environment: &environment, v03: false, below: false };
         litestream::read(&root, &file, &context, &sink);
     }
 }

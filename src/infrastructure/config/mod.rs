@@ -161,7 +161,8 @@ pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Obse
 /// When the URL is wrong.
 pub fn replica_of_url(input: &Input, url: &str) -> Result<ReplicaTarget, Box<Problem>> {
     let base = input.base();
-    let context = replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false };
+    let context =
+        replica::Context { base: &base, path_map: &[], environment: &input.environment, v03: false, below: false };
     let keys = Keys { url: url.to_owned(), ..Keys::default() };
     replica::target(&keys, None, &context)
 }
@@ -219,7 +220,7 @@ fn own_of(file: Option<(Arc<str>, String)>, input: &Input, base: &Base, sink: &S
     let name = file.map_or_else(|| "configuration".into(), |(name, _)| name);
     let mut section = Section::root(&root, Dialect::Toml, &name, sink);
     // What these entries name is named as this process sees it.
-    let context = replica::Context { base, path_map: &[], environment: &input.environment, v03: false };
+    let context = replica::Context { base, path_map: &[], environment: &input.environment, v03: false, below: false };
     let settings = settings::read(&mut section, &context);
     let entries = section.sections("database").into_iter();
     let entries = entries.map(|section| database::read(section, &settings, &context)).collect();
@@ -261,8 +262,13 @@ fn litestream_file(
     let Some(root) = yaml::parse(&text, &name, sink) else {
         return source(&name, 0, Some("not YAML".to_owned()));
     };
-    let context =
-        replica::Context { base, path_map: &settings.litestream.path_map, environment: &input.environment, v03: false };
+    let context = replica::Context {
+        base,
+        path_map: &settings.litestream.path_map,
+        environment: &input.environment,
+        v03: false,
+        below: false,
+    };
     let document = litestream::read(&root, &name, &context, sink);
     let databases = document.databases.len();
     for database in document.databases {

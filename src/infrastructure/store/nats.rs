@@ -11,6 +11,7 @@ mod failure;
 mod index;
 mod link;
 mod object;
+mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +34,8 @@ use object::Object;
 
 pub(super) const KIND: Kind = Kind {
     name: "nats",
-    open: |location, shared| {
-        let bucket = Bucket::open(location, shared)?;
-        Ok(Box::new(NatsStore { bucket, index: Index::default(), chunks: Chunks::default() }))
-    },
+    open: |location, shared| Ok(Box::new(NatsStore::of(Bucket::open(location, shared)?))),
+    shelf: |location, shared| Ok(Box::new(NatsStore::of(Bucket::all(location, shared)?))),
     beacon: |location, shared| Ok(Box::new(beacon::NatsBeacon::new(Bucket::open(location, shared)?))),
     clock_offset: |shared| clients(shared).clock_offset(),
     ..Kind::PLAIN
@@ -55,7 +54,7 @@ fn clients(shared: &Shared) -> Arc<Clients> {
     shared.of(Clients::new)
 }
 
-/// An object store, and the connection through which it is asked.
+/// An object store, and the connection through which it is asked. One without a name stands for all of the server.
 struct Bucket {
     name: String,
     slot: Arc<Slot>,
@@ -64,8 +63,7 @@ struct Bucket {
 impl Bucket {
     fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Self, Reason> {
         let place: &NatsLocation = location.nats().ok_or_else(|| unsupported(location))?;
-        let is_name = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
-        if place.bucket.is_empty() || !place.bucket.chars().all(is_name) {
+        if !is_bucket(&place.bucket) {
             let cause = format!("open {}: not the name of an object store", location.url());
             let hint = "letters, digits, - and _ make a bucket's name";
             return Err(Reason::new(ReasonKind::Misconfigured, cause).with_hint(hint));
@@ -73,16 +71,33 @@ impl Bucket {
         Ok(Self { name: place.bucket.clone(), slot: clients(shared).slot(place) })
     }
 
+    fn all(location: &ReplicaLocation, shared: &Shared) -> Result<Self, Reason> {
+        let place = location.nats().ok_or_else(|| unsupported(location))?;
+        Ok(Self { name: String::new(), slot: clients(shared).slot(place) })
+    }
+
     async fn link(&self) -> Result<Arc<Link>, Reason> {
         self.slot.link().await
     }
 }
 
-/// One replica, which is the whole object store.
+/// What an object store may be called.
+fn is_bucket(name: &str) -> bool {
+    let valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+    !name.is_empty() && name.chars().all(valid)
+}
+
+/// One replica, which is the whole object store; or the server, in which only folders are asked for.
 struct NatsStore {
     bucket: Bucket,
     index: Index,
     chunks: Chunks,
+}
+
+impl NatsStore {
+    fn of(bucket: Bucket) -> Self {
+        Self { bucket, index: Index::default(), chunks: Chunks::default() }
+    }
 }
 
 #[async_trait]
@@ -103,7 +118,10 @@ impl KeyStore for NatsStore {
         Ok(KeyPage { objects, next })
     }
 
-    async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
+    async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
+        if self.bucket.name.is_empty() {
+            return shelf::folders(&*self.bucket.link().await?, prefix, cursor).await;
+        }
         Ok(self.index.refreshed(&self.bucket).await?.folders(prefix).into())
     }
 

@@ -30,7 +30,8 @@ use multistatus::{File, Member};
 
 pub(super) const KIND: Kind = Kind {
     name: "webdav",
-    open: |location, shared| Ok(Box::new(DavStore { server: Server::new(place(location)?, clients(shared)) })),
+    open: |location, shared| Ok(Box::new(DavStore::new(location, shared, false)?)),
+    shelf: |location, shared| Ok(Box::new(DavStore::new(location, shared, true)?)),
     beacon: |location, shared| Ok(Box::new(beacon::DavBeacon::new(place(location)?, clients(shared)))),
     clock_offset: |shared| clients(shared).clock_offset(|_| true),
     ..Kind::PLAIN
@@ -45,12 +46,17 @@ fn place(location: &ReplicaLocation) -> Result<&WebDavLocation, Reason> {
     location.webdav().ok_or_else(|| unsupported(location))
 }
 
-/// One replica on a WebDAV server.
+/// One replica on a WebDAV server, or a place with replicas below it.
 struct DavStore {
     server: Server,
+    is_shelf: bool,
 }
 
 impl DavStore {
+    fn new(location: &ReplicaLocation, shared: &Shared, is_shelf: bool) -> Result<Self, Reason> {
+        Ok(Self { server: Server::new(place(location)?, clients(shared)), is_shelf })
+    }
+
     /// What is directly below `prefix`; empty where that is not there while the replica is.
     async fn members(&self, prefix: &str) -> Result<BTreeMap<String, Member>, Reason> {
         if let Some(members) = self.server.members(prefix).await? {
@@ -109,12 +115,16 @@ impl KeyStore for DavStore {
         let members = self.members(prefix).await?.into_iter();
         let mut names: Vec<String> =
             members.filter(|(_, member)| matches!(member, Member::Collection)).map(|(name, _)| name).collect();
-        if prefix.is_empty() {
-            // What others keep beside the replica is theirs.
-            names.retain(|name| !Layout::recognise(slice::from_ref(name)).is_empty());
+        if prefix.is_empty() || self.is_shelf {
             let (mut held, mut listed) = (Vec::with_capacity(names.len()), 0);
             for name in names {
-                if self.holds_files(format!("{name}/"), &mut listed).await? {
+                let is_held = if Layout::recognise(slice::from_ref(&name)).is_empty() {
+                    // What others keep beside a replica is theirs; where many are looked for, it may hold them.
+                    self.is_shelf
+                } else {
+                    self.holds_files(format!("{prefix}{name}/"), &mut listed).await?
+                };
+                if is_held {
                     held.push(name);
                 }
             }

@@ -22,6 +22,8 @@ pub(crate) struct Context<'a> {
     pub(crate) path_map: &'a [PathMapping],
     pub(crate) environment: &'a BTreeMap<String, String>,
     pub(crate) v03: bool,
+    /// Meant are the replicas below the place.
+    pub(crate) below: bool,
 }
 
 /// The replica that Litestream would use, for the database at `relative` below a `dir`.

@@ -58,7 +58,7 @@ pub(crate) fn read(mut section: Section<'_>, settings: &Settings, context: &Cont
     let pattern = |text: &str| glob::check(text).map(|()| text.to_owned());
     let exclude = section.list("exclude", "patterns such as \"archive-*\"", pattern).unwrap_or_default();
     let place = section.place().clone();
-    let replica = read_replica(&mut section, context)?;
+    let replica = read_replica(&mut section, &Context { below: true, ..*context })?;
     Some(Observe { place, replica, objectives, drill, interval, depth, exclude, shard: settings.shard })
 }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use crc_fast::{CrcAlgorithm, checksum};
 use flate2::{Compress, CompressError, Compression, Decompress, FlushCompress, FlushDecompress};
+use zlib_rs::crc32::{crc32_combine_gen, crc32_combine_op};
 
 /// RFC 1952: deflate, no flags, no time, the fastest compression, no operating system.
 pub(super) const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
@@ -67,7 +68,7 @@ impl Packer {
             self.store(text);
         }
         let sum = Sum::of(text);
-        self.add(number, sum, shift(sum.length));
+        self.add(number, sum, crc32_combine_gen(sum.length.into()));
     }
 
     fn compress(&mut self, text: &[u8]) -> Result<(), CompressError> {
@@ -175,11 +176,11 @@ impl Sum {
 
     /// Of this text with another one behind it, which takes somewhat longer.
     pub(super) fn and(self, next: Self) -> Self {
-        self.shifted(shift(next.length), next)
+        self.shifted(crc32_combine_gen(next.length.into()), next)
     }
 
     fn shifted(self, shift: u32, next: Self) -> Self {
-        Self { crc: multiply(self.crc, shift) ^ next.crc, length: self.length.wrapping_add(next.length) }
+        Self { crc: crc32_combine_op(self.crc, next.crc, shift), length: self.length.wrapping_add(next.length) }
     }
 
     /// What ends a gzip file of this text.
@@ -190,40 +191,6 @@ impl Sum {
         tail[6..].copy_from_slice(&self.length.to_le_bytes());
         tail
     }
-}
-
-/// CRC-32's polynomial. Here, as in the sums, the highest bit is the coefficient of 1.
-const POLYNOMIAL: u32 = 0xedb8_8320;
-const ONE: u32 = 1 << 31;
-
-/// By power of two: what moves a sum past so many bytes, which is x to the power of their bits.
-const SHIFTS: [u32; 32] = {
-    let mut shifts = [ONE >> 8; 32];
-    let mut power = 1;
-    while power < shifts.len() {
-        shifts[power] = multiply(shifts[power - 1], shifts[power - 1]);
-        power += 1;
-    }
-    shifts
-};
-
-/// What moves a sum past so many bytes.
-fn shift(bytes: u32) -> u32 {
-    let powers = SHIFTS.iter().enumerate().filter(|(power, _)| bytes >> power & 1 == 1);
-    powers.fold(ONE, |all, (_, shift)| multiply(all, *shift))
-}
-
-/// The product of two polynomials, modulo the one of CRC-32.
-const fn multiply(one: u32, mut other: u32) -> u32 {
-    let mut product = 0;
-    let mut bit = u32::BITS;
-    while bit > 0 {
-        bit -= 1;
-        // No branches, which nobody could foretell.
-        product ^= other & (one >> bit & 1).wrapping_neg();
-        other = (other >> 1) ^ (POLYNOMIAL & (other & 1).wrapping_neg());
-    }
-    product
 }
 
 #[cfg(test)]

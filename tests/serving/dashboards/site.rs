@@ -20,6 +20,9 @@ use crate::told;
 /// The number that stays what it was last known to be.
 pub(super) const LAG: &str = "streamgauge_replica_lag_seconds";
 
+/// Says that there is something to restore from.
+const RESTORABLE: &str = "streamgauge_replica_restorable_since_timestamp_seconds";
+
 /// What the variable stands for, when all is selected.
 pub(super) const DATABASES: [&str; 5] = ["healthy", "idle", "stalled", "unreachable", "damaged"];
 
@@ -71,6 +74,9 @@ impl Site {
         let agent = Agent::start(home.path(), &settings(profile, &configs, &hook, &path("healthy.db")), &[]);
         agent.wait_until_ready();
         wait_for("a lag that will be unknown", || agent.metric(LAG, &[("database", "unreachable")]).is_some());
+        // Litestream may be slow to begin, and is to have something to restore from.
+        let restorable = |name: &str| agent.metric(RESTORABLE, &[("database", name)]).is_some();
+        wait_for("replicas", || ["healthy", "idle", "stalled"].iter().all(|name| restorable(name)));
         away.stop();
         let elsewhere = path("another");
         fs::create_dir(&elsewhere).unwrap();

@@ -4,9 +4,8 @@
 use bytes::Bytes;
 
 use super::{
-    AgeIdentities, Applied, Batch, Decoder, Generation, LevelKeys, LtxCutter, LtxHeader, LtxName, LtxSummary,
-    ObjectName, PageBuffer, PageIndex, Replay, ReplayError, ReplayFile, SegmentName, SnapshotName, Sum, Txid, decode,
-    segment_end,
+    AgeIdentities, Applied, Batch, Generation, LevelKeys, LtxCutter, LtxHeader, LtxName, LtxSummary, ObjectName,
+    PageBuffer, PageIndex, Replay, ReplayError, ReplayFile, SegmentName, SnapshotName, Sum, Txid, decode, segment_end,
 };
 use crate::domain::reason::Reason;
 
@@ -77,7 +76,7 @@ pub fn v3_replay(bytes: &[u8]) {
     let (first, second) =
         segments.split_at(segments.len().min(usize::from(u16::from_be_bytes([lengths[2], lengths[3]]))));
     let length = std::cell::Cell::new(0);
-    let mut replay = Replay::new(Length(&length));
+    let mut replay = Replay::new(Length(&length), AgeIdentities::default());
     let segment = |offset| ObjectName::Segment(Generation(0), SegmentName { index: 0, offset });
     let whole = apply(&mut replay, ObjectName::Snapshot(Generation(0), SnapshotName { index: 0 }), snapshot).is_ok();
     if let Ok(Applied { decoded_bytes, .. }) = apply(&mut replay, segment(0), first) {
@@ -95,7 +94,7 @@ pub(super) fn apply(
     name: ObjectName,
     object: &[u8],
 ) -> Result<Applied, ReplayError> {
-    replay.object(&mut Decoder::new(AgeIdentities::default()), name, object)
+    replay.object(name, object)
 }
 
 /// A file of which only the length is kept.

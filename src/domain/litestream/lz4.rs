@@ -58,37 +58,12 @@ impl Batch {
     }
 }
 
-/// How a frame ended.
-#[derive(Debug)]
-pub(super) struct FrameEnd {
-    /// The xxHash32 that it carries of its content.
-    pub(super) checksum: Option<u32>,
-    /// Behind it, in the object.
-    pub(super) offset: u64,
-    /// Words what is wrong with the content.
-    pub(super) problem: fn(String) -> Problem,
-}
-
-impl FrameEnd {
-    /// Compares the checksum with that of what was decoded.
-    ///
-    /// # Errors
-    ///
-    /// When it is another one.
-    pub(super) fn check(&self, found: u32) -> Result<(), FormatError> {
-        match self.checksum {
-            Some(checksum) if checksum != found => Err(failed(self.offset, Error::ContentChecksumError, self.problem)),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// The error of the library, which words all of them.
 fn failed(at: u64, error: Error, problem: fn(String) -> Problem) -> FormatError {
     FormatError::new(at, problem(std::io::Error::from(error).to_string()))
 }
 
-/// One frame on its way. Its content is not compared with its checksum: [`FrameEnd`] does that.
+/// One frame on its way. Its content is compared with its checksum in the end: [`content_checksum`](Self::content_checksum).
 pub(super) enum Lz4Blocks<'a, R: Read> {
     /// As Litestream writes it.
     Usual {
@@ -179,12 +154,24 @@ impl<'a, R: Read> Lz4Blocks<'a, R> {
         Ok(true)
     }
 
-    /// The xxHash32 of the content, which ends the frame. To be asked at the end of the frame; `None` where the frame
-    /// carries none.
-    pub(super) fn content_checksum(&self) -> Option<u32> {
+    /// The xxHash32 of the content, which ends the frame, if it is the one `found` of what was decoded. To be asked at the end of
+    /// the frame; `None` where the frame carries none.
+    ///
+    /// # Errors
+    ///
+    /// When it is another one.
+    pub(super) fn content_checksum(
+        &self,
+        found: u32,
+        problem: fn(String) -> Problem,
+    ) -> Result<Option<u32>, FormatError> {
         match self {
-            Self::Usual { checksum, .. } => *checksum,
-            Self::Other(frame) => frame.content_checksum(),
+            Self::Usual { checksum: Some(checksum), input, .. } if *checksum != found => {
+                Err(failed(input.offset(), Error::ContentChecksumError, problem))
+            }
+            Self::Usual { checksum, .. } => Ok(*checksum),
+            // The library has compared it.
+            Self::Other(frame) => Ok(frame.content_checksum()),
         }
     }
 }
@@ -217,10 +204,9 @@ mod tests {
                 break;
             }
         }
-        let (checksum, usual) = (blocks.content_checksum(), matches!(blocks, Lz4Blocks::Usual { .. }));
+        let checksum = blocks.content_checksum(XxHash32::oneshot(0, &all), Problem::DecompressSnapshot)?;
+        let usual = matches!(blocks, Lz4Blocks::Usual { .. });
         drop(blocks);
-        let end = FrameEnd { checksum, offset: input.offset(), problem: Problem::DecompressSnapshot };
-        end.check(XxHash32::oneshot(0, &all))?;
         input.finish()?;
         Ok((all, checksum, usual))
     }

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::reading::{Piece, Reader, ahead, stopped};
 use super::request::RestoreOptions;
 use crate::domain::litestream::{
-    AgeIdentities, Applied, Batch, Decoder, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
+    AgeIdentities, Applied, Batch, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
 };
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored, RestoredObject};
@@ -88,7 +88,7 @@ fn apply(
     identities: AgeIdentities,
     mut parts: mpsc::Receiver<Part>,
 ) -> Result<(Replayed, Vec<RestoredObject>), Reason> {
-    let (mut replay, mut decoder) = (Replay::new(pages), Decoder::new(identities));
+    let mut replay = Replay::new(pages, identities);
     let mut objects = Vec::with_capacity(plan.objects.len());
     for object in &plan.objects {
         let content = Parts { parts: &mut parts, current: Bytes::new(), ended: false };
@@ -96,7 +96,7 @@ fn apply(
         if let ObjectName::Ltx { .. } = object.name {
             return Err(Reason::new(ReasonKind::Unsupported, format!("read {key}: not of v0.3")));
         }
-        let applied = replay.object(&mut decoder, object.name, content);
+        let applied = replay.object(object.name, content);
         let Applied { checksum, .. } = applied.map_err(|error| failed(plan, object, error))?;
         objects.push(RestoredObject { key, bytes: object.size, checksum: format!("{checksum:08x}") });
     }

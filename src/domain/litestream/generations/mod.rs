@@ -1,7 +1,6 @@
 //! Litestream v0.3: generations, each of snapshots and the segments of the WALs behind them, encrypted with `age` or not.
 
 mod coverage;
-mod decoder;
 mod download;
 mod encryption;
 mod expiry;
@@ -12,7 +11,6 @@ mod plan;
 mod replay;
 mod segment;
 
-pub use decoder::Decoder;
 pub use encryption::AgeIdentities;
 pub use inventory::{GenerationInventory, Generations};
 pub use map::{GenerationInstant, GenerationTimeline};

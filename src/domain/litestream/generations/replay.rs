@@ -8,11 +8,12 @@ use std::io::Read;
 
 use twox_hash::XxHash32;
 
-use super::decoder::{Decoded, Decoder, End};
+use super::encryption::AgeIdentities;
 use super::name::SegmentName;
 use crate::domain::limits::{OPEN_TRANSACTION_BYTES_MAX, REPLAY_BATCH_BYTES};
 use crate::domain::litestream::format_error::{FormatError, Problem};
-use crate::domain::litestream::lz4::Batch;
+use crate::domain::litestream::input::Input;
+use crate::domain::litestream::lz4::{Batch, Lz4Blocks};
 use crate::domain::litestream::object::ObjectName;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{self, DatabaseHeader, WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
@@ -120,11 +121,11 @@ impl From<ReplayError> for Reason {
 /// their names, then [`finish`](Self::finish).
 pub struct Replay<F> {
     file: F,
-    current: Current,
-    /// Of what was decoded of the current object.
-    checksum: XxHash32,
-    /// Bytes of that.
-    decoded: u64,
+    identities: AgeIdentities,
+    /// A block before it is decoded.
+    compressed: Vec<u8>,
+    /// What was decoded and not written.
+    batch: Batch,
     /// The index of the snapshot, whose WAL comes first.
     first_index: u32,
     page_size: u32,
@@ -135,7 +136,6 @@ pub struct Replay<F> {
 
 /// The object that is being taken.
 enum Current {
-    None,
     Snapshot(Image),
     Segment(SegmentName),
 }
@@ -166,12 +166,13 @@ impl Image {
 }
 
 impl<F: ReplayFile> Replay<F> {
-    pub fn new(file: F) -> Self {
+    /// What is encrypted is read with `identities`.
+    pub fn new(file: F, identities: AgeIdentities) -> Self {
         Self {
             file,
-            current: Current::None,
-            checksum: XxHash32::default(),
-            decoded: 0,
+            identities,
+            compressed: Vec::new(),
+            batch: Batch::default(),
             first_index: 0,
             page_size: 0,
             bytes: 0,
@@ -186,70 +187,71 @@ impl<F: ReplayFile> Replay<F> {
     /// # Errors
     ///
     /// When the object is bad, another one should have come before it, or the file cannot be written.
-    pub fn object(
-        &mut self,
-        decoder: &mut Decoder,
-        name: ObjectName,
-        object: impl Read,
-    ) -> Result<Applied, ReplayError> {
-        self.begin(name)?;
-        let mut applied = Ok(None);
-        decoder.decode(name, object, |decoded| {
-            let (memory, done) = match decoded.map_err(ReplayError::from).and_then(|decoded| self.take(decoded)) {
-                Ok((memory, done)) => (Some(memory), Ok(done)),
-                Err(error) => (None, Err(error)),
-            };
-            applied = done;
-            memory
-        });
-        // A decoder goes on to the end or an error.
-        applied?.ok_or(ReplayError::NoSnapshot)
-    }
-
-    fn begin(&mut self, name: ObjectName) -> Result<(), ReplayError> {
-        (self.checksum, self.decoded) = (XxHash32::default(), 0);
-        self.current = match name {
-            ObjectName::Snapshot(_, snapshot) => Current::Snapshot(Image {
-                index: snapshot.index,
-                bytes: 0,
-                page_size: 0,
-                plausible: Plausible::default(),
-            }),
-            ObjectName::Segment(_, segment) if self.page_size != 0 => {
-                self.check_start(segment)?;
-                Current::Segment(segment)
-            }
-            _ => return Err(ReplayError::NoSnapshot),
-        };
-        Ok(())
-    }
-
-    /// Takes what comes next in the object, and gives memory for what follows, and what the object was once that is all.
-    fn take(&mut self, decoded: Decoded) -> Result<(Batch, Option<Applied>), ReplayError> {
-        let Decoded { mut content, end } = decoded;
-        self.checksum.write(content.content());
-        self.decoded += content.content().len() as u64;
-        if let Some(End { frame, .. }) = &end {
-            frame.check(self.checksum.finish() as u32)?;
-        }
-        match &mut self.current {
-            Current::None => return Err(ReplayError::NoSnapshot),
-            Current::Snapshot(image) => content = image.take(content, &self.file)?,
-            Current::Segment(name) => {
-                let name = *name;
-                self.frames(name, content.content(), end.is_some())?;
-            }
-        }
-        let Some(End { frame, behind }) = end else { return Ok((content, None)) };
-        behind?;
-        let checksum = frame.checksum.ok_or_else(|| FormatError::new(0, Problem::Lz4Unchecked))?;
-        if let Current::Snapshot(Image { index, bytes, page_size, .. }) = self.current {
+    pub fn object(&mut self, name: ObjectName, object: impl Read) -> Result<Applied, ReplayError> {
+        let mut current = self.begin(name)?;
+        let mut content = self.identities.open(object)?;
+        let applied = self.take(&mut current, &mut content).map_err(|error| match error {
+            ReplayError::Object(error) => content.blame(error).into(),
+            error => error,
+        })?;
+        if let Current::Snapshot(Image { index, bytes, page_size, .. }) = current {
             if !bytes.is_multiple_of(u64::from(page_size)) {
                 return Err(ReplayError::Length { bytes, page_size });
             }
             (self.first_index, self.page_size, self.bytes) = (index, page_size, bytes);
         }
-        Ok((content, Some(Applied { decoded_bytes: self.decoded, checksum })))
+        Ok(applied)
+    }
+
+    fn begin(&mut self, name: ObjectName) -> Result<Current, ReplayError> {
+        match name {
+            ObjectName::Snapshot(_, snapshot) if self.page_size == 0 => Ok(Current::Snapshot(Image {
+                index: snapshot.index,
+                bytes: 0,
+                page_size: 0,
+                plausible: Plausible::default(),
+            })),
+            ObjectName::Segment(_, segment) if self.page_size != 0 => {
+                self.check_start(segment)?;
+                Ok(Current::Segment(segment))
+            }
+            _ => Err(ReplayError::NoSnapshot),
+        }
+    }
+
+    /// Decodes one LZ4 frame, behind which there has to be nothing.
+    fn take(&mut self, current: &mut Current, content: &mut impl Read) -> Result<Applied, ReplayError> {
+        let problem = match current {
+            Current::Snapshot(_) => Problem::DecompressSnapshot,
+            Current::Segment(_) => Problem::DecompressSegment,
+        };
+        // After an error, nothing is decoded any more.
+        let (mut compressed, mut batch) = (std::mem::take(&mut self.compressed), std::mem::take(&mut self.batch));
+        let (mut hash, mut decoded) = (XxHash32::default(), 0);
+        let mut input = Input::new(content);
+        let mut blocks = Lz4Blocks::begin(&mut input, &mut compressed)?;
+        let (mut more, mut checksum) = (true, None);
+        while more {
+            batch.clear();
+            more = blocks.fill(&mut batch, REPLAY_BATCH_BYTES, problem)?;
+            hash.write(batch.content());
+            decoded += batch.content().len() as u64;
+            if !more {
+                checksum = blocks.content_checksum(hash.finish() as u32, problem)?;
+            }
+            batch = match current {
+                Current::Snapshot(image) => image.take(batch, &self.file)?,
+                Current::Segment(name) => {
+                    self.frames(*name, batch.content(), decoded, !more)?;
+                    batch
+                }
+            };
+        }
+        drop(blocks);
+        input.finish()?;
+        (self.compressed, self.batch) = (compressed, batch);
+        let checksum = checksum.ok_or_else(|| FormatError::new(0, Problem::Lz4Unchecked))?;
+        Ok(Applied { decoded_bytes: decoded, checksum })
     }
 
     /// Cuts the database to its size. A transaction at the end of the last WAL whose commit is not there is left out,
@@ -312,9 +314,9 @@ impl<F: ReplayFile> Replay<F> {
         Ok(())
     }
 
-    /// Takes bytes of the WAL, up to the last ones of a segment.
-    fn frames(&mut self, name: SegmentName, mut content: &[u8], last: bool) -> Result<(), ReplayError> {
-        if name.offset == 0 && self.decoded == content.len() as u64 {
+    /// Takes bytes of the WAL, up to the last ones of a segment, of which so many were `decoded` with these.
+    fn frames(&mut self, name: SegmentName, mut content: &[u8], decoded: u64, last: bool) -> Result<(), ReplayError> {
+        if name.offset == 0 && decoded == content.len() as u64 {
             let (head, rest) = content.split_at_checked(WAL_HEADER_BYTES).unwrap_or((content, &[]));
             let header = WalHeader::parse(head)?;
             let (found, expected) = (header.page_size, self.page_size);
@@ -326,8 +328,8 @@ impl<F: ReplayFile> Replay<F> {
         let Some(wal) = &mut self.wal else { return Err(FormatError::new(0, Problem::SegmentStart).into()) };
         // At most 65 560.
         let frame = frame_bytes(self.page_size) as usize;
-        if self.decoded == 0 || last && !(self.waiting.bytes() + content.len()).is_multiple_of(frame) {
-            return Err(FormatError::new(self.decoded, Problem::SegmentLength(self.decoded)).into());
+        if decoded == 0 || last && !(self.waiting.bytes() + content.len()).is_multiple_of(frame) {
+            return Err(FormatError::new(decoded, Problem::SegmentLength(decoded)).into());
         }
         wal.take(content, &mut self.waiting, frame)?;
         if self.waiting.bytes() < REPLAY_BATCH_BYTES {
@@ -444,7 +446,7 @@ mod tests {
 
     fn replay(image: &[u8], segments: &[(SegmentName, Vec<u8>)]) -> Result<(Memory, Replayed), ReplayError> {
         let file = Memory::default();
-        let mut replay = Replay::new(&file);
+        let mut replay = Replay::new(&file, AgeIdentities::default());
         fuzz::apply(&mut replay, SNAPSHOT, &lz4_frame(image))?;
         for (name, content) in segments {
             fuzz::apply(&mut replay, segment(*name), content)?;
@@ -516,7 +518,7 @@ mod tests {
                 if which { (damage.apply(&image), first.clone()) } else { (image.clone(), damage.apply(&first)) };
             let run = |image: &[u8], content: &[u8]| {
                 let file = Memory::default();
-                let mut replay = Replay::new(&file);
+                let mut replay = Replay::new(&file, AgeIdentities::default());
                 let applied = fuzz::apply(&mut replay, SNAPSHOT, image)?;
                 fuzz::apply(&mut replay, segment(SegmentName { index: 0, offset: 0 }), content)?;
                 let replayed = replay.finish()?;
@@ -547,7 +549,7 @@ mod tests {
         let transactions = [(vec![(1, 1), (5, 1)], 5), (vec![(1, 2), (2, 2)], 5), (vec![(3, 3), (1, 3)], 5)];
         let (wal, commits) = wal(WordOrder::NATIVE, 7, &transactions, &[(4, 4)]);
         let written = Parts::default();
-        let mut replay = Replay::new(&written);
+        let mut replay = Replay::new(&written, AgeIdentities::default());
         fuzz::apply(&mut replay, SNAPSHOT, &lz4_frame(&image(5))).unwrap();
         for ends in [0, commits[0], commits[1], commits[2], wal.len()].windows(2) {
             let name = segment(SegmentName { index: 0, offset: ends[0] as u64 });
@@ -626,6 +628,6 @@ mod tests {
         };
         let error = replay(&image(2), &[(name, unchecked)]).unwrap_err();
         assert_eq!(error.to_string(), "LZ4 frame without a content checksum at byte 0");
-        assert_eq!(Replay::new(&Memory::default()).finish(), Err(ReplayError::NoSnapshot));
+        assert_eq!(Replay::new(&Memory::default(), AgeIdentities::default()).finish(), Err(ReplayError::NoSnapshot));
     }
 }

@@ -34,6 +34,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::domain::litestream::generations::AgeIdentities;
     use crate::domain::litestream::samples::lz4_frame;
     use crate::domain::litestream::{Batch, Generation, ObjectName, Replay, ReplayFile, SnapshotName, fuzz};
     use crate::domain::reason::{Reason, ReasonKind};
@@ -69,7 +70,7 @@ mod tests {
         };
         let run = |snapshot: &[u8], room: u64| {
             let room = Room(RefCell::new(0), room);
-            let mut replay = Replay::new(&room);
+            let mut replay = Replay::new(&room, AgeIdentities::default());
             let name = ObjectName::Snapshot(Generation(0), SnapshotName { index: 0 });
             let done = fuzz::apply(&mut replay, name, snapshot).map(drop);
             drop(replay);

@@ -1,7 +1,9 @@
 //! The resources that this process uses, from `/proc/self`. The agent reads it before it makes a report, never a
 //! scrape.
 
+use std::panic;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -12,6 +14,18 @@ use crate::domain::limits::DESCRIPTORS_MAX;
 /// this program is built for (`USER_HZ`), whatever the kernel's own tick is.
 const USER_HZ: f64 = 100.0;
 
+/// Panics of this process since they are counted.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts the panics from now on, of whatever thread.
+pub fn count_panics() {
+    let as_before = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        as_before(panic);
+    }));
+}
+
 /// Reads what this process uses now; `None` where `/proc` is missing or says something unexpected.
 pub fn read() -> Option<ProcessReport> {
     let proc = Path::new("/proc/self");
@@ -21,6 +35,7 @@ pub fn read() -> Option<ProcessReport> {
         // The directory being read is open itself.
         open_fds: (std::fs::read_dir(proc.join("fd")).ok()?.count() as u64).saturating_sub(1),
         max_fds: getrlimit(Resource::Nofile).current,
+        panics: PANICS.load(Ordering::Relaxed),
     })
 }
 
@@ -67,6 +82,14 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("4242 (a) S 1 2"), None);
         assert_eq!(cpu_seconds(""), None);
+    }
+
+    #[test]
+    fn panics_are_counted() {
+        count_panics();
+        let before = read().expect("there is a /proc").panics;
+        assert!(panic::catch_unwind(|| panic!("told to panic")).is_err());
+        assert!(read().expect("there is a /proc").panics > before);
     }
 
     #[test]

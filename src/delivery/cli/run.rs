@@ -47,6 +47,7 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
 
 /// Runs agent and server; `ready` is told the addresses that are listened on.
 pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Reason> {
+    process::count_panics();
     let server = listen(&loaded.settings).await?;
     let cell = ReportCell::default();
     let (reload, reloads) = ReloadHandle::new();

@@ -161,6 +161,8 @@ pub struct ProcessReport {
     pub open_fds: u64,
     /// How many file descriptors may be open, by the soft limit; `None` when there is none.
     pub max_fds: Option<u64>,
+    /// Internal errors (panics) since the start, each of which ended one piece of work.
+    pub panics: u64,
 }
 
 /// How the last reload of the configuration went.

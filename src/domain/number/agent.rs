@@ -167,6 +167,10 @@ numbers! {
         "Rules that hold but are not alerts, because there are too many.",
         |report, _, put| put(&[], report.alerts_dropped.known()));
 
+    PANICS = counter(Agent, "streamgauge_panics_total",
+        "Internal errors of the agent since it started, each of which ended one piece of work.",
+        |on| on.agent()?.agent.process?.panics.known());
+
     PROCESS_START_TIME = gauge(Agent, "process_start_time_seconds",
         "When the agent started, in seconds since 1970.",
         |on| {

@@ -436,8 +436,13 @@ pub(crate) fn full() -> Report {
     report.assessment.agent.buckets = vec![bucket()];
     report.assessment.databases.push(Arc::new(observed("observed")));
     report.assessment.agent.cost = CostReport { dollars_per_month: Some(0.0126), budget_dollars_per_month: Some(5.0) };
-    report.assessment.agent.process =
-        Some(ProcessReport { cpu_seconds: 1.5, resident_memory_bytes: 16 << 20, open_fds: 12, max_fds: Some(1024) });
+    report.assessment.agent.process = Some(ProcessReport {
+        cpu_seconds: 1.5,
+        resident_memory_bytes: 16 << 20,
+        open_fds: 12,
+        max_fds: Some(1024),
+        panics: 1,
+    });
     report.assessment.agent.receivers = vec![
         ReceiverReport {
             receiver: "pager".to_owned(),

@@ -6,9 +6,9 @@ use super::panel::{
 use super::promql::{buckets, how_many, increase, of, of_process, only, promql, rate, rate_of_process, up};
 use crate::domain::number::agent::{
     ALERTS, ALERTS_DROPPED, BUILD, COLLECTOR_DURATION, COLLECTOR_LAST_SUCCESS, COLLECTOR_SUCCESS, DATABASES,
-    DISCOVERED, LAST_RELOAD_SUCCESS, LAST_ROUND, LAST_SAVE, PROCESS_CPU_SECONDS, PROCESS_MAX_FDS, PROCESS_OPEN_FDS,
-    PROCESS_RESIDENT_MEMORY_BYTES, PROCESS_START_TIME, RELOADED, REPORT_AT, ROUND_INTERVAL, SERIES, SERIES_LIMIT,
-    STATE_SAVED, STATES_SET_ASIDE,
+    DISCOVERED, LAST_RELOAD_SUCCESS, LAST_ROUND, LAST_SAVE, PANICS, PROCESS_CPU_SECONDS, PROCESS_MAX_FDS,
+    PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY_BYTES, PROCESS_START_TIME, RELOADED, REPORT_AT, ROUND_INTERVAL, SERIES,
+    SERIES_LIMIT, STATE_SAVED, STATES_SET_ASIDE,
 };
 use crate::domain::number::drill::{DOWNLOAD_BUDGET_BYTES, DOWNLOAD_BUDGET_REMAINING_BYTES};
 use crate::domain::number::receiver::{DEADMAN_LAST_SUCCESS, FAILING_SINCE, FAILURES, NOTIFICATIONS, WAITING};
@@ -89,6 +89,7 @@ fn agents() -> Panel {
     .column("Report age", Unit::Seconds, Scale::Plain, built(promql!("(time() - {REPORT_AT})", REPORT_AT)))
     .column("Saved ago", Unit::Seconds, Scale::Plain, built(promql!("(time() - {LAST_SAVE})", LAST_SAVE)))
     .column("State set aside", Unit::Count, Scale::Trouble, built(increase(&STATES_SET_ASIDE)))
+    .column("Internal errors", Unit::Count, Scale::Trouble, built(increase(&PANICS)))
 }
 
 fn looks() -> Vec<Panel> {

@@ -16,7 +16,7 @@ use self::client::{Client, Served};
 use super::lab::agent::Agent;
 use super::lab::certificates::Certificate;
 use super::lab::prometheus::{PROMETHEUS, Prometheus};
-use super::lab::{Lab, http, wait_for};
+use super::lab::{Lab, command, http, wait_for};
 use super::{database, told, watching};
 
 /// The certificates of all cases.
@@ -328,6 +328,22 @@ fn servers_behave_as_the_exporter_toolkits() {
         assert_eq!(head.matches(header).count(), 1, "{header} in {head}");
     }
     assert_eq!(head.matches("content-security-policy").count(), 1, "{head}");
+}
+
+#[test]
+fn where_no_authority_is_named_those_of_the_system_verify_clients() {
+    let home = Home::new();
+    let (place, path) = (home.directory.path(), home.directory.path().join("app.db"));
+    drop(database(&path));
+    let file = home.write(&format!("{TLS}  client_auth_type: RequireAndVerifyClientCert\n"));
+    let mut program = command(env!("CARGO_BIN_EXE_streamgauge"));
+    program.env("SSL_CERT_FILE", &home.authority.certificate);
+    let flag = format!("--web.config.file={}", file.display());
+    let agent = Agent::start_by(program, place, &watching("", [&path]), &place.join("state"), &[&flag]);
+    let address = agent.address.parse().unwrap();
+    let asked = |client: Client| client.ask(address, "/-/healthy", "").map(|answer| answer.summary);
+    assert!(asked(home.with(&home.client)).unwrap().starts_with("200"));
+    assert!(asked(home.with(&home.stranger)).is_err());
 }
 
 /// bcrypt of `geheim`, of the least cost.

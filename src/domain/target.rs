@@ -290,9 +290,7 @@ impl ReplicaLocation {
             Self::Oss(place) => place.path = joined(&place.path, relative),
             Self::Sftp(place) => place.path = format!("{}/{relative}", place.path.trim_end_matches('/')),
             Self::WebDav(place) => place.path = joined(&place.path, relative),
-            Self::Nats(place) if place.bucket.is_empty() && !relative.contains('/') => {
-                place.bucket = relative.to_owned()
-            }
+            Self::Nats(place) if place.bucket.is_empty() && !relative.contains('/') => place.bucket = relative.into(),
             Self::Nats(_) => return None,
         }
         Some(place)

@@ -138,7 +138,7 @@ fn mistakes_in_the_environment_and_flags_are_named_by_their_own_names() {
         "environment: STREAMGAUGE__LOG__COLOUR: unknown key; accepted: format, level",
         "environment: STREAMGAUGE__LOG__LEVEL: value `loud`: not one of the choices; accepted: error, warn, info, debug, trace",
         "environment: STREAMGAUGE__REPLICA__TIMEOUT_2: unknown key, did you mean `timeout`?; accepted: ca-file, concurrency, \
-         idle-interval, idle-reconcile-interval, interval, level-interval, listing-interval, reconcile-interval, timeout",
+         idle-interval, idle-reconcile-interval, interval, level-interval, listing-interval, reconcile-interval, request-budget, timeout",
         "environment: STREAMGAUGE__DATABASE: not a list; accepted: [[database]] tables",
     ] {
         assert!(shown.contains(&expected.to_owned()), "{expected}\nis not in\n{}", shown.join("\n"));

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use streamgauge::domain::alert::{Alert, AlertState};
 use streamgauge::domain::alerting::Alerting;
+use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::cost::{Part, Settings, Stock, estimate};
+use streamgauge::domain::limits::SPACING_MAX;
 use streamgauge::domain::litestream::{Dated, Layout, LevelKeys, Listed, LtxName, ObjectName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::price::{MONTH_SECONDS, Prices, Terms, usual_prices};
@@ -393,6 +396,42 @@ fn what_watching_costs() {
         estimated(every, How::Listing, listing);
         estimated(every, How::ByName, row.named);
     }
+}
+
+/// What a life costs a month in its fourth to sixth hour, in each of which the database is written each second, how much rarer
+/// looks were then, and after how many seconds it was told that Litestream had ended.
+fn budgeted(request_budget: Option<f64>) -> (f64, Option<f64>, i64) {
+    const ENDS: i64 = 6 * HOUR;
+    let costs = Costs { request_budget, ..Costs::default() };
+    let site = Site { alerting: Alerting::default(), costs, ..How::ByName.site(0) };
+    let events: [Event; 2] = [(1, |w| writes(w, 1)), (ENDS, |w| w.peer.stop())];
+    let (mut bills, mut spacing, mut told, mut second) = ([0.0; 2], None, None, 0);
+    live(&site, ENDS + HOUR / 2, &events, |seen| {
+        let Some(report) = seen.report.as_deref() else { return };
+        second += 15;
+        for (bill, until) in bills.iter_mut().zip([ENDS / 2, ENDS]) {
+            *bill = if second <= until { Bill::of(report).dollars() } else { *bill };
+        }
+        spacing = report.assessment.agent.cost.look_spacing;
+        let fires =
+            |alert: &Arc<Alert>| alert.labels["alertname"] == "ReplicationLag" && alert.state == AlertState::Firing;
+        told = told.or(report.alerts.iter().any(fires).then_some(second - ENDS));
+    });
+    ((bills[1] - bills[0]) / (ENDS / 2) as f64 * MONTH_SECONDS, spacing, told.expect("an alert"))
+}
+
+#[test]
+fn requests_stay_within_their_budget_and_no_page_is_late() {
+    let (usual, none, in_time) = budgeted(None);
+    let (dollars, spacing, told) = budgeted(Some(usual / 4.0));
+    assert_eq!(none, None);
+    assert!((usual / 8.0..usual / 3.6).contains(&dollars), "${dollars:.3} of ${:.3} a month", usual / 4.0);
+    assert!(spacing.is_some_and(|times| times > 3.0), "{spacing:?}");
+    // A third of the objective of 5 minutes is the most that lies between two looks.
+    assert!((0..=in_time + 100).contains(&told), "after {told} s, not {in_time} s");
+    // With nothing to spend, looks still go on.
+    let (least, spacing, told) = budgeted(Some(0.0));
+    assert!(least < dollars && spacing == Some(SPACING_MAX) && told <= in_time + 100, "{least} {spacing:?} {told}");
 }
 
 /// What `streamgauge cost` estimates of looks is within a tenth of what was counted, in dollars.

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::assess::requests::RequestWindow;
-use streamgauge::domain::assessment::{StoreOperationReport, StoreReport};
+use streamgauge::domain::assessment::{Billed, StoreOperationReport, StoreReport};
 use streamgauge::domain::beacon::BeaconClaim;
 use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
@@ -333,12 +333,15 @@ impl Stores for Ports {
             failures: failures.iter().map(|(kind, count)| (*kind, *count)).collect(),
             ..StoreOperationReport::default()
         });
+        let [lists, folders, reads] = world.operations.each_ref().map(|(requests, _)| *requests);
+        let billed = vec![Billed { lists: lists + folders, reads, ..Billed::default() }];
         let (recent_requests, recent_failures) = world.window.sum(Duration::from_secs(world.peer.now.unsigned_abs()));
         vec![StoreReport {
             store: "s3".into(),
             operations: operations.collect(),
             recent_requests,
             recent_failures,
+            billed,
             // The bucket's clock is right.
             clock_offset_seconds: Some(-world.agent_ahead as f64),
             ..StoreReport::default()
@@ -378,6 +381,7 @@ pub(crate) struct Site {
     pub(crate) objectives: Objectives,
     pub(crate) pace: Pace,
     pub(crate) alerting: Alerting,
+    pub(crate) costs: Costs,
     /// How many idle databases are replicated to the same bucket.
     pub(crate) idle: usize,
     /// The agent sees the bucket only.
@@ -425,7 +429,7 @@ fn configured(site: &Site) -> Configured {
         pace: site.pace.clone(),
         drills: DrillLimits::default(),
         alerting: site.alerting.clone(),
-        costs: Costs::default(),
+        costs: site.costs,
         shard: None,
         metrics: Default::default(),
     }

@@ -176,7 +176,8 @@ async fn what_a_bucket_costs_is_known_after_an_hour_and_has_a_budget() {
     let s3 = S3Location { bucket: "app".to_owned(), ..S3Location::default() };
     app.replicas[0].location = ReplicaLocation::S3(Box::new(s3));
     // 131 bytes at 2.3 cents a gigabyte.
-    let clock = start(&world, app, Costs { prices: ConfiguredPrices::default(), budget: Some(1e-9) });
+    let clock =
+        start(&world, app, Costs { prices: ConfiguredPrices::default(), budget: Some(1e-9), request_budget: None });
     let dollars = |replica: &ReplicaReport| replica.keeping.storage_dollars_per_month;
     let app = world.wait_for("app", |app| dollars(replica(app)).is_some()).await;
     assert!((dollars(replica(&app)).unwrap() - 131e-9 * 0.023).abs() < 1e-15);

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use crate::domain::assessment::{Billed, CostReport, DatabaseReport, StoreReport};
+use crate::domain::limits::SPACING_MAX;
+use crate::domain::moment::Moment;
 use crate::domain::price::{ConfiguredPrices, MONTH_SECONDS};
 
 /// Requests say what a month costs when they were counted for so long.
 const COUNTED_SECONDS: f64 = 3600.0;
+
+/// Nothing to spend is as good as a cent.
+const BUDGET_MIN: f64 = 0.01;
 
 /// The cost of everything, and the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -15,17 +20,15 @@ pub struct Costs {
     pub prices: ConfiguredPrices,
     /// Dollars a month for all replicas.
     pub budget: Option<f64>,
+    /// Dollars a month for the agent's own requests alone.
+    pub request_budget: Option<f64>,
 }
 
 impl Costs {
     /// Says in `stores` what their requests cost, which were counted for so many seconds, and sums everything up.
     pub fn report(&self, stores: &mut [StoreReport], databases: &[Arc<DatabaseReport>], seconds: f64) -> CostReport {
         for store in &mut *stores {
-            let bill = |Billed { host, reads, lists, others, bytes }: &Billed| {
-                let prices = self.prices.at(&store.store, host.as_deref());
-                prices.dollars(*reads, *lists, *bytes) + *others as f64 * prices.upload_dollars()
-            };
-            let dollars: f64 = store.billed.iter().map(bill).sum();
+            let dollars = self.spent(store);
             store.request_dollars_per_month = (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS);
         }
         let requests: Option<f64> = stores.iter().map(|store| store.request_dollars_per_month).sum();
@@ -35,18 +38,97 @@ impl Costs {
         CostReport {
             dollars_per_month: requests.zip(storage).filter(|_| counted).map(|(requests, storage)| requests + storage),
             budget_dollars_per_month: self.budget,
+            request_budget_dollars_per_month: self.request_budget,
+            look_spacing: None,
         }
+    }
+
+    /// What the requests to a store have cost so far.
+    pub fn spent(&self, store: &StoreReport) -> f64 {
+        let bill = |Billed { host, reads, lists, others, bytes }: &Billed| {
+            let prices = self.prices.at(&store.store, host.as_deref());
+            prices.dollars(*reads, *lists, *bytes) + *others as f64 * prices.upload_dollars()
+        };
+        store.billed.iter().map(bill).sum()
+    }
+}
+
+/// How many times rarer than configured looks at buckets are, so that their requests stay within a budget.
+#[derive(Clone, Copy, Debug)]
+pub struct Spacing {
+    ratio: f64,
+    /// When the ratio was decided, and what had been spent by then.
+    decided: Option<(Moment, f64)>,
+}
+
+impl Default for Spacing {
+    fn default() -> Self {
+        Self { ratio: 1.0, decided: None }
+    }
+}
+
+impl Spacing {
+    /// From 1, which is as configured, to [`SPACING_MAX`].
+    pub fn ratio(&self) -> f64 {
+        self.ratio
+    }
+
+    /// Decides anew once an hour, in which as much may be `spent` as is a month's `budget` by its hours: what looks cost is in
+    /// inverse proportion to how rare they are. Says whether it is another one now.
+    pub fn decide(&mut self, spent: f64, budget: Option<f64>, now: Moment) -> bool {
+        let before = self.ratio;
+        match (budget, self.decided) {
+            (None, _) => *self = Self::default(),
+            (Some(budget), Some((at, by_then))) if now.since(at).as_secs_f64() >= COUNTED_SECONDS => {
+                let month = (spent - by_then) / now.since(at).as_secs_f64() * MONTH_SECONDS;
+                self.ratio = (self.ratio * month / budget.max(BUDGET_MIN)).clamp(1.0, SPACING_MAX);
+                self.decided = Some((now, spent));
+            }
+            (Some(_), Some(_)) => {}
+            (Some(_), None) => self.decided = Some((now, spent)),
+        }
+        self.ratio != before
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use jiff::{SignedDuration, Timestamp};
+
     use super::*;
+
+    #[test]
+    fn looks_are_as_rare_as_the_budget_asks_for_and_no_rarer() {
+        let start = Moment { mono: SignedDuration::ZERO, wall: Timestamp::UNIX_EPOCH };
+        let hour = Duration::from_secs(3600);
+        let (mut spacing, mut spent, mut now, mut seen) = (Spacing::default(), 0.0, start, Vec::new());
+        let hours_of_month = MONTH_SECONDS / 3600.0;
+        // Dollars a month as configured, of which 2 are budgeted.
+        for (configured, budget) in
+            [(8.0, Some(2.0)), (8.0, Some(2.0)), (16.0, Some(2.0)), (1.0, Some(2.0)), (8.0, None)]
+        {
+            spacing.decide(spent, budget, now);
+            spent += configured / spacing.ratio() / hours_of_month;
+            assert!(!spacing.decide(spent, budget, now.after(hour / 2)) || budget.is_none(), "once an hour");
+            now = now.after(hour);
+            spacing.decide(spent, budget, now);
+            seen.push((spacing.ratio() * 100.0).round() / 100.0);
+        }
+        assert_eq!(seen, [4.0, 4.0, 8.0, 1.0, 1.0]);
+        // With nothing to spend, as rare as can be, until nothing is spent.
+        let mut spacing = Spacing::default();
+        assert!(!spacing.decide(0.0, Some(0.0), start) && spacing.decide(1.0, Some(0.0), start.after(hour)));
+        assert_eq!(spacing.ratio(), SPACING_MAX);
+        assert!(spacing.decide(1.0, Some(0.0), start.after(2 * hour)));
+        assert_eq!(spacing.ratio(), 1.0);
+    }
 
     #[test]
     fn requests_are_projected_from_an_hour_on() {
         let store = |billed| StoreReport { store: "s3".into(), billed, ..StoreReport::default() };
-        let costs = Costs { prices: ConfiguredPrices::default(), budget: Some(2.0) };
+        let costs = Costs { prices: ConfiguredPrices::default(), budget: Some(2.0), request_budget: None };
         let here = Billed { reads: 1000, lists: 360, ..Billed::default() };
         // Another endpoint of the same kind is billed by its own prices before both are summed up.
         let own = Billed { host: Some("minio:9000".into()), reads: 1000, lists: 1000, ..Billed::default() };

@@ -78,6 +78,18 @@ pub struct CostReport {
     pub dollars_per_month: Option<f64>,
     /// What `dollars_per_month` may be, as configured.
     pub budget_dollars_per_month: Option<f64>,
+    /// What the agent's own requests may cost, as configured.
+    pub request_budget_dollars_per_month: Option<f64>,
+    /// How many times rarer than configured looks at buckets are, so that requests stay within their budget: 1 is as
+    /// configured; `None` without such a budget.
+    pub look_spacing: Option<f64>,
+}
+
+impl CostReport {
+    /// How many times rarer than configured looks at buckets are, if they are.
+    pub fn rarer(&self) -> Option<f64> {
+        self.look_spacing.filter(|times| *times > 1.0)
+    }
 }
 
 /// How saving what survives a restart goes.

@@ -38,7 +38,7 @@ mod tests {
     use crate::domain::assessment::{AgentReport, CostReport};
 
     fn check(dollars_per_month: Option<f64>, budget_dollars_per_month: Option<f64>, expected: &str) {
-        let cost = CostReport { dollars_per_month, budget_dollars_per_month };
+        let cost = CostReport { dollars_per_month, budget_dollars_per_month, ..CostReport::default() };
         let agent = AgentReport { cost, ..AgentReport::default() };
         let assessment = Assessment { agent, ..Assessment::default() };
         let verdicts = on_agent(&assessment, Timestamp::UNIX_EPOCH, Watching::Continuously);

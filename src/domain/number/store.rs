@@ -80,4 +80,12 @@ numbers! {
     BUDGET = gauge(Agent, "streamgauge_budget_dollars_per_month",
         "The most that streamgauge_dollars_per_month may be, as configured.",
         |on| on.agent()?.agent.cost.budget_dollars_per_month.known());
+
+    REQUEST_BUDGET = gauge(Agent, "streamgauge_request_budget_dollars_per_month",
+        "The most that the agent's own requests may cost before looks are made rarer, as configured; absent without such a budget.",
+        |on| on.agent()?.agent.cost.request_budget_dollars_per_month.known());
+
+    LOOK_SPACING = gauge(Agent, "streamgauge_look_spacing_ratio",
+        "How many times rarer than configured looks at buckets are, to keep requests within their budget; absent without one.",
+        |on| on.agent()?.agent.cost.look_spacing.known());
 }

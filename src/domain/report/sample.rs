@@ -435,7 +435,12 @@ pub(crate) fn full() -> Report {
     }];
     report.assessment.agent.buckets = vec![bucket()];
     report.assessment.databases.push(Arc::new(observed("observed")));
-    report.assessment.agent.cost = CostReport { dollars_per_month: Some(0.0126), budget_dollars_per_month: Some(5.0) };
+    report.assessment.agent.cost = CostReport {
+        dollars_per_month: Some(0.0126),
+        budget_dollars_per_month: Some(5.0),
+        request_budget_dollars_per_month: Some(2.0),
+        look_spacing: Some(3.25),
+    };
     report.assessment.agent.process = Some(ProcessReport {
         cpu_seconds: 1.5,
         resident_memory_bytes: 16 << 20,

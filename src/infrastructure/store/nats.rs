@@ -63,7 +63,7 @@ struct Bucket {
 impl Bucket {
     fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Self, Reason> {
         let place: &NatsLocation = location.nats().ok_or_else(|| unsupported(location))?;
-        if !is_bucket(&place.bucket) {
+        if !shelf::is_bucket(&place.bucket) {
             let cause = format!("open {}: not the name of an object store", location.url());
             let hint = "letters, digits, - and _ make a bucket's name";
             return Err(Reason::new(ReasonKind::Misconfigured, cause).with_hint(hint));
@@ -79,12 +79,6 @@ impl Bucket {
     async fn link(&self) -> Result<Arc<Link>, Reason> {
         self.slot.link().await
     }
-}
-
-/// What an object store may be called.
-fn is_bucket(name: &str) -> bool {
-    let valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
-    !name.is_empty() && name.chars().all(valid)
 }
 
 /// One replica, which is the whole object store; or the server, in which only folders are asked for.

@@ -8,7 +8,7 @@ use crate::domain::assess::costs::Costs;
 use crate::domain::assessment::SourceReport;
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::schedule::DrillLimits;
-use crate::domain::limits::VERIFICATIONS_MAX;
+use crate::domain::limits::{SPACED_LISTING_MAX, VERIFICATIONS_MAX};
 use crate::domain::naming::Names;
 use crate::domain::profile::Selection;
 use crate::domain::shard::Shard;
@@ -96,6 +96,20 @@ pub struct Pace {
     pub verify: VerifyPolicy,
     /// That beacons are written, and how often; `None`: nothing is ever written to a store.
     pub beacon: Option<BeaconPolicy>,
+}
+
+impl Pace {
+    /// The same with looks at buckets so many times rarer, but never more than `longest` apart, and with listings there rarer,
+    /// but never more than [`SPACED_LISTING_MAX`]; what is configured to be rarer stays so.
+    pub fn spaced(&self, ratio: f64, longest: Duration) -> Self {
+        let rarer = |interval: Duration, most: Duration| interval.mul_f64(ratio).min(most.max(interval));
+        Self {
+            bucket: rarer(self.bucket, longest),
+            listing: rarer(self.listing, SPACED_LISTING_MAX),
+            bucket_levels: rarer(self.bucket_levels, SPACED_LISTING_MAX),
+            ..self.clone()
+        }
+    }
 }
 
 /// What holds unless something else is configured.

@@ -25,6 +25,7 @@ use super::local::{LocalRound, LocalWatch, ROUNDS_MAX};
 use super::series::SeriesLimit;
 use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
+use crate::domain::assess::costs::Spacing;
 use crate::domain::assessment::{AgentReport, ConfigReport};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::Recorder;
@@ -32,7 +33,7 @@ use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{
     AlertOutlet, AskedBy, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKind, Journal,
-    LocalUpdate, ProcessProbe, Publisher, Stores,
+    LocalUpdate, Pace, ProcessProbe, Publisher, Stores,
 };
 
 /// A report is published so often although nothing changed, so that it shows that the agent goes on.
@@ -79,6 +80,9 @@ pub struct Agent {
     judge: Judge,
     series: SeriesLimit,
     recorder: Recorder,
+    spacing: Spacing,
+    /// As it is configured; in force is what the spacing makes of it.
+    pace: Pace,
     /// What is known of the agent itself; the rest is filled in when a report is built.
     report: AgentReport,
     published: Moment,
@@ -153,6 +157,8 @@ impl Agent {
             judge: Judge::new(Watching::Continuously),
             series: SeriesLimit::default(),
             recorder: Recorder::default(),
+            spacing: Spacing::default(),
+            pace: configured.pace.clone(),
             report: report(parts.version, parts.revision, now),
             published: now,
         };

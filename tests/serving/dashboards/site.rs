@@ -162,7 +162,7 @@ fn settings(profile: &str, configs: &[PathBuf], hook: &Recorder, probed: &Path) 
         "[litestream]\nconfig = {configs:?}\n\
          [metrics]\nprofile = {profile:?}\nseries-limit = 100_000\n\
          [objectives]\nrpo = \"5s\"\nrto = \"5m\"\nretention = \"1h\"\nbudget = 5.0\n\
-         [replica]\ninterval = \"1s\"\nidle-interval = \"5s\"\nlevel-interval = \"5s\"\nreconcile-interval = \"10s\"\n\
+         [replica]\nrequest-budget = 100.0\ninterval = \"1s\"\nidle-interval = \"5s\"\nlevel-interval = \"5s\"\nreconcile-interval = \"10s\"\n\
          timeout = \"10s\"\n\
          [verify]\nspot-interval = \"10s\"\n\
          [drill]\ninterval = \"5s\"\n\

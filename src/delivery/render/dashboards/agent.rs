@@ -13,7 +13,7 @@ use crate::domain::number::agent::{
 use crate::domain::number::drill::{DOWNLOAD_BUDGET_BYTES, DOWNLOAD_BUDGET_REMAINING_BYTES};
 use crate::domain::number::receiver::{DEADMAN_LAST_SUCCESS, FAILING_SINCE, FAILURES, NOTIFICATIONS, WAITING};
 use crate::domain::number::store::{
-    CLOCK_OFFSET, FAILURE_RATIO, RECEIVED_BYTES, REQUEST_DURATION, REQUEST_FAILURES, REQUESTS,
+    CLOCK_OFFSET, FAILURE_RATIO, LOOK_SPACING, RECEIVED_BYTES, REQUEST_DURATION, REQUEST_FAILURES, REQUESTS,
 };
 use crate::domain::profile::Profile;
 
@@ -121,6 +121,12 @@ fn looks() -> Vec<Panel> {
         )
         .objective("interval", promql!("max({ROUND_INTERVAL} / {ROUND_INTERVAL})", ROUND_INTERVAL)),
         heatmap("Duration of rounds", "How long the rounds of all collectors took.", &buckets(&COLLECTOR_DURATION)),
+        lines(
+            "Looks are rarer",
+            "How many times rarer than configured looks at buckets are, to keep requests within their budget; known with one only.",
+            Unit::Count,
+        )
+        .ask("{{instance}}", of(&LOOK_SPACING)),
         lines("Left of what drills may download", "In 24 hours, from all buckets together.", Unit::Bytes)
             .ask("{{instance}}", of(&DOWNLOAD_BUDGET_REMAINING_BYTES))
             .objective("budget", promql!("max({DOWNLOAD_BUDGET_BYTES})", DOWNLOAD_BUDGET_BYTES)),

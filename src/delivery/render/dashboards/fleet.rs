@@ -15,7 +15,7 @@ use crate::domain::number::replica::{
     GAPS, LAG_UNKNOWN_SINCE, RECOVERY_POINT, RESTORABLE, RESTORABLE_SINCE, RPO, STORAGE_DOLLARS_PER_MONTH,
     UNREPLICATED_BYTES, VERIFIED_AT,
 };
-use crate::domain::number::store::{BUDGET, DOLLARS, REQUEST_DOLLARS_PER_MONTH};
+use crate::domain::number::store::{BUDGET, DOLLARS, REQUEST_BUDGET, REQUEST_DOLLARS_PER_MONTH};
 use crate::domain::profile::Profile;
 
 pub(super) fn fleet(profile: Profile) -> Dashboard {
@@ -226,7 +226,8 @@ fn space_and_money() -> Vec<Panel> {
             "requests to {{store}}",
             promql!("sum by (store) ({REQUEST_DOLLARS_PER_MONTH})", REQUEST_DOLLARS_PER_MONTH),
         )
-        .objective("budget", promql!("sum({BUDGET})", BUDGET)),
+        .objective("budget", promql!("sum({BUDGET})", BUDGET))
+        .objective("request budget", promql!("sum({REQUEST_BUDGET})", REQUEST_BUDGET)),
         lines("Dearest replicas", "The ten replicas that cost most to store, in dollars a month.", Unit::Dollars).ask(
             "{{database}} {{replica}} {{instance}}",
             promql!("topk(10, {STORAGE_DOLLARS_PER_MONTH})", STORAGE_DOLLARS_PER_MONTH),

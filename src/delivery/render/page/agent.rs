@@ -50,6 +50,10 @@ fn facts(agent: &AgentReport, now: Timestamp) -> Markup {
             dt { "Bill" } dd {
                 (known(cost.dollars_per_month.map(|dollars| html! { (monthly(dollars)) })))
                 @if let Some(budget) = cost.budget_dollars_per_month { " of " (money(budget)) " budgeted" }
+                @if let Some((times, budget)) = cost.rarer().zip(cost.request_budget_dollars_per_month) {
+                    "; looks at buckets are " (format!("{times:.1}")) " times rarer than configured, so that requests stay within "
+                    (monthly(budget))
+                }
             }
             @if let Some(budget) = agent.drill_budget {
                 dt { "Drills today" } dd {

@@ -148,7 +148,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Settings {
             ca_file: replica.parsed("ca-file", "a readable file", |text| context.base.readable(text)),
         },
         pace,
-        costs: Costs { prices: drill.policy.prices, budget },
+        costs: Costs { prices: drill.policy.prices, budget, request_budget: replica.number("request-budget", 0.0) },
         drill,
         objectives,
         shard,

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::failure;
-use super::is_bucket;
 use super::link::{Get, Link, text};
 use super::object::name;
 use crate::domain::litestream::Layout;
@@ -24,6 +23,12 @@ const SAMPLE: usize = 100;
 struct Names {
     total: usize,
     streams: Option<Vec<String>>,
+}
+
+/// What an object store may be called.
+pub(super) fn is_bucket(name: &str) -> bool {
+    let valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+    !name.is_empty() && name.chars().all(valid)
 }
 
 /// One page of the object stores, which are the folders of a server; below one of them, the folder in which Litestream's

@@ -35,6 +35,7 @@ impl Agent {
         }
         self.report.sources.clone_from(&configured.sources);
         self.report.shard = configured.shard;
+        self.pace.clone_from(&configured.pace);
         self.shared.configured = configured;
         self.alerts.configure(&self.shared.configured.alerting);
         for replica in self.shared.fleet.subjects.values_mut().flat_map(|subject| &mut subject.replicas) {
@@ -47,6 +48,7 @@ impl Agent {
         for name in handed_over {
             self.shared.fleet.subjects.get_mut(&name).into_iter().for_each(|subject| subject.not_saved());
         }
+        self.space_out();
         self.adapt(now);
     }
 

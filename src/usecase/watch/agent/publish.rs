@@ -46,6 +46,17 @@ impl Agent {
             ..self.report.clone()
         };
         self.duties.iter().for_each(|duty| duty.report(shared, now, &mut agent));
+        let costs = shared.configured.costs;
+        let spent = agent.stores.iter().map(|store| costs.spent(store)).sum();
+        if self.spacing.decide(spent, costs.request_budget, now) {
+            tracing::info!(
+                times = self.spacing.ratio(),
+                "looks at buckets are rarer than configured, for the request budget"
+            );
+            self.space_out();
+        }
+        agent.cost.look_spacing = costs.request_budget.map(|_| self.spacing.ratio());
+        let shared = &self.shared;
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
         let selection = Arc::clone(&shared.configured.metrics.selection);
         let mut assessment = Assessment { complete, agent, databases, over_limit, selection };
@@ -55,6 +66,15 @@ impl Agent {
             verdicts.agent = self.judge.judge_agent(&assessment, now.wall);
         }
         (assessment, verdicts, changed)
+    }
+
+    /// Has looks at buckets be as rare as their budget asks for, but so frequent that lag above the tightest objective is seen
+    /// in time.
+    pub(super) fn space_out(&mut self) {
+        let fleet = &self.shared.fleet;
+        let tightest = fleet.subjects.values().map(|subject| subject.target.objectives.rpo).min();
+        let longest = tightest.unwrap_or_default() / 3;
+        self.shared.configured.pace = self.pace.spaced(self.spacing.ratio(), longest);
     }
 
     /// The report, of which the log is told what it makes of what changed.

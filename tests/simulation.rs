@@ -37,6 +37,8 @@ mod probe_v5;
 mod reproductions;
 #[path = "simulation/scene.rs"]
 mod scene;
+#[path = "simulation/tides.rs"]
+mod tides;
 #[path = "simulation/timeline.rs"]
 mod timeline;
 #[path = "simulation/world.rs"]

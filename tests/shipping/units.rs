@@ -1,12 +1,14 @@
 //! The systemd units: whether systemd understands them, how much they leave open, and that the service and a drill work inside of it.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::lab::{Lab, Process, command, free_port, http, wait_for};
+use crate::tls::self_signed;
 use crate::{output, root, text};
 
 const UNIT: &str = "packaging/systemd/streamgauge.service";
@@ -52,7 +54,7 @@ fn systemd_understands_every_line_and_little_is_left_open() {
     }
 }
 
-/// The service says that it is ready, and is healthy. A drill lowers its own priority, bounds its own memory, and starts a process: under the unit's system calls, without any
+/// The service says that it is ready, is healthy, and reads its configuration anew; a restore works, and so do TLS and a socket. A drill lowers its own priority, bounds its own memory, and starts a process: under the unit's system calls, without any
 /// capability, and with a read-only system.
 #[test]
 fn the_service_and_a_drill_work_under_the_directives() {
@@ -104,6 +106,20 @@ fn the_service_and_a_drill_work_under_the_directives() {
         let metrics = http::get(&address, "/metrics", &[]);
         metrics.is_ok_and(|metrics| metrics.text().contains("streamgauge_database_up{database=\"shop\"} 1"))
     });
+    assert_eq!(http::request("POST", &address, "/-/reload", &[], b"").unwrap().status, 200);
+    drop(service);
+    output(&mut sandbox(&format!("{binary} restore -o \"$1/state/restored.db\" shop \"$3\" \"$4\"")));
+    assert!(path("state/restored.db").is_file());
+    // With certificates, and a socket for whoever has none.
+    self_signed(home.path(), "DNS:localhost", "CA:FALSE");
+    fs::set_permissions(path("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path("web.yml"), "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n").unwrap();
+    let listens = format!("--web.listen-address={address} --web.listen-address=unix:\"$1/state/agent.sock\"");
+    let words = format!("{binary} run {listens} --web.config.file=\"$1/web.yml\" \"$3\" \"$4\"");
+    let service = Process::spawn(&mut sandbox(&words), path("service.log"));
+    let asks = format!("{binary} healthcheck --url=unix:\"$1/state/agent.sock\" \"$3\" \"$4\"");
+    wait_for("an answer by the socket", || sandbox(&asks).output().unwrap().status.success());
+    assert!(http::get(&address, "/metrics", &[]).is_err(), "without TLS");
     drop(service);
     // The filter is there: what the unit forbids is refused.
     let forbidden = "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)";

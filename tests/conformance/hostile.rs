@@ -117,6 +117,18 @@ async fn listings_that_contradict_themselves_are_corrupt() {
     }
 }
 
+/// Servers write a character that XML cannot have as a reference, which XML cannot have either.
+#[tokio::test]
+async fn a_key_that_no_document_can_hold_hides_none_beside_it() {
+    let (odd, good) = ("app/0000/0000000000000004-\u{1}", format!("app/{}", key(5)));
+    let body = listing(&[(odd.to_owned(), 1), (good, 4096)], false);
+    for body in [body.replace('\u{1}', "&#x1;"), body.replace('\u{1}', "&#1;")] {
+        let (_server, store) = always(xml(&body));
+        let page = store.list(LEVEL, None, None).await.unwrap_or_else(|reason| panic!("{body}: {reason}"));
+        assert_eq!((page.objects.len(), page.odd), (1, vec!["0000/0000000000000004-\u{1}".to_owned()]));
+    }
+}
+
 #[tokio::test]
 async fn answers_that_are_not_listings_are_corrupt() {
     for body in ["", "<", "<HtmlReport></HtmlReport>", "\0\u{1}\u{2}"] {

@@ -426,6 +426,8 @@ impl Site {
         self.liars = HOSTILE.iter().map(|hostile| Liar::start(folder.clone(), hostile.lie)).collect();
         let yaml = format!("{:?}", self.path("litestream.yml"));
         let mut toml = self.toml.replace(&yaml, &format!("{yaml}, {:?}", self.path("second.yml")));
+        // What it was turned into before may be nothing that can be written to.
+        let _ = fs::remove_file(self.path("second.yml"));
         fs::write(self.path("second.yml"), "dbs: []\n").unwrap();
         for (hostile, server) in HOSTILE.iter().zip(&self.liars) {
             toml.push_str(&watched(hostile.name, server.server.port()));

@@ -3,7 +3,8 @@
 //! nothing is committed and while 250 transactions are committed each second, spread over all of them.
 //!
 //! `cargo bench --bench fleet` takes six minutes; `STREAMGAUGE_BENCH_DATABASES=100` makes it shorter, and
-//! `STREAMGAUGE_BENCH_PROGRAM` measures another build of the program.
+//! `STREAMGAUGE_BENCH_PROGRAM` measures another build of the program, or several beside the same databases at the same
+//! time: their paths with a colon between them. `STREAMGAUGE_BENCH_SECONDS` is how long each phase is.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -20,6 +21,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 const CHILD: &str = "STREAMGAUGE_BENCH_CHILD";
 const DATABASES: &str = "STREAMGAUGE_BENCH_DATABASES";
 const PROGRAM: &str = "STREAMGAUGE_BENCH_PROGRAM";
+const SECONDS: &str = "STREAMGAUGE_BENCH_SECONDS";
 
 /// A database takes eight descriptors in the process that writes it, and a process may have 20 000 here.
 const HELD_BY_ONE_PROCESS: usize = 2_000;
@@ -28,7 +30,9 @@ const COMMITS_PER_SECOND: usize = 250;
 const STEP: Duration = Duration::from_millis(100);
 const SCRAPE: Duration = Duration::from_secs(15);
 const CLOCK_TICKS_PER_SECOND: f64 = 100.0;
+/// A machine that is busy with other work is waited for as long as anything goes on.
 const PATIENCE: Duration = Duration::from_secs(300);
+const PROGRESS: Duration = Duration::from_secs(20);
 
 fn main() -> Outcome {
     if let Ok(directory) = std::env::var(CHILD) {
@@ -39,27 +43,85 @@ fn main() -> Outcome {
         true => (10_000, Duration::from_secs(60)),
         false => (20, Duration::from_secs(1)),
     };
-    let databases = std::env::var(DATABASES).ok().map_or(Ok(usual), |text| text.parse::<usize>())?;
+    let databases = number(DATABASES)?.unwrap_or(usual);
+    let phase = number(SECONDS)?.map_or(phase, |seconds| Duration::from_secs(seconds as u64));
+    let programs = std::env::var(PROGRAM).unwrap_or_else(|_| env!("CARGO_BIN_EXE_streamgauge").to_owned());
     let root = tempfile::tempdir()?;
     let mut holders = create(root.path(), databases)?;
-    let (mut agent, settled) = Agent::start(root.path(), databases)?;
-    let (series, plain, packed) = agent.scrape()?;
-    say(&format!("{databases} databases, {series} series, {:.1} MB ({:.2} MB gzip)", mb(plain), mb(packed)))?;
-    say(&format!("verified after {:.0} s with {:.1} s of CPU time", settled.as_secs_f64(), agent.cpu()?))?;
+    let start = |(place, program)| Agent::start(root.path(), databases, place, program);
+    let mut agents = programs.split(':').enumerate().map(start).collect::<Outcome<Vec<_>>>()?;
+    let settled = settle(&agents, databases)?;
+    for agent in &agents {
+        let (series, plain, packed) = agent.scrape()?;
+        say(&format!("{}, process {}", agent.program, agent.child.id()))?;
+        say(&format!("{databases} databases, {series} series, {:.1} MB ({:.2} MB gzip)", mb(plain), mb(packed)))?;
+        say(&format!("verified after {:.0} s with {:.1} s of CPU time", settled.as_secs_f64(), agent.cpu()?))?;
+    }
     // What comes once after a start has had its time.
-    agent.phase(phase / 2, || Ok(()))?;
+    during(&mut agents, phase / 2, || Ok(()))?;
     say("\n                          CPU of a core   memory now / at most, MB")?;
-    let cpu = agent.phase(phase, || Ok(()))?;
-    say(&format!("nothing is committed      {:>8.2} %      {}", cpu * 100.0, agent.memory()?))?;
+    let tell = |what: &str, agents: &[Agent], parts: Vec<f64>| {
+        let mut lines = agents.iter().zip(parts);
+        lines.try_for_each(|(agent, part)| say(&format!("{what:<26}{:>8.2} %      {}", part * 100.0, agent.memory()?)))
+    };
+    let parts = during(&mut agents, phase, || Ok(()))?;
+    tell("nothing is committed", &agents, parts)?;
     let (mut due, each) = (0.0, COMMITS_PER_SECOND as f64 * STEP.as_secs_f64() / holders.len() as f64);
-    let cpu = agent.phase(phase, || {
+    let parts = during(&mut agents, phase, || {
         due += each;
         let now = due as usize;
         due -= now as f64;
         holders.iter_mut().try_for_each(|holder| holder.commit(now))?;
         holders.iter_mut().try_for_each(Holder::wait)
     })?;
-    say(&format!("{COMMITS_PER_SECOND} commits each second   {:>8.2} %      {}", cpu * 100.0, agent.memory()?))
+    tell(&format!("{COMMITS_PER_SECOND} commits each second"), &agents, parts)
+}
+
+fn number(variable: &str) -> Outcome<Option<usize>> {
+    Ok(std::env::var(variable).ok().map(|text| text.parse()).transpose()?)
+}
+
+/// Waits until all databases have a recovery point and were verified, as long as there is progress; says how long that took.
+fn settle(agents: &[Agent], databases: usize) -> Outcome<Duration> {
+    let start = Instant::now();
+    let (mut reached, mut progress, mut told) = (0, start, start);
+    loop {
+        let done = agents.iter().map(Agent::verified).sum::<usize>();
+        if done > reached {
+            (reached, progress) = (done, Instant::now());
+        }
+        if done == 2 * databases * agents.len() {
+            return Ok(start.elapsed());
+        }
+        if progress.elapsed() > PATIENCE {
+            return Err("nothing more was verified".into());
+        }
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            let part = 100 * done / (2 * databases * agents.len());
+            say(&format!("after {:.0} s, {part} % is looked at and verified", start.elapsed().as_secs_f64()))?;
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+}
+
+/// Does `work` at even intervals, and the agents are scraped; the parts of a core that they used meanwhile.
+fn during(agents: &mut [Agent], length: Duration, mut work: impl FnMut() -> Outcome) -> Outcome<Vec<f64>> {
+    let used = |agents: &[Agent]| agents.iter().map(Agent::cpu).collect::<Outcome<Vec<_>>>();
+    let (start, before, mut scraped) = (Instant::now(), used(agents)?, Duration::ZERO);
+    for step in 1.. {
+        work()?;
+        if start.elapsed() >= scraped {
+            scraped += SCRAPE;
+            agents.iter().try_for_each(|agent| agent.get("/metrics").map(drop))?;
+        }
+        if start.elapsed() >= length {
+            break;
+        }
+        std::thread::sleep((STEP * step).saturating_sub(start.elapsed()));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(used(agents)?.into_iter().zip(before).map(|(after, before)| (after - before) / seconds).collect())
 }
 
 fn say(line: &str) -> Outcome {
@@ -72,13 +134,14 @@ fn mb(bytes: usize) -> f64 {
 
 /// The program, at work.
 struct Agent {
+    program: String,
     child: Child,
     address: String,
 }
 
 impl Agent {
-    /// Starts it and waits until all databases have a recovery point; says how long that took.
-    fn start(root: &Path, databases: usize) -> Outcome<(Self, Duration)> {
+    /// Starts the one at this place.
+    fn start(root: &Path, databases: usize, place: usize, program: &str) -> Outcome<Self> {
         // Drills are processes of their own and have a bench of their own.
         let mut config = "[drill]\nenabled = false\n".to_owned();
         for number in 0..databases {
@@ -96,44 +159,24 @@ impl Agent {
         std::fs::write(&file, config)?;
         // Taken and given back: nobody else here asks for one.
         let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let program = std::env::var(PROGRAM).unwrap_or_else(|_| env!("CARGO_BIN_EXE_streamgauge").to_owned());
         let child = Command::new(program)
             // As the service and the image have it.
             .env("MALLOC_ARENA_MAX", "1")
             .args(["run", "--log.level", "error", "--web.listen-address", &address, "--config.file"])
             .arg(&file)
             .arg("--storage.path")
-            .arg(root.join("storage"))
+            .arg(root.join(format!("storage-{place}")))
             .stdin(Stdio::null())
             .spawn()?;
-        let (agent, start) = (Self { child, address }, Instant::now());
-        let all = databases;
-        while agent.count("streamgauge_replica_recovery_point_timestamp_seconds").unwrap_or(0) < all
-            || agent.count("streamgauge_replica_oldest_read_timestamp_seconds")? < all
-        {
-            std::thread::sleep(Duration::from_secs(2));
-            if start.elapsed() > PATIENCE {
-                return Err("not everything was verified in time".into());
-            }
-        }
-        Ok((agent, start.elapsed()))
+        Ok(Self { program: program.to_owned(), child, address })
     }
 
-    /// Does `work` at even intervals, and is scraped; the part of a core that the agent used meanwhile.
-    fn phase(&mut self, length: Duration, mut work: impl FnMut() -> Outcome) -> Outcome<f64> {
-        let (start, before, mut scraped) = (Instant::now(), self.cpu()?, Duration::ZERO);
-        for step in 1.. {
-            work()?;
-            if start.elapsed() >= scraped {
-                scraped += SCRAPE;
-                self.get("/metrics")?;
-            }
-            if start.elapsed() >= length {
-                break;
-            }
-            std::thread::sleep((STEP * step).saturating_sub(start.elapsed()));
-        }
-        Ok((self.cpu()? - before) / start.elapsed().as_secs_f64())
+    /// How many databases have a recovery point, and how many of those were verified; none while it starts.
+    fn verified(&self) -> usize {
+        let Ok((text, _)) = self.metrics() else { return 0 };
+        let of = |name| text.lines().filter(|line| line.starts_with(name)).count();
+        of("streamgauge_replica_recovery_point_timestamp_seconds")
+            + of("streamgauge_replica_oldest_read_timestamp_seconds")
     }
 
     /// Seconds of CPU time that it has used.
@@ -180,10 +223,6 @@ impl Agent {
     fn scrape(&self) -> Outcome<(usize, usize, usize)> {
         let (text, packed) = self.metrics()?;
         Ok((text.lines().filter(|line| !line.starts_with('#')).count(), text.len(), packed))
-    }
-
-    fn count(&self, name: &str) -> Outcome<usize> {
-        Ok(self.metrics()?.0.lines().filter(|line| line.starts_with(name)).count())
     }
 }
 

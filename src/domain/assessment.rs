@@ -5,6 +5,7 @@
 
 mod agent;
 mod coverage;
+mod tally;
 mod totals;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use self::agent::{
     StoreOperationReport, StoreReport,
 };
 pub use self::coverage::{CoverageReport, LevelReport};
+pub use self::tally::{States, Tally};
 pub use self::totals::Totals;
 use super::assess::churn::ChurnReport;
 use super::assess::growth::GrowthReport;
@@ -44,6 +46,8 @@ pub struct Assessment {
     pub agent: AgentReport,
     /// In the order of their names.
     pub databases: Vec<Arc<DatabaseReport>>,
+    /// How many of these are in each state, in the order of [`DatabaseState::ALL`].
+    pub states: States,
     /// Databases beyond the number that one agent watches.
     pub over_limit: usize,
     /// Which numbers are served.
@@ -54,7 +58,7 @@ impl Assessment {
     /// How many databases are in a state, also of those that are not in the list.
     pub fn count(&self, state: DatabaseState) -> usize {
         let beyond = if state == DatabaseState::OverLimit { self.over_limit } else { 0 };
-        beyond + self.databases.iter().filter(|database| database.state == state).count()
+        beyond + self.states[state as usize]
     }
 
     /// The place of the database of a name.
@@ -86,7 +90,7 @@ words! {
 }
 
 /// A database, as it was at the last look.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseReport {
     /// How the agent calls the database; unique, and the `database` label of its metrics.
@@ -154,7 +158,7 @@ impl DatabaseReport {
 }
 
 /// The local files when they were last read.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LocalReport {
     /// The path of the database file.
@@ -273,7 +277,7 @@ pub struct LitestreamReport {
 }
 
 /// A replica, as it was at the last look.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReplicaReport {
     /// How the agent calls the replica; unique among those of the database, and the `replica` label of its metrics.

@@ -1,6 +1,7 @@
 //! Observations of a target, with the moment of each.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -98,7 +99,7 @@ pub struct DatabasePosture {
     /// The one that holds Litestream's metadata directory, where that is another one.
     pub staging_filesystem: Option<Filesystem>,
     /// Litestream's metadata directory, when there is one.
-    pub staging: Option<Staging>,
+    pub staging: Option<Arc<Staging>>,
     /// The process that holds Litestream's read lock, seen with F_GETLK and without taking a lock. Any process that has
     /// the database open holds one, so this names a candidate and proves nothing.
     pub lock_holder_pid: Option<u32>,

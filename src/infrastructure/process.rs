@@ -32,11 +32,19 @@ pub fn read() -> Option<ProcessReport> {
     Some(ProcessReport {
         cpu_seconds: cpu_seconds(&std::fs::read_to_string(proc.join("stat")).ok()?)?,
         resident_memory_bytes: resident_bytes(&std::fs::read_to_string(proc.join("status")).ok()?)?,
-        // The directory being read is open itself.
-        open_fds: (std::fs::read_dir(proc.join("fd")).ok()?.count() as u64).saturating_sub(1),
+        open_fds: descriptors(&proc.join("fd"))?,
         max_fds: getrlimit(Resource::Nofile).current,
         panics: PANICS.load(Ordering::Relaxed),
     })
+}
+
+/// How many descriptors are open. Linux 6.2 and later say it as the size of the directory, before which it has to be read.
+fn descriptors(directory: &Path) -> Option<u64> {
+    match std::fs::metadata(directory).ok()?.len() {
+        // The directory being read is open itself.
+        0 => Some((std::fs::read_dir(directory).ok()?.count() as u64).saturating_sub(1)),
+        count => Some(count),
+    }
 }
 
 /// Lets this process open as many files as it can use, if its hard limit allows. Returns how many it may open now; `None`
@@ -104,5 +112,9 @@ mod tests {
         let process = read().expect("/proc/self is readable");
         assert!(process.resident_memory_bytes > 0);
         assert!(process.open_fds > 0);
+        let descriptors = Path::new("/proc/self/fd");
+        let listed = std::fs::read_dir(descriptors).unwrap().count() as u64;
+        // Other tests open and close some meanwhile.
+        assert!(super::descriptors(descriptors).unwrap().abs_diff(listed) < 100);
     }
 }

@@ -281,7 +281,7 @@ impl Peer {
                 avail_bytes: self.disk_free,
                 used_bytes: (100 << 30) - self.disk_free,
             }),
-            staging: Some(Staging {
+            staging: Some(Arc::new(Staging {
                 path: PathBuf::from("/app.db-litestream"),
                 bytes: self.replica.local.len() as u64 * 8192,
                 position: if self.replica.local.is_empty() || self.headers_say_nothing {
@@ -289,7 +289,7 @@ impl Peer {
                 } else {
                     StagedPosition::Ltx(files.collect())
                 },
-            }),
+            })),
             staging_filesystem: None,
             lock_holder_pid: (self.daemon != Daemon::Down).then_some(4711),
             open: Some(self.log.open),

@@ -163,7 +163,7 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
         staging_filesystem: None,
         open: None,
         litestream: Default::default(),
-        staging: Some(Staging { path: "/.app-litestream".into(), bytes: 131, position }),
+        staging: Some(Arc::new(Staging { path: "/.app-litestream".into(), bytes: 131, position })),
         lock_holder_pid: None,
     }
 }

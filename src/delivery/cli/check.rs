@@ -15,7 +15,7 @@ use super::version::{REVISION, VERSION};
 use super::{nagios, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::metrics::{openmetrics, to_text};
-use crate::domain::assessment::{AgentReport, Assessment, ConfigReport};
+use crate::domain::assessment::{AgentReport, Assessment, ConfigReport, Tally};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::History;
 use crate::domain::limits::SPOT_ONCE_PAGES;
@@ -106,8 +106,9 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
         stores: stores.report(),
         ..AgentReport::default()
     };
+    let states = Tally::of(databases.iter().map(|database| &**database)).states;
     let (over_limit, selection) = (loaded.over_limit, loaded.settings.metrics.selection);
-    let assessment = Assessment { complete: true, agent, databases, over_limit, selection };
+    let assessment = Assessment { complete: true, agent, databases, states, over_limit, selection };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
     let (alerts, history) = (Vec::new(), History::default());
     let report = Report { generated_at: now, assessment, verdicts, alerts, alerts_dropped: 0, history };

@@ -1,8 +1,6 @@
 //! What reading and storing all replicas costs in money.
 
-use std::sync::Arc;
-
-use crate::domain::assessment::{Billed, CostReport, DatabaseReport, StoreReport};
+use crate::domain::assessment::{Billed, CostReport, StoreReport};
 use crate::domain::limits::SPACING_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::price::{ConfiguredPrices, MONTH_SECONDS};
@@ -25,15 +23,14 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// Says in `stores` what their requests cost, which were counted for so many seconds, and sums everything up.
-    pub fn report(&self, stores: &mut [StoreReport], databases: &[Arc<DatabaseReport>], seconds: f64) -> CostReport {
+    /// Says in `stores` what their requests cost, which were counted for so many seconds, and sums everything up with what
+    /// is stored.
+    pub fn report(&self, stores: &mut [StoreReport], storage: Option<f64>, seconds: f64) -> CostReport {
         for store in &mut *stores {
             let dollars = self.spent(store);
             store.request_dollars_per_month = (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS);
         }
         let requests: Option<f64> = stores.iter().map(|store| store.request_dollars_per_month).sum();
-        let replicas = databases.iter().flat_map(|database| &database.replicas);
-        let storage: Option<f64> = replicas.map(|replica| replica.keeping.storage_dollars_per_month).sum();
         let counted = seconds >= COUNTED_SECONDS;
         CostReport {
             dollars_per_month: requests.zip(storage).filter(|_| counted).map(|(requests, storage)| requests + storage),
@@ -133,9 +130,9 @@ mod tests {
         // Another endpoint of the same kind is billed by its own prices before both are summed up.
         let own = Billed { host: Some("minio:9000".into()), reads: 1000, lists: 1000, ..Billed::default() };
         let mut stores = vec![store(vec![here, own]), store(Vec::new())];
-        assert_eq!(costs.report(&mut stores, &[], 3599.0).dollars_per_month, None);
+        assert_eq!(costs.report(&mut stores, Some(0.0), 3599.0).dollars_per_month, None);
         assert_eq!(stores[0].request_dollars_per_month, None);
-        let report = costs.report(&mut stores, &[], 3600.0);
+        let report = costs.report(&mut stores, Some(0.0), 3600.0);
         let (dollars, month) = (360.0 * 0.000_005 + 0.0004, 730.56);
         assert!((report.dollars_per_month.unwrap() - dollars * month).abs() < 1e-9, "{report:?}");
         assert_eq!((stores[1].request_dollars_per_month, report.budget_dollars_per_month), (Some(0.0), Some(2.0)));

@@ -1,5 +1,6 @@
 //! An entry of the catalogue: what is expected, when it is not so, and how that is said.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -107,9 +108,32 @@ impl Check {
 
     /// What it says of one subject; `None` where it does not apply.
     pub fn verdict(&self, subject: Subject<'_>, now: Timestamp, watching: Watching) -> Option<Verdict> {
-        let failing = self.rules.iter().filter(|rule| rule.when.value(subject, now).is_some());
+        let holding: Vec<&Rule> = self.holding(subject, now).collect();
+        let names = match subject {
+            Subject::Database(database) => [Some(database.name.as_str()), None],
+            Subject::Replica(database, replica) => [Some(database.name.as_str()), Some(replica.name.as_str())],
+            _ => [None, None],
+        };
+        self.conclude(subject, &holding, (now, watching), names.map(|name| name.map(Arc::from)), None)
+    }
+
+    /// Its rules that hold of a subject.
+    pub(super) fn holding(&self, subject: Subject<'_>, now: Timestamp) -> impl Iterator<Item = &'static Rule> {
+        self.rules.iter().filter(move |rule| rule.when.value(subject, now).is_some())
+    }
+
+    /// The verdict on a subject of these names, of which these rules hold. Words that are those of a verdict on another one
+    /// are shared with it.
+    pub(super) fn conclude(
+        &self,
+        subject: Subject<'_>,
+        holding: &[&Rule],
+        (now, watching): (Timestamp, Watching),
+        [database, replica]: [Option<Arc<str>>; 2],
+        alike: Option<&Verdict>,
+    ) -> Option<Verdict> {
         // The one of which people would be told first, and of those the worst: how long it holds is not known here.
-        let failing = failing.min_by_key(|rule| rule.hold).map(|rule| rule.severity);
+        let failing = holding.iter().min_by_key(|rule| rule.hold).map(|rule| rule.severity);
         let context = Context { now, watching, failing };
         let explanation = (self.explain)(&context, subject)?;
         let worst = self.rules.first().map_or(Severity::Info, |rule| rule.severity);
@@ -121,14 +145,8 @@ impl Check {
             (None, Explanation::Known(detail)) => (worst, Status::Pass, detail),
             (None, Explanation::Unknown(detail)) => (worst, Status::Unknown, detail),
         };
-        let (database, replica) = match subject {
-            Subject::Database(database) => (Some(database.name.as_str().into()), None),
-            Subject::Replica(database, replica) => {
-                (Some(database.name.as_str().into()), Some(replica.name.as_str().into()))
-            }
-            _ => (None, None),
-        };
-        let detail = detail.into();
+        let same = alike.map(|verdict| &verdict.detail).filter(|known| ***known == *detail);
+        let detail = same.map_or_else(|| detail.into(), Arc::clone);
         Some(Verdict { check: self.name, title: self.title, severity, database, replica, status, detail })
     }
 }

@@ -1,5 +1,6 @@
 //! Judging: what every check says of everything that was assessed, at one instant.
 
+use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Judge {
     last: Vec<Judged>,
     /// Those that were made last: databases are much alike, and so is what is said of them.
     alike: Arc<[Verdict]>,
+    /// On how many of them each check fails, and is unknown.
+    troubles: BTreeMap<&'static str, [usize; 2]>,
 }
 
 /// A database with the verdicts on it.
@@ -27,8 +30,6 @@ pub struct Judge {
 struct Judged {
     database: Arc<DatabaseReport>,
     verdicts: Arc<[Verdict]>,
-    /// All of them pass.
-    well: bool,
     /// The rules that hold. Whoever notices that time alone turned one makes a new value of the database.
     broken: Vec<Broken>,
 }
@@ -44,7 +45,13 @@ struct Broken {
 impl Judge {
     /// Judges what came to be known in one way.
     pub fn new(watching: Watching) -> Self {
-        Self { watching, last: Vec::new(), alike: Arc::default() }
+        let checks = catalogue().filter(|check| is_on_database(check));
+        Self {
+            watching,
+            last: Vec::new(),
+            alike: Arc::default(),
+            troubles: checks.map(|check| (check.name, [0, 0])).collect(),
+        }
     }
 
     /// The verdicts of all checks on everything.
@@ -52,23 +59,32 @@ impl Judge {
         let mut last = std::mem::take(&mut self.last).into_iter().peekable();
         self.last.reserve_exact(assessment.databases.len());
         for database in &assessment.databases {
-            let known = unchanged(&mut last, database, |known| &known.database);
-            self.last.push(known.unwrap_or_else(|| {
-                let mut verdicts = on_database(database, now, self.watching);
-                share(&mut verdicts, &self.alike);
-                let well = verdicts.iter().all(|verdict| verdict.status == Status::Pass);
+            let known = loop {
+                match last.peek() {
+                    Some(known) if Arc::ptr_eq(&known.database, database) => break last.next(),
+                    // It is gone, or another value now. Names are only compared where something changed.
+                    Some(known) if known.database.name <= database.name => {
+                        last.next().into_iter().for_each(|known| self.count(&known.verdicts, |count| *count -= 1));
+                    }
+                    _ => break None,
+                }
+            };
+            let judged = known.unwrap_or_else(|| {
+                let (verdicts, broken) = examine(database, now, self.watching, &self.alike);
                 self.alike = verdicts.into();
-                let (verdicts, broken) = (Arc::clone(&self.alike), broken(database, now));
-                Judged { database: Arc::clone(database), verdicts, well, broken }
-            }));
+                let verdicts = Arc::clone(&self.alike);
+                self.count(&verdicts, |count| *count += 1);
+                Judged { database: Arc::clone(database), verdicts, broken }
+            });
+            self.last.push(judged);
         }
-        let mut verdicts = Verdicts {
+        last.for_each(|known| self.count(&known.verdicts, |count| *count -= 1));
+        Verdicts {
             databases: self.last.iter().map(|judged| Arc::clone(&judged.verdicts)).collect(),
             agent: self.judge_agent(assessment, now),
-            ..Verdicts::default()
-        };
-        self.sum_up(&mut verdicts, now);
-        verdicts
+            breaches: self.last.iter().flat_map(|judged| judged.breaches(now)).collect(),
+            troubles: self.troubles.clone(),
+        }
     }
 
     /// The verdicts of the checks on the agent itself.
@@ -76,20 +92,11 @@ impl Judge {
         on_agent(assessment, now, self.watching)
     }
 
-    /// Adds the rules that hold, and how often each check does not pass.
-    fn sum_up(&self, verdicts: &mut Verdicts, now: Timestamp) {
-        let breaches = self.last.iter().flat_map(|judged| judged.breaches(now));
-        verdicts.breaches = breaches.collect();
-        verdicts.troubles =
-            catalogue().filter(|check| is_on_database(check)).map(|check| (check.name, [0, 0])).collect();
-        let troubled = self.last.iter().filter(|judged| !judged.well);
-        for verdict in troubled.flat_map(|judged| judged.verdicts.iter()) {
-            let Some([failing, unknown]) = verdicts.troubles.get_mut(verdict.check) else { continue };
-            match verdict.status {
-                Status::Pass => {}
-                Status::Fail => *failing += 1,
-                Status::Unknown => *unknown += 1,
-            }
+    /// Counts the verdicts on a database that do not pass.
+    fn count(&mut self, verdicts: &[Verdict], count: impl Fn(&mut usize)) {
+        for verdict in verdicts.iter().filter(|verdict| verdict.status != Status::Pass) {
+            let Some([failing, unknown]) = self.troubles.get_mut(verdict.check) else { continue };
+            count(if verdict.status == Status::Fail { failing } else { unknown });
         }
     }
 }
@@ -113,34 +120,50 @@ fn is_on_database(check: &Check) -> bool {
     matches!(check.scope(), Scope::Database | Scope::Replica)
 }
 
-/// The rules that hold of a database and its replicas, also of checks that have nothing to say.
-fn broken(database: &DatabaseReport, now: Timestamp) -> Vec<Broken> {
-    let replicas = database.replicas.iter().enumerate();
-    let replicas = replicas.map(|(place, replica)| (Some(place), Subject::Replica(database, replica)));
-    let subjects: Vec<_> = std::iter::once((None, Subject::Database(database))).chain(replicas).collect();
-    let mut broken = Vec::new();
-    for check in catalogue().filter(|check| is_on_database(check)) {
-        let its = subjects.iter().filter(|(replica, _)| replica.is_some() == (check.scope() == Scope::Replica));
-        for (replica, subject) in its {
-            let holding = check.rules.iter().filter(|rule| rule.when.value(*subject, now).is_some());
-            broken.extend(holding.map(|rule| Broken { check: check.name, rule, replica: *replica }));
+/// Judges one database and its replicas, and says which rules hold, also of checks that have nothing to say. What is said is
+/// kept once with what verdicts on another one have in common.
+fn examine(
+    database: &DatabaseReport,
+    now: Timestamp,
+    watching: Watching,
+    alike: &[Verdict],
+) -> (Vec<Verdict>, Vec<Broken>) {
+    let name: Arc<str> = database.name.as_str().into();
+    // Replicas are mostly called the same.
+    let known: Option<&Arc<str>> = alike.iter().find_map(|verdict| verdict.replica.as_ref());
+    let replicas: Vec<(Option<usize>, Option<Arc<str>>, Subject<'_>)> = (0..)
+        .zip(&database.replicas)
+        .map(|(place, replica)| {
+            let known = known.filter(|known| ***known == *replica.name);
+            let name = known.map_or_else(|| replica.name.as_str().into(), Arc::clone);
+            (Some(place), Some(name), Subject::Replica(database, replica))
+        })
+        .collect();
+    let own = [(None, None, Subject::Database(database))];
+    let (mut verdicts, mut broken) = (Vec::with_capacity(alike.len()), Vec::new());
+    let mut holding = Vec::new();
+    for check in catalogue() {
+        let subjects = match check.scope() {
+            Scope::Database => &own[..],
+            Scope::Replica => &replicas[..],
+            // Those of the agent itself.
+            _ => continue,
+        };
+        for (place, replica, subject) in subjects {
+            holding.clear();
+            holding.extend(check.holding(*subject, now));
+            broken.extend(holding.iter().map(|rule| Broken { check: check.name, rule, replica: *place }));
+            let names = [Some(Arc::clone(&name)), replica.clone()];
+            let other = alike.get(verdicts.len());
+            verdicts.extend(check.conclude(*subject, &holding, (now, watching), names, other));
         }
     }
-    broken
+    (verdicts, broken)
 }
 
-/// Judges one database and its replicas.
+#[cfg(test)]
 pub(super) fn on_database(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
-    let verdict = |check: &Check, subject| check.verdict(subject, now, watching);
-    let on = |check: &'static Check| match check.scope() {
-        Scope::Database => verdict(check, Subject::Database(database)).into_iter().collect(),
-        Scope::Replica => Subject::replicas(database).filter_map(|subject| verdict(check, subject)).collect::<Vec<_>>(),
-        // Those of the agent itself.
-        _ => Vec::new(),
-    };
-    let mut verdicts: Vec<Verdict> = catalogue().flat_map(on).collect();
-    share_names(&mut verdicts);
-    verdicts
+    examine(database, now, watching, &[]).0
 }
 
 /// What was made of a database the last time, if that is the same value in memory: both are in the order of the names, which
@@ -155,29 +178,6 @@ pub fn unchanged<T>(
         while last.next_if(|known| of(known).name < database.name).is_some() {}
         last.next_if(same)
     })
-}
-
-/// Keeps once what verdicts have in common with those on another database.
-fn share(verdicts: &mut [Verdict], alike: &[Verdict]) {
-    for (verdict, other) in verdicts.iter_mut().zip(alike) {
-        if verdict.detail == other.detail {
-            verdict.detail = Arc::clone(&other.detail);
-        }
-        if verdict.replica == other.replica {
-            verdict.replica.clone_from(&other.replica);
-        }
-    }
-}
-
-/// Keeps each name once, as many verdicts have it.
-fn share_names(verdicts: &mut [Verdict]) {
-    let mut names: Vec<Arc<str>> = Vec::new();
-    for name in verdicts.iter_mut().flat_map(|verdict| [&mut verdict.database, &mut verdict.replica]).flatten() {
-        match names.iter().find(|known| *known == name) {
-            Some(known) => *name = Arc::clone(known),
-            None => names.push(Arc::clone(name)),
-        }
-    }
 }
 
 /// Judges the agent itself: each check is one verdict, that of the worst of its subjects.
@@ -209,5 +209,14 @@ mod tests {
         assert_eq!(second.databases.len(), 2);
         assert_ne!(first.databases[2], second.databases[1]);
         assert!(second.databases[1].iter().all(|verdict| verdict.database.as_deref() == Some("c")));
+        // What is counted from one assessment to the next is what is counted of all at once.
+        for (check, troubles) in &second.troubles {
+            let of = |status| {
+                let verdicts = second.databases.iter().flat_map(|verdicts| verdicts.iter());
+                verdicts.filter(|verdict| verdict.check == *check && verdict.status == status).count()
+            };
+            assert_eq!(*troubles, [of(Status::Fail), of(Status::Unknown)], "{check}");
+        }
+        assert_ne!(second.troubles, first.troubles);
     }
 }

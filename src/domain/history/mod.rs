@@ -9,6 +9,7 @@ mod saved;
 mod series;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,11 +17,17 @@ use jiff::Timestamp;
 pub use self::recorder::{RECORDED, Recorder, Unsaved};
 use self::series::Series;
 
+/// So many shelves hold the histories. When one changes that a report holds as well, only its shelf is copied.
+const SHELVES: usize = 1024;
+
 /// The history of all databases at one instant. Cloning it copies nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct History {
-    databases: Arc<BTreeMap<Arc<str>, Arc<DatabaseHistory>>>,
+    shelves: Arc<[Arc<Shelf>]>,
 }
+
+/// Those of some databases, by their names.
+type Shelf = BTreeMap<Arc<str>, Arc<DatabaseHistory>>;
 
 /// A value and those that it took up to a minute later, in the last six hours, or, before them, within the same hour of the
 /// clock. The value holds until the next point; that of the last one still holds.
@@ -43,12 +50,38 @@ struct DatabaseHistory {
     series: Vec<Series>,
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self { shelves: vec![Arc::default(); SHELVES].into() }
+    }
+}
+
 impl History {
     /// Since when anything is known of how a database went; `None`: nothing is.
     pub fn since(&self, database: &str) -> Option<Timestamp> {
-        let first = self.databases.get(database)?.series.iter().map(|series| series.first().at).min()?;
+        let first = self.get(database)?.series.iter().map(|series| series.first().at).min()?;
         Timestamp::from_second(first.into()).ok()
     }
+
+    fn get(&self, database: &str) -> Option<&Arc<DatabaseHistory>> {
+        self.shelves[place(database)].get(database)
+    }
+
+    fn databases(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<DatabaseHistory>)> {
+        self.shelves.iter().flat_map(|shelf| shelf.iter())
+    }
+
+    /// The shelf of a database, to be changed.
+    fn shelf(&mut self, database: &str) -> &mut Shelf {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.shelves)[place(database)])
+    }
+}
+
+/// The shelf that a database is on.
+fn place(database: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(database.as_bytes());
+    (hasher.finish() % SHELVES as u64) as usize
 }
 
 impl DatabaseHistory {

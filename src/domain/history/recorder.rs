@@ -84,7 +84,7 @@ impl Recorder {
     /// Takes in what is known of a database at `now`; of replicas that it does not have any more, nothing is kept.
     pub fn record(&mut self, report: &DatabaseReport, now: Timestamp) {
         let at = seconds(now);
-        let known = self.history.databases.get(report.name.as_str());
+        let known = self.history.get(&report.name);
         let base = known.map_or(at, |known| known.base);
         let values: Vec<(Option<&str>, u8, f32)> = values(report, base).collect();
         let same = |known: &DatabaseHistory| {
@@ -123,7 +123,7 @@ impl Recorder {
     /// Forgets what became too old at `now`. To be called from time to time, for databases that stand still.
     pub fn tidy(&mut self, now: Timestamp) {
         self.compact(seconds(now));
-        let series = self.history.databases.values().flat_map(|history| &history.series);
+        let series = self.history.databases().flat_map(|(_, history)| &history.series);
         let past = series.map(Series::past_bytes).sum::<usize>();
         // With one halving less the past may become twice as much; what is known of now stays.
         if past < self.bytes_max.saturating_sub(self.bytes - past) / 4 {
@@ -134,13 +134,13 @@ impl Recorder {
     /// What is to be saved: databases whose history changed since this was last asked.
     pub fn unsaved(&mut self) -> Vec<Unsaved> {
         let changed = std::mem::take(&mut self.unsaved).into_iter();
-        let known = |name: Arc<str>| Some((Arc::clone(self.history.databases.get(&name)?), name));
+        let known = |name: Arc<str>| Some((Arc::clone(self.history.get(&name)?), name));
         changed.filter_map(known).map(|(history, name)| Unsaved { name, history }).collect()
     }
 
     /// What was saved is lost.
     pub fn not_saved(&mut self) {
-        self.unsaved.extend(self.history.databases.keys().cloned());
+        self.unsaved.extend(self.history.databases().map(|(name, _)| Arc::clone(name)));
     }
 
     /// Takes over the [text](Unsaved::text) of a run that recorded until some instant, except what lies in the
@@ -158,7 +158,7 @@ impl Recorder {
     ) -> Result<(), &'static str> {
         let (at, spans) = (seconds(now), self.spans());
         let mut history = saved::read(text, at)?;
-        if self.history.databases.contains_key(name) {
+        if self.history.get(name).is_some() {
             return Ok(());
         }
         for series in &mut history.series {
@@ -171,7 +171,8 @@ impl Recorder {
     }
 
     fn take(&mut self, name: &str) -> Option<(Arc<str>, Arc<DatabaseHistory>)> {
-        let (name, history) = Arc::make_mut(&mut self.history.databases).remove_entry(name)?;
+        self.history.get(name)?;
+        let (name, history) = self.history.shelf(name).remove_entry(name)?;
         self.bytes -= bytes(&name, &history);
         self.unsaved.remove(&name);
         Some((name, history))
@@ -184,7 +185,7 @@ impl Recorder {
         }
         self.bytes += bytes(&name, &history);
         self.unsaved.insert(Arc::clone(&name));
-        Arc::make_mut(&mut self.history.databases).insert(Arc::clone(&name), history);
+        self.history.shelf(&name).insert(Arc::clone(&name), history);
         while self.bytes > self.bytes_max && self.halvings < HALVINGS_MAX {
             self.halvings += 1;
             self.compact(at);
@@ -205,7 +206,7 @@ impl Recorder {
     pub(super) fn compact(&mut self, at: u32) {
         let spans = self.spans();
         self.bytes = 0;
-        for (name, history) in Arc::make_mut(&mut self.history.databases) {
+        for (name, history) in Arc::make_mut(&mut self.history.shelves).iter_mut().flat_map(Arc::make_mut) {
             if history.series.iter().any(|series| series.is_to_compact(at, spans)) {
                 Arc::make_mut(history).series.iter_mut().for_each(|series| series.compact(at, spans));
             }
@@ -220,7 +221,7 @@ impl History {
     pub fn series(&self, database: &str, replica: Option<&str>, number: &Number) -> Vec<Point> {
         let index =
             RECORDED.iter().position(|recorded| recorded.name == number.name).and_then(|at| u8::try_from(at).ok());
-        let found = self.databases.get(database).zip(index);
+        let found = self.get(database).zip(index);
         let Some((base, series)) = found.and_then(|(known, index)| Some((known.base, known.find(replica, index)?)))
         else {
             return Vec::new();

@@ -56,11 +56,8 @@ numbers! {
         "Databases that the agent knows, by whether it can watch them.",
         |on, put| {
             let assessment = on.agent()?;
-            let mut counts = [0; DatabaseState::ALL.len()];
-            assessment.databases.iter().for_each(|database| counts[database.state as usize] += 1);
-            counts[DatabaseState::OverLimit as usize] += assessment.over_limit;
-            for (state, count) in DatabaseState::ALL.iter().zip(counts) {
-                put(&[state.as_str()], count.known());
+            for state in DatabaseState::ALL {
+                put(&[state.as_str()], assessment.count(*state).known());
             }
             Some(())
         });

@@ -51,10 +51,11 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
         config: ConfigReport { last_reload_successful: true, last_reload_success_at: ago(3600), error: None },
         ..AgentReport::default()
     };
+    let states = Tally::of(databases.iter()).states;
     let databases = databases.into_iter().map(Arc::new).collect();
     Report {
         generated_at: now(),
-        assessment: Assessment { complete: true, agent, databases, ..Assessment::default() },
+        assessment: Assessment { complete: true, agent, databases, states, ..Assessment::default() },
         verdicts: Verdicts::default(),
         alerts: Vec::new(),
         alerts_dropped: 0,
@@ -435,6 +436,7 @@ pub(crate) fn full() -> Report {
     }];
     report.assessment.agent.buckets = vec![bucket()];
     report.assessment.databases.push(Arc::new(observed("observed")));
+    report.assessment.states = Tally::of(report.assessment.databases.iter().map(|database| &**database)).states;
     report.assessment.agent.cost = CostReport {
         dollars_per_month: Some(0.0126),
         budget_dollars_per_month: Some(5.0),

@@ -32,7 +32,7 @@ impl Paths {
 }
 
 /// Which file it is. The time of birth tells a file from another one that got the inode of a deleted one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FileId {
     device: (u32, u32),
     inode: u64,

@@ -1,10 +1,14 @@
 //! Facts that are slow to read or rarely change: modes, filesystem, Litestream's directory, who holds its lock.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use rustix::fs::FileType;
 
 use super::files::{self, CONNECTED_LOCK, Paths, lock_in_the_way};
 use super::processes::Processes;
-use super::staging::staging;
+use super::staging::{Remembered, staging};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem, Sighting};
 
@@ -14,12 +18,44 @@ const READ_LOCKS: std::ops::Range<u64> = 123..128;
 /// Others may enter a directory, and open what they know to be in it.
 const OTHERS_ENTER: u32 = 0o001;
 
+/// How old what is known of the directories above may be.
+const AGE_MAX: SignedDuration = SignedDuration::from_secs(15);
+
+/// Which directories others can enter, as was seen a moment ago: databases have most of those above them in common.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    read_at: Option<Moment>,
+    known: HashMap<PathBuf, Option<bool>>,
+}
+
+impl Reach {
+    /// Whether others, who are neither the owner nor in the group, can enter the directory and all above it.
+    fn of(&mut self, directory: &Path, at: Moment) -> Option<bool> {
+        if self.read_at.is_none_or(|read| at.since(read) >= AGE_MAX) {
+            *self = Self { read_at: Some(at), ..Self::default() };
+        }
+        let own = files::stat(directory).ok()??;
+        let Some(above) =
+            directory.parent().filter(|above| above.is_absolute() && own.file_type() != FileType::Symlink)
+        else {
+            return reachable(directory);
+        };
+        if own.mode & OTHERS_ENTER == 0 {
+            return Some(false);
+        }
+        if let Some(known) = self.known.get(above) {
+            return *known;
+        }
+        *self.known.entry(above.to_owned()).or_insert_with(|| reachable(above))
+    }
+}
+
 /// `local`: the filesystem is this kernel's own, so that it knows all locks.
 pub(super) fn posture(
     paths: &Paths,
     meta: Option<&Path>,
     local: bool,
-    processes: &Processes,
+    (processes, reach, staged): (&mut Processes, &mut Reach, &mut Remembered),
     at: Moment,
 ) -> DatabasePosture {
     let files: [(FileRole, &Path); 4] = [
@@ -34,10 +70,10 @@ pub(super) fn posture(
     DatabasePosture {
         at,
         modes,
-        reachable: reachable(paths.directory()),
+        reachable: reach.of(paths.directory(), at),
         filesystem: filesystem(paths.directory()),
         staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem),
-        staging: meta.and_then(staging),
+        staging: meta.and_then(|meta| staging(meta, staged, at)),
         lock_holder_pid: attached.or_else(|| locks.as_ref()?.pids.first().copied()),
         open: locks.filter(|_| local).map(|locks| locks.held),
         litestream: attached.map_or_else(|| processes.litestream(&paths.database), Sighting::Attached),
@@ -49,7 +85,6 @@ fn mode(file: FileRole, path: &Path) -> Option<FileMode> {
     Some(FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid })
 }
 
-/// Whether others, who are neither the owner nor in the group, can enter the directory and all above it.
 fn reachable(directory: &Path) -> Option<bool> {
     for directory in std::fs::canonicalize(directory).ok()?.ancestors() {
         if files::stat(directory).ok()??.mode & OTHERS_ENTER == 0 {

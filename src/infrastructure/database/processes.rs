@@ -24,6 +24,8 @@ pub(super) struct Processes {
     litestreams: HashMap<u32, Option<HashSet<(u64, u64)>>>,
     /// All processes of the host show here.
     complete: bool,
+    /// Whether other processes, of which that was asked since then, are a Litestream.
+    asked: HashMap<u32, bool>,
     /// One was seen since the agent started: where it showed once, it shows again.
     seen: bool,
 }
@@ -35,6 +37,7 @@ impl Processes {
             return;
         }
         self.read_at = Some(now);
+        self.asked.clear();
         self.read(Path::new("/proc"));
     }
 
@@ -49,8 +52,9 @@ impl Processes {
         self.complete = host && std::fs::read(proc.join("1/cmdline")).is_ok();
     }
 
-    pub(super) fn is_litestream(&self, pid: u32) -> bool {
-        self.litestreams.contains_key(&pid) || replicates(Path::new("/proc"), pid)
+    pub(super) fn is_litestream(&mut self, pid: u32) -> bool {
+        self.litestreams.contains_key(&pid)
+            || *self.asked.entry(pid).or_insert_with(|| replicates(Path::new("/proc"), pid))
     }
 
     /// Whether a Litestream works on a database. One that is seen to have others open and not this one does not.

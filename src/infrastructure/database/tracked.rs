@@ -9,6 +9,7 @@ use super::events::{Events, Happening};
 use super::files::{FileId, Paths};
 use super::replacement::{Pair, Pairing};
 use super::sample::{Failure, Known, Log, Memory, OpenIndex, Sample, sample};
+use super::staging::Remembered;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, FileRole};
 use crate::domain::sqlite::WalIndexHeader;
@@ -44,6 +45,7 @@ pub(super) struct Tracked {
     pub(super) counters: Counters,
     pub(super) last_commit: Option<Timestamp>,
     pub(super) postured: bool,
+    pub(super) staged: Remembered,
 }
 
 impl Tracked {

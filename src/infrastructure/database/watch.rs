@@ -10,7 +10,7 @@ use super::counting::Evidence;
 use super::events::{Events, Happening};
 use super::files::{Paths, untrusted_filesystem};
 use super::live_image::LivePageReader;
-use super::posture::posture;
+use super::posture::{Reach, posture};
 use super::processes::Processes;
 use super::sample::Failure;
 use super::staging::newest_staged;
@@ -38,6 +38,7 @@ pub struct Watch {
     next_swept: usize,
     held: Held,
     processes: Processes,
+    reach: Reach,
     marks: Vec<(usize, Happening)>,
     warned: bool,
 }
@@ -76,6 +77,7 @@ impl Watch {
             next_swept: 0,
             held,
             processes: Processes::default(),
+            reach: Reach::default(),
             marks: Vec::new(),
             warned: false,
         }
@@ -168,7 +170,7 @@ impl Watch {
         let posture = with_posture.then(|| {
             self.processes.refresh(now);
             let (meta, local) = (target.files.meta_path.as_deref(), target.filesystem.is_none());
-            posture(&target.paths, meta, local, &self.processes, now)
+            posture(&target.paths, meta, local, (&mut self.processes, &mut self.reach, &mut target.staged), now)
         });
         Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }

@@ -10,7 +10,7 @@ use super::replica::WatchedReplica;
 use super::resting::Resting;
 use super::schedule::{Queue, ReplicaKey, after_commit, busy_interval, interval};
 use super::subject::Subject;
-use crate::domain::assessment::DatabaseReport;
+use crate::domain::assessment::{DatabaseReport, Tally};
 use crate::domain::moment::Moment;
 use crate::domain::profile::Profile;
 use crate::domain::target::{DatabaseFiles, Target, TargetName};
@@ -33,12 +33,20 @@ pub(super) struct Fleet {
     pub(super) resting: Resting,
     /// Something was seen of them since their reports were built.
     dirty: BTreeSet<TargetName>,
+    /// Their reports were built anew since that was last asked.
+    fresh: BTreeSet<TargetName>,
     /// Their numbers change with each second.
     moving: BTreeSet<TargetName>,
     /// Their rates change with time alone, and when they are built anew for that, by the monotonic clock.
     fading: BTreeMap<TargetName, SignedDuration>,
+    /// When reports were last built anew, by the monotonic clock.
+    refreshed: Option<SignedDuration>,
     /// Not everything about them was looked at once.
     incomplete: BTreeSet<TargetName>,
+    /// They are gone from the configuration.
+    gone: BTreeSet<TargetName>,
+    /// Of all reports.
+    pub(super) tally: Tally,
 }
 
 impl Fleet {
@@ -58,20 +66,35 @@ impl Fleet {
         }
         self.dirty.insert(name.clone());
         self.incomplete.insert(name.clone());
+        self.tally.enter(&subject.report);
         self.subjects.insert(name.clone(), Box::new(subject));
     }
 
     pub(super) fn remove(&mut self, name: &TargetName) {
-        for replica in self.subjects.remove(name).into_iter().flat_map(|subject| subject.replicas) {
+        let subject = self.subjects.remove(name);
+        subject.iter().for_each(|subject| self.tally.leave(&subject.report));
+        for replica in subject.into_iter().flat_map(|subject| subject.replicas) {
             self.targets.remove(&replica.key);
             self.places[usize::from(replica.target.location.is_remote())] -= 1;
             self.looks.plan(replica.key, None);
             self.resting.leave(replica.key);
         }
-        for set in [&mut self.dirty, &mut self.moving, &mut self.incomplete] {
+        for set in [&mut self.dirty, &mut self.fresh, &mut self.moving, &mut self.incomplete, &mut self.gone] {
             set.remove(name);
         }
         self.fading.remove(name);
+    }
+
+    /// Takes note of who is gone from the configuration.
+    pub(super) fn note_gone(&mut self) {
+        let gone = self.subjects.iter().filter(|(_, subject)| subject.gone_since.is_some());
+        self.gone = gone.map(|(name, _)| name.clone()).collect();
+    }
+
+    /// Those that have been gone for so long.
+    pub(super) fn gone_for(&self, grace: SignedDuration, now: Moment) -> Vec<TargetName> {
+        let since = |name: &TargetName| self.subjects.get(name).and_then(|subject| subject.gone_since);
+        self.gone.iter().filter(|name| since(name).is_some_and(|at| now.since(at) >= grace)).cloned().collect()
     }
 
     /// How many numbers of a database are served from now on: that changes nothing of how it is watched.
@@ -169,32 +192,47 @@ impl Fleet {
         }
     }
 
-    /// There are reports that would be others if they were built now.
-    pub(super) fn has_changed(&self, now: Moment) -> bool {
-        let faded = || self.fading.values().any(|due| *due <= now.mono);
-        !self.dirty.is_empty() || !self.moving.is_empty() || faded()
-    }
-
-    /// Builds the reports anew that have changed, and says which.
-    pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) -> BTreeSet<TargetName> {
+    /// Builds the reports anew that are others now; says whether there are any that nobody asked for.
+    pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
         let mut changed = std::mem::take(&mut self.dirty);
-        changed.append(&mut self.moving);
-        changed.extend(self.fading.iter().filter(|(_, due)| **due <= now.mono).map(|(name, _)| name.clone()));
-        for name in &changed {
-            let Some(subject) = self.subjects.get_mut(name) else { continue };
-            subject.rebuild(pace, now);
+        if self.refreshed.replace(now.mono) != Some(now.mono) {
+            changed.append(&mut self.moving);
+            changed.extend(self.fading.iter().filter(|(_, due)| **due <= now.mono).map(|(name, _)| name.clone()));
+        }
+        for name in changed {
+            let Some(subject) = self.subjects.get_mut(&name) else { continue };
+            let before = Arc::clone(&subject.report);
+            if subject.refresh(pace, now) {
+                self.tally.replace(&before, &subject.report);
+                self.fresh.insert(name.clone());
+            }
             if subject.complete() {
-                self.incomplete.remove(name);
+                self.incomplete.remove(&name);
             }
             if subject.moving(now) {
                 self.moving.insert(name.clone());
             }
             match subject.fading(now) {
-                true => drop(self.fading.insert(name.clone(), now.after(FADING_INTERVAL).mono)),
-                false => drop(self.fading.remove(name)),
+                true => drop(self.fading.insert(name, now.after(FADING_INTERVAL).mono)),
+                false => drop(self.fading.remove(&name)),
             }
         }
-        changed
+        !self.fresh.is_empty()
+    }
+
+    /// Those whose reports were built anew since this was last called.
+    pub(super) fn take_fresh(&mut self, pace: &Pace, now: Moment) -> BTreeSet<TargetName> {
+        self.refresh(pace, now);
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Has a report be another value in memory, so that it is judged anew.
+    pub(super) fn rebuild(&mut self, name: &TargetName, pace: &Pace, now: Moment) {
+        if let Some(subject) = self.subjects.get_mut(name) {
+            let before = Arc::clone(&subject.report);
+            subject.rebuild(pace, now);
+            self.tally.replace(&before, &subject.report);
+        }
     }
 
     pub(super) fn reports(&self) -> Vec<Arc<DatabaseReport>> {

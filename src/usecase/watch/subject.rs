@@ -30,6 +30,9 @@ use crate::usecase::ports::{LocalUpdate, Pace, Stores};
 /// needs.
 const OBJECTS_SAVE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
+/// How long it may take until a look that showed nothing new is shown, and saved.
+const QUIET_MAX: SignedDuration = SignedDuration::from_mins(5);
+
 pub(super) struct Subject {
     pub(super) target: Target,
     look: Option<DatabaseLook>,
@@ -45,6 +48,8 @@ pub(super) struct Subject {
     began: Moment,
     /// It changed since it was last saved.
     pub(super) unsaved: bool,
+    /// It was looked at since its report was built.
+    looked: bool,
     /// When what is known of the objects was last compared with what was saved, and what it was.
     pub(super) objects_saved: Option<(Moment, u64)>,
     pub(super) report: Arc<DatabaseReport>,
@@ -97,6 +102,7 @@ impl Subject {
             gone_since: None,
             began: now,
             unsaved: false,
+            looked: false,
             objects_saved: None,
             report: Arc::default(),
         };
@@ -179,7 +185,7 @@ impl Subject {
                 self.trends.observe(&look);
                 let replicas = self.replicas.iter_mut();
                 let behind = replicas.filter_map(|replica| replica.record(&look).then_some(replica.key)).collect();
-                self.unsaved = true;
+                self.looked = true;
                 self.look = Some(look);
                 self.failure = None;
                 behind
@@ -235,13 +241,47 @@ impl Subject {
         self.staged()?.txid()
     }
 
+    /// Builds the report anew if it is another one now, which is not the case of most looks by the sweep; says whether it is.
+    /// That it was looked at again is no news of its own for a while.
+    pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
+        let mut report = self.build(pace, now);
+        if let (Some(local), Some(before)) = (&mut report.local, &self.report.local)
+            && local.observed_at.duration_since(before.observed_at).abs() < QUIET_MAX
+        {
+            let (observed_at, rates) = (local.observed_at, local.rates);
+            local.observed_at = before.observed_at;
+            if let (Some(rates), Some(before)) = (&mut local.rates, &before.rates) {
+                rates.window_seconds = before.window_seconds;
+            }
+            if report == *self.report {
+                return false;
+            }
+            if let Some(local) = &mut report.local {
+                (local.observed_at, local.rates) = (observed_at, rates);
+            }
+        }
+        self.publish(report);
+        true
+    }
+
+    /// Builds the report anew.
     pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) {
+        let report = self.build(pace, now);
+        self.publish(report);
+    }
+
+    fn publish(&mut self, report: DatabaseReport) {
+        self.unsaved |= std::mem::take(&mut self.looked);
+        self.report = Arc::new(report);
+    }
+
+    fn build(&mut self, pace: &Pace, now: Moment) -> DatabaseReport {
         let prices = self.target.drill.prices;
         let state = self.state();
         for replica in &mut self.replicas {
             self.unsaved |= replica.note_lag(state, now);
         }
-        self.report = Arc::new(DatabaseReport {
+        DatabaseReport {
             name: self.target.name.0.clone(),
             state,
             reason: self.failure.clone(),
@@ -250,7 +290,7 @@ impl Subject {
             objectives: wanted(&self.target.objectives),
             replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
             metrics: self.target.objectives.metrics,
-        });
+        }
     }
 
     fn state(&self) -> DatabaseState {
@@ -339,4 +379,75 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
         Sighting::Unknown => (None, None, "its process cannot be seen from here".to_owned()),
     };
     LitestreamReport { up, evidence, pid }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::assessment::StoreReport;
+    use crate::domain::drill::DrillPolicy;
+    use crate::domain::observation::Counters;
+    use crate::domain::target::{DatabaseFiles, ReplicaLocation, TargetName};
+    use crate::usecase::ports::{BeaconStore, BucketStore, ReplicaStore};
+
+    struct NoStores;
+
+    impl Stores for NoStores {
+        fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
+            Err(Reason::new(ReasonKind::Failed, "there are none"))
+        }
+
+        fn beacon(&self, _: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {
+            Err(Reason::new(ReasonKind::Failed, "there are none"))
+        }
+
+        fn bucket(&self, _: &ReplicaLocation) -> Option<Arc<dyn BucketStore>> {
+            None
+        }
+
+        fn report(&self) -> Vec<StoreReport> {
+            Vec::new()
+        }
+    }
+
+    fn at(seconds: i64) -> Moment {
+        Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn a_look_that_shows_nothing_new_is_no_news_for_a_while() {
+        let pace = Pace::default();
+        let name = TargetName("app".into());
+        let target = Target {
+            litestream: false,
+            name: name.clone(),
+            database: Some(DatabaseFiles { path: "/app.db".into(), meta_path: None }),
+            replicas: Vec::new(),
+            objectives: Objectives::default(),
+            drill: DrillPolicy::default(),
+        };
+        let mut subject = Subject::new(target, &NoStores, ReplicaKey::default, None, &pace, at(0));
+        let mut news = |seconds, size_bytes| {
+            let look = DatabaseLook {
+                at: at(seconds),
+                size_bytes,
+                wal_size_bytes: None,
+                page_size: 4096,
+                journal: Journal::WalAbsent { change_counter: 1 },
+                last_commit: None,
+                counters: Counters::default(),
+                replacement: Default::default(),
+            };
+            subject.observe(LocalUpdate { target: name.clone(), look: Ok(look), posture: None, polled: false });
+            let before = Arc::clone(&subject.report);
+            let news = subject.refresh(&pace, at(seconds));
+            assert_eq!(news, !Arc::ptr_eq(&before, &subject.report));
+            assert_eq!(news, std::mem::take(&mut subject.unsaved), "what is not shown is not saved either");
+            news
+        };
+        // That there are rates at last is news, and so is each change.
+        assert_eq!([news(0, 4096), news(60, 4096), news(120, 4096)], [true, true, false]);
+        assert_eq!([news(180, 8192), news(1_100, 8192), news(1_160, 8192)], [true, true, false]);
+        assert_eq!([news(1_399, 8192), news(1_400, 8192), news(1_460, 8192)], [false, true, false]);
+    }
 }

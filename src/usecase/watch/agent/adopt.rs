@@ -33,6 +33,7 @@ impl Agent {
                 None => subject.gone_since = subject.gone_since.or(Some(now)),
             }
         }
+        fleet.note_gone();
         self.report.sources.clone_from(&configured.sources);
         self.report.shard = configured.shard;
         self.pace.clone_from(&configured.pace);
@@ -112,10 +113,7 @@ impl Agent {
 
     /// Ends what is gone from the configuration for long enough, and with it its series.
     pub(super) fn forget_gone(&mut self, now: Moment) {
-        let grace = signed(self.shared.configured.pace.grace);
-        let subjects = self.shared.fleet.subjects.values();
-        let gone = subjects.filter(|subject| subject.gone_since.is_some_and(|at| now.since(at) >= grace));
-        let gone: Vec<TargetName> = gone.map(|subject| subject.target.name.clone()).collect();
+        let gone = self.shared.fleet.gone_for(signed(self.shared.configured.pace.grace), now);
         if gone.is_empty() {
             return;
         }

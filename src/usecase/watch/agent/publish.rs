@@ -29,16 +29,16 @@ impl Agent {
     fn assess(&mut self, now: Moment) -> (Assessment, Verdicts, BTreeSet<TargetName>) {
         let shared = &mut self.shared;
         let pace = &shared.configured.pace;
-        let changed = shared.fleet.rebuild(pace, now);
+        let changed = shared.fleet.take_fresh(pace, now);
         for subject in changed.iter().filter_map(|name| shared.fleet.subjects.get(name)) {
             self.recorder.record(&subject.report, now.wall);
         }
-        let databases = shared.fleet.reports();
+        let (databases, tally) = (shared.fleet.reports(), shared.fleet.tally);
         let mut stores = shared.stores.report();
         let counted = now.wall.duration_since(self.report.started_at).as_secs_f64();
         let mut agent = AgentReport {
             collectors: shared.collectors.report(&shared.fleet, pace),
-            cost: shared.configured.costs.report(&mut stores, &databases, counted),
+            cost: shared.configured.costs.report(&mut stores, tally.storage_dollars(), counted),
             stores,
             receivers: self.alerts.receivers(),
             process: (self.process)(),
@@ -59,7 +59,7 @@ impl Agent {
         let shared = &self.shared;
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
         let selection = Arc::clone(&shared.configured.metrics.selection);
-        let mut assessment = Assessment { complete, agent, databases, over_limit, selection };
+        let mut assessment = Assessment { complete, agent, databases, states: tally.states, over_limit, selection };
         let mut verdicts = self.judge.judge(&assessment, now.wall);
         if let Some(limit) = shared.configured.metrics.series_limit {
             self.series.keep(limit, &mut assessment, &verdicts);
@@ -102,17 +102,16 @@ impl Agent {
     pub(super) fn evaluate_alerts(&mut self, now: Moment) {
         let interval = self.shared.configured.alerting.evaluation_interval;
         let Some(at) = self.alerts.take_due(interval, now) else { return };
-        let fresh = self.shared.fleet.has_changed(now);
+        let fresh = self.shared.fleet.refresh(&self.shared.configured.pace, now);
         let (mut assessment, mut verdicts, mut changed) = self.assess(now);
         let (moved, turned) = self.alerts.evaluate(&assessment, &self.shared.configured.alerting, at);
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
-            if let Some(subject) = self.shared.fleet.subjects.get_mut(name) {
-                subject.rebuild(&self.shared.configured.pace, now);
-            }
+            self.shared.fleet.rebuild(name, &self.shared.configured.pace, now);
         }
         if !turned.is_empty() {
             assessment.databases = self.shared.fleet.reports();
+            assessment.states = self.shared.fleet.tally.states;
             verdicts = self.judge.judge(&assessment, now.wall);
             changed.extend(turned.iter().cloned());
         }

@@ -37,17 +37,21 @@ impl<'a> Section<'a> {
         Self { judged, databases, replicas }
     }
 
+    /// What a number is read of.
+    pub(super) fn subjects(&self, number: &Number) -> &[Subject<'a>] {
+        match number.scope {
+            Scope::Database => &self.databases,
+            Scope::Replica => &self.replicas,
+            _ => &[],
+        }
+    }
+
     pub(super) fn origin<'b>(
         &'b self,
         number: &Number,
         selection: &'b Selection,
     ) -> Origin<'b, impl Iterator<Item = Judged<'b>>> {
-        let subjects = match number.scope {
-            Scope::Database => &self.databases[..],
-            Scope::Replica => &self.replicas,
-            _ => &[],
-        };
-        Origin { selection, subjects, judged: self.judged.iter().copied(), report: None }
+        Origin { selection, subjects: self.subjects(number), judged: self.judged.iter().copied(), report: None }
     }
 }
 

@@ -9,7 +9,7 @@ use super::catalogue;
 use super::entry::{Check, Rule, Watching};
 use crate::domain::assessment::{Assessment, DatabaseReport};
 use crate::domain::number::{Scope, Subject};
-use crate::domain::verdict::{Breach, Status, Verdict, Verdicts};
+use crate::domain::verdict::{Breach, Judgement, Status, Verdict, Verdicts};
 
 /// Judges one assessment after the other. The verdicts on a database stay as they are while it is the same value in memory:
 /// whoever wants it judged anew makes a new one of it.
@@ -26,7 +26,7 @@ pub struct Judge {
 #[derive(Debug)]
 struct Judged {
     database: Arc<DatabaseReport>,
-    verdicts: Arc<[Verdict]>,
+    verdicts: Judgement,
     /// All of them pass.
     well: bool,
     /// The rules that hold. Whoever notices that time alone turned one makes a new value of the database.
@@ -55,15 +55,17 @@ impl Judge {
             let known = unchanged(&mut last, database, |known| &known.database);
             self.last.push(known.unwrap_or_else(|| {
                 let mut verdicts = on_database(database, now, self.watching);
-                share(&mut verdicts, &self.alike);
+                shorten(&mut verdicts, &self.alike);
                 let well = verdicts.iter().all(|verdict| verdict.status == Status::Pass);
-                self.alike = verdicts.into();
-                let (verdicts, broken) = (Arc::clone(&self.alike), broken(database, now));
-                Judged { database: Arc::clone(database), verdicts, well, broken }
+                if verdicts[..] != self.alike[..] {
+                    self.alike = verdicts.into();
+                }
+                let verdicts = Judgement { verdicts: Arc::clone(&self.alike), at: now, watching: self.watching };
+                Judged { database: Arc::clone(database), verdicts, well, broken: broken(database, now) }
             }));
         }
         let mut verdicts = Verdicts {
-            databases: self.last.iter().map(|judged| Arc::clone(&judged.verdicts)).collect(),
+            databases: self.last.iter().map(|judged| judged.verdicts.clone()).collect(),
             agent: self.judge_agent(assessment, now),
             ..Verdicts::default()
         };
@@ -157,8 +159,14 @@ pub fn unchanged<T>(
     })
 }
 
-/// Keeps once what verdicts have in common with those on another database.
-fn share(verdicts: &mut [Verdict], alike: &[Verdict]) {
+/// Forgets what is not kept, and keeps once what they have in common with those on another database.
+fn shorten(verdicts: &mut [Verdict], alike: &[Verdict]) {
+    for verdict in verdicts.iter_mut() {
+        verdict.database = None;
+        if verdict.status == Status::Pass {
+            verdict.detail = Arc::default();
+        }
+    }
     for (verdict, other) in verdicts.iter_mut().zip(alike) {
         if verdict.detail == other.detail {
             verdict.detail = Arc::clone(&other.detail);
@@ -166,6 +174,21 @@ fn share(verdicts: &mut [Verdict], alike: &[Verdict]) {
         if verdict.replica == other.replica {
             verdict.replica.clone_from(&other.replica);
         }
+    }
+}
+
+impl Judgement {
+    /// The verdicts in full, as they were when they were made.
+    pub fn told(&self, database: &DatabaseReport) -> Vec<Verdict> {
+        let all = on_database(database, self.at, self.watching);
+        let name: Arc<str> = database.name.as_str().into();
+        let full = |verdict: &Verdict| {
+            let same = |other: &&Verdict| (other.check, &other.replica) == (verdict.check, &verdict.replica);
+            let detail = all.iter().find(same).filter(|_| verdict.detail.is_empty()).map(|made| &made.detail);
+            let detail = Arc::clone(detail.unwrap_or(&verdict.detail));
+            Verdict { database: Some(Arc::clone(&name)), detail, ..verdict.clone() }
+        };
+        self.iter().map(full).collect()
     }
 }
 
@@ -205,9 +228,10 @@ mod tests {
         assessment.databases[2] = Arc::new(sample::pending("c"));
         assessment.databases.remove(1);
         let second = judge.judge(&assessment, sample::now() + jiff::SignedDuration::from_hours(9));
-        assert!(Arc::ptr_eq(&first.databases[0], &second.databases[0]), "the same value in memory");
         assert_eq!(second.databases.len(), 2);
-        assert_ne!(first.databases[2], second.databases[1]);
-        assert!(second.databases[1].iter().all(|verdict| verdict.database.as_deref() == Some("c")));
+        assert_eq!(second.databases[0].at, sample::now(), "as it was judged first");
+        assert_ne!(first.databases[2].verdicts, second.databases[1].verdicts);
+        let told = second.databases[1].told(&assessment.databases[1]);
+        assert!(told.iter().all(|verdict| verdict.database.as_deref() == Some("c")));
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Subject {
     look: Option<DatabaseLook>,
     posture: Option<DatabasePosture>,
     polled: bool,
-    failure: Option<Reason>,
+    failure: Option<Box<Reason>>,
     rates: RateWindow,
     trends: Trends,
     pub(super) replicas: Vec<WatchedReplica>,
@@ -73,7 +73,7 @@ impl Subject {
         let keys = std::iter::repeat_with(key);
         let replicas = target.replicas.iter().zip(keys).map(|(replica, key)| {
             let identity = identity(replica);
-            let mut replica = WatchedReplica::new(replica.clone(), target.objectives.restorer, stores, pace, key);
+            let mut replica = WatchedReplica::new(Arc::clone(replica), target.objectives.restorer, stores, pace, key);
             replica.watched = find(&saved.watched, &identity)
                 .copied()
                 .unwrap_or_else(|| Watched { since: now.wall, ..Watched::default() });
@@ -185,7 +185,7 @@ impl Subject {
                 behind
             }
             Err(reason) => {
-                self.failure = Some(reason);
+                self.failure = Some(Box::new(reason));
                 Vec::new()
             }
         }
@@ -244,7 +244,7 @@ impl Subject {
         self.report = Arc::new(DatabaseReport {
             name: self.target.name.0.clone(),
             state,
-            reason: self.failure.clone(),
+            reason: self.failure.as_deref().cloned(),
             local: self.local(now),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),

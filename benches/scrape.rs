@@ -147,6 +147,7 @@ fn committed(database: &DatabaseReport) -> DatabaseReport {
         instants.into_iter().for_each(later);
         replica.txid = replica.txid.map(|n| n + 1);
         let Some(coverage) = &mut replica.coverage else { continue };
+        let coverage = Arc::make_mut(coverage);
         coverage.changes_since_snapshot = coverage.changes_since_snapshot.map(|n| n + 1);
         coverage.levels[0].objects += 1;
         coverage.levels[0].bytes += 700;
@@ -325,7 +326,7 @@ fn database(number: usize) -> DatabaseReport {
             verify_interval_seconds: 300.0,
             last_segment_at: Some(at),
             txid: Some(number as u64),
-            coverage: Some(CoverageReport {
+            coverage: Some(Arc::new(CoverageReport {
                 restorable: true,
                 restorable_since: Some(at),
                 gaps: Vec::new(),
@@ -337,7 +338,7 @@ fn database(number: usize) -> DatabaseReport {
                 expired_objects: Some(0),
                 download_bytes: Some(number as u64 * 4099),
                 levels: vec![level("0"), level("1"), level("9")],
-            }),
+            })),
             ..ReplicaReport::default()
         }],
         ..DatabaseReport::default()

@@ -323,7 +323,7 @@ pub struct ReplicaReport {
     /// The newest TXID in the bucket (v0.5).
     pub txid: Option<u64>,
     /// What could be restored; `None` until something was listed.
-    pub coverage: Option<CoverageReport>,
+    pub coverage: Option<Arc<CoverageReport>>,
     /// To which instants it can be restored; `None` until everything was listed.
     pub timeline: Option<Arc<TimelineReport>>,
     /// The verification of its objects; `None` where none are read: by choice, or because they are encrypted.

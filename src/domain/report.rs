@@ -15,7 +15,7 @@ use serde::ser::{Serialize, Serializer};
 use super::alert::Alert;
 use super::assessment::{AgentReport, Assessment, DatabaseReport, ReplicaReport};
 use super::history::History;
-use super::verdict::{Verdict, Verdicts, Word};
+use super::verdict::{Judgement, Verdict, Verdicts, Word};
 
 /// The version of the serialized form; raised when a field is removed or changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -52,31 +52,26 @@ impl<'a> Block<'a> {
 
 impl Report {
     /// Each database with the verdicts on it and its replicas; none where it was not judged.
-    pub fn databases(&self) -> impl Iterator<Item = (&DatabaseReport, &[Verdict])> {
-        let verdicts = self.verdicts.databases.iter().map(|verdicts| &**verdicts).chain(std::iter::repeat(&[][..]));
-        self.assessment.databases.iter().map(|database| &**database).zip(verdicts)
-    }
-
-    /// The same, each as one value.
     pub fn judged(&self) -> impl Iterator<Item = Judged<'_>> {
-        self.databases().map(|(database, checks)| Judged { database, checks })
+        let judgements = self.verdicts.databases.iter().map(Some).chain(std::iter::repeat(None));
+        let databases = self.assessment.databases.iter().zip(judgements);
+        databases.map(|(database, judgement)| Judged { database, judgement })
     }
 
     /// The database of this name.
     pub fn database(&self, name: &str) -> Option<Judged<'_>> {
         let at = self.assessment.position(name)?;
-        let checks = self.verdicts.databases.get(at).map_or(&[][..], |verdicts| verdicts);
-        Some(Judged { database: self.assessment.databases.get(at)?, checks })
+        Some(Judged { database: self.assessment.databases.get(at)?, judgement: self.verdicts.databases.get(at) })
     }
 
     /// The verdicts on the database of this name and its replicas.
     pub fn verdicts_on(&self, name: &str) -> &[Verdict] {
-        self.database(name).map_or(&[], |judged| judged.checks)
+        self.database(name).map_or(&[], Judged::checks)
     }
 
     /// What the table and the page have a block or a line for.
     pub fn blocks(&self) -> impl Iterator<Item = Block<'_>> {
-        self.databases().flat_map(|(database, checks)| Judged { database, checks }.blocks())
+        self.judged().flat_map(Judged::blocks)
     }
 
     /// The word of everything. A report that watches nothing knows of nothing.
@@ -129,17 +124,53 @@ pub(crate) struct Document<'a> {
     alerts_dropped: usize,
 }
 
-/// A database with the verdicts on it and its replicas beside its own fields.
+/// A database with the verdicts on it and its replicas. Serialized, each is told in full.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Database"))]
+#[serde(into = "Shown<'a>")]
 pub struct Judged<'a> {
-    #[serde(flatten)]
     pub database: &'a DatabaseReport,
+    /// `None` where it was not judged.
+    pub judgement: Option<&'a Judgement>,
+}
+
+/// A database with the verdicts on it and its replicas beside its own fields.
+#[derive(serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Database"))]
+struct Shown<'a> {
+    #[serde(flatten)]
+    database: &'a DatabaseReport,
     /// What the checks say of it and of its replicas.
-    pub checks: &'a [Verdict],
+    checks: Vec<Verdict>,
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Judged<'_> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Shown::schema_name()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Shown::json_schema(generator)
+    }
+}
+
+impl<'a> From<Judged<'a>> for Shown<'a> {
+    fn from(judged: Judged<'a>) -> Self {
+        Self { database: judged.database, checks: judged.told() }
+    }
 }
 
 impl<'a> Judged<'a> {
+    /// The verdicts as they are kept.
+    pub fn checks(self) -> &'a [Verdict] {
+        self.judgement.map_or(&[], |judgement| judgement)
+    }
+
+    /// The verdicts in full.
+    pub fn told(self) -> Vec<Verdict> {
+        self.judgement.map(|judgement| judgement.told(self.database)).unwrap_or_default()
+    }
+
     /// The worst word of its replicas.
     pub fn word(self) -> Word {
         self.blocks().map(|block| Word::of(block.verdicts())).max().unwrap_or(Word::Unknown)
@@ -149,6 +180,6 @@ impl<'a> Judged<'a> {
     pub fn blocks(self) -> impl Iterator<Item = Block<'a>> {
         let alone = self.database.replicas.is_empty().then_some(None);
         let replicas = self.database.replicas.iter().map(Some).chain(alone);
-        replicas.map(move |replica| Block { database: self.database, replica, verdicts: self.checks })
+        replicas.map(move |replica| Block { database: self.database, replica, verdicts: self.checks() })
     }
 }

@@ -1,6 +1,7 @@
 //! The targets: a database, its replicas, and what is expected of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,9 +29,10 @@ pub struct Target {
     pub name: TargetName,
     /// The local files; absent when only the bucket can be seen.
     pub database: Option<DatabaseFiles>,
-    pub replicas: Vec<ReplicaTarget>,
+    pub replicas: Vec<Arc<ReplicaTarget>>,
     pub objectives: Objectives,
-    pub drill: DrillPolicy,
+    /// Most databases have the same one.
+    pub drill: Arc<DrillPolicy>,
     /// A `litestream.yml` names the database: a Litestream is expected to run.
     pub litestream: bool,
 }

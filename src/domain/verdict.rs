@@ -1,11 +1,14 @@
 //! A verdict: what one check came to on one thing, and what several of them come to in one word.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::assessment::DatabaseReport;
+use super::check::Watching;
 
 words! {
     /// How bad the failure of a check is; the least first.
@@ -64,6 +67,32 @@ impl Verdict {
     }
 }
 
+/// The verdicts on one database and its replicas.
+///
+/// None says which database, and those that pass have no detail: most databases then share theirs, and
+/// [`told`](Self::told) fills that in where they are shown in full.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    pub(super) verdicts: Arc<[Verdict]>,
+    pub(super) at: Timestamp,
+    pub(super) watching: Watching,
+}
+
+impl Deref for Judgement {
+    type Target = [Verdict];
+
+    fn deref(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+}
+
+#[cfg(test)]
+impl From<Vec<Verdict>> for Judgement {
+    fn from(verdicts: Vec<Verdict>) -> Self {
+        Self { verdicts: verdicts.into(), at: Timestamp::UNIX_EPOCH, watching: Watching::Continuously }
+    }
+}
+
 /// A rule of a check that holds of a database or replica at this instant, whether it has held for long enough or not.
 #[derive(Clone, Debug)]
 pub struct Breach {
@@ -79,9 +108,8 @@ pub struct Breach {
 /// The verdicts of every check on everything that was assessed.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
-    /// On each database and its replicas, in the order of the databases; shared with the verdicts of other instants while
-    /// nothing changes.
-    pub databases: Vec<Arc<[Verdict]>>,
+    /// On each database and its replicas, in the order of the databases.
+    pub databases: Vec<Judgement>,
     /// On the agent itself.
     pub agent: Vec<Verdict>,
     /// The rules that hold of databases and replicas; none of what is unknown.
@@ -91,7 +119,7 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// All of them, those on the agent last.
+    /// All of them as they are kept, those on the agent last.
     pub fn iter(&self) -> impl Iterator<Item = &Verdict> + Clone {
         self.databases.iter().flat_map(|verdicts| verdicts.iter()).chain(&self.agent)
     }

@@ -7,6 +7,7 @@ mod listing;
 mod pages;
 mod queue;
 mod record;
+mod records;
 mod relations;
 mod rereading;
 mod results;

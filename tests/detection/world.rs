@@ -16,7 +16,6 @@ use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::assess::requests::RequestWindow;
 use streamgauge::domain::assessment::{Billed, StoreOperationReport, StoreReport};
 use streamgauge::domain::beacon::BeaconClaim;
-use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::litestream::expiry::Kept;
@@ -412,9 +411,9 @@ fn target(site: &Site, name: String) -> Target {
     Target {
         name: TargetName(name.clone()),
         database: (!site.observer).then_some(files),
-        replicas: vec![replica(name)],
+        replicas: vec![Arc::new(replica(name))],
         objectives: Objectives { metrics: Profile::Full, ..site.objectives.clone() },
-        drill: DrillPolicy::default(),
+        drill: Arc::default(),
         litestream: true,
     }
 }

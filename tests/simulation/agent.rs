@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, StoreReport};
 use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
-use streamgauge::domain::drill::DrillPolicy;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::moment::Moment;
@@ -270,9 +269,9 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
         litestream: false,
         name: TargetName(name.into()),
         database: database.then_some(files),
-        replicas: vec![replica],
+        replicas: vec![Arc::new(replica)],
         objectives: Objectives::default(),
-        drill: DrillPolicy::default(),
+        drill: Arc::default(),
     }
 }
 
@@ -599,7 +598,7 @@ async fn buckets_are_asked_once_whatever_the_number_of_replicas_in_them() {
     let in_bucket = |name: &str, path: &str| {
         let mut target = target(name, false, "/unused");
         let place = S3Location { bucket: "backups".into(), path: path.into(), ..S3Location::default() };
-        target.replicas[0].location = ReplicaLocation::S3(Box::new(place));
+        Arc::make_mut(&mut target.replicas[0]).location = ReplicaLocation::S3(Box::new(place));
         target
     };
     let reloads = start(&world, vec![in_bucket("one", "a/one"), in_bucket("two", "a/two")], 8);

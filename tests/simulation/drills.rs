@@ -12,7 +12,7 @@ use streamgauge::domain::assessment::DatabaseReport;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::drill::{DrillReport, DrillResult, DrillSchedule};
 use streamgauge::domain::reason::ReasonKind;
-use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget};
+use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::domain::verdict::Status;
 use streamgauge::domain::window::DailyWindow;
 use streamgauge::usecase::ports::{Clock, DrillJob};
@@ -26,9 +26,10 @@ use crate::scene::{DAY, End, HOUR, Scene, between, drill, until};
 async fn one_runs_at_a_time_and_each_replica_has_its_turn() {
     let names = ["a", "b", "c", "d", "e"];
     let mut scene = Scene::new(&names, false);
-    let second = target("a", false, "a-too").replicas.remove(0);
+    let mut second = target("a", false, "a-too").replicas.remove(0);
     scene.world.filled("a-too", 3);
-    scene.targets[0].replicas.push(ReplicaTarget { name: "second".into(), ..second });
+    Arc::make_mut(&mut second).name = "second".into();
+    scene.targets[0].replicas.push(second);
     let permits = Arc::new(Semaphore::new(0));
     scene.end(End::When(Arc::clone(&permits)));
     let home = tempfile::tempdir().unwrap();
@@ -168,9 +169,9 @@ async fn what_buckets_deliver_in_a_day_has_a_budget() {
 async fn what_is_too_large_or_not_there_is_withheld_and_said() {
     let mut scene = Scene::new(&["large", "bill", "empty", "off"], true);
     scene.limits.daily_download = Some(100);
-    scene.targets[0].drill.size_max = 10;
-    scene.targets[3].drill.schedule = DrillSchedule::Off;
-    scene.targets[2].replicas[0].location = ReplicaLocation::Directory("nothing".into());
+    Arc::make_mut(&mut scene.targets[0].drill).size_max = 10;
+    Arc::make_mut(&mut scene.targets[3].drill).schedule = DrillSchedule::Off;
+    Arc::make_mut(&mut scene.targets[2].replicas[0]).location = ReplicaLocation::Directory("nothing".into());
     let home = tempfile::tempdir().unwrap();
     let agent = scene.start(home.path());
     let withheld = BTreeMap::from([
@@ -231,7 +232,7 @@ async fn a_panic_is_that_drills_and_the_next_one_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_drill_that_does_not_end_is_given_up_and_the_next_one_runs() {
     let mut scene = Scene::new(&["app"], false);
-    scene.targets[0].drill.timeout = Duration::from_secs(1);
+    Arc::make_mut(&mut scene.targets[0].drill).timeout = Duration::from_secs(1);
     scene.end(End::When(Arc::new(Semaphore::new(0))));
     let home = tempfile::tempdir().unwrap();
     let agent = scene.start(home.path());
@@ -297,7 +298,7 @@ async fn a_reload_ends_the_drill_of_what_changed_or_is_gone_and_no_other() {
     assert_eq!((dropped(), scene.runner.running.load(Ordering::SeqCst)), (0, 1));
 
     let mut changed = scene.targets[0].clone();
-    changed.drill.compare = false;
+    Arc::make_mut(&mut changed.drill).compare = false;
     scene.world.configure_with(vec![changed.clone()], 32, DrillLimits::default());
     reload(&agent.reloads).await.await.unwrap().unwrap();
     between(scene.next("app").await, SignedDuration::from_secs(50), HOUR / 2);

@@ -168,7 +168,7 @@ impl Scene {
             let mut target = target(name, false, name);
             if buckets {
                 let s3 = S3Location { bucket: (*name).to_owned(), ..S3Location::default() };
-                target.replicas[0].location = ReplicaLocation::S3(Box::new(s3));
+                Arc::make_mut(&mut target.replicas[0]).location = ReplicaLocation::S3(Box::new(s3));
             }
             target
         });

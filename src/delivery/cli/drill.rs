@@ -145,7 +145,7 @@ pub fn runner(settings: &Settings, scratch: PathBuf) -> Result<ProcessDrills, Re
 fn job(args: &DrillArgs, settings: &Settings, picked: Picked) -> DrillJob {
     let Picked { target, replica } = picked;
     let (database, files, configured) = match target {
-        Some(target) => (target.name, target.database, target.drill),
+        Some(target) => (target.name, target.database, (*target.drill).clone()),
         None => (TargetName(replica.location.url()), None, settings.drill.policy.clone()),
     };
     DrillJob { database, files, replica, policy: policy(args, configured), full: args.full }

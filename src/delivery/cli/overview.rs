@@ -83,7 +83,7 @@ pub fn lines(report: &Report) -> Vec<Line<'_>> {
         word: judged.word(),
         name: &judged.database.name,
         database: Some(judged.database),
-        verdicts: judged.checks.iter().collect(),
+        verdicts: judged.checks().iter().collect(),
     });
     let mut lines: Vec<Line<'_>> = databases.chain(agent).collect();
     lines.sort_by_key(|line| Reverse(line.word));
@@ -248,39 +248,42 @@ fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
 
 /// What does not pass, each check once, the worst first: its state and a sentence. And how many checks more there are.
 fn findings(lines: &[Line<'_>]) -> (Vec<(&'static str, String)>, usize) {
-    let mut groups: Vec<Vec<&Verdict>> = Vec::new();
-    for verdict in lines.iter().flat_map(|line| &line.verdicts) {
+    let mut groups: Vec<Vec<(&str, &Verdict)>> = Vec::new();
+    let all = lines.iter().flat_map(|line| line.verdicts.iter().map(|verdict| (line.name, *verdict)));
+    for (name, verdict) in all {
         // What only informs, and is not known yet, is no news.
         if verdict.status == Status::Pass || verdict.status == Status::Unknown && verdict.severity == Severity::Info {
             continue;
         }
-        let same = |group: &&mut Vec<&Verdict>| {
-            let first = group[0];
+        let same = |group: &&mut Vec<(&str, &Verdict)>| {
+            let (_, first) = group[0];
             (first.check, first.status, first.severity) == (verdict.check, verdict.status, verdict.severity)
         };
         match groups.iter_mut().find(same) {
-            Some(group) => group.push(verdict),
-            None => groups.push(vec![verdict]),
+            Some(group) => group.push((name, verdict)),
+            None => groups.push(vec![(name, verdict)]),
         }
     }
     // What the table names comes first.
     let named: BTreeSet<&str> = lines.iter().filter_map(|line| line.checks().first().copied()).collect();
-    groups.sort_by_key(|group| (Reverse(weight(group[0])), !named.contains(group[0].check), Reverse(group.len())));
+    groups.sort_by_key(|group| {
+        let (_, first) = group[0];
+        (Reverse(weight(first)), !named.contains(first.check), Reverse(group.len()))
+    });
     let more = groups.len().saturating_sub(OVERVIEW_FINDINGS_MAX);
-    let sentence = |group: &Vec<&Verdict>| (state_of(group[0]), sentence(group));
+    let sentence = |group: &Vec<(&str, &Verdict)>| (state_of(group[0].1), sentence(group));
     (groups.iter().take(OVERVIEW_FINDINGS_MAX).map(sentence).collect(), more)
 }
 
 /// Such as `PermissionDrift on 6 databases: app, shop, blog and 3 more; mode 0664, expected 0600`.
-fn sentence(group: &[&Verdict]) -> String {
+fn sentence(group: &[(&str, &Verdict)]) -> String {
     let name = |name: &str| fit(&human::printable(name), NAME_COLUMNS);
-    let mut names: Vec<&str> =
-        group.iter().map(|verdict| verdict.database.as_deref().unwrap_or("streamgauge")).collect();
+    let mut names: Vec<&str> = group.iter().map(|(name, _)| *name).collect();
     // Before they are cut, which may make them equal.
     names.dedup();
     let names: Vec<String> = names.into_iter().map(name).collect();
-    let (first, detail) = (&names[0], human::printable(&group[0].detail));
-    let check = group[0].check;
+    let (first, worst) = (&names[0], group[0].1);
+    let (check, detail) = (worst.check, human::printable(&worst.detail));
     if names.len() == 1 {
         let replicas = if group.len() > 1 { format!(", {} replicas", group.len()) } else { String::new() };
         return format!("{check} on {first}{replicas}: {detail}");
@@ -289,7 +292,7 @@ fn sentence(group: &[&Verdict]) -> String {
     let rest = names.len().saturating_sub(OVERVIEW_NAMES_MAX);
     let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     let listed = names[..names.len().min(OVERVIEW_NAMES_MAX)].join(", ");
-    let equal = group.iter().all(|verdict| verdict.detail == group[0].detail);
+    let equal = group.iter().all(|(_, verdict)| verdict.detail == worst.detail);
     let of = if equal { String::new() } else { format!("{first}: ") };
     format!("{check} on {count}: {listed}{rest}; {of}{detail}")
 }

@@ -152,8 +152,8 @@ impl Sources {
             return Err(reason);
         }
         for target in named(targets, &names).map_err(|reason| unlisted.unwrap_or_else(|| meant(reason)))? {
-            let wanted = |one: &&ReplicaTarget| replica.is_none_or(|name| name == one.name);
-            let own: Vec<ReplicaTarget> = target.replicas.iter().filter(wanted).cloned().collect();
+            let wanted = |one: &&Arc<ReplicaTarget>| replica.is_none_or(|name| name == one.name);
+            let own: Vec<_> = target.replicas.iter().filter(wanted).map(|replica| (**replica).clone()).collect();
             if own.is_empty() && !names.is_empty() {
                 return Err(without_replica(&target, replica));
             }

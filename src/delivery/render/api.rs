@@ -47,7 +47,7 @@ pub(crate) struct Databases<'a> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Checks<'a> {
     /// In the order of the databases; those on the agent come last.
-    checks: Vec<&'a Verdict>,
+    checks: Vec<Verdict>,
     /// The value of `after` that gives the checks of the following databases; `None` at the end.
     next: Option<&'a str>,
 }
@@ -233,15 +233,15 @@ pub fn checks(report: &Report, asked: &Asked) -> Result<Made, Problem> {
         None => {
             let part = filter.take(report.judged());
             let last = part.next.is_none();
-            (part, last.then_some(&report.verdicts.agent))
+            (part, last.then(|| report.verdicts.agent.clone()))
         }
     };
-    let wanted = |verdict: &&Verdict| {
+    let wanted = |verdict: &Verdict| {
         check.is_none_or(|check| verdict.check == check)
             && status.is_none_or(|status| verdict.status == status)
             && severity.is_none_or(|severity| verdict.severity == severity)
     };
-    let all = part.found.iter().flat_map(|judged| judged.checks).chain(agent.into_iter().flatten());
+    let all = part.found.iter().flat_map(|judged| judged.told()).chain(agent.into_iter().flatten());
     document(report, Checks { checks: all.filter(wanted).collect(), next: part.next }, part.link(asked))
 }
 

@@ -50,6 +50,7 @@ fn report(count: u64) -> Report {
     let replica = &mut database.replicas[0];
     let many = usize::try_from(count).unwrap();
     if let Some(coverage) = &mut replica.coverage {
+        let coverage = Arc::make_mut(coverage);
         let gap = Hole { after: "0000000000000010".to_owned(), before: "0000000000000012".to_owned() };
         coverage.gaps = vec![gap; many];
         (coverage.snapshots, coverage.expired_objects) = (count, Some(count));
@@ -81,7 +82,8 @@ proptest! {
         let mut report = report(count);
         let now = report.generated_at;
         report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, now);
-        let details: Vec<&str> = report.verdicts.iter().map(|verdict| &*verdict.detail).collect();
+        let told: Vec<_> = report.judged().flat_map(|judged| judged.told()).chain(report.verdicts.agent.clone()).collect();
+        let details: Vec<&str> = told.iter().map(|verdict| &*verdict.detail).collect();
         for text in [blocks(&report, false), String::from_utf8(page::front(&report, &Asked::default()).expect("made")).expect("text"), details.join("\n")] {
             prop_assert_eq!(wrong(&text), Vec::<String>::new(), "{}", text);
         }

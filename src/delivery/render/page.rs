@@ -256,7 +256,7 @@ mod tests {
         (verdicts[down].status, verdicts[down].severity) = (Status::Fail, Severity::Warning);
         report.verdicts.databases[0] = verdicts.into();
         let both = page(Some(&report));
-        assert_eq!(report.database("app").map(|judged| Word::of(judged.checks.iter())), Some(Word::Unknown));
+        assert_eq!(report.database("app").map(|judged| Word::of(judged.checks().iter())), Some(Word::Unknown));
         assert!(both.contains("<title>1 needs you") && both.contains("id=\"needs-you\""), "{both}");
         assert!(both.contains("/runbook/LitestreamDown") && both.contains("/runbook/ReplicationLag"), "{both}");
     }

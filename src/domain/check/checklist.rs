@@ -255,7 +255,7 @@ Performance | pooling | high | yes
             status: *status,
             detail: "".into(),
         };
-        let verdicts = [verdicts.iter().map(verdict).collect()].into();
+        let verdicts = vec![verdicts.iter().map(verdict).collect::<Vec<_>>().into()];
         let verdicts = Verdicts { databases: verdicts, ..Verdicts::default() };
         let rows = checklist(&verdicts);
         let row = rows.iter().find(|row| row.item == item).expect("a row");

@@ -148,7 +148,7 @@ mod tests {
             lag_seconds: Some(0.0),
             verified_at: Some(at(NOW)),
             verify_interval_seconds: 300.0,
-            coverage: Some(coverage),
+            coverage: Some(coverage.into()),
             drill: drill.map(Arc::new),
             ..ReplicaReport::default()
         };

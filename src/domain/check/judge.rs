@@ -10,7 +10,7 @@ use super::catalogue;
 use super::entry::{Check, Rule, Watching};
 use crate::domain::assessment::{Assessment, DatabaseReport};
 use crate::domain::number::{Scope, Subject};
-use crate::domain::verdict::{Breach, Status, Verdict, Verdicts};
+use crate::domain::verdict::{Breach, Judgement, Status, Verdict, Verdicts};
 
 /// Judges one assessment after the other. The verdicts on a database stay as they are while it is the same value in memory:
 /// whoever wants it judged anew makes a new one of it.
@@ -29,7 +29,7 @@ pub struct Judge {
 #[derive(Debug)]
 struct Judged {
     database: Arc<DatabaseReport>,
-    verdicts: Arc<[Verdict]>,
+    verdicts: Judgement,
     /// The rules that hold. Whoever notices that time alone turned one makes a new value of the database.
     broken: Vec<Broken>,
 }
@@ -70,9 +70,12 @@ impl Judge {
                 }
             };
             let judged = known.unwrap_or_else(|| {
-                let (verdicts, broken) = examine(database, now, self.watching, &self.alike);
-                self.alike = verdicts.into();
-                let verdicts = Arc::clone(&self.alike);
+                let (mut verdicts, broken) = examine(database, now, self.watching, &self.alike);
+                verdicts.iter_mut().for_each(shorten);
+                if verdicts[..] != self.alike[..] {
+                    self.alike = verdicts.into();
+                }
+                let verdicts = Judgement { verdicts: Arc::clone(&self.alike), at: now, watching: self.watching };
                 self.count(&verdicts, |count| *count += 1);
                 Judged { database: Arc::clone(database), verdicts, broken }
             });
@@ -80,7 +83,7 @@ impl Judge {
         }
         last.for_each(|known| self.count(&known.verdicts, |count| *count -= 1));
         Verdicts {
-            databases: self.last.iter().map(|judged| Arc::clone(&judged.verdicts)).collect(),
+            databases: self.last.iter().map(|judged| judged.verdicts.clone()).collect(),
             agent: self.judge_agent(assessment, now),
             breaches: self.last.iter().flat_map(|judged| judged.breaches(now)).collect(),
             troubles: self.troubles.clone(),
@@ -161,7 +164,7 @@ fn examine(
     (verdicts, broken)
 }
 
-#[cfg(test)]
+/// Judges one database and its replicas.
 pub(super) fn on_database(database: &DatabaseReport, now: Timestamp, watching: Watching) -> Vec<Verdict> {
     examine(database, now, watching, &[]).0
 }
@@ -178,6 +181,29 @@ pub fn unchanged<T>(
         while last.next_if(|known| of(known).name < database.name).is_some() {}
         last.next_if(same)
     })
+}
+
+/// Forgets what can be made again.
+fn shorten(verdict: &mut Verdict) {
+    verdict.database = None;
+    if verdict.status == Status::Pass {
+        verdict.detail = Arc::default();
+    }
+}
+
+impl Judgement {
+    /// The verdicts in full, as they were when they were made.
+    pub fn told(&self, database: &DatabaseReport) -> Vec<Verdict> {
+        let all = on_database(database, self.at, self.watching);
+        let name: Arc<str> = database.name.as_str().into();
+        let full = |verdict: &Verdict| {
+            let same = |other: &&Verdict| (other.check, &other.replica) == (verdict.check, &verdict.replica);
+            let detail = all.iter().find(same).filter(|_| verdict.detail.is_empty()).map(|made| &made.detail);
+            let detail = Arc::clone(detail.unwrap_or(&verdict.detail));
+            Verdict { database: Some(Arc::clone(&name)), detail, ..verdict.clone() }
+        };
+        self.iter().map(full).collect()
+    }
 }
 
 /// Judges the agent itself: each check is one verdict, that of the worst of its subjects.
@@ -205,10 +231,11 @@ mod tests {
         assessment.databases[2] = Arc::new(sample::pending("c"));
         assessment.databases.remove(1);
         let second = judge.judge(&assessment, sample::now() + jiff::SignedDuration::from_hours(9));
-        assert!(Arc::ptr_eq(&first.databases[0], &second.databases[0]), "the same value in memory");
         assert_eq!(second.databases.len(), 2);
-        assert_ne!(first.databases[2], second.databases[1]);
-        assert!(second.databases[1].iter().all(|verdict| verdict.database.as_deref() == Some("c")));
+        assert_eq!(second.databases[0].at, sample::now(), "as it was judged first");
+        assert_ne!(first.databases[2].verdicts, second.databases[1].verdicts);
+        let told = second.databases[1].told(&assessment.databases[1]);
+        assert!(told.iter().all(|verdict| verdict.database.as_deref() == Some("c")));
         // What is counted from one assessment to the next is what is counted of all at once.
         for (check, troubles) in &second.troubles {
             let of = |status| {

@@ -101,12 +101,12 @@ mod tests {
             verify_interval_seconds: 300.0,
             last_segment_at: Some(at(9000)),
             txid: Some(3),
-            coverage: Some(CoverageReport {
+            coverage: Some(Arc::new(CoverageReport {
                 restorable: true,
                 snapshots: 1,
                 levels: vec![level],
                 ..CoverageReport::default()
-            }),
+            })),
             ..ReplicaReport::default()
         }
     }
@@ -176,7 +176,7 @@ mod tests {
     fn what_failed_stays_failed_while_it_cannot_be_read() {
         let mut broken = replica();
         if let Some(coverage) = &mut broken.coverage {
-            coverage.gaps.push(Hole { after: "1".into(), before: "3".into() });
+            Arc::make_mut(coverage).gaps.push(Hole { after: "1".into(), before: "3".into() });
         }
         check(broken.clone(), Watching::Continuously, "ReplicaGap fail; exit 2");
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap fail, ReplicationLag unknown, \
@@ -232,7 +232,7 @@ mod tests {
         check(damaged, Watching::Continuously, expected);
         let unread = ReplicaReport { verification: Some(Arc::default()), ..replica() };
         check(unread, Watching::Continuously, "ReplicaCorrupt unknown, LineageConflict unknown; exit 3");
-        let empty = ReplicaReport { coverage: Some(CoverageReport::default()), ..verified(&[]) };
+        let empty = ReplicaReport { coverage: Some(Arc::default()), ..verified(&[]) };
         let empty = ReplicaReport { verification: Some(Arc::default()), ..empty };
         check(empty, Watching::Continuously, "NeverReplicated fail; exit 2");
     }

@@ -99,7 +99,7 @@ pub(super) static CHECKS: &[Check] = &[
 
 /// The last listing, unless there is nothing to restore, which other checks report.
 fn restorable(replica: &ReplicaReport) -> Option<&CoverageReport> {
-    replica.coverage.as_ref().filter(|coverage| coverage.restorable)
+    replica.coverage.as_deref().filter(|coverage| coverage.restorable)
 }
 
 fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
@@ -182,8 +182,8 @@ mod tests {
     /// A replica of which this was listed.
     fn listed(coverage: CoverageReport) -> ReplicaReport {
         let listed = replica();
-        let levels = listed.coverage.map(|coverage| coverage.levels).unwrap_or_default();
-        ReplicaReport { coverage: Some(CoverageReport { restorable: true, levels, ..coverage }), ..replica() }
+        let levels = listed.coverage.map(|coverage| coverage.levels.clone()).unwrap_or_default();
+        ReplicaReport { coverage: Some(CoverageReport { restorable: true, levels, ..coverage }.into()), ..replica() }
     }
 
     fn kept(keeping: KeepingReport) -> ReplicaReport {

@@ -160,7 +160,7 @@ mod tests {
         let why = |replica: &ReplicaReport| super::why(&database(replica.clone()), replica);
         let level = |level, objects| LevelReport { level, objects, bytes: 1, newest_at: None };
         let v3 = |url: &str, levels| {
-            let coverage = Some(CoverageReport { levels, ..CoverageReport::default() });
+            let coverage = Some(CoverageReport { levels, ..CoverageReport::default() }.into());
             ReplicaReport { url: url.to_owned(), coverage, layout: Some("v0.3"), ..unknown_for(9000, None) }
         };
         let local = |replica: ReplicaReport| {

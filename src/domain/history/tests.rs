@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::series::{Slot, Spans};
 use super::*;
 use crate::domain::assess::rates::Rates;
-use crate::domain::assessment::{CoverageReport, DatabaseReport, LocalReport, ReplicaReport};
+use crate::domain::assessment::{DatabaseReport, LocalReport, ReplicaReport};
 use crate::domain::limits::{HISTORY_BYTES_MAX, HISTORY_FINE, HISTORY_HOURS};
 use crate::domain::number::{database, replica};
 
@@ -21,8 +21,7 @@ fn healthy(name: &str) -> DatabaseReport {
     let (write_transactions_per_second, written_bytes_per_second) = (0.0, 0.0);
     let rates =
         Rates { window_seconds, growth_bytes_per_second, write_transactions_per_second, written_bytes_per_second };
-    let replica =
-        ReplicaReport { name: "s3".into(), coverage: Some(CoverageReport::default()), ..ReplicaReport::default() };
+    let replica = ReplicaReport { name: "s3".into(), coverage: Some(Arc::default()), ..ReplicaReport::default() };
     let local = LocalReport { rates: Some(rates), ..LocalReport::default() };
     let mut report =
         DatabaseReport { name: name.into(), local: Some(local), replicas: vec![replica], ..DatabaseReport::default() };
@@ -39,7 +38,7 @@ fn busy(report: &mut DatabaseReport, turn: u64) {
     let replica = &mut report.replicas[0];
     (replica.lag_seconds, replica.unreplicated_bytes) = (Some(turn as f64), Some(turn));
     replica.last_segment_at = Some(at(turn as i64));
-    replica.coverage.as_mut().unwrap().restorable_since = Some(at(turn as i64 - 86_400));
+    Arc::make_mut(replica.coverage.as_mut().unwrap()).restorable_since = Some(at(turn as i64 - 86_400));
 }
 
 /// All values at all instants, which is what history stands for: seconds, and what is unknown as `None`.

@@ -5,7 +5,6 @@ use super::subject::Scope::{Agent, Collector, Source};
 use super::subject::Subject;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::assessment::{AgentReport, DatabaseState, Reduced};
-use crate::domain::report::Judged;
 use crate::domain::verdict::{Severity, Status, Verdict};
 
 numbers! {
@@ -109,11 +108,12 @@ numbers! {
 
     CHECK_STATUS = of_judged(&["database", "replica", "check", "status"], "streamgauge_check_status",
         "1 for the result of this check: pass, fail or unknown; the full profile alone has those that pass, and notes.",
-        |selection, Judged { database, checks }, put| {
-            let all = selection.wants_all(&CHECK_STATUS, database);
-            checks.iter().filter(|verdict| all || verdict.is_trouble()).for_each(|verdict| tell(verdict, put));
+        |selection, judged, put| {
+            let (all, name) = (selection.wants_all(&CHECK_STATUS, judged.database), judged.database.name.as_str());
+            let told = judged.checks().iter().filter(|verdict| all || verdict.is_trouble());
+            told.for_each(|verdict| tell(Some(name), verdict, put));
         },
-        |report, put| report.verdicts.agent.iter().for_each(|verdict| tell(verdict, put)));
+        |report, put| report.verdicts.agent.iter().for_each(|verdict| tell(None, verdict, put)));
 
     CHECK_BREACH = of_report(&["database", "replica", "check", "severity"], "streamgauge_check_breach",
         "The number that this rule of a check compares, while it holds of the database or replica.",
@@ -202,8 +202,8 @@ fn shown_as(alert: &Alert) -> &'static str {
     }
 }
 
-fn tell(verdict: &Verdict, put: &mut Put<'_>) {
-    let [database, replica] = subject(verdict.database.as_deref(), verdict.replica.as_deref());
+fn tell(database: Option<&str>, verdict: &Verdict, put: &mut Put<'_>) {
+    let [database, replica] = subject(database, verdict.replica.as_deref());
     put(&[database, replica, verdict.check, verdict.status.as_str()], true.known());
 }
 

@@ -8,7 +8,7 @@ use crate::domain::timeline::TimelineReport;
 
 /// What was listed.
 fn coverage(on: Subject<'_>) -> Option<&CoverageReport> {
-    on.replica()?.coverage.as_ref()
+    on.replica()?.coverage.as_deref()
 }
 
 /// To which instants it restores, once everything was listed.

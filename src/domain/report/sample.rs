@@ -95,7 +95,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             rests_until: ago(-296),
             last_segment_at: ago(20),
             txid: Some(116),
-            coverage: Some(CoverageReport {
+            coverage: Some(Arc::new(CoverageReport {
                 restorable: true,
                 restorable_since: ago(86_400),
                 gaps: Vec::new(),
@@ -109,7 +109,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
                 levels: levels
                     .map(|(level, objects, bytes)| LevelReport { level, objects, bytes, newest_at: ago(20) })
                     .to_vec(),
-            }),
+            })),
             timeline: Some(Arc::new(timeline())),
             verification: Some(Arc::new(VerificationReport {
                 structure_verified: 14,
@@ -283,6 +283,7 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
     replica.unreplicated_bytes_lower_bound = true;
     replica.verified_at = ago(10);
     if let Some(coverage) = &mut replica.coverage {
+        let coverage = Arc::make_mut(coverage);
         coverage.gaps.push(hole());
     }
     if let Some(spot) = &mut replica.spot {
@@ -482,7 +483,7 @@ pub(crate) fn full() -> Report {
         verdict("orders", Some("s3"), Severity::Critical, Status::Fail, "ReplicationLag"),
         verdict("zeta", Some("s3"), Severity::Warning, Status::Unknown, "SnapshotStale"),
     ];
-    report.verdicts.databases = verdicts.into_iter().map(|verdict| [verdict].into()).collect();
+    report.verdicts.databases = verdicts.into_iter().map(|verdict| vec![verdict].into()).collect();
     report.verdicts.breaches = vec![Breach {
         check: "ReplicationLag",
         severity: Severity::Critical,

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use super::budget::{Budget, REREADING_SHARE, VerifyDepth};
 use super::listing::Listing;
-use super::record::{Fault, Record, Suspect};
+use super::record::{Fault, Suspect};
+use super::records::Records;
 use super::{FindingKind, retention};
 use crate::domain::limits::{FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX};
 use crate::domain::litestream::{Folder, LevelKeys, Listed, LtxHeader, ObjectName, Txid};
@@ -21,7 +22,7 @@ pub struct Ledger {
     pub(super) rereading: Budget,
     /// The configured restorer reads LZ4 frames only.
     pub(super) reads_frames_only: bool,
-    pub(super) objects: BTreeMap<ObjectName, Box<Record>>,
+    pub(super) objects: Records,
     /// The last name that was listed of each folder, in the order of the folders: what comes behind it is new.
     pub(super) marks: Vec<ObjectName>,
     /// Everything was listed once.
@@ -154,7 +155,7 @@ impl Ledger {
     /// Finds what a complete listing lacks: what two in a row lack and retention does not explain has vanished.
     fn miss(&mut self, listed: &Listing, now: Timestamp) {
         let mut explained = Vec::new();
-        for (name, record) in &mut self.objects {
+        for (name, record) in self.objects.iter_mut() {
             if !listed.lacks(*name) {
                 // What was found bad is read again once a complete listing; what was replaced stays replaced.
                 let bad = record.fault.as_ref().is_some_and(|fault| fault.kind != FindingKind::Rewritten);
@@ -214,6 +215,6 @@ impl Ledger {
         let idle = self.objects.iter().filter(|(_, record)| !record.planned);
         let mut oldest: Vec<_> = idle.map(|(name, record)| (record.fault.is_some(), record.modified, *name)).collect();
         oldest.sort_unstable();
-        oldest.into_iter().take(excess).for_each(|(_, _, name)| drop(self.objects.remove(&name)));
+        oldest.into_iter().take(excess).for_each(|(_, _, name)| self.objects.remove(&name));
     }
 }

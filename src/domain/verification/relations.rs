@@ -84,7 +84,7 @@ impl Ledger {
         let planned = at.checked_sub(1).and_then(|at| self.plan.get(at)).map(|object| object.name);
         let planned = planned.and_then(|before| known.iter().find(|(name, _)| *name == before));
         let neighbour = || {
-            let before = self.objects.range(..name).next_back().filter(|(before, _)| match before {
+            let before = self.objects.before(name).filter(|(before, _)| match before {
                 ObjectName::Ltx { level: other, name } => *other == level && name.max.0 + 1 == own.min.0,
                 ObjectName::Snapshot(..) | ObjectName::Segment(..) => false,
             });

@@ -66,7 +66,7 @@ impl Ledger {
         let planned = self.plan.iter().any(|object| object.name == job.object.name);
         let Listed { name, size, at } = job.object;
         let modified = at.instant();
-        let record = self.objects.entry(name).or_insert_with(|| Box::new(Record::new(size, modified, planned)));
+        let record = self.objects.get_or_insert_with(name, || Record::new(size, modified, planned));
         (record.size, record.modified, record.planned) = (size, modified, planned);
         if record.again.as_deref().is_some_and(|again| *again == job.object) {
             record.again = None;

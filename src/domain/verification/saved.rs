@@ -61,7 +61,7 @@ impl Ledger {
     /// Hashes what [`save`](Self::save) is worth saving again for.
     pub fn hash_objects(&self, hasher: &mut impl Hasher) {
         [self.structure_verified, self.content_verified, self.conflicts, self.reread].hash(hasher);
-        for (name, record) in &self.objects {
+        for (name, record) in self.objects.iter() {
             name.hash(hasher);
             (record.size, record.modified, record.content).hash(hasher);
             record.fault.as_ref().map(|fault| fault.kind).hash(hasher);
@@ -79,7 +79,7 @@ impl Ledger {
         let marks = saved.marks.iter().filter_map(|mark| ObjectName::parse(mark));
         marks.for_each(|mark| self.set_mark(mark));
         let objects = saved.objects.iter().take(2 * VERIFIED_OBJECTS_MAX).filter_map(|text| read(text));
-        self.objects = objects.map(|(name, record)| (name, Box::new(record))).collect();
+        self.objects = objects.collect();
         for (name, kind, detail, seen_at, needed) in saved.faults {
             let record = ObjectName::parse(&name).and_then(|name| self.objects.get_mut(&name));
             if let Some(record) = record {

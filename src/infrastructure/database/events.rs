@@ -47,12 +47,36 @@ pub(super) struct Events {
 }
 
 enum Watched {
-    File {
-        target: usize,
-        role: FileRole,
-    },
-    /// Targets by the name of their database file.
-    Directory(HashMap<Box<[u8]>, usize>),
+    File { target: usize, role: FileRole },
+    Directory(Box<Names>),
+}
+
+/// Targets by the name of their database file, in the order of the names: most directories have one.
+#[derive(Default)]
+struct Names(Vec<(Box<[u8]>, usize)>);
+
+impl Names {
+    fn find(&self, name: &[u8]) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
+    }
+
+    fn get(&self, name: &[u8]) -> Option<usize> {
+        self.find(name).ok().map(|at| self.0[at].1)
+    }
+
+    /// Adds a target, unless one has the name; says which has it then.
+    fn add(&mut self, name: &[u8], target: usize) -> usize {
+        let at = self.find(name).unwrap_or_else(|at| {
+            self.0.reserve_exact(usize::from(self.0.is_empty()));
+            self.0.insert(at, (name.into(), target));
+            at
+        });
+        self.0[at].1
+    }
+
+    fn remove(&mut self, name: &[u8]) {
+        self.find(name).ok().map(|at| self.0.remove(at));
+    }
 }
 
 impl Events {
@@ -97,7 +121,7 @@ impl Events {
                         let created = flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
                         mark_name(names, name.to_bytes(), created, marks);
                     } else {
-                        marks.extend(names.values().map(|&target| (target, Happening::DirectoryGone)));
+                        marks.extend(names.0.iter().map(|(_, target)| (*target, Happening::DirectoryGone)));
                         let gone = event.wd();
                         directories.retain(|_, &mut wd| wd != gone);
                         entry.remove();
@@ -131,9 +155,9 @@ impl Events {
                 self.directories.insert(directory.to_owned(), wd);
             }
         }
-        let entry = self.watched.entry(wd).or_insert_with(|| Watched::Directory(HashMap::new()));
+        let entry = self.watched.entry(wd).or_insert_with(|| Watched::Directory(Box::default()));
         let Watched::Directory(names) = entry else { return Ok(false) };
-        Ok(*names.entry(name.as_bytes().into()).or_insert(target) == target)
+        Ok(names.add(name.as_bytes(), target) == target)
     }
 
     /// Watches a file; `None` when it does not exist, of which the directory's watch will tell.
@@ -167,10 +191,10 @@ impl Events {
     pub(super) fn forget_name(&mut self, directory: &Path, name: &OsStr, target: usize) {
         let Some(&wd) = self.directories.get(directory) else { return };
         let Some(Watched::Directory(names)) = self.watched.get_mut(&wd) else { return };
-        if names.get(name.as_bytes()) == Some(&target) {
+        if names.get(name.as_bytes()) == Some(target) {
             names.remove(name.as_bytes());
         }
-        if names.is_empty() {
+        if names.0.is_empty() {
             self.watched.remove(&wd);
             self.directories.retain(|_, &mut other| other != wd);
             let _ = inotify::remove_watch(&self.queue, wd);
@@ -188,11 +212,11 @@ fn discard(reader: &mut Reader<'_, &mut OwnedFd>, events_max: usize) {
 }
 
 /// Marks the target whose database, `-wal` or `-shm` has that name. `a-wal` may be a database, too.
-fn mark_name(names: &HashMap<Box<[u8]>, usize>, name: &[u8], created: bool, marks: &mut Vec<(usize, Happening)>) {
+fn mark_name(names: &Names, name: &[u8], created: bool, marks: &mut Vec<(usize, Happening)>) {
     let beside: [(&[u8], FileRole); 3] =
         [(b"", FileRole::Database), (b"-wal", FileRole::Wal), (b"-shm", FileRole::Shm)];
     for (suffix, role) in beside {
-        if let Some(&target) = name.strip_suffix(suffix).and_then(|database| names.get(database)) {
+        if let Some(target) = name.strip_suffix(suffix).and_then(|database| names.get(database)) {
             marks.push((target, Happening::Replaced { role, created }));
         }
     }

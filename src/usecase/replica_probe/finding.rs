@@ -22,7 +22,7 @@ pub(super) const RELISTINGS_MAX: usize = 3;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
     pub layout: Option<&'static str>,
-    pub coverage: CoverageReport,
+    pub coverage: Arc<CoverageReport>,
     /// The newest TXID of v0.5.
     pub txid: Option<u64>,
     /// The newest object's time.
@@ -34,7 +34,7 @@ pub struct Finding {
     /// How many there were.
     pub received_objects: Option<u64>,
     /// The problem of the newest object, if an older one had to tell how far the replica is.
-    pub damaged: Option<Reason>,
+    pub damaged: Option<Box<Reason>>,
 }
 
 /// Single objects that a look listed, whether or not it succeeded in the end.

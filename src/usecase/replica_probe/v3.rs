@@ -38,7 +38,7 @@ pub(super) struct Segments {
     /// The newest segment that can be decoded, and where it ends.
     newest: Option<(Generation, SegmentFile, WalPosition)>,
     /// The problem of a newer one.
-    odd: Option<Reason>,
+    odd: Option<Box<Reason>>,
     /// When everything was listed.
     pub(super) reconciled: Option<Moment>,
     /// When what is new was listed.
@@ -263,12 +263,12 @@ impl Segments {
                     self.newest = Some((generation, segment, end));
                     return Ok(());
                 }
-                Err(reason) if reason.kind == ReasonKind::Corrupt => drop(self.odd.get_or_insert(reason)),
+                Err(reason) if reason.kind == ReasonKind::Corrupt => drop(self.odd.get_or_insert(Box::new(reason))),
                 Err(reason) => return Err(reason),
             }
         }
         self.newest = None;
-        self.odd.clone().map_or(Ok(()), Err)
+        self.odd.as_deref().cloned().map_or(Ok(()), Err)
     }
 
     /// Where a segment ends in the WAL, or what is wrong with it; the `first` one is seen.

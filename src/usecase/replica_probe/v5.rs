@@ -37,7 +37,7 @@ pub(super) struct Levels {
     /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
     /// The problem of a newer one.
-    odd: Option<Reason>,
+    odd: Option<Box<Reason>>,
     /// When everything was listed.
     pub(super) reconciled: Option<Moment>,
     /// When level 0 was listed.
@@ -266,7 +266,7 @@ impl Levels {
         loop {
             let Some(file) = self.newest_but(store, &odd).await? else {
                 self.newest = None;
-                return self.odd.clone().map_or(Ok(()), Err);
+                return self.odd.as_deref().cloned().map_or(Ok(()), Err);
             };
             if self.newest.as_ref().is_some_and(|(known, _)| *known == file) {
                 return Ok(());
@@ -277,7 +277,7 @@ impl Levels {
                     return Ok(());
                 }
                 Err(reason) if odd.len() < ODD_NEWEST_MAX => {
-                    self.odd.get_or_insert(reason);
+                    self.odd.get_or_insert(Box::new(reason));
                     odd.push(file);
                 }
                 Err(reason) => return Err(reason),

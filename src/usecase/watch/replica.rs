@@ -41,7 +41,7 @@ pub(super) struct Watched {
 }
 
 pub(super) struct WatchedReplica {
-    pub(super) target: ReplicaTarget,
+    pub(super) target: Arc<ReplicaTarget>,
     pub(super) key: ReplicaKey,
     pub(super) store: Result<Arc<dyn ReplicaStore>, Reason>,
     /// `None` while a look is in flight, which owns it.
@@ -52,7 +52,7 @@ pub(super) struct WatchedReplica {
     finding: Option<(Finding, Evidence)>,
     /// Since when it is watched and when it was last verified, perhaps by an earlier run.
     pub(super) watched: Watched,
-    failure: Option<Reason>,
+    failure: Option<Box<Reason>>,
     failures: u32,
     pub(super) last_look: Option<Moment>,
     pub(super) drilling: Drilling,
@@ -77,7 +77,7 @@ pub(super) struct WatchedReplica {
 
 impl WatchedReplica {
     pub(super) fn new(
-        target: ReplicaTarget,
+        target: Arc<ReplicaTarget>,
         restorer: Option<LitestreamVersion>,
         stores: &dyn Stores,
         pace: &Pace,
@@ -193,7 +193,7 @@ impl WatchedReplica {
                 self.failures = 0;
             }
             Err(reason) => {
-                self.failure = Some(reason);
+                self.failure = Some(Box::new(reason));
                 self.failures = self.failures.saturating_add(1);
             }
         }
@@ -211,12 +211,12 @@ impl WatchedReplica {
         };
         let seconds = FIRST_LOOK_PATIENCE.as_secs();
         let message = format!("look at replica: the first look has not finished within {seconds} s, {why}");
-        self.failure = Some(Reason::new(ReasonKind::Timeout, message));
+        self.failure = Some(Box::new(Reason::new(ReasonKind::Timeout, message)));
     }
 
     /// The coverage by the last successful look.
     pub(super) fn coverage(&self) -> Option<&CoverageReport> {
-        self.finding.as_ref().map(|(finding, _)| &finding.coverage)
+        self.finding.as_ref().map(|(finding, _)| &*finding.coverage)
     }
 
     pub(super) fn layout(&self) -> Option<&'static str> {
@@ -230,7 +230,7 @@ impl WatchedReplica {
 
     /// Why it was not read. A damaged object is no silence: what is read of it can be restored.
     pub(super) fn unreadable(&self) -> Option<&Reason> {
-        self.failure.as_ref().filter(|reason| reason.kind != ReasonKind::Corrupt)
+        self.failure.as_deref().filter(|reason| reason.kind != ReasonKind::Corrupt)
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -361,7 +361,7 @@ impl WatchedReplica {
         let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
         let claim = self.beacon.as_ref().filter(|_| claimed.is_some());
         let claimed_bytes = claim.and_then(|beacon| beacon.fresh_claim()?.unreplicated_bytes);
-        let damaged = finding.and_then(|finding| finding.damaged.clone());
+        let damaged = finding.and_then(|finding| finding.damaged.as_deref().cloned());
         ReplicaReport {
             name: self.target.name.clone(),
             store: self.target.location.kind().to_owned(),
@@ -369,7 +369,7 @@ impl WatchedReplica {
             bucket: self.target.location.bucket().map(|bucket| bucket.label),
             layout: finding.and_then(|finding| finding.layout),
             up: self.looked_at().then_some(self.failure.is_none()),
-            reason: self.failure.clone().or(damaged),
+            reason: self.failure.as_deref().cloned().or(damaged),
             method: if claimed.is_some() { Some(Method::Beacon) } else { exposure.method },
             recovery_point: exposure.recovery_point,
             lag_seconds: exposure.lag.map(seconds).or(claimed),
@@ -384,7 +384,7 @@ impl WatchedReplica {
             rests_until: self.rest.and_then(|rest| rest.planned()),
             last_segment_at: finding.and_then(|finding| finding.last_segment_at),
             txid: finding.and_then(|finding| finding.txid),
-            coverage: finding.map(|finding| finding.coverage.clone()),
+            coverage: finding.map(|finding| Arc::clone(&finding.coverage)),
             timeline: finding.and_then(|finding| finding.timeline.clone()),
             verification: self.verification.clone(),
             drill: self.drilling.report.clone(),

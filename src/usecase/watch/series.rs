@@ -59,7 +59,7 @@ impl SeriesLimit {
             std::array::from_fn(|place| Selection { most: most(place), ..(*self.selection).clone() });
         let mut known = std::mem::take(&mut self.counted).into_iter().peekable();
         self.counted.reserve_exact(assessment.databases.len());
-        let judged = verdicts.databases.iter().map(|verdicts| &**verdicts).chain(repeat(&[][..]));
+        let judged = verdicts.databases.iter().map(|judgement| &**judgement).chain(repeat(&[][..]));
         for (database, verdicts) in assessment.databases.iter().zip(judged) {
             // The same verdicts come with the same value in memory.
             let same = unchanged(&mut known, database, |(known, _)| known);

@@ -38,7 +38,7 @@ pub(super) struct Subject {
     look: Option<DatabaseLook>,
     posture: Option<DatabasePosture>,
     polled: bool,
-    failure: Option<Reason>,
+    failure: Option<Box<Reason>>,
     rates: RateWindow,
     trends: Trends,
     pub(super) replicas: Vec<WatchedReplica>,
@@ -78,7 +78,7 @@ impl Subject {
         let keys = std::iter::repeat_with(key);
         let replicas = target.replicas.iter().zip(keys).map(|(replica, key)| {
             let identity = identity(replica);
-            let mut replica = WatchedReplica::new(replica.clone(), target.objectives.restorer, stores, pace, key);
+            let mut replica = WatchedReplica::new(Arc::clone(replica), target.objectives.restorer, stores, pace, key);
             replica.watched = find(&saved.watched, &identity)
                 .copied()
                 .unwrap_or_else(|| Watched { since: now.wall, ..Watched::default() });
@@ -191,7 +191,7 @@ impl Subject {
                 behind
             }
             Err(reason) => {
-                self.failure = Some(reason);
+                self.failure = Some(Box::new(reason));
                 Vec::new()
             }
         }
@@ -284,7 +284,7 @@ impl Subject {
         DatabaseReport {
             name: self.target.name.0.clone(),
             state,
-            reason: self.failure.clone(),
+            reason: self.failure.as_deref().cloned(),
             local: self.local(now),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
@@ -385,7 +385,6 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
 mod tests {
     use super::*;
     use crate::domain::assessment::StoreReport;
-    use crate::domain::drill::DrillPolicy;
     use crate::domain::observation::Counters;
     use crate::domain::target::{DatabaseFiles, ReplicaLocation, TargetName};
     use crate::usecase::ports::{BeaconStore, BucketStore, ReplicaStore};
@@ -424,7 +423,7 @@ mod tests {
             database: Some(DatabaseFiles { path: "/app.db".into(), meta_path: None }),
             replicas: Vec::new(),
             objectives: Objectives::default(),
-            drill: DrillPolicy::default(),
+            drill: Arc::default(),
         };
         let mut subject = Subject::new(target, &NoStores, ReplicaKey::default, None, &pace, at(0));
         let mut news = |seconds, size_bytes| {

@@ -95,9 +95,10 @@ fn the_whole_report_as_json() {
 fn all_that_checks_say() {
     let mut out = String::new();
     for watching in [Watching::Continuously, Watching::Once] {
-        let verdicts = Judge::new(watching).judge(&sample::full().assessment, sample::now());
-        for verdict in verdicts.iter() {
-            out += &serde_json::to_string(verdict).expect("a verdict is written");
+        let mut report = sample::full();
+        report.verdicts = Judge::new(watching).judge(&report.assessment, sample::now());
+        for verdict in report.judged().flat_map(|judged| judged.told()).chain(report.verdicts.agent.clone()) {
+            out += &serde_json::to_string(&verdict).expect("a verdict is written");
             out.push('\n');
         }
     }

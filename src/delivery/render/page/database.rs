@@ -52,7 +52,7 @@ pub(super) fn page(report: &Report, judged: Judged<'_>) -> (Word, Markup) {
 
 /// Every check on it, what is wrong first, and what no check can see.
 fn checks(judged: Judged<'_>) -> Markup {
-    let mut verdicts: Vec<_> = judged.checks.iter().collect();
+    let mut verdicts = judged.told();
     verdicts.sort_by_key(|verdict| std::cmp::Reverse((verdict.status, verdict.severity)));
     let passed = verdicts.iter().filter(|verdict| verdict.status == Status::Pass).count();
     html! {
@@ -60,7 +60,7 @@ fn checks(judged: Judged<'_>) -> Markup {
             h2 #checks { "Checks" } (LINE)
             details #all-checks open[passed < verdicts.len()] {
                 summary { (passed) " of " (human::counted(verdicts.len(), "check")) " passed" }
-                (table(&checklist::HEADINGS, verdicts.iter().map(|verdict| check(verdict)).chain(checklist::unobservable())))
+                (table(&checklist::HEADINGS, verdicts.iter().map(check).chain(checklist::unobservable())))
             }
         }
         (LINE)

@@ -19,6 +19,8 @@ use crate::domain::verdict::{Severity, Status, Verdict, Word};
 
 /// A verdict that counts, its check, and where that stands in the catalogue.
 struct Finding<'a> {
+    /// `None`: it is about the agent.
+    database: Option<&'a str>,
     verdict: &'a Verdict,
     check: &'static Check,
     order: usize,
@@ -62,19 +64,24 @@ pub(super) fn on(line: &Line<'_>) -> Markup {
 
 /// What fails on a line, and, where that makes its word, what is unknown.
 fn of_line<'a>(line: &Line<'a>) -> Vec<Finding<'a>> {
-    let mut found = findings(line.block.verdicts(), Status::Fail);
+    let name = Some(line.block.database.name.as_str());
+    let mut found = findings(name, line.block.verdicts(), Status::Fail);
     if line.word == Word::Unknown {
-        found.extend(findings(line.block.verdicts(), Status::Unknown));
+        found.extend(findings(name, line.block.verdicts(), Status::Unknown));
     }
     found
 }
 
 /// Those of one status that are more than notes, the worst first.
-fn findings<'a>(verdicts: impl Iterator<Item = &'a Verdict>, status: Status) -> Vec<Finding<'a>> {
+fn findings<'a>(
+    database: Option<&'a str>,
+    verdicts: impl Iterator<Item = &'a Verdict>,
+    status: Status,
+) -> Vec<Finding<'a>> {
     let counts = |verdict: &&Verdict| verdict.status == status && verdict.severity > Severity::Info;
     let found = verdicts.filter(counts).filter_map(|verdict| {
         let (order, check) = *CATALOGUE.get(verdict.check)?;
-        Some(Finding { verdict, check, order })
+        Some(Finding { database, verdict, check, order })
     });
     let mut found: Vec<_> = found.collect();
     found.sort_by_key(|found| (std::cmp::Reverse(found.verdict.severity), found.order));
@@ -83,7 +90,7 @@ fn findings<'a>(verdicts: impl Iterator<Item = &'a Verdict>, status: Status) -> 
 
 /// The agent's own checks of one status, as a card.
 fn agent(report: &Report, status: Status) -> Option<Markup> {
-    let found = findings(report.verdicts.agent.iter(), status);
+    let found = findings(None, report.verdicts.agent.iter(), status);
     let word = Word::of(found.iter().map(|found| found.verdict));
     let card = html! {
         article class={ "card " (word.as_str()) } {
@@ -191,8 +198,8 @@ fn list(found: &[Finding<'_>], of: usize) -> Markup {
     html! { ul.findings { @for (one, names) in &said { (finding(one, names, of)) } } }
 }
 
-fn finding(Finding { verdict, check, .. }: &Finding<'_>, names: &[&str], of: usize) -> Markup {
-    let values = [verdict.database.as_deref(), verdict.replica.as_deref()];
+fn finding(Finding { database, verdict, check, .. }: &Finding<'_>, names: &[&str], of: usize) -> Markup {
+    let values = [*database, verdict.replica.as_deref()];
     let values: Vec<&str> = values.into_iter().flatten().collect();
     let fails = verdict.status == Status::Fail;
     html! {

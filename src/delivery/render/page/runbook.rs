@@ -59,18 +59,22 @@ pub(super) fn section(report: &Report, check: &Check, text: &str) -> Markup {
 }
 
 fn now(report: &Report, check: &Check) -> Markup {
-    let all: Vec<&Verdict> = report.verdicts.iter().filter(|verdict| verdict.check == check.name).collect();
-    let of = |status| all.iter().copied().filter(move |verdict| verdict.status == status);
+    let of_databases = report
+        .judged()
+        .flat_map(|judged| judged.checks().iter().map(move |verdict| (Some(judged.database.name.as_str()), verdict)));
+    let all = of_databases.chain(report.verdicts.agent.iter().map(|verdict| (None, verdict)));
+    let all: Vec<(Option<&str>, &Verdict)> = all.filter(|(_, verdict)| verdict.check == check.name).collect();
+    let of = |status| all.iter().copied().filter(move |(_, verdict)| verdict.status == status);
     let passed = of(Status::Pass).count();
     let count = all.len() - passed;
     html! {
         section aria-labelledby="now" {
             h2 #now { "Right now" }
             ul.plain {
-                @for verdict in of(Status::Fail).chain(of(Status::Unknown)).take(PAGE_ROWS_MAX) {
+                @for (database, verdict) in of(Status::Fail).chain(of(Status::Unknown)).take(PAGE_ROWS_MAX) {
                     li {
                         (of_verdict(verdict)) " "
-                        @if let Some(database) = &verdict.database { (words::database(database)) ": " }
+                        @if let Some(database) = database { (words::database(database)) ": " }
                         (human::printable(&verdict.detail))
                     }
                 }

@@ -42,6 +42,8 @@ impl Candidates {
         }
         let at = self.increments.partition_point(|known| known.min < file.min);
         let held = self.increments[at..].iter().take_while(|known| known.max <= file.max).count();
+        // Most have few.
+        self.increments.reserve_exact(usize::from(self.increments.len() < 4));
         self.increments.splice(at..at + held, [file]);
         if self.increments.len() > PLAN_CANDIDATES_MAX {
             self.increments.remove(0);

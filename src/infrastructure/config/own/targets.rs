@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::observe::Observe;
 use super::settings::Settings;
@@ -133,6 +134,12 @@ impl Collection {
         let own = named.filter(|(_, found)| shard.is_none_or(|shard| shard.owns(&found.shard_key())));
         let mut targets: Vec<Target> = own.map(|(name, found)| found.target(name)).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
+        for at in 1..targets.len() {
+            let before = Arc::clone(&targets[at - 1].drill);
+            if targets[at].drill == before {
+                targets[at].drill = before;
+            }
+        }
         targets
     }
 }
@@ -150,6 +157,8 @@ impl Found {
                 replica.name = format!("{wanted}-{number}");
                 number += 1;
             }
+            // Most have one.
+            self.replicas.reserve_exact(1);
             self.replicas.push(replica);
         }
     }
@@ -174,9 +183,9 @@ impl Found {
             name: TargetName(name),
             litestream: self.litestream,
             database: self.files,
-            replicas: self.replicas,
+            replicas: self.replicas.into_iter().map(Arc::new).collect(),
             objectives: self.objectives,
-            drill: DrillPolicy { rpo, rto, ..self.drill },
+            drill: Arc::new(DrillPolicy { rpo, rto, ..self.drill }),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Segments {
         let finding = Finding {
             layout: Some(Layout::V3.as_str()),
             last_segment_at: newest_at,
-            coverage: self.report(coverage, sampled),
+            coverage: Arc::new(self.report(coverage, sampled)),
             timeline: self.timeline(sampled),
             damaged: self.odd.clone(),
             ..Finding::default()

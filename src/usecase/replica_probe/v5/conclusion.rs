@@ -48,7 +48,7 @@ impl Levels {
             txid: newest.map(|txid| txid.0),
             damaged: self.odd.clone(),
             last_segment_at,
-            coverage: self.report(coverage),
+            coverage: Arc::new(self.report(coverage)),
             timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
             received_bytes: Some(self.received.bytes),
             received_objects: Some(self.received.objects),

@@ -274,8 +274,8 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
     Ok(DrillJob {
         database: subject.target.name.clone(),
         files: subject.target.database.clone(),
-        replica: replica.target.clone(),
-        policy: policy.clone(),
+        replica: (*replica.target).clone(),
+        policy: (**policy).clone(),
         full: replica.drilling.history.wants_full(policy.full_every),
     })
 }

@@ -18,8 +18,9 @@ use crate::domain::report::{Judged, Report};
 /// Databases of a report with the verdicts on them.
 pub(super) fn judged(report: &Report, range: Range<usize>) -> impl Iterator<Item = Judged<'_>> {
     let Report { assessment, verdicts, .. } = report;
-    let checks = range.clone().map(|at| verdicts.databases.get(at).map_or(&[][..], |checks| checks));
-    assessment.databases[range].iter().zip(checks).map(|(database, checks)| Judged { database, checks })
+    let judgements = range.clone().map(|at| verdicts.databases.get(at));
+    let databases = assessment.databases[range].iter().zip(judgements);
+    databases.map(|(database, judgement)| Judged { database, judgement })
 }
 
 /// Some databases, as numbers are read of them.

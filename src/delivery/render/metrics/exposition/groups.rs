@@ -53,8 +53,9 @@ pub(super) fn ranges(ends: &[usize]) -> impl Iterator<Item = Range<usize>> {
 
 /// Nothing changed in the database, as far as where it is says so.
 fn is_the_same(one: Judged<'_>, other: Judged<'_>) -> bool {
-    let unjudged = one.checks.is_empty() && other.checks.is_empty();
-    ptr::eq(one.database, other.database) && (unjudged || ptr::eq(one.checks, other.checks))
+    let (checks, others) = (one.checks(), other.checks());
+    let unjudged = checks.is_empty() && others.is_empty();
+    ptr::eq(one.database, other.database) && (unjudged || ptr::eq(checks, others))
 }
 
 pub(super) fn is_unchanged(before: &Report, now: &Report) -> bool {

@@ -71,7 +71,7 @@ while True:
 "#;
 
 /// Makes ten databases, writes to them for a while, deletes them, and begins again.
-const CHURN: &str = r#"
+const TIDES: &str = r#"
 import glob, os, shutil, sqlite3, sys, time
 os.umask(0o077)
 home, round = sys.argv[1], 0
@@ -149,6 +149,31 @@ const LIARS: Fault = Fault {
     },
 };
 
+const CHURN: Fault = Fault {
+    name: "databases come and go",
+    lasts: 180,
+    raises: &[],
+    may: &[],
+    begin: |site| {
+        let mut churn = site.lab.program("py/bin/python");
+        site.churn = Some(churn.args(["-c", TIDES]).arg(site.path("tenants")).spawn().unwrap());
+    },
+    meanwhile: |_, _| {},
+    end: |site| {
+        stop(site.churn.take());
+        for file in fs::read_dir(site.path("tenants")).unwrap() {
+            let file = file.unwrap().path();
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            // Litestream may be writing there until it has noticed.
+            if name.starts_with('c') {
+                drop(fs::remove_file(file));
+            } else if name.starts_with(".c") {
+                drop(fs::remove_dir_all(file));
+            }
+        }
+    },
+};
+
 /// The first faults, in the order of the run: what lingers comes first. Memory is compared from their end on, in a process
 /// that has seen its first flood: the second one has to find room in what the first one took.
 const WARMING_UP: &[Fault] = &[
@@ -179,6 +204,7 @@ const WARMING_UP: &[Fault] = &[
     },
     CLIENTS,
     LIARS,
+    CHURN,
 ];
 
 /// The other ones.
@@ -224,30 +250,7 @@ const FAULTS: &[Fault] = &[
     },
     CLIENTS,
     LIARS,
-    Fault {
-        name: "databases come and go",
-        lasts: 180,
-        raises: &[],
-        may: &[],
-        begin: |site| {
-            let mut churn = site.lab.program("py/bin/python");
-            site.churn = Some(churn.args(["-c", CHURN]).arg(site.path("tenants")).spawn().unwrap());
-        },
-        meanwhile: |_, _| {},
-        end: |site| {
-            stop(site.churn.take());
-            for file in fs::read_dir(site.path("tenants")).unwrap() {
-                let file = file.unwrap().path();
-                let name = file.file_name().unwrap().to_string_lossy().into_owned();
-                // Litestream may be writing there until it has noticed.
-                if name.starts_with('c') {
-                    drop(fs::remove_file(file));
-                } else if name.starts_with(".c") {
-                    drop(fs::remove_dir_all(file));
-                }
-            }
-        },
-    },
+    CHURN,
 ];
 
 /// Everything that runs.
@@ -366,9 +369,10 @@ impl Site {
 
     fn start_agent(&mut self) {
         let state = self.path("state");
-        // As it is shipped, while the tests are not built for speed.
+        // As it is shipped, while the tests are not built for speed; and as the service and the image start it.
         let binary = std::env::var_os("SOAK_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_streamgauge").into());
         let mut command = command(std::path::Path::new(&binary));
+        command.env("MALLOC_ARENA_MAX", "1");
         self.clock.give(&mut command);
         self.agent = Some(Agent::start_by(command, self.home.path(), &self.toml, &state, &[]));
         self.agent().wait_until_ready();

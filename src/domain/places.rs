@@ -151,6 +151,14 @@ impl NatsLocation {
     }
 }
 
+/// A path inside a bucket and what is below it: `.` and an empty one are the bucket itself.
+pub(super) fn joined(path: &str, relative: &str) -> String {
+    match path.trim_matches('/') {
+        "" | "." => relative.to_owned(),
+        path => format!("{path}/{relative}"),
+    }
+}
+
 fn in_bucket(scheme: &str, bucket: &str, path: &str) -> String {
     let slash = if path.is_empty() { "" } else { "/" };
     format!("{scheme}://{bucket}{slash}{path}")

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::drill::DrillPolicy;
 use super::litestream::expiry::{Kept, Written};
-use super::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation};
+use super::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation, joined};
 use super::price::{ConfiguredPrices, Prices};
 use super::profile::Profile;
 use super::secret::{Secret, exposed};
@@ -321,14 +321,6 @@ impl ReplicaLocation {
     pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
         let Self::S3(place) = self else { return None };
         Some(place)
-    }
-}
-
-/// A path inside a bucket and what is below it: `.` and an empty one are the bucket itself.
-fn joined(path: &str, relative: &str) -> String {
-    match path.trim_matches('/') {
-        "" | "." => relative.to_owned(),
-        path => format!("{path}/{relative}"),
     }
 }
 

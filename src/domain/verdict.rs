@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::assessment::DatabaseReport;
-use super::check::Watching;
 
 words! {
     /// How bad the failure of a check is; the least first.
@@ -65,6 +64,15 @@ impl Verdict {
     pub fn is_trouble(&self) -> bool {
         self.status != Status::Pass && self.severity != Severity::Info
     }
+}
+
+/// How an assessment came to be, which decides what a backlog of unknown age means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// An agent that saw commits being made: lag is as old as it says.
+    Continuously,
+    /// One look and a short wait: a backlog that did not move in the meantime is taken to be as old as it can be.
+    Once,
 }
 
 /// The verdicts on one database and its replicas.

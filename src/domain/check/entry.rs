@@ -8,16 +8,8 @@ use jiff::Timestamp;
 use super::expression::Condition;
 use crate::domain::human::spoken;
 use crate::domain::number::{Scope, Subject};
+pub use crate::domain::verdict::Watching;
 use crate::domain::verdict::{Severity, Status, Verdict};
-
-/// How an assessment came to be, which decides what a backlog of unknown age means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watching {
-    /// An agent that saw commits being made: lag is as old as it says.
-    Continuously,
-    /// One look and a short wait: a backlog that did not move in the meantime is taken to be as old as it can be.
-    Once,
-}
 
 /// One entry of the catalogue.
 #[derive(Debug)]

@@ -60,7 +60,8 @@ fn each_kind_has_a_page_that_says_what_all_of_them_do() {
         let path = docs.join(format!("backends/{kind}.md"));
         let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for heading in ["## Least privileges", "## What a look costs", "## Proved against"] {
-            let said = page.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with("## "));
+            let said =
+                page.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with("## "));
             assert!(said.map(str::len).sum::<usize>() > 20, "docs/backends/{kind}.md says nothing under {heading:?}");
         }
     }

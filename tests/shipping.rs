@@ -27,6 +27,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use streamgauge::delivery::cli::version::VERSION;
+
 use crate::lab::Lab;
 use crate::lab::litestream::printed;
 
@@ -38,6 +40,23 @@ fn root() -> &'static Path {
 /// A file of the repository.
 fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A copy of what packages and releases are made of, beside the program, in which a test may change what it likes.
+fn copied(to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let parts = ["CHANGELOG.md", "Cargo.toml", "LICENSE", "alerts", "dashboards", "packaging", "streamgauge.toml"];
+    output(Command::new("cp").arg("-R").args(parts).arg(to).current_dir(root()));
+}
+
+/// The same with another version in Cargo.toml.
+fn copied_as(to: &Path, version: &str) {
+    copied(to);
+    let manifest = to.join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let named = text.replacen(&format!("version = \"{VERSION}\""), &format!("version = \"{version}\""), 1);
+    assert_ne!(named, text);
+    fs::write(manifest, named).unwrap();
 }
 
 /// What a command printed, which has to succeed.

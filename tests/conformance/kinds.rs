@@ -1,6 +1,8 @@
 //! Each kind of store in the suite, on at least one server, and that none is left out.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use streamgauge::domain::price::usual_prices;
 use streamgauge::domain::target::ReplicaLocation;
@@ -45,6 +47,27 @@ fn each_kind_runs_in_the_suite_and_has_prices() {
         assert!(SERVED.contains(&kind), "{kind} has no server in `served!`");
         assert!(usual_prices(kind, "").is_some(), "{kind} has no row in domain/price.rs");
     }
+}
+
+#[test]
+fn each_kind_has_a_page_that_says_what_all_of_them_do() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let overview = fs::read_to_string(docs.join("BACKENDS.md")).unwrap();
+    for kind in kinds() {
+        let row = overview.lines().find(|line| line.starts_with(&format!("| `{kind}`")));
+        let row = row.unwrap_or_else(|| panic!("docs/BACKENDS.md has no row for {kind}"));
+        assert!(row.ends_with(&format!("| [{kind}](backends/{kind}.md) |")), "{row}");
+        let path = docs.join(format!("backends/{kind}.md"));
+        let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        for heading in ["## Least privileges", "## What a look costs", "## Proved against"] {
+            let said =
+                page.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with("## "));
+            assert!(said.map(str::len).sum::<usize>() > 20, "docs/backends/{kind}.md says nothing under {heading:?}");
+        }
+    }
+    let pages = fs::read_dir(docs.join("backends")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.map(|page| page.file_stem().unwrap().to_str().unwrap().to_owned());
+    assert_eq!(pages.collect::<BTreeSet<_>>(), kinds().map(str::to_owned).collect(), "pages in docs/backends");
 }
 
 #[test]

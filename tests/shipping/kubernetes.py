@@ -3,6 +3,7 @@ everything to Kubernetes' own schemas. What is not Kubernetes' (PodMonitor, Prom
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -12,8 +13,19 @@ import yaml
 
 ROOT, KUBECTL = pathlib.Path(sys.argv[1]), sys.argv[2]
 CHART = ROOT / "packaging/helm/streamgauge"
-# The oldest that the chart and the component say they need, and a new one.
-CHART_VERSIONS, SIDECAR_VERSIONS = ("1.25", "1.33"), ("1.29", "1.33")
+SIDECAR = ROOT / "packaging/kubernetes"
+NEWEST = kubernetes_validate.utils.major_minor(kubernetes_validate.latest_version())
+
+
+def needed(file, words):
+    """The oldest Kubernetes that a file says it needs, in the words that stand before it."""
+    found = re.search(re.escape(words) + r"(\d+\.\d+)", file.read_text())
+    return found.group(1) if found else sys.exit(f"kubernetes.py: {file} does not say what it needs")
+
+
+# The oldest that the chart and the component say they need, and the newest whose schemas are there.
+CHART_VERSIONS = needed(CHART / "Chart.yaml", 'kubeVersion: ">='), NEWEST
+SIDECAR_VERSIONS = needed(SIDECAR / "sidecar/kustomization.yaml", "Needs Kubernetes "), NEWEST
 OPERATOR = "monitoring.coreos.com/v1"
 
 
@@ -114,7 +126,7 @@ def mistakes():
 
 
 def sidecar():
-    built = subprocess.run([KUBECTL, "kustomize", ROOT / "packaging/kubernetes/example"], capture_output=True, text=True)
+    built = subprocess.run([KUBECTL, "kustomize", SIDECAR / "example"], capture_output=True, text=True)
     check(built.returncode == 0 and not built.stderr, built.stderr)
     kinds = valid(list(yaml.safe_load_all(built.stdout)), SIDECAR_VERSIONS, "example")
     pod = kinds["StatefulSet"][0]["spec"]["template"]["spec"]
@@ -134,4 +146,4 @@ def sidecar():
 count = chart()
 mistakes()
 sidecar()
-print(f"{count} manifests of the chart are valid")
+print(f"{count} manifests of the chart are valid for {' and '.join(CHART_VERSIONS)}")

@@ -10,12 +10,12 @@ use std::process::Command;
 use streamgauge::delivery::cli::version::VERSION;
 
 use crate::lab::{Lab, command};
-use crate::{output, root};
+use crate::{copied_as, output, root};
 
-/// Makes all packages, and gives them by their extension.
-fn build(directory: &Path, epoch: u64) -> BTreeMap<String, PathBuf> {
+/// Makes all packages of a source, and gives them by their extension.
+fn build(source: &Path, directory: &Path, epoch: u64) -> BTreeMap<String, PathBuf> {
     let path = format!("{}:{}", Lab::find().path("ship/bin").display(), std::env::var("PATH").unwrap());
-    let mut build = Command::new(root().join("packaging/build"));
+    let mut build = Command::new(source.join("packaging/build"));
     build.args(["/usr/bin/true", "amd64"]).arg(directory);
     output(build.env("PATH", path).env("SOURCE_DATE_EPOCH", epoch.to_string()));
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -31,7 +31,8 @@ fn tree(directory: &Path) -> Vec<String> {
 #[test]
 fn the_same_binary_gives_the_same_bytes() {
     let home = tempfile::tempdir().unwrap();
-    let (first, second) = (build(&home.path().join("1"), 1_700_000_000), build(&home.path().join("2"), 1_700_000_000));
+    let built = |name: &str| build(root(), &home.path().join(name), 1_700_000_000);
+    let (first, second) = (built("1"), built("2"));
     assert_eq!(first.keys().collect::<Vec<_>>(), ["", "apk", "deb", "gz", "rpm"]);
     for (extension, package) in &first {
         assert!(fs::read(package).unwrap() == fs::read(&second[extension]).unwrap(), "{extension}");
@@ -59,6 +60,19 @@ fn the_same_binary_gives_the_same_bytes() {
     for step in ["preset streamgauge.service", "disable --now", "try-restart", "useradd -r"] {
         assert!(scripts.contains(step), "{scripts}");
     }
+    let format = "[%{FILENAMES} %{FILEUSERNAME}:%{FILEGROUPNAME}\n]";
+    let owners = output(command("rpm").args(["-qp", "--nosignature", "--qf", format]).arg(&first["rpm"]));
+    for line in owners.lines() {
+        let group = if line.starts_with("/etc/streamgauge") { "streamgauge" } else { "root" };
+        assert!(line.ends_with(&format!(" root:{group}")), "{line}");
+    }
+}
+
+/// This version and one that is newer, each with its packages by their extension.
+fn two_versions(home: &Path) -> [BTreeMap<String, PathBuf>; 2] {
+    let source = home.join("source");
+    copied_as(&source, "99.0.0");
+    [(root(), "old"), (source.as_path(), "new")].map(|(source, name)| build(source, &home.join(name), 1_700_000_000))
 }
 
 /// A system of its own for dpkg, whose scripts are told where it is.
@@ -99,9 +113,10 @@ impl System {
 #[test]
 fn a_deb_is_installed_upgraded_removed_and_purged() {
     let home = tempfile::tempdir().unwrap();
-    let old = build(&home.path().join("old"), 1_700_000_000)["deb"].clone();
+    let packages = two_versions(home.path());
+    let [old, newer] = [0, 1].map(|index: usize| packages[index]["deb"].to_str().unwrap());
     let system = System::new(home.path().join("root"));
-    system.dpkg(&["-i", old.to_str().unwrap()]);
+    system.dpkg(&["-i", old]);
     let wanted = "etc/systemd/system/multi-user.target.wants/streamgauge.service";
     assert!(!system.has(wanted) && system.has("usr/bin/streamgauge"), "{:?}", tree(&system.root));
     assert!(system.read("etc/passwd").contains("streamgauge:x:"), "{}", system.read("etc/passwd"));
@@ -116,17 +131,16 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
         output(command("systemctl").args([&root, verb, "streamgauge.service"]));
     };
     systemctl("enable");
-    let newer = newer(&home.path().join("newer"), &old);
-    system.dpkg(&["-i", newer.to_str().unwrap()]);
+    system.dpkg(&["-i", newer]);
     assert!(system.has(wanted), "it was enabled");
     systemctl("disable");
-    system.dpkg(&["-i", newer.to_str().unwrap()]);
+    system.dpkg(&["-i", newer]);
     assert!(system.read("var/lib/dpkg/status").contains("Version: 99.0.0-1"));
     assert_eq!(fs::read_to_string(&config).unwrap(), "# mine\n");
     assert!(!system.has(wanted), "it was disabled");
 
     systemctl("enable");
-    system.dpkg(&["-i", newer.to_str().unwrap()]);
+    system.dpkg(&["-i", newer]);
     fs::create_dir_all(system.root.join("var/lib/streamgauge")).unwrap();
     fs::write(system.root.join("var/lib/streamgauge/state.sqlite"), "").unwrap();
     system.dpkg(&["--remove", "streamgauge"]);
@@ -138,13 +152,35 @@ fn a_deb_is_installed_upgraded_removed_and_purged() {
     assert!(!system.read("etc/passwd").contains("streamgauge"), "{}", system.read("etc/passwd"));
 }
 
-/// The same package with a later version.
-fn newer(directory: &Path, package: &Path) -> PathBuf {
-    output(command("dpkg-deb").arg("-R").arg(package).arg(directory));
-    let control = directory.join("DEBIAN/control");
-    let text = fs::read_to_string(&control).unwrap();
-    fs::write(&control, text.replace(&format!("Version: {VERSION}-1"), "Version: 99.0.0-1")).unwrap();
-    let newer = directory.with_extension("deb");
-    output(command("dpkg-deb").args(["--root-owner-group", "-Znone", "-b"]).arg(directory).arg(&newer));
-    newer
+/// Without its scripts, which would run in a system that has nothing but this package.
+#[test]
+fn an_rpm_is_installed_upgraded_and_erased() {
+    let home = tempfile::tempdir().unwrap();
+    let packages = two_versions(home.path());
+    let [old, newer] = [0, 1].map(|index: usize| packages[index]["rpm"].to_str().unwrap());
+    let system = home.path().join("root");
+    fs::create_dir_all(system.join("var/lib/rpm")).unwrap();
+    let rpm = |arguments: &[&str]| {
+        // It changes its root, which takes a user of that name.
+        let mut rpm = command("unshare");
+        rpm.args(["--user", "--map-root-user", "rpm", "--dbpath=/var/lib/rpm", "--root"]).arg(&system);
+        output(rpm.args(arguments))
+    };
+    let install = ["--nodeps", "--noscripts", "--nosignature", "-U"];
+    rpm(&[&install[..], &[old]].concat());
+    assert_eq!(rpm(&["-V", "--nodeps", "streamgauge"]), "", "all of it is there as it was packed");
+    let config = system.join("etc/streamgauge/streamgauge.toml");
+    let mode = output(command("stat").args(["-c", "%a"]).arg(&config));
+    assert_eq!(mode.trim(), "640");
+
+    // What an administrator decided outlives an upgrade and the package.
+    fs::write(&config, "# mine\n").unwrap();
+    rpm(&[&install[..], &[newer]].concat());
+    assert_eq!(rpm(&["-q", "streamgauge"]).trim(), "streamgauge-99.0.0-1.x86_64");
+    assert_eq!(fs::read_to_string(&config).unwrap(), "# mine\n");
+    rpm(&["-e", "--nodeps", "--noscripts", "streamgauge"]);
+    let saved = "etc/streamgauge/streamgauge.toml.rpmsave";
+    assert_eq!(fs::read_to_string(system.join(saved)).unwrap(), "# mine\n");
+    let left = output(command("find").arg(&system).args(["-name", "*streamgauge*", "-printf", "%P\n"]));
+    assert_eq!(left.lines().collect::<std::collections::BTreeSet<_>>(), ["etc/streamgauge", saved].into());
 }

@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::header::{AUTHORIZATION, CONTENT_RANGE, HeaderValue, LAST_MODIFIED, USER_AGENT};
+use ::http::header::{AUTHORIZATION, CONTENT_RANGE, HeaderValue, USER_AGENT};
 use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 
 use super::checked::corrupt;
 use super::kind::StoreOptions;
@@ -124,8 +122,10 @@ impl Answer {
     }
 
     /// When the object came, by the store's clock.
-    pub(super) fn last_modified(&self) -> Option<Timestamp> {
-        DateTimeParser::new().parse_timestamp(self.headers.get(LAST_MODIFIED)?.to_str().ok()?).ok()
+    #[cfg(any(feature = "azure", feature = "webdav"))]
+    pub(super) fn last_modified(&self) -> Option<jiff::Timestamp> {
+        let date = self.headers.get(::http::header::LAST_MODIFIED)?.to_str().ok()?;
+        jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()
     }
 
     /// The bytes of an object in the answer to a request for at most `length` of them from `offset` on, which is none of

@@ -6,9 +6,11 @@ mod abs;
 mod beacon;
 mod checked;
 mod directory;
+#[cfg(any(feature = "azure", feature = "webdav"))]
 pub mod fuzz;
 #[cfg(feature = "gcs")]
 mod gs;
+#[cfg(any(feature = "azure", feature = "gcs", feature = "webdav"))]
 mod http;
 mod keys;
 mod kind;
@@ -17,11 +19,13 @@ mod login;
 mod memory;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "oss")]
 mod oss;
 mod reused;
 mod s3;
 #[cfg(feature = "sftp")]
 mod sftp;
+#[cfg(feature = "webdav")]
 mod webdav;
 
 use std::collections::BTreeMap;
@@ -49,10 +53,12 @@ const KINDS: &[Kind] = &[
     gs::KIND,
     #[cfg(feature = "nats")]
     nats::KIND,
+    #[cfg(feature = "oss")]
     oss::KIND,
     s3::KIND,
     #[cfg(feature = "sftp")]
     sftp::KIND,
+    #[cfg(feature = "webdav")]
     webdav::KIND,
 ];
 

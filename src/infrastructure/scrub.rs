@@ -40,10 +40,11 @@ impl Scrub {
         }
     }
 
-    /// Hides the value of an `Authorization` header, and what is secret of a signature:
+    /// Hides the value of an `Authorization` header, also without its scheme, and what is secret of a signature:
     /// `AWS4-HMAC-SHA256 Credential=ID/date/region/…, SignedHeaders=…, Signature=…`
     pub(super) fn hide_authorization(&mut self, value: &str) {
         self.hide(value);
+        self.hide(value.split_once(' ').map_or("", |(_, token)| token));
         for secret in ["Credential=", "Signature="] {
             let rest = value.split_once(secret).map_or("", |(_, rest)| rest);
             self.hide(rest.split(['/', ',', ' ']).next().unwrap_or_default());
@@ -80,6 +81,8 @@ mod tests {
             assert!(!shown.contains("geheim") && !shown.contains("Z2VoZWlt"), "{shown}");
             assert!(shown.contains("[redacted]"), "{shown}");
         }
+        scrub.hide_authorization("Bearer vertraulich");
+        assert_eq!(scrub.clean("vertraulich is not Bearer vertraulich"), "[redacted] is not [redacted]");
         assert_eq!(scrub.clean(" a\nb "), "a\\nb");
         assert_eq!(scrub.clean(&"a".repeat(5000)).chars().count(), 201);
     }

@@ -27,6 +27,16 @@ fn google(asked: &Asked, request: &Request) -> Answer {
         "/o/oauth2/token" => {
             json(400, &format!(r#"{{"error":"invalid_grant","error_description":"Bad Request: {body}"}}"#))
         }
+        "/subject" => json(200, r#"{"jwt":"subjekt-geheim"}"#),
+        "/v1/token" if body.contains("subject_token=subjekt-geheim") => {
+            json(200, r#"{"access_token":"verbund-geheim","expires_in":3600,"token_type":"Bearer"}"#)
+        }
+        "/v1/token" => json(400, &format!(r#"{{"error":"invalid_grant","error_description":"no pool for {body}"}}"#)),
+        "/v1/projects/-/serviceAccounts/watch@p:generateAccessToken" => {
+            let wish: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            assert_eq!(wish["lifetime"], "3600s");
+            json(200, r#"{"accessToken":"of-an-account","expireTime":"2099-01-01T00:00:00Z"}"#)
+        }
         "/computeMetadata/v1/instance/service-accounts/default/token" => {
             assert_eq!(request.header("metadata-flavor"), Some("Google"));
             json(200, r#"{"access_token":"of-a-machine","expires_in":3600,"token_type":"Bearer"}"#)
@@ -44,7 +54,8 @@ pub fn credentials(lab: &Lab, home: &Path) {
         move |request| google(&asked, request)
     });
     let server = server.unwrap();
-    let names = "DNS:storage.googleapis.com,DNS:accounts.google.com";
+    let names =
+        "DNS:storage.googleapis.com,DNS:accounts.google.com,DNS:sts.googleapis.com,DNS:iamcredentials.googleapis.com";
     let [certificate, tls_key] = self_signed(home, names, "CA:FALSE");
     let proxy = free_port();
     let mut program = lab.program("py/bin/python");
@@ -59,7 +70,21 @@ pub fn credentials(lab: &Lab, home: &Path) {
     fs::write(home.join("account.json"), account.to_string()).unwrap();
     fs::write(home.join("user.json"), user("geheim").to_string()).unwrap();
     fs::write(home.join("revoked.json"), user("widerrufen").to_string()).unwrap();
-    fs::write(home.join("other.json"), r#"{"type":"external_account"}"#).unwrap();
+    fs::write(home.join("other.json"), r#"{"type":"gdch_service_account"}"#).unwrap();
+    let act = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/watch@p:generateAccessToken";
+    let impersonated = |source: serde_json::Value| serde_json::json!({"type": "impersonated_service_account", "source_credentials": source, "service_account_impersonation_url": act});
+    fs::write(home.join("user-acts.json"), impersonated(user("geheim")).to_string()).unwrap();
+    fs::write(home.join("account-acts.json"), impersonated(account.clone()).to_string()).unwrap();
+    let pool = |source: serde_json::Value| serde_json::json!({"type": "external_account", "audience": "//iam/pool", "subject_token_type": "urn:jwt", "credential_source": source});
+    fs::write(home.join("subject"), "subjekt-geheim").unwrap();
+    fs::write(home.join("refused"), "widerrufen").unwrap();
+    let format = serde_json::json!({"type": "json", "subject_token_field_name": "jwt"});
+    let url = format!("http://127.0.0.1:{}/subject", server.port());
+    let mut by_url = pool(serde_json::json!({"url": url, "format": format}));
+    by_url["service_account_impersonation_url"] = act.into();
+    fs::write(home.join("pool.json"), pool(serde_json::json!({"file": home.join("subject")})).to_string()).unwrap();
+    fs::write(home.join("pool-acts.json"), by_url.to_string()).unwrap();
+    fs::write(home.join("no-pool.json"), pool(serde_json::json!({"file": home.join("refused")})).to_string()).unwrap();
     fs::write(home.join("streamgauge.toml"), "[replica]\ntimeout = \"12s\"\n").unwrap();
 
     let told = |file: &str, metadata: u16| {
@@ -94,15 +119,31 @@ pub fn credentials(lab: &Lab, home: &Path) {
     assert!(!seen.is_empty(), "{said}");
     let (said, seen) = told("account.json", 0);
     assert!(seen.is_empty() && said.contains("ca-file"), "an unknown authority: {said}");
+    let user_token = "accounts.google.com /o/oauth2/token".to_owned();
     let (_, seen) = told("user.json", 9);
-    assert_eq!(seen[0].0, "accounts.google.com /o/oauth2/token", "{seen:?}");
+    assert_eq!(seen[0].0, user_token, "{seen:?}");
     assert_eq!(seen[1], (listing.to_owned(), "Bearer of-a-user".to_owned()));
     let (_, seen) = told("", server.port());
     assert!(seen[0].0.contains("/computeMetadata/"), "{seen:?}");
     assert_eq!(seen[1], (listing.to_owned(), "Bearer of-a-machine".to_owned()));
+    let (sts, act) =
+        ("sts.googleapis.com /v1/token".to_owned(), act.replacen("https://", "", 1).replacen('/', " /", 1));
+    let subject = format!("127.0.0.1:{} /subject", server.port());
+    for (file, way, token) in [
+        ("pool.json", vec![&sts], "Bearer verbund-geheim"),
+        ("pool-acts.json", vec![&subject, &sts, &act], "Bearer of-an-account"),
+        ("user-acts.json", vec![&user_token, &act], "Bearer of-an-account"),
+        ("account-acts.json", vec![&act], "Bearer of-an-account"),
+    ] {
+        let (said, seen) = told(file, 9);
+        let asked: Vec<_> = seen.iter().map(|(what, _)| what).take(way.len()).collect();
+        assert_eq!(asked, way, "{file}: {said}");
+        assert_eq!(seen[way.len()], (listing.to_owned(), token.to_owned()), "{file}");
+    }
     for (file, expected) in [
-        ("revoked.json", "revoked.json: status 400; the store says: Bad Request: "),
-        ("other.json", "other.json: credentials of type external_account"),
+        ("no-pool.json", "no-pool.json: ask sts.googleapis.com: status 400; the store says: no pool for "),
+        ("revoked.json", "revoked.json: ask accounts.google.com: status 400; the store says: Bad Request: "),
+        ("other.json", "other.json: credentials of type gdch_service_account"),
         ("none.json", "none.json: no such file or directory"),
         ("", "get credentials from Google's metadata server: connection refused"),
     ] {

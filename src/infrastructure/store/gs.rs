@@ -4,7 +4,9 @@
 mod beacon;
 mod client;
 mod credentials;
+mod external;
 mod posture;
+mod tokens;
 
 use std::sync::Arc;
 

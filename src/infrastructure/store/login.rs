@@ -1,4 +1,4 @@
-//! Credentials that a platform hands out: object_store knows whom to ask, and asks over our own connections.
+//! Credentials that a platform hands out, over our own connections: object_store mostly knows whom to ask.
 
 use std::error::Error;
 use std::path::Path;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::http::HttpClient;
+use super::http::{Answer, HttpClient};
 use super::kind::StoreOptions;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::timer;
@@ -25,7 +25,7 @@ use crate::infrastructure::http::failure::chain;
 use crate::infrastructure::scrub::Scrub;
 
 /// A token and what comes with it.
-const TOKEN_BYTES_MAX: u64 = 64 << 10;
+pub(super) const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// A part of a call, which has to be left for the call itself: nobody waits long for an address at which no platform is.
 const PART: u32 = 4;
@@ -34,7 +34,7 @@ const PART: u32 = 4;
 const FAILURE_KEPT: Duration = Duration::from_secs(10);
 
 /// Fields of a request for a token that are secret.
-const SECRET_FIELDS: [&str; 4] = ["client_secret", "client_assertion", "refresh_token", "assertion"];
+const SECRET_FIELDS: [&str; 5] = ["client_secret", "client_assertion", "refresh_token", "assertion", "subject_token"];
 
 /// The connections to those who hand out credentials.
 #[derive(Clone)]
@@ -49,6 +49,24 @@ impl Login {
     /// Attempts are [`HttpClient`]'s business.
     pub(super) fn once() -> RetryConfig {
         RetryConfig { max_retries: 0, retry_timeout: Duration::ZERO, ..RetryConfig::default() }
+    }
+
+    /// An answer that is no refusal.
+    pub(super) async fn ask(&self, request: Request<Bytes>) -> Result<Answer, Reason> {
+        let scrub = secrets_of(request.body());
+        let none: Option<&Path> = None;
+        let answer = self.0.send(none, request, TOKEN_BYTES_MAX).await?;
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let reason = answer.refused(said(&answer.body).map(|said| scrub.clean(&said)).as_deref());
+        match reason.kind {
+            // Who is asked for a token and does not like the question, denies it.
+            ReasonKind::Failed | ReasonKind::NotFound if answer.status.is_client_error() => {
+                Err(Reason { kind: ReasonKind::Denied, ..reason })
+            }
+            _ => Err(reason),
+        }
     }
 }
 
@@ -69,13 +87,7 @@ impl HttpService for Login {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (head, body) = request.into_parts();
         let body = body.as_bytes().cloned().unwrap_or_default();
-        let scrub = secrets_of(&body);
-        let none: Option<&Path> = None;
-        let answer = self.0.send(none, Request::from_parts(head, body), TOKEN_BYTES_MAX).await;
-        let answer = answer.and_then(|answer| match answer.status.is_success() {
-            true => Ok(answer),
-            false => Err(answer.refused(said(&answer.body).map(|said| scrub.clean(&said)).as_deref())),
-        });
+        let answer = self.ask(Request::from_parts(head, body)).await;
         let answer = answer.map_err(|reason| HttpError::new(HttpErrorKind::Unknown, reason))?;
         let mut response = HttpResponse::new(HttpResponseBody::from(answer.body));
         *response.headers_mut() = answer.headers;
@@ -106,25 +118,25 @@ impl LastFailure {
 /// Why there are no credentials.
 pub(super) fn no_credentials(error: &object_store::Error) -> Reason {
     let refused = chain(error as &(dyn Error + 'static)).find_map(|error| error.downcast_ref::<Reason>());
-    match refused {
-        // Who is asked for a token and does not like the question, denies it.
-        Some(reason) if matches!(reason.kind, ReasonKind::Failed | ReasonKind::NotFound) => {
-            Reason { kind: ReasonKind::Denied, ..reason.clone() }
-        }
-        Some(reason) => reason.clone(),
-        // Its own text may quote what it could not read.
-        None => Reason::new(ReasonKind::Misconfigured, "they cannot be used"),
-    }
+    // Its own text may quote what it could not read.
+    refused.cloned().unwrap_or_else(|| Reason::new(ReasonKind::Misconfigured, "they cannot be used"))
 }
 
-/// What a refusal of RFC 6749, or one that is like it, says.
+/// What a refusal of RFC 6749, or one that is like it, says; or one of Google.
 fn said(body: &Bytes) -> Option<String> {
     #[derive(Deserialize)]
     struct Refusal {
-        error: String,
+        error: Word,
         error_description: Option<String>,
     }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Word {
+        Plain(String),
+        Google { message: String },
+    }
     let Refusal { error, error_description } = serde_json::from_slice(body).ok()?;
+    let (Word::Plain(error) | Word::Google { message: error }) = error;
     Some(error_description.unwrap_or(error))
 }
 
@@ -163,6 +175,7 @@ mod tests {
         let scrub = secrets_of(&Bytes::from("grant_type=x&client_secret=ge%2Bheim&client_id=me"));
         let body = r#"{"error":"invalid_client","error_description":"me has no ge+heim"}"#;
         assert_eq!(scrub.clean(&said(&Bytes::from(body)).unwrap()), "me has no [redacted]");
+        assert_eq!(said(&Bytes::from(r#"{"error":{"code":403,"message":"no"}}"#)).as_deref(), Some("no"));
         assert_eq!(said(&Bytes::from("<html>")), None);
     }
 }

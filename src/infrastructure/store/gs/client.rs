@@ -84,11 +84,7 @@ impl Bucket {
     pub(super) async fn json<T: DeserializeOwned>(&self, rest: &str, most: u64, action: Action) -> Result<T, Reason> {
         let request = request(Method::GET, &self.url("", rest), Bytes::new())?;
         let answer = self.send(request, part_bytes_max(most), action).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| match error.is_eof() && !answer.body.is_empty() {
-            true => cut("a document without its end"),
-            // Its own text may quote the document.
-            false => corrupt("answered with something else than Google Cloud Storage would".to_owned()),
-        })
+        document(&answer.body, "Google Cloud Storage")
     }
 
     /// At most `length` bytes of an object.
@@ -130,6 +126,15 @@ impl Bucket {
             _ => reason,
         }
     }
+}
+
+/// What `whose` would answer with.
+pub(super) fn document<T: DeserializeOwned>(body: &[u8], whose: &str) -> Result<T, Reason> {
+    serde_json::from_slice(body).map_err(|error| match error.is_eof() && !body.is_empty() {
+        true => cut("a document without its end"),
+        // Its own text may quote the document.
+        false => corrupt(format!("answered with something else than {whose} would")),
+    })
 }
 
 /// What a refusal says.

@@ -76,6 +76,8 @@ impl Site {
         fs::create_dir(&elsewhere).unwrap();
         let another = lab.prometheus(PROMETHEUS[0], &elsewhere, "");
         writers[0].run(Duration::from_millis(500));
+        let bytes = "streamgauge_replica_unreplicated_bytes";
+        wait_for("a replica that will stall", || agent.metric(bytes, &[("database", "stalled")]) == Some(0.0));
         litestreams[2].process.freeze();
         writers[2].run(Duration::from_millis(500));
         Self { agent, _writers: writers, _litestreams: litestreams.into(), _s3: s3, _hook: hook, another, home }

@@ -463,7 +463,7 @@ fn budgeted(request_budget: Option<f64>) -> (f64, Option<f64>, i64) {
         spacing = report.assessment.agent.cost.look_spacing;
         let fires =
             |alert: &Arc<Alert>| alert.labels["alertname"] == "ReplicationLag" && alert.state == AlertState::Firing;
-        told = told.or(report.alerts.iter().any(fires).then_some(second - ENDS));
+        told = told.or_else(|| report.alerts.iter().any(fires).then_some(second - ENDS));
     });
     ((bills[1] - bills[0]) / (ENDS / 2) as f64 * MONTH_SECONDS, spacing, told.expect("an alert"))
 }

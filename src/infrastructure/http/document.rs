@@ -7,6 +7,16 @@ pub(in super::super) fn cut(how: &str) -> Reason {
     Reason::new(ReasonKind::Unreachable, format!("the answer was cut short: {how}"))
 }
 
+/// What `whose` would answer with.
+#[cfg(feature = "gcs")]
+pub(in super::super) fn json<T: serde::de::DeserializeOwned>(body: &[u8], whose: &str) -> Result<T, Reason> {
+    serde_json::from_slice(body).map_err(|error| match error.is_eof() && !body.is_empty() {
+        true => cut("a document without its end"),
+        // Its own text may quote the document.
+        false => Reason::new(ReasonKind::Corrupt, format!("answered with something else than {whose} would")),
+    })
+}
+
 /// Somebody else answered than `expected`.
 pub(in super::super) fn web_page(status: u16, expected: &str) -> Reason {
     Reason::new(ReasonKind::Unreachable, format!("answered with a web page (status {status})")).with_hint(format!(

@@ -1,10 +1,12 @@
 //! A replica in Google Cloud Storage, by its JSON API. Listings start at a key, so that a poll is one request whatever the
 //! bucket holds, and they have Litestream's own times.
 
+mod account;
 mod beacon;
 mod client;
 mod credentials;
 mod external;
+mod grant;
 mod posture;
 mod tokens;
 

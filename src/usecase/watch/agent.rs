@@ -241,8 +241,8 @@ impl Agent {
         self.shared.fleet.give_up_waiting(now);
         self.save_in_time(now);
         self.save_alerts(now);
-        if self.shared.fleet.refresh(&self.shared.configured.pace, now) || now.since(self.published) >= PUBLISH_AT_LEAST
-        {
+        let news = self.shared.fleet.refresh(&self.shared.configured.pace, now);
+        if news || now.since(self.published) >= PUBLISH_AT_LEAST {
             self.publish(now);
         }
     }

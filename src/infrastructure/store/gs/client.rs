@@ -12,9 +12,8 @@ use serde::de::DeserializeOwned;
 use super::credentials::Credentials;
 use crate::domain::places::GsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::http::document::{cut, is_html, web_page};
+use crate::infrastructure::http::document::{is_html, json, web_page};
 use crate::infrastructure::percent;
-use crate::infrastructure::store::checked::corrupt;
 use crate::infrastructure::store::http::{Answer, HttpClient, part_bytes_max, range};
 use crate::infrastructure::store::kind::StoreOptions;
 
@@ -84,7 +83,7 @@ impl Bucket {
     pub(super) async fn json<T: DeserializeOwned>(&self, rest: &str, most: u64, action: Action) -> Result<T, Reason> {
         let request = request(Method::GET, &self.url("", rest), Bytes::new())?;
         let answer = self.send(request, part_bytes_max(most), action).await?;
-        document(&answer.body, "Google Cloud Storage")
+        json(&answer.body, "Google Cloud Storage")
     }
 
     /// At most `length` bytes of an object.
@@ -126,15 +125,6 @@ impl Bucket {
             _ => reason,
         }
     }
-}
-
-/// What `whose` would answer with.
-pub(super) fn document<T: DeserializeOwned>(body: &[u8], whose: &str) -> Result<T, Reason> {
-    serde_json::from_slice(body).map_err(|error| match error.is_eof() && !body.is_empty() {
-        true => cut("a document without its end"),
-        // Its own text may quote the document.
-        false => corrupt(format!("answered with something else than {whose} would")),
-    })
 }
 
 /// What a refusal says.

@@ -10,7 +10,8 @@ use http::{Request, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::tokens::{Impersonation, SCOPE, Token, address, asked, granted, misconfigured};
+use super::account::Impersonation;
+use super::grant::{SCOPE, Token, address, asked, granted, misconfigured};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::store::checked::corrupt;

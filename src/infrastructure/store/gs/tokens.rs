@@ -1,52 +1,21 @@
 //! Tokens of Google, and what they are given for: a key, a machine, a user's login, the token of another identity provider
 //! (RFC 8693). With one of them a service account may be asked for that lets others act as it.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::uri::Scheme;
-use http::{Method, Request, Uri};
-use jiff::Timestamp;
+use http::Uri;
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::client::document;
+use super::account::{Account, Impersonation};
 use super::external::{External, ExternalAccount};
+use super::grant::{Token, granted, misconfigured};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::infrastructure::clock;
-use crate::infrastructure::http::proxy::is_this_machine;
-use crate::infrastructure::store::checked::corrupt;
 use crate::infrastructure::store::login::{Login, no_credentials};
 
-pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const OF_USERS: &str = "https://accounts.google.com/o/oauth2/token";
-
-/// Where nothing else is configured.
-const LIFETIME_SECONDS: u32 = 3600;
-
-/// Google gives no token for longer.
-const LIFETIME_MAX: Duration = Duration::from_secs(12 * 3600);
-
-/// A token, as the value of `Authorization`.
-pub(super) struct Token {
-    pub(super) bearer: HeaderValue,
-    /// How long it is used.
-    pub(super) kept: Duration,
-}
-
-impl Token {
-    fn new(token: &str, lifetime: Duration) -> Result<Self, Reason> {
-        let bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok().filter(|_| !token.is_empty());
-        let mut bearer = bearer.ok_or_else(|| corrupt("not a token".to_owned()))?;
-        bearer.set_sensitive(true);
-        // What is sent just before its end arrives behind it.
-        Ok(Self { bearer, kept: lifetime.min(LIFETIME_MAX) * 9 / 10 })
-    }
-}
 
 /// How one gets a token.
 pub(super) struct Way {
@@ -59,7 +28,7 @@ enum Identity {
     /// A key or a machine: object_store gets the tokens, and keeps them.
     Known(GcpCredentialProvider),
     User(User),
-    External(External),
+    External(Box<External>),
 }
 
 impl Way {
@@ -79,7 +48,7 @@ impl Way {
             "external_account" => {
                 let configured: ExternalAccount = parsed(file)?;
                 let accounts = Account::of(&configured.impersonation)?.into_iter().collect();
-                Ok(Self { identity: Identity::External(External::of(configured)?), accounts })
+                Ok(Self { identity: Identity::External(Box::new(External::of(configured)?)), accounts })
             }
             "impersonated_service_account" => {
                 let ImpersonatedAccount { source_credentials, impersonation } = parsed(file)?;
@@ -153,64 +122,6 @@ struct ImpersonatedAccount {
     impersonation: Impersonation,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Impersonation {
-    service_account_impersonation_url: Option<String>,
-    service_account_impersonation: Option<Lifetime>,
-    #[serde(default)]
-    delegates: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Lifetime {
-    token_lifetime_seconds: Option<u32>,
-}
-
-/// A service account, as which one acts.
-struct Account {
-    address: Uri,
-    delegates: Vec<String>,
-    lifetime_seconds: u32,
-}
-
-impl Account {
-    fn of(configured: &Impersonation) -> Result<Option<Self>, Reason> {
-        let Some(url) = &configured.service_account_impersonation_url else { return Ok(None) };
-        let lifetime = configured.service_account_impersonation.as_ref();
-        let lifetime = lifetime.and_then(|lifetime| lifetime.token_lifetime_seconds).filter(|seconds| *seconds > 0);
-        Ok(Some(Self {
-            address: address("service_account_impersonation_url", url)?,
-            delegates: configured.delegates.clone(),
-            lifetime_seconds: lifetime.unwrap_or(LIFETIME_SECONDS),
-        }))
-    }
-
-    async fn token(&self, login: &Login, bearer: HeaderValue) -> Result<Token, Reason> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Generated {
-            access_token: String,
-            expire_time: Timestamp,
-        }
-        let mut wish = json!({"scope": [SCOPE], "lifetime": format!("{}s", self.lifetime_seconds)});
-        if !self.delegates.is_empty() {
-            wish["delegates"] = json!(self.delegates);
-        }
-        let mut request = post(&self.address, "application/json", wish.to_string());
-        request.headers_mut().insert(AUTHORIZATION, bearer);
-        let hint = "grant roles/iam.serviceAccountTokenCreator, or roles/iam.workloadIdentityUser to an identity of a pool, on \
-                    the service account";
-        let answer = asked(login, request, hint).await?;
-        let Generated { access_token, expire_time } = document(&answer, "Google")?;
-        let lifetime = Duration::try_from(expire_time.duration_since(clock::wall()));
-        Token::new(&access_token, lifetime.unwrap_or_default())
-    }
-}
-
-pub(super) fn misconfigured(cause: &str) -> Reason {
-    Reason::new(ReasonKind::Misconfigured, cause)
-}
-
 fn parsed<T: DeserializeOwned>(file: Value) -> Result<T, Reason> {
     serde_json::from_value(file).map_err(|error| match error.to_string() {
         missing if missing.starts_with("missing field") => misconfigured(&missing),
@@ -219,56 +130,18 @@ fn parsed<T: DeserializeOwned>(file: Value) -> Result<T, Reason> {
     })
 }
 
-/// An address to which tokens may be sent. A link-local one is that of a metadata server, which no router forwards to.
-pub(super) fn address(key: &str, url: &str) -> Result<Uri, Reason> {
-    let is_private = |uri: &Uri| match uri.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTPS => uri.host().is_some(),
-        Some(scheme) if *scheme == Scheme::HTTP => uri.host().is_some_and(|host| {
-            is_this_machine(host) || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_link_local())
-        }),
-        _ => false,
-    };
-    let address = url.parse().ok().filter(is_private);
-    address.ok_or_else(|| misconfigured(&format!("{key} is no address with https")))
-}
-
-fn post(address: &Uri, content_type: &'static str, body: String) -> Request<Bytes> {
-    let mut request = Request::new(Bytes::from(body));
-    (*request.method_mut(), *request.uri_mut()) = (Method::POST, address.clone());
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    request
-}
-
-/// The answer; `hint` is what helps where it is refused.
-pub(super) async fn asked(login: &Login, request: Request<Bytes>, hint: &str) -> Result<Bytes, Reason> {
-    let host = request.uri().host().unwrap_or_default().to_owned();
-    login.ask(request).await.map(|answer| answer.body).map_err(|reason| {
-        let reason = reason.context(format_args!("ask {host}"));
-        if reason.kind == ReasonKind::Denied { reason.with_hint(hint) } else { reason }
-    })
-}
-
-/// A token that an authorization server gives (RFC 6749, 5.1).
-pub(super) async fn granted(login: &Login, address: &Uri, fields: &[(&str, &str)]) -> Result<Token, Reason> {
-    #[derive(Deserialize)]
-    struct Granted {
-        access_token: String,
-        expires_in: u64,
-    }
-    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-    let request = post(address, "application/x-www-form-urlencoded", body);
-    let hint = "log in again, or check the pool that audience names and that the token for it is not too old";
-    let Granted { access_token, expires_in } = document(&asked(login, request, hint).await?, "Google")?;
-    Token::new(&access_token, Duration::from_secs(expires_in))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
     use streamgauge_testkit::http::{Answer, Request as Asked, Server};
 
+    use http::header::HeaderValue;
+    use serde_json::json;
+
+    use super::super::grant::SCOPE;
     use super::*;
+    use crate::infrastructure::clock;
     use crate::infrastructure::store::kind::StoreOptions;
 
     const TIMEOUT: Duration = Duration::from_secs(16);

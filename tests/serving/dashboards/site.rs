@@ -20,6 +20,9 @@ use crate::told;
 /// The number that stays what it was last known to be.
 pub(super) const LAG: &str = "streamgauge_replica_lag_seconds";
 
+/// Bytes that are not replicated.
+const WAITING: &str = "streamgauge_replica_unreplicated_bytes";
+
 /// Says that there is something to restore from.
 const RESTORABLE: &str = "streamgauge_replica_restorable_since_timestamp_seconds";
 
@@ -74,9 +77,12 @@ impl Site {
         let agent = Agent::start(home.path(), &settings(profile, &configs, &hook, &path("healthy.db")), &[]);
         agent.wait_until_ready();
         wait_for("a lag that will be unknown", || agent.metric(LAG, &[("database", "unreachable")]).is_some());
-        // Litestream may be slow to begin, and is to have something to restore from.
+        // Litestream may be slow to begin, and is to have replicated what there is.
+        let waits = |name: &str| agent.metric(WAITING, &[("database", name)]);
         let restorable = |name: &str| agent.metric(RESTORABLE, &[("database", name)]).is_some();
-        wait_for("replicas", || ["healthy", "idle", "stalled"].iter().all(|name| restorable(name)));
+        wait_for("replicas", || {
+            ["healthy", "idle", "stalled"].iter().all(|name| restorable(name) && waits(name) == Some(0.0))
+        });
         away.stop();
         let elsewhere = path("another");
         fs::create_dir(&elsewhere).unwrap();

@@ -163,7 +163,7 @@ impl DatabaseReport {
 pub struct LocalReport {
     /// The path of the database file.
     pub path: String,
-    /// When the files were last read.
+    /// When the files were last read; where nothing was new, up to five minutes before that.
     pub observed_at: Timestamp,
     /// The filesystem does not tell of changes, so that the files are read in turn: a change is seen later.
     pub polled: bool,

@@ -5,11 +5,8 @@ use std::time::Duration;
 /// Databases that one agent watches; more are reported as `over_limit`, never silently dropped.
 pub const DATABASES_MAX: usize = 50_000;
 
-/// Looks at buckets are at most so many times rarer than configured, to keep requests within their budget.
-pub const SPACING_MAX: f64 = 1000.0;
-
-/// And listings there are at most so far apart for that reason.
-pub const SPACED_LISTING_MAX: Duration = Duration::from_secs(15 * 60);
+/// Looks at buckets, and listings there, are at most so far apart to keep requests within their budget.
+pub const SPACED_INTERVAL_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The lowest `series-limit`: what the agent says of itself and of buckets is always served.
 pub const SERIES_LIMIT_MIN: usize = 1000;

@@ -102,7 +102,7 @@ fn a_place_that_cannot_be_listed_is_not_called_well_and_none_is_given_twice() {
     assert!(code == Some(2) && error.contains("nats://127.0.0.1:1/: list "), "{code:?} {error}");
     files.write("streamgauge.toml", nats("observe", "bucket"));
     let (code, error) = check(&files);
-    assert!(code == Some(2) && error.contains("a bucket of NATS is one replica"), "{code:?} {error}");
+    assert!(code == Some(2) && error.contains("an object store of NATS is one replica"), "{code:?} {error}");
     files.write("streamgauge.toml", format!("[[database]]\nname = \"x\"\n{}", nats("database.replica", "")));
     let (code, error) = check(&files);
     assert!(code == Some(2) && error.contains("a replica of kind nats needs it"), "{code:?} {error}");

@@ -258,14 +258,24 @@ async fn replicas_are_found_among_the_object_stores_of_a_server() {
     };
     stream("ORDERS".into(), "orders.>".into()).await;
     stream("OBJ_not a name".replace(' ', "="), "$O.odd.M.>".into()).await;
-    for number in 0..1030 {
+    let closed = jetstream::stream::Config {
+        name: "OBJ_closed".into(),
+        subjects: vec!["$O.closed.M.>".into()],
+        ..Default::default()
+    };
+    context.create_stream(closed).await.unwrap();
+    for number in 0..1029 {
         stream(format!("OBJ_e{number}"), format!("$O.e{number}.M.>")).await;
     }
     let server = ReplicaLocation::Nats(Box::new(NatsLocation { bucket: String::new(), ..nats.place() }));
     let shelf = stores(Duration::from_secs(60)).shelf(&server).unwrap();
     let buckets = shelf.folders("").await.unwrap();
     assert_eq!(buckets.len(), 1033);
-    assert!(["bkt", "e0", "e1029", "emptied", "uploads"].iter().all(|name| buckets.iter().any(|found| found == name)));
+    assert!(
+        ["bkt", "closed", "e0", "e1028", "emptied", "uploads"]
+            .iter()
+            .all(|name| buckets.iter().any(|found| found == name))
+    );
     let mut found = BTreeSet::new();
     let scope = Scope { depth: 2, known: &BTreeSet::new(), wanted: &|_| true };
     observe::replicas(&*shelf, scope, &mut found).await.unwrap();

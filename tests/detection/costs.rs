@@ -13,7 +13,6 @@ use streamgauge::domain::alert::{Alert, AlertState};
 use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assess::costs::Costs;
 use streamgauge::domain::cost::{Part, Settings, Stock, estimate};
-use streamgauge::domain::limits::SPACING_MAX;
 use streamgauge::domain::litestream::{Dated, Layout, LevelKeys, Listed, LtxName, ObjectName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::price::{MONTH_SECONDS, Prices, Terms, usual_prices};
@@ -479,7 +478,7 @@ fn requests_stay_within_their_budget_and_no_page_is_late() {
     assert!((0..=in_time + 100).contains(&told), "after {told} s, not {in_time} s");
     // With nothing to spend, looks still go on.
     let (least, spacing, told) = budgeted(Some(0.0));
-    assert!(least < dollars && spacing == Some(SPACING_MAX) && told <= in_time + 100, "{least} {spacing:?} {told}");
+    assert!(least < dollars && spacing == Some(10.0) && told <= in_time + 100, "{least} {spacing:?} {told}");
 }
 
 /// What `streamgauge cost` estimates of looks is within a tenth of what was counted, in dollars.

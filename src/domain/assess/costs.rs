@@ -1,7 +1,6 @@
 //! What reading and storing all replicas costs in money.
 
 use crate::domain::assessment::{Billed, CostReport, StoreReport};
-use crate::domain::limits::SPACING_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::price::{ConfiguredPrices, MONTH_SECONDS};
 
@@ -65,26 +64,37 @@ impl Default for Spacing {
 }
 
 impl Spacing {
-    /// From 1, which is as configured, to [`SPACING_MAX`].
+    /// From 1, which is as configured.
     pub fn ratio(&self) -> f64 {
         self.ratio
     }
 
+    /// There is something to decide: with a budget once an hour.
+    pub fn is_due(&self, budget: Option<f64>, now: Moment) -> bool {
+        match self.decided {
+            Some((at, _)) => budget.is_none() || now.since(at).as_secs_f64() >= COUNTED_SECONDS,
+            None => budget.is_some(),
+        }
+    }
+
     /// Decides anew once an hour, in which as much may be `spent` as is a month's `budget` by its hours: what looks cost is in
-    /// inverse proportion to how rare they are. Says whether it is another one now.
-    pub fn decide(&mut self, spent: f64, budget: Option<f64>, now: Moment) -> bool {
-        let before = self.ratio;
+    /// inverse proportion to how rare they are, and they may be `most` times rarer.
+    pub fn decide(&mut self, spent: f64, budget: Option<f64>, most: f64, now: Moment) {
         match (budget, self.decided) {
             (None, _) => *self = Self::default(),
-            (Some(budget), Some((at, by_then))) if now.since(at).as_secs_f64() >= COUNTED_SECONDS => {
+            (Some(budget), Some((at, by_then))) if self.is_due(Some(budget), now) => {
                 let month = (spent - by_then) / now.since(at).as_secs_f64() * MONTH_SECONDS;
-                self.ratio = (self.ratio * month / budget.max(BUDGET_MIN)).clamp(1.0, SPACING_MAX);
+                self.ratio = (self.ratio * month / budget.max(BUDGET_MIN)).min(most).max(1.0);
                 self.decided = Some((now, spent));
             }
             (Some(_), Some(_)) => {}
             (Some(_), None) => self.decided = Some((now, spent)),
         }
-        self.ratio != before
+    }
+
+    /// What was spent by then is not comparable with what will be.
+    pub fn count_anew(&mut self) {
+        self.decided = None;
     }
 }
 
@@ -102,23 +112,30 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let (mut spacing, mut spent, mut now, mut seen) = (Spacing::default(), 0.0, start, Vec::new());
         let hours_of_month = MONTH_SECONDS / 3600.0;
-        // Dollars a month as configured, of which 2 are budgeted.
-        for (configured, budget) in
-            [(8.0, Some(2.0)), (8.0, Some(2.0)), (16.0, Some(2.0)), (1.0, Some(2.0)), (8.0, None)]
-        {
-            spacing.decide(spent, budget, now);
+        // Dollars a month as configured, and how many are budgeted.
+        for (configured, budget) in [
+            (8.0, Some(2.0)),
+            (8.0, Some(2.0)),
+            (16.0, Some(2.0)),
+            (1.0, Some(2.0)),
+            (8.0, Some(0.0)),
+            (8.0, Some(4.0)),
+            (8.0, None),
+        ] {
+            spacing.decide(spent, budget, 10.0, now);
             spent += configured / spacing.ratio() / hours_of_month;
-            assert!(!spacing.decide(spent, budget, now.after(hour / 2)) || budget.is_none(), "once an hour");
+            let before = spacing.ratio();
+            spacing.decide(spent, budget, 10.0, now.after(hour / 2));
+            assert_eq!(spacing.ratio(), before, "once an hour");
             now = now.after(hour);
-            spacing.decide(spent, budget, now);
+            spacing.decide(spent, budget, 10.0, now);
             seen.push((spacing.ratio() * 100.0).round() / 100.0);
         }
-        assert_eq!(seen, [4.0, 4.0, 8.0, 1.0, 1.0]);
-        // With nothing to spend, as rare as can be, until nothing is spent.
-        let mut spacing = Spacing::default();
-        assert!(!spacing.decide(0.0, Some(0.0), start) && spacing.decide(1.0, Some(0.0), start.after(hour)));
-        assert_eq!(spacing.ratio(), SPACING_MAX);
-        assert!(spacing.decide(1.0, Some(0.0), start.after(2 * hour)));
+        assert_eq!(seen, [4.0, 4.0, 8.0, 1.0, 10.0, 2.0, 1.0]);
+        // With other prices, another sum was spent.
+        spacing.decide(spent, Some(2.0), 10.0, now);
+        spacing.count_anew();
+        spacing.decide(2.0 * spent, Some(2.0), 10.0, now.after(hour));
         assert_eq!(spacing.ratio(), 1.0);
     }
 

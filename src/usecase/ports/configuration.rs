@@ -8,7 +8,7 @@ use crate::domain::assess::costs::Costs;
 use crate::domain::assessment::SourceReport;
 use crate::domain::beacon::BeaconPolicy;
 use crate::domain::drill::schedule::DrillLimits;
-use crate::domain::limits::{SPACED_LISTING_MAX, VERIFICATIONS_MAX};
+use crate::domain::limits::{SPACED_INTERVAL_MAX, VERIFICATIONS_MAX};
 use crate::domain::naming::Names;
 use crate::domain::profile::Selection;
 use crate::domain::shard::Shard;
@@ -99,16 +99,22 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The same with looks at buckets so many times rarer, but never more than `longest` apart, and with listings there rarer,
-    /// but never more than [`SPACED_LISTING_MAX`]; what is configured to be rarer stays so.
+    /// The same with looks at buckets and listings there so many times rarer, but looks at most `longest` and both at most
+    /// [`SPACED_INTERVAL_MAX`] apart; what is configured to be rarer stays so.
     pub fn spaced(&self, ratio: f64, longest: Duration) -> Self {
         let rarer = |interval: Duration, most: Duration| interval.mul_f64(ratio).min(most.max(interval));
         Self {
-            bucket: rarer(self.bucket, longest),
-            listing: rarer(self.listing, SPACED_LISTING_MAX),
-            bucket_levels: rarer(self.bucket_levels, SPACED_LISTING_MAX),
+            bucket: rarer(self.bucket, longest.min(SPACED_INTERVAL_MAX)),
+            listing: rarer(self.listing, SPACED_INTERVAL_MAX),
+            bucket_levels: rarer(self.bucket_levels, SPACED_INTERVAL_MAX),
             ..self.clone()
         }
+    }
+
+    /// How many times rarer looks or listings can become so.
+    pub fn spacing_max(&self, longest: Duration) -> f64 {
+        let looks = longest.min(SPACED_INTERVAL_MAX).div_duration_f64(self.bucket);
+        looks.max(SPACED_INTERVAL_MAX.div_duration_f64(self.listing)).max(1.0)
     }
 }
 

@@ -122,8 +122,8 @@ fn looks() -> Vec<Panel> {
         .objective("interval", promql!("max({ROUND_INTERVAL} / {ROUND_INTERVAL})", ROUND_INTERVAL)),
         heatmap("Duration of rounds", "How long the rounds of all collectors took.", &buckets(&COLLECTOR_DURATION)),
         lines(
-            "Looks are rarer",
-            "How many times rarer than configured looks at buckets are, to keep requests within their budget; known with one only.",
+            "Looks rarer than configured",
+            "How many times rarer than configured looks at buckets are, to keep requests within their budget; known only with such a budget.",
             Unit::Count,
         )
         .ask("{{instance}}", of(&LOOK_SPACING)),

@@ -51,7 +51,7 @@ fn facts(agent: &AgentReport, now: Timestamp) -> Markup {
                 (known(cost.dollars_per_month.map(|dollars| html! { (monthly(dollars)) })))
                 @if let Some(budget) = cost.budget_dollars_per_month { " of " (money(budget)) " budgeted" }
                 @if let Some((times, budget)) = cost.rarer().zip(cost.request_budget_dollars_per_month) {
-                    "; looks at buckets are " (format!("{times:.1}")) " times rarer than configured, so that requests stay within "
+                    "; looks at buckets are " (format!("{times:.1}")) " times rarer than configured, because of the request budget of "
                     (monthly(budget))
                 }
             }

@@ -179,10 +179,10 @@ impl Written<'_> {
     fn nats(&self) -> Result<NatsLocation, Fault> {
         let login = &self.keys.login;
         let of_url = self.url.map(|url| url.bucket_path().trim_matches('/').to_owned()).unwrap_or_default();
-        let bucket = if of_url.is_empty() { self.keys.bucket.clone() } else { of_url };
+        let (key, bucket) = if of_url.is_empty() { ("bucket", self.keys.bucket.clone()) } else { ("url", of_url) };
         if self.context.below && !bucket.is_empty() {
-            let wrong = "a bucket of NATS is one replica, and has none below it";
-            return Err(self.keys.fault("url", wrong, &self.keys.url, "nats://host:port/, or a [[database.replica]]"));
+            let wrong = "an object store of NATS is one replica, and has none below it";
+            return Err(self.keys.fault(key, wrong, &bucket, "a server alone, or a [[database.replica]]"));
         }
         if bucket.is_empty() && !self.context.below {
             return Err(self.missing("nats", "bucket", "a bucket's name"));

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use http::Uri;
 use http::header::{AUTHORIZATION, HeaderValue};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::grant::{SCOPE, Token, address, asked, post};
 use crate::domain::reason::Reason;
-use crate::infrastructure::clock;
 use crate::infrastructure::http::document;
 use crate::infrastructure::store::login::Login;
 
@@ -54,7 +52,6 @@ impl Account {
         #[serde(rename_all = "camelCase")]
         struct Generated {
             access_token: String,
-            expire_time: Timestamp,
         }
         let mut wish = json!({"scope": [SCOPE], "lifetime": format!("{}s", self.lifetime_seconds)});
         if !self.delegates.is_empty() {
@@ -65,8 +62,7 @@ impl Account {
         let hint = "grant roles/iam.serviceAccountTokenCreator, or roles/iam.workloadIdentityUser to an identity of a pool, on \
                     the service account";
         let answer = asked(login, request, hint).await?;
-        let Generated { access_token, expire_time } = document::json(&answer, "Google")?;
-        let lifetime = Duration::try_from(expire_time.duration_since(clock::wall()));
-        Token::new(&access_token, lifetime.unwrap_or_default())
+        let Generated { access_token } = document::json(&answer, "Google")?;
+        Token::new(&access_token, Duration::from_secs(self.lifetime_seconds.into()))
     }
 }

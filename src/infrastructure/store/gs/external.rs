@@ -150,7 +150,7 @@ impl Place {
             return Ok(Self::Address(address("credential_source.url", &url)?, headers));
         }
         Err(match (configured.executable, configured.certificate) {
-            (Some(_), _) => unsupported("an external_account whose token a program gives (executable)"),
+            (Some(_), _) => unsupported("an external_account whose token comes from a program (executable)"),
             (None, Some(_)) => unsupported("an external_account with a client certificate (certificate)"),
             (None, None) => misconfigured("credential_source has neither file nor url"),
         })

@@ -51,7 +51,7 @@ pub(super) fn address(key: &str, url: &str) -> Result<Uri, Reason> {
         _ => false,
     };
     let address = url.parse().ok().filter(is_private);
-    address.ok_or_else(|| misconfigured(&format!("{key} is no address with https")))
+    address.ok_or_else(|| misconfigured(&format!("{key} is not an https address")))
 }
 
 pub(super) fn post(address: &Uri, content_type: &'static str, body: String) -> Request<Bytes> {

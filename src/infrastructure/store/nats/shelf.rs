@@ -10,7 +10,7 @@ use super::failure;
 use super::link::{Get, Link, text};
 use super::object::name;
 use crate::domain::litestream::Layout;
-use crate::domain::reason::Reason;
+use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::checked::corrupt;
 use crate::infrastructure::store::keys::FolderPage;
 use crate::usecase::ports::Cursor;
@@ -58,12 +58,16 @@ async fn layouts(link: &Link, bucket: &str) -> Result<Vec<String>, Reason> {
     let subject = format!("$O.{bucket}.M.>");
     let get = Get { seq: Some(1), next_by_subj: Some(&subject), batch: Some(SAMPLE), ..Get::default() };
     let mut found = BTreeSet::new();
-    link.batch(bucket, &get, |message| {
+    let read = link.batch(bucket, &get, |message| {
         let key = text(&message, "Nats-Subject").and_then(|subject| name(bucket, subject));
         let folder = key.as_deref().and_then(|key| key.split_once('/')).map(|(folder, _)| folder.to_owned());
         found.extend(folder.filter(|folder| !Layout::recognise(slice::from_ref(folder)).is_empty()));
         Ok(())
-    })
-    .await?;
-    Ok(found.into_iter().collect())
+    });
+    match read.await {
+        Ok(_) => Ok(found.into_iter().collect()),
+        // One that has just gone, or that no Litestream has made: it would be read by direct get.
+        Err(reason) if matches!(reason.kind, ReasonKind::NotFound | ReasonKind::Misconfigured) => Ok(Vec::new()),
+        Err(reason) => Err(reason),
+    }
 }

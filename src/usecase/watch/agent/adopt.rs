@@ -37,6 +37,9 @@ impl Agent {
         self.report.sources.clone_from(&configured.sources);
         self.report.shard = configured.shard;
         self.pace.clone_from(&configured.pace);
+        if self.shared.configured.costs.prices != configured.costs.prices {
+            self.spacing.count_anew();
+        }
         self.shared.configured = configured;
         self.alerts.configure(&self.shared.configured.alerting);
         for replica in self.shared.fleet.subjects.values_mut().flat_map(|subject| &mut subject.replicas) {
@@ -49,7 +52,7 @@ impl Agent {
         for name in handed_over {
             self.shared.fleet.subjects.get_mut(&name).into_iter().for_each(|subject| subject.not_saved());
         }
-        self.space_out();
+        self.pace_out();
         self.adapt(now);
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Agent;
-use crate::domain::assessment::{AgentReport, Assessment};
+use crate::domain::assessment::{AgentReport, Assessment, StoreReport};
 use crate::domain::moment::Moment;
 use crate::domain::report::Report;
 use crate::domain::target::TargetName;
@@ -46,16 +47,7 @@ impl Agent {
             ..self.report.clone()
         };
         self.duties.iter().for_each(|duty| duty.report(shared, now, &mut agent));
-        let costs = shared.configured.costs;
-        let spent = agent.stores.iter().map(|store| costs.spent(store)).sum();
-        if self.spacing.decide(spent, costs.request_budget, now) {
-            tracing::info!(
-                times = self.spacing.ratio(),
-                "looks at buckets are rarer than configured, for the request budget"
-            );
-            self.space_out();
-        }
-        agent.cost.look_spacing = costs.request_budget.map(|_| self.spacing.ratio());
+        agent.cost.look_spacing = self.space_out(&agent.stores, now);
         let shared = &self.shared;
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
         let selection = Arc::clone(&shared.configured.metrics.selection);
@@ -69,12 +61,40 @@ impl Agent {
     }
 
     /// Has looks at buckets be as rare as their budget asks for, but so frequent that lag above the tightest objective is seen
-    /// in time.
-    pub(super) fn space_out(&mut self) {
-        let fleet = &self.shared.fleet;
-        let tightest = fleet.subjects.values().map(|subject| subject.target.objectives.rpo).min();
-        let longest = tightest.unwrap_or_default() / 3;
-        self.shared.configured.pace = self.pace.spaced(self.spacing.ratio(), longest);
+    /// in time. Says how much rarer than configured they are, where there is a budget.
+    fn space_out(&mut self, stores: &[StoreReport], now: Moment) -> Option<f64> {
+        let costs = self.shared.configured.costs;
+        let before = self.times_rarer();
+        if self.spacing.is_due(costs.request_budget, now) {
+            let spent = stores.iter().map(|store| costs.spent(store)).sum();
+            let most = self.pace.spacing_max(self.longest_spacing());
+            self.spacing.decide(spent, costs.request_budget, most, now);
+            self.pace_out();
+        }
+        let times = self.times_rarer();
+        if times > before {
+            tracing::info!(times, "looks at buckets are rarer than configured, for the request budget");
+        } else if times < before {
+            tracing::info!(times, "looks at buckets are more frequent again, within the request budget");
+        }
+        costs.request_budget.map(|_| times)
+    }
+
+    /// How many times rarer than configured looks at buckets are, to a tenth.
+    fn times_rarer(&self) -> f64 {
+        let times = self.shared.configured.pace.bucket.div_duration_f64(self.pace.bucket);
+        (times * 10.0).round() / 10.0
+    }
+
+    /// A third of the tightest objective.
+    fn longest_spacing(&self) -> Duration {
+        let subjects = self.shared.fleet.subjects.values();
+        subjects.map(|subject| subject.target.objectives.rpo).min().unwrap_or_default() / 3
+    }
+
+    /// Puts the spacing in force.
+    pub(super) fn pace_out(&mut self) {
+        self.shared.configured.pace = self.pace.spaced(self.spacing.ratio(), self.longest_spacing());
     }
 
     /// The report, of which the log is told what it makes of what changed.

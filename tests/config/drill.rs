@@ -17,7 +17,7 @@ fn own(text: &str) -> Files {
 
 /// The policies of all databases, in the order of their names.
 fn policies(text: &str) -> Vec<DrillPolicy> {
-    own(text).load().targets.into_iter().map(|target| target.drill).collect()
+    own(text).load().targets.into_iter().map(|target| (*target.drill).clone()).collect()
 }
 
 /// What is said of a configuration with mistakes in it, without the file's name.
@@ -30,7 +30,7 @@ fn problems(text: &str) -> Vec<String> {
 #[test]
 fn nothing_said_is_daily_or_monthly_by_size_and_20_gib_a_day() {
     let loaded = own("[[database]]\npath = '/a.db'\n").load();
-    assert_eq!(loaded.targets[0].drill, DrillPolicy::default());
+    assert_eq!(*loaded.targets[0].drill, DrillPolicy::default());
     let drill = &loaded.settings.drill;
     assert_eq!(drill.policy, DrillPolicy::default());
     assert_eq!(drill.limits, DrillLimits { window: None, daily_download: Some(5 << 30) });

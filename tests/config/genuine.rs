@@ -104,7 +104,7 @@ fn row(target: &Target, directory: &Path) -> (String, String) {
         other if other.starts_with("s3-") => "s3".to_owned(),
         other => name(other),
     };
-    (path.display().to_string(), target.replicas.iter().map(kind).collect::<Vec<_>>().join(","))
+    (path.display().to_string(), target.replicas.iter().map(|replica| kind(replica)).collect::<Vec<_>>().join(","))
 }
 
 fn found(directory: &Path) {

@@ -418,7 +418,7 @@ fn the_environment_of_clouds_is_read_as_litestream_reads_it() {
         for (name, value) in environment {
             files.set(name, value);
         }
-        files.load().targets.remove(0).replicas.remove(0).location
+        files.load().targets.remove(0).replicas.remove(0).location.clone()
     };
     let secrets = [("LITESTREAM_AZURE_SAS_TOKEN", "sas"), ("LITESTREAM_AZURE_ACCOUNT_KEY", "key")];
     for (replica, sas, key) in [
@@ -479,7 +479,7 @@ fn customer_keys_are_read_from_their_file() {
 fn every_kind_has_its_keys() {
     let location = |top: &str, replica: &str| {
         let files = litestream(&format!("{top}\ndbs:\n  - path: /a.db\n    replica: {replica}\n"));
-        files.load().targets.remove(0).replicas.remove(0).location
+        files.load().targets.remove(0).replicas.remove(0).location.clone()
     };
     let secret = |text: &str| Some(Secret::new(text));
     let file = |path: &str| Some(std::path::PathBuf::from(path));

@@ -174,7 +174,7 @@ async fn what_a_bucket_costs_is_known_after_an_hour_and_has_a_budget() {
     world.filled("app", 9);
     let mut app = target("app", false, "app");
     let s3 = S3Location { bucket: "app".to_owned(), ..S3Location::default() };
-    app.replicas[0].location = ReplicaLocation::S3(Box::new(s3));
+    Arc::make_mut(&mut app.replicas[0]).location = ReplicaLocation::S3(Box::new(s3));
     // 131 bytes at 2.3 cents a gigabyte.
     let clock = start(&world, app, Costs { prices: ConfiguredPrices::default(), budget: Some(1e-9) });
     let dollars = |replica: &ReplicaReport| replica.keeping.storage_dollars_per_month;

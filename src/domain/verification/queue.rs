@@ -89,6 +89,6 @@ impl Ledger {
         let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
         (self.depth == VerifyDepth::Content && affordable)
             && !self.gone.contains(&object.name)
-            && self.objects.get(&object.name).is_some_and(|record| wanted(record))
+            && self.objects.get(&object.name).is_some_and(wanted)
     }
 }

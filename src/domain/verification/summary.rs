@@ -30,7 +30,7 @@ impl Ledger {
         findings.sort_by_key(|finding| std::cmp::Reverse((finding.seen_at, finding.needed)));
         findings.truncate(FINDINGS_MAX);
         let told = |record: &Record| record.again.is_none() && (record.facts.is_some() || record.fault.is_some());
-        let read = |object: &&Listed| self.objects.get(&object.name).is_some_and(|record| told(record));
+        let read = |object: &&Listed| self.objects.get(&object.name).is_some_and(told);
         let verified = self.plan.iter().filter(read).count() as u64;
         let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.at.instant()).min();
         let content = self.plan.iter().filter(|object| self.lacks_content(object)).count() as u64;

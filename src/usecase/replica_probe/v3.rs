@@ -263,7 +263,9 @@ impl Segments {
                     self.newest = Some((generation, segment, end));
                     return Ok(());
                 }
-                Err(reason) if reason.kind == ReasonKind::Corrupt => drop(self.odd.get_or_insert(Box::new(reason))),
+                Err(reason) if reason.kind == ReasonKind::Corrupt => {
+                    self.odd.get_or_insert_with(|| Box::new(reason));
+                }
                 Err(reason) => return Err(reason),
             }
         }

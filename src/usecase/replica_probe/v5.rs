@@ -277,7 +277,7 @@ impl Levels {
                     return Ok(());
                 }
                 Err(reason) if odd.len() < ODD_NEWEST_MAX => {
-                    self.odd.get_or_insert(Box::new(reason));
+                    self.odd.get_or_insert_with(|| Box::new(reason));
                     odd.push(file);
                 }
                 Err(reason) => return Err(reason),

@@ -179,11 +179,14 @@ impl Found {
 
     fn target(self, name: String) -> Target {
         let Objectives { rpo, rto, .. } = self.objectives;
+        let mut replicas: Vec<_> = self.replicas.into_iter().map(Arc::new).collect();
+        // It took over the memory of the larger items.
+        replicas.shrink_to_fit();
         Target {
             name: TargetName(name),
             litestream: self.litestream,
             database: self.files,
-            replicas: self.replicas.into_iter().map(Arc::new).collect(),
+            replicas,
             objectives: self.objectives,
             drill: Arc::new(DrillPolicy { rpo, rto, ..self.drill }),
         }

@@ -252,6 +252,9 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
     );
 
     reload(&life.reloads).await.await.unwrap().unwrap();
+    // Else the alert may be evaluated before the database is forgotten, and not again at this time.
+    let forgotten = |report: &Report| report.assessment.databases.is_empty();
+    until(|| world.report.lock().unwrap().clone().filter(forgotten)).await;
     life.evaluated().await;
     life.pass(310);
     let report = life.wait_for_state(Some(AlertState::Resolved)).await;

@@ -73,23 +73,22 @@ impl Spacing {
     pub fn is_due(&self, budget: Option<f64>, now: Moment) -> bool {
         match self.decided {
             Some((at, _)) => budget.is_none() || now.since(at).as_secs_f64() >= COUNTED_SECONDS,
-            None => budget.is_some(),
+            None => budget.is_some() || self.ratio > 1.0,
         }
     }
 
     /// Decides anew once an hour, in which as much may be `spent` as is a month's `budget` by its hours: what looks cost is in
     /// inverse proportion to how rare they are, and they may be `most` times rarer.
     pub fn decide(&mut self, spent: f64, budget: Option<f64>, most: f64, now: Moment) {
-        match (budget, self.decided) {
-            (None, _) => *self = Self::default(),
-            (Some(budget), Some((at, by_then))) if self.is_due(Some(budget), now) => {
-                let month = (spent - by_then) / now.since(at).as_secs_f64() * MONTH_SECONDS;
-                self.ratio = (self.ratio * month / budget.max(BUDGET_MIN)).min(most).max(1.0);
-                self.decided = Some((now, spent));
-            }
-            (Some(_), Some(_)) => {}
-            (Some(_), None) => self.decided = Some((now, spent)),
+        if !self.is_due(budget, now) {
+            return;
         }
+        let Some(budget) = budget else { return *self = Self::default() };
+        if let Some((at, by_then)) = self.decided {
+            let month = (spent - by_then) / now.since(at).as_secs_f64() * MONTH_SECONDS;
+            self.ratio = (self.ratio * month / budget.max(BUDGET_MIN)).min(most).max(1.0);
+        }
+        self.decided = Some((now, spent));
     }
 
     /// What was spent by then is not comparable with what will be.
@@ -136,6 +135,12 @@ mod tests {
         spacing.decide(spent, Some(2.0), 10.0, now);
         spacing.count_anew();
         spacing.decide(2.0 * spent, Some(2.0), 10.0, now.after(hour));
+        assert_eq!(spacing.ratio(), 1.0);
+        // Prices and the budget may go together.
+        spacing.decide(2.0 * spent + 8.0 / hours_of_month, Some(2.0), 10.0, now.after(2 * hour));
+        assert_eq!(spacing.ratio().round(), 4.0);
+        spacing.count_anew();
+        spacing.decide(0.0, None, 10.0, now.after(2 * hour));
         assert_eq!(spacing.ratio(), 1.0);
     }
 

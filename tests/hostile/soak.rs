@@ -402,7 +402,7 @@ impl Site {
         let (points, fire) = (before.1.1.as_array().map_or(0, Vec::len), before.2.len());
         say(&format!("  killed: {} names, {points} points of a history, {fire} alerts that fire", before.0.len()));
         // In a short run nothing is old enough to have been saved.
-        let history = points == 0 || before.1 == after.1;
+        let history = points == 0 && self.minutes < 60 || before.1 == after.1 && points > 0;
         for (what, same) in [("names", before.0 == after.0), ("history", history), ("alerts", before.2 == after.2)] {
             if !same {
                 self.seen.wrong.insert(format!("{what} changed with kill -9: {before:?} {after:?}"));
@@ -457,10 +457,17 @@ impl Site {
     fn second(&mut self, began: Instant, number: u64, at_rest: bool, clock_is_right: bool) {
         let next = Instant::now() + Duration::from_secs(1);
         let asked = Instant::now();
-        let text = http::get(&self.agent().address, "/metrics", &[])
-            .unwrap_or_else(|error| panic!("a scrape: {error}"))
-            .text();
+        let answer =
+            http::get(&self.agent().address, "/metrics", &[]).unwrap_or_else(|error| panic!("a scrape: {error}"));
         self.seen.scrapes.push(asked.elapsed());
+        let text = answer.text();
+        if answer.status != 200 || !text.contains("\nstreamgauge_collector_last_round_timestamp_seconds{") {
+            self.seen.wrong.insert(format!(
+                "a scrape was answered with status {}, {} bytes",
+                answer.status,
+                text.len()
+            ));
+        }
         let now = jiff::Timestamp::now().as_second() as f64;
         for line in text.lines().filter(|_| clock_is_right) {
             let Some(rest) = line.strip_prefix("streamgauge_collector_last_round_timestamp_seconds") else { continue };

@@ -60,6 +60,15 @@ fn reason(kind: &str, fault: Fault) -> Option<&'static str> {
     }
 }
 
+/// What else is said, where several faults have one kind.
+fn words(fault: Fault) -> Option<&'static str> {
+    match fault {
+        Fault::UnknownAuthority => Some("certificate"),
+        Fault::WrongHostKey => Some("host-key"),
+        _ => None,
+    }
+}
+
 /// How the servers of that kind refuse a request, which they repeat.
 fn refusal(kind: &str, fault: Fault, request: &Request) -> Answer {
     let shown = request.header("authorization").unwrap_or_default();
@@ -164,6 +173,10 @@ impl<'a> Victim<'a> {
                 last["kind"] == expected
             });
             assert!(told, "{kind}: {fault:?} is told as {last}\n{}", agent.process.log());
+            if let Some(words) = words(fault) {
+                let said = last["message"].as_str().unwrap_or_default();
+                assert!(said.contains(words), "{kind}: {fault:?} is told as {last}");
+            }
             self.ends(agent, fault);
             self.is_well(agent, fault);
         }

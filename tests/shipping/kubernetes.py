@@ -92,7 +92,9 @@ def chart():
         check(controller["spec"]["replicas"] == shards and told == (shards > 1), f"{case.name}: {shards} shards")
         claimed = {claim["metadata"]["name"] for claim in controller["spec"].get("volumeClaimTemplates", [])}
         check(mounted == claimed | {volume["name"] for volume in pod["volumes"]}, f"{case.name}: {mounted}")
-        check(("PodMonitor" in kinds) == values.get("podMonitor", {}).get("enabled", False), case.name)
+        for kind in ("PodMonitor", "PrometheusRule", "NetworkPolicy"):
+            key = kind[0].lower() + kind[1:]
+            check((kind in kinds) == values.get(key, {}).get("enabled", False), f"{case.name}: {kind}")
         for rule in kinds.get("PrometheusRule", []):
             check(rule["spec"] == rules, f"{case.name}: these are not the rules of alerts/")
         for config in kinds.get("ConfigMap", []):

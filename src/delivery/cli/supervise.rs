@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use crate::delivery::render::page;
 use crate::delivery::render::published::{Published, ReportCell};
 use crate::domain::assessment::CollectorReport;
-use crate::domain::limits::REPORT_AGE_MAX;
 use crate::infrastructure::{clock, supervisor};
 
 /// How often the sentence is made, if the report has changed.
@@ -21,16 +20,13 @@ pub async fn supervise(cell: ReportCell) {
     if !supervisor::is_there() {
         return;
     }
-    let (started, patience) = (clock::timer(), supervisor::patience());
+    let patience = supervisor::patience();
     let interval = patience.map_or(INTERVAL, |patience| INTERVAL.min(patience / 3));
     let (mut tag, mut told, mut rounds) = (String::new(), String::new(), Rounds::default());
     loop {
         let published = cell.current();
-        let at_work = match &published {
-            Some(published) => is_at_work(published, &mut rounds),
-            None => clock::timer().duration_since(started) < REPORT_AGE_MAX,
-        };
-        if at_work && patience.is_some() {
+        let at_work = published.as_ref().is_none_or(|published| rounds.go_on(published));
+        if at_work && !cell.is_stale() && patience.is_some() {
             supervisor::alive();
         }
         if let Some(published) = published.filter(|published| published.tag() != tag) {
@@ -45,19 +41,19 @@ pub async fn supervise(cell: ReportCell) {
     }
 }
 
-fn is_at_work(published: &Published, rounds: &mut Rounds) -> bool {
-    let (now, collectors) = (clock::timer(), &published.report().assessment.agent.collectors);
-    // All of them: each is noted.
-    let stuck = collectors.iter().filter(|collector| rounds.is_stuck(collector, now)).count();
-    !published.is_stale() && stuck == 0
-}
-
 /// When each collector was last seen to have ended another round, by the monotonic clock: the wall clock is set, and goes
 /// on while the machine is suspended.
 #[derive(Default)]
 struct Rounds(BTreeMap<&'static str, (Timestamp, Instant)>);
 
 impl Rounds {
+    /// No collector is stuck.
+    fn go_on(&mut self, published: &Published) -> bool {
+        let (now, collectors) = (clock::timer(), &published.report().assessment.agent.collectors);
+        // All of them: each is noted.
+        collectors.iter().filter(|collector| self.is_stuck(collector, now)).count() == 0
+    }
+
     fn is_stuck(&mut self, collector: &CollectorReport, now: Instant) -> bool {
         let (round, seen) = self.0.entry(collector.collector).or_insert((collector.last_round_at, now));
         // Without an interval there is nothing to look at.
@@ -88,7 +84,7 @@ mod tests {
                 let collector = &mut report.assessment.agent.collectors[0];
                 collector.interval_seconds = interval;
                 collector.last_round_at = Timestamp::from_second(last_round).expect("a time");
-                is_at_work(&Published::new(report, 0), &mut rounds)
+                rounds.go_on(&Published::new(report, 0))
             };
             // Long ago, or to come, by a clock that was set.
             for last_round in [0, 9_999_999_999, 1] {

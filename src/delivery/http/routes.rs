@@ -156,15 +156,12 @@ impl App {
     }
 
     fn healthy(&self) -> Answer {
-        match self.cell.current() {
-            Some(published) if published.is_stale() => stale(),
-            _ => say(StatusCode::OK, "streamgauge is healthy\n"),
-        }
+        if self.cell.is_stale() { stale() } else { say(StatusCode::OK, "streamgauge is healthy\n") }
     }
 
     fn ready(&self) -> Answer {
         match self.cell.current() {
-            Some(published) if published.is_stale() => stale(),
+            _ if self.cell.is_stale() => stale(),
             Some(published) if published.report().assessment.complete => say(StatusCode::OK, "streamgauge is ready\n"),
             _ => say(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -175,7 +172,7 @@ impl App {
 
     /// A page, and a page that says why there is none. What an agent that is stuck knew last is no page of now.
     async fn page(&self, from: (&HeaderMap, &Uri), make: Make<Vec<u8>>, asked: Asked) -> Answer {
-        if self.cell.current().is_some_and(|published| published.is_stale()) {
+        if self.cell.is_stale() {
             let stuck = Problem::new(StatusCode::SERVICE_UNAVAILABLE, stuck());
             return answer(stuck.status, HTML, page::problem(&stuck));
         }
@@ -222,7 +219,7 @@ impl App {
         let rendered = async {
             let published = self.published()?;
             // Rules would go on with what was true once: a scrape that fails is an alert.
-            if published.is_stale() {
+            if self.cell.is_stale() {
                 return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, stuck()));
             }
             rendered(&published, Representation::Metrics(format), content_type, headers).await

@@ -221,6 +221,8 @@ async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
         app.respond(&request, AskedBy::Stranger).await.status().as_u16()
     };
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 503));
+    tokio::time::advance(REPORT_AGE_MAX + Duration::from_secs(1)).await;
+    assert_eq!((ask("/-/healthy").await, ask("/").await), (503, 503), "there was never a report");
     cell.publish(sample::full());
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 200));
     tokio::time::advance(REPORT_AGE_MAX).await;

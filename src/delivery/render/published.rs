@@ -89,11 +89,6 @@ impl Published {
         &self.report
     }
 
-    /// Nothing newer came for so long that the agent cannot be at work any more.
-    pub fn is_stale(&self) -> bool {
-        clock::timer().duration_since(self.came) > REPORT_AGE_MAX
-    }
-
     /// The bytes of one representation. Whoever asks while they are being made waits for them; they are made to the end
     /// although nobody waits any more.
     ///
@@ -209,16 +204,24 @@ fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
 #[derive(Clone, Debug, Default)]
 pub struct ReportCell(Arc<Cell>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cell {
+    begun: Instant,
     newest: ArcSwapOption<Published>,
     published: AtomicU64,
     last: Arc<Mutex<Last>>,
 }
 
+impl Default for Cell {
+    fn default() -> Self {
+        let (newest, published, last) = Default::default();
+        Self { begun: clock::timer(), newest, published, last }
+    }
+}
+
 impl Publisher for ReportCell {
     fn publish(&self, report: Report) {
-        let Cell { newest, published, last } = &*self.0;
+        let Cell { newest, published, last, .. } = &*self.0;
         let number = published.fetch_add(1, Ordering::Relaxed);
         // Nobody scrapes any more: what was made for the last one is not kept for ever.
         if let Ok(mut last) = last.try_lock()
@@ -234,6 +237,12 @@ impl ReportCell {
     /// The newest report; `None` until there is one.
     pub fn current(&self) -> Option<Arc<Published>> {
         self.0.newest.load_full()
+    }
+
+    /// No report came for so long, the first one included, that the agent cannot be at work any more.
+    pub fn is_stale(&self) -> bool {
+        let since = self.current().map_or(self.0.begun, |published| published.came);
+        clock::timer().duration_since(since) > REPORT_AGE_MAX
     }
 }
 

@@ -1,7 +1,7 @@
 //! The settings that an estimate depends on, and their names for who asks what another value would cost.
 
-use super::Stock;
 use super::watching::drill_bytes;
+use super::{DAY, Stock};
 use crate::domain::price;
 
 /// What decides how much is written, kept and asked. Times are in seconds.
@@ -46,7 +46,6 @@ impl Settings {
 /// Litestream's own defaults, and none of streamgauge's work.
 impl Default for Settings {
     fn default() -> Self {
-        const DAY: f64 = 86_400.0;
         Self {
             kind: String::new(),
             authority: None,

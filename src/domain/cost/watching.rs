@@ -1,16 +1,17 @@
 //! What the agent itself asks of a replica, each second. `tests/detection/costs.rs` holds looks to a simulated store.
 
 use super::{DAY, Flow, Part, Settings, Stock, Usage};
-use crate::domain::litestream::LEVELS;
+use crate::domain::limits::RESTORE_PIECE_BYTES;
+use crate::domain::litestream::{HEADER_SIZE, LEVELS};
 
 /// Bytes that verification counts for one request, and about those of a page.
 const PAGE_BYTES: f64 = 4096.0;
 
 /// Bytes of the header of a file, which a look reads.
-const HEADER_BYTES: f64 = 100.0;
+const HEADER_BYTES: f64 = HEADER_SIZE as f64;
 
 /// A drill reads an object in pieces of so many bytes.
-const PIECE_BYTES: f64 = 1_048_576.0;
+const PIECE_BYTES: f64 = RESTORE_PIECE_BYTES as f64;
 
 pub(super) fn lines(stock: &Stock, flows: &[Flow; LEVELS], is: &Settings) -> [(Part, Usage); 5] {
     let beacon = Usage { uploads: is.beacon.map_or(0.0, |every| 1.0 / every), ..Usage::default() };

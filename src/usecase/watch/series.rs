@@ -108,9 +108,12 @@ fn of_database(database: &DatabaseReport, verdicts: &[Verdict], selections: &[Se
     for number in number::all().filter(|number| matches!(number.scope, Scope::Database | Scope::Replica)) {
         for subject in &subjects {
             // What is asked about the other kind of subject is unknown of this one.
-            let is_its = (number.scope == Scope::Database) == matches!(subject, Subject::Database(_));
-            for (count, selection) in counts.iter_mut().zip(selections).filter(|_| is_its) {
-                *count += if selection.wants(number, *subject) { series(number, *subject) } else { 0 };
+            if (number.scope == Scope::Database) != matches!(subject, Subject::Database(_)) {
+                continue;
+            }
+            let served = series(number, *subject);
+            for (count, selection) in counts.iter_mut().zip(selections) {
+                *count += if selection.wants(number, *subject) { served } else { 0 };
             }
         }
     }

@@ -122,7 +122,6 @@ impl Agent {
     pub(super) fn evaluate_alerts(&mut self, now: Moment) {
         let interval = self.shared.configured.alerting.evaluation_interval;
         let Some(at) = self.alerts.take_due(interval, now) else { return };
-        let fresh = self.shared.fleet.refresh(&self.shared.configured.pace, now);
         let (mut assessment, mut verdicts, mut changed) = self.assess(now);
         let (moved, turned) = self.alerts.evaluate(&assessment, &self.shared.configured.alerting, at);
         // A verdict that time alone turned is shown as the alert is.
@@ -138,7 +137,7 @@ impl Agent {
         self.alerts.tell(&assessment, at);
         let report = self.report(assessment, verdicts, &changed, now);
         // The numbers of alerts follow time as well.
-        if fresh || moved || !turned.is_empty() || !report.alerts.is_empty() {
+        if moved || !changed.is_empty() || !report.alerts.is_empty() {
             self.hand_out(report, now);
         }
         self.save_alerts(now);

@@ -44,8 +44,6 @@ reconcile-interval = "5m"
 spot-interval = "5m"
 [objectives]
 rpo = "1m"
-# How full the disk of whoever runs this is has nothing to do with it.
-disk-used-percent = 100
 [drill]
 interval = "20m"
 scratch = "SCRATCH"

@@ -61,13 +61,15 @@ impl Lab {
     }
 }
 
-/// A command without those settings of this machine that would change what the programs do.
+/// A command that does not depend on this machine: on those of its settings that would change what the programs do, and
+/// on how full its disk is, which a page would show and somebody be told of.
 pub fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
     // Litestream's S3 client dies at start with the first of these; the others point at somebody's real account.
     for name in ["AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
         command.env_remove(name);
     }
+    command.env("STREAMGAUGE__OBJECTIVES__DISK_USED_PERCENT", "100");
     command
 }
 

@@ -147,7 +147,7 @@ impl<'a> World<'a> {
             configs.push(site.config.clone());
         }
         let toml = format!(
-            "[watch]\npoll-interval = \"250ms\"\nsweep-interval = \"2s\"\n[objectives]\ndisk-used-percent = 100\n\
+            "[watch]\npoll-interval = \"250ms\"\nsweep-interval = \"2s\"\n\
              [litestream]\nconfig = {configs:?}\n[replica]\ninterval = \"1s\"\nidle-interval = \"2s\"\n"
         );
         let agent = Agent::start(home, &toml, &[]);

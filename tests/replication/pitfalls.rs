@@ -2,12 +2,11 @@
 //! agent says. docs/LITESTREAM-PITFALLS.md tells them.
 
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::lab::Lab;
 use super::lab::agent::Agent;
+use super::lab::{Lab, command};
 use super::position;
 use super::site::{Site, quick_toml, replica_report};
 
@@ -61,7 +60,7 @@ pub fn stopped_for_good_after_a_pause(lab: &Lab, home: &Path) {
     let report = replica_report(&agent, "shop");
     assert_eq!(report["unreplicated_bytes"], behind, "{report}");
     assert_eq!(report["unreplicated_bytes_lower_bound"], false);
-    let check = Command::new(env!("CARGO_BIN_EXE_streamgauge"))
+    let check = command(env!("CARGO_BIN_EXE_streamgauge"))
         .args(["check", "--config.file"])
         .arg(&agent.config)
         .output()

@@ -1,6 +1,6 @@
 //! The packages, made by packaging/build: the same bytes each time, installed, upgraded, removed and purged.
 //!
-//! What is in them is not run here, so that a small program stands for the binary. `packaging/lint` examines real ones.
+//! What is in them is not run here, so that a small program stands for the binary. A release examines the real one as well.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,9 +14,13 @@ use crate::{copied_as, output, root};
 
 /// Makes all packages of a source, and gives them by their extension.
 fn build(source: &Path, directory: &Path, epoch: u64) -> BTreeMap<String, PathBuf> {
+    build_with(Path::new("/usr/bin/true"), source, directory, epoch)
+}
+
+fn build_with(binary: &Path, source: &Path, directory: &Path, epoch: u64) -> BTreeMap<String, PathBuf> {
     let path = format!("{}:{}", Lab::find().path("ship/bin").display(), std::env::var("PATH").unwrap());
     let mut build = Command::new(source.join("packaging/build"));
-    build.args(["/usr/bin/true", "amd64"]).arg(directory);
+    build.arg(binary).arg("amd64").arg(directory);
     output(build.env("PATH", path).env("SOURCE_DATE_EPOCH", epoch.to_string()));
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     files.map(|file| (file.extension().unwrap_or_default().to_str().unwrap().to_owned(), file)).collect()
@@ -66,6 +70,18 @@ fn the_same_binary_gives_the_same_bytes() {
         let group = if line.starts_with("/etc/streamgauge") { "streamgauge" } else { "root" };
         assert!(line.ends_with(&format!(" root:{group}")), "{line}");
     }
+}
+
+/// As the released one is linked: static, position-independent, all of it bound at the start, without symbols.
+#[test]
+fn lintian_and_rpmlint_find_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (source, binary) = (home.path().join("program.c"), home.path().join("program"));
+    fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    output(command("cc").args(["-O2", "-static-pie", "-Wl,-z,now", "-s", "-o"]).args([&binary, &source]));
+    let packages = home.path().join("packages");
+    build_with(&binary, root(), &packages, 1_700_000_000);
+    output(command(root().join("packaging/lint")).arg(&packages));
 }
 
 /// This version and one that is newer, each with its packages by their extension.

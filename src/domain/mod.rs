@@ -33,6 +33,7 @@ pub mod restore;
 pub mod secret;
 pub mod shard;
 pub mod spot;
+pub mod spread;
 pub mod sqlite;
 pub mod target;
 pub mod timeline;

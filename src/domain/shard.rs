@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::limits::SHARDS_MAX;
+use super::spread::{hash, mixed};
 
 /// One agent of several that share a fleet between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +22,7 @@ impl Shard {
     /// It is this one's to watch what is called by `key`: the one of all shards with the greatest weight for it
     /// (rendezvous hashing), so that one shard more takes its own part from the others and moves nothing between them.
     pub fn owns(self, key: &str) -> bool {
-        let key = fnv(key);
+        let key = hash(key.bytes());
         let weight = |index: u32| mixed(key ^ mixed(u64::from(index)));
         let own = weight(self.index);
         (0..self.count)
@@ -42,19 +43,6 @@ impl FromStr for Shard {
             (index, count) => Ok(Self { index, count }),
         }
     }
-}
-
-/// FNV-1a with 64 bits. All agents of a fleet have to agree, whatever their version: it does not change.
-fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// The finalizer of SplitMix64: every bit of the result depends on every bit of `value`.
-fn mixed(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{SPOT_MISMATCHES_MAX, SPOT_PAGES_MAX};
 use super::litestream::Txid;
+use super::spread::mixed;
 
 /// How often pages are compared, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,19 +235,15 @@ impl SpotBook {
 /// So many different pages of a database, each as likely as any other; all of them where there are no more.
 fn pick(seed: u64, pages: u32, count: u32, lock_page: u32) -> BTreeSet<u32> {
     let there = pages - u32::from((1..=pages).contains(&lock_page));
-    let mut random = seed;
+    let mut number = seed;
     let mut picked = BTreeSet::new();
     if there <= count {
         picked.extend((1..=pages).filter(|page| *page != lock_page));
     }
     while picked.len() < there.min(count) as usize {
-        // SplitMix64, and the upper half of its product with the number of pages.
-        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let page = ((u128::from(mixed) * u128::from(pages)) >> 64) as u32 + 1;
+        // The upper half of a product with the number of pages.
+        let page = ((u128::from(mixed(number)) * u128::from(pages)) >> 64) as u32 + 1;
+        number = number.wrapping_add(1);
         if page != lock_page {
             picked.insert(page);
         }

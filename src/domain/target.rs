@@ -303,9 +303,9 @@ impl ReplicaLocation {
         self.directory().is_none()
     }
 
-    /// An object appears whole, or not at all. Litestream writes files under their final names on SFTP and WebDAV servers.
+    /// See [`is_atomic`].
     pub fn is_atomic(&self) -> bool {
-        !matches!(self, Self::Directory(_) | Self::Sftp(_) | Self::WebDav(_))
+        is_atomic(self.kind())
     }
 
     /// What it costs there: what is `configured`, and else what is usual.
@@ -322,6 +322,12 @@ impl ReplicaLocation {
         let Self::S3(place) = self else { return None };
         Some(place)
     }
+}
+
+/// An object of that kind of store appears whole, or not at all. Litestream writes files under their final names on SFTP and
+/// WebDAV servers.
+pub fn is_atomic(kind: &str) -> bool {
+    !matches!(kind, "file" | "sftp" | "webdav")
 }
 
 /// The keys of a folder begin so.

@@ -1,8 +1,8 @@
 //! The settings that an estimate depends on, and their names for who asks what another value would cost.
 
-use super::watching::drill_bytes;
-use super::{DAY, Stock};
+use super::DAY;
 use crate::domain::price;
+use crate::domain::target::is_atomic;
 
 /// What decides how much is written, kept and asked. Times are in seconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,13 +34,6 @@ pub struct Settings {
     pub spot_pages: f64,
     pub drill: Option<f64>,
     pub beacon: Option<f64>,
-}
-
-impl Settings {
-    /// About the bytes that a drill of what is there downloads.
-    pub fn drill_bytes(stock: &Stock) -> u64 {
-        drill_bytes(stock) as u64
-    }
 }
 
 /// Litestream's own defaults, and none of streamgauge's work.
@@ -135,8 +128,7 @@ impl Settings {
         let Some(row) = price::provider(word) else { return false };
         (self.kind, self.class) = (row.kind.to_owned(), None);
         self.authority = Some(row.host.to_owned()).filter(|host| !host.is_empty());
-        // As in every object store.
-        self.named = !matches!(row.kind, "file" | "sftp" | "webdav");
+        self.named = is_atomic(row.kind);
         true
     }
 }

@@ -122,6 +122,14 @@ impl Stock {
         self.shelves.iter().map(|shelf| shelf.objects).sum::<u64>() + self.left.objects
     }
 
+    /// About the bytes that a drill downloads, at most.
+    pub fn drill_bytes(&self) -> f64 {
+        let [levels @ .., snapshots] = &self.shelves;
+        let above = levels.iter().rev().find(|shelf| shelf.objects > 0);
+        let bytes = above.map_or(0.0, |shelf| shelf.mean_bytes(0) * shelf.objects as f64);
+        snapshots.last_bytes() + bytes
+    }
+
     /// Seconds over which was measured what comes: a day at most, and no more than the replica is old.
     pub fn measured_seconds(&self) -> f64 {
         self.oldest.map_or(0.0, |oldest| self.seconds_since(oldest).min(WINDOW.as_secs_f64()))

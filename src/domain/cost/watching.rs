@@ -61,15 +61,8 @@ fn drills(stock: &Stock, flows: &[Flow; LEVELS], is: &Settings) -> Usage {
     let Some(every) = is.drill.filter(|_| stock.objects() > 0) else { return Usage::default() };
     let [levels @ .., _] = flows;
     let above = levels.iter().rev().find(|flow| flow.objects > 0.0).copied().unwrap_or_default();
-    let bytes = drill_bytes(stock);
+    let bytes = stock.drill_bytes();
     let lists: f64 = 2.0 * flows.iter().map(Flow::pages).sum::<f64>();
     let reads = 1.0 + above.objects + bytes / PIECE_BYTES;
     Usage { lists: lists / every, reads: reads / every, received_bytes: bytes / every, ..Usage::default() }
-}
-
-/// About the bytes that a restore downloads, at most.
-pub(super) fn drill_bytes(stock: &Stock) -> f64 {
-    let above = (0..LEVELS - 1).rev().map(|level| stock.shelf(level)).find(|shelf| shelf.objects > 0);
-    let bytes = above.map_or(0.0, |shelf| shelf.mean_bytes(0) * shelf.objects as f64);
-    stock.shelf(LEVELS - 1).last_bytes() + bytes
 }

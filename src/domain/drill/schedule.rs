@@ -148,20 +148,6 @@ fn part(duration: SignedDuration, share: f64) -> SignedDuration {
     SignedDuration::try_from_secs_f64(duration.as_secs_f64() * share).unwrap_or(duration)
 }
 
-/// A number from 0 up to 1 that follows from two names alone and is spread evenly over many of them.
-pub fn share(database: &str, replica: &str) -> f64 {
-    // FNV-1a, and the finalizer of MurmurHash3 because names that differ in their last letter are the rule.
-    let bytes = database.bytes().chain([0]).chain(replica.bytes());
-    let mut hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
-        hash = (hash ^ (hash >> 33)).wrapping_mul(factor);
-    }
-    hash ^= hash >> 33;
-    // 53 bits are what a double holds exactly, so that 1 is never reached.
-    (hash >> 11) as f64 / (1_u64 << 53) as f64
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -172,6 +158,7 @@ mod tests {
 
     use super::*;
     use crate::domain::drill::history::tests::record;
+    use crate::domain::spread::share;
 
     /// 2026-03-02 00:00:00 UTC, a Monday.
     const MIDNIGHT: i64 = 1_772_409_600;

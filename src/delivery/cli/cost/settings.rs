@@ -70,7 +70,7 @@ fn watched(
     let timing = DrillTiming {
         schedule: &target.drill.schedule,
         history: &DrillHistory::default(),
-        download_bytes: Settings::drill_bytes(stock),
+        download_bytes: stock.drill_bytes() as u64,
         remembered: true,
         share: 0.0,
         replicas: 1,

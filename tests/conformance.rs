@@ -26,6 +26,8 @@ mod memory;
 mod nats;
 #[path = "conformance/oss.rs"]
 mod oss;
+#[path = "support/port.rs"]
+mod port;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "conformance/s3.rs"]

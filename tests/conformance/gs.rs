@@ -19,6 +19,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::usecase::ports::{BucketPosture, ReplicaStore, Stores as _};
 use streamgauge_testkit::http::{Answer, Request as Asked, Server as Fake};
 
+use crate::port::free_port;
 use crate::servers::{Server, program};
 use crate::suite::{Backend, names};
 use crate::{LEVEL, ltx_name, read, stores, told};
@@ -377,7 +378,7 @@ async fn parts_of_objects_of_gs_are_what_was_asked_for_or_refused() {
         let told = format!("{}: {message}", reason.kind.as_str());
         assert!(told.starts_with(expected), "{told} is not {expected}");
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let gone = read(&*open(port, Duration::from_secs(3)), ltx_name(7), 2, 4).await.unwrap_err();
     assert_eq!(gone.kind.as_str(), "unreachable", "{gone}");
 }

@@ -18,6 +18,7 @@ use streamgauge_testkit::s3::{listing, serve_made_up};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::port::free_port;
 use crate::{KEY, LEVEL, NAME, key, ltx_name, place, read, stores, told};
 
 /// Short, so that what hangs does not hold up the tests; long enough for two attempts on a busy machine.
@@ -384,7 +385,7 @@ async fn a_store_that_recovers_is_asked_again() {
 
 #[tokio::test]
 async fn a_closed_port_is_unreachable() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let told = told(impatient(port).list(LEVEL, None, None).await.unwrap_err());
     assert_eq!(told, "unreachable: list s3://bkt/app/0000/: connection refused");
     let nowhere = S3Location { endpoint: Some("http://no.such.host.invalid".to_owned()), ..place(1, "bkt", "app") };

@@ -9,7 +9,7 @@ mod logins;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::usecase::observe::{self, Scope};
 use streamgauge::usecase::ports::{Content, ReplicaStore, Shelves as _, Stores as _};
 
+use crate::port::free_port;
 use crate::servers::{Server, program};
 use crate::suite::{Backend, names};
 use crate::{LEVEL, NAME, ltx_name, read, stores, told};
@@ -40,10 +41,6 @@ const PASSWORD: &str = "lab-password";
 struct Nats {
     server: Server,
     monitor: u16,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Nats {

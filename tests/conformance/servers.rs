@@ -1,6 +1,6 @@
 //! The real S3 servers: moto and `rclone serve s3`, on free ports, gone when dropped.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
+use crate::port::free_port;
 use crate::{ACCESS_KEY, SECRET_KEY};
 
 /// A server process.
@@ -58,7 +59,7 @@ impl Server {
     /// A program that listens on a free port of this machine and may keep what it serves in a directory.
     pub(crate) fn start(command: impl FnOnce(u16, &Path) -> Command) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = command(port, directory.path());
         command.env_remove("AWS_CA_BUNDLE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut server = Self { port, child: command.spawn().unwrap(), directory };

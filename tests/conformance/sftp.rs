@@ -1,7 +1,7 @@
 //! SFTP as two real servers speak it, and as none should.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use streamgauge::usecase::ports::Stores as _;
 use streamgauge::usecase::ports::{Content, ReplicaStore};
 
 use crate::directory::Files;
+use crate::port::free_port;
 use crate::proxy::{After, End, Proxy, Way};
 use crate::servers::{Server, in_lab};
 use crate::sftp_lies::Liar;
@@ -212,7 +213,7 @@ async fn who_is_not_let_in_learns_why() {
     let host_key = |key: u8| Some(real::line(&real::key(key)));
     let with_key = |path: &str| SftpLocation { key_path: Some(keys.join(path)), ..key.clone() };
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let web = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let web_address = web.local_addr().unwrap();
     std::thread::spawn(move || {

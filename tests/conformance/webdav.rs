@@ -19,6 +19,7 @@ use streamgauge_testkit::http::{Answer, Request, Server as Fake};
 use streamgauge_testkit::ltx;
 use tokio::sync::Mutex;
 
+use crate::port::free_port;
 use crate::servers::{Server, escaped, in_lab, program};
 use crate::suite::{Backend, beacon_is_beside, names};
 use crate::tls::self_signed;
@@ -417,7 +418,7 @@ async fn ranges_are_checked_and_a_whole_file_is_cut() {
 
 #[tokio::test]
 async fn servers_that_are_gone_hang_or_recover() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let told_gone = told(open(place(port, "", "app")).list(LEVEL, None, None).await.unwrap_err());
     assert_eq!(told_gone, format!("unreachable: list webdav://127.0.0.1:{port}/app/ltx/0/: connection refused"));
     let mut nothing = Answer::xml(207, "");

@@ -12,18 +12,20 @@ pub mod clock;
 pub mod http;
 pub mod litestream;
 pub mod node_exporter;
+#[path = "../support/port.rs"]
+mod port;
 pub mod prometheus;
 pub mod recorder;
 pub mod s3;
 pub mod writer;
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use port::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long [`wait_for`] waits. Nothing asserts how long things take; this only ends a test that hangs.
@@ -148,11 +150,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Polls until `condition` holds; panics when it never does.

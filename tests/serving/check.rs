@@ -1,14 +1,13 @@
 //! Commands that look once and end.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::lab::litestream::{printed, quick_yaml};
-use super::lab::{Lab, wait_for};
+use super::lab::{Lab, free_port, wait_for};
 use super::{database, told, watching};
 
 /// Exit code and standard output of a check that needs no patience.
@@ -162,7 +161,7 @@ fn what_cannot_be_known_is_unknown() {
     assert_eq!((code, out.as_str()), (3, ""));
     assert_eq!(error, "error: nosuch: no such database\nhint: known databases: app\n");
 
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
     let replica = format!(
         "[[database.replica]]\nurl = \"s3://bucket/app\"\nendpoint = \"http://{nobody}\"\nregion = \"us-east-1\"\n\
          access-key-id = \"someone\"\nsecret-access-key = \"something\"\n"

@@ -3,7 +3,7 @@
 //!
 //! `tests/soak/run` starts it. To add a fault: its entry in [`FAULTS`] or [`WARMING_UP`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -26,6 +26,9 @@ use super::stores::{HOSTILE, replica, watched};
 
 const WRITTEN: usize = 40;
 const IDLE: usize = 20;
+
+/// `concurrency` of `[replica]`, as it is by default: a request has a connection of its own.
+const CONNECTIONS_MAX: u64 = 32;
 
 /// Litestream deletes as fast as it writes after a quarter of an hour: what grows after that is the agent.
 const STEADY: &str = "snapshot: {interval: 5m, retention: 10m}\nl0-retention: 1m\n";
@@ -272,11 +275,50 @@ struct Site {
 #[derive(Default)]
 struct Seen {
     scrapes: Vec<Duration>,
-    /// Seconds of the run, bytes, descriptors and threads while there is no fault, since the process last began or was warm.
-    rest: Vec<(f64, u64, u64, u64)>,
+    /// While there is no fault, since the process last began or was warm.
+    rest: Vec<Rest>,
     missed: BTreeMap<String, u64>,
     panics: usize,
     wrong: BTreeSet<String>,
+}
+
+/// What the process uses.
+struct Rest {
+    /// Seconds of the run.
+    at: f64,
+    bytes: u64,
+    /// Without connections to the store, which are kept for 90 seconds after a request, and of which there are as many as
+    /// there were requests at once.
+    descriptors: u64,
+    connections: u64,
+    threads: u64,
+}
+
+impl Rest {
+    fn now(began: Instant, process: u32, store: u16) -> Self {
+        let read = |name: &str| fs::read_to_string(format!("/proc/{process}/{name}")).unwrap();
+        let status = read("status");
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let port = format!(":{store:04X}");
+        let sockets: HashSet<String> =
+            (read("net/tcp").lines().map(|line| line.split_whitespace().collect::<Vec<_>>()))
+                .filter(|fields| fields[2].ends_with(&port))
+                .map(|fields| format!("socket:[{}]", fields[9]))
+                .collect();
+        let opened = fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+        let names = opened.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        let (connections, others): (Vec<_>, Vec<_>) = names.partition(|name| sockets.contains(name.to_str().unwrap()));
+        Self {
+            at: began.elapsed().as_secs_f64(),
+            bytes: field("VmRSS") << 10,
+            descriptors: others.len() as u64,
+            connections: connections.len() as u64,
+            threads: field("Threads"),
+        }
+    }
 }
 
 /// An alert that is pending or fires: its check, what it is about, since when, and whether it fires.
@@ -478,14 +520,8 @@ impl Site {
             }
         }
         if number.is_multiple_of(10) && at_rest {
-            let process = self.agent().process.pid();
-            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-            let field = |name: &str| -> u64 {
-                let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-                line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
-            };
-            let descriptors = fs::read_dir(format!("/proc/{process}/fd")).unwrap().count() as u64;
-            self.seen.rest.push((began.elapsed().as_secs_f64(), field("VmRSS") << 10, descriptors, field("Threads")));
+            let store = self.s3.as_ref().unwrap().port();
+            self.seen.rest.push(Rest::now(began, self.agent().process.pid(), store));
         }
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -611,30 +647,27 @@ fn judge(site: &mut Site, took: Duration, minutes: u64) {
     seen.scrapes.sort();
     let (p99, slowest) = (seen.scrapes[seen.scrapes.len() * 99 / 100], *seen.scrapes.last().unwrap());
     let steady = std::mem::take(&mut seen.rest);
-    let slope = 100.0 * slope(&steady.iter().map(|sample| (sample.0, sample.1 as f64)).collect::<Vec<_>>());
+    let slope = 100.0 * slope(&steady.iter().map(|rest| (rest.at, rest.bytes as f64)).collect::<Vec<_>>());
     let third = steady.len() / 3;
-    let least =
-        |part: &[(f64, u64, u64, u64)], of: fn(&(f64, u64, u64, u64)) -> u64| part.iter().map(of).min().unwrap();
+    let least = |part: &[Rest], of: fn(&Rest) -> u64| part.iter().map(of).min().unwrap();
     let (early, late) = (&steady[..third.max(1)], &steady[2 * third..]);
-    let descriptors = (least(early, |sample| sample.2), least(late, |sample| sample.2));
-    let threads = (least(early, |sample| sample.3), least(late, |sample| sample.3));
-    let memory = (early[0].1 >> 10, late.last().unwrap().1 >> 10);
+    let descriptors = (least(early, |rest| rest.descriptors), least(late, |rest| rest.descriptors));
+    let threads = (least(early, |rest| rest.threads), least(late, |rest| rest.threads));
+    let connections = steady.iter().map(|rest| rest.connections).max().unwrap();
+    let memory = (early[0].bytes >> 10, late.last().unwrap().bytes >> 10);
     say(&format!(
         "{} s; {} scrapes: p99 {p99:?}, slowest {slowest:?}; rounds missed {:?}\n\
-         {} samples at rest: memory {memory:?} KiB, {slope:+.2} % an hour; descriptors {descriptors:?}, threads {threads:?}; panics {}",
+         {} samples at rest: memory {memory:?} KiB, {slope:+.2} % an hour; descriptors {descriptors:?} and at most {connections} connections, threads {threads:?}; panics {}",
         took.as_secs(),
         seen.scrapes.len(),
         seen.missed,
         steady.len(),
         seen.panics,
     ));
-    for sample in &steady {
+    for Rest { at, bytes, descriptors, connections, threads } in &steady {
+        let kib = bytes >> 10;
         say(&format!(
-            "  at rest: {:.0} s {} KiB {} descriptors {} threads",
-            sample.0,
-            sample.1 >> 10,
-            sample.2,
-            sample.3
+            "  at rest: {at:.0} s {kib} KiB {descriptors} descriptors {connections} connections {threads} threads"
         ));
     }
     let mut wrong = std::mem::take(&mut seen.wrong);
@@ -646,6 +679,7 @@ fn judge(site: &mut Site, took: Duration, minutes: u64) {
     hold(seen.panics == 0, format!("{} panics", seen.panics));
     hold(seen.missed.is_empty(), format!("rounds missed: {:?}", seen.missed));
     hold(descriptors.1 <= descriptors.0, format!("descriptors grow: {descriptors:?}"));
+    hold(connections <= CONNECTIONS_MAX, format!("{connections} connections to the store"));
     hold(threads.1 <= threads.0, format!("threads grow: {threads:?}"));
     hold(p99 < Duration::from_millis(250), format!("one scrape of a hundred took {p99:?}"));
     hold(slowest < Duration::from_secs(1), format!("a scrape took {slowest:?}"));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use streamgauge::domain::price::MONTH_SECONDS;
 
+use super::lab::clock::LabClock;
 use super::lab::litestream::quick_yaml;
 use super::lab::s3::S3;
 use super::lab::{self, Lab};
@@ -48,12 +49,18 @@ pub fn agrees_with_the_server(lab: &Lab, home: &Path) {
     thread::sleep(Duration::from_secs(36));
     let (after, seconds) = (counted(&moto), began.elapsed().as_secs_f64());
 
-    let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
-    command.env_remove("LITESTREAM_CONFIG").args(["cost", "--litestream.config"]).arg(&litestream.config);
-    let asked = ["--format=json", "--what-if", "store=wasabi", "--what-if", "monitor-interval=3s"];
-    let output = command.args(asked).output().unwrap();
-    assert_eq!(output.status.code(), Some(3), "the prices of 127.0.0.1 are unknown: {output:?}");
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cost = |clock: Option<LabClock>| -> Value {
+        let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+        if let Some(clock) = clock {
+            clock.give(&mut command);
+        }
+        command.env_remove("LITESTREAM_CONFIG").args(["cost", "--litestream.config"]).arg(&litestream.config);
+        let asked = ["--format=json", "--what-if", "store=wasabi", "--what-if", "monitor-interval=3s"];
+        let output = command.args(asked).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "the prices of 127.0.0.1 are unknown: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let answer = cost(None);
     let replica = &answer["replicas"][0];
     let (now, then) = (estimated(&replica["now"], seconds), estimated(&replica["then"], seconds));
     let truth: Vec<f64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
@@ -71,4 +78,14 @@ pub fn agrees_with_the_server(lab: &Lab, home: &Path) {
     assert!(early["dollars_per_month"].as_f64() > Some(0.0), "{answer:#}");
     // Its own requests are those that the server got since: listings, and nothing else.
     assert!(replica["requests"].as_u64().is_some_and(|requests| (2..=9).contains(&requests)), "{answer:#}");
+    assert!(!replica["notes"].to_string().contains("at rest"), "{answer:#}");
+
+    // A day after the last commit, it is looked at each five minutes and listed four times a day.
+    let answer = cost(Some(LabClock::new(home, 26 * 3600)));
+    let replica = &answer["replicas"][0];
+    assert!(replica["notes"].to_string().contains("it is at rest"), "{answer:#}");
+    let looks = replica["now"]["parts"].as_array().unwrap().iter().find(|row| row["part"] == "looks").unwrap();
+    let days = MONTH_SECONDS / 86_400.0;
+    assert!((looks["reads"].as_f64().unwrap() / days - 576.0).abs() < 1.0, "{looks}");
+    assert!((looks["lists"].as_f64().unwrap() / days - 4.0).abs() < 1.0, "{looks}");
 }

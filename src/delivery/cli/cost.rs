@@ -26,7 +26,6 @@ use crate::domain::price::{ConfiguredPrices, PRICES_READ, Prices};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::verdict::Word;
 use crate::infrastructure::clock::SystemClock;
-use crate::infrastructure::config;
 use crate::usecase::ports::{Clock, Stores};
 use crate::usecase::restorable::Counted;
 use crate::usecase::stock::stock;
@@ -177,9 +176,18 @@ pub fn main(args: &CostArgs) -> Result<ExitCode, Reason> {
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
     let (stores, clock) = (stores(&settings), SystemClock::start());
-    let looks = picked.iter().map(|picked| look(stores.as_ref(), clock.now().wall, picked, &settings, &args.what_if));
+    let looks = picked.iter().map(|picked| look(stores.as_ref(), clock.now().wall, picked));
     let concurrency = settings.pace.concurrency.max(1);
-    let replicas = block_on(async { futures_util::stream::iter(looks).buffered(concurrency).collect().await })?;
+    let looked = block_on(async { futures_util::stream::iter(looks).buffered(concurrency).collect::<Vec<_>>().await })?;
+    let (mut replicas, stocks): (Vec<Costed>, Vec<Option<Stock>>) = looked.into_iter().unzip();
+    let at_rest = settings::at_rest(&picked, &stocks);
+    for (((costed, stock), picked), at_rest) in replicas.iter_mut().zip(&stocks).zip(&picked).zip(at_rest) {
+        let Some(stock) = stock else { continue };
+        let is = settings::of(picked, &settings, stock, at_rest, costed.listed_at);
+        let prices = picked.target.as_ref().map_or(settings.costs.prices, |target| target.drill.prices);
+        fill(costed, stock, &is, &prices, &args.what_if);
+        costed.notes.extend(at_rest.map(resting));
+    }
     let answer = Answer::of(replicas, !args.what_if.is_empty());
     match args.format {
         Format::Table => output::print(&table::table(&answer, output::width()))?,
@@ -200,14 +208,12 @@ impl Answer {
     }
 }
 
+/// Lists a replica: what is there, or why that is unknown.
 async fn look(
     stores: &crate::infrastructure::store::Stores,
     now: Timestamp,
-    picked: &Picked,
-    configured: &config::Settings,
-    changes: &[Change],
-) -> Costed {
-    let Picked { target, replica } = picked;
+    Picked { target, replica }: &Picked,
+) -> (Costed, Option<Stock>) {
     let mut costed = Costed {
         database: target.as_ref().map(|target| target.name.0.clone()),
         replica: replica.name.clone(),
@@ -217,21 +223,14 @@ async fn look(
     };
     let store = match stores.open(&replica.location) {
         Ok(store) => store,
-        Err(reason) => return Costed { reason: Some(reason), ..costed },
+        Err(reason) => return (Costed { reason: Some(reason), ..costed }, None),
     };
     let counted = Counted::new(store.as_ref());
     let found = stock(&counted, now).await;
     costed.requests = counted.requests();
-    let prices = target.as_ref().map_or(configured.costs.prices, |target| target.drill.prices);
-    match found {
-        Ok(Some(stock)) => {
-            let is = settings::of(picked, configured, &stock, now);
-            fill(&mut costed, &stock, &is, &prices, changes);
-        }
-        Ok(None) => costed.reason = Some(Reason::new(ReasonKind::NotFound, "nothing is there yet")),
-        Err(reason) => costed.reason = Some(reason),
-    }
-    costed
+    let nothing = || Reason::new(ReasonKind::NotFound, "nothing is there yet");
+    let stock = found.and_then(|found| found.ok_or_else(nothing)).map_err(|reason| costed.reason = Some(reason)).ok();
+    (costed, stock)
 }
 
 /// Says what the replica costs, and what it would cost with the changes.
@@ -260,6 +259,16 @@ fn fill(costed: &mut Costed, stock: &Stock, is: &Settings, prices: &ConfiguredPr
     }
     notes.dedup();
     costed.notes = notes;
+}
+
+/// Why so few looks are made.
+fn resting(count: usize) -> String {
+    let others = match count - 1 {
+        0 => String::new(),
+        1 => ", in turn with another one".to_owned(),
+        others => format!(", in turn with {others} others"),
+    };
+    format!("nothing was committed lately: it is at rest, and looked at more seldom{others}")
 }
 
 /// That nobody knows the prices of a place.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub idle: f64,
     pub levels: f64,
     pub reconcile: f64,
+    /// How many replicas take turns in being looked at while they are at rest, itself included.
+    pub turns: f64,
     /// Looks may ask for objects by name.
     pub named: bool,
     /// Bytes a day that verification may read.
@@ -54,6 +56,7 @@ impl Default for Settings {
             idle: f64::INFINITY,
             levels: f64::INFINITY,
             reconcile: f64::INFINITY,
+            turns: 1.0,
             named: true,
             verify_bytes: 0.0,
             spot: None,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::limits::REST_AFTER;
 use crate::domain::litestream::{LEVELS, Layout, Listed, ObjectName, SNAPSHOT_LEVEL};
 
 /// Over at most the last day.
@@ -128,6 +129,11 @@ impl Stock {
         let above = levels.iter().rev().find(|shelf| shelf.objects > 0);
         let bytes = above.map_or(0.0, |shelf| shelf.mean_bytes(0) * shelf.objects as f64);
         snapshots.last_bytes() + bytes
+    }
+
+    /// Whether nothing was committed for so long that it is at rest if its database is on the same host.
+    pub fn is_at_rest(&self) -> bool {
+        self.received_per_second() == 0.0 && self.measured_seconds() >= REST_AFTER.as_secs_f64()
     }
 
     /// Seconds over which was measured what comes: a day at most, and no more than the replica is old.

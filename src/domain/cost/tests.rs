@@ -96,6 +96,13 @@ fn an_idle_replica_costs_its_storage_and_what_asks_after_it() {
     assert_eq!(parts, ["storage", "listings", "looks"]);
     near(estimate.of(Part::Storage).stored_bytes, 1e9);
     near(estimate.of(Part::Listings).lists, MONTH_SECONDS * 2.0 / 15.0);
+
+    // Each of so many in its store is looked at as much more seldom, but when all of it is listed at the latest.
+    assert!(stock.is_at_rest() && !two_days(15, 500).is_at_rest());
+    let reads = |turns: f64| month(&stock, &Settings { turns, ..watched() }).of(Part::Looks).reads;
+    near(reads(1.0), MONTH_SECONDS * 2.0 / 300.0);
+    near(reads(3.0), reads(1.0) / 3.0);
+    near(reads(1000.0), MONTH_SECONDS * 2.0 / 3600.0);
 }
 
 /// What a minimum duration does to objects that live for five minutes.

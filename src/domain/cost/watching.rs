@@ -1,6 +1,6 @@
 //! What the agent itself asks of a replica, each second. `tests/detection/costs.rs` holds looks to a simulated store.
 
-use super::{DAY, Flow, Part, Settings, Stock, Usage};
+use super::{DAY, Flow, LISTED_PER_REQUEST, Part, Settings, Stock, Usage};
 use crate::domain::limits::RESTORE_PIECE_BYTES;
 use crate::domain::litestream::{HEADER_SIZE, LEVELS};
 
@@ -24,14 +24,20 @@ pub(super) fn lines(stock: &Stock, flows: &[Flow; LEVELS], is: &Settings) -> [(P
     ]
 }
 
-/// A look follows a commit, but never two within the interval; another one is made whenever nothing came for a while.
+/// A look follows a commit, but never two within the interval; another one is made whenever nothing came for a while, of
+/// replicas at rest in turn, and at the latest when everything is listed.
 fn looks(v03: bool, flows: &[Flow; LEVELS], is: &Settings) -> Usage {
     let commits = flows[0].per_second;
     let at_most = |every: f64| commits.min(1.0 / every);
-    let idle = (1.0 / is.idle - commits).max(0.0);
-    let levels = flows.iter().filter(|flow| flow.objects > 0.0).count() as f64;
-    let pages: f64 = flows.iter().filter(|flow| flow.objects > 0.0).map(Flow::pages).sum();
-    let whole = at_most(is.levels) * levels + (pages + 1.0) / is.reconcile;
+    let idle = (1.0 / (is.idle * is.turns).min(is.reconcile) - commits).max(0.0);
+    let there = || flows.iter().filter(|flow| flow.objects > 0.0);
+    let (levels, objects) = (there().count() as f64, there().map(|flow| flow.objects).sum::<f64>());
+    // The folders and each of them, where all of it is not one answer.
+    let everything = match is.named && objects < LISTED_PER_REQUEST as f64 {
+        true => 1.0,
+        false => 1.0 + there().map(Flow::pages).sum::<f64>(),
+    };
+    let whole = at_most(is.levels) * levels + everything / is.reconcile;
     if is.named && !v03 && is.listing > is.look {
         // With nothing new, the newest header is read again, and the next one asked for.
         let reads = at_most(is.look) + 2.0 * idle;

@@ -2,6 +2,7 @@
 
 use super::declare::{Kind, Known, Number, Value, counter, gauge, several};
 use super::subject::Scope::{Agent, Bucket, Store};
+use crate::domain::assessment::Billed;
 
 numbers! {
     REQUESTS = several(Kind::Counter, (Store, &["operation"]), "streamgauge_store_requests_total",
@@ -29,6 +30,17 @@ numbers! {
         |on, put| {
             for operation in &on.store()?.operations {
                 put(&[operation.operation], Some(Value::Histogram(&operation.duration)));
+            }
+            Some(())
+        });
+
+    BILLABLE_REQUESTS = several(Kind::Counter, (Store, &["host", "class"]), "streamgauge_store_billable_requests_total",
+        "Requests by server (empty where the kind has only one) and the class in which bills have them: read, list or other.",
+        |on, put| {
+            for Billed { host, reads, lists, others, .. } in &on.store()?.billed {
+                for (class, count) in [("read", reads), ("list", lists), ("other", others)] {
+                    put(&[host.as_deref().unwrap_or_default(), class], count.known());
+                }
             }
             Some(())
         });

@@ -421,7 +421,13 @@ pub(crate) fn full() -> Report {
         ..ReceiverReport::default()
     }];
     report.assessment.agent.stores = vec![StoreReport {
-        billed: Default::default(),
+        billed: vec![Billed {
+            host: Some("s3.eu-central-1.amazonaws.com:443".to_owned()),
+            reads: 31,
+            lists: 9,
+            others: 2,
+            bytes: 12_345,
+        }],
         store: "s3".to_owned(),
         received_bytes: 12_345,
         operations: vec![StoreOperationReport {

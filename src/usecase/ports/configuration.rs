@@ -99,6 +99,11 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// How often everything is listed of a replica at rest.
+    pub fn reconcile_at_rest(&self) -> Duration {
+        self.idle_reconcile.max(self.reconcile)
+    }
+
     /// The same with looks at buckets and listings there so many times rarer, but looks at most `longest` and both at most
     /// [`SPACED_INTERVAL_MAX`] apart; what is configured to be rarer stays so.
     pub fn spaced(&self, ratio: f64, longest: Duration) -> Self {

@@ -10,11 +10,6 @@ use crate::domain::limits::{REST_AFTER, VERIFY_REQUESTS_MAX};
 use crate::domain::moment::{Moment, signed};
 use crate::usecase::ports::Pace;
 
-/// How often everything is listed of a replica that rests.
-pub(super) fn idle_reconcile(pace: &Pace) -> Duration {
-    pace.idle_reconcile.max(pace.reconcile)
-}
-
 fn earlier(one: Moment, other: Moment) -> Moment {
     if one.mono <= other.mono { one } else { other }
 }
@@ -29,7 +24,7 @@ impl WatchedReplica {
     /// When something is to be done that begins with a look, although nothing is committed.
     fn rests_until(&mut self, pace: &Pace, now: Moment) -> Option<Moment> {
         let verified = !self.ledger.is_suspicious() && self.ledger.jobs(VERIFY_REQUESTS_MAX, now.wall).is_empty();
-        let listing = self.probe.as_ref().filter(|_| verified)?.reconciled()?.after(idle_reconcile(pace));
+        let listing = self.probe.as_ref().filter(|_| verified)?.reconciled()?.after(pace.reconcile_at_rest());
         Some(self.spot_due(&pace.verify.spot, now).into_iter().fold(listing, earlier))
     }
 }

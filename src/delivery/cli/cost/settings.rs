@@ -8,18 +8,51 @@ use crate::delivery::cli::sources::Picked;
 use crate::domain::cost::{Settings, Stock};
 use crate::domain::drill::DrillHistory;
 use crate::domain::drill::schedule::DrillTiming;
-use crate::domain::target::{ReplicaTarget, Target, authority};
+use crate::domain::target::{ReplicaLocation, ReplicaTarget, Target, authority};
 use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::config;
 use crate::usecase::ports::Pace;
 
-/// The settings of a replica. One that is named by its URL alone is not watched.
-pub(super) fn of(picked: &Picked, configured: &config::Settings, stock: &Stock, now: Timestamp) -> Settings {
+/// The settings of a replica, one of so many `at_rest` in its store, or none of them. One that is named by its URL alone is
+/// not watched.
+pub(super) fn of(
+    picked: &Picked,
+    configured: &config::Settings,
+    stock: &Stock,
+    at_rest: Option<usize>,
+    now: Timestamp,
+) -> Settings {
     let settings = litestreams(picked, stock);
-    match &picked.target {
-        Some(target) => watched(settings, target, &picked.replica, &configured.pace, stock, now),
-        None => settings,
+    let Some(target) = &picked.target else { return settings };
+    let pace = &configured.pace;
+    let watched = watched(settings, target, &picked.replica, pace, stock, now);
+    match at_rest {
+        Some(count) => Settings { turns: count as f64, reconcile: pace.reconcile_at_rest().as_secs_f64(), ..watched },
+        None => watched,
     }
+}
+
+/// Of each replica that is at rest, how many in its store are, as the agent beside their databases knows it.
+pub(super) fn at_rest(picked: &[Picked], stocks: &[Option<Stock>]) -> Vec<Option<usize>> {
+    let rests = |(Picked { target, replica }, stock): (&Picked, &Option<Stock>)| {
+        let here = target.as_ref().is_some_and(|target| target.database.is_some()) && replica.location.is_remote();
+        let rests = here && stock.as_ref().is_some_and(Stock::is_at_rest);
+        rests.then(|| replica.location.store())
+    };
+    let mut stores: Vec<(ReplicaLocation, usize)> = Vec::new();
+    let mut places = Vec::new();
+    for store in picked.iter().zip(stocks).map(rests) {
+        places.push(store.map(|store| {
+            let known = stores.iter().position(|(known, _)| *known == store);
+            let index = known.unwrap_or_else(|| {
+                stores.push((store, 0));
+                stores.len() - 1
+            });
+            stores[index].1 += 1;
+            index
+        }));
+    }
+    places.into_iter().map(|place| place.map(|index| stores[index].1)).collect()
 }
 
 /// Litestream's, where it was told, and else its defaults.

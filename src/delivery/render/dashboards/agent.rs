@@ -13,7 +13,8 @@ use crate::domain::number::agent::{
 use crate::domain::number::drill::{DOWNLOAD_BUDGET_BYTES, DOWNLOAD_BUDGET_REMAINING_BYTES};
 use crate::domain::number::receiver::{DEADMAN_LAST_SUCCESS, FAILING_SINCE, FAILURES, NOTIFICATIONS, WAITING};
 use crate::domain::number::store::{
-    CLOCK_OFFSET, FAILURE_RATIO, LOOK_SPACING, RECEIVED_BYTES, REQUEST_DURATION, REQUEST_FAILURES, REQUESTS,
+    BILLABLE_REQUESTS, CLOCK_OFFSET, FAILURE_RATIO, LOOK_SPACING, RECEIVED_BYTES, REQUEST_DURATION, REQUEST_FAILURES,
+    REQUESTS,
 };
 use crate::domain::profile::Profile;
 
@@ -154,6 +155,8 @@ fn stores() -> Vec<Panel> {
                 format!("sum by (store, operation, reason) ({})", rate(&REQUEST_FAILURES)),
             )
             .right("{{instance}} {{store}}", Unit::Ratio, of(&FAILURE_RATIO)),
+        lines("Billable requests", "By server, and the class in which bills have them.", Unit::RequestsPerSecond)
+            .ask("{{store}} {{host}} {{class}}", format!("sum by (store, host, class) ({})", rate(&BILLABLE_REQUESTS))),
         lines("Time of a request", "Median and 99th percentile.", Unit::Seconds)
             .ask("{{store}} half", quantile(0.5))
             .ask("{{store}} 99 %", quantile(0.99)),

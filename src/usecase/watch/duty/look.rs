@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::super::crew::{Crew, Work};
 use super::super::objects::{Look, SeenObjects};
-use super::super::planning::idle_reconcile;
 use super::super::schedule::ReplicaKey;
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::moment::Moment;
@@ -44,7 +43,7 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
     let local = shared.local.clone();
     let mut pace = shared.configured.pace.clone();
     if settled {
-        pace.reconcile = idle_reconcile(&pace);
+        pace.reconcile = pace.reconcile_at_rest();
     }
     Some(async move {
         let look = async {

@@ -162,6 +162,7 @@ impl Agent {
         let child = Command::new(program)
             // As the service and the image have it.
             .env("MALLOC_ARENA_MAX", "1")
+            .env("MALLOC_MMAP_THRESHOLD_", "131072")
             .args(["run", "--log.level", "error", "--web.listen-address", &address, "--config.file"])
             .arg(&file)
             .arg("--storage.path")

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::{SPOT_MISMATCHES_MAX, SPOT_PAGES_MAX};
 use super::litestream::Txid;
-use super::spread::mixed;
+use super::spread::numbers;
 
 /// How often pages are compared, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,18 +235,16 @@ impl SpotBook {
 /// So many different pages of a database, each as likely as any other; all of them where there are no more.
 fn pick(seed: u64, pages: u32, count: u32, lock_page: u32) -> BTreeSet<u32> {
     let there = pages - u32::from((1..=pages).contains(&lock_page));
-    let mut number = seed;
-    let mut picked = BTreeSet::new();
+    let is_content = |page: &u32| *page != lock_page;
     if there <= count {
-        picked.extend((1..=pages).filter(|page| *page != lock_page));
+        return (1..=pages).filter(is_content).collect();
     }
-    while picked.len() < there.min(count) as usize {
-        // The upper half of a product with the number of pages.
-        let page = ((u128::from(mixed(number)) * u128::from(pages)) >> 64) as u32 + 1;
-        number = number.wrapping_add(1);
-        if page != lock_page {
-            picked.insert(page);
-        }
+    // The upper half of a product with the number of pages.
+    let any = |number: u64| ((u128::from(number) * u128::from(pages)) >> 64) as u32 + 1;
+    let mut picked = BTreeSet::new();
+    let mut pages = numbers(seed).map(any).filter(is_content);
+    while picked.len() < count as usize {
+        picked.extend(pages.next());
     }
     picked
 }

@@ -412,7 +412,7 @@ impl Site {
         // As it is shipped, while the tests are not built for speed; and as the service and the image start it.
         let binary = std::env::var_os("SOAK_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_streamgauge").into());
         let mut command = command(std::path::Path::new(&binary));
-        command.env("MALLOC_ARENA_MAX", "1");
+        command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "131072");
         self.clock.give(&mut command);
         self.agent = Some(Agent::start_by(command, self.home.path(), &self.toml, &state, &[]));
         self.agent().wait_until_ready();

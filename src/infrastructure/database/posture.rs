@@ -1,19 +1,24 @@
 //! Facts that are slow to read or rarely change: modes, filesystem, Litestream's directory, who holds its lock.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use rustix::fs::FileType;
 
-use super::files::{self, CONNECTED_LOCK, Paths, lock_in_the_way};
+use super::files::{self, CONNECTED_LOCK, FileStat, Paths, lock_in_the_way};
+use super::open_index::OpenIndex;
 use super::processes::Processes;
+use super::sample::Sample;
 use super::staging::{Remembered, staging};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem, Sighting};
 
-/// Litestream keeps a read transaction open, which holds one of `READ0` to `READ4`.
-const READ_LOCKS: std::ops::Range<u64> = 123..128;
+/// The bytes of `-shm` on which who has the database open holds locks: `READ0` to `READ4`, one of which Litestream holds for
+/// the read transaction that it keeps open, and the one of each connection.
+const LOCKS: Range<u64> = 123..CONNECTED_LOCK.0 + CONNECTED_LOCK.1;
 
 /// Others may enter a directory, and open what they know to be in it.
 const OTHERS_ENTER: u32 = 0o001;
@@ -29,12 +34,11 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Whether others, who are neither the owner nor in the group, can enter the directory and all above it.
-    fn of(&mut self, directory: &Path, at: Moment) -> Option<bool> {
+    /// Whether others, who are neither the owner nor in the group, can enter the directory, which is `own`, and all above it.
+    fn of(&mut self, directory: &Path, own: &FileStat, at: Moment) -> Option<bool> {
         if self.read_at.is_none_or(|read| at.since(read) >= AGE_MAX) {
             *self = Self { read_at: Some(at), ..Self::default() };
         }
-        let own = files::stat(directory).ok()??;
         let Some(above) =
             directory.parent().filter(|above| above.is_absolute() && own.file_type() != FileType::Symlink)
         else {
@@ -50,27 +54,32 @@ impl Reach {
     }
 }
 
-/// `local`: the filesystem is this kernel's own, so that it knows all locks.
+/// `seen`: what a look has just found at the paths, and the open `-shm`. `local`: the filesystem is this kernel's own, so that
+/// it knows all locks.
 pub(super) fn posture(
     paths: &Paths,
-    meta: Option<&Path>,
-    local: bool,
+    seen: Option<(&Sample, Option<&OpenIndex>)>,
+    (meta, local): (Option<&Path>, bool),
     (processes, reach, staged): (&mut Processes, &mut Reach, &mut Remembered),
     at: Moment,
 ) -> DatabasePosture {
-    let files: [(FileRole, &Path); 4] = [
-        (FileRole::Database, &paths.database),
-        (FileRole::Wal, &paths.wal),
-        (FileRole::Shm, &paths.shm),
-        (FileRole::Directory, paths.directory()),
+    let stat = |path| files::stat(path).ok().flatten();
+    let (sample, index) = seen.map_or((None, None), |(sample, index)| (Some(sample), index));
+    let directory = stat(paths.directory());
+    let files = [
+        (FileRole::Database, sample.map_or_else(|| stat(&paths.database), |sample| Some(sample.database))),
+        (FileRole::Wal, sample.map_or_else(|| stat(&paths.wal), |sample| sample.wal)),
+        (FileRole::Shm, index.map_or_else(|| stat(&paths.shm), |index| Some(index.stat))),
+        (FileRole::Directory, directory),
     ];
-    let modes = files.into_iter().filter_map(|(file, path)| mode(file, path)).collect();
-    let locks = locks(&paths.shm);
+    let mode = |file, stat: FileStat| FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+    let modes = files.into_iter().filter_map(|(file, stat)| Some(mode(file, stat?))).collect();
+    let locks = index.map_or_else(|| locks(&paths.shm), OpenIndex::locks);
     let attached = locks.iter().flat_map(|locks| &locks.pids).copied().find(|pid| processes.is_litestream(*pid));
     DatabasePosture {
         at,
         modes,
-        reachable: reach.of(paths.directory(), at),
+        reachable: directory.and_then(|own| reach.of(paths.directory(), &own, at)),
         filesystem: filesystem(paths.directory()),
         staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem),
         staging: meta.and_then(|meta| staging(meta, staged, at)),
@@ -78,11 +87,6 @@ pub(super) fn posture(
         open: locks.filter(|_| local).map(|locks| locks.held),
         litestream: attached.map_or_else(|| processes.litestream(&paths.database), Sighting::Attached),
     }
-}
-
-fn mode(file: FileRole, path: &Path) -> Option<FileMode> {
-    let stat = files::stat(path).ok().flatten()?;
-    Some(FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid })
 }
 
 fn reachable(directory: &Path) -> Option<bool> {
@@ -111,6 +115,7 @@ fn elsewhere(meta: &Path, directory: &Path) -> bool {
 }
 
 /// The locks of those who have the database open.
+#[derive(Default)]
 pub(super) struct Locks {
     pub held: bool,
     /// The processes that hold them, as far as they are in this PID namespace.
@@ -119,15 +124,33 @@ pub(super) struct Locks {
 
 /// `None` when that cannot be known. Without a wal-index nobody has the database open in WAL mode.
 pub(super) fn locks(shm: &Path) -> Option<Locks> {
-    let mut locks = Locks { held: false, pids: Vec::new() };
-    let Some(file) = files::open(shm).ok()? else { return Some(locks) };
-    // One byte after the other: of several holders, the kernel names one a byte.
-    for bytes in READ_LOCKS.map(|byte| (byte, 1)).chain([CONNECTED_LOCK]) {
-        let Some(lock) = lock_in_the_way(&file, bytes).ok()? else { continue };
-        locks.held = true;
+    match files::open(shm).ok()? {
+        Some(file) => locks_on(&file),
+        None => Some(Locks::default()),
+    }
+}
+
+/// `None` when that cannot be known.
+pub(super) fn locks_on(shm: &File) -> Option<Locks> {
+    let mut locks = Locks::default();
+    locks.find(shm, LOCKS).ok()?;
+    Some(locks)
+}
+
+impl Locks {
+    /// Finds those who hold locks on these bytes. Of several who hold one byte, the kernel names one.
+    fn find(&mut self, file: &File, Range { start, end }: Range<u64>) -> rustix::io::Result<()> {
+        if start == end {
+            return Ok(());
+        }
+        let Some(lock) = lock_in_the_way(file, (start, end - start))? else { return Ok(()) };
+        self.held = true;
         // None or negative: another PID namespace, or a lock that belongs to no process.
         let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
-        locks.pids.extend(pid.filter(|pid| !locks.pids.contains(pid)));
+        self.pids.extend(pid.filter(|pid| !self.pids.contains(pid)));
+        // It may begin before these bytes, and others may hold those behind its first one as well.
+        let at = lock.start.clamp(start, end - 1);
+        self.find(file, start..at)?;
+        self.find(file, at + 1..end)
     }
-    Some(locks)
 }

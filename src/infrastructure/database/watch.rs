@@ -170,7 +170,9 @@ impl Watch {
         let posture = with_posture.then(|| {
             self.processes.refresh(now);
             let (meta, local) = (target.files.meta_path.as_deref(), target.filesystem.is_none());
-            posture(&target.paths, meta, local, (&mut self.processes, &mut self.reach, &mut target.staged), now)
+            let seen = target.last.as_ref().filter(|_| look.is_ok()).map(|sample| (sample, target.index.as_ref()));
+            let known = (&mut self.processes, &mut self.reach, &mut target.staged);
+            posture(&target.paths, seen, (meta, local), known, now)
         });
         Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }

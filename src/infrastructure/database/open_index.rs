@@ -1,0 +1,105 @@
+//! The wal-index of a database: its `-shm`, held open from one look to the next.
+
+use std::fs::File;
+
+use super::files::{CONNECTED_LOCK, FileStat, Paths, lock_in_the_way, open, parse_at, read_at, stat, stat_open};
+use super::posture::{Locks, locks_on};
+use super::sample::Failure;
+use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::sqlite::{FormatError, FormatProblem, WAL_INDEX_BYTES, WalIndexHeader, page_number_at};
+
+/// Reads of a wal-index that is being written, before the look is tried again as a whole.
+const INDEX_READS: usize = 4;
+
+/// The byte of `-shm` that a checkpoint holds from its beginning to its end (`WAL_CKPT_LOCK`).
+const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
+
+/// An open `-shm`.
+#[derive(Debug)]
+pub(super) struct OpenIndex {
+    file: File,
+    /// The file when it was last described: it only grows until the wal-index is rebuilt.
+    pub stat: FileStat,
+}
+
+impl OpenIndex {
+    pub(super) fn open(paths: &Paths) -> Result<Option<Self>, Reason> {
+        let Some(file) = open(&paths.shm)? else { return Ok(None) };
+        let stat = stat_open(&file, &paths.shm)?;
+        Ok(Some(Self { file, stat }))
+    }
+
+    /// Whether it is still the file at its path and in use; describes it again.
+    pub(super) fn is_still_there(&mut self, paths: &Paths) -> bool {
+        match stat(&paths.shm) {
+            Ok(Some(found)) if found.id == self.stat.id => {
+                self.stat = found;
+                self.is_connected()
+            }
+            _ => false,
+        }
+    }
+
+    /// Describes the file again.
+    pub(super) fn measure(&mut self, paths: &Paths) -> Result<(), Reason> {
+        self.stat = stat_open(&self.file, &paths.shm)?;
+        Ok(())
+    }
+
+    /// Whether a connection maintains it. When there is none, SQLite itself does not believe what it says: the next
+    /// connection rebuilds it from the log, which after a crash of the machine may hold more or less.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(lock_in_the_way(&self.file, CONNECTED_LOCK), Ok(None))
+    }
+
+    /// The locks of those who have the database open.
+    pub(super) fn locks(&self) -> Option<Locks> {
+        locks_on(&self.file)
+    }
+
+    /// Whether pages may be on their way into the database file now.
+    pub(super) fn is_checkpointing(&self) -> bool {
+        !matches!(lock_in_the_way(&self.file, CHECKPOINT_LOCK), Ok(None))
+    }
+
+    /// The numbers of the pages in the last frames of `frames`, at most `most` of them.
+    pub(super) fn page_numbers(&self, paths: &Paths, frames: u32, most: u32) -> Result<Vec<u32>, Reason> {
+        let mut numbers = Vec::with_capacity(frames.min(most) as usize);
+        let mut frame = frames.saturating_sub(most) + 1;
+        while frame <= frames {
+            let (at, together) = page_number_at(frame);
+            let count = together.min(frames - frame + 1);
+            let mut bytes = vec![0; 4 * count as usize];
+            read_at(&self.file, &paths.shm, &mut bytes, at)?;
+            numbers.extend(bytes.as_chunks().0.iter().map(|number| u32::from_ne_bytes(*number)));
+            frame += count;
+        }
+        Ok(numbers)
+    }
+
+    /// What the header says; one that is being written is read again, at most so many times.
+    pub(super) fn header(&self, paths: &Paths, reads: usize) -> Result<Result<WalIndexHeader, FormatError>, Reason> {
+        let mut left = reads;
+        loop {
+            left = left.saturating_sub(1);
+            match parse_at::<WAL_INDEX_BYTES, _>(&self.file, &paths.shm, 0, WalIndexHeader::parse)? {
+                Err(_) if left > 0 => std::thread::yield_now(),
+                header => return Ok(header),
+            }
+        }
+    }
+
+    /// The header; `None` when the first connection has not built it (yet).
+    pub(super) fn read(&self, paths: &Paths) -> Result<Option<WalIndexHeader>, Failure> {
+        let error = match self.header(paths, INDEX_READS)? {
+            Ok(header) => return Ok(Some(header)),
+            Err(error) => error,
+        };
+        let message = format!("read {}: {error}", paths.shm.display());
+        match error.problem {
+            FormatProblem::Short { .. } | FormatProblem::NotInitialised => Ok(None),
+            FormatProblem::Version(_) => Err(Reason::new(ReasonKind::Unsupported, message).into()),
+            _ => Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message))),
+        }
+    }
+}

@@ -91,7 +91,7 @@ pub struct Agent {
 /// What a turn begins with.
 enum Event {
     Tick,
-    Read(Box<Result<Configured, String>>),
+    Read(Box<reading::Read>),
     Saved(Result<Saved, JoinError>),
     Reload(ReloadRequest),
     /// The watch thread has looked at databases so often; none: it ended.

@@ -88,7 +88,7 @@ pub struct Metrics {
 /// How often things are looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pace {
-    /// Local poll, and the most often that a report is published.
+    /// Local poll, and the most often that a report is published; of thousands of databases, it is published less often.
     pub poll: Duration,
     /// One full round of the sweep over all databases.
     pub sweep: Duration,

@@ -1,10 +1,12 @@
 //! The wal-index of a database: its `-shm`, held open from one look to the next.
 
 use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
 
-use super::files::{CONNECTED_LOCK, FileStat, Paths, lock_in_the_way, open, parse_at, read_at, stat, stat_open};
-use super::posture::{Locks, locks_on};
-use super::sample::Failure;
+use super::files::{
+    self, CONNECTED_LOCK, Failure, FileStat, Paths, lock_in_the_way, open, parse_at, read_at, stat, stat_open,
+};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{FormatError, FormatProblem, WAL_INDEX_BYTES, WalIndexHeader, page_number_at};
 
@@ -13,6 +15,10 @@ const INDEX_READS: usize = 4;
 
 /// The byte of `-shm` that a checkpoint holds from its beginning to its end (`WAL_CKPT_LOCK`).
 const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
+
+/// The bytes of `-shm` on which who has the database open holds locks: `READ0` to `READ4`, one of which Litestream holds for
+/// the read transaction that it keeps open, and the one of each connection.
+const LOCKS: Range<u64> = 123..CONNECTED_LOCK.0 + CONNECTED_LOCK.1;
 
 /// An open `-shm`.
 #[derive(Debug)]
@@ -101,5 +107,46 @@ impl OpenIndex {
             FormatProblem::Version(_) => Err(Reason::new(ReasonKind::Unsupported, message).into()),
             _ => Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message))),
         }
+    }
+}
+
+/// The locks of those who have the database open.
+#[derive(Default)]
+pub(super) struct Locks {
+    pub held: bool,
+    /// The processes that hold them, as far as they are in this PID namespace.
+    pub pids: Vec<u32>,
+}
+
+/// `None` when that cannot be known. Without a wal-index nobody has the database open in WAL mode.
+pub(super) fn locks(shm: &Path) -> Option<Locks> {
+    match files::open(shm).ok()? {
+        Some(file) => locks_on(&file),
+        None => Some(Locks::default()),
+    }
+}
+
+/// `None` when that cannot be known.
+pub(super) fn locks_on(shm: &File) -> Option<Locks> {
+    let mut locks = Locks::default();
+    locks.find(shm, LOCKS).ok()?;
+    Some(locks)
+}
+
+impl Locks {
+    /// Finds those who hold locks on these bytes. Of several who hold one byte, the kernel names one.
+    fn find(&mut self, file: &File, Range { start, end }: Range<u64>) -> rustix::io::Result<()> {
+        if start == end {
+            return Ok(());
+        }
+        let Some(lock) = lock_in_the_way(file, (start, end - start))? else { return Ok(()) };
+        self.held = true;
+        // None or negative: another PID namespace, or a lock that belongs to no process.
+        let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+        self.pids.extend(pid.filter(|pid| !self.pids.contains(pid)));
+        // It may begin before these bytes, and others may hold those behind its first one as well.
+        let at = lock.start.clamp(start, end - 1);
+        self.find(file, start..at)?;
+        self.find(file, at + 1..end)
     }
 }

@@ -1,24 +1,18 @@
 //! Facts that are slow to read or rarely change: modes, filesystem, Litestream's directory, who holds its lock.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use rustix::fs::FileType;
 
-use super::files::{self, CONNECTED_LOCK, FileStat, Paths, lock_in_the_way};
-use super::open_index::OpenIndex;
+use super::files::{self, FileStat, Paths};
+use super::open_index::{OpenIndex, locks};
 use super::processes::Processes;
 use super::sample::Sample;
 use super::staging::{Remembered, staging};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem, Sighting};
-
-/// The bytes of `-shm` on which who has the database open holds locks: `READ0` to `READ4`, one of which Litestream holds for
-/// the read transaction that it keeps open, and the one of each connection.
-const LOCKS: Range<u64> = 123..CONNECTED_LOCK.0 + CONNECTED_LOCK.1;
 
 /// Others may enter a directory, and open what they know to be in it.
 const OTHERS_ENTER: u32 = 0o001;
@@ -112,45 +106,4 @@ fn filesystem(directory: &Path) -> Option<Filesystem> {
 fn elsewhere(meta: &Path, directory: &Path) -> bool {
     let device = |path: &Path| Some(rustix::fs::stat(path).ok()?.st_dev);
     device(meta).is_some_and(|other| device(directory).is_some_and(|own| own != other))
-}
-
-/// The locks of those who have the database open.
-#[derive(Default)]
-pub(super) struct Locks {
-    pub held: bool,
-    /// The processes that hold them, as far as they are in this PID namespace.
-    pub pids: Vec<u32>,
-}
-
-/// `None` when that cannot be known. Without a wal-index nobody has the database open in WAL mode.
-pub(super) fn locks(shm: &Path) -> Option<Locks> {
-    match files::open(shm).ok()? {
-        Some(file) => locks_on(&file),
-        None => Some(Locks::default()),
-    }
-}
-
-/// `None` when that cannot be known.
-pub(super) fn locks_on(shm: &File) -> Option<Locks> {
-    let mut locks = Locks::default();
-    locks.find(shm, LOCKS).ok()?;
-    Some(locks)
-}
-
-impl Locks {
-    /// Finds those who hold locks on these bytes. Of several who hold one byte, the kernel names one.
-    fn find(&mut self, file: &File, Range { start, end }: Range<u64>) -> rustix::io::Result<()> {
-        if start == end {
-            return Ok(());
-        }
-        let Some(lock) = lock_in_the_way(file, (start, end - start))? else { return Ok(()) };
-        self.held = true;
-        // None or negative: another PID namespace, or a lock that belongs to no process.
-        let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
-        self.pids.extend(pid.filter(|pid| !self.pids.contains(pid)));
-        // It may begin before these bytes, and others may hold those behind its first one as well.
-        let at = lock.start.clamp(start, end - 1);
-        self.find(file, start..at)?;
-        self.find(file, at + 1..end)
-    }
 }

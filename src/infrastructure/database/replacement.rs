@@ -16,8 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
-use super::open_index::OpenIndex;
-use super::posture::locks;
+use super::open_index::{OpenIndex, locks};
 use super::processes::open_files;
 use super::sample::{Log, Sample};
 use crate::domain::limits::{COMPARED_AGAIN_MAX, COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};

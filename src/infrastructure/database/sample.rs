@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::files::{self, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, stat};
+use super::files::{self, Failure, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, stat};
 use super::open_index::OpenIndex;
 use super::wal_log;
 use crate::domain::moment::Moment;
@@ -21,26 +21,6 @@ const ATTEMPTS: usize = 3;
 
 /// Long enough for a writer that lost its processor in the middle of an update to get it back, mostly.
 const PAUSE: Duration = Duration::from_micros(500);
-
-/// Why there is no sample.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub reason: Reason,
-    /// A file in the middle of a change: worth another try.
-    pub transient: bool,
-}
-
-impl Failure {
-    pub(super) fn transient(reason: Reason) -> Self {
-        Self { reason, transient: true }
-    }
-}
-
-impl From<Reason> for Failure {
-    fn from(reason: Reason) -> Self {
-        Self { reason, transient: false }
-    }
-}
 
 /// The state that one look leaves for the next one.
 #[derive(Debug, Default)]

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 
 use super::counting::{Evidence, Step};
 use super::events::{Events, Happening};
+use super::files::Failure;
 use super::files::{FileId, Paths};
 use super::open_index::OpenIndex;
 use super::replacement::{Pair, Pairing};
-use super::sample::{Failure, Known, Log, Memory, Sample, sample};
+use super::sample::{Known, Log, Memory, Sample, sample};
 use super::staging::Remembered;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, FileRole};

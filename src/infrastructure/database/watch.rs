@@ -8,11 +8,11 @@ use rustix::process::{Resource, getrlimit};
 
 use super::counting::Evidence;
 use super::events::{Events, Happening};
+use super::files::Failure;
 use super::files::{Paths, untrusted_filesystem};
 use super::live_image::LivePageReader;
 use super::posture::{Reach, posture};
 use super::processes::Processes;
-use super::sample::Failure;
 use super::staging::newest_staged;
 use super::tracked::Tracked;
 use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLLS_MAX};

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -43,6 +43,35 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
         }
     }
     Ok(filled)
+}
+
+/// A version of a file, as far as one can tell without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    /// Device, inode, size, and when content and attributes changed; `None` where there is none.
+    version: Option<(u64, u64, u64, i64, i64, i64, i64)>,
+}
+
+impl Stamp {
+    /// The version that is there now, of what a link there leads to.
+    pub fn of(path: &Path) -> Self {
+        let version = path.metadata().ok().map(|file| {
+            let (changed, attributes) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
+            (file.dev(), file.ino(), file.size(), changed.0, changed.1, attributes.0, attributes.1)
+        });
+        Self { path: path.to_owned(), version }
+    }
+
+    /// The version that is there now of the same file.
+    pub fn again(&self) -> Self {
+        Self::of(&self.path)
+    }
+
+    /// Whether it is still there.
+    pub fn holds(&self) -> bool {
+        self.again() == *self
+    }
 }
 
 /// The time of a file, which a filesystem may have set to anything.

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 use streamgauge::domain::limits::CONFIG_BYTES_MAX;
 
+use streamgauge::infrastructure::files::Stamp;
+
 use super::{Files, load, messages};
 
 #[test]
@@ -153,4 +155,31 @@ proptest! {
             prop_assert!(!refused.problems.is_empty());
         }
     }
+}
+
+#[test]
+fn it_is_known_of_which_files_a_configuration_was_made() {
+    let files = Files::new();
+    let own = "[[receiver]]\nname = \"ops\"\nkind = \"slack\"\nurl-file = \"hook\"\n";
+    files.write("hook", "https://hooks.example/1").write("streamgauge.toml", own);
+    let yaml = "dbs:\n  - path: /srv/app.db\n    replica: {url: file:///backup/app}\n";
+    files.write("litestream.yml", yaml);
+    for changed in ["litestream.yml", "streamgauge.toml", "hook"] {
+        let read = files.load().read.expect("made of files alone");
+        assert!(read.iter().all(Stamp::holds), "{changed}");
+        let text = std::fs::read_to_string(files.path().join(changed)).unwrap();
+        std::fs::remove_file(files.path().join(changed)).unwrap();
+        assert!(!read.iter().all(Stamp::holds), "{changed} is gone");
+        files.write(changed, text);
+        assert!(!read.iter().all(Stamp::holds), "{changed} is another file");
+    }
+    // What a directory holds changes without a change of any file that was read.
+    files.write(
+        "litestream.yml",
+        format!(
+            "dbs:\n  - dir: {}\n    pattern: '*.db'\n    replica: {{url: file:///backup}}\n",
+            files.path().display()
+        ),
+    );
+    assert_eq!(files.load().read, None);
 }

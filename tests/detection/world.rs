@@ -431,6 +431,7 @@ fn configured(site: &Site) -> Configured {
         costs: site.costs,
         shard: None,
         metrics: Default::default(),
+        same: Default::default(),
     }
 }
 

@@ -24,13 +24,14 @@ use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
     AskedBy, BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon,
-    LocalUpdate, Pace, Publisher, ReplicaStore, Stores,
+    LocalUpdate, Pace, Publisher, ReplicaStore, Same, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::faulty_store::{Call, Fate, FaultyStore};
 use crate::litestream::{Habits, Litestream};
+use crate::scene::until;
 use crate::world::{pace, put, wal};
 
 type Faulty = FaultyStore<MemoryStore>;
@@ -45,6 +46,8 @@ pub(crate) struct World {
     released: Condvar,
     /// Readings of the configuration that have begun and not ended.
     pub(crate) loading: AtomicUsize,
+    /// All that have begun.
+    loads: AtomicUsize,
     watch_dies: AtomicBool,
     posture: Mutex<BucketPosture>,
     postures_asked: AtomicUsize,
@@ -112,6 +115,7 @@ impl BeaconStore for MemoryBeacon {
 
 impl Configuration for Ports {
     fn load(&self, _: Names, _: AskedBy) -> Result<Configured, String> {
+        self.0.loads.fetch_add(1, Ordering::SeqCst);
         self.0.loading.fetch_add(1, Ordering::SeqCst);
         let mut hanging = self.0.hanging.lock().unwrap();
         while *hanging {
@@ -199,6 +203,7 @@ impl World {
             costs: Default::default(),
             shard: None,
             metrics: Default::default(),
+            same: Default::default(),
         };
         *self.configured.lock().unwrap() = Some(configured.clone());
         configured
@@ -456,6 +461,30 @@ async fn reports_follow_the_poll_interval_that_was_reloaded() {
         put(&world.store("/app").inner, 0, txid, txid, 2, Some(wal(100, 10 * txid)));
         world.wait_for("app", |app| replica(app).txid == Some(txid)).await;
     }
+}
+
+#[tokio::test]
+async fn a_configuration_is_read_again_where_it_may_be_another_one() {
+    let world = Arc::new(World::default());
+    world.filled("/app", 1);
+    let (same, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let mut configured = world.configure(vec![target("app", false, "/app")], 8);
+    configured.pace.discovery = Duration::from_millis(50);
+    let (is_same, counted) = (Arc::clone(&same), Arc::clone(&asked));
+    configured.same = Same::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        is_same.load(Ordering::SeqCst)
+    });
+    world.reconfigure(configured.clone());
+    let (reloads, requests) = mpsc::channel(8);
+    tokio::spawn(Agent::start(parts(&world), configured, requests).unwrap().run(std::future::pending()));
+    until(|| (asked.load(Ordering::SeqCst) >= 3).then_some(())).await;
+    assert_eq!(world.loads.load(Ordering::SeqCst), 0);
+    // Whoever asks has it read in any case.
+    reload(&reloads).await.await.unwrap().unwrap();
+    assert_eq!(world.loads.load(Ordering::SeqCst), 1);
+    same.store(false, Ordering::SeqCst);
+    until(|| (world.loads.load(Ordering::SeqCst) >= 3).then_some(())).await;
 }
 
 #[tokio::test]

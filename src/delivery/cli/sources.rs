@@ -1,6 +1,6 @@
 //! From flags, files and environment to what the agent is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -12,9 +12,10 @@ use crate::domain::naming::Names;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
 use crate::infrastructure::config::{Input, Loaded, Problem, Refused, Settings, home, load, replica_of_url, settings};
+use crate::infrastructure::files::Stamp;
 use crate::infrastructure::store::{StoreOptions, Stores};
 use crate::infrastructure::{endpoint, journal};
-use crate::usecase::ports::{AskedBy, Configuration, Configured};
+use crate::usecase::ports::{AskedBy, Configuration, Configured, Same};
 use crate::usecase::watch::{named, remembered_names};
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
@@ -116,6 +117,10 @@ fn refused(problems: String) -> Reason {
 pub fn web_config(settings: &Settings) -> Result<Option<endpoint::Loaded>, Reason> {
     let read = settings.web.config_file.as_deref().map(endpoint::load).transpose();
     read.map_err(|problems| refused(lines(&problems)))
+}
+
+fn is_valid(web_config: &Path) -> bool {
+    endpoint::load(web_config).is_ok()
 }
 
 /// A replica that the command line names, with the database that it is of if that is configured.
@@ -240,6 +245,9 @@ impl Configuration for Sources {
 /// The part of a configuration that the agent works with.
 pub fn configured(loaded: Loaded) -> Configured {
     let settings = loaded.settings;
+    let web = settings.web.config_file.clone();
+    let unchanged = move |read: &[Stamp]| read.iter().all(Stamp::holds) && web.as_deref().is_none_or(is_valid);
+    let same = loaded.read.map(|read| Same::new(move || unchanged(&read))).unwrap_or_default();
     Configured {
         targets: loaded.targets,
         over_limit: loaded.over_limit,
@@ -251,6 +259,7 @@ pub fn configured(loaded: Loaded) -> Configured {
         costs: settings.costs,
         shard: settings.shard,
         metrics: settings.metrics,
+        same,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::limits::{YAML_DEPTH_MAX, YAML_NODES_MAX};
 const NOWHERE: &str = "/nonexistent/streamgauge";
 
 fn base() -> Base {
-    Base { working_directory: NOWHERE.into(), home: None }
+    Base::new(NOWHERE.into(), None)
 }
 
 /// A `litestream.yml`.

@@ -28,12 +28,13 @@ use self::source::expand::{self, Unset};
 use self::source::node::Dialect;
 use self::source::text::read_text;
 use self::source::{layers, yaml};
-use self::value::paths::Base;
+use self::value::paths::{Base, USERS};
 use self::value::section::Section;
 use crate::domain::assessment::SourceReport;
 use crate::domain::limits::{CONFIG_BYTES_MAX, DATABASES_MAX};
 use crate::domain::naming::Names;
 use crate::domain::target::{ReplicaTarget, Target};
+use crate::infrastructure::files::Stamp;
 
 pub use self::own::database::read_age_identities;
 pub use self::own::drill::Drill;
@@ -66,7 +67,7 @@ pub struct Input {
 
 impl Input {
     fn base(&self) -> Base {
-        Base { working_directory: self.working_directory.clone(), home: self.home.clone() }
+        Base::new(self.working_directory.clone(), self.home.clone())
     }
 }
 
@@ -83,6 +84,8 @@ pub struct Loaded {
     pub sources: Vec<SourceReport>,
     /// Mistakes that do no harm, such as keys that Litestream ignores.
     pub warnings: Vec<Problem>,
+    /// The files of which it was made, as they were; `None`: of more than files, such as what a directory holds.
+    pub read: Option<Vec<Stamp>>,
     /// Facts that are good to know before something is changed, although nothing is wrong.
     pub notes: Vec<Problem>,
 }
@@ -103,6 +106,7 @@ pub struct Refused {
 pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Observed) -> Result<Loaded, Refused> {
     let sink = Sink::default();
     let base = input.base();
+    base.depends_on(Path::new(USERS));
     let Own { settings, entries, observes } = own(input, &base, &sink);
 
     let mut collection = Collection::default();
@@ -124,6 +128,7 @@ pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Obse
     }
     // A mistake elsewhere costs no requests.
     for observe in observes.iter().filter(|_| sink.is_clean()) {
+        base.depends_on_more();
         let Observed { replicas, gone, error } = observed(&settings, observe);
         let source = source(&observe.url(), replicas.len(), error);
         if gone > 0 {
@@ -151,7 +156,7 @@ pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Obse
         let own = warnings.iter().filter(|warning| warning.file == source.source);
         source.warnings = own.map(ToString::to_string).collect();
     }
-    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, notes })
+    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, read: base.into_read(), notes })
 }
 
 /// The replica that a URL of the command line names, read as a `[[database.replica]]` is.
@@ -199,8 +204,9 @@ struct Own {
 /// Our own file, environment and flags.
 fn own(input: &Input, base: &Base, sink: &Sink) -> Own {
     let file = input.config_file.as_deref().map(|path| {
-        let name = name(path);
-        let text = read_text(&base.working_directory.join(path), CONFIG_BYTES_MAX).unwrap_or_else(|message| {
+        let (name, path) = (name(path), base.working_directory.join(path));
+        base.depends_on(&path);
+        let text = read_text(&path, CONFIG_BYTES_MAX).unwrap_or_else(|message| {
             sink.problem(Place::file(&name).problem(message));
             String::new()
         });
@@ -242,6 +248,7 @@ fn litestream_file(
         sink.problem(Place::file(&name).problem(message.clone()));
         source(&name, 0, Some(message))
     };
+    base.depends_on(path);
     let mut text = match read_text(path, CONFIG_BYTES_MAX) {
         Ok(text) => text,
         Err(message) => return fail(message),

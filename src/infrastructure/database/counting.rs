@@ -254,7 +254,7 @@ impl Step<'_> {
                 }
             }
             (Log::Absent { .. }, Log::Absent { .. }) => {
-                if self.last.database != self.now.database {
+                if self.last.database.stamp() != self.now.database.stamp() {
                     tally.commits += 1;
                     tally.inexact();
                 }

@@ -83,6 +83,26 @@ pub(super) struct Stamp {
     pub modified: Option<Timestamp>,
 }
 
+/// Why there is no sample.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub reason: Reason,
+    /// A file in the middle of a change: worth another try.
+    pub transient: bool,
+}
+
+impl Failure {
+    pub(super) fn transient(reason: Reason) -> Self {
+        Self { reason, transient: true }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, transient: false }
+    }
+}
+
 const STAT: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 /// Describes the file at `path`, not what a symbolic link there points to; `None` when there is none.

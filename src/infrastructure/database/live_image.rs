@@ -10,7 +10,8 @@ use std::fs::File;
 use bytes::Bytes;
 
 use super::files::{FileStat, Paths, open, open_found, parse_at, read_at, stat, stat_open};
-use super::sample::{Known, Log, Memory, OpenIndex, sample};
+use super::open_index::OpenIndex;
+use super::sample::{Known, Log, Memory, sample};
 use crate::domain::limits::{LIVE_IMAGE_PAGES_MAX, SPOT_WAL_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{

@@ -8,6 +8,7 @@ mod counting;
 mod events;
 mod files;
 mod live_image;
+mod open_index;
 mod posture;
 mod processes;
 mod replacement;

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use rustix::fs::FileType;
 
-use super::files::{self, CONNECTED_LOCK, Paths, lock_in_the_way};
+use super::files::{self, FileStat, Paths};
+use super::open_index::{OpenIndex, locks};
 use super::processes::Processes;
+use super::sample::Sample;
 use super::staging::{Remembered, staging};
 use crate::domain::moment::Moment;
 use crate::domain::observation::{DatabasePosture, FileMode, FileRole, Filesystem, Sighting};
-
-/// Litestream keeps a read transaction open, which holds one of `READ0` to `READ4`.
-const READ_LOCKS: std::ops::Range<u64> = 123..128;
 
 /// Others may enter a directory, and open what they know to be in it.
 const OTHERS_ENTER: u32 = 0o001;
@@ -29,12 +28,11 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Whether others, who are neither the owner nor in the group, can enter the directory and all above it.
-    fn of(&mut self, directory: &Path, at: Moment) -> Option<bool> {
+    /// Whether others, who are neither the owner nor in the group, can enter the directory, which is `own`, and all above it.
+    fn of(&mut self, directory: &Path, own: &FileStat, at: Moment) -> Option<bool> {
         if self.read_at.is_none_or(|read| at.since(read) >= AGE_MAX) {
             *self = Self { read_at: Some(at), ..Self::default() };
         }
-        let own = files::stat(directory).ok()??;
         let Some(above) =
             directory.parent().filter(|above| above.is_absolute() && own.file_type() != FileType::Symlink)
         else {
@@ -50,27 +48,32 @@ impl Reach {
     }
 }
 
-/// `local`: the filesystem is this kernel's own, so that it knows all locks.
+/// `seen`: what a look has just found at the paths, and the open `-shm`. `local`: the filesystem is this kernel's own, so that
+/// it knows all locks.
 pub(super) fn posture(
     paths: &Paths,
-    meta: Option<&Path>,
-    local: bool,
+    seen: Option<(&Sample, Option<&OpenIndex>)>,
+    (meta, local): (Option<&Path>, bool),
     (processes, reach, staged): (&mut Processes, &mut Reach, &mut Remembered),
     at: Moment,
 ) -> DatabasePosture {
-    let files: [(FileRole, &Path); 4] = [
-        (FileRole::Database, &paths.database),
-        (FileRole::Wal, &paths.wal),
-        (FileRole::Shm, &paths.shm),
-        (FileRole::Directory, paths.directory()),
+    let stat = |path| files::stat(path).ok().flatten();
+    let (sample, index) = seen.map_or((None, None), |(sample, index)| (Some(sample), index));
+    let directory = stat(paths.directory());
+    let files = [
+        (FileRole::Database, sample.map_or_else(|| stat(&paths.database), |sample| Some(sample.database))),
+        (FileRole::Wal, sample.map_or_else(|| stat(&paths.wal), |sample| sample.wal)),
+        (FileRole::Shm, index.map_or_else(|| stat(&paths.shm), |index| Some(index.stat))),
+        (FileRole::Directory, directory),
     ];
-    let modes = files.into_iter().filter_map(|(file, path)| mode(file, path)).collect();
-    let locks = locks(&paths.shm);
+    let mode = |file, stat: FileStat| FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid };
+    let modes = files.into_iter().filter_map(|(file, stat)| Some(mode(file, stat?))).collect();
+    let locks = index.map_or_else(|| locks(&paths.shm), OpenIndex::locks);
     let attached = locks.iter().flat_map(|locks| &locks.pids).copied().find(|pid| processes.is_litestream(*pid));
     DatabasePosture {
         at,
         modes,
-        reachable: reach.of(paths.directory(), at),
+        reachable: directory.and_then(|own| reach.of(paths.directory(), &own, at)),
         filesystem: filesystem(paths.directory()),
         staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem),
         staging: meta.and_then(|meta| staging(meta, staged, at)),
@@ -78,11 +81,6 @@ pub(super) fn posture(
         open: locks.filter(|_| local).map(|locks| locks.held),
         litestream: attached.map_or_else(|| processes.litestream(&paths.database), Sighting::Attached),
     }
-}
-
-fn mode(file: FileRole, path: &Path) -> Option<FileMode> {
-    let stat = files::stat(path).ok().flatten()?;
-    Some(FileMode { file, mode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid })
 }
 
 fn reachable(directory: &Path) -> Option<bool> {
@@ -108,26 +106,4 @@ fn filesystem(directory: &Path) -> Option<Filesystem> {
 fn elsewhere(meta: &Path, directory: &Path) -> bool {
     let device = |path: &Path| Some(rustix::fs::stat(path).ok()?.st_dev);
     device(meta).is_some_and(|other| device(directory).is_some_and(|own| own != other))
-}
-
-/// The locks of those who have the database open.
-pub(super) struct Locks {
-    pub held: bool,
-    /// The processes that hold them, as far as they are in this PID namespace.
-    pub pids: Vec<u32>,
-}
-
-/// `None` when that cannot be known. Without a wal-index nobody has the database open in WAL mode.
-pub(super) fn locks(shm: &Path) -> Option<Locks> {
-    let mut locks = Locks { held: false, pids: Vec::new() };
-    let Some(file) = files::open(shm).ok()? else { return Some(locks) };
-    // One byte after the other: of several holders, the kernel names one a byte.
-    for bytes in READ_LOCKS.map(|byte| (byte, 1)).chain([CONNECTED_LOCK]) {
-        let Some(lock) = lock_in_the_way(&file, bytes).ok()? else { continue };
-        locks.held = true;
-        // None or negative: another PID namespace, or a lock that belongs to no process.
-        let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
-        locks.pids.extend(pid.filter(|pid| !locks.pids.contains(pid)));
-    }
-    Some(locks)
 }

@@ -1,5 +1,6 @@
 //! A Litestream in the process table of this host.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -59,7 +60,7 @@ impl Processes {
 
     /// Whether a Litestream works on a database. One that is seen to have others open and not this one does not.
     pub(super) fn litestream(&self, database: &Path) -> Sighting {
-        let id = std::fs::metadata(database).ok().map(|file| (file.dev(), file.ino()));
+        let id = LazyCell::new(|| std::fs::metadata(database).ok().map(|file| (file.dev(), file.ino())));
         let has_open = |files: &HashSet<(u64, u64)>| id.is_some_and(|id| files.contains(&id));
         let attached = self.litestreams.iter().find(|(_, files)| files.as_ref().is_some_and(has_open));
         if let Some((pid, _)) = attached {

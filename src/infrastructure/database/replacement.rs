@@ -16,9 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
-use super::posture::locks;
+use super::open_index::{OpenIndex, locks};
 use super::processes::open_files;
-use super::sample::{Log, OpenIndex, Sample};
+use super::sample::{Log, Sample};
 use crate::domain::limits::{COMPARED_AGAIN_MAX, COMPARED_FRAMES_MAX, COMPARED_PAGES_MAX};
 use crate::domain::replacement::{Contradiction, Replacement};
 use crate::domain::sqlite::{
@@ -113,7 +113,7 @@ impl Pairing {
             self.state = Replacement::Replaced(Contradiction::WalDeleted);
             return self.state;
         }
-        let (file, log) = (pair.sample.database, log_of(pair.sample));
+        let (file, log) = (pair.sample.database.stamp(), log_of(pair.sample));
         if let Some((found, left)) = &mut self.found
             && *found == file.id
             && (pair.continued || (log.is_some() && log == *left))
@@ -153,7 +153,7 @@ impl Pairing {
     /// The conclusion from earlier looks, which costs nothing unless there is one.
     fn remembered(&self, pair: &Pair<'_>, index: &OpenIndex, now: &WalIndexHeader) -> Option<Contradiction> {
         let anchor = self.anchor.filter(|_| pair.local)?;
-        let file = pair.sample.database;
+        let file = pair.sample.database.stamp();
         if anchor.file.id != file.id {
             let log = log_of(pair.sample);
             let same_log = log.is_some() && log == anchor.log;
@@ -202,7 +202,7 @@ fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replace
     // A checkpoint that began meanwhile copied at most what was there before, which is not what was compared.
     let after = index.read(paths).ok()??;
     let still = after.same_wal(&before) && after.backfilled.max(after.attempted) <= before.frames;
-    let at_path = stat(&paths.shm).ok()?.is_some_and(|shm| shm.id == index.id);
+    let at_path = stat(&paths.shm).ok()?.is_some_and(|shm| shm.id == index.stat.id);
     (connected && still && at_path && index.is_connected()).then_some(found)
 }
 

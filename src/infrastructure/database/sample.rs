@@ -1,131 +1,26 @@
 //! One consistent look at the files of a database: wal-index first, then what has to agree with it.
 
-use std::fs::File;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::files::{
-    self, CONNECTED_LOCK, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat,
-    stat_open,
-};
+use super::files::{self, Failure, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, stat};
+use super::open_index::OpenIndex;
 use super::wal_log;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::replacement::Replacement;
 use crate::domain::sqlite::{
-    DATABASE_HEADER_BYTES, DatabaseHeader, FormatError, FormatProblem, WAL_HEADER_BYTES, WAL_INDEX_BYTES,
-    WalIndexHeader, WalPosition, WalScanner, page_number_at,
+    DATABASE_HEADER_BYTES, DatabaseHeader, FormatProblem, WAL_HEADER_BYTES, WalIndexHeader, WalPosition, WalScanner,
 };
-
-/// Reads of a wal-index that is being written, before the look is tried again as a whole.
-const INDEX_READS: usize = 4;
 
 /// Looks at files that change under the reader, before what they say counts as wrong.
 const ATTEMPTS: usize = 3;
 
 /// Long enough for a writer that lost its processor in the middle of an update to get it back, mostly.
 const PAUSE: Duration = Duration::from_micros(500);
-
-/// The byte of `-shm` that a checkpoint holds from its beginning to its end (`WAL_CKPT_LOCK`).
-const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
-
-/// Why there is no sample.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub reason: Reason,
-    /// A file in the middle of a change: worth another try.
-    pub transient: bool,
-}
-
-impl Failure {
-    pub(super) fn transient(reason: Reason) -> Self {
-        Self { reason, transient: true }
-    }
-}
-
-impl From<Reason> for Failure {
-    fn from(reason: Reason) -> Self {
-        Self { reason, transient: false }
-    }
-}
-
-/// An open `-shm`.
-#[derive(Debug)]
-pub(super) struct OpenIndex {
-    file: File,
-    pub id: FileId,
-    /// Size of the file when it was last described: it only grows until the wal-index is rebuilt.
-    pub size: u64,
-}
-
-impl OpenIndex {
-    pub(super) fn open(paths: &Paths) -> Result<Option<Self>, Reason> {
-        let Some(file) = open(&paths.shm)? else { return Ok(None) };
-        let FileStat { id, size, .. } = stat_open(&file, &paths.shm)?;
-        Ok(Some(Self { file, id, size }))
-    }
-
-    /// Describes the file again.
-    pub(super) fn measure(&mut self, paths: &Paths) -> Result<(), Reason> {
-        self.size = stat_open(&self.file, &paths.shm)?.size;
-        Ok(())
-    }
-
-    /// Whether a connection maintains it. When there is none, SQLite itself does not believe what it says: the next
-    /// connection rebuilds it from the log, which after a crash of the machine may hold more or less.
-    pub(super) fn is_connected(&self) -> bool {
-        !matches!(lock_in_the_way(&self.file, CONNECTED_LOCK), Ok(None))
-    }
-
-    /// Whether pages may be on their way into the database file now.
-    pub(super) fn is_checkpointing(&self) -> bool {
-        !matches!(lock_in_the_way(&self.file, CHECKPOINT_LOCK), Ok(None))
-    }
-
-    /// The numbers of the pages in the last frames of `frames`, at most `most` of them.
-    pub(super) fn page_numbers(&self, paths: &Paths, frames: u32, most: u32) -> Result<Vec<u32>, Reason> {
-        let mut numbers = Vec::with_capacity(frames.min(most) as usize);
-        let mut frame = frames.saturating_sub(most) + 1;
-        while frame <= frames {
-            let (at, together) = page_number_at(frame);
-            let count = together.min(frames - frame + 1);
-            let mut bytes = vec![0; 4 * count as usize];
-            read_at(&self.file, &paths.shm, &mut bytes, at)?;
-            numbers.extend(bytes.as_chunks().0.iter().map(|number| u32::from_ne_bytes(*number)));
-            frame += count;
-        }
-        Ok(numbers)
-    }
-
-    /// What the header says; one that is being written is read again, at most so many times.
-    pub(super) fn header(&self, paths: &Paths, reads: usize) -> Result<Result<WalIndexHeader, FormatError>, Reason> {
-        let mut left = reads;
-        loop {
-            left = left.saturating_sub(1);
-            match parse_at::<WAL_INDEX_BYTES, _>(&self.file, &paths.shm, 0, WalIndexHeader::parse)? {
-                Err(_) if left > 0 => std::thread::yield_now(),
-                header => return Ok(header),
-            }
-        }
-    }
-
-    /// The header; `None` when the first connection has not built it (yet).
-    pub(super) fn read(&self, paths: &Paths) -> Result<Option<WalIndexHeader>, Failure> {
-        let error = match self.header(paths, INDEX_READS)? {
-            Ok(header) => return Ok(Some(header)),
-            Err(error) => error,
-        };
-        let message = format!("read {}: {error}", paths.shm.display());
-        match error.problem {
-            FormatProblem::Short { .. } | FormatProblem::NotInitialised => Ok(None),
-            FormatProblem::Version(_) => Err(Reason::new(ReasonKind::Unsupported, message).into()),
-            _ => Err(Failure::transient(Reason::new(ReasonKind::Corrupt, message))),
-        }
-    }
-}
 
 /// The state that one look leaves for the next one.
 #[derive(Debug, Default)]
@@ -139,7 +34,7 @@ pub(super) struct Memory {
 /// A consistent reading of the files.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    pub database: Stamp,
+    pub database: FileStat,
     pub wal: Option<FileStat>,
     pub page_size: u32,
     /// The wal-index, which goes on counting when the log was truncated.
@@ -175,7 +70,7 @@ pub(super) struct Known<'a> {
 impl Known<'_> {
     /// The database file as it was, where the wal-index says as well that no checkpoint wrote to it since, nor began to, and
     /// the `-wal` beside it is the same file.
-    fn database(&self, index: Option<&IndexSample>, wal: Option<&FileStat>) -> Option<Stamp> {
+    fn database(&self, index: Option<&IndexSample>, wal: Option<&FileStat>) -> Option<FileStat> {
         let last = self.unwritten?;
         let (before, now) = (last.index?, index?);
         let same_index = before.id == now.id && before.header.copied() == now.header.copied();
@@ -205,7 +100,7 @@ pub(super) fn sample(
 fn attempt(paths: &Paths, known: Known<'_>, memory: &mut Memory) -> Result<(Sample, Option<OpenIndex>), Failure> {
     let opened = if known.index.is_none() { OpenIndex::open(paths)?.filter(OpenIndex::is_connected) } else { None };
     let index = match known.index.or(opened.as_ref()) {
-        Some(open) => open.read(paths)?.map(|header| IndexSample { id: open.id, size: open.size, header }),
+        Some(open) => open.read(paths)?.map(|header| IndexSample { id: open.stat.id, size: open.stat.size, header }),
         None => None,
     };
     let wal = stat(&paths.wal)?;
@@ -214,7 +109,7 @@ fn attempt(paths: &Paths, known: Known<'_>, memory: &mut Memory) -> Result<(Samp
         None => database_file(paths)?,
     };
     let (log, page_size) = match index.map(|index| index.header) {
-        Some(header) => indexed(paths, &header, (database, wal.as_ref()), memory)?,
+        Some(header) => indexed(paths, &header, (database.stamp(), wal.as_ref()), memory)?,
         None => unindexed(paths, wal.as_ref(), memory)?,
     };
     memory.page_size = Some(page_size);
@@ -222,10 +117,10 @@ fn attempt(paths: &Paths, known: Known<'_>, memory: &mut Memory) -> Result<(Samp
     Ok((sample, opened))
 }
 
-fn database_file(paths: &Paths) -> Result<Stamp, Failure> {
+fn database_file(paths: &Paths) -> Result<FileStat, Failure> {
     let database = stat(&paths.database)?.ok_or_else(|| files::not_found(&paths.database))?;
     match database.file_type() {
-        FileType::RegularFile => Ok(database.stamp()),
+        FileType::RegularFile => Ok(database),
         FileType::Symlink => Err(files::symbolic_link(&paths.database).into()),
         _ => {
             let message = format!("open {}: not a regular file", paths.database.display());

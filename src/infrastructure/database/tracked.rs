@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::counting::{Evidence, Step};
 use super::events::{Events, Happening};
+use super::files::Failure;
 use super::files::{FileId, Paths};
+use super::open_index::OpenIndex;
 use super::replacement::{Pair, Pairing};
-use super::sample::{Failure, Known, Log, Memory, OpenIndex, Sample, sample};
+use super::sample::{Known, Log, Memory, Sample, sample};
 use super::staging::Remembered;
 use crate::domain::moment::Moment;
 use crate::domain::observation::{Counters, DatabaseLook, FileRole};
@@ -126,7 +128,7 @@ impl Tracked {
         }
         if self.index_watch.is_none() {
             let built = OpenIndex::open(&self.paths).ok().flatten();
-            let built = built.and_then(|index| Some((index.id, index.read(&self.paths).ok()??.change)));
+            let built = built.and_then(|index| Some((index.stat.id, index.read(&self.paths).ok()??.change)));
             self.built_before = Some(built);
             self.index_watch = events.watch_file(&self.paths.shm, id, FileRole::Shm)?;
         }
@@ -151,13 +153,9 @@ impl Tracked {
         {
             index.measure(&self.paths)?;
         }
-        let known = match doubtful {
-            true => Known::default(),
-            false => {
-                let unwritten = self.last.as_ref().filter(|_| !self.evidence.database_written);
-                Known { index: self.index.as_ref(), unwritten }
-            }
-        };
+        let kept = !doubtful || self.index.as_mut().is_some_and(|index| index.is_still_there(&self.paths));
+        let unwritten = self.last.as_ref().filter(|_| !doubtful && !self.evidence.database_written);
+        let known = Known { index: self.index.as_ref().filter(|_| kept), unwritten };
         let sampled = match sample(&self.paths, known, &mut self.memory) {
             // The log was written and the wal-index did not move: a transaction in progress, or a writer that has its
             // wal-index in its own memory and left this one behind.
@@ -210,7 +208,7 @@ impl Tracked {
     fn adopt(&mut self, sample: &Sample, opened: Option<OpenIndex>) -> Option<WalIndexHeader> {
         let seen = sample.index.map(|index| index.id);
         match (&self.index, seen) {
-            (Some(held), Some(seen)) if held.id == seen => {
+            (Some(held), Some(seen)) if held.stat.id == seen => {
                 if opened.is_some() {
                     self.index = opened;
                 }

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use super::files::Failure;
 use super::files::{not_found, open, parse_at, read_at, stat_open};
-use super::sample::Failure;
 use crate::domain::limits::{WAL_COUNT_FRAMES_MAX, WAL_SCAN_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::sqlite::{

@@ -8,11 +8,11 @@ use rustix::process::{Resource, getrlimit};
 
 use super::counting::Evidence;
 use super::events::{Events, Happening};
+use super::files::Failure;
 use super::files::{Paths, untrusted_filesystem};
 use super::live_image::LivePageReader;
 use super::posture::{Reach, posture};
 use super::processes::Processes;
-use super::sample::Failure;
 use super::staging::newest_staged;
 use super::tracked::Tracked;
 use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLLS_MAX};
@@ -170,7 +170,9 @@ impl Watch {
         let posture = with_posture.then(|| {
             self.processes.refresh(now);
             let (meta, local) = (target.files.meta_path.as_deref(), target.filesystem.is_none());
-            posture(&target.paths, meta, local, (&mut self.processes, &mut self.reach, &mut target.staged), now)
+            let seen = target.last.as_ref().filter(|_| look.is_ok()).map(|sample| (sample, target.index.as_ref()));
+            let known = (&mut self.processes, &mut self.reach, &mut target.staged);
+            posture(&target.paths, seen, (meta, local), known, now)
         });
         Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }

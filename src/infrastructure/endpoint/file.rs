@@ -57,7 +57,7 @@ fn policy_of(text: &str, path: &Path, named: &mut dyn FnMut(&Path), sink: &Sink)
     problems.into_iter().chain(warnings).for_each(|problem| sink.problem(problem));
     let Some(root) = root else { return Policy::default() };
     let folder = path.parent().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()));
-    let mut files = Files { base: Base { working_directory: folder.unwrap_or_default(), home: None }, named };
+    let mut files = Files { base: Base::new(folder.unwrap_or_default(), None), named };
     // Of the two languages it is the strict one.
     let mut root = Section::root(&root, Dialect::Toml, &file, sink);
     let mut http = root.section_or_empty("http_server_config");

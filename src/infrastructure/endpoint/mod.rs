@@ -8,7 +8,6 @@ mod tls;
 mod users;
 
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -19,6 +18,7 @@ use rustls::ServerConfig;
 use super::blocking::blocking;
 use super::clock;
 use super::config::Problem;
+use super::files::Stamp;
 use crate::domain::limits::WEB_CONFIG_INTERVAL;
 use crate::usecase::ports::AskedBy;
 use limiter::Limiter;
@@ -107,24 +107,6 @@ fn read(path: &Path) -> (Vec<Stamp>, Read) {
     (stamps, read)
 }
 
-/// A version of a file, as far as one can tell without reading it.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    path: PathBuf,
-    /// Device, inode, size, and when content and attributes changed; `None` where there is none.
-    version: Option<(u64, u64, u64, i64, i64, i64, i64)>,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        let version = path.metadata().ok().map(|file| {
-            let (changed, attributes) = ((file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec()));
-            (file.dev(), file.ino(), file.size(), changed.0, changed.1, attributes.0, attributes.1)
-        });
-        Self { path: path.to_owned(), version }
-    }
-}
-
 /// Who may talk to the agent now. Without a file that is everybody who can reach it.
 #[derive(Debug, Default)]
 pub struct Endpoint(ArcSwap<Policy>);
@@ -201,14 +183,14 @@ impl Seen {
     /// Reads the file again if it or one that it names has changed, and not since the last look: who writes it may have
     /// come halfway, and half a file may let everybody in.
     fn look(self, path: &Path) -> (Self, Option<Read>) {
-        let last: Vec<Stamp> = self.read.iter().map(|stamp| Stamp::of(&stamp.path)).collect();
+        let last: Vec<Stamp> = self.read.iter().map(Stamp::again).collect();
         if last == self.read {
             return (Self { last, restless: 0, ..self }, None);
         }
         if last == self.last {
             let (stamps, read) = read(path);
             // Nobody wrote while it was read, either.
-            if stamps.iter().all(|stamp| Stamp::of(&stamp.path) == *stamp) {
+            if stamps.iter().all(Stamp::holds) {
                 return (Self::new(stamps), Some(read));
             }
         }

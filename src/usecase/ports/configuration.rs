@@ -1,5 +1,6 @@
 //! The configuration, as the agent reads it.
 
+use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,28 @@ pub struct Configured {
     /// Which of several agents this one is.
     pub shard: Option<Shard>,
     pub metrics: Metrics,
+    pub same: Same,
+}
+
+/// Says whether reading a configuration again would come to the same, without reading it. Blocking.
+#[derive(Clone, Default)]
+pub struct Same(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl Same {
+    pub fn new(same: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(same)))
+    }
+
+    /// `false` where that is not known.
+    pub fn is_sure(&self) -> bool {
+        self.0.as_ref().is_some_and(|same| same())
+    }
+}
+
+impl Debug for Same {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Same").finish_non_exhaustive()
+    }
 }
 
 /// What is served to Prometheus.
@@ -65,7 +88,7 @@ pub struct Metrics {
 /// How often things are looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pace {
-    /// Local poll, and the most often that a report is published.
+    /// Local poll, and the most often that a report is published; of thousands of databases, it is published less often.
     pub poll: Duration,
     /// One full round of the sweep over all databases.
     pub sweep: Duration,

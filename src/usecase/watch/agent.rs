@@ -91,7 +91,7 @@ pub struct Agent {
 /// What a turn begins with.
 enum Event {
     Tick,
-    Read(Box<Result<Configured, String>>),
+    Read(Box<reading::Read>),
     Saved(Result<Saved, JoinError>),
     Reload(ReloadRequest),
     /// The watch thread has looked at databases so often; none: it ended.
@@ -241,8 +241,12 @@ impl Agent {
         self.shared.fleet.give_up_waiting(now);
         self.save_in_time(now);
         self.save_alerts(now);
+        let age = now.since(self.published);
+        if age < self.shared.fleet.publish_interval() {
+            return;
+        }
         let news = self.shared.fleet.refresh(&self.shared.configured.pace, now);
-        if news || now.since(self.published) >= PUBLISH_AT_LEAST {
+        if news || age >= PUBLISH_AT_LEAST {
             self.publish(now);
         }
     }

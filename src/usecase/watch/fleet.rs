@@ -17,7 +17,13 @@ use crate::domain::target::{DatabaseFiles, Target, TargetName};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
 /// Rates are taken over a quarter of an hour. Where nothing else changes, they are brought up to date so often.
-const FADING_INTERVAL: Duration = Duration::from_secs(30);
+const FADING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A report of so many databases may be made each second.
+const PUBLISHED_PER_SECOND: usize = 2_000;
+
+/// However many they are, a report is made so often.
+const PUBLISH_INTERVAL_MAX: SignedDuration = SignedDuration::from_secs(10);
 
 #[derive(Default)]
 pub(super) struct Fleet {
@@ -190,6 +196,15 @@ impl Fleet {
                 self.dirty.insert(name.clone());
             }
         }
+    }
+
+    /// The shortest time between two reports of everything. Each costs something for each database: of many, what changed is
+    /// shown together.
+    pub(super) fn publish_interval(&self) -> SignedDuration {
+        let seconds = self.subjects.len() / PUBLISHED_PER_SECOND;
+        let interval = SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX)).min(PUBLISH_INTERVAL_MAX);
+        // Who waits for the first look at everything does not wait for more.
+        if self.is_complete() { interval } else { SignedDuration::ZERO }
     }
 
     /// Builds the reports anew that are others now; says whether there are any that nobody asked for.

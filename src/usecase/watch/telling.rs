@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::replica::WatchedReplica;
 use super::subject::Subject;
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::assessment::ReplicaReport;
@@ -84,16 +85,21 @@ impl Telling {
         let (name, database) = (&subject.target.name, &subject.report);
         let verdicts = report.verdicts_on(&name.0);
         let mut lines = Vec::new();
-        let mut turn = |replica: Option<&ReplicaReport>, place: String, reason: Option<&Reason>| {
+        let mut turn = |replica: Option<(&ReplicaReport, &WatchedReplica)>, reason: Option<&Reason>| {
+            let (replica, watched) = replica.unzip();
             let trouble = trouble(verdicts, reason, replica.map(|replica| replica.name.as_str()));
+            if trouble.is_none() && self.said.is_empty() {
+                return;
+            }
             let thing = (name.clone(), replica.map(|replica| replica.name.clone()));
             let Some(news) = self.turn(&thing, trouble, now) else { return };
+            let place = watched.map(|watched| watched.target.location.queue()).unwrap_or_default();
             let (safe_until, at_risk) = (replica.map(safe_until), replica.map(at_risk));
             lines.push(Line { thing, place, news, safe_until, at_risk });
         };
-        turn(None, String::new(), database.reason.as_ref());
+        turn(None, database.reason.as_ref());
         for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
-            turn(Some(replica), watched.target.location.queue(), replica.reason.as_ref());
+            turn(Some((replica, watched)), replica.reason.as_ref());
         }
         lines
     }

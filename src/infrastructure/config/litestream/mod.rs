@@ -172,6 +172,7 @@ fn expand_directory(item: &Item, directory: &Directory, context: &Context<'_>, d
     let shown = directory.path.display().to_string();
     let here = map_path(context.path_map, &directory.path);
     let limit = DIRECTORY_MATCHES_MAX.saturating_sub(document.databases.len());
+    context.base.depends_on_more();
     let found = match scan(&here, &directory.pattern, directory.recursive, limit) {
         Ok(found) => found,
         Err(message) => {

@@ -61,7 +61,11 @@ pub(crate) fn path(section: &mut Section<'_>, key: &'static str, here: &Path, ba
     if is_relative(text) {
         section.warning(place.problem(relative(base)).value(text).accepted("the whole path"));
     }
-    if key == "path" && text.contains(['*', '?', '[']) && !here.exists() {
+    if key != "path" || !text.contains(['*', '?', '[']) {
+        return;
+    }
+    base.depends_on(here);
+    if !here.exists() {
         let problem = place.problem("not a pattern: Litestream takes it as the name of one file");
         section.warning(problem.value(text).accepted("`dir` and `pattern` for several files"));
     }

@@ -136,5 +136,6 @@ fn environment_credentials(environment: &BTreeMap<String, String>) -> Option<Sta
 
 fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, String> {
     let path = map_path(context.path_map, &context.base.litestream(path)?);
+    context.base.depends_on(&path);
     Ok(Secret::new(read_text(&path, KEY_FILE_BYTES_MAX)?.trim()))
 }

@@ -20,6 +20,8 @@ pub(crate) enum Version {
 /// Whether a Litestream v0.5 has taken over a database for which only v0.3 was configured.
 pub(crate) fn is_upgraded(item: &Item, context: &Context<'_>, sink: &Sink) -> bool {
     let Some(path) = &item.path else { return false };
+    // What decides is when its directories change.
+    context.base.depends_on_more();
     let meta = item.meta_path.clone().unwrap_or_else(|| default_meta_path(path));
     let meta = map_path(context.path_map, &meta);
     let (levels, generation) = (meta.join("ltx"), meta.join("generation"));

@@ -85,7 +85,9 @@ pub(super) fn read_replica(section: &mut Section<'_>, context: &Context<'_>) -> 
 /// The content of `age-identity-file`, in which there has to be an identity.
 fn age_identity(section: &mut Section<'_>, context: &Context<'_>) -> Option<Secret> {
     section.parsed("age-identity-file", "a readable file of age identities (AGE-SECRET-KEY-1…)", |text| {
-        read_age_identities(&context.base.absolute(text)?)
+        let path = context.base.absolute(text)?;
+        context.base.depends_on(&path);
+        read_age_identities(&path)
     })
 }
 

@@ -9,10 +9,8 @@ use crate::domain::limits::CONFIG_BYTES_MAX;
 use crate::domain::target::{Objectives, Owner, Permissions};
 use crate::infrastructure::config::own::metrics::profile;
 use crate::infrastructure::config::source::text::read_text;
+use crate::infrastructure::config::value::paths::USERS;
 use crate::infrastructure::config::value::section::Section;
-
-/// Where users have their numbers.
-const USERS: &str = "/etc/passwd";
 
 /// Reads what is written; the rest is as in `of`.
 pub(crate) fn read(section: &mut Section<'_>, of: Objectives) -> Objectives {

@@ -140,6 +140,7 @@ fn secret(
     let here = section.secret(key);
     let file = section.parsed(file_key, "a readable file that holds nothing else", |text| {
         let path = context.base.absolute(text)?;
+        context.base.depends_on(&path);
         let text = read_text(&path, SECRET_FILE_BYTES_MAX)?;
         match text.trim() {
             "" => Err("empty".to_owned()),

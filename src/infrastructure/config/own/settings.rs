@@ -205,7 +205,10 @@ fn litestream(mut section: Section<'_>, context: &Context<'_>) -> Litestream {
 fn default_litestream_config(context: &Context<'_>) -> Option<PathBuf> {
     match context.environment.get("LITESTREAM_CONFIG") {
         Some(path) if !path.is_empty() => context.base.absolute(path).ok(),
-        _ => Path::new(LITESTREAM_CONFIG).exists().then(|| PathBuf::from(LITESTREAM_CONFIG)),
+        _ => {
+            context.base.depends_on(Path::new(LITESTREAM_CONFIG));
+            Path::new(LITESTREAM_CONFIG).exists().then(|| PathBuf::from(LITESTREAM_CONFIG))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Paths: the home directory, the working directory, and the prefix map of agents that see the files elsewhere.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -9,6 +10,7 @@ use crate::domain::reason::Reason;
 
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::url::clean;
+use crate::infrastructure::files::Stamp;
 
 /// A rule of `litestream.path-map`: what Litestream calls `from` is found under `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +30,8 @@ pub(crate) fn map_path(map: &[PathMapping], path: &Path) -> PathBuf {
         )
 }
 
-/// Where users have their homes.
-const USERS: &str = "/etc/passwd";
+/// Where users have their numbers and homes.
+pub(crate) const USERS: &str = "/etc/passwd";
 
 /// The directory that Litestream takes for `~`: the home of this process's user, and `HOME` only where that has none.
 pub fn home() -> Option<PathBuf> {
@@ -65,13 +67,36 @@ pub(crate) fn is_relative(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('/') && text != "~" && !text.starts_with("~/")
 }
 
-/// Where relative paths and `~` lead.
+/// Where relative paths and `~` lead, and what was found there.
 pub(crate) struct Base {
     pub(crate) working_directory: PathBuf,
     pub(crate) home: Option<PathBuf>,
+    /// The files of which something was made; `None`: not of files alone.
+    read: RefCell<Option<Vec<Stamp>>>,
 }
 
 impl Base {
+    pub(crate) fn new(working_directory: PathBuf, home: Option<PathBuf>) -> Self {
+        Self { working_directory, home, read: RefCell::new(Some(Vec::new())) }
+    }
+
+    /// Takes note of a file before it is read, or asked for.
+    pub(crate) fn depends_on(&self, file: &Path) {
+        if let Some(read) = &mut *self.read.borrow_mut() {
+            read.push(Stamp::of(file));
+        }
+    }
+
+    /// Takes note of something that can change without any of the files.
+    pub(crate) fn depends_on_more(&self) {
+        *self.read.borrow_mut() = None;
+    }
+
+    /// The files as they were when they were read; `None` where what was made of them depends on more than them.
+    pub(crate) fn into_read(self) -> Option<Vec<Stamp>> {
+        self.read.into_inner()
+    }
+
     /// The absolute, cleaned path that Litestream makes of `text`. A home directory that is not known is an error.
     pub(crate) fn absolute(&self, text: &str) -> Result<PathBuf, &'static str> {
         let below_home = if text == "~" { Some("") } else { text.strip_prefix("~/") };
@@ -97,6 +122,7 @@ impl Base {
     /// A file that has to be readable, so that a typing error shows at once.
     pub(crate) fn readable(&self, text: &str) -> Result<PathBuf, String> {
         let path = self.absolute(text)?;
+        self.depends_on(&path);
         let file = path.metadata().map_err(|error| Reason::from(error).message)?;
         if !file.is_file() {
             return Err("not a file".to_owned());
@@ -135,7 +161,7 @@ mod tests {
 
     #[test]
     fn paths_become_absolute_as_litestreams() {
-        let base = Base { working_directory: "/cwd".into(), home: Some("/home/u".into()) };
+        let base = Base::new("/cwd".into(), Some("/home/u".into()));
         for (text, expected) in [
             ("/a//b/../c.db", "/a/c.db"),
             ("a.db", "/cwd/a.db"),

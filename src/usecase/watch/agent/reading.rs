@@ -8,9 +8,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{Agent, ReloadRequest};
 use crate::domain::limits::{CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX};
 use crate::domain::moment::Moment;
-use crate::usecase::ports::{AskedBy, Configuration, Configured};
+use crate::usecase::ports::{AskedBy, Configuration, Configured, Same};
 
-type Task = JoinHandle<Result<Configured, String>>;
+/// A configuration that was read; `None`: the one that is in force.
+pub(super) type Read = Result<Option<Configured>, String>;
 
 /// When the configuration is read, and who waits for that.
 pub(super) struct Reading {
@@ -18,14 +19,14 @@ pub(super) struct Reading {
     /// The reading that has begun.
     current: Option<Current>,
     /// Readings whose end nobody waits for any more, because a filesystem keeps them.
-    hanging: Vec<Task>,
+    hanging: Vec<JoinHandle<Read>>,
     /// When it is read although nobody asks.
     next: Moment,
 }
 
 /// A reading that has begun.
 struct Current {
-    task: Task,
+    task: JoinHandle<Read>,
     started: Moment,
     /// Who asked for it; nobody for the agent's own.
     requests: Vec<ReloadRequest>,
@@ -45,7 +46,7 @@ impl Reading {
     }
 
     /// Waits for the result of the current read; pending forever if there is none.
-    pub(super) async fn ended(&mut self) -> Result<Configured, String> {
+    pub(super) async fn ended(&mut self) -> Read {
         match &mut self.current {
             Some(current) => (&mut current.task).await.map_err(|error| error.to_string()).flatten(),
             None => std::future::pending().await,
@@ -87,7 +88,13 @@ impl Agent {
         let configuration = Arc::clone(&self.reading.configuration);
         let names = self.shared.configured.names.clone();
         let asked = asked_by(&requests);
-        let task = spawn_blocking(move || configuration.load(names, asked));
+        // A source that is not believed, or could not be read, is read until that ends.
+        let settled = asked == AskedBy::Nobody && self.report.sources.iter().all(|source| source.success);
+        let same = if settled { self.shared.configured.same.clone() } else { Same::default() };
+        let task = spawn_blocking(move || {
+            let read = || configuration.load(names, asked).map(Some);
+            if same.is_sure() { Ok(None) } else { read() }
+        });
         self.reading.current = Some(Current { task, started: now, requests, next: Vec::new() });
     }
 
@@ -115,7 +122,7 @@ impl Agent {
     }
 
     /// Takes over a configuration that was read; one with mistakes changes nothing.
-    pub(super) fn take_configuration(&mut self, read: Result<Configured, String>, now: Moment) {
+    pub(super) fn take_configuration(&mut self, read: Read, now: Moment) {
         let Some(Current { requests, next, .. }) = self.reading.current.take() else { return };
         self.conclude_reading(requests, read, now);
         if !next.is_empty() {
@@ -123,11 +130,11 @@ impl Agent {
         }
     }
 
-    fn conclude_reading(&mut self, requests: Vec<ReloadRequest>, read: Result<Configured, String>, now: Moment) {
+    fn conclude_reading(&mut self, requests: Vec<ReloadRequest>, read: Read, now: Moment) {
         let by = asked_by(&requests);
         let (asked, owner) = (by > AskedBy::Nobody, by == AskedBy::Owner);
         let before = self.shared.fleet.subjects.len();
-        let result = read.map(|configured| self.adopt(configured, owner, now));
+        let result = read.map(|read| read.into_iter().for_each(|configured| self.adopt(configured, owner, now)));
         let config = &mut self.report.config;
         match &result {
             Ok(()) => config.last_reload_success_at = Some(now.wall),

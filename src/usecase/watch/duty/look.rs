@@ -15,6 +15,10 @@ use crate::usecase::replica_probe::ReplicaProbe;
 /// The longest that one look at a replica may take; a first listing of millions of keys needs its time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
 
+/// So many begin at once, and more a moment later: each at a directory occupies a thread for a moment, and threads are dear to
+/// begin.
+const BEGUN_AT_ONCE: usize = 16;
+
 #[derive(Default)]
 pub(super) struct Looks {
     crew: Crew<Begun, Look>,
@@ -86,12 +90,15 @@ impl Duty for Looks {
             }
         }
         let most = shared.configured.pace.concurrency.max(1);
-        while let Some((place, replica)) = self.crew.next(most) {
+        for _ in 0..BEGUN_AT_ONCE {
+            let Some((place, replica)) = self.crew.next(most) else {
+                return shared.fleet.looks.first().map(|due| now.until(due));
+            };
             if let Some(look) = look(shared, replica, now) {
                 self.crew.begin("look at replica", place, Begun { replica, at: now }, look);
             }
         }
-        shared.fleet.looks.first().map(|due| now.until(due))
+        Some(Duration::ZERO)
     }
 
     fn crew(&mut self) -> &mut dyn Work {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Agent, ReloadRequest};
-use crate::domain::limits::{CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX};
-use crate::domain::moment::Moment;
+use crate::domain::limits::{CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX, CONFIG_UNREAD_MAX};
+use crate::domain::moment::{Moment, signed};
 use crate::usecase::ports::{AskedBy, Configuration, Configured, Same};
 
 /// A configuration that was read; `None`: the one that is in force.
@@ -22,6 +22,8 @@ pub(super) struct Reading {
     hanging: Vec<JoinHandle<Read>>,
     /// When it is read although nobody asks.
     next: Moment,
+    /// When it was read, and not only seen to be the same.
+    read: Moment,
 }
 
 /// A reading that has begun.
@@ -42,7 +44,7 @@ impl Current {
 
 impl Reading {
     pub(super) fn new(configuration: Arc<dyn Configuration>, next: Moment) -> Self {
-        Self { configuration, current: None, hanging: Vec::new(), next }
+        Self { configuration, current: None, hanging: Vec::new(), next, read: next }
     }
 
     /// Waits for the result of the current read; pending forever if there is none.
@@ -88,8 +90,9 @@ impl Agent {
         let configuration = Arc::clone(&self.reading.configuration);
         let names = self.shared.configured.names.clone();
         let asked = asked_by(&requests);
+        let recent = now.since(self.reading.read) < signed(CONFIG_UNREAD_MAX);
         // A source that is not believed, or could not be read, is read until that ends.
-        let settled = asked == AskedBy::Nobody && self.report.sources.iter().all(|source| source.success);
+        let settled = asked == AskedBy::Nobody && recent && self.report.sources.iter().all(|source| source.success);
         let same = if settled { self.shared.configured.same.clone() } else { Same::default() };
         let task = spawn_blocking(move || {
             let read = || configuration.load(names, asked).map(Some);
@@ -134,7 +137,12 @@ impl Agent {
         let by = asked_by(&requests);
         let (asked, owner) = (by > AskedBy::Nobody, by == AskedBy::Owner);
         let before = self.shared.fleet.subjects.len();
-        let result = read.map(|read| read.into_iter().for_each(|configured| self.adopt(configured, owner, now)));
+        let result = read.map(|read| {
+            if let Some(configured) = read {
+                self.reading.read = now;
+                self.adopt(configured, owner, now);
+            }
+        });
         let config = &mut self.report.config;
         match &result {
             Ok(()) => config.last_reload_success_at = Some(now.wall),

@@ -9,8 +9,8 @@ pub fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
         // Test programs that run at the same time begin far from each other.
-        let begin = std::process::id().wrapping_mul(997);
-        let port = 10_000 + (begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % 20_000) as u16;
+        let begin = std::process::id().wrapping_mul(7_919) % 20_000;
+        let port = 10_000 + ((begin + GIVEN.fetch_add(1, Ordering::Relaxed)) % 20_000) as u16;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }

@@ -25,11 +25,12 @@ pub(super) fn lines(stock: &Stock, flows: &[Flow; LEVELS], is: &Settings) -> [(P
 }
 
 /// A look follows a commit, but never two within the interval; another one is made whenever nothing came for a while, of
-/// replicas at rest in turn, and at the latest when everything is listed.
+/// replicas at rest in turn, and at the latest when everything is listed or pages are compared.
 fn looks(v03: bool, flows: &[Flow; LEVELS], is: &Settings) -> Usage {
     let commits = flows[0].per_second;
     let at_most = |every: f64| commits.min(1.0 / every);
-    let idle = (1.0 / (is.idle * is.turns).min(is.reconcile) - commits).max(0.0);
+    let seldom = (is.idle * is.turns).min(is.reconcile).min(is.spot.unwrap_or(f64::INFINITY));
+    let idle = (1.0 / seldom - commits).max(0.0);
     let there = || flows.iter().filter(|flow| flow.objects > 0.0);
     let (levels, objects) = (there().count() as f64, there().map(|flow| flow.objects).sum::<f64>());
     // The folders and each of them, where all of it is not one answer.

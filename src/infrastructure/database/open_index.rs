@@ -16,9 +16,8 @@ const INDEX_READS: usize = 4;
 /// The byte of `-shm` that a checkpoint holds from its beginning to its end (`WAL_CKPT_LOCK`).
 const CHECKPOINT_LOCK: (u64, u64) = (121, 1);
 
-/// The bytes of `-shm` on which who has the database open holds locks: `READ0` to `READ4`, one of which Litestream holds for
-/// the read transaction that it keeps open, and the one of each connection.
-const LOCKS: Range<u64> = 123..CONNECTED_LOCK.0 + CONNECTED_LOCK.1;
+/// The bytes of `-shm` of read transactions, `READ0` to `READ4`: Litestream keeps one open.
+const READ_LOCKS: Range<u64> = 123..128;
 
 /// An open `-shm`.
 #[derive(Debug)]
@@ -129,7 +128,9 @@ pub(super) fn locks(shm: &Path) -> Option<Locks> {
 /// `None` when that cannot be known.
 pub(super) fn locks_on(shm: &File) -> Option<Locks> {
     let mut locks = Locks::default();
-    locks.find(shm, LOCKS).ok()?;
+    // Who reads comes before who only has it open.
+    locks.find(shm, READ_LOCKS).ok()?;
+    locks.find(shm, CONNECTED_LOCK.0..CONNECTED_LOCK.0 + CONNECTED_LOCK.1).ok()?;
     Some(locks)
 }
 

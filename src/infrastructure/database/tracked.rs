@@ -153,7 +153,10 @@ impl Tracked {
         {
             index.measure(&self.paths)?;
         }
-        let kept = !doubtful || self.index.as_mut().is_some_and(|index| index.is_still_there(&self.paths));
+        // A network filesystem shows what others wrote to a file when it is opened.
+        let local = self.filesystem.is_none();
+        let still_there = |index: &mut OpenIndex| local && index.is_still_there(&self.paths);
+        let kept = !doubtful || self.index.as_mut().is_some_and(still_there);
         let unwritten = self.last.as_ref().filter(|_| !doubtful && !self.evidence.database_written);
         let known = Known { index: self.index.as_ref().filter(|_| kept), unwritten };
         let sampled = match sample(&self.paths, known, &mut self.memory) {

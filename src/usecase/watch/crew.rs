@@ -76,14 +76,14 @@ impl<A: Send + 'static, T: Send + 'static> Crew<A, T> {
         self.ready.push_back(place);
     }
 
-    /// The next replica that waits at a place where fewer than `most` works are in flight, and that place.
+    /// The next replica that waits at a place where fewer than `most` works are in flight, and that place; places in turn.
     pub(super) fn next(&mut self, most: usize) -> Option<(String, ReplicaKey)> {
-        while let Some(name) = self.ready.front() {
-            let place = self.places.get_mut(name).filter(|place| place.busy < most);
+        while let Some(name) = self.ready.pop_front() {
+            let place = self.places.get_mut(&name).filter(|place| place.busy < most);
             if let Some(replica) = place.and_then(|place| place.waiting.pop_front()) {
-                return Some((name.clone(), replica));
+                self.ready.push_back(name.clone());
+                return Some((name, replica));
             }
-            let name = self.ready.pop_front()?;
             self.tidy(&name);
         }
         None

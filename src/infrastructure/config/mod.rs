@@ -156,7 +156,8 @@ pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Obse
         let own = warnings.iter().filter(|warning| warning.file == source.source);
         source.warnings = own.map(ToString::to_string).collect();
     }
-    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, read: base.into_read(), notes })
+    let read = (!base.has_more()).then(|| base.into_files());
+    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, read, notes })
 }
 
 /// The replica that a URL of the command line names, read as a `[[database.replica]]` is.

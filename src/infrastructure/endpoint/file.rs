@@ -21,6 +21,7 @@ use crate::infrastructure::config::source::yaml;
 use crate::infrastructure::config::value::duration;
 use crate::infrastructure::config::value::paths::Base;
 use crate::infrastructure::config::value::section::Section;
+use crate::infrastructure::files::Stamp;
 
 /// The headers that may be set, each with its values; none are any.
 const HEADERS: [(&str, &[&str]); 5] = [
@@ -31,24 +32,32 @@ const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
 ];
 
-/// Reads the file at `path`, and tells `named` of each file that it names before that is read.
-pub(super) fn read(path: &Path, named: &mut dyn FnMut(&Path)) -> Read {
-    let sink = Sink::default();
-    let policy = policy(path, named, &sink);
+/// Reads the file at `path` and those that it names, and says which versions of which files that was, of one with mistakes in
+/// it as well.
+pub(super) fn read(path: &Path) -> (Vec<Stamp>, Read) {
+    let (sink, base) = (Sink::default(), base(path));
+    base.depends_on(path);
+    let policy = policy(path, &base, &sink);
     let Collected { problems, warnings, .. } = sink.into_parts();
-    if problems.is_empty() { Ok((policy, warnings)) } else { Err(problems) }
+    (base.into_files(), if problems.is_empty() { Ok((policy, warnings)) } else { Err(problems) })
 }
 
-fn policy(path: &Path, named: &mut dyn FnMut(&Path), sink: &Sink) -> Policy {
+/// What the file names is relative to its folder.
+fn base(path: &Path) -> Base {
+    let folder = path.parent().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()));
+    Base::new(folder.unwrap_or_default(), None)
+}
+
+fn policy(path: &Path, base: &Base, sink: &Sink) -> Policy {
     let file: Arc<str> = path.display().to_string().into();
     let text = read_text(path, CONFIG_BYTES_MAX).unwrap_or_else(|message| {
         sink.problem(Place::file(&file).problem(message));
         String::new()
     });
-    policy_of(&text, path, named, sink)
+    policy_of(&text, path, base, sink)
 }
 
-fn policy_of(text: &str, path: &Path, named: &mut dyn FnMut(&Path), sink: &Sink) -> Policy {
+fn policy_of(text: &str, path: &Path, base: &Base, sink: &Sink) -> Policy {
     let file: Arc<str> = path.display().to_string().into();
     // What Litestream would take with a warning, such as a key that is given twice, is a mistake here.
     let strict = Sink::default();
@@ -56,8 +65,6 @@ fn policy_of(text: &str, path: &Path, named: &mut dyn FnMut(&Path), sink: &Sink)
     let Collected { problems, warnings, .. } = strict.into_parts();
     problems.into_iter().chain(warnings).for_each(|problem| sink.problem(problem));
     let Some(root) = root else { return Policy::default() };
-    let folder = path.parent().map(|folder| std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()));
-    let mut files = Files { base: Base::new(folder.unwrap_or_default(), None), named };
     // Of the two languages it is the strict one.
     let mut root = Section::root(&root, Dialect::Toml, &file, sink);
     let mut http = root.section_or_empty("http_server_config");
@@ -65,7 +72,7 @@ fn policy_of(text: &str, path: &Path, named: &mut dyn FnMut(&Path), sink: &Sink)
     let headers = headers(http.section_or_empty("headers"));
     drop(http);
     Policy {
-        tls: tls(root.section_or_empty("tls_server_config"), http2, &mut files, sink).map(Arc::new),
+        tls: tls(root.section_or_empty("tls_server_config"), http2, base, sink).map(Arc::new),
         headers,
         users: users(root.section_or_empty("basic_auth_users")),
         limiter: limiter(root.section_or_empty("rate_limit")).map(Arc::new),
@@ -76,14 +83,9 @@ fn policy_of(text: &str, path: &Path, named: &mut dyn FnMut(&Path), sink: &Sink)
 pub(super) fn fuzz(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let sink = Sink::default();
-    let policy = policy_of(text, Path::new("/nonexistent/streamgauge/web.yml"), &mut |_| {}, &sink);
+    let path = Path::new("/nonexistent/streamgauge/web.yml");
+    let policy = policy_of(text, path, &base(path), &sink);
     assert!(policy.tls.is_none() || sink.is_clean(), "half a configuration of TLS");
-}
-
-/// Files that the file names, relative to its folder.
-struct Files<'a> {
-    base: Base,
-    named: &'a mut dyn FnMut(&Path),
 }
 
 /// Something in PEM, and the key that it was given by.
@@ -93,33 +95,30 @@ struct Pem {
     text: Vec<u8>,
 }
 
-impl Files<'_> {
-    /// What is given as it is or by a file; `None` if neither is.
-    fn pem(&mut self, section: &mut Section<'_>, inline: &'static str, by_file: &'static str) -> Option<Pem> {
-        section.exclude(inline, by_file);
-        let path = section.parsed(by_file, "a path", |text| self.base.unless_empty(text)).flatten();
-        let text = section.secret(inline).map(|text| text.expose().as_bytes().to_vec());
-        match (text, path) {
-            (Some(text), _) => Some(Pem { key: inline, text }),
-            (None, Some(path)) => Some(Pem { key: by_file, text: self.read(section, by_file, &path) }),
-            (None, None) => None,
+/// What is given as it is or by a file; `None` if neither is.
+fn pem(base: &Base, section: &mut Section<'_>, inline: &'static str, by_file: &'static str) -> Option<Pem> {
+    section.exclude(inline, by_file);
+    let path = section.parsed(by_file, "a path", |text| base.unless_empty(text)).flatten();
+    let text = section.secret(inline).map(|text| text.expose().as_bytes().to_vec());
+    match (text, path) {
+        (Some(text), _) => Some(Pem { key: inline, text }),
+        (None, Some(path)) => {
+            base.depends_on(&path);
+            let text = read_text(&path, CA_FILE_BYTES_MAX).map(String::into_bytes).unwrap_or_else(|message| {
+                section.wrong(by_file, format!("{}: {message}", path.display()), "");
+                Vec::new()
+            });
+            Some(Pem { key: by_file, text })
         }
-    }
-
-    fn read(&mut self, section: &Section<'_>, key: &str, path: &Path) -> Vec<u8> {
-        (self.named)(path);
-        read_text(path, CA_FILE_BYTES_MAX).map(String::into_bytes).unwrap_or_else(|message| {
-            section.wrong(key, format!("{}: {message}", path.display()), "");
-            Vec::new()
-        })
+        (None, None) => None,
     }
 }
 
 /// `None` where TLS is off, and where something is wrong with it.
-fn tls(mut section: Section<'_>, http2: bool, files: &mut Files<'_>, sink: &Sink) -> Option<rustls::ServerConfig> {
-    let certificate = files.pem(&mut section, "cert", "cert_file");
-    let key = files.pem(&mut section, "key", "key_file");
-    let authorities = files.pem(&mut section, "client_ca", "client_ca_file");
+fn tls(mut section: Section<'_>, http2: bool, base: &Base, sink: &Sink) -> Option<rustls::ServerConfig> {
+    let certificate = pem(base, &mut section, "cert", "cert_file");
+    let key = pem(base, &mut section, "key", "key_file");
+    let authorities = pem(base, &mut section, "client_ca", "client_ca_file");
     let client_auth = section.choice("client_auth_type", ClientAuth::WORDS.into_iter());
     let any = |text: &str| Ok::<_, String>(text.to_owned());
     let client_names = section.list("client_allowed_sans", "alternative names of a certificate", any);

@@ -86,7 +86,7 @@ impl Loaded {
 ///
 /// All mistakes in it.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
-    let (stamps, read) = read(path);
+    let (stamps, read) = file::read(path);
     read.map(|(policy, warnings)| Loaded { policy, warnings, stamps })
 }
 
@@ -98,14 +98,6 @@ pub fn fuzz(bytes: &[u8]) {
 }
 
 type Read = Result<(Policy, Vec<Problem>), Vec<Problem>>;
-
-/// Reads all, and says which versions of which files that was, of one with mistakes in it as well.
-fn read(path: &Path) -> (Vec<Stamp>, Read) {
-    // Before they are read: what changes in between is read again.
-    let mut stamps = vec![Stamp::of(path)];
-    let read = file::read(path, &mut |named| stamps.push(Stamp::of(named)));
-    (stamps, read)
-}
 
 /// Who may talk to the agent now. Without a file that is everybody who can reach it.
 #[derive(Debug, Default)]
@@ -188,7 +180,7 @@ impl Seen {
             return (Self { last, restless: 0, ..self }, None);
         }
         if last == self.last {
-            let (stamps, read) = read(path);
+            let (stamps, read) = file::read(path);
             // Nobody wrote while it was read, either.
             if stamps.iter().all(Stamp::holds) {
                 return (Self::new(stamps), Some(read));
@@ -222,7 +214,7 @@ mod tests {
         let path = directory.path().join("web.yml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         write("http_server_config: {http2: false}\n");
-        let mut seen = Some(Seen::new(read(&path).0));
+        let mut seen = Some(Seen::new(file::read(&path).0));
         let mut look = || {
             let (next, read) = seen.take().unwrap().look(&path);
             seen = Some(next);

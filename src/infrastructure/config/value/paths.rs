@@ -1,6 +1,6 @@
 //! Paths: the home directory, the working directory, and the prefix map of agents that see the files elsewhere.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
@@ -71,30 +71,35 @@ pub(crate) fn is_relative(text: &str) -> bool {
 pub(crate) struct Base {
     pub(crate) working_directory: PathBuf,
     pub(crate) home: Option<PathBuf>,
-    /// The files of which something was made; `None`: not of files alone.
-    read: RefCell<Option<Vec<Stamp>>>,
+    /// The files of which something was made.
+    files: RefCell<Vec<Stamp>>,
+    /// It was made of more than them.
+    more: Cell<bool>,
 }
 
 impl Base {
     pub(crate) fn new(working_directory: PathBuf, home: Option<PathBuf>) -> Self {
-        Self { working_directory, home, read: RefCell::new(Some(Vec::new())) }
+        Self { working_directory, home, files: RefCell::default(), more: Cell::default() }
     }
 
     /// Takes note of a file before it is read, or asked for.
     pub(crate) fn depends_on(&self, file: &Path) {
-        if let Some(read) = &mut *self.read.borrow_mut() {
-            read.push(Stamp::of(file));
-        }
+        self.files.borrow_mut().push(Stamp::of(file));
     }
 
     /// Takes note of something that can change without any of the files.
     pub(crate) fn depends_on_more(&self) {
-        *self.read.borrow_mut() = None;
+        self.more.set(true);
     }
 
-    /// The files as they were when they were read; `None` where what was made of them depends on more than them.
-    pub(crate) fn into_read(self) -> Option<Vec<Stamp>> {
-        self.read.into_inner()
+    /// Whether what was made depends on more than files.
+    pub(crate) fn has_more(&self) -> bool {
+        self.more.get()
+    }
+
+    /// The files as they were when they were read.
+    pub(crate) fn into_files(self) -> Vec<Stamp> {
+        self.files.into_inner()
     }
 
     /// The absolute, cleaned path that Litestream makes of `text`. A home directory that is not known is an error.

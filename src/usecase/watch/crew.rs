@@ -18,7 +18,7 @@ pub(super) struct Crew<A, T> {
     ended: VecDeque<(A, Result<T, Reason>)>,
     /// Where something is done or waits, so that a place that hangs only delays itself.
     places: HashMap<String, Place>,
-    /// Places at which the next one that waits may find a seat.
+    /// Places at which the next one that waits may find a seat, each once.
     ready: VecDeque<String>,
 }
 
@@ -26,6 +26,8 @@ pub(super) struct Crew<A, T> {
 struct Place {
     busy: usize,
     waiting: VecDeque<ReplicaKey>,
+    /// It is among those that are ready.
+    is_ready: bool,
 }
 
 /// A crew, whatever it does.
@@ -73,15 +75,26 @@ impl<A: Send + 'static, T: Send + 'static> Crew<A, T> {
     /// Has a replica wait for a seat at a place.
     pub(super) fn wait(&mut self, place: String, replica: ReplicaKey) {
         self.places.entry(place.clone()).or_default().waiting.push_back(replica);
-        self.ready.push_back(place);
+        self.get_ready(place);
+    }
+
+    fn get_ready(&mut self, name: String) {
+        let place = self.places.get_mut(&name).filter(|place| !place.is_ready && !place.waiting.is_empty());
+        if let Some(place) = place {
+            place.is_ready = true;
+            self.ready.push_back(name);
+        }
     }
 
     /// The next replica that waits at a place where fewer than `most` works are in flight, and that place; places in turn.
     pub(super) fn next(&mut self, most: usize) -> Option<(String, ReplicaKey)> {
         while let Some(name) = self.ready.pop_front() {
-            let place = self.places.get_mut(&name).filter(|place| place.busy < most);
-            if let Some(replica) = place.and_then(|place| place.waiting.pop_front()) {
-                self.ready.push_back(name.clone());
+            let Some(place) = self.places.get_mut(&name) else { continue };
+            place.is_ready = false;
+            if place.busy < most
+                && let Some(replica) = place.waiting.pop_front()
+            {
+                self.get_ready(name.clone());
                 return Some((name, replica));
             }
             self.tidy(&name);
@@ -101,7 +114,7 @@ impl<A: Send + 'static, T: Send + 'static> Crew<A, T> {
         place.busy = place.busy.saturating_sub(1);
         match place.waiting.is_empty() {
             true => self.tidy(&name),
-            false => self.ready.push_back(name),
+            false => self.get_ready(name),
         }
     }
 
@@ -149,6 +162,16 @@ mod tests {
             Some(replica)
         });
         next.collect()
+    }
+
+    #[tokio::test]
+    async fn places_take_turns() {
+        let mut crew = Crew::<u32, u32>::default();
+        for (place, number) in [("a", 1), ("a", 2), ("b", 3), ("b", 4)] {
+            crew.wait(place.to_owned(), ReplicaKey(number));
+        }
+        let order: Vec<String> = std::iter::from_fn(|| crew.next(9)).map(|(place, _)| place).collect();
+        assert_eq!(order, ["a", "b", "a", "b"]);
     }
 
     #[tokio::test]

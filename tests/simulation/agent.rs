@@ -10,6 +10,7 @@ use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, StoreReport};
 use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
 use streamgauge::domain::drill::schedule::DrillLimits;
+use streamgauge::domain::limits::CONFIG_UNREAD_MAX;
 use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
@@ -477,12 +478,20 @@ async fn a_configuration_is_read_again_where_it_may_be_another_one() {
     });
     world.reconfigure(configured.clone());
     let (reloads, requests) = mpsc::channel(8);
-    tokio::spawn(Agent::start(parts(&world), configured, requests).unwrap().run(std::future::pending()));
+    let clock = Arc::new(Hurried(SystemClock::start(), AtomicUsize::new(0)));
+    let parts = AgentParts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..parts(&world) };
+    tokio::spawn(Agent::start(parts, configured, requests).unwrap().run(std::future::pending()));
     until(|| (asked.load(Ordering::SeqCst) >= 3).then_some(())).await;
     assert_eq!(world.loads.load(Ordering::SeqCst), 0);
     // Whoever asks has it read in any case.
     reload(&reloads).await.await.unwrap().unwrap();
     assert_eq!(world.loads.load(Ordering::SeqCst), 1);
+    // In case it depends on more than is known, it is read from time to time.
+    clock.1.store(CONFIG_UNREAD_MAX.as_secs() as usize + 1, Ordering::SeqCst);
+    until(|| (world.loads.load(Ordering::SeqCst) == 2).then_some(())).await;
+    let before = asked.load(Ordering::SeqCst);
+    until(|| (asked.load(Ordering::SeqCst) >= before + 3).then_some(())).await;
+    assert_eq!(world.loads.load(Ordering::SeqCst), 2);
     same.store(false, Ordering::SeqCst);
     until(|| (world.loads.load(Ordering::SeqCst) >= 3).then_some(())).await;
 }

@@ -83,7 +83,7 @@ pub(super) struct Stamp {
     pub modified: Option<Timestamp>,
 }
 
-/// Why there is no sample.
+/// Why files could not be read, or do not agree.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub reason: Reason,

@@ -6,8 +6,7 @@ use jiff::Timestamp;
 
 use super::counting::{Evidence, Step};
 use super::events::{Events, Happening};
-use super::files::Failure;
-use super::files::{FileId, Paths};
+use super::files::{Failure, FileId, Paths};
 use super::open_index::OpenIndex;
 use super::replacement::{Pair, Pairing};
 use super::sample::{Known, Log, Memory, Sample, sample};

@@ -39,20 +39,16 @@ pub(super) fn at_rest(picked: &[Picked], stocks: &[Option<Stock>]) -> Vec<Option
         let rests = here && stock.as_ref().is_some_and(Stock::is_at_rest);
         rests.then(|| replica.location.store())
     };
-    let mut stores: Vec<(ReplicaLocation, usize)> = Vec::new();
-    let mut places = Vec::new();
-    for store in picked.iter().zip(stocks).map(rests) {
-        places.push(store.map(|store| {
-            let known = stores.iter().position(|(known, _)| *known == store);
-            let index = known.unwrap_or_else(|| {
-                stores.push((store, 0));
-                stores.len() - 1
-            });
-            stores[index].1 += 1;
-            index
-        }));
+    let stores: Vec<Option<ReplicaLocation>> = picked.iter().zip(stocks).map(rests).collect();
+    let mut counts: Vec<(&ReplicaLocation, usize)> = Vec::new();
+    for store in stores.iter().flatten() {
+        match counts.iter_mut().find(|(known, _)| *known == store) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((store, 1)),
+        }
     }
-    places.into_iter().map(|place| place.map(|index| stores[index].1)).collect()
+    let count = |store| counts.iter().find(|(known, _)| *known == store).map(|(_, count)| *count);
+    stores.iter().map(|store| count(store.as_ref()?)).collect()
 }
 
 /// Litestream's, where it was told, and else its defaults.

@@ -115,13 +115,9 @@ impl Alerts {
         alerts.into_iter().chain(told).collect()
     }
 
-    /// An entry could not be written.
-    pub(super) fn not_saved(&mut self, kind: EntryKind) {
-        match kind {
-            EntryKind::Alerts => self.unsaved = true,
-            EntryKind::Notified => self.told_unsaved = true,
-            _ => {}
-        }
+    /// What was saved is lost.
+    pub(super) fn not_saved(&mut self) {
+        (self.unsaved, self.told_unsaved) = (true, true);
     }
 }
 

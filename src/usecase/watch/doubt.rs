@@ -33,6 +33,11 @@ impl Believed {
         Self { counts, lost, unsaved: false }
     }
 
+    /// What was saved is lost.
+    pub(super) fn not_saved(&mut self) {
+        self.unsaved = true;
+    }
+
     /// The journal's entry about them, if they changed, or the `last` time.
     pub(super) fn unsaved(&mut self, last: bool) -> Option<(EntryKey, String)> {
         let changed = std::mem::take(&mut self.unsaved) || last;

@@ -22,6 +22,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// memory for a moment, of which the allocator keeps a good part.
 const TARGETS_AT_ONCE: usize = 1_000;
 
+/// So many show whether a journal that failed can be written again.
+const TARGETS_TRIED: usize = 50;
+
 /// How often the history for charts is, of databases of which it changed.
 const HISTORY_SAVE_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -33,8 +36,10 @@ pub(super) struct Memory {
     /// `None` without one, and while it is being written.
     journal: Option<Box<dyn Journal>>,
     saving: Option<JoinHandle<Saved>>,
-    /// Nothing is known to be saved: the next time everything is.
+    /// Nothing is known to be saved.
     all: bool,
+    /// The last write failed.
+    failing: bool,
     next: Moment,
     /// The last target that was looked at, while others are still to be written.
     reached: Option<TargetName>,
@@ -53,10 +58,9 @@ pub(super) struct Memory {
     pub(super) state: Option<StateReport>,
 }
 
-/// A journal that was written, with what was to be written and how that ended.
+/// A journal that was written, what was to be removed from it, and how that ended.
 pub(super) struct Saved {
     journal: Box<dyn Journal>,
-    entries: Vec<(EntryKey, String)>,
     gone: Vec<EntryKey>,
     result: Result<(), Reason>,
 }
@@ -83,6 +87,7 @@ impl Memory {
             journal,
             saving: None,
             all,
+            failing: false,
             next: now.after(SAVE_INTERVAL),
             reached: None,
             next_history: now.after(HISTORY_SAVE_INTERVAL),
@@ -125,8 +130,13 @@ impl Memory {
             let text = |history: &Unsaved| (EntryKey::history(&TargetName(history.name.to_string())), history.text());
             entries.extend(history.iter().map(text));
             let result = journal.save(&entries, &gone);
-            Saved { journal, entries, gone, result }
+            Saved { journal, gone, result }
         }));
+    }
+
+    /// Nothing is known to fail.
+    fn saves(&self) -> bool {
+        self.state.as_ref().and_then(|state| state.saved) != Some(false)
     }
 
     /// Shows how saving went, and logs it when that changes.
@@ -176,28 +186,27 @@ impl Agent {
         }
         let Some(journal) = self.memory.journal.take() else { return };
         self.memory.next = now.after(SAVE_INTERVAL);
-        let all = std::mem::take(&mut self.memory.all);
-        let last = stopping || all;
+        if std::mem::take(&mut self.memory.all) {
+            self.forget_what_is_saved();
+        }
         let subjects = &mut self.shared.fleet.subjects;
         let mut entries = Vec::new();
-        let most = if last { usize::MAX } else { TARGETS_AT_ONCE };
-        let from = self.memory.reached.take().filter(|_| !last).map_or(Bound::Unbounded, Bound::Excluded);
-        let mut due = subjects.range_mut((from, Bound::Unbounded)).filter(|(_, subject)| subject.unsaved || last);
+        let most = match self.memory.failing {
+            _ if stopping => usize::MAX,
+            true => TARGETS_TRIED,
+            false => TARGETS_AT_ONCE,
+        };
+        let from = self.memory.reached.take().filter(|_| !stopping).map_or(Bound::Unbounded, Bound::Excluded);
+        let mut due = subjects.range_mut((from, Bound::Unbounded)).filter(|(_, subject)| subject.unsaved || stopping);
         let mut reached = None;
         for (name, subject) in due.by_ref().take(most) {
             reached = Some(name);
             subject.unsaved = false;
-            if all {
-                subject.objects_saved = None;
-            }
             entries.push((EntryKey::target(name), subject.save()));
-            entries.extend(subject.unsaved_objects(now, last).map(|objects| (EntryKey::objects(name), objects)));
+            entries.extend(subject.unsaved_objects(now, stopping).map(|objects| (EntryKey::objects(name), objects)));
         }
         if due.next().is_some() {
             (self.memory.reached, self.memory.next) = (reached.cloned(), now);
-        }
-        if all {
-            self.recorder.not_saved();
         }
         let wanted = std::mem::take(&mut self.memory.history) || stopping;
         let history = if wanted { self.recorder.unsaved() } else { Vec::new() };
@@ -211,17 +220,27 @@ impl Agent {
             let subjects = &self.shared.fleet.subjects;
             gone.append(&mut self.memory.forgotten);
             gone.retain(|entry| !subjects.contains_key(&TargetName(entry.name.clone())));
-            if std::mem::take(&mut self.memory.names) || last {
+            if std::mem::take(&mut self.memory.names) || stopping {
                 let names = serde_json::to_string(&self.shared.configured.names);
                 entries.extend(names.ok().map(|names| (EntryKey::only(EntryKind::Names), names)));
             }
         }
-        entries.extend(self.believed.unsaved(last));
-        entries.extend(self.alerts.unsaved(last, now));
+        entries.extend(self.believed.unsaved(stopping));
+        entries.extend(self.alerts.unsaved(stopping, now));
         // An idle journal shows from time to time that it is still there.
         let saved = self.memory.state.as_ref().and_then(|state| state.last_saved_at);
         let idle = saved.is_some_and(|at| now.wall.duration_since(at).abs() < STATE_PROBE_INTERVAL);
         self.memory.write(journal, entries, history, gone, idle);
+    }
+
+    /// It is not known what the journal holds: everything is to be written.
+    fn forget_what_is_saved(&mut self) {
+        self.shared.fleet.subjects.values_mut().for_each(|subject| subject.not_saved());
+        self.recorder.not_saved();
+        self.believed.not_saved();
+        self.alerts.not_saved();
+        self.memory.names = true;
+        self.memory.reached = None;
     }
 
     /// Begins to write what changed of alerts. It does not wait for its turn: whoever is told of an alert before a crash
@@ -250,11 +269,10 @@ impl Agent {
         }
     }
 
-    /// Takes the journal back. What could not be written is tried again the next time, with everything else: it is not
-    /// known what the journal holds.
+    /// Takes the journal back. What could not be written is tried again the next time, a little of everything at first.
     pub(super) fn conclude_save(&mut self, saved: Result<Saved, JoinError>, now: Moment) {
         self.memory.saving = None;
-        let Saved { journal, entries, gone, result } = match saved {
+        let Saved { journal, gone, result } = match saved {
             Ok(saved) => saved,
             Err(error) => {
                 tracing::error!(%error, "history is no longer saved");
@@ -263,19 +281,16 @@ impl Agent {
         };
         let set_aside = journal.set_aside();
         self.memory.journal = Some(journal);
-        let saved = result.is_ok();
-        self.memory.note(result, set_aside, now);
-        if saved {
+        self.memory.failing = result.is_err();
+        if result.is_ok() {
+            // All of it has to be saved before that is said.
+            if self.memory.reached.is_none() || self.memory.saves() {
+                self.memory.note(result, set_aside, now);
+            }
             return self.save_alerts(now);
         }
+        self.memory.note(result, set_aside, now);
         self.memory.all = true;
         self.memory.forgotten.extend(gone);
-        for (entry, _) in entries {
-            self.alerts.not_saved(entry.kind);
-            if let Some(subject) = self.shared.fleet.subjects.get_mut(&TargetName(entry.name)) {
-                subject.unsaved = true;
-                subject.objects_saved = None;
-            }
-        }
     }
 }

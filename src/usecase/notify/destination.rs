@@ -74,7 +74,7 @@ impl Destination {
     }
 
     async fn deliver(&self, due: Due, style: Style, stop: &watch::Receiver<bool>) {
-        let mut failed = None;
+        let (mut failed, mut refused) = (None, None);
         let begun = self.clock.now();
         for (firing, resolved) in batches(&due, style) {
             if *stop.borrow() {
@@ -96,6 +96,12 @@ impl Destination {
                         reason.kind,
                         ReasonKind::Timeout | ReasonKind::Unreachable | ReasonKind::Throttled | ReasonKind::Denied
                     );
+                    if style == Style::Each && !gone {
+                        let alerts = [firing, resolved].concat();
+                        state.told.refused(&alerts, chance(), now);
+                        refused = Some(reason);
+                        continue;
+                    }
                     failed = Some(reason);
                     if gone {
                         break;
@@ -105,15 +111,14 @@ impl Destination {
         }
         let now = self.clock.now();
         let mut state = self.state.lock();
-        match failed {
-            None => {
-                state.told.succeeded();
-                well(&mut state.report, now);
-            }
-            Some(reason) => {
-                state.told.failed(&self.target, style, reason.retry_after, chance(), now);
-                ill(&mut state.report, reason, now);
-            }
+        match &failed {
+            None => state.told.succeeded(),
+            Some(reason) => state.told.failed(&self.target, style, reason.retry_after, chance(), now),
+        }
+        match failed.or(refused) {
+            Some(reason) => ill(&mut state.report, reason, now),
+            None if state.told.takes_all() => well(&mut state.report, now),
+            None => {}
         }
     }
 }

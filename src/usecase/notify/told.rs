@@ -4,7 +4,7 @@
 //! There is no queue. The newest board is compared with what the receiver was told, so that what fires is told however
 //! long the receiver was away, what ended meanwhile is told as over, and what came and went meanwhile is not told at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +83,14 @@ struct Ended {
     wait: SignedDuration,
 }
 
+/// An alert that the receiver refused, although it takes others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    attempts: u32,
+    /// Not before this instant of the monotonic clock.
+    retry_at: SignedDuration,
+}
+
 /// The longest wait: whatever is forgotten here is looked at once an hour.
 const WAIT_MAX: SignedDuration = SignedDuration::from_secs(3600);
 
@@ -96,6 +104,7 @@ pub(super) struct Told {
     attempts: u32,
     /// Not before this instant of the monotonic clock.
     retry_at: Option<SignedDuration>,
+    refused: BTreeMap<Labels, Refused>,
     /// Alerts of which it does not know yet what is true.
     pub(super) waiting: usize,
     /// Different from what was saved.
@@ -143,8 +152,23 @@ impl Told {
         if pause > SignedDuration::ZERO {
             return Next::Wait(pause);
         }
+        if let Some(retry) = self.hold_back(&mut due, now) {
+            return Next::Wait(retry.min(wait).max(SignedDuration::ZERO));
+        }
         due.firing.sort_by(|one, other| other.severity.cmp(&one.severity).then_with(|| one.labels.cmp(&other.labels)));
         Next::Send(due)
+    }
+
+    /// Takes out what the receiver refused and is not to be tried again yet; how long until it is, where nothing is left.
+    fn hold_back(&mut self, due: &mut Due, now: Moment) -> Option<SignedDuration> {
+        let all: BTreeSet<&Labels> = due.firing.iter().chain(&due.resolved).map(|alert| &alert.labels).collect();
+        self.refused.retain(|labels, _| all.contains(labels));
+        let rests = |alert: &Alert| Some(self.refused.get(&alert.labels)?.retry_at - now.mono);
+        let held = |alert: &Alert| rests(alert).filter(|rest| rest.is_positive());
+        let wait = due.firing.iter().chain(&due.resolved).filter_map(|alert| held(alert)).min();
+        due.firing.retain(|alert| held(alert).is_none());
+        due.resolved.retain(|alert| held(alert).is_none());
+        wait.filter(|_| due.firing.is_empty() && due.resolved.is_empty())
     }
 
     /// What no longer fires of what is known.
@@ -193,11 +217,13 @@ impl Told {
     /// A message arrived.
     pub(super) fn record(&mut self, firing: &[Arc<Alert>], resolved: &[Arc<Alert>], style: Style, now: Moment) {
         for alert in firing {
+            self.refused.remove(&alert.labels);
             let known = Known { alert: Arc::clone(alert), told: now, over: None };
             let before = self.known.insert(alert.labels.clone(), known);
             self.unsaved |= style != Style::Mirror || before.is_none_or(|known| known.over.is_some());
         }
         for alert in resolved {
+            self.refused.remove(&alert.labels);
             match style {
                 Style::Mirror => {
                     let Some(known) = self.known.get_mut(&alert.labels) else { continue };
@@ -213,7 +239,21 @@ impl Told {
         self.last_message = Some(now);
     }
 
-    /// Everything that was to be sent arrived.
+    /// The receiver refused a message about these: it alone is tried again later, as others may arrive.
+    pub(super) fn refused(&mut self, alerts: &[Arc<Alert>], chance: f64, now: Moment) {
+        for alert in alerts {
+            let refused = self.refused.entry(alert.labels.clone()).or_default();
+            refused.retry_at = now.mono + signed(backoff(refused.attempts, chance));
+            refused.attempts = refused.attempts.saturating_add(1);
+        }
+    }
+
+    /// Whether it takes all that it is told.
+    pub(super) fn takes_all(&self) -> bool {
+        self.refused.is_empty()
+    }
+
+    /// Everything that was to be sent arrived, or was refused for what it says.
     pub(super) fn succeeded(&mut self) {
         (self.attempts, self.retry_at, self.waiting_since) = (0, None, None);
     }
@@ -299,9 +339,9 @@ fn resolved(known: &Known, there: Option<&&Arc<Alert>>, at: Timestamp) -> Arc<Al
 }
 
 fn severity(labels: &Labels) -> Severity {
-    let words = [Severity::Info, Severity::Warning, Severity::Critical];
     let word = labels.get("severity");
-    words.into_iter().find(|severity| word.is_some_and(|word| word == severity.as_str())).unwrap_or(Severity::Warning)
+    let named = Severity::ALL.iter().find(|severity| word.is_some_and(|word| word == severity.as_str()));
+    named.copied().unwrap_or(Severity::Warning)
 }
 
 fn cloned<'a>(alerts: impl Iterator<Item = &'a &'a Arc<Alert>>) -> Vec<Arc<Alert>> {

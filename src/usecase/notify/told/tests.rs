@@ -271,3 +271,28 @@ proptest! {
         prop_assert_eq!(receiver.told.waiting, 0);
     }
 }
+
+#[test]
+fn an_alert_that_is_refused_holds_back_no_other() {
+    let mut receiver = Receiver::new(Style::Each);
+    receiver.target.group_wait = Duration::ZERO;
+    receiver.target.group_interval = Duration::ZERO;
+    let refused = |receiver: &mut Receiver, second| {
+        receiver.told.refused(&[Arc::new(alert("a", AlertState::Firing))], 0.0, at(second));
+        receiver.told.succeeded();
+    };
+    refused(&mut receiver, 100);
+    assert_eq!(receiver.tell(100, "a"), "wait 1");
+    assert_eq!(receiver.tell(100, "a b"), "b");
+    assert_eq!(receiver.told.waiting, 1);
+    refused(&mut receiver, 101);
+    assert_eq!(receiver.tell(101, "a b"), "wait 2");
+    assert_eq!(receiver.tell(102, "a b !c"), "wait 1");
+    assert!(!receiver.told.takes_all());
+    assert_eq!(receiver.tell(103, "a b"), "a");
+    assert!(receiver.told.takes_all());
+    // What is over before it was ever told is not tried again.
+    refused(&mut receiver, 200);
+    assert_eq!(receiver.tell(201, "a b d"), "d");
+    assert!(receiver.told.takes_all());
+}

@@ -245,6 +245,10 @@ pub const REPORT_AGE_MAX: Duration = Duration::from_secs(300);
 /// Time that open requests have to finish when the agent stops.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time that the agent has to save its state when it stops: a third of what systemd and two thirds of what Kubernetes
+/// usually wait before they kill.
+pub const LAST_SAVE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Size of one object. S3 and every filesystem in use stay far below; a listing that says more is broken.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
 
@@ -620,6 +624,9 @@ pub const POSTURE_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// The same after an attempt that found out nothing.
 pub const POSTURE_RETRY: Duration = Duration::from_secs(3_600);
+
+/// How long one look at all settings of a bucket may take, with the credentials that it needs.
+pub const POSTURE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Buckets whose settings are looked at; an agent with more says nothing of the rest.
 pub const BUCKETS_MAX: usize = 1_000;

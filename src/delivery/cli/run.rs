@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 
 use super::args::RunArgs;
 use super::runtime::{Signals, block_on};
@@ -16,7 +17,7 @@ use super::version::{REVISION, VERSION};
 use super::{drill, logging, notify};
 use crate::delivery::http::{Guard, ReloadHandle, Room, Server};
 use crate::delivery::render::published::ReportCell;
-use crate::domain::limits::SHUTDOWN_TIMEOUT;
+use crate::domain::limits::{LAST_SAVE_TIMEOUT, SHUTDOWN_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::{Loaded, Settings};
@@ -48,6 +49,8 @@ pub fn main(args: &RunArgs) -> Result<ExitCode, Reason> {
 /// Runs agent and server; `ready` is told the addresses that are listened on.
 pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[SocketAddr])) -> Result<(), Reason> {
     process::count_panics();
+    // Before anybody is told that it is ready: until then a signal to reload would end it.
+    let signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
     let server = listen(&loaded.settings).await?;
     let cell = ReportCell::default();
     let (reload, reloads) = ReloadHandle::new();
@@ -81,17 +84,20 @@ pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[Socket
     let supervising = tokio::spawn(supervise(cell.clone()));
     let mut agent = tokio::spawn(agent.run(stopping(stopped.clone())));
     let mut server = tokio::spawn(server.serve(cell, reload.clone(), stopping(stopped)));
-    until_stopped(signals(&reload), &mut agent, &mut server).await?;
+    until_stopped(stop_signal(signals, &reload), &mut agent, &mut server).await?;
     tracing::info!("stopping");
     supervising.abort();
     supervisor::stopping();
     // Nobody is left to be told when both have ended already.
     let _ = stop.send(true);
-    let ended = async { (agent.await, server.await) };
-    match tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await {
-        Ok((Ok(()), Ok(()))) => {}
-        Ok((Err(error), _) | (_, Err(error))) => return Err(ended_early("stop", Err(error))),
+    let (saved, answered) = tokio::join!(timeout(LAST_SAVE_TIMEOUT, agent), timeout(SHUTDOWN_TIMEOUT, server));
+    match answered {
+        Ok(ended) => ended.map_err(|error| ended_early("stop", Err(error)))?,
         Err(_) => tracing::warn!("not all requests finished in time"),
+    }
+    match saved {
+        Ok(ended) => ended.map_err(|error| ended_early("stop", Err(error)))?,
+        Err(_) => tracing::warn!("not all state was saved: the disk did not answer in time"),
     }
     Ok(())
 }
@@ -125,12 +131,12 @@ pub fn say_started(loaded: &Loaded, listens: &[String]) {
 /// Waits until it is to stop. An agent or a server that ends by itself is an error, so that whoever supervises this
 /// process starts it anew: what the other of the two says would only look as if all were well.
 async fn until_stopped(
-    signals: impl Future<Output = Result<(), Reason>>,
+    signal: impl Future<Output = ()>,
     agent: &mut JoinHandle<()>,
     server: &mut JoinHandle<()>,
 ) -> Result<(), Reason> {
     tokio::select! {
-        signalled = signals => signalled,
+        () = signal => Ok(()),
         ended = agent => Err(ended_early("run the agent", ended)),
         ended = server => Err(ended_early("serve", ended)),
     }
@@ -143,8 +149,7 @@ fn ended_early(doing: &str, ended: Result<(), JoinError>) -> Reason {
 }
 
 /// Waits for the signal to stop; SIGHUP reloads.
-async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
-    let mut signals = Signals::listen([SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()])?;
+async fn stop_signal(mut signals: Signals, reload: &ReloadHandle) {
     while signals.next().await == SignalKind::hangup() {
         let reload = reload.clone();
         // What is wrong with the configuration is logged by the agent and seen in its metrics.
@@ -154,7 +159,6 @@ async fn signals(reload: &ReloadHandle) -> Result<(), Reason> {
             supervisor::ready();
         });
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -176,7 +180,7 @@ mod tests {
             let reason = until_stopped(pending(), &mut agent, &mut server).await.expect_err("it is still running");
             assert!(reason.message.starts_with(expected), "{reason}");
         }
-        let signalled = until_stopped(async { Ok(()) }, &mut work(), &mut work()).await;
+        let signalled = until_stopped(async {}, &mut work(), &mut work()).await;
         assert_eq!(signalled, Ok(()));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::crew::{Crew, Work};
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::assessment::{AgentReport, BucketReport};
-use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY};
+use crate::domain::limits::{BUCKETS_MAX, POSTURE_INTERVAL, POSTURE_RETRY, POSTURE_TIMEOUT};
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{BucketPlace, ReplicaLocation};
@@ -52,10 +52,10 @@ impl Duty for Buckets {
         bucket.due = Some(now.after(POSTURE_RETRY));
         let store = shared.stores.bucket(&bucket.location);
         self.crew.begin("look at bucket", String::new(), label.clone(), async move {
-            match store {
-                Some(store) => store.posture().await,
-                None => BucketPosture::default(),
-            }
+            let Some(store) = store else { return BucketPosture::default() };
+            let late = |_| Reason::new(ReasonKind::Timeout, "look at bucket: no answer in time");
+            let posture = tokio::time::timeout(POSTURE_TIMEOUT, store.posture()).await.map_err(late);
+            posture.unwrap_or_else(|reason| BucketPosture { reason: Some(reason), ..BucketPosture::default() })
         });
         None
     }

@@ -317,17 +317,12 @@ impl ReplicaLocation {
         let Self::Directory(path) = self else { return None };
         Some(path)
     }
-
-    pub fn s3_mut(&mut self) -> Option<&mut S3Location> {
-        let Self::S3(place) = self else { return None };
-        Some(place)
-    }
 }
 
-/// An object of that kind of store appears whole, or not at all. Litestream writes files under their final names on SFTP and
-/// WebDAV servers.
+/// An object of that kind of store is known to appear whole, or not at all. Litestream writes files under their final names
+/// on SFTP and WebDAV servers.
 pub fn is_atomic(kind: &str) -> bool {
-    !matches!(kind, "file" | "sftp" | "webdav")
+    matches!(kind, "s3" | "gs" | "abs" | "oss" | "nats")
 }
 
 /// The keys of a folder begin so.

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use self::live::LiveView;
 use self::outcome::Stop;
 use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore};
+use crate::domain::assess::costs::Costs;
 use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
 use crate::domain::human::counted;
 use crate::domain::limits::{DRILL_SPACE_MARGIN, RESTORE_PLANS_MAX};
@@ -314,19 +315,12 @@ impl Drill {
     fn finish(mut self, stop: Option<Stop>) -> DrillRecord {
         let (result, reason) = outcome::outcome(&self.record, stop);
         let now = self.parts.clock.now();
-        let (mut reads, mut lists) = (0, 0);
+        let costs = Costs { prices: self.job.policy.prices, ..Costs::default() };
         for store in self.parts.stores.report() {
             self.record.downloaded_bytes += store.received_bytes;
-            for operation in store.operations {
-                if operation.operation == "read" {
-                    reads += operation.requests;
-                } else {
-                    lists += operation.requests;
-                }
-            }
+            self.record.requests += store.operations.iter().map(|operation| operation.requests).sum::<u64>();
+            self.record.dollars += costs.spent(&store);
         }
-        self.record.requests = reads + lists;
-        self.record.dollars = self.prices().dollars(reads, lists, self.record.downloaded_bytes);
         self.record.seconds = self.seconds_since(self.begun);
         DrillRecord { result, reason, finished_at: now.wall, ..self.record }
     }

@@ -1,10 +1,12 @@
 //! One look at everything, for a command that ends: the same state as the agent's, without its clockwork.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 
 use super::objects::{Look, SeenObjects};
 use super::replica::WatchedReplica;
@@ -103,44 +105,56 @@ async fn look_at(
         for replica in subject.replicas.iter_mut().filter(|replica| which(replica)) {
             let Some(mut probe) = replica.take_probe(clock.now()) else { continue };
             let staged = staged.clone();
-            looks.push(async move {
+            looks.push((place(replica), async move {
                 let result = match replica.store.clone() {
                     Ok(store) => probe.look(store.as_ref(), staged.as_ref(), sampled, pace).await,
                     Err(reason) => Err(reason),
                 };
                 let objects = SeenObjects::of(&mut probe, replica.ledger.is_on());
                 replica.conclude(Look { probe, result, objects, beacon: None }, clock.now());
-            });
+            }));
         }
     }
-    all(looks, pace).await;
+    all(looks.into_iter(), pace).await;
 }
 
-/// Does all of it, no more at once than may be in flight at one place.
-async fn all(works: Vec<impl Future<Output = ()>>, pace: &Pace) {
-    futures_util::stream::iter(works).buffer_unordered(pace.concurrency.max(1)).collect().await
+/// Where work on a replica is in flight.
+fn place(replica: &WatchedReplica) -> String {
+    replica.target.location.queue()
+}
+
+/// Does all of it, each at a place: no more at once than may be in flight there, so that none waits for another place.
+async fn all(works: impl Iterator<Item = (String, impl Future<Output = ()>)>, pace: &Pace) {
+    let mut places: HashMap<String, Arc<Semaphore>> = HashMap::new();
+    let seated = works.map(|(place, work)| {
+        let seats = Arc::clone(places.entry(place).or_insert_with(|| Semaphore::new(pace.concurrency.max(1)).into()));
+        async move {
+            let _seat = seats.acquire().await;
+            work.await;
+        }
+    });
+    seated.collect::<FuturesUnordered<_>>().collect().await
 }
 
 /// Reads the beacons of databases that are on other hosts.
 async fn find_beacons(subjects: &mut [Subject], clock: &dyn Clock, stores: &dyn Stores, pace: &Pace) {
     let remote = subjects.iter_mut().filter(|subject| subject.target.database.is_none());
     let replicas = remote.flat_map(|subject| &mut subject.replicas).filter(|replica| replica.unreadable().is_none());
-    let beacons = replicas.map(|replica| async move {
+    let find = async |replica: &mut WatchedReplica| {
         let found = match stores.beacon(&replica.target.location) {
             Ok(store) => store.find().await,
             Err(reason) => Err(reason),
         };
         replica.take_beacon(Some(found), clock.now());
-    });
-    all(beacons.collect(), pace).await;
+    };
+    all(replicas.map(|replica| (place(replica), find(replica))), pace).await;
 }
 
 /// Reads what restores need of the replicas: with a bounded number of requests for their structure, or everything when
 /// asked for.
 async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
     let deep = pace.verify.depth == VerifyDepth::Content;
-    let replicas = subjects.iter_mut().flat_map(|subject| &mut subject.replicas);
-    let verifications = replicas.map(|replica| async move {
+    let read = async |replica: &mut WatchedReplica| {
         let Ok(store) = replica.store.clone() else { return };
         let mut left = VERIFY_ONCE_REQUESTS_MAX;
         while left > 0 {
@@ -159,8 +173,9 @@ async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
                 left = left.saturating_sub(requests.max(1));
             }
         }
-    });
-    all(verifications.collect(), pace).await;
+    };
+    let replicas = subjects.iter_mut().flat_map(|subject| &mut subject.replicas);
+    all(replicas.map(|replica| (place(replica), read(replica))), pace).await;
 }
 
 /// Compares pages with the live databases. What raced a commit or differs is looked at anew, a few times.
@@ -184,13 +199,13 @@ async fn compare_all(
             for replica in subject.replicas.iter_mut().filter(|replica| round == 0 || wanting(replica)) {
                 replica.spotting.due = Some(clock.now());
                 let Some(job) = replica.spot_job(reader, files, &pace.verify.spot, clock.now()) else { continue };
-                rounds.push(async move {
+                rounds.push((place(replica), async move {
                     let done = spot(job, SPOT_TIMEOUT).await;
                     replica.take_round(done, &pace.verify.spot, clock.now());
-                });
+                }));
             }
         }
-        all(rounds, pace).await;
+        all(rounds.into_iter(), pace).await;
         if !subjects.iter().any(|subject| subject.replicas.iter().any(wanting)) {
             break;
         }

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::task::spawn_blocking;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use self::wire::{Event, Order};
 use crate::domain::drill::DrillRecord;
@@ -45,6 +46,26 @@ pub struct ProcessDrills {
     news: Option<Arc<dyn DrillNews>>,
 }
 
+/// The directories of one drill, which are given up when it ends, and when it is cancelled.
+struct Places(Option<(ScratchDirectory, Option<KeptDirectory>)>);
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        let Some((scratch, kept)) = self.0.take() else { return };
+        let give_up = move || {
+            drop(scratch);
+            if let Some(kept) = kept {
+                kept.settle();
+            }
+        };
+        // Removing a large file takes its time.
+        match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => block_in_place(give_up),
+            _ => give_up(),
+        }
+    }
+}
+
 impl ProcessDrills {
     /// With the `streamgauge` program, the directory below which each drill has a private one, and how to open replicas.
     ///
@@ -67,25 +88,17 @@ impl ProcessDrills {
         let (scratch, kept) = self.places(job).await?;
         let copy = kept.as_ref().map(|kept| (kept.path().to_owned(), identity(job)));
         let directory = scratch.path().to_owned();
+        let _places = Places(Some((scratch, kept)));
         let order = Order { directory, kept: copy, stores: self.stores.clone(), job: job.clone() };
         let order = serde_json::to_vec(&order)
             .map_err(|error| Reason::new(ReasonKind::Misconfigured, format!("describe the drill: {error}")))?;
-        let ran = match tokio::time::timeout(job.policy.timeout, self.run(order, seen)).await {
+        match tokio::time::timeout(job.policy.timeout, self.run(order, seen)).await {
             Ok(ran) => ran,
             Err(_) => {
                 let seconds = job.policy.timeout.as_secs_f64();
                 Err(Reason::new(ReasonKind::Timeout, format!("the drill was killed after {seconds} s, its timeout")))
             }
-        };
-        // Removing a large file takes its time.
-        let _ = spawn_blocking(move || {
-            drop(scratch);
-            if let Some(kept) = kept {
-                kept.settle();
-            }
-        })
-        .await;
-        ran
+        }
     }
 
     /// Makes or finds the directories of one drill, and locks them.

@@ -79,6 +79,8 @@ impl Agent {
             let Some(next) = by_path.or_else(|| own.map(|_| name)) else { continue };
             ended.push((name.clone(), next.clone(), subject.save(), subject.save_objects()));
         }
+        // Under a name that goes on with another file, what is known of that file comes last and stays.
+        ended.sort_by_key(|(name, next, ..)| name != next);
         let renamed = ended.iter().filter(|(name, next, ..)| name != next);
         self.recorder.rename(renamed.map(|(name, next, ..)| (name.0.as_str(), next.0.as_str())), now.wall);
         let followers = ended.iter().map(|(_, next, ..)| next.clone()).collect();

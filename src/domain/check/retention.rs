@@ -110,8 +110,8 @@ fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaRepor
     };
     let moved = match (coverage.unsnapshotted_since, coverage.changes_since_snapshot) {
         (Some(since), Some(moved)) if moved > 0 => {
-            let what = if replica.layout == Some("v0.3") { "segments" } else { "transactions" };
-            format!("{moved} {what} followed, the first {} ago", context.age(since))
+            let followed = counted(moved, if replica.layout == Some("v0.3") { "segment" } else { "sync" });
+            format!("{followed} followed, the first {} ago", context.age(since))
         }
         _ => "nothing followed".into(),
     };
@@ -223,7 +223,7 @@ mod tests {
         check(
             "SnapshotStale",
             changed(ago(49, 1)),
-            "fail warning: the newest snapshot is 37 d 12 h old, 7 transactions followed",
+            "fail warning: the newest snapshot is 37 d 12 h old, 7 syncs followed",
         );
         check("SnapshotStale", changed(ago(49, 0)), "pass");
         // Nothing was written for a month, until an hour ago: the next snapshot comes by itself.

@@ -9,6 +9,7 @@ pub mod database;
 pub mod drill;
 pub mod endpoint;
 pub mod files;
+mod hex;
 mod http;
 pub mod journal;
 pub mod notify;

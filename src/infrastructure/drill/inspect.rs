@@ -20,7 +20,7 @@ use crate::domain::drill::probe::{Answer, quoted};
 use crate::domain::limits::{DRILL_PROBLEMS_MAX, PROBE_PROGRAM_MAX, PROBE_TIMEOUT, PROBE_VALUE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
-use crate::infrastructure::percent::encoded;
+use crate::infrastructure::percent::{PATH, encoded};
 use crate::usecase::ports::{RestoredCopy, Soundness};
 
 /// Instructions of SQLite's machine between two looks at the clock.
@@ -285,7 +285,7 @@ fn authorize(action: &AuthAction<'_>) -> Authorization {
 
 /// A `file:` URI (sqlite.org/uri.html), in which a few characters have to be escaped.
 fn uri(path: &Path, parameters: &str) -> String {
-    format!("file:{}?{parameters}", encoded(path.as_os_str().as_bytes(), b"/.-_"))
+    format!("file:{}?{parameters}", encoded(path.as_os_str().as_bytes(), PATH))
 }
 
 /// The reason for a failure: the database is damaged, or its state could not be found out.

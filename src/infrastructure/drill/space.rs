@@ -22,6 +22,7 @@ use crate::domain::limits::KEPT_COPY_AGE_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
 use crate::infrastructure::files::failed;
+use crate::infrastructure::hex::hex;
 use crate::infrastructure::page_hash::page_hash;
 use crate::infrastructure::reserve::{self, RestoredFile};
 use crate::usecase::ports::{CopyDigest, DrillSpace, KeptCopy, RestoreFile, RestoredCopy};
@@ -178,11 +179,6 @@ impl KeptDirectory {
 /// How the directory of a copy is called.
 fn name(identity: &str) -> String {
     hex(&digest(&SHA256, identity.as_bytes()).as_ref()[..16])
-}
-
-/// Bytes in hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The standard library seeds its hashers from the system's random numbers.

@@ -6,6 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::human::counted;
+use crate::infrastructure::hex::hex;
 use crate::usecase::ports::AlertMessage;
 
 /// An annotation; empty where there is none.
@@ -120,5 +121,5 @@ pub(super) fn fingerprint(alert: &Alert) -> String {
     for (name, value) in &alert.labels {
         text.extend([name, "\u{1f}", value, "\u{1e}"]);
     }
-    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest(&SHA256, text.as_bytes()).as_ref())
 }

@@ -20,6 +20,7 @@ use crate::domain::limits::{
 use crate::domain::price::bills_refusals;
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::words::words;
 use crate::infrastructure::clock;
 use crate::usecase::ports::{Content, Cursor, Shelf};
 
@@ -41,17 +42,17 @@ pub(super) struct Meter {
     counts: Mutex<(StoreReport, RequestWindow)>,
 }
 
-/// In the order of [`OPERATIONS`].
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Operation {
-    List,
-    Folders,
-    Read,
-    Write,
-    Posture,
+words! {
+    /// What stores are asked, as it is counted.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    pub(super) enum Operation {
+        List = "list",
+        Folders = "folders",
+        Read = "read",
+        Write = "write",
+        Posture = "posture",
+    }
 }
-
-const OPERATIONS: [&str; 5] = ["list", "folders", "read", "write", "posture"];
 
 impl Operation {
     /// The verb for the operation, as errors begin with it.
@@ -74,8 +75,9 @@ impl Operation {
 impl Meter {
     pub(super) fn new(store: &str) -> Self {
         let operations =
-            OPERATIONS.iter().map(|operation| StoreOperationReport { operation, ..Default::default() }).collect();
-        let report = StoreReport { store: store.to_owned(), operations, ..StoreReport::default() };
+            Operation::ALL.iter().map(|kind| StoreOperationReport { operation: kind.as_str(), ..Default::default() });
+        let report =
+            StoreReport { store: store.to_owned(), operations: operations.collect(), ..StoreReport::default() };
         Self { origin: clock::timer(), counts: Mutex::new((report, RequestWindow::default())) }
     }
 

@@ -1,5 +1,7 @@
 //! Replica URLs, split the way Go's `net/url` splits them, because that decides where Litestream writes.
 
+use percent_encoding::AsciiSet;
+
 use crate::domain::secret::Secret;
 use crate::infrastructure::percent;
 
@@ -175,9 +177,19 @@ fn unescape(text: &str, query: bool) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| "a percent escape that is not UTF-8")
 }
 
-/// Go's escaping of a path.
+/// What Go escapes in a path.
+const PATH: &AsciiSet = &percent::PATH
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
 fn escape(path: &str) -> String {
-    percent::encoded(path.as_bytes(), b"-_.~$&+,/:;=@")
+    percent::encoded(path.as_bytes(), PATH)
 }
 
 /// Go's `path.Clean`: no doubled slashes, no `.` and `..`, no trailing slash; nothing left is `.`.

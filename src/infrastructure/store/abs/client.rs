@@ -214,7 +214,7 @@ fn is_overheard(endpoint: &str) -> bool {
 
 /// A part of a path or of a query.
 fn escaped(text: &str) -> String {
-    percent::encoded(text.as_bytes(), b"-_.~")
+    percent::encoded(text.as_bytes(), percent::NAME)
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ pub(super) fn request(method: Method, url: &str, body: Bytes) -> Result<Request<
 
 /// A part of a path or of a query.
 pub(super) fn escaped(text: &str) -> String {
-    percent::encoded(text.as_bytes(), b"-_.~")
+    percent::encoded(text.as_bytes(), percent::NAME)
 }
 
 pub(super) fn query(parameters: &[(&str, &str)]) -> String {

@@ -7,6 +7,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_smithy_types::base64;
 use md5::{Digest as _, Md5};
 
+use crate::infrastructure::hex::hex;
+
 /// What a server asked for, the strongest that is known of it.
 #[derive(Debug)]
 pub(super) enum Challenge {
@@ -92,7 +94,6 @@ impl Digest {
 
     /// In hexadecimal; `None`: an algorithm that is not known.
     fn hash(&self, text: &str) -> Option<String> {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self.algorithm.as_deref().unwrap_or("MD5") {
             name if name.eq_ignore_ascii_case("MD5") => Some(hex(&Md5::digest(text))),
             name if name.eq_ignore_ascii_case("SHA-256") => Some(hex(digest(&SHA256, text.as_bytes()).as_ref())),

@@ -65,7 +65,7 @@ impl Server {
     }
 
     pub(super) fn uri(&self, key: &str) -> Result<Uri, Reason> {
-        let path = percent::encoded(self.path(key).as_bytes(), b"-_.~/");
+        let path = percent::encoded(self.path(key).as_bytes(), percent::PATH);
         let uri = format!("{}/{path}", self.place.endpoint).parse();
         uri.map_err(|_| Reason::new(ReasonKind::Misconfigured, "webdav-url makes no address"))
     }

@@ -39,7 +39,7 @@ use lab::Lab;
 use lab::prometheus::PROMETHEUS;
 use scenarios::{SCENARIOS, Scenario};
 use streamgauge::delivery::render;
-use streamgauge::delivery::render::rules::RuleOptions;
+use streamgauge::delivery::render::rules::{RuleOptions, RuleSet};
 use streamgauge::domain::profile::Profile;
 
 /// The documentation that this test keeps true.
@@ -48,7 +48,7 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/DETECTION.md")
 /// The rules for Prometheus that are read with one profile.
 fn rules(profile: Profile) -> String {
     let runbook_url = "https://example.org/runbook";
-    render::rules::rules(RuleOptions { profile, minimal: false, runbook_url, dashboard_url: None })
+    render::rules::rules(RuleOptions { set: RuleSet::Of(profile), runbook_url, dashboard_url: None })
 }
 
 /// The metrics that rules are made of.

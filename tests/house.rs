@@ -8,6 +8,7 @@ mod house {
     pub(crate) mod modules;
 }
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -273,6 +274,29 @@ fn nothing_is_left_unfinished() {
             "finish it or say in an issue what is missing",
         );
     }
+}
+
+/// The compiler takes what is public for used by somebody; a name that stands nowhere else is used by nobody.
+#[test]
+fn what_is_public_is_used() {
+    let folders = ["src", "tests", "benches", "fuzz/fuzz_targets"];
+    let all: String = folders.into_iter().flat_map(sources).map(|(_, text)| text).collect();
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for word in all.split(|character: char| !character.is_alphanumeric() && character != '_') {
+        *uses.entry(word).or_default() += 1;
+    }
+    let declared = |line: &str| {
+        let rest = ["pub fn ", "pub async fn ", "pub const fn ", "pub const ", "pub struct ", "pub enum "]
+            .into_iter()
+            .find_map(|begin| line.trim_start().strip_prefix(begin))?;
+        rest.split(|character: char| !character.is_alphanumeric() && character != '_').next().map(str::to_owned)
+    };
+    let mut unused = Vec::new();
+    for (path, text) in sources("src") {
+        let names = shipped(&text).lines().filter_map(declared);
+        unused.extend(names.filter(|name| uses[name.as_str()] == 1).map(|name| format!("{}: {name}", path.display())));
+    }
+    assert!(unused.is_empty(), "nobody uses these:\n{}", unused.join("\n"));
 }
 
 /// Building the fuzz crate costs minutes; that its targets are there and call what exists is seen without.

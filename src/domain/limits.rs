@@ -645,7 +645,8 @@ pub const MESSAGE_ALERTS_MAX: usize = 50;
 /// Alerts in one request to an Alertmanager, as Prometheus has it.
 pub const ALERTMANAGER_BATCH_MAX: usize = 64;
 
-/// How long a resolved alert is repeated to an Alertmanager, as Prometheus does.
+/// How long a resolved alert is kept, so that a receiver that was down is told of its end, and repeated to an Alertmanager:
+/// as long as Prometheus does.
 pub const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 
 /// The longest wait between two attempts to reach a receiver.

@@ -13,10 +13,10 @@ macro_rules! words {
 
         impl $name {
             /// Every variant, in the order of the declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            $visibility const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// The word of a variant.
-            pub fn as_str(self) -> &'static str {
+            $visibility fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)*
                 }

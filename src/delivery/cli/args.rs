@@ -105,7 +105,7 @@ pub struct CheckArgs {
 
     /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
     /// replica), or all of their content
-    #[arg(long, value_name = "DEPTH", value_parser = choice(&DEPTHS), default_value = "structure")]
+    #[arg(long, value_name = "DEPTH", value_parser = choice(DEPTHS), default_value = "structure")]
     pub verify: VerifyDepth,
 
     /// How long the commits seen at the start may take to reach the replica
@@ -140,7 +140,7 @@ pub struct ConfigCheckArgs {
 
 #[derive(Args, Debug)]
 pub struct MetricsArgs {
-    #[arg(long, value_parser = choice(&REFERENCES), default_value = "table")]
+    #[arg(long, value_parser = choice(REFERENCES), default_value = "table")]
     pub format: Reference,
 }
 
@@ -175,7 +175,14 @@ fn words<T>(words: &[(&'static str, T)]) -> PossibleValuesParser {
 }
 
 /// As [`words`], read as what they stand for.
-pub fn choice<T: Copy + Send + Sync + 'static>(choices: &'static [(&'static str, T)]) -> ValueParser {
-    let meant = |word: String| choices.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
-    words(choices).try_map(move |word| meant(word).ok_or("no such word")).into()
+pub fn choice<T: Copy + Send + Sync + 'static>(choices: impl IntoIterator<Item = (&'static str, T)>) -> ValueParser {
+    let choices: Vec<_> = choices.into_iter().collect();
+    let words = words(&choices);
+    let meant = move |word: String| choices.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+    words.try_map(move |word| meant(word).ok_or("no such word")).into()
+}
+
+/// The same of all there is of an enumeration, such as `Severity::ALL` with `Severity::as_str`.
+pub fn choice_of<T: Copy + Send + Sync + 'static>(all: &[T], word: fn(T) -> &'static str) -> ValueParser {
+    choice(all.iter().map(|value| (word(*value), *value)))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::args::choice;
+use super::args::choice_of;
 use super::output;
 use crate::delivery::render::dashboards::{DashboardFormat, dashboard, names};
 use crate::domain::profile::Profile;
@@ -31,12 +31,9 @@ pub struct DashboardsArgs {
     pub import: bool,
 
     /// How much the agents serve of every database: `profile` of their configuration
-    #[arg(long, value_parser = choice(&PROFILES), default_value = "standard")]
+    #[arg(long, value_parser = choice_of(Profile::ALL, Profile::as_str), default_value = "standard")]
     pub profile: Profile,
 }
-
-const PROFILES: [(&str, Profile); 3] =
-    [("core", Profile::Core), ("standard", Profile::Standard), ("full", Profile::Full)];
 
 /// Prints a dashboard.
 ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
-use super::args::{SourceArgs, choice};
+use super::args::{SourceArgs, choice_of};
 use super::output;
 use super::runtime::block_on;
 use super::sources::Sources;
@@ -55,12 +55,9 @@ pub struct TestArgs {
     pub sources: SourceArgs,
 
     /// Severity of the test alert
-    #[arg(long, value_parser = choice(&SEVERITIES), default_value = "critical")]
+    #[arg(long, value_parser = choice_of(Severity::ALL, Severity::as_str), default_value = "critical")]
     pub severity: Severity,
 }
-
-const SEVERITIES: [(&str, Severity); 3] =
-    [("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
 
 /// The name of the dead-man's switch, as in reports.
 const DEADMAN: &str = "deadman";

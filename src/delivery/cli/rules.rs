@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use clap::builder::ValueParser;
 use clap::{Args, ValueEnum};
 
 use super::args::choice;
 use super::output;
 use crate::delivery::render::alertmanager::alertmanager;
-use crate::delivery::render::rules::{RuleOptions, rules};
+use crate::delivery::render::rules::{RuleOptions, RuleSet, rules};
 use crate::domain::alerting::RUNBOOK_URL;
 use crate::domain::profile::Profile;
 use crate::domain::reason::Reason;
@@ -34,8 +35,8 @@ pub struct RulesArgs {
 
     /// How much the agents serve of every database (`profile` of their configuration), or minimal: nine pages and the
     /// watchdog, for every profile
-    #[arg(long, value_parser = choice(&PROFILES), default_value = "standard")]
-    pub profile: (Profile, bool),
+    #[arg(long, value_parser = rule_set(), default_value = "standard")]
+    pub profile: RuleSet,
 
     /// URL of the runbook; `#` and the name of the check in lower case are appended
     #[arg(long, value_name = "URL", default_value = RUNBOOK_URL)]
@@ -52,13 +53,10 @@ pub enum RulesFormat {
     Alertmanager,
 }
 
-/// Whether only the pages that matter most are wanted.
-const PROFILES: [(&str, (Profile, bool)); 4] = [
-    ("core", (Profile::Core, false)),
-    ("standard", (Profile::Standard, false)),
-    ("full", (Profile::Full, false)),
-    ("minimal", (Profile::Core, true)),
-];
+fn rule_set() -> ValueParser {
+    let profiles = Profile::ALL.iter().map(|profile| (profile.as_str(), RuleSet::Of(*profile)));
+    choice(profiles.chain([("minimal", RuleSet::Minimal)]))
+}
 
 /// Prints the rules.
 ///
@@ -68,8 +66,7 @@ const PROFILES: [(&str, (Profile, bool)); 4] = [
 pub fn main(args: &RulesArgs) -> Result<ExitCode, Reason> {
     let text = match args.format {
         RulesFormat::Prometheus => rules(RuleOptions {
-            profile: args.profile.0,
-            minimal: args.profile.1,
+            set: args.profile,
             runbook_url: &args.runbook_url,
             dashboard_url: args.dashboard_url.as_deref(),
         }),

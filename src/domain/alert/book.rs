@@ -18,12 +18,9 @@ use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, DatabaseState};
 use crate::domain::check::{Check, Rule, Watching, catalogue};
-use crate::domain::limits::ALERTS_MAX;
+use crate::domain::limits::{ALERTS_MAX, RESOLVED_RETENTION};
 use crate::domain::moment::{Moment, signed};
 use crate::domain::number::{Scope, Subject};
-
-/// How long a resolved alert is kept, so that a receiver that was down is told of its end. Prometheus keeps it as long.
-const RESOLVED_KEPT: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long alerts of a target that was not looked at yet stay as they are.
 const ASLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
@@ -261,7 +258,7 @@ impl AlertBook {
             }
             let Armed { check, rule, .. } = rules[key.rule];
             if let Some(resolved) = tracked.resolved {
-                let kept = now.since(resolved) <= RESOLVED_KEPT;
+                let kept = now.since(resolved) <= signed(RESOLVED_RETENTION);
                 *changed |= !kept;
                 return kept;
             }

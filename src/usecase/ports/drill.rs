@@ -13,7 +13,7 @@ use crate::domain::reason::Reason;
 use crate::domain::restore::RestoreBase;
 use crate::domain::target::{DatabaseFiles, ReplicaTarget, TargetName};
 
-/// The drills that the command line asks for, with the settings they run under.
+/// One drill of one replica, with the settings that it runs under.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrillJob {
     pub database: TargetName,
@@ -101,7 +101,7 @@ pub struct CopyDigest {
 
 /// A restored database, as SQLite sees it. Blocking.
 pub trait RestoredCopy: Send {
-    /// Work after this instant of the monotonic clock is ended, with [`ReasonKind::Timeout`].
+    /// Work that takes longer than this from now on is ended, with [`ReasonKind::Timeout`].
     ///
     /// [`ReasonKind::Timeout`]: crate::domain::reason::ReasonKind::Timeout
     fn set_deadline(&mut self, remaining: Duration);

@@ -121,7 +121,7 @@ pub struct FoundBeacon {
     pub content: Bytes,
     /// When it came, by the store's clock.
     pub stored_at: Timestamp,
-    /// The same by ours.
+    /// When it came, by our clock.
     pub written_at: Timestamp,
 }
 

@@ -241,6 +241,7 @@ impl Agent {
         self.shared.fleet.give_up_waiting(now);
         self.save_in_time(now);
         self.save_alerts(now);
+        self.space_out(now);
         let age = now.since(self.published);
         if age < self.shared.fleet.publish_interval() {
             return;

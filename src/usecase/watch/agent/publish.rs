@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Agent;
-use crate::domain::assessment::{AgentReport, Assessment, StoreReport};
+use crate::domain::assessment::{AgentReport, Assessment};
 use crate::domain::moment::Moment;
 use crate::domain::report::Report;
 use crate::domain::target::TargetName;
@@ -28,9 +28,8 @@ impl Agent {
 
     /// Everything as it is, with what changed built anew; what checks say of it; and what that is.
     fn assess(&mut self, now: Moment) -> (Assessment, Verdicts, BTreeSet<TargetName>) {
-        let shared = &mut self.shared;
-        let pace = &shared.configured.pace;
-        let changed = shared.fleet.take_fresh(pace, now);
+        let changed = self.shared.fleet.take_fresh(&self.shared.configured.pace, now);
+        let shared = &self.shared;
         for subject in changed.iter().filter_map(|name| shared.fleet.subjects.get(name)) {
             self.recorder.record(&subject.report, now.wall);
         }
@@ -38,7 +37,7 @@ impl Agent {
         let mut stores = shared.stores.report();
         let counted = now.wall.duration_since(self.report.started_at).as_secs_f64();
         let mut agent = AgentReport {
-            collectors: shared.collectors.report(&shared.fleet, pace),
+            collectors: shared.collectors.report(&shared.fleet, &shared.configured.pace),
             cost: shared.configured.costs.report(&mut stores, tally.storage_dollars(), counted),
             stores,
             receivers: self.alerts.receivers(),
@@ -47,8 +46,7 @@ impl Agent {
             ..self.report.clone()
         };
         self.duties.iter().for_each(|duty| duty.report(shared, now, &mut agent));
-        agent.cost.look_spacing = self.space_out(&agent.stores, now);
-        let shared = &self.shared;
+        agent.cost.look_spacing = shared.configured.costs.request_budget.map(|_| self.times_rarer());
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
         let selection = Arc::clone(&shared.configured.metrics.selection);
         let mut assessment = Assessment { complete, agent, databases, states: tally.states, over_limit, selection };
@@ -61,23 +59,23 @@ impl Agent {
     }
 
     /// Has looks at buckets be as rare as their budget asks for, but so frequent that lag above the tightest objective is seen
-    /// in time. Says how much rarer than configured they are, where there is a budget.
-    fn space_out(&mut self, stores: &[StoreReport], now: Moment) -> Option<f64> {
+    /// in time.
+    pub(super) fn space_out(&mut self, now: Moment) {
         let costs = self.shared.configured.costs;
-        let before = self.times_rarer();
-        if self.spacing.is_due(costs.request_budget, now) {
-            let spent = stores.iter().map(|store| costs.spent(store)).sum();
-            let most = self.pace.spacing_max(self.longest_spacing());
-            self.spacing.decide(spent, costs.request_budget, most, now);
-            self.pace_out();
+        if !self.spacing.is_due(costs.request_budget, now) {
+            return;
         }
+        let before = self.times_rarer();
+        let spent = self.shared.stores.report().iter().map(|store| costs.spent(store)).sum();
+        let most = self.pace.spacing_max(self.longest_spacing());
+        self.spacing.decide(spent, costs.request_budget, most, now);
+        self.pace_out();
         let times = self.times_rarer();
         if times > before {
             tracing::info!(times, "looks at buckets are rarer than configured, for the request budget");
         } else if times < before {
             tracing::info!(times, "looks at buckets are more frequent again, within the request budget");
         }
-        costs.request_budget.map(|_| times)
     }
 
     /// How many times rarer than configured looks at buckets are, to a tenth.

@@ -100,7 +100,16 @@ fn dependencies_point_inwards() {
     );
     refuse(
         "src/usecase",
-        &["crate::infrastructure", "crate::delivery", "std::fs", "std::net", "Timestamp::now", "SystemTime::now"],
+        &[
+            "crate::infrastructure",
+            "crate::delivery",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "runtime::Builder",
+            "Timestamp::now",
+            "SystemTime::now",
+        ],
         "usecase/ knows the outside world through ports only: add what it needs to ports",
     );
     refuse("src/infrastructure", &["crate::delivery"], "infrastructure/ does not know the faces");

@@ -1,7 +1,7 @@
 //! The ports, for real.
 
 pub mod agent;
-mod blocking;
+pub mod blocking;
 mod certificates;
 pub mod clock;
 pub mod config;

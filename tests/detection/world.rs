@@ -179,10 +179,6 @@ impl DatabaseWatch for Watch {
         Some(Arc::new(Live(Arc::clone(&self.world))))
     }
 
-    fn blocks(&self) -> bool {
-        false
-    }
-
     fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
         (self.targets, self.new) = (targets, true);
     }
@@ -458,6 +454,10 @@ fn start(world: &Shared, site: &Site, began: Instant) -> Working {
     let parts = AgentParts {
         clock: Arc::new(ports.clone()),
         watch: Box::new(watch),
+        run_watch: |watch| {
+            tokio::spawn(watch);
+            Ok(())
+        },
         stores: Arc::new(ports.clone()),
         configuration: Arc::new(ports.clone()),
         journal: Some(Box::new(ports.clone())),

@@ -21,6 +21,7 @@ use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
 use streamgauge::domain::verdict::Verdict;
+use streamgauge::infrastructure::blocking::run_on_thread;
 use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
@@ -298,6 +299,7 @@ pub(crate) fn parts(world: &Arc<World>) -> AgentParts {
     AgentParts {
         clock: Arc::new(SystemClock::start()),
         watch: Box::new(ports()),
+        run_watch: run_on_thread,
         stores: Arc::new(ports()),
         configuration: Arc::new(ports()),
         journal: None,

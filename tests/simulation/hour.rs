@@ -70,14 +70,10 @@ impl Clock for Simulated {
     }
 }
 
-/// The real watch, without a thread of its own.
-struct Unthreaded(Watch);
+/// The real watch, which sees the database as one that is held open.
+struct Held(Watch);
 
-impl DatabaseWatch for Unthreaded {
-    fn blocks(&self) -> bool {
-        false
-    }
-
+impl DatabaseWatch for Held {
     fn pages(&self) -> Option<Arc<dyn PageReader>> {
         self.0.pages()
     }
@@ -254,7 +250,11 @@ async fn live(home: &Path) -> String {
     let world = Arc::new(World::default());
     let agent = AgentParts {
         clock: Arc::new(clock),
-        watch: Box::new(Unthreaded(Watch::new())),
+        watch: Box::new(Held(Watch::new())),
+        run_watch: |watch| {
+            tokio::spawn(watch);
+            Ok(())
+        },
         stores: stores(&loaded.settings),
         configuration: Arc::new(sources),
         journal: loaded.settings.storage.as_deref().map(|path| Box::new(SqliteJournal::new(path)) as Box<_>),

@@ -19,6 +19,7 @@ use crate::delivery::http::{Guard, ReloadHandle, Room, Server};
 use crate::delivery::render::published::ReportCell;
 use crate::domain::limits::{LAST_SAVE_TIMEOUT, SHUTDOWN_TIMEOUT};
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::infrastructure::blocking::run_on_thread;
 use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::config::{Loaded, Settings};
 use crate::infrastructure::database::Watch;
@@ -61,6 +62,7 @@ pub async fn serve(sources: Sources, loaded: Loaded, ready: impl FnOnce(&[Socket
     let parts = AgentParts {
         clock,
         watch: Box::new(Watch::new()),
+        run_watch: run_on_thread,
         stores,
         configuration: Arc::new(sources),
         journal: loaded.settings.storage.as_deref().map(|path| Box::new(SqliteJournal::new(path)) as Box<dyn Journal>),

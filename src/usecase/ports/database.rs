@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::domain::litestream::Txid;
@@ -23,13 +24,12 @@ pub struct LocalUpdate {
     pub polled: bool,
 }
 
+/// Does the work of the watch, which may wait for a disk, beside all that is asynchronous. One that looks at memory may be a
+/// task among others, and shares the agent's clock then.
+pub type WatchRunner = fn(BoxFuture<'static, ()>) -> std::io::Result<()>;
+
 /// All databases of one agent, watched by events where the filesystem has them. Blocking: it lives on its own thread.
 pub trait DatabaseWatch: Send {
-    /// Whether its calls may wait for a disk. One that looks at memory needs no thread, and shares the agent's clock.
-    fn blocks(&self) -> bool {
-        true
-    }
-
     /// Who reads single pages of these databases; `None` where that cannot be done.
     fn pages(&self) -> Option<Arc<dyn PageReader>> {
         None

@@ -33,7 +33,7 @@ use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{
     AlertOutlet, AskedBy, Clock, Configuration, Configured, DatabaseWatch, DrillRunner, EntryKind, Journal,
-    LocalUpdate, Pace, ProcessProbe, Publisher, Stores,
+    LocalUpdate, Pace, ProcessProbe, Publisher, Stores, WatchRunner,
 };
 
 /// A report is published so often although nothing changed, so that it shows that the agent goes on.
@@ -49,6 +49,7 @@ pub type ReloadRequest = (AskedBy, oneshot::Sender<Result<(), String>>);
 pub struct AgentParts {
     pub clock: Arc<dyn Clock>,
     pub watch: Box<dyn DatabaseWatch>,
+    pub run_watch: WatchRunner,
     pub stores: Arc<dyn Stores>,
     pub configuration: Arc<dyn Configuration>,
     pub journal: Option<Box<dyn Journal>>,
@@ -115,7 +116,7 @@ impl Agent {
     ) -> Result<Self, Reason> {
         let now = parts.clock.now();
         let pages = parts.watch.pages();
-        let (local, rounds) = LocalWatch::start(parts.watch, Arc::clone(&parts.clock))
+        let (local, rounds) = LocalWatch::start(parts.watch, Arc::clone(&parts.clock), parts.run_watch)
             .map_err(|error| Reason::from(error).context("start the watch thread"))?;
         let remembers = parts.journal.is_some();
         let mut memory = Memory::load(parts.journal, now);

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -11,7 +12,7 @@ use tokio::time::sleep;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
-use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate};
+use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate, WatchRunner};
 
 /// Rounds that may wait for the agent; the thread pauses when it is behind.
 pub(super) const ROUNDS_MAX: usize = 64;
@@ -36,23 +37,16 @@ pub(super) struct LocalWatch {
 }
 
 impl LocalWatch {
-    /// Starts the thread, or a task for a watch that needs none; what it sees arrives at the receiver in the order in
-    /// which it was seen.
+    /// Has the watch begin; what it sees arrives at the receiver in the order in which it was seen.
     pub(super) fn start(
         watch: Box<dyn DatabaseWatch>,
         clock: Arc<dyn Clock>,
+        run: WatchRunner,
     ) -> std::io::Result<(Self, Receiver<LocalRound>)> {
         let (commands, inbox) = unbounded_channel();
         let (rounds, outbox) = channel(ROUNDS_MAX);
-        let blocks = watch.blocks();
         let watching = Watching { watch, clock, rounds, poll: Duration::from_secs(1), sweep_per_poll: 0 };
-        if blocks {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-            let thread = std::thread::Builder::new().name("local-watch".into());
-            thread.spawn(move || runtime.block_on(watching.run(inbox)))?;
-        } else {
-            tokio::spawn(watching.run(inbox));
-        }
+        run(watching.run(inbox).boxed())?;
         Ok((Self { commands }, outbox))
     }
 

@@ -188,6 +188,24 @@ fn a_wal_that_is_deleted_under_its_users_is_told_until_they_are_gone() {
 }
 
 #[test]
+fn a_wal_that_is_deleted_or_moved_away_alone_is_told_until_it_is_back() {
+    let (mut bench, mut writer) = without_pages();
+    writer.write(3);
+    let told = Replacement::Replaced(Contradiction::WalDeleted);
+    let away = bench.beside("-away");
+    fs::rename(bench.beside("-wal"), &away).unwrap();
+    assert_eq!((polled(&mut bench), swept(&mut bench), one_look(&bench.path())), (told, told, told));
+    writer.write(3);
+    assert_eq!(swept(&mut bench), told, "what is committed goes into the file that was moved");
+    fs::rename(&away, bench.beside("-wal")).unwrap();
+    assert_eq!(swept(&mut bench).replaced(), Some(false));
+    fs::remove_file(bench.beside("-wal")).unwrap();
+    assert_eq!(swept(&mut bench), told);
+    writer.kill();
+    assert_eq!(swept(&mut bench).replaced(), Some(false), "nobody uses it any more");
+}
+
+#[test]
 fn what_is_written_over_it_is_told_where_a_date_alone_is_not() {
     let (mut bench, writer) = without_pages();
     let times = fs::FileTimes::new().set_accessed(SystemTime::now()).set_modified(SystemTime::now());

@@ -389,9 +389,9 @@ impl Site {
         self.agent.as_ref().unwrap()
     }
 
-    /// How many seconds something lasts that lasts so many in a run of an hour.
+    /// How many seconds something lasts that lasts so many in a run of an hour. A longer one rests longer in the end.
     fn length(&self, seconds: u64) -> u64 {
-        (seconds * self.minutes / 60).max(seconds.min(20))
+        (seconds * self.minutes.min(60) / 60).max(seconds.min(20))
     }
 
     fn replicate(&mut self) {

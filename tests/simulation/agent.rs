@@ -442,6 +442,8 @@ async fn watch_that_dies_leaves_nothing_claimed_and_replicas_watched() {
     world.watch_dies.store(true, Ordering::Relaxed);
     let app = world.wait_for("app", |app| app.state == DatabaseState::Unreadable).await;
     assert_eq!(app.reason.as_ref().unwrap().message, "watch databases: internal error");
+    // Whatever is committed now is not seen.
+    assert_eq!((replica(&app).lag_seconds, replica(&app).unreplicated_bytes), (None, None));
     put(&world.store("/app").inner, 0, 4, 4, 2, Some(wal(100, 20)));
     world.wait_for("app", |app| replica(app).txid == Some(4) && verified(app)).await;
 }

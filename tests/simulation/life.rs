@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use streamgauge::domain::assess::positions::Positions;
-use streamgauge::domain::assess::proof::{Chain, Evidence, Exposure, exposure, settle};
+use streamgauge::domain::assess::proof::{Chain, Evidence, Exposure, Unread, exposure, settle};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::infrastructure::store::MemoryStore;
@@ -208,7 +208,8 @@ impl Life {
         let world = self.world.lock().unwrap();
         let now = at(world.now);
         let evidence = self.watcher.finding.as_ref().map(|(_, evidence)| evidence);
-        let claim = exposure(&self.watcher.positions, evidence, self.watcher.failing, now);
+        let unread = Unread { replica: self.watcher.failing, ..Unread::default() };
+        let claim = exposure(&self.watcher.positions, evidence, unread, now);
         let Some(evidence) = evidence else { return };
         let problem = self.recovery_point(&claim, evidence, &world);
         let problem = problem.or_else(|| self.lag(&claim, evidence, &world)).or_else(|| self.bytes(&claim, &world));

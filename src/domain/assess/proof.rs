@@ -110,24 +110,33 @@ pub fn arrived<'a>(positions: &'a Positions, evidence: &Evidence) -> Cow<'a, Pos
     }
 }
 
+/// What could not be read the last time, of a database and a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// It may have committed since it last could: what was seen of it is the least that waits, and that nothing waits is not
+    /// known.
+    pub database: bool,
+    /// Lag stays what was last known, because commits made since are neither seen in the bucket nor seen missing; their bytes
+    /// are counted, and proof age tells the rest.
+    pub replica: bool,
+}
+
 /// Compares a database with what is known of its replica.
-///
-/// `failing`: the replica could not be read since `evidence`. Lag then stays what was last known, because commits made
-/// since are neither seen in the bucket nor seen missing; their bytes are counted, and proof age tells the rest.
-pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, failing: bool, now: Moment) -> Exposure {
+pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, unread: Unread, now: Moment) -> Exposure {
     let proven_until = positions.proven_until().map(|moment| moment.wall);
     let Some(evidence) = evidence else {
         return Exposure { recovery_point: proven_until, ..Exposure::default() };
     };
-    let until = if failing { evidence.verified_at } else { now };
+    let until = if unread.replica { evidence.verified_at } else { now };
     // What the bucket holds is as old as it says, and whether more was written is unknown.
     let observed = |recovery_point| Exposure { method: Some(Method::Observer), recovery_point, ..Exposure::default() };
     match (&evidence.chain, evidence.position.filter(|_| positions.newest().is_some())) {
         (Chain::Complete, None) => observed(evidence.newest_at),
         (Chain::Skipped { end }, None) => observed(Some(*end)),
-        (Chain::Complete | Chain::Skipped { .. }, Some(_)) => {
-            Exposure { recovery_point: proven_until, ..pending(&arrived(positions, evidence), evidence, until) }
-        }
+        (Chain::Complete | Chain::Skipped { .. }, Some(_)) => Exposure {
+            recovery_point: proven_until,
+            ..pending(&arrived(positions, evidence), evidence, unread.database, until)
+        },
         (Chain::Broken { end, lost_since }, _) => broken(evidence, *end, now.at_wall(*lost_since), positions, now),
         (Chain::NoStart, _) => match positions.oldest() {
             Some(sample) => broken(evidence, None, sample.first_seen, positions, now),
@@ -156,12 +165,12 @@ fn broken(
     }
 }
 
-fn pending(positions: &Positions, evidence: &Evidence, until: Moment) -> Exposure {
+fn pending(positions: &Positions, evidence: &Evidence, unread: bool, until: Moment) -> Exposure {
     let recovery_point = positions.proven_until().map(|moment| moment.wall);
     let mut exposure = Exposure { method: Some(evidence.method), recovery_point, ..Exposure::default() };
     let Some(oldest) = positions.oldest_unproven() else {
-        // A source that could not be read may have committed since it last could.
-        if positions.newest().is_some_and(|newest| newest.last_seen.mono >= evidence.verified_at.mono) {
+        let seen = positions.newest().is_some_and(|newest| newest.last_seen.mono >= evidence.verified_at.mono);
+        if seen && !unread {
             exposure.lag = Some(SignedDuration::ZERO);
             exposure.unreplicated_bytes = Some(0);
         }
@@ -183,7 +192,7 @@ fn pending(positions: &Positions, evidence: &Evidence, until: Moment) -> Exposur
     let source = positions.newest().and_then(|newest| newest.position);
     if let Some((count, lower_bound)) = source.and_then(|source| bytes(source, evidence)) {
         exposure.unreplicated_bytes = Some(count);
-        exposure.unreplicated_bytes_lower_bound = lower_bound;
+        exposure.unreplicated_bytes_lower_bound = lower_bound || unread;
     }
     exposure
 }
@@ -244,11 +253,16 @@ mod tests {
     }
 
     fn check(positions: Positions, evidence: Option<Evidence>, failing: bool, now: i64, expected: &str) {
+        let unread = Unread { replica: failing, ..Unread::default() };
+        check_unread(positions, evidence, unread, now, expected);
+    }
+
+    fn check_unread(positions: Positions, evidence: Option<Evidence>, unread: Unread, now: i64, expected: &str) {
         let mut positions = positions;
         if let Some(evidence) = &evidence {
             settle(&mut positions, evidence);
         }
-        let result = exposure(&positions, evidence.as_ref(), failing, at(now));
+        let result = exposure(&positions, evidence.as_ref(), unread, at(now));
         let seconds =
             |value: Option<SignedDuration>| value.map_or_else(|| "unknown".into(), |v| v.as_secs().to_string());
         let instant = |value: Option<Timestamp>| {
@@ -311,6 +325,16 @@ mod tests {
         let found = evidence(Some(wal(5, 100)), Chain::Complete);
         let looks = source(&[(1, 5, 100), (10, 5, 150)]);
         check(looks, Some(found), true, 600, "recovery point 1, lag 40, bytes 50");
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_read_may_have_committed_since() {
+        let found = || Some(evidence(Some(wal(5, 100)), Chain::Complete));
+        let unread = Unread { database: true, ..Unread::default() };
+        let proven = source(&[(50, 5, 100)]);
+        check_unread(proven, found(), unread, 60, "recovery point 50, lag unknown, bytes unknown");
+        let waiting = source(&[(1, 5, 100), (10, 5, 150)]);
+        check_unread(waiting, found(), unread, 60, "recovery point 1, lag 50, bytes >=50");
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Pairing {
             self.found = left.then_some((file.id, log));
             return self.state;
         };
+        if pair.sample.wal.is_none() && seen.header.frames > 0 && index.is_connected() {
+            self.found = None;
+            self.state = Replacement::Replaced(Contradiction::WalDeleted);
+            return self.state;
+        }
         let known = pair.continued && self.found.is_none() && matches!(self.state, Replacement::Agrees { .. });
         self.state = match self.remembered(pair, index, &seen.header) {
             Some(proof) => Replacement::Replaced(proof),

@@ -84,20 +84,25 @@ pub(super) fn sample(
     known: Known<'_>,
     memory: &mut Memory,
 ) -> Result<(Sample, Option<OpenIndex>), Failure> {
-    let mut outcome = attempt(paths, known, memory);
-    for _ in 1..ATTEMPTS {
+    let mut outcome = attempt(paths, known, memory, 0);
+    for pass in 1..ATTEMPTS {
         match &outcome {
             Err(Failure { transient: true, .. }) => std::thread::sleep(PAUSE),
             _ => break,
         }
-        outcome = attempt(paths, Known::default(), memory);
+        outcome = attempt(paths, Known::default(), memory, pass);
     }
     outcome
 }
 
-/// One pass. The wal-index is read first: what it calls committed is already in the `-wal` file, so a `-wal` that is too
+/// One pass of those that there may be, counted from 0. The wal-index is read first: what it calls committed is already in the `-wal` file, so a `-wal` that is too
 /// short for it was changed in between.
-fn attempt(paths: &Paths, known: Known<'_>, memory: &mut Memory) -> Result<(Sample, Option<OpenIndex>), Failure> {
+fn attempt(
+    paths: &Paths,
+    known: Known<'_>,
+    memory: &mut Memory,
+    pass: usize,
+) -> Result<(Sample, Option<OpenIndex>), Failure> {
     let opened = if known.index.is_none() { OpenIndex::open(paths)?.filter(OpenIndex::is_connected) } else { None };
     let index = match known.index.or(opened.as_ref()) {
         Some(open) => open.read(paths)?.map(|header| IndexSample { id: open.stat.id, size: open.stat.size, header }),
@@ -109,6 +114,11 @@ fn attempt(paths: &Paths, known: Known<'_>, memory: &mut Memory) -> Result<(Samp
         None => database_file(paths)?,
     };
     let (log, page_size) = match index.map(|index| index.header) {
+        // Whoever is in a hurry to close the database is done by the last pass.
+        Some(header) if wal.is_none() && pass + 1 == ATTEMPTS && header.frames > 0 => {
+            let page_size = header.page_size.or(memory.page_size);
+            (Log::Indexed(header), page_size.map_or_else(|| database_header(paths).map(|found| found.page_size), Ok)?)
+        }
         Some(header) => indexed(paths, &header, (database.stamp(), wal.as_ref()), memory)?,
         None => unindexed(paths, wal.as_ref(), memory)?,
     };

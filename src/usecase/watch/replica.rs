@@ -10,7 +10,7 @@ use crate::domain::assess::churn::Churn;
 use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, Method, arrived, exposure, settle};
+use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, Method, Unread, arrived, exposure, settle};
 use crate::domain::assessment::{CoverageReport, DatabaseState, KeepingReport, ReplicaReport};
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
@@ -49,6 +49,8 @@ pub(super) struct WatchedReplica {
     pub(super) positions: Positions,
     /// The database was replaced: its WAL says nothing of its file, so that nothing is proven until that ends.
     replaced: bool,
+    /// The database could not be read the last time.
+    unread: bool,
     finding: Option<(Finding, Evidence)>,
     /// Since when it is watched and when it was last verified, perhaps by an earlier run.
     pub(super) watched: Watched,
@@ -92,6 +94,7 @@ impl WatchedReplica {
             key,
             positions: Positions::default(),
             replaced: false,
+            unread: false,
             finding: None,
             watched: Watched::default(),
             failure: None,
@@ -155,6 +158,7 @@ impl WatchedReplica {
 
     /// Records a look at the database; `true` when it holds something that the one before did not.
     pub(super) fn record(&mut self, look: &DatabaseLook) -> bool {
+        self.unread = false;
         self.replaced = look.replacement.replaced() == Some(true);
         if self.replaced {
             return false;
@@ -163,6 +167,11 @@ impl WatchedReplica {
         self.positions.record(look);
         self.written = Some(Written::of(look));
         self.positions.newest().map(|sample| sample.first_seen) != before
+    }
+
+    /// The database could not be looked at.
+    pub(super) fn not_recorded(&mut self) {
+        self.unread = true;
     }
 
     /// Takes in a look at the replica.
@@ -233,6 +242,11 @@ impl WatchedReplica {
         self.failure.as_deref().filter(|reason| reason.kind != ReasonKind::Corrupt)
     }
 
+    /// A damaged object is no silence: the replica was read, and what waits is seen not to be there.
+    fn unread(&self) -> Unread {
+        Unread { database: self.unread, replica: self.unreadable().is_some() }
+    }
+
     pub(super) fn standing(&self) -> Standing {
         let claim = self.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
         let beacon = claim.and_then(|claim| Duration::try_from_secs_f64(claim.interval_seconds).ok());
@@ -279,7 +293,7 @@ impl WatchedReplica {
             evidence.chain == Chain::Complete && evidence.position.is_some() && finding.damaged.is_none()
         });
         let proven = self.positions.newest().is_some() && self.positions.oldest_unproven().is_none();
-        complete && proven && self.failure.is_none() && !self.replaced
+        complete && proven && self.failure.is_none() && !self.replaced && !self.unread
     }
 
     /// Its numbers change with time alone.
@@ -346,17 +360,15 @@ impl WatchedReplica {
 
     fn lag(&self, now: Moment) -> Option<f64> {
         let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
-        let lag = exposure(&self.positions, evidence, self.unreadable().is_some(), now).lag;
+        let lag = exposure(&self.positions, evidence, self.unread(), now).lag;
         lag.map(|lag| lag.as_secs_f64()).or_else(|| self.claimed_lag())
     }
 
     pub(super) fn report(&self, pace: &Pace, prices: &ConfiguredPrices, now: Moment) -> ReplicaReport {
         let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
-        // A damaged object is no silence: the replica was read, and what waits is seen not to be there.
-        let failing = self.unreadable().is_some();
         // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
         let evidence = evidence.filter(|_| !self.replaced);
-        let exposure = exposure(&self.positions, evidence, failing, now);
+        let exposure = exposure(&self.positions, evidence, self.unread(), now);
         let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
         let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
         let claim = self.beacon.as_ref().filter(|_| claimed.is_some());

@@ -192,6 +192,7 @@ impl Subject {
             }
             Err(reason) => {
                 self.failure = Some(Box::new(reason));
+                self.replicas.iter_mut().for_each(WatchedReplica::not_recorded);
                 Vec::new()
             }
         }

@@ -226,10 +226,15 @@ fn action(check: &Check, values: &[&str]) -> Markup {
 fn summary(check: &Check, values: &[&str]) -> String {
     let text = check.summary;
     let text = ["{database}: ", "streamgauge: "].iter().find_map(|name| text.strip_prefix(name)).unwrap_or(text);
+    // What a database is called stays as it is.
+    let begins_with_a_name = text.starts_with('{');
     let text = check.fill(text, values);
     if text.contains('{') {
         // A verdict on the agent names its subject in what was seen only.
         return check.name.to_owned();
+    }
+    if begins_with_a_name {
+        return text;
     }
     let first = text.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     first + text.get(text.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::checked::{corrupt, printable};
-use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream};
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream, root};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX};
 use crate::domain::places::AbsLocation;
@@ -60,12 +60,6 @@ const PAGE_KEYS: &str = "1000";
 struct AbsStore {
     container: Container,
     root: String,
-}
-
-/// What keys begin with, as Go's `path.Join` makes it of a clean path.
-fn root(path: &str) -> String {
-    let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
-    format!("{path}{slash}")
 }
 
 impl AbsStore {

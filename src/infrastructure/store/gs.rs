@@ -17,14 +17,15 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::checked::{corrupt, printable};
-use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream};
+use super::http::query;
+use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream, root};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX};
 use crate::domain::places::GsLocation;
 use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
 use crate::usecase::ports::{Content, Cursor};
-use client::{Action, Bucket, Google, query};
+use client::{Action, Bucket, Google};
 
 pub(super) const KIND: Kind = Kind {
     name: "gs",
@@ -63,12 +64,6 @@ const PAGE_KEYS: &str = "1000";
 struct GsStore {
     bucket: Bucket,
     root: String,
-}
-
-/// What keys begin with, as Go's `path.Join` makes it of a clean path.
-fn root(path: &str) -> String {
-    let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
-    format!("{path}{slash}")
 }
 
 /// An answer to a listing; `kind` tells it from other JSON.

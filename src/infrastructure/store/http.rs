@@ -10,21 +10,21 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 
 use super::checked::corrupt;
-use super::kind::StoreOptions;
+use super::kind::{StoreOptions, connect_timeout};
+use super::part::Part;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::clocks::Clocks;
-use crate::infrastructure::http::document::{cut, is_html, web_page};
+use crate::infrastructure::http::document::{is_html, web_page};
 use crate::infrastructure::http::failure::{broken, by_status, unreachable};
 use crate::infrastructure::http::transport::{Transport, Unanswered};
 use crate::infrastructure::http::{PerTls, TlsOptions};
+#[cfg(any(feature = "azure", feature = "gcs"))]
+use crate::infrastructure::percent;
 use crate::infrastructure::scrub::Scrub;
 
 /// How often one request is tried, and how long is waited before it is tried a second time; then twice as long.
 const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// No healthy store takes longer to accept a connection.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// No store needs more to say why it refuses something.
 const REFUSAL_BYTES_MAX: u64 = 64 << 10;
@@ -73,7 +73,7 @@ impl HttpClient {
     ) -> Result<Answer, Reason> {
         let ca_files = self.ca_file.iter().map(PathBuf::as_path).chain(ca_file).map(Path::to_owned).collect();
         let tls = TlsOptions { skip_verify: false, ca_files };
-        let (connect_timeout, clocks) = ((self.timeout / 4).min(CONNECT_TIMEOUT_MAX), Arc::clone(&self.clocks));
+        let (connect_timeout, clocks) = (connect_timeout(self.timeout), Arc::clone(&self.clocks));
         let make = move |tls: &TlsOptions| Transport::new(tls, connect_timeout, clocks).map(Arc::new);
         let transport = self.transports.get(&tls, make).await?;
         let agent = HeaderValue::from_static(concat!("streamgauge/", env!("CARGO_PKG_VERSION")));
@@ -134,21 +134,25 @@ impl Answer {
         if self.status == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(Bytes::new());
         }
-        // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
-        let range = self.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok()?.strip_prefix("bytes "));
-        let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
-        let whole = if self.status == StatusCode::PARTIAL_CONTENT { "" } else { "0" };
-        let start = range.map_or(whole, |range| range.map_or("", |(start, _)| start)).parse::<u64>();
-        if start != Ok(offset) {
-            return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
-        }
-        let last = range.flatten().and_then(|(_, last)| last.parse::<u64>().ok());
-        let promised = last.map_or(0, |last| last.saturating_add(1).saturating_sub(offset)).min(length);
-        if (self.body.len() as u64) < promised {
-            return Err(cut(&format!("{} of the {promised} bytes that it names", self.body.len())));
-        }
+        let range = self.headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        let part = Part::of(range, self.status != StatusCode::PARTIAL_CONTENT);
+        part.begins_at(offset)?;
+        part.holds(self.body.len(), offset, length)?;
         Ok(self.body)
     }
+}
+
+/// A part of a path or of a query.
+#[cfg(any(feature = "azure", feature = "gcs"))]
+pub(super) fn escaped(text: &str) -> String {
+    percent::encoded(text.as_bytes(), percent::NAME)
+}
+
+/// What stands behind the `?` of a URL.
+#[cfg(any(feature = "azure", feature = "gcs"))]
+pub(super) fn query(parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// The value of `Range` for at most `length` bytes from `offset` on; `length` is not 0.

@@ -39,6 +39,13 @@ impl From<Vec<String>> for FolderPage {
     }
 }
 
+/// What keys begin with, as Go's `path.Join` makes it of a clean path.
+#[cfg(any(feature = "azure", feature = "gcs"))]
+pub(super) fn root(path: &str) -> String {
+    let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
+    format!("{path}{slash}")
+}
+
 /// A backend: objects below the replica's root, by keys that are relative to it and use `/`.
 #[async_trait]
 pub(super) trait KeyStore: Send + Sync {

@@ -26,6 +26,14 @@ pub struct StoreOptions {
     pub ca_file: Option<PathBuf>,
 }
 
+/// No healthy store takes longer to accept a connection.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to be made, of a call that may take `timeout`.
+pub(super) fn connect_timeout(timeout: Duration) -> Duration {
+    (timeout / 4).min(CONNECT_TIMEOUT_MAX)
+}
+
 /// Opens a place of one kind.
 type Open<T> = fn(&ReplicaLocation, &Shared) -> Result<Box<T>, Reason>;
 

@@ -21,6 +21,7 @@ mod memory;
 mod nats;
 #[cfg(feature = "oss")]
 mod oss;
+mod part;
 mod reused;
 mod s3;
 #[cfg(feature = "sftp")]

@@ -22,12 +22,12 @@ use bytes::Bytes;
 use super::checked::{corrupt, printable};
 use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing};
 use super::kind::{Kind, Shared, StoreOptions, unsupported};
+use super::part::Part;
 use super::reused::Buffers;
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::Reason;
 use crate::domain::target::{ReplicaLocation, S3Location};
 use crate::infrastructure::files::timestamp;
-use crate::infrastructure::http::document::cut;
 use crate::infrastructure::http::failure::broken;
 use crate::usecase::ports::{BeaconStore, Content, Cursor};
 use client::{ClientSlot, Clients, CustomerKey, Lent};
@@ -257,15 +257,8 @@ fn object_info(object: Object, place: &str, prefix: &str) -> Result<KeyInfo, Rea
 
 /// The body of an answer, at most one frame more than was asked for.
 async fn content(object: GetObjectOutput, offset: u64, length: u64, buffers: &Buffers) -> Result<Bytes, Reason> {
-    // `bytes 0-99/4711`; a server that does not know ranges answers with the whole object instead.
-    let range = object.content_range.as_deref().and_then(|range| range.strip_prefix("bytes "));
-    let range = range.map(|range| range.split('/').next().and_then(|range| range.split_once('-')));
-    let start = range.map_or(Ok(0), |range| range.map_or("", |(start, _)| start).parse::<u64>());
-    if start != Ok(offset) {
-        return Err(corrupt(format!("answered with a different range than the one from byte {offset}")));
-    }
-    let last = range.flatten().and_then(|(_, last)| last.parse::<u64>().ok());
-    let promised = last.map_or(0, |last| last.saturating_add(1).saturating_sub(offset)).min(length);
+    let part = Part::of(object.content_range.as_deref(), true);
+    part.begins_at(offset)?;
     // What is announced is not believed further than what was asked for.
     let announced = object.content_length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0).min(length);
     let mut body = object.body;
@@ -281,10 +274,7 @@ async fn content(object: GetObjectOutput, offset: u64, length: u64, buffers: &Bu
             break;
         }
     }
-    if (filled as u64) < promised {
-        // What is stored may be whole.
-        return Err(cut(&format!("{filled} of the {promised} bytes that it names")));
-    }
+    part.holds(filled, offset, length)?;
     Ok(content.filled(filled))
 }
 

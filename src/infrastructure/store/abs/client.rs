@@ -17,8 +17,7 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::authority;
 use crate::infrastructure::http::document::{is_html, web_page};
 use crate::infrastructure::http::proxy::is_this_machine;
-use crate::infrastructure::percent;
-use crate::infrastructure::store::http::{Answer, HttpClient, part_bytes_max, range};
+use crate::infrastructure::store::http::{Answer, HttpClient, escaped, part_bytes_max, query, range};
 use crate::infrastructure::store::kind::StoreOptions;
 
 /// The first version of the protocol that knows where a listing starts.
@@ -99,8 +98,7 @@ impl Container {
         action: Action,
     ) -> Result<Answer, Reason> {
         let slash = if key.is_empty() { "" } else { "/" };
-        let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
-        let query = pairs.collect::<Vec<_>>().join("&");
+        let query = query(parameters);
         let mark = if query.is_empty() { "" } else { "?" };
         let url = format!("{}/{}{slash}{}{mark}{query}", self.endpoint, escaped(&self.name), escaped(key));
         let request = Request::builder().method(method).uri(url).body(HttpRequestBody::empty());
@@ -210,11 +208,6 @@ impl Said {
 fn is_overheard(endpoint: &str) -> bool {
     let is_plain = |uri: &Uri| uri.scheme() != Some(&Scheme::HTTPS);
     endpoint.parse().is_ok_and(|uri: Uri| is_plain(&uri) && !uri.host().is_some_and(is_this_machine))
-}
-
-/// A part of a path or of a query.
-fn escaped(text: &str) -> String {
-    percent::encoded(text.as_bytes(), percent::NAME)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::client::{Action, Bucket, escaped, query, request};
+use super::client::{Action, Bucket, request};
 use crate::domain::beacon::SUFFIX;
 use crate::domain::limits::BEACON_BYTES_MAX;
 use crate::domain::places::GsLocation;
@@ -15,7 +15,7 @@ use crate::domain::reason::Reason;
 use crate::domain::target::authority;
 use crate::infrastructure::store::beacon::found;
 use crate::infrastructure::store::checked::corrupt;
-use crate::infrastructure::store::http::part_bytes_max;
+use crate::infrastructure::store::http::{escaped, part_bytes_max, query};
 use crate::infrastructure::store::keys::is_object_missing;
 use crate::usecase::ports::{BeaconStore, FoundBeacon};
 

@@ -13,8 +13,7 @@ use super::credentials::Credentials;
 use crate::domain::places::GsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::document::{is_html, json, web_page};
-use crate::infrastructure::percent;
-use crate::infrastructure::store::http::{Answer, HttpClient, part_bytes_max, range};
+use crate::infrastructure::store::http::{Answer, HttpClient, escaped, part_bytes_max, range};
 use crate::infrastructure::store::kind::StoreOptions;
 
 const SERVER: &str = "https://storage.googleapis.com";
@@ -170,16 +169,6 @@ impl Said {
 pub(super) fn request(method: Method, url: &str, body: Bytes) -> Result<Request<Bytes>, Reason> {
     let request = Request::builder().method(method).uri(url).body(body);
     request.map_err(|_| Reason::new(ReasonKind::Misconfigured, "the address of the bucket is none"))
-}
-
-/// A part of a path or of a query.
-pub(super) fn escaped(text: &str) -> String {
-    percent::encoded(text.as_bytes(), percent::NAME)
-}
-
-pub(super) fn query(parameters: &[(&str, &str)]) -> String {
-    let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
-    pairs.collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]

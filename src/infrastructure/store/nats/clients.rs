@@ -25,13 +25,10 @@ use crate::infrastructure::clock;
 use crate::infrastructure::http::clocks::Clocks;
 use crate::infrastructure::http::{TlsOptions, tls_config};
 use crate::infrastructure::scrub::Scrub;
-use crate::infrastructure::store::StoreOptions;
+use crate::infrastructure::store::kind::{StoreOptions, connect_timeout};
 
 /// Where NATS listens unless something else is said.
 const DEFAULT_SERVER: &str = "127.0.0.1:4222";
-
-/// No healthy server takes longer.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// A server that says nothing for three of them is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
@@ -91,7 +88,7 @@ impl State {
 impl Clients {
     pub(super) fn new(options: &StoreOptions) -> Self {
         Self {
-            connect_timeout: (options.timeout / 4).min(CONNECT_TIMEOUT_MAX),
+            connect_timeout: connect_timeout(options.timeout),
             ca_file: options.ca_file.clone(),
             slots: Mutex::default(),
             clocks: Arc::default(),

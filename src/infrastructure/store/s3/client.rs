@@ -30,15 +30,13 @@ use crate::domain::secret::Secret;
 use crate::domain::target::{S3Location, StaticCredentials};
 use crate::infrastructure::http::clocks::Clocks;
 use crate::infrastructure::http::{PerTls, TlsOptions};
+use crate::infrastructure::store::kind::connect_timeout;
 
 /// Where Litestream looks when nothing names a region.
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// How often one request is tried.
 const ATTEMPTS_MAX: u32 = 3;
-
-/// No healthy store takes longer to accept a connection.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// Everything that tells two clients apart.
 #[derive(Clone, PartialEq)]
@@ -194,9 +192,9 @@ impl Clients {
     async fn make(&self, key: &ClientKey) -> Result<Client, Reason> {
         // Two attempts that hang fit in one call, which the wrapper around all stores ends.
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(self.connect_timeout())
+            .connect_timeout(connect_timeout(self.timeout))
             .operation_attempt_timeout(self.timeout / 2);
-        let (connect_timeout, clocks) = (self.connect_timeout(), Arc::clone(&self.clocks));
+        let (connect_timeout, clocks) = (connect_timeout(self.timeout), Arc::clone(&self.clocks));
         let connector = move |tls: &TlsOptions| Connector::new(tls, connect_timeout, clocks);
         let connector = self.connectors.get(&key.tls, connector).await?;
         let region = Region::new(key.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned()));
@@ -228,10 +226,6 @@ impl Clients {
             // Its own budget of retries: a broken endpoint must not use up those of a healthy one.
             .retry_partition(RetryPartition::custom("replica").build());
         Ok(Client::from_conf(config.build()))
-    }
-
-    fn connect_timeout(&self) -> Duration {
-        (self.timeout / 4).min(CONNECT_TIMEOUT_MAX)
     }
 }
 

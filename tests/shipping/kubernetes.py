@@ -1,5 +1,6 @@
 """kubernetes.py ROOT KUBECTL: renders the chart with each of its ci values, and the example of the sidecar, and holds
-everything to Kubernetes' own schemas. What is not Kubernetes' (PodMonitor, PrometheusRule) is held to what it is made of."""
+everything to Kubernetes' own schemas. What is the Prometheus operator's is held to operator.yaml beside this file, where every
+field that is used stands, and to what it has to say."""
 
 import json
 import pathlib
@@ -8,6 +9,7 @@ import subprocess
 import sys
 
 import helm_python
+import jsonschema
 import kubernetes_validate
 import yaml
 
@@ -26,7 +28,16 @@ def needed(file, words):
 # The oldest that the chart and the component say they need, and the newest whose schemas are there.
 CHART_VERSIONS = needed(CHART / "Chart.yaml", 'kubeVersion: ">='), NEWEST
 SIDECAR_VERSIONS = needed(SIDECAR / "sidecar/kustomization.yaml", "Needs Kubernetes "), NEWEST
-OPERATOR = "monitoring.coreos.com/v1"
+OPERATOR = yaml.safe_load(pathlib.Path(__file__).with_name("operator.yaml").read_text())
+# `up{job="streamgauge"}` is asked by the rules, and an instance outlives its pod.
+RELABELINGS = [
+    {"targetLabel": "job", "replacement": "streamgauge"},
+    {"sourceLabels": ["__meta_kubernetes_pod_name"], "targetLabel": "instance", "replacement": "$1:10099"},
+]
+
+
+# What of the chart's podMonitor is the endpoint's.
+ENDPOINT = {"interval", "metricRelabelings", "scheme", "tlsConfig", "basicAuth"}
 
 
 def fail(text):
@@ -41,12 +52,15 @@ def valid(documents, versions, where):
     names = [(document["kind"], document["metadata"]["name"]) for document in documents]
     check(len(set(names)) == len(names), f"{where}: {names}")
     for document in documents:
-        for version in versions:
-            if document["apiVersion"] != OPERATOR:
-                try:
-                    kubernetes_validate.validate(document, version, strict=True)
-                except Exception as error:
-                    fail(f"{where}: {document['kind']} for {version}: {error}")
+        try:
+            if document["apiVersion"] == "monitoring.coreos.com/v1":
+                schema = OPERATOR | {"$ref": f"#/$defs/{document['kind']}"}
+                jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+                continue
+            for version in versions:
+                kubernetes_validate.validate(document, version, strict=True)
+        except Exception as error:
+            fail(f"{where}: {document['kind']}: {str(error).splitlines()[0]}")
     return {kind: [document for document in documents if document["kind"] == kind] for kind, _ in names}
 
 
@@ -59,6 +73,22 @@ def restricted(container, pod, where):
     check(container["securityContext"]["readOnlyRootFilesystem"], where)
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     return mounted
+
+
+def selected(selector, pod, where):
+    """Whether a selector finds the pods of the same rendering; an empty one would find everybody's."""
+    wanted, labels = selector["matchLabels"], pod["metadata"]["labels"]
+    check(wanted and wanted.items() <= labels.items(), f"{where}: {wanted} does not select {labels}")
+
+
+def scraped(monitor, pod, container, where):
+    """Whether a PodMonitor finds the port of these pods, and says what the rules expect."""
+    selected(monitor["spec"]["selector"], pod, where)
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    check(ports.get(endpoint["port"]) == 10099, f"{where}: port {endpoint['port']} of {ports}")
+    check(endpoint["relabelings"] == RELABELINGS, f"{where}: {endpoint['relabelings']}")
+    return endpoint
 
 
 def rendered(values):
@@ -95,8 +125,37 @@ def chart():
         for kind in ("PodMonitor", "PrometheusRule", "NetworkPolicy"):
             key = kind[0].lower() + kind[1:]
             check((kind in kinds) == values.get(key, {}).get("enabled", False), f"{case.name}: {kind}")
+        template, settings = controller["spec"]["template"], values.get("podMonitor", {})
+        selected(controller["spec"]["selector"], template, case.name)
+        for service in kinds["Service"]:
+            selected({"matchLabels": service["spec"]["selector"]}, template, case.name)
+        for policy in kinds.get("NetworkPolicy", []):
+            selected(policy["spec"]["podSelector"], template, case.name)
+            (ingress,) = policy["spec"]["ingress"]
+            check(ingress["ports"] == [{"port": "metrics", "protocol": "TCP"}], f"{case.name}: {ingress}")
+            asked = values["networkPolicy"]
+            check(ingress.get("from", []) == asked.get("from", []), f"{case.name}: {ingress}")
+            # Name servers are asked wherever it may connect to.
+            names = [{"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]
+            egress = names + asked["egress"] if asked.get("egress") else []
+            check(policy["spec"].get("egress", []) == egress, f"{case.name}: {policy['spec']}")
+            types = ["Ingress", "Egress"] if egress else ["Ingress"]
+            check(policy["spec"]["policyTypes"] == types, f"{case.name}: {policy['spec']}")
+        for monitor in kinds.get("PodMonitor", []):
+            endpoint = scraped(monitor, template, pod["containers"][0], case.name)
+            check(monitor["spec"]["namespaceSelector"] == {"matchNames": ["backups"]}, f"{case.name}: the namespace")
+            given = {"interval": "30s"} | {key: value for key, value in settings.items() if key in ENDPOINT}
+            found = {key: value for key, value in endpoint.items() if key not in ("port", "relabelings")}
+            check(found == given, f"{case.name}: {found} of {given}")
         for rule in kinds.get("PrometheusRule", []):
             check(rule["spec"] == rules, f"{case.name}: these are not the rules of alerts/")
+        for kind in ("PodMonitor", "PrometheusRule"):
+            for document in kinds.get(kind, []):
+                asked = values[kind[0].lower() + kind[1:]]
+                labels = document["metadata"]["labels"]
+                check(asked.get("labels", {}).items() <= labels.items(), f"{case.name}: {kind} {labels}")
+                place = asked.get("namespace", "backups")
+                check(document["metadata"]["namespace"] == place, f"{case.name}: {kind} {document['metadata']}")
         for config in kinds.get("ConfigMap", []):
             for name, text in config["data"].items():
                 if name.endswith(".json"):
@@ -140,9 +199,8 @@ def sidecar():
     check(mounted <= volumes and pod["shareProcessNamespace"] and own["restartPolicy"] == "Always", mounted)
     (config,) = [volume["configMap"]["name"] for volume in pod["volumes"] if volume["name"] == "streamgauge-litestream"]
     check(config == kinds["ConfigMap"][0]["metadata"]["name"], f"{config} is not what is generated")
-    labels = kinds["StatefulSet"][0]["spec"]["template"]["metadata"]["labels"]
-    wanted = kinds["PodMonitor"][0]["spec"]["selector"]["matchLabels"]
-    check(wanted.items() <= labels.items(), f"{wanted} does not select {labels}")
+    (monitor,) = kinds["PodMonitor"]
+    scraped(monitor, kinds["StatefulSet"][0]["spec"]["template"], own, "example")
 
 
 count = chart()

@@ -1,6 +1,6 @@
-"""kubernetes.py ROOT KUBECTL: renders the chart with each of its ci values, and the example of the sidecar, and holds
+"""kubernetes.py ROOT KUBECTL [CASE]: renders the chart with each of its ci values, and the example of the sidecar, and holds
 everything to Kubernetes' own schemas. What is the Prometheus operator's is held to operator.yaml beside this file, where every
-field that is used stands, and to what it has to say."""
+field that is used stands, and to what it has to say. With the name of one of the ci values, it prints what is rendered with them as JSON, and checks nothing."""
 
 import json
 import pathlib
@@ -81,6 +81,21 @@ def selected(selector, pod, where):
     check(wanted and wanted.items() <= labels.items(), f"{where}: {wanted} does not select {labels}")
 
 
+def asked(container, pod, secret, where):
+    """Whether probes can get in: with a web configuration, through a socket, as whoever has no password and no certificate."""
+    probes = [container[name] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+    if not secret:
+        paths = [probe["httpGet"] for probe in probes]
+        wanted = [{"path": f"/-/{path}", "port": "metrics"} for path in ("healthy", "healthy", "ready")]
+        check(paths == wanted and not any("web.config" in word for word in container["args"]), f"{where}: {paths}")
+        return
+    (volume,) = [volume["name"] for volume in pod["volumes"] if volume.get("secret", {}).get("secretName") == secret]
+    (folder,) = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == volume]
+    check(f"--web.config.file={folder}/web.yml" in container["args"], f"{where}: {container['args']}")
+    (url,) = {word.removeprefix("--url=") for probe in probes for word in probe["exec"]["command"][2:]}
+    check(f"--web.listen-address={url}" in container["args"] and url.startswith("unix:"), f"{where}: {url}")
+
+
 def scraped(monitor, pod, container, where):
     """Whether a PodMonitor finds the port of these pods, and says what the rules expect."""
     selected(monitor["spec"]["selector"], pod, where)
@@ -104,7 +119,7 @@ def rendered(values):
 
 def chart():
     cases = sorted(CHART.glob("ci/*-values.yaml"))
-    check(len(cases) >= 3, "no ci values")
+    check(len(cases) >= 4, "no ci values")
     rules = yaml.safe_load((ROOT / "alerts/streamgauge.rules.yml").read_text())
     count = 0
     for case in cases:
@@ -127,34 +142,35 @@ def chart():
             check((kind in kinds) == values.get(key, {}).get("enabled", False), f"{case.name}: {kind}")
         template, settings = controller["spec"]["template"], values.get("podMonitor", {})
         selected(controller["spec"]["selector"], template, case.name)
+        asked(pod["containers"][0], pod, values.get("web", {}).get("existingSecret"), case.name)
         for service in kinds["Service"]:
             selected({"matchLabels": service["spec"]["selector"]}, template, case.name)
         for policy in kinds.get("NetworkPolicy", []):
             selected(policy["spec"]["podSelector"], template, case.name)
             (ingress,) = policy["spec"]["ingress"]
             check(ingress["ports"] == [{"port": "metrics", "protocol": "TCP"}], f"{case.name}: {ingress}")
-            asked = values["networkPolicy"]
-            check(ingress.get("from", []) == asked.get("from", []), f"{case.name}: {ingress}")
+            given = values["networkPolicy"]
+            check(ingress.get("from", []) == given.get("from", []), f"{case.name}: {ingress}")
             # Name servers are asked wherever it may connect to.
             names = [{"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]
-            egress = names + asked["egress"] if asked.get("egress") else []
+            egress = names + given["egress"] if given.get("egress") else []
             check(policy["spec"].get("egress", []) == egress, f"{case.name}: {policy['spec']}")
             types = ["Ingress", "Egress"] if egress else ["Ingress"]
             check(policy["spec"]["policyTypes"] == types, f"{case.name}: {policy['spec']}")
         for monitor in kinds.get("PodMonitor", []):
             endpoint = scraped(monitor, template, pod["containers"][0], case.name)
             check(monitor["spec"]["namespaceSelector"] == {"matchNames": ["backups"]}, f"{case.name}: the namespace")
-            given = {"interval": "30s"} | {key: value for key, value in settings.items() if key in ENDPOINT}
+            given = {"interval": "30s", "scheme": "http"} | {key: value for key, value in settings.items() if key in ENDPOINT}
             found = {key: value for key, value in endpoint.items() if key not in ("port", "relabelings")}
             check(found == given, f"{case.name}: {found} of {given}")
         for rule in kinds.get("PrometheusRule", []):
             check(rule["spec"] == rules, f"{case.name}: these are not the rules of alerts/")
         for kind in ("PodMonitor", "PrometheusRule"):
             for document in kinds.get(kind, []):
-                asked = values[kind[0].lower() + kind[1:]]
+                given = values[kind[0].lower() + kind[1:]]
                 labels = document["metadata"]["labels"]
-                check(asked.get("labels", {}).items() <= labels.items(), f"{case.name}: {kind} {labels}")
-                place = asked.get("namespace", "backups")
+                check(given.get("labels", {}).items() <= labels.items(), f"{case.name}: {kind} {labels}")
+                place = given.get("namespace", "backups")
                 check(document["metadata"]["namespace"] == place, f"{case.name}: {kind} {document['metadata']}")
         for config in kinds.get("ConfigMap", []):
             for name, text in config["data"].items():
@@ -176,6 +192,9 @@ def mistakes():
         ({"config": "x", "podMonitor": {"enabled": "yes"}}, "boolean"),
         ({"config": "x", "image": {"digest": "latest"}}, "digest"),
         ({"config": "x", "shards": 0}, "shards"),
+        ({"config": "x", "web": {"secret": "x"}}, "secret"),
+        ({"config": "x", "podMonitor": {"tlsConfig": {"ca": {"secret": "x"}}}}, "ca"),
+        ({"config": "x", "podMonitor": {"basicAuth": {"password": "x"}}}, "password"),
         ({}, "at least one [[observe]]"),
     ]:
         try:
@@ -203,6 +222,9 @@ def sidecar():
     scraped(monitor, kinds["StatefulSet"][0]["spec"]["template"], own, "example")
 
 
+if sys.argv[3:]:
+    values = yaml.safe_load((CHART / "ci" / f"{sys.argv[3]}-values.yaml").read_text())
+    sys.exit(print(json.dumps(rendered(values))))
 count = chart()
 mistakes()
 sidecar()

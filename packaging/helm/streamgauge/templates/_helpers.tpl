@@ -39,3 +39,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
+
+{{- define "streamgauge.socket" -}}
+unix:/tmp/streamgauge.sock
+{{- end }}

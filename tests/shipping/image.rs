@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::{Lab, Process, command, free_port, http, wait_for};
 use crate::{output, root};
@@ -35,9 +35,7 @@ impl Image {
         let _ = fs::remove_dir_all(&home);
         let (context, layers) = (home.join("context"), home.join("layers"));
         fs::create_dir_all(context.join("dist/rootfs")).unwrap();
-        let binary = static_binary().unwrap_or_else(|| env!("CARGO_BIN_EXE_streamgauge").into());
-        let rootfs = context.join("dist/rootfs/amd64");
-        output(Command::new(root().join("docker/rootfs")).arg(binary).arg(&rootfs));
+        lay_out(&context.join("dist/rootfs/amd64"));
         let buildah = || {
             let mut buildah = command("buildah");
             buildah.args(["--storage-driver=vfs", "--root"]).arg(home.join("storage"));
@@ -60,14 +58,18 @@ impl Image {
         let blob = |digest: &Value| layers.join(digest.as_str().unwrap().trim_start_matches("sha256:"));
         let config: Value = serde_json::from_slice(&fs::read(blob(&manifest["config"]["digest"])).unwrap()).unwrap();
         let image = Self { config: config["config"].clone(), home };
-        // What an engine mounts by itself.
-        for directory in ["", "proc", "dev"] {
-            fs::create_dir(image.root().join(directory)).unwrap();
-        }
+        image.mount_points();
         for layer in manifest["layers"].as_array().unwrap() {
             output(Command::new("tar").arg("-xf").arg(blob(&layer["digest"])).arg("-C").arg(image.root()));
         }
         image
+    }
+
+    /// For what an engine mounts by itself.
+    fn mount_points(&self) {
+        for directory in ["proc", "dev"] {
+            fs::create_dir_all(self.root().join(directory)).unwrap();
+        }
     }
 
     /// Where it is unpacked.
@@ -107,6 +109,12 @@ impl Image {
     }
 }
 
+/// Lays out what the image holds.
+fn lay_out(to: &Path) {
+    let binary = static_binary().unwrap_or_else(|| env!("CARGO_BIN_EXE_streamgauge").into());
+    output(Command::new(root().join("docker/rootfs")).arg(binary).arg(to));
+}
+
 /// What is released, for a run by hand.
 fn static_binary() -> Option<PathBuf> {
     std::env::var_os("STATIC_BINARY").map(PathBuf::from)
@@ -117,7 +125,7 @@ fn the_image_holds_the_program_and_nothing_else() {
     let (image, home) = (&*IMAGE, tempfile::tempdir().unwrap());
     assert_eq!(image.config["User"], "65532:65532");
     assert_eq!(image.config["Entrypoint"][0], "/usr/bin/streamgauge");
-    let health = serde_json::json!(["CMD", "/usr/bin/streamgauge", "healthcheck"]);
+    let health = json!(["CMD", "/usr/bin/streamgauge", "healthcheck"]);
     assert_eq!(image.config["Healthcheck"]["Test"], health);
     for (label, value) in [("version", "0.1.0"), ("revision", "abc"), ("created", "today"), ("licenses", "Apache-2.0")]
     {
@@ -135,6 +143,34 @@ fn the_image_holds_the_program_and_nothing_else() {
     fs::write(&config, zone).unwrap();
     let mounts = [format!("{}:/etc/streamgauge.toml:ro", config.display())];
     output(image.command(&mounts, &[]).args(["config", "check", "--config.file=/etc/streamgauge.toml"]));
+}
+
+/// As a release does it with the static binary, before anything is published.
+#[test]
+fn names_are_found_and_tls_is_spoken_with_nothing_but_what_the_image_holds() {
+    let home = tempfile::tempdir().unwrap();
+    let image = Image { home: home.path().join("rootfs"), config: json!({ "Entrypoint": ["/usr/bin/streamgauge"] }) };
+    lay_out(&image.home);
+    image.mount_points();
+    let smoke = |more: Option<&str>| {
+        let mut mounts = vec![format!("{}:/tmp", image.root().join("tmp").display())];
+        mounts.extend(more.map(str::to_owned));
+        let started = image.command(&mounts, &[]);
+        let mut smoke = command(root().join("packaging/smoke"));
+        smoke.env("PORT", free_port().to_string()).arg(image.root()).arg(started.get_program()).args(started.get_args());
+        smoke
+    };
+    let said = output(&mut smoke(None));
+    assert!(said.contains("streamgauge is healthy"), "{said}");
+    // It would notice both.
+    for (without, words) in [
+        ("/dev/null:/etc/hosts:ro", "failed to lookup"),
+        ("/etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro", "UnknownIssuer"),
+    ] {
+        let refused = smoke(Some(without)).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(words), "{without}: {said}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The workflows and the check that a release begins with.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -42,7 +43,8 @@ fn actions_are_pinned() {
     }
 }
 
-/// What builds and tests it is the Rust that Cargo.toml names.
+/// What builds and tests it is the Rust that Cargo.toml names. There is no rust-toolchain.toml: it would have rustup fetch a
+/// toolchain of that very name where the same compiler is there as `stable`, which does not work offline.
 #[test]
 fn one_rust_builds_everything() {
     let rust = env!("CARGO_PKG_RUST_VERSION");
@@ -89,4 +91,51 @@ fn a_release_is_what_the_changelog_and_the_manifest_say() {
     let alone = checked("v99.0.0", Some("99.0.0"), "## 99.0.0").unwrap_err();
     let wrong: Vec<&str> = alone.lines().filter_map(|line| line.strip_prefix("release-check: the ")).collect();
     assert!(wrong.len() == 3 && wrong.iter().all(|line| line.contains(&format!("{VERSION}, but"))), "{alone}");
+}
+
+/// A compiler and a linker in one: what it builds holds the directory that it was built in, if it is told to.
+const CARGO: &str = r#"#!/bin/sh
+out=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/dist
+mkdir -p "$out"
+echo '#include <stdio.h>
+int main(void) { puts("streamgauge 0.1.0 (abc) " WHERE); return 0; }' >"$CARGO_TARGET_DIR/main.c"
+cc -static-pie "-DWHERE=\"${LEAKS:+$CARGO_TARGET_DIR}\"" -o "$out/streamgauge" "$CARGO_TARGET_DIR/main.c"
+"#;
+
+/// With a stand-in for cargo, as a build takes a quarter of an hour: what packaging/binary says, and packaging/reproducible after it.
+fn built_twice(rust: &str, leaks: bool) -> [Result<String, String>; 2] {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    fs::create_dir(path("bin")).unwrap();
+    let rustc = format!("#!/bin/sh\necho 'rustc {rust} (59807616e 2026-04-14)'\necho 'host: x86_64-unknown-linux-gnu'\n");
+    for (name, script) in [("cargo", CARGO), ("rustc", &rustc)] {
+        fs::write(path("bin").join(name), script).unwrap();
+        fs::set_permissions(path("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    ["binary", "reproducible"].map(|script| {
+        let mut script = Command::new(root().join("packaging").join(script));
+        let programs = format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap());
+        script.env("PATH", programs).env("CARGO_TARGET_DIR", path("target")).env("STREAMGAUGE_REVISION", "abc");
+        if leaks {
+            script.env("LEAKS", "1");
+        }
+        let output = script.arg(path("out")).output().unwrap();
+        let [said, wrong] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        if output.status.success() { Ok(said) } else { Err(said + &wrong) }
+    })
+}
+
+#[test]
+fn a_binary_that_depends_on_where_it_was_built_is_noticed() {
+    let rust = format!("{}.0", env!("CARGO_PKG_RUST_VERSION"));
+    let [binary, again] = built_twice(&rust, false);
+    assert!(binary.is_ok_and(|said| said.contains("(abc)")));
+    assert!(again.is_ok_and(|said| said.ends_with("amd64/streamgauge: OK\n")));
+    let [binary, again] = built_twice(&rust, true);
+    assert!(binary.is_ok());
+    assert!(again.is_err_and(|said| said.contains("amd64/streamgauge: FAILED")));
+    for other in ["1.9.0", "1.94.1", "2.0.0"] {
+        let [refused, _] = built_twice(other, false);
+        assert!(refused.is_err_and(|said| said.contains("needs Rust")), "{other}");
+    }
 }

@@ -16,6 +16,8 @@ mod kubernetes;
 mod packages;
 #[path = "shipping/release.rs"]
 mod release;
+#[path = "shipping/scripts.rs"]
+mod scripts;
 #[path = "shipping/stack.rs"]
 mod stack;
 #[path = "support/tls.rs"]

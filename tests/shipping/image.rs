@@ -157,7 +157,11 @@ fn names_are_found_and_tls_is_spoken_with_nothing_but_what_the_image_holds() {
         mounts.extend(more.map(str::to_owned));
         let started = image.command(&mounts, &[]);
         let mut smoke = command(root().join("packaging/smoke"));
-        smoke.env("PORT", free_port().to_string()).arg(image.root()).arg(started.get_program()).args(started.get_args());
+        smoke
+            .env("PORT", free_port().to_string())
+            .arg(image.root())
+            .arg(started.get_program())
+            .args(started.get_args());
         smoke
     };
     let said = output(&mut smoke(None));

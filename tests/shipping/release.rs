@@ -107,7 +107,8 @@ fn built_twice(rust: &str, leaks: bool) -> [Result<String, String>; 2] {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);
     fs::create_dir(path("bin")).unwrap();
-    let rustc = format!("#!/bin/sh\necho 'rustc {rust} (59807616e 2026-04-14)'\necho 'host: x86_64-unknown-linux-gnu'\n");
+    let rustc =
+        format!("#!/bin/sh\necho 'rustc {rust} (59807616e 2026-04-14)'\necho 'host: x86_64-unknown-linux-gnu'\n");
     for (name, script) in [("cargo", CARGO), ("rustc", &rustc)] {
         fs::write(path("bin").join(name), script).unwrap();
         fs::set_permissions(path("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn strings(list: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_service_says_how_it_is() {
+fn every_service_says_how_it_is_and_may_do_little() {
     for (name, service) in services() {
         let image = service["image"].as_str().unwrap();
         // A short name, of a version that does not move on by itself.
@@ -27,6 +27,11 @@ fn every_service_says_how_it_is() {
         assert!(!host.contains('.'), "{name}: {image} names a registry");
         let reason = service["x-no-healthcheck"].as_str().unwrap_or_default();
         assert!(service["healthcheck"]["test"].is_array() != (reason.len() > 10), "{name} has no healthcheck");
+        assert_eq!(strings(&service["cap_drop"]), ["ALL"], "{name}");
+        assert_eq!(strings(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
+        // What root made is given to the user of the others.
+        let capabilities: &[&str] = if name == "owner" { &["CHOWN"] } else { &[] };
+        assert_eq!(strings(&service["cap_add"]), capabilities, "{name}");
         for port in strings(&service["ports"]) {
             assert!(port.starts_with("127.0.0.1:"), "{name} is open to the network: {port}");
         }

@@ -38,7 +38,7 @@ use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, rest
 
 /// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
 const BUCKET_DOWNLOADS: usize = 8;
-const DIRECTORY_DOWNLOADS: usize = 3;
+const DIRECTORY_DOWNLOADS: usize = 2;
 
 pub const AFTER_HELP: &str = "\
 No existing file is touched: the database is restored beside PATH, every object's checksum is verified, and only a \

@@ -1,16 +1,17 @@
 //! Reading objects patiently: what breaks off is asked for again from where it stopped, in smaller parts, for a bounded
 //! number of times.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
 use crate::domain::limits::{RESTORE_ATTEMPTS_MAX, RESTORE_PIECE_BYTES, RESTORE_READ_BYTES_MIN};
@@ -31,44 +32,86 @@ pub(super) struct Piece {
     pub(super) last: bool,
 }
 
-/// The pieces of an object, in order. An empty object has one, so that it is seen.
+/// How many pieces an object has. An empty one has one, so that it is seen.
+fn pieces_of(object: &Listed) -> u64 {
+    object.size.div_ceil(RESTORE_PIECE_BYTES).max(1)
+}
+
+/// The pieces of an object, in order.
 fn pieces(object: Listed) -> impl Iterator<Item = Piece> {
-    let Listed { name, size, .. } = object;
-    let count = size.div_ceil(RESTORE_PIECE_BYTES).max(1);
+    let (Listed { name, size, .. }, count) = (object, pieces_of(&object));
     (0..count).map(move |index| {
         let offset = index * RESTORE_PIECE_BYTES;
         Piece { name, offset, length: (size - offset).min(RESTORE_PIECE_BYTES), last: index + 1 == count }
     })
 }
 
-/// Reads objects piece by piece, in order, and up to `downloads` of the pieces at once. Each is read by a task of its own, so
-/// that it goes on while what was read before is still being used.
-pub(super) fn ahead(
-    reader: &Arc<Reader>,
-    objects: Vec<Listed>,
-    downloads: usize,
-) -> impl Stream<Item = Result<(Bytes, Piece), Reason>> + use<> {
+/// What was read of a piece.
+type Read = Result<(Bytes, Piece), Reason>;
+
+/// Reads objects piece by piece, in order, and up to `downloads` of the pieces at once. One task does it all, so that it goes
+/// on while what was read before is still being used, and little has to be woken for each piece. It ends when what is
+/// returned second is dropped.
+pub(super) fn ahead(reader: &Arc<Reader>, objects: Vec<Listed>, downloads: usize) -> (Pieces, Task) {
+    // Whoever is waited for finds the next piece at once.
+    let (sink, received) = channel(1);
+    let left = objects.iter().map(pieces_of).sum();
     let reader = Arc::clone(reader);
-    let reads = objects.into_iter().flat_map(pieces).map(move |piece| {
-        let reader = Arc::clone(&reader);
-        let read = async move { Ok((reader.read(piece.name, piece.offset, piece.length).await?, piece)) };
-        Task(tokio::spawn(read))
+    let task = tokio::spawn(async move {
+        let mut waiting = objects.into_iter().flat_map(pieces);
+        let (mut reads, mut done) = (FuturesOrdered::new(), VecDeque::<Read>::new());
+        loop {
+            while reads.len() + done.len() < downloads.max(1)
+                && let Some(piece) = waiting.next()
+            {
+                let reader = &reader;
+                reads.push_back(async move { Ok((reader.read(piece.name, piece.offset, piece.length).await?, piece)) });
+            }
+            tokio::select! {
+                Some(read) = reads.next() => done.push_back(read),
+                room = sink.reserve(), if !done.is_empty() => match (room, done.pop_front()) {
+                    (Ok(room), Some(read)) => room.send(read),
+                    _ => return,
+                },
+                else => return,
+            }
+        }
     });
-    stream::iter(reads).buffered(downloads.max(1)).map(|read| read.map_err(stopped).flatten())
+    (Pieces { received, left }, Task(task))
 }
 
-/// A task that ends when nobody waits for it any more.
-struct Task<T>(JoinHandle<T>);
+/// Pieces in their order.
+pub(super) struct Pieces {
+    received: Receiver<Read>,
+    left: u64,
+}
 
-impl<T> Future for Task<T> {
-    type Output = Result<T, tokio::task::JoinError>;
+impl Pieces {
+    pub(super) async fn next(&mut self) -> Option<Read> {
+        let read = self.received.recv().await;
+        self.counted(read)
+    }
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
+    /// As [`next`](Self::next), where blocking is allowed.
+    pub(super) fn blocking_next(&mut self) -> Option<Read> {
+        let read = self.received.blocking_recv();
+        self.counted(read)
+    }
+
+    /// Tells the end from a task that has stopped.
+    fn counted(&mut self, read: Option<Read>) -> Option<Read> {
+        if read.is_none() && self.left > 0 {
+            return Some(Err(Reason::new(ReasonKind::Failed, "restore: the reading has ended")));
+        }
+        self.left = self.left.saturating_sub(1);
+        read
     }
 }
 
-impl<T> Drop for Task<T> {
+/// A task that ends when this is dropped.
+pub(super) struct Task(JoinHandle<()>);
+
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -227,13 +270,12 @@ async fn pause(failures: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::sync::Mutex;
 
     use async_trait::async_trait;
 
     use super::*;
-    use crate::domain::litestream::{LtxName, Txid};
+    use crate::domain::litestream::{Dated, LtxName, Txid};
 
     /// Ten megabytes that fail as told, call by call, and then no more.
     struct Flaky {
@@ -319,6 +361,44 @@ mod tests {
         assert_eq!(reason.message, format!("read {}: {cause}", NAME.key(LevelKeys::Plain)));
         assert_eq!(reason.kind, ReasonKind::Corrupt);
         assert_eq!(short.read(NAME, 0, 0).await, Ok(Bytes::new()));
+    }
+
+    /// Objects of these sizes.
+    fn listed(sizes: &[u64]) -> Vec<Listed> {
+        let at = Dated::Uploaded(jiff::Timestamp::UNIX_EPOCH);
+        sizes.iter().map(|size| Listed { name: NAME, size: *size, at }).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_come_in_order_and_few_are_read_ahead() {
+        let (reader, store, _) = reader(&[], 10 * MIB);
+        let (mut pieces, _task) = ahead(&Arc::new(reader), listed(&[5 * MIB / 2, 0, 4 * MIB]), 2);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(store.asked.lock().unwrap().len(), 3, "two, and one that waits to be taken");
+        let mut seen = Vec::new();
+        while let Some(read) = pieces.next().await {
+            let (content, piece) = read.unwrap();
+            assert_eq!(content.len() as u64, piece.length);
+            seen.push((piece.offset, piece.length, piece.last));
+        }
+        let half = MIB / 2;
+        let expected = [(0, MIB, false), (MIB, MIB, false), (2 * MIB, half, true), (0, 0, true)];
+        assert_eq!(seen[..4], expected);
+        assert_eq!(seen[4..], [0, 1, 2, 3].map(|number| (number * MIB, MIB, number == 3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_that_was_stopped_is_not_an_end() {
+        let (reader, ..) = reader(&[], 10 * MIB);
+        let (mut pieces, task) = ahead(&Arc::new(reader), listed(&[8 * MIB]), 2);
+        assert!(pieces.next().await.is_some_and(|read| read.is_ok()));
+        drop(task);
+        let mut rest = Vec::new();
+        for _ in 0..8 {
+            rest.push(pieces.next().await.unwrap().map(drop));
+        }
+        let stopped = Err(Reason::new(ReasonKind::Failed, "restore: the reading has ended"));
+        assert_eq!(rest.last(), Some(&stopped));
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,11 +9,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::reading::{Piece, Reader, ahead, stopped};
+use super::reading::{Pieces, Reader, ahead, stopped};
 use super::request::RestoreOptions;
 use crate::domain::litestream::{
     AgeIdentities, Applied, Batch, Listed, ObjectName, Replay, ReplayError, ReplayFile, Replayed,
@@ -21,9 +19,6 @@ use crate::domain::litestream::{
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestorePlan, Restored, RestoredObject};
 use crate::usecase::ports::{Progress, ReplicaStore, RestoreFile};
-
-/// Writes that wait for the one that is being made.
-const WAITING_WRITES: usize = 1;
 
 pub(super) async fn restore(
     store: Arc<dyn ReplicaStore>,
@@ -33,17 +28,15 @@ pub(super) async fn restore(
     progress: Arc<dyn Progress>,
 ) -> Result<Restored, Reason> {
     let identities = AgeIdentities::parse(&options.identities)?;
-    let (parts, received) = mpsc::channel(2);
     let planned = Arc::clone(&plan);
     let (pages, writing) = Pages::to(file);
-    let applying = spawn_blocking(move || apply(&planned, pages, identities, received));
     let reader = Arc::new(Reader::new(store, plan.layout.keys(), progress));
-    let fed = feed(&reader, &plan, options.downloads, parts).await;
+    let (pieces, _task) = ahead(&reader, plan.objects.clone(), options.downloads);
+    let applying = spawn_blocking(move || apply(&planned, pages, identities, pieces));
     // Nothing may write to the file when this has returned.
     let (applied, written) = (applying.await.map_err(stopped)?, writing.await.map_err(stopped)?);
-    // What could not be written or read explains what could not be applied.
+    // What could not be written explains what could not be applied.
     written?;
-    fed?;
     let (replayed, objects) = applied?;
     Ok(Restored {
         bytes: replayed.bytes,
@@ -57,46 +50,24 @@ pub(super) async fn restore(
     })
 }
 
-/// A piece of an object.
-struct Part {
-    content: Bytes,
-    /// Nothing follows.
-    last: bool,
-}
-
-/// Downloads all objects in order, up to `downloads` requests at once, until they are all sent or nobody wants them.
-async fn feed(
-    reader: &Arc<Reader>,
-    plan: &RestorePlan,
-    downloads: usize,
-    sink: mpsc::Sender<Part>,
-) -> Result<(), Reason> {
-    let mut read = ahead(reader, plan.objects.clone(), downloads);
-    while let Some(read) = read.next().await {
-        let (content, Piece { last, .. }) = read?;
-        if sink.send(Part { content, last }).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// Applies the objects as they come in. Blocking.
 fn apply(
     plan: &RestorePlan,
     pages: Pages,
     identities: AgeIdentities,
-    mut parts: mpsc::Receiver<Part>,
+    mut pieces: Pieces,
 ) -> Result<(Replayed, Vec<RestoredObject>), Reason> {
     let mut replay = Replay::new(pages, identities);
     let mut objects = Vec::with_capacity(plan.objects.len());
     for object in &plan.objects {
-        let content = Parts { parts: &mut parts, current: Bytes::new(), ended: false };
+        let mut content = Content { pieces: &mut pieces, current: Bytes::new(), ended: Ok(false) };
         let key = plan.key(object);
         if let ObjectName::Ltx { .. } = object.name {
             return Err(Reason::new(ReasonKind::Unsupported, format!("read {key}: not of v0.3")));
         }
-        let applied = replay.object(object.name, content);
+        let applied = replay.object(object.name, &mut content);
+        // What could not be read explains what could not be applied.
+        content.ended?;
         let Applied { checksum, .. } = applied.map_err(|error| failed(plan, object, error))?;
         objects.push(RestoredObject { key, bytes: object.size, checksum: format!("{checksum:08x}") });
     }
@@ -143,7 +114,8 @@ enum Write {
 impl Pages {
     /// Starts the thread, which ends when the pages are dropped, or with what cannot be written.
     fn to(file: Arc<dyn RestoreFile>) -> (Self, JoinHandle<Result<(), Reason>>) {
-        let (writes, work) = sync_channel(WAITING_WRITES);
+        // While one batch is written the next one is decoded, and there is no memory for a third.
+        let (writes, work) = sync_channel(0);
         let (used, spare) = channel();
         let written = Arc::clone(&file);
         (Self { file, writes, spare }, spawn_blocking(move || write(&*written, &work, &used)))
@@ -191,19 +163,21 @@ impl ReplayFile for Pages {
     }
 }
 
-/// The content of one object. It ends early when the download failed, whose reason is what counts then.
-struct Parts<'a> {
-    parts: &'a mut mpsc::Receiver<Part>,
+/// The content of one object.
+struct Content<'a> {
+    pieces: &'a mut Pieces,
     current: Bytes,
-    ended: bool,
+    /// Or why it ends early.
+    ended: Result<bool, Reason>,
 }
 
-impl Read for Parts<'_> {
+impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while self.current.is_empty() && !self.ended {
-            match self.parts.blocking_recv() {
-                Some(Part { content, last }) => (self.current, self.ended) = (content, last),
-                None => self.ended = true,
+        while self.current.is_empty() && self.ended == Ok(false) {
+            match self.pieces.blocking_next() {
+                Some(Ok((content, piece))) => (self.current, self.ended) = (content, Ok(piece.last)),
+                Some(Err(reason)) => self.ended = Err(reason),
+                None => self.ended = Ok(true),
             }
         }
         let count = self.current.len().min(buffer.len());

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::pages::WrittenPages;
@@ -100,7 +99,7 @@ impl Engine {
     /// Reads all planned objects, newest first.
     async fn apply(&mut self, plan: &RestorePlan, reader: &Arc<Reader>, downloads: usize) -> Result<(), Reason> {
         let newest_first = plan.objects.iter().rev().copied().collect();
-        let mut pieces = ahead(reader, newest_first, downloads);
+        let (mut pieces, _task) = ahead(reader, newest_first, downloads);
         let mut cutter = LtxCutter::default();
         while let Some(read) = pieces.next().await {
             let (content, piece) = read?;

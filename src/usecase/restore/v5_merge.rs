@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::reading::{Reader, ahead, stopped};
+use super::reading::{Pieces, Reader, Task, ahead, stopped};
 use super::request::RestoreOptions;
 use super::v5::{check_first_page, none_holds, other_page_size, reading, with_way_out};
 use crate::domain::limits::STREAMED_FILES_MAX;
@@ -35,7 +34,7 @@ pub(super) async fn restore_in_order(
     let (sources, works): (Vec<Source>, Vec<Work>) = plan.objects.iter().map(open).unzip();
     let merged = spawn_blocking(move || merge(sources, &*file)).await.map_err(stopped)?;
     let (mut objects, mut newest, mut failed) = (Vec::new(), None, None);
-    for (work, object) in works.into_iter().zip(&plan.objects) {
+    for ((work, _task), object) in works.into_iter().zip(&plan.objects) {
         match work.await.map_err(stopped)? {
             Ok(Some(LtxSummary { header, bytes, file_checksum, .. })) => {
                 let checksum = format!("{file_checksum:016x}");
@@ -65,7 +64,7 @@ pub(super) async fn restore_in_order(
 }
 
 /// What a file gave when it was read to its end: `None` where nobody wanted to know the rest.
-type Work = JoinHandle<Result<Option<LtxSummary>, Reason>>;
+type Work = (JoinHandle<Result<Option<LtxSummary>, Reason>>, Task);
 
 /// What comes next in a file.
 enum Item {
@@ -92,22 +91,14 @@ struct Source {
 impl Source {
     /// Starts reading an object.
     fn open(reader: &Arc<Reader>, plan: &RestorePlan, object: Listed, downloads: usize) -> (Self, Work) {
-        let (parts, received) = channel(1);
         let (sink, items) = channel(1);
         // Most of the requests for where most of the bytes are.
         let share = (downloads as u64).saturating_mul(object.size).checked_div(plan.bytes()).unwrap_or(0);
-        let mut reads = ahead(reader, vec![object], share as usize);
-        tokio::spawn(async move {
-            while let Some(read) = reads.next().await {
-                if parts.send(read.map(|(content, _)| content)).await.is_err() {
-                    break;
-                }
-            }
-        });
+        let (pieces, task) = ahead(reader, vec![object], share as usize);
         let key = plan.key(&object);
         let doing = reading(&key);
-        let work = spawn_blocking(move || decode(object, received, &sink, &|reason: Reason| reason.context(&doing)));
-        (Self { key, items, pages: Bytes::new(), first: 0, page_size: 1, limit: 0, ended: false }, work)
+        let work = spawn_blocking(move || decode(object, pieces, &sink, &|reason: Reason| reason.context(&doing)));
+        (Self { key, items, pages: Bytes::new(), first: 0, page_size: 1, limit: 0, ended: false }, (work, task))
     }
 
     /// The next page that is there. Blocking.
@@ -153,14 +144,15 @@ fn ended() -> Reason {
 /// Cuts, decodes and proves one file, as it arrives. Blocking.
 fn decode(
     object: Listed,
-    mut parts: Receiver<Result<Bytes, Reason>>,
+    mut pieces: Pieces,
     sink: &Sender<Item>,
     read: &impl Fn(Reason) -> Reason,
 ) -> Result<Option<LtxSummary>, Reason> {
     let (mut cutter, mut sum, mut buffer) = (LtxCutter::default(), Sum::default(), PageBuffer::default());
     let (mut begun, mut wanted) = (false, true);
-    while let Some(part) = parts.blocking_recv() {
-        let chunk = cutter.push(part?).map_err(|error| read(error.into()))?;
+    while let Some(piece) = pieces.blocking_next() {
+        let (content, _) = piece?;
+        let chunk = cutter.push(content).map_err(|error| read(error.into()))?;
         if let (false, Some(header)) = (begun, cutter.header()) {
             begun = true;
             let name = object.name.ltx().map_or(Ok(()), |name| header.check_name(name));

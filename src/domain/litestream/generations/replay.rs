@@ -161,7 +161,9 @@ impl Image {
         self.plausible.check(self.bytes + count as u64)?;
         file.write(vec![(self.bytes, count)], content).map_err(ReplayError::Write)?;
         self.bytes += count as u64;
-        Ok(file.memory())
+        let mut memory = file.memory();
+        memory.clear();
+        Ok(memory)
     }
 }
 
@@ -232,20 +234,24 @@ impl<F: ReplayFile> Replay<F> {
         let mut blocks = Lz4Blocks::begin(&mut input, &mut compressed)?;
         let (mut more, mut checksum) = (true, None);
         while more {
-            batch.clear();
-            more = blocks.fill(&mut batch, REPLAY_BATCH_BYTES, problem)?;
-            hash.write(batch.content());
-            decoded += batch.content().len() as u64;
+            // Segments are decoded to where their frames wait.
+            let memory = match current {
+                Current::Snapshot(_) => &mut batch,
+                Current::Segment(_) => self.waiting.room(),
+            };
+            let before = memory.content().len();
+            more = blocks.fill(memory, before + REPLAY_BATCH_BYTES, problem)?;
+            let fresh = &memory.content()[before..];
+            let count = fresh.len();
+            hash.write(fresh);
+            decoded += count as u64;
             if !more {
                 checksum = blocks.content_checksum(hash.finish() as u32, problem)?;
             }
-            batch = match current {
-                Current::Snapshot(image) => image.take(batch, &self.file)?,
-                Current::Segment(name) => {
-                    self.frames(*name, batch.content(), decoded, !more)?;
-                    batch
-                }
-            };
+            match current {
+                Current::Snapshot(image) => batch = image.take(batch, &self.file)?,
+                Current::Segment(name) => self.frames(*name, count, decoded, !more)?,
+            }
         }
         drop(blocks);
         input.finish()?;
@@ -314,24 +320,24 @@ impl<F: ReplayFile> Replay<F> {
         Ok(())
     }
 
-    /// Takes bytes of the WAL, up to the last ones of a segment, of which so many were `decoded` with these.
-    fn frames(&mut self, name: SegmentName, mut content: &[u8], decoded: u64, last: bool) -> Result<(), ReplayError> {
-        if name.offset == 0 && decoded == content.len() as u64 {
-            let (head, rest) = content.split_at_checked(WAL_HEADER_BYTES).unwrap_or((content, &[]));
-            let header = WalHeader::parse(head)?;
+    /// Takes the last `count` bytes that were decoded of the WAL, up to the last ones of a segment, of which so many were
+    /// `decoded` with these.
+    fn frames(&mut self, name: SegmentName, count: usize, decoded: u64, last: bool) -> Result<(), ReplayError> {
+        if name.offset == 0 && decoded == count as u64 {
+            let header = WalHeader::parse(self.waiting.header())?;
             let (found, expected) = (header.page_size, self.page_size);
             if found != expected {
                 return Err(ReplayError::PageSize { found, expected });
             }
-            (self.wal, content) = (Some(Wal::new(name.index, header)), rest);
+            self.wal = Some(Wal::new(name.index, header));
         }
         let Some(wal) = &mut self.wal else { return Err(FormatError::new(0, Problem::SegmentStart).into()) };
         // At most 65 560.
         let frame = frame_bytes(self.page_size) as usize;
-        if decoded == 0 || last && !(self.waiting.bytes() + content.len()).is_multiple_of(frame) {
+        if decoded == 0 || last && !self.waiting.bytes().is_multiple_of(frame) {
             return Err(FormatError::new(decoded, Problem::SegmentLength(decoded)).into());
         }
-        wal.take(content, &mut self.waiting, frame)?;
+        wal.take(&mut self.waiting, frame)?;
         if self.waiting.bytes() < REPLAY_BATCH_BYTES {
             return Ok(());
         }

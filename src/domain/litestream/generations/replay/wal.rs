@@ -44,12 +44,10 @@ impl Wal {
         }
     }
 
-    /// Takes what comes next and proves the frames that are whole by then.
-    pub(super) fn take(&mut self, content: &[u8], waiting: &mut Waiting, frame: usize) -> Result<(), ReplayError> {
-        let Waiting { frames, pages, committed } = waiting;
-        frames.reserve(2 * REPLAY_BATCH_BYTES);
-        frames.extend(content);
-        for bytes in frames.content().chunks_exact(frame).skip(pages.len()) {
+    /// Proves the frames that are whole by now.
+    pub(super) fn take(&mut self, waiting: &mut Waiting, frame: usize) -> Result<(), ReplayError> {
+        let Waiting { memory, start, pages, committed } = waiting;
+        for bytes in memory.content()[*start..].chunks_exact(frame).skip(pages.len()) {
             let header = self.prove(bytes)?;
             self.end += frame as u64;
             pages.push((header.page_number, pages.len() as u32));
@@ -97,8 +95,9 @@ impl Wal {
 /// Frames that are not written yet, header and page each, in memory that is used again.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// The last one may not be whole.
-    frames: Batch,
+    memory: Batch,
+    /// Where they begin in it: behind the header of the WAL. The last one may not be whole.
+    start: usize,
     /// Page and number of each that is proven.
     pages: Vec<(u32, u32)>,
     /// Frames up to the last commit.
@@ -106,12 +105,26 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Where what comes next is decoded to.
+    pub(super) fn room(&mut self) -> &mut Batch {
+        self.memory.reserve(2 * REPLAY_BATCH_BYTES);
+        &mut self.memory
+    }
+
+    /// What a WAL begins with, before its frames.
+    pub(super) fn header(&mut self) -> &[u8] {
+        self.start = self.memory.content().len().min(WAL_HEADER_BYTES);
+        &self.memory.content()[..self.start]
+    }
+
+    /// Of frames.
     pub(super) fn bytes(&self) -> usize {
-        self.frames.content().len()
+        self.memory.content().len() - self.start
     }
 
     pub(super) fn clear(&mut self) {
-        self.frames.clear();
+        self.memory.clear();
+        self.start = 0;
         self.pages.clear();
         self.committed = 0;
     }
@@ -131,8 +144,8 @@ impl Waiting {
             run.clear();
             run.reserve(pages.len() * page_bytes);
             for (page, number) in pages {
-                let start = *number as usize * frame;
-                run.extend(&self.frames.content()[start + FRAME_HEADER_BYTES..start + frame]);
+                let start = self.start + *number as usize * frame;
+                run.extend(&self.memory.content()[start + FRAME_HEADER_BYTES..start + frame]);
                 let offset = u64::from(page.saturating_sub(1)) * page_bytes as u64;
                 match parts.last_mut() {
                     Some((before, length)) if *before + *length as u64 == offset => *length += page_bytes,
@@ -141,7 +154,8 @@ impl Waiting {
             }
             file.write(parts, run).map_err(ReplayError::Write)?;
         }
-        self.frames.consume(count * frame);
+        self.memory.consume(self.start + count * frame);
+        self.start = 0;
         self.pages.iter_mut().for_each(|(_, number)| *number -= count as u32);
         self.committed = 0;
         Ok(())

@@ -1,8 +1,9 @@
 //! What a restore of 1 GB costs, beside `litestream restore` of the same replica and `dd` of as many bytes in the same run:
 //! of v0.5 from a directory and from an S3 server on this machine, and of v0.3.
 //!
-//! `cargo bench --bench restore` prints the table; a number of megabytes as argument makes another database. It needs
-//! the lab (tests/lab/install). All programs write to the same folder, in turn.
+//! `cargo bench --bench restore` prints the table; a number of megabytes as argument makes another database, and a path
+//! is another build of streamgauge, such as packaging/binary makes. It needs the lab (tests/lab/install). All programs write
+//! to the same folder, in turn.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people, run by hand")]
 
@@ -57,6 +58,12 @@ fn main() {
     drills(&lab, home.path(), &connection, &directory, plain);
 }
 
+/// The program that is measured.
+fn streamgauge() -> PathBuf {
+    let named = std::env::args().skip(1).map(PathBuf::from).find(|argument| argument.is_file());
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_streamgauge").into())
+}
+
 /// Each program in turn, and what the others need in multiples of what we do, which is last.
 fn compare(lab: &Lab, home: &Path, place: &str, url: &str, programs: &[Program; 3]) -> Cost {
     let mut best = [Cost::WORST; 3];
@@ -91,7 +98,7 @@ fn drills(lab: &Lab, home: &Path, connection: &Connection, url: &str, plain: Cos
     fs::write(&config, toml).unwrap();
     let drill = |full: &[&str]| {
         let report = home.join("report.json");
-        let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+        let mut command = lab::command(streamgauge());
         command.args(["drill", "app", "--config.file"]).arg(&config).args(full).arg("--report").arg(&report);
         let cost = measure(command.stdout(Stdio::null()).stderr(Stdio::null()));
         let records: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
@@ -245,7 +252,7 @@ fn restore(lab: &Lab, program: Program, url: &str, home: &Path) -> Cost {
     let (out, kept) = (home.join("restored.db"), home.join("kept.db"));
     let mut command = match program {
         Program::Litestream(version) => lab.litestream(version),
-        Program::Streamgauge => lab::command(env!("CARGO_BIN_EXE_streamgauge")),
+        Program::Streamgauge => lab::command(streamgauge()),
         Program::Dd => Command::new("dd"),
     };
     match program {

@@ -255,6 +255,9 @@ pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
 /// Body of any answer that is not an object's content: 1000 keys of 1024 escaped bytes fit.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// Bytes of an answer by HTTP/1 that are read at once, and its whole head. Each connection that is used has memory for them.
+pub const ANSWER_READ_BYTES_MAX: usize = 128 << 10;
+
 /// Elements in one another in an XML document; a listing has five.
 pub const XML_DEPTH_MAX: usize = 64;
 

@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::OnceCell;
 
-use crate::domain::limits::CA_FILE_BYTES_MAX;
+use crate::domain::limits::{ANSWER_READ_BYTES_MAX, CA_FILE_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::certificates;
@@ -105,6 +105,7 @@ where
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+        .http1_max_buf_size(ANSWER_READ_BYTES_MAX)
         .build(https))
 }
 

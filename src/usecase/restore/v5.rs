@@ -101,7 +101,11 @@ impl Engine {
         let newest_first = plan.objects.iter().rev().copied().collect();
         let (mut pieces, _task) = ahead(reader, newest_first, downloads);
         let mut cutter = LtxCutter::default();
-        while let Some(read) = pieces.next().await {
+        loop {
+            // A piece that nobody can decode yet is better waited for elsewhere than kept here.
+            let done = self.jobs.room().await?;
+            self.objects.extend(done);
+            let Some(read) = pieces.next().await else { break };
             let (content, piece) = read?;
             let key = piece.name.key(plan.layout.keys());
             let chunk = cutter.push(content).map_err(|error| Reason::from(error).context(reading(&key)));
@@ -116,8 +120,7 @@ impl Engine {
                 header.map_or(Ok(()), |header| self.begin(&header, piece.name, &key))?;
             }
             self.choose(&mut chunk);
-            let done = self.jobs.decode(chunk, &key).await?;
-            self.objects.extend(done);
+            self.jobs.decode(chunk, &key);
             if piece.last {
                 let end = std::mem::take(&mut cutter).finish();
                 match end {
@@ -191,14 +194,19 @@ enum Job {
 }
 
 impl Jobs {
-    /// Starts a chunk, after waiting for older ones where all threads are busy. Gives the objects that are proven by then.
-    async fn decode(&mut self, chunk: Chunk, key: &str) -> Result<Vec<RestoredObject>, Reason> {
-        if chunk.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Waits for the oldest chunk where all threads are busy. Gives the objects that are proven by then.
+    async fn room(&mut self) -> Result<Vec<RestoredObject>, Reason> {
         let mut done = Vec::new();
         while self.decoding >= self.threads {
             done.extend(self.next().await?);
+        }
+        Ok(done)
+    }
+
+    /// Starts a chunk.
+    fn decode(&mut self, chunk: Chunk, key: &str) {
+        if chunk.is_empty() {
+            return;
         }
         let (file, buffers, key) = (Arc::clone(&self.file), Arc::clone(&self.buffers), key.to_owned());
         self.decoding += 1;
@@ -221,7 +229,6 @@ impl Jobs {
             // What is wrong with the file that is written has nothing to do with the object.
             written.and_then(|()| sum.map_err(|reason| reason.context(format_args!("read {key}"))))
         })));
-        Ok(done)
     }
 
     /// Says that the file of the last chunk is complete.

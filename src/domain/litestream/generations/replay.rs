@@ -16,7 +16,7 @@ use crate::domain::litestream::input::Input;
 use crate::domain::litestream::lz4::{Batch, Lz4Blocks};
 use crate::domain::litestream::object::ObjectName;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::sqlite::{self, DatabaseHeader, WAL_HEADER_BYTES, WalHeader, WalPosition, frame_bytes};
+use crate::domain::sqlite::{self, DatabaseHeader, WalHeader, WalPosition, frame_bytes};
 
 use plausible::Plausible;
 pub use wal::BadFrame;
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
     use crate::domain::litestream::samples::{self, lz4_frame};
     use crate::domain::litestream::{Generation, SnapshotName, fuzz};
-    use crate::domain::sqlite::{FRAME_HEADER_BYTES, WAL_MAGIC, WalChecksum, WordOrder};
+    use crate::domain::sqlite::{FRAME_HEADER_BYTES, WAL_HEADER_BYTES, WAL_MAGIC, WalChecksum, WordOrder};
 
     const PAGE: usize = 512;
 

@@ -198,6 +198,44 @@ fn a_replica_is_mapped_whole_and_broken_as_litestream_restores_it() {
 }
 
 #[test]
+fn of_a_copy_with_the_times_of_the_copy_the_headers_decide_as_they_do_in_a_restore() {
+    let replica = Replica::make(7);
+    let files = replica.files(0);
+    let copied = Timestamp::now() + SignedDuration::from_mins(1);
+    for (path, _) in files.iter().chain(&replica.files(9)) {
+        fs::File::options().append(true).open(path).unwrap().set_modified(copied.into()).unwrap();
+    }
+    let at = files[3].1 + milliseconds(1);
+    let restored = |at: Timestamp| {
+        let out = replica.home.path().join(format!("at-{}.db", at.as_millisecond()));
+        let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+        command.args(["restore", &replica.url(), "--format=json", "--at", &at.to_string(), "-o"]).arg(&out);
+        let done: Value = serde_json::from_str(&printed(command.output().unwrap()).unwrap()).unwrap();
+        done["txid"].clone()
+    };
+    let asked = |at: Timestamp| {
+        let (code, found) = json(&[&replica.url(), "--at", &at.to_string()]);
+        assert_eq!((code, &found[0]["times"]), (0, &"header".into()), "{found}");
+        found[0]["answer"]["position"].clone()
+    };
+    assert_eq!((asked(at), restored(at)), ("0000000000000004".into(), "0000000000000004".into()));
+    let (code, found) = json(&[&replica.url()]);
+    assert_eq!((code, &found[0]["timeline"]["spans"][0]["points"]), (0, &7.into()), "{found}");
+    let caveats = found[0]["timeline"]["caveats"].to_string();
+    assert!(caveats.contains("goes by the times of the files"), "{caveats}");
+    // It does.
+    assert!(replica.genuine(at).is_err());
+    // With a hole, what is before it is there for both.
+    fs::remove_file(&files[5].0).unwrap();
+    for (path, _) in replica.files(9).iter().skip(1) {
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!((asked(at), restored(at)), ("0000000000000004".into(), "0000000000000004".into()));
+    let (_, table, _) = told(&[&replica.url(), "--at", &at.to_string()]);
+    assert!(table.contains("those of the headers; Litestream goes by those of the files"), "{table}");
+}
+
+#[test]
 fn compacted_levels_thin_the_map() {
     let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();

@@ -947,7 +947,7 @@ _streamgauge() {
             return 0
             ;;
         streamgauge__subcmd__restore)
-            opts="-o -q -h --output --at --txid --replica --age-identity --threads --quiet --format --config.file --litestream.config --help"
+            opts="-o -q -h --output --at --txid --without --replica --age-identity --threads --quiet --format --config.file --litestream.config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -966,6 +966,10 @@ _streamgauge() {
                     return 0
                     ;;
                 --txid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --without)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

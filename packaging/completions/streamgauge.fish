@@ -49,7 +49,7 @@ complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l litestre
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l web.listen-address -d 'Address to listen on: host:port, [ipv6]:port, :port for all interfaces, or unix:/path [repeatable] [default: 127.0.0.1:10099]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l web.config.file -d 'Who may connect: TLS, users and more, in the format of the Prometheus exporter toolkit' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l shard -d 'Watch one part of the fleet of several agents, counted from 0, such as 0/3; hostname/3 takes the number at the end of the host\'s name' -r
-complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l storage.path -d 'Directory for what is remembered across restarts' -r -F
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l storage.path -d 'Directory for what is remembered across restarts; \'\' remembers nothing' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand run" -l log.level -d 'Least severe messages to log [default: info]' -r -f -a "error\t''
 warn\t''
 info\t''
@@ -75,6 +75,7 @@ complete -c streamgauge -n "__fish_streamgauge_using_subcommand check" -s h -l h
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -s o -l output -d 'Where to restore to; an existing file is never overwritten. Standard output: -' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -l at -d 'Restore what was written before this time [default: everything]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -l txid -d 'Restore the state at a TXID of Litestream v0.5, given as 16 hexadecimal digits' -r
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -l without -d 'Plan as if this object were damaged: without it [repeatable]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -l replica -d 'The replica to restore from, if a database has several' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -l age-identity -d 'File of age identities, for a replica that Litestream v0.3 encrypts [default: as configured]' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -l threads -d 'Number of decoding threads, for v0.5 to a file [default: one per core]' -r
@@ -86,7 +87,7 @@ complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -s q -l
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restorable" -l at -d 'A point in time: 2026-11-22T08:30:00Z, \'2026-11-22 08:30\' in local time, or 2h for two hours ago' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restorable" -l replica -d 'Only the replica of this name, if a database has several' -r
-complete -c streamgauge -n "__fish_streamgauge_using_subcommand restorable" -l without -d 'Treat this object as damaged, to see what would be left [repeatable]' -r
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand restorable" -l without -d 'Plan as if this object were damaged: without it [repeatable]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restorable" -l format -r -f -a "table\t''
 json\t''"
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand restorable" -l config.file -d 'streamgauge\'s own configuration file' -r -F

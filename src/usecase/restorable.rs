@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::ports::{Content, Cursor, Page, ReplicaStore};
-use super::restore::border;
+use super::restore::{border, header};
 use super::walk;
 use crate::domain::litestream::{
     Damaged, Dated, Facts, Folder, GenerationTimeline, Layout, LevelKeys, Listed, LtxFile, LtxTimeline, ObjectName,
@@ -20,6 +21,12 @@ use crate::domain::timeline::{Blocked, TimelineReport};
 /// Listings of a replica, so that a hole is believed when two in a row show it.
 const LISTINGS_MAX: usize = 2;
 
+/// How far the time of a file may be from that of its header where Litestream set it: some servers know whole seconds only.
+const LISTED_PRECISION: SignedDuration = SignedDuration::from_secs(1);
+
+/// Headers that are read at the same time.
+const HEADERS_AT_ONCE: usize = 16;
+
 /// Everything that a replica holds, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
@@ -28,6 +35,8 @@ pub struct Contents {
     generations: GenerationTimeline,
     /// Files of v0.5 are dated by their upload.
     uploaded: bool,
+    /// Files of v0.5 are dated by their headers, because what the listing gives is the time of a copy.
+    copied: bool,
 }
 
 /// The result of a restore to an instant.
@@ -75,6 +84,7 @@ pub async fn contents(store: &dyn ReplicaStore, damaged: &BTreeSet<String>) -> R
         }
         contents = Contents::list(store).await?;
     }
+    contents.date_copy(store).await;
     Ok(contents)
 }
 
@@ -114,6 +124,31 @@ impl Contents {
         self.uploaded
     }
 
+    /// The times are those of the headers, which those of the files are not: somebody copied them.
+    pub fn copied(&self) -> bool {
+        self.copied
+    }
+
+    /// Dates files by their headers where the times that Litestream gave them are lost, as in a copy: restores go by the
+    /// headers. The first and the last file of each level tell.
+    async fn date_copy(&mut self, store: &dyn ReplicaStore) {
+        let (Some(keys), Some(files), false) = (self.keys(), self.levels.files(), self.uploaded) else { return };
+        let mut files = files.to_vec();
+        files.sort_unstable_by_key(|file| (file.level, file.name()));
+        let ends = files.chunk_by(|one, next| one.level == next.level).flat_map(|level| [level.first(), level.last()]);
+        let mut ends: Vec<LtxFile> = ends.flatten().copied().collect();
+        ends.dedup();
+        let made = by_headers(store, keys, &ends).await;
+        let differs =
+            |(listed, made): (&LtxFile, &LtxFile)| listed.created.duration_since(made.created).abs() > LISTED_PRECISION;
+        if !ends.iter().zip(&made).any(differs) {
+            return;
+        }
+        self.levels = LtxTimeline::default();
+        by_headers(store, keys, &files).await.into_iter().for_each(|file| self.levels.insert(file));
+        self.copied = true;
+    }
+
     /// The coverage map of the newest layout. `damaged` holds keys, `store` is the label of the store.
     pub fn map(&self, damaged: &BTreeSet<String>, store: &str, until: Timestamp) -> TimelineReport {
         let Some(keys) = self.keys() else {
@@ -125,7 +160,8 @@ impl Contents {
         let mut map = self.levels.clone().map(&Damaged::new(keys, damaged), until);
         let files = self.levels.files().unwrap_or_default();
         let generations = self.layouts.contains(&Layout::V3);
-        map.caveats = caveats(&Facts { files, generations, store, ..Facts::default() }, &map);
+        let copied = self.copied;
+        map.caveats = caveats(&Facts { files, generations, copied, store, ..Facts::default() }, &map);
         map
     }
 
@@ -211,6 +247,15 @@ async fn date(store: &dyn ReplicaStore, keys: LevelKeys, files: &mut [LtxFile], 
         }
     }
     Ok(())
+}
+
+/// Files with the times of their headers, in the same order. What cannot be read keeps the time that it has.
+async fn by_headers(store: &dyn ReplicaStore, keys: LevelKeys, files: &[LtxFile]) -> Vec<LtxFile> {
+    let dated = files.iter().map(|file| async move {
+        let made = header(store, keys, file).await.ok().map(|header| header.timestamp);
+        LtxFile { created: made.unwrap_or(file.created), ..*file }
+    });
+    futures_util::stream::iter(dated).buffered(HEADERS_AT_ONCE).collect().await
 }
 
 /// A replica that counts what it is asked.

@@ -90,6 +90,54 @@ fn a_damaged_object_is_named_with_the_place() {
 }
 
 #[test]
+fn what_other_objects_hold_as_well_restores_without_the_damaged_one() {
+    let lab = Lab::find();
+    let home = tempfile::tempdir().unwrap();
+    let source = replica(&lab, home.path());
+    let whole = source.ours(&[]).unwrap();
+    let damage = |level: u8, nth: usize| {
+        let (path, name, _) = source.files(level)[nth].clone();
+        let mut content = fs::read(&path).unwrap();
+        let middle = content.len() / 2;
+        content[middle] ^= 0x40;
+        fs::write(&path, content).unwrap();
+        format!("ltx/{level}/{name}")
+    };
+    let snapshot = damage(9, 0);
+    for args in [&[][..], &["--txid", "0000000000000006"]] {
+        let said = source.ours(args).unwrap_err();
+        assert!(said.contains(&snapshot), "{said}");
+        let hint = format!("hint: it restores without this object: restore with --without {snapshot}");
+        assert!(said.contains(&hint), "{said}");
+        assert!(source.ours(&[args, &["--without", &snapshot]].concat()).unwrap() == whole, "the bytes differ");
+    }
+    // A header that cannot be read ends the planning.
+    let (newest, name, _) = source.files(0)[5].clone();
+    let key = format!("ltx/0/{name}");
+    let kept = fs::read(&newest).unwrap();
+    fs::write(&newest, &kept[..50]).unwrap();
+    let said = source.ours(&["--without", &snapshot]).unwrap_err();
+    assert!(
+        said.contains(&format!(
+            "an older state, TXID 0000000000000005, restores without this object: restore with --without {key}"
+        )),
+        "{said}"
+    );
+    let done = source.run(&home.path().join("older.db"), &["--without", &snapshot, "--without", &key]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains(&format!("note    {key} is left out, and what only it holds is not restored")), "{said}");
+    fs::write(&newest, &kept).unwrap();
+    // With the beginning gone as well, nothing does.
+    let first = damage(0, 0);
+    let said = source.ours(&["--without", &snapshot]).unwrap_err();
+    assert!(said.contains(&first), "{said}");
+    assert!(said.contains("nothing there restores without this object"), "{said}");
+    let said = source.ours(&["--without", "snapshot"]).unwrap_err();
+    assert!(said.contains("expected a key below the replica"), "{said}");
+}
+
+#[test]
 fn files_of_another_page_size_are_refused() {
     let lab = Lab::find();
     let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

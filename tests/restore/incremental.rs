@@ -76,7 +76,7 @@ async fn what_is_newer_is_applied_to_what_is_there() {
             let txid = |step: usize| streamgauge::domain::litestream::Txid(step as u64 + 1);
             let commit = (states[from].len() / 4096) as u32;
             let base = RestoreBase { txid: txid(from), page_size: 4096, commit };
-            let request = RestoreRequest { point: PlanTarget::Txid(txid(to)), base: Some(base) };
+            let request = RestoreRequest { base: Some(base), ..RestoreRequest::of(PlanTarget::Txid(txid(to))) };
             let plan = Arc::new(plan_restore(store.as_ref(), &request).await.unwrap());
             assert_eq!(plan.base.is_some(), from <= to, "from {from} to {to}: {plan:?}");
             assert!(plan.base.is_none() || plan.objects.len() == to - from, "from {from} to {to}: {plan:?}");
@@ -89,7 +89,7 @@ async fn what_is_newer_is_applied_to_what_is_there() {
         }
     }
     let other = RestoreBase { txid: streamgauge::domain::litestream::Txid(1), page_size: 512, commit: 9 };
-    let request = RestoreRequest { point: PlanTarget::Latest, base: Some(other) };
+    let request = RestoreRequest { base: Some(other), ..RestoreRequest::of(PlanTarget::Latest) };
     assert_eq!(plan_restore(store.as_ref(), &request).await.unwrap().base, None, "another page size");
 }
 
@@ -108,7 +108,7 @@ async fn a_plan_that_retention_overtakes_is_made_anew() {
     fs::rename(&snapshot, &hidden).unwrap();
     let doomed: Vec<PathBuf> = source.files(0).into_iter().map(|(path, ..)| path).collect();
     let store = Arc::new(FaultyStore::new(open(&source)));
-    let request = RestoreRequest { point: PlanTarget::Latest, base: None };
+    let request = RestoreRequest::of(PlanTarget::Latest);
     let plan = plan_restore(store.as_ref(), &request).await.unwrap();
     assert_eq!(plan.objects.len(), 4);
     // The newest snapshot appears, and level 0 goes, when the first file of the plan is read.

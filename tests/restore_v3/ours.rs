@@ -80,7 +80,7 @@ pub async fn restore_store(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("restored");
     let file = ScratchFile::create(&path)?;
-    let plan = plan_restore(store.as_ref(), &RestoreRequest { point, base: None }).await?;
+    let plan = plan_restore(store.as_ref(), &RestoreRequest::of(point)).await?;
     let identities = identities.iter().map(Secret::new).collect();
     let options = RestoreOptions { downloads: 4, threads: 2, identities };
     let progress = Arc::new(Received::default());

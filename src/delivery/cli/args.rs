@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::delivery::demo::fault;
 use crate::delivery::render::metrics::catalogue;
+use crate::domain::litestream::ObjectName;
 use crate::domain::verification::VerifyDepth;
 use crate::infrastructure::config::{LOG_LEVELS, LogFormat, read_duration};
+use crate::usecase::restore::name_of;
 
 /// Where databases come from; the same for `run`, `check` and `config check`.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,21 @@ pub struct SourceArgs {
     /// Litestream's configuration file, v0.3 or v0.5 [repeatable]
     #[arg(long = "litestream.config", value_name = "FILE")]
     pub litestream_config: Vec<PathBuf>,
+}
+
+/// Objects that a plan does without; the same for `restore` and `restorable`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct WithoutArgs {
+    /// Plan as if this object were damaged: without it [repeatable]
+    #[arg(long, value_name = "KEY", value_parser = object)]
+    pub without: Vec<ObjectName>,
+}
+
+/// Reads the key of an object.
+fn object(key: &str) -> Result<ObjectName, String> {
+    name_of(key).ok_or_else(|| {
+        "expected a key below the replica, such as ltx/9/0000000000000001-0000000000000002.ltx".to_owned()
+    })
 }
 
 #[derive(Args, Debug, Default)]
@@ -45,8 +62,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "INDEX/COUNT")]
     pub shard: Option<String>,
 
-    /// Directory for what is remembered across restarts
-    #[arg(long = "storage.path", value_name = "DIRECTORY")]
+    /// Directory for what is remembered across restarts; '' remembers nothing
+    #[arg(long = "storage.path", value_name = "DIRECTORY", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub storage_path: Option<PathBuf>,
 
     #[command(flatten)]

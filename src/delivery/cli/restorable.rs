@@ -12,11 +12,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use tracing::level_filters::LevelFilter;
 
-use super::args::{Format, SourceArgs};
+use super::args::{Format, SourceArgs, WithoutArgs};
 use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
 use super::{logging, output, when};
 use crate::delivery::render::json::pretty;
+use crate::domain::litestream::{LevelKeys, ObjectName};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
@@ -32,7 +33,7 @@ every point in time. The caveats say what other releases make of the same replic
 
 With --at, prints the state that a restore to that time gives: its position, when it was replicated, and the objects \
 that it is made of; or what blocks it. On S3, a listing has only the times of the uploads, so the headers of a few \
-files are read as well.
+files are read as well; and of a copy whose files have the time at which they were copied, all headers.
 
 Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown because a replica \
 could not be listed.
@@ -62,9 +63,8 @@ pub struct RestorableArgs {
     #[arg(long, value_name = "NAME")]
     pub replica: Option<String>,
 
-    /// Treat this object as damaged, to see what would be left [repeatable]
-    #[arg(long, value_name = "KEY")]
-    pub without: Vec<String>,
+    #[command(flatten)]
+    pub without: WithoutArgs,
 
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -96,6 +96,8 @@ pub(super) struct Found {
     retention: Option<std::time::Duration>,
     #[serde(skip)]
     uploaded: bool,
+    #[serde(skip)]
+    copied: bool,
 }
 
 /// The answer to a question about a replica, in a word.
@@ -144,7 +146,9 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
     let (stores, concurrency) = (stores(&settings), settings.pace.concurrency);
-    let damaged: BTreeSet<String> = args.without.iter().cloned().collect();
+    // Which of the two a replica's store has is known when it is listed.
+    let keys = |name: &ObjectName| [LevelKeys::Plain, LevelKeys::Hex].map(|keys| name.key(keys));
+    let damaged: BTreeSet<String> = args.without.without.iter().flat_map(keys).collect();
     let looks = picked.into_iter().map(|picked| look(stores.as_ref(), &clock, picked, at, &damaged));
     let found: Vec<Found> =
         block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
@@ -194,7 +198,10 @@ async fn ask(
 ) -> Result<(), Reason> {
     let contents = contents(store, damaged).await?;
     found.layout = contents.layout().map(|layout| layout.as_str());
-    found.uploaded = contents.uploaded();
+    (found.uploaded, found.copied) = (contents.uploaded(), contents.copied());
+    if found.copied {
+        found.times = "header";
+    }
     let map = found.timeline.insert(contents.map(damaged, replica.location.kind(), found.listed_at));
     let Some(at) = found.at else { return Ok(()) };
     let mut answer = contents.ask(store, damaged, at).await?;

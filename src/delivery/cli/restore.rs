@@ -14,7 +14,7 @@ use tokio::signal::unix::SignalKind;
 use tokio::task::spawn_blocking;
 use tracing::level_filters::LevelFilter;
 
-use super::args::SourceArgs;
+use super::args::{SourceArgs, WithoutArgs};
 use super::output::say;
 use super::progress::Display;
 use super::runtime::{Signals, block_on, cores};
@@ -34,7 +34,9 @@ use crate::infrastructure::reserve::RestoredFile;
 use crate::infrastructure::scratch::{ScratchFile, space};
 use crate::infrastructure::stream::{Stream, failed, standard_output};
 use crate::usecase::ports::{Clock, DatabaseWatch, ReplicaStore, RestoreFile, Stores};
-use crate::usecase::restore::{RestoreOptions, RestoreRequest, plan_restore, restore_in_order, restore_requested};
+use crate::usecase::restore::{
+    RestoreOptions, RestoreRequest, plan_restore, restore_in_order, restore_requested, way_out,
+};
 
 /// Reads at the same time. In a bucket each waits for an answer; a directory has none to wait for.
 const BUCKET_DOWNLOADS: usize = 8;
@@ -51,6 +53,9 @@ Everything that the replica holds from before that time is restored. `streamgaug
 database when it is not 0: whether every checksum is right is known only at the end. Where the format does not allow that \
 (v0.3, and many files of v0.5), it is restored to a file without a name first, in the directory that TMPDIR names or in \
 /var/tmp.
+
+A damaged object ends a restore. The hint then names what restores, which with --without KEY may still be the newest state: \
+what one object holds is often in others too. Whoever leaves an object out says so; nothing is left out unasked.
 
 Exit code: 0 restored, 2 not restored. If files are missing in the middle of the replica, --at restores what is before \
 them, and says so.
@@ -87,6 +92,9 @@ pub struct RestoreArgs {
     /// Restore the state at a TXID of Litestream v0.5, given as 16 hexadecimal digits
     #[arg(long, value_name = "TXID", value_parser = when::txid)]
     pub txid: Option<Txid>,
+
+    #[command(flatten)]
+    pub without: WithoutArgs,
 
     /// The replica to restore from, if a database has several
     #[arg(long, value_name = "NAME")]
@@ -172,8 +180,9 @@ async fn restore(
 ) -> Result<ExitCode, Reason> {
     let location = picked.replica.location.clone();
     let store = stores(settings).open(&location)?;
-    let request = RestoreRequest { point, base: None };
-    let plan = plan_restore(store.as_ref(), &request).await?;
+    let without = args.without.without.iter().copied().collect();
+    let request = RestoreRequest { without, ..RestoreRequest::of(point) };
+    let plan = with_way_out(store.as_ref(), &request, plan_restore(store.as_ref(), &request).await).await?;
     let policy = picked.target.as_ref().map_or(&settings.drill.policy, |target| &target.drill);
     let prices = location.prices(&policy.prices);
     let words = words::Words { location: &location, point, now, zone: &zone, prices };
@@ -192,13 +201,14 @@ async fn restore(
         identities: picked.replica.age_identities.clone(),
     };
     let started = clock::monotonic();
-    let (plan, restored) = match is_stream(args) {
+    let done = match is_stream(args) {
         true => {
-            let streamed = to_stream(args, store, &request, plan, options).await;
-            streamed.inspect_err(|_| say(&format!("WARNING {NOT_WHOLE}\n")))?
+            let streamed = to_stream(args, Arc::clone(&store), &request, plan, options).await;
+            streamed.inspect_err(|_| say(&format!("WARNING {NOT_WHOLE}\n")))
         }
-        false => to_file(args, store, &request, plan, options).await?,
+        false => to_file(args, Arc::clone(&store), &request, plan, options).await,
     };
+    let (plan, restored) = with_way_out(store.as_ref(), &request, done).await?;
     let live = picked.target.as_ref().and_then(|target| behind(target, &restored));
     if let Some(bytes) = live.filter(|_| point == PlanTarget::Latest) {
         say(&words::behind(bytes));
@@ -218,6 +228,18 @@ async fn restore(
         false => output::print(&result)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has a failure say what does restore.
+async fn with_way_out<T>(
+    store: &dyn ReplicaStore,
+    request: &RestoreRequest,
+    done: Result<T, Reason>,
+) -> Result<T, Reason> {
+    match done {
+        Ok(done) => Ok(done),
+        Err(reason) => Err(way_out(store, request, reason).await),
+    }
 }
 
 /// Whether the database goes to standard output.

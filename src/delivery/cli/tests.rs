@@ -8,6 +8,7 @@ use clap::CommandFactory;
 
 use super::args::{CheckFormat, SourceArgs};
 use super::*;
+use crate::domain::litestream::{LevelKeys, ObjectName};
 
 fn parse(words: &str) -> Result<Command, String> {
     let cli = Cli::try_parse_from(words.split(' ')).map_err(|error| error.to_string())?;
@@ -28,6 +29,12 @@ fn flags_are_those_of_prometheus() {
     assert_eq!(run.sources.litestream_config, [PathBuf::from("b.yml"), "c.yml".into()]);
     assert_eq!(run.web_listen_address, [":1", "[::1]:2"]);
     assert_eq!(run.storage_path, Some("/s".into()));
+    let Ok(Command::Run(none)) =
+        Cli::try_parse_from(["streamgauge", "run", "--storage.path", ""]).map(|cli| cli.command)
+    else {
+        panic!("run")
+    };
+    assert_eq!(none.storage_path, Some("".into()), "as in the file: nothing is kept");
     assert_eq!((run.log.level.as_deref(), run.log.format.as_deref()), (Some("debug"), Some("json")));
 }
 
@@ -57,10 +64,22 @@ fn check_and_demo_have_durations() {
 
 #[test]
 fn restorable_takes_places_an_instant_and_keys() {
-    let words = "streamgauge restorable orders s3://b/p --at 2h --replica s3 --without a --without b --format json";
+    const KEYS: [&str; 2] =
+        ["ltx/9/0000000000000001-0000000000000002.ltx", "generations/0123456789abcdef/wal/00000001_00000000.wal.lz4"];
+    let [one, other] = KEYS;
+    let words = "streamgauge restorable orders s3://b/p --at 2h --replica s3 --format json";
+    let words = &format!("{words} --without {one} --without {other}");
     let Ok(Command::Restorable(asked)) = parse(words) else { panic!("restorable") };
     assert_eq!((asked.places.len(), asked.at.as_deref(), asked.replica.as_deref()), (2, Some("2h"), Some("s3")));
-    assert_eq!(asked.without, ["a", "b"]);
+    let keys = |without: &[ObjectName]| without.iter().map(|name| name.key(LevelKeys::Plain)).collect::<Vec<_>>();
+    assert_eq!(keys(&asked.without.without), KEYS);
+    let Ok(Command::Restore(asked)) = parse(&format!("streamgauge restore orders -o o.db --without {one}")) else {
+        panic!("restore")
+    };
+    assert_eq!(keys(&asked.without.without), [one]);
+    // As they are called on S3.
+    assert!(parse("streamgauge restorable --without 0009/0000000000000001-0000000000000002.ltx").is_ok());
+    assert!(parse("streamgauge restorable --without snapshot").is_err());
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub struct Facts<'a> {
     pub generations: bool,
     /// There are instants between two generations of v0.3.
     pub pauses: bool,
+    /// The times of the files are not those of their headers.
+    pub copied: bool,
     /// The `store` label: releases of v0.5 read v0.3 from `file` and `s3` only.
     pub store: &'a str,
 }
@@ -25,6 +27,16 @@ struct Rule {
 }
 
 static RULES: &[Rule] = &[
+    Rule {
+        releases: "0.5",
+        detail: |facts, _| {
+            facts.copied.then(|| {
+                "restore -timestamp goes by the times of the files, which here are those of a copy: it gives other states than \
+                 the times of the headers do, or none"
+                    .to_owned()
+            })
+        },
+    },
     Rule {
         releases: "0.5.8 to 0.5.9",
         detail: |facts, _| {

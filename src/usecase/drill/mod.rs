@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use self::live::LiveView;
 use self::outcome::Stop;
-use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore};
+use super::restore::{RestoreOptions, RestoreRequest, plan_restore, restore, way_out};
 use crate::domain::assess::costs::Costs;
 use crate::domain::drill::{DrillCheck, DrillRecord, DrillRestored, DrillResult};
 use crate::domain::human::counted;
@@ -200,7 +200,7 @@ impl Drill {
         view: LiveView,
     ) -> Result<(RestorePlan, LiveView), Stop> {
         self.parts.news.step("planning");
-        let mut request = RestoreRequest { point: PlanTarget::Latest, base: base.map(|kept| kept.base) };
+        let mut request = RestoreRequest { base: base.map(|kept| kept.base), ..RestoreRequest::of(PlanTarget::Latest) };
         let latest = match plan_restore(store, &request).await {
             Ok(plan) => plan,
             Err(reason) => return Err(self.refuse(Stop::of(reason))),
@@ -274,8 +274,14 @@ impl Drill {
         let file = blocking(move || space.file(kept)).await.map_err(Stop::inconclusive)?;
         let progress: Arc<dyn Progress> = Arc::clone(&self.parts.news) as _;
         let options = self.parts.options.clone();
-        let restored = restore(store, Arc::new(plan.clone()), Arc::clone(&file), options, progress).await;
-        let restored = restored.map_err(Stop::of)?;
+        let work = restore(Arc::clone(&store), Arc::new(plan.clone()), Arc::clone(&file), options, progress);
+        let restored = match work.await {
+            Ok(restored) => restored,
+            Err(reason) => {
+                let asked = RestoreRequest::of(plan.txid.map_or(PlanTarget::Latest, PlanTarget::Txid));
+                return Err(Stop::of(way_out(store.as_ref(), &asked, reason).await));
+            }
+        };
         self.restored = Some(file);
         let failed = plan.shortfall.as_ref().map(|shortfall| {
             format!("nothing leads from {} to {}, although there are later files", shortfall.after, shortfall.before)

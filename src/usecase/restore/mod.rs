@@ -1,5 +1,6 @@
 //! Restoring natively: list a replica, plan as Litestream does, read and prove every planned object, write each page once.
 
+mod around;
 mod layouts;
 mod pages;
 mod reading;
@@ -17,9 +18,11 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use self::around::Around;
+pub use self::around::{name_of, way_out};
 use self::reading::Patient;
 pub use self::request::{RestoreOptions, RestoreRequest};
-pub(super) use self::v5_plan::border;
+pub(super) use self::v5_plan::{border, header};
 
 use crate::domain::limits::RESTORE_PLANS_MAX;
 use crate::domain::litestream::{Layout, PlanTarget};
@@ -38,7 +41,7 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
     let mut missing = None;
     for _ in 1..RESTORE_PLANS_MAX {
-        match layouts::plan(&Patient(store), request).await {
+        match plan_once(store, request).await {
             // What was listed and is not there when it is read was deleted in between, unless the same is said again.
             Err(reason) if reason.kind == ReasonKind::NotFound && missing.as_ref() != Some(&reason) => {
                 missing = Some(reason);
@@ -46,7 +49,14 @@ pub async fn plan_restore(store: &dyn ReplicaStore, request: &RestoreRequest) ->
             planned => return planned,
         }
     }
-    layouts::plan(&Patient(store), request).await
+    plan_once(store, request).await
+}
+
+async fn plan_once(store: &dyn ReplicaStore, request: &RestoreRequest) -> Result<RestorePlan, Reason> {
+    let patient = Patient(store);
+    let around = Around::new(&patient, &request.without);
+    let plan = layouts::plan(&around, request).await?;
+    Ok(around.noted(plan))
 }
 
 /// Reads and proves every planned object and writes the database, each page once. With a base, `file` is the database

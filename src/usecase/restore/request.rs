@@ -1,6 +1,8 @@
 //! The requests that callers make of a restore.
 
-use crate::domain::litestream::PlanTarget;
+use std::collections::BTreeSet;
+
+use crate::domain::litestream::{ObjectName, PlanTarget};
 use crate::domain::restore::RestoreBase;
 use crate::domain::secret::Secret;
 
@@ -11,6 +13,15 @@ pub struct RestoreRequest {
     /// Apply only what is newer than this (v0.5). Ignored where it does not lead on to what is asked for: the plan's
     /// `base` says whether it is used.
     pub base: Option<RestoreBase>,
+    /// Objects that are planned around, as if they were not there.
+    pub without: BTreeSet<ObjectName>,
+}
+
+impl RestoreRequest {
+    /// A restore of all that is needed for it.
+    pub fn of(point: PlanTarget) -> Self {
+        Self { point, base: None, without: BTreeSet::new() }
+    }
 }
 
 /// How to restore.

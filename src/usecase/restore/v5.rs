@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::pages::WrittenPages;
 use super::reading::{Reader, ahead, stopped};
 use super::request::RestoreOptions;
-use crate::domain::litestream::{Chunk, Listed, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
+use crate::domain::litestream::{Chunk, LtxCutter, LtxEnd, LtxHeader, ObjectName, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::restore::{RestoreBase, RestorePlan, Restored, RestoredObject};
 use crate::domain::sqlite::{DatabaseHeader, lock_page};
@@ -27,7 +27,7 @@ pub(super) async fn restore_levels(
     let applied = engine.apply(&plan, &reader, options.downloads).await;
     // Nothing may write to the file when this has returned.
     engine.jobs.settle().await;
-    applied.map_err(|reason| with_way_out(reason, &plan))?;
+    applied?;
     let image = engine.image()?;
     let mut objects = engine.objects;
     objects.reverse();
@@ -43,20 +43,6 @@ pub(super) async fn restore_levels(
         downloaded_bytes: reader.received(),
         requests: reader.requests(),
     })
-}
-
-/// Says what can be restored although an object is damaged.
-pub(super) fn with_way_out(reason: Reason, plan: &RestorePlan) -> Reason {
-    if reason.kind != ReasonKind::Corrupt || reason.hint.is_some() {
-        return reason;
-    }
-    let Some(damaged) = plan.objects.iter().position(|object| reason.message.contains(&plan.key(object))) else {
-        return reason;
-    };
-    match damaged.checked_sub(1).and_then(|before| plan.objects.get(before)).and_then(Listed::ltx) {
-        Some(before) => reason.with_hint(format!("--txid {} restores what is before it", before.max)),
-        None => reason.with_hint("streamgauge restorable says what else can be restored"),
-    }
 }
 
 /// The state of one restore.

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::reading::{Pieces, Reader, Task, ahead, stopped};
 use super::request::RestoreOptions;
-use super::v5::{check_first_page, none_holds, other_page_size, reading, with_way_out};
+use super::v5::{check_first_page, none_holds, other_page_size, reading};
 use crate::domain::limits::STREAMED_FILES_MAX;
 use crate::domain::litestream::{Layout, Listed, LtxCutter, LtxHeader, LtxSummary, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -47,9 +47,9 @@ pub(super) async fn restore_in_order(
     }
     // A file that cannot be read explains what could not be merged.
     if let Some(reason) = failed {
-        return Err(with_way_out(reason, &plan));
+        return Err(reason);
     }
-    merged.map_err(|reason| with_way_out(reason, &plan))?;
+    merged?;
     let header = newest.ok_or_else(|| Reason::new(ReasonKind::NotFound, "restore: nothing is planned"))?;
     Ok(Restored {
         bytes: u64::from(header.commit) * u64::from(header.page_size),

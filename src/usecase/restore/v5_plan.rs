@@ -146,7 +146,16 @@ fn shortfall(files: &[LtxFile], target: PlanTarget, end: Txid) -> Option<Hole> {
     behind.map(|file| file.min).min().map(|before| Hole { after: end, before }.spoken())
 }
 
-async fn header(store: &dyn ReplicaStore, keys: LevelKeys, file: &LtxFile) -> Result<LtxHeader, Reason> {
+/// Reads the header of a file.
+///
+/// # Errors
+///
+/// When it cannot be read, or is wrong.
+pub(in crate::usecase) async fn header(
+    store: &dyn ReplicaStore,
+    keys: LevelKeys,
+    file: &LtxFile,
+) -> Result<LtxHeader, Reason> {
     let name = Listed::from(*file).name;
     let bytes = store.read(name, 0, HEADER_SIZE as u64).await?.required()?;
     let key = name.key(keys);
@@ -341,7 +350,7 @@ mod tests {
     }
 
     async fn planned(store: &Counted, point: PlanTarget) -> Result<RestorePlan, Reason> {
-        plan_levels(store, LevelKeys::Hex, &RestoreRequest { point, base: None }).await
+        plan_levels(store, LevelKeys::Hex, &RestoreRequest::of(point)).await
     }
 
     #[tokio::test]

@@ -96,6 +96,9 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
         row(out, "times", "those of the uploads, seconds after Litestream's own");
     }
+    if found.copied {
+        row(out, "times", "those of the headers; Litestream goes by those of the files, which are of a copy");
+    }
     row(out, "cost", &human::counted(found.requests, "request"));
 }
 

@@ -46,6 +46,9 @@ pub const YAML_NODES_MAX: usize = 1_000_000;
 /// How long a reading of the configuration may take; one of tens of thousands of databases on a slow disk needs its time.
 pub const CONFIG_READ_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How often it is looked whether the files of the configuration have changed.
+pub const CONFIG_GLANCE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The configuration is read so often although its files are as they were, in case it depends on more than them.
 pub const CONFIG_UNREAD_MAX: Duration = Duration::from_secs(600);
 

@@ -46,7 +46,7 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 }
 
 /// A version of a file, as far as one can tell without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stamp {
     path: PathBuf,
     /// Device, inode, size, and when content and attributes changed; `None` where there is none.

@@ -65,6 +65,41 @@ fn a_new_file_is_taken_over_and_a_bad_one_is_not() {
     wait_for("the third to go", || up(&agent, "c").is_none());
 }
 
+/// Whoever gives a replica a new path and starts Litestream again is not to be told that the old one has another writer.
+#[test]
+fn a_changed_file_is_noticed_at_once_and_only_a_change_is_dated_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    let _open = database(&path);
+    let yaml = home.path().join("litestream.yml");
+    let write = |replica: &str| {
+        let replica = home.path().join(replica);
+        fs::write(&yaml, format!("dbs: [{{path: {path:?}, replica: {{type: file, path: {replica:?}}}}}]\n")).unwrap();
+    };
+    write("old");
+    let toml = |interval: &str| format!("[litestream]\nconfig = {yaml:?}\ndiscovery-interval = \"{interval}\"\n");
+    let agent = Agent::start(home.path(), &toml("1h"), &[]);
+    agent.wait_until_ready();
+    let config = || agent.report()["agent"]["config"].clone();
+    let watched = || agent.report()["databases"][0]["replicas"][0]["url"].as_str().unwrap().to_owned();
+    let started = config()["in_force_since"].clone();
+    assert!(watched().ends_with("/old"));
+    write("new");
+    wait_for("the new path", || watched().ends_with("/new"));
+    let moved = config()["in_force_since"].clone();
+    assert_ne!(moved, started);
+    assert_eq!(reload(&agent).status, 200);
+    assert_eq!(config()["in_force_since"], moved, "nothing changed");
+    assert_ne!(config()["last_reload_success_at"], moved);
+    // What cannot be read is said as soon, and does not end what is in force.
+    fs::write(&yaml, "dbs: 5\n").unwrap();
+    wait_for("the mistake", || reloaded(&agent) == Some(0.0));
+    assert!(watched().ends_with("/new"));
+    fs::write(&agent.config, toml("2h")).unwrap();
+    write("new");
+    wait_for("the correction", || reloaded(&agent) == Some(1.0));
+}
+
 #[test]
 fn a_database_that_is_deleted_is_missing_until_it_is_back() {
     let home = tempfile::tempdir().unwrap();

@@ -101,7 +101,7 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
         version: VERSION,
         revision: REVISION,
         started_at: started.wall,
-        config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(started.wall), error: None },
+        config: ConfigReport::read_at(started.wall),
         sources: loaded.sources,
         stores: stores.report(),
         ..AgentReport::default()

@@ -1,5 +1,6 @@
 //! From flags, files and environment to what the agent is told.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::infrastructure::config::{Input, Loaded, Problem, Refused, Settings, h
 use crate::infrastructure::files::Stamp;
 use crate::infrastructure::store::{StoreOptions, Stores};
 use crate::infrastructure::{endpoint, journal};
-use crate::usecase::ports::{AskedBy, Configuration, Configured, Same};
+use crate::usecase::ports::{AskedBy, Configuration, Configured, Origin, Same};
 use crate::usecase::watch::{named, remembered_names};
 
 /// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
@@ -242,12 +243,34 @@ impl Configuration for Sources {
     }
 }
 
+/// The files that a configuration was read from.
+struct Files {
+    read: Vec<Stamp>,
+    /// It was made of nothing else.
+    all: bool,
+    web: Option<PathBuf>,
+}
+
+impl Origin for Files {
+    fn is_same(&self) -> bool {
+        self.all && self.read.iter().all(Stamp::holds) && self.web.as_deref().is_none_or(is_valid)
+    }
+
+    fn other_version(&self) -> Option<u64> {
+        let now: Vec<Stamp> = self.read.iter().map(Stamp::again).collect();
+        (now != self.read).then(|| {
+            let mut hasher = DefaultHasher::new();
+            now.hash(&mut hasher);
+            hasher.finish()
+        })
+    }
+}
+
 /// The part of a configuration that the agent works with.
 pub fn configured(loaded: Loaded) -> Configured {
     let settings = loaded.settings;
     let web = settings.web.config_file.clone();
-    let unchanged = move |read: &[Stamp]| read.iter().all(Stamp::holds) && web.as_deref().is_none_or(is_valid);
-    let same = loaded.read.map(|read| Same::new(move || unchanged(&read))).unwrap_or_default();
+    let same = Same::new(Files { read: loaded.read, all: loaded.read_all, web });
     Configured {
         targets: loaded.targets,
         over_limit: loaded.over_limit,

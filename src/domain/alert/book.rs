@@ -7,16 +7,19 @@
 //! Durations are those of the monotonic clock, so that a step of the wall clock neither fires nor resolves anything; the
 //! wall clock only bridges a restart.
 
+mod seen;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use self::seen::{asleep, watched};
 use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
 use crate::domain::alerting::Alerting;
-use crate::domain::assessment::{Assessment, DatabaseState};
+use crate::domain::assessment::Assessment;
 use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::{ALERTS_MAX, RESOLVED_RETENTION};
 use crate::domain::moment::{Moment, signed};
@@ -68,6 +71,18 @@ pub(super) struct Tracked {
     pub(super) alert: Arc<Alert>,
 }
 
+impl Tracked {
+    /// It is resolved; or what it was about is no longer watched.
+    fn end(&mut self, now: Moment, unwatched: bool) {
+        self.resolved = Some(now);
+        let alert = Arc::make_mut(&mut self.alert);
+        (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
+        if unwatched {
+            alert.end_unwatched();
+        }
+    }
+}
+
 /// All alerts.
 #[derive(Debug)]
 pub struct AlertBook {
@@ -84,6 +99,8 @@ pub struct AlertBook {
     turned: BTreeSet<String>,
     dropped: usize,
     changed: bool,
+    /// Alerts ended since the last evaluation.
+    left: bool,
     alerts: Vec<Arc<Alert>>,
 }
 
@@ -124,6 +141,7 @@ impl AlertBook {
             turned: BTreeSet::new(),
             dropped: 0,
             changed: false,
+            left: false,
             alerts: Vec::new(),
         }
     }
@@ -135,7 +153,7 @@ impl AlertBook {
     pub fn evaluate(&mut self, assessment: &Assessment, alerting: &Alerting, now: Moment) -> bool {
         self.evaluation += 1;
         self.turned.clear();
-        (self.dropped, self.changed) = (0, false);
+        (self.dropped, self.changed) = (0, std::mem::take(&mut self.left));
         let batches = std::mem::take(&mut self.batches);
         for batch in &batches {
             // What is less severe yields when the evaluation ends: there are never more than three times as many.
@@ -165,6 +183,23 @@ impl AlertBook {
     /// The databases of which a rule began or ceased to hold in the last evaluation.
     pub fn turned(&self) -> impl Iterator<Item = &str> {
         self.turned.iter().map(String::as_str)
+    }
+
+    /// Ends the alerts of a replica that is at another place from now on, and is called as before: the place that they are
+    /// about is no longer watched. What holds at the new one is a new alert.
+    pub fn leave(&mut self, database: &str, replica: &str, now: Moment) {
+        let Self { rules, tracked, left, .. } = self;
+        tracked.retain(|key, tracked| {
+            let about = rules[key.rule].check.scope() == Scope::Replica && key.values == [database, replica];
+            if !about || tracked.resolved.is_some() {
+                return true;
+            }
+            *left = true;
+            if tracked.fired.is_some() {
+                tracked.end(now, true);
+            }
+            tracked.fired.is_some()
+        });
     }
 
     fn evaluate_batch(&mut self, batch: &Batch, assessment: &Assessment, alerting: &Alerting, now: Moment) {
@@ -279,12 +314,7 @@ impl AlertBook {
             }
             let ended = *tracked.ended.get_or_insert(now);
             if now.since(ended) >= signed(rule.keep_firing) {
-                tracked.resolved = Some(now);
-                let alert = Arc::make_mut(&mut tracked.alert);
-                (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
-                if !watched(check.scope(), key, assessment) {
-                    alert.end_unwatched();
-                }
+                tracked.end(now, !watched(check.scope(), key, assessment));
                 *changed = true;
             }
             true
@@ -347,33 +377,6 @@ impl AlertBook {
         self.alerts = self.tracked.values().map(|tracked| Arc::clone(&tracked.alert)).collect();
         // Stable: within a state they stay in the order of the rules, the worst first, and then of their subjects.
         self.alerts.sort_by_key(|alert| alert.state);
-    }
-}
-
-/// Whether the report has the subject at all.
-fn watched(scope: Scope, key: &Key, assessment: &Assessment) -> bool {
-    let [name, replica] = &key.values;
-    match scope {
-        Scope::Database | Scope::Replica => assessment.position(name).is_some_and(|at| {
-            scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
-        }),
-        _ => scope.subjects(assessment).any(|subject| subject.label_values() == key.values),
-    }
-}
-
-/// Whether it is not known yet what the rules would say.
-fn asleep(scope: Scope, key: &Key, assessment: &Assessment, restored: bool) -> bool {
-    match scope {
-        Scope::Database | Scope::Replica => {
-            let [name, replica] = &key.values;
-            let Some(at) = assessment.position(name) else { return false };
-            let database = &assessment.databases[at];
-            let of_it = |name: &str| scope == Scope::Database || name == replica;
-            database.state == DatabaseState::Pending
-                || database.replicas.iter().any(|replica| replica.up.is_none() && of_it(&replica.name))
-        }
-        // Sources, stores and receivers come with the first looks.
-        _ => restored && !assessment.complete,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::assessment::{Billed, CostReport, StoreReport};
 use crate::domain::moment::Moment;
-use crate::domain::price::{ConfiguredPrices, MONTH_SECONDS};
+use crate::domain::price::{ConfiguredPrices, MONTH_SECONDS, Prices};
 
 /// Requests say what a month costs when they were counted for so long.
 const COUNTED_SECONDS: f64 = 3600.0;
@@ -27,16 +27,25 @@ impl Costs {
     pub fn report(&self, stores: &mut [StoreReport], storage: Option<f64>, seconds: f64) -> CostReport {
         for store in &mut *stores {
             let dollars = self.spent(store);
-            store.request_dollars_per_month = (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS);
+            store.request_dollars_per_month = match self.is_free(store) {
+                true => Some(0.0),
+                false => (seconds >= COUNTED_SECONDS).then(|| dollars / seconds * MONTH_SECONDS),
+            };
         }
         let requests: Option<f64> = stores.iter().map(|store| store.request_dollars_per_month).sum();
-        let counted = seconds >= COUNTED_SECONDS;
+        let known = seconds >= COUNTED_SECONDS || !stores.is_empty();
         CostReport {
-            dollars_per_month: requests.zip(storage).filter(|_| counted).map(|(requests, storage)| requests + storage),
+            dollars_per_month: requests.zip(storage).filter(|_| known).map(|(requests, storage)| requests + storage),
             budget_dollars_per_month: self.budget,
             request_budget_dollars_per_month: self.request_budget,
             look_spacing: None,
         }
+    }
+
+    /// No request to a store costs anything, as to a directory, however many there are.
+    fn is_free(&self, store: &StoreReport) -> bool {
+        let free = |host: Option<&str>| self.prices.at(&store.store, host) == Prices::FREE;
+        free(None) && store.billed.iter().all(|billed| free(billed.host.as_deref()))
     }
 
     /// What the requests to a store have cost so far.
@@ -158,5 +167,17 @@ mod tests {
         let (dollars, month) = (360.0 * 0.000_005 + 0.0004, 730.56);
         assert!((report.dollars_per_month.unwrap() - dollars * month).abs() < 1e-9, "{report:?}");
         assert_eq!((stores[1].request_dollars_per_month, report.budget_dollars_per_month), (Some(0.0), Some(2.0)));
+    }
+
+    #[test]
+    fn directories_are_known_to_be_free_at_once() {
+        let counted = vec![Billed { reads: 1000, lists: 360, ..Billed::default() }];
+        let mut stores = vec![StoreReport { store: "file".into(), billed: counted, ..StoreReport::default() }];
+        let costs = Costs::default();
+        assert_eq!(costs.report(&mut stores, Some(0.0), 1.0).dollars_per_month, Some(0.0));
+        assert_eq!(costs.report(&mut stores, None, 1.0).dollars_per_month, None, "what is stored is not known yet");
+        stores.push(StoreReport { store: "s3".into(), ..StoreReport::default() });
+        assert_eq!(costs.report(&mut stores, Some(0.0), 1.0).dollars_per_month, None);
+        assert_eq!(costs.report(&mut [], Some(0.0), 1.0).dollars_per_month, None, "nothing was asked yet");
     }
 }

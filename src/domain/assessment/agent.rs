@@ -183,10 +183,19 @@ pub struct ProcessReport {
 pub struct ConfigReport {
     /// The last reload succeeded; the start is one.
     pub last_reload_successful: bool,
-    /// When a reload last succeeded.
+    /// When the configuration was last read, or found to be as before.
     pub last_reload_success_at: Option<Timestamp>,
+    /// When something of it last changed: the agent started, or took over another one.
+    pub in_force_since: Option<Timestamp>,
     /// Why the last reload was refused; the configuration before it stays in force.
     pub error: Option<String>,
+}
+
+impl ConfigReport {
+    /// A configuration that was read, and is in force from then on.
+    pub fn read_at(at: Timestamp) -> Self {
+        Self { last_reload_successful: true, last_reload_success_at: Some(at), in_force_since: Some(at), error: None }
+    }
 }
 
 /// A place from which databases were discovered (`litestream.yml`, `streamgauge.toml`).

@@ -229,7 +229,7 @@ mod tests {
         let source =
             SourceReport { source: "litestream.yml".into(), success: true, databases: 3, ..Default::default() };
         let agent = AgentReport {
-            config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(at(0)), error: None },
+            config: ConfigReport::read_at(at(0)),
             sources: vec![source],
             collectors: vec![collector("local", Some(1.0)), collector("replica", Some(300.0))],
             ..AgentReport::default()

@@ -4,7 +4,7 @@ use super::entry::{Check, Context, Explanation, Unit, rule};
 use super::expression::{Condition, Term};
 use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::drill::{DrillRecord, DrillReport, DrillResult};
-use crate::domain::human::spoken;
+use crate::domain::human::{instant, spoken};
 use crate::domain::number::drill::{FAILING, FIRST_SEEN, INTERVAL, LAST_SUCCESS, RESTORE_SECONDS, RTO, WITHHELD};
 use crate::domain::verdict::Severity;
 
@@ -22,7 +22,9 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The last conclusive restore drill passed",
         summary: "{database}: the restore drill of {replica} failed",
         description: "The last drill of replica {replica} of {database} did not restore, or what it restored is wrong.",
-        action: "Run `streamgauge drill` on the database to see which step fails; have Litestream take a new snapshot.",
+        action: "See with `streamgauge drill` which step fails. If the replica is to blame, stop Litestream, give it a new and empty \
+                 path, run `litestream reset` on the database, and start it. A drill by hand does not end this alert: the \
+                 agent's next one does, soon after what is missing or damaged is good again.",
         unit: Unit::Count,
         rules: &[rule(Severity::Critical, FAILING.is(1.0), 0)],
         explain: |context, on| failed(context, on.database()?, on.replica()?),
@@ -64,13 +66,25 @@ fn failed(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Opt
     let last = history.last.as_ref()?;
     let age = context.age(last.finished_at);
     Some(Explanation::Known(match (history.last_conclusive?, last.result) {
-        (DrillResult::Failed, DrillResult::Failed) => format!("the drill {age} ago: {}", why(last)),
+        (DrillResult::Failed, DrillResult::Failed) => format!("the drill {age} ago: {}{}", why(last), next(replica)),
         (DrillResult::Failed, _) => {
-            format!("an earlier drill failed, and the one {age} ago was inconclusive: {}", why(last))
+            let next = next(replica);
+            format!("an earlier drill failed, and the one {age} ago was inconclusive: {}{next}", why(last))
         }
         (_, DrillResult::Passed) => format!("passed {age} ago"),
         (..) => format!("an earlier drill passed; the one {age} ago was inconclusive: {}", why(last)),
     }))
+}
+
+/// When the agent drills again, which decides.
+fn next(replica: &ReplicaReport) -> String {
+    let Some(drill) = &replica.drill else { return String::new() };
+    match (drill.running_since, drill.history.next_due_at) {
+        (Some(_), _) => "; the agent is drilling again".to_owned(),
+        // Not how long that is: what does not change is told once.
+        (None, Some(due)) => format!("; the agent drills again at {}", instant(due)),
+        (None, None) => String::new(),
+    }
 }
 
 /// The age of the last drill that passed (before the first one: since it was first seen) against twice the interval.

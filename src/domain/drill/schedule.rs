@@ -16,6 +16,11 @@ const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// A drill that did not pass is repeated after this; an inconclusive one after twice as long each time.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_hours(1);
 
+/// A drill that failed is repeated so long after what was wrong with the replica is seen to be good again, and not sooner
+/// than [`HEALED_REST`] after it ended.
+const HEALED_RETRY: SignedDuration = SignedDuration::from_mins(1);
+const HEALED_REST: SignedDuration = SignedDuration::from_mins(5);
+
 /// Missed drills are made up for within half of this, and new replicas are first drilled within all of it.
 const SPREAD: SignedDuration = SignedDuration::from_hours(1);
 
@@ -54,6 +59,8 @@ pub struct DrillTiming<'a> {
     /// Replicas that the agent drills.
     pub replicas: usize,
     pub window: Option<&'a DailyWindow>,
+    /// When something that was wrong with the replica was seen to be good again, since the last drill.
+    pub healed_at: Option<Timestamp>,
 }
 
 impl DrillTiming<'_> {
@@ -120,6 +127,10 @@ impl DrillTiming<'_> {
     /// When the last drill is repeated because it did not pass.
     fn retry(&self, interval: SignedDuration, now: Timestamp) -> Option<Timestamp> {
         let last = self.history.last.as_ref()?;
+        let failed = self.history.last_conclusive == Some(DrillResult::Failed);
+        if let Some(healed) = self.healed_at.filter(|_| failed) {
+            return Some(later(healed.min(now), HEALED_RETRY).max(later(last.finished_at.min(now), HEALED_REST)));
+        }
         let wait = match last.result {
             DrillResult::Passed => return None,
             // A second failure confirms the first; more of them tell nothing new.
@@ -186,12 +197,38 @@ mod tests {
     }
 
     fn timing<'a>(schedule: &'a DrillSchedule, history: &'a DrillHistory) -> DrillTiming<'a> {
-        DrillTiming { schedule, history, download_bytes: 0, remembered: true, share: 0.5, replicas: 1, window: None }
+        DrillTiming {
+            schedule,
+            history,
+            download_bytes: 0,
+            remembered: true,
+            share: 0.5,
+            replicas: 1,
+            window: None,
+            healed_at: None,
+        }
     }
 
     /// Minutes from `now` to the next drill.
     fn minutes(timing: DrillTiming<'_>, now: i64) -> f64 {
         timing.next_due(at(now)).unwrap().duration_since(at(now)).as_secs_f64() / 60.0
+    }
+
+    #[test]
+    fn a_failure_is_looked_into_again_soon_after_what_was_wrong_is_good_again() {
+        let schedule = every(24);
+        let due = |results: &[DrillResult], healed: Option<i64>, now: i64| {
+            let history = drilled(0, results);
+            let timing = DrillTiming { healed_at: healed.map(at), ..timing(&schedule, &history) };
+            timing.next_due(at(now))
+        };
+        let failed = [DrillResult::Failed; 2];
+        assert!(due(&failed, None, 600) > Some(at(20 * HOUR)), "a second failure is not repeated");
+        assert_eq!(due(&failed, Some(600), 600), Some(at(660)));
+        assert_eq!(due(&failed, Some(10), 20), Some(at(310)), "not again and again: it ended after ten seconds");
+        let unsure = [DrillResult::Failed, DrillResult::Inconclusive];
+        assert_eq!(due(&unsure, Some(600), 600), Some(at(660)));
+        assert_eq!(due(&[DrillResult::Passed], Some(600), 600), due(&[DrillResult::Passed], None, 600));
     }
 
     #[test]

@@ -25,7 +25,7 @@ numbers! {
         |on| on.agent()?.agent.config.last_reload_successful.known());
 
     LAST_RELOAD_SUCCESS = gauge(Agent, "streamgauge_config_last_reload_success_timestamp_seconds",
-        "When the configuration in force was read.",
+        "When the configuration was last read, or found to be as before.",
         |on| on.agent()?.agent.config.last_reload_success_at.known());
 
     SHARD = several(Kind::Info, (Agent, &["shard"]), "streamgauge_shard_info",

@@ -48,7 +48,12 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
         version: "1.2.3",
         revision: "abcdef0",
         started_at: now() - SignedDuration::from_secs(3600),
-        config: ConfigReport { last_reload_successful: true, last_reload_success_at: ago(3600), error: None },
+        config: ConfigReport {
+            last_reload_successful: true,
+            last_reload_success_at: ago(3600),
+            in_force_since: ago(3600),
+            error: None,
+        },
         ..AgentReport::default()
     };
     let states = Tally::of(databases.iter()).states;

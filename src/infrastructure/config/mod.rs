@@ -84,8 +84,10 @@ pub struct Loaded {
     pub sources: Vec<SourceReport>,
     /// Mistakes that do no harm, such as keys that Litestream ignores.
     pub warnings: Vec<Problem>,
-    /// The files of which it was made, as they were; `None`: of more than files, such as what a directory holds.
-    pub read: Option<Vec<Stamp>>,
+    /// The files of which it was made, as they were.
+    pub read: Vec<Stamp>,
+    /// It was made of nothing else, such as what a directory holds.
+    pub read_all: bool,
     /// Facts that are good to know before something is changed, although nothing is wrong.
     pub notes: Vec<Problem>,
 }
@@ -156,8 +158,8 @@ pub fn load(input: &Input, mut observed: impl FnMut(&Settings, &Observe) -> Obse
         let own = warnings.iter().filter(|warning| warning.file == source.source);
         source.warnings = own.map(ToString::to_string).collect();
     }
-    let read = (!base.has_more()).then(|| base.into_files());
-    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, read, notes })
+    let (read_all, read) = (!base.has_more(), base.into_files());
+    Ok(Loaded { settings, targets, over_limit, names, sources, warnings, read, read_all, notes })
 }
 
 /// The replica that a URL of the command line names, read as a `[[database.replica]]` is.

@@ -56,18 +56,40 @@ pub struct Configured {
     pub same: Same,
 }
 
-/// Says whether reading a configuration again would come to the same, without reading it. Blocking.
+impl Configured {
+    /// What is not about single databases is as in another one, apart from the pace.
+    pub fn has_settings_of(&self, other: &Self) -> bool {
+        let Self { drills, alerting, costs, shard, metrics, .. } = other;
+        (&self.drills, &self.alerting, &self.costs, &self.shard, &self.metrics)
+            == (drills, alerting, costs, shard, metrics)
+    }
+}
+
+/// What a configuration was read from.
+pub trait Origin: Send + Sync {
+    /// Whether reading it again would come to the same; `false` where that is not known. Blocking.
+    fn is_same(&self) -> bool;
+
+    /// The version of its files that is there now, if it is another one than was read. Blocking.
+    fn other_version(&self) -> Option<u64>;
+}
+
+/// Says whether reading a configuration again would come to the same, without reading it.
 #[derive(Clone, Default)]
-pub struct Same(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+pub struct Same(Option<Arc<dyn Origin>>);
 
 impl Same {
-    pub fn new(same: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(same)))
+    pub fn new(origin: impl Origin + 'static) -> Self {
+        Self(Some(Arc::new(origin)))
     }
 
     /// `false` where that is not known.
     pub fn is_sure(&self) -> bool {
-        self.0.as_ref().is_some_and(|same| same())
+        self.0.as_ref().is_some_and(|origin| origin.is_same())
+    }
+
+    pub fn origin(&self) -> Option<Arc<dyn Origin>> {
+        self.0.clone()
     }
 }
 

@@ -150,7 +150,7 @@ impl Agent {
             rounds,
             watching: true,
             reloads,
-            reading: Reading::new(parts.configuration, first_reading(&configured, now)),
+            reading: Reading::new(parts.configuration, first_reading(&configured, now), now),
             memory,
             believed,
             alerts,
@@ -298,7 +298,7 @@ fn report(version: &'static str, revision: &'static str, now: Moment) -> AgentRe
         version,
         revision,
         started_at: now.wall,
-        config: ConfigReport { last_reload_successful: true, last_reload_success_at: Some(now.wall), error: None },
+        config: ConfigReport::read_at(now.wall),
         ..AgentReport::default()
     }
 }

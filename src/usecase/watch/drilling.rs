@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::assessment::CoverageReport;
 use crate::domain::drill::schedule::{DAILY_DOWNLOAD_MAX, DrillLimits};
-use crate::domain::drill::{DrillHistory, DrillPolicy, DrillReport, DrillSchedule};
+use crate::domain::drill::{DrillHistory, DrillPolicy, DrillRecord, DrillReport, DrillSchedule};
 use crate::domain::human::spoken_bytes;
 use crate::domain::target::ReplicaTarget;
 
@@ -20,6 +20,10 @@ pub(super) struct Drilling {
     /// The facts that the current plan was made from.
     pub(super) basis: Option<Basis>,
     pub(super) interval_seconds: Option<f64>,
+    /// How much was wrong with the replica when it was last looked at.
+    flaws: usize,
+    /// When some of it was good again, since the last drill.
+    pub(super) healed_at: Option<Timestamp>,
     pub(super) report: Option<Arc<DrillReport>>,
 }
 
@@ -28,10 +32,26 @@ pub(super) struct Drilling {
 pub(super) struct Basis {
     /// More than is drilled every day.
     large: bool,
+    healed_at: Option<Timestamp>,
     pub(super) withheld: Option<String>,
 }
 
 impl Drilling {
+    /// Takes note of how much is known to be wrong with the replica.
+    pub(super) fn note(&mut self, flaws: usize, now: Timestamp) {
+        if flaws < self.flaws {
+            self.healed_at = Some(now);
+        }
+        self.flaws = flaws;
+    }
+
+    /// A drill has ended.
+    pub(super) fn conclude(&mut self, record: DrillRecord, began: Timestamp) {
+        self.running_since = None;
+        self.history.conclude(record, began);
+        (self.basis, self.healed_at) = (None, None);
+    }
+
     /// Builds the report anew.
     pub(super) fn refresh(&mut self, policy: &DrillPolicy, download_bytes: Option<u64>) {
         if policy.schedule == DrillSchedule::Off && self.history.last.is_none() {
@@ -55,9 +75,11 @@ impl Basis {
         replica: &ReplicaTarget,
         coverage: &CoverageReport,
         limits: &DrillLimits,
+        healed_at: Option<Timestamp>,
     ) -> Self {
         let download = coverage.download_bytes.unwrap_or(0);
-        Self { large: download > DAILY_DOWNLOAD_MAX, withheld: withheld(policy, replica, coverage, limits) }
+        let withheld = withheld(policy, replica, coverage, limits);
+        Self { large: download > DAILY_DOWNLOAD_MAX, healed_at, withheld }
     }
 }
 
@@ -91,5 +113,24 @@ fn withheld(
             spoken_bytes(most as f64)
         )),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_less_wrong_than_before_is_taken_for_healed() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut drilling = Drilling::default();
+        let seen: Vec<_> = [(0, 0), (1, 10), (2, 20), (1, 30), (1, 40), (0, 50)]
+            .into_iter()
+            .map(|(flaws, second)| {
+                drilling.note(flaws, at(second));
+                drilling.healed_at.map(|healed| healed.as_second())
+            })
+            .collect();
+        assert_eq!(seen, [None, None, None, Some(30), Some(30), Some(50)]);
     }
 }

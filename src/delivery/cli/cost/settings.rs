@@ -104,6 +104,7 @@ fn watched(
         share: 0.0,
         replicas: 1,
         window: None,
+        healed_at: None,
     };
     Settings {
         look: look.as_secs_f64(),

@@ -44,7 +44,7 @@ fn facts(agent: &AgentReport, now: Timestamp) -> Markup {
             dt { "Configuration" } dd {
                 @match &agent.config.error {
                     Some(error) => { span.bad { "The last configuration was rejected: " } (human::printable(error)) }
-                    None => { "in force" @if let Some(at) = agent.config.last_reload_success_at { " since " (ago(at, now)) } }
+                    None => { "in force" @if let Some(at) = agent.config.in_force_since { " since " (ago(at, now)) } }
                 }
             }
             dt { "Bill" } dd {

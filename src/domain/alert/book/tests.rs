@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::alerting::Silence;
-use crate::domain::assessment::{CollectorReport, DatabaseReport, ReplicaReport};
+use crate::domain::assessment::{CollectorReport, DatabaseReport, DatabaseState, ReplicaReport};
 use crate::domain::check::expression::Condition;
 use crate::domain::check::{Explanation, Unit};
 use crate::domain::number::{Kind, Number, Read, Value};
@@ -102,6 +102,22 @@ fn step(book: &mut AlertBook, assessment: &Assessment, now: Moment, expected: &s
 }
 
 const WARNING: &str = "ReplicaGap warning Firing";
+
+#[test]
+fn alerts_about_a_place_that_was_left_end_as_no_longer_watched() {
+    let mut book = book();
+    step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    book.leave("app", "other", at(10));
+    step(&mut book, &lagging(1.0), at(60), WARNING);
+    book.leave("app", "s3", at(70));
+    // What is there now has not been looked at: else it would be kept as it was.
+    step(&mut book, &unseen(), at(75), "ReplicaGap warning Resolved");
+    let alert = Arc::clone(&book.alerts()[0]);
+    assert_eq!((alert.resolved_at, alert.is_unwatched()), (Some(at(70).wall), true));
+    step(&mut book, &lagging(1.0), at(90), "ReplicaGap warning Pending");
+    book.leave("app", "s3", at(95));
+    step(&mut book, &lagging(0.0), at(105), "");
+}
 
 #[test]
 fn holds_then_fires_then_is_kept_then_resolves_then_is_forgotten() {

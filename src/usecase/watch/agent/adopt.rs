@@ -10,7 +10,7 @@ use crate::domain::naming::Names;
 use crate::domain::target::{Target, TargetName};
 use crate::usecase::ports::{Configured, EntryKey};
 use crate::usecase::watch::objects::means;
-use crate::usecase::watch::saved::path;
+use crate::usecase::watch::saved::{identity, path};
 use crate::usecase::watch::subject::Subject;
 
 impl Agent {
@@ -20,18 +20,26 @@ impl Agent {
         self.take_names(&mut configured.names, now);
         let targets = std::mem::take(&mut configured.targets);
         let mut wanted: BTreeMap<_, _> = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
+        let mut changes = self.is_other(&configured, &wanted);
         for (name, target) in &wanted {
             self.shared.fleet.serve(name, target.objectives.metrics);
         }
+        let moved = self.leave_places(&wanted, now);
         let handed_over = self.hand_over(&wanted, now);
         let (fleet, before) = (&mut self.shared.fleet, &self.report.sources);
         let kept = self.believed.doubt(fleet, before, &mut configured.sources, &wanted, owner);
         for (name, subject) in &mut fleet.subjects {
             match wanted.remove(name) {
-                Some(_) => subject.gone_since = None,
+                Some(_) => changes |= subject.gone_since.take().is_some(),
                 None if kept && subject.gone_since.is_none() => {}
-                None => subject.gone_since = subject.gone_since.or(Some(now)),
+                None => {
+                    changes |= subject.gone_since.is_none();
+                    subject.gone_since = subject.gone_since.or(Some(now));
+                }
             }
+        }
+        if changes {
+            self.report.config.in_force_since = Some(now.wall);
         }
         fleet.note_gone();
         self.report.sources.clone_from(&configured.sources);
@@ -54,6 +62,36 @@ impl Agent {
         }
         self.pace_out();
         self.adapt(now);
+        if moved {
+            // What is shown of the places before would be taken for the new ones.
+            self.publish(now);
+        }
+    }
+
+    /// Whether a configuration says anything that the one in force does not; it may also say less.
+    fn is_other(&self, configured: &Configured, wanted: &BTreeMap<TargetName, Target>) -> bool {
+        let (before, subjects) = (&self.shared.configured, &self.shared.fleet.subjects);
+        !configured.has_settings_of(before)
+            || self.pace != configured.pace
+            || wanted.iter().any(|(name, target)| subjects.get(name).is_none_or(|subject| subject.target != *target))
+    }
+
+    /// Ends the alerts of replicas that are at another place now: nobody watches the one that they were about.
+    fn leave_places(&mut self, wanted: &BTreeMap<TargetName, Target>, now: Moment) -> bool {
+        let mut moved = false;
+        for (name, target) in wanted {
+            let Some(subject) = self.shared.fleet.subjects.get(name) else { continue };
+            let before = subject.target.replicas.iter();
+            let left = before.filter(|replica| {
+                let after = target.replicas.iter().find(|after| after.name == replica.name);
+                after.is_some_and(|after| identity(after) != identity(replica))
+            });
+            for replica in left {
+                self.alerts.book.leave(&name.0, &replica.name, now);
+                moved = true;
+            }
+        }
+        moved
     }
 
     /// Takes over the names of a configuration, and forgets those that are long gone.

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{Agent, ReloadRequest};
-use crate::domain::limits::{CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX, CONFIG_UNREAD_MAX};
+use crate::domain::limits::{
+    CONFIG_GLANCE_INTERVAL, CONFIG_READ_PATIENCE, CONFIG_READ_TIMEOUT, CONFIG_READS_HANGING_MAX, CONFIG_UNREAD_MAX,
+};
 use crate::domain::moment::{Moment, signed};
 use crate::usecase::ports::{AskedBy, Configuration, Configured, Same};
 
@@ -24,6 +27,31 @@ pub(super) struct Reading {
     next: Moment,
     /// When it was read, and not only seen to be the same.
     read: Moment,
+    glances: Glances,
+}
+
+/// Looks at the files of the configuration in force, so that a change is taken in before anything is concluded from what
+/// was configured before. They may be on a filesystem that hangs.
+struct Glances {
+    current: Option<JoinHandle<Option<u64>>>,
+    /// When the next one begins.
+    next: Moment,
+    /// Another version of the files, which may still be written.
+    seen: Option<u64>,
+    /// The version that was read for being another one.
+    tried: Option<u64>,
+}
+
+impl Glances {
+    /// Whether there is another version of the files, which two looks in a row have seen and which was not read yet.
+    fn notice(&mut self, version: Option<u64>) -> bool {
+        let before = std::mem::replace(&mut self.seen, version);
+        let settled = version.is_some() && version == before && version != self.tried;
+        if settled {
+            self.tried = version;
+        }
+        settled
+    }
 }
 
 /// A reading that has begun.
@@ -43,8 +71,9 @@ impl Current {
 }
 
 impl Reading {
-    pub(super) fn new(configuration: Arc<dyn Configuration>, next: Moment) -> Self {
-        Self { configuration, current: None, hanging: Vec::new(), next, read: next }
+    pub(super) fn new(configuration: Arc<dyn Configuration>, next: Moment, now: Moment) -> Self {
+        let glances = Glances { current: None, next: now, seen: None, tried: None };
+        Self { configuration, current: None, hanging: Vec::new(), next, read: next, glances }
     }
 
     /// Waits for the result of the current read; pending forever if there is none.
@@ -101,15 +130,33 @@ impl Agent {
         self.reading.current = Some(Current { task, started: now, requests, next: Vec::new() });
     }
 
-    /// Reads the configuration when it is time to, and gives up a reading that takes too long.
+    /// Whether the files of the configuration in force have changed since it was read.
+    fn glance(&mut self, now: Moment) -> bool {
+        let Reading { glances, current: None, .. } = &mut self.reading else { return false };
+        if let Some(current) = &mut glances.current {
+            let Some(version) = current.now_or_never() else { return false };
+            glances.current = None;
+            return glances.notice(version.unwrap_or_default());
+        }
+        if now.mono >= glances.next.mono
+            && let Some(origin) = self.shared.configured.same.origin()
+        {
+            glances.next = now.after(CONFIG_GLANCE_INTERVAL);
+            glances.current = Some(spawn_blocking(move || origin.other_version()));
+        }
+        false
+    }
+
+    /// Reads the configuration when it is time to or its files have changed, and gives up a reading that takes too long.
     pub(super) fn discover(&mut self, now: Moment) {
+        let changed = self.glance(now);
         match &self.reading.current {
             Some(reading) if reading.takes_longer_than(CONFIG_READ_TIMEOUT, now) => {
                 let requests = self.reading.leave();
                 let minutes = CONFIG_READ_TIMEOUT.as_secs() / 60;
                 self.not_read(requests, format!("not finished after {minutes} minutes"), now);
             }
-            None if now.mono >= self.reading.next.mono => self.read_configuration(Vec::new(), now),
+            None if changed || now.mono >= self.reading.next.mono => self.read_configuration(Vec::new(), now),
             _ => {}
         }
     }
@@ -173,4 +220,22 @@ impl Agent {
 /// The most trusted of those who wait for a reading.
 fn asked_by(requests: &[ReloadRequest]) -> AskedBy {
     requests.iter().map(|(by, _)| *by).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_changed_are_read_once_nobody_writes_them_any_more() {
+        let next = Moment { wall: jiff::Timestamp::UNIX_EPOCH, mono: jiff::SignedDuration::ZERO };
+        let mut glances = Glances { current: None, next, seen: None, tried: None };
+        let mut notice =
+            |versions: &[Option<u64>]| versions.iter().map(|version| glances.notice(*version)).collect::<Vec<_>>();
+        assert_eq!(notice(&[None, None, Some(1), Some(2)]), [false; 4]);
+        // What was read and refused is not read again, but what follows it.
+        assert_eq!(notice(&[Some(2), Some(2), Some(3), Some(3)]), [true, false, false, true]);
+        // It was taken over, and changes again.
+        assert_eq!(notice(&[None, Some(4), Some(4)]), [false, false, true]);
+    }
 }

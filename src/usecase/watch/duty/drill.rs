@@ -63,6 +63,10 @@ impl Duty for Drills {
     fn begin(&mut self, shared: &mut Shared, Turn { now, .. }: Turn) -> Option<Duration> {
         let runner = self.runner.clone()?;
         for (key, _) in shared.looked.clone().into_iter().filter(|(_, success)| *success) {
+            let flaws = flaws(&shared.fleet, key);
+            if let Some((_, replica)) = shared.fleet.get_mut(key) {
+                replica.drilling.note(flaws, now.wall);
+            }
             self.plan(shared, key, now);
         }
         if self.stepped(now) {
@@ -104,11 +108,9 @@ impl Duty for Drills {
                     tracing::warn!(%database, replica = name, seconds, reason, "drill {}", result.as_str());
                 }
             }
-            replica.drilling.running_since = None;
             // One clock: what the process that drilled took for the time decides nothing here.
             let record = DrillRecord { started_at: at.wall, finished_at: now.wall, ..record };
-            replica.drilling.history.conclude(record, at.wall);
-            replica.drilling.basis = None;
+            replica.drilling.conclude(record, at.wall);
             self.plan(shared, key, now);
         }
     }
@@ -203,7 +205,7 @@ impl Drills {
         }
         let Some(coverage) = replica.coverage() else { return };
         let policy = &subject.target.drill;
-        let basis = Basis::of(policy, &replica.target, coverage, &self.limits);
+        let basis = Basis::of(policy, &replica.target, coverage, &self.limits, replica.drilling.healed_at);
         if replica.drilling.basis.as_ref() == Some(&basis) {
             return;
         }
@@ -217,6 +219,7 @@ impl Drills {
             share: share(&subject.target.name.0, &replica.target.name),
             replicas: shared.fleet.subjects.len(),
             window: self.limits.window.as_ref(),
+            healed_at: replica.drilling.healed_at,
         };
         let interval = timing.interval(now.wall);
         let due = timing.next_due(now.wall).filter(|_| basis.withheld.is_none());
@@ -240,6 +243,17 @@ impl Drills {
         }
         keys.into_iter().for_each(|key| self.plan(shared, key, now));
     }
+}
+
+/// How much is known to be wrong with what a restore of a replica needs.
+fn flaws(fleet: &Fleet, key: ReplicaKey) -> usize {
+    let report = fleet.get(key).and_then(|(subject, replica)| {
+        subject.report.replicas.iter().find(|report| report.name == replica.target.name)
+    });
+    let listed = report.and_then(|report| report.coverage.as_ref());
+    let listed = listed.map_or(0, |coverage| coverage.gaps.len() + usize::from(!coverage.restorable));
+    let read = report.and_then(|report| report.verification.as_ref());
+    listed + read.map_or(0, |found| found.needed_damaged().count())
 }
 
 /// Bytes that drills downloaded from buckets in the last 24 hours.

@@ -273,8 +273,17 @@ pub(super) static CASES: &[Case] = &[
     fires(
         "DiskFullSoon",
         &[
-            ("streamgauge_database_filesystem_full_seconds", "7200"),
+            ("streamgauge_database_filesystem_full_seconds", "36000"),
             ("streamgauge_database_filesystem_used_ratio", "0.9"),
+            DISK_OBJECTIVE,
+        ],
+        &[(Critical, 0, "10h 0m 0s")],
+    ),
+    fires(
+        "DiskFullSoon",
+        &[
+            ("streamgauge_database_filesystem_full_seconds", "7200"),
+            ("streamgauge_database_filesystem_used_ratio", "0.4"),
             DISK_OBJECTIVE,
         ],
         &[(Critical, 0, "2h 0m 0s")],
@@ -282,7 +291,7 @@ pub(super) static CASES: &[Case] = &[
     silent(
         "DiskFullSoon",
         &[
-            ("streamgauge_database_filesystem_full_seconds", "7200"),
+            ("streamgauge_database_filesystem_full_seconds", "36000"),
             ("streamgauge_database_filesystem_used_ratio", "0.8"),
             DISK_OBJECTIVE,
         ],

@@ -55,8 +55,9 @@ fn an_agent_that_answers_is_the_evidence_and_else_one_look_is() {
 
     let (_, out, _) = told(&["why", "DatabaseUnreadable", "app", "--url", &url]);
     assert!(out.contains("  OK app: ") && !out.contains(" other: "), "{out}");
-    let (_, out, _) = told(&["why", "DatabaseUnreadable", "nobody", "--url", &url]);
-    assert!(out.contains("  there is no database nobody\n") && out.contains("\nMeaning. "), "{out}");
+    let (code, out, error) = told(&["why", "DatabaseUnreadable", "nobody", "--url", &url]);
+    assert_eq!((code, out.as_str()), (2, ""), "{error}");
+    assert!(error.contains("nobody: no such database") && error.contains("known databases: app, other"), "{error}");
     drop(agent);
 
     // Without --url, the configuration says where an agent would be.
@@ -66,4 +67,7 @@ fn an_agent_that_answers_is_the_evidence_and_else_one_look_is() {
     assert_eq!((code, error.as_str()), (0, ""));
     assert!(out.contains("Right now (one look; no agent answers, "), "{out}");
     assert!(out.contains("  CRITICAL other: ") && !out.contains("  OK app: "), "{out}");
+    let (code, out, error) = told(&["why", "DatabaseUnreadable", "nobody", &config]);
+    assert_eq!((code, out.as_str()), (2, ""), "{error}");
+    assert!(error.contains("nobody: no such database"), "{error}");
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use crate::delivery::render::terminal::{painted, reason, row, unreplicated};
+use crate::delivery::render::terminal::{painted, reason, row};
 use crate::domain::assessment::{LocalReport, ReplicaReport};
 use crate::domain::check::checklist::not_observable;
 use crate::domain::human;
@@ -86,7 +86,7 @@ fn of_replica(out: &mut String, replica: &ReplicaReport, now: Timestamp) {
         _ => human::duration(lag),
     });
     known("lag", lag);
-    known("unreplicated", unreplicated(replica));
+    known("at risk", replica.at_risk_words());
     let method = replica.method.map_or_else(String::new, |method| format!(", by {}", method.as_str()));
     known("proof age", replica.verified_at.map(|at| age(at) + &method));
     if let Some(coverage) = &replica.coverage {
@@ -150,7 +150,7 @@ OK app -> s3://backups/app
   database          /srv/app.db, 1.0 MiB, WAL 402.4 KiB
   recovery point    2025-12-31 23:59:56Z (4s ago)
   lag               0s
-  unreplicated      0 B
+  at risk           0 B
   proof age         4s, by wal
   restorable since  2025-12-31 00:00:00Z (1d)
   gaps              0
@@ -160,7 +160,7 @@ CRITICAL orders -> s3://backups/app
   database          /srv/orders.db, 1.0 MiB, WAL 402.4 KiB
   recovery point    2025-12-31 23:53:10Z (6m 50s ago)
   lag               6m 40s to 6m 50s
-  unreplicated      ≥ 20.1 KiB
+  at risk           unknown
   proof age         10s, by wal
   restorable since  2025-12-31 00:00:00Z (1d)
   gaps              1, the first after 0000000000000010 and before 0000000000000012
@@ -172,7 +172,7 @@ UNKNOWN zeta -> s3://backups/app
   reason            read /srv/app.db: permission denied
   recovery point    unknown
   lag               unknown
-  unreplicated      unknown
+  at risk           unknown
   proof age         unknown
   reason            list s3://backups/app: access denied
   hint              grant s3:ListBucket on backups

@@ -31,10 +31,15 @@ What the check says right now comes from the agent if one answers, and otherwise
 
 Without CHECK, all checks are listed. They have the names of their alerts; upper and lower case do not matter.
 
+Exit code: 0, whatever the check says; 2 if there is no such check or database.
+
 Examples:
   streamgauge why ReplicationLag
   streamgauge why replicagap orders
   streamgauge why HostGone --url http://10.0.0.7:10099";
+
+/// Databases that are named to whoever asks for one that is not there.
+const NAMED_MAX: usize = 10;
 
 #[derive(Args, Debug)]
 pub struct WhyArgs {
@@ -62,7 +67,7 @@ fn names() -> PossibleValuesParser {
 ///
 /// # Errors
 ///
-/// When standard output cannot be written. What keeps evidence away is said in its place.
+/// When there is no such database, and when standard output cannot be written. What keeps evidence away is said in its place.
 pub fn main(args: &WhyArgs) -> Result<ExitCode, Reason> {
     let Some(name) = &args.check else {
         output::print(&list())?;
@@ -76,7 +81,8 @@ pub fn main(args: &WhyArgs) -> Result<ExitCode, Reason> {
     let mut text = format!("{name} ({}): {}\n\n", severities.join(", "), check.title);
     match evidence(args, check) {
         Ok(lines) => text.push_str(&lines),
-        Err(reason) => {
+        Err(NoEvidence::NoDatabase(reason)) => return Err(reason),
+        Err(NoEvidence::Unseen(reason)) => {
             let _ = writeln!(text, "Right now: no evidence. {reason}");
         }
     }
@@ -95,8 +101,21 @@ fn list() -> String {
     catalogue().map(|check| format!("{:width$}  {}\n", check.name, check.title)).collect()
 }
 
+/// Why there is no evidence.
+enum NoEvidence {
+    /// There is no database that goes by what was asked for.
+    NoDatabase(Reason),
+    Unseen(Reason),
+}
+
+impl From<Reason> for NoEvidence {
+    fn from(reason: Reason) -> Self {
+        Self::Unseen(reason)
+    }
+}
+
 /// The evidence of a check right now, from the agent or from a look.
-fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
+fn evidence(args: &WhyArgs, check: &Check) -> Result<String, NoEvidence> {
     let sources = Sources::new(&args.sources);
     let configured = || sources.settings().ok().map(|settings| address_of(&settings.web));
     let address = args.url.clone().or_else(configured);
@@ -105,21 +124,25 @@ fn evidence(args: &WhyArgs, check: &Check) -> Result<String, Reason> {
     let silent = match block_on(fetch_report(&address))? {
         Ok(body) => {
             let report = read(&body).map_err(|reason| reason.context(format_args!("read the report of {address}")))?;
-            return Ok(told(&report, check, database, &format!("the agent at {address}")));
+            return told(&report, check, database, &format!("the agent at {address}")).map_err(NoEvidence::NoDatabase);
         }
         Err(reason) => reason,
     };
     if check.scope() == Scope::Outside {
         let ask = format!("Prometheus knows: ALERTS{{alertname=\"{}\"}}. No agent answers here: {silent}", check.name);
-        return Err(Reason::new(ReasonKind::NotFound, ask));
+        return Err(Reason::new(ReasonKind::NotFound, ask).into());
     }
     if args.url.is_some() || !matches!(check.scope(), Scope::Database | Scope::Replica) {
-        return Err(silent);
+        return Err(silent.into());
     }
     let databases: Vec<String> = database.map(str::to_owned).into_iter().collect();
     let looked = check::look(&args.sources, &databases, VerifyDepth::Structure, Duration::from_secs(5));
-    let looked = looked.map_err(|reason| reason.context(format_args!("{silent}; look instead")))?;
-    Ok(told(&read(json(&looked.report)?.as_bytes())?, check, None, "one look; no agent answers"))
+    let looked = looked.map_err(|reason| match reason.kind {
+        ReasonKind::NotFound if !databases.is_empty() => NoEvidence::NoDatabase(reason),
+        _ => reason.context(format_args!("{silent}; look instead")).into(),
+    })?;
+    let report = read(json(&looked.report)?.as_bytes())?;
+    told(&report, check, None, "one look; no agent answers").map_err(NoEvidence::NoDatabase)
 }
 
 /// A report in the form of the JSON API, which another version may have written.
@@ -132,14 +155,19 @@ fn read(body: &[u8]) -> Result<Value, Reason> {
 }
 
 /// What a report says on one check, the worst first.
-fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> String {
+///
+/// # Errors
+///
+/// When the database that is asked for is not in it.
+fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> Result<String, Reason> {
     let mut out = format!("Right now ({source}, {}):\n", instant(&report["generated_at"]));
     let all = |value: &'static str| report[value].as_array().into_iter().flatten();
     let goes_by = |one: &&Value| database.is_none_or(|name| one["name"] == name || one["local"]["path"] == name);
     let databases: Vec<&Value> = all("databases").filter(goes_by).collect();
     if let Some(name) = database.filter(|_| databases.is_empty()) {
-        let _ = writeln!(out, "  there is no database {}", human::printable(name));
-        return out;
+        let known = all("databases").take(NAMED_MAX).map(|one| human::printable(word(&one["name"])));
+        let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database, says {source}"));
+        return Err(reason.with_hint(format!("known databases: {}", known.collect::<Vec<_>>().join(", "))));
     }
     let agent = all("checks").filter(|_| database.is_none());
     let verdicts = databases.iter().filter_map(|database| database["checks"].as_array()).flatten().chain(agent);
@@ -164,7 +192,7 @@ fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> 
     } else if lines.is_empty() {
         out.push_str("  nothing to which this check applies\n");
     }
-    out
+    Ok(out)
 }
 
 fn verdict_line(verdict: &Value) -> String {

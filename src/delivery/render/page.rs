@@ -158,6 +158,7 @@ mod tests {
     use crate::domain::limits::PAGE_ROWS_MAX;
     use crate::domain::report::sample;
     use crate::domain::verdict::{Severity, Status, Verdict};
+    use crate::domain::verification::{FindingKind, ObjectFinding};
 
     fn text(page: Result<Vec<u8>, Problem>) -> String {
         String::from_utf8(page.expect("made")).expect("text")
@@ -343,6 +344,20 @@ mod tests {
             late.contains("<code>0000/000000000000000c-000000000000000c.ltx</code>: unexpected end at byte 4096"),
             "{late}"
         );
+        let harmed = |kinds: &[FindingKind]| {
+            let mut late = sample::pending("late");
+            let found = Arc::make_mut(late.replicas[0].verification.as_mut().expect("it was read"));
+            let finding = found.findings[0].clone();
+            found.findings = kinds.iter().map(|kind| ObjectFinding { kind: *kind, ..finding.clone() }).collect();
+            page_of(&judged(vec![late]), "late")
+        };
+        for (kinds, harm) in [
+            (&[FindingKind::Truncated][..], "damaged"),
+            (&[FindingKind::Vanished], "missing"),
+            (&[FindingKind::Vanished, FindingKind::Truncated], "missing or damaged"),
+        ] {
+            assert!(harmed(kinds).contains(&format!("objects that it needs are {harm}.")), "{harm}");
+        }
         assert!(page_of(&report, "lost").contains("Unknown: not everything in the replica has been listed."));
         assert!(page_of(&report, "seen").contains("db1"));
         let none = database(&report, &Asked::new("none", "")).expect_err("there is none");

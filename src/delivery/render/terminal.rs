@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use crate::domain::assessment::ReplicaReport;
 use crate::domain::human;
 use crate::domain::reason::Reason;
 
@@ -52,10 +51,4 @@ pub fn reason(out: &mut String, label: &str, reason: &Reason) {
     if let Some(hint) = &reason.hint {
         row(out, "hint", &human::printable(hint));
     }
-}
-
-/// Bytes that could be lost.
-pub fn unreplicated(replica: &ReplicaReport) -> Option<String> {
-    let bound = if replica.unreplicated_bytes_lower_bound { "≥ " } else { "" };
-    replica.unreplicated_bytes.map(|bytes| format!("{bound}{}", human::bytes(bytes)))
 }

@@ -3,7 +3,7 @@
 use super::entry::{Check, Context, Explanation, Unit, Watching, rule};
 use super::expression::{Condition, Fold, Term};
 use crate::domain::assessment::{DatabaseReport, LocalReport};
-use crate::domain::human::spoken;
+use crate::domain::human::{bytes, spoken};
 use crate::domain::number::database::{
     AVAIL, FULL, PERMISSIONS_ACCEPTABLE, TIER, UNBACKFILLED, USED, USED_OBJECTIVE, WAL_SINCE, WAL_SIZE,
 };
@@ -18,6 +18,9 @@ const WAL_AGE_SECONDS: f64 = 1800.0;
 
 const FULL_SECONDS: f64 = 86_400.0;
 
+/// Of a disk that fills so fast, little would be left to do once it is mostly used.
+const IMMINENT_SECONDS: f64 = 4.0 * 3600.0;
+
 static PERMISSIONS: Term = Term::Folded(&PERMISSIONS_ACCEPTABLE, Fold::Min("file"));
 
 static MUCH_WAITS: Condition = UNBACKFILLED.exceeds(UNBACKFILLED_BYTES);
@@ -29,6 +32,8 @@ static DISK_IN_DANGER: Condition = Term::Of(&WAL_SIZE).above(Term::Times(&AVAIL,
 static MOSTLY_USED: Condition = USED.above(&USED_OBJECTIVE);
 
 static SOON_FULL: Condition = Term::Of(&FULL).below(Term::Constant(FULL_SECONDS));
+
+static IMMINENTLY_FULL: Condition = Term::Of(&FULL).below(Term::Constant(IMMINENT_SECONDS));
 
 pub(super) static CHECKS: &[Check] = &[
     Check {
@@ -60,14 +65,18 @@ pub(super) static CHECKS: &[Check] = &[
     },
     Check {
         name: "DiskFullSoon",
-        title: "The disk will not be full within a day",
+        title: "The disk will not be full within hours, nor within a day if it is mostly used",
         summary: "{database}: its disk will soon be full",
         description: "The filesystem that holds {database}, its WAL or Litestream's staged files will be full in \
                       {value} at the current rate. Then every write fails.",
         action: "Free up space now, then find out what is growing: the WAL (see CheckpointStarved), Litestream's \
                  metadata directory if uploads fail, or logs.",
         unit: Unit::Seconds,
-        rules: &[rule(Severity::Critical, Condition::All(&[SOON_FULL, MOSTLY_USED]), 30)],
+        rules: &[rule(
+            Severity::Critical,
+            Condition::Any(&[Condition::All(&[SOON_FULL, MOSTLY_USED]), IMMINENTLY_FULL]),
+            30,
+        )],
         explain: |context, on| full_soon(context, on.database()?),
     },
     Check {
@@ -94,10 +103,6 @@ pub(super) static CHECKS: &[Check] = &[
     },
 ];
 
-fn mebibytes(bytes: f64) -> String {
-    format!("{:.0} MiB", bytes / 1_048_576.0)
-}
-
 /// Who keeps checkpoints from going on, as far as it shows.
 fn holder(local: &LocalReport) -> String {
     let reader = match (local.wal_oldest_reader_frame, local.wal_frames) {
@@ -116,15 +121,15 @@ fn starved(context: &Context, database: &DatabaseReport) -> Option<Explanation> 
     let Some(size) = local.wal_size_bytes else { return Some(Explanation::Known("there is no WAL".into())) };
     let Some(waits) = local.unbackfilled_bytes() else {
         return Some(if size as f64 <= UNBACKFILLED_BYTES {
-            Explanation::Known(format!("the WAL has {}", mebibytes(size as f64)))
+            Explanation::Known(format!("the WAL has {}", bytes(size)))
         } else {
-            Explanation::Unknown(format!(
-                "the WAL has {}, and no wal-index says what is waiting",
-                mebibytes(size as f64)
-            ))
+            Explanation::Unknown(format!("the WAL has {}, and no wal-index says what is waiting", bytes(size)))
         });
     };
-    let waiting = format!("{} wait for a checkpoint", mebibytes(waits as f64));
+    let waiting = match waits {
+        0 => "nothing waits for a checkpoint".to_owned(),
+        _ => format!("{} wait for a checkpoint", bytes(waits)),
+    };
     if waits as f64 <= UNBACKFILLED_BYTES {
         return Some(Explanation::Known(waiting));
     }
@@ -162,7 +167,8 @@ fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Explanation
         None if local.used_ratio()? > local.used_objective_ratio => {
             Explanation::Unknown(format!("{used}; how fast it fills is known after half an hour"))
         }
-        None => Explanation::Known(used),
+        // How fast it fills decides, and is not known yet: nothing is claimed, and nothing is worth a word.
+        None => return None,
     })
 }
 
@@ -288,9 +294,9 @@ mod tests {
     #[test]
     fn checkpoints_are_starved_when_much_waits_for_long() {
         let name = "CheckpointStarved";
-        check(name, local(), "pass : 0 MiB wait for a checkpoint");
-        check(name, wal(65_636, 100, 7200), "pass : 256 MiB wait for a checkpoint");
-        let expected = "fail warning: 260 MiB wait for a checkpoint, and the WAL has not been restarted for 30 min 1 \
+        check(name, local(), "pass : 400.0 KiB wait for a checkpoint");
+        check(name, wal(65_636, 100, 7200), "pass : 256.0 MiB wait for a checkpoint");
+        let expected = "fail warning: 260.0 MiB wait for a checkpoint, and the WAL has not been restarted for 30 min 1 \
                         s: a reader still needs frame 100 of 66660; process 77 holds a read lock";
         check(name, wal(66_660, 100, 1801), expected);
     }
@@ -298,10 +304,10 @@ mod tests {
     /// It grows to 121359 pages and begins anew.
     #[test]
     fn the_sawtooth_of_litestream_starves_nothing() {
-        let expected = "pass : 474 MiB wait for a checkpoint, and the WAL has not been restarted for 29 min 59 s: a \
+        let expected = "pass : 474.1 MiB wait for a checkpoint, and the WAL has not been restarted for 29 min 59 s: a \
                         reader still needs frame 0 of 121359; process 77 holds a read lock";
         check("CheckpointStarved", wal(121_359, 0, 1799), expected);
-        check("CheckpointStarved", wal(121_359, 121_359, 86_400), "pass : 0 MiB wait for a checkpoint");
+        check("CheckpointStarved", wal(121_359, 121_359, 86_400), "pass : nothing waits for a checkpoint");
     }
 
     #[test]
@@ -322,11 +328,11 @@ mod tests {
     #[test]
     fn a_wal_of_which_little_shows_is_not_said_to_be_well() {
         let scanned = LocalReport { wal_backfilled_frames: None, ..wal(100_000, 0, 7200) };
-        check("CheckpointStarved", scanned, "unknown : the WAL has 393 MiB, and no wal-index says what is waiting");
+        check("CheckpointStarved", scanned, "unknown : the WAL has 392.9 MiB, and no wal-index says what is waiting");
         let once = answer("CheckpointStarved", wal(100_000, 50_000, 0), Watching::Once);
-        assert_eq!(once, "pass : 195 MiB wait for a checkpoint");
+        assert_eq!(once, "pass : 195.3 MiB wait for a checkpoint");
         let once = answer("CheckpointStarved", wal(100_000, 0, 0), Watching::Once);
-        let expected = "unknown : 391 MiB wait for a checkpoint, since an unknown time: a reader still needs frame 0 of \
+        let expected = "unknown : 390.6 MiB wait for a checkpoint, since an unknown time: a reader still needs frame 0 of \
                         100000; process 77 holds a read lock";
         assert_eq!(once, expected);
     }
@@ -372,8 +378,11 @@ mod tests {
             with(90, None),
             "unknown : 90 % is used, objective 80 %; how fast it fills is known after half an hour",
         );
-        check(name, with(40, Some(1e9)), "pass : 40 % is used, objective 80 %, full in 1 min 4 s at the current rate");
-        check(name, with(40, None), "pass : 40 % is used, objective 80 %");
+        let soon = "fail critical: 40 % is used, objective 80 %, full in 3 h 59 min at the current rate";
+        check(name, with(40, Some((60_u64 << 30) as f64 / (3.99 * HOUR))), soon);
+        let later = "pass : 40 % is used, objective 80 %, full in 5 h 0 min at the current rate";
+        check(name, with(40, Some((60_u64 << 30) as f64 / (5.0 * HOUR))), later);
+        check(name, with(40, None), "does not apply");
         assert_eq!(answer(name, with(90, None), Watching::Once), "does not apply");
     }
 

@@ -99,7 +99,8 @@ pub(super) static CHECKS: &[Check] = &[
         title: "The objects that a restore needs have been read and are good",
         summary: "{database}: damaged objects in {replica}",
         description: "Bad objects in replica {replica} of {database}: {value}.",
-        action: "`streamgauge check` shows their names; if a restore needs them, have Litestream take a new snapshot.",
+        action: "If a restore needs one, stop Litestream, give the replica a new and empty path, run `litestream reset` on the \
+                 database, and start it; a hint of `streamgauge restore` says what the old path still restores.",
         unit: Unit::Count,
         rules: &[
             rule(Severity::Critical, NEEDED_CORRUPT.any(), 0),

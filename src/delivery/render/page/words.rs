@@ -9,6 +9,7 @@ use crate::domain::human;
 use crate::domain::reason::Reason;
 use crate::domain::report::Block;
 use crate::domain::timeline::TimelineReport;
+use crate::domain::verification::{FindingKind, ObjectFinding};
 
 /// What stands for itself in one part of a path, or in a parameter (RFC 3986, section 2.3).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -88,6 +89,17 @@ pub(super) fn doubt(replica: &ReplicaReport, map: &TimelineReport) -> Markup {
     }
 }
 
+/// What is wrong with the objects that a restore needs.
+fn harm(replica: &ReplicaReport) -> &'static str {
+    let needed = || replica.verification.iter().flat_map(|found| found.needed_damaged());
+    let missing = |finding: &&ObjectFinding| finding.kind == FindingKind::Vanished;
+    match (needed().any(|finding| missing(&finding)), needed().all(|finding| missing(&finding))) {
+        (true, true) => "missing",
+        (true, false) => "missing or damaged",
+        (false, _) => "damaged",
+    }
+}
+
 /// Whether something would be lost, as far as is known: what would be, from when on, and how much.
 pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     let Some(replica) = block.replica else { return "It has no replica: everything would be lost.".to_owned() };
@@ -95,7 +107,7 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
         return "Nothing can be restored from it: everything would be lost.".to_owned();
     }
     if replica.is_broken() {
-        return "The latest state cannot be restored: objects that it needs are damaged.".to_owned();
+        return format!("The latest state cannot be restored: objects that it needs are {}.", harm(replica));
     }
     let seen = replica.up == Some(true);
     let at = |at| human::clock(at, now);

@@ -93,17 +93,18 @@ fn a_release_is_what_the_changelog_and_the_manifest_say() {
     assert!(wrong.len() == 3 && wrong.iter().all(|line| line.contains(&format!("{VERSION}, but"))), "{alone}");
 }
 
-/// A compiler and a linker in one: what it builds holds the directory that it was built in, if it is told to.
+/// A compiler and a linker in one: what it builds holds a path of this machine, or what no other build has, if it is told to.
 const CARGO: &str = r#"#!/bin/sh
 out=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/dist
 mkdir -p "$out"
+case $LEAKS in path) LEAKS=$out/main.c ;; process) LEAKS=$$ ;; esac
 echo '#include <stdio.h>
 int main(void) { puts("streamgauge 0.1.0 (abc) " WHERE); return 0; }' >"$CARGO_TARGET_DIR/main.c"
-cc -static-pie "-DWHERE=\"${LEAKS:+$CARGO_TARGET_DIR}\"" -o "$out/streamgauge" "$CARGO_TARGET_DIR/main.c"
+cc -static-pie "-DWHERE=\"$LEAKS\"" -o "$out/streamgauge" "$CARGO_TARGET_DIR/main.c"
 "#;
 
 /// With a stand-in for cargo, as a build takes a quarter of an hour: what packaging/binary says, and packaging/reproducible after it.
-fn built_twice(rust: &str, leaks: bool) -> [Result<String, String>; 2] {
+fn built_twice(rust: &str, leaks: &str) -> [Result<String, String>; 2] {
     let home = tempfile::tempdir().unwrap();
     let path = |name: &str| home.path().join(name);
     fs::create_dir(path("bin")).unwrap();
@@ -116,10 +117,11 @@ fn built_twice(rust: &str, leaks: bool) -> [Result<String, String>; 2] {
     ["binary", "reproducible"].map(|script| {
         let mut script = Command::new(root().join("packaging").join(script));
         let programs = format!("{}:{}", path("bin").display(), std::env::var("PATH").unwrap());
-        script.env("PATH", programs).env("CARGO_TARGET_DIR", path("target")).env("STREAMGAUGE_REVISION", "abc");
-        if leaks {
-            script.env("LEAKS", "1");
-        }
+        script
+            .env("PATH", programs)
+            .env("CARGO_TARGET_DIR", path("target"))
+            .env("STREAMGAUGE_REVISION", "abc")
+            .env("LEAKS", leaks);
         let output = script.arg(path("out")).output().unwrap();
         let [said, wrong] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         if output.status.success() { Ok(said) } else { Err(said + &wrong) }
@@ -127,16 +129,18 @@ fn built_twice(rust: &str, leaks: bool) -> [Result<String, String>; 2] {
 }
 
 #[test]
-fn a_binary_that_depends_on_where_it_was_built_is_noticed() {
+fn a_binary_that_depends_on_how_it_was_built_is_noticed() {
     let rust = format!("{}.0", env!("CARGO_PKG_RUST_VERSION"));
-    let [binary, again] = built_twice(&rust, false);
+    let [binary, again] = built_twice(&rust, "");
     assert!(binary.is_ok_and(|said| said.contains("(abc)")));
     assert!(again.is_ok_and(|said| said.ends_with("amd64/streamgauge: OK\n")));
-    let [binary, again] = built_twice(&rust, true);
+    let [binary, again] = built_twice(&rust, "process");
     assert!(binary.is_ok());
     assert!(again.is_err_and(|said| said.contains("amd64/streamgauge: FAILED")));
+    let [binary, _] = built_twice(&rust, "path");
+    assert!(binary.is_err_and(|said| said.contains("it holds this path")));
     for other in ["1.9.0", "1.94.1", "2.0.0"] {
-        let [refused, _] = built_twice(other, false);
+        let [refused, _] = built_twice(other, "");
         assert!(refused.is_err_and(|said| said.contains("needs Rust")), "{other}");
     }
 }

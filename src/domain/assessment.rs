@@ -339,10 +339,16 @@ pub struct ReplicaReport {
 }
 
 impl ReplicaReport {
-    /// The latest state does not restore, whatever has been uploaded: nothing does, or an object that it needs is damaged.
+    /// The latest state does not restore, whatever has been uploaded: nothing does, an object that it needs is damaged, or a
+    /// drill has shown it.
     pub fn is_broken(&self) -> bool {
-        let damaged = self.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some());
-        damaged || self.coverage.as_ref().is_some_and(|coverage| !coverage.restorable)
+        let nothing = self.coverage.as_ref().is_some_and(|coverage| !coverage.restorable);
+        nothing || self.is_damaged() || self.drill.as_ref().is_some_and(|drill| drill.history.did_not_restore())
+    }
+
+    /// An object that the latest state needs is damaged, or gone.
+    pub fn is_damaged(&self) -> bool {
+        self.verification.as_ref().is_some_and(|found| found.needed_damaged().next().is_some())
     }
 
     /// The time before which every commit can be restored; `None` where that is not known, or the latest state is broken.

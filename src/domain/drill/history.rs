@@ -6,6 +6,7 @@ use super::{DrillDownload, DrillHistory, DrillRecord, DrillResult};
 use crate::domain::limits::{
     DRILL_DOWNLOADS_MAX, DRILL_PROBES_MAX, DRILL_RECORD_CHECKS_MAX, DRILL_RECORD_OBJECTS_MAX, DRILL_RECORD_TEXT_MAX,
 };
+use crate::domain::reason::ReasonKind;
 
 /// The time over which downloads are counted.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -20,6 +21,14 @@ impl DrillHistory {
         }
         let excess = self.downloads.len().saturating_sub(DRILL_DOWNLOADS_MAX);
         self.downloads.drain(..excess);
+    }
+
+    /// The last drill that came to an end did not restore, or restored what is wrong. That only the answer to a query of the
+    /// configuration was not the one that was asked for is no such thing.
+    pub fn did_not_restore(&self) -> bool {
+        let failed = self.last.as_deref().filter(|last| last.result == DrillResult::Failed);
+        let query = failed.and_then(|last| last.reason.as_ref()).is_some_and(|why| why.kind == ReasonKind::Failed);
+        self.last_conclusive == Some(DrillResult::Failed) && !query
     }
 
     /// Remembers how the drill ended that began last.
@@ -102,6 +111,7 @@ fn shorten(text: &mut String) {
 pub(in crate::domain) mod tests {
     use super::*;
     use crate::domain::drill::{DrillCheck, DrillRestored};
+    use crate::domain::reason::Reason;
     use crate::domain::restore::RestoredObject;
 
     fn at(second: i64) -> Timestamp {
@@ -188,6 +198,22 @@ pub(in crate::domain) mod tests {
         assert_eq!(history.restore_seconds, Some(4.0));
         history.conclude(record(0, DrillResult::Inconclusive), at(0));
         assert!(history.wants_full(7));
+    }
+
+    #[test]
+    fn what_did_not_restore_stays_so_until_a_drill_passes() {
+        let mut history = DrillHistory::default();
+        let mut conclude = |result, kind| {
+            let reason = Some(Reason::new(kind, "so"));
+            history.conclude(DrillRecord { reason, ..record(0, result) }, at(0));
+            history.did_not_restore()
+        };
+        assert!(conclude(DrillResult::Failed, ReasonKind::Corrupt));
+        assert!(conclude(DrillResult::Inconclusive, ReasonKind::Timeout));
+        assert!(!conclude(DrillResult::Failed, ReasonKind::Failed), "an answer is another one");
+        assert!(conclude(DrillResult::Failed, ReasonKind::NotFound));
+        assert!(!conclude(DrillResult::Passed, ReasonKind::Failed));
+        assert!(!conclude(DrillResult::Inconclusive, ReasonKind::Timeout));
     }
 
     #[test]

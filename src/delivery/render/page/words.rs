@@ -106,8 +106,11 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     if replica.coverage.as_ref().is_some_and(|coverage| !coverage.restorable) {
         return "Nothing can be restored from it: everything would be lost.".to_owned();
     }
-    if replica.is_broken() {
+    if replica.is_damaged() {
         return format!("The latest state cannot be restored: objects that it needs are {}.", harm(replica));
+    }
+    if replica.is_broken() {
+        return "The last drill did not restore it: what would be lost is unknown.".to_owned();
     }
     let seen = replica.up == Some(true);
     let at = |at| human::clock(at, now);

@@ -26,7 +26,7 @@ use streamgauge::infrastructure::clock::SystemClock;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::{
     AskedBy, BeaconStore, BucketPosture, BucketStore, Clock, Configuration, Configured, DatabaseWatch, FoundBeacon,
-    LocalUpdate, Pace, Publisher, ReplicaStore, Same, Stores,
+    LocalUpdate, Origin, Pace, Publisher, ReplicaStore, Same, Stores,
 };
 use streamgauge::usecase::watch::{Agent, AgentParts, ReloadRequest};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -468,6 +468,23 @@ async fn reports_follow_the_poll_interval_that_was_reloaded() {
     }
 }
 
+/// Files that never show a change by themselves.
+struct Asked {
+    same: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Origin for Asked {
+    fn is_same(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.same.load(Ordering::SeqCst)
+    }
+
+    fn other_version(&self) -> Option<u64> {
+        None
+    }
+}
+
 #[tokio::test]
 async fn a_configuration_is_read_again_where_it_may_be_another_one() {
     let world = Arc::new(World::default());
@@ -475,11 +492,7 @@ async fn a_configuration_is_read_again_where_it_may_be_another_one() {
     let (same, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let mut configured = world.configure(vec![target("app", false, "/app")], 8);
     configured.pace.discovery = Duration::from_millis(50);
-    let (is_same, counted) = (Arc::clone(&same), Arc::clone(&asked));
-    configured.same = Same::new(move || {
-        counted.fetch_add(1, Ordering::SeqCst);
-        is_same.load(Ordering::SeqCst)
-    });
+    configured.same = Same::new(Asked { same: Arc::clone(&same), asked: Arc::clone(&asked) });
     world.reconfigure(configured.clone());
     let (reloads, requests) = mpsc::channel(8);
     let clock = Arc::new(Hurried(SystemClock::start(), AtomicUsize::new(0)));

@@ -211,7 +211,8 @@ fn of_a_copy_with_the_times_of_the_copy_the_headers_decide_as_they_do_in_a_resto
         let mut command = lab::command(env!("CARGO_BIN_EXE_streamgauge"));
         command.args(["restore", &replica.url(), "--format=json", "--at", &at.to_string(), "-o"]).arg(&out);
         let done: Value = serde_json::from_str(&printed(command.output().unwrap()).unwrap()).unwrap();
-        done["txid"].clone()
+        fs::remove_file(out).unwrap();
+        Value::from(format!("{:016x}", done["txid"].as_u64().unwrap()))
     };
     let asked = |at: Timestamp| {
         let (code, found) = json(&[&replica.url(), "--at", &at.to_string()]);

@@ -60,7 +60,7 @@ fn end_before(left_out: ObjectName, plan: &mut RestorePlan) {
     let before = plan.objects[next].segment().map(|file| file.name().position()).unwrap_or_default();
     plan.objects.truncate(next);
     let reached = plan.objects.last().and_then(Listed::segment).map(|file| file.name());
-    let reached = reached.unwrap_or(SegmentName { index: start.unwrap_or_default(), offset: 0 });
+    let reached = reached.unwrap_or_else(|| SegmentName { index: start.unwrap_or_default(), offset: 0 });
     plan.through = plan.objects.iter().map(|object| object.at.instant()).max().unwrap_or_default();
     plan.shortfall = Some(Hole { after: reached.position(), before });
 }
@@ -120,7 +120,7 @@ pub async fn way_out(store: &dyn ReplicaStore, request: &RestoreRequest, reason:
             format!("it restores without this object: restore with --without {key}")
         }
         Ok(plan) => {
-            let state = plan.txid.map_or_else(String::new, |txid| format!(", TXID {txid}"));
+            let state = plan.txid.map_or_else(String::new, |txid| format!(", TXID {txid},"));
             format!("an older state{state} restores without this object: restore with --without {key}")
         }
         Err(refused) => match (before(store, request, name).await, refused.hint) {
@@ -142,4 +142,49 @@ async fn before(store: &dyn ReplicaStore, request: &RestoreRequest, damaged: Obj
     let txid = Txid(damaged.ltx()?.min.0.checked_sub(1).filter(|txid| *txid > 0)?);
     let request = RestoreRequest { point: PlanTarget::Txid(txid), base: None, ..request.clone() };
     plan_restore(store, &request).await.is_ok().then_some(txid)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::domain::litestream::{Generation, SegmentFile, SnapshotFile};
+
+    /// A plan of v0.3, of a snapshot of index 1 and segments that were uploaded one second after the other.
+    fn planned(segments: &[(u32, u64)]) -> RestorePlan {
+        let at = |second: usize| Timestamp::from_second(second as i64).unwrap();
+        let snapshot = Listed::from((Generation(7), SnapshotFile { index: 1, size: 1, created: at(0) }));
+        let segments = (1..).zip(segments).map(|(second, (index, offset))| {
+            Listed::from((Generation(7), SegmentFile { index: *index, offset: *offset, size: 1, created: at(second) }))
+        });
+        RestorePlan {
+            layout: Layout::V3,
+            objects: std::iter::once(snapshot).chain(segments).collect(),
+            txid: None,
+            generation: Some(Generation(7)),
+            through: at(9),
+            shortfall: None,
+            base: None,
+            database_bytes: None,
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_plan_of_v0_3_never_goes_on_behind_a_segment_that_is_left_out() {
+        let without = |index, offset, segments: &[(u32, u64)]| {
+            let mut plan = planned(segments);
+            let left_out = ObjectName::Segment(Generation(7), SegmentName { index, offset });
+            end_before(left_out, &mut plan);
+            (plan.objects.len(), plan.through.as_second(), plan.shortfall.is_some(), leads_further(left_out, &plan))
+        };
+        // The end of an index, which no listing misses, and a part in its middle.
+        assert_eq!(without(1, 8, &[(1, 0), (1, 4), (2, 0)]), (3, 2, true, true));
+        assert_eq!(without(1, 4, &[(1, 0), (1, 8), (2, 0)]), (2, 1, true, true));
+        assert_eq!(without(1, 0, &[(1, 4)]), (1, 0, true, true));
+        // The newest, and one before the snapshot.
+        assert_eq!(without(2, 4, &[(1, 0), (2, 0)]), (3, 9, false, true));
+        assert_eq!(without(0, 4, &[(1, 0), (2, 0)]), (3, 9, false, false));
+    }
 }

@@ -7,6 +7,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
@@ -43,8 +44,8 @@ fn main() -> Outcome {
     // A tenth of the watched databases has a writer. The others were left by a killed one, -wal and -shm in place.
     let watched = Set::create(&root.path().join("watched"), databases, 10)?;
     let mut watch = Watch::new();
-    let files = |path: &PathBuf| DatabaseFiles { path: path.clone(), meta_path: None };
-    let name = |path: &PathBuf| TargetName(path.display().to_string());
+    let files = |path: &PathBuf| Arc::new(DatabaseFiles { path: path.clone(), meta_path: None });
+    let name = |path: &PathBuf| TargetName(path.display().to_string().into());
     watch.set_targets(watched.paths.iter().map(|path| (name(path), files(path))).collect());
     let (first, looks) = cpu(|| watch.poll(now()).len());
     say(&format!("first look at {looks} databases: {:.1} us each\n", first * 1e6 / looks as f64))?;
@@ -94,7 +95,7 @@ fn say(line: &str) -> Outcome {
 }
 
 fn now() -> Moment {
-    Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO }
+    Moment::new(Timestamp::now(), SignedDuration::ZERO)
 }
 
 /// What `work` cost this thread, in seconds.

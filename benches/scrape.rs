@@ -71,12 +71,12 @@ fn main() {
     });
 
     let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
-    let moment = Moment { wall: now, mono: SignedDuration::ZERO };
+    let moment = Moment::new(now, SignedDuration::ZERO);
     let mut book = AlertBook::default();
     let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &Alerting::default(), moment));
     println!("\nevery rule on everything, {} alerts: {evaluate:.2?}", book.alerts().len());
     // What a clock that was set does to everything at once.
-    let late = Moment { wall: now + SignedDuration::from_hours(24), ..moment };
+    let late = Moment::new(now + SignedDuration::from_hours(24), moment.mono());
     let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &Alerting::default(), late));
     println!("with {} alerts and {} dropped: {evaluate:.2?}", book.alerts().len(), book.dropped());
 
@@ -279,7 +279,7 @@ fn database(number: usize) -> DatabaseReport {
     let at = Timestamp::from_millisecond(1_767_225_600_000 + number as i64 * 137).expect("in range");
     let level = |level| LevelReport { level, objects: number as u64, bytes: number as u64 * 4099, newest_at: Some(at) };
     DatabaseReport {
-        name: format!("tenant-{number:05}"),
+        name: format!("tenant-{number:05}").as_str().into(),
         state: DatabaseState::Monitored,
         local: Some(LocalReport {
             path: format!("/var/lib/app/tenant-{number:05}.db"),
@@ -313,7 +313,7 @@ fn database(number: usize) -> DatabaseReport {
         rpo_seconds: 300.0,
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),
-            store: "s3".to_owned(),
+            store: "s3",
             url: format!("s3://backups/tenant-{number:05}"),
             layout: Some("v0.5"),
             up: Some(true),

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use streamgauge::domain::observation::{DatabaseLook, DatabasePosture, FileRole};
 use streamgauge::domain::reason::{Reason, ReasonKind};
@@ -19,17 +20,17 @@ use bench::{Bench, files, now, wal};
 use writer::Writer;
 
 /// The first look that comes to an end: a file that is being written is looked at again.
-fn watched(files: &DatabaseFiles) -> LocalUpdate {
+fn watched(files: &Arc<DatabaseFiles>) -> LocalUpdate {
     let mut watch = Watch::new();
     watch.set_targets(vec![(TargetName("it".into()), files.clone())]);
     (0..10).find_map(|_| watch.sweep(now(), 1).pop()).unwrap()
 }
 
-fn look_at(files: &DatabaseFiles) -> Result<DatabaseLook, Reason> {
+fn look_at(files: &Arc<DatabaseFiles>) -> Result<DatabaseLook, Reason> {
     watched(files).look
 }
 
-fn posture_of(files: &DatabaseFiles) -> DatabasePosture {
+fn posture_of(files: &Arc<DatabaseFiles>) -> DatabasePosture {
     watched(files).posture.unwrap()
 }
 

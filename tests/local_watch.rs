@@ -288,7 +288,7 @@ fn targets_that_stay_keep_their_counters() {
     writer.write(1);
     let looks: Vec<LocalUpdate> = bench.watch.poll(now());
     let commits = |of: &str| {
-        let update = looks.iter().find(|update| update.target.0 == of).unwrap();
+        let update = looks.iter().find(|update| update.target.as_str() == of).unwrap();
         update.look.as_ref().unwrap().counters.commits
     };
     assert_eq!((commits("db"), commits("other")), (4, 0));

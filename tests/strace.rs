@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -42,13 +43,13 @@ fn watcher_child() {
     watch.set_targets(
         ["hot", "idle", "closed"]
             .map(|name| {
-                let files = DatabaseFiles { path: directory.join(name), meta_path: None };
+                let files = Arc::new(DatabaseFiles { path: directory.join(name), meta_path: None });
                 (TargetName(name.into()), files)
             })
             .to_vec(),
     );
     let mut poll = || {
-        let now = Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO };
+        let now = Moment::new(Timestamp::now(), SignedDuration::ZERO);
         watch.poll(now)
     };
     let commits = |updates: &[LocalUpdate]| {
@@ -77,7 +78,7 @@ fn watcher_child() {
         assert_eq!(poll(), []);
     }
     mark(SWEEP_BEGINS);
-    let now = Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO };
+    let now = Moment::new(Timestamp::now(), SignedDuration::ZERO);
     assert_eq!(watch.sweep(now, 3).len(), 3);
     std::fs::write(directory.join("../seen"), seen.to_string()).unwrap();
 }

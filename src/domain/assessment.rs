@@ -5,6 +5,7 @@
 
 mod agent;
 mod coverage;
+mod litestream;
 mod tally;
 mod totals;
 
@@ -19,6 +20,7 @@ pub use self::agent::{
     StoreOperationReport, StoreReport,
 };
 pub use self::coverage::{CoverageReport, LevelReport};
+pub use self::litestream::{LitestreamEvidence, LitestreamReport};
 pub use self::tally::{States, Tally};
 pub use self::totals::Totals;
 use super::assess::churn::ChurnReport;
@@ -35,6 +37,7 @@ use super::profile::{Profile, Selection};
 use super::reason::Reason;
 use super::replacement::ReplacementReport;
 use super::spot::SpotReport;
+use super::target::TargetName;
 use super::timeline::TimelineReport;
 use super::verification::VerificationReport;
 
@@ -94,11 +97,12 @@ words! {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseReport {
     /// How the agent calls the database; unique, and the `database` label of its metrics.
-    pub name: String,
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub name: TargetName,
     /// Whether the database can be watched.
     pub state: DatabaseState,
     /// Why it is not monitored, or why the last look failed.
-    pub reason: Option<Reason>,
+    pub reason: Option<Box<Reason>>,
     /// Its files; `None` where they are not on this host or were not read yet.
     pub local: Option<LocalReport>,
     /// The recovery point objective in force for this database.
@@ -194,7 +198,8 @@ pub struct LocalReport {
     /// Growth and writes over weeks, for the sizing guide.
     pub sizing: Sizing,
     /// Permissions and owners of its files and their directory.
-    pub modes: Vec<ModeReport>,
+    // Most databases have the same ones, and share them.
+    pub modes: Arc<[ModeReport]>,
     /// The filesystem that holds the database and its WAL.
     pub filesystem: Option<FilesystemReport>,
     /// The filesystem that holds Litestream's metadata directory, where it is another one.
@@ -264,18 +269,6 @@ impl FilesystemReport {
     }
 }
 
-/// Whether a Litestream runs that could replicate a database. Its running proves nothing of its replicating.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct LitestreamReport {
-    /// A Litestream runs; `None` where that cannot be known from here.
-    pub up: Option<bool>,
-    /// How that is known, or why it is not.
-    pub evidence: String,
-    /// The process ID, where it is known.
-    pub pid: Option<u32>,
-}
-
 /// A replica, as it was at the last look.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -283,7 +276,7 @@ pub struct ReplicaReport {
     /// How the agent calls the replica; unique among those of the database, and the `replica` label of its metrics.
     pub name: String,
     /// The kind of store, such as `file` or `s3`.
-    pub store: String,
+    pub store: &'static str,
     /// Where it is, without credentials.
     pub url: String,
     /// The bucket that holds it, by its label among the buckets of the agent; `None` where there is no such thing.
@@ -293,7 +286,7 @@ pub struct ReplicaReport {
     /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.
     pub up: Option<bool>,
     /// Why the last look failed.
-    pub reason: Option<Reason>,
+    pub reason: Option<Box<Reason>>,
     /// How the recovery point was proven; `None` where none is.
     pub method: Option<Method>,
     /// The newest instant of which it is proven that all that was committed before it is in the bucket and chains to
@@ -384,7 +377,7 @@ impl ReplicaReport {
 }
 
 /// Conclusions from several looks at a replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeepingReport {
     /// How fast the replica grew; `None` until it was watched for long enough, and without a local database.
@@ -399,5 +392,5 @@ pub struct KeepingReport {
     /// Whether file after file changes the same pages; `None` until two were read that tell.
     pub churn: Option<ChurnReport>,
     /// Since when the lag is unknown, and not by design; `None` when it is known.
-    pub lag_unknown: Option<LagUnknownReport>,
+    pub lag_unknown: Option<Box<LagUnknownReport>>,
 }

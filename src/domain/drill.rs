@@ -4,6 +4,7 @@ pub mod history;
 pub mod probe;
 pub mod schedule;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -271,6 +272,7 @@ pub struct DrillReport {
     pub download_bytes: Option<u64>,
     /// The recovery time objective: how long a restore may take; `None` where there is none.
     pub rto_seconds: Option<f64>,
+    // Shared with the agent's own state of the replica.
     #[serde(flatten)]
-    pub history: DrillHistory,
+    pub history: Arc<DrillHistory>,
 }

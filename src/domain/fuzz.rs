@@ -23,7 +23,7 @@ pub fn saved(bytes: &[u8]) {
         assert_eq!(again.save(), ledger.save());
     }
     let now = Timestamp::UNIX_EPOCH;
-    let _ = Recorder::default().restore("app", text, None, now);
+    let _ = Recorder::default().restore(&"app".into(), text, None, now);
 }
 
 #[cfg(test)]

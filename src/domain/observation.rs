@@ -1,6 +1,5 @@
 //! Observations of a target, with the moment of each.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -170,7 +169,6 @@ pub struct Filesystem {
 /// Litestream's metadata directory: what it has staged and how far it claims to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Staging {
-    pub path: PathBuf,
     /// All files in it.
     pub bytes: u64,
     pub position: StagedPosition,

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The finding of a look at the file and its WAL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,13 @@ pub struct ReplacementReport {
     /// Another file was put there; `None` where that cannot be known.
     pub replaced: Option<bool>,
     /// How that is known, or why it is not.
-    pub evidence: String,
+    #[serde(serialize_with = "spoken")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub evidence: Replacement,
+}
+
+fn spoken<S: Serializer>(evidence: &Replacement, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(evidence)
 }
 
 impl Default for ReplacementReport {
@@ -59,7 +65,7 @@ impl Default for ReplacementReport {
 
 impl From<Replacement> for ReplacementReport {
     fn from(seen: Replacement) -> Self {
-        Self { replaced: seen.replaced(), evidence: seen.to_string() }
+        Self { replaced: seen.replaced(), evidence: seen }
     }
 }
 

@@ -1,11 +1,14 @@
 //! The targets: a database, its replicas, and what is expected of them.
 
+mod name;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::name::TargetName;
 use super::drill::DrillPolicy;
 use super::litestream::expiry::{Kept, Written};
 use super::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLocation, WebDavLocation, joined};
@@ -13,25 +16,16 @@ use super::price::{ConfiguredPrices, Prices};
 use super::profile::Profile;
 use super::secret::{Secret, exposed};
 
-/// The stable, short name of a target: the `database` label of every series.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TargetName(pub String);
-
-impl std::fmt::Display for TargetName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// One database and its replicas. At least one of `database` and `replicas` is present.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub name: TargetName,
     /// The local files; absent when only the bucket can be seen.
-    pub database: Option<DatabaseFiles>,
+    pub database: Option<Arc<DatabaseFiles>>,
     pub replicas: Vec<Arc<ReplicaTarget>>,
-    pub objectives: Objectives,
-    /// Most databases have the same one.
+    /// Most databases have the same ones.
+    pub objectives: Arc<Objectives>,
+    /// As well.
     pub drill: Arc<DrillPolicy>,
     /// A `litestream.yml` names the database: a Litestream is expected to run.
     pub litestream: bool,

@@ -25,7 +25,7 @@ pub struct Span {
     /// The median time between two states of which those between them are lost. `None` where nothing is lost.
     pub typical_seconds: Option<f64>,
     /// What stands in the way of a restore; `None`: every instant in the stretch restores.
-    pub blocked: Option<Blocked>,
+    pub blocked: Option<Box<Blocked>>,
 }
 
 impl Span {
@@ -205,7 +205,7 @@ impl Drawing<'_> {
         if self.kind != Some(kind) {
             self.close();
             self.kind = Some(kind);
-            let blocked = kind.1.and_then(|hole| self.holes.get(hole)).cloned();
+            let blocked = kind.1.and_then(|hole| self.holes.get(hole)).cloned().map(Box::new);
             let (points, resolution_seconds, typical_seconds) = (0, 0.0, None);
             self.spans.push(Span { from, until, points, resolution_seconds, typical_seconds, blocked });
         }
@@ -242,12 +242,11 @@ fn merged(spans: Vec<Span>) -> Vec<Span> {
         if let Some(mut first) = oldest.next() {
             oldest.for_each(|span| join(&mut first, span));
             // Less is claimed than there is, and never more.
-            first.blocked = blocked.map(|blocked| Blocked {
-                detail: format!(
-                    "{gaps} gaps so close to each other that they are shown as one; the first: {}",
-                    blocked.detail
-                ),
-                ..blocked
+            first.blocked = blocked.map(|mut blocked| {
+                let first = &blocked.detail;
+                blocked.detail =
+                    format!("{gaps} gaps so close to each other that they are shown as one; the first: {first}");
+                blocked
             });
             return std::iter::once(first).chain(rest).collect();
         }
@@ -350,10 +349,9 @@ mod tests {
             points: 1,
             resolution_seconds: 0.0,
             typical_seconds: None,
-            blocked: (n % 2 == 1).then(|| Blocked {
-                hole: Hole { after: n, before: n + 2 }.spoken(),
-                key: None,
-                detail: "missing".into(),
+            blocked: (n % 2 == 1).then(|| {
+                let hole = Hole { after: n, before: n + 2 }.spoken();
+                Box::new(Blocked { hole, key: None, detail: "missing".into() })
             }),
         };
         let map = TimelineReport::of((0..500).map(span).collect());

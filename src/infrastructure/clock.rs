@@ -37,6 +37,6 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         let mono = SignedDuration::try_from(self.origin.elapsed()).unwrap_or(SignedDuration::MAX);
-        Moment { wall: wall(), mono }
+        Moment::new(wall(), mono)
     }
 }

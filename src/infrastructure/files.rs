@@ -17,9 +17,10 @@ pub fn directory(path: &Path) -> &Path {
 
 /// A path with something behind its name, such as `-wal`.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = OsString::from(path);
-    path.push(suffix);
-    path.into()
+    let mut beside = OsString::with_capacity(path.as_os_str().len() + suffix.len());
+    beside.push(path);
+    beside.push(suffix);
+    beside.into()
 }
 
 /// Says what was being done to which file when the operating system refused it.

@@ -19,6 +19,9 @@ use crate::usecase::ports::{EntryKey, EntryKind, Journal};
 /// The file below the storage path.
 const FILE: &str = "state.sqlite";
 
+/// Pages that SQLite keeps of it: it is written in the order of the names, and read once.
+const CACHE_KIB: i32 = 512;
+
 type Entries = Vec<(EntryKey, String)>;
 
 /// Kind, name and text of all entries.
@@ -200,6 +203,7 @@ fn prepare(path: &Path, entries: &mut Entries) -> rusqlite::Result<(Connection, 
     mark(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok((connection, INTACT.to_owned()))
 }
 

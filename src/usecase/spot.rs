@@ -21,7 +21,7 @@ use crate::usecase::verify::verify;
 pub struct SpotJob {
     pub store: Arc<dyn ReplicaStore>,
     pub reader: Arc<dyn PageReader>,
-    pub files: DatabaseFiles,
+    pub files: Arc<DatabaseFiles>,
     pub plan: SpotPlan,
     /// Where the replica is in the WAL of the database.
     pub target: LiveTarget,

@@ -84,14 +84,14 @@ impl Site {
         let input = Input { names: self.names.clone(), ..self.files.input() };
         let loaded = load(&input).unwrap_or_else(|problems| panic!("{problems:#?}"));
         self.names = loaded.names;
-        let now = Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO };
-        self.names.settle(now.wall, SignedDuration::from_hours(1));
+        let now = Moment::new(Timestamp::now(), SignedDuration::ZERO);
+        self.names.settle(now.wall(), SignedDuration::from_hours(1));
         let targets: Vec<_> =
             loaded.targets.into_iter().filter_map(|target| Some((target.name, target.database?))).collect();
         assert_eq!(targets.len(), self.open.len());
         let mut counted = BTreeMap::new();
         for (name, files) in &targets {
-            let path = self.given.entry(name.0.clone()).or_insert_with(|| files.path.clone());
+            let path = self.given.entry(name.to_string()).or_insert_with(|| files.path.clone());
             assert_eq!(*path, files.path, "{name} named another file before");
         }
         let paths: std::collections::BTreeSet<&PathBuf> = self.given.values().collect();
@@ -101,9 +101,9 @@ impl Site {
             let update = self.watch.look(name, now).expect("it is watched");
             assert!(!update.polled, "{name} has no events");
             let commits = update.look.expect("readable").counters.commits;
-            let before = self.counted.get(&name.0).copied().unwrap_or_default();
+            let before = self.counted.get(name.as_str()).copied().unwrap_or_default();
             assert!(commits >= before, "{name}: {commits} commits after {before}");
-            counted.insert(name.0.clone(), commits);
+            counted.insert(name.to_string(), commits);
         }
         self.counted = counted;
     }
@@ -154,7 +154,7 @@ fn files_whose_names_change_go_on_to_have_events() {
         })
         .into();
     let mut watch = Watch::new();
-    let now = Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO };
+    let now = Moment::new(Timestamp::now(), SignedDuration::ZERO);
     for names in [["a", "b"], ["b", "a"], ["c", "b"], ["b", "d"]] {
         files.write("streamgauge.toml", named(&[(names[0], &one), (names[1], &two)]));
         let targets = files.load().targets.into_iter();

@@ -357,7 +357,7 @@ fn the_commented_example_is_valid_with_every_option_on() {
     let loaded = files.load();
     assert_eq!(loaded.targets.len(), 2);
     let shop = &loaded.targets[1];
-    assert_eq!((shop.name.0.as_str(), shop.replicas.len()), ("shop", 7));
+    assert_eq!((shop.name.as_str(), shop.replicas.len()), ("shop", 7));
     assert!(shop.replicas[0].encrypted && shop.replicas[0].age_identities.len() == 1);
     let defaults = own("[[database]]\npath = '/a.db'\n").load().settings;
     assert_eq!(loaded.settings.web.listen_address, defaults.web.listen_address);

@@ -40,7 +40,7 @@ fn ten_thousand_databases_have_stable_names() {
     let forwards = files.load().targets;
     files.write("litestream.yml", format!("dbs:\n{}", (0..10_000).rev().map(tenant).collect::<String>()));
     assert_eq!(forwards, files.load().targets);
-    assert_eq!((forwards.len(), forwards[0].name.0.as_str()), (10_000, "0/app"));
+    assert_eq!((forwards.len(), forwards[0].name.as_str()), (10_000, "0/app"));
 }
 
 /// What YAML is made of, and what a `litestream.yml` says.

@@ -312,10 +312,10 @@ impl Generation {
     /// The segment of a transaction; one that nobody reads may be empty.
     fn put(&mut self, segment: Vec<u8>, now: Moment) {
         let commit = self.commits;
-        self.files.put(Self::key(commit), segment, now.wall);
+        self.files.put(Self::key(commit), segment, now.wall());
         if commit % (DAY / Self::EVERY) == 0 {
             let index = commit / Self::WAL;
-            self.files.put(format!("generations/050e5774cd45548e/snapshots/{index:08x}.snapshot.lz4"), "", now.wall);
+            self.files.put(format!("generations/050e5774cd45548e/snapshots/{index:08x}.snapshot.lz4"), "", now.wall());
         }
         self.commits += 1;
     }
@@ -325,14 +325,14 @@ impl Generation {
 fn day_of_v3(is_written: bool) -> (Bill, Bill) {
     let at = |second: i64| {
         let mono = SignedDuration::from_secs(second);
-        Moment { wall: Timestamp::from_second(1_772_442_420).unwrap() + mono, mono }
+        Moment::new(Timestamp::from_second(1_772_442_420).unwrap() + mono, mono)
     };
     let mut generation = Generation { files: Arc::new(MemoryStore::flat()), commits: 0 };
     for commit in 1..Generation::KEPT {
         generation.put(Vec::new(), at((commit - Generation::KEPT) * Generation::EVERY));
     }
     generation.commit(at(0));
-    let mut probe = ReplicaProbe::of(&replica("app".to_owned()));
+    let mut probe = ReplicaProbe::of(&Arc::new(replica("app".to_owned())));
     let pages = (Generation::KEPT as u64).div_ceil(1000) + 1;
     let store = FaultyStore::new(Arc::clone(&generation.files));
     let usual = Pace::default();

@@ -2,7 +2,6 @@
 //! uploaded, merged, kept and deleted when. Its files are whole and genuine, so that what reads them can be sure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -282,7 +281,6 @@ impl Peer {
                 used_bytes: (100 << 30) - self.disk_free,
             }),
             staging: Some(Arc::new(Staging {
-                path: PathBuf::from("/app.db-litestream"),
                 bytes: self.replica.local.len() as u64 * 8192,
                 position: if self.replica.local.is_empty() || self.headers_say_nothing {
                     StagedPosition::Empty

@@ -119,7 +119,7 @@ impl Clock for Ports {
         let passed = |since: Instant| SignedDuration::try_from(now.duration_since(since)).unwrap();
         let ahead = SignedDuration::from_secs(self.world.lock().unwrap().agent_ahead);
         let start = Timestamp::from_second(START).unwrap();
-        Moment { wall: start + passed(self.began) + ahead, mono: passed(self.origin) }
+        Moment::new(start + passed(self.began) + ahead, passed(self.origin))
     }
 }
 
@@ -137,7 +137,7 @@ pub(crate) struct Seen {
 
 struct Watch {
     world: Shared,
-    targets: Vec<(TargetName, DatabaseFiles)>,
+    targets: Vec<(TargetName, Arc<DatabaseFiles>)>,
     /// Seconds of a round of the sweep.
     round: i64,
     /// Nothing was looked at yet.
@@ -151,7 +151,7 @@ impl Watch {
             true => Err(Reason::new(ReasonKind::NotFound, "open /app.db: no such file")),
             false => Ok(world.peer(&name.0).look(now)),
         };
-        let update = |(target, _): &(TargetName, DatabaseFiles)| LocalUpdate {
+        let update = |(target, _): &(TargetName, Arc<DatabaseFiles>)| LocalUpdate {
             target: target.clone(),
             look: look(target),
             posture: posture.then(|| world.peer(&target.0).posture(now)),
@@ -179,7 +179,7 @@ impl DatabaseWatch for Watch {
         Some(Arc::new(Live(Arc::clone(&self.world))))
     }
 
-    fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
+    fn set_targets(&mut self, targets: Vec<(TargetName, Arc<DatabaseFiles>)>) {
         (self.targets, self.new) = (targets, true);
     }
 
@@ -193,7 +193,7 @@ impl DatabaseWatch for Watch {
 
     fn sweep(&mut self, now: Moment, count: usize) -> Vec<LocalUpdate> {
         // The databases are looked at together, once a round.
-        let due = count > 0 && now.mono.as_secs() % self.round == 0;
+        let due = count > 0 && now.mono().as_secs() % self.round == 0;
         if due { self.update(now, true, |_| true) } else { Vec::new() }
     }
 
@@ -405,10 +405,10 @@ fn target(site: &Site, name: String) -> Target {
     let (path, meta) = (format!("/{name}.db"), format!("/.{name}.db-litestream"));
     let files = DatabaseFiles { path: path.into(), meta_path: Some(meta.into()) };
     Target {
-        name: TargetName(name.clone()),
-        database: (!site.observer).then_some(files),
+        name: TargetName::from(name.as_str()),
+        database: (!site.observer).then(|| Arc::new(files)),
         replicas: vec![Arc::new(replica(name))],
-        objectives: Objectives { metrics: Profile::Full, ..site.objectives.clone() },
+        objectives: Arc::new(Objectives { metrics: Profile::Full, ..site.objectives.clone() }),
         drill: Arc::default(),
         litestream: true,
     }
@@ -532,7 +532,7 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
                 };
                 let now = working
                     .as_ref()
-                    .map_or(Moment { wall: Timestamp::UNIX_EPOCH, mono: SignedDuration::ZERO }, |working: &Working| {
+                    .map_or(Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO), |working: &Working| {
                         working.clock.now()
                     });
                 see(&Seen { report, now, run, stored });

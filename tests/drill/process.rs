@@ -1,6 +1,7 @@
 //! The process that runs a drill, asked as the agent asks it: probes, bounds, copies that are kept.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamgauge::domain::drill::{DrillPolicy, DrillProbe, DrillRecord, DrillResult, Expectation};
@@ -21,7 +22,7 @@ fn drills(site: &Site) -> ProcessDrills {
 fn job(site: &Site, policy: DrillPolicy) -> DrillJob {
     DrillJob {
         database: TargetName("app.db".into()),
-        files: Some(DatabaseFiles { path: site.database.clone(), meta_path: None }),
+        files: Some(Arc::new(DatabaseFiles { path: site.database.clone(), meta_path: None })),
         replica: ReplicaTarget {
             name: "file".into(),
             location: ReplicaLocation::Directory(site.replica.clone()),

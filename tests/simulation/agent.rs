@@ -17,9 +17,7 @@ use streamgauge::domain::naming::Names;
 use streamgauge::domain::observation::{DatabasePosture, StagedLtx, StagedPosition, Staging};
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::Report;
-use streamgauge::domain::target::{
-    DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
-};
+use streamgauge::domain::target::{DatabaseFiles, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName};
 use streamgauge::domain::verdict::Verdict;
 use streamgauge::infrastructure::blocking::run_on_thread;
 use streamgauge::infrastructure::clock::SystemClock;
@@ -136,7 +134,7 @@ impl Publisher for Ports {
 
 /// Sees every database at one and the same commit.
 impl DatabaseWatch for Ports {
-    fn set_targets(&mut self, _: Vec<(TargetName, DatabaseFiles)>) {}
+    fn set_targets(&mut self, _: Vec<(TargetName, Arc<DatabaseFiles>)>) {}
 
     fn poll(&mut self, _: Moment) -> Vec<LocalUpdate> {
         assert!(!self.0.watch_dies.load(Ordering::Relaxed), "told to die");
@@ -158,7 +156,7 @@ impl DatabaseWatch for Ports {
 }
 
 fn posture(claim: u64, now: Moment) -> DatabasePosture {
-    let file = StagedLtx { txid: Txid(claim), end: wal(100, 9), wal_bytes: 4120, timestamp: now.wall };
+    let file = StagedLtx { txid: Txid(claim), end: wal(100, 9), wal_bytes: 4120, timestamp: now.wall() };
     let position = StagedPosition::Ltx(vec![file]);
     DatabasePosture {
         at: now,
@@ -168,7 +166,7 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
         staging_filesystem: None,
         open: None,
         litestream: Default::default(),
-        staging: Some(Arc::new(Staging { path: "/.app-litestream".into(), bytes: 131, position })),
+        staging: Some(Arc::new(Staging { bytes: 131, position })),
         lock_holder_pid: None,
     }
 }
@@ -234,7 +232,7 @@ impl World {
         loop {
             let report = self.report.lock().unwrap().clone();
             let database = report.and_then(|report| {
-                let database = report.assessment.databases.iter().find(|database| database.name == name)?;
+                let database = report.assessment.databases.iter().find(|database| *database.name == *name)?;
                 Some(Seen { database: Arc::clone(database), checks: report.verdicts_on(name).to_vec() })
             });
             match database {
@@ -275,9 +273,9 @@ pub(crate) fn target(name: &str, database: bool, path: &str) -> Target {
     Target {
         litestream: false,
         name: TargetName(name.into()),
-        database: database.then_some(files),
+        database: database.then(|| Arc::new(files)),
         replicas: vec![Arc::new(replica)],
-        objectives: Objectives::default(),
+        objectives: Arc::default(),
         drill: Arc::default(),
     }
 }
@@ -376,8 +374,8 @@ struct Hurried(SystemClock, AtomicUsize);
 impl Clock for Hurried {
     fn now(&self) -> Moment {
         let ahead = jiff::SignedDuration::from_secs(self.1.load(Ordering::Relaxed) as i64);
-        let Moment { wall, mono } = self.0.now();
-        Moment { wall: wall + ahead, mono: mono + ahead }
+        let now = self.0.now();
+        Moment::new(now.wall() + ahead, now.mono() + ahead)
     }
 }
 

@@ -34,7 +34,7 @@ struct Run {
 impl Clock for Run {
     fn now(&self) -> Moment {
         let now = self.hand.now();
-        Moment { mono: now.mono - self.origin, ..now }
+        Moment::new(now.wall(), now.mono() - self.origin)
     }
 }
 
@@ -96,7 +96,7 @@ impl Life {
         let configured = world.configure_alerting(vec![target("app", false, "/app")], alerting(Vec::new()));
         let outlet = Arc::new(Outlet::default());
         let parts = AgentParts {
-            clock: Arc::new(Run { hand: Arc::clone(hand), origin: hand.now().mono }),
+            clock: Arc::new(Run { hand: Arc::clone(hand), origin: hand.now().mono() }),
             journal: storage.map(|path| Box::new(SqliteJournal::new(path)) as _),
             alerts: Some(Arc::clone(&outlet) as _),
             ..parts(world)
@@ -146,7 +146,7 @@ impl Life {
 
     /// Everything was evaluated once more.
     async fn evaluated(&self) {
-        let now = self.hand.now().wall;
+        let now = self.hand.now().wall();
         let later = || self.outlet.board.lock().unwrap().as_ref().is_some_and(|board| board.at > now);
         let deadline = Instant::now() + Duration::from_secs(60);
         while !later() {
@@ -175,7 +175,7 @@ async fn denied(life: &Life) {
 fn fresh() -> (Arc<World>, Arc<Hand>) {
     let (world, hand) = (Arc::new(World::default()), Arc::new(Hand::new()));
     // A snapshot that was just taken.
-    let taken = hand.now().wall.duration_since(at(100).wall).as_secs();
+    let taken = hand.now().wall().duration_since(at(100).wall()).as_secs();
     put(&world.store("/app").inner, 9, 1, 3, taken, Some(wal(100, 9)));
     (world, hand)
 }

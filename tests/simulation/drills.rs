@@ -239,7 +239,7 @@ async fn a_drill_that_does_not_end_is_given_up_and_the_next_one_runs() {
     scene.planned("app").await;
     scene.clock.pass(HOUR);
     let drill = scene.drills("app", |drill| drill.history.inconclusive == 1).await;
-    let reason = drill.history.last.unwrap().reason.unwrap();
+    let reason = drill.history.last.as_ref().unwrap().reason.as_ref().unwrap();
     assert_eq!((reason.kind, reason.message.as_str()), (ReasonKind::Timeout, "drill: not finished after 61 s"));
     assert_eq!(scene.runner.dropped.load(Ordering::SeqCst), 1);
     scene.end(End::As(DrillResult::Passed));
@@ -351,7 +351,7 @@ async fn a_clock_that_is_set_starts_nothing_at_once_and_stops_nothing_for_long()
     }
     for years in [1, -2] {
         scene.clock.set(DAY * 365 * years);
-        let now = scene.clock.now().wall;
+        let now = scene.clock.now().wall();
         for name in names {
             let due = |drill: &DrillReport| {
                 let due = drill.history.next_due_at.map(|due| due.duration_since(now));
@@ -374,7 +374,7 @@ async fn ten_thousand_databases_are_spread_over_the_first_hour() {
     configured.pace.idle = Duration::from_secs(3600);
     configured.pace.directory = configured.pace.idle;
     let agent = scene.start_as(configured, home.path());
-    let now = scene.clock.now().wall;
+    let now = scene.clock.now().wall();
     let all = until(|| {
         let report = scene.world.report.lock().unwrap().clone()?;
         let due = |database: &Arc<DatabaseReport>| drill(database)?.history.next_due_at;

@@ -68,7 +68,7 @@ async fn pass(world: &World, clock: &Hand, seconds: i64) {
             world.store(name).calls();
             until(|| (world.store(name).calls()[0] > 0).then_some(())).await;
         }
-        let now = clock.now().wall;
+        let now = clock.now().wall();
         until(|| world.report.lock().unwrap().as_ref().filter(|report| report.generated_at > now).map(drop)).await;
     }
 }

@@ -66,7 +66,7 @@ impl Simulated {
 
 impl Clock for Simulated {
     fn now(&self) -> Moment {
-        Moment { wall: self.wall + self.passed(), mono: self.passed() }
+        Moment::new(self.wall + self.passed(), self.passed())
     }
 }
 
@@ -78,7 +78,7 @@ impl DatabaseWatch for Held {
         self.0.pages()
     }
 
-    fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
+    fn set_targets(&mut self, targets: Vec<(TargetName, Arc<DatabaseFiles>)>) {
         self.0.set_targets(targets);
     }
 
@@ -120,7 +120,7 @@ impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // `ts=` says when the test ran.
         let (_, rest) = str::from_utf8(line).unwrap().trim_end().split_once(' ').unwrap();
-        let text = format!("ts={} {rest}", self.clock.now().wall.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        let text = format!("ts={} {rest}", self.clock.now().wall().strftime("%Y-%m-%dT%H:%M:%SZ"));
         self.lines.lock().unwrap().push(without_size(text));
         Ok(line.len())
     }
@@ -174,7 +174,7 @@ impl Hour {
     async fn step(&mut self) {
         self.due += STEP;
         sleep_until(self.due).await;
-        let now = self.clock.now().wall;
+        let now = self.clock.now().wall();
         self.peer.step(milliseconds(self.clock)).unwrap();
         // The system dates what SQLite writes by its own clock.
         for suffix in ["", "-wal"] {
@@ -345,5 +345,5 @@ fn judge(fault: &Fault, broken: &[String], well: &[String]) {
 }
 
 fn milliseconds(clock: Simulated) -> u64 {
-    clock.now().wall.as_millisecond().cast_unsigned()
+    clock.now().wall().as_millisecond().cast_unsigned()
 }

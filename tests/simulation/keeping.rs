@@ -143,9 +143,9 @@ async fn full_copies_of_an_idle_database_are_a_runaway() {
     let grows = |app: &DatabaseReport| replica(app).keeping.growth;
     let full = |txid: u64| {
         let name = name(txid, txid);
-        let mut file = ltx(name, clock.now().wall, Some(wal(100, 9)));
+        let mut file = ltx(name, clock.now().wall(), Some(wal(100, 9)));
         file.resize(4 << 20, 0);
-        store.inner.put(LevelKeys::Plain.key(0, name), file, clock.now().wall);
+        store.inner.put(LevelKeys::Plain.key(0, name), file, clock.now().wall());
     };
     for txid in 10..=12 {
         clock.pass(SignedDuration::from_mins(5));

@@ -249,7 +249,7 @@ impl Life {
                 return Some(format!("lag is at least {least}"));
             }
             let first = world.made(self.truth.at_first + 1)?;
-            let most = until.wall.duration_since(first);
+            let most = until.wall().duration_since(first);
             if lag > most {
                 return Some(format!("lag is at most {most}"));
             }
@@ -266,7 +266,7 @@ impl Life {
     fn bytes(&self, claim: &Exposure, world: &Litestream) -> Option<String> {
         let claimed = claim.unreplicated_bytes.filter(|_| !self.watcher.failing)?;
         let newest = self.watcher.positions.newest()?;
-        let seen = world.commits.iter().filter(|made| at(**made).mono <= newest.last_seen.mono).count();
+        let seen = world.commits.iter().filter(|made| at(**made).mono() <= newest.last_seen.mono()).count();
         let missing = |restored| world.bytes.iter().take(seen).skip(restored).sum::<u64>();
         let (least, most) = (missing(self.truth.restores), missing(self.truth.at_first));
         // A hasty Litestream can hide a file from one listing, by moving it up while it is listed.
@@ -282,7 +282,7 @@ impl Life {
 }
 
 fn probe(peeks: bool) -> ReplicaProbe {
-    if peeks { ReplicaProbe::of(&bucket()) } else { ReplicaProbe::default() }
+    if peeks { ReplicaProbe::of(&Arc::new(bucket())) } else { ReplicaProbe::default() }
 }
 
 impl Truth {

@@ -119,7 +119,7 @@ impl Litestream {
             wal_size_bytes: None,
             page_size: PAGE_SIZE,
             journal: if self.log.open { Journal::Wal(state) } else { Journal::WalAbsent { change_counter: 0 } },
-            last_commit: self.commits.last().map(|second| at(*second).wall),
+            last_commit: self.commits.last().map(|second| at(*second).wall()),
             replacement: Default::default(),
             counters: Counters {
                 commits: (self.commits.len() - self.counted_from) as u64,
@@ -340,7 +340,7 @@ impl Litestream {
 
     /// When a commit was made, by its number.
     pub(crate) fn made(&self, commit: usize) -> Option<Timestamp> {
-        commit.checked_sub(1).and_then(|index| self.commits.get(index)).map(|second| at(*second).wall)
+        commit.checked_sub(1).and_then(|index| self.commits.get(index)).map(|second| at(*second).wall())
     }
 }
 
@@ -350,5 +350,5 @@ fn key(file: FileId) -> String {
 
 /// A second as files say it.
 fn written(second: i64) -> u64 {
-    at(second).wall.as_millisecond().cast_unsigned()
+    at(second).wall().as_millisecond().cast_unsigned()
 }

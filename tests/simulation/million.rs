@@ -40,7 +40,7 @@ impl ReplicaStore for Endless {
         let objects: Vec<Listed> = objects
             .map(|txid| {
                 let name = ObjectName::Ltx { level: 0, name: name(txid, txid) };
-                Listed { name, size: 200, at: Dated::Written(at(1).wall) }
+                Listed { name, size: 200, at: Dated::Written(at(1).wall()) }
             })
             .collect();
         let last = objects.last().and_then(Listed::ltx).map_or(FILES, |file| file.max.0);
@@ -49,7 +49,7 @@ impl ReplicaStore for Endless {
 
     async fn read(&self, name: ObjectName, _: u64, length: u64) -> Result<Content, Reason> {
         let ObjectName::Ltx { name, .. } = name else { unreachable!("there is nothing else") };
-        let file = Bytes::from(ltx(name, at(1).wall, Some(wal(5, name.max.0))));
+        let file = Bytes::from(ltx(name, at(1).wall(), Some(wal(5, name.max.0))));
         Ok(Content::There(file.slice(..length as usize)))
     }
 }

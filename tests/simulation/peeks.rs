@@ -1,5 +1,7 @@
 //! Looks that ask for single files of level 0 in place of listing them.
 
+use std::sync::Arc;
+
 use streamgauge::domain::litestream::{LevelKeys, Txid};
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::{ReplicaLocation, ReplicaTarget, S3Location};
@@ -23,7 +25,7 @@ pub(crate) fn bucket() -> ReplicaTarget {
 
 /// A snapshot and the level-0 files 1 to 5, which were listed at second 10.
 fn listed() -> Scene {
-    let mut scene = Scene { probe: ReplicaProbe::of(&bucket()), ..Scene::new() };
+    let mut scene = Scene { probe: ReplicaProbe::of(&Arc::new(bucket())), ..Scene::new() };
     write(&scene, 1..=5);
     put(&scene.files, 9, 1, 3, 3, Some(wal(5, 3)));
     scene.check(10, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 2 lists, 2 folders, 1 reads");
@@ -136,7 +138,7 @@ fn newest_file_that_is_gone_or_another_is_listed() {
 fn next_file_that_is_not_what_its_name_says_is_listed_and_named() {
     let mut scene = listed();
     let key = LevelKeys::Plain.key(0, name(6, 6));
-    scene.files.put(key, ltx(name(7, 7), at(6).wall, Some(wal(5, 6))), at(6).wall);
+    scene.files.put(key, ltx(name(7, 7), at(6).wall(), Some(wal(5, 6))), at(6).wall());
     scene.probe.claim(Some(Txid(6)));
     let (finding, evidence) = scene.look_at(20).unwrap();
     assert_eq!((finding.txid, evidence.position), (Some(5), Some(wal(5, 5))));

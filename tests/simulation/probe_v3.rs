@@ -1,5 +1,7 @@
 //! Looks at replicas of v0.3.
 
+use std::sync::Arc;
+
 use age::secrecy::ExposeSecret;
 use streamgauge::domain::litestream::expiry::Kept;
 use streamgauge::domain::reason::ReasonKind;
@@ -39,11 +41,11 @@ const SEGMENTS: [(&str, &[u8]); 6] = [
 
 pub(crate) fn put_segment(files: &MemoryStore, generation: &str, which: usize, second: i64) {
     let (name, content) = SEGMENTS[which];
-    files.put(format!("{generation}/{name}"), content, at(second).wall);
+    files.put(format!("{generation}/{name}"), content, at(second).wall());
 }
 
 fn put_snapshot(files: &MemoryStore, generation: &str, index: u32, second: i64) {
-    files.put(format!("{generation}/snapshots/{index:08x}.snapshot.lz4"), "image", at(second).wall);
+    files.put(format!("{generation}/snapshots/{index:08x}.snapshot.lz4"), "image", at(second).wall());
 }
 
 /// A generation with a snapshot at index 0 and its first `segments` segments, one each second.
@@ -115,21 +117,21 @@ fn encrypted_segments_have_no_position() {
 fn encrypted_segments_have_a_position_with_the_right_identity() {
     let (own, other) = (age::x25519::Identity::generate(), age::x25519::Identity::generate());
     let mut scene = Scene::new();
-    scene.probe = ReplicaProbe::of(&encrypted_target(&[&other, &own]));
+    scene.probe = ReplicaProbe::of(&Arc::new(encrypted_target(&[&other, &own])));
     generation(&scene, 1);
     let (name, content) = SEGMENTS[1];
     let recipient = own.to_public();
     let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient)).unwrap();
     let mut writer = encryptor.wrap_output(Vec::new()).unwrap();
     std::io::Write::write_all(&mut writer, content).unwrap();
-    scene.files.put(format!("{GENERATION}/{name}"), writer.finish().unwrap(), at(3).wall);
+    scene.files.put(format!("{GENERATION}/{name}"), writer.finish().unwrap(), at(3).wall());
     assert_eq!(end(&mut scene, 10), Some(0x1f88));
     // What was written before encryption was turned on is read as it is.
     put_segment(&scene.files, GENERATION, 2, 11);
     assert!(end(&mut scene, 12).is_some());
 
     for (identities, expected) in [(vec![&other], "encrypted with age for other identities"), (vec![], "")] {
-        scene.probe = ReplicaProbe::of(&encrypted_target(&identities));
+        scene.probe = ReplicaProbe::of(&Arc::new(encrypted_target(&identities)));
         scene.files.remove(&format!("{GENERATION}/{}", SEGMENTS[2].0));
         match scene.look_at(20) {
             Ok((_, evidence)) => assert!(identities.is_empty() && evidence.position.is_none()),
@@ -163,7 +165,8 @@ fn a_store_is_named_by_its_kind_and_not_by_its_keys() {
         (ReplicaLocation::Sftp(Box::default()), Some("a store of kind sftp")),
     ] {
         let mut scene = Scene::new();
-        scene.probe = ReplicaProbe::of(&ReplicaTarget { location, encrypted: false, ..encrypted_target(&[]) });
+        scene.probe =
+            ReplicaProbe::of(&Arc::new(ReplicaTarget { location, encrypted: false, ..encrypted_target(&[]) }));
         generation(&scene, 2);
         let caveats = scene.look_at(10).unwrap().0.timeline.unwrap().caveats.clone();
         let unread = caveats.iter().find(|caveat| caveat.detail.contains("cannot read v0.3 generations"));
@@ -176,7 +179,7 @@ fn a_store_is_named_by_its_kind_and_not_by_its_keys() {
 fn damaged_segment_names_its_key() {
     let mut scene = Scene::new();
     generation(&scene, 2);
-    scene.files.put(format!("{GENERATION}/{}", SEGMENTS[2].0), "not lz4", at(9).wall);
+    scene.files.put(format!("{GENERATION}/{}", SEGMENTS[2].0), "not lz4", at(9).wall());
     let (finding, evidence) = scene.look_at(10).unwrap();
     assert!(evidence.position.is_some(), "the segment before it tells how far the replica is");
     let reason = finding.damaged.unwrap();
@@ -210,7 +213,7 @@ fn emptied_replica_restores_nothing_until_it_is_filled_again() {
 /// its history is whole, and what should be gone.
 fn kept(scene: &mut Scene, second: i64) -> (Option<u64>, Option<i64>, Option<bool>, Option<u64>) {
     let coverage = scene.look_at(second).unwrap().0.coverage;
-    let since = coverage.unsnapshotted_since.map(|since| since.duration_since(at(0).wall).as_secs());
+    let since = coverage.unsnapshotted_since.map(|since| since.duration_since(at(0).wall()).as_secs());
     (coverage.changes_since_snapshot, since, coverage.whole, coverage.expired_objects)
 }
 
@@ -220,7 +223,8 @@ fn snapshots_that_do_not_come_and_history_that_goes_are_seen() {
     let mut scene = Scene::new();
     let (day, hour) = (std::time::Duration::from_secs(86_400), std::time::Duration::from_secs(3600));
     let policy = Kept { snapshots: Some(day), every: hour, level0: None };
-    scene.probe = ReplicaProbe::of(&ReplicaTarget { encrypted: false, kept: Some(policy), ..encrypted_target(&[]) });
+    scene.probe =
+        ReplicaProbe::of(&Arc::new(ReplicaTarget { encrypted: false, kept: Some(policy), ..encrypted_target(&[]) }));
     generation(&scene, 3);
     assert_eq!(kept(&mut scene, 10), (Some(3), Some(2), Some(true), Some(0)));
     assert_eq!(

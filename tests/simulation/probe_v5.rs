@@ -96,27 +96,27 @@ fn compaction_says_nothing_of_the_wal_and_litestreams_own_file_of_that_txid_does
     put(&scene.files, 1, 1, 4, 9, None);
     scene.check_found(10, "v0.5 txid 4 complete 1=1");
     let staged =
-        |txid, frames| StagedLtx { txid: Txid(txid), end: wal(5, frames), wal_bytes: 0, timestamp: at(9).wall };
+        |txid, frames| StagedLtx { txid: Txid(txid), end: wal(5, frames), wal_bytes: 0, timestamp: at(9).wall() };
     scene.staged = Some(StagedPosition::Ltx(vec![staged(3, 7), staged(4, 8), staged(5, 9)]));
     scene.check_found(11, "v0.5 txid 4 txid 5:8 complete 1=1");
     let (_, evidence) = scene.look_at(12).unwrap();
-    assert_eq!(evidence.newest_at, Some(at(9).wall));
+    assert_eq!(evidence.newest_at, Some(at(9).wall()));
 }
 
 #[test]
 fn compaction_on_a_store_that_dates_uploads_is_as_old_as_its_header_says() {
     let mut scene = Scene::new();
     let file = name(1, 4);
-    scene.files.put(LevelKeys::Hex.key(1, file), ltx(file, at(9).wall, None), at(500).wall);
+    scene.files.put(LevelKeys::Hex.key(1, file), ltx(file, at(9).wall(), None), at(500).wall());
     let (_, evidence) = scene.look_at(600).unwrap();
-    assert_eq!(evidence.newest_at, Some(at(9).wall));
+    assert_eq!(evidence.newest_at, Some(at(9).wall()));
 }
 
 #[test]
 fn damaged_header_names_its_key() {
     let mut scene = replica(3);
     let key = LevelKeys::Plain.key(0, name(4, 4));
-    scene.files.put(key.clone(), ltx(name(5, 5), at(4).wall, Some(wal(5, 4))), at(4).wall);
+    scene.files.put(key.clone(), ltx(name(5, 5), at(4).wall(), Some(wal(5, 4))), at(4).wall());
     let (finding, evidence) = scene.look_at(10).unwrap();
     // The newest file that is what its name says tells how far the replica is.
     assert_eq!((finding.txid, evidence.position), (Some(3), Some(wal(5, 3))));
@@ -127,7 +127,7 @@ fn damaged_header_names_its_key() {
         "read ltx/0/0000000000000004-0000000000000004.ltx: TXIDs 0000000000000005 to 0000000000000005 differ from the \
          file's name 0000000000000004-0000000000000004.ltx at byte 16"
     );
-    scene.files.put(key, ltx(name(4, 4), at(4).wall, Some(wal(5, 4))), at(4).wall);
+    scene.files.put(key, ltx(name(4, 4), at(4).wall(), Some(wal(5, 4))), at(4).wall());
     scene.store.script(|call| if matches!(call, Call::Read(_)) { Fate::Cut(99) } else { Fate::Answered });
     let reason = scene.look_at(11).unwrap_err();
     assert_eq!(reason.message, "read ltx/0/0000000000000004-0000000000000004.ltx: unexpected end at byte 99");
@@ -178,7 +178,7 @@ fn listing_that_fails_half_way_changes_nothing() {
 fn layout_is_asked_for_until_there_is_one() {
     let mut scene = Scene::new();
     scene.check(10, "nothing no start | 0 lists, 1 folders, 0 reads");
-    scene.files.put("lost+found/x", "", at(0).wall);
+    scene.files.put("lost+found/x", "", at(0).wall());
     scene.check_found(11, "nothing no start");
     put(&scene.files, 0, 1, 1, 12, Some(wal(5, 1)));
     scene.check_found(13, "v0.5 txid 1 wal 5:1 complete 0=1");
@@ -188,7 +188,7 @@ fn layout_is_asked_for_until_there_is_one() {
 fn kept(scene: &mut Scene, second: i64) -> String {
     let (finding, _) = scene.look_at(second).unwrap();
     let coverage = finding.coverage;
-    let since = coverage.unsnapshotted_since.map_or(-1, |since| since.duration_since(at(0).wall).as_secs());
+    let since = coverage.unsnapshotted_since.map_or(-1, |since| since.duration_since(at(0).wall()).as_secs());
     let number = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let (moved, expired) = (number(coverage.changes_since_snapshot), number(coverage.expired_objects));
     let whole = coverage.whole.map_or("?", |whole| if whole { "whole" } else { "cut" });
@@ -223,7 +223,7 @@ fn what_retention_should_have_deleted_is_counted_when_everything_is_listed() {
     let day = std::time::Duration::from_secs(DAY.unsigned_abs());
     let five_minutes = std::time::Duration::from_secs(300);
     let kept_for = Kept { snapshots: Some(day), every: day, level0: Some(five_minutes) };
-    scene.probe = ReplicaProbe::of(&ReplicaTarget { kept: Some(kept_for), ..directory() });
+    scene.probe = ReplicaProbe::of(&Arc::new(ReplicaTarget { kept: Some(kept_for), ..directory() }));
     for (snapshot, second) in [(2, 0), (4, DAY), (6, 2 * DAY)] {
         put(&scene.files, 9, 1, snapshot, second, None);
     }

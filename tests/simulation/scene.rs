@@ -58,7 +58,7 @@ impl Clock for Hand {
     fn now(&self) -> Moment {
         let (both, wall) = *self.ahead.lock().unwrap();
         let mono = self.system.now().since(self.begun) + both;
-        Moment { wall: Timestamp::from_second(NOON).unwrap() + mono + wall, mono }
+        Moment::new(Timestamp::from_second(NOON).unwrap() + mono + wall, mono)
     }
 }
 
@@ -99,7 +99,7 @@ impl DrillRunner for Runner {
         self.most.fetch_max(running, Ordering::SeqCst);
         let mut work = Work(self, false);
         self.jobs.lock().unwrap().push(job.clone());
-        let started_at = self.clock.now().wall;
+        let started_at = self.clock.now().wall();
         let end = self.end.lock().unwrap().clone();
         let result = match end {
             End::As(result) => result,
@@ -112,12 +112,12 @@ impl DrillRunner for Runner {
         work.1 = true;
         let reason = (result != DrillResult::Passed).then(|| Reason::new(ReasonKind::Failed, "as told"));
         DrillRecord {
-            database: job.database.0,
+            database: job.database.to_string(),
             replica: job.replica.name,
             url: job.replica.location.url(),
             program: "test".into(),
             started_at,
-            finished_at: self.clock.now().wall,
+            finished_at: self.clock.now().wall(),
             result,
             reason,
             incremental: !job.full,
@@ -200,7 +200,7 @@ impl Scene {
     }
 
     pub(crate) fn jobs(&self) -> Vec<String> {
-        self.runner.jobs.lock().unwrap().iter().map(|job| job.database.0.clone()).collect()
+        self.runner.jobs.lock().unwrap().iter().map(|job| job.database.to_string()).collect()
     }
 
     /// The drills of a database as soon as they are as they should be.
@@ -217,7 +217,7 @@ impl Scene {
     /// From now to the next drill of a database.
     pub(crate) async fn next(&self, name: &str) -> SignedDuration {
         let drill = self.planned(name).await;
-        drill.history.next_due_at.unwrap().duration_since(self.clock.now().wall)
+        drill.history.next_due_at.unwrap().duration_since(self.clock.now().wall())
     }
 
     /// Lets the agent look at everything a few times.

@@ -14,7 +14,7 @@ use crate::world::{Scene, at, ltx, name, put, remove, wal};
 
 /// The map as `from..until states@resolution` in seconds, or what blocks.
 fn shown(map: &TimelineReport) -> String {
-    let second = |wall: jiff::Timestamp| wall.as_second() - at(0).wall.as_second();
+    let second = |wall: jiff::Timestamp| wall.as_second() - at(0).wall().as_second();
     let span = |span: &streamgauge::domain::timeline::Span| {
         let (from, until) = (second(span.from), second(span.until));
         match &span.blocked {
@@ -101,8 +101,8 @@ fn headers_decide_where_a_listing_knows_only_uploads() {
     // Uploaded three seconds after they were written.
     let put = |level: u8, min: u64, max: u64| {
         let second = max.cast_signed() * 10;
-        let file = ltx(name(min, max), at(second).wall, None);
-        store.put(LevelKeys::Hex.key(level, name(min, max)), file, at(second + 3).wall);
+        let file = ltx(name(min, max), at(second).wall(), None);
+        store.put(LevelKeys::Hex.key(level, name(min, max)), file, at(second + 3).wall());
     };
     put(9, 1, 1);
     (2..=6).for_each(|txid| put(0, txid, txid));
@@ -113,7 +113,7 @@ fn headers_decide_where_a_listing_knows_only_uploads() {
         [(35, Some(3), 4), (41, Some(4), 4), (40, Some(3), 4), (10, None, 5), (99, Some(6), 2)]
     {
         let counted = Counted::new(&store);
-        let answer = listed.ask(&counted, &none, at(second).wall).now_or_never().unwrap().unwrap();
+        let answer = listed.ask(&counted, &none, at(second).wall()).now_or_never().unwrap().unwrap();
         let expected = position.map(|txid: u64| format!("{txid:016x}"));
         assert_eq!((answer.position, counted.requests()), (expected, reads), "at {second}");
     }

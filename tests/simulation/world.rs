@@ -26,7 +26,7 @@ pub(crate) const PAGE_SIZE: u32 = 4096;
 
 /// The instant that lies `seconds` after the beginning of all tests.
 pub(crate) fn at(seconds: i64) -> Moment {
-    Moment { wall: Timestamp::from_second(1_700_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+    Moment::new(Timestamp::from_second(1_700_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
 }
 
 /// The end of `frames` frames in the WAL with this salt.
@@ -69,7 +69,7 @@ pub(crate) fn name(min: u64, max: u64) -> LtxName {
 /// Puts a file that was written at `second`.
 pub(crate) fn put(store: &MemoryStore, level: u8, min: u64, max: u64, second: i64, end: Option<WalPosition>) {
     let name = name(min, max);
-    store.put(LevelKeys::Plain.key(level, name), ltx(name, at(second).wall, end), at(second).wall);
+    store.put(LevelKeys::Plain.key(level, name), ltx(name, at(second).wall(), end), at(second).wall());
 }
 
 pub(crate) fn remove(store: &MemoryStore, level: u8, min: u64, max: u64) {
@@ -126,7 +126,7 @@ impl Scene {
 }
 
 fn show(finding: &Finding, evidence: &Evidence) -> String {
-    let second = |time: Timestamp| time.duration_since(at(0).wall).as_secs();
+    let second = |time: Timestamp| time.duration_since(at(0).wall()).as_secs();
     let mut words = vec![finding.layout.unwrap_or("nothing").to_owned()];
     words.extend(finding.txid.map(|txid| format!("txid {txid}")));
     let frames = |position: WalPosition| (position.end - 32) / u64::from(24 + PAGE_SIZE);

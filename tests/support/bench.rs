@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test that includes it uses its own part")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::moment::Moment;
@@ -14,11 +15,11 @@ use streamgauge::infrastructure::database::Watch;
 use streamgauge::usecase::ports::DatabaseWatch;
 
 pub(crate) fn now() -> Moment {
-    Moment { wall: Timestamp::now(), mono: SignedDuration::ZERO }
+    Moment::new(Timestamp::now(), SignedDuration::ZERO)
 }
 
-pub(crate) fn files(path: &Path) -> DatabaseFiles {
-    DatabaseFiles { path: path.to_owned(), meta_path: None }
+pub(crate) fn files(path: &Path) -> Arc<DatabaseFiles> {
+    Arc::new(DatabaseFiles { path: path.to_owned(), meta_path: None })
 }
 
 /// A directory with one database in it, and its watch.

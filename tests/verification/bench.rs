@@ -45,7 +45,7 @@ impl Bench {
 
     pub fn now(&self) -> Moment {
         let wall = Timestamp::from_second(2_000_000_000 + self.seconds).unwrap();
-        Moment { wall, mono: SignedDuration::from_secs(self.seconds) }
+        Moment::new(wall, SignedDuration::from_secs(self.seconds))
     }
 
     pub fn wait(&mut self, seconds: i64) {
@@ -56,19 +56,19 @@ impl Bench {
     pub async fn look(&mut self) -> bool {
         self.wait(1);
         let now = self.now();
-        self.probe.read_whole(self.ledger.allowance(now.wall));
+        self.probe.read_whole(self.ledger.allowance(now.wall()));
         if self.ledger.is_suspicious() {
             self.probe.relist();
         }
         let looked = self.probe.look(self.store.as_ref(), None, now, &self.pace).await;
         if let Some(seen) = self.probe.take_seen() {
-            self.ledger.take(&seen.listed, now.wall);
+            self.ledger.take(&seen.listed, now.wall());
             let newest = seen
                 .newest
                 .and_then(|(object, content, bytes)| judge(object, object.name.key(seen.listed.keys), &content, bytes));
-            self.ledger.conclude(newest.into_iter().collect(), now.wall);
+            self.ledger.conclude(newest.into_iter().collect(), now.wall());
         }
-        let jobs = self.ledger.jobs(32, now.wall);
+        let jobs = self.ledger.jobs(32, now.wall());
         let denied = self.denied;
         let store = FaultyStore::scripted(Arc::clone(&self.store), move |call| match call {
             Call::Read(_) if denied => Fate::Fails(ReasonKind::Denied),
@@ -76,7 +76,7 @@ impl Bench {
             _ => unreachable!("verification lists nothing"),
         });
         let results = verify(Arc::new(store), jobs, Duration::from_secs(60)).await;
-        self.ledger.conclude(results, now.wall);
+        self.ledger.conclude(results, now.wall());
         looked.is_ok()
     }
 
@@ -84,7 +84,7 @@ impl Bench {
     pub async fn settle(&mut self) -> VerificationReport {
         for _ in 0..20 {
             self.look().await;
-            if self.ledger.jobs(32, self.now().wall).is_empty() {
+            if self.ledger.jobs(32, self.now().wall()).is_empty() {
                 break;
             }
         }

@@ -145,7 +145,7 @@ async fn what_cannot_be_read_says_nothing_of_its_content_and_is_tried_again_late
     let report = bench.report();
     // The newest was read with the look; one attempt at the others is enough.
     assert_eq!((report.findings.len(), report.unreadable, report.needed_verified), (0, 1, 1), "{report:?}");
-    assert!(bench.ledger.jobs(32, bench.now().wall).is_empty(), "not with every look");
+    assert!(bench.ledger.jobs(32, bench.now().wall()).is_empty(), "not with every look");
     bench.denied = false;
     bench.wait(60);
     let report = bench.settle().await;

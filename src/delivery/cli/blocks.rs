@@ -185,7 +185,7 @@ not observable: foreign keys (foreign_keys=ON); have the application run `PRAGMA
 not observable: synchronous (synchronous=NORMAL); have the application run `PRAGMA synchronous = NORMAL;`
 ";
         let mut report = sample::full();
-        report.assessment.databases.retain(|database| database.name != "observed");
+        report.assessment.databases.retain(|database| database.name.as_str() != "observed");
         assert_eq!(blocks(&report, false), expected);
     }
 

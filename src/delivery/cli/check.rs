@@ -96,12 +96,12 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
     let databases = block_on(look_once(parts, targets, wait))?;
-    let now = clock.now().wall;
+    let now = clock.now().wall();
     let agent = AgentReport {
         version: VERSION,
         revision: REVISION,
-        started_at: started.wall,
-        config: ConfigReport::read_at(started.wall),
+        started_at: started.wall(),
+        config: ConfigReport::read_at(started.wall()),
         sources: loaded.sources,
         stores: stores.report(),
         ..AgentReport::default()

@@ -176,7 +176,7 @@ pub fn main(args: &CostArgs) -> Result<ExitCode, Reason> {
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
     let (stores, clock) = (stores(&settings), SystemClock::start());
-    let looks = picked.iter().map(|picked| look(stores.as_ref(), clock.now().wall, picked));
+    let looks = picked.iter().map(|picked| look(stores.as_ref(), clock.now().wall(), picked));
     let concurrency = settings.pace.concurrency.max(1);
     let looked = block_on(async { futures_util::stream::iter(looks).buffered(concurrency).collect::<Vec<_>>().await })?;
     let (mut replicas, stocks): (Vec<Costed>, Vec<Option<Stock>>) = looked.into_iter().unzip();
@@ -215,7 +215,7 @@ async fn look(
     Picked { target, replica }: &Picked,
 ) -> (Costed, Option<Stock>) {
     let mut costed = Costed {
-        database: target.as_ref().map(|target| target.name.0.clone()),
+        database: target.as_ref().map(|target| target.name.to_string()),
         replica: replica.name.clone(),
         url: replica.location.url(),
         listed_at: now,

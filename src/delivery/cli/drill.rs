@@ -146,7 +146,7 @@ fn job(args: &DrillArgs, settings: &Settings, picked: Picked) -> DrillJob {
     let Picked { target, replica } = picked;
     let (database, files, configured) = match target {
         Some(target) => (target.name, target.database, (*target.drill).clone()),
-        None => (TargetName(replica.location.url()), None, settings.drill.policy.clone()),
+        None => (TargetName(replica.location.url().into()), None, settings.drill.policy.clone()),
     };
     DrillJob { database, files, replica, policy: policy(args, configured), full: args.full }
 }

@@ -45,8 +45,8 @@ impl Narrator {
     /// The drill of `job` begins.
     pub fn begin(&self, job: &DrillJob) {
         // A replica that was named by its URL goes by it.
-        let own = job.database.0 != job.replica.location.url();
-        let name = if own { format!("{}/{}", job.database, job.replica.name) } else { job.database.0.clone() };
+        let own = *job.database != *job.replica.location.url();
+        let name = if own { format!("{}/{}", job.database, job.replica.name) } else { job.database.to_string() };
         *self.state() = State::of(human::printable(&name));
         self.draw();
     }

@@ -150,7 +150,7 @@ fn table(lines: &[Line<'_>], drills: &Drills, now: Timestamp, colour: bool, widt
     let listed = |line: &Line<'_>| lines.len() <= OVERVIEW_ROWS_MAX || line.word > Word::Ok;
     let some: Vec<&Line<'_>> = lines.iter().filter(|line| listed(line)).take(OVERVIEW_ROWS_MAX).collect();
     for line in &some {
-        let drill = line.database.map(|database| drills.get(&database.name));
+        let drill = line.database.map(|database| drills.get(database.name.as_str()));
         rows.push(cells(line, drill.flatten(), now));
         words.push(Some(line.word));
     }
@@ -299,6 +299,8 @@ fn sentence(group: &[(&str, &Verdict)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::assessment::DatabaseReport;
     use crate::domain::check::{Judge, Watching};
@@ -371,7 +373,7 @@ mod tests {
     fn what_several_have_is_said_once() {
         let drifted = |number: usize| {
             let mut database = sample::healthy(&format!("db{number}"));
-            for mode in &mut database.local.as_mut().unwrap().modes {
+            for mode in Arc::make_mut(&mut database.local.as_mut().unwrap().modes) {
                 mode.problem = Some("mode 0664, expected 0600 or 0640".to_owned());
             }
             database

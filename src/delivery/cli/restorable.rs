@@ -139,7 +139,7 @@ fn exit_code(found: &[Found]) -> u8 {
 pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
     logging::init_from(LevelFilter::ERROR);
     let clock = SystemClock::start();
-    let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall, &TimeZone::system())).transpose()?;
+    let at = args.at.as_deref().map(|text| when::at(text, clock.now().wall(), &TimeZone::system())).transpose()?;
     let (settings, picked) = Sources::new(&args.sources).pick(&args.places, args.replica.as_deref())?;
     if picked.is_empty() {
         let reason = Reason::new(ReasonKind::NotFound, "none of the replicas asked for is configured");
@@ -168,10 +168,10 @@ async fn look(
 ) -> Found {
     let Picked { target, replica } = picked;
     let mut found = Found {
-        database: target.as_ref().map(|target| target.name.0.clone()),
+        database: target.as_ref().map(|target| target.name.to_string()),
         replica: replica.name.clone(),
         url: replica.location.url(),
-        listed_at: clock.now().wall,
+        listed_at: clock.now().wall(),
         times: "listing",
         at,
         retention: target.and_then(|target| target.objectives.retention),
@@ -210,7 +210,7 @@ async fn ask(
     }
     if answer.restorable {
         // What is missing may have been made before the instant, although all that is known to be there is reached.
-        answer.blocked = map.span_at(at).and_then(|span| span.blocked.clone());
+        answer.blocked = map.span_at(at).and_then(|span| span.blocked.as_deref().cloned());
         answer.restorable = answer.blocked.is_none();
     }
     found.answer = Some(answer);

@@ -145,7 +145,7 @@ pub fn main(args: &RestoreArgs) -> Result<ExitCode, Reason> {
             read_age_identities(path).map_err(|cause| Reason::new(ReasonKind::Misconfigured, unusable(cause)))?;
         picked.replica.age_identities = vec![identity];
     }
-    let (now, zone) = (SystemClock::start().now().wall, TimeZone::system());
+    let (now, zone) = (SystemClock::start().now().wall(), TimeZone::system());
     let point = match (&args.at, args.txid) {
         (Some(at), _) => PlanTarget::Time(when::at(at, now, &zone)?),
         (None, Some(txid)) => PlanTarget::Txid(txid),

@@ -147,7 +147,7 @@ impl Filter {
         let named =
             |judged: &Judged<'_>| self.search.is_empty() || judged.database.name.to_lowercase().contains(&self.search);
         let (before, mut found): (Vec<_>, Vec<_>) =
-            all.filter(named).partition(|judged| judged.database.name <= self.after);
+            all.filter(named).partition(|judged| *judged.database.name <= *self.after);
         let more = found.len() > self.limit;
         found.truncate(self.limit);
         let name = |judged: &Judged<'a>| judged.database.name.as_str();

@@ -188,10 +188,9 @@ mod tests {
             points: 9,
             resolution_seconds: 3600.0_f64.min(typical * 3.0),
             typical_seconds: (typical > 0.0).then_some(typical),
-            blocked: blocked.then(|| Blocked {
-                hole: Hole { after: 5, before: 8 }.spoken(),
-                key: None,
-                detail: "TXIDs 6 to 7 are in no file".to_owned(),
+            blocked: blocked.then(|| {
+                let detail = "TXIDs 6 to 7 are in no file".to_owned();
+                Box::new(Blocked { hole: Hole { after: 5, before: 8 }.spoken(), key: None, detail })
             }),
         };
         let spans = vec![

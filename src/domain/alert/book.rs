@@ -76,7 +76,7 @@ impl Tracked {
     fn end(&mut self, now: Moment, unwatched: bool) {
         self.resolved = Some(now);
         let alert = Arc::make_mut(&mut self.alert);
-        (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall));
+        (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall()));
         if unwatched {
             alert.end_unwatched();
         }
@@ -222,7 +222,7 @@ impl AlertBook {
 
     fn evaluate_rule(&mut self, place: usize, subject: Subject<'_>, alerting: &Alerting, now: Moment) {
         let Armed { check, rule, .. } = self.rules[place];
-        let Some(value) = rule.when.value(subject, now.wall) else { return };
+        let Some(value) = rule.when.value(subject, now.wall()) else { return };
         self.scratch.rule = place;
         self.scratch.values.iter_mut().for_each(String::clear);
         for (value, label) in self.scratch.values.iter_mut().zip(subject.label_values()) {
@@ -240,7 +240,7 @@ impl AlertBook {
         if fired.is_none() && now.since(active) >= signed(rule.hold) {
             fired = Some(now);
         }
-        let seen = check.verdict(subject, now.wall, Watching::Continuously);
+        let seen = check.verdict(subject, now.wall(), Watching::Continuously);
         let values = &self.scratch.values;
         let description = description(check, values, value, seen.as_ref().map(|verdict| &*verdict.detail));
         let alert = Alert {
@@ -248,8 +248,8 @@ impl AlertBook {
             annotations: annotations(alerting, check, values, description.clone()),
             severity: rule.severity,
             state: if fired.is_some() { AlertState::Firing } else { AlertState::Pending },
-            active_at: active.wall,
-            fired_at: fired.map(|fired| fired.wall),
+            active_at: active.wall(),
+            fired_at: fired.map(|fired| fired.wall()),
             resolved_at: None,
             value,
             suppressed: before.and_then(|tracked| tracked.alert.suppressed.clone()),
@@ -340,7 +340,7 @@ impl AlertBook {
 
     /// Decides of which alerts nobody is told, and why.
     fn suppress(&mut self, alerting: &Alerting, now: Moment) {
-        let silences: Vec<_> = alerting.silences.iter().filter(|silence| silence.holds(now.wall)).collect();
+        let silences: Vec<_> = alerting.silences.iter().filter(|silence| silence.holds(now.wall())).collect();
         let reason = |key: &Key| {
             let Armed { check, inhibited_by, .. } = &self.rules[key.rule];
             let database = check.scope().labels().contains(&"database").then_some(key.values[0].as_str());

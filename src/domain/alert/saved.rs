@@ -43,13 +43,13 @@ struct Instant(Timestamp, i64);
 
 impl Instant {
     fn of(moment: Moment, now: Moment) -> Self {
-        Self(moment.wall, i64::try_from(now.since(moment).as_millis()).unwrap_or(i64::MAX))
+        Self(moment.wall(), i64::try_from(now.since(moment).as_millis()).unwrap_or(i64::MAX))
     }
 
     /// The same in this run, `down` after it was saved.
     fn moment(self, down: SignedDuration, now: Moment) -> Moment {
         let age = SignedDuration::from_millis(self.1.max(0)).saturating_add(down);
-        Moment { wall: self.0, mono: now.mono.saturating_sub(age) }
+        Moment::new(self.0, now.mono().saturating_sub(age))
     }
 }
 
@@ -74,14 +74,14 @@ impl AlertBook {
                 unwatched: tracked.alert.is_unwatched(),
             }
         });
-        serde_json::to_string(&Saved { at: now.wall, alerts: alerts.collect() }).unwrap_or_default()
+        serde_json::to_string(&Saved { at: now.wall(), alerts: alerts.collect() }).unwrap_or_default()
     }
 
     /// Takes over what an earlier run saved. Alerts of rules that there are no longer are forgotten; a text that is not
     /// understood is empty.
     pub fn restore(&mut self, saved: &str, alerting: &Alerting, now: Moment) {
         let Ok(saved) = serde_json::from_str::<Saved>(saved) else { return };
-        let down = now.wall.duration_since(saved.at).max(SignedDuration::ZERO);
+        let down = now.wall().duration_since(saved.at).max(SignedDuration::ZERO);
         for alert in saved.alerts.into_iter().take(ALERTS_MAX) {
             let same = |check: &str, severity: &str| check == alert.check && severity == alert.severity;
             let place = self.rules.iter().position(|armed| same(armed.check.name, armed.rule.severity.as_str()));
@@ -105,9 +105,9 @@ impl AlertBook {
                 annotations: annotations(alerting, check, &key.values, alert.description.clone()),
                 severity,
                 state,
-                active_at: active.wall,
-                fired_at: fired.map(|fired| fired.wall),
-                resolved_at: resolved.map(|resolved| resolved.wall),
+                active_at: active.wall(),
+                fired_at: fired.map(|fired| fired.wall()),
+                resolved_at: resolved.map(|resolved| resolved.wall()),
                 value: alert.value.unwrap_or(f64::INFINITY),
                 suppressed: alert.suppressed,
             };

@@ -1,6 +1,5 @@
 //! Whether a replica receives file after file of which each changes the same pages: a writer that is never idle.
 
-use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::SignedDuration;
@@ -43,20 +42,21 @@ struct Fingerprint {
 #[derive(Clone, Debug, Default)]
 pub struct Churn {
     pages: Option<Fingerprint>,
-    /// At a moment, how many files had appeared since some beginning.
-    samples: VecDeque<(Moment, u64)>,
+    /// At an instant of the monotonic clock, how many files had appeared since some beginning.
+    samples: Vec<(SignedDuration, u64)>,
 }
 
 impl Churn {
     /// So many files of level 0 had appeared at `at`.
     pub fn count(&mut self, at: Moment, received: u64) {
-        if self.samples.back().is_some_and(|(_, before)| received < *before) {
+        if self.samples.last().is_some_and(|(_, before)| received < *before) {
             // Somebody began to count anew.
             *self = Self::default();
         }
-        let age = |sample: &(Moment, u64)| at.since(sample.0);
-        let most = GROWTH_SAMPLES_MAX;
-        samples::add(&mut self.samples, (at, received), most, |s| age(s) < SPACING, |s| age(s) >= WINDOW);
+        let age = |sample: &(SignedDuration, u64)| at.mono().saturating_sub(sample.0);
+        let same = |sample: &(SignedDuration, u64)| sample.1 == received;
+        let (new, most) = ((at.mono(), received), GROWTH_SAMPLES_MAX);
+        samples::add(&mut self.samples, new, most, |s| age(s) < SPACING, same, |s| age(s) >= WINDOW);
     }
 
     /// The newest of those that were counted changes these pages.
@@ -72,8 +72,12 @@ impl Churn {
     /// How many there were within the last hour; `None` until one was read. `price`: dollars for an upload.
     pub fn report(&self, price: f64) -> Option<ChurnReport> {
         let pages = self.pages?;
-        let ((from, before), (until, received)) = (self.samples.front()?, self.samples.back()?);
-        let (seconds, objects) = (until.since(*from).as_secs_f64(), received.saturating_sub(*before));
+        let ((mut from, before), (until, received)) = (*self.samples.first()?, *self.samples.last()?);
+        if let Some((next, _)) = self.samples.get(1).filter(|(_, same)| *same == before) {
+            // Nothing came from one to the other, so that the window may begin anywhere between them.
+            from = from.max(until.saturating_sub(WINDOW).min(*next));
+        }
+        let (seconds, objects) = (until.saturating_sub(from).as_secs_f64(), received.saturating_sub(before));
         let dollars_per_month = if seconds > 0.0 { objects as f64 / seconds * MONTH_SECONDS * price } else { 0.0 };
         Some(ChurnReport { seconds, objects, pages: pages.count, dollars_per_month })
     }
@@ -87,7 +91,7 @@ mod tests {
 
     fn at(second: i64) -> Moment {
         let mono = SignedDuration::from_secs(second);
-        Moment { wall: Timestamp::from_second(1_000_000 + second).unwrap(), mono }
+        Moment::new(Timestamp::from_second(1_000_000 + second).unwrap(), mono)
     }
 
     /// A file a second, of which every tenth is read; `pages` says what the one of a second changes.

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn looks_are_as_rare_as_the_budget_asks_for_and_no_rarer() {
-        let start = Moment { mono: SignedDuration::ZERO, wall: Timestamp::UNIX_EPOCH };
+        let start = Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO);
         let hour = Duration::from_secs(3600);
         let (mut spacing, mut spent, mut now, mut seen) = (Spacing::default(), 0.0, start, Vec::new());
         let hours_of_month = MONTH_SECONDS / 3600.0;

@@ -1,7 +1,5 @@
 //! How fast a replica grows, against how fast its database is written.
 
-use std::collections::VecDeque;
-
 use jiff::SignedDuration;
 use serde::Serialize;
 
@@ -62,7 +60,8 @@ impl Written {
 
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    at: Moment,
+    /// By the monotonic clock.
+    at: SignedDuration,
     received: u64,
     written: Written,
 }
@@ -70,7 +69,7 @@ struct Sample {
 /// Bytes counted on both sides during the last hour, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Growth {
-    samples: VecDeque<Sample>,
+    samples: Vec<Sample>,
 }
 
 impl Growth {
@@ -81,21 +80,26 @@ impl Growth {
             let before = last.written;
             received < last.received || written.bytes < before.bytes || written.missed < before.missed
         };
-        if self.samples.back().is_some_and(begun_anew) {
+        if self.samples.last().is_some_and(begun_anew) {
             self.samples.clear();
         }
-        let age = |sample: &Sample| at.since(sample.at);
-        let sample = Sample { at, received, written };
-        samples::add(&mut self.samples, sample, GROWTH_SAMPLES_MAX, |s| age(s) < SPACING, |s| age(s) > WINDOW);
+        let age = |sample: &Sample| at.mono().saturating_sub(sample.at);
+        let same = |sample: &Sample| (sample.received, sample.written) == (received, written);
+        let (new, most) = (Sample { at: at.mono(), received, written }, GROWTH_SAMPLES_MAX);
+        samples::add(&mut self.samples, new, most, |s| age(s) < SPACING, same, |s| age(s) > WINDOW);
     }
 
     /// The growth over the last hour; `None` until enough was seen.
     pub fn report(&self) -> Option<GrowthReport> {
-        let last = self.samples.back()?;
+        let last = self.samples.last()?;
+        let begin = last.at.saturating_sub(WINDOW);
         // The last sample before the window: what came after it may have come inside.
-        let before = self.samples.iter().rev().find(|sample| last.at.since(sample.at) >= WINDOW);
-        let first = before.or_else(|| self.samples.front())?;
-        let measured = last.at.since(first.at);
+        let at = self.samples.iter().rposition(|sample| sample.at <= begin).unwrap_or(0);
+        let first = self.samples.get(at)?;
+        let same = |next: &&Sample| (next.received, next.written) == (first.received, first.written);
+        // Where nothing came until the next one, the window begins between them.
+        let next = self.samples.get(at + 1).filter(same);
+        let measured = last.at.saturating_sub(next.map_or(first.at, |next| first.at.max(begin.min(next.at))));
         if measured < SHORTEST {
             return None;
         }
@@ -121,7 +125,7 @@ mod tests {
 
     fn at(minute: i64) -> Moment {
         let mono = SignedDuration::from_mins(minute);
-        Moment { wall: Timestamp::from_second(1_000_000 + 60 * minute).unwrap(), mono }
+        Moment::new(Timestamp::from_second(1_000_000 + 60 * minute).unwrap(), mono)
     }
 
     const MIB: u64 = 1 << 20;
@@ -159,6 +163,13 @@ mod tests {
         check(&growth(500, 1, 1), "60 of 236 for 60 in 60 min");
         check(&growth(500, 30, 0), "1800 of 116 for 0 in 60 min");
         assert!(growth(5000, 1, 1).samples.len() <= GROWTH_SAMPLES_MAX);
+    }
+
+    #[test]
+    fn what_stands_still_takes_no_more_memory_with_time() {
+        let idle = growth(500, 0, 0);
+        check(&idle, "0 of 116 for 0 in 60 min");
+        assert_eq!(idle.samples.len(), 2);
     }
 
     #[test]

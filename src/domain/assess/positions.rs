@@ -89,7 +89,7 @@ impl Positions {
             }
             committed |= !last.restored && commits > last.commits;
             first_seen = match last.restored {
-                true if dated.mono < last.last_seen.mono => last.last_seen,
+                true if dated.mono() < last.last_seen.mono() => last.last_seen,
                 true => dated,
                 false => look.at,
             };
@@ -142,13 +142,13 @@ impl Positions {
         let Some(first_of_wal) = self.samples.iter().position(same_wal) else {
             let precedes = |sample: &Sample| {
                 let follows = |position: WalPosition| replica.follows(&position, WAL_RESETS_BETWEEN_LOOKS_MAX);
-                sample.position.is_some_and(follows) && written.is_some_and(|at| at >= sample.reached.wall)
+                sample.position.is_some_and(follows) && written.is_some_and(|at| at >= sample.reached.wall())
             };
             if let Some(newest_proven) = self.samples.iter().rposition(precedes) {
                 return self.anchor(newest_proven);
             }
             // A later WAL than any that was seen, unless the object is older than what it would have to follow.
-            let older = self.proven().zip(written).is_some_and(|(proven, at)| at < proven.reached.wall);
+            let older = self.proven().zip(written).is_some_and(|(proven, at)| at < proven.reached.wall());
             if older {
                 self.take_back();
             }
@@ -220,9 +220,9 @@ impl Positions {
 
     pub fn save(&self) -> SavedPositions {
         let saved = |sample: Sample| SavedSample {
-            first_seen: sample.first_seen.wall,
-            reached: sample.reached.wall,
-            last_seen: sample.last_seen.wall,
+            first_seen: sample.first_seen.wall(),
+            reached: sample.reached.wall(),
+            last_seen: sample.last_seen.wall(),
             position: sample.position,
             committed: sample.committed,
         };
@@ -269,7 +269,7 @@ mod tests {
     use jiff::SignedDuration;
 
     fn at(seconds: i64) -> Moment {
-        Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+        Moment::new(Timestamp::from_second(1_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
     }
 
     fn wal(salt1: u32, frames: u32) -> WalPosition {
@@ -307,12 +307,12 @@ mod tests {
             match step {
                 Step::Look(look) => positions.record(look),
                 Step::Proof(replica) => positions.prove(*replica, None),
-                Step::ProofOf(replica, written) => positions.prove(*replica, Some(at(*written).wall)),
+                Step::ProofOf(replica, written) => positions.prove(*replica, Some(at(*written).wall())),
                 Step::Restart(now) => positions = Positions::restore(&positions.save(), at(*now)),
             }
         }
         let show = |moment: Option<Moment>| {
-            moment.map_or_else(|| "none".to_owned(), |moment| moment.mono.as_secs().to_string())
+            moment.map_or_else(|| "none".to_owned(), |moment| moment.mono().as_secs().to_string())
         };
         let actual = format!(
             "proven until {}, pending since {}",
@@ -435,14 +435,14 @@ mod tests {
     #[test]
     fn backlog_at_the_first_look_is_as_old_as_its_last_commit() {
         let mut first = in_wal(100, 0, 5, 3);
-        first.last_commit = Some(at(40).wall);
+        first.last_commit = Some(at(40).wall());
         check(&[Look(first)], "proven until none, pending since 40");
     }
 
     #[test]
     fn commit_date_in_the_future_is_now() {
         let mut first = in_wal(100, 0, 5, 3);
-        first.last_commit = Some(at(4000).wall);
+        first.last_commit = Some(at(4000).wall());
         check(&[Look(first)], "proven until none, pending since 100");
     }
 
@@ -521,10 +521,10 @@ mod tests {
     #[test]
     fn commits_made_while_nobody_looked_are_as_old_as_their_date() {
         let mut first = in_wal(91, 0, 5, 7);
-        first.last_commit = Some(at(40).wall);
+        first.last_commit = Some(at(40).wall());
         let steps = [Look(in_wal(1, 0, 5, 3)), Proof(wal(5, 3)), Restart(90), Look(first.clone())];
         check(&steps, "proven until 1, pending since 40");
-        first.last_commit = Some(at(-40).wall);
+        first.last_commit = Some(at(-40).wall());
         let steps = [Look(in_wal(1, 0, 5, 3)), Proof(wal(5, 3)), Restart(90), Look(first)];
         check(&steps, "proven until 1, pending since 1");
     }
@@ -546,9 +546,9 @@ mod tests {
         }
         for proven in 0..3999_i64 {
             positions.prove(wal(5, 1 + proven as u32), None);
-            let until = positions.proven_until().map_or(-1, |until| until.mono.as_secs());
+            let until = positions.proven_until().map_or(-1, |until| until.mono().as_secs());
             assert!(until <= proven, "{until} claimed, {proven} true");
-            let pending = positions.oldest_unproven().unwrap().first_seen.mono.as_secs();
+            let pending = positions.oldest_unproven().unwrap().first_seen.mono().as_secs();
             assert!(pending <= proven + 1, "pending since {pending}, true is {}", proven + 1);
         }
     }

@@ -123,7 +123,7 @@ pub struct Unread {
 
 /// Compares a database with what is known of its replica.
 pub fn exposure(positions: &Positions, evidence: Option<&Evidence>, unread: Unread, now: Moment) -> Exposure {
-    let proven_until = positions.proven_until().map(|moment| moment.wall);
+    let proven_until = positions.proven_until().map(|moment| moment.wall());
     let Some(evidence) = evidence else {
         return Exposure { recovery_point: proven_until, ..Exposure::default() };
     };
@@ -158,7 +158,7 @@ fn broken(
         recovery_point,
         lag: Some(now.since(since)),
         lag_upper_bound: recovery_point.map(|end| now.since(now.at_wall(end))),
-        unreplicated_since: Some(since.wall),
+        unreplicated_since: Some(since.wall()),
         // What lies behind the hole is in the bucket and useless; how much that is, a listing does not say.
         unreplicated_bytes: beyond.map(|(count, _)| count),
         unreplicated_bytes_lower_bound: true,
@@ -166,10 +166,10 @@ fn broken(
 }
 
 fn pending(positions: &Positions, evidence: &Evidence, unread: bool, until: Moment) -> Exposure {
-    let recovery_point = positions.proven_until().map(|moment| moment.wall);
+    let recovery_point = positions.proven_until().map(|moment| moment.wall());
     let mut exposure = Exposure { method: Some(evidence.method), recovery_point, ..Exposure::default() };
     let Some(oldest) = positions.oldest_unproven() else {
-        let seen = positions.newest().is_some_and(|newest| newest.last_seen.mono >= evidence.verified_at.mono);
+        let seen = positions.newest().is_some_and(|newest| newest.last_seen.mono() >= evidence.verified_at.mono());
         if seen && !unread {
             exposure.lag = Some(SignedDuration::ZERO);
             exposure.unreplicated_bytes = Some(0);
@@ -180,15 +180,15 @@ fn pending(positions: &Positions, evidence: &Evidence, unread: bool, until: Mome
         // Only looks at which it is not known whether something was committed.
         return exposure;
     };
-    let known = first_commit.first_seen.mono <= until.mono;
-    let all_before = positions.proven_until().is_some_and(|proven| proven.mono >= evidence.verified_at.mono);
+    let known = first_commit.first_seen.mono() <= until.mono();
+    let all_before = positions.proven_until().is_some_and(|proven| proven.mono() >= evidence.verified_at.mono());
     exposure.lag = match known {
         true => Some(until.since(first_commit.first_seen)),
         false => all_before.then_some(SignedDuration::ZERO),
     };
     let proven = positions.proven_until().or_else(|| evidence.newest_at.map(|newest| until.at_wall(newest)));
     exposure.lag_upper_bound = proven.filter(|_| known).map(|proven| until.since(proven));
-    exposure.unreplicated_since = Some(oldest.first_seen.wall);
+    exposure.unreplicated_since = Some(oldest.first_seen.wall());
     let source = positions.newest().and_then(|newest| newest.position);
     if let Some((count, lower_bound)) = source.and_then(|source| bytes(source, evidence)) {
         exposure.unreplicated_bytes = Some(count);
@@ -213,7 +213,7 @@ mod tests {
     use crate::domain::observation::{Counters, DatabaseLook, Journal, WalSource, WalState};
 
     fn at(seconds: i64) -> Moment {
-        Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+        Moment::new(Timestamp::from_second(1_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
     }
 
     fn wal(salt1: u32, end: u64) -> WalPosition {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn evidence(position: Option<WalPosition>, chain: Chain) -> Evidence {
-        Evidence { verified_at: at(50), position, method: Method::Wal, newest_at: Some(at(45).wall), chain }
+        Evidence { verified_at: at(50), position, method: Method::Wal, newest_at: Some(at(45).wall()), chain }
     }
 
     fn check(positions: Positions, evidence: Option<Evidence>, failing: bool, now: i64, expected: &str) {
@@ -266,7 +266,7 @@ mod tests {
         let seconds =
             |value: Option<SignedDuration>| value.map_or_else(|| "unknown".into(), |v| v.as_secs().to_string());
         let instant = |value: Option<Timestamp>| {
-            value.map_or_else(|| "unknown".into(), |v| v.duration_since(at(0).wall).as_secs().to_string())
+            value.map_or_else(|| "unknown".into(), |v| v.duration_since(at(0).wall()).as_secs().to_string())
         };
         let bytes = result.unreplicated_bytes.map_or_else(
             || "unknown".into(),
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_behind_unseen_objects_arrived_and_is_not_proven_to_restore() {
-        let skipped = || Some(evidence(Some(wal(5, 150)), Chain::Skipped { end: at(20).wall }));
+        let skipped = || Some(evidence(Some(wal(5, 150)), Chain::Skipped { end: at(20).wall() }));
         let mut looks = source(&[(10, 5, 100), (30, 5, 150), (50, 5, 150)]);
         settle(&mut looks, &evidence(Some(wal(5, 100)), Chain::Complete));
         check(looks.clone(), skipped(), false, 60, "recovery point 10, lag 0, bytes 0");
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn hole_takes_back_what_was_proven() {
-        let chain = Chain::Broken { end: Some(at(20).wall), lost_since: at(21).wall };
+        let chain = Chain::Broken { end: Some(at(20).wall()), lost_since: at(21).wall() };
         let found = evidence(Some(wal(5, 100)), chain);
         check(source(&[(50, 5, 100)]), Some(found), false, 60, "recovery point 20, lag 39, bytes >=0");
     }
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn what_lies_behind_a_hole_proves_nothing() {
-        let chain = Chain::Broken { end: Some(at(20).wall), lost_since: at(21).wall };
+        let chain = Chain::Broken { end: Some(at(20).wall()), lost_since: at(21).wall() };
         let mut positions = source(&[(30, 5, 100)]);
         settle(&mut positions, &evidence(Some(wal(5, 100)), chain));
         settle(&mut positions, &evidence(Some(wal(5, 100)), Chain::NoStart));

@@ -3,8 +3,6 @@
 //! Rates are differences of counters that only grow while the agent looks, divided by the time in which it looked, so a
 //! WAL reset, a VACUUM, a reopened database or a restarted agent neither shows as a spike nor loses the window.
 
-use std::collections::VecDeque;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +16,9 @@ pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// Samples closer together than this replace each other: [`WINDOW`] then fits into [`RATE_SAMPLES_MAX`] of them.
 const SPACING: SignedDuration = SignedDuration::from_secs(10);
+
+/// Both clocks may disagree by so many seconds while the database is watched.
+const UNWATCHED_MAX: f64 = 1.0;
 
 /// The shortest time over which a rate says anything.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(5);
@@ -47,10 +48,23 @@ struct Sample {
     written_bytes: u64,
 }
 
+impl Sample {
+    /// Nothing changed until a later one, and the database was watched all the time.
+    fn goes_on_to(&self, later: &Self) -> bool {
+        let same = |sample: &Self| (sample.size_bytes, sample.commits, sample.written_bytes);
+        same(self) == same(later) && self.unwatched_until(later) < UNWATCHED_MAX
+    }
+
+    /// Seconds until a later one in which the database was not watched.
+    fn unwatched_until(&self, later: &Self) -> f64 {
+        later.wall.duration_since(self.wall).as_secs_f64() - (later.watched_seconds - self.watched_seconds)
+    }
+}
+
 /// The samples of one database, oldest first; the newest is the present.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RateWindow {
-    samples: VecDeque<Sample>,
+    samples: Vec<Sample>,
     /// The counters when they were last read; absent after a restart.
     #[serde(skip)]
     baseline: Option<(Moment, u64, u64)>,
@@ -67,34 +81,41 @@ impl RateWindow {
             written = counters.written_bytes.saturating_sub(seen_written);
         }
         self.baseline = Some((look.at, counters.commits, counters.written_bytes));
-        let last = self.samples.back().copied();
+        let last = self.samples.last().copied();
         let total = last.map_or((0.0, 0, 0), |last| (last.watched_seconds, last.commits, last.written_bytes));
         let sample = Sample {
-            wall: look.at.wall,
+            wall: look.at.wall(),
             watched_seconds: total.0 + watched,
             size_bytes: look.size_bytes,
             commits: total.1.saturating_add(commits),
             written_bytes: total.2.saturating_add(written),
         };
         let age = |known: &Sample| sample.wall.duration_since(known.wall);
-        samples::add(&mut self.samples, sample, RATE_SAMPLES_MAX, |s| age(s) < SPACING, |s| age(s) > WINDOW);
+        let same = |known: &Sample| known.goes_on_to(&sample);
+        samples::add(&mut self.samples, sample, RATE_SAMPLES_MAX, |s| age(s) < SPACING, same, |s| age(s) > WINDOW);
     }
 
     /// The rates at `now`. A database that was not looked at since its last change is unchanged since, because it is
     /// looked at when it changes.
     pub fn rates(&self, now: Moment) -> Option<Rates> {
-        let last = self.samples.back()?;
+        let last = self.samples.last()?;
         let idle = self.baseline.map_or(SignedDuration::ZERO, |(seen, ..)| now.since(seen));
-        let start = now.wall.checked_sub(WINDOW).ok()?;
+        let start = now.wall().checked_sub(WINDOW).ok()?;
         // The last sample at or before the start of the window: nothing changed between it and the start.
-        let first = self.samples.iter().rev().find(|sample| sample.wall <= start).or_else(|| self.samples.front())?;
-        let watched = last.watched_seconds - first.watched_seconds + idle.as_secs_f64();
+        let at = self.samples.iter().rposition(|sample| sample.wall <= start).unwrap_or(0);
+        let first = self.samples.get(at)?;
+        let mut watched = last.watched_seconds - first.watched_seconds + idle.as_secs_f64();
+        // It may be long before the window if nothing changed. That only counts where there is a gap in the window.
+        let next = self.samples.get(at + 1).filter(|next| first.goes_on_to(next));
+        if next.is_some() && first.unwatched_until(last) >= UNWATCHED_MAX {
+            watched -= start.duration_since(first.wall).as_secs_f64().max(0.0);
+        }
         if watched < SHORTEST.as_secs_f64() {
             return None;
         }
         let inside = watched.min(WINDOW.as_secs_f64());
         // Size is known without watching, so its growth counts the time in which nobody looked.
-        let span = now.wall.duration_since(first.wall).as_secs_f64().clamp(inside, WINDOW.as_secs_f64());
+        let span = now.wall().duration_since(first.wall).as_secs_f64().clamp(inside, WINDOW.as_secs_f64());
         Some(Rates {
             window_seconds: inside,
             growth_bytes_per_second: (last.size_bytes as f64 - first.size_bytes as f64) / span,
@@ -110,7 +131,7 @@ mod tests {
     use crate::domain::observation::{Counters, Journal};
 
     fn at(seconds: i64) -> Moment {
-        Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+        Moment::new(Timestamp::from_second(1_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
     }
 
     fn look(seconds: i64, size_bytes: u64, commits: u64) -> DatabaseLook {
@@ -191,6 +212,19 @@ mod tests {
         after.record(&look(300, 3000, 0));
         after.record(&look(350, 3500, 25));
         check(&after, 350, "growth 7.14, transactions 0.50, written 50.0 over 150");
+    }
+
+    #[test]
+    fn idle_hours_take_no_memory_and_hide_no_gap() {
+        let looks: Vec<_> = (0..=60).map(|minute| (minute * 60, 1000, 0)).collect();
+        let idle = window(&looks);
+        assert_eq!(idle.samples.len(), 2);
+        check(&idle, 3600, "growth 0.00, transactions 0.00, written 0.0 over 900");
+        // Ten minutes in which nobody looked.
+        let mut after: RateWindow = serde_json::from_str(&serde_json::to_string(&idle).unwrap()).unwrap();
+        after.record(&look(4200, 1000, 0));
+        after.record(&look(4260, 1000, 10));
+        check(&after, 4260, "growth 0.00, transactions 0.03, written 3.3 over 300");
     }
 
     #[test]

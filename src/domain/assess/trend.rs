@@ -3,8 +3,6 @@
 //! The window is cut into four parts of the same length, and the trend is the second smallest of their four rates. What
 //! happens once (a copy, an import) is inside one part or two and changes nothing; what goes on is inside three.
 
-use std::collections::VecDeque;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -44,23 +42,24 @@ pub const WRITES: Horizon = Horizon {
 /// A history of one number, oldest first: seconds since 1970, and the number.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Trend(VecDeque<(i64, f64)>);
+pub struct Trend(Vec<(i64, f64)>);
 
 impl Trend {
     pub fn record(&mut self, at: Timestamp, value: f64, horizon: &Horizon) {
         let at = at.as_second();
         // The clock was set back: what is in the future did not happen.
-        while self.0.back().is_some_and(|(last, _)| *last > at) {
-            self.0.pop_back();
+        while self.0.last().is_some_and(|(last, _)| *last > at) {
+            self.0.pop();
         }
         let age = |sample: &(i64, f64)| at - sample.0;
         let (spacing, window) = (horizon.spacing.as_secs(), horizon.window.as_secs());
-        samples::add(&mut self.0, (at, value), usize::MAX, |s| age(s) < spacing, |s| age(s) > window);
+        let same = |sample: &(i64, f64)| sample.1 == value;
+        samples::add(&mut self.0, (at, value), usize::MAX, |s| age(s) < spacing, same, |s| age(s) > window);
     }
 
     /// Steady growth in a second; 0 when there is none, `None` while the history is too short to tell.
     pub fn growth(&self, horizon: &Horizon) -> Option<f64> {
-        let (first, last) = (self.0.front()?.0, self.0.back()?.0);
+        let (first, last) = (self.0.first()?.0, self.0.last()?.0);
         let start = first.max(last - horizon.window.as_secs());
         let span = last - start;
         if span < horizon.least.as_secs().max(4) {
@@ -165,6 +164,23 @@ mod tests {
         assert_eq!(fills(55), 0.0);
         assert!(fills(75) > 0.0);
         assert_eq!(fills(120), 1e7);
+    }
+
+    #[test]
+    fn what_stands_still_takes_no_more_memory_with_time() {
+        let mut trend = Trend::default();
+        let mut record = |minute: i64, value| {
+            trend.record(Timestamp::from_second(1_000_000 + minute * MINUTE).unwrap(), value, &SPACE);
+            (trend.0.len(), trend.growth(&SPACE))
+        };
+        for minute in 0..=600 {
+            record(minute, 5e9);
+        }
+        assert_eq!(record(601, 5e9), (2, Some(0.0)));
+        // It stood still until then, and not only once, long ago.
+        let mut grown = |minute: i64| record(minute, 5e9 + (minute - 601) as f64 * 6e8).1;
+        let growth: Vec<_> = (602..=691).map(&mut grown).collect();
+        assert_eq!([growth[59], growth[89]], [Some(0.0), Some(1e7)]);
     }
 
     #[test]

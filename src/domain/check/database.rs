@@ -65,7 +65,7 @@ fn unreadable(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
 /// Without a wal-index there is nothing that the file would have to agree with.
 fn replaced(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let replacement = &database.local.as_ref()?.replacement;
-    replacement.replaced.map(|_| Explanation::Known(replacement.evidence.clone()))
+    replacement.replaced.map(|_| Explanation::Known(replacement.evidence.to_string()))
 }
 
 fn journal_mode(_: &Context, database: &DatabaseReport) -> Option<Explanation> {

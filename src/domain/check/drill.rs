@@ -149,7 +149,12 @@ mod tests {
         for (ago, result) in results {
             history.conclude(record(NOW - ago, *result), at(NOW - ago));
         }
-        DrillReport { interval_seconds: Some(DAY as f64), rto_seconds: Some(60.0), history, ..DrillReport::default() }
+        DrillReport {
+            interval_seconds: Some(DAY as f64),
+            rto_seconds: Some(60.0),
+            history: Arc::new(history),
+            ..DrillReport::default()
+        }
     }
 
     /// The verdicts of the checks of drills, and the exit code of everything.
@@ -204,11 +209,11 @@ mod tests {
         let told = verdicts(Some(failing.clone()));
         assert!(told.starts_with("RestoreDrillFailed fail: the drill 59 min 50 s ago: no reason given; "), "{told}");
         assert!(told.ends_with("; exit 2"), "{told}");
-        failing.history.conclude(record(NOW - 60, DrillResult::Inconclusive), at(NOW - 60));
+        Arc::make_mut(&mut failing.history).conclude(record(NOW - 60, DrillResult::Inconclusive), at(NOW - 60));
         let told = verdicts(Some(failing.clone()));
         let expected = "RestoreDrillFailed fail: an earlier drill failed, and the one 50 s ago was inconclusive: ";
         assert!(told.starts_with(expected), "{told}");
-        failing.history.conclude(record(NOW - 20, DrillResult::Passed), at(NOW - 20));
+        Arc::make_mut(&mut failing.history).conclude(record(NOW - 20, DrillResult::Passed), at(NOW - 20));
         let told = verdicts(Some(failing));
         assert!(told.starts_with("RestoreDrillFailed pass: passed 10 s ago; "), "{told}");
     }
@@ -216,7 +221,7 @@ mod tests {
     #[test]
     fn an_inconclusive_drill_is_no_failed_backup() {
         let mut drill = drilled(&[(3600, DrillResult::Inconclusive)]);
-        drill.history.first_seen_at = Some(at(NOW - DAY));
+        Arc::make_mut(&mut drill.history).first_seen_at = Some(at(NOW - DAY));
         check(drill, "RestoreTooSlow pass: restoring took 4 s, objective 1 min 0 s; exit 0");
         let passed = drilled(&[(DAY, DrillResult::Passed), (3600, DrillResult::Inconclusive)]);
         let told = verdicts(Some(passed));
@@ -231,7 +236,7 @@ mod tests {
     fn why_it_failed_is_said() {
         let failing = |change: fn(&mut DrillRecord)| {
             let mut drill = drilled(&[(10, DrillResult::Failed)]);
-            drill.history.last.as_deref_mut().into_iter().for_each(change);
+            Arc::make_mut(&mut drill.history).last.as_deref_mut().into_iter().for_each(change);
             verdicts(Some(drill))
         };
         let told = failing(|last| {
@@ -266,7 +271,7 @@ mod tests {
         assert!(late.ends_with("exit 1"), "{late}");
         let new = |ago| {
             let mut drill = drilled(&[]);
-            drill.history.first_seen_at = Some(at(NOW - ago));
+            Arc::make_mut(&mut drill.history).first_seen_at = Some(at(NOW - ago));
             drill
         };
         check(new(2 * DAY), "; exit 0");
@@ -276,7 +281,7 @@ mod tests {
              most 2 d 1 h ago; exit 1",
         );
         let mut inconclusive = drilled(&[(20, DrillResult::Inconclusive)]);
-        inconclusive.history.restore_seconds = None;
+        Arc::make_mut(&mut inconclusive.history).restore_seconds = None;
         let told = told(inconclusive);
         assert!(told.contains("ago; the last was inconclusive: no reason given; exit 1"), "{told}");
     }
@@ -297,7 +302,7 @@ mod tests {
     fn a_slow_restore_fails_above_the_objective_and_nowhere_without_one() {
         let slow = |seconds, rto_seconds| {
             let mut drill = drilled(&[(10, DrillResult::Passed)]);
-            drill.history.restore_seconds = Some(seconds);
+            Arc::make_mut(&mut drill.history).restore_seconds = Some(seconds);
             verdicts(Some(DrillReport { rto_seconds, ..drill }))
         };
         assert!(slow(60.0, Some(60.0)).contains("RestoreTooSlow pass"));

@@ -213,12 +213,15 @@ fn sizing(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use jiff::Timestamp;
 
     use super::super::judge::on_database;
     use super::*;
     use crate::domain::assess::permissions::ModeReport;
     use crate::domain::assess::sizing::Sizing;
+    use crate::domain::assessment::LitestreamEvidence;
     use crate::domain::assessment::{DatabaseState, FilesystemReport, LitestreamReport};
     use crate::domain::observation::{FileMode, FileRole, Filesystem};
     use crate::domain::replacement::{Contradiction, Replacement};
@@ -251,11 +254,11 @@ mod tests {
             wal_oldest_reader_frame: Some(950),
             wal_since: Some(at(90_000)),
             sizing: Sizing { projected_size_bytes: Some(2e6), write_transactions_per_second: Some(1.0) },
-            modes: vec![ModeReport {
+            modes: Arc::new([ModeReport {
                 found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1, gid: 1 },
                 problem: None,
                 harmless: false,
-            }],
+            }]),
             filesystem: disk(40, Some(0.0)),
             used_objective_ratio: 0.8,
             lock_holder_pid: Some(77),
@@ -395,15 +398,15 @@ mod tests {
         };
         let modes = vec![file(FileRole::Database, None), file(FileRole::Wal, Some("mode 0644, expected 0600"))];
         check("PermissionDrift", local(), "pass : as expected");
-        let drifted = LocalReport { modes, ..local() };
+        let drifted = LocalReport { modes: modes.into(), ..local() };
         check("PermissionDrift", drifted, "fail warning: wal: mode 0644, expected 0600");
         let closed = ModeReport { harmless: true, ..file(FileRole::Wal, Some("mode 0644, expected 0600")) };
         let note = "pass : others cannot reach it: a directory above is closed to them (wal: mode 0644, expected 0600)";
-        check("PermissionDrift", LocalReport { modes: vec![closed.clone()], ..local() }, note);
+        check("PermissionDrift", LocalReport { modes: [closed.clone()].into(), ..local() }, note);
         let modes = vec![closed, file(FileRole::Database, Some("owned by uid 1, expected app"))];
         let owner = "fail warning: database: owned by uid 1, expected app";
-        check("PermissionDrift", LocalReport { modes, ..local() }, owner);
-        check("PermissionDrift", LocalReport { modes: Vec::new(), ..local() }, "unknown : not looked at yet");
+        check("PermissionDrift", LocalReport { modes: modes.into(), ..local() }, owner);
+        check("PermissionDrift", LocalReport { modes: Arc::default(), ..local() }, "unknown : not looked at yet");
     }
 
     #[test]
@@ -434,11 +437,15 @@ mod tests {
     #[test]
     fn litestream_that_does_not_run_is_a_warning_at_first() {
         let with = |up| {
-            let litestream = LitestreamReport { up, evidence: "the evidence".into(), pid: None };
+            let litestream = LitestreamReport { up, evidence: LitestreamEvidence::Gone, pid: None };
             LocalReport { litestream: Some(litestream), ..local() }
         };
-        check("LitestreamDown", with(Some(true)), "pass : the evidence");
-        check("LitestreamDown", with(Some(false)), "fail warning: the evidence");
+        check("LitestreamDown", with(Some(true)), "pass : no `litestream replicate` process on this host has it open");
+        check(
+            "LitestreamDown",
+            with(Some(false)),
+            "fail warning: no `litestream replicate` process on this host has it open",
+        );
         check("LitestreamDown", with(None), "does not apply");
         check("LitestreamDown", local(), "does not apply");
         let down = super::super::catalogue().find(|check| check.name == "LitestreamDown").unwrap();

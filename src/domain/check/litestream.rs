@@ -24,5 +24,5 @@ pub(super) static CHECKS: &[Check] = &[Check {
 /// Where processes do not show (another container), this does not apply: the proof is in the bucket all the same.
 fn down(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let litestream = database.local.as_ref()?.litestream.as_ref()?;
-    litestream.up.map(|_| Explanation::Known(litestream.evidence.clone()))
+    litestream.up.map(|_| Explanation::Known(litestream.evidence.to_string()))
 }

@@ -88,7 +88,7 @@ mod tests {
         let level = LevelReport { level: "0", objects: 3, bytes: 600, newest_at: Some(at(9000)) };
         ReplicaReport {
             name: "s3".into(),
-            store: "s3".into(),
+            store: "s3",
             url: "s3://backups/app".into(),
             layout: Some("v0.5"),
             up: Some(true),
@@ -113,7 +113,7 @@ mod tests {
 
     pub(super) fn unreadable(mut replica: ReplicaReport) -> ReplicaReport {
         replica.up = Some(false);
-        replica.reason = Some(Reason::new(ReasonKind::Denied, "list s3://backups/app/: access denied"));
+        replica.reason = Some(Box::new(Reason::new(ReasonKind::Denied, "list s3://backups/app/: access denied")));
         replica
     }
 
@@ -226,7 +226,7 @@ mod tests {
     fn damage_that_is_known_stays_known_and_what_was_not_read_is_unknown() {
         let mut damaged = verified(&[(FindingKind::Corrupt, true)]);
         (damaged.up, damaged.lag_seconds) = (Some(false), None);
-        damaged.reason = Some(Reason::new(ReasonKind::Corrupt, "read 0000/…: unexpected end"));
+        damaged.reason = Some(Box::new(Reason::new(ReasonKind::Corrupt, "read 0000/…: unexpected end")));
         let expected = "NeverReplicated unknown, NotRestorable unknown, ReplicaGap unknown, ReplicaCorrupt fail, \
                         LineageConflict unknown, ReplicationLag unknown, SnapshotStale unknown; exit 2";
         check(damaged, Watching::Continuously, expected);

@@ -45,7 +45,7 @@ fn unknown(context: &Context, database: &DatabaseReport, replica: &ReplicaReport
     if context.watching == Watching::Once {
         return None;
     }
-    let Some(unknown) = replica.keeping.lag_unknown else {
+    let Some(unknown) = &replica.keeping.lag_unknown else {
         return replica.lag_seconds.map(|_| Explanation::Known("the lag is known".into()));
     };
     let commits = unknown.commit_at.map_or_else(
@@ -123,7 +123,7 @@ mod tests {
         ReplicaReport {
             lag_seconds: None,
             method: Some(Method::Observer),
-            keeping: KeepingReport { lag_unknown: Some(lag_unknown), ..KeepingReport::default() },
+            keeping: KeepingReport { lag_unknown: Some(Box::new(lag_unknown)), ..KeepingReport::default() },
             ..replica()
         }
     }
@@ -182,7 +182,7 @@ mod tests {
         assert!(encrypted.contains("encrypted"), "{encrypted}");
         assert!(why(&unknown_for(1, None)).contains("no beacon from its host"));
         let mounted = Reason::new(ReasonKind::Misconfigured, "read /app.db: no WAL").with_hint("mount the directory");
-        let database = DatabaseReport { reason: Some(mounted), ..database(unknown_for(1, None)) };
+        let database = DatabaseReport { reason: Some(Box::new(mounted)), ..database(unknown_for(1, None)) };
         assert_eq!(super::why(&database, &database.replicas[0]), "read /app.db: no WAL (mount the directory)");
     }
 }

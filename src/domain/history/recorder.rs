@@ -10,6 +10,7 @@ use super::{DatabaseHistory, History, Point, saved};
 use crate::domain::assessment::DatabaseReport;
 use crate::domain::limits::{HISTORY_BYTES_MAX, HISTORY_FINE, HISTORY_HOURS};
 use crate::domain::number::{Number, Read, Subject, database, replica};
+use crate::domain::target::TargetName;
 
 /// The numbers whose history is kept. Writes are rates, which go on over a restart and stay exact as `f32`; instants cost
 /// something only when they move, which is why the recovery point of an idle database is not among them: while the lag is
@@ -103,10 +104,15 @@ impl Recorder {
             match next.series.iter_mut().find(|series| series.is_of(replica, number)) {
                 Some(series) => series.record(at, value, spans),
                 None if value.is_nan() => {}
-                None => next.series.push(Series::new(replica, number, at, value)),
+                None => {
+                    let known = next.series.iter().find_map(|series| series.name_of(replica));
+                    let replica = known.or_else(|| replica.map(Arc::from));
+                    next.series.push(Series::new(replica, number, at, value));
+                }
             }
         }
-        self.put(&report.name, Arc::new(next), at);
+        next.series.shrink_to_fit();
+        self.put(&report.name.0, Arc::new(next), at);
     }
 
     /// Forgets a database.
@@ -115,9 +121,9 @@ impl Recorder {
     }
 
     /// Gives databases other names, from the first of each pair to the second.
-    pub fn rename<'a>(&mut self, names: impl Iterator<Item = (&'a str, &'a str)>, now: Timestamp) {
+    pub fn rename<'a>(&mut self, names: impl Iterator<Item = (&'a TargetName, &'a TargetName)>, now: Timestamp) {
         let moved: Vec<_> = names.filter_map(|(from, to)| Some((to, self.take(from)?.1))).collect();
-        moved.into_iter().for_each(|(to, history)| self.put(to, history, seconds(now)));
+        moved.into_iter().for_each(|(to, history)| self.put(&to.0, history, seconds(now)));
     }
 
     /// Forgets what became too old at `now`. To be called from time to time, for databases that stand still.
@@ -151,7 +157,7 @@ impl Recorder {
     /// What is wrong with the text.
     pub fn restore(
         &mut self,
-        name: &str,
+        name: &TargetName,
         text: &str,
         recorded: Option<Timestamp>,
         now: Timestamp,
@@ -165,8 +171,8 @@ impl Recorder {
             series.interrupt(recorded.map_or(0, seconds), at, spans);
             series.compact(at, spans);
         }
-        self.put(name, Arc::new(history), at);
-        self.unsaved.remove(name);
+        self.put(&name.0, Arc::new(history), at);
+        self.unsaved.remove(name.as_str());
         Ok(())
     }
 
@@ -178,20 +184,20 @@ impl Recorder {
         Some((name, history))
     }
 
-    fn put(&mut self, name: &str, history: Arc<DatabaseHistory>, at: u32) {
-        let name = self.take(name).map_or_else(|| Arc::from(name), |(name, _)| name);
+    fn put(&mut self, name: &Arc<str>, history: Arc<DatabaseHistory>, at: u32) {
+        self.take(name);
         if history.series.is_empty() {
             return;
         }
-        self.bytes += bytes(&name, &history);
-        self.unsaved.insert(Arc::clone(&name));
-        self.history.shelf(&name).insert(Arc::clone(&name), history);
+        self.bytes += bytes(name, &history);
+        self.unsaved.insert(Arc::clone(name));
+        self.history.shelf(name).insert(Arc::clone(name), history);
         while self.bytes > self.bytes_max && self.halvings < HALVINGS_MAX {
             self.halvings += 1;
             self.compact(at);
         }
         if self.bytes > self.bytes_max {
-            self.forget(&name);
+            self.forget(name);
         }
     }
 

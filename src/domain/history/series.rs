@@ -64,8 +64,8 @@ pub(super) struct Series {
 }
 
 impl Series {
-    pub(super) fn new(replica: Option<&str>, number: u8, at: u32, value: f32) -> Self {
-        Self { replica: replica.map(Arc::from), number, past: Arc::default(), open: Slot::new(at, value) }
+    pub(super) fn new(replica: Option<Arc<str>>, number: u8, at: u32, value: f32) -> Self {
+        Self { replica, number, past: Arc::default(), open: Slot::new(at, value) }
     }
 
     /// A series of slots, oldest first; `None` where there is none.
@@ -76,6 +76,11 @@ impl Series {
 
     pub(super) fn is_of(&self, replica: Option<&str>, number: u8) -> bool {
         self.number == number && self.replica.as_deref() == replica
+    }
+
+    /// The name of the replica, to be shared with other series of it, if it is of this one.
+    pub(super) fn name_of(&self, replica: Option<&str>) -> Option<Arc<str>> {
+        self.replica.clone().filter(|name| Some(&**name) == replica)
     }
 
     /// Oldest first.

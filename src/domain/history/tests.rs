@@ -8,6 +8,7 @@ use crate::domain::assess::rates::Rates;
 use crate::domain::assessment::{DatabaseReport, LocalReport, ReplicaReport};
 use crate::domain::limits::{HISTORY_BYTES_MAX, HISTORY_FINE, HISTORY_HOURS};
 use crate::domain::number::{database, replica};
+use crate::domain::target::TargetName;
 
 const SPANS: Spans = Spans { fine: HISTORY_FINE, hours: HISTORY_HOURS };
 
@@ -220,7 +221,8 @@ fn history_goes_with_the_database_and_with_its_name() {
     }
     let size = |recorder: &Recorder, name| recorder.history().series(name, None, &database::SIZE_BYTES)[0].value;
     let (a, b) = (size(&recorder, "a"), size(&recorder, "b"));
-    recorder.rename([("a", "b"), ("b", "a")].into_iter(), at(0));
+    let [one, other] = ["a", "b"].map(TargetName::from);
+    recorder.rename([(&one, &other), (&other, &one)].into_iter(), at(0));
     assert_eq!((size(&recorder, "a"), size(&recorder, "b")), (b, a));
     let mut report = healthy("a");
     report.replicas[0].name = "other".into();
@@ -239,7 +241,7 @@ fn a_restart_is_a_gap_as_long_as_it_took() {
         before.record(&report, at(0));
         let saved = before.unsaved().remove(0);
         let mut after = Recorder::default();
-        after.restore(&saved.name, &saved.text(), recorded, at(now)).unwrap();
+        after.restore(&TargetName(saved.name.clone()), &saved.text(), recorded, at(now)).unwrap();
         after.record(&report, at(now));
         let points = after.history().series("app", None, &database::SIZE_BYTES);
         (points.iter().map(|point| (point.at, point.value.is_some())).collect::<Vec<_>>(), after.unsaved().len())
@@ -248,7 +250,7 @@ fn a_restart_is_a_gap_as_long_as_it_took() {
     assert_eq!(restarted(Some(at(5_000)), 9_000), (vec![(at(0), true), (at(5_000), false), (at(9_000), true)], 1));
     // Where it is not known until when it was recorded, nothing is claimed.
     assert_eq!(restarted(None, 9_000).0, [(at(0), false), (at(9_000), true)]);
-    assert!(Recorder::default().restore("app", "AAAA", None, at(0)).is_err());
+    assert!(Recorder::default().restore(&"app".into(), "AAAA", None, at(0)).is_err());
 }
 
 /// A day of a database of which everything changes with each look.

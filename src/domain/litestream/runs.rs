@@ -1,7 +1,5 @@
 //! Contiguous runs of numbered files: what a listing says of continuity, in memory proportional to its holes.
 
-use std::collections::VecDeque;
-
 use jiff::Timestamp;
 
 /// Numbers that are all there, with the times of the files at both ends.
@@ -19,7 +17,7 @@ pub struct Run {
 /// Disjoint runs in ascending order, with a hole between each two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
-    runs: VecDeque<Run>,
+    runs: Vec<Run>,
 }
 
 impl Runs {
@@ -30,13 +28,13 @@ impl Runs {
 
     /// Adds a file (or a whole run): joins what it touches or overlaps. Cheapest in ascending order.
     pub fn insert(&mut self, new: Run) {
-        let start = match self.runs.back() {
+        let start = match self.runs.last() {
             Some(last) if last.max.saturating_add(1) < new.min => self.runs.len(),
             Some(last) if last.min <= new.min => self.runs.len() - 1,
             _ => self.runs.partition_point(|run| run.max.saturating_add(1) < new.min),
         };
-        let touching = self.runs.range(start..).take_while(|run| run.min <= new.max.saturating_add(1)).count();
-        let joined = self.runs.range(start..start + touching).fold(new, |joined, run| joined.join(*run));
+        let touching = self.runs[start..].iter().take_while(|run| run.min <= new.max.saturating_add(1)).count();
+        let joined = self.runs[start..start + touching].iter().fold(new, |joined, run| joined.join(*run));
         match self.runs.get_mut(start).filter(|_| touching > 0) {
             Some(run) => *run = joined,
             None => {

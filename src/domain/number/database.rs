@@ -137,7 +137,7 @@ numbers! {
     FILE_PERMISSIONS_OK = several(Kind::Gauge, (Database, &["file"]), "streamgauge_database_file_permissions_ok",
         "1 if mode and owner of this file are as configured, 0 if not.",
         |on, put| {
-            for mode in &local(on)?.modes {
+            for mode in &*local(on)?.modes {
                 put(&[mode.found.file.as_str()], mode.problem.is_none().known());
             }
             Some(())
@@ -146,7 +146,7 @@ numbers! {
     PERMISSIONS_ACCEPTABLE = several(Kind::Gauge, (Database, &["file"]), "streamgauge_database_file_permissions_acceptable",
         "1 if mode and owner of this file are as configured, or are wrong only for others who cannot reach it; 0 if not.",
         |on, put| {
-            for mode in &local(on)?.modes {
+            for mode in &*local(on)?.modes {
                 put(&[mode.found.file.as_str()], mode.is_acceptable().known());
             }
             Some(())

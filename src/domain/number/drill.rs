@@ -70,7 +70,7 @@ numbers! {
     DRILLS = several(Kind::Counter, (Replica, &["result"]), "streamgauge_drills_total",
         "Drills, by result; goes on counting after a restart if the agent keeps its state.",
         |on, put| {
-            let DrillHistory { passed, failed, inconclusive, .. } = &drill(on)?.history;
+            let DrillHistory { passed, failed, inconclusive, .. } = &*drill(on)?.history;
             for (result, count) in DrillResult::ALL.iter().zip([passed, failed, inconclusive]) {
                 put(&[result.as_str()], count.known());
             }

@@ -43,12 +43,12 @@ numbers! {
 
     LAG_UNKNOWN_SINCE = gauge(Replica, "streamgauge_replica_lag_unknown_since_timestamp_seconds",
         "The time since which the lag has been unknown; absent while it is known, and where it is unknown by design: for an observer without a beacon, and while the database is missing.",
-        |on| on.replica()?.keeping.lag_unknown?.since.known())
+        |on| on.replica()?.keeping.lag_unknown.as_ref()?.since.known())
         .standard();
 
     UNPROVEN_COMMIT = gauge(Replica, "streamgauge_replica_unproven_commit_timestamp_seconds",
         "While the lag is unknown: when the oldest commit was made that may not be in the replica.",
-        |on| on.replica()?.keeping.lag_unknown?.commit_at.known());
+        |on| on.replica()?.keeping.lag_unknown.as_ref()?.commit_at.known());
 
     LAG_UPPER_BOUND = gauge(Replica, "streamgauge_replica_lag_upper_bound_seconds",
         "Upper bound of the lag if nobody saw when the oldest unproven commit was made.",

@@ -72,7 +72,7 @@ pub(crate) fn report(databases: Vec<DatabaseReport>) -> Report {
 pub(crate) fn healthy(name: &str) -> DatabaseReport {
     let levels = [("0", 12, 48_000), ("9", 2, 900_000)];
     DatabaseReport {
-        name: name.to_owned(),
+        name: name.into(),
         state: DatabaseState::Monitored,
         reason: None,
         local: Some(local(name)),
@@ -81,7 +81,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
         objectives: ObjectivesReport { retention_seconds: Some(86_400.0), snapshot_interval_seconds: None },
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),
-            store: "s3".to_owned(),
+            store: "s3",
             url: "s3://backups/app".to_owned(),
             bucket: Some("backups".to_owned()),
             layout: Some("v0.5"),
@@ -196,11 +196,11 @@ fn local(name: &str) -> LocalReport {
         }),
         wal_since: ago(300),
         sizing: Sizing { projected_size_bytes: Some(2_097_152.0), write_transactions_per_second: Some(0.25) },
-        modes: vec![ModeReport {
+        modes: Arc::new([ModeReport {
             found: FileMode { file: FileRole::Database, mode: 0o600, uid: 1000, gid: 1000 },
             problem: None,
             harmless: false,
-        }],
+        }]),
         filesystem: Some(FilesystemReport {
             space: Filesystem { size_bytes: 10 << 30, avail_bytes: 4 << 30, used_bytes: 4 << 30 },
             filling_bytes_per_second: Some(4096.0),
@@ -213,7 +213,7 @@ fn local(name: &str) -> LocalReport {
         replacement: Replacement::Agrees { pages: 9 }.into(),
         litestream: Some(LitestreamReport {
             up: Some(true),
-            evidence: "process 77 has the database open".to_owned(),
+            evidence: LitestreamEvidence::Attached(77),
             pid: Some(77),
         }),
         txid_claim: Some(117),
@@ -271,7 +271,7 @@ pub(crate) fn drilled(name: &str) -> DatabaseReport {
         running_since: None,
         download_bytes: Some(481_000),
         rto_seconds: Some(900.0),
-        history,
+        history: Arc::new(history),
     }));
     database
 }
@@ -317,14 +317,15 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
 pub(crate) fn unknown(name: &str) -> DatabaseReport {
     let mut database = healthy(name);
     database.state = DatabaseState::Unreadable;
-    database.reason = Some(Reason::new(ReasonKind::Denied, "read /srv/app.db: permission denied"));
+    database.reason = Some(Box::new(Reason::new(ReasonKind::Denied, "read /srv/app.db: permission denied")));
     database.local = None;
     let denied = Reason::new(ReasonKind::Denied, "list s3://backups/app: access denied");
-    let lag_unknown = Some(LagUnknownReport { since: now() - SignedDuration::from_secs(500), commit_at: ago(490) });
+    let lag_unknown =
+        Some(Box::new(LagUnknownReport { since: now() - SignedDuration::from_secs(500), commit_at: ago(490) }));
     database.replicas = vec![ReplicaReport {
         layout: None,
         up: Some(false),
-        reason: Some(denied.with_hint("grant s3:ListBucket on backups")),
+        reason: Some(Box::new(denied.with_hint("grant s3:ListBucket on backups"))),
         method: None,
         recovery_point: None,
         lag_seconds: None,
@@ -517,11 +518,11 @@ pub(crate) fn everything() -> Report {
     agent.sources[0].warnings.push("it has no databases".to_owned());
     agent.state = agent.state.take().map(|state| StateReport { reason: reason(), ..state });
     let app = Arc::make_mut(&mut report.assessment.databases[0]);
-    app.reason = reason();
+    app.reason = reason().map(Box::new);
     app.objectives.snapshot_interval_seconds = Some(43_200.0);
     if let Some(local) = &mut app.local {
         local.staging_filesystem = local.filesystem;
-        local.modes[0].problem = Some("mode 0644, expected 0600".to_owned());
+        Arc::make_mut(&mut local.modes)[0].problem = Some("mode 0644, expected 0600".to_owned());
     }
     let replica = &mut app.replicas[0];
     replica.spot = replica.spot.take().map(|spot| SpotReport { not_compared: Some("no answer".to_owned()), ..spot });
@@ -532,14 +533,18 @@ pub(crate) fn everything() -> Report {
         let timeline = Arc::make_mut(timeline);
         (timeline.gaps, timeline.largest_gap_seconds, timeline.cut_off_at) = (1, Some(43_200.0), ago(86_400));
         timeline.caveats.push(Caveat { releases: "0.5.8 to 0.5.9".to_owned(), detail: "They stop early.".to_owned() });
-        timeline.spans[0].blocked =
-            Some(Blocked { hole: hole(), key: Some("0000/01.ltx".to_owned()), detail: "It is gone.".to_owned() });
+        timeline.spans[0].blocked = Some(Box::new(Blocked {
+            hole: hole(),
+            key: Some("0000/01.ltx".to_owned()),
+            detail: "It is gone.".to_owned(),
+        }));
     }
     if let Some(drill) = &mut replica.drill {
         let drill = Arc::make_mut(drill);
         (drill.withheld, drill.running_since) = (Some("it is too large".to_owned()), ago(5));
-        drill.history.downloads.push(DrillDownload { at: now(), bytes: 480_000 });
-        drill.history.last.as_deref_mut().into_iter().for_each(more_of_a_drill);
+        let history = Arc::make_mut(&mut drill.history);
+        history.downloads.push(DrillDownload { at: now(), bytes: 480_000 });
+        history.last.as_deref_mut().into_iter().for_each(more_of_a_drill);
     }
     let claim = BeaconClaim {
         unreplicated_since: ago(40),

@@ -131,7 +131,10 @@ impl Ledger {
     pub(super) fn set_mark(&mut self, name: ObjectName) {
         match self.mark(name.folder()) {
             Ok(at) => self.marks[at] = name,
-            Err(at) => self.marks.insert(at, name),
+            Err(at) => {
+                self.marks.reserve_exact(1);
+                self.marks.insert(at, name);
+            }
         }
     }
 

@@ -36,7 +36,8 @@ impl Paths {
 pub(super) struct FileId {
     device: (u32, u32),
     inode: u64,
-    born: (i64, u32),
+    /// In nanoseconds since 1970; 0 where the filesystem does not tell.
+    born: i64,
 }
 
 /// The result of one `statx`.
@@ -44,7 +45,9 @@ pub(super) struct FileId {
 pub(super) struct FileStat {
     pub id: FileId,
     pub size: u64,
-    pub modified: Option<Timestamp>,
+    /// When it was written, in seconds since 1970 and nanoseconds: there are many of them, of which few are read.
+    modified: i64,
+    modified_nanoseconds: u32,
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -53,11 +56,14 @@ pub(super) struct FileStat {
 impl From<Statx> for FileStat {
     fn from(stat: Statx) -> Self {
         let has_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
-        let born = if has_birth { (stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec) } else { (0, 0) };
+        let birth = stat.stx_btime;
+        let nanoseconds = birth.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(birth.tv_nsec.into());
+        let born = if has_birth { nanoseconds } else { 0 };
         Self {
             id: FileId { device: (stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino, born },
             size: stat.stx_size,
-            modified: timestamp(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            modified: stat.stx_mtime.tv_sec,
+            modified_nanoseconds: stat.stx_mtime.tv_nsec,
             mode: stat.stx_mode.into(),
             uid: stat.stx_uid,
             gid: stat.stx_gid,
@@ -70,8 +76,13 @@ impl FileStat {
         FileType::from_raw_mode(self.mode)
     }
 
+    pub(super) fn modified(&self) -> Option<Timestamp> {
+        timestamp(self.modified, self.modified_nanoseconds)
+    }
+
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { id: self.id, size: self.size, modified: self.modified }
+        let Self { id, size, modified, modified_nanoseconds, .. } = *self;
+        Stamp { id, size, modified, modified_nanoseconds }
     }
 }
 
@@ -80,7 +91,15 @@ impl FileStat {
 pub(super) struct Stamp {
     pub id: FileId,
     pub size: u64,
-    pub modified: Option<Timestamp>,
+    modified: i64,
+    modified_nanoseconds: u32,
+}
+
+impl Stamp {
+    /// Both say that the file was written at the same time.
+    pub(super) fn is_as_old_as(&self, other: &Self) -> bool {
+        (self.modified, self.modified_nanoseconds) == (other.modified, other.modified_nanoseconds)
+    }
 }
 
 /// Why files could not be read, or do not agree.

@@ -50,10 +50,10 @@ pub(super) struct Pair<'a> {
 pub(super) struct Pairing {
     state: Replacement,
     /// The file that was found to be another one, and the log that was beside it.
-    found: Option<(FileId, Option<LogId>)>,
+    found: Option<Box<(FileId, Option<LogId>)>>,
     anchor: Option<Anchor>,
     /// A `-shm` that was deleted and is in use.
-    orphan: Option<OpenIndex>,
+    orphan: Option<Box<OpenIndex>>,
     /// So often were pages compared: each time they are other ones.
     compared: usize,
 }
@@ -98,7 +98,7 @@ impl Pairing {
             index.is_connected()
         };
         if (0..LEAVING_ROUNDS).all(is_in_use) {
-            self.orphan = Some(index);
+            self.orphan = Some(Box::new(index));
         }
     }
 
@@ -107,14 +107,14 @@ impl Pairing {
         if let Some(anchor) = &mut self.anchor {
             anchor.continued &= pair.continued && pair.index.is_some();
         }
-        self.orphan = self.orphan.take().filter(OpenIndex::is_connected);
+        self.orphan = self.orphan.take().filter(|orphan| orphan.is_connected());
         if self.orphan.is_some() {
             self.found = None;
             self.state = Replacement::Replaced(Contradiction::WalDeleted);
             return self.state;
         }
         let (file, log) = (pair.sample.database.stamp(), log_of(pair.sample));
-        if let Some((found, left)) = &mut self.found
+        if let Some((found, left)) = self.found.as_deref_mut()
             && *found == file.id
             && (pair.continued || (log.is_some() && log == *left))
         {
@@ -129,7 +129,7 @@ impl Pairing {
                 Log::Absent { .. } => Replacement::Closed,
                 _ => Replacement::Unknown,
             };
-            self.found = left.then_some((file.id, log));
+            self.found = left.then(|| Box::new((file.id, log)));
             return self.state;
         };
         if pair.sample.wal.is_none() && seen.header.frames > 0 && index.is_connected() {
@@ -148,7 +148,7 @@ impl Pairing {
                 examine(pair, index, choice).unwrap_or(Replacement::Agrees { pages: 0 })
             }
         };
-        self.found = (self.state.replaced() == Some(true)).then_some((file.id, log));
+        self.found = (self.state.replaced() == Some(true)).then(|| Box::new((file.id, log)));
         if self.found.is_none() && seen.header.is_settled() {
             self.anchor = Some(Anchor { file, log, index: seen.header, continued: true });
         }
@@ -170,7 +170,7 @@ impl Pairing {
             index.same_wal(&anchor.index) && index.backfilled == anchor.index.backfilled && index.is_settled()
         };
         // A date alone is set by `touch`, too.
-        let written = anchor.file.size != file.size || (anchor.file.modified != file.modified && pair.written);
+        let written = anchor.file.size != file.size || (!anchor.file.is_as_old_as(&file) && pair.written);
         let proof = anchor.continued
             && written
             && none_since(now)

@@ -246,9 +246,9 @@ impl Sample {
     /// The last commit as the files date it, when nobody saw it.
     pub(super) fn dated(&self) -> Option<Timestamp> {
         match self.log {
-            Log::Indexed(header) if header.frames > 0 => self.wal?.modified,
-            Log::Scanned { frames, .. } if frames > 0 => self.wal?.modified,
-            Log::Rollback { .. } => self.database.modified,
+            Log::Indexed(header) if header.frames > 0 => self.wal?.modified(),
+            Log::Scanned { frames, .. } if frames > 0 => self.wal?.modified(),
+            Log::Rollback { .. } => self.database.modified(),
             // A checkpoint writes both files, too.
             _ => None,
         }

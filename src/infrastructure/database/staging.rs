@@ -44,7 +44,7 @@ impl Directories {
         let mut newest = Timestamp::MIN;
         for directory in [path.to_owned(), ltx.clone()].into_iter().chain(each) {
             let found = stat(&directory).ok()??;
-            let modified = found.modified?;
+            let modified = found.modified()?;
             (found.id, modified).hash(&mut hasher);
             newest = newest.max(modified);
         }
@@ -66,9 +66,9 @@ pub(super) fn staging(path: &Path, Remembered(known): &mut Remembered, at: Momen
         tracing::warn!(path = %path.display(), "more than {STAGING_ENTRIES_MAX} files, their size is a lower bound");
     }
     let position = shadow(path).or_else(|| ltx(path)).unwrap_or(StagedPosition::Empty);
-    let staging = Arc::new(Staging { path: path.to_owned(), bytes: files.bytes, position });
+    let staging = Arc::new(Staging { bytes: files.bytes, position });
     let directories = files.levels.and_then(|levels| Directories::read(path, levels));
-    let settled = directories.filter(|directories| at.wall.duration_since(directories.newest) > SETTLED);
+    let settled = directories.filter(|directories| at.wall().duration_since(directories.newest) > SETTLED);
     *known = settled.map(|directories| (directories, Arc::clone(&staging)));
     Some(staging)
 }
@@ -142,7 +142,9 @@ fn ltx(path: &Path) -> Option<StagedPosition> {
         let staged = parse_at::<HEADER_SIZE, _>(&open(file).ok()??, file, 0, staged_ltx).ok()?;
         staged.filter(|staged| staged.txid == *txid)
     });
-    Some(StagedPosition::Ltx(read.collect()))
+    let mut files: Vec<StagedLtx> = read.collect();
+    files.shrink_to_fit();
+    Some(StagedPosition::Ltx(files))
 }
 
 /// Where a local file ends in the WAL; Litestream makes all of them from one.
@@ -200,7 +202,7 @@ mod tests {
     }
 
     fn at(wall: Timestamp) -> Moment {
-        Moment { wall, mono: SignedDuration::ZERO }
+        Moment::new(wall, SignedDuration::ZERO)
     }
 
     fn read(path: &Path) -> Option<Arc<Staging>> {

@@ -1,6 +1,7 @@
 //! One target of the watch: its watches, what events said of it, and what the last look left.
 
 use std::io;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -20,8 +21,7 @@ use crate::domain::target::{DatabaseFiles, TargetName};
 #[derive(Default)]
 pub(super) struct Tracked {
     pub(super) name: TargetName,
-    pub(super) files: DatabaseFiles,
-    pub(super) paths: Paths,
+    pub(super) files: Arc<DatabaseFiles>,
     pub(super) directory_watched: bool,
     pub(super) wal_watch: Option<i32>,
     pub(super) database_watch: Option<i32>,
@@ -34,7 +34,7 @@ pub(super) struct Tracked {
     /// Events about the making of the wal-index that `last` saw may still arrive.
     pub(super) settling: bool,
     /// Present when this look set the watch of `-shm`: the wal-index and its count right before.
-    pub(super) built_before: Option<Option<(FileId, u32)>>,
+    pub(super) built_before: Option<Box<Option<(FileId, u32)>>>,
     pub(super) evidence: Evidence,
     pub(super) index: Option<OpenIndex>,
     pub(super) used: u64,
@@ -50,8 +50,13 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(name: TargetName, files: DatabaseFiles, filesystem: Option<&'static str>) -> Self {
-        Self { name, paths: Paths::of(&files.path), files, filesystem, ..Self::default() }
+    pub(super) fn new(name: TargetName, files: Arc<DatabaseFiles>, filesystem: Option<&'static str>) -> Self {
+        Self { name, files, filesystem, ..Self::default() }
+    }
+
+    /// Made for each look: kept for each database, they would take more memory than they save time.
+    pub(super) fn paths(&self) -> Paths {
+        Paths::of(&self.files.path)
     }
 
     pub(super) fn enqueue(&mut self, id: usize, dirty: &mut Vec<usize>) {
@@ -111,25 +116,25 @@ impl Tracked {
         }
     }
 
-    pub(super) fn arm(&mut self, id: usize, events: &mut Events, thorough: bool) -> io::Result<()> {
+    pub(super) fn arm(&mut self, paths: &Paths, id: usize, events: &mut Events, thorough: bool) -> io::Result<()> {
         if thorough || !self.directory_watched {
-            let name = self.paths.database.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-            if !events.watch_directory(self.paths.directory(), name, id)? {
+            let name = paths.database.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            if !events.watch_directory(paths.directory(), name, id)? {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             self.directory_watched = true;
         }
         if self.wal_watch.is_none() {
-            self.wal_watch = events.watch_file(&self.paths.wal, id, FileRole::Wal)?;
+            self.wal_watch = events.watch_file(&paths.wal, id, FileRole::Wal)?;
         }
         if self.database_watch.is_none() {
-            self.database_watch = events.watch_file(&self.paths.database, id, FileRole::Database)?;
+            self.database_watch = events.watch_file(&paths.database, id, FileRole::Database)?;
         }
         if self.index_watch.is_none() {
-            let built = OpenIndex::open(&self.paths).ok().flatten();
-            let built = built.and_then(|index| Some((index.stat.id, index.read(&self.paths).ok()??.change)));
-            self.built_before = Some(built);
-            self.index_watch = events.watch_file(&self.paths.shm, id, FileRole::Shm)?;
+            let built = OpenIndex::open(paths).ok().flatten();
+            let built = built.and_then(|index| Some((index.stat.id, index.read(paths).ok()??.change)));
+            self.built_before = Some(Box::new(built));
+            self.index_watch = events.watch_file(&paths.shm, id, FileRole::Shm)?;
         }
         Ok(())
     }
@@ -137,12 +142,12 @@ impl Tracked {
     /// Nothing told of a change since the last look, and the wal-index says what it said then.
     pub(super) fn is_settled(&self) -> bool {
         let last = self.last.as_ref().and_then(|last| last.index).map(|index| index.header);
-        let header = || self.index.as_ref()?.read(&self.paths).ok().flatten();
+        let header = || self.index.as_ref()?.read(&self.paths()).ok().flatten();
         self.evidence == Evidence::default() && last.is_some() && last == header()
     }
 
     /// Looks at the files and counts what was committed since the last look.
-    pub(super) fn look(&mut self, now: Moment, thorough: bool) -> Result<DatabaseLook, Failure> {
+    pub(super) fn look(&mut self, paths: &Paths, now: Moment, thorough: bool) -> Result<DatabaseLook, Failure> {
         if thorough {
             self.memory.headed = None;
         }
@@ -150,19 +155,19 @@ impl Tracked {
         if self.evidence.index_written
             && let Some(index) = &mut self.index
         {
-            index.measure(&self.paths)?;
+            index.measure(paths)?;
         }
         // A network filesystem shows what others wrote to a file when it is opened.
         let local = self.filesystem.is_none();
-        let still_there = |index: &mut OpenIndex| local && index.is_still_there(&self.paths);
+        let still_there = |index: &mut OpenIndex| local && index.is_still_there(paths);
         let kept = !doubtful || self.index.as_mut().is_some_and(still_there);
         let unwritten = self.last.as_ref().filter(|_| !doubtful && !self.evidence.database_written);
         let known = Known { index: self.index.as_ref().filter(|_| kept), unwritten };
-        let sampled = match sample(&self.paths, known, &mut self.memory) {
+        let sampled = match sample(paths, known, &mut self.memory) {
             // The log was written and the wal-index did not move: a transaction in progress, or a writer that has its
             // wal-index in its own memory and left this one behind.
             Ok((same, None)) if self.evidence.wal_written && self.is_where_it_was(&same) && !self.is_connected() => {
-                sample(&self.paths, Known::default(), &mut self.memory)
+                sample(paths, Known::default(), &mut self.memory)
             }
             sampled => sampled,
         };
@@ -180,11 +185,11 @@ impl Tracked {
                 last.database.id != sample.database.id
                     || last.index.map(|index| index.id) != sample.index.map(|index| index.id)
             });
-        let finale = self.adopt(&sample, opened);
-        let continued = self.count(&sample, finale);
+        let finale = self.adopt(paths, &sample, opened);
+        let continued = self.count(paths, &sample, finale);
         self.last_commit = self.last_commit.or_else(|| sample.dated());
         let pair = Pair {
-            paths: &self.paths,
+            paths,
             sample: &sample,
             index: self.index.as_ref(),
             continued,
@@ -207,7 +212,7 @@ impl Tracked {
     }
 
     /// Keeps the `-shm` that was read, and returns what the one before it says in the end.
-    fn adopt(&mut self, sample: &Sample, opened: Option<OpenIndex>) -> Option<WalIndexHeader> {
+    fn adopt(&mut self, paths: &Paths, sample: &Sample, opened: Option<OpenIndex>) -> Option<WalIndexHeader> {
         let seen = sample.index.map(|index| index.id);
         match (&self.index, seen) {
             (Some(held), Some(seen)) if held.stat.id == seen => {
@@ -217,7 +222,7 @@ impl Tracked {
                 None
             }
             (Some(held), _) => {
-                let finale = held.read(&self.paths).ok().flatten();
+                let finale = held.read(paths).ok().flatten();
                 let left = std::mem::replace(&mut self.index, opened.filter(|_| seen.is_some()));
                 if let Some(left) = left.filter(|_| self.filesystem.is_none()) {
                     self.pairing.leave(left);
@@ -232,7 +237,7 @@ impl Tracked {
     }
 
     /// Counts what was committed since the last look, and says whether the wal-index went on since then.
-    fn count(&mut self, sample: &Sample, finale: Option<WalIndexHeader>) -> bool {
+    fn count(&mut self, paths: &Paths, sample: &Sample, finale: Option<WalIndexHeader>) -> bool {
         // When it was complete before it was watched, events tell only of what came after.
         let unwatched = self.built_before.take().is_some_and(|built| {
             sample
@@ -244,15 +249,15 @@ impl Tracked {
             return false;
         };
         let step =
-            Step { last, now: sample, evidence: self.evidence, settling: self.settling, finale, wal: &self.paths.wal };
+            Step { last, now: sample, evidence: self.evidence, settling: self.settling, finale, wal: &paths.wal };
         let tally = step.tally();
         tally.add_to(&mut self.counters);
         self.settling = unwatched || tally.restarted;
         if tally.commits > 0 {
             let written = match sample.log {
-                Log::Indexed(_) | Log::Scanned { .. } => sample.wal.and_then(|wal| wal.modified),
+                Log::Indexed(_) | Log::Scanned { .. } => sample.wal.and_then(|wal| wal.modified()),
                 // Closing and checkpointing write the database soon after the last commit.
-                Log::Absent { .. } | Log::Rollback { .. } => sample.database.modified,
+                Log::Absent { .. } | Log::Rollback { .. } => sample.database.modified(),
             };
             self.last_commit = written.or(self.last_commit);
         }

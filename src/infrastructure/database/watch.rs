@@ -19,6 +19,7 @@ use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLL
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
+use crate::infrastructure::files::directory;
 use crate::usecase::ports::{DatabaseWatch, LocalUpdate, PageReader};
 
 /// Watches databases by inotify and looks at those that changed.
@@ -27,7 +28,8 @@ use crate::usecase::ports::{DatabaseWatch, LocalUpdate, PageReader};
 /// watches), [`poll`](DatabaseWatch::poll) looks at a bounded number of such databases in turn.
 pub struct Watch {
     events: Option<Events>,
-    targets: Vec<Option<Tracked>>,
+    /// Boxed, as they are large, and a vector has room for more.
+    targets: Vec<Option<Box<Tracked>>>,
     /// Where each stands in `targets`.
     ids: HashMap<TargetName, usize>,
     /// To be looked at by the next poll.
@@ -104,10 +106,10 @@ impl Watch {
     }
 
     /// Sets the watches that are not set. Done before reading, so that a change after the read raises an event.
-    fn arm(&mut self, id: usize, thorough: bool) {
+    fn arm(&mut self, id: usize, paths: &Paths, thorough: bool) {
         let Some(target) = self.targets.get_mut(id).and_then(Option::as_mut) else { return };
         let armed = match &mut self.events {
-            Some(events) if target.filesystem.is_none() => target.arm(id, events, thorough),
+            Some(events) if target.filesystem.is_none() => target.arm(paths, id, events, thorough),
             _ => Err(io::ErrorKind::Unsupported.into()),
         };
         if let Err(error) = &armed
@@ -118,7 +120,7 @@ impl Watch {
                 self.warned = true;
                 let full = error.kind() == io::ErrorKind::StorageFull;
                 let hint = full.then_some("raise fs.inotify.max_user_watches (sysctl): each database needs 3");
-                let database = target.paths.database.display();
+                let database = target.files.path.display();
                 tracing::warn!(%database, %error, hint, "cannot watch for events; this database and others are polled");
             }
         }
@@ -134,13 +136,15 @@ impl Watch {
 
     /// Looks at one target. `None` when its wal-index is being written: the next poll looks again.
     fn look_at(&mut self, id: usize, now: Moment, thorough: bool) -> Option<LocalUpdate> {
+        let target = self.targets.get(id)?.as_ref()?;
+        let paths = target.paths();
         // Watches that could not be set are tried again by the sweep.
-        if thorough || !self.targets.get(id)?.as_ref()?.polled {
-            self.arm(id, thorough);
+        if thorough || !target.polled {
+            self.arm(id, &paths, thorough);
         }
         let target = self.targets.get_mut(id)?.as_mut()?;
         target.evidence.blind |= target.polled;
-        let look = match target.look(now, thorough) {
+        let look = match target.look(&paths, now, thorough) {
             Ok(look) => Ok(look),
             Err(Failure { transient: true, .. }) if target.torn < TORN_POLLS_MAX => {
                 target.torn += 1;
@@ -172,7 +176,7 @@ impl Watch {
             let (meta, local) = (target.files.meta_path.as_deref(), target.filesystem.is_none());
             let seen = target.last.as_ref().filter(|_| look.is_ok()).map(|sample| (sample, target.index.as_ref()));
             let known = (&mut self.processes, &mut self.reach, &mut target.staged);
-            posture(&target.paths, seen, (meta, local), known, now)
+            posture(&paths, seen, (meta, local), known, now)
         });
         Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }
@@ -191,8 +195,8 @@ impl Watch {
         }
         if let Some(events) = &mut self.events {
             target.forget_watches(events);
-            if let Some(name) = target.paths.database.file_name() {
-                events.forget_name(target.paths.directory(), name, id);
+            if let Some(name) = target.files.path.file_name() {
+                events.forget_name(directory(&target.files.path), name, id);
             }
         }
     }
@@ -201,7 +205,7 @@ impl Watch {
         &mut self,
         free: &mut Vec<usize>,
         name: TargetName,
-        files: DatabaseFiles,
+        files: Arc<DatabaseFiles>,
         filesystem: Option<&'static str>,
     ) {
         let target = Tracked::new(name, files, filesystem);
@@ -211,7 +215,7 @@ impl Watch {
         });
         if let Some(slot) = self.targets.get_mut(id) {
             self.ids.insert(target.name.clone(), id);
-            slot.insert(target).enqueue(id, &mut self.dirty);
+            slot.insert(Box::new(target)).enqueue(id, &mut self.dirty);
         }
     }
 }
@@ -221,9 +225,9 @@ impl DatabaseWatch for Watch {
         Some(Arc::new(LivePageReader))
     }
 
-    fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>) {
+    fn set_targets(&mut self, targets: Vec<(TargetName, Arc<DatabaseFiles>)>) {
         let mut gone = self.ids.clone();
-        let is_same = |id: usize, files: &DatabaseFiles| {
+        let is_same = |id: usize, files: &Arc<DatabaseFiles>| {
             self.targets.get(id).and_then(Option::as_ref).is_some_and(|target| target.files == *files)
         };
         let mut new = Vec::new();
@@ -237,7 +241,7 @@ impl DatabaseWatch for Watch {
         let mut free: Vec<usize> = (0..self.targets.len()).filter(|&id| self.targets[id].is_none()).collect();
         let mut filesystems = HashMap::new();
         for (name, files) in new {
-            let directory = Paths::of(&files.path).directory().to_owned();
+            let directory = directory(&files.path).to_owned();
             let filesystem =
                 *filesystems.entry(directory).or_insert_with_key(|directory| untrusted_filesystem(directory));
             self.insert(&mut free, name, files, filesystem);
@@ -294,7 +298,7 @@ impl DatabaseWatch for Watch {
 
 impl Held {
     /// Notes that a target was looked at, and closes the longest unused `-shm` when there are too many.
-    fn touch(&mut self, id: usize, targets: &mut [Option<Tracked>]) {
+    fn touch(&mut self, id: usize, targets: &mut [Option<Box<Tracked>>]) {
         let Some(target) = targets.get_mut(id).and_then(Option::as_mut) else { return };
         self.by_use.remove(&target.used);
         if target.index.is_none() {

@@ -41,7 +41,7 @@ impl Drill {
         let (begun, clock, file) = (self.recovering, Arc::clone(&self.parts.clock), self.restored.take());
         let on_disk = blocking(move || {
             file.map_or(Ok(()), |file| file.sync())?;
-            Ok((clock.now().mono - begun).as_secs_f64())
+            Ok((clock.now().mono() - begun).as_secs_f64())
         });
         let (digest, on_disk, checked) = tokio::join!(digest, on_disk, self.ask(full));
         self.record.restore_seconds = Some(on_disk.map_err(Stop::inconclusive)?);

@@ -115,7 +115,7 @@ impl Drill {
     pub(super) fn recency(&mut self, restored: &Restored, view: &LiveView) {
         let Some(live) = &view.position else { return };
         let since = self.mono();
-        let now = self.parts.clock.now().wall;
+        let now = self.parts.clock.now().wall();
         let identical =
             self.record.checks.iter().any(|check| check.name == COMPARE && check.result == DrillResult::Passed);
         let age = live.last_commit.map(|commit| now.duration_since(commit).max(SignedDuration::ZERO));

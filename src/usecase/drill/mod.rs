@@ -77,7 +77,7 @@ pub fn inconclusive(
     reason: Reason,
 ) -> DrillRecord {
     DrillRecord {
-        database: job.database.0.clone(),
+        database: job.database.to_string(),
         replica: job.replica.name.clone(),
         url: job.replica.location.url(),
         program: program.to_owned(),
@@ -104,20 +104,20 @@ impl Drill {
     fn new(parts: DrillParts, job: DrillJob) -> Self {
         let now = parts.clock.now();
         let nothing = Reason::new(ReasonKind::Failed, "the drill has not finished");
-        let record = inconclusive(&job, &parts.program, now.wall, now.wall, nothing);
+        let record = inconclusive(&job, &parts.program, now.wall(), now.wall(), nothing);
         Self {
             parts,
             job,
             record: DrillRecord { reason: None, ..record },
-            begun: now.mono,
-            recovering: now.mono,
+            begun: now.mono(),
+            recovering: now.mono(),
             restored: None,
         }
     }
 
     /// Seconds since an instant of the monotonic clock.
     fn seconds_since(&self, then: SignedDuration) -> f64 {
-        (self.parts.clock.now().mono - then).as_secs_f64()
+        (self.parts.clock.now().mono() - then).as_secs_f64()
     }
 
     fn prices(&self) -> Prices {
@@ -125,7 +125,7 @@ impl Drill {
     }
 
     fn mono(&self) -> SignedDuration {
-        self.parts.clock.now().mono
+        self.parts.clock.now().mono()
     }
 
     fn check(&mut self, name: &str, result: DrillResult, detail: String, since: SignedDuration) {
@@ -328,7 +328,7 @@ impl Drill {
             self.record.dollars += costs.spent(&store);
         }
         self.record.seconds = self.seconds_since(self.begun);
-        DrillRecord { result, reason, finished_at: now.wall, ..self.record }
+        DrillRecord { result, reason, finished_at: now.wall(), ..self.record }
     }
 }
 

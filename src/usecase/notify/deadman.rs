@@ -53,7 +53,7 @@ impl Deadman {
                         Some((_, at)) if !changed => interval - now.since(*at),
                         _ => SignedDuration::ZERO,
                     };
-                    let wait = turn.max(retry_at.map_or(SignedDuration::ZERO, |at| at - now.mono));
+                    let wait = turn.max(retry_at.map_or(SignedDuration::ZERO, |at| at - now.mono()));
                     if wait <= SignedDuration::ZERO {
                         let pinged = caught(self.switch.ping(says.as_deref())).await;
                         let now = self.clock.now();
@@ -61,7 +61,7 @@ impl Deadman {
                         match pinged {
                             Ok(()) => {
                                 state.report.notifications += 1;
-                                state.report.last_success_at = Some(now.wall);
+                                state.report.last_success_at = Some(now.wall());
                                 well(&mut state.report, now);
                                 (last, retry_at, attempts) = (Some((says, now)), None, 0);
                             }
@@ -70,7 +70,7 @@ impl Deadman {
                                 let wanted = reason.retry_after.unwrap_or_default();
                                 ill(&mut state.report, reason, now);
                                 let wait = backoff(attempts, chance()).min(self.target.interval).max(wanted);
-                                retry_at = SignedDuration::try_from(wait).ok().map(|wait| now.mono + wait);
+                                retry_at = SignedDuration::try_from(wait).ok().map(|wait| now.mono() + wait);
                                 attempts += 1;
                             }
                         }

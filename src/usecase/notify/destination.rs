@@ -88,7 +88,7 @@ impl Destination {
                 Ok(()) => {
                     state.told.record(&firing, &resolved, style, now);
                     state.report.notifications += 1;
-                    state.report.last_success_at = Some(now.wall);
+                    state.report.last_success_at = Some(now.wall());
                 }
                 Err(reason) => {
                     count(&mut state.report, &reason);
@@ -167,13 +167,13 @@ fn message(
     let over: Vec<_> = resolved.iter().take(most - shown.len()).cloned().collect();
     AlertMessage {
         receiver: target.name.clone(),
-        at: now.wall,
+        at: now.wall(),
         omitted: firing.len() + resolved.len() - shown.len() - over.len(),
         firing: shown,
         resolved: over,
         firing_total: due.firing_total,
         repeated: due.repeated,
-        valid_until: now.after(target.repeat_interval.saturating_mul(4)).wall,
+        valid_until: now.after(target.repeat_interval.saturating_mul(4)).wall(),
     }
 }
 
@@ -192,7 +192,7 @@ pub(super) fn ill(report: &mut ReceiverReport, reason: Reason, now: Moment) {
     if report.failing_since.is_none() {
         let (receiver, kind, hint) = (&report.receiver, reason.kind.as_str(), reason.hint.as_deref());
         tracing::warn!(receiver, kind, %reason, hint, "notifications are not getting through");
-        report.failing_since = Some(now.wall);
+        report.failing_since = Some(now.wall());
     }
     report.reason = Some(reason);
 }
@@ -200,7 +200,7 @@ pub(super) fn ill(report: &mut ReceiverReport, reason: Reason, now: Moment) {
 /// Remembers that the last attempt succeeded.
 pub(super) fn well(report: &mut ReceiverReport, now: Moment) {
     if let Some(since) = report.failing_since.take() {
-        let after = spoken(age_seconds(since, now.wall));
+        let after = spoken(age_seconds(since, now.wall()));
         tracing::info!(receiver = report.receiver, after, "notifications are getting through again");
     }
     report.reason = None;

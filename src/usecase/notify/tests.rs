@@ -21,7 +21,7 @@ struct Paused(Instant);
 impl Clock for Paused {
     fn now(&self) -> Moment {
         let mono = SignedDuration::try_from(self.0.elapsed()).unwrap();
-        Moment { wall: Timestamp::from_second(1_767_225_600).unwrap() + mono, mono }
+        Moment::new(Timestamp::from_second(1_767_225_600).unwrap() + mono, mono)
     }
 }
 

@@ -163,7 +163,7 @@ impl Told {
     fn hold_back(&mut self, due: &mut Due, now: Moment) -> Option<SignedDuration> {
         let all: BTreeSet<&Labels> = due.firing.iter().chain(&due.resolved).map(|alert| &alert.labels).collect();
         self.refused.retain(|labels, _| all.contains(labels));
-        let rests = |alert: &Alert| Some(self.refused.get(&alert.labels)?.retry_at - now.mono);
+        let rests = |alert: &Alert| Some(self.refused.get(&alert.labels)?.retry_at - now.mono());
         let held = |alert: &Alert| rests(alert).filter(|rest| rest.is_positive());
         let wait = due.firing.iter().chain(&due.resolved).filter_map(|alert| held(alert)).min();
         due.firing.retain(|alert| held(alert).is_none());
@@ -206,7 +206,7 @@ impl Told {
     /// but a failure.
     fn pause(&mut self, news: bool, target: &ReceiverTarget, style: Style, now: Moment) -> SignedDuration {
         let since = *self.waiting_since.get_or_insert(now);
-        let retry = self.retry_at.map(|at| at - now.mono);
+        let retry = self.retry_at.map(|at| at - now.mono());
         let others = style != Style::Mirror;
         let group = (others && news).then(|| signed(target.group_wait) - now.since(since));
         let last = self.last_message.filter(|_| others);
@@ -243,7 +243,7 @@ impl Told {
     pub(super) fn refused(&mut self, alerts: &[Arc<Alert>], chance: f64, now: Moment) {
         for alert in alerts {
             let refused = self.refused.entry(alert.labels.clone()).or_default();
-            refused.retry_at = now.mono + signed(backoff(refused.attempts, chance));
+            refused.retry_at = now.mono() + signed(backoff(refused.attempts, chance));
             refused.attempts = refused.attempts.saturating_add(1);
         }
     }
@@ -271,7 +271,7 @@ impl Told {
         let wait = backoff(self.attempts, chance);
         // An Alertmanager forgets what is not repeated in time.
         let most = if style == Style::Mirror { target.repeat_interval } else { RECEIVER_BACKOFF_MAX };
-        self.retry_at = Some(now.mono + signed(wait.min(most).max(retry_after.unwrap_or_default())));
+        self.retry_at = Some(now.mono() + signed(wait.min(most).max(retry_after.unwrap_or_default())));
         self.attempts = self.attempts.saturating_add(1);
     }
 
@@ -283,7 +283,7 @@ impl Told {
             summary: known.alert.annotations.get("summary").cloned().unwrap_or_default(),
             active_at: known.alert.active_at,
             fired_at: known.alert.fired_at,
-            told_at: known.told.wall,
+            told_at: known.told.wall(),
         });
         SavedReceiver { kind: kind.to_owned(), alerts: alerts.collect() }
     }

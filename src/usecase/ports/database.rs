@@ -36,7 +36,7 @@ pub trait DatabaseWatch: Send {
     }
 
     /// Replaces what is watched; the counters of targets that stay are kept.
-    fn set_targets(&mut self, targets: Vec<(TargetName, DatabaseFiles)>);
+    fn set_targets(&mut self, targets: Vec<(TargetName, Arc<DatabaseFiles>)>);
 
     /// Looks at the databases that changed since the last poll (and at new ones). An idle database costs nothing.
     fn poll(&mut self, now: Moment) -> Vec<LocalUpdate>;

@@ -18,7 +18,7 @@ use crate::domain::target::{DatabaseFiles, ReplicaTarget, TargetName};
 pub struct DrillJob {
     pub database: TargetName,
     /// To compare with; `None` when only the replica can be seen.
-    pub files: Option<DatabaseFiles>,
+    pub files: Option<Arc<DatabaseFiles>>,
     pub replica: ReplicaTarget,
     pub policy: DrillPolicy,
     /// Restore everything, whatever was kept of the drill before.

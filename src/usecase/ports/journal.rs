@@ -36,15 +36,15 @@ pub struct EntryKey {
 
 impl EntryKey {
     pub fn target(name: &TargetName) -> Self {
-        Self { kind: EntryKind::Target, name: name.0.clone() }
+        Self { kind: EntryKind::Target, name: name.to_string() }
     }
 
     pub fn objects(name: &TargetName) -> Self {
-        Self { kind: EntryKind::Objects, name: name.0.clone() }
+        Self { kind: EntryKind::Objects, name: name.to_string() }
     }
 
     pub fn history(name: &TargetName) -> Self {
-        Self { kind: EntryKind::History, name: name.0.clone() }
+        Self { kind: EntryKind::History, name: name.to_string() }
     }
 
     /// All that there may be of a target.

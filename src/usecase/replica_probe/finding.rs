@@ -87,6 +87,6 @@ pub(super) fn chain<S>(coverage: &Coverage<S>, sampled: Moment) -> Chain {
     }
     match coverage.lost_since.filter(|_| !coverage.holes.is_empty()) {
         None => Chain::Complete,
-        Some(lost) => Chain::Broken { end: coverage.reached_at, lost_since: lost.min(sampled.wall) },
+        Some(lost) => Chain::Broken { end: coverage.reached_at, lost_since: lost.min(sampled.wall()) },
     }
 }

@@ -12,12 +12,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::assess::proof::{Chain, Evidence, Method};
-use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::Reason;
-use crate::domain::secret::Secret;
 use crate::domain::sqlite::WalPosition;
 use crate::domain::target::ReplicaTarget;
 use crate::domain::verification::Listing;
@@ -29,20 +27,16 @@ pub use self::finding::{Finding, Seen};
 #[derive(Debug, Default)]
 pub struct ReplicaProbe {
     state: State,
-    /// The `store` label.
-    store: &'static str,
+    /// What is looked at, where that is a replica of the configuration.
+    target: Option<Arc<ReplicaTarget>>,
     /// The single objects that the last look saw, until they are taken.
     seen: Option<Box<Seen>>,
     /// The newest object is read whole when it has at most so many bytes, and not only its header.
     whole: u64,
     /// The contents of v0.3 are encrypted (`age`).
     encrypted: bool,
-    /// With which they can be read.
-    identities: Vec<Secret>,
     /// Keys that are known to be damaged: the coverage map does without them.
     damaged: Arc<BTreeSet<String>>,
-    /// The retention that Litestream was given, if it is known.
-    kept: Option<Kept>,
     /// Requests are dear there: single objects are asked for where that spares a listing.
     peeks: bool,
     /// The newest TXID that Litestream has written beside the database, where that shows.
@@ -66,14 +60,9 @@ impl ReplicaProbe {
     }
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
-    pub fn of(target: &ReplicaTarget) -> Self {
-        Self {
-            store: target.location.kind(),
-            identities: target.age_identities.clone(),
-            kept: target.kept,
-            peeks: target.location.is_atomic(),
-            ..Self::new(target.encrypted)
-        }
+    pub fn of(target: &Arc<ReplicaTarget>) -> Self {
+        let peeks = target.location.is_atomic();
+        Self { target: Some(Arc::clone(target)), peeks, ..Self::new(target.encrypted) }
     }
 
     /// Says which keys are known to be damaged. Where they are others than before, the next look lists everything to see
@@ -184,14 +173,18 @@ impl ReplicaProbe {
         let layouts = store.layouts().await?;
         match (layouts.first(), &self.state) {
             (Some(Layout::V5(keys)), _) => {
-                let mut levels = v5::Levels::new(*keys, self.store, self.kept);
+                let mut levels = v5::Levels::new(*keys, self.target.clone());
                 (levels.damaged, levels.generations) = (Arc::clone(&self.damaged), layouts.contains(&Layout::V3));
                 self.state = State::V5(Box::new(levels));
             }
             (Some(Layout::V3), State::Blank) => {
-                let identities = AgeIdentities::parse(&self.identities)?;
+                let target = self.target.as_deref();
+                let identities = target.map(|target| target.age_identities.as_slice()).unwrap_or_default();
+                let identities = AgeIdentities::parse(identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                let mut segments = v3::Segments::new(self.store, readable.then_some(identities), self.kept);
+                let store = target.map_or("", |target| target.location.kind());
+                let kept = target.and_then(|target| target.kept);
+                let mut segments = v3::Segments::new(store, readable.then_some(identities), kept);
                 segments.damaged = Arc::clone(&self.damaged);
                 self.state = State::V3(Box::new(segments));
             }

@@ -115,7 +115,7 @@ impl Segments {
         next.holes = next.generations.coverage().breaks();
         if let Some(files) = next.collecting.take() {
             let pauses = files.has_pauses();
-            let mut map = files.map(&next.damaged, sampled.wall);
+            let mut map = files.map(&next.damaged, sampled.wall());
             let facts = Facts { generations: true, pauses, store: next.store, ..Facts::default() };
             map.caveats = caveats(&facts, &map);
             (next.map, next.tail) = (Some(Arc::new(map)), 0);

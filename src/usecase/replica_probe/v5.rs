@@ -14,7 +14,6 @@ use self::peek::Peeked;
 use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understood};
 use crate::domain::assess::proof::Evidence;
 use crate::domain::limits::ODD_NEWEST_MAX;
-use crate::domain::litestream::expiry::Kept;
 use crate::domain::litestream::{
     Candidates, Damaged, Facts, Folder, HEADER_SIZE, Hole, Inventory, Layout, LevelKeys, Listed, LtxFile, LtxHeader,
     LtxTail, LtxTimeline, ObjectName, SNAPSHOT_LEVEL, Txid, caveats, expired,
@@ -22,6 +21,7 @@ use crate::domain::litestream::{
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verification::Listing;
 use crate::usecase::ports::{Pace, ReplicaStore};
@@ -31,8 +31,8 @@ use crate::usecase::walk;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levels {
     keys: LevelKeys,
-    /// The `store` label.
-    store: &'static str,
+    /// Where they are, where that is a replica of the configuration.
+    target: Option<Arc<ReplicaTarget>>,
     inventory: Inventory,
     /// The newest file that is what its name says, with its header.
     newest: Option<(LtxFile, LtxHeader)>,
@@ -67,8 +67,6 @@ pub(super) struct Levels {
     pub(super) seen: Option<Box<Seen>>,
     /// The newest file is read whole when it has at most so many bytes.
     pub(super) whole: u64,
-    /// The retention that Litestream was given, if it is known.
-    kept: Option<Kept>,
     /// Files that should have been deleted when everything was listed; `None` where that is not known.
     expired: Option<u64>,
     received: Received,
@@ -95,8 +93,8 @@ impl Received {
 }
 
 impl Levels {
-    pub(super) fn new(keys: LevelKeys, store: &'static str, kept: Option<Kept>) -> Self {
-        Self { keys, store, kept, ..Self::default() }
+    pub(super) fn new(keys: LevelKeys, target: Option<Arc<ReplicaTarget>>) -> Self {
+        Self { keys, target, ..Self::default() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -173,13 +171,16 @@ impl Levels {
     fn draw(&mut self, files: LtxTimeline, sampled: Moment) {
         let damaged = Damaged::new(self.keys, &self.damaged);
         let all = files.files();
-        self.expired = self.kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall));
+        let target = self.target.as_deref();
+        let kept = target.and_then(|target| target.kept);
+        self.expired = kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall()));
         let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
-        let mut map = files.map(&damaged, sampled.wall);
-        let facts = Facts { files: &listed, generations: self.generations, store: self.store, ..Facts::default() };
+        let mut map = files.map(&damaged, sampled.wall());
+        let store = target.map_or("", |target| target.location.kind());
+        let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.map = Some(Arc::new(map));
-        self.tail = LtxTail::new(sampled.wall, self.inventory.end());
+        self.tail = LtxTail::new(sampled.wall(), self.inventory.end());
     }
 
     /// The other levels are listed after level 0, which may have gone on; its newest file says more than theirs.

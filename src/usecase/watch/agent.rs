@@ -297,8 +297,8 @@ fn report(version: &'static str, revision: &'static str, now: Moment) -> AgentRe
     AgentReport {
         version,
         revision,
-        started_at: now.wall,
-        config: ConfigReport::read_at(now.wall),
+        started_at: now.wall(),
+        config: ConfigReport::read_at(now.wall()),
         ..AgentReport::default()
     }
 }

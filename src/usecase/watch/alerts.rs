@@ -62,17 +62,17 @@ impl Alerts {
 
     /// How long until the next evaluation.
     pub(super) fn wait(&self, now: Moment) -> Duration {
-        now.until(self.due.mono)
+        now.until(self.due.mono())
     }
 
     /// The instant of the evaluation that is due, if one is.
     pub(super) fn take_due(&mut self, interval: Duration, now: Moment) -> Option<Moment> {
-        if now.mono < self.due.mono {
+        if now.mono() < self.due.mono() {
             return None;
         }
         let due = now.ago(now.since(self.due));
         self.due = due.after(interval);
-        if now.mono < self.due.mono {
+        if now.mono() < self.due.mono() {
             return Some(due);
         }
         // Evaluations that were missed are not made up for.
@@ -92,7 +92,7 @@ impl Alerts {
             self.telling.tell(self.book.alerts());
         }
         self.unsaved |= changed;
-        (changed, self.book.turned().map(|name| TargetName(name.to_owned())).collect())
+        (changed, self.book.turned().map(TargetName::from).collect())
     }
 
     pub(super) fn tell(&self, assessment: &Assessment, at: Moment) {
@@ -100,7 +100,7 @@ impl Alerts {
         let told = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Pending);
         let alerts = told.map(Arc::clone).collect();
         let (complete, databases) = (assessment.complete, assessment.databases.len());
-        outlet.tell(AlertBoard { at: at.wall, complete, databases, alerts });
+        outlet.tell(AlertBoard { at: at.wall(), complete, databases, alerts });
     }
 
     /// The entries of the journal that are to be written; with `last`, whether they changed or not.
@@ -128,10 +128,7 @@ mod tests {
     use super::*;
 
     fn at(millis: i64) -> Moment {
-        Moment {
-            wall: Timestamp::from_millisecond(1_000_000 + millis).unwrap(),
-            mono: SignedDuration::from_millis(millis),
-        }
+        Moment::new(Timestamp::from_millisecond(1_000_000 + millis).unwrap(), SignedDuration::from_millis(millis))
     }
 
     #[test]

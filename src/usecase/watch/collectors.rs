@@ -17,12 +17,12 @@ pub(super) struct Collector(CollectorReport);
 
 impl Collector {
     fn new(collector: &'static str, now: Moment) -> Self {
-        Self(CollectorReport { collector, last_round_at: now.wall, ..CollectorReport::default() })
+        Self(CollectorReport { collector, last_round_at: now.wall(), ..CollectorReport::default() })
     }
 
     /// A round has ended in which nothing was looked at.
     pub(super) fn idle(&mut self, now: Moment) {
-        self.0.last_round_at = now.wall;
+        self.0.last_round_at = now.wall();
     }
 
     /// A round has ended.
@@ -31,7 +31,7 @@ impl Collector {
         self.0.success = success;
         self.0.duration.observe(took);
         if success {
-            self.0.last_success_at = Some(now.wall);
+            self.0.last_success_at = Some(now.wall());
         }
     }
 

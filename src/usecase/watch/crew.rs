@@ -62,14 +62,14 @@ impl<A: Send + 'static, T: Send + 'static> Crew<A, T> {
         work: impl Future<Output = T> + Send + 'static,
     ) {
         self.places.entry(place.clone()).or_default().busy += 1;
-        self.tasks.spawn(async move {
-            let result = AssertUnwindSafe(work).catch_unwind().await;
+        // An async block would keep room for the work twice: as what it was given, and as what it waits for.
+        self.tasks.spawn(AssertUnwindSafe(work).catch_unwind().map(move |result| {
             let result = result.map_err(|panic| {
                 tracing::error!(panic = message(panic.as_ref()), "{doing}: panicked");
                 Reason::new(ReasonKind::Failed, format!("{doing}: internal error"))
             });
             (place, about, result)
-        });
+        }));
     }
 
     /// Has a replica wait for a seat at a place.
@@ -107,6 +107,10 @@ impl<A: Send + 'static, T: Send + 'static> Crew<A, T> {
         if self.places.get(name).is_some_and(|place| place.busy == 0 && place.waiting.is_empty()) {
             self.places.remove(name);
         }
+        if self.places.is_empty() {
+            // There may have been thousands, and a map keeps room for as many.
+            (self.places, self.ready) = Default::default();
+        }
     }
 
     fn leave(&mut self, name: String) {
@@ -125,7 +129,11 @@ impl<A: Send + 'static, T: Send + 'static> Crew<A, T> {
 
     /// A work that has ended: what it was about and what it came to.
     pub(super) fn take_ended(&mut self) -> Option<(A, Result<T, Reason>)> {
-        self.ended.pop_front()
+        let ended = self.ended.pop_front();
+        if self.ended.is_empty() {
+            self.ended = VecDeque::new();
+        }
+        ended
     }
 }
 

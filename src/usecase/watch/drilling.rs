@@ -1,6 +1,6 @@
 //! The state of one replica's drills: when the next one is due, or why there is none.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
@@ -11,9 +11,9 @@ use crate::domain::human::spoken_bytes;
 use crate::domain::target::ReplicaTarget;
 
 /// The drills of one replica.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Drilling {
-    pub(super) history: DrillHistory,
+    pub(super) history: Arc<DrillHistory>,
     pub(super) running_since: Option<Timestamp>,
     /// Why none is due.
     pub(super) withheld: Option<String>,
@@ -36,7 +36,30 @@ pub(super) struct Basis {
     pub(super) withheld: Option<String>,
 }
 
+/// Of a replica that was never drilled: one for all.
+static NONE: LazyLock<Arc<DrillHistory>> = LazyLock::new(Arc::default);
+
+impl Default for Drilling {
+    fn default() -> Self {
+        Self {
+            history: Arc::clone(&NONE),
+            running_since: None,
+            withheld: None,
+            basis: None,
+            interval_seconds: None,
+            report: None,
+            flaws: 0,
+            healed_at: None,
+        }
+    }
+}
+
 impl Drilling {
+    /// What is known of its drills, to be changed.
+    pub(super) fn history_mut(&mut self) -> &mut DrillHistory {
+        Arc::make_mut(&mut self.history)
+    }
+
     /// Takes note of how much is known to be wrong with the replica.
     pub(super) fn note(&mut self, flaws: usize, now: Timestamp) {
         if flaws < self.flaws {
@@ -48,7 +71,7 @@ impl Drilling {
     /// A drill has ended.
     pub(super) fn conclude(&mut self, record: DrillRecord, began: Timestamp) {
         self.running_since = None;
-        self.history.conclude(record, began);
+        self.history_mut().conclude(record, began);
         (self.basis, self.healed_at) = (None, None);
     }
 
@@ -64,7 +87,7 @@ impl Drilling {
             running_since: self.running_since,
             download_bytes,
             rto_seconds: policy.rto.map(|rto| rto.as_secs_f64()),
-            history: self.history.clone(),
+            history: Arc::clone(&self.history),
         }));
     }
 }

@@ -10,10 +10,10 @@ use super::replica::WatchedReplica;
 use super::resting::Resting;
 use super::schedule::{Queue, ReplicaKey, after_commit, busy_interval, interval};
 use super::subject::Subject;
+use crate::domain::assess::permissions::ModeReport;
 use crate::domain::assessment::{DatabaseReport, Tally};
 use crate::domain::moment::Moment;
-use crate::domain::profile::Profile;
-use crate::domain::target::{DatabaseFiles, Target, TargetName};
+use crate::domain::target::{DatabaseFiles, Objectives, Target, TargetName};
 use crate::usecase::ports::{LocalUpdate, Pace};
 
 /// Rates are taken over a quarter of an hour. Where nothing else changes, they are brought up to date so often.
@@ -51,6 +51,8 @@ pub(super) struct Fleet {
     incomplete: BTreeSet<TargetName>,
     /// They are gone from the configuration.
     gone: BTreeSet<TargetName>,
+    /// Of the report that was built last: most have the same.
+    modes: Arc<[ModeReport]>,
     /// Of all reports.
     pub(super) tally: Tally,
 }
@@ -68,7 +70,7 @@ impl Fleet {
         for replica in &subject.replicas {
             self.targets.insert(replica.key, name.clone());
             self.places[usize::from(replica.target.location.is_remote())] += 1;
-            self.looks.plan(replica.key, Some(now.mono));
+            self.looks.plan(replica.key, Some(now.mono()));
         }
         self.dirty.insert(name.clone());
         self.incomplete.insert(name.clone());
@@ -104,9 +106,12 @@ impl Fleet {
     }
 
     /// How many numbers of a database are served from now on: that changes nothing of how it is watched.
-    pub(super) fn serve(&mut self, name: &TargetName, metrics: Profile) {
+    pub(super) fn serve(&mut self, name: &TargetName, wanted: &Arc<Objectives>) {
         let Some(subject) = self.subjects.get_mut(name) else { return };
-        if std::mem::replace(&mut subject.target.objectives.metrics, metrics) != metrics {
+        let known = &mut subject.target.objectives;
+        if known.metrics != wanted.metrics {
+            let changed = Objectives { metrics: wanted.metrics, ..Objectives::clone(known) };
+            *known = if changed == **wanted { Arc::clone(wanted) } else { Arc::new(changed) };
             self.dirty.insert(name.clone());
         }
     }
@@ -170,8 +175,8 @@ impl Fleet {
             // In flight, or backing off: the look that follows is soon enough.
             return;
         }
-        let soonest = now.after(after_commit(&replica.target)).mono;
-        let paced = replica.last_look.map(|last| last.after(busy_interval(&replica.target, pace)).mono);
+        let soonest = now.after(after_commit(&replica.target)).mono();
+        let paced = replica.last_look.map(|last| last.after(busy_interval(&replica.target, pace)).mono());
         let due = paced.map_or(soonest, |paced| paced.max(soonest));
         if self.looks.due(key).is_some_and(|planned| due < planned) {
             self.looks.plan(key, Some(due));
@@ -179,7 +184,7 @@ impl Fleet {
     }
 
     /// Databases on this host.
-    pub(super) fn databases(&self) -> Vec<(TargetName, DatabaseFiles)> {
+    pub(super) fn databases(&self) -> Vec<(TargetName, Arc<DatabaseFiles>)> {
         let targets = self.subjects.values().map(|subject| &subject.target);
         targets.filter_map(|target| Some((target.name.clone(), target.database.clone()?))).collect()
     }
@@ -210,14 +215,15 @@ impl Fleet {
     /// Builds the reports anew that are others now; says whether there are any that nobody asked for.
     pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
         let mut changed = std::mem::take(&mut self.dirty);
-        if self.refreshed.replace(now.mono) != Some(now.mono) {
+        if self.refreshed.replace(now.mono()) != Some(now.mono()) {
             changed.append(&mut self.moving);
-            changed.extend(self.fading.iter().filter(|(_, due)| **due <= now.mono).map(|(name, _)| name.clone()));
+            changed.extend(self.fading.iter().filter(|(_, due)| **due <= now.mono()).map(|(name, _)| name.clone()));
         }
         for name in changed {
             let Some(subject) = self.subjects.get_mut(&name) else { continue };
             let before = Arc::clone(&subject.report);
             if subject.refresh(pace, now) {
+                subject.share(&mut self.modes);
                 self.tally.replace(&before, &subject.report);
                 self.fresh.insert(name.clone());
             }
@@ -228,7 +234,7 @@ impl Fleet {
                 self.moving.insert(name.clone());
             }
             match subject.fading(now) {
-                true => drop(self.fading.insert(name, now.after(FADING_INTERVAL).mono)),
+                true => drop(self.fading.insert(name, now.after(FADING_INTERVAL).mono())),
                 false => drop(self.fading.remove(&name)),
             }
         }
@@ -246,6 +252,7 @@ impl Fleet {
         if let Some(subject) = self.subjects.get_mut(name) {
             let before = Arc::clone(&subject.report);
             subject.rebuild(pace, now);
+            subject.share(&mut self.modes);
             self.tally.replace(&before, &subject.report);
         }
     }

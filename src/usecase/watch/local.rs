@@ -25,7 +25,7 @@ pub(super) struct LocalRound {
 }
 
 enum Command {
-    Targets(Vec<(TargetName, DatabaseFiles)>, Duration, Duration),
+    Targets(Vec<(TargetName, Arc<DatabaseFiles>)>, Duration, Duration),
     Look(TargetName, oneshot::Sender<Moment>),
     Staged(TargetName, oneshot::Sender<Option<Txid>>),
 }
@@ -51,7 +51,7 @@ impl LocalWatch {
     }
 
     /// Replaces what is watched. `sweep` is the time in which the sweep gets round once.
-    pub(super) fn set_targets(&self, targets: Vec<(TargetName, DatabaseFiles)>, poll: Duration, sweep: Duration) {
+    pub(super) fn set_targets(&self, targets: Vec<(TargetName, Arc<DatabaseFiles>)>, poll: Duration, sweep: Duration) {
         // A thread that is gone is seen by the agent, whose receiver is then closed.
         let _ = self.commands.send(Command::Targets(targets, poll, sweep));
     }

@@ -71,10 +71,10 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
 
     // What is said once is said of what was listed.
     let pace = &Pace { listing: Duration::ZERO, ..pace.clone() };
-    let deadline = clock.now().after(wait).mono;
+    let deadline = clock.now().after(wait).mono();
     look_at(&mut subjects, clock, now, pace, |_| true).await;
     find_beacons(&mut subjects, clock, stores, pace).await;
-    while subjects.iter().any(|subject| subject.replicas.iter().any(behind)) && clock.now().mono < deadline {
+    while subjects.iter().any(|subject| subject.replicas.iter().any(behind)) && clock.now().mono() < deadline {
         tokio::time::sleep(AGAIN.min(wait)).await;
         look_at(&mut subjects, clock, now, pace, behind).await;
     }
@@ -108,7 +108,7 @@ async fn look_at(
             looks.push((place(replica), async move {
                 let result = match replica.store.clone() {
                     Ok(store) => probe.look(store.as_ref(), staged.as_ref(), sampled, pace).await,
-                    Err(reason) => Err(reason),
+                    Err(reason) => Err(*reason),
                 };
                 let objects = SeenObjects::of(&mut probe, replica.ledger.is_on());
                 replica.conclude(Look { probe, result, objects, beacon: None }, clock.now());
@@ -158,7 +158,7 @@ async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
         let Ok(store) = replica.store.clone() else { return };
         let mut left = VERIFY_ONCE_REQUESTS_MAX;
         while left > 0 {
-            let jobs = replica.ledger.jobs(VERIFY_REQUESTS_MAX.min(left), clock.now().wall);
+            let jobs = replica.ledger.jobs(VERIFY_REQUESTS_MAX.min(left), clock.now().wall());
             if jobs.is_empty() {
                 break;
             }
@@ -226,11 +226,11 @@ fn wanting(replica: &WatchedReplica) -> bool {
 pub fn named(targets: Vec<Target>, names: &[String]) -> Result<Vec<Target>, Reason> {
     let goes_by = |target: &Target, name: &str| {
         let path = target.database.as_ref().is_some_and(|files| files.path.as_os_str() == name);
-        path || target.name.0 == name
+        path || *target.name == *name
     };
     if let Some(name) = names.iter().find(|name| !targets.iter().any(|target| goes_by(target, name))) {
         let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database"));
-        let known: Vec<_> = targets.iter().take(10).map(|target| target.name.0.as_str()).collect();
+        let known: Vec<_> = targets.iter().take(10).map(|target| target.name.as_str()).collect();
         return Err(reason.with_hint(format!("known databases: {}", known.join(", "))));
     }
     let wanted = |target: &Target| names.is_empty() || names.iter().any(|name| goes_by(target, name));

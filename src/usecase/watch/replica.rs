@@ -1,5 +1,7 @@
 //! The agent's state of one replica: the positions not yet proven there, and the last look's evidence.
 
+mod report;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +12,13 @@ use crate::domain::assess::churn::Churn;
 use crate::domain::assess::growth::{Growth, Written};
 use crate::domain::assess::lineage::Lineage;
 use crate::domain::assess::positions::Positions;
-use crate::domain::assess::proof::{Chain, Evidence, LagUnknownReport, Method, Unread, arrived, exposure, settle};
-use crate::domain::assessment::{CoverageReport, DatabaseState, KeepingReport, ReplicaReport};
+use crate::domain::assess::proof::{Chain, Evidence, Unread, arrived, settle};
+use crate::domain::assessment::CoverageReport;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::{Folder, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
-use crate::domain::price::ConfiguredPrices;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{LitestreamVersion, ReplicaTarget};
 use crate::domain::verification::{Ledger, VerificationReport, Verified};
@@ -43,7 +44,7 @@ pub(super) struct Watched {
 pub(super) struct WatchedReplica {
     pub(super) target: Arc<ReplicaTarget>,
     pub(super) key: ReplicaKey,
-    pub(super) store: Result<Arc<dyn ReplicaStore>, Reason>,
+    pub(super) store: Result<Arc<dyn ReplicaStore>, Box<Reason>>,
     /// `None` while a look is in flight, which owns it.
     pub(super) probe: Option<ReplicaProbe>,
     pub(super) positions: Positions,
@@ -74,7 +75,7 @@ pub(super) struct WatchedReplica {
     pub(super) verifying: bool,
     pub(super) spotting: Spotting,
     /// It is looked at less often than others, because nothing was committed since it was proven.
-    pub(super) rest: Option<Rest>,
+    pub(super) rest: Option<Box<Rest>>,
 }
 
 impl WatchedReplica {
@@ -89,7 +90,7 @@ impl WatchedReplica {
         let verification = ledger.report().map(Arc::new);
         Self {
             probe: Some(ReplicaProbe::of(&target)),
-            store: stores.open(&target.location),
+            store: stores.open(&target.location).map_err(Box::new),
             target,
             key,
             positions: Positions::default(),
@@ -121,7 +122,7 @@ impl WatchedReplica {
         // A newest object that is damaged is asked for again with each look: its header is enough.
         let failed = self.failure.as_ref().is_some_and(|reason| reason.kind == ReasonKind::Corrupt);
         let damaged = failed || self.finding.as_ref().is_some_and(|(finding, _)| finding.damaged.is_some());
-        probe.read_whole(if damaged { 0 } else { self.ledger.allowance(now.wall) });
+        probe.read_whole(if damaged { 0 } else { self.ledger.allowance(now.wall()) });
         probe.set_damaged(self.verification.as_deref().map(VerificationReport::damaged).unwrap_or_default());
         if self.ledger.is_suspicious() {
             probe.relist();
@@ -132,7 +133,7 @@ impl WatchedReplica {
     /// Takes in what a look saw of single objects.
     fn take_objects(&mut self, seen: SeenObjects, now: Moment) {
         let SeenObjects { listed: Some(listed), judged } = seen else { return };
-        self.ledger.take(&listed, now.wall);
+        self.ledger.take(&listed, now.wall());
         if let Some((Folder::Level(0), pages)) = judged.as_ref().and_then(Verified::pages) {
             self.churn.observe(pages);
         }
@@ -142,7 +143,7 @@ impl WatchedReplica {
     /// Takes in what reading objects came to.
     pub(super) fn take_verified(&mut self, results: Vec<Verified>, now: Moment) {
         if !results.is_empty() {
-            self.ledger.conclude(results, now.wall);
+            self.ledger.conclude(results, now.wall());
         }
         let report = self.ledger.report();
         if self.verification.as_deref() != report.as_ref() {
@@ -189,7 +190,7 @@ impl WatchedReplica {
                 if !self.replaced {
                     settle(&mut self.positions, &evidence);
                 }
-                self.watched.verified_at = Some(evidence.verified_at.wall);
+                self.watched.verified_at = Some(evidence.verified_at.wall());
                 self.found_at = Some(now);
                 if let Some((received, written)) = finding.received_bytes.zip(self.written) {
                     self.growth.record(evidence.verified_at, received, written);
@@ -258,7 +259,7 @@ impl WatchedReplica {
         let Some(found) = found else { return };
         let report = |found: FoundBeacon| match BeaconClaim::parse(&found.content) {
             Ok(claim) => Ok(BeaconReport {
-                read_at: Some(now.wall),
+                read_at: Some(now.wall()),
                 written_at: Some(found.written_at),
                 stored_at: Some(found.stored_at),
                 claim: Some(claim),
@@ -303,106 +304,9 @@ impl WatchedReplica {
 
     /// Takes in how far Litestream says that it is, as it was read at `at`.
     pub(super) fn compare(&mut self, claim: Txid, at: Moment) {
-        if let Some(there) = self.newest_txid().filter(|_| self.found_at.is_some_and(|found| found.mono <= at.mono)) {
+        if let Some(there) = self.newest_txid().filter(|_| self.found_at.is_some_and(|found| found.mono() <= at.mono()))
+        {
             self.lineage.observe(claim.0, there);
-        }
-    }
-
-    fn keeping(&self, prices: &ConfiguredPrices) -> KeepingReport {
-        let prices = self.target.location.prices(prices);
-        let coverage = self.coverage();
-        let bytes = coverage.map(|coverage| coverage.levels.iter().map(|level| level.bytes).sum());
-        KeepingReport {
-            growth: self.growth.report(),
-            foreign_history: self.lineage.is_foreign(),
-            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(bytes)),
-            kept_seconds: self.target.kept.and_then(|kept| kept.snapshots).map(|age| age.as_secs_f64()),
-            churn: self.churn.report(prices.upload_dollars()),
-            lag_unknown: self
-                .watched
-                .unknown_since
-                .map(|since| LagUnknownReport { since, commit_at: self.unproven_at() }),
-        }
-    }
-
-    /// When the oldest commit was made that is not proven.
-    fn unproven_at(&self) -> Option<Timestamp> {
-        let seen = self.positions.unproven().find(|sample| sample.committed);
-        let claimed = || self.beacon.as_ref()?.unreplicated_since();
-        seen.map(|sample| sample.first_seen.wall).or_else(claimed)
-    }
-
-    /// The lag that the host that writes the database claims, if nothing better is known. A replica that cannot be read
-    /// may not hold what the host saw in it.
-    fn claimed_lag(&self) -> Option<f64> {
-        let (_, evidence) = self.finding.as_ref().filter(|(_, evidence)| evidence.chain.arrives())?;
-        self.beacon.as_ref().filter(|_| self.unreadable().is_none())?.lag_seconds(evidence.position)
-    }
-
-    /// Notes since when the lag is unknown although it should be known; `true` when that changed. It is unknown by design
-    /// where the database is elsewhere and no beacon tells of it, and of no interest while there is no database.
-    pub(super) fn note_lag(&mut self, database: DatabaseState, now: Moment) -> bool {
-        let claim = self.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
-        let expected = match database {
-            DatabaseState::Remote => claim.is_some(),
-            DatabaseState::Missing | DatabaseState::OverLimit => false,
-            DatabaseState::Monitored | DatabaseState::Pending | DatabaseState::Unreadable => true,
-        };
-        let before = self.watched.unknown_since;
-        self.watched.unknown_since = match () {
-            () if !expected || self.lag(now).is_some() => None,
-            // What was unknown before the replica could not be read still is, and nothing new is known.
-            () if self.finding.is_none() || self.unreadable().is_some() || database == DatabaseState::Pending => before,
-            () => before.or(Some(now.wall)),
-        };
-        self.watched.unknown_since != before
-    }
-
-    fn lag(&self, now: Moment) -> Option<f64> {
-        let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
-        let lag = exposure(&self.positions, evidence, self.unread(), now).lag;
-        lag.map(|lag| lag.as_secs_f64()).or_else(|| self.claimed_lag())
-    }
-
-    pub(super) fn report(&self, pace: &Pace, prices: &ConfiguredPrices, now: Moment) -> ReplicaReport {
-        let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
-        // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
-        let evidence = evidence.filter(|_| !self.replaced);
-        let exposure = exposure(&self.positions, evidence, self.unread(), now);
-        let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
-        let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
-        let claim = self.beacon.as_ref().filter(|_| claimed.is_some());
-        let claimed_bytes = claim.and_then(|beacon| beacon.fresh_claim()?.unreplicated_bytes);
-        let damaged = finding.and_then(|finding| finding.damaged.as_deref().cloned());
-        ReplicaReport {
-            name: self.target.name.clone(),
-            store: self.target.location.kind().to_owned(),
-            url: self.target.location.url(),
-            bucket: self.target.location.bucket().map(|bucket| bucket.label),
-            layout: finding.and_then(|finding| finding.layout),
-            up: self.looked_at().then_some(self.failure.is_none()),
-            reason: self.failure.as_deref().cloned().or(damaged),
-            method: if claimed.is_some() { Some(Method::Beacon) } else { exposure.method },
-            recovery_point: exposure.recovery_point,
-            lag_seconds: exposure.lag.map(seconds).or(claimed),
-            lag_upper_bound_seconds: exposure.lag_upper_bound.map(seconds),
-            unreplicated_since: exposure.unreplicated_since.or_else(|| claim?.unreplicated_since()),
-            unreplicated_bytes: exposure.unreplicated_bytes.or(claimed_bytes),
-            // What was committed since the claim is not in it.
-            unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound || claimed_bytes.is_some(),
-            watched_since: self.watched.since,
-            verified_at: self.watched.verified_at,
-            verify_interval_seconds: self.verify_interval(pace).as_secs_f64(),
-            rests_until: self.rest.and_then(|rest| rest.planned()),
-            last_segment_at: finding.and_then(|finding| finding.last_segment_at),
-            txid: finding.and_then(|finding| finding.txid),
-            coverage: finding.map(|finding| Arc::clone(&finding.coverage)),
-            timeline: finding.and_then(|finding| finding.timeline.clone()),
-            verification: self.verification.clone(),
-            drill: self.drilling.report.clone(),
-            beacon: self.beacon.clone(),
-            keeping: self.keeping(prices),
-            spot: self.spot_report(&pace.verify.spot),
         }
     }
 }

@@ -62,12 +62,12 @@ impl Rest {
     }
 
     pub(super) fn interval(&self) -> Duration {
-        self.since.until(self.until.mono)
+        self.since.until(self.until.mono())
     }
 
     /// When the next look is planned, if all is well.
     pub(super) fn planned(&self) -> Option<Timestamp> {
-        (!self.doubted).then_some(self.until.wall)
+        (!self.doubted).then_some(self.until.wall())
     }
 
     /// From now on, its proof may not become older than it is, but for what a failed look may take to be repeated.

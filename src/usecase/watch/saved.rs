@@ -54,10 +54,10 @@ pub fn remembered_drills(entries: &[(EntryKey, String)], targets: &[Target]) -> 
     let saved = entries.iter().filter(|(entry, _)| entry.kind == EntryKind::Target);
     let saved: HashMap<&str, &str> = saved.map(|(entry, text)| (entry.name.as_str(), text.as_str())).collect();
     let of = |target: &Target| {
-        let text = saved.get(target.name.0.as_str())?;
+        let text = saved.get(target.name.as_str())?;
         let saved: Saved = serde_json::from_str(text).ok()?;
         let drills = target.replicas.iter().filter_map(|replica| find(&saved.drills, &identity(replica))?.last.clone());
-        Some((target.name.0.clone(), *drills.max_by_key(|drill| drill.finished_at)?))
+        Some((target.name.to_string(), *drills.max_by_key(|drill| drill.finished_at)?))
     };
     targets.iter().filter_map(of).collect()
 }

@@ -39,7 +39,7 @@ impl WatchedReplica {
     pub(super) fn spot_job(
         &mut self,
         reader: &Arc<dyn PageReader>,
-        files: &DatabaseFiles,
+        files: &Arc<DatabaseFiles>,
         policy: &SpotPolicy,
         now: Moment,
     ) -> Option<SpotJob> {
@@ -47,7 +47,7 @@ impl WatchedReplica {
         let due =
             self.spotting.due.unwrap_or_else(|| now.after(first(&self.spotting.book, self.seed(0), interval, now)));
         self.spotting.due = Some(due);
-        if due.mono > now.mono || self.spotting.in_flight || self.unreadable().is_some() || !self.ledger.is_on() {
+        if due.mono() > now.mono() || self.spotting.in_flight || self.unreadable().is_some() || !self.ledger.is_on() {
             return None;
         }
         let store = self.store.clone().ok()?;
@@ -65,17 +65,17 @@ impl WatchedReplica {
         };
         let unknown = plan.files.iter().filter(|file| file.frames.is_none()).count() as u64;
         let pages = u64::from(policy.pages) + 1;
-        if !self.ledger.affords(pages + 2 * unknown, pages * PAGE_BYTES + unknown * INDEX_BYTES, now.wall) {
+        if !self.ledger.affords(pages + 2 * unknown, pages * PAGE_BYTES + unknown * INDEX_BYTES, now.wall()) {
             self.spotting.why = Some("the bytes that may be read per day are used up");
             return None;
         }
         self.spotting.why = None;
         self.spotting.in_flight = true;
         let tip = plan.tip;
-        let seed = self.seed(now.wall.as_nanosecond() as u64);
+        let seed = self.seed(now.wall().as_nanosecond() as u64);
         let numbers = self.spotting.book.pages(seed, tip.commit, policy.pages, lock_page(tip.page_size));
         let target = LiveTarget { position, pages: tip.commit };
-        Some(SpotJob { store, reader: Arc::clone(reader), files: files.clone(), plan, target, numbers })
+        Some(SpotJob { store, reader: Arc::clone(reader), files: Arc::clone(files), plan, target, numbers })
     }
 
     /// Takes in a round. The next look should come at once where it says `true`.
@@ -91,7 +91,7 @@ impl WatchedReplica {
         let compared = !round.outcome.findings.is_empty();
         self.spotting.races = if compared || round.requests > 0 { 0 } else { self.spotting.races + 1 };
         let raced = (1..=SPOT_RACES_MAX).contains(&self.spotting.races);
-        let result = self.spotting.book.conclude(round.outcome, now.wall);
+        let result = self.spotting.book.conclude(round.outcome, now.wall());
         let suspicious = self.spotting.book.is_suspicious() && compared;
         let interval = policy.interval.unwrap_or(SPOT_AGAIN);
         let wait = match result {
@@ -108,7 +108,7 @@ impl WatchedReplica {
     pub(super) fn spot_due(&self, policy: &SpotPolicy, now: Moment) -> Option<Moment> {
         let interval = policy.interval.filter(|_| self.spotting.able && self.spots_are_possible())?;
         let due = self.spotting.due.unwrap_or(now);
-        Some(if due.mono > now.mono { due } else { now.after(interval) })
+        Some(if due.mono() > now.mono() { due } else { now.after(interval) })
     }
 
     /// Pages can be read from the replica.
@@ -140,7 +140,7 @@ impl WatchedReplica {
 /// How long until the first round of this run: soon, or as an earlier run would have had it.
 fn first(book: &SpotBook, seed: u64, interval: Duration, now: Moment) -> Duration {
     let soon = SPOT_SPREAD.min(interval).as_secs_f64() * (seed as f64 / u64::MAX as f64);
-    let rest = book.conclusive_at().map(|at| interval.as_secs_f64() - now.wall.duration_since(at).as_secs_f64());
+    let rest = book.conclusive_at().map(|at| interval.as_secs_f64() - now.wall().duration_since(at).as_secs_f64());
     let calm = !book.differs_somewhere();
     let wait = rest.filter(|_| calm).map_or(soon, |rest| rest.clamp(soon, interval.as_secs_f64()));
     Duration::from_secs(wait as u64)

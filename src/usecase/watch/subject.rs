@@ -14,7 +14,8 @@ use crate::domain::assess::positions::Positions;
 use crate::domain::assess::rates::{RateWindow, Rates};
 use crate::domain::assess::trend::{SPACE, Trend};
 use crate::domain::assessment::{
-    DatabaseReport, DatabaseState, FilesystemReport, LitestreamReport, LocalReport, ObjectivesReport,
+    DatabaseReport, DatabaseState, FilesystemReport, LitestreamEvidence, LitestreamReport, LocalReport,
+    ObjectivesReport,
 };
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
 use crate::domain::litestream::Txid;
@@ -81,11 +82,13 @@ impl Subject {
             let mut replica = WatchedReplica::new(Arc::clone(replica), target.objectives.restorer, stores, pace, key);
             replica.watched = find(&saved.watched, &identity)
                 .copied()
-                .unwrap_or_else(|| Watched { since: now.wall, ..Watched::default() });
+                .unwrap_or_else(|| Watched { since: now.wall(), ..Watched::default() });
             if let Some(positions) = find(&saved.replicas, &identity) {
                 replica.positions = Positions::restore(positions, now);
             }
-            replica.drilling.history = find(&saved.drills, &identity).cloned().unwrap_or_default();
+            if let Some(history) = find(&saved.drills, &identity) {
+                *replica.drilling.history_mut() = history.clone();
+            }
             replica.spotting.book = find(&saved.spots, &identity).cloned().unwrap_or_default();
             replica
         });
@@ -117,7 +120,7 @@ impl Subject {
             rates: self.rates.clone(),
             trends: self.trends.clone(),
             replicas: identified(&self.replicas, |replica| replica.positions.save()),
-            drills: identified(drilled, |replica| replica.drilling.history.clone()),
+            drills: identified(drilled, |replica| (*replica.drilling.history).clone()),
             spots: identified(&self.replicas, |replica| replica.spotting.book.clone()),
             watched: identified(&self.replicas, |replica| replica.watched),
         };
@@ -271,6 +274,16 @@ impl Subject {
         self.publish(report);
     }
 
+    /// Shares with the reports of other databases what is the same in them.
+    pub(super) fn share(&mut self, alike: &mut Arc<[ModeReport]>) {
+        let Some(local) = Arc::get_mut(&mut self.report).and_then(|report| report.local.as_mut()) else { return };
+        if local.modes == *alike {
+            local.modes = Arc::clone(alike);
+        } else {
+            *alike = Arc::clone(&local.modes);
+        }
+    }
+
     fn publish(&mut self, report: DatabaseReport) {
         self.unsaved |= std::mem::take(&mut self.looked);
         self.report = Arc::new(report);
@@ -283,9 +296,9 @@ impl Subject {
             self.unsaved |= replica.note_lag(state, now);
         }
         DatabaseReport {
-            name: self.target.name.0.clone(),
+            name: self.target.name.clone(),
             state,
-            reason: self.failure.as_deref().cloned(),
+            reason: self.failure.clone(),
             local: self.local(now),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
@@ -319,7 +332,7 @@ impl Subject {
         let txid_claim = self.claim().map(|txid| txid.0);
         Some(LocalReport {
             path: files.path.display().to_string(),
-            observed_at: look.at.wall,
+            observed_at: look.at.wall(),
             polled: self.polled,
             page_size: look.page_size,
             size_bytes: look.size_bytes,
@@ -348,7 +361,7 @@ impl Subject {
         })
     }
 
-    fn modes(&self, posture: &DatabasePosture) -> Vec<ModeReport> {
+    fn modes(&self, posture: &DatabasePosture) -> Arc<[ModeReport]> {
         let wanted = &self.target.objectives.permissions;
         let report = |file: &FileMode| {
             let problem = problem(file, &posture.modes, wanted);
@@ -370,14 +383,12 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
     // Litestream keeps each of its databases open.
     let closed = in_wal_mode && posture.is_some_and(|posture| posture.open == Some(false));
     let (up, pid, evidence) = match sighting {
-        Sighting::Attached(pid) => (Some(true), Some(pid), format!("process {pid} has the database open")),
-        Sighting::Running(pid) if closed => {
-            (Some(false), Some(pid), format!("process {pid} is running, but does not have the database open"))
-        }
-        _ if closed => (Some(false), None, "no process has the database open, as Litestream would".to_owned()),
-        Sighting::Running(pid) => (Some(true), Some(pid), format!("process {pid} is running")),
-        Sighting::Gone => (Some(false), None, "no `litestream replicate` process on this host has it open".to_owned()),
-        Sighting::Unknown => (None, None, "its process cannot be seen from here".to_owned()),
+        Sighting::Attached(pid) => (Some(true), Some(pid), LitestreamEvidence::Attached(pid)),
+        Sighting::Running(pid) if closed => (Some(false), Some(pid), LitestreamEvidence::RunningElsewhere(pid)),
+        _ if closed => (Some(false), None, LitestreamEvidence::Closed),
+        Sighting::Running(pid) => (Some(true), Some(pid), LitestreamEvidence::Running(pid)),
+        Sighting::Gone => (Some(false), None, LitestreamEvidence::Gone),
+        Sighting::Unknown => (None, None, LitestreamEvidence::Unseen),
     };
     LitestreamReport { up, evidence, pid }
 }
@@ -411,7 +422,7 @@ mod tests {
     }
 
     fn at(seconds: i64) -> Moment {
-        Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+        Moment::new(Timestamp::from_second(1_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
     }
 
     #[test]
@@ -421,9 +432,9 @@ mod tests {
         let target = Target {
             litestream: false,
             name: name.clone(),
-            database: Some(DatabaseFiles { path: "/app.db".into(), meta_path: None }),
+            database: Some(Arc::new(DatabaseFiles { path: "/app.db".into(), meta_path: None })),
             replicas: Vec::new(),
-            objectives: Objectives::default(),
+            objectives: Arc::default(),
             drill: Arc::default(),
         };
         let mut subject = Subject::new(target, &NoStores, ReplicaKey::default, None, &pace, at(0));

@@ -97,9 +97,9 @@ impl Telling {
             let (safe_until, at_risk) = (replica.map(safe_until), replica.map(at_risk));
             lines.push(Line { thing, place, news, safe_until, at_risk });
         };
-        turn(None, database.reason.as_ref());
+        turn(None, database.reason.as_deref());
         for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
-            turn(Some((replica, watched)), replica.reason.as_ref());
+            turn(Some((replica, watched)), replica.reason.as_deref());
         }
         lines
     }
@@ -296,7 +296,7 @@ mod tests {
     use crate::domain::reason::ReasonKind::{Denied, Throttled, Timeout};
 
     fn at(second: i64) -> Moment {
-        Moment { wall: Timestamp::from_second(1_000_000 + second).unwrap(), mono: SignedDuration::from_secs(second) }
+        Moment::new(Timestamp::from_second(1_000_000 + second).unwrap(), SignedDuration::from_secs(second))
     }
 
     /// Checks what is logged at each second about something with this problem.
@@ -341,8 +341,8 @@ mod tests {
             annotations: BTreeMap::new(),
             severity: Severity::Critical,
             state: *state,
-            active_at: at(0).wall,
-            fired_at: Some(at(60).wall),
+            active_at: at(0).wall(),
+            fired_at: Some(at(60).wall()),
             resolved_at: None,
             value: 1.0,
             suppressed: None,

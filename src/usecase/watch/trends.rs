@@ -26,7 +26,7 @@ pub(super) struct Trends {
 
 impl Trends {
     pub(super) fn observe(&mut self, look: &DatabaseLook) {
-        let now = look.at.wall;
+        let now = look.at.wall();
         let commits = look.counters.commits;
         self.counted += self.baseline.replace(commits).map_or(0, |before| commits.saturating_sub(before));
         self.size.record(now, look.size_bytes as f64, &SIZE);
@@ -41,10 +41,10 @@ impl Trends {
 
     pub(super) fn observe_posture(&mut self, posture: &DatabasePosture) {
         if let Some(space) = posture.filesystem {
-            self.used.record(posture.at.wall, space.used_bytes as f64, &SPACE);
+            self.used.record(posture.at.wall(), space.used_bytes as f64, &SPACE);
         }
         if let Some(space) = posture.staging_filesystem {
-            self.staging_used.record(posture.at.wall, space.used_bytes as f64, &SPACE);
+            self.staging_used.record(posture.at.wall(), space.used_bytes as f64, &SPACE);
         }
     }
 

@@ -174,12 +174,12 @@ fn subject(line: &Line<'_>) -> Markup {
 
 /// Why the files or the replica could not be read.
 fn reasons(line: &Line<'_>) -> Markup {
-    let replica = line.block.replica.and_then(|replica| replica.reason.as_ref());
+    let replica = line.block.replica.and_then(|replica| replica.reason.as_deref());
     // What a finding says as well is said there, but for what would help.
     let known = |reason: &&Reason| {
         reason.hint.is_some() || !line.block.verdicts().any(|verdict| *verdict.detail == *reason.message)
     };
-    let reasons = line.block.database.reason.iter().chain(replica).filter(known);
+    let reasons = line.block.database.reason.as_deref().into_iter().chain(replica).filter(known);
     html! { @for reason in reasons { (words::reason(reason)) } }
 }
 

@@ -60,10 +60,10 @@ fn facts(local: &LocalReport, now: Timestamp) -> Markup {
             @if let Some(litestream) = &local.litestream {
                 dt { "Litestream" } dd {
                     (known(litestream.up.map(|up| html! { (if up { "runs" } else { "does not run" }) })))
-                    ": " (printable(&litestream.evidence))
+                    ": " (printable(&litestream.evidence.to_string()))
                 }
             }
-            dt { "File and WAL" } dd { (printable(&local.replacement.evidence)) }
+            dt { "File and WAL" } dd { (printable(&local.replacement.evidence.to_string())) }
         }
         (LINE)
     }

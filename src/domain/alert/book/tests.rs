@@ -53,7 +53,7 @@ static CHECKS: &[Check] = &[
 
 /// Both clocks, `seconds` after the agent began at 1 000 000.
 fn at(seconds: i64) -> Moment {
-    Moment { wall: Timestamp::from_second(1_000_000 + seconds).unwrap(), mono: SignedDuration::from_secs(seconds) }
+    Moment::new(Timestamp::from_second(1_000_000 + seconds).unwrap(), SignedDuration::from_secs(seconds))
 }
 
 fn replica(name: &str, lag: Option<f64>) -> ReplicaReport {
@@ -113,7 +113,7 @@ fn alerts_about_a_place_that_was_left_end_as_no_longer_watched() {
     // What is there now has not been looked at: else it would be kept as it was.
     step(&mut book, &unseen(), at(75), "ReplicaGap warning Resolved");
     let alert = Arc::clone(&book.alerts()[0]);
-    assert_eq!((alert.resolved_at, alert.is_unwatched()), (Some(at(70).wall), true));
+    assert_eq!((alert.resolved_at, alert.is_unwatched()), (Some(at(70).wall()), true));
     step(&mut book, &lagging(1.0), at(90), "ReplicaGap warning Pending");
     book.leave("app", "s3", at(95));
     step(&mut book, &lagging(0.0), at(105), "");
@@ -127,11 +127,11 @@ fn holds_then_fires_then_is_kept_then_resolves_then_is_forgotten() {
     step(&mut book, &lagging(2.0), at(74), "ReplicaGap warning Pending");
     step(&mut book, &lagging(2.0), at(75), WARNING);
     let alert = &book.alerts()[0];
-    assert_eq!((alert.active_at, alert.fired_at), (at(15).wall, Some(at(75).wall)));
+    assert_eq!((alert.active_at, alert.fired_at), (at(15).wall(), Some(at(75).wall())));
     step(&mut book, &lagging(None), at(90), WARNING);
     step(&mut book, &lagging(0.0), at(389), WARNING);
     step(&mut book, &lagging(0.0), at(390), "ReplicaGap warning Resolved");
-    assert_eq!(book.alerts()[0].resolved_at, Some(at(390).wall));
+    assert_eq!(book.alerts()[0].resolved_at, Some(at(390).wall()));
     step(&mut book, &lagging(0.0), at(390 + 900), "ReplicaGap warning Resolved");
     step(&mut book, &lagging(0.0), at(390 + 901), "");
 }
@@ -146,7 +146,7 @@ fn what_comes_and_goes_is_one_alert_and_what_comes_back_later_is_another() {
     step(&mut book, &lagging(0.0), at(375), WARNING);
     step(&mut book, &lagging(0.0), at(675), "ReplicaGap warning Resolved");
     step(&mut book, &lagging(1.0), at(700), "ReplicaGap warning Pending");
-    assert_eq!(book.alerts()[0].active_at, at(700).wall);
+    assert_eq!(book.alerts()[0].active_at, at(700).wall());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn an_alert_suppresses_what_follows_from_it_of_the_same_replica_only() {
 fn silence_suppresses_with_its_reason_until_it_ends() {
     let silence = Silence {
         databases: vec!["a*".into()],
-        until: Some(at(100).wall),
+        until: Some(at(100).wall()),
         reason: "moving house".into(),
         ..Silence::default()
     };
@@ -243,9 +243,8 @@ fn alert_says_what_prometheus_says_and_what_was_seen() {
 #[test]
 fn clock_steps_neither_fire_nor_resolve() {
     let mut book = book();
-    let stepped = |seconds, step| Moment {
-        wall: at(seconds).wall.checked_add(SignedDuration::from_hours(step)).unwrap(),
-        ..at(seconds)
+    let stepped = |seconds, step| {
+        Moment::new(at(seconds).wall().checked_add(SignedDuration::from_hours(step)).unwrap(), at(seconds).mono())
     };
     step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
     step(&mut book, &lagging(1.0), stepped(15, 1), "ReplicaGap warning Pending");
@@ -259,9 +258,9 @@ fn clock_steps_neither_fire_nor_resolve() {
 
 /// Saves at one moment and goes on at another, in a new run whose clock begins at 0.
 fn restart(book: &AlertBook, saved: Moment, down: i64) -> (AlertBook, impl Fn(i64) -> Moment + use<>) {
-    let now = move |seconds| Moment {
-        wall: saved.wall.checked_add(SignedDuration::from_secs(down + seconds)).unwrap(),
-        mono: SignedDuration::from_secs(seconds),
+    let now = move |seconds| {
+        let wall = saved.wall().checked_add(SignedDuration::from_secs(down + seconds)).unwrap();
+        Moment::new(wall, SignedDuration::from_secs(seconds))
     };
     let mut after = self::book();
     after.restore(&book.save(saved), &Alerting::default(), now(0));
@@ -281,7 +280,7 @@ fn hold_goes_on_over_a_restart() {
     step(&mut after, &unseen(), now(0), "ReplicaGap warning Pending");
     step(&mut after, &unseen(), now(60), "ReplicaGap warning Pending");
     step(&mut after, &lagging(1.0), now(61), WARNING);
-    assert_eq!(after.alerts()[0].active_at, at(0).wall);
+    assert_eq!(after.alerts()[0].active_at, at(0).wall());
 }
 
 #[test]
@@ -321,7 +320,7 @@ fn target_that_is_gone_resolves() {
 fn wall_clock_that_stepped_before_the_restart_does_not_matter() {
     let mut before = book();
     step(&mut before, &lagging(1.0), at(0), "ReplicaGap warning Pending");
-    let stepped = Moment { wall: at(36_000).wall, mono: SignedDuration::from_secs(10) };
+    let stepped = Moment::new(at(36_000).wall(), SignedDuration::from_secs(10));
     let (mut after, now) = restart(&before, stepped, 10);
     step(&mut after, &lagging(1.0), now(39), "ReplicaGap warning Pending");
     step(&mut after, &lagging(1.0), now(40), WARNING);
@@ -475,7 +474,7 @@ proptest! {
                     let ours = book.alerts().iter().find(|alert| {
                         alert.labels["replica"] == name && alert.severity.as_str() == severity
                     });
-                    let wall = |seconds: i64| at(seconds).wall;
+                    let wall = |seconds: i64| at(seconds).wall();
                     prop_assert_eq!(
                         ours.map(|alert| (alert.state, alert.active_at, alert.fired_at, alert.resolved_at)),
                         reference.active.as_ref().map(|alert| (

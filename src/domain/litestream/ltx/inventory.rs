@@ -15,42 +15,43 @@ use crate::domain::litestream::runs::Runs;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// In order; those that are empty are not there.
-    levels: Vec<(u8, LevelInventory)>,
+    levels: Vec<LevelInventory>,
     snapshots: VecDeque<LtxFile>,
 }
 
-/// The files of one level.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The files of one level, of which there is one at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelInventory {
     /// The continuity of the files; empty for snapshots, which do not continue each other.
     pub runs: Runs,
     pub objects: u64,
     pub bytes: u64,
     /// The file with the largest last TXID.
-    pub newest: Option<LtxFile>,
+    pub newest: LtxFile,
     /// The name that a listing gives last: where the next incremental one starts.
-    pub last_name: Option<LtxName>,
+    pub last_name: LtxName,
 }
 
 impl Inventory {
     /// Adds a file. Any order is right; the order of a listing is fastest. Of too many runs or snapshots the lowest are
     /// forgotten.
     pub fn insert(&mut self, file: LtxFile) {
-        let at = match self.levels.binary_search_by_key(&file.level, |(number, _)| *number) {
+        let at = match self.levels.binary_search_by_key(&file.level, |level| level.newest.level) {
             Ok(at) => at,
             Err(at) if usize::from(file.level) < LEVELS => {
+                let (runs, last_name) = (Runs::default(), file.name());
                 self.levels.reserve_exact(1);
-                self.levels.insert(at, (file.level, LevelInventory::default()));
+                self.levels.insert(at, LevelInventory { runs, objects: 0, bytes: 0, newest: file, last_name });
                 at
             }
             Err(_) => return,
         };
-        let (_, level) = &mut self.levels[at];
+        let level = &mut self.levels[at];
         level.objects += 1;
         level.bytes = level.bytes.saturating_add(file.size);
-        level.last_name = level.last_name.max(Some(file.name()));
-        if level.newest.is_none_or(|newest| (newest.max, newest.min) <= (file.max, file.min)) {
-            level.newest = Some(file);
+        level.last_name = level.last_name.max(file.name());
+        if (level.newest.max, level.newest.min) <= (file.max, file.min) {
+            level.newest = file;
         }
         if file.level == SNAPSHOT_LEVEL {
             let at = self.snapshots.partition_point(|snapshot| snapshot.name() <= file.name());
@@ -67,7 +68,7 @@ impl Inventory {
 
     /// The levels that have a file, in order.
     pub fn levels(&self) -> impl Iterator<Item = (u8, &LevelInventory)> {
-        self.levels.iter().map(|(number, level)| (*number, level))
+        self.levels.iter().map(|level| (level.newest.level, level))
     }
 
     fn level(&self, number: u8) -> Option<&LevelInventory> {
@@ -76,17 +77,17 @@ impl Inventory {
 
     /// The file of a level with the largest last TXID.
     pub fn newest(&self, level: u8) -> Option<&LtxFile> {
-        self.level(level)?.newest.as_ref()
+        self.level(level).map(|level| &level.newest)
     }
 
     /// The name that a listing of a level gives last: where the next incremental listing starts.
     pub fn last_name(&self, level: u8) -> Option<LtxName> {
-        self.level(level)?.last_name
+        self.level(level).map(|level| level.last_name)
     }
 
     /// The largest TXID of any level: how far the replica is, whether or not it can be restored so far.
     pub fn max_txid(&self) -> Option<Txid> {
-        self.levels().filter_map(|(_, level)| level.newest).map(|file| file.max).max()
+        self.levels.iter().map(|level| level.newest.max).max()
     }
 
     /// Files of all levels.

@@ -135,10 +135,12 @@ impl Collection {
         let mut targets: Vec<Target> = own.map(|(name, found)| found.target(name)).collect();
         targets.sort_by(|a, b| a.name.cmp(&b.name));
         for at in 1..targets.len() {
-            let before = Arc::clone(&targets[at - 1].drill);
-            if targets[at].drill == before {
-                targets[at].drill = before;
-            }
+            let (before, target) = (&targets[at - 1], &targets[at]);
+            let drill = (target.drill == before.drill).then(|| Arc::clone(&before.drill));
+            let objectives = (target.objectives == before.objectives).then(|| Arc::clone(&before.objectives));
+            let target = &mut targets[at];
+            drill.into_iter().for_each(|drill| target.drill = drill);
+            objectives.into_iter().for_each(|objectives| target.objectives = objectives);
         }
         targets
     }
@@ -183,11 +185,11 @@ impl Found {
         // It took over the memory of the larger items.
         replicas.shrink_to_fit();
         Target {
-            name: TargetName(name),
+            name: TargetName(name.into()),
             litestream: self.litestream,
-            database: self.files,
+            database: self.files.map(Arc::new),
             replicas,
-            objectives: self.objectives,
+            objectives: Arc::new(self.objectives),
             drill: Arc::new(DrillPolicy { rpo, rto, ..self.drill }),
         }
     }

@@ -34,6 +34,8 @@ pub struct Order {
 mod tests {
     use std::time::Duration;
 
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::drill::{DrillPolicy, DrillProbe, DrillSchedule, Expectation, Integrity};
     use crate::domain::places::SftpLocation;
@@ -64,7 +66,7 @@ mod tests {
         let expect = Expectation { max_age: Some(Duration::from_millis(1500)), ..Default::default() };
         let mut job = DrillJob {
             database: TargetName("db".into()),
-            files: Some(DatabaseFiles { path: "/db".into(), meta_path: Some("/meta".into()) }),
+            files: Some(Arc::new(DatabaseFiles { path: "/db".into(), meta_path: Some("/meta".into()) })),
             replica: ReplicaTarget {
                 name: "s3".into(),
                 location: ReplicaLocation::S3(Box::new(location)),

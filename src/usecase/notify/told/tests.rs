@@ -8,7 +8,7 @@ use crate::domain::secret::Secret;
 
 fn at(seconds: i64) -> Moment {
     let wall = Timestamp::from_second(1_767_225_600 + seconds).unwrap();
-    Moment { wall, mono: SignedDuration::from_secs(seconds) }
+    Moment::new(wall, SignedDuration::from_secs(seconds))
 }
 
 fn target(style: Style) -> ReceiverTarget {
@@ -37,9 +37,9 @@ fn alert(name: &str, state: AlertState) -> Alert {
         annotations: BTreeMap::from([("summary".to_owned(), format!("{name} is wrong"))]),
         severity: Severity::Critical,
         state,
-        active_at: at(0).wall,
-        fired_at: Some(at(0).wall),
-        resolved_at: (state == AlertState::Resolved).then(|| at(0).wall),
+        active_at: at(0).wall(),
+        fired_at: Some(at(0).wall()),
+        resolved_at: (state == AlertState::Resolved).then(|| at(0).wall()),
         value: 1.0,
         suppressed: None,
     }
@@ -57,7 +57,7 @@ fn board(alerts: &str, complete: bool) -> AlertBoard {
         let suppressed = word.starts_with('(').then(|| "silenced".to_owned());
         Arc::new(Alert { suppressed, ..alert(name, state) })
     };
-    AlertBoard { at: at(0).wall, complete, databases: 1, alerts: alerts.split_whitespace().map(one).collect() }
+    AlertBoard { at: at(0).wall(), complete, databases: 1, alerts: alerts.split_whitespace().map(one).collect() }
 }
 
 /// A receiver that can be told, and the seconds that it is.

@@ -48,13 +48,13 @@ impl Segments {
         let from = map.listed_at.filter(|_| tail > 0 && map.restorable_now());
         let more = from.map(|from| Span {
             from,
-            until: sampled.wall.max(from),
+            until: sampled.wall().max(from),
             points: tail,
             resolution_seconds: 0.0,
             typical_seconds: None,
             blocked: None,
         });
-        Some(Arc::new(map.extended(more.into_iter().collect(), sampled.wall)))
+        Some(Arc::new(map.extended(more.into_iter().collect(), sampled.wall())))
     }
 
     fn report(&self, coverage: Coverage<SnapshotFile>, sampled: Moment) -> CoverageReport {
@@ -87,7 +87,7 @@ impl Segments {
             unsnapshotted_since: dropped.map(|snapshot| snapshot.created).or(oldest),
             changes_since_snapshot: Some(later().count() as u64 + self.unlisted()),
             whole: coverage.restorable.then_some(coverage.whole),
-            expired_objects: self.kept.map(|kept| self.generations.expired(&kept, sampled.wall)),
+            expired_objects: self.kept.map(|kept| self.generations.expired(&kept, sampled.wall())),
             restorable: coverage.restorable,
             restorable_since: coverage.restorable_since,
             gaps: coverage.holes,

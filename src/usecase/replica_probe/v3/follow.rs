@@ -77,7 +77,7 @@ impl Segments {
             let here = last.end.same_wal(&aim);
             match next(store, identities, generation, (last.name, last.end), here).await? {
                 Some((name, Answer::There(end))) => {
-                    last = Followed { name, end, count: last.count + 1, seen_at: sampled.wall };
+                    last = Followed { name, end, count: last.count + 1, seen_at: sampled.wall() };
                 }
                 Some(_) => return Ok(false),
                 None => break,

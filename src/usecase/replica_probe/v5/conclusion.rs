@@ -13,6 +13,12 @@ use crate::domain::observation::StagedPosition;
 /// The `level` label of each level.
 const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
+/// In no more memory than they need: there is one of each replica.
+fn exact(mut levels: Vec<LevelReport>) -> Vec<LevelReport> {
+    levels.shrink_to_fit();
+    levels
+}
+
 impl Levels {
     pub(super) fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
         let coverage = self.inventory.coverage();
@@ -30,7 +36,7 @@ impl Levels {
         let newest_object =
             (0..=SNAPSHOT_LEVEL).filter_map(|level| self.inventory.newest(level)).map(|file| file.created);
         // What was not listed is dated by the host that wrote it, whose clock may be ahead.
-        let unlisted = peeked.map(|peeked| peeked.newest.timestamp.min(sampled.wall));
+        let unlisted = peeked.map(|peeked| peeked.newest.timestamp.min(sampled.wall()));
         let last_segment_at = newest_object.chain(unlisted).max();
         let skipped = peeked.filter(|peeked| peeked.linked.max < peeked.newest.max);
         let evidence = Evidence {
@@ -49,7 +55,7 @@ impl Levels {
             damaged: self.odd.clone(),
             last_segment_at,
             coverage: Arc::new(self.report(coverage)),
-            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall))),
+            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall()))),
             received_bytes: Some(self.received.bytes),
             received_objects: Some(self.received.objects),
         };
@@ -62,7 +68,7 @@ impl Levels {
                 level: LEVEL_NAMES.get(usize::from(number))?,
                 objects: level.objects,
                 bytes: level.bytes,
-                newest_at: level.newest.map(|file| file.created),
+                newest_at: Some(level.newest.created),
             })
         });
         CoverageReport {
@@ -79,7 +85,7 @@ impl Levels {
             whole: coverage.restorable.then_some(coverage.whole),
             expired_objects: self.expired,
             download_bytes: coverage.restorable.then(|| self.inventory.download()),
-            levels: levels.collect(),
+            levels: exact(levels.collect()),
         }
     }
 }

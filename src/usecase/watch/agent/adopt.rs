@@ -22,7 +22,7 @@ impl Agent {
         let mut wanted: BTreeMap<_, _> = targets.into_iter().map(|target| (target.name.clone(), target)).collect();
         let mut changes = self.is_other(&configured, &wanted);
         for (name, target) in &wanted {
-            self.shared.fleet.serve(name, target.objectives.metrics);
+            self.shared.fleet.serve(name, &target.objectives);
         }
         let moved = self.leave_places(&wanted, now);
         let handed_over = self.hand_over(&wanted, now);
@@ -39,7 +39,7 @@ impl Agent {
             }
         }
         if changes {
-            self.report.config.in_force_since = Some(now.wall);
+            self.report.config.in_force_since = Some(now.wall());
         }
         fleet.note_gone();
         self.report.sources.clone_from(&configured.sources);
@@ -97,7 +97,7 @@ impl Agent {
     /// Takes over the names of a configuration, and forgets those that are long gone.
     fn take_names(&mut self, names: &mut Names, now: Moment) {
         let before = &self.shared.configured;
-        names.settle(now.wall, signed(NAME_KEPT.saturating_add(before.pace.grace)));
+        names.settle(now.wall(), signed(NAME_KEPT.saturating_add(before.pace.grace)));
         self.memory.names |= *names != before.names;
     }
 
@@ -120,7 +120,7 @@ impl Agent {
         // Under a name that goes on with another file, what is known of that file comes last and stays.
         ended.sort_by_key(|(name, next, ..)| name != next);
         let renamed = ended.iter().filter(|(name, next, ..)| name != next);
-        self.recorder.rename(renamed.map(|(name, next, ..)| (name.0.as_str(), next.0.as_str())), now.wall);
+        self.recorder.rename(renamed.map(|(name, next, ..)| (name, next)), now.wall());
         let followers = ended.iter().map(|(_, next, ..)| next.clone()).collect();
         for (name, next, saved, objects) in ended {
             if next != name {
@@ -138,7 +138,7 @@ impl Agent {
         let (target_key, objects_key) = (EntryKey::target(&target.name), EntryKey::objects(&target.name));
         let saved = self.memory.saved.remove(&target_key);
         if let Some(text) = self.memory.saved.remove(&EntryKey::history(&target.name))
-            && let Err(cause) = self.recorder.restore(&target.name.0, &text, self.memory.recorded, now.wall)
+            && let Err(cause) = self.recorder.restore(&target.name, &text, self.memory.recorded, now.wall())
         {
             tracing::warn!(database = %target.name, cause, "history for charts not read; it begins anew");
         }

@@ -31,11 +31,11 @@ impl Agent {
         let changed = self.shared.fleet.take_fresh(&self.shared.configured.pace, now);
         let shared = &self.shared;
         for subject in changed.iter().filter_map(|name| shared.fleet.subjects.get(name)) {
-            self.recorder.record(&subject.report, now.wall);
+            self.recorder.record(&subject.report, now.wall());
         }
         let (databases, tally) = (shared.fleet.reports(), shared.fleet.tally);
         let mut stores = shared.stores.report();
-        let counted = now.wall.duration_since(self.report.started_at).as_secs_f64();
+        let counted = now.wall().duration_since(self.report.started_at).as_secs_f64();
         let mut agent = AgentReport {
             collectors: shared.collectors.report(&shared.fleet, &shared.configured.pace),
             cost: shared.configured.costs.report(&mut stores, tally.storage_dollars(), counted),
@@ -50,10 +50,10 @@ impl Agent {
         let (complete, over_limit) = (shared.fleet.is_complete(), shared.configured.over_limit);
         let selection = Arc::clone(&shared.configured.metrics.selection);
         let mut assessment = Assessment { complete, agent, databases, states: tally.states, over_limit, selection };
-        let mut verdicts = self.judge.judge(&assessment, now.wall);
+        let mut verdicts = self.judge.judge(&assessment, now.wall());
         if let Some(limit) = shared.configured.metrics.series_limit {
             self.series.keep(limit, &mut assessment, &verdicts);
-            verdicts.agent = self.judge.judge_agent(&assessment, now.wall);
+            verdicts.agent = self.judge.judge_agent(&assessment, now.wall());
         }
         (assessment, verdicts, changed)
     }
@@ -104,7 +104,7 @@ impl Agent {
         now: Moment,
     ) -> Report {
         let report = Report {
-            generated_at: now.wall,
+            generated_at: now.wall(),
             assessment,
             verdicts,
             alerts: self.alerts.book.alerts().to_vec(),
@@ -129,7 +129,7 @@ impl Agent {
         if !turned.is_empty() {
             assessment.databases = self.shared.fleet.reports();
             assessment.states = self.shared.fleet.tally.states;
-            verdicts = self.judge.judge(&assessment, now.wall);
+            verdicts = self.judge.judge(&assessment, now.wall());
             changed.extend(turned.iter().cloned());
         }
         self.alerts.tell(&assessment, at);

@@ -138,7 +138,7 @@ impl Agent {
             glances.current = None;
             return glances.notice(version.unwrap_or_default());
         }
-        if now.mono >= glances.next.mono
+        if now.mono() >= glances.next.mono()
             && let Some(origin) = self.shared.configured.same.origin()
         {
             glances.next = now.after(CONFIG_GLANCE_INTERVAL);
@@ -156,7 +156,7 @@ impl Agent {
                 let minutes = CONFIG_READ_TIMEOUT.as_secs() / 60;
                 self.not_read(requests, format!("not finished after {minutes} minutes"), now);
             }
-            None if changed || now.mono >= self.reading.next.mono => self.read_configuration(Vec::new(), now),
+            None if changed || now.mono() >= self.reading.next.mono() => self.read_configuration(Vec::new(), now),
             _ => {}
         }
     }
@@ -192,7 +192,7 @@ impl Agent {
         });
         let config = &mut self.report.config;
         match &result {
-            Ok(()) => config.last_reload_success_at = Some(now.wall),
+            Ok(()) => config.last_reload_success_at = Some(now.wall()),
             Err(problems) if config.error.as_ref() == Some(problems) => {}
             Err(problems) => tracing::error!(%problems, "configuration not read; the previous one stays in force"),
         }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn files_that_changed_are_read_once_nobody_writes_them_any_more() {
-        let next = Moment { wall: jiff::Timestamp::UNIX_EPOCH, mono: jiff::SignedDuration::ZERO };
+        let next = Moment::new(jiff::Timestamp::UNIX_EPOCH, jiff::SignedDuration::ZERO);
         let mut glances = Glances { current: None, next, seen: None, tried: None };
         let mut notice =
             |versions: &[Option<u64>]| versions.iter().map(|version| glances.notice(*version)).collect::<Vec<_>>();

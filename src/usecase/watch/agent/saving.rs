@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -127,7 +128,7 @@ impl Memory {
             return;
         }
         self.saving = Some(spawn_blocking(move || {
-            let text = |history: &Unsaved| (EntryKey::history(&TargetName(history.name.to_string())), history.text());
+            let text = |history: &Unsaved| (EntryKey::history(&TargetName(Arc::clone(&history.name))), history.text());
             entries.extend(history.iter().map(text));
             let result = journal.save(&entries, &gone);
             Saved { journal, gone, result }
@@ -150,7 +151,7 @@ impl Memory {
                 if before == Some(false) {
                     tracing::info!("history is saved again");
                 }
-                (state.last_saved_at, state.reason) = (Some(now.wall), None);
+                (state.last_saved_at, state.reason) = (Some(now.wall()), None);
             }
             Err(reason) => {
                 if before != Some(false) {
@@ -166,19 +167,19 @@ impl Memory {
 impl Agent {
     /// Begins to write what changed if it is time to.
     pub(super) fn save_in_time(&mut self, now: Moment) {
-        if now.mono >= self.memory.next.mono {
+        if now.mono() >= self.memory.next.mono() {
             self.save(false, now);
         }
     }
 
     /// Begins to write what changed, for which nothing else waits: its disk may hang. When `stopping`, nothing is put off.
     pub(super) fn save(&mut self, stopping: bool, now: Moment) {
-        if now.mono >= self.memory.next_history.mono {
+        if now.mono() >= self.memory.next_history.mono() {
             self.memory.next_history = now.after(HISTORY_SAVE_INTERVAL);
             self.memory.history = true;
             // With or without a journal.
-            self.recorder.tidy(now.wall);
-            if now.mono >= signed(self.shared.configured.pace.grace) {
+            self.recorder.tidy(now.wall());
+            if now.mono() >= signed(self.shared.configured.pace.grace) {
                 // Charts of what nobody watches any more would add up.
                 let left = self.memory.saved.extract_if(|entry, _| entry.kind == EntryKind::History);
                 self.memory.forgotten.extend(left.map(|(entry, _)| entry));
@@ -212,14 +213,14 @@ impl Agent {
         let history = if wanted { self.recorder.unsaved() } else { Vec::new() };
         if !history.is_empty() || stopping {
             // Until then and no longer what is saved of history is all that was.
-            entries.push((EntryKey::only(EntryKind::Recorded), now.wall.to_string()));
+            entries.push((EntryKey::only(EntryKind::Recorded), now.wall().to_string()));
         }
         let mut gone = Vec::new();
         // What has a new name is deleted under the old one when it is written under the new one.
         if self.memory.reached.is_none() {
             let subjects = &self.shared.fleet.subjects;
             gone.append(&mut self.memory.forgotten);
-            gone.retain(|entry| !subjects.contains_key(&TargetName(entry.name.clone())));
+            gone.retain(|entry| !subjects.contains_key(entry.name.as_str()));
             if std::mem::take(&mut self.memory.names) || stopping {
                 let names = serde_json::to_string(&self.shared.configured.names);
                 entries.extend(names.ok().map(|names| (EntryKey::only(EntryKind::Names), names)));
@@ -229,7 +230,7 @@ impl Agent {
         entries.extend(self.alerts.unsaved(stopping, now));
         // An idle journal shows from time to time that it is still there.
         let saved = self.memory.state.as_ref().and_then(|state| state.last_saved_at);
-        let idle = saved.is_some_and(|at| now.wall.duration_since(at).abs() < STATE_PROBE_INTERVAL);
+        let idle = saved.is_some_and(|at| now.wall().duration_since(at).abs() < STATE_PROBE_INTERVAL);
         self.memory.write(journal, entries, history, gone, idle);
     }
 

@@ -50,10 +50,10 @@ fn claim(
     let known = report.up == Some(true);
     BeaconClaim {
         schema: SCHEMA,
-        written_at: now.wall,
+        written_at: now.wall(),
         interval_seconds: policy.interval.as_secs_f64(),
         host: policy.host.clone(),
-        database: database.0.clone(),
+        database: database.to_string(),
         version: version.to_owned(),
         recovery_point: report.recovery_point,
         lag_seconds: report.lag_seconds.filter(|_| known),
@@ -76,7 +76,7 @@ impl Duty for Beacons {
             let txid = subject.staged().and_then(StagedPosition::txid);
             for replica in &subject.replicas {
                 let is_due =
-                    |written: &Written| !written.in_flight && written.due.is_none_or(|due| due.mono <= now.mono);
+                    |written: &Written| !written.in_flight && written.due.is_none_or(|due| due.mono() <= now.mono());
                 if !self.written.get(&replica.key).is_none_or(is_due) || !replica.looked_at() {
                     continue;
                 }

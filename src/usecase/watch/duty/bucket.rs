@@ -47,7 +47,7 @@ impl Duty for Buckets {
         if !tick || !self.crew.has_seat("", 1) {
             return None;
         }
-        let is_due = |bucket: &Bucket| bucket.due.is_none_or(|due| due.mono <= now.mono);
+        let is_due = |bucket: &Bucket| bucket.due.is_none_or(|due| due.mono() <= now.mono());
         let (label, bucket) = self.known.iter_mut().find(|(_, bucket)| is_due(bucket))?;
         bucket.due = Some(now.after(POSTURE_RETRY));
         let store = shared.stores.bucket(&bucket.location);
@@ -75,7 +75,7 @@ impl Duty for Buckets {
             bucket.due = Some(now.after(POSTURE_INTERVAL));
             bucket.report = BucketReport {
                 bucket: label,
-                checked_at: Some(now.wall),
+                checked_at: Some(now.wall()),
                 versioning_enabled: posture.versioning_enabled,
                 public_access_blocked: posture.public_access_blocked,
                 public: posture.public,

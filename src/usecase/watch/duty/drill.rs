@@ -13,7 +13,7 @@ use super::super::schedule::{Queue, ReplicaKey};
 use super::super::turn::{Duty, Shared, Turn};
 use crate::domain::assessment::{AgentReport, DrillBudgetReport};
 use crate::domain::drill::schedule::{DrillLimits, DrillTiming};
-use crate::domain::drill::{DrillRecord, DrillResult};
+use crate::domain::drill::{DrillHistory, DrillRecord, DrillResult};
 use crate::domain::human::spoken_bytes;
 use crate::domain::moment::{Moment, later};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -65,7 +65,7 @@ impl Duty for Drills {
         for (key, _) in shared.looked.clone().into_iter().filter(|(_, success)| *success) {
             let flaws = flaws(&shared.fleet, key);
             if let Some((_, replica)) = shared.fleet.get_mut(key) {
-                replica.drilling.note(flaws, now.wall);
+                replica.drilling.note(flaws, now.wall());
             }
             self.plan(shared, key, now);
         }
@@ -75,15 +75,15 @@ impl Duty for Drills {
         }
         let mut spent = None;
         while self.crew.has_seat("", 1) {
-            let Some(key) = self.queue.pop(now.wall) else { break };
-            let spent = *spent.get_or_insert_with(|| downloaded(&shared.fleet, now.wall));
+            let Some(key) = self.queue.pop(now.wall()) else { break };
+            let spent = *spent.get_or_insert_with(|| downloaded(&shared.fleet, now.wall()));
             match job(shared, key, spent, now) {
                 Ok(job) => self.drill(&runner, &mut shared.fleet, key, job, now),
                 Err((due, why)) => self.put_off(&mut shared.fleet, key, due, why),
             }
         }
         let due = self.queue.first().filter(|_| self.crew.has_seat("", 1))?;
-        Some(due.duration_since(now.wall).max(SignedDuration::ZERO).unsigned_abs())
+        Some(due.duration_since(now.wall()).max(SignedDuration::ZERO).unsigned_abs())
     }
 
     fn crew(&mut self) -> &mut dyn Work {
@@ -97,8 +97,8 @@ impl Duty for Drills {
             let Some(ended) = ended.transpose() else { continue };
             let Some((target, replica)) = shared.fleet.get_mut(key) else { continue };
             let record = ended.flatten().unwrap_or_else(|reason| {
-                let finished = later(at.wall, now.since(at));
-                inconclusive(&job, "", at.wall, finished, reason)
+                let finished = later(at.wall(), now.since(at));
+                inconclusive(&job, "", at.wall(), finished, reason)
             });
             let (database, name, seconds) = (&target.name, &replica.target.name, record.seconds);
             match (record.result, &record.reason) {
@@ -109,8 +109,8 @@ impl Duty for Drills {
                 }
             }
             // One clock: what the process that drilled took for the time decides nothing here.
-            let record = DrillRecord { started_at: at.wall, finished_at: now.wall, ..record };
-            replica.drilling.conclude(record, at.wall);
+            let record = DrillRecord { started_at: at.wall(), finished_at: now.wall(), ..record };
+            replica.drilling.conclude(record, at.wall());
             self.plan(shared, key, now);
         }
     }
@@ -127,7 +127,7 @@ impl Duty for Drills {
     /// What drills may still download, where there are any and there is a bound.
     fn report(&self, shared: &Shared, now: Moment, agent: &mut AgentReport) {
         let budget_bytes = self.limits.daily_download.filter(|_| self.runner.is_some());
-        let downloaded_bytes = || downloaded(&shared.fleet, now.wall);
+        let downloaded_bytes = || downloaded(&shared.fleet, now.wall());
         agent.drill_budget =
             budget_bytes.map(|budget_bytes| DrillBudgetReport { budget_bytes, downloaded_bytes: downloaded_bytes() });
     }
@@ -141,7 +141,7 @@ impl Drills {
 
     /// Whether the wall clock was set since the last call.
     fn stepped(&mut self, now: Moment) -> bool {
-        let drift = now.wall.duration_since(Timestamp::UNIX_EPOCH).saturating_sub(now.mono);
+        let drift = now.wall().duration_since(Timestamp::UNIX_EPOCH).saturating_sub(now.mono());
         let before = self.drift.replace(drift);
         before.is_some_and(|before| drift.saturating_sub(before).abs() > STEP)
     }
@@ -149,7 +149,7 @@ impl Drills {
     fn put_off(&mut self, fleet: &mut Fleet, key: ReplicaKey, due: Option<Timestamp>, withheld: Option<String>) {
         let Some((_, replica)) = fleet.get_mut(key) else { return };
         replica.drilling.withheld = withheld;
-        replica.drilling.history.next_due_at = due;
+        replica.drilling.history_mut().next_due_at = due;
         if due.is_none() {
             // Then the next look plans it anew.
             replica.drilling.basis = None;
@@ -163,10 +163,10 @@ impl Drills {
         let download = replica.coverage().and_then(|coverage| coverage.download_bytes);
         let download = download.filter(|_| replica.target.location.is_remote());
         let drilling = &mut replica.drilling;
-        drilling.running_since = Some(now.wall);
+        drilling.running_since = Some(now.wall());
         drilling.withheld = None;
-        drilling.history.begin(now.wall, download);
-        drilling.history.next_due_at = None;
+        drilling.history_mut().begin(now.wall(), download);
+        drilling.history_mut().next_due_at = None;
         tracing::debug!(database = %target.name, replica = replica.target.name, full = job.full, "drill started");
         let (stop, stopped) = oneshot::channel();
         let (runner, asked) = (Arc::clone(runner), job.clone());
@@ -209,8 +209,8 @@ impl Drills {
         if replica.drilling.basis.as_ref() == Some(&basis) {
             return;
         }
-        let mut history = replica.drilling.history.clone();
-        history.first_seen_at = history.first_seen_at.or(Some(now.wall));
+        let mut history = DrillHistory::clone(&replica.drilling.history);
+        history.first_seen_at = history.first_seen_at.or_else(|| Some(now.wall()));
         let timing = DrillTiming {
             schedule: &policy.schedule,
             history: &history,
@@ -221,8 +221,8 @@ impl Drills {
             window: self.limits.window.as_ref(),
             healed_at: replica.drilling.healed_at,
         };
-        let interval = timing.interval(now.wall);
-        let due = timing.next_due(now.wall).filter(|_| basis.withheld.is_none());
+        let interval = timing.interval(now.wall());
+        let due = timing.next_due(now.wall()).filter(|_| basis.withheld.is_none());
         history.next_due_at = due;
         self.queue.plan(key, due);
         let Some((_, replica)) = shared.fleet.get_mut(key) else { return };
@@ -230,7 +230,7 @@ impl Drills {
         drilling.interval_seconds = interval.map(|interval| interval.as_secs_f64());
         drilling.withheld.clone_from(&basis.withheld);
         drilling.basis = Some(basis);
-        drilling.history = history;
+        drilling.history = Arc::new(history);
         refresh(&mut shared.fleet, key);
     }
 
@@ -270,8 +270,8 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
         return Err((None, Some(format!("the replica cannot be read: {reason}"))));
     }
     let limits = &shared.configured.drills;
-    if let Some(window) = limits.window.as_ref().filter(|window| !window.is_open(now.wall)) {
-        return Err((Some(window.next_open(now.wall).max(later(now.wall, STEP))), None));
+    if let Some(window) = limits.window.as_ref().filter(|window| !window.is_open(now.wall())) {
+        return Err((Some(window.next_open(now.wall()).max(later(now.wall(), STEP))), None));
     }
     let download = coverage.download_bytes.unwrap_or(0);
     if let Some(most) = limits.daily_download.filter(|_| replica.target.location.is_remote())
@@ -283,7 +283,7 @@ fn job(shared: &Shared, key: ReplicaKey, spent: u64, now: Moment) -> Result<Dril
             spoken_bytes(download as f64),
             spoken_bytes(most as f64)
         );
-        return Err((Some(later(now.wall, BUDGET_WAIT)), Some(why)));
+        return Err((Some(later(now.wall(), BUDGET_WAIT)), Some(why)));
     }
     let policy = &subject.target.drill;
     Ok(DrillJob {

@@ -1,7 +1,10 @@
 //! Looks at replicas: when they begin, how many at once, and what becomes of what they bring back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::SignedDuration;
 
 use super::super::crew::{Crew, Work};
 use super::super::objects::{Look, SeenObjects};
@@ -19,9 +22,18 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
 /// begin.
 const BEGUN_AT_ONCE: usize = 16;
 
+/// So many are in flight that are [`YOUNG`]: a look takes some memory while it lasts, and ten thousand of them at once take
+/// more than all that is known in the end.
+const YOUNG_MAX: usize = 256;
+
+/// A look that takes longer keeps no other one waiting.
+const YOUNG: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 pub(super) struct Looks {
     crew: Crew<Begun, Look>,
+    /// Those that are in flight and began a moment ago, and until when they are young, by the monotonic clock.
+    young: VecDeque<(ReplicaKey, SignedDuration)>,
 }
 
 /// A look that has begun.
@@ -51,7 +63,7 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
     }
     Some(async move {
         let look = async {
-            let store = store?;
+            let store = store.map_err(|reason| *reason)?;
             // The source first: whatever the bucket holds afterwards, it can only prove what was there before.
             let sampled = if watched { local.look(name.clone()).await.unwrap_or(seen) } else { now };
             probe.claim(if watched && by_name { local.staged(name).await } else { None });
@@ -84,18 +96,23 @@ async fn find<T>(
 impl Duty for Looks {
     fn begin(&mut self, shared: &mut Shared, Turn { now, .. }: Turn) -> Option<Duration> {
         shared.fleet.take_turns(&shared.configured.pace, now);
-        while let Some(key) = shared.fleet.looks.pop(now.mono) {
+        while let Some(key) = shared.fleet.looks.pop(now.mono()) {
             if let Some((_, replica)) = shared.fleet.get(key) {
                 self.crew.wait(replica.target.location.queue(), key);
             }
         }
+        while self.young.pop_front_if(|(_, until)| *until <= now.mono()).is_some() {}
         let most = shared.configured.pace.concurrency.max(1);
         for _ in 0..BEGUN_AT_ONCE {
+            if let Some((_, until)) = self.young.front().filter(|_| self.young.len() >= YOUNG_MAX) {
+                return Some(now.until(*until));
+            }
             let Some((place, replica)) = self.crew.next(most) else {
                 return shared.fleet.looks.first().map(|due| now.until(due));
             };
             if let Some(look) = look(shared, replica, now) {
                 self.crew.begin("look at replica", place, Begun { replica, at: now }, look);
+                self.young.push_back((replica, now.after(YOUNG).mono()));
             }
         }
         Some(Duration::ZERO)
@@ -108,6 +125,7 @@ impl Duty for Looks {
     fn conclude(&mut self, shared: &mut Shared, now: Moment) {
         while let Some((begun, look)) = self.crew.take_ended() {
             let key = begun.replica;
+            self.young.retain(|(young, _)| *young != key);
             let Some((target, replica)) = shared.fleet.get_mut(key) else { continue };
             // After a panic the replica starts again with a new probe.
             let look = look.unwrap_or_else(|reason| Look {

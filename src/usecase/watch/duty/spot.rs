@@ -55,7 +55,7 @@ impl Duty for Spots {
             shared.fleet.touch(key);
             // What differs is believed when everything was looked at anew, and that should not wait for anything.
             match (again, looking) {
-                (true, false) => shared.fleet.looks.plan(key, Some(now.mono)),
+                (true, false) => shared.fleet.looks.plan(key, Some(now.mono())),
                 (true, true) => {}
                 (false, _) => shared.readable.push(key),
             }

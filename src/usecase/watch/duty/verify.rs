@@ -21,7 +21,7 @@ impl Duty for Verifications {
         for key in std::mem::take(&mut shared.readable) {
             let Some((_, replica)) = shared.fleet.get_mut(key) else { continue };
             let busy = replica.verifying || replica.spotting.in_flight;
-            if !busy && !replica.ledger.jobs(VERIFY_REQUESTS_MAX, now.wall).is_empty() {
+            if !busy && !replica.ledger.jobs(VERIFY_REQUESTS_MAX, now.wall()).is_empty() {
                 replica.verifying = true;
                 self.crew.wait(String::new(), key);
             }
@@ -30,7 +30,7 @@ impl Duty for Verifications {
             let Some((_, replica)) = shared.fleet.get_mut(key) else { continue };
             match replica.store.clone() {
                 Ok(store) => {
-                    let jobs = replica.ledger.jobs(VERIFY_REQUESTS_MAX, now.wall);
+                    let jobs = replica.ledger.jobs(VERIFY_REQUESTS_MAX, now.wall());
                     self.crew.begin("verify objects", place, key, verify(store, jobs, VERIFY_TIMEOUT));
                 }
                 Err(_) => replica.verifying = false,

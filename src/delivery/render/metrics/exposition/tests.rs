@@ -74,7 +74,7 @@ proptest! {
         for (changes, order, selected) in steps {
             for (at, what, kind, value) in changes {
                 let name = format!("app-{at:03}");
-                let place = databases.iter().position(|database| database.name == name);
+                let place = databases.iter().position(|database| *database.name == *name);
                 match (place, what) {
                     (Some(place), 0) => _ = databases.remove(place),
                     (Some(place), 1) => databases[place] = Arc::new((*databases[place]).clone()),

@@ -1,0 +1,112 @@
+//! The lag of a replica, and all that is said of it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::WatchedReplica;
+use crate::domain::assess::proof::{LagUnknownReport, Method, exposure};
+use crate::domain::assessment::{DatabaseState, KeepingReport, ReplicaReport};
+use crate::domain::moment::Moment;
+use crate::domain::price::ConfiguredPrices;
+use crate::usecase::ports::Pace;
+
+impl WatchedReplica {
+    fn keeping(&self, prices: &ConfiguredPrices) -> KeepingReport {
+        let prices = self.target.location.prices(prices);
+        let coverage = self.coverage();
+        let bytes = coverage.map(|coverage| coverage.levels.iter().map(|level| level.bytes).sum());
+        KeepingReport {
+            growth: self.growth.report(),
+            foreign_history: self.lineage.is_foreign(),
+            storage_dollars_per_month: bytes.map(|bytes| prices.storage_dollars(bytes)),
+            kept_seconds: self.target.kept.and_then(|kept| kept.snapshots).map(|age| age.as_secs_f64()),
+            churn: self.churn.report(prices.upload_dollars()),
+            lag_unknown: self
+                .watched
+                .unknown_since
+                .map(|since| Box::new(LagUnknownReport { since, commit_at: self.unproven_at() })),
+        }
+    }
+
+    /// When the oldest commit was made that is not proven.
+    fn unproven_at(&self) -> Option<Timestamp> {
+        let seen = self.positions.unproven().find(|sample| sample.committed);
+        let claimed = || self.beacon.as_ref()?.unreplicated_since();
+        seen.map(|sample| sample.first_seen.wall()).or_else(claimed)
+    }
+
+    /// The lag that the host that writes the database claims, if nothing better is known. A replica that cannot be read
+    /// may not hold what the host saw in it.
+    fn claimed_lag(&self) -> Option<f64> {
+        let (_, evidence) = self.finding.as_ref().filter(|(_, evidence)| evidence.chain.arrives())?;
+        self.beacon.as_ref().filter(|_| self.unreadable().is_none())?.lag_seconds(evidence.position)
+    }
+
+    /// Notes since when the lag is unknown although it should be known; `true` when that changed. It is unknown by design
+    /// where the database is elsewhere and no beacon tells of it, and of no interest while there is no database.
+    pub(in super::super) fn note_lag(&mut self, database: DatabaseState, now: Moment) -> bool {
+        let claim = self.beacon.as_ref().and_then(|beacon| beacon.claim.as_ref());
+        let expected = match database {
+            DatabaseState::Remote => claim.is_some(),
+            DatabaseState::Missing | DatabaseState::OverLimit => false,
+            DatabaseState::Monitored | DatabaseState::Pending | DatabaseState::Unreadable => true,
+        };
+        let before = self.watched.unknown_since;
+        self.watched.unknown_since = match () {
+            () if !expected || self.lag(now).is_some() => None,
+            // What was unknown before the replica could not be read still is, and nothing new is known.
+            () if self.finding.is_none() || self.unreadable().is_some() || database == DatabaseState::Pending => before,
+            () => before.or_else(|| Some(now.wall())),
+        };
+        self.watched.unknown_since != before
+    }
+
+    fn lag(&self, now: Moment) -> Option<f64> {
+        let evidence = self.finding.as_ref().map(|(_, evidence)| evidence);
+        let lag = exposure(&self.positions, evidence, self.unread(), now).lag;
+        lag.map(|lag| lag.as_secs_f64()).or_else(|| self.claimed_lag())
+    }
+
+    pub(in super::super) fn report(&self, pace: &Pace, prices: &ConfiguredPrices, now: Moment) -> ReplicaReport {
+        let (finding, evidence) = self.finding.as_ref().map_or((None, None), |(f, e)| (Some(f), Some(e)));
+        // Where the WAL belongs to another database, what was proven before stays, and nothing is known since.
+        let evidence = evidence.filter(|_| !self.replaced);
+        let exposure = exposure(&self.positions, evidence, self.unread(), now);
+        let seconds = |duration: jiff::SignedDuration| duration.as_secs_f64();
+        let claimed = self.claimed_lag().filter(|_| exposure.lag.is_none());
+        let claim = self.beacon.as_ref().filter(|_| claimed.is_some());
+        let claimed_bytes = claim.and_then(|beacon| beacon.fresh_claim()?.unreplicated_bytes);
+        let damaged = || finding.and_then(|finding| finding.damaged.clone());
+        ReplicaReport {
+            name: self.target.name.clone(),
+            store: self.target.location.kind(),
+            url: self.target.location.url(),
+            bucket: self.target.location.bucket().map(|bucket| bucket.label),
+            layout: finding.and_then(|finding| finding.layout),
+            up: self.looked_at().then_some(self.failure.is_none()),
+            reason: self.failure.clone().or_else(damaged),
+            method: if claimed.is_some() { Some(Method::Beacon) } else { exposure.method },
+            recovery_point: exposure.recovery_point,
+            lag_seconds: exposure.lag.map(seconds).or(claimed),
+            lag_upper_bound_seconds: exposure.lag_upper_bound.map(seconds),
+            unreplicated_since: exposure.unreplicated_since.or_else(|| claim?.unreplicated_since()),
+            unreplicated_bytes: exposure.unreplicated_bytes.or(claimed_bytes),
+            // What was committed since the claim is not in it.
+            unreplicated_bytes_lower_bound: exposure.unreplicated_bytes_lower_bound || claimed_bytes.is_some(),
+            watched_since: self.watched.since,
+            verified_at: self.watched.verified_at,
+            verify_interval_seconds: self.verify_interval(pace).as_secs_f64(),
+            rests_until: self.rest.as_ref().and_then(|rest| rest.planned()),
+            last_segment_at: finding.and_then(|finding| finding.last_segment_at),
+            txid: finding.and_then(|finding| finding.txid),
+            coverage: finding.map(|finding| Arc::clone(&finding.coverage)),
+            timeline: finding.and_then(|finding| finding.timeline.clone()),
+            verification: self.verification.clone(),
+            drill: self.drilling.report.clone(),
+            beacon: self.beacon.clone(),
+            keeping: self.keeping(prices),
+            spot: self.spot_report(&pace.verify.spot),
+        }
+    }
+}

@@ -153,6 +153,15 @@ fn lost_middle(lab: &Lab, replica: &Replica, place: &Place) {
     let reason = copy.ours(PlanTarget::Latest).unwrap_err();
     assert_eq!(reason.kind, ReasonKind::Corrupt);
     assert_eq!(reason.message, format!("read {next}: {key} is missing, which comes before it"));
+    let plan = &place.whole.plan;
+    let before = plan.objects.iter().rev().find(|object| plan.key(object) < *key).unwrap();
+    let hint = reason.hint.unwrap();
+    assert!(
+        hint.starts_with(&format!("the state at {} precedes it: restore to that time; ", before.at.instant())),
+        "{hint}"
+    );
+    let at = copy.ours(PlanTarget::Time(before.at.instant())).unwrap();
+    assert_eq!(at.plan.objects.last(), Some(before));
     // 0.5.17 refuses as well.
     assert!(genuine_folder(lab, "0.5.17", copy.directory.path(), None).is_err());
 }

@@ -17,7 +17,7 @@ use super::runtime::block_on;
 use super::sources::{Picked, Sources, stores};
 use super::{logging, output, when};
 use crate::delivery::render::json::pretty;
-use crate::domain::litestream::{LevelKeys, ObjectName};
+use crate::domain::litestream::{Layout, LevelKeys, ObjectName};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
@@ -33,13 +33,14 @@ every point in time. The caveats say what other releases make of the same replic
 
 With --at, prints the state that a restore to that time gives: its position, when it was replicated, and the objects \
 that it is made of; or what blocks it. On S3, a listing has only the times of the uploads, so the headers of a few \
-files are read as well; and of a copy whose files have the time at which they were copied, all headers.
+files are read as well; and of a copy whose files have the time at which they were copied, all headers. Of v0.3, the names \
+of segments do not say where they end: that one is missing inside a WAL index is not seen here, and the JSON says so (named).
 
 Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown because a replica \
 could not be listed.
 
 JSON: an array with one object per replica: status (restorable, not_restorable, unknown), database (null for a URL), \
-replica, url, layout, listed_at, times (listing or header), requests, reason (why it is unknown) and timeline {spans \
+replica, url, layout, listed_at, times (listing or header), requests, named (v0.3: as far as names show), reason (why it is unknown) and timeline {spans \
 [{from, until, points, resolution_seconds, typical_seconds, blocked {after, before, key, detail}}], gaps, \
 largest_gap_seconds, caveats [{releases, detail}], since, listed_at, cut_off_at}; with --at also at and answer \
 {restorable, position, state_at, older_seconds, objects [{key, size, created}], bytes, blocked}.
@@ -92,6 +93,8 @@ pub(super) struct Found {
     at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Answer>,
+    /// Only names tell: of v0.3, whether segments follow each other inside a WAL index takes reading them.
+    named: bool,
     #[serde(skip)]
     retention: Option<std::time::Duration>,
     #[serde(skip)]
@@ -199,6 +202,7 @@ async fn ask(
     let contents = contents(store, damaged).await?;
     found.layout = contents.layout().map(|layout| layout.as_str());
     (found.uploaded, found.copied) = (contents.uploaded(), contents.copied());
+    found.named = contents.layout() == Some(Layout::V3);
     if found.copied {
         found.times = "header";
     }

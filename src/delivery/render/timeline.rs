@@ -139,13 +139,14 @@ pub fn sentence(map: &TimelineReport, now: Timestamp) -> String {
     format!("since {}, {age}; {gaps}{now}", human::instant(since))
 }
 
-/// How exact a stretch is.
-fn exactness(span: &Span) -> String {
+/// How exact a stretch is. `named`: only names tell.
+fn exactness(span: &Span, named: bool) -> String {
     let states = match span.points {
         0 => "no state of its own".to_owned(),
         points => human::counted(points, "state"),
     };
     match span.typical_seconds {
+        None if named => format!("every state that names show, {states}"),
         None => format!("every state, {states}"),
         Some(typical) if span.resolution_seconds > 2.0 * typical => {
             let (typical, longest) = (human::duration(typical), human::duration(span.resolution_seconds));
@@ -161,12 +162,12 @@ pub fn obstacle(blocked: &Blocked) -> String {
     human::printable(&format!("between {after} and {before}: {detail}"))
 }
 
-/// A line for each stretch, oldest first.
-pub fn lines(map: &TimelineReport) -> Vec<String> {
+/// A line for each stretch, oldest first. `named`: only names tell.
+pub fn lines(map: &TimelineReport, named: bool) -> Vec<String> {
     let line = |span: &Span| {
         let (from, length) = (human::instant(span.from), human::duration(span.duration()));
         match &span.blocked {
-            None => format!("{from}  {length}: {}", exactness(span)),
+            None => format!("{from}  {length}: {}", exactness(span, named)),
             Some(blocked) => format!("{from}  {length}: blocked {}", obstacle(blocked)),
         }
     };
@@ -226,7 +227,8 @@ mod tests {
             "2026-01-01 10:00:10Z  49m 50s: resolution 30s, at worst 1m 30s, 9 states",
             "2026-01-01 10:50:00Z  16m 40s: every state, 9 states",
         ];
-        assert_eq!(lines(&map()), expected);
+        assert_eq!(lines(&map(), false), expected);
+        assert!(lines(&map(), true)[3].ends_with(": every state that names show, 9 states"));
     }
 
     #[test]

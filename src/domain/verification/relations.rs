@@ -142,7 +142,7 @@ impl Ledger {
             let missing = generation.segment_key(SegmentName { index: after.index, offset: end });
             let detail = format!(
                 "it begins at byte {} of its WAL, the one before it ends at {end}: {missing} is missing, and \
-                 Litestream 0.3.13 silently restores a malformed database",
+                 Litestream 0.3.13 may restore an older state or a malformed database, without an error",
                 after.offset
             );
             Some((next.name, FindingKind::SegmentMissing, detail))

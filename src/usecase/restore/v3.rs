@@ -86,15 +86,26 @@ fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
         ReplayError::Missing(name) => {
             let missing = generation.map_or_else(|| name.position(), |generation| generation.segment_key(name));
             let message = format!("read {key}: {missing} is missing, which comes before it");
-            Reason::new(ReasonKind::Corrupt, message).with_hint(
-                "an earlier time restores what is before it; Litestream 0.3.13 restores a malformed database here",
-            )
+            let hint = format!(
+                "{}; Litestream 0.3.13 may restore an older state or a malformed database here, without an error",
+                preceding(plan, object)
+            );
+            Reason::new(ReasonKind::Corrupt, message).with_hint(hint)
         }
         ReplayError::OpenTransaction => {
             let reason = Reason::from(error).context(format_args!("read {key}"));
-            reason.with_hint("restore to a time before the last segment")
+            reason.with_hint(preceding(plan, object))
         }
         error => Reason::from(error).context(format_args!("read {key}")),
+    }
+}
+
+/// Which state a restore reaches without an object: the newest one before it.
+fn preceding(plan: &RestorePlan, object: &Listed) -> String {
+    let earlier = plan.objects.iter().take_while(|other| other.name != object.name);
+    match earlier.map(|other| other.at.instant()).max().filter(|time| *time < object.at.instant()) {
+        Some(time) => format!("the state at {time} precedes it: restore to that time"),
+        None => "nothing that precedes it has an earlier time to restore to".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Found;
+use super::{Found, Standing};
 use crate::delivery::render::terminal::{painted, reason, row};
 use crate::delivery::render::timeline::{Cell, LEGEND, cells, lines, obstacle, sentence, window};
 use crate::domain::human;
@@ -14,6 +14,10 @@ const NAME_COLUMNS: usize = 40;
 
 /// Objects that are shown of one answer, from the first.
 const OBJECTS_SHOWN: usize = 12;
+
+/// What names of v0.3 cannot tell.
+const UNREAD: &str = "segments: that one is missing inside a WAL index shows only to those who read them, as check --verify \
+                      content, a drill and restore do";
 
 /// The blocks of a few replicas, or a line for each of many.
 pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
@@ -49,15 +53,20 @@ fn line(out: &mut String, found: &Found, column: usize) {
     let says = match (&found.reason, &found.answer, &found.timeline) {
         (Some(reason), ..) => format!("unknown: {}", human::printable(&reason.message)),
         (_, Some(answer), _) => match &answer.blocked {
-            None if answer.restorable => format!("restorable: {}", state(answer)),
+            None if answer.restorable => format!("restorable: {}{}", state(answer), doubt(found)),
             None => "not restorable: nothing leads there".to_owned(),
             Some(blocked) => format!("blocked: {}", human::printable(&blocked.detail)),
         },
-        (_, _, Some(map)) => sentence(map, found.listed_at),
+        (_, _, Some(map)) => format!("{}{}", sentence(map, found.listed_at), doubt(found)),
         _ => "unknown".to_owned(),
     };
     // Writing to a text does not fail, here and below.
     let _ = writeln!(out, "{:column$}  {says}", name(found));
+}
+
+/// Which doubt is left when all names are there.
+fn doubt(found: &Found) -> &'static str {
+    if found.named && found.status == Standing::Restorable { " as far as names show" } else { "" }
 }
 
 /// The position of an answer and how old it is.
@@ -82,8 +91,8 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
             let rest = (width - 4).saturating_sub(from.len());
             let _ = writeln!(out, "  {from}{until:>rest$}");
         }
-        row(out, "restorable", &sentence(map, found.listed_at));
-        for (index, line) in lines(map).iter().enumerate() {
+        row(out, "restorable", &format!("{}{}", sentence(map, found.listed_at), doubt(found)));
+        for (index, line) in lines(map, found.named).iter().enumerate() {
             row(out, if index == 0 { "map" } else { "" }, line);
         }
         if let Some(at) = map.cut_off_at {
@@ -92,6 +101,9 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
         for caveat in &map.caveats {
             row(out, "caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
         }
+    }
+    if found.named {
+        row(out, "not read", UNREAD);
     }
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
         row(out, "times", "those of the uploads, seconds after Litestream's own");
@@ -105,7 +117,7 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
 fn asked(out: &mut String, found: &Found, answer: &Answer) {
     row(out, "at", &found.at.map_or_else(String::new, human::instant));
     if answer.restorable {
-        row(out, "restorable", &state(answer));
+        row(out, "restorable", &format!("{}{}", state(answer), doubt(found)));
     } else if let Some(blocked) = &answer.blocked {
         row(out, "blocked", &obstacle(blocked));
         if answer.position.is_some() {

@@ -82,7 +82,7 @@ fn restorable(replica: &ReplicaReport, map: &TimelineReport, id: &str, now: Time
         details id={ "spans-" (id) } {
             summary { "Each stretch, and how exact it is" }
             p.quiet { (timeline::LEGEND) }
-            ul.plain { @for line in timeline::lines(map) { li { (line) } } }
+            ul.plain { @for line in timeline::lines(map, false) { li { (line) } } }
         }
     }
 }

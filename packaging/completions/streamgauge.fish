@@ -66,7 +66,7 @@ json\t''
 prometheus\t'The text format of Prometheus, as the agent exports it'
 nagios\t'One line with performance data'"
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand check" -s o -l output -d 'Write to this file, replacing it atomically [default: standard output]' -r -F
-complete -c streamgauge -n "__fish_streamgauge_using_subcommand check" -l verify -d 'How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per replica), or all of their content' -r -f -a "none\t''
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand check" -l verify -d 'How much to read of the objects that a restore needs: none of them, their structure, as far as some hundred requests per replica go, or all of their content' -r -f -a "none\t''
 structure\t''
 content\t''"
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand check" -l wait -d 'How long the commits seen at the start may take to reach the replica' -r

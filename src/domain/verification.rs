@@ -111,6 +111,11 @@ pub struct VerificationReport {
     pub needed: u64,
     /// Objects of those needed that were read.
     pub needed_verified: u64,
+    /// Objects of those needed that `streamgauge check` left unread, because it had read as much as it may. An agent goes on
+    /// reading: 0.
+    pub needed_left: u64,
+    /// A restore needs older objects as well, which are not among those needed: there are more than are remembered.
+    pub needed_older: bool,
     /// When the oldest object was written that was not read yet; `None` when all were read.
     pub unread_since: Option<Timestamp>,
     /// Objects that could not be read at the last attempt, which says nothing of their content.

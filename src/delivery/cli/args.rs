@@ -120,8 +120,8 @@ pub struct CheckArgs {
     #[arg(short, long)]
     pub verbose: bool,
 
-    /// How much to read of the objects that a restore needs: none of them, their structure (at most 32 requests per
-    /// replica), or all of their content
+    /// How much to read of the objects that a restore needs: none of them, their structure, as far as some
+    /// hundred requests per replica go, or all of their content
     #[arg(long, value_name = "DEPTH", value_parser = choice(DEPTHS), default_value = "structure")]
     pub verify: VerifyDepth,
 

@@ -250,6 +250,12 @@ mod tests {
         check(unread(9400), Watching::Continuously, "; exit 0");
         check(unread(9399), Watching::Continuously, "ReplicaCorrupt unknown; exit 3");
         check(unread(9999), Watching::Once, "ReplicaCorrupt unknown; exit 3");
+        // It was not to read more than it did.
+        let mut left = unread(9999);
+        if let Some(verification) = left.verification.as_mut().map(Arc::make_mut) {
+            verification.needed_left = 1;
+        }
+        check(left, Watching::Once, "; exit 0");
         let mut damaged = unread(9999);
         if let Some(verification) = damaged.verification.as_mut().map(Arc::make_mut) {
             verification.findings = verified(&[(FindingKind::Corrupt, true)]).verification.unwrap().findings.clone();

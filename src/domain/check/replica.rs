@@ -238,13 +238,22 @@ fn corrupt(context: &Context, replica: &ReplicaReport, verification: &Verificati
         return Some(Explanation::Known(detail));
     }
     let (read, needed) = (verification.needed_verified, verification.needed);
+    let left = verification.needed_left;
     let detail = format!(
-        "{read} of the {} that a restore needs {} been read",
+        "{read} of the {}{} that a restore needs {} been read{}{}",
+        if verification.needed_older { "newest " } else { "" },
         counted(needed, "object"),
-        agree(&needed, "has", "have")
+        agree(&needed, "has", "have"),
+        if left > 0 { ", all good; `check --verify content` reads all of them" } else { "" },
+        if verification.needed_older { "; older ones are read by drills alone" } else { "" },
     );
     let late = verification.unread_since.is_some_and(|since| context.now.duration_since(since) > UNREAD_SLACK);
-    if read < needed && (late || context.watching == Watching::Once) {
+    let complete = match context.watching {
+        // It was to read so much and no more.
+        Watching::Once => read + left >= needed,
+        Watching::Continuously => read >= needed || !late,
+    };
+    if !complete {
         return Some(Explanation::Unknown(detail));
     }
     as_far_as_read(context, replica, detail)

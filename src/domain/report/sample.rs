@@ -301,6 +301,8 @@ pub(crate) fn pending(name: &str) -> DatabaseReport {
         pending: 2,
         needed: 6,
         needed_verified: 4,
+        needed_left: 1,
+        needed_older: true,
         findings: vec![ObjectFinding {
             kind: FindingKind::Truncated,
             key: "0000/000000000000000c-000000000000000c.ltx".to_owned(),

@@ -28,6 +28,10 @@ pub struct Ledger {
     /// Everything was listed once.
     pub(super) begun: bool,
     pub(super) plan: Vec<Listed>,
+    /// A restore needs older objects, too.
+    pub(super) cut: bool,
+    /// No more is read: what could be and was not is left.
+    pub(super) ended: bool,
     /// The header of the newest file, where it says which position of the WAL the plan leads to.
     pub(super) tip: Option<LtxHeader>,
     pub(super) fresh: BTreeMap<ObjectName, Listed>,
@@ -71,6 +75,11 @@ impl Ledger {
         self.depth != VerifyDepth::None
     }
 
+    /// Says that no more is going to be read, as a command does that has read what it may.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
     /// Takes in what a look listed.
     pub fn take(&mut self, listed: &Listing, now: Timestamp) {
         if listed.iter().next().is_some() {
@@ -96,7 +105,7 @@ impl Ledger {
             // A map keeps its memory when it is emptied item by item.
             self.fresh = BTreeMap::new();
         }
-        self.tip = listed.tip;
+        (self.tip, self.cut) = (listed.tip, listed.cut);
         self.relate(now);
         self.forget();
     }

@@ -15,6 +15,8 @@ pub struct Listing {
     pub plan: Vec<Listed>,
     /// The plan reaches the newest object.
     pub unbroken: bool,
+    /// The plan has the newest objects only: there are more than are remembered.
+    pub cut: bool,
     /// The header of the newest file, where the plan leads to it and it says where in the WAL that is.
     pub tip: Option<LtxHeader>,
     folders: BTreeMap<Folder, ListedFolder>,
@@ -32,7 +34,7 @@ struct ListedFolder {
 impl Listing {
     pub fn new(keys: LevelKeys) -> Self {
         let folders = BTreeMap::new();
-        Self { keys, complete: false, plan: Vec::new(), unbroken: false, tip: None, folders, objects: 0 }
+        Self { keys, complete: false, plan: Vec::new(), unbroken: false, cut: false, tip: None, folders, objects: 0 }
     }
 
     /// Forgets everything, to list it all again.

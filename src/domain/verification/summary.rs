@@ -33,6 +33,8 @@ impl Ledger {
         let read = |object: &&Listed| self.objects.get(&object.name).is_some_and(&told);
         let verified = self.plan.iter().filter(read).count() as u64;
         let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.at.instant()).min();
+        let could = |name: &ObjectName| !self.gone.contains(name) && !self.unreadable.contains(name);
+        let left = self.plan.iter().filter(|object| self.ended && !read(object) && could(&object.name)).count() as u64;
         let content = self.plan.iter().filter(|object| self.lacks_content(object)).count() as u64;
         let needed = self.plan.len() as u64;
         Some(VerificationReport {
@@ -45,6 +47,8 @@ impl Ledger {
             pending: needed - verified + content + self.fresh.len() as u64,
             needed,
             needed_verified: verified,
+            needed_left: left,
+            needed_older: self.cut,
             unread_since,
             unreadable: self.unreadable.len() as u64,
             lineage_conflicts: self.conflicts,

@@ -64,6 +64,8 @@ pub(super) struct Segments {
     tail: u64,
     /// The newest segments, of the generation that is restored from.
     recent: BTreeMap<(Generation, SegmentName), SegmentFile>,
+    /// There were more: the oldest are not there.
+    dropped: bool,
     /// The single objects that this look saw.
     pub(super) seen: Option<Seen>,
     /// The retention that Litestream was given, if it is known.
@@ -187,7 +189,7 @@ impl Segments {
         if self.recent.last_key_value().is_some_and(|((generation, _), _)| Some(*generation) != newest) {
             self.recent.pop_last();
         } else {
-            self.recent.pop_first();
+            self.dropped |= self.recent.pop_first().is_some();
         }
     }
 
@@ -195,6 +197,7 @@ impl Segments {
     fn forget_older(&mut self) {
         let newest = self.generations.newest().map(|(generation, _)| generation);
         self.recent.retain(|(generation, _), _| Some(*generation) == newest);
+        self.dropped &= self.recent.len() >= PLAN_CANDIDATES_MAX;
     }
 
     /// Says what a restore of the latest state reads: the newest snapshot and all segments from its index on.
@@ -204,9 +207,12 @@ impl Segments {
         let (Some(seen), Some(generation)) = (&mut self.seen, newest) else { return };
         let index = coverage.newest_snapshot.map_or(0, |snapshot| snapshot.index);
         self.recent.retain(|(_, name), _| name.index >= index);
+        let first = self.recent.first_key_value().map(|((_, name), _)| *name);
+        self.dropped &= self.recent.len() >= PLAN_CANDIDATES_MAX && first != Some(SegmentName { index, offset: 0 });
         let snapshot = coverage.newest_snapshot.map(|snapshot| Listed::from((generation, snapshot)));
         let segments = self.recent.iter().map(|((generation, _), file)| Listed::from((*generation, *file)));
         seen.listed.plan = snapshot.into_iter().chain(segments).collect();
+        seen.listed.cut = self.dropped;
         seen.listed.unbroken = coverage.restorable && coverage.holes.is_empty();
     }
 

@@ -121,7 +121,7 @@ impl Levels {
         if let Some(seen) = &mut self.seen {
             let (plan, unbroken) = self.candidates.plan();
             seen.listed.plan = plan.into_iter().map(Listed::from).collect();
-            seen.listed.unbroken = unbroken;
+            (seen.listed.unbroken, seen.listed.cut) = (unbroken, self.candidates.is_cut());
         }
         self.read_newest(store).await?;
         if let Some(seen) = &mut self.seen {

@@ -78,9 +78,15 @@ pub async fn look_once(parts: OnceParts<'_>, targets: Vec<Target>, wait: Duratio
         tokio::time::sleep(AGAIN.min(wait)).await;
         look_at(&mut subjects, clock, now, pace, behind).await;
     }
-    verify_all(&mut subjects, clock, pace).await;
+    verify_all(&mut subjects, clock, pace, VERIFY_ONCE_REQUESTS_MAX).await;
     if let Some(reader) = watch.pages().filter(|_| pace.verify.spot.interval.is_some()) {
         compare_all(&mut subjects, &reader, clock, now, pace).await;
+        // What came meanwhile.
+        verify_all(&mut subjects, clock, pace, VERIFY_REQUESTS_MAX).await;
+    }
+    for replica in subjects.iter_mut().flat_map(|subject| &mut subject.replicas) {
+        replica.ledger.end();
+        replica.take_verified(Vec::new(), clock.now());
     }
     let now = clock.now();
     subjects.iter_mut().for_each(|subject| subject.rebuild(pace, now));
@@ -150,13 +156,12 @@ async fn find_beacons(subjects: &mut [Subject], clock: &dyn Clock, stores: &dyn 
     all(replicas.map(|replica| (place(replica), find(replica))), pace).await;
 }
 
-/// Reads what restores need of the replicas: with a bounded number of requests for their structure, or everything when
-/// asked for.
-async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace) {
+/// Reads what restores need of the replicas: with so many requests for the structure of each, or everything when asked for.
+async fn verify_all(subjects: &mut [Subject], clock: &dyn Clock, pace: &Pace, requests: u64) {
     let deep = pace.verify.depth == VerifyDepth::Content;
     let read = async |replica: &mut WatchedReplica| {
         let Ok(store) = replica.store.clone() else { return };
-        let mut left = VERIFY_ONCE_REQUESTS_MAX;
+        let mut left = requests;
         while left > 0 {
             let jobs = replica.ledger.jobs(VERIFY_REQUESTS_MAX.min(left), clock.now().wall());
             if jobs.is_empty() {

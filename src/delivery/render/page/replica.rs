@@ -222,7 +222,9 @@ fn txid(txid: Option<u64>) -> Markup {
 fn verified(verification: &VerificationReport) -> Markup {
     html! {
         dt { "Objects read" } dd {
-            (verification.needed_verified) " of " (verification.needed) " that a restore needs; "
+            (verification.needed_verified) " of "
+            @if verification.needed_older { "the newest " }
+            (verification.needed) " that a restore needs; "
             (verification.content_verified) " in full, " (verification.pending) " waiting"
         }
     }

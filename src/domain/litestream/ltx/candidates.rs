@@ -59,6 +59,11 @@ impl Candidates {
         oldest.map(|oldest| snapshot.map_or(oldest, |snapshot| snapshot.min(oldest)))
     }
 
+    /// There were more than are here: the oldest are not.
+    pub fn is_cut(&self) -> bool {
+        self.dropped
+    }
+
     /// The files that a restore of the latest state reads, as far as the chain goes, and whether it reaches the newest
     /// file.
     pub fn plan(&self) -> (Vec<LtxFile>, bool) {

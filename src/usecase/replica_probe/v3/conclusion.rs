@@ -6,7 +6,6 @@ use super::super::finding::{Finding, chain};
 use super::Segments;
 use crate::domain::assess::proof::{Evidence, Method};
 use crate::domain::assessment::{CoverageReport, LevelReport};
-use crate::domain::limits::PLAN_CANDIDATES_MAX;
 use crate::domain::litestream::{Coverage, Layout, SegmentFile, SnapshotFile};
 use crate::domain::moment::Moment;
 use crate::domain::timeline::{Span, TimelineReport};
@@ -81,7 +80,7 @@ impl Segments {
         };
         let later = || self.recent.values().filter(later);
         // Of so many, the oldest are not here: the snapshot is older than all of them.
-        let dropped = coverage.newest_snapshot.filter(|_| self.recent.len() >= PLAN_CANDIDATES_MAX);
+        let dropped = coverage.newest_snapshot.filter(|_| self.dropped);
         let oldest = later().map(|file| file.created).min();
         CoverageReport {
             unsnapshotted_since: dropped.map(|snapshot| snapshot.created).or(oldest),

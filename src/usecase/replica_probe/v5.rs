@@ -180,7 +180,8 @@ impl Levels {
         let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.map = Some(Arc::new(map));
-        self.tail = LtxTail::new(sampled.wall(), self.inventory.end());
+        let level0 = kept.map(|kept| kept.level0);
+        self.tail = LtxTail::new(sampled.wall(), self.inventory.end(), &listed, level0);
     }
 
     /// The other levels are listed after level 0, which may have gone on; its newest file says more than theirs.

@@ -1,6 +1,7 @@
 //! The coverage map of a v0.5 replica: what Litestream's plan gives for every instant.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -288,20 +289,57 @@ pub fn instant(files: &[LtxFile], damaged: &Damaged, target: PlanTarget) -> Resu
     Ok(LtxInstant { files: planned, txid, created, blocked: broken.map(|broken| broken.blocked(damaged.keys)) })
 }
 
-/// The states that came after a map was made. What is compacted may be deleted at any time, so that only what no
-/// compacted file holds, and where such files end, is still claimed: less than there is, and never more.
+/// The states that came after a map was made. Of level 0, what another level holds is claimed until retention may have
+/// taken the first of it: less than there is, and never more.
 #[derive(Clone, Debug, Default)]
 pub struct LtxTail {
     /// Where the map ended.
     start: Option<(Timestamp, u64)>,
-    /// When a state was replicated, the TXID and the level of the file that ends there, in ascending order of TXIDs.
-    points: Vec<(Timestamp, u64, u8)>,
+    /// When the oldest file was made that leads to there and is of level 0 alone.
+    oldest: Option<Timestamp>,
+    /// How long files of level 0 are left.
+    left: Duration,
+    /// In ascending order of TXIDs.
+    points: Vec<Point>,
+}
+
+/// One state, or all those of level 0 that a file of another level holds.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    /// When the first and the last of them were replicated.
+    from: Timestamp,
+    until: Timestamp,
+    /// The first TXID of the first file, and the last one of the last.
+    min: u64,
+    end: u64,
+    level: u8,
+    count: u32,
+    /// When the files of the states may be gone; `None`: not before something else shows.
+    left_until: Option<Timestamp>,
+}
+
+impl Point {
+    fn of(file: LtxFile) -> Self {
+        let LtxFile { min, max, level, created, .. } = file;
+        Self { from: created, until: created, min: min.0, end: max.0, level, count: 1, left_until: None }
+    }
 }
 
 impl LtxTail {
-    /// Goes on from a map that was made at `at` and ends at `end`.
-    pub fn new(at: Timestamp, end: Option<Txid>) -> Self {
-        Self { start: end.map(|end| (at, end.0)), points: Vec::new() }
+    /// Goes on from a map that was made of `files` at `at` and ends at `end`. Of level 0, files are left for `level0` (`None`:
+    /// for ever) where that is known, and else as long as some of these were.
+    pub fn new(at: Timestamp, end: Option<Txid>, files: &[LtxFile], level0: Option<Option<Duration>>) -> Self {
+        let above = files.iter().filter(|file| (1..SNAPSHOT_LEVEL).contains(&file.level)).map(|file| file.max).max();
+        let (mut left, mut oldest) = (Duration::ZERO, None);
+        for file in files.iter().filter(|file| file.level == 0) {
+            if Some(file.max) <= above {
+                left = left.max(at.duration_since(file.created).try_into().unwrap_or_default());
+            } else {
+                oldest = Some(oldest.map_or(file.created, |oldest: Timestamp| oldest.min(file.created)));
+            }
+        }
+        let left = level0.map_or(left, |level0| level0.unwrap_or(Duration::MAX));
+        Self { start: end.map(|end| (at, end.0)), oldest, left, points: Vec::new() }
     }
 
     /// Adds a file, in the order of its level's listing.
@@ -310,15 +348,14 @@ impl LtxTail {
         else {
             return;
         };
-        debug_assert!(self.points.first().is_none_or(|(_, end, _)| *end > start));
+        debug_assert!(self.points.first().is_none_or(|point| point.end > start));
         if file.level > 0 {
-            let inside = |end: u64| (file.min.0..file.max.0).contains(&end);
-            self.points.retain(|(_, end, level)| !(inside(*end) && *level < file.level));
+            self.hold(&file, start);
         }
-        let at = self.points.partition_point(|(_, end, _)| *end < file.max.0);
-        match self.points.get_mut(at).filter(|(_, end, _)| *end == file.max.0) {
-            Some((_, _, level)) => *level = file.level.max(*level),
-            None => self.points.insert(at, (file.created, file.max.0, file.level)),
+        let at = self.points.partition_point(|point| point.end < file.max.0);
+        match self.points.get_mut(at).filter(|point| point.end == file.max.0) {
+            Some(point) => (point.min, point.level) = (point.min.min(file.min.0), point.level.max(file.level)),
+            None => self.points.insert(at, Point::of(file)),
         }
         if self.points.len() > TIMELINE_TAIL_MAX {
             let mut odd = false;
@@ -329,6 +366,35 @@ impl LtxTail {
         }
     }
 
+    /// Puts those states of level 0 together that a file of another level holds: they are left together, because nothing leads
+    /// to one whose predecessor is gone.
+    fn hold(&mut self, file: &LtxFile, start: u64) {
+        self.points.retain(|point| point.left_until.is_none_or(|left| file.created < left));
+        let inside = |point: &Point| file.min.0 <= point.min && point.end < file.max.0;
+        let is_held = |point: &Point| point.level == 0 && point.left_until.is_none() && inside(point);
+        let first = self.points.iter().position(is_held);
+        let mut held = self.points.extract_if(.., |point| is_held(point));
+        let Some(mut run) = held.next() else { return };
+        let mut end = Some(run.end);
+        for point in held {
+            if end.and_then(|end| end.checked_add(1)) == Some(point.min) {
+                (run.until, run.end, run.count) = (point.until, point.end, run.count.saturating_add(point.count));
+                end = Some(point.end);
+            } else {
+                end = None;
+            }
+        }
+        // What the map ends with leads to the first one.
+        let before = (file.min.0 <= start).then_some(self.oldest).flatten();
+        let led = run.min == file.min.0 || (file.min.0 <= start && run.min == start.saturating_add(1));
+        let oldest = before.map_or(run.from, |before| before.min(run.from));
+        // The last instant there is, if that is too far away.
+        let left_until = oldest.checked_add(self.left).unwrap_or(Timestamp::MAX);
+        if let Some(at) = first.filter(|_| led && file.created < left_until) {
+            self.points.insert(at, Point { left_until: Some(left_until), ..run });
+        }
+    }
+
     /// The map with what came later.
     pub fn extend(&self, map: &TimelineReport, until: Timestamp) -> TimelineReport {
         let Some((start, end)) = self.start.filter(|_| map.restorable_now()) else {
@@ -336,11 +402,15 @@ impl LtxTail {
         };
         let mut last = Step { at: start, end, lost: false, class: None, hole: None, since_before: false };
         let mut steps = vec![last];
-        for (created, end, level) in &self.points {
-            let lost = *end > last.end.saturating_add(1);
-            let at = last.at.max(*created);
-            last = Step { at, end: *end, lost, class: Some(*level), hole: None, since_before: false };
-            steps.push(last);
+        for point in self.points.iter().filter(|point| point.left_until.is_none_or(|left| until < left)) {
+            for index in 1..=point.count {
+                let next = point.min.max(last.end.saturating_add(1));
+                let (at, end) = if index == point.count { (point.until, point.end) } else { (point.from, next) };
+                let lost = end > last.end.saturating_add(1);
+                let at = last.at.max(at);
+                last = Step { at, end, lost, class: Some(point.level), hole: None, since_before: false };
+                steps.push(last);
+            }
         }
         let mut more: Vec<Span> = spans(&steps, &[], until);
         if let Some(first) = more.first_mut() {
@@ -460,12 +530,19 @@ mod tests {
     #[test]
     fn a_tail_claims_what_will_be_left() {
         let map = timeline(&files(WHOLE)).map(&damaged(&[]), second(100));
-        let mut tail = LtxTail::new(second(100), Some(Txid(5)));
+        let mut tail = LtxTail::new(second(100), Some(Txid(5)), &files(WHOLE), Some(Some(Duration::from_secs(130))));
         (6..=40).for_each(|txid| tail.insert(file((0, txid, txid, 100 + txid.cast_signed()))));
         assert_eq!(shown(&tail.extend(&map, second(150))), "10..150 40@0");
         tail.insert(file((1, 4, 15, 115)));
         tail.insert(file((1, 16, 25, 125)));
-        assert_eq!(shown(&tail.extend(&map, second(150))), "10..100 5@0, 100..125 1@15, 125..150 16@0");
+        assert_eq!(tail.points.len(), 2 + 2 + 15);
+        assert_eq!(shown(&tail.extend(&map, second(149))), "10..149 40@0");
+        // The first file that level 1 holds is of before the map: with it go the states behind it.
+        assert_eq!(shown(&tail.extend(&map, second(150))), "10..100 5@0, 100..115 0@15, 115..150 26@0");
+        // Level 1 is left when level 2 holds it, and so is level 0 until its own time has come.
+        tail.insert(file((2, 4, 25, 125)));
+        assert_eq!(shown(&tail.extend(&map, second(245))), "10..100 5@0, 100..115 0@15, 115..245 26@0");
+        assert_eq!(shown(&tail.extend(&map, second(246))), "10..100 5@0, 100..125 1@15, 125..246 16@0");
         (41..4000).for_each(|txid| tail.insert(file((0, txid, txid, 100 + txid.cast_signed()))));
         assert!(tail.points.len() <= TIMELINE_TAIL_MAX);
     }
@@ -556,6 +633,47 @@ mod tests {
                 }
             }
             prop_assert!(map.spans.windows(2).all(|pair| pair[0].until == pair[1].from));
+        }
+
+        #[test]
+        fn a_tail_claims_nothing_that_retention_took(
+            listed in 1..40u64, more in 0..60u64, width in 1..8u64, left in 0..100u64, told in any::<bool>(),
+        ) {
+            let time = |txid: u64| (txid * 2).cast_signed();
+            let compacted = |level: u8, txid: u64| {
+                let width = width * if level == 1 { 1 } else { 3 };
+                txid.is_multiple_of(width).then(|| file((level, txid - width + 1, txid, time(txid))))
+            };
+            let at = |newest: u64| -> Vec<LtxFile> {
+                let raw = (1..=newest).map(|txid| file((0, txid, txid, time(txid))));
+                let held = newest - newest % width;
+                let raw = raw.filter(|file| file.max.0 > held || time(newest) < file.created.as_second() + left.cast_signed());
+                let above = [1, 2].into_iter().flat_map(|level| (1..=newest).filter_map(move |txid| compacted(level, txid)));
+                raw.chain(above).collect()
+            };
+            let newest = listed + more;
+            let (before, after) = (at(listed), at(newest));
+            let map = timeline(&before).map(&damaged(&[]), second(time(listed)));
+            let known = told.then_some(Some(Duration::from_secs(left)));
+            let mut tail = LtxTail::new(second(time(listed)), Some(Txid(listed)), &before, known);
+            for txid in listed + 1..=newest {
+                tail.insert(file((0, txid, txid, time(txid))));
+                [1, 2].into_iter().filter_map(|level| compacted(level, txid)).for_each(|file| tail.insert(file));
+            }
+            let map = tail.extend(&map, second(time(newest)));
+            // The map says of what was before it when it was made.
+            let from = listed.next_multiple_of(width).min(newest);
+            for at in time(from) + 1..=time(newest) {
+                let asked = instant(&after, &damaged(&[]), PlanTarget::Time(second(at))).unwrap();
+                let lost = ((at - 1) / 2).cast_unsigned() - asked.txid.unwrap().0;
+                let span = map.span_at(second(at)).unwrap();
+                prop_assert!((lost * 2) as f64 <= span.resolution_seconds, "{} lost at {}: {:?}", lost, at, map.spans);
+            }
+            // And all that is left, where that is known.
+            if told && (left > 2 * newest || width == 1) {
+                prop_assert_eq!(map.resolution_seconds(), Some(0.0), "{:?}", map.spans);
+                prop_assert_eq!(map.spans.iter().map(|span| span.points).sum::<u64>(), newest);
+            }
         }
 
         #[test]

@@ -229,6 +229,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             }),
         ],
         detected: &[GAP, LAG, CORRUPT, DAMAGED],
+        remark: "here the newest file; an older one is missed when everything is listed, within an hour",
         ..NOTHING
     },
     Scenario {

@@ -62,7 +62,7 @@ fn new_files_are_found_by_their_names_and_listed_from_time_to_time() {
     scene.claims(8, 3610, "v0.5 txid 8 wal 5:8 complete 0=8 9=1 | 2 lists, 1 folders, 0 reads");
     // The first look for long at which something is new lists it.
     write(&scene, 9..=9);
-    scene.claims(9, 4000, "v0.5 txid 9 wal 5:9 complete 0=9 9=1 | 2 lists, 1 folders, 1 reads");
+    scene.claims(9, 4000, "v0.5 txid 9 wal 5:9 complete 0=9 9=1 | 3 lists, 1 folders, 1 reads");
 }
 
 #[test]

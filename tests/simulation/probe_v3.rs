@@ -245,3 +245,20 @@ fn snapshots_that_do_not_come_and_history_that_goes_are_seen() {
     let after = kept(&mut scene, 42 * HOUR + 1);
     assert_eq!(after, (Some(1), Some(40 * HOUR + 2), Some(false), Some(0)));
 }
+
+/// The names of segments do not show that one is missing between them: it is seen to be gone.
+#[test]
+fn segment_that_is_gone_has_everything_listed_where_names_cost_little() {
+    let mut scene = Scene::new();
+    generation(&scene, 4);
+    let listed = |scene: &mut Scene, second| {
+        scene.look_at(second).unwrap();
+        let seen = scene.probe.take_seen().unwrap().listed;
+        (seen.complete, seen.plan.len())
+    };
+    assert_eq!(listed(&mut scene, 10), (true, 5));
+    let lost = scene.files.remove(&format!("{GENERATION}/wal/00000000_00001728.wal.lz4"));
+    assert!(lost);
+    assert_eq!(listed(&mut scene, 309), (false, 5));
+    assert_eq!(listed(&mut scene, 310), (true, 4));
+}

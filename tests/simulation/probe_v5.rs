@@ -39,9 +39,10 @@ fn levels_are_listed_at_their_own_pace_and_only_when_they_can_have_changed() {
     let mut scene = replica(5);
     scene.look(10);
     put(&scene.files, 1, 1, 5, 20, None);
-    scene.check(310, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 1 lists, 0 folders, 0 reads");
+    // What is known is compared with the names that are there.
+    scene.check(310, "v0.5 txid 5 wal 5:5 complete 0=5 9=1 | 2 lists, 0 folders, 0 reads");
     put(&scene.files, 0, 6, 6, 311, Some(wal(5, 6)));
-    scene.check(611, "v0.5 txid 6 wal 5:6 complete 0=6 1=1 9=1 | 3 lists, 1 folders, 1 reads");
+    scene.check(611, "v0.5 txid 6 wal 5:6 complete 0=6 1=1 9=1 | 4 lists, 1 folders, 1 reads");
     scene.check(3611, "v0.5 txid 6 wal 5:6 complete 0=6 1=1 9=1 | 3 lists, 1 folders, 0 reads");
 }
 
@@ -251,4 +252,20 @@ fn directory() -> ReplicaTarget {
         kept: None,
         written: Default::default(),
     }
+}
+
+#[test]
+fn what_is_gone_from_the_middle_shows_with_the_levels_where_names_cost_little() {
+    let mut scene = replica(9);
+    scene.look(10);
+    remove(&scene.files, 0, 4, 4);
+    scene.check(309, "v0.5 txid 9 wal 5:9 complete 0=9 9=1 | 1 lists, 0 folders, 0 reads");
+    scene.check_found(310, "v0.5 txid 9 wal 5:9 broken after 3 gap 3..5 0=8 9=1");
+    // Where each listing is paid for, it shows when everything is listed.
+    let mut scene = Scene::with(MemoryStore::flat(), false);
+    (1..=9).for_each(|txid| put(&scene.files, 0, txid, txid, txid.cast_signed(), Some(wal(5, txid))));
+    scene.look(10);
+    remove(&scene.files, 0, 4, 4);
+    scene.check_found(3609, "v0.5 txid 9 wal 5:9 complete 0=9");
+    scene.check_found(3610, "v0.5 txid 9 wal 5:9 broken after 3 gap 3..5 0=8");
 }

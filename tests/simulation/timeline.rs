@@ -50,7 +50,7 @@ fn a_map_grows_with_what_each_look_sees_and_costs_nothing_more() {
     // A compaction: of what it holds, only its end is certain to be left.
     put(&scene.files, 1, 2, 8, 208, None);
     put(&scene.files, 0, 10, 10, 311, Some(wal(5, 10)));
-    check(&mut scene, 312, "1..10 5@0, 10..208 0@198, 208..312 3@0", [3, 1, 1]);
+    check(&mut scene, 312, "1..10 5@0, 10..208 0@198, 208..312 3@0", [4, 1, 1]);
     // What retention took is seen when everything is listed.
     (1..=8).for_each(|txid| remove(&scene.files, 0, txid, txid));
     check(&mut scene, 4000, "1..208 1@207, 208..4000 3@0", [3, 1, 0]);

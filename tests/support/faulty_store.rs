@@ -117,6 +117,14 @@ impl<S: ReplicaStore + ?Sized> ReplicaStore for FaultyStore<S> {
         self.inner.list(folder, from, cursor).await
     }
 
+    async fn names(&self, folders: &[Folder]) -> Result<Option<Vec<ObjectName>>, Reason> {
+        let names = self.inner.names(folders).await?;
+        if names.is_some() {
+            self.ask(Call::List("")).await?;
+        }
+        Ok(names)
+    }
+
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         let key = name.key(LevelKeys::Plain);
         let (skipped, at_most) = match self.ask(Call::Read(&key)).await? {

@@ -86,6 +86,48 @@ fn level_0(replica: &Path) -> Vec<String> {
 }
 
 #[test]
+fn what_is_deleted_from_the_middle_is_told_long_before_everything_is_listed() {
+    let lab = Lab::find();
+    let home = tempfile::tempdir().unwrap();
+    for (version, check) in [("0.5.17", "ReplicaGap"), ("0.3.13", "ReplicaCorrupt")] {
+        let home = home.path().join(version);
+        fs::create_dir(&home).unwrap();
+        let (database, replica) = (home.join("app.db"), home.join("replica"));
+        let mut writer = lab.writer(&database);
+        writer.create_table();
+        let yaml = quick_yaml(version, &database, &format!("type: file, path: {}", replica.display()))
+            .replace("snapshot: {interval: 20s, retention: 45s}", "snapshot: {interval: 1h, retention: 24h}")
+            .replace("l0-retention: 5s", "l0-retention: 10m")
+            .replace("[{interval: 3s}, {interval: 9s}]", "[{interval: 1h}]");
+        let litestream = lab.replicate(version, &home, &yaml);
+        let toml = format!("[litestream]\nconfig = [{:?}]\n\n[replica]\nlevel-interval = \"2s\"\n", litestream.config);
+        let agent = Agent::start(&home, &toml, &[]);
+        let folder = if version == "0.3.13" { "/wal/" } else { "ltx/0/" };
+        // No temporary files of uploads.
+        let increments = || {
+            let mut keys = objects(&replica);
+            keys.retain(|key| key.contains(folder) && (key.ends_with(".ltx") || key.ends_with(".lz4")));
+            keys
+        };
+        wait_for("the first increments", || !increments().is_empty());
+        writer.run(std::time::Duration::from_millis(50));
+        wait_for("increments to be read", || {
+            let report = agent.report();
+            let verification = &report["databases"][0]["replicas"][0]["verification"];
+            increments().len() > 12 && verification["needed_verified"].as_u64() >= Some(8)
+        });
+        assert_eq!(
+            (status(&agent, check).as_deref(), status(&agent, "ReplicaGap").as_deref()),
+            (Some("pass"), Some("pass"))
+        );
+        // Not the first one of a WAL index, whose absence its name shows.
+        let lost = increments().into_iter().rev().skip(7).find(|key| !key.contains("_00000000.")).unwrap();
+        fs::remove_file(replica.join(&lost)).unwrap();
+        wait_for(&format!("{check} of {version}"), || status(&agent, check).as_deref() == Some("fail"));
+    }
+}
+
+#[test]
 fn compaction_and_retention_of_every_version_are_no_findings() {
     let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();

@@ -210,6 +210,15 @@ impl KeyStore for Checked {
         Ok(page)
     }
 
+    async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
+        let checked = |names: &Option<Vec<String>>| {
+            let below = |key: &str| prefixes.iter().find(|prefix| key.starts_with(prefix.as_str()));
+            names.iter().flatten().try_for_each(|key| check_key(key, below(key).map_or("/", String::as_str)))?;
+            Ok(Some(0))
+        };
+        self.calls.call(Operation::List, "", self.backend.names(prefixes), checked).await
+    }
+
     async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let mark = cursor.map(|cursor| cursor.get::<FoldersMark>().ok_or_else(|| corrupt("not its cursor".to_owned())));
         let mark = mark.transpose()?;
@@ -272,13 +281,8 @@ fn check_page(page: &KeyPage, prefix: &str, bound: Bound<&str>) -> Result<(), Re
     let mut bound = bound;
     for object in &page.objects {
         let key = object.key.as_str();
-        let refuse = |why: &str| Err(corrupt(format!("key {} {why}", printable(key))));
-        if key.len() > KEY_BYTES_MAX {
-            return refuse("is too long");
-        }
-        if !key.starts_with(prefix) {
-            return refuse("is not below the prefix");
-        }
+        check_key(key, prefix)?;
+        let refuse = |why: &str| Err(refused(key, why));
         if !RangeBounds::<str>::contains(&(bound, Bound::Unbounded), key) {
             return refuse("is not in ascending order");
         }
@@ -288,6 +292,20 @@ fn check_page(page: &KeyPage, prefix: &str, bound: Bound<&str>) -> Result<(), Re
         bound = Bound::Excluded(key);
     }
     Ok(())
+}
+
+fn check_key(key: &str, prefix: &str) -> Result<(), Reason> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err(refused(key, "is too long"));
+    }
+    if !key.starts_with(prefix) {
+        return Err(refused(key, "is not below the prefix"));
+    }
+    Ok(())
+}
+
+fn refused(key: &str, why: &str) -> Reason {
+    corrupt(format!("key {} {why}", printable(key)))
 }
 
 fn check_folders(names: &[String]) -> Result<(), Reason> {

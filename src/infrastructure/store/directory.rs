@@ -38,6 +38,7 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::N
 
 pub(super) const KIND: Kind = Kind {
     name: "file",
+    whole: true,
     open,
     shelf: open,
     beacon: |location, _| Ok(Box::new(DirectoryBeacon::new(&root(location)?))),
@@ -92,6 +93,11 @@ impl KeyStore for DirectoryStore {
         let rest = cursor.and_then(|cursor| cursor.get::<Rest>()).cloned();
         let (prefix, from) = (prefix.to_owned(), from.map(str::to_owned));
         self.with_root(&self.listing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS)).await
+    }
+
+    async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
+        let prefixes = prefixes.to_vec();
+        self.with_root(&self.listing, move |root| names(&root, &prefixes, BOUNDS.page)).await
     }
 
     async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
@@ -173,6 +179,24 @@ fn list(
         }
         rest.listed += 1;
     }
+}
+
+/// The keys of all files in some directories, none of which is asked for its size; `None` where one has more than `most`.
+fn names(root: &OwnedFd, prefixes: &[String], most: usize) -> Result<Option<Vec<String>>, Reason> {
+    let mut keys = Vec::new();
+    for prefix in prefixes {
+        let Some(directory) = descend(root.try_clone().map_err(reason)?, prefix)? else { continue };
+        let before = keys.len();
+        for entry in entries(&directory)? {
+            if let Some((name, FileType::RegularFile)) = named(&directory, &entry.map_err(reason)?)? {
+                if keys.len() - before == most {
+                    return Ok(None);
+                }
+                keys.push(format!("{prefix}{name}"));
+            }
+        }
+    }
+    Ok(Some(keys))
 }
 
 /// All reading of directories.
@@ -380,6 +404,12 @@ mod tests {
         std::fs::write(root.path().join("two\nlines"), "2").unwrap();
 
         assert_eq!(listed(root.path(), "", None, BOUNDS).1, ["two\nlines"]);
+        let named = |prefixes: &[&str], most| {
+            let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+            names(&opened(root.path()), &prefixes, most).unwrap()
+        };
+        assert_eq!(named(&["", "directory/", "none/"], 1), Some(vec!["two\nlines".to_owned()]));
+        assert_eq!(named(&[""], 0), None);
         assert_eq!(listed(root.path(), "directory/", None, BOUNDS).1, [""; 0]);
         assert_eq!(folders(opened(root.path()), "").unwrap(), [""; 0]);
         let outside = format!("../{}/secret", outside.path().file_name().unwrap().to_str().unwrap());

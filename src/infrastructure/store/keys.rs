@@ -53,6 +53,20 @@ pub(super) trait KeyStore: Send + Sync {
     /// cursor. `prefix` ends in `/`; objects in folders below it may be left out.
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason>;
 
+    /// All keys that [`Self::list`] gives of some prefixes, in any order, without what else a listing says of them; `None` where
+    /// one has more than a page.
+    async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
+        let mut keys = Vec::new();
+        for prefix in prefixes {
+            let page = self.list(prefix, None, None).await?;
+            if page.next.is_some() {
+                return Ok(None);
+            }
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+        }
+        Ok(Some(keys))
+    }
+
     /// One page of the names directly below `prefix` that have keys below them (`0000`, `ltx`, a generation), in any order,
     /// without `/`; behind the page that gave the cursor. `prefix` is empty or ends in `/`.
     async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason>;
@@ -114,11 +128,13 @@ pub struct Named<S> {
     hex: AtomicBool,
     /// A listing of a prefix shows what is in the folders below it, too.
     flat: bool,
+    /// A listing of what is new in a folder reads the whole folder.
+    whole: bool,
 }
 
 impl<S> Named<S> {
-    pub(super) fn over(store: S, keys: LevelKeys, flat: bool) -> Self {
-        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex), flat }
+    pub(super) fn over(store: S, keys: LevelKeys, flat: bool, whole: bool) -> Self {
+        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex), flat, whole }
     }
 
     fn keys(&self) -> LevelKeys {
@@ -185,6 +201,17 @@ impl<S: KeyStore> ReplicaStore for Named<S> {
         Ok(self.named(page, |name| name.folder() == folder))
     }
 
+    async fn names(&self, folders: &[Folder]) -> Result<Option<Vec<ObjectName>>, Reason> {
+        if !self.whole {
+            return Ok(None);
+        }
+        let keys = self.keys();
+        let prefixes: Vec<String> = folders.iter().map(|folder| folder.prefix(keys)).collect();
+        let found = self.store.names(&prefixes).await?;
+        let name = |key: String| ObjectName::of_key(&key, keys).filter(|name| folders.contains(&name.folder()));
+        Ok(found.map(|found| found.into_iter().filter_map(name).collect()))
+    }
+
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason> {
         self.store.read(&name.key(self.keys()), offset, length).await
     }
@@ -197,7 +224,7 @@ mod tests {
     #[test]
     fn levels_under_both_kinds_of_keys_are_one_layout_so_that_nothing_is_listed_twice() {
         let folders = ["0000", "generations", "ltx"].map(str::to_owned);
-        let layouts = Named::over((), LevelKeys::Hex, true).learn(&folders);
+        let layouts = Named::over((), LevelKeys::Hex, true, false).learn(&folders);
         assert_eq!(layouts, [Layout::recognise(&folders)[0], Layout::V3]);
     }
 }

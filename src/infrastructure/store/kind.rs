@@ -46,6 +46,8 @@ pub(super) struct Kind {
     pub(super) keys: LevelKeys,
     /// A listing of a prefix shows what is in the folders below it, too.
     pub(super) flat: bool,
+    /// A listing of what is new in a folder reads the whole folder, as a directory has to be: all names cost no more.
+    pub(super) whole: bool,
     pub(super) open: Open<dyn KeyStore>,
     /// The folders of the place itself, where replicas may be below it.
     pub(super) shelf: Open<dyn KeyStore>,
@@ -63,6 +65,7 @@ impl Kind {
         name: "",
         keys: LevelKeys::Plain,
         flat: false,
+        whole: false,
         open: |location, _| Err(unsupported(location)),
         shelf: |location, _| {
             let cause = format!("look for replicas below {}: not possible in this kind of store", location.url());

@@ -54,7 +54,7 @@ impl MemoryStore {
 
     fn holding(page_keys: usize, flat: bool) -> Self {
         let page_keys = page_keys.clamp(1, LIST_PAGE_KEYS_MAX);
-        Self::over(Memory { objects: Mutex::default(), page_keys }, LevelKeys::Plain, flat)
+        Self::over(Memory { objects: Mutex::default(), page_keys }, LevelKeys::Plain, flat, !flat)
     }
 
     /// Writes or replaces an object.

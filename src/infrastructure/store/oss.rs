@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
     name: "oss",
     keys: LevelKeys::Hex,
     flat: true,
+    whole: false,
     open: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.open(&as_s3(location)?)?))),
     beacon: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.beacon(&as_s3(location)?)?))),
     shelf: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.shelf(&as_s3(location)?)?))),

@@ -32,6 +32,7 @@ use session::{Entry, FileKind, Session};
 
 pub(super) const KIND: Kind = Kind {
     name: "sftp",
+    whole: true,
     open,
     shelf: open,
     beacon: |location, shared| {

@@ -30,6 +30,7 @@ use multistatus::{File, Member};
 
 pub(super) const KIND: Kind = Kind {
     name: "webdav",
+    whole: true,
     open: |location, shared| Ok(Box::new(DavStore::new(location, shared, false)?)),
     shelf: |location, shared| Ok(Box::new(DavStore::new(location, shared, true)?)),
     beacon: |location, shared| Ok(Box::new(beacon::DavBeacon::new(place(location)?, clients(shared)))),

@@ -85,6 +85,12 @@ pub trait ReplicaStore: Send + Sync {
     /// `cursor` of the page before it. One call is one request. A folder that is not there is an empty page.
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason>;
 
+    /// The names of everything in some folders, in any order, where those of each cost no more than a listing of what is new:
+    /// counted as one request. `None`, without one, where they are dear, and where a folder has more than a page.
+    async fn names(&self, _: &[Folder]) -> Result<Option<Vec<ObjectName>>, Reason> {
+        Ok(None)
+    }
+
     /// At most `length` bytes of an object from `offset` on; fewer where the object ends earlier. `offset` at or behind
     /// the end is an empty result.
     async fn read(&self, name: ObjectName, offset: u64, length: u64) -> Result<Content, Reason>;

@@ -49,6 +49,8 @@ pub(super) struct Segments {
     pub(super) peeks: bool,
     /// Where the WAL of the database ended before the look, where that is known.
     pub(super) aim: Option<WalPosition>,
+    /// When what is known was compared with the names that are there.
+    compared: Option<Moment>,
     /// When generations and snapshots were listed.
     swept: Option<Moment>,
     /// Where the newest generation is broken, as two listings saw it.
@@ -102,6 +104,12 @@ impl Segments {
             next.reconcile(store, sampled).await?;
         } else if due(next.swept, GENERATIONS_INTERVAL, sampled) {
             next.sweep(store, sampled).await?;
+        }
+        if due(next.compared, pace.levels, sampled) {
+            if next.misses(store).await? {
+                next.reconcile(store, sampled).await?;
+            }
+            next.compared = Some(sampled);
         }
         // A hole is believed when two listings in a row show it.
         let mut believed = std::mem::take(&mut next.holes);
@@ -232,16 +240,25 @@ impl Segments {
         Ok(())
     }
 
+    /// Whether something of the newest generation that is known is gone, where the names of all files tell for little.
+    async fn misses(&self, store: &dyn ReplicaStore) -> Result<bool, Reason> {
+        let Some((generation, inventory)) = self.generations.newest() else { return Ok(false) };
+        let folders = [Folder::Wal(generation), Folder::Snapshots(generation)];
+        let Some(names) = store.names(&folders).await? else { return Ok(false) };
+        Ok(inventory.misses(names))
+    }
+
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.generations = Generations::default();
         self.collecting = Some(GenerationTimeline::default());
         self.recent.clear();
+        self.dropped = false;
         if let Some(seen) = &mut self.seen {
             seen.listed.restart();
         }
         walk::all(store, Layout::V3, |object| self.admit(object, false)).await?;
         self.forget_older();
-        self.reconciled = Some(sampled);
+        (self.reconciled, self.compared) = (Some(sampled), Some(sampled));
         self.swept = Some(sampled);
         Ok(())
     }

@@ -48,6 +48,8 @@ pub(super) struct Levels {
     pub(super) peeks: bool,
     /// The newest TXID that Litestream has written beside the database, where that shows.
     pub(super) claimed: Option<Txid>,
+    /// When what is known was compared with the names that are there.
+    compared: Option<Moment>,
     /// When the levels above 0 were listed, and the newest TXID then.
     swept: Option<(Moment, Option<Txid>)>,
     /// Where the chain is broken, as two listings saw it.
@@ -141,6 +143,12 @@ impl Levels {
             self.reconcile(store, sampled).await?;
         } else if self.hasty() || due(self.swept.map(|(at, _)| at), self.level_pace(pace), sampled) {
             self.sweep(store, sampled).await?;
+        }
+        if due(self.compared, pace.levels, sampled) {
+            if self.misses(store).await? {
+                self.reconcile(store, sampled).await?;
+            }
+            self.compared = Some(sampled);
         }
         self.catch_up(store, sampled).await?;
         // A listing takes its time, and what is compacted and deleted meanwhile can be missing from all its parts: a
@@ -246,6 +254,13 @@ impl Levels {
         Ok(())
     }
 
+    /// Whether something that is known is gone, where the names of all files tell for little.
+    async fn misses(&self, store: &dyn ReplicaStore) -> Result<bool, Reason> {
+        let known: Vec<Folder> = self.inventory.levels().map(|(level, _)| Folder::Level(level)).collect();
+        let Some(names) = store.names(&known).await? else { return Ok(false) };
+        Ok(self.inventory.misses(names))
+    }
+
     /// Lists everything anew.
     async fn reconcile(&mut self, store: &dyn ReplicaStore, sampled: Moment) -> Result<(), Reason> {
         self.inventory = Inventory::default();
@@ -255,7 +270,7 @@ impl Levels {
             seen.listed.restart();
         }
         walk::all(store, Layout::V5(self.keys), |object| self.admit(object, false)).await?;
-        self.reconciled = Some(sampled);
+        (self.reconciled, self.compared) = (Some(sampled), Some(sampled));
         self.swept = Some((sampled, self.inventory.max_txid()));
         Ok(())
     }

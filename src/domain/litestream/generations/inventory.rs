@@ -103,6 +103,21 @@ impl GenerationInventory {
         self.newest_segment.map(|segment| segment.index)
     }
 
+    /// Whether a file that was listed is not among the names that are `there`.
+    pub fn misses(&self, there: impl IntoIterator<Item = ObjectName>) -> bool {
+        let (mut snapshots, mut segments) = (0, 0);
+        for name in there {
+            match name {
+                ObjectName::Snapshot(_, name) => snapshots += u64::from(Some(name) <= self.last_snapshot),
+                ObjectName::Segment(_, name) => {
+                    segments += u64::from(self.last_segment.is_some_and(|last| !precedes(last, name)));
+                }
+                ObjectName::Ltx { .. } => {}
+            }
+        }
+        (snapshots, segments) != (self.snapshots, self.segments)
+    }
+
     fn insert_snapshot(&mut self, file: SnapshotFile) {
         self.snapshots += 1;
         self.snapshot_bytes = self.snapshot_bytes.saturating_add(file.size);
@@ -176,6 +191,25 @@ mod tests {
         assert_eq!(inventory.newest_segment, Some(segment(9999, 1104, 9999)));
         assert_eq!(inventory.last_segment, Some(SegmentName { index: 9999, offset: 1104 }));
         assert_eq!(inventory.newest_at, Some(at(9999)));
+    }
+
+    #[test]
+    fn what_is_gone_is_missed_and_what_is_new_is_not() {
+        let (of, mut generations) = (Generation(1), Generations::default());
+        generations.insert_snapshot(of, SnapshotFile { index: 0, size: 5000, created: at(1) });
+        for (index, offset) in [(0, 0), (0, 568), (1, 0)] {
+            generations.insert_segment(of, segment(index, offset, 2));
+        }
+        let inventory = generations.get(of).unwrap();
+        let misses = |snapshots: &[u32], segments: &[(u32, u64)]| {
+            let snapshots = snapshots.iter().map(|index| ObjectName::Snapshot(of, SnapshotName { index: *index }));
+            let segments = segments.iter().map(|name| SegmentName { index: name.0, offset: name.1 });
+            inventory.misses(snapshots.chain(segments.map(|name| ObjectName::Segment(of, name))))
+        };
+        assert!(!misses(&[0], &[(1, 0), (0, 0), (0, 568)]));
+        assert!(!misses(&[0, 1], &[(0, 0), (0, 568), (1, 0), (1, 568)]));
+        assert!(misses(&[0], &[(0, 0), (1, 0), (1, 568)]));
+        assert!(misses(&[], &[(0, 0), (0, 568), (1, 0)]));
     }
 
     #[test]

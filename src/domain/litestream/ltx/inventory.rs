@@ -3,10 +3,13 @@
 
 use std::collections::VecDeque;
 
+use jiff::Timestamp;
+
 use super::name::{LtxFile, LtxName};
 use super::txid::Txid;
 use super::{LEVELS, SNAPSHOT_LEVEL};
 use crate::domain::limits::{RUNS_MAX, SNAPSHOTS_MAX};
+use crate::domain::litestream::object::ObjectName;
 use crate::domain::litestream::runs::Runs;
 
 /// The files of a v0.5 replica.
@@ -90,6 +93,33 @@ impl Inventory {
         self.levels.iter().map(|level| level.newest.max).max()
     }
 
+    /// Whether a file that was listed is not among the names that are `there`. Of level 0 the oldest ones may be gone, as long
+    /// as the other levels hold them: so Litestream deletes all the time. What it deletes of the others is rare.
+    pub fn misses(&self, there: impl IntoIterator<Item = ObjectName>) -> bool {
+        let mut now = Self::default();
+        for name in there {
+            if let ObjectName::Ltx { level, name } = name
+                && Some(name) <= self.last_name(level)
+            {
+                let (min, max, created) = (name.min, name.max, Timestamp::UNIX_EPOCH);
+                now.insert(LtxFile { level, min, max, size: 0, created });
+            }
+        }
+        let above = self.levels().filter(|(number, _)| *number > 0);
+        let count = |number| now.level(number).map_or(0, |level| level.objects);
+        let mut fewer = above.map(|(number, level)| level.objects != count(number));
+        let of_level0 = |inventory: &Self, from: u64| {
+            let runs = inventory.level(0).into_iter().flat_map(|level| level.runs.iter());
+            let kept = runs.filter(|run| run.max >= from).map(|run| (run.min.max(from), run.max));
+            kept.collect::<Vec<_>>()
+        };
+        let first = now.level(0).and_then(|level| level.runs.iter().next()).map(|run| run.min);
+        fewer.any(|fewer| fewer)
+            || first.is_some_and(|first| of_level0(self, first) != of_level0(&now, first))
+            || now.end() != self.end()
+            || now.coverage().breaks() != self.coverage().breaks()
+    }
+
     /// Files of all levels.
     pub fn objects(&self) -> u64 {
         self.levels().map(|(_, level)| level.objects).sum()
@@ -103,7 +133,7 @@ impl Inventory {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
+    use crate::domain::litestream::Listed;
 
     use super::*;
 
@@ -132,6 +162,30 @@ mod tests {
         assert_eq!(inventory.last_name(1), Some(file(1, 5, 20).name()));
         assert_eq!(inventory.last_name(0), None);
         assert_eq!(inventory.max_txid(), Some(Txid(30)));
+    }
+
+    #[test]
+    fn what_is_gone_is_missed_unless_compaction_holds_it() {
+        let mut inventory = Inventory::default();
+        let files = [(9, 1, 1), (1, 1, 4), (1, 5, 8), (0, 3, 3), (0, 4, 4), (0, 5, 5), (0, 6, 6), (0, 7, 7), (0, 9, 9)];
+        let files = files.map(|(level, min, max)| file(level, min, max));
+        files.into_iter().for_each(|file| inventory.insert(file));
+        let misses = |gone: &[(u8, u64)], more: &[LtxFile]| {
+            let kept = files.iter().filter(|file| !gone.contains(&(file.level, file.max.0)));
+            inventory.misses(kept.chain(more).map(|file| Listed::from(*file).name))
+        };
+        assert!(!misses(&[], &[]));
+        // What came since it was listed, and what Litestream deletes all the time.
+        assert!(!misses(&[], &[file(0, 10, 10), file(1, 9, 9)]));
+        assert!(!misses(&[(0, 3), (0, 4), (0, 5)], &[]));
+        assert!(!misses(&[(0, 3), (0, 4), (0, 5), (0, 6), (0, 7)], &[]));
+        // From the middle, though level 1 holds it; then what nothing else holds.
+        assert!(misses(&[(0, 6)], &[]));
+        assert!(misses(&[(0, 9)], &[]));
+        assert!(misses(&[(0, 3), (0, 4), (0, 5), (0, 6), (0, 7), (0, 9)], &[]));
+        for gone in [(9, 1), (1, 4), (1, 8)] {
+            assert!(misses(&[gone], &[]), "{gone:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use streamgauge::domain::alerting::Alerting;
 use streamgauge::domain::assessment::{DatabaseReport, DatabaseState, ReplicaReport, StoreReport};
 use streamgauge::domain::beacon::{BeaconClaim, BeaconPolicy};
 use streamgauge::domain::drill::schedule::DrillLimits;
-use streamgauge::domain::limits::CONFIG_UNREAD_MAX;
+use streamgauge::domain::limits::{CONFIG_GLANCE_INTERVAL, CONFIG_UNREAD_MAX};
 use streamgauge::domain::litestream::Txid;
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::naming::Names;
@@ -466,31 +466,57 @@ async fn reports_follow_the_poll_interval_that_was_reloaded() {
     }
 }
 
-/// Files that never show a change by themselves.
-struct Asked {
-    same: Arc<AtomicBool>,
+/// Files of a configuration of which a test says whether they are as they were. They count how often that is asked.
+#[derive(Clone, Default)]
+struct Files {
+    other: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
+    version: Arc<AtomicU64>,
 }
 
-impl Origin for Asked {
+impl Origin for Files {
     fn is_same(&self) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        self.same.load(Ordering::SeqCst)
+        !self.other.load(Ordering::SeqCst)
     }
 
     fn other_version(&self) -> Option<u64> {
-        None
+        Some(self.version.load(Ordering::SeqCst)).filter(|version| *version > 0)
     }
+}
+
+/// It is not waited for the next reading, of which this configuration has none for an hour.
+#[tokio::test]
+async fn files_that_change_are_read_at_once_and_those_that_stay_refused_once() {
+    let world = Arc::new(World::default());
+    world.filled("/app", 1);
+    let files = Files::default();
+    let mut configured = world.configure(vec![target("app", false, "/app")], 8);
+    configured.pace.discovery = Duration::from_secs(3600);
+    configured.same = Same::new(files.clone());
+    world.reconfigure(configured.clone());
+    let (_reloads, requests) = mpsc::channel(8);
+    tokio::spawn(Agent::start(parts(&world), configured, requests).unwrap().run(std::future::pending()));
+    world.wait_for("app", verified).await;
+    assert_eq!(world.loads.load(Ordering::SeqCst), 0);
+    files.version.store(7, Ordering::SeqCst);
+    until(|| (world.loads.load(Ordering::SeqCst) == 1).then_some(())).await;
+    // What was read is still another version than the one in force, as after a mistake.
+    tokio::time::sleep(3 * CONFIG_GLANCE_INTERVAL).await;
+    assert_eq!(world.loads.load(Ordering::SeqCst), 1);
+    files.version.store(8, Ordering::SeqCst);
+    until(|| (world.loads.load(Ordering::SeqCst) == 2).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_configuration_is_read_again_where_it_may_be_another_one() {
     let world = Arc::new(World::default());
     world.filled("/app", 1);
-    let (same, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let files = Files::default();
+    let asked = Arc::clone(&files.asked);
     let mut configured = world.configure(vec![target("app", false, "/app")], 8);
     configured.pace.discovery = Duration::from_millis(50);
-    configured.same = Same::new(Asked { same: Arc::clone(&same), asked: Arc::clone(&asked) });
+    configured.same = Same::new(files.clone());
     world.reconfigure(configured.clone());
     let (reloads, requests) = mpsc::channel(8);
     let clock = Arc::new(Hurried(SystemClock::start(), AtomicUsize::new(0)));
@@ -507,7 +533,7 @@ async fn a_configuration_is_read_again_where_it_may_be_another_one() {
     let before = asked.load(Ordering::SeqCst);
     until(|| (asked.load(Ordering::SeqCst) >= before + 3).then_some(())).await;
     assert_eq!(world.loads.load(Ordering::SeqCst), 2);
-    same.store(false, Ordering::SeqCst);
+    files.other.store(true, Ordering::SeqCst);
     until(|| (world.loads.load(Ordering::SeqCst) >= 3).then_some(())).await;
 }
 

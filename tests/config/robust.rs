@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 use streamgauge::domain::limits::CONFIG_BYTES_MAX;
 
-use streamgauge::infrastructure::config::Loaded;
 use streamgauge::infrastructure::files::Stamp;
 
 use super::{Files, load, messages};

@@ -301,6 +301,7 @@ mod tests {
 
     use super::*;
     use crate::domain::limits::TIMELINE_TAIL_MAX;
+    use crate::domain::timeline::Span;
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -27,6 +27,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use streamgauge::delivery::http::{ReloadHandle, Server};
+use streamgauge::delivery::render::held::Held;
 use streamgauge::delivery::render::metrics::{Exposition, Format, openmetrics};
 use streamgauge::delivery::render::published::ReportCell;
 use streamgauge::domain::alert::book::AlertBook;
@@ -112,7 +113,7 @@ fn after_each_other(report: &Report, usual: impl Fn() -> usize) {
         Arc::new(report)
     };
     let make = |before: Option<&Exposition>, report: &Arc<Report>| {
-        let made = Arc::new(Exposition::after(before, report));
+        let made = Arc::new(Exposition::after(before, report, &Held::default()));
         (made.pieces(Format::OpenMetrics, true).map(|piece| piece.len()).sum::<usize>(), made)
     };
     let all = part(0);

@@ -193,6 +193,18 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
 /// are given up.
 pub const REQUESTS_WORKING_MAX: usize = 256;
 
+/// The longest that a client which reads takes nothing of its answer; one that pauses for longer gives way before others.
+pub const READ_PAUSE_MAX: Duration = Duration::from_millis(250);
+
+/// Bytes a second that it takes at least, from the second one on.
+pub const READ_RATE_MIN: u64 = 32 << 10;
+
+/// Bytes of answers that were made of earlier reports and are still being read; with more, the clients of some are given up.
+pub const ANSWERS_OLD_BYTES_MAX: usize = 64 << 20;
+
+/// Answers that are made for one request each, out of a large report, at once.
+pub const ANSWERS_MADE_MAX: usize = 4;
+
 /// Connections of either kind where hardly any file may be opened.
 pub const CONNECTIONS_MIN: usize = 8;
 
@@ -210,6 +222,9 @@ pub const PASSWORDS_COMPARED_MAX: usize = 2;
 
 /// Passwords of one address that wait to be compared.
 pub const PASSWORDS_WAITING_MAX: usize = 4;
+
+/// Passwords of all addresses that are compared or wait for it: a part of the requests in work.
+pub const PASSWORDS_WAITING_ALL_MAX: usize = 64;
 
 /// Passwords that were right and are not compared again.
 pub const PASSWORDS_KNOWN_MAX: usize = 100;

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rusqlite::Connection;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream as TokioStream};
 use tokio::task::JoinHandle;
 
@@ -127,6 +127,65 @@ fn ten_thousand_silent_and_a_thousand_slow_clients_fail_no_scrape() {
     assert!(descriptors < 4096 + 256 + 200, "{descriptors} descriptors");
     assert!(descriptors > 1_000, "{descriptors} descriptors: there was no crowd");
     assert!(grown < 48, "{grown} MiB more");
+}
+
+/// Asks for the whole report, and takes a little of it now and then. What is returned is its entity tag.
+async fn read_slowly(address: SocketAddr, over: Arc<AtomicBool>) -> String {
+    let mut stream = connect_from([127, 0, 0, 1], address).await;
+    stream.write_all(b"GET /api/v1/report HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let (mut tag, mut some) = (String::new(), vec![0; 16 << 10]);
+    while !over.load(Ordering::Relaxed) {
+        // It may have given way.
+        let Ok(count @ 1..) = stream.read(&mut some).await else { break };
+        let head = String::from_utf8_lossy(&some[..count]).to_lowercase();
+        if let Some((_, rest)) = head.split_once("etag: ") {
+            tag = rest.lines().next().unwrap_or_default().to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    tag
+}
+
+/// Each of them reads another report, which is large.
+#[test]
+fn slow_readers_of_large_reports_that_change_keep_little_in_memory() {
+    const DATABASES: usize = 900;
+    const READERS: usize = 30;
+    let home = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..DATABASES).map(|number| home.path().join(format!("database-{number}.db"))).collect();
+    drop(database(&paths[0]));
+    for path in &paths[1..] {
+        fs::copy(&paths[0], path).unwrap();
+    }
+    let writer = Connection::open(&paths[0]).unwrap();
+    let agent = Agent::start(home.path(), &watching("[watch]\npoll-interval = \"200ms\"\n", &paths), &[]);
+    agent.wait_until_ready();
+    let whole = || http::get(&agent.address, "/api/v1/report", &[]).unwrap().text().len();
+    let length = whole();
+    scrapes(&agent, 2);
+    let (before, mut most) = (resident_bytes(&agent), 0);
+    let (over, address) = (Arc::new(AtomicBool::new(false)), agent.address.parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let readers: Vec<_> = (0..READERS)
+        .map(|_| {
+            let reader = runtime.spawn(read_slowly(address, Arc::clone(&over)));
+            for _ in 0..5 {
+                writer.execute_batch("INSERT INTO t VALUES (3)").unwrap();
+                thread::sleep(Duration::from_millis(200));
+            }
+            most = most.max(resident_bytes(&agent));
+            reader
+        })
+        .collect();
+    scrapes(&agent, 1);
+    assert!(whole() > length / 2, "who reads at once has all of it");
+    over.store(true, Ordering::Relaxed);
+    let tags = readers.into_iter().map(|reader| runtime.block_on(reader).unwrap());
+    let tags: std::collections::BTreeSet<_> = tags.collect();
+    let grown = most.saturating_sub(before) >> 20;
+    println!("{} reports of {} KiB were read; {grown} MiB more", tags.len(), length >> 10);
+    assert!(tags.len() > READERS / 2 && tags.len() * length > 60 << 20, "{} reports of {length} bytes", tags.len());
+    assert!(grown < 60, "{grown} MiB more");
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Buf for Chunk {
     }
 
     fn advance(&mut self, count: usize) {
-        self.work.moved();
+        self.work.moved(count);
         self.bytes.advance(count);
     }
 

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -12,11 +13,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use tokio_rustls::TlsAcceptor;
 
+use super::active::Active;
 use super::answer::{Answer, put, say};
 use super::body::Sent;
 use super::listener::{Accepted, Connection, Peer};
 use super::routes::App;
-use super::seats::{Active, Seats};
+use super::seats::Seats;
 use super::stream::Stream;
 use crate::domain::limits::{
     HANDSHAKE_TIMEOUT, HEADER_READ_TIMEOUT, REQUEST_HEAD_BYTES_MAX, STREAM_RESETS_MAX, STREAMS_MAX, WRITE_STALL_TIMEOUT,
@@ -90,9 +92,12 @@ impl Door {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Sent> {
+    async fn respond(&self, mut request: Request<Incoming>) -> Response<Sent> {
         let work = self.seats.work(&self.active).await;
         let policy = self.endpoint.policy();
+        if policy.tls.is_some() && self.peer != Peer::Owner {
+            request.extensions_mut().insert(Scheme::HTTPS);
+        }
         let admitted = match self.peer {
             Peer::Network(address) => policy.admit(address, request.headers()).await,
             Peer::Owner => Ok(AskedBy::Owner),
@@ -108,6 +113,7 @@ impl Door {
         if self.seats.are_crowded() && request.version() < Version::HTTP_2 {
             put(&mut answer, header::CONNECTION, "close");
         }
+        self.seats.relieve(|| self.app.cell.is_overfull()).await;
         let (parts, body) = answer.into_parts();
         Response::from_parts(parts, Sent::new(body, work))
     }
@@ -139,6 +145,7 @@ mod tests {
     use crate::delivery::http::reload::ReloadHandle;
     use crate::delivery::http::seats::Room;
     use crate::delivery::render::published::ReportCell;
+    use crate::domain::limits::ANSWERS_OLD_BYTES_MAX;
     use crate::domain::report::sample;
     use crate::usecase::ports::Publisher;
 
@@ -161,6 +168,34 @@ mod tests {
             theirs.read_to_string(&mut text).await.expect("answered");
             assert_eq!(text.matches("streamgauge is healthy").count(), answers, "{text}");
             assert_eq!(text.contains("connection: close"), answers == 1, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_too_much_is_kept_who_reads_slowly_gives_way_to_whoever_asks() {
+        let cell = ReportCell::default();
+        cell.publish(sample::full());
+        let app = Arc::new(App { cell: cell.clone(), reload: ReloadHandle::new().0, guard: Guard::default() });
+        let (graceful, seats) = (GracefulShutdown::new(), Seats::new(Room::within(None)));
+        let ask = async |address: u8, path: &str| {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+            let (held, app, watcher) = (Arc::clone(&seats), Arc::clone(&app), graceful.watcher());
+            let peer = Peer::at([10, 0, 0, address].into());
+            let door = move |active| Door { peer, active, seats: held, app, endpoint: Arc::default() };
+            seats.take(peer, |active| door(active).serve(ours, false, watcher)).await;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            theirs.write_all(request.as_bytes()).await.expect("sent");
+            sleep(Duration::from_millis(50)).await;
+            theirs
+        };
+        for (too_much, is_cut) in [(0, false), (1, true)] {
+            let mut slow = ask(1, "/api/v1/report").await;
+            let _more = cell.held().share(ANSWERS_OLD_BYTES_MAX + too_much);
+            let (mut text, mut report) = (String::new(), Vec::new());
+            ask(2, "/-/healthy").await.read_to_string(&mut text).await.expect("answered");
+            assert!(text.ends_with("streamgauge is healthy\n"), "{text}");
+            slow.read_to_end(&mut report).await.expect("closed");
+            assert_eq!(!report.ends_with(b"}\n"), is_cut, "{} bytes", report.len());
         }
     }
 

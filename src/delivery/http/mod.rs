@@ -3,6 +3,7 @@
 //! HTTP/1.1, and HTTP/2 over TLS. No request causes a look at a database or a bucket, except that a reload
 //! lists the places of `[[observe]]`, unless a stranger asks for it and they were just listed.
 
+mod active;
 mod answer;
 mod body;
 mod door;

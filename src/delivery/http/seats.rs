@@ -2,18 +2,20 @@
 //! the connection that has been silent for longest gives way.
 //!
 //! There are two budgets. A connection without a request in work costs a descriptor and can wait; a request in work costs
-//! what its answer takes, until the client has read it.
+//! what its answer takes, until the client has read it. Of those, the ones of the address that has the most give way first,
+//! so that nobody takes a seat from others by asking for many.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 
+use super::active::{Active, State};
 use super::listener::Peer;
 use crate::domain::limits::{
     CONNECTIONS_MIN, CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_WAITING_MAX, REQUESTS_WORKING_MAX,
@@ -22,6 +24,12 @@ use crate::infrastructure::clock;
 
 /// How long a request waits for room before one more connection gives way for it.
 const CROWDED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long it waits before even those that read give way.
+const CROWDED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take until what a connection kept in memory is free after it was closed.
+const CLOSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many connections are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,12 +114,12 @@ impl Seats {
     {
         let closed = self.make_room(peer);
         let active = self.sit(peer);
-        let (seat, serving) = (Leaving { seats: Arc::clone(self), id: active.id }, serve(Arc::clone(&active)));
+        let (seat, serving) = (Leaving { seats: Arc::clone(self), id: active.id() }, serve(Arc::clone(&active)));
         let task = tokio::spawn(async move {
             serving.await;
             drop(seat);
         });
-        if let Some(seat) = self.taken().seats.get_mut(&active.id) {
+        if let Some(seat) = self.taken().seats.get_mut(&active.id()) {
             seat.task = Some(task);
         }
         let arrived = {
@@ -136,8 +144,7 @@ impl Seats {
         let mut taken = self.taken();
         taken.next += 1;
         let id = taken.next;
-        let active = Arc::new(Active { id, turns: Arc::clone(&self.turns), ..Active::default() });
-        active.touch();
+        let active = Arc::new(Active::new(id, Arc::clone(&self.turns)));
         taken.seats.insert(id, Seat { active: Arc::clone(&active), peer, task: None });
         taken.of_peer.entry(peer).or_default().push(id);
         taken.wait(&active);
@@ -147,10 +154,9 @@ impl Seats {
     fn make_room(&self, peer: Peer) -> Option<JoinHandle<()>> {
         let mut taken = self.taken();
         let own = taken.of_peer.get(&peer).into_iter().flatten().filter_map(|id| taken.seats.get(id));
-        let own: Vec<&Active> =
-            own.map(|seat| &*seat.active).filter(|active| active.state() == State::Waiting).collect();
+        let own: Vec<&Active> = own.map(|seat| &*seat.active).filter(|active| active.is_waiting()).collect();
         if own.len() >= CONNECTIONS_PER_ADDRESS_MAX {
-            let id = own.into_iter().min_by_key(|active| active.last.load(Ordering::Relaxed))?.id;
+            let id = own.into_iter().min_by_key(|active| active.last())?.id();
             return taken.close(id);
         }
         let waiting = taken.seats.len() - taken.busy.len();
@@ -161,7 +167,7 @@ impl Seats {
     pub(super) async fn close_one(&self) {
         let closed = {
             let mut taken = self.taken();
-            taken.close_silent().or_else(|| taken.close_busy(State::Making))
+            taken.close_silent().or_else(|| taken.close_busy(&State::ALL))
         };
         ended(closed).await;
     }
@@ -176,32 +182,47 @@ impl Seats {
         self.taken().seats.values().filter_map(|seat| seat.task.as_ref()).for_each(JoinHandle::abort);
     }
 
+    /// Ends connections whose clients have not taken their answers yet, for as long as more is kept for them in memory than
+    /// `is_over` has it.
+    pub(super) async fn relieve(&self, is_over: impl Fn() -> bool) {
+        while is_over() {
+            let closed = self.taken().close_busy(&[State::Behind, State::Reading]);
+            let Some(closed) = closed else { return };
+            ended([closed]).await;
+            // The streams of HTTP/2 are tasks of their own, which end just after.
+            sleep(CLOSED_PAUSE).await;
+        }
+    }
+
     /// Begins to work on a request. Who comes when the budget is used up waits for no client that does not read: one of
-    /// them gives way, and again one as long as nothing came of that, since others are waiting as well. Where all are
-    /// waiting for their answers, one of those gives way, and no more than one.
+    /// them gives way, and again one as long as nothing came of that, since others are waiting as well. Where there is none,
+    /// one that waits for its answer gives way, and no more than one; those that read only when there is nothing else, or
+    /// nothing comes of it for long.
     pub(super) async fn work(self: &Arc<Self>, active: &Arc<Active>) -> Work {
         let permit = match Arc::clone(&self.work).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
-                drop(self.taken().close_busy(State::Making));
+                let asked = clock::timer();
+                drop(self.taken().close_busy(&State::ALL));
                 let mut permit = std::pin::pin!(Arc::clone(&self.work).acquire_owned());
                 loop {
                     // Nobody closes it.
                     if let Ok(permit) = tokio::time::timeout(CROWDED_PAUSE, permit.as_mut()).await {
                         break permit.ok();
                     }
-                    drop(self.taken().close_busy(State::Sending));
+                    let is_patient = clock::timer().duration_since(asked) < CROWDED_PATIENCE;
+                    let give_way: &[_] = if is_patient { &[State::Behind] } else { &[State::Behind, State::Reading] };
+                    drop(self.taken().close_busy(give_way));
                 }
             }
         };
         {
             // The requests of one connection begin and end on several threads: count and set change together.
             let mut taken = self.taken();
-            if active.working.fetch_add(1, Ordering::Relaxed) == 0 {
-                taken.begin(active.id);
+            if active.begin() {
+                taken.begin(active.id());
             }
         }
-        active.making.fetch_add(1, Ordering::Relaxed);
         let (id, made) = (self.turns.fetch_add(1, Ordering::Relaxed), AtomicBool::default());
         Work { id, seats: Arc::clone(self), active: Arc::clone(active), made, _permit: permit }
     }
@@ -217,15 +238,15 @@ impl Taken {
 
     /// Notes one that has no request in work any more, or not yet.
     fn wait(&mut self, active: &Active) {
-        self.busy.remove(&active.id);
-        if !self.seats.contains_key(&active.id) {
+        self.busy.remove(&active.id());
+        if !self.seats.contains_key(&active.id()) {
             return;
         }
         if self.silent.len() > 2 * self.seats.len() + CONNECTIONS_PER_ADDRESS_MAX {
             let seats = self.seats.values().map(|seat| &seat.active);
-            self.silent = seats.map(|active| Reverse((active.last.load(Ordering::Relaxed), active.id))).collect();
+            self.silent = seats.map(|active| Reverse((active.last(), active.id()))).collect();
         }
-        self.silent.push(Reverse((active.last.load(Ordering::Relaxed), active.id)));
+        self.silent.push(Reverse((active.last(), active.id())));
     }
 
     /// Ends the one that was silent for longest, of those without a request in work.
@@ -233,10 +254,10 @@ impl Taken {
         while let Some(Reverse((turn, id))) = self.silent.pop() {
             // One that has gone, or comes back when its request is done.
             let Some(seat) = self.seats.get(&id) else { continue };
-            if seat.active.state() != State::Waiting || seat.task.is_none() {
+            if !seat.active.is_waiting() || seat.task.is_none() {
                 continue;
             }
-            match seat.active.last.load(Ordering::Relaxed) {
+            match seat.active.last() {
                 last if last == turn => return self.close(id),
                 later => self.silent.push(Reverse((later, id))),
             }
@@ -244,11 +265,20 @@ impl Taken {
         None
     }
 
-    /// Ends one of those with a request in work, up to this state: who does not read before who waits for an answer.
-    fn close_busy(&mut self, most: State) -> Option<JoinHandle<()>> {
+    /// Ends one of those with a request in work that are in one of these states: of the peer that has the most in work, one in
+    /// the first of them, the longest silent one.
+    fn close_busy(&mut self, states: &[State]) -> Option<JoinHandle<()>> {
+        let (now, mut in_work) = (clock::timer(), HashMap::<Peer, usize>::new());
         let busy = self.busy.iter().filter_map(|id| self.seats.get(id)).filter(|seat| seat.task.is_some());
-        let busy = busy.map(|seat| &seat.active).filter(|active| active.state() <= most);
-        let id = busy.min_by_key(|active| (active.state(), active.last.load(Ordering::Relaxed)))?.id;
+        for seat in busy.clone() {
+            *in_work.entry(seat.peer).or_default() += seat.active.working();
+        }
+        let rank = |seat: &Seat| {
+            let state = seat.active.state(now);
+            let state = states.iter().position(|one| *one == state)?;
+            Some((Reverse(*in_work.get(&seat.peer)?), state, seat.active.last(), seat.active.id()))
+        };
+        let (.., id) = busy.filter_map(rank).min()?;
         self.close(id)
     }
 
@@ -290,63 +320,6 @@ async fn ended(tasks: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
-/// What a connection is at, the least worth keeping first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    /// For a request.
-    Waiting,
-    /// Its client has not yet taken what it asked for.
-    Sending,
-    /// An answer is being made.
-    Making,
-}
-
-/// What a connection is at, and how lately something came or went on it, in turns that all connections share.
-#[derive(Default)]
-pub(super) struct Active {
-    id: u64,
-    turns: Arc<AtomicU64>,
-    last: AtomicU64,
-    /// Requests in work.
-    working: AtomicUsize,
-    /// Those of which the answer is still being made.
-    making: AtomicUsize,
-    /// When the client last took something of each of the others, or each was made.
-    sending: Mutex<BTreeMap<u64, Instant>>,
-}
-
-impl Active {
-    /// Something came or went.
-    pub(super) fn touch(&self) {
-        self.last.store(self.turns.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Returns when the client has taken nothing of one of its answers for `patience`, whatever else comes and goes.
-    pub(super) async fn stalled(&self, patience: Duration) {
-        loop {
-            let now = clock::timer();
-            let oldest = self.sending().values().min().map_or(now, |at| *at);
-            if now.duration_since(oldest) >= patience {
-                return;
-            }
-            sleep_until(oldest + patience).await;
-        }
-    }
-
-    fn sending(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state(&self) -> State {
-        let none = |count: &AtomicUsize| count.load(Ordering::Relaxed) == 0;
-        match (none(&self.working), none(&self.making)) {
-            (true, _) => State::Waiting,
-            (false, true) => State::Sending,
-            (false, false) => State::Making,
-        }
-    }
-}
-
 /// A request in work, until the last byte of its answer has left.
 pub(super) struct Work {
     id: u64,
@@ -360,23 +333,21 @@ impl Work {
     /// The answer is made, and now it is the client's turn.
     pub(super) fn made(&self) {
         if !self.made.swap(true, Ordering::Relaxed) {
-            self.active.making.fetch_sub(1, Ordering::Relaxed);
-            self.moved();
+            self.active.made(self.id);
         }
     }
 
-    /// The client has taken something of the answer.
-    pub(super) fn moved(&self) {
-        self.active.sending().insert(self.id, clock::timer());
+    /// The client has taken so many bytes of the answer.
+    pub(super) fn moved(&self, bytes: usize) {
+        self.active.moved(self.id, bytes);
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
-        self.made();
-        self.active.sending().remove(&self.id);
+        self.active.gone(self.id);
         let mut taken = self.seats.taken();
-        if self.active.working.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if self.active.end() {
             taken.wait(&self.active);
         }
     }
@@ -387,6 +358,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::domain::limits::READ_PAUSE_MAX;
 
     #[test]
     fn connections_leave_descriptors_for_databases() {
@@ -418,7 +390,7 @@ mod tests {
     }
 
     fn sits(seats: &Seats, active: &Active) -> bool {
-        seats.taken().seats.contains_key(&active.id)
+        seats.taken().seats.contains_key(&active.id())
     }
 
     #[tokio::test]
@@ -432,18 +404,17 @@ mod tests {
         let newest = sit(&seats, OTHER).await;
         assert_eq!([&answered, &silent, &chatty].map(|active| sits(&seats, active)), [true, false, true]);
         work.made();
-        assert_eq!(answered.state(), State::Sending);
         let waits = async {
             tokio::task::yield_now().await;
             assert!(!sits(&seats, &answered), "who does not read gives way to who asks");
             drop(work);
         };
         let (next, ()) = tokio::join!(seats.work(&chatty), waits);
-        assert_eq!((chatty.state(), answered.state()), (State::Making, State::Waiting));
+        assert!(!chatty.is_waiting() && answered.is_waiting());
         seats.close_one().await;
         assert_eq!([&chatty, &newest].map(|active| sits(&seats, active)), [true, false]);
         drop(next);
-        assert_eq!(chatty.state(), State::Waiting);
+        assert!(chatty.is_waiting());
         seats.close_waiting();
         assert!(seats.taken().seats.is_empty() && seats.taken().of_peer.is_empty());
         assert!(seats.taken().busy.is_empty());
@@ -481,6 +452,84 @@ mod tests {
         assert!(sits(&seats, &last));
     }
 
+    fn peer([high, low]: [u8; 2]) -> Peer {
+        Peer::Network(IpAddr::V4([10, 1, high, low].into()))
+    }
+
+    /// Waits for an answer, as one whose password has not been compared yet.
+    async fn ask(seats: &Arc<Seats>, peer: Peer) -> (Arc<Active>, Work) {
+        let active = sit(seats, peer).await;
+        let work = seats.work(&active).await;
+        (active, work)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_on_is_kept_while_others_come_and_wait_for_their_answers() {
+        let seats = Seats::new(Room::within(None));
+        let (reader, answer) = ask(&seats, ONE).await;
+        answer.made();
+        let slow = ask(&seats, OTHER).await;
+        slow.1.made();
+        let mut others = vec![slow];
+        for number in 0..REQUESTS_WORKING_MAX - 2 {
+            others.push(ask(&seats, peer([1, number as u8])).await);
+        }
+        for round in 0..10 {
+            for _ in 0..10 {
+                answer.moved(1 << 20);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let held = Arc::clone(&seats);
+            let newcomer = tokio::spawn(async move { ask(&held, peer([2, round])).await });
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(sits(&seats, &reader), "{round}: who reads was closed");
+            assert_eq!(others.iter().filter(|(active, _)| !sits(&seats, active)).count(), 1, "{round}");
+            assert!(!sits(&seats, &others[0].0) || round > 0, "the one that reads nothing is the first");
+            others.retain(|(active, _)| sits(&seats, active));
+            others.push(newcomer.await.expect("joined"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_asks_for_much_takes_no_seat_from_another() {
+        let seats = Seats::new(Room { waiting: 64, working: 8 });
+        let (other, answer) = ask(&seats, OTHER).await;
+        answer.made();
+        let mut greedy = Vec::new();
+        for _ in 0..7 {
+            greedy.push(ask(&seats, ONE).await);
+        }
+        // Slow, and on its own: whoever is of the other address gives way before it.
+        tokio::time::sleep(2 * READ_PAUSE_MAX).await;
+        for _ in 0..20 {
+            let held = Arc::clone(&seats);
+            let newcomer = tokio::spawn(async move { ask(&held, ONE).await });
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(sits(&seats, &other));
+            greedy.retain(|(active, _)| sits(&seats, active));
+            assert_eq!(greedy.len(), 6);
+            greedy.push(newcomer.await.expect("joined"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_freed_by_the_address_that_has_most() {
+        let seats = Seats::new(Room::within(None));
+        let mut all = Vec::new();
+        for (peer, made) in [(OTHER, true), (ONE, true), (ONE, false), (ONE, true), (ONE, true)] {
+            let (active, work) = ask(&seats, peer).await;
+            if made {
+                work.made();
+            }
+            all.push((active, work));
+        }
+        seats.relieve(|| seats.taken().seats.len() > 3).await;
+        let sitting = || all.iter().map(|(active, _)| sits(&seats, active)).collect::<Vec<_>>();
+        assert_eq!(sitting(), [true, false, true, false, true]);
+        seats.relieve(|| true).await;
+        assert_eq!(sitting(), [false, false, true, false, false], "who waits for an answer keeps nothing");
+    }
+
     #[tokio::test]
     async fn what_is_remembered_of_those_that_have_gone_is_bounded() {
         let seats = Seats::new(Room { waiting: 8, working: 8 });
@@ -492,6 +541,6 @@ mod tests {
         }
         let taken = seats.taken();
         assert!(taken.silent.len() < 200 && taken.seats.len() < 10, "{} {}", taken.silent.len(), taken.seats.len());
-        assert!(taken.seats.contains_key(&kept.id), "it asked again and again");
+        assert!(taken.seats.contains_key(&kept.id()), "it asked again and again");
     }
 }

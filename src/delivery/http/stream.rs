@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::seats::Active;
+use super::active::Active;
 use crate::infrastructure::clock;
 
 /// Tells `active` of each read and write. Writes fail once the peer has taken nothing for `patience`.

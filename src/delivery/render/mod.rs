@@ -7,6 +7,7 @@ pub mod dashboards;
 pub mod drill_report;
 #[cfg(test)]
 mod grammar;
+pub mod held;
 mod html;
 pub mod json;
 mod markdown;

@@ -1,24 +1,29 @@
 //! A report with its renderings, each made when it is first asked for and at most once.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use flate2::Compression;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use futures_util::FutureExt;
 use http::StatusCode;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
+use super::held::Held;
 use super::json;
 use super::metrics::{Exposition, Format};
 use super::pieces::Pieces;
 use crate::delivery::asked::{Made, Problem};
-use crate::domain::limits::{INLINE_RENDER_TARGETS_MAX, PLAIN_KEPT_BYTES_MAX, REPORT_AGE_MAX, REPORTS_UNASKED_MAX};
+use crate::domain::limits::{
+    ANSWERS_MADE_MAX, ANSWERS_OLD_BYTES_MAX, INLINE_RENDER_TARGETS_MAX, PLAIN_KEPT_BYTES_MAX, REPORT_AGE_MAX,
+    REPORTS_UNASKED_MAX,
+};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::infrastructure::clock;
@@ -39,7 +44,7 @@ pub struct Published {
     number: u64,
     tag: String,
     renderings: Arc<Renderings>,
-    last: Arc<Mutex<Last>>,
+    workshop: Arc<Workshop>,
     /// Rendering takes so long that it must not keep other connections waiting.
     large: bool,
     /// By the clock that no one sets.
@@ -52,8 +57,49 @@ struct Renderings {
     exposition: OnceCell<Arc<Exposition>>,
     /// The plain text in each format, where it is small.
     plain: [OnceCell<Bytes>; 2],
-    /// Plain, and compressed.
-    json: [OnceCell<Bytes>; 2],
+    json: OnceCell<Json>,
+}
+
+/// The whole report as JSON, compressed: it is a fifteenth of it, and whoever reads slowly keeps it.
+#[derive(Clone, Debug)]
+struct Json {
+    packed: Bytes,
+    /// Bytes of the plain text.
+    length: u64,
+}
+
+/// The plain text is handed out in pieces of this size, but for the last one.
+const FRAME_BYTES: usize = 64 << 10;
+
+impl Json {
+    fn pieces(self, gzip: bool) -> Pieces {
+        if gzip {
+            return self.packed.into();
+        }
+        let mut plain = GzDecoder::new(self.packed.reader());
+        let frames = std::iter::from_fn(move || {
+            let mut frame = Vec::with_capacity(FRAME_BYTES);
+            // What was compressed here can be read.
+            plain.by_ref().take(FRAME_BYTES as u64).read_to_end(&mut frame).ok()?;
+            (!frame.is_empty()).then(|| frame.into())
+        });
+        Pieces::new(self.length, frames)
+    }
+}
+
+/// What the renderings of all reports share.
+#[derive(Debug)]
+struct Workshop {
+    last: Arc<Mutex<Last>>,
+    held: Held,
+    /// For answers that are made for one request each.
+    places: Semaphore,
+}
+
+impl Default for Workshop {
+    fn default() -> Self {
+        Self { last: Arc::default(), held: Held::default(), places: Semaphore::new(ANSWERS_MADE_MAX) }
+    }
 }
 
 /// The newest exposition that was made, of which the next one is made; it is held by whoever makes one, one at a time.
@@ -70,14 +116,14 @@ impl Published {
         Self::after(Arc::default(), report, number)
     }
 
-    fn after(last: Arc<Mutex<Last>>, report: Report, number: u64) -> Self {
+    fn after(workshop: Arc<Workshop>, report: Report, number: u64) -> Self {
         let some = report.assessment.databases.iter().take(INLINE_RENDER_TARGETS_MAX);
         let replicas: usize = some.map(|database| database.replicas.len()).sum();
         let large = report.assessment.databases.len().saturating_add(replicas) > INLINE_RENDER_TARGETS_MAX;
         let came = clock::timer();
         // Weak, because compressed and plain bytes go by the same tag.
         let tag = format!("W/\"{:x}-{number:x}\"", report.assessment.agent.started_at.as_microsecond());
-        Self { report: Arc::new(report), number, tag, renderings: Arc::default(), last, large, came }
+        Self { report: Arc::new(report), number, tag, renderings: Arc::default(), workshop, large, came }
     }
 
     /// What tells it apart from all others, as an entity tag: when the agent started, and how many reports came before.
@@ -104,23 +150,32 @@ impl Published {
                 }
                 // Who does not accept gzip costs no more than who does.
                 let plain = &self.renderings.plain[format as usize];
-                Ok(plain.get_or_init(async || made.collect::<Vec<_>>().concat().into()).await.clone().into())
+                let keep = async || self.workshop.held.count(made.collect::<Vec<_>>().concat());
+                Ok(plain.get_or_init(keep).await.clone().into())
             }
-            Representation::Json => Ok(self.json(gzip).await?.into()),
+            Representation::Json => Ok(self.json().await?.pieces(gzip)),
         }
+    }
+
+    /// Bytes of what was made of it for all who ask.
+    fn rendered_bytes(&self) -> usize {
+        let Renderings { exposition, plain, json } = &*self.renderings;
+        let plain = plain.iter().filter_map(OnceCell::get).map(Bytes::len).sum::<usize>();
+        let json = json.get().map_or(0, |json| json.packed.len());
+        exposition.get().map_or(0, |made| made.packed_bytes()) + plain + json
     }
 
     async fn exposition(&self) -> Result<Arc<Exposition>, Reason> {
         if let Some(made) = self.renderings.exposition.get() {
             return Ok(Arc::clone(made));
         }
-        let (renderings, report, last) =
-            (Arc::clone(&self.renderings), Arc::clone(&self.report), Arc::clone(&self.last));
+        let (renderings, report, workshop) =
+            (Arc::clone(&self.renderings), Arc::clone(&self.report), Arc::clone(&self.workshop));
         let (large, number) = (self.large, self.number);
         let make = async move {
-            let mut last = last.lock_owned().await;
+            let mut last = Arc::clone(&workshop.last).lock_owned().await;
             let making = move || {
-                let made = Arc::new(Exposition::after(last.exposition.as_deref(), &report));
+                let made = Arc::new(Exposition::after(last.exposition.as_deref(), &report, &workshop.held));
                 *last = Last { exposition: Some(Arc::clone(&made)), number };
                 made
             };
@@ -129,26 +184,21 @@ impl Published {
         to_the_end(async move { renderings.exposition.get_or_try_init(|| make).await.cloned() }).await
     }
 
-    async fn json(&self, gzip: bool) -> Result<Bytes, Reason> {
-        let [plain, packed] = &self.renderings.json;
-        if let Some(made) = (if gzip { packed } else { plain }).get() {
+    async fn json(&self) -> Result<Json, Reason> {
+        if let Some(made) = self.renderings.json.get() {
             return Ok(made.clone());
         }
-        let (renderings, report, last) =
-            (Arc::clone(&self.renderings), Arc::clone(&self.report), Arc::clone(&self.last));
+        let (renderings, report, workshop) =
+            (Arc::clone(&self.renderings), Arc::clone(&self.report), Arc::clone(&self.workshop));
         let large = self.large;
         let make = async move {
-            let [plain, packed] = &renderings.json;
-            let _one_at_a_time = last.lock().await;
-            let made =
-                plain.get_or_try_init(|| away(large, move || Ok(json::json(&report)?.into())).map(Result::flatten));
-            let plain = made.await?.clone();
-            match gzip {
-                false => Ok(plain),
-                true => {
-                    packed.get_or_try_init(|| away(large, move || compress(&plain)).map(Result::flatten)).await.cloned()
-                }
-            }
+            let _one_at_a_time = workshop.last.lock().await;
+            let held = workshop.held.clone();
+            let making = move || {
+                let plain = json::json(&report)?;
+                Ok(Json { packed: held.count(compress(plain.as_bytes())?), length: plain.len() as u64 })
+            };
+            renderings.json.get_or_try_init(|| away(large, making).map(Result::flatten)).await.cloned()
         };
         to_the_end(make).await
     }
@@ -163,12 +213,14 @@ impl Published {
         gzip: bool,
         make: impl FnOnce(&Report) -> Result<Made, Problem> + Send + 'static,
     ) -> Result<(Bytes, Option<String>), Problem> {
-        let report = Arc::clone(&self.report);
+        let (report, held) = (Arc::clone(&self.report), self.workshop.held.clone());
+        // Nobody closes it.
+        let _place = self.workshop.places.acquire().await;
         let failed = |reason: Reason| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, reason.to_string());
         let making = move || {
             let Made { body, link } = make(&report)?;
-            let body = if gzip { compress(&body).map_err(failed)? } else { body.into() };
-            Ok((body, link))
+            let body = if gzip { compress(&body).map_err(failed)? } else { body };
+            Ok((held.count(body), link))
         };
         away(self.large, making).await.map_err(failed)?
     }
@@ -194,10 +246,10 @@ async fn to_the_end<T: Send + 'static>(
 }
 
 /// At level 1: higher ones cost seven times as much for a body that is a third smaller.
-fn compress(plain: &[u8]) -> Result<Bytes, Reason> {
+fn compress(plain: &[u8]) -> Result<Vec<u8>, Reason> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 8), Compression::fast());
     encoder.write_all(plain)?;
-    Ok(encoder.finish()?.into())
+    Ok(encoder.finish()?)
 }
 
 /// Where the agent puts each report and the faces take the newest.
@@ -209,27 +261,27 @@ struct Cell {
     begun: Instant,
     newest: ArcSwapOption<Published>,
     published: AtomicU64,
-    last: Arc<Mutex<Last>>,
+    workshop: Arc<Workshop>,
 }
 
 impl Default for Cell {
     fn default() -> Self {
-        let (newest, published, last) = Default::default();
-        Self { begun: clock::timer(), newest, published, last }
+        let (newest, published, workshop) = Default::default();
+        Self { begun: clock::timer(), newest, published, workshop }
     }
 }
 
 impl Publisher for ReportCell {
     fn publish(&self, report: Report) {
-        let Cell { newest, published, last, .. } = &*self.0;
+        let Cell { newest, published, workshop, .. } = &*self.0;
         let number = published.fetch_add(1, Ordering::Relaxed);
         // Nobody scrapes any more: what was made for the last one is not kept for ever.
-        if let Ok(mut last) = last.try_lock()
+        if let Ok(mut last) = workshop.last.try_lock()
             && number.saturating_sub(last.number) > REPORTS_UNASKED_MAX
         {
             last.exposition = None;
         }
-        newest.store(Some(Arc::new(Published::after(Arc::clone(last), report, number))));
+        newest.store(Some(Arc::new(Published::after(Arc::clone(workshop), report, number))));
     }
 }
 
@@ -237,6 +289,17 @@ impl ReportCell {
     /// The newest report; `None` until there is one.
     pub fn current(&self) -> Option<Arc<Published>> {
         self.0.newest.load_full()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> &Held {
+        &self.0.workshop.held
+    }
+
+    /// Answers that are still being read, and were made for one request or of an earlier report, take up more than they may.
+    pub fn is_overfull(&self) -> bool {
+        let newest = self.current().map_or(0, |published| published.rendered_bytes());
+        self.0.workshop.held.bytes().saturating_sub(newest) > ANSWERS_OLD_BYTES_MAX
     }
 
     /// No report came for so long, the first one included, that the agent cannot be at work any more.
@@ -299,12 +362,12 @@ mod tests {
         let published = Arc::new(large());
         let asks = (0..20).map(|_| {
             let published = Arc::clone(&published);
-            tokio::spawn(async move { (published.exposition().await, published.json(true).await) })
+            tokio::spawn(async move { (published.exposition().await, published.json().await) })
         });
         let mut made: Vec<_> = Vec::new();
         for ask in asks.collect::<Vec<_>>() {
             let (exposition, json) = ask.await.expect("joined");
-            made.push((Arc::as_ptr(&exposition.expect("rendered")), json.expect("rendered").as_ptr() as usize));
+            made.push((Arc::as_ptr(&exposition.expect("rendered")), json.expect("rendered").packed.as_ptr() as usize));
         }
         made.dedup();
         assert_eq!(made.len(), 1);
@@ -317,9 +380,51 @@ mod tests {
             assert!(published.body(what, true).now_or_never().is_none(), "it takes longer");
         }
         // They begin one after the other, and each gives this thread back while it waits.
-        while published.renderings.json[1].get().is_none() || published.renderings.exposition.get().is_none() {
+        while published.renderings.json.get().is_none() || published.renderings.exposition.get().is_none() {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// A report of many databases, and that many bytes of JSON.
+    fn wide(number: usize) -> Report {
+        let mut report = sample::full();
+        let databases = &report.assessment.databases;
+        let renamed = (0..INLINE_RENDER_TARGETS_MAX / 10).map(|other| {
+            let mut database = (*databases[0]).clone();
+            database.name = format!("db{number}-{other}");
+            Arc::new(database)
+        });
+        report.assessment.databases = renamed.collect();
+        report
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_reports_that_are_still_being_read_is_compressed_and_counted() {
+        let cell = ReportCell::default();
+        let held = || cell.held().bytes();
+        let mut reading = Vec::new();
+        for number in 0..8 {
+            cell.publish(wide(number));
+            let published = cell.current().expect("published");
+            for what in ALL {
+                let mut pieces = published.body(what, false).await.expect("rendered");
+                reading.push((pieces.next().expect("a piece"), pieces));
+            }
+            let Json { packed, length } = published.json().await.expect("rendered");
+            assert!(packed.len() as u64 * 5 < length, "{} of {length}", packed.len());
+            let make = |_: &Report| Ok(Made::from(vec![0; 1000]));
+            let (made, _) = published.made(false, make).await.expect("made");
+            reading.push((made, Bytes::new().into()));
+        }
+        let (most, newest) = (held(), cell.current().expect("published").rendered_bytes());
+        assert!(newest > 10_000 && most > 8 * 1000 + 6 * newest, "{newest} of {most}");
+        assert!(!cell.is_overfull());
+        let _more = cell.held().share(ANSWERS_OLD_BYTES_MAX);
+        assert!(cell.is_overfull());
+        drop(reading);
+        // One exposition is kept, of which the next one is made.
+        assert_eq!(held() - ANSWERS_OLD_BYTES_MAX, newest);
+        assert!(!cell.is_overfull());
     }
 
     #[test]

@@ -16,6 +16,7 @@ use flate2::Decompress;
 use self::families::{DESCRIBED, Part, is_of_databases, pack};
 use self::groups::{Earlier, Group, ends, have_the_same_names, is_unchanged, ranges};
 use super::packed::{GZIP_HEAD, GZIP_TAIL_BYTES, Packed, Packer, Piece, Sum};
+use crate::delivery::render::held::{Held, Share};
 use crate::delivery::render::pieces::Pieces;
 use crate::domain::assessment::Totals;
 use crate::domain::number;
@@ -37,11 +38,19 @@ pub enum Format {
 #[derive(Debug)]
 pub struct Exposition {
     report: Arc<Report>,
+    text: Arc<Text>,
+}
+
+/// It without the report, which is much larger: whoever reads slowly keeps only this.
+#[derive(Debug)]
+struct Text {
     databases: Arc<Databases>,
     /// The samples that belong to no database.
     others: Packed,
     /// By format: the sum of the whole text, and its compressed bytes.
     wholes: [OnceLock<(Sum, usize)>; 2],
+    /// As if nothing of it belonged to other expositions as well.
+    _share: Option<Share>,
 }
 
 /// Everything that belongs to a database.
@@ -56,32 +65,39 @@ struct Databases {
 }
 
 impl Exposition {
-    /// The exposition of a report, after the one of an earlier report.
-    pub fn after(before: Option<&Self>, report: &Arc<Report>) -> Self {
+    /// The exposition of a report, after the one of an earlier report. What it takes up is counted in `held`.
+    pub fn after(before: Option<&Self>, report: &Arc<Report>, held: &Held) -> Self {
         let mut packer = Packer::new();
         let before = before.filter(|before| before.report.assessment.selection == report.assessment.selection);
         let databases = match before {
-            Some(before) if is_unchanged(&before.report, report) => Arc::clone(&before.databases),
+            Some(before) if is_unchanged(&before.report, report) => Arc::clone(&before.text.databases),
             _ => Arc::new(Databases::after(before, report, &mut packer)),
         };
         let others = number::all().enumerate().filter(|(_, number)| !is_of_databases(number)).collect();
         pack(&mut packer, others, Part::Others(Arc::clone(report), databases.totals), None);
-        let made = Self { report: Arc::clone(report), databases, others: packer.finish(), wholes: Default::default() };
+        let others = packer.finish();
+        let mut text = Text { databases, others, wholes: Default::default(), _share: None };
         // Here, where it may take its time. Hardly anybody asks for the other format.
-        made.whole(Format::OpenMetrics);
-        made
+        let (_, packed) = *text.whole(Format::OpenMetrics);
+        text._share = Some(held.share(packed));
+        Self { report: Arc::clone(report), text: Arc::new(text) }
+    }
+
+    /// How much was counted of it.
+    pub fn packed_bytes(&self) -> usize {
+        self.text.whole(Format::OpenMetrics).1
     }
 
     /// The groups of databases, for a later exposition.
     fn groups(&self) -> impl Iterator<Item = Earlier<'_>> {
-        let Databases { groups, ends, .. } = &*self.databases;
+        let Databases { groups, ends, .. } = &*self.text.databases;
         groups.iter().zip(ranges(ends)).map(|(group, range)| Earlier { group, report: &self.report, range })
     }
 
     /// What is sent to who scrapes.
-    pub fn pieces(self: &Arc<Self>, format: Format, gzip: bool) -> Pieces {
-        let (sum, packed) = self.whole(format);
-        let mut scrape = Scrape { exposition: Arc::clone(self), format, number: 0, part: 0 };
+    pub fn pieces(&self, format: Format, gzip: bool) -> Pieces {
+        let (sum, packed) = self.text.whole(format);
+        let mut scrape = Scrape { text: Arc::clone(&self.text), format, number: 0, part: 0 };
         if !gzip {
             let mut inflate = Decompress::new(false);
             let mut unpack = move |piece: Piece<'_>, out: &mut Vec<u8>| piece.unpack(&mut inflate, out).is_ok();
@@ -98,7 +114,9 @@ impl Exposition {
         });
         Pieces::new((packed + GZIP_HEAD.len() + GZIP_TAIL_BYTES) as u64, frames)
     }
+}
 
+impl Text {
     fn whole(&self, format: Format) -> &(Sum, usize) {
         self.wholes[format as usize].get_or_init(|| {
             let of = |piece: Option<Piece<'_>>| piece.map(|piece| (piece.sum, piece.bytes.len())).unwrap_or_default();
@@ -122,7 +140,7 @@ impl Databases {
     fn after(before: Option<&Exposition>, report: &Arc<Report>, packer: &mut Packer) -> Self {
         let databases = &report.assessment.databases;
         let ends = match before {
-            Some(before) if have_the_same_names(&before.report, report) => Arc::clone(&before.databases.ends),
+            Some(before) if have_the_same_names(&before.report, report) => Arc::clone(&before.text.databases.ends),
             _ => ends(databases),
         };
         let mut earlier = before.into_iter().flat_map(Exposition::groups).peekable();
@@ -152,7 +170,7 @@ impl Databases {
 
 /// A scrape that is being answered.
 struct Scrape {
-    exposition: Arc<Exposition>,
+    text: Arc<Text>,
     format: Format,
     number: usize,
     /// Of the number: what describes it, its samples of each group and its other samples.
@@ -162,13 +180,13 @@ struct Scrape {
 impl Scrape {
     /// `started` and the pieces behind it; `None` behind the last one.
     fn frame(&mut self, started: &[u8], add: &mut dyn FnMut(Piece<'_>, &mut Vec<u8>) -> bool) -> Option<Bytes> {
-        let Exposition { databases, others, .. } = &*self.exposition;
+        let Text { databases, others, .. } = &*self.text;
         let mut out = Vec::with_capacity(FRAME_BYTES + FRAME_BYTES / 4);
         out.extend_from_slice(started);
         while out.len() < FRAME_BYTES && self.number <= databases.sums.len() {
             let (number, part) = (self.number, self.part);
             let piece = match part.checked_sub(1) {
-                None => self.exposition.description(self.format, number),
+                None => self.text.description(self.format, number),
                 Some(group) => databases.groups.get(group).map_or(others, |group| &group.samples).get(number),
             };
             self.part = match part {

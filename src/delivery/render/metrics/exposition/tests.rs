@@ -36,7 +36,7 @@ fn check(exposition: &Arc<Exposition>, report: &Arc<Report>) {
 }
 
 fn after(before: Option<&Arc<Exposition>>, report: &Arc<Report>) -> Arc<Exposition> {
-    Arc::new(Exposition::after(before.map(|before| &**before), report))
+    Arc::new(Exposition::after(before.map(|before| &**before), report, &Held::default()))
 }
 
 /// One of many databases that differ in all kinds of ways.
@@ -111,10 +111,10 @@ fn only_what_changed_is_made_again() {
     let databases = (0..300).map(|n| database(&format!("app-{n:03}"), 0, 5)).collect();
     let mut report = sample::report(databases);
     let first = after(None, &Arc::new(report.clone()));
-    let groups = |exposition: &Exposition| exposition.databases.groups.clone();
+    let groups = |exposition: &Exposition| exposition.text.databases.groups.clone();
     assert!(groups(&first).len() > 8, "{} groups", groups(&first).len());
     let again = after(Some(&first), &Arc::new(report.clone()));
-    assert!(Arc::ptr_eq(&first.databases, &again.databases), "nothing is gone through");
+    assert!(Arc::ptr_eq(&first.text.databases, &again.text.databases), "nothing is gone through");
 
     report.assessment.databases[150] = Arc::new(database("app-150", 0, 20));
     let changed = Arc::new(report.clone());

@@ -1,5 +1,5 @@
 //! `basic_auth_users`: who knows a password. Comparing one takes a good part of a second of one core by design, so that
-//! few are compared at once, few of one address wait, and one that was right is not compared again.
+//! few are compared at once, few of one address and of all wait, and one that was right is not compared again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,13 +11,17 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tokio::sync::Semaphore;
 
-use crate::domain::limits::{PASSWORDS_COMPARED_MAX, PASSWORDS_KNOWN_MAX, PASSWORDS_WAITING_MAX};
+use crate::domain::limits::{
+    PASSWORDS_COMPARED_MAX, PASSWORDS_KNOWN_MAX, PASSWORDS_WAITING_ALL_MAX, PASSWORDS_WAITING_MAX,
+};
 use crate::infrastructure::blocking::blocking;
 
 /// Names with the bcrypt hashes of their passwords. None at all: everybody is let in.
 #[derive(Debug)]
 pub(super) struct Users {
     hashes: BTreeMap<String, String>,
+    /// The one that takes longest to compare, with its cost.
+    dearest: Option<(u32, String)>,
     /// Digests of names with passwords that were right.
     known: Mutex<HashSet<[u8; 32]>>,
     comparing: Arc<Semaphore>,
@@ -32,7 +36,7 @@ pub(super) enum Login {
     Anybody,
     Known,
     Unknown,
-    /// Others of the same address are waiting already.
+    /// Others are waiting already, of the same address or in all.
     Busy,
 }
 
@@ -45,18 +49,17 @@ impl Default for Users {
 impl Users {
     pub(super) fn new(hashes: BTreeMap<String, String>) -> Self {
         let comparing = Arc::new(Semaphore::new(PASSWORDS_COMPARED_MAX));
-        Self { hashes, known: Mutex::default(), comparing, waiting: Arc::default() }
+        let dearest = hashes.values().map(|hash| (cost(hash), hash.clone())).max();
+        Self { hashes, dearest, known: Mutex::default(), comparing, waiting: Arc::default() }
     }
 
     /// Whether whoever sent these headers is one of the users.
     pub(super) async fn login(&self, from: IpAddr, headers: &HeaderMap) -> Login {
-        if self.hashes.is_empty() {
-            return Login::Anybody;
-        }
+        let Some((most, dearest)) = &self.dearest else { return Login::Anybody };
         let Some((user, password)) = credentials(headers) else { return Login::Unknown };
         let own = self.hashes.get(&user);
         // For a name that is not there another hash is compared, or the time that it takes would tell.
-        let Some(hash) = own.or_else(|| self.hashes.values().next()).cloned() else { return Login::Unknown };
+        let (hash, most) = (own.unwrap_or(dearest).clone(), *most);
         let digest = digest([user.as_bytes(), &password, hash.as_bytes()]);
         if self.lock(&self.known).contains(&digest) {
             return Login::Known;
@@ -67,7 +70,11 @@ impl Users {
         let compare = move || {
             // The work goes on when the client has gone, and so does what it takes up.
             let _taken = (place, turn);
-            Ok(bcrypt::verify(password, &hash).unwrap_or(false))
+            let is_right = bcrypt::verify(&password, &hash).unwrap_or(false);
+            if !is_right {
+                spend(&password, cost(&hash)..most);
+            }
+            Ok(is_right)
         };
         let is_right = blocking(compare).await;
         if own.is_none() || is_right != Ok(true) {
@@ -86,6 +93,19 @@ impl Users {
     }
 }
 
+fn cost(hash: &str) -> u32 {
+    hash.parse::<bcrypt::HashParts>().map_or(0, |parts| parts.get_cost())
+}
+
+/// Takes as long as it would take more to fail at a hash of the cost behind the last: each costs as much as all before it
+/// together and the first once more. Otherwise a name with a cheap hash would tell that it is there.
+fn spend(password: &[u8], costs: std::ops::Range<u32>) {
+    for cost in costs {
+        // Nobody is let in by it.
+        let _ = bcrypt::hash(password, cost);
+    }
+}
+
 /// One of the few of an address that wait.
 struct Place {
     waiting: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -95,6 +115,9 @@ struct Place {
 impl Place {
     fn take(waiting: &Arc<Mutex<HashMap<IpAddr, usize>>>, from: IpAddr) -> Option<Self> {
         let mut all = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.values().sum::<usize>() >= PASSWORDS_WAITING_ALL_MAX {
+            return None;
+        }
         let own = all.entry(from).or_default();
         if *own >= PASSWORDS_WAITING_MAX {
             return None;
@@ -212,6 +235,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn failing_takes_as_long_for_any_name_as_for_the_dearest() {
+        let hashes = [("cheap", 4), ("dear", 9)].map(|(user, cost)| (user, bcrypt::hash("right", cost)));
+        let users = Users::new(hashes.map(|(user, hash)| (user.to_owned(), hash.expect("a hash"))).into());
+        let took = async |user: &str| {
+            let headers = headers(&format!("{user}:wrong"));
+            let mut least = std::time::Duration::MAX;
+            for _ in 0..5 {
+                let begun = std::time::Instant::now();
+                assert_eq!(users.login(HERE, &headers).await, Login::Unknown);
+                least = least.min(begun.elapsed());
+            }
+            least.as_secs_f64()
+        };
+        let (cheap, dear, nobody) = (took("cheap").await, took("dear").await, took("nobody").await);
+        // Without it, they are 32 times apart.
+        for (one, other) in [(cheap, dear), (nobody, dear), (cheap, nobody)] {
+            assert!((0.5..2.0).contains(&(one / other)), "{cheap} {dear} {nobody}");
+        }
+    }
+
+    #[tokio::test]
     async fn many_at_once_agree_and_a_flood_of_one_address_keeps_nobody_else_waiting() {
         let users = Arc::new(users());
         assert_eq!(users.login(HERE, &headers("alice:alice123")).await, Login::Known);
@@ -232,7 +276,17 @@ mod tests {
         assert_eq!(users.login(HERE, &headers("bob:bob:123")).await, Login::Busy);
         assert_eq!(users.login(HERE, &headers("alice:alice123")).await, Login::Known, "it is known already");
         assert_eq!(users.login([10, 0, 0, 7].into(), &headers("bob:bob:123")).await, Login::Known);
-        drop(places);
+        let others = PASSWORDS_WAITING_MAX..PASSWORDS_WAITING_ALL_MAX;
+        let others: Vec<_> = others
+            .map(|number| Place::take(&users.waiting, [10, 0, 1, number as u8].into()).expect("a place"))
+            .collect();
+        assert_eq!(users.login([10, 0, 0, 8].into(), &headers("bob:wrong")).await, Login::Busy, "so many wait in all");
+        assert_eq!(
+            users.login([10, 0, 0, 8].into(), &headers("bob:bob:123")).await,
+            Login::Known,
+            "it is known already"
+        );
+        drop((places, others));
         assert!(users.waiting.lock().expect("waiting").is_empty());
     }
 }

@@ -4,4 +4,6 @@ pub mod asked;
 pub mod cli;
 pub mod demo;
 pub mod http;
+#[cfg(test)]
+mod outputs;
 pub mod render;

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::limits::NAMES_MAX;
+use super::printable::{is_unseen, visible};
 
 /// A database to be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,9 +158,10 @@ fn derive(paths: &[&str], new: &HashSet<&str>, taken: impl Fn(&str, &str) -> boo
         let after = sorted.get(at + 1).map_or(0, |after| this.common(after));
         let all = this.parts().count();
         let taken = |name: &String| taken(name, this.path) || used.contains(name);
-        let name = (before.max(after) + 1..=all).map(|parts| visible(this.name(parts))).find(|name| !taken(name));
+        let name = |parts| visible(&this.name(parts)).into_owned();
+        let name = (before.max(after) + 1..=all).map(name).find(|name| !taken(name));
         // Every directory is used up (`/app.db` beside `/x/app.db`): the slash at the front tells them apart.
-        let path = visible(this.path.to_owned());
+        let path = visible(this.path).into_owned();
         let mut name = name.unwrap_or_else(|| path.clone());
         let mut number = 2;
         while taken(&name) {
@@ -170,24 +172,6 @@ fn derive(paths: &[&str], new: &HashSet<&str>, taken: impl Fn(&str, &str) -> boo
         named.insert(this.path.to_owned(), name);
     }
     named
-}
-
-/// A name is shown and printed everywhere: what would move the cursor or turn the text around is spelled out.
-fn visible(name: String) -> String {
-    if !name.chars().any(is_unseen) {
-        return name;
-    }
-    let spelled = |character: char| match is_unseen(character) {
-        true => character.escape_unicode().to_string(),
-        false => character.to_string(),
-    };
-    name.chars().map(spelled).collect()
-}
-
-/// Control characters, line ends, and the marks that change the direction of text (Unicode's `Bidi_Control`).
-fn is_unseen(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The file names without extension; with it where only the extension tells two files apart.

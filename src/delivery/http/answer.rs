@@ -6,6 +6,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use crate::delivery::asked::Problem;
+use crate::delivery::render::json::line;
 use crate::delivery::render::pieces::Pieces;
 
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
@@ -74,7 +75,7 @@ pub(super) fn problem(problem: &Problem) -> Answer {
         hint: problem.hint.as_deref(),
     };
     // Strings and a number: there is nothing that could fail.
-    let mut answer = answer(problem.status, PROBLEM, serde_json::to_vec(&document).unwrap_or_default());
+    let mut answer = answer(problem.status, PROBLEM, line(&document).unwrap_or_default());
     if problem.status == StatusCode::SERVICE_UNAVAILABLE {
         put(&mut answer, header::RETRY_AFTER, "1");
     }

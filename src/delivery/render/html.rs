@@ -2,6 +2,8 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use crate::domain::printable::is_unseen;
+
 /// Ends a line, for those who read or search the source of a document.
 pub(super) const LINE: PreEscaped<&str> = PreEscaped("\n");
 
@@ -26,8 +28,8 @@ pub(super) fn document(title: &str, head: &Markup, body: &Markup) -> String {
     for character in text.chars() {
         match character {
             '\'' => written.push_str("&#39;"),
-            // HTML has no way to write most of them.
-            control if control.is_control() && control != '\n' => written.push('\u{fffd}'),
+            // HTML has no way to write most of them, and others turn a line around.
+            unseen if is_unseen(unseen) && unseen != '\n' => written.extend(unseen.escape_unicode()),
             other => written.push(other),
         }
     }

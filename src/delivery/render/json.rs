@@ -1,8 +1,11 @@
 //! The report as JSON: `/api/v1/report` and `check --format json`. Its version is the field `schema`.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use crate::domain::check::checklist::{ItemReport, checklist};
+use crate::domain::printable::is_unseen;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::Report;
 use crate::domain::verdict::Word;
@@ -26,7 +29,7 @@ pub(crate) struct Document<'a> {
 ///
 /// When it has something that JSON has no form for.
 pub fn pretty(value: &impl Serialize) -> Result<String, Reason> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(unwritable)
+    serde_json::to_string_pretty(value).map(|text| harmless(text) + "\n").map_err(unwritable)
 }
 
 fn unwritable(error: serde_json::Error) -> Reason {
@@ -48,5 +51,22 @@ pub fn json(report: &Report) -> Result<String, Reason> {
 ///
 /// As [`pretty`].
 pub fn line(value: &impl Serialize) -> Result<String, Reason> {
-    serde_json::to_string(value).map(|text| text + "\n").map_err(unwritable)
+    serde_json::to_string(value).map(|text| harmless(text) + "\n").map_err(unwritable)
+}
+
+/// The same values, with an escape for each character that JSON leaves as it is although a terminal would obey it.
+pub fn harmless(json: String) -> String {
+    // Line feeds only stand between values; in a string they are escaped already.
+    let obeyed = |character: char| is_unseen(character) && character != '\n';
+    if !json.chars().any(obeyed) {
+        return json;
+    }
+    json.chars().fold(String::with_capacity(json.len() + 64), |mut text, character| {
+        match obeyed(character) {
+            // A String takes everything.
+            true => drop(write!(text, "\\u{:04x}", u32::from(character))),
+            false => text.push(character),
+        }
+        text
+    })
 }

@@ -10,6 +10,7 @@ use prometheus_client::registry::Unit;
 
 use crate::domain::assessment::{DURATION_BOUNDS, Totals};
 use crate::domain::number::{Kind, Number, Read, Subject, Value};
+use crate::domain::printable::visible;
 use crate::domain::profile::Selection;
 use crate::domain::report::{Judged, Report};
 
@@ -177,10 +178,10 @@ struct Labels<'a> {
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
         for (name, value) in self.number.scope.labels().iter().zip(&self.own) {
-            (*name, *value).encode(encoder.encode_label())?;
+            (*name, &*visible(value)).encode(encoder.encode_label())?;
         }
         for (name, value) in self.number.more.iter().zip(self.more) {
-            (*name, *value).encode(encoder.encode_label())?;
+            (*name, &*visible(value)).encode(encoder.encode_label())?;
         }
         Ok(())
     }

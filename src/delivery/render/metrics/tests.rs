@@ -190,7 +190,7 @@ fn every_family_has_a_sample_in_a_full_report_and_one_block_of_its_own() {
 fn label_values_are_escaped() {
     let text = openmetrics(&Arc::new(sample::report(vec![sample::unknown("a\"b\\c\nd é\u{1f4a7}\r")])));
     let line = text.lines().find(|line| line.starts_with("streamgauge_database_up{")).expect("a sample");
-    assert_eq!(line, "streamgauge_database_up{database=\"a\\\"b\\\\c\\nd é\u{1f4a7}\r\"} 0");
+    assert_eq!(line, "streamgauge_database_up{database=\"a\\\"b\\\\c\\\\u{a}d é\u{1f4a7}\\\\u{d}\"} 0");
 }
 
 #[test]

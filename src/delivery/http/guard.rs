@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use http::header::{HOST, HeaderName, ORIGIN};
-use http::uri::Authority;
-use http::{Request, StatusCode};
+use http::uri::{Authority, Scheme};
+use http::{Request, StatusCode, Version};
 
 /// Characters of a name that are repeated to whoever sent it.
 const NAME_CHARACTERS_MAX: usize = 100;
@@ -36,6 +36,10 @@ pub(super) enum Reach {
 impl Guard {
     /// Whether a request is let in.
     pub(super) fn admit<B>(&self, reach: Reach, request: &Request<B>) -> Result<(), Refusal> {
+        // RFC 9112, section 3.2.
+        if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
+            return Err((StatusCode::BAD_REQUEST, "HTTP/1.1 has one Host header\n".to_owned()));
+        }
         match reach {
             Reach::Machines => Ok(()),
             Reach::Browsers => self.check_host(request),
@@ -78,8 +82,13 @@ impl Guard {
             return Err(refused());
         }
         let host = hosts(request).next().flatten();
+        // Set where this agent speaks TLS. Otherwise a proxy in front of it may.
+        let schemes: &[_] = match request.extensions().get::<Scheme>() {
+            Some(scheme) if *scheme == Scheme::HTTPS => &["https"],
+            _ => &["http", "https"],
+        };
         let own = |origin: &str| {
-            let (_, authority) = origin.split_once("://")?;
+            let (_, authority) = origin.split_once("://").filter(|(scheme, _)| schemes.contains(scheme))?;
             (authority.parse::<Authority>().ok()? == host.clone()?).then_some(())
         };
         let foreign = |origin: &http::HeaderValue| origin.to_str().ok().and_then(own).is_none();
@@ -139,6 +148,19 @@ mod tests {
             assert_eq!(checked.map_err(|(status, _)| status), expected, "{host}");
         }
         assert!(guard.check_host(&request(&[])).is_ok(), "HTTP/1.0");
+        for (version, hosts, expected) in [
+            (Version::HTTP_10, &[][..], true),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_11, &[("host", "")], true),
+            (Version::HTTP_11, &[("host", "localhost"), ("host", "localhost")], false),
+            (Version::HTTP_2, &[], true),
+        ] {
+            let mut request = request(hosts);
+            *request.version_mut() = version;
+            for reach in [Reach::Machines, Reach::Browsers, Reach::Commands] {
+                assert_eq!(guard.admit(reach, &request).is_ok(), expected, "{version:?} {hosts:?}");
+            }
+        }
         let both = request(&[("host", "localhost"), ("host", "evil.example.com")]);
         let (_, text) = guard.check_host(&both).expect_err("one of them is foreign");
         assert!(text.contains("by the name evil.example.com; add it to allowed-hosts under [web]"), "{text}");
@@ -156,9 +178,16 @@ mod tests {
             (&[("host", "a:1"), ("origin", "http://a:2")], false),
             (&[("host", "a:1"), ("origin", "https://evil.example.com")], false),
             (&[("host", "a:1"), ("origin", "null")], false),
+            (&[("host", "a:1"), ("origin", "ftp://a:1")], false),
             (&[("origin", "http://a:1")], false),
         ] {
             assert_eq!(Guard::check_origin(&request(headers)).is_ok(), expected, "{headers:?}");
+        }
+        for (origin, behind_a_proxy, by_tls) in [("http://a:1", true, false), ("https://a:1", true, true)] {
+            let mut request = request(&[("host", "a:1"), ("origin", origin)]);
+            assert_eq!(Guard::check_origin(&request).is_ok(), behind_a_proxy, "{origin}");
+            request.extensions_mut().insert(Scheme::HTTPS);
+            assert_eq!(Guard::check_origin(&request).is_ok(), by_tls, "{origin}");
         }
     }
 }

@@ -217,7 +217,8 @@ async fn an_agent_that_publishes_nothing_is_neither_healthy_nor_ready() {
     let (cell, (reload, _)) = (ReportCell::default(), ReloadHandle::new());
     let app = routes::App { cell: cell.clone(), reload, guard: Guard::default() };
     let ask = async |path: &str| {
-        let request = http::Request::get(path).body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
+        let request = http::Request::get(path).header("host", "localhost");
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
         app.respond(&request, AskedBy::Stranger).await.status().as_u16()
     };
     assert_eq!((ask("/-/healthy").await, ask("/-/ready").await), (200, 503));

@@ -101,6 +101,11 @@ fn mistakes_are_refused_with_file_line_and_key() {
             "tls_server_config:\n  cert_file: server.pem\n  key: ''\n",
             "web.yml:1: tls_server_config: missing one of key or key_file",
         ),
+        // `TestTLSConfigIsEnabled`: an authority alone turns TLS on as well.
+        (
+            "tls_server_config:\n  client_ca_file: ca.pem\n",
+            "web.yml:1: tls_server_config: missing one of cert or cert_file",
+        ),
         (
             "tls_server_config:\n  cert_file: ''\n  key_file: ''\n  client_auth_type: RequireAnyClientCert\n",
             "web.yml:1: tls_server_config: missing one of cert or cert_file",
@@ -402,6 +407,16 @@ fn the_owner_is_let_in_by_a_socket_and_a_change_is_taken_in() {
         code == 1 && error.contains("the answer is 401 Unauthorized\nhint: have the agent listen on a Unix socket"),
         "{error}"
     );
+
+    for (headers, expected) in [(WRONG, "401"), ("", "401"), (ALICE, "200")] {
+        let answer = home.client().send(address, "POST", "/-/reload", headers).unwrap();
+        assert_eq!(&answer.summary[..3], expected, "{headers}");
+        let reloads = agent.process.log_lines("configuration reloaded");
+        assert_eq!(reloads, usize::from(expected == "200"), "only who knows a password has it read again");
+    }
+    let foreign = format!("{ALICE}Origin: http://localhost\r\n");
+    let answer = home.client().send(address, "POST", "/-/reload", &foreign).unwrap();
+    assert_eq!(&answer.summary[..3], "403", "a page that did not come by TLS is of another site");
 
     // A mistake leaves in force what was there before.
     home.write("tls_server_config:\n  cert_file: none.pem\n");

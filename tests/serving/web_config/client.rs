@@ -104,9 +104,13 @@ impl Client {
     }
 
     pub(super) fn ask(&self, address: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
+        self.send(address, "GET", path, headers)
+    }
+
+    pub(super) fn send(&self, address: SocketAddr, method: &str, path: &str, headers: &str) -> io::Result<Answer> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
         let Some(roots) = &self.roots else { return exchange(stream, &request).map(|text| answer(&text, "")) };
         let builder = ClientConfig::builder_with_provider(Arc::new(self.provider.clone()));
         let builder = builder.with_protocol_versions(&self.versions).unwrap().with_root_certificates(roots.clone());

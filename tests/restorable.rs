@@ -300,7 +300,7 @@ fn a_replica_of_v0_3_is_mapped_by_its_segments() {
     let (code, found) = json(&[&url]);
     assert_eq!((code, &found[0]["layout"], &found[0]["timeline"]["gaps"]), (0, &"v0.3".into(), &0.into()), "{found}");
     // Only who reads segments knows whether they follow each other.
-    let (_, table) = told(&[&url]);
+    let (_, table, _) = told(&[&url]);
     let claims = ["; no gaps as far as names show\n", ": every state that names show, ", "  not read"];
     assert!(claims.iter().all(|claim| table.contains(claim)) && found[0]["named"] == true, "{table}");
     let files = wal().unwrap();

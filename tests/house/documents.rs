@@ -96,3 +96,53 @@ fn metrics_and_checks_that_are_named_exist() {
     }
     assert!(unknown.is_empty(), "there is no such thing:\n{}", unknown.join("\n"));
 }
+
+/// The modules of a source file, from `src` or `tests` on, and the names of the tests in it.
+fn tests_of(path: &Path, text: &str) -> (Vec<String>, Vec<String>) {
+    let modules = path.with_extension("");
+    let modules = modules.iter().map(|part| part.to_str().unwrap().to_owned()).filter(|part| part != "mod").collect();
+    let (mut tests, mut is_test) = (Vec::new(), false);
+    for line in text.lines().map(str::trim_start) {
+        if line.starts_with("#[") {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+            tests.push(rest.split('(').next().unwrap().to_owned());
+            is_test = false;
+        }
+    }
+    (modules, tests)
+}
+
+/// The security model says what shows each of its rows: as `module::test`, where `*` is every test of a module and `…` the
+/// rest of a name, or as the path of a file or of a folder.
+#[test]
+fn what_shows_that_the_security_model_holds_is_there() {
+    let text = fs::read_to_string(Path::new(ROOT).join("docs/SECURITY-MODEL.md")).unwrap();
+    let sources = ["src", "tests"].into_iter().flat_map(super::super::sources);
+    let sources: Vec<_> = sources.map(|(path, text)| tests_of(&path, &text)).collect();
+    let is_there = |named: &str| {
+        if named.starts_with("tests/") {
+            return Path::new(ROOT).join(named).exists();
+        }
+        let parts: Vec<&str> = named.split("::").collect();
+        let (test, modules) = parts.split_last().unwrap();
+        let within = |own: &[String]| own.windows(modules.len()).any(|some| some.iter().eq(modules));
+        let is_named = |one: &String| match test.strip_suffix('…') {
+            Some(start) => one.starts_with(start),
+            None => *test == "*" || one == test,
+        };
+        sources.iter().any(|(own, tests)| within(own) && tests.iter().any(is_named))
+    };
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("| ") && !line.contains("| shown by |")).collect();
+    let (mut count, mut absent) = (0, Vec::new());
+    for row in &rows {
+        let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let named: Vec<_> = shown.split(", ").filter(|one| !one.starts_with('[')).collect();
+        count += named.len();
+        let name = |one: &str| one.trim_matches('`').split(' ').next().unwrap().to_owned();
+        absent.extend(named.into_iter().map(name).filter(|one| !is_there(one)));
+    }
+    assert!(rows.len() > 20 && count > rows.len(), "{} rows name {count} tests", rows.len());
+    assert!(absent.is_empty(), "no test is there:\n{}", absent.join("\n"));
+}

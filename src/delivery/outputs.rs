@@ -28,7 +28,7 @@ fn hostile() -> Report {
     agent.receivers[0].receiver = HOSTILE.to_owned();
     for database in &mut report.assessment.databases {
         let database = Arc::make_mut(database);
-        database.reason = reason();
+        database.reason = reason().map(Box::new);
         if let Some(local) = &mut database.local {
             local.path = format!("/{HOSTILE}.db");
         }
@@ -36,7 +36,7 @@ fn hostile() -> Report {
             replica.name = HOSTILE.to_owned();
             replica.url = format!("s3://{HOSTILE}/app");
             replica.bucket = Some(HOSTILE.to_owned());
-            replica.reason = reason();
+            replica.reason = reason().map(Box::new);
         }
     }
     report.verdicts = Judge::new(Watching::Continuously).judge(&report.assessment, sample::now());

@@ -391,7 +391,7 @@ mod tests {
         let databases = &report.assessment.databases;
         let renamed = (0..INLINE_RENDER_TARGETS_MAX / 10).map(|other| {
             let mut database = (*databases[0]).clone();
-            database.name = format!("db{number}-{other}");
+            database.name = format!("db{number}-{other}").as_str().into();
             Arc::new(database)
         });
         report.assessment.databases = renamed.collect();

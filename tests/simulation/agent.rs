@@ -477,7 +477,7 @@ struct Files {
 impl Origin for Files {
     fn is_same(&self) -> bool {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        !self.other.load(Ordering::SeqCst)
+        !self.other.load(Ordering::SeqCst) && self.other_version().is_none()
     }
 
     fn other_version(&self) -> Option<u64> {

@@ -201,7 +201,8 @@ something was committed, new segments, snapshots and generations are listed, at 
 | new segments of the generation, its new snapshots, other generations | each `reconcile-interval`; each `listing-interval` while the replica is behind | that replication went on in another generation, or with v0.5; snapshots |
 | everything | each `reconcile-interval`; once a day with more than 24 000 objects | deleted objects: those that retention takes, and others |
 
-Not seen in between: a segment in the middle that was deleted, for up to a day in a large replica. The newest one is seen by each
+Not seen in between: a segment in the middle that was deleted, for up to a day in a large replica. (In directories and on SFTP and
+WebDAV servers, which are listed by each look, that shows each `level-interval`, a minute.) The newest one is seen by each
 look, as nothing new is believed that does not follow it, and that nothing is new is only said while it is there.
 
 ## How a look at v0.5 does without a listing

@@ -530,11 +530,8 @@ pub(crate) fn live(site: &Site, seconds: i64, events: &[Event], mut see: impl Fn
                     let stored = || std::array::from_fn(|level| world.peer.replica.level(level as u8).len());
                     (world.report.clone(), (second % 3600 == 0).then(stored))
                 };
-                let now = working
-                    .as_ref()
-                    .map_or(Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO), |working: &Working| {
-                        working.clock.now()
-                    });
+                let before = || Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO);
+                let now = working.as_ref().map_or_else(before, |working: &Working| working.clock.now());
                 see(&Seen { report, now, run, stored });
             }
         }

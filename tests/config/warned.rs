@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use streamgauge::infrastructure::config::Input;
 
@@ -156,5 +157,8 @@ fn an_upgrade_that_forgets_the_retention_is_a_warning_at_once() {
     assert_eq!(sources[0].warnings.len(), 2, "{sources:?}");
     // Who goes back begins a new generation.
     files.write(".app.db-litestream/generation", "0123456789abcdef\n");
+    // A filesystem dates what happens within a few milliseconds alike.
+    let generation = fs::File::open(files.path().join(".app.db-litestream/generation")).expect("it is there");
+    generation.set_modified(SystemTime::now() + Duration::from_secs(1)).expect("dated");
     assert_eq!(files.warnings(), [""; 0]);
 }

@@ -36,7 +36,6 @@ const EMPTY: &[(&str, &str, &str)] = &[
     ("database / Received in an hour", "{{database}} {{replica}} at most", "it takes an hour"),
     ("database / Size", "{{database}} in 30 days", "it takes days to see how a database grows"),
     ("fleet / Bill", "all", "requests are projected from those of an hour"),
-    ("fleet / Bill", "requests to {{store}}", "requests are projected from those of an hour"),
 ];
 
 fn file(dashboard: &str) -> PathBuf {

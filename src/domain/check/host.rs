@@ -436,17 +436,15 @@ mod tests {
 
     #[test]
     fn litestream_that_does_not_run_is_a_warning_at_first() {
-        let with = |up| {
-            let litestream = LitestreamReport { up, evidence: LitestreamEvidence::Gone, pid: None };
+        let with = |up, evidence| {
+            let litestream = LitestreamReport { up, evidence, pid: None };
             LocalReport { litestream: Some(litestream), ..local() }
         };
-        check("LitestreamDown", with(Some(true)), "pass : no `litestream replicate` process on this host has it open");
-        check(
-            "LitestreamDown",
-            with(Some(false)),
-            "fail warning: no `litestream replicate` process on this host has it open",
-        );
-        check("LitestreamDown", with(None), "does not apply");
+        let runs = with(Some(true), LitestreamEvidence::Attached(7));
+        check("LitestreamDown", runs, "pass : process 7 has the database open");
+        let gone = with(Some(false), LitestreamEvidence::Gone);
+        check("LitestreamDown", gone, "fail warning: no `litestream replicate` process on this host has it open");
+        check("LitestreamDown", with(None, LitestreamEvidence::Unseen), "does not apply");
         check("LitestreamDown", local(), "does not apply");
         let down = super::super::catalogue().find(|check| check.name == "LitestreamDown").unwrap();
         let holds = down.rules.iter().map(|rule| (rule.severity, rule.hold.as_secs()));

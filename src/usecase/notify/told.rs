@@ -161,6 +161,9 @@ impl Told {
 
     /// Takes out what the receiver refused and is not to be tried again yet; how long until it is, where nothing is left.
     fn hold_back(&mut self, due: &mut Due, now: Moment) -> Option<SignedDuration> {
+        if self.takes_all() {
+            return None;
+        }
         let all: BTreeSet<&Labels> = due.firing.iter().chain(&due.resolved).map(|alert| &alert.labels).collect();
         self.refused.retain(|labels, _| all.contains(labels));
         let rests = |alert: &Alert| Some(self.refused.get(&alert.labels)?.retry_at - now.mono());

@@ -33,6 +33,8 @@ mod peeks;
 mod probe_v3;
 #[path = "simulation/probe_v5.rs"]
 mod probe_v5;
+#[path = "simulation/reading.rs"]
+mod reading;
 #[path = "simulation/reproductions.rs"]
 mod reproductions;
 #[path = "simulation/scene.rs"]

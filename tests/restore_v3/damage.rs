@@ -52,6 +52,11 @@ impl Place {
         let next = of(index + 1)[0].1.clone();
         Self { snapshot: whole.plan.key(&whole.plan.objects[0]), segments: of(index), next, whole }
     }
+
+    /// Of all indexes that the latest state is restored from, in order.
+    fn restored_segments(&self) -> Vec<String> {
+        self.whole.plan.objects[1..].iter().map(|object| self.whole.plan.key(object)).collect()
+    }
 }
 
 /// A copy of a replica to be damaged; all files keep their times, which is what Litestream goes by.
@@ -176,8 +181,7 @@ fn lost_last(lab: &Lab, replica: &Replica, place: &Place) {
 }
 
 fn lost_segments(lab: &Lab, replica: &Replica, place: &Place) {
-    let segments: Vec<String> =
-        place.whole.plan.objects[1..].iter().map(|object| place.whole.plan.key(object)).collect();
+    let segments = place.restored_segments();
     let copy = Copy::of(replica).lose(&segments);
     let genuine = genuine_folder(lab, "0.3.13", copy.directory.path(), None);
     // 0.3.13 panics where segments before the snapshot are all that is left.
@@ -206,12 +210,17 @@ fn torn(lab: &Lab, replica: &Replica, place: &Place) {
         assert!(wal.len() >= 2 * frame, "a transaction of several pages");
         lz4_frame(&wal[..wal.len() - frame])
     };
-    let last = &place.whole.plan.key(place.whole.plan.objects.last().unwrap());
-    let copy = Copy::of(replica).change(last, without_commit);
+    let segments = place.restored_segments();
+    // Litestream's own transactions, one after each checkpoint, change a single page: they may be the last ones.
+    let several = |key: &String| decompress(&fs::read(replica.folder.join(key)).unwrap()).len() >= 2 * frame;
+    let last = segments.iter().rposition(several).unwrap();
+    let ending = || Copy::of(replica).lose(&segments[last + 1..]);
+    let whole = ending().ours(PlanTarget::Latest).unwrap();
+    let copy = ending().change(&segments[last], without_commit);
     let genuine = genuine_folder(lab, "0.3.13", copy.directory.path(), None).unwrap();
     let ours = copy.ours(PlanTarget::Latest).unwrap();
-    assert!(ours.database == genuine && ours.database != place.whole.database);
-    let (end, whole) = (ours.restored.position.unwrap(), place.whole.restored.position.unwrap());
+    assert!(ours.database == genuine && ours.database != whole.database);
+    let (end, whole) = (ours.restored.position.unwrap(), whole.restored.position.unwrap());
     assert!(end.same_wal(&whole) && end.end < whole.end, "{end:?} {whole:?}");
 
     let (name, key) = place.segments.last().unwrap();

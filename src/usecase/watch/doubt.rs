@@ -92,7 +92,7 @@ impl Believed {
         }
         if doubt && before.iter().all(|source| source.success) {
             tracing::error!(
-                "databases have disappeared from the configuration, which is not believed until it is reloaded"
+                "databases have disappeared from the configuration and stay watched: reload it if that is on purpose"
             );
         }
         if !doubt {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use streamgauge::domain::limits::PLAN_CANDIDATES_MAX;
 use streamgauge::domain::verification::{Budget, Ledger, VerifyDepth};
 use streamgauge_testkit::ltx::{Consumed, Header, Pages, encode};
 use streamgauge_testkit::wal::Position;
@@ -200,4 +201,20 @@ async fn the_last_segment_of_an_index_is_missed_once_it_was_seen() {
     bench.reconcile().await;
     assert_eq!(bench.findings(), [("vanished", last)]);
     assert!(bench.report().findings[0].needed);
+}
+
+#[tokio::test]
+async fn what_is_older_than_what_is_remembered_of_a_chain_is_said_to_be_needed_too() {
+    let home = tempfile::tempdir().unwrap();
+    let replica = home.path();
+    let most = PLAN_CANDIDATES_MAX as u64;
+    for (files, more) in [(most, false), (most + 5, true)] {
+        (1..=files).for_each(|txid| put(replica, 0, (txid, txid), 512, 1, &[1]));
+        let report = thorough(replica).settle().await;
+        assert_eq!((report.needed, report.needed_older), (most, more), "{files} files");
+    }
+    // Of which the newest snapshot leaves none.
+    put(replica, 9, (1, most + 3), 512, 1, &[1]);
+    let report = thorough(replica).settle().await;
+    assert_eq!((report.needed, report.needed_older), (3, false));
 }

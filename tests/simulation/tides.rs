@@ -1,7 +1,7 @@
 //! Thousands of databases that go and come at once.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use streamgauge::domain::assessment::DatabaseReport;
 use streamgauge::domain::check::WATCHDOG;
@@ -10,7 +10,8 @@ use streamgauge::domain::report::Report;
 use streamgauge::usecase::watch::Agent;
 use tokio::sync::mpsc;
 
-use crate::agent::{World, parts, reload, replica, target};
+use crate::agent::{World, parts, reload, replica, start, target};
+use crate::faulty_store::Fate;
 use crate::scene::until;
 
 const ALL: usize = 10_000;
@@ -48,5 +49,28 @@ async fn half_of_ten_thousand_databases_go_and_come_back_and_nothing_is_alarmed(
         let alarmed = report.alerts.iter().map(|alert| &alert.labels["alertname"]).filter(|name| *name != WATCHDOG);
         assert_eq!(alarmed.collect::<Vec<_>>(), [""; 0], "with {count}");
         assert_eq!(report.verdicts.databases.len(), count, "nothing is said of what is gone");
+    }
+}
+
+/// Each look takes memory while it lasts, and one that waits for a dead server lasts: the next ones are begun all the same.
+#[tokio::test]
+async fn looks_that_hang_let_256_more_begin_each_second() {
+    const MANY: usize = 600;
+    let world = Arc::new(World::default());
+    let begun = Arc::<Mutex<Vec<Instant>>>::default();
+    let targets = (0..MANY).map(|number| {
+        let (path, begun) = (format!("/{number}/replica"), Arc::clone(&begun));
+        world.store(&path).script(move |_| {
+            begun.lock().unwrap().push(Instant::now());
+            Fate::Hangs
+        });
+        target(&format!("tenant-{number}"), false, &path)
+    });
+    let _agent = start(&world, targets.collect(), 64);
+    let begun = until(|| Some(begun.lock().unwrap().clone()).filter(|begun| begun.len() == MANY)).await;
+    for more in [256, 512] {
+        let waited = begun[more] - begun[more - 256];
+        // What begins may reach its store a moment later.
+        assert!(waited > Duration::from_millis(600), "{more} after {waited:?}");
     }
 }

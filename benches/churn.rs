@@ -51,7 +51,9 @@ fn main() -> Outcome {
     let files = databases * 10;
     let agent = Agent::start(root, &config(root)?, 0, &program)?;
     say(&format!("{databases} databases; each phase until its end shows, and {afterwards:?} more\n"))?;
-    say("                             known again   scrapes   slowest    median   new checks that fail, alerts")?;
+    say(
+        "                          known again  scrapes   slowest    median  MB now/most  checks that fail anew, alerts",
+    )?;
     let mut bench = Bench::new(agent, afterwards);
     bench.phase("start", databases, || Ok(()))?;
     let folders =
@@ -74,7 +76,7 @@ fn main() -> Outcome {
         }
         Ok(())
     })?;
-    say(&format!("\nmemory now and at most: {} MB; {:.1} s of CPU time", bench.agent.memory()?, bench.agent.cpu()?))
+    say(&format!("\n{:.1} s of CPU time in all", bench.agent.cpu()?))
 }
 
 /// The databases, as a killed application leaves them, and their replicas, all of which is replicated.
@@ -157,11 +159,12 @@ impl Bench {
         wrong.retain(|line| !before.remove(line));
         let wrong = if wrong.is_empty() { "none".to_owned() } else { wrong.into_iter().collect::<Vec<_>>().join(", ") };
         say(&format!(
-            "{name:<27}{:>9.0} s {:>11}{:>8.1} ms{:>8.1} ms   {wrong}",
+            "{name:<27}{:>8.0} s{:>9}{:>7.1} ms{:>7.1} ms{:>13}  {wrong}",
             reached.unwrap_or_default().as_secs_f64(),
             times.len(),
             millis(times.last()),
             millis(times.get(times.len() / 2)),
+            self.agent.memory()?,
         ))
     }
 

@@ -489,7 +489,7 @@ _streamgauge() {
             return 0
             ;;
         streamgauge__subcmd__healthcheck)
-            opts="-h --url --config.file --litestream.config --help"
+            opts="-h --url --ready --config.file --litestream.config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -118,6 +118,7 @@ complete -c streamgauge -n "__fish_streamgauge_using_subcommand drill-worker" -s
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l url -d 'The agent to ask: http://host:port, https://host:port or unix:/path [default: as configured, otherwise http://127.0.0.1:10099]' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l config.file -d 'streamgauge\'s own configuration file' -r -F
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l litestream.config -d 'Litestream\'s configuration file, v0.3 or v0.5 [repeatable]' -r -F
+complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -l ready -d 'Ask whether it is ready'
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand healthcheck" -s h -l help -d 'Print help'
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand notify; and not __fish_seen_subcommand_from test help" -s h -l help -d 'Print help'
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand notify; and not __fish_seen_subcommand_from test help" -f -a "test" -d 'Send a test alert and its end through each receiver, and report how that went'

@@ -16,10 +16,14 @@ use super::endpoint;
 use super::http::failure::unreachable;
 use super::http::{TlsOptions, client};
 use crate::domain::limits::AGENT_REPORT_BYTES_MAX;
+use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// How long an agent may take to answer. It serves what is rendered already.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Characters that are shown of why an agent is not healthy, or not ready.
+const SAID_MAX: usize = 200;
 
 /// What helps where the agent lets in only those who can say who they are.
 const UNIX_HINT: &str = "have the agent listen on a Unix socket as well (listen-address under [web], such as \
@@ -55,13 +59,13 @@ pub async fn fetch_report(address: &str) -> Result<Bytes, Reason> {
     fetch(address, "/api/v1/report").await
 }
 
-/// What the agent at this address says of its own health.
+/// What the agent at this address says of its own health, or whether it has looked at everything and is `ready`.
 ///
 /// # Errors
 ///
-/// As [`fetch_report`], and when it is not healthy.
-pub async fn fetch_health(address: &str) -> Result<Bytes, Reason> {
-    fetch(address, "/-/healthy").await
+/// As [`fetch_report`], and when it is not.
+pub async fn fetch_health(address: &str, ready: bool) -> Result<Bytes, Reason> {
+    fetch(address, if ready { "/-/ready" } else { "/-/healthy" }).await
 }
 
 async fn fetch(address: &str, path: &str) -> Result<Bytes, Reason> {
@@ -77,7 +81,12 @@ async fn fetch(address: &str, path: &str) -> Result<Bytes, Reason> {
         if status.is_success() {
             return Ok(body);
         }
-        let reason = Reason::new(ReasonKind::Failed, format!("the answer is {status}"));
+        let mut message = format!("the answer is {status}");
+        if status == http::StatusCode::SERVICE_UNAVAILABLE {
+            let said: String = String::from_utf8_lossy(&body).trim().chars().take(SAID_MAX).collect();
+            message = format!("{message}: {}", printable(&said));
+        }
+        let reason = Reason::new(ReasonKind::Failed, message);
         Err(if status == http::StatusCode::UNAUTHORIZED { reason.with_hint(UNIX_HINT) } else { reason })
     };
     let late = |_| Err(Reason::new(ReasonKind::Timeout, format!("no answer within {} s", PATIENCE.as_secs())));

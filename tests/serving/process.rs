@@ -214,6 +214,7 @@ fn a_health_check_asks_the_agent_where_it_listens() {
     let urls = [format!("http://{}", agent.address), socket.clone()].map(|url| format!("--url={url}"));
     for place in [&configured, &urls[0], &urls[1]] {
         assert_eq!(told(&["healthcheck", place]), (0, "streamgauge is healthy\n".to_owned(), String::new()), "{place}");
+        wait_for("the first look", || told(&["healthcheck", "--ready", place]).1 == "streamgauge is ready\n");
     }
     let (_, evidence, _) = told(&["why", "ReplicationLag", &configured]);
     assert!(evidence.contains(&format!("Right now (the agent at {socket}, ")), "{evidence}");

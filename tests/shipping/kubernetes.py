@@ -92,7 +92,10 @@ def asked(container, pod, secret, where):
     (volume,) = [volume["name"] for volume in pod["volumes"] if volume.get("secret", {}).get("secretName") == secret]
     (folder,) = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == volume]
     check(f"--web.config.file={folder}/web.yml" in container["args"], f"{where}: {container['args']}")
-    (url,) = {word.removeprefix("--url=") for probe in probes for word in probe["exec"]["command"][2:]}
+    commands = [probe["exec"]["command"] for probe in probes]
+    url = commands[0][-1].removeprefix("--url=")
+    ask = ["/usr/bin/streamgauge", "healthcheck", f"--url={url}"]
+    check(commands == [ask, ask, [*ask, "--ready"]], f"{where}: {commands}")
     check(f"--web.listen-address={url}" in container["args"] and url.startswith("unix:"), f"{where}: {url}")
 
 

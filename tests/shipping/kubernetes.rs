@@ -84,9 +84,8 @@ fn what_is_rendered_with_a_web_configuration_is_probed_and_scraped() {
         image.command(&mounts, &[]).args(&command[1..]).output().unwrap()
     };
     wait_for("the start", || probe("startupProbe").status.success());
-    for name in ["livenessProbe", "readinessProbe"] {
-        assert!(probe(name).status.success(), "{name}: {:?}", probe(name));
-    }
+    assert!(probe("livenessProbe").status.success(), "{:?}", probe("livenessProbe"));
+    wait_for("the first look", || probe("readinessProbe").stdout == b"streamgauge is ready\n");
     assert!(http::get(&address, "/-/healthy", &[]).is_err(), "without TLS");
 
     let file = |key: &Value| path("scraper").join(key["key"].as_str().unwrap());

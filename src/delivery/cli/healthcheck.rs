@@ -12,8 +12,9 @@ use crate::domain::reason::Reason;
 use crate::infrastructure::agent::{address_of, fetch_health};
 
 pub const AFTER_HELP: &str = "\
-Exit code: 0 the agent is healthy, 1 it is not, or does not answer. Healthy is an agent that has made a report within five \
-minutes, whatever the report says: whether backups are good is for alerts, and restarting the agent mends none.
+Exit code: 0 the agent is healthy (with --ready: ready), 1 it is not, or does not answer. Healthy is an agent that has made a report within five \
+minutes, whatever the report says: whether backups are good is for alerts, and restarting the agent mends none. Ready is one \
+that has looked at every database and replica once.
 
 The agent is asked where its configuration says that it listens, at a Unix socket if there is one: that needs neither a \
 password nor a certificate.
@@ -29,6 +30,10 @@ pub struct HealthcheckArgs {
     /// http://127.0.0.1:10099]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+
+    /// Ask whether it is ready
+    #[arg(long)]
+    pub ready: bool,
 
     #[command(flatten)]
     pub sources: SourceArgs,
@@ -57,6 +62,6 @@ fn ask(args: &HealthcheckArgs) -> Result<String, Reason> {
         Some(url) => url.clone(),
         None => address_of(&Sources::new(&args.sources).settings()?.web),
     };
-    let answer = block_on(fetch_health(&address))??;
+    let answer = block_on(fetch_health(&address, args.ready))??;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

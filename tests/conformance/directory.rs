@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use streamgauge::domain::litestream::{Layout, LevelKeys};
+use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::target::ReplicaLocation;
-use streamgauge::usecase::ports::ReplicaStore;
 use streamgauge::usecase::ports::Stores as _;
+use streamgauge::usecase::ports::{Content, ReplicaStore};
 
 use crate::suite::{self, Backend};
 use crate::{LEVEL, NAME, stores, told};
@@ -84,9 +85,23 @@ fn directory(root: &Path) -> Arc<dyn ReplicaStore> {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_missing_or_closed_says_so() {
+async fn a_directory_that_is_missing_in_another_one_is_an_empty_replica() {
     let root = tempfile::tempdir().unwrap();
-    let missing = root.path().join("missing");
+    let store = directory(&root.path().join("missing"));
+    assert_eq!(store.layouts().await.unwrap(), []);
+    assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
+    assert_eq!(store.names(&[LEVEL]).await.unwrap(), Some(Vec::new()));
+    assert!(matches!(store.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)));
+    // Whoever made the link meant something to be there.
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink("missing", &link).unwrap();
+    assert_eq!(directory(&link).layouts().await.unwrap_err().kind, ReasonKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_missing_or_is_closed_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("not-mounted/missing");
     let url = format!("file://{}", missing.display());
     let store = directory(&missing);
     let not_found = "no such file or directory";

@@ -233,6 +233,15 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_lost_of_a_replica_that_cannot_be_read_may_be_more() {
+        let mut unseen = sample::pending("app");
+        (unseen.replicas[0].verification, unseen.replicas[0].up) = (None, Some(false));
+        let page = page(Some(&judged(vec![unseen])));
+        assert!(page.contains("At least the writes since 2025-12-31 23:53:20 UTC would be lost"), "{page}");
+        assert!(page.contains("Whether it is more is unknown"), "{page}");
+    }
+
+    #[test]
     fn a_replica_that_does_not_restore_is_nowhere_called_safe() {
         let report = judged(vec![sample::pending("app")]);
         for page in [page(Some(&report)), page_of(&report, "app")] {

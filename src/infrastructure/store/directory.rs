@@ -69,22 +69,33 @@ impl DirectoryStore {
         Self { root, listing, reading, buffers: Buffers::default() }
     }
 
-    /// Runs `work` with the opened root where blocking is allowed.
+    /// Runs `work` with the opened root where blocking is allowed; `None` where there is no root, and so nothing below it.
     async fn with_root<T: Send + 'static>(
         &self,
         busy: &Arc<Semaphore>,
         work: impl FnOnce(OwnedFd) -> Result<T, Reason> + Send + 'static,
-    ) -> Result<T, Reason> {
+    ) -> Result<Option<T>, Reason> {
         // The semaphore is never closed.
         let permit = busy.clone().acquire_owned().await;
         let root = self.root.clone();
         blocking(move || {
             let _permit = permit;
             // The root itself is the user's choice and may be a link.
-            work(openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()).map_err(reason)?)
+            match openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()) {
+                Err(Errno::NOENT) if is_gone(&root) => Ok(None),
+                root => work(root.map_err(reason)?).map(Some),
+            }
         })
         .await
     }
+}
+
+/// Whether the directory above shows that there is nothing by this name, as a bucket shows nothing below a prefix. Where that one
+/// is missing as well, or a link leads nowhere, a filesystem may not be mounted.
+fn is_gone(root: &Path) -> bool {
+    let above = root.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let is_missing = root.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    is_missing && above.is_some_and(Path::is_dir)
 }
 
 #[async_trait]
@@ -92,24 +103,29 @@ impl KeyStore for DirectoryStore {
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
         let rest = cursor.and_then(|cursor| cursor.get::<Rest>()).cloned();
         let (prefix, from) = (prefix.to_owned(), from.map(str::to_owned));
-        self.with_root(&self.listing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS)).await
+        self.with_root(&self.listing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS))
+            .await
+            .map(Option::unwrap_or_default)
     }
 
     async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
         let prefixes = prefixes.to_vec();
-        self.with_root(&self.listing, move |root| names(&root, &prefixes, BOUNDS.page)).await
+        self.with_root(&self.listing, move |root| names(&root, &prefixes, BOUNDS.page))
+            .await
+            .map(|found| found.unwrap_or_else(|| Some(Vec::new())))
     }
 
     async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let prefix = prefix.to_owned();
-        self.with_root(&self.listing, move |root| folders(root, &prefix)).await.map(FolderPage::from)
+        let names = self.with_root(&self.listing, move |root| folders(root, &prefix)).await?;
+        Ok(FolderPage::from(names.unwrap_or_default()))
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
         let (key, buffers) = (key.to_owned(), self.buffers.clone());
         let read = self.with_root(&self.reading, move |root| read(root, &key, offset, length, &buffers)).await?;
         let missing = || Content::Missing(Reason::new(ReasonKind::NotFound, "no such file"));
-        Ok(read.map_or_else(missing, Content::There))
+        Ok(read.flatten().map_or_else(missing, Content::There))
     }
 }
 

@@ -17,7 +17,9 @@ pub(super) async fn plan(store: &dyn ReplicaStore, request: &RestoreRequest) -> 
     let layouts = store.layouts().await?;
     let Some(levels) = layouts.iter().find(|layout| **layout != Layout::V3) else {
         if layouts.is_empty() {
-            return Err(Reason::new(ReasonKind::NotFound, "restore: no replica there"));
+            return Err(Reason::new(ReasonKind::NotFound, "restore: there is no replica").with_hint(
+                "nothing that Litestream writes is there: check the URL, or the replica's path in litestream.yml",
+            ));
         }
         return v3_plan::plan(store, request).await;
     };

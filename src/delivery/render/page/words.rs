@@ -117,7 +117,13 @@ pub(super) fn exposure(block: &Block<'_>, now: Timestamp) -> String {
     match (replica.lag_seconds, replica.unreplicated_since, replica.recovery_point) {
         (Some(_), Some(since), _) => {
             let much = replica.at_risk_words().map_or_else(String::new, |much| format!(": {much}"));
-            format!("Writes since {} would be lost{much}.", at(since))
+            match seen {
+                true => format!("Writes since {} would be lost{much}.", at(since)),
+                false => format!(
+                    "At least the writes since {} would be lost{much}. Whether it is more is unknown: the replica cannot be read.",
+                    at(since)
+                ),
+            }
         }
         (Some(_), None, Some(point)) if seen => format!("Nothing is at risk: all up to {} is safe.", at(point)),
         (_, _, Some(point)) => format!("What would be lost is unknown: the last proof is of {}.", at(point)),

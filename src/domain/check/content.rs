@@ -6,6 +6,7 @@ use crate::domain::assessment::{DatabaseReport, ReplicaReport};
 use crate::domain::human::{agree, and_more, counted};
 use crate::domain::number::content::{SPOT_COMPARED_AT, SPOT_INTERVAL, SPOT_MISMATCH};
 use crate::domain::number::replica::WATCHED_SINCE;
+use crate::domain::spot::SpotReport;
 use crate::domain::verdict::Severity;
 
 /// Nothing may be compared for so long, and for three intervals, before anyone is told.
@@ -44,8 +45,20 @@ pub(super) static CHECKS: &[Check] = &[
     },
 ];
 
-fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
+/// What was compared; `None` where nothing is said: nothing can be, or the first comparison is not overdue yet.
+fn compared<'a>(context: &Context, replica: &'a ReplicaReport) -> Option<&'a SpotReport> {
     let spot = replica.compared()?;
+    let since = context.now.duration_since(replica.watched_since).as_secs_f64();
+    let awaited = context.watching == Watching::Continuously
+        && spot.conclusive_at.is_none()
+        && spot.not_compared.is_none()
+        && spot.mismatches.is_empty()
+        && spot.interval_seconds.is_some_and(|interval| since < interval);
+    (!awaited).then_some(spot)
+}
+
+fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
+    let spot = compared(context, replica)?;
     if let Some(first) = spot.mismatches.first() {
         let more = and_more(spot.mismatches.len());
         let since = context.age(first.since);
@@ -70,7 +83,7 @@ fn mismatch(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> O
 
 /// One look says nothing of how long that has been so.
 fn uncompared(context: &Context, _: &DatabaseReport, replica: &ReplicaReport) -> Option<Explanation> {
-    let spot = replica.compared()?;
+    let spot = compared(context, replica)?;
     if context.watching == Watching::Once {
         return None;
     }
@@ -93,7 +106,7 @@ mod tests {
     use super::super::tests::{NOW, at, database, replica};
     use super::*;
     use crate::domain::litestream::Txid;
-    use crate::domain::spot::{SpotMismatch, SpotReport};
+    use crate::domain::spot::SpotMismatch;
     use crate::domain::verdict::Status;
 
     /// The two checks' verdicts on this.
@@ -113,6 +126,15 @@ mod tests {
         let expected = "ContentMismatch fail critical: page 7 in ltx/0/9 has differed from the live database for 1 \
                         min 0 s, at TXID 0000000000000010";
         assert_eq!(said[0], expected);
+    }
+
+    #[test]
+    fn what_will_be_compared_within_the_first_interval_is_not_unknown() {
+        let said = |ago| told(SpotReport::default(), NOW - ago, Watching::Continuously);
+        assert_eq!(said(3599), [""; 0]);
+        assert_eq!(said(3600)[0], "ContentMismatch unknown critical: no page has been compared yet");
+        let once = told(SpotReport::default(), NOW, Watching::Once);
+        assert_eq!(once, ["ContentMismatch unknown critical: no page has been compared yet"]);
     }
 
     #[test]

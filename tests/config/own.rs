@@ -28,7 +28,7 @@ fn defaults() {
     assert_eq!(settings.web.listen_address, ["127.0.0.1:10099".parse().expect("an address")]);
     assert_eq!((settings.log.level, settings.log.format), (LevelFilter::INFO, LogFormat::Logfmt));
     assert_eq!(settings.pace.poll, Duration::from_secs(1));
-    assert_eq!(settings.pace.grace, Duration::from_secs(300));
+    assert_eq!(settings.pace.grace, Duration::from_secs(120));
     assert_eq!(settings.pace.concurrency, 32);
     assert_eq!(settings.objectives.rpo, Duration::from_secs(300));
     assert!(settings.litestream.expand_env);

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::beacon::DirectoryBeacon;
 use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, file_dated};
-use super::kind::{Kind, Shared, unsupported};
+use super::kind::{Kind, unsupported};
 use super::reused::Buffers;
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -39,15 +39,12 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::N
 pub(super) const KIND: Kind = Kind {
     name: "file",
     whole: true,
-    open,
-    shelf: open,
+    open: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?, true))),
+    // Of a place with many replicas it is more likely that it is not mounted, or is called otherwise.
+    shelf: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?, false))),
     beacon: |location, _| Ok(Box::new(DirectoryBeacon::new(&root(location)?))),
     ..Kind::PLAIN
 };
-
-fn open(location: &ReplicaLocation, _: &Shared) -> Result<Box<dyn KeyStore>, Reason> {
-    Ok(Box::new(DirectoryStore::new(root(location)?)))
-}
 
 fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {
     location.directory().map(Path::to_owned).ok_or_else(|| unsupported(location))
@@ -56,6 +53,8 @@ fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {
 /// A directory as a replica.
 pub(super) struct DirectoryStore {
     root: PathBuf,
+    /// Where it is missing in a directory that is there, it is empty.
+    may_be_gone: bool,
     /// One listing at a time, and few reads: a directory on a dead network mount keeps these threads, not one more with
     /// each attempt.
     listing: Arc<Semaphore>,
@@ -64,9 +63,9 @@ pub(super) struct DirectoryStore {
 }
 
 impl DirectoryStore {
-    pub(super) fn new(root: PathBuf) -> Self {
+    fn new(root: PathBuf, may_be_gone: bool) -> Self {
         let (listing, reading) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(DIRECTORY_READS_MAX)));
-        Self { root, listing, reading, buffers: Buffers::default() }
+        Self { root, may_be_gone, listing, reading, buffers: Buffers::default() }
     }
 
     /// Runs `work` with the opened root where blocking is allowed; `None` where there is no root, and so nothing below it.
@@ -77,12 +76,12 @@ impl DirectoryStore {
     ) -> Result<Option<T>, Reason> {
         // The semaphore is never closed.
         let permit = busy.clone().acquire_owned().await;
-        let root = self.root.clone();
+        let (root, may_be_gone) = (self.root.clone(), self.may_be_gone);
         blocking(move || {
             let _permit = permit;
             // The root itself is the user's choice and may be a link.
             match openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()) {
-                Err(Errno::NOENT) if is_gone(&root) => Ok(None),
+                Err(Errno::NOENT) if may_be_gone && is_gone(&root) => Ok(None),
                 root => work(root.map_err(reason)?).map(Some),
             }
         })

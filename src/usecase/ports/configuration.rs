@@ -184,7 +184,8 @@ impl Default for Pace {
             bucket_levels: 5 * MINUTE,
             reconcile: 60 * MINUTE,
             idle_reconcile: 360 * MINUTE,
-            grace: 5 * MINUTE,
+            // With a discovery each minute less than any rule about a file that is gone waits.
+            grace: 2 * MINUTE,
             discovery: MINUTE,
             concurrency: VERIFICATIONS_MAX,
             verify: VerifyPolicy::default(),

@@ -90,7 +90,8 @@ pub struct Counters {
 pub struct DatabasePosture {
     pub at: Moment,
     /// Permission bits and owner of the database, `-wal`, `-shm` and the directory that holds them.
-    pub modes: Vec<FileMode>,
+    // Most databases have the same ones, and share them.
+    pub modes: Arc<[FileMode]>,
     /// Whether others can enter every directory above the database; `None` where that does not show.
     pub reachable: Option<bool>,
     /// The filesystem that holds the database.

@@ -275,11 +275,11 @@ impl Publisher for ReportCell {
     fn publish(&self, report: Report) {
         let Cell { newest, published, workshop, .. } = &*self.0;
         let number = published.fetch_add(1, Ordering::Relaxed);
-        // Nobody scrapes any more: what was made for the last one is not kept for ever.
-        if let Ok(mut last) = workshop.last.try_lock()
-            && number.saturating_sub(last.number) > REPORTS_UNASKED_MAX
-        {
-            last.exposition = None;
+        if let Ok(mut last) = workshop.last.try_lock() {
+            // Nobody scrapes any more: what was made for the last one is not kept for ever.
+            let unasked = number.saturating_sub(last.number) > REPORTS_UNASKED_MAX;
+            // What most databases were holds as much memory as what they are.
+            last.exposition.take_if(|made| unasked || made.is_outdated_by(&report));
         }
         newest.store(Some(Arc::new(Published::after(Arc::clone(workshop), report, number))));
     }

@@ -18,6 +18,7 @@ use super::tracked::Tracked;
 use crate::domain::limits::{HELD_DESCRIPTORS_MAX, POLLED_PER_POLL_MAX, TORN_POLLS_MAX};
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
+use crate::domain::observation::FileMode;
 use crate::domain::target::{DatabaseFiles, TargetName};
 use crate::infrastructure::files::directory;
 use crate::usecase::ports::{DatabaseWatch, LocalUpdate, PageReader};
@@ -41,6 +42,8 @@ pub struct Watch {
     held: Held,
     processes: Processes,
     reach: Reach,
+    /// Of the posture that was taken last: most databases have the same.
+    modes: Arc<[FileMode]>,
     marks: Vec<(usize, Happening)>,
     warned: bool,
 }
@@ -80,6 +83,7 @@ impl Watch {
             held,
             processes: Processes::default(),
             reach: Reach::default(),
+            modes: Arc::default(),
             marks: Vec::new(),
             warned: false,
         }
@@ -176,7 +180,12 @@ impl Watch {
             let (meta, local) = (target.files.meta_path.as_deref(), target.filesystem.is_none());
             let seen = target.last.as_ref().filter(|_| look.is_ok()).map(|sample| (sample, target.index.as_ref()));
             let known = (&mut self.processes, &mut self.reach, &mut target.staged);
-            posture(&paths, seen, (meta, local), known, now)
+            let mut posture = posture(&paths, seen, (meta, local), known, now);
+            if posture.modes == self.modes {
+                posture.modes = Arc::clone(&self.modes);
+            }
+            self.modes = Arc::clone(&posture.modes);
+            posture
         });
         Some(LocalUpdate { target: target.name.clone(), look, posture, polled: target.polled })
     }

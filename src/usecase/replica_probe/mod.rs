@@ -9,7 +9,7 @@ mod v3;
 mod v5;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::domain::assess::proof::{Chain, Evidence, Method};
 use crate::domain::litestream::{AgeIdentities, Layout, LevelKeys, Txid};
@@ -45,6 +45,9 @@ pub struct ReplicaProbe {
     aim: Option<WalPosition>,
 }
 
+/// Of replicas in which nothing is known to be damaged: one for all.
+static UNDAMAGED: LazyLock<Arc<BTreeSet<String>>> = LazyLock::new(Arc::default);
+
 #[derive(Debug, Default)]
 enum State {
     /// Nothing was ever found there.
@@ -56,7 +59,7 @@ enum State {
 
 impl ReplicaProbe {
     pub fn new(encrypted: bool) -> Self {
-        Self { encrypted, ..Self::default() }
+        Self { encrypted, damaged: Arc::clone(&UNDAMAGED), ..Self::default() }
     }
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.

@@ -212,6 +212,12 @@ impl Fleet {
         if self.is_complete() { interval } else { SignedDuration::ZERO }
     }
 
+    /// So many reports are to be built anew that they come before their time: until the next one is published, what they were
+    /// is there as well.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.dirty.len() > (self.subjects.len() / 4).max(PUBLISHED_PER_SECOND)
+    }
+
     /// Builds the reports anew that are others now; says whether there are any that nobody asked for.
     pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
         let mut changed = std::mem::take(&mut self.dirty);

@@ -19,6 +19,7 @@ use super::packed::{GZIP_HEAD, GZIP_TAIL_BYTES, Packed, Packer, Piece, Sum};
 use crate::delivery::render::held::{Held, Share};
 use crate::delivery::render::pieces::Pieces;
 use crate::domain::assessment::Totals;
+use crate::domain::limits::INLINE_RENDER_TARGETS_MAX;
 use crate::domain::number;
 use crate::domain::report::Report;
 
@@ -81,6 +82,14 @@ impl Exposition {
         let (_, packed) = *text.whole(Format::OpenMetrics);
         text._share = Some(held.share(packed));
         Self { report: Arc::clone(report), text: Arc::new(text) }
+    }
+
+    /// It is one of many databases, of which at least half are other values in a later report: it holds what they were, and
+    /// little of it would be kept.
+    pub fn is_outdated_by(&self, report: &Report) -> bool {
+        let (before, now) = (&self.report.assessment.databases, &report.assessment.databases);
+        let changed = before.iter().zip(now).filter(|(before, now)| !Arc::ptr_eq(before, now)).count();
+        now.len() > INLINE_RENDER_TARGETS_MAX && changed >= now.len() / 2
     }
 
     /// How much was counted of it.

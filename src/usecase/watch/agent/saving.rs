@@ -21,7 +21,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// So many targets are written at once; the others follow with the next ticks. The texts of all of them would take much
 /// memory for a moment, of which the allocator keeps a good part.
-const TARGETS_AT_ONCE: usize = 1_000;
+const TARGETS_AT_ONCE: usize = 500;
 
 /// So many show whether a journal that failed can be written again.
 const TARGETS_TRIED: usize = 50;

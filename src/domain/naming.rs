@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ pub struct Naming {
 /// The names that were given, and to what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Names(BTreeMap<String, Named>);
+pub struct Names(BTreeMap<Arc<str>, Named>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Named {
@@ -58,19 +59,19 @@ impl Names {
         // What could not be seen is named anew.
         let known = name.chars().any(is_unseen) || self.0.contains_key(name);
         if !known && !self.0.values().any(|named| named.path == path) {
-            self.0.insert(name.to_owned(), Named { path, given: false, gone_since: None, present: false });
+            self.0.insert(name.into(), Named { path, given: false, gone_since: None, present: false });
         }
     }
 
     /// Names in the order of `items`; each is unique unless two are given alike. What is known keeps its name, unless a
     /// person gave that to something else.
-    pub fn assign(&mut self, items: &[Naming]) -> Vec<String> {
+    pub fn assign(&mut self, items: &[Naming]) -> Vec<Arc<str>> {
         let given: HashSet<&str> = items.iter().filter_map(|item| item.given.as_deref()).collect();
-        let known: HashMap<String, String> = self
+        let known: HashMap<String, Arc<str>> = self
             .0
             .iter()
-            .filter(|(name, named)| !named.given && !given.contains(name.as_str()))
-            .map(|(name, named)| (named.path.clone(), name.clone()))
+            .filter(|(name, named)| !named.given && !given.contains(&***name))
+            .map(|(name, named)| (named.path.clone(), Arc::clone(name)))
             .collect();
         let new: HashSet<&str> = items
             .iter()
@@ -86,16 +87,18 @@ impl Names {
             };
             derived = derive(&paths, &new, taken);
         }
-        let name = |item: &Naming| {
-            let own = item.given.as_ref().or_else(|| known.get(&item.path)).or_else(|| derived.get(item.path.as_str()));
-            own.cloned().unwrap_or_else(|| item.path.clone())
+        let name = |item: &Naming| match (&item.given, known.get(&item.path), derived.get(item.path.as_str())) {
+            (Some(given), ..) => Arc::from(given.as_str()),
+            (None, Some(known), _) => Arc::clone(known),
+            (None, None, Some(derived)) => Arc::from(derived.as_str()),
+            (None, None, None) => Arc::from(item.path.as_str()),
         };
-        let names: Vec<String> = items.iter().map(name).collect();
+        let names: Vec<Arc<str>> = items.iter().map(name).collect();
         self.0.values_mut().for_each(|named| named.present = false);
         for (item, name) in items.iter().zip(&names) {
             let given = item.given.is_some();
             let named = Named { path: item.path.clone(), given, gone_since: None, present: true };
-            self.0.insert(name.clone(), named);
+            self.0.insert(Arc::clone(name), named);
         }
         names
     }

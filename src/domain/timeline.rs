@@ -115,6 +115,16 @@ impl TimelineReport {
         this
     }
 
+    /// The map as if its last stretch ended then.
+    pub fn ending(&self, until: Timestamp) -> Self {
+        let mut this = self.clone();
+        if let Some(last) = this.spans.last_mut() {
+            last.until = until;
+        }
+        this.count();
+        this
+    }
+
     fn count(&mut self) {
         let gaps = || self.spans.iter().filter(|span| span.blocked.is_some());
         (self.gaps, self.largest_gap_seconds) = (gaps().count() as u64, gaps().map(Span::duration).reduce(f64::max));

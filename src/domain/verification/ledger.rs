@@ -35,17 +35,10 @@ pub struct Ledger {
     /// The header of the newest file, where it says which position of the WAL the plan leads to.
     pub(super) tip: Option<LtxHeader>,
     pub(super) fresh: BTreeMap<ObjectName, Listed>,
-    pub(super) suspects: BTreeMap<ObjectName, Suspect>,
-    /// Were not there when they were to be read.
-    pub(super) gone: BTreeSet<ObjectName>,
-    pub(super) unreadable: BTreeSet<ObjectName>,
+    /// `None`: nothing is odd.
+    pub(super) odd: Option<Box<Oddities>>,
     /// Taken over from an earlier run, and nothing was listed since: the newest object may be known.
     pub(super) restored: bool,
-    pub(super) failures: u32,
-    pub(super) retry_at: Option<Timestamp>,
-    pub(super) related: Vec<(ObjectName, Fault)>,
-    /// Files of level 0 that begin before the one in front of them ends.
-    pub(super) overlaps: BTreeMap<ObjectName, ObjectName>,
     pub(super) structure_verified: u64,
     pub(super) content_verified: u64,
     pub(super) read_bytes: u64,
@@ -54,7 +47,40 @@ pub struct Ledger {
     pub(super) conflicts: u64,
 }
 
+/// What few replicas have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Oddities {
+    pub(super) suspects: BTreeMap<ObjectName, Suspect>,
+    /// Were not there when they were to be read.
+    pub(super) gone: BTreeSet<ObjectName>,
+    pub(super) unreadable: BTreeSet<ObjectName>,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Timestamp>,
+    pub(super) related: Vec<(ObjectName, Fault)>,
+    /// Files of level 0 that begin before the one in front of them ends.
+    pub(super) overlaps: BTreeMap<ObjectName, ObjectName>,
+}
+
+/// Of all others.
+static NONE: Oddities = Oddities {
+    suspects: BTreeMap::new(),
+    gone: BTreeSet::new(),
+    unreadable: BTreeSet::new(),
+    failures: 0,
+    retry_at: None,
+    related: Vec::new(),
+    overlaps: BTreeMap::new(),
+};
+
 impl Ledger {
+    pub(super) fn odd(&self) -> &Oddities {
+        self.odd.as_deref().unwrap_or(&NONE)
+    }
+
+    pub(super) fn odd_mut(&mut self) -> &mut Oddities {
+        self.odd.get_or_insert_default()
+    }
+
     /// Nothing is remembered. `reads_frames_only`: the Litestream that is to restore is older than 0.5.16.
     pub fn new(depth: VerifyDepth, budget: Budget, reads_frames_only: bool) -> Self {
         let rereading = budget.part(REREADING_SHARE);
@@ -93,7 +119,9 @@ impl Ledger {
         if listed.complete {
             self.miss(listed, now);
             self.fresh.retain(|name, _| !listed.lacks(*name));
-            self.gone.clear();
+            if let Some(odd) = &mut self.odd {
+                odd.gone.clear();
+            }
             self.begun = true;
         }
         while self.fresh.len() > VERIFY_BACKLOG_MAX {
@@ -108,6 +136,14 @@ impl Ledger {
         (self.tip, self.cut) = (listed.tip, listed.cut);
         self.relate(now);
         self.forget();
+        self.odd.take_if(|odd| **odd == NONE);
+    }
+
+    /// Nothing keeps an object from being read, or it is not to be read any more.
+    pub(super) fn can_be_read(&mut self, name: ObjectName) {
+        if let Some(odd) = &mut self.odd {
+            odd.unreadable.remove(&name);
+        }
     }
 
     fn see(&mut self, object: &Listed) {
@@ -149,16 +185,16 @@ impl Ledger {
 
     /// A file of level 0 holds what was synced since the one before: one that overlaps another has another writer.
     fn overlap(&mut self, listed: &Listing) {
-        if listed.complete {
-            self.overlaps.retain(|name, _| !listed.lacks(*name));
+        if let Some(odd) = self.odd.as_mut().filter(|_| listed.complete) {
+            odd.overlaps.retain(|name, _| !listed.lacks(*name));
         }
         let mut furthest: Option<(Txid, ObjectName)> = None;
         for object in listed.folder(Folder::Level(0)) {
             let Some(name) = object.name.ltx() else { continue };
             if let Some((_, other)) = furthest.filter(|(max, _)| name.min <= *max)
-                && self.overlaps.len() < FINDINGS_MAX
+                && self.odd().overlaps.len() < FINDINGS_MAX
             {
-                self.conflicts += u64::from(self.overlaps.insert(object.name, other).is_none());
+                self.conflicts += u64::from(self.odd_mut().overlaps.insert(object.name, other).is_none());
             }
             furthest = furthest.max(Some((name.max, object.name)));
         }
@@ -195,7 +231,7 @@ impl Ledger {
         }
         for name in explained {
             self.objects.remove(&name);
-            self.unreadable.remove(&name);
+            self.can_be_read(name);
         }
     }
 

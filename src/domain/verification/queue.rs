@@ -14,7 +14,7 @@ use crate::domain::limits::{VERIFY_CHUNK_BYTES, VERIFY_WHOLE_BYTES_MAX};
 impl Ledger {
     /// Bytes that the next look's probe may read of a new object beyond its header, in a request that is made anyway.
     pub fn allowance(&mut self, now: Timestamp) -> u64 {
-        if self.depth == VerifyDepth::None || self.restored || self.retry_at.is_some_and(|at| now < at) {
+        if self.depth == VerifyDepth::None || self.restored || self.odd().retry_at.is_some_and(|at| now < at) {
             return 0;
         }
         self.budget.available(now).min(VERIFY_WHOLE_BYTES_MAX)
@@ -22,7 +22,7 @@ impl Ledger {
 
     /// The objects to read now, most needed first, with at most `requests` requests and as far as the budget goes.
     pub fn jobs(&mut self, requests: u64, now: Timestamp) -> Vec<Job> {
-        if self.depth == VerifyDepth::None || self.retry_at.is_some_and(|at| now < at) {
+        if self.depth == VerifyDepth::None || self.odd().retry_at.is_some_and(|at| now < at) {
             return Vec::new();
         }
         let (mut tokens, mut requests) = (self.budget.available(now), requests);
@@ -53,7 +53,7 @@ impl Ledger {
             let record = self.objects.get(name)?;
             Some(record.listed(*name))
         };
-        let waiting = self.suspects.values().flat_map(|suspect| &suspect.waiting);
+        let waiting = self.odd().suspects.values().flat_map(|suspect| &suspect.waiting);
         let missing = waiting.filter_map(named).map(|object| (object, shallow(&object)));
         let mut asked: BTreeSet<_> = wanted.iter().map(|(object, _)| object.name).collect();
         wanted.extend(missing.filter(|(object, _)| asked.insert(object.name)));
@@ -66,7 +66,7 @@ impl Ledger {
             .filter(|(_, record)| !record.planned)
             .filter_map(|(_, r)| r.again.as_deref().copied());
         wanted.extend(again.map(|object| (object, shallow(&object))));
-        let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.gone.contains(&object.name)).collect();
+        let mut fresh: Vec<_> = self.fresh.values().filter(|object| !self.odd().gone.contains(&object.name)).collect();
         fresh.sort_unstable_by_key(|object| std::cmp::Reverse((object.at.instant(), object.name)));
         wanted.extend(fresh.into_iter().map(|object| (*object, shallow(object))));
         wanted
@@ -74,7 +74,7 @@ impl Ledger {
 
     /// How the structure of a planned object is to be read, if it is not known.
     fn structure_of(&self, object: &Listed) -> Option<(Listed, Want)> {
-        if self.gone.contains(&object.name) {
+        if self.odd().gone.contains(&object.name) {
             return None;
         }
         let unread = match self.objects.get(&object.name) {
@@ -88,7 +88,7 @@ impl Ledger {
         let wanted = |record: &Record| !record.content && record.fault.is_none() && record.again.is_none();
         let affordable = cost(object.size / VERIFY_CHUNK_BYTES + 1, object.size) <= self.budget.capacity();
         (self.depth == VerifyDepth::Content && affordable)
-            && !self.gone.contains(&object.name)
+            && !self.odd().gone.contains(&object.name)
             && self.objects.get(&object.name).is_some_and(wanted)
     }
 }

@@ -27,41 +27,46 @@ impl Ledger {
         found.extend(self.pages_missing());
         found.extend(page_sizes(&known));
         found.extend(self.segments_missing());
-        found.extend(self.overlaps.iter().map(|(name, other)| {
+        found.extend(self.odd().overlaps.iter().map(|(name, other)| {
             let detail = format!("its TXIDs overlap those of {}: two writers", other.key(self.keys));
             (*name, FindingKind::Rewritten, detail)
         }));
         if self.reads_frames_only {
             found.extend(newer_encoding(&known));
         }
-        let before = std::mem::take(&mut self.related);
-        self.related = found
-            .into_iter()
-            .map(|(name, kind, detail)| {
-                let same = before.iter().find(|(known, fault)| (*known, fault.kind) == (name, kind));
-                let seen_at = same.map_or(now, |(_, fault)| fault.seen_at);
-                (name, Fault { kind, detail, seen_at, needed: false })
-            })
-            .collect();
+        if self.odd.is_none() && found.is_empty() {
+            return;
+        }
+        let related = &mut self.odd_mut().related;
+        let before = std::mem::take(related);
+        related.extend(found.into_iter().map(|(name, kind, detail)| {
+            let same = before.iter().find(|(known, fault)| (*known, fault.kind) == (name, kind));
+            let seen_at = same.map_or(now, |(_, fault)| fault.seen_at);
+            (name, Fault { kind, detail, seen_at, needed: false })
+        }));
     }
 
     /// Finds files after which the database is larger and which lack pages up to its new end. Only the files that a
     /// restore applies one after the other are compared, or that follow each other in one level.
     fn suspect(&mut self, known: &[(ObjectName, Facts)]) {
         let planned: BTreeSet<_> = self.plan.iter().map(|object| object.name).collect();
-        self.suspects.retain(|name, _| planned.contains(name) && self.objects.contains_key(name));
-        for suspect in self.suspects.values_mut() {
-            suspect.waiting.retain(|name| planned.contains(name));
+        if let Some(odd) = &mut self.odd {
+            odd.suspects.retain(|name, _| planned.contains(name) && self.objects.contains_key(name));
+            for suspect in odd.suspects.values_mut() {
+                suspect.waiting.retain(|name| planned.contains(name));
+            }
         }
         for (name, facts) in known {
             let Facts::Ltx { page_size, commit, dense_from, .. } = *facts else { continue };
             // What is before it may be unknown only while it is read again.
             let Some(before) = self.commit_before(*name, known) else { continue };
             if before >= dense_from {
-                self.suspects.remove(name);
+                if let Some(odd) = &mut self.odd {
+                    odd.suspects.remove(name);
+                }
                 continue;
             }
-            if self.suspects.get(name).is_some_and(|suspect| (suspect.before, suspect.commit) == (before, commit)) {
+            if self.odd().suspects.get(name).is_some_and(|suspect| (suspect.before, suspect.commit) == (before, commit)) {
                 continue;
             }
             let later = self.plan.iter().skip_while(|object| object.name != *name).map(|object| object.name);
@@ -69,7 +74,7 @@ impl Ledger {
             let lock = lock_page(page_size);
             missing.subtract(&PageSet::range(lock, lock));
             let suspect = Suspect { missing, before, commit, waiting: later.collect(), untold: false };
-            self.suspects.insert(*name, suspect);
+            self.odd_mut().suspects.insert(*name, suspect);
         }
     }
 
@@ -95,7 +100,7 @@ impl Ledger {
 
     /// A file was read, or cannot be: what it holds is not missing. `pages`: which ones, if that can be told.
     pub(super) fn resolve(&mut self, name: ObjectName, pages: Option<Option<&PageSet>>) {
-        for (of, suspect) in &mut self.suspects {
+        for (of, suspect) in self.odd.iter_mut().flat_map(|odd| &mut odd.suspects) {
             let later = of.ltx().zip(name.ltx()).is_some_and(|(of, name)| name.max > of.max);
             if suspect.waiting.remove(&name) || later {
                 match pages {
@@ -108,7 +113,7 @@ impl Ledger {
     }
 
     fn pages_missing(&self) -> Vec<(ObjectName, FindingKind, String)> {
-        let decided = self.suspects.iter().filter(|(_, suspect)| suspect.waiting.is_empty() && !suspect.untold);
+        let decided = self.odd().suspects.iter().filter(|(_, suspect)| suspect.waiting.is_empty() && !suspect.untold);
         let found = decided.filter_map(|(name, suspect)| {
             // What a later file cut off again need not be anywhere.
             let later = self.plan.iter().skip_while(|object| object.name != *name);

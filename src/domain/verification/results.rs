@@ -23,16 +23,16 @@ impl Ledger {
             self.fresh.remove(&name);
             if outcome == Outcome::Failed {
                 failed = true;
-                self.unreadable.insert(name);
+                self.odd_mut().unreadable.insert(name);
                 if !self.objects.contains_key(&name) && !self.plan.iter().any(|object| object.name == name) {
                     self.fresh.insert(name, job.object);
                 }
                 continue;
             }
-            self.unreadable.remove(&name);
+            self.can_be_read(name);
             match outcome {
                 Outcome::Gone => {
-                    self.gone.insert(name);
+                    self.odd_mut().gone.insert(name);
                     self.resolve(name, None);
                 }
                 // Its content tells, if the budget allows; until then nothing is known of it.
@@ -54,9 +54,14 @@ impl Ledger {
                 Outcome::Failed => {}
             }
         }
-        self.failures = if failed { self.failures.saturating_add(1) } else { 0 };
-        let wait = RETRY_SECONDS.0.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(RETRY_SECONDS.1);
-        self.retry_at = failed.then(|| now.checked_add(SignedDuration::from_secs(wait)).unwrap_or(now));
+        if failed {
+            let odd = self.odd_mut();
+            odd.failures = odd.failures.saturating_add(1);
+            let wait = RETRY_SECONDS.0.saturating_mul(1 << (odd.failures - 1).min(10)).min(RETRY_SECONDS.1);
+            odd.retry_at = Some(now.checked_add(SignedDuration::from_secs(wait)).unwrap_or(now));
+        } else if let Some(odd) = &mut self.odd {
+            (odd.failures, odd.retry_at) = (0, None);
+        }
         self.relate(now);
         self.forget();
     }

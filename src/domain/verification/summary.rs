@@ -16,7 +16,7 @@ impl Ledger {
             fault.needed || self.objects.get(name).is_some_and(|record| record.planned && record.missing == 0)
         };
         let own = self.objects.iter().filter_map(|(name, record)| Some((name, record.fault.as_deref()?)));
-        let related = self.related.iter().map(|(name, fault)| (name, fault));
+        let related = self.odd().related.iter().map(|(name, fault)| (name, fault));
         let mut findings: Vec<ObjectFinding> = own
             .chain(related)
             .map(|(name, fault)| ObjectFinding {
@@ -33,7 +33,7 @@ impl Ledger {
         let read = |object: &&Listed| self.objects.get(&object.name).is_some_and(&told);
         let verified = self.plan.iter().filter(read).count() as u64;
         let unread_since = self.plan.iter().filter(|object| !read(object)).map(|object| object.at.instant()).min();
-        let could = |name: &ObjectName| !self.gone.contains(name) && !self.unreadable.contains(name);
+        let could = |name: &ObjectName| !self.odd().gone.contains(name) && !self.odd().unreadable.contains(name);
         let left = self.plan.iter().filter(|object| self.ended && !read(object) && could(&object.name)).count() as u64;
         let content = self.plan.iter().filter(|object| self.lacks_content(object)).count() as u64;
         let needed = self.plan.len() as u64;
@@ -50,9 +50,9 @@ impl Ledger {
             needed_left: left,
             needed_older: self.cut,
             unread_since,
-            unreadable: self.unreadable.len() as u64,
+            unreadable: self.odd().unreadable.len() as u64,
             lineage_conflicts: self.conflicts,
-            overlaps: self.overlaps.len() as u64,
+            overlaps: self.odd().overlaps.len() as u64,
             findings,
         })
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use self::peek::Peeked;
 use super::finding::{Finding, RELISTINGS_MAX, Seen, corrupt, due, read_understood};
@@ -60,8 +61,10 @@ pub(super) struct Levels {
     pub(super) damaged: Arc<BTreeSet<String>>,
     /// The files, while everything is listed.
     collecting: Option<Box<LtxTimeline>>,
-    /// The coverage map of when everything was listed, and what came since.
+    /// The coverage map of when everything was listed, where that ended, and what came since. While nothing did, it is the
+    /// same as that of the last look, but for its end.
     map: Option<Arc<TimelineReport>>,
+    drawn_until: Timestamp,
     tail: LtxTail,
     /// The files that a restore of the latest state may read.
     candidates: Candidates,
@@ -187,6 +190,7 @@ impl Levels {
         let store = target.map_or("", |target| target.location.kind());
         let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
+        self.drawn_until = map.spans.last().map(|span| span.until).unwrap_or_default();
         self.map = Some(Arc::new(map));
         let level0 = kept.map(|kept| kept.level0);
         self.tail = LtxTail::new(sampled.wall(), self.inventory.end(), &listed, level0);

@@ -63,6 +63,12 @@ fn wanted(objectives: &Objectives) -> ObjectivesReport {
     }
 }
 
+/// In no more memory than it needs: hundreds of them are written at once.
+fn exact(mut text: String) -> String {
+    text.shrink_to_fit();
+    text
+}
+
 impl Subject {
     /// A subject that begins; each of its replicas asks for a `key`.
     pub(super) fn new(
@@ -124,14 +130,14 @@ impl Subject {
             spots: identified(&self.replicas, |replica| replica.spotting.book.clone()),
             watched: identified(&self.replicas, |replica| replica.watched),
         };
-        serde_json::to_string(&saved).unwrap_or_default()
+        exact(serde_json::to_string(&saved).unwrap_or_default())
     }
 
     /// The state of the objects, by [`identity`], to be saved. It is much more than the rest, and changes only with the
     /// bucket.
     pub(super) fn save_objects(&self) -> String {
         let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
-        serde_json::to_string(&identified(verified, |replica| replica.ledger.save())).unwrap_or_default()
+        exact(serde_json::to_string(&identified(verified, |replica| replica.ledger.save())).unwrap_or_default())
     }
 
     /// The same if it changed since it was last saved and that is long enough ago, or this is the `last` time.

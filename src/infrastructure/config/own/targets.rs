@@ -179,13 +179,13 @@ impl Found {
         Naming { path, given: self.name.clone() }
     }
 
-    fn target(self, name: String) -> Target {
+    fn target(self, name: Arc<str>) -> Target {
         let Objectives { rpo, rto, .. } = self.objectives;
         let mut replicas: Vec<_> = self.replicas.into_iter().map(Arc::new).collect();
         // It took over the memory of the larger items.
         replicas.shrink_to_fit();
         Target {
-            name: TargetName(name.into()),
+            name: TargetName(name),
             litestream: self.litestream,
             database: self.files.map(Arc::new),
             replicas,

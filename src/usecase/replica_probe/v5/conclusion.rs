@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::super::finding::{Finding, chain};
 use super::Levels;
 use crate::domain::assess::proof::{Chain, Evidence, Method};
@@ -9,6 +11,7 @@ use crate::domain::assessment::{CoverageReport, LevelReport};
 use crate::domain::litestream::{Coverage, Layout, LtxFile, LtxHeader, SNAPSHOT_LEVEL};
 use crate::domain::moment::Moment;
 use crate::domain::observation::StagedPosition;
+use crate::domain::timeline::TimelineReport;
 
 /// The `level` label of each level.
 const LEVEL_NAMES: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
@@ -20,7 +23,7 @@ fn exact(mut levels: Vec<LevelReport>) -> Vec<LevelReport> {
 }
 
 impl Levels {
-    pub(super) fn conclude(&self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
+    pub(super) fn conclude(&mut self, staged: Option<&StagedPosition>, sampled: Moment) -> (Finding, Evidence) {
         let coverage = self.inventory.coverage();
         let peeked = self.peeked.as_deref();
         let header = peeked.map(|peeked| &peeked.newest).or_else(|| self.newest.as_ref().map(|(_, header)| header));
@@ -55,11 +58,21 @@ impl Levels {
             damaged: self.odd.clone(),
             last_segment_at,
             coverage: Arc::new(self.report(coverage)),
-            timeline: self.map.as_ref().map(|map| Arc::new(self.tail.extend(map, sampled.wall()))),
+            timeline: self.extend_map(sampled.wall()),
             received_bytes: Some(self.received.bytes),
             received_objects: Some(self.received.objects),
         };
         (finding, evidence)
+    }
+
+    /// The coverage map with what came since it was made.
+    fn extend_map(&mut self, until: Timestamp) -> Option<Arc<TimelineReport>> {
+        let map = self.map.as_ref()?.ending(self.drawn_until);
+        let extended = Arc::new(self.tail.extend(&map, until));
+        if extended.ending(self.drawn_until) == map {
+            self.map = Some(Arc::clone(&extended));
+        }
+        Some(extended)
     }
 
     fn report(&self, coverage: Coverage<LtxFile>) -> CoverageReport {

@@ -29,7 +29,7 @@ fn hostile() -> Report {
     for database in &mut report.assessment.databases {
         let database = Arc::make_mut(database);
         database.reason = reason().map(Box::new);
-        if let Some(local) = &mut database.local {
+        if let Some(local) = database.local_mut() {
             local.path = format!("/{HOSTILE}.db");
         }
         for replica in &mut database.replicas {

@@ -104,7 +104,8 @@ pub struct DatabaseReport {
     /// Why it is not monitored, or why the last look failed.
     pub reason: Option<Box<Reason>>,
     /// Its files; `None` where they are not on this host or were not read yet.
-    pub local: Option<LocalReport>,
+    // Shared by the reports between which only a replica changed.
+    pub local: Option<Arc<LocalReport>>,
     /// The recovery point objective in force for this database.
     pub rpo_seconds: f64,
     /// Objectives for its replicas.
@@ -138,6 +139,11 @@ impl ObjectivesReport {
 }
 
 impl DatabaseReport {
+    #[cfg(test)]
+    pub(crate) fn local_mut(&mut self) -> Option<&mut LocalReport> {
+        self.local.as_mut().map(Arc::make_mut)
+    }
+
     /// Whether the last look succeeded; `None` where there was none.
     pub fn up(&self) -> Option<bool> {
         match self.state {
@@ -203,7 +209,8 @@ pub struct LocalReport {
     /// The filesystem that holds the database and its WAL.
     pub filesystem: Option<FilesystemReport>,
     /// The filesystem that holds Litestream's metadata directory, where it is another one.
-    pub staging_filesystem: Option<FilesystemReport>,
+    // Rare, and boxed.
+    pub staging_filesystem: Option<Box<FilesystemReport>>,
     /// How full a filesystem may be: 0.8 is 80 %.
     pub used_objective_ratio: f64,
     /// Size of Litestream's metadata directory.
@@ -229,7 +236,7 @@ impl LocalReport {
     }
 
     fn filesystems(&self) -> impl Iterator<Item = &FilesystemReport> {
-        self.filesystem.iter().chain(&self.staging_filesystem)
+        self.filesystem.iter().chain(self.staging_filesystem.as_deref())
     }
 
     /// How full the fullest of its filesystems is: 0.8 is 80 %.

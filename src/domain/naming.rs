@@ -208,7 +208,11 @@ mod tests {
     }
 
     fn names(items: &[Naming]) -> Vec<String> {
-        Names::default().assign(items)
+        named(&mut Names::default(), items)
+    }
+
+    fn named(memory: &mut Names, items: &[Naming]) -> Vec<String> {
+        memory.assign(items).iter().map(ToString::to_string).collect()
     }
 
     fn check(paths: &[&str], expected: &[&str]) {
@@ -252,21 +256,24 @@ mod tests {
     fn a_sibling_that_comes_or_goes_changes_no_name() {
         let mut memory = Names::default();
         let (a, b) = (path("/srv/a/app.db"), path("/srv/b/app.db"));
-        assert_eq!(memory.assign(&[a.clone(), b.clone()]), ["a/app", "b/app"]);
-        assert_eq!(memory.assign(std::slice::from_ref(&a)), ["a/app"]);
-        assert_eq!(memory.assign(&[path("/srv/c/app.db"), b]), ["c/app", "b/app"]);
+        assert_eq!(named(&mut memory, &[a.clone(), b.clone()]), ["a/app", "b/app"]);
+        assert_eq!(named(&mut memory, std::slice::from_ref(&a)), ["a/app"]);
+        assert_eq!(named(&mut memory, &[path("/srv/c/app.db"), b]), ["c/app", "b/app"]);
         let mut memory = Names::default();
-        assert_eq!(memory.assign(std::slice::from_ref(&a)), ["app"]);
-        assert_eq!(memory.assign(&[path("/srv/a/app.sqlite"), path("/app.db"), a]), ["app.sqlite", "/app.db", "app"]);
+        assert_eq!(named(&mut memory, std::slice::from_ref(&a)), ["app"]);
+        assert_eq!(
+            named(&mut memory, &[path("/srv/a/app.sqlite"), path("/app.db"), a]),
+            ["app.sqlite", "/app.db", "app"]
+        );
     }
 
     #[test]
     fn a_person_may_take_a_name_and_give_it_back() {
         let mut memory = Names::default();
         let (one, two) = (path("/srv/one.db"), path("/srv/two.db"));
-        assert_eq!(memory.assign(&[one.clone(), two.clone()]), ["one", "two"]);
-        assert_eq!(memory.assign(&[one.clone(), given("one", "/srv/two.db")]), ["srv/one", "one"]);
-        assert_eq!(memory.assign(&[one, two]), ["srv/one", "two"]);
+        assert_eq!(named(&mut memory, &[one.clone(), two.clone()]), ["one", "two"]);
+        assert_eq!(named(&mut memory, &[one.clone(), given("one", "/srv/two.db")]), ["srv/one", "one"]);
+        assert_eq!(named(&mut memory, &[one, two]), ["srv/one", "two"]);
     }
 
     #[test]
@@ -276,14 +283,14 @@ mod tests {
         memory.assign(&[path("/srv/a/app.db")]);
         memory.settle(day(0), kept);
         for (now, expected) in [(1, "b/app"), (10, "b/app"), (12, "b/app")] {
-            assert_eq!(memory.assign(&[path("/srv/b/app.db")]), [expected]);
+            assert_eq!(named(&mut memory, &[path("/srv/b/app.db")]), [expected]);
             memory.settle(day(now), kept);
         }
         // The one that stays keeps what it has; a new one may have what is free.
-        assert_eq!(memory.assign(&[path("/srv/b/app.db"), path("/srv/a/app.db")]), ["b/app", "a/app"]);
+        assert_eq!(named(&mut memory, &[path("/srv/b/app.db"), path("/srv/a/app.db")]), ["b/app", "a/app"]);
         memory.remember("app", "/srv/z/app.db".into());
         memory.remember("other", "/srv/z/app.db".into());
-        assert_eq!(memory.assign(&[path("/srv/z/app.db")]), ["app"]);
+        assert_eq!(named(&mut memory, &[path("/srv/z/app.db")]), ["app"]);
     }
 
     #[test]
@@ -321,7 +328,7 @@ mod tests {
             let (mut memory, mut seen) = (Names::default(), HashMap::new());
             for set in sets {
                 let items: Vec<Naming> = set.iter().map(|name| path(name)).collect();
-                for (item, name) in items.iter().zip(memory.assign(&items)) {
+                for (item, name) in items.iter().zip(named(&mut memory, &items)) {
                     let before = seen.insert(item.path.clone(), name.clone());
                     prop_assert!(before.is_none_or(|before| before == name), "{item:?} is {name}");
                 }

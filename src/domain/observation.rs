@@ -97,7 +97,7 @@ pub struct DatabasePosture {
     /// The filesystem that holds the database.
     pub filesystem: Option<Filesystem>,
     /// The one that holds Litestream's metadata directory, where that is another one.
-    pub staging_filesystem: Option<Filesystem>,
+    pub staging_filesystem: Option<Box<Filesystem>>,
     /// Litestream's metadata directory, when there is one.
     pub staging: Option<Arc<Staging>>,
     /// The process that holds Litestream's read lock, seen with F_GETLK and without taking a lock. Any process that has

@@ -77,27 +77,41 @@ pub enum Watching {
 
 /// The verdicts on one database and its replicas.
 ///
-/// None says which database, and those that pass have no detail: most databases then share theirs, and
-/// [`told`](Self::told) fills that in where they are shown in full.
+/// None says which database, and those that pass have no detail: most databases that are judged together then share theirs,
+/// and [`told`](Self::told) fills that in where they are shown in full.
 #[derive(Clone, Debug)]
-pub struct Judgement {
-    pub(super) verdicts: Arc<[Verdict]>,
-    pub(super) at: Timestamp,
-    pub(super) watching: Watching,
+pub struct Judgement(Arc<Judging>);
+
+#[derive(Debug)]
+struct Judging {
+    verdicts: Arc<[Verdict]>,
+    at: Timestamp,
+    watching: Watching,
+}
+
+impl Judgement {
+    pub(super) fn new(verdicts: Arc<[Verdict]>, at: Timestamp, watching: Watching) -> Self {
+        Self(Arc::new(Judging { verdicts, at, watching }))
+    }
+
+    /// When it was made, and how what was judged came to be known.
+    pub(super) fn made(&self) -> (Timestamp, Watching) {
+        (self.0.at, self.0.watching)
+    }
 }
 
 impl Deref for Judgement {
     type Target = [Verdict];
 
     fn deref(&self) -> &[Verdict] {
-        &self.verdicts
+        &self.0.verdicts
     }
 }
 
 #[cfg(test)]
 impl From<Vec<Verdict>> for Judgement {
     fn from(verdicts: Vec<Verdict>) -> Self {
-        Self { verdicts: verdicts.into(), at: Timestamp::UNIX_EPOCH, watching: Watching::Continuously }
+        Self::new(verdicts.into(), Timestamp::UNIX_EPOCH, Watching::Continuously)
     }
 }
 

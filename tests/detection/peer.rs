@@ -273,7 +273,8 @@ impl Peer {
                 mode(FileRole::Wal, 0o600),
                 mode(FileRole::Shm, 0o600),
                 mode(FileRole::Directory, 0o700),
-            ],
+            ]
+            .into(),
             reachable: Some(true),
             filesystem: Some(Filesystem {
                 size_bytes: 100 << 30,

@@ -158,7 +158,7 @@ fn posture(claim: u64, now: Moment) -> DatabasePosture {
     let position = StagedPosition::Ltx(vec![file]);
     DatabasePosture {
         at: now,
-        modes: Vec::new(),
+        modes: Arc::default(),
         reachable: None,
         filesystem: None,
         staging_filesystem: None,

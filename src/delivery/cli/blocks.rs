@@ -64,7 +64,7 @@ fn one(out: &mut String, block: &Block<'_>, now: Timestamp) {
     let Block { database, replica, .. } = block;
     let place = replica.map_or_else(|| "(no replica)".to_owned(), |replica| format!("-> {}", replica.url));
     out.extend([&human::printable(&format!("{} {place}", database.name)), "\n"]);
-    let local = database.local.as_ref().map(describe);
+    let local = database.local.as_deref().map(describe);
     row(out, "database", local.as_deref().unwrap_or(database.state.as_str()));
     if let Some(why) = &database.reason {
         reason(out, "reason", why);

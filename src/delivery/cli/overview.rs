@@ -373,7 +373,7 @@ mod tests {
     fn what_several_have_is_said_once() {
         let drifted = |number: usize| {
             let mut database = sample::healthy(&format!("db{number}"));
-            for mode in Arc::make_mut(&mut database.local.as_mut().unwrap().modes) {
+            for mode in Arc::make_mut(&mut database.local_mut().unwrap().modes) {
                 mode.problem = Some("mode 0664, expected 0600 or 0640".to_owned());
             }
             database

@@ -345,7 +345,7 @@ mod tests {
         let mut recorder = Recorder::default();
         for change in 0..3 {
             let mut app = sample::healthy("app");
-            app.local.as_mut().expect("a local database").size_bytes += change;
+            app.local_mut().expect("a local database").size_bytes += change;
             let ago = SignedDuration::from_mins(20 - 10 * i64::try_from(change).expect("few"));
             recorder.record(&app, sample::now() - ago);
         }

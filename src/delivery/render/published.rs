@@ -427,6 +427,25 @@ mod tests {
         assert!(!cell.is_overfull());
     }
 
+    #[tokio::test]
+    async fn what_most_databases_were_is_not_kept() {
+        let cell = ReportCell::default();
+        let mut report = sample::full();
+        let database = Arc::clone(&report.assessment.databases[0]);
+        report.assessment.databases = vec![database; 2 * INLINE_RENDER_TARGETS_MAX];
+        let is_kept = || cell.0.workshop.last.try_lock().expect("idle").exposition.is_some();
+        for (changed, kept) in [(0, true), (INLINE_RENDER_TARGETS_MAX - 1, true), (INLINE_RENDER_TARGETS_MAX, false)] {
+            cell.publish(report.clone());
+            body(&cell.current().expect("published"), ALL[0], true).await;
+            assert!(is_kept());
+            for database in &mut report.assessment.databases[..changed] {
+                *database = Arc::new((**database).clone());
+            }
+            cell.publish(report.clone());
+            assert_eq!(is_kept(), kept, "{changed} changed");
+        }
+    }
+
     #[test]
     fn the_cell_has_the_newest_report() {
         let cell = ReportCell::default();

@@ -159,8 +159,8 @@ fn filling(_: &Context, database: &DatabaseReport) -> Option<Explanation> {
 fn full_soon(context: &Context, database: &DatabaseReport) -> Option<Explanation> {
     let local = database.local.as_ref().filter(|_| context.watching == Watching::Continuously)?;
     let used = used(local)?;
-    let known = local.filesystem?.filling_bytes_per_second.is_some();
-    let known = known && local.staging_filesystem.is_none_or(|other| other.filling_bytes_per_second.is_some());
+    let known = local.filesystem.as_ref()?.filling_bytes_per_second.is_some();
+    let known = known && local.staging_filesystem.as_ref().is_none_or(|other| other.filling_bytes_per_second.is_some());
     Some(match local.filesystem_full_seconds() {
         Some(full) => Explanation::Known(format!("{used}, full in {} at the current rate", spoken(full))),
         None if known => Explanation::Known(format!("{used}, and not filling up")),
@@ -270,7 +270,7 @@ mod tests {
 
     fn answer(name: &str, local: LocalReport, watching: Watching) -> String {
         let database =
-            DatabaseReport { state: DatabaseState::Monitored, local: Some(local), ..DatabaseReport::default() };
+            DatabaseReport { state: DatabaseState::Monitored, local: Some(local.into()), ..DatabaseReport::default() };
         let verdicts = on_database(&database, at(100_000), watching);
         let Some(verdict) = verdicts.iter().find(|verdict| verdict.check == name) else {
             return "does not apply".into();
@@ -353,7 +353,7 @@ mod tests {
             LocalReport { filesystem: disk(81, None), ..local() },
             "fail warning: 81 % is used, objective 80 %",
         );
-        let staging = LocalReport { staging_filesystem: disk(95, None), ..local() };
+        let staging = LocalReport { staging_filesystem: disk(95, None).map(Box::new), ..local() };
         check("DiskFilling", staging, "fail warning: 95 % is used, objective 80 %");
         let unknown = "unknown : the system does not say how full its filesystem is";
         check("DiskFilling", LocalReport { filesystem: None, ..local() }, unknown);

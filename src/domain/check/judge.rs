@@ -58,6 +58,7 @@ impl Judge {
     pub fn judge(&mut self, assessment: &Assessment, now: Timestamp) -> Verdicts {
         let mut last = std::mem::take(&mut self.last).into_iter().peekable();
         self.last.reserve_exact(assessment.databases.len());
+        let mut newest: Option<Judgement> = None;
         for database in &assessment.databases {
             let known = loop {
                 match last.peek() {
@@ -73,9 +74,10 @@ impl Judge {
                 let (mut verdicts, broken) = examine(database, now, self.watching, &self.alike);
                 verdicts.iter_mut().for_each(shorten);
                 if verdicts[..] != self.alike[..] {
-                    self.alike = verdicts.into();
+                    (self.alike, newest) = (verdicts.into(), None);
                 }
-                let verdicts = Judgement { verdicts: Arc::clone(&self.alike), at: now, watching: self.watching };
+                let make = || Judgement::new(Arc::clone(&self.alike), now, self.watching);
+                let verdicts = newest.get_or_insert_with(make).clone();
                 self.count(&verdicts, |count| *count += 1);
                 Judged { database: Arc::clone(database), verdicts, broken }
             });
@@ -194,7 +196,8 @@ fn shorten(verdict: &mut Verdict) {
 impl Judgement {
     /// The verdicts in full, as they were when they were made.
     pub fn told(&self, database: &DatabaseReport) -> Vec<Verdict> {
-        let all = on_database(database, self.at, self.watching);
+        let (at, watching) = self.made();
+        let all = on_database(database, at, watching);
         let name: Arc<str> = database.name.as_str().into();
         let full = |verdict: &Verdict| {
             let same = |other: &&Verdict| (other.check, &other.replica) == (verdict.check, &verdict.replica);
@@ -232,8 +235,8 @@ mod tests {
         assessment.databases.remove(1);
         let second = judge.judge(&assessment, sample::now() + jiff::SignedDuration::from_hours(9));
         assert_eq!(second.databases.len(), 2);
-        assert_eq!(second.databases[0].at, sample::now(), "as it was judged first");
-        assert_ne!(first.databases[2].verdicts, second.databases[1].verdicts);
+        assert_eq!(second.databases[0].made().0, sample::now(), "as it was judged first");
+        assert_ne!(first.databases[2][..], second.databases[1][..]);
         let told = second.databases[1].told(&assessment.databases[1]);
         assert!(told.iter().all(|verdict| verdict.database.as_deref() == Some("c")));
         // What is counted from one assessment to the next is what is counted of all at once.

@@ -24,15 +24,15 @@ fn healthy(name: &str) -> DatabaseReport {
         Rates { window_seconds, growth_bytes_per_second, write_transactions_per_second, written_bytes_per_second };
     let replica = ReplicaReport { name: "s3".into(), coverage: Some(Arc::default()), ..ReplicaReport::default() };
     let local = LocalReport { rates: Some(rates), ..LocalReport::default() };
-    let mut report =
-        DatabaseReport { name: name.into(), local: Some(local), replicas: vec![replica], ..DatabaseReport::default() };
+    let (name, local, replicas) = (name.into(), Some(local.into()), vec![replica]);
+    let mut report = DatabaseReport { name, local, replicas, ..DatabaseReport::default() };
     busy(&mut report, 0);
     report
 }
 
 /// A database of which everything that is recorded is another value each time.
 fn busy(report: &mut DatabaseReport, turn: u64) {
-    let local = report.local.as_mut().unwrap();
+    let local = report.local_mut().unwrap();
     (local.size_bytes, local.wal_size_bytes) = (turn * 4096, Some(turn % 7));
     let rates = local.rates.as_mut().unwrap();
     (rates.write_transactions_per_second, rates.written_bytes_per_second) = (turn as f64, turn as f64 * 99.0);

@@ -6,7 +6,7 @@ use super::subject::Subject;
 use crate::domain::assessment::LocalReport;
 
 fn local(on: Subject<'_>) -> Option<&LocalReport> {
-    on.database()?.local.as_ref()
+    on.database()?.local.as_deref()
 }
 
 numbers! {

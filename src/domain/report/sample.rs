@@ -75,7 +75,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
         name: name.into(),
         state: DatabaseState::Monitored,
         reason: None,
-        local: Some(local(name)),
+        local: Some(local(name).into()),
         rpo_seconds: 300.0,
         metrics: Profile::Full,
         objectives: ObjectivesReport { retention_seconds: Some(86_400.0), snapshot_interval_seconds: None },
@@ -522,8 +522,8 @@ pub(crate) fn everything() -> Report {
     let app = Arc::make_mut(&mut report.assessment.databases[0]);
     app.reason = reason().map(Box::new);
     app.objectives.snapshot_interval_seconds = Some(43_200.0);
-    if let Some(local) = &mut app.local {
-        local.staging_filesystem = local.filesystem;
+    if let Some(local) = app.local_mut() {
+        local.staging_filesystem = local.filesystem.map(Box::new);
         Arc::make_mut(&mut local.modes)[0].problem = Some("mode 0644, expected 0600".to_owned());
     }
     let replica = &mut app.replicas[0];

@@ -66,7 +66,8 @@ impl Ledger {
                 }
                 continue;
             }
-            if self.odd().suspects.get(name).is_some_and(|suspect| (suspect.before, suspect.commit) == (before, commit)) {
+            if self.odd().suspects.get(name).is_some_and(|suspect| (suspect.before, suspect.commit) == (before, commit))
+            {
                 continue;
             }
             let later = self.plan.iter().skip_while(|object| object.name != *name).map(|object| object.name);

@@ -75,7 +75,7 @@ pub(super) fn posture(
         modes,
         reachable: directory.and_then(|own| reach.of(paths.directory(), &own, at)),
         filesystem: filesystem(paths.directory()),
-        staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem),
+        staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem).map(Box::new),
         staging: meta.and_then(|meta| staging(meta, staged, at)),
         lock_holder_pid: attached.or_else(|| locks.as_ref()?.pids.first().copied()),
         open: locks.filter(|_| local).map(|locks| locks.held),

@@ -267,3 +267,28 @@ impl Fleet {
         self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::subject::tests::NoStores;
+    use super::*;
+
+    #[test]
+    fn many_changes_at_once_are_shown_before_their_time() {
+        let (pace, now) = (Pace::default(), Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO));
+        let mut fleet = Fleet::default();
+        let mut begin = |number: usize| {
+            let name = TargetName::from(format!("{number}").as_str());
+            let (objectives, drill) = (Arc::default(), Arc::default());
+            let target = Target { litestream: false, name, database: None, replicas: Vec::new(), objectives, drill };
+            fleet.insert(Subject::new(target, &NoStores, ReplicaKey::default, None, &pace, now), now);
+            fleet.is_crowded()
+        };
+        assert!((0..PUBLISHED_PER_SECOND).all(|number| !begin(number)));
+        assert!(begin(PUBLISHED_PER_SECOND));
+        fleet.refresh(&pace, now);
+        assert!(!fleet.is_crowded());
+    }
+}

@@ -187,7 +187,8 @@ impl WatchedReplica {
     fn take_result(&mut self, result: Result<(Finding, Evidence), Reason>, now: Moment) {
         match result {
             Ok((mut finding, evidence)) => {
-                if let Some((before, _)) = self.finding.as_ref().filter(|(known, _)| known.coverage == finding.coverage) {
+                if let Some((before, _)) = self.finding.as_ref().filter(|(known, _)| known.coverage == finding.coverage)
+                {
                     // The reports that have it share it.
                     finding.coverage = Arc::clone(&before.coverage);
                 }

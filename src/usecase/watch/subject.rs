@@ -255,7 +255,7 @@ impl Subject {
     /// That it was looked at again is no news of its own for a while.
     pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
         let mut report = self.build(pace, now);
-        if let (Some(local), Some(before)) = (&mut report.local, &self.report.local)
+        if let (Some(local), Some(before)) = (report.local.as_mut().and_then(Arc::get_mut), &self.report.local)
             && local.observed_at.duration_since(before.observed_at).abs() < QUIET_MAX
         {
             let (observed_at, rates) = (local.observed_at, local.rates);
@@ -263,11 +263,13 @@ impl Subject {
             if let (Some(rates), Some(before)) = (&mut local.rates, &before.rates) {
                 rates.window_seconds = before.window_seconds;
             }
+            if *local == **before {
+                report.local = Some(Arc::clone(before));
+            } else {
+                (local.observed_at, local.rates) = (observed_at, rates);
+            }
             if report == *self.report {
                 return false;
-            }
-            if let Some(local) = &mut report.local {
-                (local.observed_at, local.rates) = (observed_at, rates);
             }
         }
         self.publish(report);
@@ -282,7 +284,9 @@ impl Subject {
 
     /// Shares with the reports of other databases what is the same in them.
     pub(super) fn share(&mut self, alike: &mut Arc<[ModeReport]>) {
-        let Some(local) = Arc::get_mut(&mut self.report).and_then(|report| report.local.as_mut()) else { return };
+        let local = Arc::get_mut(&mut self.report).and_then(|report| report.local.as_mut());
+        // One that it shares with the report before has them already.
+        let Some(local) = local.and_then(Arc::get_mut) else { return };
         if local.modes == *alike {
             local.modes = Arc::clone(alike);
         } else {
@@ -305,7 +309,7 @@ impl Subject {
             name: self.target.name.clone(),
             state,
             reason: self.failure.clone(),
-            local: self.local(now),
+            local: self.local(now).map(Arc::new),
             rpo_seconds: self.target.objectives.rpo.as_secs_f64(),
             objectives: wanted(&self.target.objectives),
             replicas: self.replicas.iter().map(|replica| replica.report(pace, &prices, now)).collect(),
@@ -357,7 +361,10 @@ impl Subject {
             modes: posture.map(|posture| self.modes(posture)).unwrap_or_default(),
             filesystem: posture.and_then(|posture| filesystem(posture.filesystem, &self.trends.used)),
             staging_filesystem: posture
-                .and_then(|posture| filesystem(posture.staging_filesystem, &self.trends.staging_used)),
+                .and_then(|posture| {
+                    filesystem(posture.staging_filesystem.as_deref().copied(), &self.trends.staging_used)
+                })
+                .map(Box::new),
             staging_bytes: staging.map(|staging| staging.bytes),
             lock_holder_pid: posture.and_then(|posture| posture.lock_holder_pid),
             open: posture.and_then(|posture| posture.open),
@@ -400,14 +407,14 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::assessment::StoreReport;
     use crate::domain::observation::Counters;
     use crate::domain::target::{DatabaseFiles, ReplicaLocation, TargetName};
     use crate::usecase::ports::{BeaconStore, BucketStore, ReplicaStore};
 
-    struct NoStores;
+    pub(in super::super) struct NoStores;
 
     impl Stores for NoStores {
         fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {

@@ -43,7 +43,7 @@ impl Trends {
         if let Some(space) = posture.filesystem {
             self.used.record(posture.at.wall(), space.used_bytes as f64, &SPACE);
         }
-        if let Some(space) = posture.staging_filesystem {
+        if let Some(space) = &posture.staging_filesystem {
             self.staging_used.record(posture.at.wall(), space.used_bytes as f64, &SPACE);
         }
     }

@@ -46,7 +46,7 @@ fn facts(local: &LocalReport, now: Timestamp) -> Markup {
                 @for advice in &advice { div { (advice) } }
                 @if advice.is_empty() { "nothing is advised at this size" }
             }
-            @for (name, filesystem) in [("Disk", &local.filesystem), ("Disk of Litestream", &local.staging_filesystem)] {
+            @for (name, filesystem) in [("Disk", local.filesystem.as_ref()), ("Disk of Litestream", local.staging_filesystem.as_deref())] {
                 @if let Some(filesystem) = filesystem { dt { (name) } dd { (disk(filesystem)) } }
             }
             dt { "Permissions" } dd {

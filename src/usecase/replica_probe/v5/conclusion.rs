@@ -102,3 +102,46 @@ impl Levels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::domain::litestream::{Listed, Txid};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn admit(levels: &mut Levels, level: u8, min: u64, max: u64, second: i64) {
+        let (min, max, created) = (Txid(min), Txid(max), at(second));
+        levels.admit(Listed::from(LtxFile { level, min, max, size: 200, created }), false);
+    }
+
+    #[test]
+    fn looks_that_find_nothing_new_only_draw_the_map_out() {
+        let listed = || {
+            let mut levels = Levels { collecting: Some(Box::default()), ..Levels::default() };
+            for (level, min, max, second) in [(9, 1, 1, 10), (1, 2, 5, 50), (0, 4, 4, 40), (0, 5, 5, 50)] {
+                admit(&mut levels, level, min, max, second);
+            }
+            let files = levels.collecting.take().unwrap();
+            levels.draw(*files, Moment::new(at(100), SignedDuration::from_secs(100)));
+            levels
+        };
+        let (mut often, mut once) = (listed(), listed());
+        for second in [100, 160, 220] {
+            let map = often.extend_map(at(second)).unwrap();
+            assert_eq!(map.spans.last().unwrap().until, at(second));
+            assert!(Arc::ptr_eq(&map, often.map.as_ref().unwrap()), "there is one");
+        }
+        // It came before the looks that did not find it ended.
+        for levels in [&mut often, &mut once] {
+            admit(levels, 0, 6, 6, 120);
+            admit(levels, 0, 7, 7, 150);
+        }
+        assert_eq!(often.extend_map(at(230)), once.extend_map(at(230)));
+        assert_eq!(often.extend_map(at(290)), once.extend_map(at(290)));
+    }
+}

@@ -43,7 +43,7 @@ fn after(before: Option<&Arc<Exposition>>, report: &Arc<Report>) -> Arc<Expositi
 fn database(name: &str, kind: usize, value: u64) -> DatabaseReport {
     let kinds = [sample::healthy, sample::pending, sample::drilled, sample::unknown, sample::observed];
     let mut database = kinds[kind % kinds.len()](name);
-    if let Some(local) = &mut database.local {
+    if let Some(local) = database.local_mut() {
         local.size_bytes = value;
         local.counters.commits = value / 2;
     }

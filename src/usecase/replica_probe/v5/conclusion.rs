@@ -114,34 +114,43 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn admit(levels: &mut Levels, level: u8, min: u64, max: u64, second: i64) {
-        let (min, max, created) = (Txid(min), Txid(max), at(second));
-        levels.admit(Listed::from(LtxFile { level, min, max, size: 200, created }), false);
+    /// A level, its TXIDs, and when they were replicated.
+    type File = (u8, u64, u64, i64);
+
+    fn admit(levels: &mut Levels, files: &[File]) {
+        for (level, min, max, second) in files {
+            let (min, max, created) = (Txid(*min), Txid(*max), at(*second));
+            levels.admit(Listed::from(LtxFile { level: *level, min, max, size: 200, created }), false);
+        }
     }
 
-    #[test]
-    fn looks_that_find_nothing_new_only_draw_the_map_out() {
-        let listed = || {
+    /// Whether there is one map, and not two, after looks that found nothing new.
+    fn is_shared(listed: &[File]) -> bool {
+        let begin = || {
             let mut levels = Levels { collecting: Some(Box::default()), ..Levels::default() };
-            for (level, min, max, second) in [(9, 1, 1, 10), (1, 2, 5, 50), (0, 4, 4, 40), (0, 5, 5, 50)] {
-                admit(&mut levels, level, min, max, second);
-            }
+            admit(&mut levels, listed);
             let files = levels.collecting.take().unwrap();
             levels.draw(*files, Moment::new(at(100), SignedDuration::from_secs(100)));
             levels
         };
-        let (mut often, mut once) = (listed(), listed());
-        for second in [100, 160, 220] {
+        let (mut often, mut once) = (begin(), begin());
+        let shared = [100, 160, 220].map(|second| {
             let map = often.extend_map(at(second)).unwrap();
             assert_eq!(map.spans.last().unwrap().until, at(second));
-            assert!(Arc::ptr_eq(&map, often.map.as_ref().unwrap()), "there is one");
+            Arc::ptr_eq(&map, often.map.as_ref().unwrap())
+        });
+        // What they did not find came before they ended.
+        [&mut often, &mut once].into_iter().for_each(|levels| admit(levels, &[(0, 6, 6, 120), (0, 7, 7, 150)]));
+        for second in [230, 290] {
+            assert_eq!(often.extend_map(at(second)), once.extend_map(at(second)));
         }
-        // It came before the looks that did not find it ended.
-        for levels in [&mut often, &mut once] {
-            admit(levels, 0, 6, 6, 120);
-            admit(levels, 0, 7, 7, 150);
-        }
-        assert_eq!(often.extend_map(at(230)), once.extend_map(at(230)));
-        assert_eq!(often.extend_map(at(290)), once.extend_map(at(290)));
+        shared == [true; 3]
+    }
+
+    #[test]
+    fn looks_that_find_nothing_new_draw_the_map_out() {
+        assert!(is_shared(&[(9, 1, 1, 10), (0, 2, 2, 20), (0, 3, 3, 30), (0, 4, 4, 40), (0, 5, 5, 50)]));
+        // It ends with states of which others are lost, and what follows is shown apart.
+        assert!(!is_shared(&[(9, 1, 1, 10), (1, 2, 5, 50), (0, 4, 4, 40), (0, 5, 5, 50)]));
     }
 }

@@ -139,11 +139,6 @@ impl ObjectivesReport {
 }
 
 impl DatabaseReport {
-    #[cfg(test)]
-    pub(crate) fn local_mut(&mut self) -> Option<&mut LocalReport> {
-        self.local.as_mut().map(Arc::make_mut)
-    }
-
     /// Whether the last look succeeded; `None` where there was none.
     pub fn up(&self) -> Option<bool> {
         match self.state {

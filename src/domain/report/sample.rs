@@ -615,3 +615,10 @@ fn verdict(on: &str, replica: Option<&str>, severity: Severity, status: Status, 
         detail: "the detail".into(),
     }
 }
+
+impl DatabaseReport {
+    /// What its files say, to be changed.
+    pub(crate) fn local_mut(&mut self) -> Option<&mut LocalReport> {
+        self.local.as_mut().map(Arc::make_mut)
+    }
+}

@@ -272,23 +272,17 @@ impl Fleet {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::subject::tests::NoStores;
     use super::*;
 
     #[test]
     fn many_changes_at_once_are_shown_before_their_time() {
-        let (pace, now) = (Pace::default(), Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO));
         let mut fleet = Fleet::default();
-        let mut begin = |number: usize| {
-            let name = TargetName::from(format!("{number}").as_str());
-            let (objectives, drill) = (Arc::default(), Arc::default());
-            let target = Target { litestream: false, name, database: None, replicas: Vec::new(), objectives, drill };
-            fleet.insert(Subject::new(target, &NoStores, ReplicaKey::default, None, &pace, now), now);
-            fleet.is_crowded()
-        };
-        assert!((0..PUBLISHED_PER_SECOND).all(|number| !begin(number)));
-        assert!(begin(PUBLISHED_PER_SECOND));
-        fleet.refresh(&pace, now);
+        let name = |number: usize| TargetName::from(number.to_string().as_str());
+        fleet.dirty.extend((0..PUBLISHED_PER_SECOND).map(name));
+        assert!(!fleet.is_crowded());
+        fleet.dirty.insert(name(PUBLISHED_PER_SECOND));
+        assert!(fleet.is_crowded());
+        fleet.refresh(&Pace::default(), Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO));
         assert!(!fleet.is_crowded());
     }
 }

@@ -83,3 +83,10 @@ pub(super) fn identified<'a, T>(
 ) -> Vec<(String, T)> {
     replicas.into_iter().map(|replica| (identity(&replica.target), what(replica))).collect()
 }
+
+/// As text, in no more memory than it needs: hundreds are written at once.
+pub(super) fn text(saved: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(saved).unwrap_or_default();
+    text.shrink_to_fit();
+    text
+}

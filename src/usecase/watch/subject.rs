@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::replica::{Watched, WatchedReplica};
-use super::saved::{Saved, find, identified, identity, path};
+use super::saved::{Saved, find, identified, identity, path, text};
 use super::schedule::ReplicaKey;
 use super::trends::Trends;
 use crate::domain::assess::permissions::{ModeReport, is_harmless, problem};
@@ -61,12 +61,6 @@ fn wanted(objectives: &Objectives) -> ObjectivesReport {
         retention_seconds: objectives.retention.map(|retention| retention.as_secs_f64()),
         snapshot_interval_seconds: objectives.snapshot_interval.map(|interval| interval.as_secs_f64()),
     }
-}
-
-/// In no more memory than it needs: hundreds of them are written at once.
-fn exact(mut text: String) -> String {
-    text.shrink_to_fit();
-    text
 }
 
 impl Subject {
@@ -130,14 +124,14 @@ impl Subject {
             spots: identified(&self.replicas, |replica| replica.spotting.book.clone()),
             watched: identified(&self.replicas, |replica| replica.watched),
         };
-        exact(serde_json::to_string(&saved).unwrap_or_default())
+        text(&saved)
     }
 
     /// The state of the objects, by [`identity`], to be saved. It is much more than the rest, and changes only with the
     /// bucket.
     pub(super) fn save_objects(&self) -> String {
         let verified = self.replicas.iter().filter(|replica| replica.ledger.is_on());
-        exact(serde_json::to_string(&identified(verified, |replica| replica.ledger.save())).unwrap_or_default())
+        text(&identified(verified, |replica| replica.ledger.save()))
     }
 
     /// The same if it changed since it was last saved and that is long enough ago, or this is the `last` time.
@@ -263,10 +257,9 @@ impl Subject {
             if let (Some(rates), Some(before)) = (&mut local.rates, &before.rates) {
                 rates.window_seconds = before.window_seconds;
             }
-            if *local == **before {
-                report.local = Some(Arc::clone(before));
-            } else {
-                (local.observed_at, local.rates) = (observed_at, rates);
+            match *local == **before {
+                true => report.local = Some(Arc::clone(before)),
+                false => (local.observed_at, local.rates) = (observed_at, rates),
             }
             if report == *self.report {
                 return false;
@@ -284,9 +277,8 @@ impl Subject {
 
     /// Shares with the reports of other databases what is the same in them.
     pub(super) fn share(&mut self, alike: &mut Arc<[ModeReport]>) {
-        let local = Arc::get_mut(&mut self.report).and_then(|report| report.local.as_mut());
-        // One that it shares with the report before has them already.
-        let Some(local) = local.and_then(Arc::get_mut) else { return };
+        let local = Arc::get_mut(&mut self.report).and_then(|report| Arc::get_mut(report.local.as_mut()?));
+        let Some(local) = local else { return };
         if local.modes == *alike {
             local.modes = Arc::clone(alike);
         } else {
@@ -407,14 +399,14 @@ fn litestream(look: &DatabaseLook, posture: Option<&DatabasePosture>) -> Litestr
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::domain::assessment::StoreReport;
     use crate::domain::observation::Counters;
     use crate::domain::target::{DatabaseFiles, ReplicaLocation, TargetName};
     use crate::usecase::ports::{BeaconStore, BucketStore, ReplicaStore};
 
-    pub(in super::super) struct NoStores;
+    struct NoStores;
 
     impl Stores for NoStores {
         fn open(&self, _: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {

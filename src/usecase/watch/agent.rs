@@ -244,7 +244,7 @@ impl Agent {
         self.save_alerts(now);
         self.space_out(now);
         let age = now.since(self.published);
-        if age < self.shared.fleet.publish_interval() && !self.shared.fleet.is_crowded() {
+        if age < self.shared.fleet.publish_interval() {
             return;
         }
         let news = self.shared.fleet.refresh(&self.shared.configured.pace, now);

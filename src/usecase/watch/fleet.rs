@@ -212,12 +212,6 @@ impl Fleet {
         if self.is_complete() { interval } else { SignedDuration::ZERO }
     }
 
-    /// So many reports are to be built anew that they come before their time: until the next one is published, what they were
-    /// is there as well.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.dirty.len() > (self.subjects.len() / 4).max(PUBLISHED_PER_SECOND)
-    }
-
     /// Builds the reports anew that are others now; says whether there are any that nobody asked for.
     pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
         let mut changed = std::mem::take(&mut self.dirty);
@@ -265,24 +259,5 @@ impl Fleet {
 
     pub(super) fn reports(&self) -> Vec<Arc<DatabaseReport>> {
         self.subjects.values().map(|subject| Arc::clone(&subject.report)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Timestamp;
-
-    use super::*;
-
-    #[test]
-    fn many_changes_at_once_are_shown_before_their_time() {
-        let mut fleet = Fleet::default();
-        let name = |number: usize| TargetName::from(number.to_string().as_str());
-        fleet.dirty.extend((0..PUBLISHED_PER_SECOND).map(name));
-        assert!(!fleet.is_crowded());
-        fleet.dirty.insert(name(PUBLISHED_PER_SECOND));
-        assert!(fleet.is_crowded());
-        fleet.refresh(&Pace::default(), Moment::new(Timestamp::UNIX_EPOCH, SignedDuration::ZERO));
-        assert!(!fleet.is_crowded());
     }
 }

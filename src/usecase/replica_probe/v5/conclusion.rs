@@ -69,7 +69,7 @@ impl Levels {
     fn extend_map(&mut self, until: Timestamp) -> Option<Arc<TimelineReport>> {
         let map = self.map.as_ref()?.ending(self.drawn_until);
         let extended = Arc::new(self.tail.extend(&map, until));
-        if extended.ending(self.drawn_until) == map {
+        if extended.spans.len() == map.spans.len() && extended.ending(self.drawn_until) == map {
             self.map = Some(Arc::clone(&extended));
         }
         Some(extended)

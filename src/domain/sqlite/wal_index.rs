@@ -22,7 +22,7 @@ const BLOCK_BYTES: u64 = 32_768;
 const UNUSED_MARK: u32 = u32::MAX;
 
 /// The header of the wal-index, in this machine's byte order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WalIndexHeader {
     /// One more with each write transaction (`iChange`); starts again at 0 when the wal-index is rebuilt.
     pub change: u32,

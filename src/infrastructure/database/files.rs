@@ -4,13 +4,16 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags};
+use jiff::{SignedDuration, Timestamp};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::files::{self, beside, directory, timestamp};
+
+/// How long ago a file or directory has to have changed for its date to tell of the next change.
+pub(super) const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 
 /// The database file and what SQLite puts beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub(super) struct FileStat {
     /// When it was written, in seconds since 1970 and nanoseconds: there are many of them, of which few are read.
     modified: i64,
     modified_nanoseconds: u32,
+    /// When content, name or attributes changed, in nanoseconds since 1970: nobody can set that date.
+    changed: i64,
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -55,15 +60,15 @@ pub(super) struct FileStat {
 
 impl From<Statx> for FileStat {
     fn from(stat: Statx) -> Self {
+        let nanoseconds = |at: StatxTimestamp| at.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(at.tv_nsec.into());
         let has_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
-        let birth = stat.stx_btime;
-        let nanoseconds = birth.tv_sec.wrapping_mul(1_000_000_000).wrapping_add(birth.tv_nsec.into());
-        let born = if has_birth { nanoseconds } else { 0 };
+        let born = if has_birth { nanoseconds(stat.stx_btime) } else { 0 };
         Self {
             id: FileId { device: (stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino, born },
             size: stat.stx_size,
             modified: stat.stx_mtime.tv_sec,
             modified_nanoseconds: stat.stx_mtime.tv_nsec,
+            changed: nanoseconds(stat.stx_ctime),
             mode: stat.stx_mode.into(),
             uid: stat.stx_uid,
             gid: stat.stx_gid,
@@ -78,6 +83,13 @@ impl FileStat {
 
     pub(super) fn modified(&self) -> Option<Timestamp> {
         timestamp(self.modified, self.modified_nanoseconds)
+    }
+
+    /// What is another one after each change of the file; `None` while it changed so recently that one more change could have
+    /// the same date.
+    pub(super) fn version(&self, at: Timestamp) -> Option<(FileId, u64, i64)> {
+        let age = at.as_nanosecond() - i128::from(self.changed);
+        (age > SETTLED.as_nanos()).then_some((self.id, self.size, self.changed))
     }
 
     pub(super) fn stamp(&self) -> Stamp {

@@ -11,9 +11,12 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::files::{FileId, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, read_at, stat};
 use super::open_index::{OpenIndex, locks};
@@ -31,12 +34,17 @@ const ROUNDS: usize = 3;
 const LEAVING_ROUNDS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// So many thorough looks in a row do without comparing pages where nothing changed since all were compared. Not all of them:
+/// what is written through a mapping of the file does not always change its date.
+const SPARED: u8 = 9;
+
 /// A look, and what it was made of.
 pub(super) struct Pair<'a> {
     pub paths: &'a Paths,
     pub sample: &'a Sample,
     /// The `-shm` of the sample.
     pub index: Option<&'a OpenIndex>,
+    pub at: Timestamp,
     /// The wal-index went on counting since the last look: somebody had the database open all the time.
     pub continued: bool,
     /// The filesystem is this kernel's own, so that it knows all locks, and what it says of a file is true now.
@@ -55,7 +63,31 @@ pub(super) struct Pairing {
     /// A `-shm` that was deleted and is in use.
     orphan: Option<Box<OpenIndex>>,
     /// So often were pages compared: each time they are other ones.
-    compared: usize,
+    turn: usize,
+    compared: Option<Compared>,
+}
+
+/// The files when their pages were compared.
+#[derive(Clone, Copy, Debug)]
+struct Compared {
+    /// Another one after each change.
+    state: u64,
+    /// Comparisons until each page had its turn.
+    left: usize,
+    /// Thorough looks since that did without one.
+    spared: u8,
+}
+
+impl Compared {
+    /// `None` where a change could go unseen.
+    fn state(pair: &Pair<'_>) -> Option<u64> {
+        let Pair { sample, at, .. } = pair;
+        let files = (sample.database.version(*at)?, sample.wal?.version(*at)?);
+        let index = sample.index.filter(|_| pair.local)?;
+        let mut hasher = DefaultHasher::new();
+        (files, index.id, index.header).hash(&mut hasher);
+        Some(hasher.finish())
+    }
 }
 
 /// A file and a WAL that were seen together while no checkpoint was on its way.
@@ -141,18 +173,37 @@ impl Pairing {
         self.state = match self.remembered(pair, index, &seen.header) {
             Some(proof) => Replacement::Replaced(proof),
             None if known && !thorough => self.state,
-            None => {
-                self.compared = self.compared.wrapping_add(1);
-                let most = if known { COMPARED_AGAIN_MAX } else { COMPARED_PAGES_MAX };
-                let choice = Choice { most, turn: self.compared };
-                examine(pair, index, choice).unwrap_or(Replacement::Agrees { pages: 0 })
-            }
+            None if known && self.is_spared(pair) => self.state,
+            None => self.examine(pair, index, if known { COMPARED_AGAIN_MAX } else { COMPARED_PAGES_MAX }),
         };
         self.found = (self.state.replaced() == Some(true)).then(|| Box::new((file.id, log)));
         if self.found.is_none() && seen.header.is_settled() {
             self.anchor = Some(Anchor { file, log, index: seen.header, continued: true });
         }
         self.state
+    }
+
+    /// Whether another comparison would show what the last ones did: all pages had their turn, nothing changed since, and those
+    /// who use the WAL have the file open.
+    fn is_spared(&mut self, pair: &Pair<'_>) -> bool {
+        let Some(compared) = &mut self.compared else { return false };
+        if compared.left > 0 || compared.spared == SPARED || Compared::state(pair) != Some(compared.state) {
+            return false;
+        }
+        compared.spared += 1;
+        let database = open(&pair.paths.database).ok().flatten();
+        database.is_some_and(|file| matches!(lock_in_the_way(&file, SHARED_LOCK), Ok(Some(_))))
+    }
+
+    fn examine(&mut self, pair: &Pair<'_>, index: &OpenIndex, most: usize) -> Replacement {
+        self.turn = self.turn.wrapping_add(1);
+        let found = examine(pair, index, Choice { most, turn: self.turn });
+        let state = Compared::state(pair);
+        let left =
+            self.compared.filter(|before| Some(before.state) == state).map(|before| before.left.saturating_sub(1));
+        self.compared =
+            state.zip(found).map(|(state, (_, turns))| Compared { state, left: left.unwrap_or(turns), spared: 0 });
+        found.map_or(Replacement::Agrees { pages: 0 }, |(found, _)| found)
     }
 
     /// The conclusion from earlier looks, which costs nothing unless there is one.
@@ -181,12 +232,13 @@ impl Pairing {
     }
 }
 
-/// Compares the file with its WAL and looks at its locks. `None` when that came to nothing because both changed meanwhile.
-fn examine(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replacement> {
+/// Compares the file with its WAL and looks at its locks; says how many more comparisons there are to be until each page had
+/// its turn. `None` when that came to nothing because both changed meanwhile.
+fn examine(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<(Replacement, usize)> {
     let mut found = compare(pair, index, choice);
     for _ in 1..ROUNDS {
         match found {
-            Some(Replacement::Agrees { .. }) => break,
+            Some((Replacement::Agrees { .. }, _)) => break,
             _ => std::thread::sleep(PAUSE),
         }
         found = compare(pair, index, choice);
@@ -194,14 +246,14 @@ fn examine(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replace
     found
 }
 
-fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<Replacement> {
+fn compare(pair: &Pair<'_>, index: &OpenIndex, choice: Choice) -> Option<(Replacement, usize)> {
     let paths = pair.paths;
     let before = index.read(paths).ok()??;
     let connected = index.is_connected();
     let database = open(&paths.database).ok()??;
     let found = match mismatch(paths, &before, &database) {
-        Some(proof) => Replacement::Replaced(proof),
-        None if pair.local && nobody_has(paths, &database) => Replacement::Replaced(Contradiction::NotOpen),
+        Some(proof) => (Replacement::Replaced(proof), 0),
+        None if pair.local && nobody_has(paths, &database) => (Replacement::Replaced(Contradiction::NotOpen), 0),
         None => pages(paths, index, &before, &database, choice)?,
     };
     // A checkpoint that began meanwhile copied at most what was there before, which is not what was compared.
@@ -241,9 +293,9 @@ fn pages(
     header: &WalIndexHeader,
     database: &File,
     choice: Choice,
-) -> Option<Replacement> {
+) -> Option<(Replacement, usize)> {
     let Some(page_size) = header.page_size.filter(|_| header.backfilled > 0) else {
-        return Some(Replacement::Agrees { pages: 0 });
+        return Some((Replacement::Agrees { pages: 0 }, 0));
     };
     let copied = copied(header, &index.page_numbers(paths, header.frames, COMPARED_FRAMES_MAX).ok()?);
     let wal = open(&paths.wal).ok()??;
@@ -261,11 +313,12 @@ fn pages(
         let start = u64::from(number - 1) * u64::from(page_size);
         let count = read_at(database, &paths.database, &mut page, start).ok()?;
         if count < page.len() || page != frame[FRAME_HEADER_BYTES..] {
-            return Some(Replacement::Replaced(Contradiction::Page(number)));
+            return Some((Replacement::Replaced(Contradiction::Page(number)), 0));
         }
         compared += 1;
     }
-    Some(Replacement::Agrees { pages: compared })
+    let all = copied.len() <= choice.most;
+    Some((Replacement::Agrees { pages: compared }, if all { 0 } else { copied.len().div_ceil(COMPARED_AGAIN_MAX) }))
 }
 
 /// Pages whose newest frame a checkpoint has copied, with that frame, newest first. `numbers` are the page numbers of the

@@ -6,9 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::files::{open, parse_at, read_at, stat, stat_open};
+use super::files::{SETTLED, open, parse_at, read_at, stat, stat_open};
 use crate::domain::limits::{STAGED_FILES_MAX, STAGING_DEPTH_MAX, STAGING_ENTRIES_MAX};
 use crate::domain::litestream::ltx::HEADER_SIZE;
 use crate::domain::litestream::{LtxHeader, LtxName, Txid};
@@ -18,9 +18,6 @@ use crate::domain::sqlite::{WAL_HEADER_BYTES, WalHeader, WalPosition, frame_byte
 
 /// The size of a generation's name, and of the line that holds it.
 const GENERATION_LENGTH: usize = 16;
-
-/// How long ago a directory has to have changed for its date to tell of the next change.
-const SETTLED: SignedDuration = SignedDuration::from_secs(1);
 
 /// What was read of a metadata directory of v0.5, and the directories in it as they were. Litestream writes each file there
 /// under another name first, so that nothing changes without a change of a directory.
@@ -190,6 +187,7 @@ fn shadow_wal(index: u32, path: &Path) -> Option<ShadowWal> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use streamgauge_testkit::ltx::{Consumed, Header};
     use streamgauge_testkit::wal::Position;
 

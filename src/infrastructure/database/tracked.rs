@@ -193,6 +193,7 @@ impl Tracked {
             sample: &sample,
             index: self.index.as_ref(),
             continued,
+            at: now.wall(),
             local: self.filesystem.is_none(),
             written: self.evidence.database_written && !self.evidence.blind,
         };

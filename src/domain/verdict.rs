@@ -87,16 +87,22 @@ struct Judging {
     verdicts: Arc<[Verdict]>,
     at: Timestamp,
     watching: Watching,
+    /// A rule held of the database or of one of its replicas, whether it has held for long enough or not.
+    holds: bool,
 }
 
 impl Judgement {
-    pub(super) fn new(verdicts: Arc<[Verdict]>, at: Timestamp, watching: Watching) -> Self {
-        Self(Arc::new(Judging { verdicts, at, watching }))
+    pub(super) fn new(verdicts: Arc<[Verdict]>, at: Timestamp, watching: Watching, holds: bool) -> Self {
+        Self(Arc::new(Judging { verdicts, at, watching, holds }))
     }
 
     /// When it was made, and how what was judged came to be known.
     pub(super) fn made(&self) -> (Timestamp, Watching) {
         (self.0.at, self.0.watching)
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.0.holds
     }
 }
 
@@ -111,7 +117,7 @@ impl Deref for Judgement {
 #[cfg(test)]
 impl From<Vec<Verdict>> for Judgement {
     fn from(verdicts: Vec<Verdict>) -> Self {
-        Self::new(verdicts.into(), Timestamp::UNIX_EPOCH, Watching::Continuously)
+        Self::new(verdicts.into(), Timestamp::UNIX_EPOCH, Watching::Continuously, true)
     }
 }
 

@@ -33,7 +33,7 @@ impl Engine {
             (self.run, self.book) = (seen.run, AlertBook::default());
             self.book.restore(&self.saved, &self.alerting, seen.now);
         }
-        self.book.evaluate(&report.assessment, &self.alerting, seen.now);
+        self.book.evaluate(&report.assessment, &report.verdicts.databases, &self.alerting, seen.now);
         self.saved = self.book.save(seen.now);
         let active = self.book.alerts().iter().filter(|alert| alert.state != AlertState::Resolved);
         active.map(|alert| (alert.labels.clone(), alert.state == AlertState::Firing)).collect()

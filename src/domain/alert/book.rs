@@ -24,6 +24,7 @@ use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::{ALERTS_MAX, RESOLVED_RETENTION};
 use crate::domain::moment::{Moment, signed};
 use crate::domain::number::{Scope, Subject};
+use crate::domain::verdict::Judgement;
 
 /// How long alerts of a target that was not looked at yet stay as they are.
 const ASLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
@@ -42,8 +43,8 @@ pub(super) struct Armed {
 struct Batch {
     /// The place behind its last one.
     end: usize,
-    /// The places of those about each kind of subject.
-    scopes: BTreeMap<Scope, Vec<usize>>,
+    /// The places of those about each kind of subject, and of those of them that follow time.
+    scopes: BTreeMap<Scope, [Vec<usize>; 2]>,
 }
 
 /// The rule, by its place, and the values of the labels of its scope; those that it does not have are empty.
@@ -125,9 +126,11 @@ impl AlertBook {
         }
         let batches = rules.chunk_by(|one, other| one.rule.severity == other.rule.severity).scan(0, |end, batch| {
             let begin = std::mem::replace(end, *end + batch.len());
-            let mut scopes: BTreeMap<Scope, Vec<usize>> = BTreeMap::new();
+            let mut scopes: BTreeMap<Scope, [Vec<usize>; 2]> = BTreeMap::new();
             for (place, armed) in (begin..).zip(batch) {
-                scopes.entry(armed.check.scope()).or_default().push(place);
+                let [all, timed] = scopes.entry(armed.check.scope()).or_default();
+                all.push(place);
+                timed.extend(armed.rule.when.follows_time().then_some(place));
             }
             Some(Batch { end: *end, scopes })
         });
@@ -146,11 +149,18 @@ impl AlertBook {
         }
     }
 
-    /// Evaluates every rule on everything.
+    /// Evaluates every rule on everything. `judged` is what was said of the databases, in their order: where no rule held then,
+    /// only time can have one hold now.
     ///
     /// `true` when an alert came, changed its state or labels, went, or is told to others than before: worth saving,
     /// showing and telling. Numbers and texts of alerts that stay as they are change without that.
-    pub fn evaluate(&mut self, assessment: &Assessment, alerting: &Alerting, now: Moment) -> bool {
+    pub fn evaluate(
+        &mut self,
+        assessment: &Assessment,
+        judged: &[Judgement],
+        alerting: &Alerting,
+        now: Moment,
+    ) -> bool {
         self.evaluation += 1;
         self.turned.clear();
         (self.dropped, self.changed) = (0, std::mem::take(&mut self.left));
@@ -159,7 +169,7 @@ impl AlertBook {
             // What is less severe yields when the evaluation ends: there are never more than three times as many.
             let less = self.tracked.keys().rev().take_while(|key| key.rule >= batch.end).count();
             self.room = (ALERTS_MAX + less).min(3 * ALERTS_MAX);
-            self.evaluate_batch(batch, assessment, alerting, now);
+            self.evaluate_batch(batch, (assessment, judged), alerting, now);
         }
         self.batches = batches;
         self.end_others(assessment, now);
@@ -202,21 +212,29 @@ impl AlertBook {
         });
     }
 
-    fn evaluate_batch(&mut self, batch: &Batch, assessment: &Assessment, alerting: &Alerting, now: Moment) {
+    fn evaluate_batch(
+        &mut self,
+        batch: &Batch,
+        (assessment, judged): (&Assessment, &[Judgement]),
+        alerting: &Alerting,
+        now: Moment,
+    ) {
         let mut evaluate = |places: &[usize], subject| {
             places.iter().for_each(|place| self.evaluate_rule(*place, subject, alerting, now));
         };
-        for (scope, places) in &batch.scopes {
+        for (scope, [all, _]) in &batch.scopes {
             if !matches!(scope, Scope::Database | Scope::Replica) {
-                scope.subjects(assessment).for_each(|subject| evaluate(places, subject));
+                scope.subjects(assessment).for_each(|subject| evaluate(all, subject));
             }
         }
         // Each database with its replicas.
+        let none = Default::default();
         let [databases, replicas] =
-            [Scope::Database, Scope::Replica].map(|scope| batch.scopes.get(&scope).map_or(&[][..], Vec::as_slice));
-        for database in &assessment.databases {
-            evaluate(databases, Subject::Database(database));
-            Subject::replicas(database).for_each(|subject| evaluate(replicas, subject));
+            [Scope::Database, Scope::Replica].map(|scope| batch.scopes.get(&scope).unwrap_or(&none));
+        for (place, database) in assessment.databases.iter().enumerate() {
+            let timed = usize::from(judged.get(place).is_some_and(|judgement| !judgement.holds()));
+            evaluate(&databases[timed], Subject::Database(database));
+            Subject::replicas(database).for_each(|subject| evaluate(&replicas[timed], subject));
         }
     }
 

@@ -109,6 +109,20 @@ impl Term {
         }
     }
 
+    /// Time alone makes another value of it.
+    fn follows_time(&self) -> bool {
+        match self {
+            Self::Now | Self::Age(_) => true,
+            Self::Of(_)
+            | Self::Folded(..)
+            | Self::Constant(_)
+            | Self::Times(..)
+            | Self::Absolute(_)
+            | Self::Else(..) => false,
+            Self::Sum(one, other) | Self::Difference(one, other) => one.follows_time() || other.follows_time(),
+        }
+    }
+
     /// The numbers that it is made of, each as it is read.
     #[cfg(test)]
     fn leaves(self) -> Vec<Self> {
@@ -214,6 +228,16 @@ impl Condition {
                 condition.value(subject, now).filter(|_| exception.value(subject, now).is_none())
             }
             Self::Outside(_) => None,
+        }
+    }
+
+    /// Whether time alone can have it hold, or not any more, while what it is about is as it was.
+    pub fn follows_time(&self) -> bool {
+        match self {
+            Self::Compare(one, _, other) => one.follows_time() || other.follows_time(),
+            Self::All(conditions) | Self::Any(conditions) => conditions.iter().any(Self::follows_time),
+            Self::Except(one, other) => one.follows_time() || other.follows_time(),
+            Self::Outside(_) => false,
         }
     }
 

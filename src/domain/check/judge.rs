@@ -76,8 +76,10 @@ impl Judge {
                 if verdicts[..] != self.alike[..] {
                     (self.alike, newest) = (verdicts.into(), None);
                 }
-                let make = || Judgement::new(Arc::clone(&self.alike), now, self.watching);
-                let verdicts = newest.get_or_insert_with(make).clone();
+                let holds = !broken.is_empty();
+                let same = newest.take_if(|made| made.holds() == holds);
+                let make = || Judgement::new(Arc::clone(&self.alike), now, self.watching, holds);
+                let verdicts = newest.insert(same.unwrap_or_else(make)).clone();
                 self.count(&verdicts, |count| *count += 1);
                 Judged { database: Arc::clone(database), verdicts, broken }
             });

@@ -10,6 +10,7 @@ use crate::domain::alerting::Alerting;
 use crate::domain::assessment::{Assessment, ReceiverReport};
 use crate::domain::moment::Moment;
 use crate::domain::target::TargetName;
+use crate::domain::verdict::Judgement;
 use crate::usecase::ports::{AlertBoard, AlertOutlet, EntryKey, EntryKind};
 
 /// The agent's state of alerts.
@@ -84,10 +85,11 @@ impl Alerts {
     pub(super) fn evaluate(
         &mut self,
         assessment: &Assessment,
+        judged: &[Judgement],
         alerting: &Alerting,
         at: Moment,
     ) -> (bool, Vec<TargetName>) {
-        let changed = self.book.evaluate(assessment, alerting, at);
+        let changed = self.book.evaluate(assessment, judged, alerting, at);
         if changed {
             self.telling.tell(self.book.alerts());
         }

@@ -96,7 +96,7 @@ fn told(book: &AlertBook) -> String {
 /// Evaluates and tells.
 fn step(book: &mut AlertBook, assessment: &Assessment, now: Moment, expected: &str) {
     let before = told(book);
-    let changed = book.evaluate(assessment, &Alerting::default(), now);
+    let changed = book.evaluate(assessment, &[], &Alerting::default(), now);
     assert_eq!(told(book), expected, "{now:?}");
     assert_eq!(changed, before != expected, "{now:?}: a change is told as one");
 }
@@ -178,8 +178,8 @@ fn an_alert_suppresses_what_follows_from_it_of_the_same_replica_only() {
         bad.up = Some(up);
         assessment(vec![database("app", vec![bad, replica("other", Some(11.0))])])
     };
-    book.evaluate(&assessment(true), &Alerting::default(), at(0));
-    book.evaluate(&assessment(false), &Alerting::default(), at(60));
+    book.evaluate(&assessment(true), &[], &Alerting::default(), at(0));
+    book.evaluate(&assessment(false), &[], &Alerting::default(), at(60));
     let suppressed: Vec<_> = book.alerts().iter().filter(|alert| alert.suppressed.is_some()).collect();
     let told: Vec<_> = suppressed.iter().map(|alert| (alert.name(), alert.labels["replica"].as_str())).collect();
     assert_eq!(told, [("ReplicaGap", "s3"), ("ReplicaGap", "other"), ("ReplicaGap", "s3")]);
@@ -197,12 +197,12 @@ fn silence_suppresses_with_its_reason_until_it_ends() {
     };
     let alerting = Alerting { silences: vec![silence], ..Alerting::default() };
     let mut book = book();
-    book.evaluate(&lagging(1.0), &alerting, at(0));
-    assert!(book.evaluate(&lagging(1.0), &alerting, at(60)));
+    book.evaluate(&lagging(1.0), &[], &alerting, at(0));
+    assert!(book.evaluate(&lagging(1.0), &[], &alerting, at(60)));
     assert_eq!(told(&book), "ReplicaGap warning Firing suppressed");
     assert_eq!(book.alerts()[0].suppressed.as_deref(), Some("silenced: moving house"));
-    assert!(!book.evaluate(&lagging(1.0), &alerting, at(75)));
-    assert!(book.evaluate(&lagging(1.0), &alerting, at(105)), "it is told now");
+    assert!(!book.evaluate(&lagging(1.0), &[], &alerting, at(75)));
+    assert!(book.evaluate(&lagging(1.0), &[], &alerting, at(105)), "it is told now");
     assert_eq!(told(&book), WARNING);
 }
 
@@ -211,7 +211,7 @@ fn alert_says_what_prometheus_says_and_what_was_seen() {
     let labels = BTreeMap::from([("job".to_owned(), "streamgauge".to_owned())]);
     let alerting = Alerting { labels, dashboard_url: Some("https://grafana/d/1".into()), ..Alerting::default() };
     let mut book = book();
-    book.evaluate(&lagging(5.0), &alerting, at(0));
+    book.evaluate(&lagging(5.0), &[], &alerting, at(0));
     let alert = &book.alerts()[0];
     let map = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
@@ -236,7 +236,7 @@ fn alert_says_what_prometheus_says_and_what_was_seen() {
             ("dashboard_url", "https://grafana/d/1"),
         ])
     );
-    assert!(!book.evaluate(&lagging(7.0), &alerting, at(15)));
+    assert!(!book.evaluate(&lagging(7.0), &[], &alerting, at(15)));
     assert_eq!(book.alerts()[0].value, 7.0, "the number follows without being news");
 }
 
@@ -350,7 +350,7 @@ fn the_worst_come_first_when_there_are_too_many() {
     };
     let mut book = book();
     let mut count = |assessment: &Assessment, now| {
-        book.evaluate(assessment, &Alerting::default(), now);
+        book.evaluate(assessment, &[], &Alerting::default(), now);
         let critical = book.alerts().iter().filter(|alert| alert.severity == Severity::Critical).count();
         (critical, book.alerts().len() - critical, book.dropped())
     };
@@ -366,7 +366,7 @@ fn the_worst_come_first_when_there_are_too_many() {
 fn databases_whose_verdict_turned_are_named() {
     let mut book = book();
     let mut turned = |lag: f64, now| {
-        book.evaluate(&lagging(lag), &Alerting::default(), now);
+        book.evaluate(&lagging(lag), &[], &Alerting::default(), now);
         book.turned().map(str::to_owned).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(turned(0.0, at(0)), "");
@@ -466,7 +466,7 @@ proptest! {
             let lag = |level| Some(f64::from(level) * 6.0);
             let subjects = [("a", one), ("b", other)];
             let replicas = subjects.iter().map(|(name, level)| replica(name, lag(*level))).collect();
-            book.evaluate(&assessment(vec![database("app", replicas)]), &Alerting::default(), at(seconds));
+            book.evaluate(&assessment(vec![database("app", replicas)]), &[], &Alerting::default(), at(seconds));
             for (name, level) in subjects {
                 for (severity, holds) in [("warning", level > 0), ("critical", level > 1)] {
                     let reference = references.entry((name, severity)).or_default();
@@ -488,4 +488,26 @@ proptest! {
             }
         }
     }
+}
+
+/// What was judged as it is need not be asked again, but for what time alone turns.
+#[test]
+fn a_database_of_which_no_rule_held_is_evaluated_for_time_alone() {
+    use crate::domain::check::Judge;
+    use crate::domain::report::sample;
+
+    let assessment = sample::full().assessment;
+    let begin = Moment::new(sample::now(), SignedDuration::ZERO);
+    let judged = Judge::new(Watching::Continuously).judge(&assessment, begin.wall()).databases;
+    assert!(judged.iter().any(|judgement| judgement.holds()) && judged.iter().any(|judgement| !judgement.holds()));
+    let [mut spared, mut all] = [AlertBook::default(), AlertBook::default()];
+    let mut seen = Vec::new();
+    for hours in [0, 1, 5, 24, 48, 24 * 9, 24 * 40] {
+        let now = begin.after(Duration::from_secs(hours * 3600));
+        spared.evaluate(&assessment, &judged, &Alerting::default(), now);
+        all.evaluate(&assessment, &[], &Alerting::default(), now);
+        assert_eq!(told(&spared), told(&all), "after {hours} hours");
+        seen.push(all.alerts().len());
+    }
+    assert!(seen.first() < seen.last(), "time alone has rules hold: {seen:?}");
 }

@@ -121,7 +121,8 @@ impl Agent {
         let interval = self.shared.configured.alerting.evaluation_interval;
         let Some(at) = self.alerts.take_due(interval, now) else { return };
         let (mut assessment, mut verdicts, mut changed) = self.assess(now);
-        let (moved, turned) = self.alerts.evaluate(&assessment, &self.shared.configured.alerting, at);
+        let alerting = &self.shared.configured.alerting;
+        let (moved, turned) = self.alerts.evaluate(&assessment, &verdicts.databases, alerting, at);
         // A verdict that time alone turned is shown as the alert is.
         for name in &turned {
             self.shared.fleet.rebuild(name, &self.shared.configured.pace, now);

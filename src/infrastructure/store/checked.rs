@@ -210,6 +210,13 @@ impl KeyStore for Checked {
         Ok(page)
     }
 
+    async fn all(&self, prefix: &str) -> Result<Option<KeyPage>, Reason> {
+        let checked = |page: &Option<KeyPage>| {
+            page.iter().try_for_each(|page| check_page(page, prefix, Bound::Unbounded)).map(|()| Some(0))
+        };
+        self.calls.call(Operation::List, &format!("/{prefix}"), self.backend.all(prefix), checked).await
+    }
+
     async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
         let checked = |names: &Option<Vec<String>>| {
             let below = |key: &str| prefixes.iter().find(|prefix| key.starts_with(prefix.as_str()));

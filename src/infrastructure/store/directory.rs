@@ -38,6 +38,7 @@ const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::N
 
 pub(super) const KIND: Kind = Kind {
     name: "file",
+    nested: true,
     whole: true,
     open: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?, true))),
     // Of a place with many replicas it is more likely that it is not mounted, or is called otherwise.
@@ -105,6 +106,11 @@ impl KeyStore for DirectoryStore {
         self.with_root(&self.listing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS))
             .await
             .map(Option::unwrap_or_default)
+    }
+
+    async fn all(&self, prefix: &str) -> Result<Option<KeyPage>, Reason> {
+        let prefix = prefix.to_owned();
+        self.with_root(&self.listing, move |root| all(root, &prefix, BOUNDS.page)).await
     }
 
     async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
@@ -186,14 +192,40 @@ fn list(
         if objects.len() == bounds.page {
             return Ok(KeyPage { objects, next: Some(Cursor::new(rest)) });
         }
-        // Gone, or no longer a file, since the directory was read.
-        if let Some(stat) = look(&directory, name)?
-            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        {
-            objects.push(object(format!("{prefix}{name}"), &stat)?);
-        }
+        objects.extend(file(&directory, format!("{prefix}{name}"), name)?);
         rest.listed += 1;
     }
+}
+
+/// The files in all directories in the one that a prefix names, one directory after the other; `None` where there are more than
+/// `most`.
+fn all(root: OwnedFd, prefix: &str, most: usize) -> Result<Option<KeyPage>, Reason> {
+    let Some(above) = descend(root, prefix)? else { return Ok(Some(KeyPage::default())) };
+    let mut folders = Vec::new();
+    for entry in entries(&above)? {
+        if let Some((name, FileType::Directory)) = named(&above, &entry.map_err(reason)?)? {
+            folders.push(format!("{name}/"));
+        }
+    }
+    folders.sort_unstable();
+    let mut objects = Vec::new();
+    for folder in folders {
+        let Some(directory) = descend(above.try_clone().map_err(reason)?, &folder)? else { continue };
+        let found = Rest::read(&directory, Bound::Unbounded, most - objects.len())?;
+        if found.more {
+            return Ok(None);
+        }
+        for name in found.names.iter() {
+            objects.extend(file(&directory, format!("{prefix}{folder}{name}"), name)?);
+        }
+    }
+    Ok(Some(KeyPage { objects, next: None }))
+}
+
+/// A file in a directory; `None` where it is gone, or no longer a file, since the directory was read.
+fn file(directory: &OwnedFd, key: String, name: &str) -> Result<Option<KeyInfo>, Reason> {
+    let stat = look(directory, name)?.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+    stat.map(|stat| object(key, &stat)).transpose()
 }
 
 /// The keys of all files in some directories, none of which is asked for its size; `None` where one has more than `most`.

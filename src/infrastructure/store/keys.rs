@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::checked::{corrupt, printable};
+use super::kind::Kind;
 use crate::domain::litestream::{Dated, Folder, Layout, LevelKeys, Listed, ObjectName, SNAPSHOT_LEVEL};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{Content, Cursor, Page, ReplicaStore};
@@ -52,6 +53,12 @@ pub(super) trait KeyStore: Send + Sync {
     /// One page of the objects whose key starts with `prefix`, from the key `from` on, or behind the page that gave the
     /// cursor. `prefix` ends in `/`; objects in folders below it may be left out.
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason>;
+
+    /// The objects in all folders directly below `prefix`, folder by folder; `None` where there are more than a page. Asked only
+    /// of a [`Kind`] that is `nested`.
+    async fn all(&self, _prefix: &str) -> Result<Option<KeyPage>, Reason> {
+        Ok(None)
+    }
 
     /// All keys that [`Self::list`] gives of some prefixes, in any order, without what else a listing says of them; `None` where
     /// one has more than a page.
@@ -128,13 +135,16 @@ pub struct Named<S> {
     hex: AtomicBool,
     /// A listing of a prefix shows what is in the folders below it, too.
     flat: bool,
+    /// One request shows what is in the folders directly below a prefix, folder by folder.
+    nested: bool,
     /// A listing of what is new in a folder reads the whole folder.
     whole: bool,
 }
 
 impl<S> Named<S> {
-    pub(super) fn over(store: S, keys: LevelKeys, flat: bool, whole: bool) -> Self {
-        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex), flat, whole }
+    pub(super) fn over(store: S, kind: &Kind) -> Self {
+        let Kind { keys, flat, nested, whole, .. } = *kind;
+        Self { store, hex: AtomicBool::new(keys == LevelKeys::Hex), flat, nested, whole }
     }
 
     fn keys(&self) -> LevelKeys {
@@ -187,11 +197,13 @@ impl<S: KeyStore> ReplicaStore for Named<S> {
     }
 
     async fn all(&self, layout: Layout) -> Result<Option<Page>, Reason> {
-        if !self.flat {
-            return Ok(None);
-        }
-        let page = self.store.list(layout.root(), None, None).await?;
-        Ok(Some(self.named(page, |name| name.is_of(layout))))
+        let page = match layout {
+            _ if self.flat => Some(self.store.list(layout.root(), None, None).await?),
+            // Levels come in their order; the segments of a generation would come after its snapshots.
+            Layout::V5(LevelKeys::Plain) if self.nested => self.store.all(layout.root()).await?,
+            _ => None,
+        };
+        Ok(page.map(|page| self.named(page, |name| name.is_of(layout))))
     }
 
     async fn list(&self, folder: Folder, from: Option<ObjectName>, cursor: Option<&Cursor>) -> Result<Page, Reason> {
@@ -224,7 +236,7 @@ mod tests {
     #[test]
     fn levels_under_both_kinds_of_keys_are_one_layout_so_that_nothing_is_listed_twice() {
         let folders = ["0000", "generations", "ltx"].map(str::to_owned);
-        let layouts = Named::over((), LevelKeys::Hex, true, false).learn(&folders);
+        let layouts = Named::over((), &Kind { keys: LevelKeys::Hex, flat: true, ..Kind::PLAIN }).learn(&folders);
         assert_eq!(layouts, [Layout::recognise(&folders)[0], Layout::V3]);
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Kind {
     pub(super) keys: LevelKeys,
     /// A listing of a prefix shows what is in the folders below it, too.
     pub(super) flat: bool,
+    /// [`KeyStore::all`] tells of the folders directly below a prefix.
+    pub(super) nested: bool,
     /// A listing of what is new in a folder reads the whole folder, as a directory has to be: all names cost no more.
     pub(super) whole: bool,
     pub(super) open: Open<dyn KeyStore>,
@@ -65,6 +67,7 @@ impl Kind {
         name: "",
         keys: LevelKeys::Plain,
         flat: false,
+        nested: false,
         whole: false,
         open: |location, _| Err(unsupported(location)),
         shelf: |location, _| {

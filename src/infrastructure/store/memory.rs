@@ -9,8 +9,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, Named, file_dated};
+use super::kind::Kind;
 use crate::domain::limits::LIST_PAGE_KEYS_MAX;
-use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{Content, Cursor};
 
@@ -54,7 +54,8 @@ impl MemoryStore {
 
     fn holding(page_keys: usize, flat: bool) -> Self {
         let page_keys = page_keys.clamp(1, LIST_PAGE_KEYS_MAX);
-        Self::over(Memory { objects: Mutex::default(), page_keys }, LevelKeys::Plain, flat, !flat)
+        let kind = Kind { flat, whole: !flat, ..Kind::PLAIN };
+        Self::over(Memory { objects: Mutex::default(), page_keys }, &kind)
     }
 
     /// Writes or replaces an object.

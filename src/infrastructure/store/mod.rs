@@ -108,7 +108,7 @@ impl ports::Stores for Stores {
     fn open(&self, location: &ReplicaLocation) -> Result<Arc<dyn ReplicaStore>, Reason> {
         let kind = kind_of(location)?;
         let backend = (kind.open)(location, &self.shared)?;
-        Ok(Arc::new(Named::over(Checked { backend, calls: self.calls(location) }, kind.keys, kind.flat, kind.whole)))
+        Ok(Arc::new(Named::over(Checked { backend, calls: self.calls(location) }, kind)))
     }
 
     fn beacon(&self, location: &ReplicaLocation) -> Result<Arc<dyn BeaconStore>, Reason> {

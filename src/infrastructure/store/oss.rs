@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
     name: "oss",
     keys: LevelKeys::Hex,
     flat: true,
+    nested: false,
     whole: false,
     open: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.open(&as_s3(location)?)?))),
     beacon: |location, shared| Ok(Box::new(InWordsOfOss(clients(shared).0.beacon(&as_s3(location)?)?))),

@@ -37,6 +37,7 @@ pub(super) const KIND: Kind = Kind {
     name: "s3",
     keys: LevelKeys::Hex,
     flat: true,
+    nested: false,
     whole: false,
     open: |location, shared| clients(shared).open(place(location)?),
     shelf: |location, shared| clients(shared).shelf(place(location)?),

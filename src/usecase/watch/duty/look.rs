@@ -18,16 +18,12 @@ use crate::usecase::replica_probe::ReplicaProbe;
 /// The longest that one look at a replica may take; a first listing of millions of keys needs its time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// So many begin at once, and more a moment later: each at a directory occupies a thread for a moment, and threads are dear to
-/// begin.
-const BEGUN_AT_ONCE: usize = 16;
+/// So many are in flight that are [`YOUNG`]: each takes some memory while it lasts, and at a directory a thread now and then.
+/// Threads are dear to begin, and many of them wait for each other more than they read.
+const YOUNG_MAX: usize = 8;
 
-/// So many are in flight that are [`YOUNG`]: a look takes some memory while it lasts, and ten thousand of them at once take
-/// more than all that is known in the end.
-const YOUNG_MAX: usize = 256;
-
-/// A look that takes longer keeps no other one waiting.
-const YOUNG: Duration = Duration::from_secs(1);
+/// A look that takes longer keeps no other one waiting, so that 320 begin in each second although none comes to an end.
+const YOUNG: Duration = Duration::from_millis(25);
 
 #[derive(Default)]
 pub(super) struct Looks {
@@ -103,7 +99,7 @@ impl Duty for Looks {
         }
         while self.young.pop_front_if(|(_, until)| *until <= now.mono()).is_some() {}
         let most = shared.configured.pace.concurrency.max(1);
-        for _ in 0..BEGUN_AT_ONCE {
+        loop {
             if let Some((_, until)) = self.young.front().filter(|_| self.young.len() >= YOUNG_MAX) {
                 return Some(now.until(*until));
             }
@@ -115,7 +111,6 @@ impl Duty for Looks {
                 self.young.push_back((replica, now.after(YOUNG).mono()));
             }
         }
-        Some(Duration::ZERO)
     }
 
     fn crew(&mut self) -> &mut dyn Work {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, StatxTimestamp};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, StatxTimestamp, major, minor};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
@@ -85,16 +85,33 @@ impl FileStat {
         timestamp(self.modified, self.modified_nanoseconds)
     }
 
-    /// What is another one after each change of the file; `None` while it changed so recently that one more change could have
-    /// the same date.
-    pub(super) fn version(&self, at: Timestamp) -> Option<(FileId, u64, i64)> {
-        let age = at.as_nanosecond() - i128::from(self.changed);
-        (age > SETTLED.as_nanos()).then_some((self.id, self.size, self.changed))
+    pub(super) fn version(&self) -> Version {
+        Version { id: self.id, size: self.size, changed: self.changed }
+    }
+
+    /// Whether it is on this device, as `stat` numbers them.
+    pub(super) fn is_on(&self, device: u64) -> bool {
+        self.id.device == (major(device), minor(device))
     }
 
     pub(super) fn stamp(&self) -> Stamp {
         let Self { id, size, modified, modified_nanoseconds, .. } = *self;
         Stamp { id, size, modified, modified_nanoseconds }
+    }
+}
+
+/// What is another one after each change of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Version {
+    id: FileId,
+    size: u64,
+    changed: i64,
+}
+
+impl Version {
+    /// The last change is so long ago that one more would have another date.
+    pub(super) fn is_settled(&self, at: Timestamp) -> bool {
+        at.as_nanosecond() - i128::from(self.changed) > SETTLED.as_nanos()
     }
 }
 

@@ -75,7 +75,10 @@ pub(super) fn posture(
         modes,
         reachable: directory.and_then(|own| reach.of(paths.directory(), &own, at)),
         filesystem: filesystem(paths.directory()),
-        staging_filesystem: meta.filter(|meta| elsewhere(meta, paths.directory())).and_then(filesystem).map(Box::new),
+        staging_filesystem: meta
+            .filter(|meta| elsewhere(meta, paths.directory(), directory.as_ref()))
+            .and_then(filesystem)
+            .map(Box::new),
         staging: meta.and_then(|meta| staging(meta, staged, at)),
         lock_holder_pid: attached.or_else(|| locks.as_ref()?.pids.first().copied()),
         open: locks.filter(|_| local).map(|locks| locks.held),
@@ -102,8 +105,12 @@ fn filesystem(directory: &Path) -> Option<Filesystem> {
     })
 }
 
-/// It is on another filesystem than `directory`.
-fn elsewhere(meta: &Path, directory: &Path) -> bool {
+/// It is on another filesystem than `directory`, which is `own`.
+fn elsewhere(meta: &Path, directory: &Path, own: Option<&FileStat>) -> bool {
     let device = |path: &Path| Some(rustix::fs::stat(path).ok()?.st_dev);
-    device(meta).is_some_and(|other| device(directory).is_some_and(|own| own != other))
+    let is_there = |device| match own.filter(|own| own.file_type() != FileType::Symlink) {
+        Some(own) => own.is_on(device),
+        None => rustix::fs::stat(directory).map_or(true, |own| own.st_dev == device),
+    };
+    device(meta).is_some_and(|device| !is_there(device))
 }

@@ -81,12 +81,16 @@ struct Compared {
 impl Compared {
     /// `None` where a change could go unseen.
     fn state(pair: &Pair<'_>) -> Option<u64> {
-        let Pair { sample, at, .. } = pair;
-        let files = (sample.database.version(*at)?, sample.wal?.version(*at)?);
-        let index = sample.index.filter(|_| pair.local)?;
+        let files = [pair.sample.database.version(), pair.sample.wal?.version()];
+        let index = pair.sample.index.filter(|_| pair.local && files.iter().all(|file| file.is_settled(pair.at)))?;
         let mut hasher = DefaultHasher::new();
         (files, index.id, index.header).hash(&mut hasher);
         Some(hasher.finish())
+    }
+
+    /// Nothing is to be compared where nothing changed.
+    fn is_enough(&self) -> bool {
+        self.left == 0 && self.spared < SPARED
     }
 }
 
@@ -132,6 +136,11 @@ impl Pairing {
         if (0..LEAVING_ROUNDS).all(is_in_use) {
             self.orphan = Some(Box::new(index));
         }
+    }
+
+    /// Whether a thorough look has nothing to read of files that have not changed since the last one.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.compared.is_some_and(|compared| compared.is_enough())
     }
 
     /// Takes in a look. `thorough`: pages and locks are looked at too, which is dear.
@@ -187,7 +196,7 @@ impl Pairing {
     /// who use the WAL have the file open.
     fn is_spared(&mut self, pair: &Pair<'_>) -> bool {
         let Some(compared) = &mut self.compared else { return false };
-        if compared.left > 0 || compared.spared == SPARED || Compared::state(pair) != Some(compared.state) {
+        if !compared.is_enough() || Compared::state(pair) != Some(compared.state) {
             return false;
         }
         compared.spared += 1;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustix::fs::FileType;
 
-use super::files::{self, Failure, FileId, FileStat, Paths, SHARED_LOCK, Stamp, lock_in_the_way, open, parse_at, stat};
+use super::files::{
+    self, Failure, FileId, FileStat, Paths, SHARED_LOCK, Version, lock_in_the_way, open, parse_at, stat,
+};
 use super::open_index::OpenIndex;
 use super::wal_log;
 use crate::domain::moment::Moment;
@@ -28,7 +30,7 @@ pub(super) struct Memory {
     pub scanner: Option<Box<WalScanner>>,
     pub page_size: Option<u32>,
     /// The database file as it was when its header was last found to be one.
-    pub headed: Option<Stamp>,
+    pub headed: Option<Version>,
 }
 
 /// A consistent reading of the files.
@@ -119,7 +121,7 @@ fn attempt(
             let page_size = header.page_size.or(memory.page_size);
             (Log::Indexed(header), page_size.map_or_else(|| database_header(paths).map(|found| found.page_size), Ok)?)
         }
-        Some(header) => indexed(paths, &header, (database.stamp(), wal.as_ref()), memory)?,
+        Some(header) => indexed(paths, &header, (database.version(), wal.as_ref()), memory)?,
         None => unindexed(paths, wal.as_ref(), memory)?,
     };
     memory.page_size = Some(page_size);
@@ -147,7 +149,7 @@ fn has_content(wal: Option<&FileStat>) -> bool {
 fn indexed(
     paths: &Paths,
     header: &WalIndexHeader,
-    (database, wal): (Stamp, Option<&FileStat>),
+    (database, wal): (Version, Option<&FileStat>),
     memory: &mut Memory,
 ) -> Result<(Log, u32), Failure> {
     memory.scanner = None;

@@ -148,7 +148,7 @@ impl Tracked {
 
     /// Looks at the files and counts what was committed since the last look.
     pub(super) fn look(&mut self, paths: &Paths, now: Moment, thorough: bool) -> Result<DatabaseLook, Failure> {
-        if thorough {
+        if thorough && !self.pairing.is_at_rest() {
             self.memory.headed = None;
         }
         let doubtful = thorough || self.evidence.replaced || self.evidence.blind;

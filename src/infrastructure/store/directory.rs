@@ -110,7 +110,9 @@ impl KeyStore for DirectoryStore {
 
     async fn all(&self, prefix: &str) -> Result<Option<KeyPage>, Reason> {
         let prefix = prefix.to_owned();
-        self.with_root(&self.listing, move |root| all(root, &prefix, BOUNDS.page)).await
+        self.with_root(&self.listing, move |root| all(root, &prefix, BOUNDS.page))
+            .await
+            .map(|found| found.unwrap_or_else(|| Some(KeyPage::default())))
     }
 
     async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use super::replica::WatchedReplica;
 use super::resting::Resting;
+use super::saved::ToSave;
 use super::schedule::{Queue, ReplicaKey, after_commit, busy_interval, interval};
 use super::subject::Subject;
 use crate::domain::assess::permissions::ModeReport;
@@ -146,7 +147,16 @@ impl Fleet {
     pub(super) fn touch(&mut self, key: ReplicaKey) {
         let Some(name) = self.targets.get(&key) else { return };
         if let Some(subject) = self.subjects.get_mut(name) {
-            subject.unsaved = true;
+            subject.to_save = ToSave::News;
+            self.dirty.insert(name.clone());
+        }
+    }
+
+    /// A replica was looked at again, and nothing new was seen: that is to be shown, and saved from time to time.
+    pub(super) fn touch_at_rest(&mut self, key: ReplicaKey, now: Moment) {
+        let Some(name) = self.targets.get(&key) else { return };
+        if let Some(subject) = self.subjects.get_mut(name) {
+            subject.to_save.looked(now);
             self.dirty.insert(name.clone());
         }
     }

@@ -302,6 +302,12 @@ impl WatchedReplica {
         complete && proven && self.failure.is_none() && !self.replaced && !self.unread
     }
 
+    /// What is newest in a replica that is proven.
+    pub(super) fn proven(&self) -> Option<(Option<u64>, Option<Timestamp>)> {
+        let (finding, _) = self.finding.as_ref().filter(|_| self.is_proven())?;
+        Some((finding.txid, finding.last_segment_at))
+    }
+
     /// Its numbers change with time alone.
     pub(super) fn moving(&self) -> bool {
         self.pending() || self.finding.as_ref().is_some_and(|(_, evidence)| evidence.chain != Chain::Complete)

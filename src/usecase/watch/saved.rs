@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::replica::{Watched, WatchedReplica};
@@ -10,6 +11,7 @@ use super::trends::Trends;
 use crate::domain::assess::positions::SavedPositions;
 use crate::domain::assess::rates::RateWindow;
 use crate::domain::drill::{DrillHistory, DrillRecord};
+use crate::domain::moment::Moment;
 use crate::domain::naming::Names;
 use crate::domain::spot::SpotBook;
 use crate::domain::target::{ReplicaTarget, Target};
@@ -34,6 +36,37 @@ pub(super) struct Saved {
     /// By [`identity`].
     #[serde(default)]
     pub(super) spots: Vec<(String, SpotBook)>,
+}
+
+/// How long it may take until it is saved that looks showed nothing new, which is all that a crash then loses.
+const AT_REST_SAVE_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
+
+/// The part of a subject that is not saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ToSave {
+    #[default]
+    Nothing,
+    /// That it was looked at and nothing new was seen, since this instant by the monotonic clock.
+    Looks(SignedDuration),
+    News,
+}
+
+impl ToSave {
+    /// A look has shown nothing new.
+    pub(super) fn looked(&mut self, now: Moment) {
+        if *self == Self::Nothing {
+            *self = Self::Looks(now.mono());
+        }
+    }
+
+    /// Whether it is to be saved now.
+    pub(super) fn is_due(self, now: Moment) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Looks(since) => now.mono() - since >= AT_REST_SAVE_INTERVAL,
+            Self::News => true,
+        }
+    }
 }
 
 /// The names in a journal. One of an earlier version has them with what it saved of the databases.

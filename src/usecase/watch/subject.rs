@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::replica::{Watched, WatchedReplica};
-use super::saved::{Saved, find, identified, identity, path, text};
+use super::saved::{Saved, ToSave, find, identified, identity, path, text};
 use super::schedule::ReplicaKey;
 use super::trends::Trends;
 use crate::domain::assess::permissions::{ModeReport, is_harmless, problem};
@@ -31,7 +31,7 @@ use crate::usecase::ports::{LocalUpdate, Pace, Stores};
 /// needs.
 const OBJECTS_SAVE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
-/// How long it may take until a look that showed nothing new is shown, and saved.
+/// How long it may take until a look that showed nothing new is shown.
 const QUIET_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 pub(super) struct Subject {
@@ -47,8 +47,7 @@ pub(super) struct Subject {
     pub(super) gone_since: Option<Moment>,
     /// When it began to be watched by this run.
     began: Moment,
-    /// It changed since it was last saved.
-    pub(super) unsaved: bool,
+    pub(super) to_save: ToSave,
     /// It was looked at since its report was built.
     looked: bool,
     /// When what is known of the objects was last compared with what was saved, and what it was.
@@ -104,7 +103,7 @@ impl Subject {
             replicas,
             gone_since: None,
             began: now,
-            unsaved: false,
+            to_save: ToSave::Nothing,
             looked: false,
             objects_saved: None,
             report: Arc::default(),
@@ -161,7 +160,7 @@ impl Subject {
 
     /// Nothing of it is saved under this name.
     pub(super) fn not_saved(&mut self) {
-        self.unsaved = true;
+        self.to_save = ToSave::News;
         self.objects_saved = None;
     }
 
@@ -249,15 +248,15 @@ impl Subject {
     /// That it was looked at again is no news of its own for a while.
     pub(super) fn refresh(&mut self, pace: &Pace, now: Moment) -> bool {
         let mut report = self.build(pace, now);
-        if let (Some(local), Some(before)) = (report.local.as_mut().and_then(Arc::get_mut), &self.report.local)
-            && local.observed_at.duration_since(before.observed_at).abs() < QUIET_MAX
-        {
+        let mut at_rest = false;
+        if let (Some(local), Some(before)) = (report.local.as_mut().and_then(Arc::get_mut), &self.report.local) {
             let (observed_at, rates) = (local.observed_at, local.rates);
             local.observed_at = before.observed_at;
             if let (Some(rates), Some(before)) = (&mut local.rates, &before.rates) {
                 rates.window_seconds = before.window_seconds;
             }
-            match *local == **before {
+            at_rest = *local == **before;
+            match at_rest && observed_at.duration_since(before.observed_at).abs() < QUIET_MAX {
                 true => report.local = Some(Arc::clone(before)),
                 false => (local.observed_at, local.rates) = (observed_at, rates),
             }
@@ -265,14 +264,14 @@ impl Subject {
                 return false;
             }
         }
-        self.publish(report);
+        self.publish(report, at_rest, now);
         true
     }
 
     /// Builds the report anew.
     pub(super) fn rebuild(&mut self, pace: &Pace, now: Moment) {
         let report = self.build(pace, now);
-        self.publish(report);
+        self.publish(report, false, now);
     }
 
     /// Shares with the reports of other databases what is the same in them.
@@ -286,8 +285,13 @@ impl Subject {
         }
     }
 
-    fn publish(&mut self, report: DatabaseReport) {
-        self.unsaved |= std::mem::take(&mut self.looked);
+    /// `at_rest`: looks at the database have shown nothing new.
+    fn publish(&mut self, report: DatabaseReport, at_rest: bool, now: Moment) {
+        match std::mem::take(&mut self.looked) {
+            true if at_rest => self.to_save.looked(now),
+            true => self.to_save = ToSave::News,
+            false => {}
+        }
         self.report = Arc::new(report);
     }
 
@@ -295,7 +299,9 @@ impl Subject {
         let prices = self.target.drill.prices;
         let state = self.state();
         for replica in &mut self.replicas {
-            self.unsaved |= replica.note_lag(state, now);
+            if replica.note_lag(state, now) {
+                self.to_save = ToSave::News;
+            }
         }
         DatabaseReport {
             name: self.target.name.clone(),
@@ -458,7 +464,8 @@ mod tests {
             let before = Arc::clone(&subject.report);
             let news = subject.refresh(&pace, at(seconds));
             assert_eq!(news, !Arc::ptr_eq(&before, &subject.report));
-            assert_eq!(news, std::mem::take(&mut subject.unsaved), "what is not shown is not saved either");
+            let unsaved = std::mem::take(&mut subject.to_save);
+            assert_eq!(news, unsaved != ToSave::Nothing, "what is not shown is not saved either");
             news
         };
         // That there are rates at last is news, and so is each change.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
+use super::super::saved::ToSave;
 use super::Agent;
 use crate::domain::assessment::StateReport;
 use crate::domain::history::Unsaved;
@@ -198,11 +199,12 @@ impl Agent {
             false => TARGETS_AT_ONCE,
         };
         let from = self.memory.reached.take().filter(|_| !stopping).map_or(Bound::Unbounded, Bound::Excluded);
-        let mut due = subjects.range_mut((from, Bound::Unbounded)).filter(|(_, subject)| subject.unsaved || stopping);
+        let mut due =
+            subjects.range_mut((from, Bound::Unbounded)).filter(|(_, subject)| subject.to_save.is_due(now) || stopping);
         let mut reached = None;
         for (name, subject) in due.by_ref().take(most) {
             reached = Some(name);
-            subject.unsaved = false;
+            subject.to_save = ToSave::Nothing;
             entries.push((EntryKey::target(name), subject.save()));
             entries.extend(subject.unsaved_objects(now, stopping).map(|objects| (EntryKey::objects(name), objects)));
         }

@@ -132,10 +132,15 @@ impl Duty for Looks {
             if let Err(reason) = &look.result {
                 tracing::debug!(database = %target.name, replica = replica.target.name, %reason, "replica not verified");
             }
-            let success = look.result.is_ok();
+            let (success, before) = (look.result.is_ok(), replica.proven());
             replica.conclude(look, now);
+            let at_rest = before.is_some() && replica.proven() == before;
             shared.fleet.plan_look(key, &shared.configured.pace, now);
-            shared.fleet.touch(key);
+            if at_rest {
+                shared.fleet.touch_at_rest(key, now)
+            } else {
+                shared.fleet.touch(key)
+            }
             shared.collectors.replica.ended(success, now.since(begun.at).unsigned_abs(), now);
             shared.looked.push((key, success));
         }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use streamgauge::domain::reason::ReasonKind;
 use streamgauge::domain::replacement::{Contradiction, Replacement};
@@ -225,6 +225,26 @@ fn what_is_written_over_it_is_told_where_a_date_alone_is_not() {
     assert_eq!(swept(&mut bench), told);
     writer.close();
     assert_eq!(polled(&mut bench), Replacement::Closed);
+}
+
+#[test]
+fn a_database_at_rest_is_compared_again_once_it_changed() {
+    let mut bench = Bench::new();
+    let mut writer = Writer::wal(&bench.path());
+    writer.write(500);
+    writer.sql("pragma wal_checkpoint(passive)");
+    bench.settle().unwrap();
+    std::thread::sleep(Duration::from_millis(1_100));
+    for _ in 0..25 {
+        assert!(matches!(swept(&mut bench), Replacement::Agrees { pages: 2.. }));
+    }
+    // What wrote this gives the file back the date that it had.
+    let file = fs::File::options().write(true).open(bench.path()).unwrap();
+    let date = file.metadata().unwrap().modified().unwrap();
+    file.write_all_at(b"another", 4_096 + 500).unwrap();
+    file.set_modified(date).unwrap();
+    assert_eq!(swept(&mut bench), Replacement::Replaced(Contradiction::Page(2)));
+    writer.kill();
 }
 
 #[test]

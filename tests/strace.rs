@@ -26,6 +26,11 @@ const SECONDS: &str = "STREAMGAUGE_STRACE_SECONDS";
 const FIRST_LOOK_DONE: &str = "/mark-first-look-done";
 const WRITER_STOPPED: &str = "/mark-writer-stopped";
 const SWEEP_BEGINS: &str = "/mark-sweep-begins";
+const SWEEP_AGAIN: &str = "/mark-sweep-again";
+
+/// System calls of a sweep for a database in use that has not changed since the sweep before: where its files are and which,
+/// its wal-index, who has it open, and how much space there is.
+const CALLS_AT_REST: usize = 13;
 
 #[test]
 #[ignore = "the other side of Writer"]
@@ -79,6 +84,8 @@ fn watcher_child() {
     }
     mark(SWEEP_BEGINS);
     let now = Moment::new(Timestamp::now(), SignedDuration::ZERO);
+    assert_eq!(watch.sweep(now, 3).len(), 3);
+    mark(SWEEP_AGAIN);
     assert_eq!(watch.sweep(now, 3).len(), 3);
     std::fs::write(directory.join("../seen"), seen.to_string()).unwrap();
 }
@@ -164,7 +171,8 @@ fn judge(trace: &str, directory: &Path) {
     assert!(!trace.contains("flock("), "no lock is taken on anything");
 
     let (_, after) = trace.split_once(FIRST_LOOK_DONE).unwrap();
-    let (polling, sweep) = after.split_once(SWEEP_BEGINS).unwrap();
+    let (polling, sweeps) = after.split_once(SWEEP_BEGINS).unwrap();
+    let (sweep, again) = sweeps.split_once(SWEEP_AGAIN).unwrap();
     let (busy, quiet) = polling.split_once(WRITER_STOPPED).unwrap();
     let described = |file: &str| busy.matches(&format!("watched/{file}\", AT_STATX")).count();
     let (database, wal) = (described("hot"), described("hot-wal"));
@@ -173,6 +181,11 @@ fn judge(trace: &str, directory: &Path) {
         assert!(!polling.contains(name), "an idle database costs nothing between sweeps");
         assert!(sweep.contains(name), "the sweep looks at it");
     }
+    // Rust's library asks F_GETFD before closing, in builds with debug assertions.
+    let at_rest: Vec<&str> =
+        again.lines().filter(|line| line.contains("watched/idle") && !line.contains("F_GETFD")).collect();
+    assert!(at_rest.len() <= CALLS_AT_REST, "{at_rest:#?}");
+    assert!(!at_rest.iter().any(|line| line.contains("idle-wal") && line.contains("open")), "{at_rest:#?}");
     // Five polls of three databases: one read of the event queue each, and nothing else in this thread.
     let calls: Vec<&str> = quiet.lines().filter(|line| line.contains('(')).collect();
     let reads = calls.iter().filter(|line| line.contains("inotify>")).count();

@@ -412,6 +412,24 @@ mod tests {
     }
 
     #[test]
+    fn a_small_replica_is_listed_at_once_and_a_large_one_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        for key in ["ltx/9/c", "ltx/0/b", "ltx/0/a", "ltx/beside", "ltx/0/below/d"] {
+            std::fs::create_dir_all(root.path().join(key).parent().unwrap()).unwrap();
+            std::fs::write(root.path().join(key), key).unwrap();
+        }
+        std::os::unix::fs::symlink("9", root.path().join("ltx/1")).unwrap();
+        let keys = |prefix, most| {
+            let page = all(opened(root.path()), prefix, most).unwrap()?;
+            Some(page.objects.into_iter().map(|object| object.key).collect::<Vec<_>>())
+        };
+        let of_folders = ["ltx/0/", "ltx/9/"].map(|prefix| listed(root.path(), prefix, None, BOUNDS).1).concat();
+        assert_eq!(of_folders, ["ltx/0/a", "ltx/0/b", "ltx/9/c"]);
+        assert_eq!(keys("ltx/", 3), Some(of_folders));
+        assert_eq!((keys("ltx/", 2), keys("none/", 2)), (None, Some(Vec::new())));
+    }
+
+    #[test]
     fn a_hundred_thousand_files_are_read_once_for_all_their_pages() {
         let root = tempfile::tempdir().unwrap();
         let level = root.path().join("ltx/0");

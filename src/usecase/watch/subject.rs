@@ -255,8 +255,9 @@ impl Subject {
             if let (Some(rates), Some(before)) = (&mut local.rates, &before.rates) {
                 rates.window_seconds = before.window_seconds;
             }
-            at_rest = *local == **before;
-            match at_rest && observed_at.duration_since(before.observed_at).abs() < QUIET_MAX {
+            let written = |local: &LocalReport| (local.counters, local.size_bytes, local.wal_size_bytes);
+            at_rest = written(local) == written(before);
+            match *local == **before && observed_at.duration_since(before.observed_at).abs() < QUIET_MAX {
                 true => report.local = Some(Arc::clone(before)),
                 false => (local.observed_at, local.rates) = (observed_at, rates),
             }
@@ -285,7 +286,7 @@ impl Subject {
         }
     }
 
-    /// `at_rest`: looks at the database have shown nothing new.
+    /// `at_rest`: looks at the database have shown that nothing was written.
     fn publish(&mut self, report: DatabaseReport, at_rest: bool, now: Moment) {
         match std::mem::take(&mut self.looked) {
             true if at_rest => self.to_save.looked(now),

@@ -18,18 +18,29 @@ use crate::usecase::replica_probe::ReplicaProbe;
 /// The longest that one look at a replica may take; a first listing of millions of keys needs its time.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// So many are in flight that are [`YOUNG`]: each takes some memory while it lasts, and at a directory a thread now and then.
-/// Threads are dear to begin, and many of them wait for each other more than they read.
-const YOUNG_MAX: usize = 8;
-
-/// A look that takes longer keeps no other one waiting, so that 320 begin in each second although none comes to an end.
-const YOUNG: Duration = Duration::from_millis(25);
+/// So many are in flight that began so short a time ago, at directories and at buckets: one that takes longer keeps no other
+/// waiting. Each takes some memory while it lasts. At a directory it takes a thread as well now and then; threads are dear to
+/// begin, and many of them wait for each other more than they read.
+const YOUNG_MAX: [(usize, Duration); 2] = [(8, Duration::from_millis(10)), (256, Duration::from_secs(1))];
 
 #[derive(Default)]
 pub(super) struct Looks {
     crew: Crew<Begun, Look>,
-    /// Those that are in flight and began a moment ago, and until when they are young, by the monotonic clock.
-    young: VecDeque<(ReplicaKey, SignedDuration)>,
+    /// Those that are in flight and began a moment ago, at directories and at buckets, and until when that is so, by the
+    /// monotonic clock.
+    young: [VecDeque<(ReplicaKey, SignedDuration)>; 2],
+}
+
+impl Looks {
+    /// Until when there are too many that are young.
+    fn crowded(&mut self, now: Moment) -> Option<SignedDuration> {
+        let mut crowded = None;
+        for (young, (most, _)) in self.young.iter_mut().zip(YOUNG_MAX) {
+            while young.pop_front_if(|(_, until)| *until <= now.mono()).is_some() {}
+            crowded = crowded.max(young.front().filter(|_| young.len() >= most).map(|(_, until)| *until));
+        }
+        crowded
+    }
 }
 
 /// A look that has begun.
@@ -97,18 +108,19 @@ impl Duty for Looks {
                 self.crew.wait(replica.target.location.queue(), key);
             }
         }
-        while self.young.pop_front_if(|(_, until)| *until <= now.mono()).is_some() {}
         let most = shared.configured.pace.concurrency.max(1);
         loop {
-            if let Some((_, until)) = self.young.front().filter(|_| self.young.len() >= YOUNG_MAX) {
-                return Some(now.until(*until));
+            if let Some(until) = self.crowded(now) {
+                return Some(now.until(until));
             }
             let Some((place, replica)) = self.crew.next(most) else {
                 return shared.fleet.looks.first().map(|due| now.until(due));
             };
+            let remote = shared.fleet.get(replica).is_some_and(|(_, replica)| replica.target.location.is_remote());
             if let Some(look) = look(shared, replica, now) {
                 self.crew.begin("look at replica", place, Begun { replica, at: now }, look);
-                self.young.push_back((replica, now.after(YOUNG).mono()));
+                let (_, while_young) = YOUNG_MAX[usize::from(remote)];
+                self.young[usize::from(remote)].push_back((replica, now.after(while_young).mono()));
             }
         }
     }
@@ -120,7 +132,7 @@ impl Duty for Looks {
     fn conclude(&mut self, shared: &mut Shared, now: Moment) {
         while let Some((begun, look)) = self.crew.take_ended() {
             let key = begun.replica;
-            self.young.retain(|(young, _)| *young != key);
+            self.young.iter_mut().for_each(|young| young.retain(|(young, _)| *young != key));
             let Some((target, replica)) = shared.fleet.get_mut(key) else { continue };
             // After a panic the replica starts again with a new probe.
             let look = look.unwrap_or_else(|reason| Look {

@@ -288,10 +288,8 @@ impl Subject {
 
     /// `at_rest`: looks at the database have shown that nothing was written.
     fn publish(&mut self, report: DatabaseReport, at_rest: bool, now: Moment) {
-        match std::mem::take(&mut self.looked) {
-            true if at_rest => self.to_save.looked(now),
-            true => self.to_save = ToSave::News,
-            false => {}
+        if std::mem::take(&mut self.looked) {
+            if at_rest { self.to_save.looked(now) } else { self.to_save = ToSave::News }
         }
         self.report = Arc::new(report);
     }

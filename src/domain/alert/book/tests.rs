@@ -494,10 +494,10 @@ proptest! {
 #[test]
 fn a_database_of_which_no_rule_held_is_evaluated_for_time_alone() {
     use crate::domain::check::Judge;
-    use crate::domain::report::sample;
+    use crate::domain::report::sample::full;
 
-    let assessment = sample::full().assessment;
-    let begin = Moment::new(sample::now(), SignedDuration::ZERO);
+    let assessment = full().assessment;
+    let begin = Moment::new(full().generated_at, SignedDuration::ZERO);
     let judged = Judge::new(Watching::Continuously).judge(&assessment, begin.wall()).databases;
     assert!(judged.iter().any(|judgement| judgement.holds()) && judged.iter().any(|judgement| !judgement.holds()));
     let [mut spared, mut all] = [AlertBook::default(), AlertBook::default()];

@@ -74,11 +74,11 @@ fn main() {
     let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
     let moment = Moment::new(now, SignedDuration::ZERO);
     let mut book = AlertBook::default();
-    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &Alerting::default(), moment));
+    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &[], &Alerting::default(), moment));
     println!("\nevery rule on everything, {} alerts: {evaluate:.2?}", book.alerts().len());
     // What a clock that was set does to everything at once.
     let late = Moment::new(now + SignedDuration::from_hours(24), moment.mono());
-    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &Alerting::default(), late));
+    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &[], &Alerting::default(), late));
     println!("with {} alerts and {} dropped: {evaluate:.2?}", book.alerts().len(), book.dropped());
 
     let cached = runtime.block_on(serve_cached(report));

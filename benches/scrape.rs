@@ -74,11 +74,15 @@ fn main() {
     let now = Timestamp::from_second(1_767_225_600 + 1_000).expect("in range");
     let moment = Moment::new(now, SignedDuration::ZERO);
     let mut book = AlertBook::default();
-    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &[], &Alerting::default(), moment));
+    let evaluate = median(ROUNDS, || {
+        _ = book.evaluate(&report.assessment, &report.verdicts.databases, &Alerting::default(), moment)
+    });
     println!("\nevery rule on everything, {} alerts: {evaluate:.2?}", book.alerts().len());
     // What a clock that was set does to everything at once.
     let late = Moment::new(now + SignedDuration::from_hours(24), moment.mono());
-    let evaluate = median(ROUNDS, || _ = book.evaluate(&report.assessment, &[], &Alerting::default(), late));
+    let evaluate = median(ROUNDS, || {
+        _ = book.evaluate(&report.assessment, &report.verdicts.databases, &Alerting::default(), late)
+    });
     println!("with {} alerts and {} dropped: {evaluate:.2?}", book.alerts().len(), book.dropped());
 
     let cached = runtime.block_on(serve_cached(report));
@@ -131,7 +135,7 @@ fn after_each_other(report: &Report, usual: impl Fn() -> usize) {
 fn committed(database: &DatabaseReport) -> DatabaseReport {
     let mut database = database.clone();
     let later = |at: &mut Option<Timestamp>| *at = at.map(|at| at + SignedDuration::from_secs(15));
-    if let Some(local) = database.local.as_mut().map(Arc::make_mut) {
+    if let Some(local) = &mut database.local {
         later(&mut local.last_commit_at);
         local.counters.commits += 1;
         local.counters.written_bytes += 8192;
@@ -282,7 +286,7 @@ fn database(number: usize) -> DatabaseReport {
     DatabaseReport {
         name: format!("tenant-{number:05}").as_str().into(),
         state: DatabaseState::Monitored,
-        local: Some(Arc::new(LocalReport {
+        local: Some(LocalReport {
             path: format!("/var/lib/app/tenant-{number:05}.db"),
             observed_at: at,
             page_size: 4096,
@@ -310,7 +314,7 @@ fn database(number: usize) -> DatabaseReport {
             replacement: Replacement::Closed.into(),
             txid_claim: Some(number as u64),
             ..LocalReport::default()
-        })),
+        }),
         rpo_seconds: 300.0,
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),

@@ -135,7 +135,7 @@ fn after_each_other(report: &Report, usual: impl Fn() -> usize) {
 fn committed(database: &DatabaseReport) -> DatabaseReport {
     let mut database = database.clone();
     let later = |at: &mut Option<Timestamp>| *at = at.map(|at| at + SignedDuration::from_secs(15));
-    if let Some(local) = &mut database.local {
+    if let Some(local) = database.local.as_mut().map(Arc::make_mut) {
         later(&mut local.last_commit_at);
         local.counters.commits += 1;
         local.counters.written_bytes += 8192;
@@ -286,7 +286,7 @@ fn database(number: usize) -> DatabaseReport {
     DatabaseReport {
         name: format!("tenant-{number:05}").as_str().into(),
         state: DatabaseState::Monitored,
-        local: Some(LocalReport {
+        local: Some(Arc::new(LocalReport {
             path: format!("/var/lib/app/tenant-{number:05}.db"),
             observed_at: at,
             page_size: 4096,
@@ -314,7 +314,7 @@ fn database(number: usize) -> DatabaseReport {
             replacement: Replacement::Closed.into(),
             txid_claim: Some(number as u64),
             ..LocalReport::default()
-        }),
+        })),
         rpo_seconds: 300.0,
         replicas: vec![ReplicaReport {
             name: "s3".to_owned(),

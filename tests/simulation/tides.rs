@@ -7,6 +7,7 @@ use streamgauge::domain::assessment::DatabaseReport;
 use streamgauge::domain::check::WATCHDOG;
 use streamgauge::domain::drill::schedule::DrillLimits;
 use streamgauge::domain::report::Report;
+use streamgauge::domain::target::{ReplicaLocation, S3Location};
 use streamgauge::usecase::watch::Agent;
 use tokio::sync::mpsc;
 
@@ -54,17 +55,20 @@ async fn half_of_ten_thousand_databases_go_and_come_back_and_nothing_is_alarmed(
 
 /// Each look takes memory while it lasts, and one that waits for a dead server lasts: the next ones are begun all the same.
 #[tokio::test]
-async fn looks_that_hang_let_256_more_begin_each_second() {
+async fn looks_at_buckets_that_hang_let_256_more_begin_each_second() {
     const MANY: usize = 600;
     let world = Arc::new(World::default());
     let begun = Arc::<Mutex<Vec<Instant>>>::default();
     let targets = (0..MANY).map(|number| {
-        let (path, begun) = (format!("/{number}/replica"), Arc::clone(&begun));
-        world.store(&path).script(move |_| {
+        let (bucket, begun) = (format!("bucket-{number}"), Arc::clone(&begun));
+        world.store(&bucket).script(move |_| {
             begun.lock().unwrap().push(Instant::now());
             Fate::Hangs
         });
-        target(&format!("tenant-{number}"), false, &path)
+        let mut target = target(&format!("tenant-{number}"), false, "/unused");
+        let location = ReplicaLocation::S3(Box::new(S3Location { bucket, ..S3Location::default() }));
+        Arc::make_mut(&mut target.replicas[0]).location = location;
+        target
     });
     let _agent = start(&world, targets.collect(), 64);
     let begun = until(|| Some(begun.lock().unwrap().clone()).filter(|begun| begun.len() == MANY)).await;

@@ -79,13 +79,15 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "unreadable",
-        does: "the replica's directory is renamed away",
+        does: "the replica's directory is renamed away, and a file has its name",
         noticed: "the replica is down and proof age grows; lag stays what was last known",
         apply: |peer| {
             peer.replicator.abilities.upload = false;
             let replica = peer.replicator.directory();
             let away = away(replica);
             fs::rename(replica, &away).map_err(|error| Reason::from(error).context("rename replica"))?;
+            // Without it there would be no replica, and not one that cannot be read.
+            fs::write(replica, "").map_err(|error| Reason::from(error).context("write a file in its place"))?;
             Ok(Some(format!("the replica is now at {}", away.display())))
         },
     },
@@ -116,6 +118,9 @@ pub(super) fn end(peer: &mut Peer) -> Result<(), Reason> {
     let replica = peer.replicator.directory();
     let away = away(replica);
     if away.exists() {
+        if replica.is_file() {
+            fs::remove_file(replica).map_err(|error| Reason::from(error).context("remove the file in its place"))?;
+        }
         fs::rename(&away, replica).map_err(|error| Reason::from(error).context("rename replica"))?;
     }
     Ok(peer.replicator.recover()?)

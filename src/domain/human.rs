@@ -62,9 +62,10 @@ fn scaled(bytes: f64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// `1 hole`, `6 holes`, `0 queries`.
+/// `1 hole`, `6 holes`, `0 queries`, `2 series`.
 pub fn counted<N: Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
     let many = match noun.strip_suffix('y') {
+        None if noun.ends_with("series") => noun.to_owned(),
         Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
         _ => format!("{noun}s"),
     };
@@ -177,10 +178,10 @@ mod tests {
 
     #[test]
     fn nouns_agree_with_their_number() {
-        let said = |count: usize| ["hole", "query", "key"].map(|noun| counted(count, noun));
-        assert_eq!(said(0), ["0 holes", "0 queries", "0 keys"]);
-        assert_eq!(said(1), ["1 hole", "1 query", "1 key"]);
-        assert_eq!(said(6), ["6 holes", "6 queries", "6 keys"]);
+        let said = |count: usize| ["hole", "query", "key", "series"].map(|noun| counted(count, noun));
+        assert_eq!(said(0), ["0 holes", "0 queries", "0 keys", "0 series"]);
+        assert_eq!(said(1), ["1 hole", "1 query", "1 key", "1 series"]);
+        assert_eq!(said(6), ["6 holes", "6 queries", "6 keys", "6 series"]);
         assert_eq!([0, 1, 2].map(and_more), ["", "", ", and 1 more"]);
     }
 

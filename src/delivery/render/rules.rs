@@ -274,6 +274,11 @@ mod tests {
                 let promql = &*lines.join("\n");
                 assert!(promql::profile(promql) <= options.set.profile(), "{:?}: {promql}", options.set);
             }
+            // Nor does a text send anybody to what is not served.
+            let texts = ["summary: ", "description: ", "action: "];
+            for text in text.lines().filter(|line| texts.iter().any(|of| line.trim_start().starts_with(of))) {
+                assert!(promql::profile(text) <= options.set.profile(), "{:?}: {text}", options.set);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) static CHECKS: &[Check] = &[Check {
     summary: "The replicas cost more than budgeted",
     description: "Storing all replicas and reading them costs {value} a month at the configured prices, more than the \
                   budget.",
-    action: "streamgauge_replica_storage_dollars_per_month shows which replica it is; keep less, or raise the budget.",
+    action: "streamgauge cost shows which replica it is; keep less, or raise the budget.",
     unit: Unit::Dollars,
     rules: &[rule(Severity::Warning, DOLLARS.above(&BUDGET), 360)],
     explain: |context, on| cost(context, on.agent()?),

@@ -75,7 +75,8 @@ impl SqliteJournal {
                 .with_hint("name a directory that the agent may write with --storage.path")
         })?;
         // SQLite is told to follow no link, not even one on the way to the directory.
-        let directory = self.directory.canonicalize()?;
+        let at = |error: std::io::Error| Reason::from(error).context(format!("open {}", self.directory.display()));
+        let directory = self.directory.canonicalize().map_err(at)?;
         let path = directory.join(FILE);
         let lock = lock::lock(&directory)?;
         let mut entries = Vec::new();
@@ -97,7 +98,7 @@ impl SqliteJournal {
             let (Fault::Damaged(reason) | Fault::Other(reason)) = fault;
             reason.context(format!("open {}", path.display()))
         })?;
-        self.open = Some(Open { connection, file: identity(&path)?, _lock: lock });
+        self.open = Some(Open { connection, file: identity(&path).map_err(at)?, _lock: lock });
         Ok(entries)
     }
 
@@ -107,12 +108,15 @@ impl SqliteJournal {
             self.read()?;
         }
         let Some(open) = &mut self.open else { return Ok(()) };
+        // What keeps it from being opened names its path by itself.
+        let failed = |reason: Reason| reason.context(format!("write {}", path.display()));
         if identity(&path).ok() != Some(open.file) {
-            return Err(Reason::new(ReasonKind::NotFound, "it was removed or replaced while it was in use"));
+            let gone = Reason::new(ReasonKind::NotFound, "it was removed or replaced while it was in use");
+            return Err(failed(gone));
         }
         let written = write(&mut open.connection, entries, gone);
         self.suspect = written.as_ref().is_err_and(damaged);
-        written.map_err(|error| reason(&error))
+        written.map_err(|error| failed(reason(&error)))
     }
 }
 
@@ -336,7 +340,7 @@ impl Journal for SqliteJournal {
             // Whatever it was, the next time begins with what lies there then.
             self.open = None;
         }
-        saved.map_err(|reason| reason.context(format!("write {}", self.directory.join(FILE).display())))
+        saved
     }
 
     fn set_aside(&self) -> u64 {

@@ -115,6 +115,13 @@ fn one_that_goes_away_is_told_and_begun_anew() {
     std::fs::rename(&storage, directory.path().join("elsewhere")).unwrap();
     let reason = journal.save(&[entry("a", "2")], &[]).unwrap_err();
     assert!(reason.message.ends_with("it was removed or replaced while it was in use"), "{reason}");
+    let path = format!("write {}/state.sqlite: ", storage.display());
+    assert!(reason.message.starts_with(&path), "{reason}");
+    // What keeps it from being opened names the path, once.
+    std::fs::create_dir_all(storage.join("state.sqlite")).unwrap();
+    let reason = journal.save(&[entry("a", "2")], &[]).unwrap_err();
+    assert_eq!(reason.message.matches("state.sqlite").count(), 1, "{reason}");
+    std::fs::remove_dir(storage.join("state.sqlite")).unwrap();
     journal.save(&[entry("a", "3")], &[]).unwrap();
     drop(journal);
     assert_eq!(open(&storage).unwrap().load().unwrap(), [entry("a", "3")]);

@@ -43,7 +43,9 @@ pub fn dead_bucket(lab: &Lab, home: &Path) {
     let well = || told(&agent, "\"replica is well again\"", "\"replicas are well again\"");
     assert_eq!((bad(), well()), (0, 0), "{}", agent.process.log());
     server.stop();
-    wait_for("all replicas to be told of", || bad() == DATABASES);
+    // More than a few are told of together, a minute after the first.
+    let patience = Duration::from_secs(120);
+    assert!(wait(patience, || bad() == DATABASES), "{}", agent.process.log());
     let log = agent.process.log();
     let line = log.lines().find(|line| line.contains("replica is bad") || line.contains("replicas are bad")).unwrap();
     assert!(line.contains("level=warn") && line.contains(" reason=") && line.contains(BUCKET), "{line}");
@@ -59,7 +61,7 @@ pub fn dead_bucket(lab: &Lab, home: &Path) {
     assert_eq!((bad(), well()), (DATABASES, 0), "{}", agent.process.log());
 
     let _server = lab.rclone_restored(server);
-    wait_for("all replicas to be well again", || well() == DATABASES);
+    assert!(wait(patience, || well() == DATABASES), "{}", agent.process.log());
     assert_eq!(bad(), DATABASES);
 }
 

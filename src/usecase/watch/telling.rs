@@ -2,6 +2,7 @@
 //! when an alert begins to fire, or ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +21,7 @@ use crate::domain::verdict::{Severity, Status, Verdict};
 /// The shortest time between two messages about something that comes and goes.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// So many of one place have a line each; with more at once, one line counts them.
+/// So many of one kind have a line each in the time of [`AGAIN`]; with more, one line counts them.
 const LINES_MAX: usize = 3;
 
 /// A database, or one of its replicas.
@@ -73,10 +74,24 @@ pub(super) struct Line {
     at_risk: Option<String>,
 }
 
+/// Of which kind of place a line is, and of what is bad there; of what is well again, nothing.
+type Kind = (String, Option<Cause>);
+
+/// The lines of one kind.
+#[derive(Debug)]
+struct Told {
+    /// Since when `written` are counted.
+    since: Moment,
+    written: usize,
+    /// What waits to be told of together: one outage shows on every database of a fleet at a time of its own.
+    waiting: Vec<Line>,
+}
+
 /// The log's memory of everything that is bad, or was a minute ago.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     said: BTreeMap<Thing, Said>,
+    told: BTreeMap<Kind, Told>,
 }
 
 impl Telling {
@@ -133,6 +148,39 @@ impl Telling {
         }
     }
 
+    /// Writes lines: a few of each kind by themselves, more in one line for all of them, at once or when the time has come.
+    pub(super) fn tell(&mut self, lines: Vec<Line>, now: Moment) {
+        for group in self.due(lines, now) {
+            match group.first() {
+                Some(first) if group.len() > LINES_MAX => many(&common_place(&group), group.len(), first),
+                _ => group.iter().for_each(one),
+            }
+        }
+    }
+
+    /// What is to be written by now, each kind by itself.
+    fn due(&mut self, lines: Vec<Line>, now: Moment) -> Vec<Vec<Line>> {
+        for line in lines {
+            let told =
+                self.told.entry(line.kind()).or_insert_with(|| Told { since: now, written: 0, waiting: Vec::new() });
+            told.waiting.push(line);
+        }
+        let mut due = Vec::new();
+        self.told.retain(|_, told| {
+            let over = now.since(told.since) >= AGAIN;
+            if over {
+                (told.since, told.written) = (now, 0);
+            }
+            let count = told.waiting.len();
+            if count > 0 && told.written < LINES_MAX {
+                told.written += count;
+                due.push(std::mem::take(&mut told.waiting));
+            }
+            !over || told.written > 0
+        });
+        due
+    }
+
     /// Forgets a target that is no longer watched.
     pub(super) fn forget(&mut self, name: &TargetName) {
         self.said.retain(|(target, _), _| target != name);
@@ -163,22 +211,35 @@ impl News {
     }
 }
 
-/// Writes lines, or one for many of the same place and kind.
-pub(super) fn tell(lines: Vec<Line>) {
-    let mut groups: BTreeMap<_, Vec<Line>> = BTreeMap::new();
-    for line in lines {
-        let cause = match &line.news {
+impl Line {
+    fn kind(&self) -> Kind {
+        let cause = match &self.news {
             News::Bad { trouble, .. } => Some(trouble.cause),
             News::Well { .. } => None,
         };
-        groups.entry((line.place.clone(), cause)).or_default().push(line);
+        (kind_of(&self.place).to_owned(), cause)
     }
-    for ((place, _), group) in groups {
-        match group.first() {
-            Some(first) if group.len() > LINES_MAX => many(&place, group.len(), first),
-            _ => group.iter().for_each(one),
+}
+
+/// The kind of a place, such as `s3`.
+fn kind_of(place: &str) -> &str {
+    place.split(' ').next().unwrap_or_default()
+}
+
+/// The place of all, the directory above those of all, or else their kind.
+fn common_place(lines: &[Line]) -> String {
+    let Some((first, rest)) = lines.split_first() else { return String::new() };
+    let kind = kind_of(&first.place);
+    let mut common = Path::new(&first.place);
+    for line in rest {
+        while !Path::new(&line.place).starts_with(common) {
+            common = common.parent().filter(|_| kind == "file").unwrap_or_else(|| Path::new(kind));
+            if common == Path::new(kind) {
+                return kind.to_owned();
+            }
         }
     }
+    common.display().to_string().trim_end().to_owned()
 }
 
 fn one(line: &Line) {
@@ -331,6 +392,44 @@ mod tests {
             &flapping,
             &["0 throttled", "1 well after 1 of throttled", "60 throttled", "61 well after 1 of throttled"],
         );
+    }
+
+    /// A replica that is bad, or well again.
+    fn line(place: &str, bad: bool) -> Line {
+        let cause = Cause::Check("ReplicationLag");
+        let trouble = || Trouble { cause, message: String::new(), hint: None };
+        let news =
+            if bad { News::Bad { trouble: trouble(), another: false } } else { News::Well { cause, seconds: 1.0 } };
+        let thing = (TargetName("app".into()), Some("file".to_owned()));
+        Line { thing, place: place.to_owned(), news, safe_until: None, at_risk: None }
+    }
+
+    #[test]
+    fn an_outage_of_a_fleet_has_few_lines_however_it_comes_over_it() {
+        let mut telling = Telling::default();
+        let mut written: Vec<Vec<Line>> = Vec::new();
+        for second in 0..400 {
+            let bad = (second < 190).then(|| line(&format!("file /srv/backups/t{second:04}"), true));
+            let well =
+                (0..190).filter(|_| second == 200).map(|number| line(&format!("file /srv/backups/t{number}"), false));
+            written.extend(telling.due(bad.into_iter().chain(well).collect(), at(second)));
+        }
+        let lines: Vec<usize> = written.iter().map(Vec::len).collect();
+        // As soon as there are more than three, once a minute; what ends together is told of together.
+        assert_eq!(lines, [1, 1, 1, 58, 60, 60, 190, 9], "{lines:?}");
+        assert!(written.iter().skip(3).all(|group| common_place(group) == "file /srv/backups"));
+        assert!(telling.told.is_empty(), "what is over is forgotten");
+    }
+
+    #[test]
+    fn many_places_are_named_by_what_they_have_in_common() {
+        let common = |places: &[&str]| common_place(&places.iter().map(|place| line(place, true)).collect::<Vec<_>>());
+        assert_eq!(common(&["file /a/b", "file /a/b"]), "file /a/b");
+        assert_eq!(common(&["file /a/b", "file /a/bc/d"]), "file /a");
+        assert_eq!(common(&["file /a", "file /b"]), "file");
+        assert_eq!(common(&["s3 http://h:1 one", "s3 http://h:1 one"]), "s3 http://h:1 one");
+        assert_eq!(common(&["s3 http://h:1 one", "s3 http://h:1 two"]), "s3");
+        assert_eq!(common(&["", ""]), "");
     }
 
     /// Alerts of databases, each with its state.

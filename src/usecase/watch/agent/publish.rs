@@ -10,7 +10,6 @@ use crate::domain::moment::Moment;
 use crate::domain::report::Report;
 use crate::domain::target::TargetName;
 use crate::domain::verdict::Verdicts;
-use crate::usecase::watch::telling;
 
 impl Agent {
     /// Builds what changed anew and hands the report out.
@@ -112,7 +111,8 @@ impl Agent {
             history: self.recorder.history(),
         };
         let changed = changed.iter().filter_map(|name| self.shared.fleet.subjects.get(name));
-        telling::tell(changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect());
+        let lines = changed.flat_map(|subject| self.telling.compare(subject, &report, now)).collect();
+        self.telling.tell(lines, now);
         report
     }
 

@@ -334,6 +334,9 @@ pub const PAGE_ROWS_MAX: usize = 100;
 pub const PAGE_CARDS_MAX: usize = 20;
 pub const PAGE_NAMES_MAX: usize = 8;
 
+/// Databases that are named to whoever asks for one that is not there; the rest is counted.
+pub const KNOWN_NAMES_MAX: usize = 10;
+
 /// Databases that `check` lists by themselves; the rest is counted.
 pub const OVERVIEW_ROWS_MAX: usize = 16;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::limits::NAMES_MAX;
+use super::limits::{KNOWN_NAMES_MAX, NAMES_MAX};
 use super::printable::{is_unseen, visible};
 
 /// A database to be named.
@@ -193,6 +193,18 @@ fn stems<'a>(paths: &[&'a str]) -> Vec<&'a str> {
     paths.iter().map(|path| if unique(path) { stem(path) } else { full(path) }).collect()
 }
 
+/// Says to whoever asked for a name that is not there which there are, the likeliest first.
+pub fn known_databases<'a>(asked: &str, names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    // Comparing costs the product of the lengths.
+    let like = |name: &str| if asked.len() > 64 { 0 } else { strsim::osa_distance(asked, name) };
+    names.sort_by_cached_key(|name| (!name.contains(asked), like(name)));
+    let more = names.len().saturating_sub(KNOWN_NAMES_MAX);
+    let more = if more > 0 { format!(" … and {more} more") } else { String::new() };
+    names.truncate(KNOWN_NAMES_MAX);
+    format!("known databases: {}{more}", names.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -213,6 +225,18 @@ mod tests {
 
     fn named(memory: &mut Names, items: &[Naming]) -> Vec<String> {
         memory.assign(items).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_likeliest_names_are_told_first_and_the_rest_is_counted() {
+        let names: Vec<String> = (0..549).map(|number| format!("t{number:04}/app")).collect();
+        let told = |asked: &str| known_databases(asked, names.iter().map(String::as_str));
+        for (asked, nearest) in [("t0020", "t0020/app, "), ("t002/app", "t0002/app, "), ("t0548/api", "t0548/app, ")] {
+            let told = told(asked);
+            assert!(told.starts_with(&format!("known databases: {nearest}")), "{asked}: {told}");
+            assert!(told.ends_with(" … and 539 more") && told.matches("/app").count() == 10, "{told}");
+        }
+        assert_eq!(known_databases("x", ["b", "a"].into_iter()), "known databases: b, a");
     }
 
     fn check(paths: &[&str], expected: &[&str]) {

@@ -18,6 +18,7 @@ use crate::delivery::render::terminal::painted;
 use crate::domain::check::{Check, catalogue};
 use crate::domain::human;
 use crate::domain::limits::EVIDENCE_LINES_MAX;
+use crate::domain::naming::known_databases;
 use crate::domain::number::Scope;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::report::SCHEMA;
@@ -37,9 +38,6 @@ Examples:
   streamgauge why ReplicationLag
   streamgauge why replicagap orders
   streamgauge why HostGone --url http://10.0.0.7:10099";
-
-/// Databases that are named to whoever asks for one that is not there.
-const NAMED_MAX: usize = 10;
 
 #[derive(Args, Debug)]
 pub struct WhyArgs {
@@ -165,9 +163,9 @@ fn told(report: &Value, check: &Check, database: Option<&str>, source: &str) -> 
     let goes_by = |one: &&Value| database.is_none_or(|name| one["name"] == name || one["local"]["path"] == name);
     let databases: Vec<&Value> = all("databases").filter(goes_by).collect();
     if let Some(name) = database.filter(|_| databases.is_empty()) {
-        let known = all("databases").take(NAMED_MAX).map(|one| human::printable(word(&one["name"])));
+        let known = known_databases(name, all("databases").map(|one| word(&one["name"])));
         let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database, says {source}"));
-        return Err(reason.with_hint(format!("known databases: {}", known.collect::<Vec<_>>().join(", "))));
+        return Err(reason.with_hint(human::printable(&known)));
     }
     let agent = all("checks").filter(|_| database.is_none());
     let verdicts = databases.iter().filter_map(|database| database["checks"].as_array()).flatten().chain(agent);

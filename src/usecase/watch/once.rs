@@ -18,6 +18,7 @@ use crate::domain::limits::{
     SPOT_ONCE_ROUNDS, SPOT_TIMEOUT, TORN_POLLS_MAX, VERIFY_ONCE_REQUESTS_MAX, VERIFY_REQUESTS_MAX, VERIFY_TIMEOUT,
 };
 use crate::domain::moment::Moment;
+use crate::domain::naming::known_databases;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{Target, TargetName};
 use crate::domain::verification::{Outcome, VerifyDepth};
@@ -235,8 +236,7 @@ pub fn named(targets: Vec<Target>, names: &[String]) -> Result<Vec<Target>, Reas
     };
     if let Some(name) = names.iter().find(|name| !targets.iter().any(|target| goes_by(target, name))) {
         let reason = Reason::new(ReasonKind::NotFound, format!("{name}: no such database"));
-        let known: Vec<_> = targets.iter().take(10).map(|target| target.name.as_str()).collect();
-        return Err(reason.with_hint(format!("known databases: {}", known.join(", "))));
+        return Err(reason.with_hint(known_databases(name, targets.iter().map(|target| target.name.as_str()))));
     }
     let wanted = |target: &Target| names.is_empty() || names.iter().any(|name| goes_by(target, name));
     Ok(targets.into_iter().filter(wanted).collect())

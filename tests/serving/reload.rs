@@ -57,7 +57,8 @@ fn a_new_file_is_taken_over_and_a_bad_one_is_not() {
     assert_eq!((answer.status, answer.text()), (500, expected));
     assert_eq!((reloaded(&agent), up(&agent, "a"), up(&agent, "c")), (Some(0.0), Some(1.0), Some(1.0)));
     let report = agent.report();
-    assert!(report["agent"]["config"]["error"].as_str().unwrap().contains("poll-intervall"), "{report}");
+    let error = report["agent"]["config"]["error"].as_str().unwrap();
+    assert!(error.contains("poll-intervall") && error.contains(&format!("sweep-interval; {config}:7: ")), "{report}");
 
     fs::write(&agent.config, watching(settings, [&a])).unwrap();
     agent.process.signal(Signal::HUP);
@@ -98,6 +99,7 @@ fn a_changed_file_is_noticed_at_once_and_only_a_change_is_dated_anew() {
     fs::write(&agent.config, toml("2h")).unwrap();
     write("new");
     wait_for("the correction", || reloaded(&agent) == Some(1.0));
+    wait_for("both to be told of", || agent.process.log_lines("message=\"configuration reloaded\"") == 2);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn reloaded(_: &Context, assessment: &Assessment) -> Option<Explanation> {
     let config = &assessment.agent.config;
     Some(Explanation::Known(match (&config.error, config.last_reload_successful) {
         (_, true) => "as read".into(),
-        (Some(error), false) => format!("rejected: {error}"),
+        (Some(error), false) => error.clone(),
         (None, false) => "rejected".into(),
     }))
 }
@@ -277,7 +277,7 @@ mod tests {
         broken.agent.sources[0].error = Some("read /srv: permission denied".into());
         broken.over_limit = 7;
         let expected = [
-            "ConfigReloadFailed fail: rejected: streamgauge.toml:3: unknown key",
+            "ConfigReloadFailed fail: streamgauge.toml:3: unknown key",
             "DiscoveryFailed fail: litestream.yml: read /srv: permission denied",
             "SeriesLimitReached fail: 7 databases are not watched",
         ];

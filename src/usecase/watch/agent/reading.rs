@@ -191,18 +191,20 @@ impl Agent {
             }
         });
         let config = &mut self.report.config;
-        match &result {
-            Ok(()) => config.last_reload_success_at = Some(now.wall()),
-            Err(problems) if config.error.as_ref() == Some(problems) => {}
-            Err(problems) => tracing::error!(%problems, "configuration not read; the previous one stays in force"),
+        // Whoever asked is told a line each; everybody else, all in one.
+        let error = result.as_ref().err().map(|problems| problems.replace('\n', "; "));
+        match &error {
+            None => config.last_reload_success_at = Some(now.wall()),
+            same if config.error == *same => {}
+            Some(problems) => tracing::error!(problems, "configuration not read; the previous one stays in force"),
         }
         let told = config.last_reload_successful != result.is_ok();
         config.last_reload_successful = result.is_ok();
-        config.error = result.as_ref().err().cloned();
+        config.error = error;
         self.reading.next = now.after(self.shared.configured.pace.discovery);
         let databases = self.shared.fleet.subjects.len();
         let replicas: usize = self.shared.fleet.subjects.values().map(|subject| subject.replicas.len()).sum();
-        if asked && result.is_ok() {
+        if result.is_ok() && (asked || told) {
             tracing::info!(databases, replicas, "configuration reloaded");
         } else if databases > before {
             tracing::info!(databases, replicas, "more databases are watched");

@@ -316,7 +316,7 @@ fn several_databases_have_a_line_each_and_all_is_told_when_asked() {
         "{table}"
     );
     assert!(table.contains("\n1 critical, 4 warning; `streamgauge check db3` shows one in full"), "{table}");
-    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(!table.contains('…'), "{table}");
     let (_, blocks) = check(&config, &["--verbose"]);
     assert_eq!(blocks.matches("failed            NoReplica: none is configured").count(), 5, "{blocks}");
 }

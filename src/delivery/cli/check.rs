@@ -1,5 +1,6 @@
 //! `streamgauge check`: one look, a verdict, an exit code.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::args::{CheckArgs, CheckFormat, SourceArgs};
 use super::blocks::blocks;
-use super::overview::{Drills, overview};
+use super::overview::{Drills, UNCUT, overview};
 use super::runtime::block_on;
 use super::sources::{Sources, stores};
 use super::version::{REVISION, VERSION};
@@ -48,10 +49,11 @@ pub fn main(args: &CheckArgs) -> Result<ExitCode, Reason> {
         }
         looked => looked?,
     };
-    let (colour, width) = match args.output {
-        None => (output::colour(), output::width().max(output::WIDTH)),
-        Some(_) => (false, output::WIDTH),
-    };
+    let terminal = args.output.is_none() && std::io::stdout().is_terminal();
+    let colour = args.output.is_none() && output::colour();
+    // What is read later, or by a program, is cut for no terminal.
+    let width = if terminal { Some(output::width()) } else { output::columns() };
+    let width = width.map_or(UNCUT, |columns| columns.max(output::WIDTH));
     let text = match args.format {
         CheckFormat::Table if args.verbose || report.assessment.databases.len() <= 1 => blocks(&report, colour),
         CheckFormat::Table => overview(&report, &drills, colour, width),

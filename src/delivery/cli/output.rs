@@ -93,6 +93,11 @@ pub fn width() -> usize {
     size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 40).unwrap_or(WIDTH)
 }
 
+/// Columns that `COLUMNS` says of what is no terminal, if it does.
+pub fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

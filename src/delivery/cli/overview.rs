@@ -22,6 +22,9 @@ pub type Drills = BTreeMap<String, DrillRecord>;
 /// Columns that a name may take within a sentence.
 const NAME_COLUMNS: usize = 24;
 
+/// The width of what is as wide as its lines.
+pub const UNCUT: usize = usize::MAX;
+
 /// Lines that one finding may take.
 const FINDING_LINES: usize = 2;
 
@@ -90,11 +93,11 @@ pub fn lines(report: &Report) -> Vec<Line<'_>> {
     lines
 }
 
-/// The report in lines of at most `width` columns, which are 80 or more.
+/// The report in lines of at most `width` columns, which are 80 or more, or [`UNCUT`].
 pub fn overview(report: &Report, drills: &Drills, colour: bool, width: usize) -> String {
     let lines = lines(report);
     let mut out = table(&lines, drills, report.generated_at, colour, width);
-    let (found, more) = findings(&lines);
+    let (found, more) = findings(&lines, if width == UNCUT { UNCUT } else { NAME_COLUMNS });
     if !found.is_empty() {
         out.push('\n');
     }
@@ -140,7 +143,6 @@ fn last(lines: &[Line<'_>]) -> String {
 
 const HEADER: [&str; 7] = ["STATE   ", "DATABASE", "SAFE UNTIL", "LAG", "AT RISK", "LAST DRILL", "FAILS"];
 const NAME: usize = 1;
-const DRILL: usize = 5;
 const FAILS: usize = 6;
 
 fn table(lines: &[Line<'_>], drills: &Drills, now: Timestamp, colour: bool, width: usize) -> String {
@@ -162,7 +164,8 @@ fn table(lines: &[Line<'_>], drills: &Drills, now: Timestamp, colour: bool, widt
             words.push(Some(*word));
         }
     }
-    let columns: Vec<usize> = (0..HEADER.len()).filter(|column| *column != DRILL || !drills.is_empty()).collect();
+    let said = |column: usize| rows[1..].iter().any(|row| row[column] != "-");
+    let columns: Vec<usize> = (0..HEADER.len()).filter(|column| said(*column)).collect();
     let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let fixed: usize =
         columns.iter().filter(|column| ![NAME, FAILS].contains(column)).map(|column| widest(*column)).sum();
@@ -247,7 +250,7 @@ fn together(lines: &[&Line<'_>], more: bool, now: Timestamp) -> [String; 7] {
 }
 
 /// What does not pass, each check once, the worst first: its state and a sentence. And how many checks more there are.
-fn findings(lines: &[Line<'_>]) -> (Vec<(&'static str, String)>, usize) {
+fn findings(lines: &[Line<'_>], name_columns: usize) -> (Vec<(&'static str, String)>, usize) {
     let mut groups: Vec<Vec<(&str, &Verdict)>> = Vec::new();
     let all = lines.iter().flat_map(|line| line.verdicts.iter().map(|verdict| (line.name, *verdict)));
     for (name, verdict) in all {
@@ -264,20 +267,23 @@ fn findings(lines: &[Line<'_>]) -> (Vec<(&'static str, String)>, usize) {
             None => groups.push(vec![(name, verdict)]),
         }
     }
-    // What the table names comes first.
+    // What is known to fail comes before what is unknown, and what only informs last. Of what is equally bad, what the table
+    // names comes first.
     let named: BTreeSet<&str> = lines.iter().filter_map(|line| line.checks().first().copied()).collect();
     groups.sort_by_key(|group| {
         let (_, first) = group[0];
-        (Reverse(weight(first)), !named.contains(first.check), Reverse(group.len()))
+        let databases = group.chunk_by(|(one, _), (other, _)| one == other).count();
+        let is_note = first.severity == Severity::Info;
+        (is_note, Reverse((first.status, first.severity, named.contains(first.check), databases)))
     });
     let more = groups.len().saturating_sub(OVERVIEW_FINDINGS_MAX);
-    let sentence = |group: &Vec<(&str, &Verdict)>| (state_of(group[0].1), sentence(group));
+    let sentence = |group: &Vec<(&str, &Verdict)>| (state_of(group[0].1), sentence(group, name_columns));
     (groups.iter().take(OVERVIEW_FINDINGS_MAX).map(sentence).collect(), more)
 }
 
 /// Such as `PermissionDrift on 6 databases: app, shop, blog and 3 more; mode 0664, expected 0600`.
-fn sentence(group: &[(&str, &Verdict)]) -> String {
-    let name = |name: &str| fit(&human::printable(name), NAME_COLUMNS);
+fn sentence(group: &[(&str, &Verdict)], name_columns: usize) -> String {
+    let name = |name: &str| fit(&human::printable(name), name_columns);
     let mut names: Vec<&str> = group.iter().map(|(name, _)| *name).collect();
     // Before they are cut, which may make them equal.
     names.dedup();
@@ -392,6 +398,38 @@ mod tests {
         assert_eq!(text.lines().filter(|line| line.starts_with("CRITICAL  db")).count(), OVERVIEW_ROWS_MAX, "{text}");
         assert!(text.contains("CRITICAL  44 more   unknown     unknown  unknown"), "{text}");
         assert!(text.contains("\n60 critical; "), "{text}");
+    }
+
+    #[test]
+    fn what_fails_is_told_before_what_is_unknown_and_uncut_where_there_is_room() {
+        const LONG: &str = "a-name-of-more-than-24-columns";
+        let mut report = judged((0..4).map(|number| sample::healthy(&format!("{LONG}-{number}"))).collect());
+        let verdict = |check, severity, status| Verdict {
+            check,
+            title: "",
+            severity,
+            database: None,
+            replica: Some("file".into()),
+            status,
+            detail: "one detail ".repeat(30).trim_end().into(),
+        };
+        let more = [
+            verdict("Informs", Severity::Info, Status::Fail),
+            verdict("CriticalForOne", Severity::Critical, Status::Fail),
+            verdict("UnknownToAll", Severity::Critical, Status::Unknown),
+            verdict("WarnsOfAll", Severity::Warning, Status::Fail),
+            verdict("CriticalForAll", Severity::Critical, Status::Fail),
+        ];
+        let of = |number| more[if number == 1 { 0 } else { 2 }..].to_vec();
+        report.verdicts.databases = (0..4).map(|number| of(number).into()).collect();
+        let drills = Drills::from([("elsewhere".to_owned(), sample::drill_record("elsewhere"))]);
+        let text = overview(&report, &drills, false, UNCUT);
+        let found: Vec<&str> =
+            text.split("\n\n").nth(1).unwrap().lines().map(|line| line[INDENT..].split(' ').next().unwrap()).collect();
+        assert_eq!(found, ["CriticalForAll", "CriticalForOne", "WarnsOfAll", "UnknownToAll", "and"], "{text}");
+        assert!(!text.contains('…') && text.contains(&format!("{LONG}-2")), "{text}");
+        assert!(!text.contains("LAST DRILL") && text.contains("CriticalForOne +"), "{text}");
+        assert!(overview(&report, &drills, false, 80).contains('…'));
     }
 
     #[test]

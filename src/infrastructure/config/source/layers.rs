@@ -48,6 +48,9 @@ pub(crate) fn merge(
     }
 }
 
+/// The flags that are not called as their key is.
+const FLAGS: [(&str, &str); 2] = [("shard", "watch.shard"), ("web.config.file", "web.config-file")];
+
 /// Where each key was last set, by its path: `database[2].path`.
 #[derive(Default)]
 struct Places(HashMap<String, Where>);
@@ -140,7 +143,8 @@ impl Places {
     }
 
     fn flag(&mut self, key: &str) {
-        let place = Place { file: "command line".into(), line: None, key: format!("--{key}") };
+        let flag = FLAGS.iter().find(|(_, of)| *of == key).map_or(key, |(flag, _)| flag);
+        let place = Place { file: "command line".into(), line: None, key: format!("--{flag}") };
         self.0.insert(key.to_owned(), Where::Other(place));
     }
 

@@ -91,3 +91,14 @@ fn a_restore_as_of_the_future_is_refused() {
     assert!(error.starts_with("error: --at \"2999-01-01T00:00:00Z\": in the future; it is now "), "{error}");
     assert!(error.contains("hint: omit --at for the newest state"), "{error}");
 }
+
+#[test]
+fn a_place_that_cannot_be_listed_is_not_ok() {
+    let files = Files::new();
+    let toml = format!("[[observe]]\nurl = \"file://{}/nowhere\"\n", files.path().display());
+    files.write("streamgauge.toml", toml);
+    let told = told(&files, &["config", "check", "--config.file", "streamgauge.toml"]);
+    let (out, error) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    assert_eq!((told.status.code(), &*out), (Some(2), "incomplete: 0 databases, 0 warnings\n"), "{error}");
+    assert!(error.starts_with("error: file://") && error.contains("no such file"), "{error}");
+}

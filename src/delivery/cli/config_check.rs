@@ -99,7 +99,8 @@ fn text(loaded: &Loaded) -> String {
     let unsupported = loaded.targets.iter().flat_map(|target| &target.replicas);
     let unsupported = unsupported.filter(|replica| !is_supported(&replica.location)).count();
     let (databases, warnings) = (loaded.targets.len(), warnings.len());
-    let _ = write!(text, "ok: {}, {}", human::counted(databases, "database"), human::counted(warnings, "warning"));
+    let word = if unlisted(&loaded.sources).is_some() { "incomplete" } else { "ok" };
+    let _ = write!(text, "{word}: {}, {}", human::counted(databases, "database"), human::counted(warnings, "warning"));
     if unsupported > 0 {
         let _ = write!(text, ", {} unsupported", human::counted(unsupported, "replica"));
     }

@@ -57,7 +57,7 @@ fn an_agent_that_answers_is_the_evidence_and_else_one_look_is() {
     assert!(out.contains("  OK app: ") && !out.contains(" other: "), "{out}");
     let (code, out, error) = told(&["why", "DatabaseUnreadable", "nobody", "--url", &url]);
     assert_eq!((code, out.as_str()), (2, ""), "{error}");
-    assert!(error.contains("nobody: no such database") && error.contains("known databases: app, other"), "{error}");
+    assert!(error.contains("nobody: no such database") && error.contains("known databases: other, app"), "{error}");
     drop(agent);
 
     // Without --url, the configuration says where an agent would be.

@@ -169,7 +169,7 @@ corrupt\t'a byte in the header of each new file is flipped → the newest file c
 truncate\t'of each new file only the first 64 bytes arrive → files shorter than any LTX file, so nothing newer is proven and lag grows'
 delete-snapshot\t'the snapshots and everything else that a restore can start from are deleted → nothing can be restored although the newest commits are in the replica'
 empty\t'the replica is emptied, and new files go on arriving → nothing can be restored although the newest commits are in the replica'
-unreadable\t'the replica\'s directory is renamed away → the replica is down and proof age grows; lag stays what was last known'
+unreadable\t'the replica\'s directory is renamed away, and a file has its name → the replica is down and proof age grows; lag stays what was last known'
 idle\t'the writer stops, replication works → nothing: an idle database has no lag'"
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand demo" -l fault-after -d 'How long after the start to break it' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand demo" -l fault-for -d 'End the fault after this long [default: it lasts]' -r
@@ -183,7 +183,7 @@ corrupt\t'a byte in the header of each new file is flipped → the newest file c
 truncate\t'of each new file only the first 64 bytes arrive → files shorter than any LTX file, so nothing newer is proven and lag grows'
 delete-snapshot\t'the snapshots and everything else that a restore can start from are deleted → nothing can be restored although the newest commits are in the replica'
 empty\t'the replica is emptied, and new files go on arriving → nothing can be restored although the newest commits are in the replica'
-unreadable\t'the replica\'s directory is renamed away → the replica is down and proof age grows; lag stays what was last known'
+unreadable\t'the replica\'s directory is renamed away, and a file has its name → the replica is down and proof age grows; lag stays what was last known'
 idle\t'the writer stops, replication works → nothing: an idle database has no lag'"
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand demo-peer" -l fault-after-ms -d 'Milliseconds of health before the fault' -r
 complete -c streamgauge -n "__fish_streamgauge_using_subcommand demo-peer" -l fault-for-ms -d 'Milliseconds after which the fault ends' -r

@@ -129,6 +129,11 @@ fn a_litestream_that_stopped_for_good_is_told_as_lag_to_the_byte() {
 }
 
 #[test]
+fn a_litestream_that_takes_up_nothing_new_is_told() {
+    play(&[pitfalls::takes_up_nothing_new_after_a_rename]);
+}
+
+#[test]
 fn unknown_lag_is_told_with_its_reason() {
     play(&[unknown::path_with_a_slash, unknown::file_without_its_wal]);
 }

@@ -1,19 +1,20 @@
 //! Failures of genuine releases of Litestream of which its own log and metrics say nothing: what is lost, and what the
 //! agent says. docs/LITESTREAM-PITFALLS.md tells them.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use super::lab::agent::Agent;
-use super::lab::{Lab, command};
+use super::lab::{Lab, Process, command, wait_for};
 use super::position;
 use super::site::{Site, quick_toml, replica_report};
 
 /// Rows in the database that Litestream restores.
 fn restored_rows(lab: &Lab, site: &Site, out: &Path) -> serde_json::Value {
     let rows = site.restored(lab, out).unwrap().sql("SELECT count(*) FROM t");
-    std::fs::remove_file(out).unwrap();
+    fs::remove_file(out).unwrap();
     rows[0][0].clone()
 }
 
@@ -22,9 +23,8 @@ fn restored_rows(lab: &Lab, site: &Site, out: &Path) -> serde_json::Value {
 pub fn stopped_for_good_after_a_pause(lab: &Lab, home: &Path) {
     let mut site = Site::on_directory(lab, home, "shop", "0.5.8", &[]);
     // A snapshot is of the database as it is, and so would bring the rows that are missing.
-    let yaml = std::fs::read_to_string(&site.litestream.config).unwrap();
-    std::fs::write(&site.litestream.config, yaml.replace("snapshot: {interval: 20s", "snapshot: {interval: 24h"))
-        .unwrap();
+    let yaml = fs::read_to_string(&site.litestream.config).unwrap();
+    fs::write(&site.litestream.config, yaml.replace("snapshot: {interval: 20s", "snapshot: {interval: 24h")).unwrap();
     let _ = site.litestream.process.stop();
     site.restart_litestream(lab);
     let toml = format!("{}\n[objectives]\nrpo = \"5s\"\n", quick_toml([&site], "idle-interval = \"2s\""));
@@ -74,4 +74,51 @@ pub fn stopped_for_good_after_a_pause(lab: &Lab, home: &Path) {
     site.restart_litestream(lab);
     site.wait_until_in_sync(&agent);
     assert_eq!(restored_rows(lab, &site, &out), 1023);
+}
+
+/// Once a directory in a `dir` was renamed, 0.5.17 looks for databases in its own working directory, and takes up no new one of
+/// the `dir` if that is above it, as `/` is.
+pub fn takes_up_nothing_new_after_a_rename(lab: &Lab, home: &Path) {
+    let (tenants, replicas, config) = (home.join("tenants"), home.join("replicas"), home.join("litestream.yml"));
+    let create = |name: &str| {
+        let directory = tenants.join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let mut writer = lab.writer(&directory.join("app.db"));
+        writer.create_table();
+        writer.commit(1);
+        writer
+    };
+    let _writers = ["one", "two"].map(create);
+    let yaml = format!(
+        "dbs:\n  - dir: {}\n    pattern: '*.db'\n    recursive: true\n    watch: true\n    \
+         replica: {{type: file, path: {}, sync-interval: 100ms}}\n",
+        tenants.display(),
+        replicas.display()
+    );
+    fs::write(&config, yaml).unwrap();
+    let replicate = || {
+        let mut command = lab.litestream("0.5.17");
+        command.args(["replicate", "-config"]).arg(&config).current_dir(home);
+        Process::spawn(&mut command, home.join("litestream.log"))
+    };
+    let mut litestream = replicate();
+    let is_replicated = |name: &str| replicas.join(name).join("app.db/ltx/0").exists();
+    wait_for("both replicas", || is_replicated("one") && is_replicated("two"));
+    fs::rename(tenants.join("two"), tenants.join("moved")).unwrap();
+    wait_for("its log", || litestream.log().contains("failed to calculate relative path"));
+
+    let _new = create("new");
+    let agent = Agent::start(home, &format!("[litestream]\nconfig = [{config:?}]\n"), &[]);
+    let is_down = || {
+        let labels = [("database", "new/app"), ("check", "LitestreamDown"), ("status", "fail")];
+        agent.metric("streamgauge_check_status", &labels) == Some(1.0)
+    };
+    let restores = || agent.metric("streamgauge_replica_restorable", &[("database", "new/app")]);
+    wait_for("a process that does not work on it", is_down);
+    wait_for("a replica that is not there", || restores() == Some(0.0));
+    assert!(litestream.is_running() && !is_replicated("new"));
+
+    let _ = litestream.stop();
+    let _litestream = replicate();
+    wait_for("what a restart takes up", || !is_down() && restores() == Some(1.0));
 }

@@ -1,6 +1,7 @@
 //! The memory of verification: which objects of one replica were read and what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
@@ -62,15 +63,7 @@ pub(super) struct Oddities {
 }
 
 /// Of all others.
-static NONE: Oddities = Oddities {
-    suspects: BTreeMap::new(),
-    gone: BTreeSet::new(),
-    unreadable: BTreeSet::new(),
-    failures: 0,
-    retry_at: None,
-    related: Vec::new(),
-    overlaps: BTreeMap::new(),
-};
+static NONE: LazyLock<Oddities> = LazyLock::new(Oddities::default);
 
 impl Ledger {
     pub(super) fn odd(&self) -> &Oddities {
@@ -136,7 +129,7 @@ impl Ledger {
         (self.tip, self.cut) = (listed.tip, listed.cut);
         self.relate(now);
         self.forget();
-        self.odd.take_if(|odd| **odd == NONE);
+        self.odd.take_if(|odd| **odd == *NONE);
     }
 
     /// Nothing keeps an object from being read, or it is not to be read any more.

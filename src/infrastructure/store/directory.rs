@@ -54,7 +54,7 @@ fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {
 /// A directory as a replica.
 pub(super) struct DirectoryStore {
     root: PathBuf,
-    /// Where it is missing in a directory that is there, it is empty.
+    /// Where it is missing, it is empty.
     may_be_gone: bool,
     /// One listing at a time, and few reads: a directory on a dead network mount keeps these threads, not one more with
     /// each attempt.
@@ -90,12 +90,11 @@ impl DirectoryStore {
     }
 }
 
-/// Whether the directory above shows that there is nothing by this name, as a bucket shows nothing below a prefix. Where that one
-/// is missing as well, or a link leads nowhere, a filesystem may not be mounted.
+/// Whether the lowest directory above that is there shows that there is nothing by this name, as a bucket shows nothing below a
+/// prefix. Where a link on the way leads nowhere, something was meant to be there.
 fn is_gone(root: &Path) -> bool {
-    let above = root.parent().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
-    let is_missing = root.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    is_missing && above.is_some_and(Path::is_dir)
+    let lowest = root.ancestors().find(|path| path.symlink_metadata().is_ok());
+    lowest.is_none_or(|lowest| lowest != root && lowest.is_dir())
 }
 
 #[async_trait]

@@ -410,7 +410,8 @@ fn the_agent_has_the_map_on_every_face() {
 #[test]
 fn what_cannot_be_listed_is_unknown_and_many_are_a_line_each() {
     let home = tempfile::tempdir().unwrap();
-    let (code, table, error) = told(&[&format!("file://{}/nowhere", home.path().display())]);
+    std::os::unix::fs::symlink("nowhere", home.path().join("link")).unwrap();
+    let (code, table, error) = told(&[&format!("file://{}/link", home.path().display())]);
     assert_eq!((code, error.as_str()), (3, ""), "{table}");
     assert!(table.contains("  unknown           list "), "{table}");
     let (code, _, error) = told(&["--at", "yesterday", "file:///nowhere"]);

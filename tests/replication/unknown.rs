@@ -143,7 +143,10 @@ pub fn churn(lab: &Lab, home: &Path) {
     }
     let repeated = |site: &Site| site.seen(&agent).get("replica_repeated_objects");
     let [noisy, quiet] = &sites;
-    wait_for("the quiet one to be in sync", || quiet.seen(&agent).in_sync());
+    wait_for("the quiet one to be in sync", || {
+        let seen = quiet.seen(&agent);
+        seen.in_sync() && seen.get("database_commits_total") > Some(1200.0)
+    });
     let before = repeated(noisy).unwrap_or(0.0);
     let quiet_before = quiet.seen(&agent).get("database_commits_total");
     wait_for("files that change the same pages", || repeated(noisy) > Some(before.max(5.0) + 20.0));

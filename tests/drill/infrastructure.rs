@@ -118,7 +118,11 @@ fn what_is_not_there_cannot_be_read_or_is_too_large_is_inconclusive() {
     let gone = site.home.path().join("gone");
     fs::rename(&site.replica, &gone).unwrap();
     let drilled = site.drill(&[]);
-    assert_eq!(drilled.result(), "inconclusive", "the directory may not be mounted: {}", drilled.record());
+    assert_eq!(drilled.result(), "failed", "nothing restores: {}", drilled.record());
+    std::os::unix::fs::symlink("not-mounted", &site.replica).unwrap();
+    let drilled = site.drill(&[]);
+    assert_eq!(drilled.result(), "inconclusive", "the link says that something is missing: {}", drilled.record());
+    fs::remove_file(&site.replica).unwrap();
     fs::rename(gone, &site.replica).unwrap();
 
     let blocked = site.home.path().join("streamgauge.toml").join("scratch");

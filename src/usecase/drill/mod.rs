@@ -140,7 +140,7 @@ impl Drill {
         let layouts = store.layouts().await.map_err(Stop::inconclusive)?;
         let Some(layout) = layouts.first().copied() else {
             let reason =
-                Reason::new(ReasonKind::NotFound, format!("restore {url}: nothing has ever been replicated there"));
+                Reason::new(ReasonKind::NotFound, format!("restore {url}: there is nothing that Litestream wrote"));
             return Err(self.refuse(Stop::failed(reason)));
         };
         let mut base = self.base().await?;

@@ -86,10 +86,10 @@ look, such as a mistake in the configuration or on the command line, is also unk
 
 Databases are looked at first, then their replicas. A replica that is behind its database is given --wait to catch up.
 
-With several databases, each gets one line, the worst first; of more than 16, the other bad ones and all that are well are \
-counted together, a line for each state. SAFE UNTIL is what the best replica is proven to hold, AT RISK is what \
-would be lost with this disk now, LAST DRILL is what the agent of this host remembers. A single database is shown in full. Lines are as wide as the terminal; in a file or \
-pipe nothing is cut, unless COLUMNS says how wide a line may be.
+With several databases, each gets one line, the worst first; of more than 16, the other bad ones and all that are well \
+are counted together, a line for each state. SAFE UNTIL is what the best replica is proven to hold, AT RISK is what would \
+be lost with this disk now, LAST DRILL is what the agent of this host remembers. A single database is shown in full. Lines \
+are as wide as the terminal; in a file or pipe nothing is cut, unless COLUMNS says how wide a line may be.
 
 --format prometheus writes what the agent exports, for the textfile collector of node_exporter: cron is enough to feed \
 Prometheus. With --output, a reader never sees half a file; when the look fails it stays as it is, and \

@@ -69,12 +69,13 @@ impl DirectoryStore {
         Self { root, may_be_gone, listing, reading, buffers: Buffers::default() }
     }
 
-    /// Runs `work` with the opened root where blocking is allowed; `None` where there is no root, and so nothing below it.
+    /// Runs `work` with the opened root where blocking is allowed; `nothing` where there is no root, and so nothing below it.
     async fn with_root<T: Send + 'static>(
         &self,
         busy: &Arc<Semaphore>,
+        nothing: T,
         work: impl FnOnce(OwnedFd) -> Result<T, Reason> + Send + 'static,
-    ) -> Result<Option<T>, Reason> {
+    ) -> Result<T, Reason> {
         // The semaphore is never closed.
         let permit = busy.clone().acquire_owned().await;
         let (root, may_be_gone) = (self.root.clone(), self.may_be_gone);
@@ -82,8 +83,8 @@ impl DirectoryStore {
             let _permit = permit;
             // The root itself is the user's choice and may be a link.
             match openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()) {
-                Err(Errno::NOENT) if may_be_gone && is_gone(&root) => Ok(None),
-                root => work(root.map_err(reason)?).map(Some),
+                Err(Errno::NOENT) if may_be_gone && is_gone(&root) => Ok(nothing),
+                root => work(root.map_err(reason)?),
             }
         })
         .await
@@ -102,36 +103,32 @@ impl KeyStore for DirectoryStore {
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
         let rest = cursor.and_then(|cursor| cursor.get::<Rest>()).cloned();
         let (prefix, from) = (prefix.to_owned(), from.map(str::to_owned));
-        self.with_root(&self.listing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS))
-            .await
-            .map(Option::unwrap_or_default)
+        let nothing = KeyPage::default();
+        self.with_root(&self.listing, nothing, move |root| list(root, &prefix, from.as_deref(), rest, BOUNDS)).await
     }
 
     async fn all(&self, prefix: &str) -> Result<Option<KeyPage>, Reason> {
         let prefix = prefix.to_owned();
-        self.with_root(&self.listing, move |root| all(root, &prefix, BOUNDS.page))
-            .await
-            .map(|found| found.unwrap_or_else(|| Some(KeyPage::default())))
+        let nothing = Some(KeyPage::default());
+        self.with_root(&self.listing, nothing, move |root| all(root, &prefix, BOUNDS.page)).await
     }
 
     async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
         let prefixes = prefixes.to_vec();
-        self.with_root(&self.listing, move |root| names(&root, &prefixes, BOUNDS.page))
-            .await
-            .map(|found| found.unwrap_or_else(|| Some(Vec::new())))
+        let nothing = Some(Vec::new());
+        self.with_root(&self.listing, nothing, move |root| names(&root, &prefixes, BOUNDS.page)).await
     }
 
     async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
         let prefix = prefix.to_owned();
-        let names = self.with_root(&self.listing, move |root| folders(root, &prefix)).await?;
-        Ok(FolderPage::from(names.unwrap_or_default()))
+        self.with_root(&self.listing, Vec::new(), move |root| folders(root, &prefix)).await.map(FolderPage::from)
     }
 
     async fn read(&self, key: &str, offset: u64, length: u64) -> Result<Content, Reason> {
         let (key, buffers) = (key.to_owned(), self.buffers.clone());
-        let read = self.with_root(&self.reading, move |root| read(root, &key, offset, length, &buffers)).await?;
+        let read = self.with_root(&self.reading, None, move |root| read(root, &key, offset, length, &buffers)).await?;
         let missing = || Content::Missing(Reason::new(ReasonKind::NotFound, "no such file"));
-        Ok(read.flatten().map_or_else(missing, Content::There))
+        Ok(read.map_or_else(missing, Content::There))
     }
 }
 

@@ -158,8 +158,11 @@ impl Telling {
         }
     }
 
-    /// What is to be written by now, each kind by itself.
+    /// What is to be written by now, each kind by itself. What waits to be said of a thing is not said when there is newer news
+    /// of it.
     fn due(&mut self, lines: Vec<Line>, now: Moment) -> Vec<Vec<Line>> {
+        let newer: BTreeSet<Thing> = lines.iter().map(|line| line.thing.clone()).collect();
+        self.told.values_mut().for_each(|told| told.waiting.retain(|line| !newer.contains(&line.thing)));
         for line in lines {
             let told =
                 self.told.entry(line.kind()).or_insert_with(|| Told { since: now, written: 0, waiting: Vec::new() });
@@ -184,6 +187,7 @@ impl Telling {
     /// Forgets a target that is no longer watched.
     pub(super) fn forget(&mut self, name: &TargetName) {
         self.said.retain(|(target, _), _| target != name);
+        self.told.values_mut().for_each(|told| told.waiting.retain(|line| line.thing.0 != *name));
     }
 }
 
@@ -394,13 +398,13 @@ mod tests {
         );
     }
 
-    /// A replica that is bad, or well again.
+    /// A replica at that place that is bad, or well again.
     fn line(place: &str, bad: bool) -> Line {
         let cause = Cause::Check("ReplicationLag");
         let trouble = || Trouble { cause, message: String::new(), hint: None };
         let news =
             if bad { News::Bad { trouble: trouble(), another: false } } else { News::Well { cause, seconds: 1.0 } };
-        let thing = (TargetName("app".into()), Some("file".to_owned()));
+        let thing = (TargetName(place.into()), Some("file".to_owned()));
         Line { thing, place: place.to_owned(), news, safe_until: None, at_risk: None }
     }
 
@@ -408,17 +412,30 @@ mod tests {
     fn an_outage_of_a_fleet_has_few_lines_however_it_comes_over_it() {
         let mut telling = Telling::default();
         let mut written: Vec<Vec<Line>> = Vec::new();
+        let place = |number| format!("file /srv/backups/t{number:04}");
         for second in 0..400 {
-            let bad = (second < 190).then(|| line(&format!("file /srv/backups/t{second:04}"), true));
-            let well =
-                (0..190).filter(|_| second == 200).map(|number| line(&format!("file /srv/backups/t{number}"), false));
+            let bad = (second < 190).then(|| line(&place(second), true));
+            let well = (0..190).filter(|_| second == 200).map(|number| line(&place(number), false));
             written.extend(telling.due(bad.into_iter().chain(well).collect(), at(second)));
         }
-        let lines: Vec<usize> = written.iter().map(Vec::len).collect();
-        // As soon as there are more than three, once a minute; what ends together is told of together.
-        assert_eq!(lines, [1, 1, 1, 58, 60, 60, 190, 9], "{lines:?}");
+        let lines: Vec<(bool, usize)> =
+            written.iter().map(|group| (matches!(group[0].news, News::Bad { .. }), group.len())).collect();
+        // Three by themselves, then once a minute all that came since; what ends together is told of together. The last nine
+        // were still to be told of, and are well: that they are bad would be wrong by then.
+        assert_eq!(lines, [(true, 1), (true, 1), (true, 1), (true, 58), (true, 60), (true, 60), (false, 190)]);
         assert!(written.iter().skip(3).all(|group| common_place(group) == "file /srv/backups"));
         assert!(telling.told.is_empty(), "what is over is forgotten");
+    }
+
+    #[test]
+    fn what_is_no_longer_watched_is_not_told_of_either() {
+        let mut telling = Telling::default();
+        let bad = |number: i64| line(&format!("file /srv/t{number}"), true);
+        assert_eq!(telling.due((0..4).map(bad).collect(), at(0)).iter().flatten().count(), 4);
+        assert!(telling.due(vec![bad(5), bad(6)], at(1)).is_empty());
+        telling.forget(&bad(5).thing.0);
+        let left: Vec<_> = telling.due(Vec::new(), at(60)).into_iter().flatten().map(|line| line.place).collect();
+        assert_eq!(left, ["file /srv/t6"]);
     }
 
     #[test]

@@ -248,6 +248,12 @@ mod tests {
     }
 
     #[test]
+    fn seconds_are_read_to_the_last_bit() {
+        let claim = BeaconClaim { lag_seconds: Some(44_444.001_722_586_675), ..claim() };
+        assert_eq!(BeaconClaim::parse(&claim.encode()), Ok(claim));
+    }
+
+    #[test]
     fn old_and_unknown_claims_say_nothing_of_the_lag() {
         assert!(seen(-200, claim()).is_fresh());
         let old = seen(-201, claim());

@@ -447,6 +447,9 @@ pub const PROCESSES_MAX: usize = 100_000;
 /// Open files of one Litestream that are looked at: it has about three open for each database.
 pub const OPEN_FILES_MAX: usize = 200_000;
 
+/// Locks of all processes that are looked at for those of a Litestream whose open files do not show.
+pub const LOCKS_MAX: usize = 1_000_000;
+
 /// Databases for which a map is drawn in the terminal; more are a line each.
 pub const BANDS_MAX: usize = 5;
 

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::lab::agent::Agent;
 use super::lab::litestream::{printed, quick_yaml};
-use super::lab::{Lab, free_port, wait_for};
+use super::lab::{Lab, command, free_port, wait_for};
 use super::{database, told, watching};
 
 /// Exit code and standard output of a check that needs no patience.
@@ -85,6 +86,37 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     assert!(table.contains("  failed            LitestreamDown: no `litestream replicate` process"), "{table}");
     let drifted = "  failed            PermissionDrift: database: mode 0664, expected 0600 or 0640";
     assert!(table.contains(drifted), "{table}");
+}
+
+/// Whoever is not root sees a Litestream of somebody else, but not which files it has open.
+#[test]
+fn a_litestream_of_another_user_that_works_on_other_databases_is_none() {
+    let lab = Lab::find();
+    let home = tempfile::tempdir().unwrap();
+    let [own, other] = ["own", "other"].map(|name| home.path().join(format!("{name}.db")));
+    let replica = format!("type: file, path: {}", home.path().join("replica").display());
+    let _open = [&own, &other].map(|path| database(path));
+    let litestream = lab.replicate("0.5.17", home.path(), &quick_yaml("0.5.17", &own, &replica));
+    let config = home.path().join("of-both.yml");
+    let both =
+        format!("dbs:\n  - path: {}\n  - {{path: {}, replica: {{{replica}}}}}\n", own.display(), other.display());
+    fs::write(&config, both).unwrap();
+    // Without this capability, root may not look into processes that have it.
+    let root = rustix::process::getuid().is_root();
+    let stranger = |program: &str| {
+        let mut stranger = command(if root { "setpriv" } else { program });
+        stranger.args(["--bounding-set=-sys_ptrace", program].iter().filter(|_| root));
+        stranger
+    };
+    let file = format!("/proc/{}/fd/0", litestream.process.pid());
+    assert_eq!(stranger("readlink").arg(file).output().unwrap().status.success(), !root);
+    let toml = format!("[litestream]\nconfig = [{config:?}]\n");
+    let agent = stranger(env!("CARGO_BIN_EXE_streamgauge"));
+    let agent = Agent::start_by(agent, home.path(), &toml, &home.path().join("state"), &[]);
+    let up = |database| agent.metric("streamgauge_litestream_up", &[("database", database)]);
+    wait_for("which database it works on", || (up("own"), up("other")) == (Some(1.0), Some(0.0)));
+    drop(litestream);
+    wait_for("its end", || up("own") == Some(0.0));
 }
 
 /// Status and detail of a check of the first database.

@@ -82,7 +82,7 @@ pub(super) fn posture(
         staging: meta.and_then(|meta| staging(meta, staged, at)),
         lock_holder_pid: attached.or_else(|| locks.as_ref()?.pids.first().copied()),
         open: locks.filter(|_| local).map(|locks| locks.held),
-        litestream: attached.map_or_else(|| processes.litestream(&paths.database), Sighting::Attached),
+        litestream: attached.map_or_else(|| processes.litestream(paths, local), Sighting::Attached),
     }
 }
 

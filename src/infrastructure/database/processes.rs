@@ -2,12 +2,16 @@
 
 use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::SignedDuration;
 
-use crate::domain::limits::{OPEN_FILES_MAX, PROCESSES_MAX};
+use super::files::Paths;
+use crate::domain::limits::{LOCKS_MAX, OPEN_FILES_MAX, PROCESSES_MAX};
 use crate::domain::moment::Moment;
 use crate::domain::observation::Sighting;
 
@@ -17,12 +21,25 @@ const AGE_MAX: SignedDuration = SignedDuration::from_secs(15);
 /// `/proc/self/ns/pid` of a process that sees every process of the host (`PROC_PID_INIT_INO` of the kernel).
 const HOST_NAMESPACE: &str = "pid:[4026531836]";
 
+/// A file by device and inode.
+type FileId = (u64, u64);
+
+/// What shows of the files on which a Litestream works.
+#[derive(Debug, Default)]
+struct Litestream {
+    /// Those that it has open; `None` where this process may not see them, or not all.
+    open: Option<HashSet<FileId>>,
+    /// Where those do not show: those on which it holds locks, which the kernel tells everybody.
+    locked: HashSet<FileId>,
+    /// The same a reading earlier: what is locked and unlocked while the kernel lists all makes it leave some out.
+    locked_before: HashSet<FileId>,
+}
+
 /// The processes last seen in `/proc`.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     read_at: Option<Moment>,
-    /// The files that each Litestream has open, as far as this process may see them.
-    litestreams: HashMap<u32, Option<HashSet<(u64, u64)>>>,
+    litestreams: HashMap<u32, Litestream>,
     /// All processes of the host show here.
     complete: bool,
     /// Whether other processes, of which that was asked since then, are a Litestream.
@@ -45,8 +62,15 @@ impl Processes {
     fn read(&mut self, proc: &Path) {
         let entries = std::fs::read_dir(proc).into_iter().flatten().flatten().take(PROCESSES_MAX);
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let litestreams = pids.filter(|pid| replicates(proc, *pid));
-        self.litestreams = litestreams.map(|pid| (pid, open_files(proc, pid))).collect();
+        let mut before = mem::take(&mut self.litestreams);
+        for pid in pids.filter(|pid| replicates(proc, *pid)) {
+            let open = open_files(proc, pid);
+            let locked_before = before.remove(&pid).unwrap_or_default().locked;
+            self.litestreams.insert(pid, Litestream { open, locked: HashSet::new(), locked_before });
+        }
+        if self.litestreams.values().any(|litestream| litestream.open.is_none()) {
+            self.read_locks(&proc.join("locks"));
+        }
         self.seen |= !self.litestreams.is_empty();
         // With `hidepid`, processes of others are there and say nothing, or do not show at all.
         let host = std::fs::read_link(proc.join("self/ns/pid")).is_ok_and(|link| link.as_os_str() == HOST_NAMESPACE);
@@ -58,34 +82,83 @@ impl Processes {
             || *self.asked.entry(pid).or_insert_with(|| replicates(Path::new("/proc"), pid))
     }
 
-    /// Whether a Litestream works on a database. One that is seen to have others open and not this one does not.
-    pub(super) fn litestream(&self, database: &Path) -> Sighting {
-        let id = LazyCell::new(|| std::fs::metadata(database).ok().map(|file| (file.dev(), file.ino())));
-        let has_open = |files: &HashSet<(u64, u64)>| id.is_some_and(|id| files.contains(&id));
-        let attached = self.litestreams.iter().find(|(_, files)| files.as_ref().is_some_and(has_open));
-        if let Some((pid, _)) = attached {
-            return Sighting::Attached(*pid);
+    /// Notes on what each Litestream holds locks.
+    fn read_locks(&mut self, locks: &Path) {
+        let Ok(file) = File::open(locks) else { return };
+        for line in BufReader::new(file).split(b'\n').map_while(Result::ok).take(LOCKS_MAX) {
+            let Some((pid, file)) = lock(&line) else { continue };
+            if let Some(litestream) = self.litestreams.get_mut(&pid) {
+                litestream.locked.insert(file);
+            }
         }
-        let hidden = self.litestreams.iter().find(|(_, files)| files.is_none());
+    }
+
+    /// Whether a Litestream works on a database. One that is seen to have others open and not this one does not.
+    ///
+    /// `local`: the filesystem is this kernel's own, so that all locks on it show.
+    pub(super) fn litestream(&self, paths: &Paths, local: bool) -> Sighting {
+        let id = |path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let database = LazyCell::new(|| id(&paths.database));
+        let shm = LazyCell::new(|| id(&paths.shm));
+        let mut hidden = None;
+        for (pid, litestream) in &self.litestreams {
+            match litestream.has(*database, || local.then(|| *shm)) {
+                Some(true) => return Sighting::Attached(*pid),
+                Some(false) => {}
+                None => hidden = Some(*pid),
+            }
+        }
         match hidden {
-            Some((pid, _)) => Sighting::Running(*pid),
+            Some(pid) => Sighting::Running(pid),
             None if self.complete || self.seen => Sighting::Gone,
             None => Sighting::Unknown,
         }
     }
 }
 
+impl Litestream {
+    /// Whether it has a database open; `None` where that does not show. `shm` is asked for the database's `-shm`, if the
+    /// locks on that show: each connection in WAL mode holds one, and Litestream keeps one open.
+    fn has(&self, database: Option<FileId>, shm: impl FnOnce() -> Option<Option<FileId>>) -> Option<bool> {
+        if let Some(open) = &self.open {
+            return Some(database.is_some_and(|database| open.contains(&database)));
+        }
+        let mut locked = self.locked.iter().chain(&self.locked_before).peekable();
+        locked.peek()?;
+        let Some((device, inode)) = shm()? else { return Some(false) };
+        let same = locked.filter(|locked| locked.1 == inode);
+        // btrfs has one device for its subvolumes, and another one for its locks.
+        same.map(|locked| (locked.0 == device).then_some(true)).max().unwrap_or(Some(false))
+    }
+}
+
+/// The process that holds a POSIX lock and the file, of a line of `/proc/locks` (proc_locks(5)):
+/// `1: POSIX  ADVISORY  READ 5433 08:01:7864448 128 128`. Of one that waits (`1: -> POSIX`) there is none.
+fn lock(line: &[u8]) -> Option<(u32, FileId)> {
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace().skip(1);
+    words.next().filter(|kind| *kind == "POSIX")?;
+    let pid = words.nth(2)?.parse().ok()?;
+    let mut file = words.next()?.splitn(3, ':');
+    let mut device = || u32::from_str_radix(file.next()?, 16).ok();
+    let device = rustix::fs::makedev(device()?, device()?);
+    Some((pid, (device, file.next()?.parse().ok()?)))
+}
+
 /// The files that a process has open, by device and inode; `None` where this process may not see them, or not all.
-pub(super) fn open_files(proc: &Path, pid: u32) -> Option<HashSet<(u64, u64)>> {
+pub(super) fn open_files(proc: &Path, pid: u32) -> Option<HashSet<FileId>> {
     let entries = std::fs::read_dir(proc.join(pid.to_string()).join("fd")).ok()?;
     let mut files = HashSet::new();
     for entry in entries {
         if files.len() >= OPEN_FILES_MAX {
             return None;
         }
-        // What was closed meanwhile is not open.
-        let Ok(file) = std::fs::metadata(entry.ok()?.path()) else { continue };
-        files.insert((file.dev(), file.ino()));
+        match std::fs::metadata(entry.ok()?.path()) {
+            Ok(file) => _ = files.insert((file.dev(), file.ino())),
+            // CAP_DAC_READ_SEARCH lists them, and only CAP_SYS_PTRACE says what they are.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+            // What was closed meanwhile is not open.
+            Err(_) => {}
+        }
     }
     Some(files)
 }
@@ -121,6 +194,10 @@ mod tests {
         proc
     }
 
+    fn works_on(processes: &Processes, database: &Path) -> Sighting {
+        processes.litestream(&Paths::of(database), true)
+    }
+
     const INIT: (u32, &[u8]) = (1, b"/sbin/init\0");
     const REPLICATE: (u32, &[u8]) = (77, b"/usr/bin/litestream\0replicate\0-config\0/etc/litestream.yml\0");
 
@@ -128,20 +205,20 @@ mod tests {
     fn it_is_gone_only_where_it_would_show() {
         let mut processes = Processes::default();
         processes.read(table(&[INIT], false).path());
-        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Unknown);
+        assert_eq!(works_on(&processes, Path::new("/srv/app.db")), Sighting::Unknown);
         processes.read(table(&[], true).path());
-        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Unknown, "init is hidden");
+        assert_eq!(works_on(&processes, Path::new("/srv/app.db")), Sighting::Unknown, "init is hidden");
         processes.read(table(&[INIT], true).path());
-        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Gone);
+        assert_eq!(works_on(&processes, Path::new("/srv/app.db")), Sighting::Gone);
     }
 
     #[test]
     fn where_it_showed_once_it_is_missed() {
         let mut processes = Processes::default();
         processes.read(table(&[INIT, REPLICATE], false).path());
-        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Running(77));
+        assert_eq!(works_on(&processes, Path::new("/srv/app.db")), Sighting::Running(77));
         processes.read(table(&[INIT], false).path());
-        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Gone);
+        assert_eq!(works_on(&processes, Path::new("/srv/app.db")), Sighting::Gone);
     }
 
     #[test]
@@ -155,8 +232,41 @@ mod tests {
         std::os::unix::fs::symlink(&own, proc.path().join("77/fd/9")).unwrap();
         let mut processes = Processes::default();
         processes.read(proc.path());
-        assert_eq!(processes.litestream(&own), Sighting::Attached(77));
-        assert_eq!(processes.litestream(&other), Sighting::Gone);
+        assert_eq!(works_on(&processes, &own), Sighting::Attached(77));
+        assert_eq!(works_on(&processes, &other), Sighting::Gone);
+    }
+
+    /// As a user to whom the files of a Litestream do not show.
+    #[test]
+    fn where_its_files_are_hidden_its_locks_say_on_what_it_works() {
+        let proc = table(&[INIT, REPLICATE], true);
+        let [own, other, closed] = ["own.db", "other.db", "closed.db"].map(|name| proc.path().join(name));
+        let shm = |database| Paths::of(database).shm;
+        let lock_of = |pid: u32, database| {
+            std::fs::write(shm(database), "").unwrap();
+            let file = std::fs::metadata(shm(database)).unwrap();
+            let (major, minor) = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+            format!("1: POSIX  ADVISORY  READ {pid} {major:02x}:{minor:02x}:{} 128 128\n", file.ino())
+        };
+        let mut processes = Processes::default();
+        let mut read = |locks: &str| {
+            std::fs::write(proc.path().join("locks"), locks).unwrap();
+            processes.read(proc.path());
+            [&own, &other, &closed].map(|database| works_on(&processes, database))
+        };
+        let running = Sighting::Running(77);
+        let of_another = lock_of(5, &other);
+        assert_eq!(read(&of_another), [running; 3], "no lock of it shows");
+        let waits = "2: -> POSIX  ADVISORY  WRITE 77 fe:00:1 128 128\nrubbish\n3: POSIX  ADVISORY  READ 77 zz:00:1\n";
+        assert_eq!(read(waits), [running; 3]);
+        let attached = [Sighting::Attached(77), Sighting::Gone, Sighting::Gone];
+        assert_eq!(read(&(of_another + &lock_of(77, &own))), attached);
+        assert_eq!(read(waits), attached, "a reading may leave one out");
+        assert_eq!(read(waits), [running; 3]);
+        let subvolume = lock_of(77, &own).replace(" READ 77 ", " READ 77 f");
+        assert_eq!(read(&subvolume), [running, Sighting::Gone, Sighting::Gone], "the inode of another device");
+        let network = processes.litestream(&Paths::of(&other), false);
+        assert_eq!(network, running, "on a network filesystem, locks of others do not show");
     }
 
     #[test]
@@ -170,6 +280,6 @@ mod tests {
         ];
         let mut processes = Processes::default();
         processes.read(table(others, true).path());
-        assert_eq!(processes.litestream(Path::new("/srv/app.db")), Sighting::Gone);
+        assert_eq!(works_on(&processes, Path::new("/srv/app.db")), Sighting::Gone);
     }
 }

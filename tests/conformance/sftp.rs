@@ -153,8 +153,16 @@ async fn what_a_directory_can_hold_does_not_lead_astray() {
             assert!(matches!(store.read(name, 0, 9).await.unwrap(), Content::Missing(_)), "{path} {name}");
         }
     }
-    // Neither a replica that is not there nor a file is an empty replica.
-    for path in ["missing", "db1/ltx/0/0000000000000001-0000000000000001.ltx"] {
+    // As in a bucket, there is nothing below a prefix without objects.
+    for path in ["missing", "db1/missing/too"] {
+        let store = open(&stores, by_key(&server, path));
+        assert_eq!(store.layouts().await.unwrap(), [], "{path}");
+        assert_eq!(names(&*store, LEVEL, None).await, (Vec::new(), Vec::new()), "{path}");
+        assert!(matches!(store.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)), "{path}");
+    }
+    // Neither a file is an empty replica nor what a link means that leads nowhere.
+    std::os::unix::fs::symlink("not-mounted", data.join("lost")).unwrap();
+    for path in ["lost", "lost/db1", "db1/ltx/0/0000000000000001-0000000000000001.ltx"] {
         let store = open(&stores, by_key(&server, path));
         let url = format!("sftp://127.0.0.1:{}/~/{path}", server.port);
         let list = told(store.list(LEVEL, None, None).await.unwrap_err());

@@ -227,7 +227,7 @@ async fn logins_are_shown_as_the_server_asks_and_never_told() {
 }
 
 #[tokio::test]
-async fn a_collection_that_is_missing_or_none_says_so_and_a_replica_is_not_another_one() {
+async fn a_collection_that_is_missing_is_empty_and_one_of_another_server_or_none_says_so() {
     for (server, below) in [(served_by_rclone(&[]), ""), (served_by_apache("Basic"), "/some/dav")] {
         for (replica, txid) in [("db1", 1), ("db10", 10), ("db1/db1", 11)] {
             write(server.directory(), &format!("{replica}/{}", key(txid)), b"x");
@@ -239,20 +239,20 @@ async fn a_collection_that_is_missing_or_none_says_so_and_a_replica_is_not_anoth
             let store = open(place(server.port, below, replica));
             assert_eq!(names(&*store, LEVEL, None).await, (vec![ltx_name(txid)], Vec::new()), "{replica}");
         }
-        let cause =
-            "no such collection | check webdav-url and path; Litestream makes the collection with the first file";
-        for (below, path) in [(below, "db"), (below, "a/b"), ("/wrong", "db1")] {
-            let store = open(place(server.port, below, path));
-            let url = format!("webdav://127.0.0.1:{}{below}/{path}", server.port);
-            let listed = told(store.list(LEVEL, None, None).await.unwrap_err());
-            assert_eq!(listed, format!("not_found: list {url}/ltx/0/: {cause}"));
-            assert_eq!(told(store.layouts().await.unwrap_err()), format!("not_found: list {url}/: {cause}"));
-            assert!(matches!(store.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)));
-        }
+        let cause = "no such collection | check webdav-url and path";
+        let moved = open(place(server.port, "/wrong", "db1"));
+        let url = format!("webdav://127.0.0.1:{}/wrong/db1", server.port);
+        let listed = told(moved.list(LEVEL, None, None).await.unwrap_err());
+        assert_eq!(listed, format!("not_found: list {url}/ltx/0/: {cause}"));
+        assert_eq!(told(moved.layouts().await.unwrap_err()), format!("not_found: list {url}/: {cause}"));
+        assert!(matches!(moved.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)));
         // As in a bucket, there is no layout without a file.
-        let empty = open(place(server.port, below, "empty"));
-        assert_eq!(empty.layouts().await.unwrap(), []);
-        assert_eq!(names(&*empty, LEVEL, None).await, (Vec::new(), Vec::new()));
+        for path in ["empty", "db", "a/b"] {
+            let empty = open(place(server.port, below, path));
+            assert_eq!(empty.layouts().await.unwrap(), [], "{path}");
+            assert_eq!(names(&*empty, LEVEL, None).await, (Vec::new(), Vec::new()), "{path}");
+            assert!(matches!(empty.read(NAME, 0, 1).await.unwrap(), Content::Missing(_)), "{path}");
+        }
         // rclone says what it is, and Apache that it is no collection.
         let file = open(place(server.port, below, "file")).layouts().await.unwrap_err();
         assert!(["not_found", "failed"].contains(&file.kind.as_str()), "{file}");

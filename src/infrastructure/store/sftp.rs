@@ -33,8 +33,9 @@ use session::{Entry, FileKind, Session};
 pub(super) const KIND: Kind = Kind {
     name: "sftp",
     whole: true,
-    open,
-    shelf: open,
+    open: |location, shared| open(location, shared, true),
+    // Of a place with many replicas it is more likely that it is not mounted, or is called otherwise.
+    shelf: |location, shared| open(location, shared, false),
     beacon: |location, shared| {
         let (link, root) = place(location, shared)?;
         Ok(Box::new(beacon::SftpBeacon::new(link, &root)))
@@ -42,9 +43,9 @@ pub(super) const KIND: Kind = Kind {
     ..Kind::PLAIN
 };
 
-fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Box<dyn KeyStore>, Reason> {
+fn open(location: &ReplicaLocation, shared: &Shared, may_be_gone: bool) -> Result<Box<dyn KeyStore>, Reason> {
     let (link, root) = place(location, shared)?;
-    Ok(Box::new(SftpStore { link, root }))
+    Ok(Box::new(SftpStore { link, root: Root { may_be_gone, ..root } }))
 }
 
 /// The connection and the root of a replica.
@@ -87,7 +88,11 @@ impl KeyStore for SftpStore {
 
 /// Where keys are on the server.
 #[derive(Clone, Debug, PartialEq)]
-struct Root(String);
+struct Root {
+    base: String,
+    /// Where it is missing, it is empty.
+    may_be_gone: bool,
+}
 
 impl Root {
     /// Without empty and dot components. A path that does not begin with a slash begins where the user logs in.
@@ -102,17 +107,17 @@ impl Root {
             }
         }
         let slash = if path.starts_with('/') { "/" } else { "" };
-        Self(format!("{slash}{}", names.join("/")))
+        Self { base: format!("{slash}{}", names.join("/")), may_be_gone: false }
     }
 
     /// The directory itself.
     fn directory(&self) -> &str {
-        if self.0.is_empty() { "." } else { &self.0 }
+        if self.base.is_empty() { "." } else { &self.base }
     }
 
     /// The path of a key, or of a folder.
     fn path(&self, key: &str) -> String {
-        match (self.0.as_str(), key.trim_end_matches('/')) {
+        match (self.base.as_str(), key.trim_end_matches('/')) {
             (_, "") => self.directory().to_owned(),
             ("", key) => key.to_owned(),
             ("/", key) => format!("/{key}"),
@@ -184,8 +189,8 @@ async fn folders(session: &Arc<Session>, root: &Root, prefix: &str) -> Result<Ve
             }
         })
         .await?;
-    if !there && prefix.is_empty() {
-        return Err(failure::no_directory());
+    if !there {
+        check_root(session, root).await?;
     }
     let (mut holding, mut entered) = (Vec::new(), 0);
     for name in names.names {
@@ -260,7 +265,26 @@ async fn is_there(session: &Arc<Session>, root: &Root, prefix: &str) -> Result<b
 
 /// The root itself is the user's choice and may be a link.
 async fn check_root(session: &Arc<Session>, root: &Root) -> Result<(), Reason> {
-    if session.leads_to_directory(root.directory()).await? { Ok(()) } else { Err(failure::no_directory()) }
+    match session.leads_to_directory(root.directory()).await? || root.may_be_gone && is_gone(session, root).await? {
+        true => Ok(()),
+        false => Err(failure::no_directory()),
+    }
+}
+
+/// Whether the lowest directory above that is there shows that there is nothing by this name, as a bucket shows nothing below a
+/// prefix. Where a link on the way leads nowhere, something was meant to be there.
+async fn is_gone(session: &Arc<Session>, root: &Root) -> Result<bool, Reason> {
+    let mut path = root.directory();
+    while session.look(path).await?.is_none() {
+        path = match path.rsplit_once('/') {
+            Some(("", "")) => return Ok(false),
+            Some(("", _)) => "/",
+            Some((above, _)) => above,
+            None if path == "." => return Ok(false),
+            None => ".",
+        };
+    }
+    Ok(path != root.directory() && session.leads_to_directory(path).await?)
 }
 
 /// An entry that has a name as files have them, in UTF-8; the others are nobody's keys.

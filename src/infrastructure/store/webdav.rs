@@ -58,7 +58,7 @@ impl DavStore {
         Ok(Self { server: Server::new(place(location)?, clients(shared)), is_shelf })
     }
 
-    /// What is directly below `prefix`; empty where that is not there while the replica is.
+    /// What is directly below `prefix`; empty where that is not there while the server has the replica, or what its path is below.
     async fn members(&self, prefix: &str) -> Result<BTreeMap<String, Member>, Reason> {
         if let Some(members) = self.server.members(prefix).await? {
             return Ok(members);
@@ -67,8 +67,11 @@ impl DavStore {
         if !prefix.is_empty() && self.server.is_there("").await? {
             return Ok(BTreeMap::new());
         }
-        Err(Reason::new(ReasonKind::NotFound, "no such collection")
-            .with_hint("check webdav-url and path; Litestream makes the collection with the first file"))
+        // Litestream makes the collection with the first file. Many replicas are looked for where there is something.
+        if !self.is_shelf && self.server.clone().at(String::new()).is_there("").await? {
+            return Ok(BTreeMap::new());
+        }
+        Err(Reason::new(ReasonKind::NotFound, "no such collection").with_hint("check webdav-url and path"))
     }
 
     /// There is a file below a collection, as a bucket has no folder without one. Where that would take too long to find

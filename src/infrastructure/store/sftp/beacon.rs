@@ -32,7 +32,7 @@ pub(super) struct SftpBeacon {
 
 impl SftpBeacon {
     pub(super) fn new(link: Arc<Link>, root: &Root) -> Self {
-        let file = format!("{}{SUFFIX}", root.0);
+        let file = format!("{}{SUFFIX}", root.base);
         let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
         Self { link, directory, file }
     }

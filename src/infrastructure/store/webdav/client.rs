@@ -43,6 +43,7 @@ impl Clients {
 }
 
 /// The server of one replica; keys are relative to the replica's collection.
+#[derive(Clone)]
 pub(super) struct Server {
     place: WebDavLocation,
     pub(super) clients: Arc<Clients>,

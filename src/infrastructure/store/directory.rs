@@ -2,14 +2,15 @@
 //! symbolic link below the root is never followed, so no key leads outside.
 
 use std::collections::BinaryHeap;
-use std::ops::{Bound, RangeBounds};
+use std::mem::MaybeUninit;
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, fstat, openat, seek, statat};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 
@@ -32,6 +33,9 @@ struct Bounds {
 }
 
 const BOUNDS: Bounds = Bounds { page: LIST_PAGE_KEYS_MAX, names: 4 * LIST_PAGE_KEYS_MAX };
+
+/// What is read of a directory at once, about 120 entries; on the stack, for each of the directories that one is in.
+const ENTRIES_BYTES: usize = 8 << 10;
 
 /// The flags with which every descriptor is opened. `NONBLOCK`: opening a FIFO that someone put there must not hang.
 const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
@@ -74,7 +78,7 @@ impl DirectoryStore {
         &self,
         busy: &Arc<Semaphore>,
         nothing: T,
-        work: impl FnOnce(OwnedFd) -> Result<T, Reason> + Send + 'static,
+        work: impl FnOnce(&OwnedFd) -> Result<T, Reason> + Send + 'static,
     ) -> Result<T, Reason> {
         // The semaphore is never closed.
         let permit = busy.clone().acquire_owned().await;
@@ -84,7 +88,7 @@ impl DirectoryStore {
             // The root itself is the user's choice and may be a link.
             match openat(CWD, &root, OPEN_FLAGS | OFlags::DIRECTORY, Mode::empty()) {
                 Err(Errno::NOENT) if may_be_gone && is_gone(&root) => Ok(nothing),
-                root => work(root.map_err(reason)?),
+                root => work(&root.map_err(reason)?),
             }
         })
         .await
@@ -116,7 +120,7 @@ impl KeyStore for DirectoryStore {
     async fn names(&self, prefixes: &[String]) -> Result<Option<Vec<String>>, Reason> {
         let prefixes = prefixes.to_vec();
         let nothing = Some(Vec::new());
-        self.with_root(&self.listing, nothing, move |root| names(&root, &prefixes, BOUNDS.page)).await
+        self.with_root(&self.listing, nothing, move |root| names(root, &prefixes, BOUNDS.page)).await
     }
 
     async fn folders(&self, prefix: &str, _: Option<&Cursor>) -> Result<FolderPage, Reason> {
@@ -147,16 +151,16 @@ impl Rest {
     /// Reads a directory once. Keeps the `most` smallest names of files from `from` on.
     fn read(directory: &OwnedFd, from: Bound<&str>, most: usize) -> Result<Self, Reason> {
         let (mut names, mut more) = (BinaryHeap::new(), false);
-        for entry in entries(directory)? {
-            let Some((name, FileType::RegularFile)) = named(directory, &entry.map_err(reason)?)? else { continue };
-            if RangeBounds::<str>::contains(&(from, Bound::Unbounded), name.as_str()) {
-                names.push(name);
+        each(directory, |name, kind| {
+            if kind == FileType::RegularFile && RangeBounds::<str>::contains(&(from, Bound::Unbounded), name) {
+                names.push(name.to_owned());
                 if names.len() > most {
                     names.pop();
                     more = true;
                 }
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(Self { names: Arc::new(names.into_sorted_vec()), listed: 0, more })
     }
 }
@@ -164,7 +168,7 @@ impl Rest {
 /// One page. A directory is read once for as many names as are kept, however many pages they make; only the files of the
 /// page are asked for their size.
 fn list(
-    root: OwnedFd,
+    root: &OwnedFd,
     prefix: &str,
     from: Option<&str>,
     rest: Option<Rest>,
@@ -197,24 +201,23 @@ fn list(
 
 /// The files in all directories in the one that a prefix names, one directory after the other; `None` where there are more than
 /// `most`.
-fn all(root: OwnedFd, prefix: &str, most: usize) -> Result<Option<KeyPage>, Reason> {
+fn all(root: &OwnedFd, prefix: &str, most: usize) -> Result<Option<KeyPage>, Reason> {
     let Some(above) = descend(root, prefix)? else { return Ok(Some(KeyPage::default())) };
     let mut folders = Vec::new();
-    for entry in entries(&above)? {
-        if let Some((name, FileType::Directory)) = named(&above, &entry.map_err(reason)?)? {
-            folders.push(format!("{name}/"));
-        }
-    }
+    each(&above, |name, kind| {
+        folders.extend((kind == FileType::Directory).then(|| name.to_owned()));
+        Ok(ControlFlow::Continue(()))
+    })?;
     folders.sort_unstable();
     let mut objects = Vec::new();
     for folder in folders {
-        let Some(directory) = descend(above.try_clone().map_err(reason)?, &folder)? else { continue };
+        let Some(directory) = enter(&above, &folder)? else { continue };
         let found = Rest::read(&directory, Bound::Unbounded, most - objects.len())?;
         if found.more {
             return Ok(None);
         }
         for name in found.names.iter() {
-            objects.extend(file(&directory, format!("{prefix}{folder}{name}"), name)?);
+            objects.extend(file(&directory, format!("{prefix}{folder}/{name}"), name)?);
         }
     }
     Ok(Some(KeyPage { objects, next: None }))
@@ -230,65 +233,95 @@ fn file(directory: &OwnedFd, key: String, name: &str) -> Result<Option<KeyInfo>,
 fn names(root: &OwnedFd, prefixes: &[String], most: usize) -> Result<Option<Vec<String>>, Reason> {
     let mut keys = Vec::new();
     for prefix in prefixes {
-        let Some(directory) = descend(root.try_clone().map_err(reason)?, prefix)? else { continue };
-        let before = keys.len();
-        for entry in entries(&directory)? {
-            if let Some((name, FileType::RegularFile)) = named(&directory, &entry.map_err(reason)?)? {
-                if keys.len() - before == most {
-                    return Ok(None);
+        let Some(directory) = descend(root, prefix)? else { continue };
+        let (before, mut more) = (keys.len(), false);
+        each(&directory, |name, kind| {
+            if kind == FileType::RegularFile {
+                more = keys.len() - before == most;
+                if more {
+                    return Ok(ControlFlow::Break(()));
                 }
                 keys.push(format!("{prefix}{name}"));
             }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if more {
+            return Ok(None);
         }
     }
     Ok(Some(keys))
 }
 
-/// All reading of directories.
-fn entries(directory: &OwnedFd) -> Result<Dir, Reason> {
+/// Reads a directory: gives name and type of each entry, but of `.`, `..`, names that are not UTF-8, and what is gone.
+fn each(
+    directory: &OwnedFd,
+    mut take: impl FnMut(&str, FileType) -> Result<ControlFlow<()>, Reason>,
+) -> Result<(), Reason> {
     #[cfg(test)]
     tests::PASSES.set(tests::PASSES.get() + 1);
-    Dir::read_from(directory).map_err(reason)
-}
-
-fn folders(root: OwnedFd, prefix: &str) -> Result<Vec<String>, Reason> {
-    let Some(directory) = descend(root, prefix)? else { return Ok(Vec::new()) };
-    let mut names = Vec::new();
-    for entry in entries(&directory)? {
-        if let Some((name, FileType::Directory)) = named(&directory, &entry.map_err(reason)?)?
-            && let Some(below) = enter(&directory, &name)?
-            && holds_files(&below, 0)?
-        {
-            names.push(name);
+    seek(directory, SeekFrom::Start(0)).map_err(reason)?;
+    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            // It was deleted since it was opened.
+            Err(Errno::NOENT) => break,
+            entry => entry.map_err(reason)?,
+        };
+        let Some(name) = entry.file_name().to_str().ok().filter(|name| is_name(name)) else { continue };
+        let kind = match entry.file_type() {
+            // Some filesystems do not say.
+            FileType::Unknown => match look(directory, name)? {
+                Some(stat) => FileType::from_raw_mode(stat.st_mode),
+                None => continue,
+            },
+            kind => kind,
+        };
+        if take(name, kind)?.is_break() {
+            break;
         }
     }
+    Ok(())
+}
+
+fn folders(root: &OwnedFd, prefix: &str) -> Result<Vec<String>, Reason> {
+    let Some(directory) = descend(root, prefix)? else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    each(&directory, |name, kind| {
+        if kind == FileType::Directory
+            && let Some(below) = enter(&directory, name)?
+            && holds_files(&below, 0)?
+        {
+            names.push(name.to_owned());
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
     names.sort_unstable();
     Ok(names)
 }
 
 /// There is a file below `directory`, as a bucket has no folder without one.
 fn holds_files(directory: &OwnedFd, depth: usize) -> Result<bool, Reason> {
-    for entry in entries(directory)? {
-        match named(directory, &entry.map_err(reason)?)? {
-            Some((_, FileType::RegularFile)) => return Ok(true),
-            Some((name, FileType::Directory)) if depth < DIRECTORY_DEPTH_MAX => {
-                if let Some(below) = enter(directory, &name)?
-                    && holds_files(&below, depth + 1)?
-                {
-                    return Ok(true);
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(false)
+    let mut holds = false;
+    each(directory, |name, kind| {
+        holds = match kind {
+            FileType::RegularFile => true,
+            FileType::Directory if depth < DIRECTORY_DEPTH_MAX => match enter(directory, name)? {
+                Some(below) => holds_files(&below, depth + 1)?,
+                None => false,
+            },
+            _ => false,
+        };
+        Ok(if holds { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(holds)
 }
 
 /// `None`: there is no such file.
-fn read(root: OwnedFd, key: &str, offset: u64, length: u64, buffers: &Buffers) -> Result<Option<Bytes>, Reason> {
+fn read(root: &OwnedFd, key: &str, offset: u64, length: u64, buffers: &Buffers) -> Result<Option<Bytes>, Reason> {
     let (parent, name) = key.rsplit_once('/').map_or(("", key), |(parent, name)| (parent, name));
-    let directory = if parent.is_empty() { Some(root) } else { descend(root, &format!("{parent}/"))? };
-    let Some(directory) = directory.filter(|_| is_name(name)) else { return Ok(None) };
+    let Some(directory) = descend(root, parent)?.filter(|_| is_name(name)) else { return Ok(None) };
     let file = match openat(&directory, name, OPEN_FLAGS | OFlags::NOFOLLOW, Mode::empty()) {
         Err(Errno::NOENT | Errno::LOOP | Errno::NAMETOOLONG | Errno::NXIO) => return Ok(None),
         file => file.map_err(reason)?,
@@ -307,18 +340,14 @@ fn read(root: OwnedFd, key: &str, offset: u64, length: u64, buffers: &Buffers) -
 }
 
 /// Opens the directory that a prefix names, component by component; `None` when it is not there.
-fn descend(root: OwnedFd, prefix: &str) -> Result<Option<OwnedFd>, Reason> {
-    let mut directory = root;
+fn descend(root: &OwnedFd, prefix: &str) -> Result<Option<OwnedFd>, Reason> {
+    let mut below = None;
     for name in prefix.split_terminator('/') {
-        if !is_name(name) {
-            return Ok(None);
-        }
-        match enter(&directory, name)? {
-            Some(below) => directory = below,
-            None => return Ok(None),
-        }
+        let entered = if is_name(name) { enter(below.as_ref().unwrap_or(root), name)? } else { None };
+        let Some(directory) = entered else { return Ok(None) };
+        below = Some(directory);
     }
-    Ok(Some(directory))
+    below.map_or_else(|| root.try_clone().map_err(reason), Ok).map(Some)
 }
 
 /// Opens a directory in a directory; `None` when there is none by that name, or a link.
@@ -337,20 +366,6 @@ fn look(directory: &OwnedFd, name: &str) -> Result<Option<Stat>, Reason> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(reason(error)),
     }
-}
-
-/// Name and type of an entry; `None` for `.`, `..`, names that are not UTF-8 and entries that are gone.
-fn named(directory: &OwnedFd, entry: &DirEntry) -> Result<Option<(String, FileType)>, Reason> {
-    let Some(name) = entry.file_name().to_str().ok().filter(|name| is_name(name)) else { return Ok(None) };
-    let kind = match entry.file_type() {
-        // Some filesystems do not say.
-        FileType::Unknown => match look(directory, name)? {
-            Some(stat) => FileType::from_raw_mode(stat.st_mode),
-            None => return Ok(None),
-        },
-        kind => kind,
-    };
-    Ok(Some((name.to_owned(), kind)))
 }
 
 fn is_name(component: &str) -> bool {
@@ -399,7 +414,7 @@ mod tests {
     fn listed(root: &Path, prefix: &str, from: Option<&str>, bounds: Bounds) -> (usize, Vec<String>, usize) {
         let (before, mut pages, mut keys, mut rest) = (PASSES.get(), 0, Vec::new(), None);
         loop {
-            let page = list(opened(root), prefix, from, rest, bounds).unwrap();
+            let page = list(&opened(root), prefix, from, rest, bounds).unwrap();
             pages += 1;
             keys.extend(page.objects.into_iter().map(|object| object.key));
             let Some(cursor) = page.next else { return (pages, keys, PASSES.get() - before) };
@@ -416,7 +431,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("9", root.path().join("ltx/1")).unwrap();
         let keys = |prefix, most| {
-            let page = all(opened(root.path()), prefix, most).unwrap()?;
+            let page = all(&opened(root.path()), prefix, most).unwrap()?;
             Some(page.objects.into_iter().map(|object| object.key).collect::<Vec<_>>())
         };
         let of_folders = ["ltx/0/", "ltx/9/"].map(|prefix| listed(root.path(), prefix, None, BOUNDS).1).concat();
@@ -474,12 +489,12 @@ mod tests {
         assert_eq!(named(&["", "directory/", "none/"], 1), Some(vec!["two\nlines".to_owned()]));
         assert_eq!(named(&[""], 0), None);
         assert_eq!(listed(root.path(), "directory/", None, BOUNDS).1, [""; 0]);
-        assert_eq!(folders(opened(root.path()), "").unwrap(), [""; 0]);
+        assert_eq!(folders(&opened(root.path()), "").unwrap(), [""; 0]);
         let outside = format!("../{}/secret", outside.path().file_name().unwrap().to_str().unwrap());
         for key in
             ["link", "directory/secret", "fifo", "", ".", "..", "a//b", "/etc/passwd", &outside, &"n".repeat(300)]
         {
-            assert_eq!(read(opened(root.path()), key, 0, 10, &Buffers::default()).unwrap(), None, "{key}");
+            assert_eq!(read(&opened(root.path()), key, 0, 10, &Buffers::default()).unwrap(), None, "{key}");
         }
     }
 }

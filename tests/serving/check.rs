@@ -88,6 +88,15 @@ not observable: synchronous (synchronous=NORMAL); have the application run `PRAG
     assert!(table.contains(drifted), "{table}");
 }
 
+/// A program to which the open files of others do not show: without this capability, root may not look into processes that
+/// have it.
+fn stranger(program: &str) -> Command {
+    let root = rustix::process::getuid().is_root();
+    let mut stranger = command(if root { "setpriv" } else { program });
+    stranger.args(["--bounding-set=-sys_ptrace", program].iter().filter(|_| root));
+    stranger
+}
+
 /// Whoever is not root sees a Litestream of somebody else, but not which files it has open.
 #[test]
 fn a_litestream_of_another_user_that_works_on_other_databases_is_none() {
@@ -101,15 +110,8 @@ fn a_litestream_of_another_user_that_works_on_other_databases_is_none() {
     let both =
         format!("dbs:\n  - path: {}\n  - {{path: {}, replica: {{{replica}}}}}\n", own.display(), other.display());
     fs::write(&config, both).unwrap();
-    // Without this capability, root may not look into processes that have it.
-    let root = rustix::process::getuid().is_root();
-    let stranger = |program: &str| {
-        let mut stranger = command(if root { "setpriv" } else { program });
-        stranger.args(["--bounding-set=-sys_ptrace", program].iter().filter(|_| root));
-        stranger
-    };
     let file = format!("/proc/{}/fd/0", litestream.process.pid());
-    assert_eq!(stranger("readlink").arg(file).output().unwrap().status.success(), !root);
+    assert_eq!(stranger("readlink").arg(file).output().unwrap().status.success(), !rustix::process::getuid().is_root());
     let toml = format!("[litestream]\nconfig = [{config:?}]\n");
     let agent = stranger(env!("CARGO_BIN_EXE_streamgauge"));
     let agent = Agent::start_by(agent, home.path(), &toml, &home.path().join("state"), &[]);
@@ -117,6 +119,23 @@ fn a_litestream_of_another_user_that_works_on_other_databases_is_none() {
     wait_for("which database it works on", || (up("own"), up("other")) == (Some(1.0), Some(0.0)));
     drop(litestream);
     wait_for("its end", || up("own") == Some(0.0));
+}
+
+/// As POSIX has it, a process loses its locks on a file when it closes it anywhere, such as behind a copy of it.
+#[test]
+fn a_database_whose_users_lost_their_locks_and_hide_their_files_is_not_said_to_be_another_one() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    let _open = database(&path);
+    fs::copy(&path, home.path().join("copy.db")).unwrap();
+    let config = home.path().join("streamgauge.toml");
+    fs::write(&config, watching("", [&path])).unwrap();
+    let mut check = stranger(env!("CARGO_BIN_EXE_streamgauge"));
+    let output = check.args(["check", "--format=json", "--config.file"]).arg(&config).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["databases"][0]["checks"].as_array().unwrap();
+    let replaced = checks.iter().find(|verdict| verdict["check"] == "DatabaseReplaced").unwrap();
+    assert_ne!(replaced["status"], "fail", "{replaced}");
 }
 
 /// Status and detail of a check of the first database.

@@ -283,16 +283,18 @@ fn mismatch(paths: &Paths, index: &WalIndexHeader, database: &File) -> Option<Co
     }
 }
 
-/// Whether those who use the WAL do not have this file open. A program that copies its own database by opening the file
-/// besides SQLite loses its locks on it, as POSIX has it: where it shows that it has the file open, it does.
+/// Whether it shows that those who use the WAL do not have this file open. A program that copies its own database by opening
+/// the file besides SQLite loses its locks on it, as POSIX has it, so that their files have to be seen: those of other users
+/// and of other containers are not.
 fn nobody_has(paths: &Paths, database: &File) -> bool {
     if !matches!(lock_in_the_way(database, SHARED_LOCK), Ok(None)) {
         return false;
     }
     let (Some(locks), Ok(file)) = (locks(&paths.shm), database.metadata()) else { return false };
-    let has_it =
-        |pid: &u32| open_files(Path::new("/proc"), *pid).is_some_and(|files| files.contains(&(file.dev(), file.ino())));
-    locks.held && !locks.pids.iter().any(has_it)
+    let has_not = |pid: &u32| {
+        open_files(Path::new("/proc"), *pid).is_some_and(|files| !files.contains(&(file.dev(), file.ino())))
+    };
+    !locks.pids.is_empty() && locks.pids.iter().all(has_not)
 }
 
 /// Compares pages of the file with the frames that a checkpoint copied there.

@@ -8,10 +8,14 @@ use crate::domain::check::unchanged;
 use crate::domain::number::agent::{CHECK_BREACH, CHECK_STATUS};
 use crate::domain::number::{self, Number, Read, Scope, Subject, Value};
 use crate::domain::profile::{Profile, Selection};
-use crate::domain::verdict::{Verdict, Verdicts};
+use crate::domain::verdict::{Severity, Verdict, Verdicts};
 
 /// Without any of databases, and with each profile at most.
 type Counts = [usize; 4];
+
+/// Series that every report has, whatever is watched: of alerts one for each severity in each of four states, three of the
+/// limit itself, when the report was made, how many alerts were dropped, and three of all replicas together.
+const OF_REPORT: usize = 4 * Severity::ALL.len() + 3 + 1 + 1 + 3;
 
 /// Counts the series of one assessment after the other.
 #[derive(Debug, Default)]
@@ -143,8 +147,7 @@ fn of_agent(assessment: &Assessment, verdicts: &Verdicts) -> usize {
             scope => scope.subjects(assessment).map(|subject| series(number, subject)).sum(),
         }
     };
-    // Those of the report are some for each check and the few that are told of alerts and of all replicas.
-    let of_report = verdicts.agent.len() + 2 * verdicts.troubles.len() + 19;
+    let of_report = verdicts.agent.len() + 2 * verdicts.troubles.len() + OF_REPORT;
     of_report + number::all().map(of).sum::<usize>()
 }
 
@@ -169,7 +172,9 @@ fn series(number: &Number, subject: Subject<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::assessment::Totals;
     use crate::domain::check::{Judge, Watching};
+    use crate::domain::number::agent::{CHECKS, REDUCED, SERIES, SERIES_LIMIT};
     use crate::domain::report::sample;
 
     fn full(count: usize) -> Assessment {
@@ -202,6 +207,21 @@ mod tests {
         assert_eq!(reduced(5_000), Reduced::To(Profile::Standard));
         assert_eq!(reduced(1_500), Reduced::To(Profile::Core));
         assert_eq!(reduced(1_000), Reduced::Shed);
+    }
+
+    #[test]
+    fn what_every_report_has_is_counted() {
+        let report = sample::everything();
+        let agent = Subject::Agent(&report.assessment);
+        let mut count: usize = [&SERIES, &SERIES_LIMIT, &REDUCED].map(|number| series(number, agent)).iter().sum();
+        let totals = &Totals::of(report.assessment.databases.iter().map(|database| &**database));
+        let apart = [CHECK_BREACH.name, CHECKS.name];
+        for number in number::all().filter(|number| !apart.contains(&number.name)) {
+            if let Read::OfReport(read) = number.read {
+                read(&report, totals, &mut |_, value| count += usize::from(value.is_some()));
+            }
+        }
+        assert_eq!(count, OF_REPORT);
     }
 
     #[test]

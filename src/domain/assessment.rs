@@ -32,6 +32,7 @@ use super::assess::sizing::Sizing;
 use super::beacon::BeaconReport;
 use super::drill::DrillReport;
 use super::human::bytes;
+use super::litestream::Layout;
 use super::observation::{Counters, Filesystem, WalSource};
 use super::profile::{Profile, Selection};
 use super::reason::Reason;
@@ -284,7 +285,8 @@ pub struct ReplicaReport {
     /// The bucket that holds it, by its label among the buckets of the agent; `None` where there is no such thing.
     pub bucket: Option<String>,
     /// The release of Litestream that writes it; `None` until something was listed.
-    pub layout: Option<&'static str>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub layout: Option<Layout>,
     /// The last look succeeded: the listing was read and so was the newest object. `None` before the first look.
     pub up: Option<bool>,
     /// Why the last look failed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use streamgauge::domain::assess::proof::{Chain, Evidence};
-use streamgauge::domain::litestream::{LevelKeys, LtxName, Txid};
+use streamgauge::domain::litestream::{Layout, LevelKeys, LtxName, Txid};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::StagedPosition;
 use streamgauge::domain::reason::Reason;
@@ -127,7 +127,7 @@ impl Scene {
 
 fn show(finding: &Finding, evidence: &Evidence) -> String {
     let second = |time: Timestamp| time.duration_since(at(0).wall()).as_secs();
-    let mut words = vec![finding.layout.unwrap_or("nothing").to_owned()];
+    let mut words = vec![finding.layout.map_or("nothing", Layout::as_str).to_owned()];
     words.extend(finding.txid.map(|txid| format!("txid {txid}")));
     let frames = |position: WalPosition| (position.end - 32) / u64::from(24 + PAGE_SIZE);
     words.extend(evidence.position.map(|p| format!("{} {}:{}", evidence.method.as_str(), p.salt1, frames(p))));

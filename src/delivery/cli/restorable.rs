@@ -81,7 +81,7 @@ pub(super) struct Found {
     database: Option<String>,
     replica: String,
     url: String,
-    layout: Option<&'static str>,
+    layout: Option<Layout>,
     listed_at: Timestamp,
     /// Whose times they are: `listing` or `header`.
     times: &'static str,
@@ -200,9 +200,9 @@ async fn ask(
     found: &mut Found,
 ) -> Result<(), Reason> {
     let contents = contents(store, damaged).await?;
-    found.layout = contents.layout().map(|layout| layout.as_str());
+    found.layout = contents.layout();
     (found.uploaded, found.copied) = (contents.uploaded(), contents.copied());
-    found.named = contents.layout() == Some(Layout::V3);
+    found.named = found.layout == Some(Layout::V3);
     if found.copied {
         found.times = "header";
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::delivery::render::json;
 use crate::domain::human;
 use crate::domain::limits::RESTORE_PIECE_BYTES;
-use crate::domain::litestream::{Hole, PlanTarget};
+use crate::domain::litestream::{Hole, Layout, PlanTarget};
 use crate::domain::price::Prices;
 use crate::domain::reason::Reason;
 use crate::domain::restore::{RestorePlan, Restored};
@@ -41,7 +41,7 @@ pub struct Done<'a> {
 struct Answer<'a> {
     output: String,
     replica: String,
-    layout: &'static str,
+    layout: Layout,
     generation: Option<String>,
     /// The recovery point: nothing that was committed later is in the database.
     through: Timestamp,
@@ -123,7 +123,7 @@ impl Words<'_> {
         let answer = Answer {
             output: done.path.map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
             replica: self.location.url(),
-            layout: plan.layout.as_str(),
+            layout: plan.layout,
             generation: plan.generation.as_ref().map(ToString::to_string),
             through: plan.through,
             shortfall: plan.shortfall.as_ref(),

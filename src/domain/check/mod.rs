@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::domain::assess::proof::Method;
     use crate::domain::assessment::{CoverageReport, DatabaseReport, DatabaseState, LevelReport, ReplicaReport};
-    use crate::domain::litestream::Hole;
+    use crate::domain::litestream::{Hole, Layout, LevelKeys};
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::verdict::{Status, Word};
     use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
@@ -90,7 +90,7 @@ mod tests {
             name: "s3".into(),
             store: "s3",
             url: "s3://backups/app".into(),
-            layout: Some("v0.5"),
+            layout: Some(Layout::V5(LevelKeys::Hex)),
             up: Some(true),
             method: Some(Method::Wal),
             recovery_point: Some(at(9990)),

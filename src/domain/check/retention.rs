@@ -5,6 +5,7 @@ use super::expression::{Condition, Term};
 use super::replica::as_far_as_read;
 use crate::domain::assessment::{CoverageReport, DatabaseReport, ReplicaReport};
 use crate::domain::human::{counted, spoken};
+use crate::domain::litestream::Layout;
 use crate::domain::number::replica::{
     EXPECTED, EXPIRED, KEPT, RECEIVED, RESTORABLE_SINCE, RETENTION, SNAPSHOT_INTERVAL, UNSNAPSHOTTED_SINCE, WHOLE,
 };
@@ -110,7 +111,7 @@ fn snapshot(context: &Context, database: &DatabaseReport, replica: &ReplicaRepor
     };
     let moved = match (coverage.unsnapshotted_since, coverage.changes_since_snapshot) {
         (Some(since), Some(moved)) if moved > 0 => {
-            let followed = counted(moved, if replica.layout == Some("v0.3") { "segment" } else { "sync" });
+            let followed = counted(moved, if replica.layout == Some(Layout::V3) { "segment" } else { "sync" });
             format!("{followed} followed, the first {} ago", context.age(since))
         }
         _ => "nothing followed".into(),

@@ -105,6 +105,7 @@ mod tests {
     use super::*;
     use crate::domain::assess::proof::LagUnknownReport;
     use crate::domain::assessment::{CoverageReport, KeepingReport, LevelReport};
+    use crate::domain::litestream::Layout;
     use crate::domain::reason::{Reason, ReasonKind};
     use crate::domain::verdict::Status;
 
@@ -161,7 +162,7 @@ mod tests {
         let level = |level, objects| LevelReport { level, objects, bytes: 1, newest_at: None };
         let v3 = |url: &str, levels| {
             let coverage = Some(CoverageReport { levels, ..CoverageReport::default() }.into());
-            ReplicaReport { url: url.to_owned(), coverage, layout: Some("v0.3"), ..unknown_for(9000, None) }
+            ReplicaReport { url: url.to_owned(), coverage, layout: Some(Layout::V3), ..unknown_for(9000, None) }
         };
         let local = |replica: ReplicaReport| {
             let mut with = crate::domain::report::sample::healthy("app");

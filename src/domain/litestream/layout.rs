@@ -1,5 +1,7 @@
 //! Where Litestream puts its files below a replica's root.
 
+use serde::{Serialize, Serializer};
+
 use super::LEVELS;
 use super::generations::ROOT;
 use super::ltx::LtxName;
@@ -53,7 +55,7 @@ fn digit(text: &str, width: usize) -> Option<u8> {
     }
 }
 
-/// The layout found in a replica's root.
+/// The layout found in a replica's root. A report has the release of Litestream that writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Generations of snapshots and WAL segments.
@@ -99,6 +101,12 @@ impl Layout {
             (Self::V3, has(ROOT.trim_end_matches('/'))),
         ];
         found.into_iter().filter_map(|(layout, there)| there.then_some(layout)).collect()
+    }
+}
+
+impl Serialize for Layout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -4,6 +4,7 @@ use super::declare::{Kind, Known, Number, gauge, several};
 use super::subject::Scope::Replica;
 use super::subject::Subject;
 use crate::domain::assessment::{CoverageReport, ReplicaReport};
+use crate::domain::litestream::Layout;
 use crate::domain::timeline::TimelineReport;
 
 /// What was listed.
@@ -21,7 +22,8 @@ numbers! {
         "Where the replica is, and in which of Litestream's layouts it is written; bucket is empty where there is none.",
         |on, put| {
             let ReplicaReport { store, layout, url, bucket, .. } = on.replica()?;
-            put(&[store, layout.unwrap_or_default(), url, bucket.as_deref().unwrap_or_default()], true.known());
+            let layout = layout.map_or("", Layout::as_str);
+            put(&[store, layout, url, bucket.as_deref().unwrap_or_default()], true.known());
             Some(())
         })
         .standard();

@@ -20,7 +20,7 @@ use crate::domain::drill::{
     DrillCheck, DrillDownload, DrillHistory, DrillRecord, DrillReport, DrillRestored, DrillResult, ProbeRecord,
 };
 use crate::domain::history::{History, Recorder};
-use crate::domain::litestream::{Hole, Txid};
+use crate::domain::litestream::{Hole, Layout, LevelKeys, Txid};
 use crate::domain::observation::{Counters, FileMode, FileRole, Filesystem, WalSource};
 use crate::domain::profile::Profile;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -84,7 +84,7 @@ pub(crate) fn healthy(name: &str) -> DatabaseReport {
             store: "s3",
             url: "s3://backups/app".to_owned(),
             bucket: Some("backups".to_owned()),
-            layout: Some("v0.5"),
+            layout: Some(Layout::V5(LevelKeys::Hex)),
             up: Some(true),
             reason: None,
             method: Some(Method::Wal),

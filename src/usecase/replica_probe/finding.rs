@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::domain::assess::proof::Chain;
 use crate::domain::assessment::CoverageReport;
-use crate::domain::litestream::{Coverage, Listed, ObjectName};
+use crate::domain::litestream::{Coverage, Layout, Listed, ObjectName};
 use crate::domain::moment::{Moment, signed};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::timeline::TimelineReport;
@@ -21,7 +21,7 @@ pub(super) const RELISTINGS_MAX: usize = 3;
 /// The findings of a look, apart from what it proves.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
-    pub layout: Option<&'static str>,
+    pub layout: Option<Layout>,
     pub coverage: Arc<CoverageReport>,
     /// The newest TXID of v0.5.
     pub txid: Option<u64>,

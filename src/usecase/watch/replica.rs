@@ -16,7 +16,7 @@ use crate::domain::assess::proof::{Chain, Evidence, Unread, arrived, settle};
 use crate::domain::assessment::CoverageReport;
 use crate::domain::beacon::{BeaconClaim, BeaconReport};
 use crate::domain::limits::FIRST_LOOK_PATIENCE;
-use crate::domain::litestream::{Folder, Txid};
+use crate::domain::litestream::{Folder, Layout, Txid};
 use crate::domain::moment::Moment;
 use crate::domain::observation::DatabaseLook;
 use crate::domain::reason::{Reason, ReasonKind};
@@ -234,7 +234,7 @@ impl WatchedReplica {
         self.finding.as_ref().map(|(finding, _)| &*finding.coverage)
     }
 
-    pub(super) fn layout(&self) -> Option<&'static str> {
+    pub(super) fn layout(&self) -> Option<Layout> {
         self.finding.as_ref()?.0.layout
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::replica::WatchedReplica;
 use crate::domain::limits::{SPOT_AGAIN, SPOT_RACES_MAX, SPOT_SPREAD};
+use crate::domain::litestream::Layout;
 use crate::domain::moment::Moment;
 use crate::domain::spot::{SpotBook, SpotPolicy, SpotReport, SpotResult};
 use crate::domain::sqlite::lock_page;
@@ -113,7 +114,7 @@ impl WatchedReplica {
 
     /// Pages can be read from the replica.
     fn spots_are_possible(&self) -> bool {
-        let v3 = self.layout().is_some_and(|layout| layout == "v0.3");
+        let v3 = self.layout() == Some(Layout::V3);
         !self.target.encrypted && self.ledger.is_on() && !v3
     }
 

@@ -180,7 +180,7 @@ fn looks(database: &DatabaseReport, replica: &ReplicaReport, now: Timestamp) -> 
                 @if replica.rests_until.is_some() { " because nothing was committed since" }
                 ", watched since " (clock(replica.watched_since, now))
             }
-            dt { "Layout" } dd { (known(replica.layout.map(|layout| html! { (layout) }))) }
+            dt { "Layout" } dd { (known(replica.layout.map(|layout| html! { (layout.as_str()) }))) }
             dt { "Newest object" } dd { (known(replica.last_segment_at.map(|at| ago(at, now)))) }
             dt { "TXID in the replica" } dd { (txid(replica.txid)) }
             dt { "TXID that Litestream claims" } dd { (txid(local.and_then(|local| local.txid_claim))) }

@@ -25,7 +25,7 @@ impl Segments {
             chain: chain(&coverage, sampled),
         };
         let finding = Finding {
-            layout: Some(Layout::V3.as_str()),
+            layout: Some(Layout::V3),
             last_segment_at: newest_at,
             coverage: Arc::new(self.report(coverage, sampled)),
             timeline: self.timeline(sampled),

@@ -53,7 +53,7 @@ impl Levels {
             },
         };
         let finding = Finding {
-            layout: Some(Layout::V5(self.keys).as_str()),
+            layout: Some(Layout::V5(self.keys)),
             txid: newest.map(|txid| txid.0),
             damaged: self.odd.clone(),
             last_segment_at,

@@ -48,11 +48,14 @@ pub struct Reason {
     /// The server asks to be left alone for so long.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
+    /// The key of the object that was read, where it is about one.
+    #[serde(skip)]
+    pub object: Option<String>,
 }
 
 impl Reason {
     pub fn new(kind: ReasonKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after: None }
+        Self { kind, message: message.into(), hint: None, retry_after: None, object: None }
     }
 
     /// Adds what a person can do about it.
@@ -60,6 +63,12 @@ impl Reason {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Says that this came of reading an object.
+    #[must_use]
+    pub fn of_object(self, key: &str) -> Self {
+        Self { object: Some(key.to_owned()), ..self.context(format_args!("read {key}")) }
     }
 
     /// Puts what was being done in front: `verb object place: cause`.

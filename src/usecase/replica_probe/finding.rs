@@ -71,13 +71,13 @@ pub(super) async fn read_understood<T: Send>(
     if second == first {
         return Ok((first, understood));
     }
-    let differ = |_| Reason::new(ReasonKind::Failed, format!("read {key}: two reads of it differ"));
+    let differ = |_| Reason::new(ReasonKind::Failed, "two reads of it differ").of_object(key);
     let understood = understand(&second).map_err(differ)?;
     Ok((second, Ok(understood)))
 }
 
 pub(super) fn corrupt(key: &str, error: impl std::fmt::Display) -> Reason {
-    Reason::new(ReasonKind::Corrupt, format!("read {key}: {error}"))
+    Reason::new(ReasonKind::Corrupt, error.to_string()).of_object(key)
 }
 
 /// How the chain of a replica that was just listed stands.

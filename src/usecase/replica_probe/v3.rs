@@ -307,13 +307,13 @@ impl Segments {
         let object = Listed::from((generation, segment));
         let key = generation.segment_key(segment.name());
         if segment.size > SEGMENT_BYTES_MAX {
-            let message = format!("read {key}: {} bytes, at most {SEGMENT_BYTES_MAX} are read", segment.size);
-            return Err(Reason::new(ReasonKind::Unsupported, message));
+            let message = format!("{} bytes, at most {SEGMENT_BYTES_MAX} are read", segment.size);
+            return Err(Reason::new(ReasonKind::Unsupported, message).of_object(&key));
         }
         let understand = |bytes: &Bytes| {
             segment_end_of(&segment.name(), bytes.as_ref(), identities)
                 .map(|end| end.end)
-                .map_err(|error| Reason::from(error).context(format_args!("read {key}")))
+                .map_err(|error| Reason::from(error).of_object(&key))
         };
         let (bytes, end) =
             read_understood(store, (object.name, &key), segment.size, understand).await.inspect_err(|reason| {

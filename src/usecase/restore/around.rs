@@ -105,12 +105,7 @@ pub async fn way_out(store: &dyn ReplicaStore, request: &RestoreRequest, reason:
     if reason.kind != ReasonKind::Corrupt || reason.hint.is_some() {
         return reason;
     }
-    let Some((key, name)) = reason.message.split_whitespace().find_map(|word| {
-        let key = word.trim_end_matches([':', ',']);
-        Some((key, name_of(key)?))
-    }) else {
-        return reason;
-    };
+    let Some((key, name)) = reason.object.as_deref().and_then(|key| Some((key, name_of(key)?))) else { return reason };
     let mut around = RestoreRequest { base: None, ..request.clone() };
     if !around.without.insert(name) {
         return reason;

@@ -167,10 +167,9 @@ impl Reader {
             self.requests.fetch_add(1, Ordering::Relaxed);
             match self.store.read(name, offset + at, asked).await.and_then(Content::required) {
                 Ok(content) if content.is_empty() && asked > 0 => {
-                    let (key, end, expected) = (name.key(self.keys), offset + at, offset + length);
-                    let cause =
-                        format!("read {key}: truncated: it ends at byte {end}, but at least {expected} were listed");
-                    return Err(Reason::new(ReasonKind::Corrupt, cause));
+                    let (end, expected) = (offset + at, offset + length);
+                    let cause = format!("truncated: it ends at byte {end}, but at least {expected} were listed");
+                    return Err(Reason::new(ReasonKind::Corrupt, cause).of_object(&name.key(self.keys)));
                 }
                 Ok(content) => {
                     failures = 0;

@@ -63,7 +63,7 @@ fn apply(
         let mut content = Content { pieces: &mut pieces, current: Bytes::new(), ended: Ok(false) };
         let key = plan.key(object);
         if let ObjectName::Ltx { .. } = object.name {
-            return Err(Reason::new(ReasonKind::Unsupported, format!("read {key}: not of v0.3")));
+            return Err(Reason::new(ReasonKind::Unsupported, "not of v0.3").of_object(&key));
         }
         let applied = replay.object(object.name, &mut content);
         // What could not be read explains what could not be applied.
@@ -85,18 +85,15 @@ fn failed(plan: &RestorePlan, object: &Listed, error: ReplayError) -> Reason {
         ReplayError::Write(reason) => reason,
         ReplayError::Missing(name) => {
             let missing = generation.map_or_else(|| name.position(), |generation| generation.segment_key(name));
-            let message = format!("read {key}: {missing} is missing, which comes before it");
+            let message = format!("{missing} is missing, which comes before it");
             let hint = format!(
                 "{}; Litestream 0.3.13 may restore an older state or a malformed database here, without an error",
                 preceding(plan, object)
             );
-            Reason::new(ReasonKind::Corrupt, message).with_hint(hint)
+            Reason::new(ReasonKind::Corrupt, message).of_object(&key).with_hint(hint)
         }
-        ReplayError::OpenTransaction => {
-            let reason = Reason::from(error).context(format_args!("read {key}"));
-            reason.with_hint(preceding(plan, object))
-        }
-        error => Reason::from(error).context(format_args!("read {key}")),
+        ReplayError::OpenTransaction => Reason::from(error).of_object(&key).with_hint(preceding(plan, object)),
+        error => Reason::from(error).of_object(&key),
     }
 }
 

@@ -94,7 +94,7 @@ impl Engine {
             let Some(read) = pieces.next().await else { break };
             let (content, piece) = read?;
             let key = piece.name.key(plan.layout.keys());
-            let chunk = cutter.push(content).map_err(|error| Reason::from(error).context(reading(&key)));
+            let chunk = cutter.push(content).map_err(|error| Reason::from(error).of_object(&key));
             let mut chunk = match chunk {
                 Ok(chunk) => chunk,
                 // What is before it may be wrong too, and then it is what is to be named.
@@ -112,7 +112,7 @@ impl Engine {
                 match end {
                     Ok(end) => self.jobs.end(end, key),
                     Err(error) => {
-                        let reason = Reason::from(error).context(reading(&key));
+                        let reason = Reason::from(error).of_object(&key);
                         return self.finish_jobs().await.and(Err(reason));
                     }
                 }
@@ -129,9 +129,9 @@ impl Engine {
 
     /// Compares a file's header with its name and with the files before.
     fn begin(&mut self, header: &LtxHeader, name: ObjectName, key: &str) -> Result<(), Reason> {
-        let corrupt = |cause: String| Reason::new(ReasonKind::Corrupt, cause).context(reading(key));
+        let corrupt = |cause: String| Reason::new(ReasonKind::Corrupt, cause).of_object(key);
         if let Some(name) = name.ltx() {
-            header.check_name(name).map_err(|error| Reason::from(error).context(reading(key)))?;
+            header.check_name(name).map_err(|error| Reason::from(error).of_object(key))?;
         }
         let known = self.newest.map(|newest| newest.page_size).or_else(|| self.base.map(|base| base.page_size));
         if let Some(known) = known.filter(|known| *known != header.page_size) {
@@ -213,7 +213,7 @@ impl Jobs {
             });
             lock().push(buffer);
             // What is wrong with the file that is written has nothing to do with the object.
-            written.and_then(|()| sum.map_err(|reason| reason.context(format_args!("read {key}"))))
+            written.and_then(|()| sum.map_err(|reason| reason.of_object(&key)))
         })));
     }
 
@@ -232,7 +232,7 @@ impl Jobs {
             }
             Some(Job::End(end, key)) => {
                 let summary = end.prove(std::mem::take(&mut self.sum));
-                let summary = summary.map_err(|error| Reason::from(error).context(format_args!("read {key}")))?;
+                let summary = summary.map_err(|error| Reason::from(error).of_object(&key))?;
                 let checksum = format!("{:016x}", summary.file_checksum);
                 Ok(Some(RestoredObject { key, bytes: summary.bytes, checksum }))
             }
@@ -277,8 +277,4 @@ pub(super) fn check_first_page(content: &[u8], page_size: u32) -> Result<(), Str
         return Err(format!("page 1 belongs to a database with pages of {} bytes, not {page_size}", header.page_size));
     }
     Ok(())
-}
-
-pub(super) fn reading(key: &str) -> String {
-    format!("read {key}")
 }

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::reading::{Pieces, Reader, Task, ahead, stopped};
 use super::request::RestoreOptions;
-use super::v5::{check_first_page, none_holds, other_page_size, reading};
+use super::v5::{check_first_page, none_holds, other_page_size};
 use crate::domain::limits::STREAMED_FILES_MAX;
 use crate::domain::litestream::{Layout, Listed, LtxCutter, LtxHeader, LtxSummary, PageBuffer, Sum};
 use crate::domain::reason::{Reason, ReasonKind};
@@ -96,8 +96,8 @@ impl Source {
         let share = (downloads as u64).saturating_mul(object.size).checked_div(plan.bytes()).unwrap_or(0);
         let (pieces, task) = ahead(reader, vec![object], share as usize);
         let key = plan.key(&object);
-        let doing = reading(&key);
-        let work = spawn_blocking(move || decode(object, pieces, &sink, &|reason: Reason| reason.context(&doing)));
+        let own = key.clone();
+        let work = spawn_blocking(move || decode(object, pieces, &sink, &|reason: Reason| reason.of_object(&own)));
         (Self { key, items, pages: Bytes::new(), first: 0, page_size: 1, limit: 0, ended: false }, (work, task))
     }
 
@@ -190,7 +190,7 @@ fn merge(mut sources: Vec<Source>, file: &dyn RestoreFile) -> Result<(), Reason>
     for (source, header) in sources.iter_mut().zip(&headers).rev() {
         if header.page_size != newest.page_size {
             let cause = other_page_size(header.page_size, newest.page_size);
-            return Err(Reason::new(ReasonKind::Corrupt, cause).context(reading(&source.key)));
+            return Err(Reason::new(ReasonKind::Corrupt, cause).of_object(&source.key));
         }
         fewest = fewest.min(header.commit);
         (source.limit, source.page_size) = (fewest, header.page_size as usize);

@@ -59,12 +59,11 @@ pub(super) async fn plan_levels(
         check_names(&backwards, last.map_or(Txid(0), |last| last.max))?;
     }
     if let (Some(first), None) = (planned.first().filter(|first| first.min != Txid(1)), base) {
-        let cause =
-            format!("read {}: it does not begin a database, which takes a file from TXID 1 on", replica.key(first));
-        return Err(Reason::new(ReasonKind::Corrupt, cause));
+        let cause = "it does not begin a database, which takes a file from TXID 1 on";
+        return Err(Reason::new(ReasonKind::Corrupt, cause).of_object(&replica.key(first)));
     }
     if let (Some(last), Some(newest)) = (&last, &newest) {
-        check_size(newest, &planned, base).map_err(|reason| reason.context(format!("read {}", replica.key(last))))?;
+        check_size(newest, &planned, base).map_err(|reason| reason.of_object(&replica.key(last)))?;
     }
     Ok(RestorePlan {
         layout: Layout::V5(keys),
@@ -90,11 +89,10 @@ struct Backwards {
 fn check_names(backwards: &[Backwards], end: Txid) -> Result<(), Reason> {
     let harmful = |odd: &&Backwards| odd.level == SNAPSHOT_LEVEL || odd.min.0 > end.0.wrapping_add(1);
     let Some(odd) = backwards.iter().find(harmful) else { return Ok(()) };
-    let cause = format!(
-        "read {}: its last TXID is before its first, and Litestream restores nothing beside such a file",
-        odd.key
-    );
-    Err(Reason::new(ReasonKind::Corrupt, cause).with_hint("move it away if nobody knows what it is"))
+    let cause = "its last TXID is before its first, and Litestream restores nothing beside such a file";
+    Err(Reason::new(ReasonKind::Corrupt, cause)
+        .of_object(&odd.key)
+        .with_hint("move it away if nobody knows what it is"))
 }
 
 /// Refuses a database that cannot be in what would be read, before room is made for it.
@@ -159,7 +157,7 @@ pub(in crate::usecase) async fn header(
     let name = Listed::from(*file).name;
     let bytes = store.read(name, 0, HEADER_SIZE as u64).await?.required()?;
     let key = name.key(keys);
-    LtxHeader::parse(&bytes).map_err(|error| Reason::from(error).context(format_args!("read {key}")))
+    LtxHeader::parse(&bytes).map_err(|error| Reason::from(error).of_object(&key))
 }
 
 /// How many files of a level, which are in the order of their names, were made before a time, and when the last of them

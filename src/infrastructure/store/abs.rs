@@ -12,9 +12,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::checked::{corrupt, printable};
-use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream, root};
+use super::keys::{
+    FolderPage, KeyInfo, KeyPage, KeyStore, first_filled, folder_name, is_object_missing, of_litestream, root,
+};
 use super::kind::{Kind, Shared, unsupported};
-use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX};
+use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::places::AbsLocation;
 use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
@@ -86,25 +88,18 @@ impl KeyStore for AbsStore {
     async fn list(&self, prefix: &str, from: Option<&str>, cursor: Option<&Cursor>) -> Result<KeyPage, Reason> {
         let below = format!("{}{prefix}", self.root);
         let start = from.map(|from| format!("{}{from}", self.root)).filter(|_| self.container.knows_where_to_start());
-        let mut marker = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
-        // Azure may give pages with nothing in them.
-        for _ in 0..FOLDER_PAGES_MAX {
-            let mut what = vec![("prefix", below.as_str()), ("include", "metadata")];
+        let (below, start) = (below.as_str(), start.as_deref());
+        first_filled(from, cursor, |marker| async move {
+            let mut what = vec![("prefix", below), ("include", "metadata")];
             if marker.is_none() {
-                what.extend(start.as_deref().map(|start| ("startFrom", start)));
+                what.extend(start.map(|start| ("startFrom", start)));
             }
             let page = self.page(&what, marker.as_deref()).await?;
             // Accounts with hierarchical namespaces list their directories.
             let blobs = page.blobs.blobs.iter().filter(|blob| !blob.is_directory());
-            let mut objects = blobs.map(|blob| self.info(blob)).collect::<Result<Vec<KeyInfo>, _>>()?;
-            // Not every server knows where a listing starts.
-            objects.retain(|object| from.is_none_or(|from| object.key.as_str() >= from));
-            marker = page.next();
-            if marker.is_none() || !objects.is_empty() {
-                return Ok(KeyPage { objects, next: marker.map(Cursor::new) });
-            }
-        }
-        Err(corrupt("a listing of empty pages that does not end".to_owned()))
+            Ok((blobs.map(|blob| self.info(blob)).collect::<Result<_, _>>()?, page.next()))
+        })
+        .await
     }
 
     async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {

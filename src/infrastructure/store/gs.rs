@@ -18,9 +18,11 @@ use serde::Deserialize;
 
 use super::checked::{corrupt, printable};
 use super::http::query;
-use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, folder_name, is_object_missing, of_litestream, root};
+use super::keys::{
+    FolderPage, KeyInfo, KeyPage, KeyStore, first_filled, folder_name, is_object_missing, of_litestream, root,
+};
 use super::kind::{Kind, Shared, unsupported};
-use crate::domain::limits::{ANSWER_BYTES_MAX, FOLDER_PAGES_MAX};
+use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::places::GsLocation;
 use crate::domain::reason::Reason;
 use crate::domain::target::ReplicaLocation;
@@ -124,20 +126,13 @@ impl KeyStore for GsStore {
         let start = from.map(|from| format!("{}{from}", self.root));
         let mut what = vec![("prefix", below.as_str())];
         what.extend(start.as_deref().map(|start| ("startOffset", start)));
-        let mut token = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
-        // Where much was deleted, Google may give pages with nothing in them.
-        for _ in 0..FOLDER_PAGES_MAX {
-            let page = self.page("items(name,size,timeCreated,metadata)", &what, token.as_deref()).await?;
+        let what = what.as_slice();
+        first_filled(from, cursor, |token| async move {
+            let page = self.page("items(name,size,timeCreated,metadata)", what, token.as_deref()).await?;
             let objects = page.items.into_iter().map(|object| self.info(object));
-            let mut objects = objects.collect::<Result<Vec<KeyInfo>, _>>()?;
-            // An emulator may not know where a listing starts.
-            objects.retain(|object| from.is_none_or(|from| object.key.as_str() >= from));
-            token = page.next_page_token;
-            if token.is_none() || !objects.is_empty() {
-                return Ok(KeyPage { objects, next: token.map(Cursor::new) });
-            }
-        }
-        Err(corrupt("a listing of empty pages that does not end".to_owned()))
+            Ok((objects.collect::<Result<_, _>>()?, page.next_page_token))
+        })
+        .await
     }
 
     async fn folders(&self, prefix: &str, cursor: Option<&Cursor>) -> Result<FolderPage, Reason> {

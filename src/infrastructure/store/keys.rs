@@ -7,6 +7,8 @@ use jiff::Timestamp;
 
 use super::checked::{corrupt, printable};
 use super::kind::Kind;
+#[cfg(any(feature = "azure", feature = "gcs"))]
+use crate::domain::limits::FOLDER_PAGES_MAX;
 use crate::domain::litestream::{Dated, Folder, Layout, LevelKeys, Listed, ObjectName, SNAPSHOT_LEVEL};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{Content, Cursor, Page, ReplicaStore};
@@ -45,6 +47,27 @@ impl From<Vec<String>> for FolderPage {
 pub(super) fn root(path: &str) -> String {
     let slash = if path.is_empty() || path.ends_with('/') { "" } else { "/" };
     format!("{path}{slash}")
+}
+
+/// The first page with an object from the key `from` on, behind the page that gave the cursor. The server may give pages with
+/// nothing in them, and not every one knows where a listing starts. `page` is asked for the one that such a token leads to, and
+/// gives the token of the next one.
+#[cfg(any(feature = "azure", feature = "gcs"))]
+pub(super) async fn first_filled<F: Future<Output = Result<(Vec<KeyInfo>, Option<String>), Reason>>>(
+    from: Option<&str>,
+    cursor: Option<&Cursor>,
+    page: impl Fn(Option<String>) -> F,
+) -> Result<KeyPage, Reason> {
+    let mut token = cursor.and_then(|cursor| cursor.get::<String>()).cloned();
+    for _ in 0..FOLDER_PAGES_MAX {
+        let (mut objects, next) = page(token).await?;
+        objects.retain(|object| from.is_none_or(|from| object.key.as_str() >= from));
+        if next.is_none() || !objects.is_empty() {
+            return Ok(KeyPage { objects, next: next.map(Cursor::new) });
+        }
+        token = next;
+    }
+    Err(corrupt("a listing of empty pages that does not end".to_owned()))
 }
 
 /// A backend: objects below the replica's root, by keys that are relative to it and use `/`.

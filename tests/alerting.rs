@@ -16,5 +16,3 @@ mod programs;
 mod secrets;
 #[path = "alerting/site.rs"]
 mod site;
-#[path = "support/tls.rs"]
-mod tls;

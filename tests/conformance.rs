@@ -10,6 +10,8 @@
 mod abs;
 #[path = "support/azurite.rs"]
 mod azurite;
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "conformance/directory.rs"]
 mod directory;
 #[path = "conformance/endpoint_path.rs"]
@@ -42,8 +44,6 @@ mod sftp_lies;
 mod sftp_servers;
 #[path = "conformance/suite.rs"]
 mod suite;
-#[path = "support/tls.rs"]
-mod tls;
 #[path = "conformance/webdav.rs"]
 mod webdav;
 

@@ -48,8 +48,6 @@ mod site;
 mod stall;
 #[path = "replication/telling.rs"]
 mod telling;
-#[path = "support/tls.rs"]
-mod tls;
 #[path = "replication/unknown.rs"]
 mod unknown;
 

@@ -20,8 +20,6 @@ mod release;
 mod scripts;
 #[path = "shipping/stack.rs"]
 mod stack;
-#[path = "support/tls.rs"]
-mod tls;
 #[path = "shipping/units.rs"]
 mod units;
 

@@ -8,10 +8,10 @@ use streamgauge::domain::secret::Secret;
 use streamgauge::domain::verdict::Severity;
 
 use crate::lab::alertmanager::{ALERTMANAGER, webhook_yaml};
+use crate::lab::certificates::Certificate;
 use crate::lab::recorder::{Answer, Recorder};
 use crate::lab::{Lab, free_port, wait_for};
 use crate::site::{Site, alert, alertmanager, over, target};
-use crate::tls::self_signed;
 
 /// The pages that a webhook of Alertmanager got: `firing shop`.
 fn pages(hook: &Recorder) -> Vec<String> {
@@ -174,7 +174,7 @@ fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
 fn tls_and_passwords_are_those_of_the_configuration() {
     let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
-    let [certificate, key] = self_signed(home.path(), "IP:127.0.0.1", "CA:FALSE");
+    let Certificate { certificate, key } = Certificate::self_signed(home.path(), "server", "IP:127.0.0.1");
     // "geheim", by bcrypt.
     let hash = bcrypt(&lab, "geheim");
     let web = home.path().join("web.yml");

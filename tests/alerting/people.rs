@@ -9,10 +9,10 @@ use streamgauge::domain::alerting::{
 use streamgauge::domain::secret::Secret;
 use streamgauge::domain::verdict::Severity;
 
+use crate::lab::certificates::Certificate;
 use crate::lab::recorder::{Recorded, Recorder};
 use crate::lab::{Lab, Process, free_port, wait_for};
 use crate::site::{Site, alert, over, target};
-use crate::tls::self_signed;
 
 /// The requests for an alert, for another one beside it, and for the end of both.
 fn told(hook: &Recorder, target: ReceiverTarget, requests: usize) -> Vec<Recorded> {
@@ -187,7 +187,7 @@ time.sleep(1000)
 fn mail_arrives_over_starttls_tls_and_nothing() {
     let lab = Lab::find();
     let home = tempfile::tempdir().unwrap();
-    let [certificate, key] = self_signed(home.path(), "IP:127.0.0.1", "CA:FALSE");
+    let Certificate { certificate, key } = Certificate::self_signed(home.path(), "server", "IP:127.0.0.1");
     for (mode, security) in
         [("starttls", SmtpSecurity::StartTls), ("tls", SmtpSecurity::Tls), ("none", SmtpSecurity::None)]
     {

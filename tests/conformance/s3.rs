@@ -13,10 +13,10 @@ use streamgauge::usecase::ports::Stores as _;
 use streamgauge::usecase::ports::{BucketStore, ReplicaStore};
 use streamgauge_testkit::http::{Answer, Server as Fake};
 
+use crate::certificates::Certificate;
 use crate::directory::Files;
 use crate::servers::{Server, escaped};
 use crate::suite::{self, Backend, names};
-use crate::tls::self_signed;
 use crate::{KEY, LEVEL, NAME, ltx_name, open, place, read, stores, told};
 
 /// moto, which keeps objects itself.
@@ -149,12 +149,17 @@ async fn wrong_credentials_are_denied_and_not_repeated() {
     }
 }
 
+/// A server with this certificate.
+fn with(own: &Certificate) -> Server {
+    let [certificate, key] = own.files();
+    Server::rclone("bkt", &["--cert", certificate, "--key", key])
+}
+
 #[tokio::test]
 async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified() {
     let tls = tempfile::tempdir().unwrap();
-    let [certificate, key] = self_signed(tls.path(), "IP:127.0.0.1", "CA:FALSE");
-    let options = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
-    let server = Server::rclone("bkt", &options);
+    let own = Certificate::self_signed(tls.path(), "server", "IP:127.0.0.1");
+    let server = with(&own);
     let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
     let plain = S3Location { endpoint, ..place(server.port, "bkt", "app") };
 
@@ -162,28 +167,28 @@ async fn a_private_authority_is_trusted_when_named_or_when_nothing_is_verified()
     assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
     assert_eq!(refused.hint.as_deref(), Some("configure the certificate authority as ca-file"), "{refused}");
 
-    let trusted = S3Location { ca_file: Some(certificate.clone()), ..plain.clone() };
+    let trusted = S3Location { ca_file: Some(own.certificate.clone()), ..plain.clone() };
     assert!(open(trusted).list(LEVEL, None, None).await.unwrap().objects.is_empty());
     let unverified = S3Location { skip_verify: true, ..plain.clone() };
     assert!(open(unverified).list(LEVEL, None, None).await.unwrap().objects.is_empty());
-    let options = StoreOptions { timeout: Duration::from_secs(60), concurrency: 1, ca_file: Some(certificate) };
+    let options = StoreOptions { timeout: Duration::from_secs(60), concurrency: 1, ca_file: Some(own.certificate) };
     let store = Stores::new(options).open(&ReplicaLocation::S3(Box::new(plain))).unwrap();
     assert!(store.list(LEVEL, None, None).await.unwrap().objects.is_empty());
 }
 
 #[tokio::test]
 async fn a_certificate_that_cannot_serve_says_why() {
-    for (name, constraints, message, hint) in [
-        // What `openssl req -x509` makes unless told otherwise.
-        ("IP:127.0.0.1", "CA:TRUE", "the certificate of an authority (CA:TRUE)", "basicConstraints CA:FALSE"),
-        ("DNS:other.example", "CA:FALSE", "not valid for name", "address the server by a name in its certificate"),
+    let tls = tempfile::tempdir().unwrap();
+    // What `openssl req -x509` makes unless told otherwise.
+    let authority = Certificate::authority(tls.path(), "authority");
+    let other = Certificate::self_signed(tls.path(), "other", "DNS:other.example");
+    for (own, message, hint) in [
+        (authority, "the certificate of an authority (CA:TRUE)", "basicConstraints CA:FALSE"),
+        (other, "not valid for name", "address the server by a name in its certificate"),
     ] {
-        let tls = tempfile::tempdir().unwrap();
-        let [certificate, key] = self_signed(tls.path(), name, constraints);
-        let options = ["--cert", certificate.to_str().unwrap(), "--key", key.to_str().unwrap()];
-        let server = Server::rclone("bkt", &options);
+        let server = with(&own);
         let endpoint = Some(format!("https://127.0.0.1:{}", server.port));
-        let place = S3Location { endpoint, ca_file: Some(certificate), ..place(server.port, "bkt", "app") };
+        let place = S3Location { endpoint, ca_file: Some(own.certificate), ..place(server.port, "bkt", "app") };
         let refused = open(place).list(LEVEL, None, None).await.unwrap_err();
         assert_eq!(refused.kind.as_str(), "unreachable", "{refused}");
         assert!(refused.message.contains(message), "{refused}");

@@ -19,10 +19,10 @@ use streamgauge_testkit::http::{Answer, Request, Server as Fake};
 use streamgauge_testkit::ltx;
 use tokio::sync::Mutex;
 
+use crate::certificates::Certificate;
 use crate::port::free_port;
 use crate::servers::{Server, escaped, in_lab, program};
 use crate::suite::{Backend, beacon_is_beside, names};
-use crate::tls::self_signed;
 use crate::{LEVEL, NAME, ltx_name, read, stores, told};
 
 const USER: &str = "lab";
@@ -262,12 +262,13 @@ async fn a_collection_that_is_missing_is_empty_and_one_of_another_server_or_none
 #[tokio::test]
 async fn servers_are_known_by_their_certificates() {
     let tls = tempfile::tempdir().unwrap();
-    let [certificate, key_file] = self_signed(tls.path(), "IP:127.0.0.1", "CA:FALSE");
-    let server = served_by_rclone(&["--cert", certificate.to_str().unwrap(), "--key", key_file.to_str().unwrap()]);
+    let own = Certificate::self_signed(tls.path(), "server", "IP:127.0.0.1");
+    let [certificate, key_file] = own.files();
+    let server = served_by_rclone(&["--cert", certificate, "--key", key_file]);
     write(server.directory(), &format!("app/{}", key(7)), b"x");
     let known = place(server.port, "", "app");
     let known =
-        WebDavLocation { endpoint: known.endpoint.replace("http:", "https:"), ca_file: Some(certificate), ..known };
+        WebDavLocation { endpoint: known.endpoint.replace("http:", "https:"), ca_file: Some(own.certificate), ..known };
     assert_eq!(names(&*open(known.clone()), LEVEL, None).await.0, [NAME]);
     let told = told(open(WebDavLocation { ca_file: None, ..known }).list(LEVEL, None, None).await.unwrap_err());
     assert!(told.starts_with(&format!("unreachable: list webdavs://127.0.0.1:{}/app/ltx/0/: ", server.port)), "{told}");

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod alertmanager;
+#[path = "../support/certificates.rs"]
 pub mod certificates;
 pub mod clock;
 pub mod http;

@@ -10,13 +10,13 @@ use rustix::process::Signal;
 use streamgauge_testkit::http::{Answer, Request, Server};
 
 use super::fleet::{Group, Member, tells_no_secret, wait_until_in_sync};
-use super::lab::agent::Agent;
+use super::lab::certificates::Certificate;
+use super::lab::certificates::Certificate;
 use super::lab::{Lab, Process, command, free_port, http, wait, wait_for};
 use super::places::{NEW, Place};
 use super::proxy::{After, End, Proxy, Way};
 use super::sftp_servers::{self as sftp, CLIENT, HOST, PASSWORD, STRANGER};
 use super::site::{Seen, now, replica_report};
-use super::tls::self_signed;
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -103,7 +103,7 @@ struct Strangers {
 
 impl Strangers {
     fn start(lab: &Lab, home: &Path) -> Self {
-        let [certificate, key] = self_signed(home, "IP:127.0.0.1", "CA:FALSE");
+        let Certificate { certificate, key } = Certificate::self_signed(home, "stranger", "IP:127.0.0.1");
         let [https, nats] = [free_port(), free_port()];
         let address = |port: u16| format!("127.0.0.1:{port}");
         let mut openssl = command("openssl");

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use streamgauge_testkit::http::{Answer, Request, Server};
 
+use super::lab::certificates::{Certificate, openssl};
 use super::lab::{Lab, Process, command, free_port};
-use super::tls::{openssl, self_signed};
 
 /// What Google would be asked, by `host path`, and with which token.
 type Asked = Arc<Mutex<Vec<(String, String)>>>;
@@ -56,15 +56,15 @@ pub fn credentials(lab: &Lab, home: &Path) {
     let server = server.unwrap();
     let names =
         "DNS:storage.googleapis.com,DNS:accounts.google.com,DNS:sts.googleapis.com,DNS:iamcredentials.googleapis.com";
-    let [certificate, tls_key] = self_signed(home, names, "CA:FALSE");
+    let own = Certificate::self_signed(home, "google", names);
     let proxy = free_port();
     let mut program = lab.program("py/bin/python");
     program.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/google.py"));
-    program.args([proxy.to_string(), server.port().to_string()]).args([&certificate, &tls_key]);
+    program.args([proxy.to_string(), server.port().to_string()]).args(own.files());
     let mut way = Process::spawn(&mut program, home.join("proxy.log"));
     way.wait_until_listening(&format!("127.0.0.1:{proxy}"));
 
-    let key = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"], home);
+    let key = openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
     let account = serde_json::json!({"type": "service_account", "private_key": key, "private_key_id": "k1", "client_email": "me@project"});
     let user = |token| serde_json::json!({"type": "authorized_user", "client_id": "me", "client_secret": "vertraulich", "refresh_token": token});
     fs::write(home.join("account.json"), account.to_string()).unwrap();
@@ -90,7 +90,7 @@ pub fn credentials(lab: &Lab, home: &Path) {
     let told = |file: &str, metadata: u16| {
         let mut command = command(env!("CARGO_BIN_EXE_streamgauge"));
         command.args(["restorable", "gs://bkt/app", "--config.file"]).arg(home.join("streamgauge.toml"));
-        command.env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}")).env("SSL_CERT_FILE", &certificate);
+        command.env("HTTPS_PROXY", format!("http://127.0.0.1:{proxy}")).env("SSL_CERT_FILE", &own.certificate);
         command.env_remove("GOOGLE_APPLICATION_CREDENTIALS").env("HOME", home);
         if file == "account.json" && metadata == 0 {
             command.env_remove("SSL_CERT_FILE");

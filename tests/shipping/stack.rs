@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::compose::{services, strings};
 use crate::image::IMAGE;
+use crate::lab::certificates::Certificate;
 use crate::lab::{Lab, Process, free_port, http, wait_for};
-use crate::tls::self_signed;
 use crate::{output, root, text};
 
 /// What compose names, and what stands for it here.
@@ -114,8 +114,8 @@ fn environment(service: &str) -> Vec<(String, String)> {
 fn litestream_hangs_and_the_pager_is_told() {
     let (lab, stand, image) = (Lab::find(), Stand::new(), &*IMAGE);
     let home: &Path = stand.home.path();
-    let files = self_signed(home, "DNS:localhost", "CA:FALSE");
-    let [certificate, key] = files.each_ref().map(|file| file.to_str().unwrap());
+    let own = Certificate::self_signed(home, "server", "DNS:localhost");
+    let [certificate, key] = own.files();
 
     let mut pager = stand.start("pager", lab.program("py/bin/python"), &[]);
     pager.wait_until_listening(stand.address("pager:8081"));

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::lab::certificates::Certificate;
 use crate::lab::{Lab, Process, command, free_port, http, wait_for};
-use crate::tls::self_signed;
 use crate::{output, root, text};
 
 const UNIT: &str = "packaging/systemd/streamgauge.service";
@@ -111,9 +111,9 @@ fn the_service_and_a_drill_work_under_the_directives() {
     output(&mut sandbox(&format!("{binary} restore -o \"$1/state/restored.db\" shop \"$3\" \"$4\"")));
     assert!(path("state/restored.db").is_file());
     // With certificates, and a socket for whoever has none.
-    self_signed(home.path(), "DNS:localhost", "CA:FALSE");
-    fs::set_permissions(path("key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
-    fs::write(path("web.yml"), "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n").unwrap();
+    let own = Certificate::self_signed(home.path(), "server", "DNS:localhost");
+    fs::set_permissions(own.key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path("web.yml"), "tls_server_config: {cert_file: server.pem, key_file: server.key}\n").unwrap();
     let listens = format!("--web.listen-address={address} --web.listen-address=unix:\"$1/state/agent.sock\"");
     let words = format!("{binary} run {listens} --web.config.file=\"$1/web.yml\" \"$3\" \"$4\"");
     let service = Process::spawn(&mut sandbox(&words), path("service.log"));

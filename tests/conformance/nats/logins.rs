@@ -12,8 +12,8 @@ use streamgauge::domain::target::ReplicaLocation;
 use streamgauge::usecase::ports::Stores as _;
 
 use super::{BUCKET, Nats, key, names, open, put};
+use crate::certificates::Certificate;
 use crate::servers::program;
-use crate::tls::{NEW_KEY, openssl};
 use crate::{LEVEL, NAME, read, stores, told};
 
 /// Makes new credentials of an operator in a folder.
@@ -168,17 +168,9 @@ async fn the_least_privileges_are_enough_and_each_is_needed() {
 
 /// `ca.pem`, and what it signed: `server.pem` for this machine and `client.pem`, with keys beside them.
 fn certificates(folder: &Path) {
-    let ca = ["req", "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"];
-    openssl(&[&ca[..], &NEW_KEY].concat(), folder);
-    for (name, subject) in [("server", "IP:127.0.0.1"), ("client", "DNS:client")] {
-        let (request, key, certificate) = (format!("{name}.csr"), format!("{name}.key"), format!("{name}.pem"));
-        openssl(&[&["req", "-subj", "/CN=x", "-keyout", &key, "-out", &request][..], &NEW_KEY].concat(), folder);
-        let extensions = format!("subjectAltName={subject}\nbasicConstraints=critical,CA:FALSE\n");
-        std::fs::write(folder.join("extensions"), extensions).unwrap();
-        let by = ["x509", "-req", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
-        let what = ["-extfile", "extensions", "-in", &request, "-out", &certificate];
-        openssl(&[&by[..], &what].concat(), folder);
-    }
+    let authority = Certificate::authority(folder, "ca");
+    authority.sign(folder, "server", "IP:127.0.0.1");
+    authority.sign(folder, "client", "DNS:client");
 }
 
 #[tokio::test]

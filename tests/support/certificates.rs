@@ -1,5 +1,8 @@
 //! Certificates as the real openssl makes them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(dead_code, unreachable_pub, reason = "each test that includes it uses its own part")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,19 +32,26 @@ impl Certificate {
         Self::make(directory, name, &[&["-addext", "basicConstraints=critical,CA:FALSE"], &signed[..]].concat())
     }
 
+    /// The names of both files.
+    pub fn files(&self) -> [&str; 2] {
+        [&self.certificate, &self.key].map(|file| file.to_str().unwrap())
+    }
+
     fn make(directory: &Path, name: &str, arguments: &[&str]) -> Self {
         let path = |ending: &str| directory.join(format!("{name}.{ending}"));
-        let (certificate, key) = (path("pem"), path("key"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-            .args(["-subj", &format!("/CN={name}"), "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .args(arguments)
-            .output()
-            .expect("openssl is missing");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Self { certificate, key }
+        let made = Self { certificate: path("pem"), key: path("key") };
+        let [certificate, key] = made.files();
+        let subject = format!("/CN={name}");
+        let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        let what = ["-subj", &subject, "-keyout", key, "-out", certificate];
+        openssl(&[&new[..], &what, arguments].concat());
+        made
     }
+}
+
+/// What openssl prints.
+pub fn openssl(arguments: &[&str]) -> String {
+    let made = Command::new("openssl").args(arguments).output();
+    assert!(made.as_ref().is_ok_and(|made| made.status.success()), "openssl {arguments:?}: {made:?}");
+    String::from_utf8(made.unwrap().stdout).unwrap()
 }

@@ -116,6 +116,16 @@ fn dependencies_point_inwards() {
 }
 
 #[test]
+fn sizes_of_what_comes_from_outside_are_bounded_in_one_file() {
+    refuse_except(
+        "src",
+        &["limits.rs"],
+        &["BYTES_MAX: ", "CHARS_MAX: "],
+        "a bound stands in domain/limits.rs, and what a format or its writer says is the largest has another name",
+    );
+}
+
+#[test]
 fn watched_files_are_only_read() {
     refuse(
         "src/infrastructure/database",

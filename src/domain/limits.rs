@@ -23,6 +23,12 @@ pub const DATABASES_LOST_MAX: usize = 3;
 /// Names that are remembered, of databases that are there and of those that are gone.
 pub const NAMES_MAX: usize = 2 * DATABASES_MAX;
 
+/// Characters of a name that is a label of every series.
+pub const LABEL_CHARS_MAX: usize = 128;
+
+/// Rounds of looks at databases that may wait for the agent; their thread pauses when it is behind.
+pub const WAITING_ROUNDS_MAX: usize = 64;
+
 /// How long the name of a database that is gone is given to nothing else, beyond the grace in which it is still shown:
 /// a quarter, after which nobody looks for its series any more.
 pub const NAME_KEPT: Duration = Duration::from_secs(90 * 86_400);
@@ -87,6 +93,9 @@ pub const FOREIGN_PAGES_MAX: usize = 100;
 
 /// Length of an object key (S3 allows 1024 bytes).
 pub const KEY_BYTES_MAX: usize = 4096;
+
+/// Characters of one that a message repeats.
+pub const QUOTED_KEY_CHARS_MAX: usize = 200;
 
 /// Bytes that one ranged read may return.
 pub const READ_BYTES_MAX: u64 = 64 << 20;
@@ -247,6 +256,9 @@ pub const ROUND_SLACK_SECONDS: f64 = 120.0;
 /// Body of a request to the HTTP server.
 pub const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
 
+/// Characters of the name of a host that are repeated to whoever asked for it.
+pub const REPEATED_NAME_CHARS_MAX: usize = 100;
+
 /// Time a client has to send its request head.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -273,6 +285,21 @@ pub const OBJECT_BYTES_MAX: u64 = 1 << 50;
 /// Body of any answer that is not an object's content: 1000 keys of 1024 escaped bytes fit.
 pub const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// What a store says of why it refuses something.
+pub const REFUSAL_BYTES_MAX: u64 = 64 << 10;
+
+/// A token and what comes with it.
+pub const TOKEN_BYTES_MAX: u64 = 64 << 10;
+
+/// One document of the settings or of the policy of a bucket.
+pub const BUCKET_SETTINGS_BYTES_MAX: u64 = 1 << 20;
+
+/// Idle connections that are kept open to one host.
+pub const IDLE_CONNECTIONS_MAX: usize = 32;
+
+/// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
+pub const STORE_CALLS_MAX: usize = 1024;
+
 /// Bytes of an answer by HTTP/1 that are read at once, and its whole head. Each connection that is used has memory for them.
 pub const ANSWER_READ_BYTES_MAX: usize = 128 << 10;
 
@@ -285,6 +312,12 @@ pub const WHOLE_FILE_BYTES_MAX: u64 = 4 << 20;
 /// Objects of one replica whose names are kept where a store cannot be asked for those below a prefix (NATS). Litestream
 /// keeps a few thousand.
 pub const OBJECTS_KEPT_MAX: usize = 200_000;
+
+/// Objects of one such store of which is remembered where their chunks begin.
+pub const NATS_WALKS_MAX: usize = 4;
+
+/// Servers of a cluster of NATS that are remembered.
+pub const NATS_SERVERS_MAX: usize = 16;
 
 /// Bytes of these names, of which Litestream's are about 40 long.
 pub const NAMES_KEPT_BYTES_MAX: usize = 32 << 20;
@@ -488,6 +521,9 @@ pub const DRILL_MEMORY_HEADROOM: u64 = 128 << 20;
 
 /// How long a restored copy is kept for the next drill when there is none.
 pub const KEPT_COPY_AGE_MAX: Duration = Duration::from_secs(90 * 86_400);
+
+/// What is written beside such a copy of where it comes from.
+pub const KEPT_MANIFEST_BYTES_MAX: u64 = 64 << 10;
 
 /// Free space that has to be left beside a restored database, beyond a tenth of its size.
 pub const DRILL_SPACE_MARGIN: u64 = 64 << 20;
@@ -697,6 +733,9 @@ pub const DEADMAN_TEXT_BYTES_MAX: usize = 8 << 10;
 /// File that holds one secret.
 pub const SECRET_FILE_BYTES_MAX: u64 = 64 << 10;
 
+/// File with an `sse-customer-key`: 32 bytes in base64 and a line end.
+pub const SSE_KEY_FILE_BYTES_MAX: u64 = 4096;
+
 /// Bytes of a mail's text.
 pub const MAIL_TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -704,6 +743,9 @@ pub const MAIL_TEXT_BYTES_MAX: usize = 64 << 10;
 pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The report of another agent, which `why` reads: some kilobytes for each of [`DATABASES_MAX`] databases.
 pub const AGENT_REPORT_BYTES_MAX: usize = 256 << 20;
+
+/// Characters that are shown of why an agent is not healthy, or not ready.
+pub const AGENT_REASON_CHARS_MAX: usize = 200;
 
 /// Bytes of the history that is kept for charts, of all databases together: about 500 that change all the time. With more,
 /// it reaches back less far for all; it takes a database of which nothing changes half a kilobyte.

@@ -15,15 +15,12 @@ use super::config::{ListenAddress, Web};
 use super::endpoint;
 use super::http::failure::unreachable;
 use super::http::{TlsOptions, client};
-use crate::domain::limits::AGENT_REPORT_BYTES_MAX;
+use crate::domain::limits::{AGENT_REASON_CHARS_MAX, AGENT_REPORT_BYTES_MAX};
 use crate::domain::printable::printable;
 use crate::domain::reason::{Reason, ReasonKind};
 
 /// How long an agent may take to answer. It serves what is rendered already.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Characters that are shown of why an agent is not healthy, or not ready.
-const SAID_MAX: usize = 200;
 
 /// What helps where the agent lets in only those who can say who they are.
 const UNIX_HINT: &str = "have the agent listen on a Unix socket as well (listen-address under [web], such as \
@@ -83,7 +80,7 @@ async fn fetch(address: &str, path: &str) -> Result<Bytes, Reason> {
         }
         let mut message = format!("the answer is {status}");
         if status == http::StatusCode::SERVICE_UNAVAILABLE {
-            let said: String = String::from_utf8_lossy(&body).trim().chars().take(SAID_MAX).collect();
+            let said: String = String::from_utf8_lossy(&body).trim().chars().take(AGENT_REASON_CHARS_MAX).collect();
             message = format!("{message}: {}", printable(&said));
         }
         let reason = Reason::new(ReasonKind::Failed, message);

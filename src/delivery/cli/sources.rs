@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::args::{ConfigCheckArgs, RunArgs, SourceArgs};
 use super::observer::Observer;
 use crate::domain::assessment::SourceReport;
+use crate::domain::limits::STORE_CALLS_MAX;
 use crate::domain::naming::Names;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::{ReplicaTarget, Target};
@@ -18,9 +19,6 @@ use crate::infrastructure::store::{StoreOptions, Stores};
 use crate::infrastructure::{endpoint, journal};
 use crate::usecase::ports::{AskedBy, Configuration, Configured, Origin, Same};
 use crate::usecase::watch::{named, remembered_names};
-
-/// Calls to stores in flight at once, over all places; each place has its own, lower, bound.
-const STORE_CALLS_MAX: usize = 1024;
 
 /// Where the configuration is read from, again and again.
 #[derive(Clone)]

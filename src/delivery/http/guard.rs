@@ -9,8 +9,7 @@ use http::header::{HOST, HeaderName, ORIGIN};
 use http::uri::{Authority, Scheme};
 use http::{Request, StatusCode, Version};
 
-/// Characters of a name that are repeated to whoever sent it.
-const NAME_CHARACTERS_MAX: usize = 100;
+use crate::domain::limits::REPEATED_NAME_CHARS_MAX;
 
 /// The names by which this agent goes.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +61,7 @@ impl Guard {
             let host = host.ok_or_else(invalid)?;
             let name = host.host().trim_end_matches('.').to_ascii_lowercase();
             if !self.knows(&name) {
-                let name: String = name.chars().take(NAME_CHARACTERS_MAX).collect();
+                let name: String = name.chars().take(REPEATED_NAME_CHARS_MAX).collect();
                 let text = format!(
                     "this agent does not go by the name {name}; add it to allowed-hosts under [web] in \
                      streamgauge.toml, or use its address\n"

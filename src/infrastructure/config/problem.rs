@@ -122,10 +122,10 @@ const INSERTED_BYTES_MIN: usize = 4;
 /// password.
 pub(crate) fn shown_key(key: &str) -> &str {
     /// Longer than any key there is.
-    const BYTES_MAX: usize = 32;
+    const LONGEST: usize = 32;
     let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let starts = key.starts_with(|first: char| first.is_ascii_alphabetic());
-    if (plain && starts && key.len() <= BYTES_MAX) || key == "<<" { key } else { "…" }
+    if (plain && starts && key.len() <= LONGEST) || key == "<<" { key } else { "…" }
 }
 
 /// Collects every mistake of one load, so that a person sees all of them at once.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inspect::SqliteCopy;
 use super::private::Private;
-use crate::domain::limits::KEPT_COPY_AGE_MAX;
+use crate::domain::limits::{KEPT_COPY_AGE_MAX, KEPT_MANIFEST_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock;
 use crate::infrastructure::files::failed;
@@ -42,9 +42,6 @@ const DATABASE: &str = "database";
 const BESIDE: [&str; 3] = ["database-wal", "database-shm", "database-journal"];
 
 const MANIFEST: &str = "manifest.json";
-
-/// A manifest's size.
-const MANIFEST_BYTES_MAX: u64 = 64 << 10;
 
 /// Names that are tried when a sweep takes a directory away before it is locked.
 const ATTEMPTS: usize = 16;
@@ -248,7 +245,7 @@ impl DrillSpace for Space {
     fn kept(&self) -> Option<KeptCopy> {
         let kept = self.kept.as_ref()?;
         let mut text = Vec::new();
-        kept.directory.read(MANIFEST).ok()?.take(MANIFEST_BYTES_MAX).read_to_end(&mut text).ok()?;
+        kept.directory.read(MANIFEST).ok()?.take(KEPT_MANIFEST_BYTES_MAX).read_to_end(&mut text).ok()?;
         let manifest: Manifest = serde_json::from_slice(&text).ok()?;
         let base = manifest.copy.base;
         let bytes = u64::from(base.commit) * u64::from(base.page_size);

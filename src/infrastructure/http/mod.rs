@@ -24,15 +24,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::OnceCell;
 
-use crate::domain::limits::{ANSWER_READ_BYTES_MAX, CA_FILE_BYTES_MAX};
+use crate::domain::limits::{ANSWER_READ_BYTES_MAX, CA_FILE_BYTES_MAX, IDLE_CONNECTIONS_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::certificates;
 
 pub(super) use proxy::Proxied;
 
-/// Idle connections kept open to one host, and for how long.
-const IDLE_CONNECTIONS_MAX: usize = 32;
+/// How long idle connections are kept open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The options that decide whether two clients may share connections.

@@ -30,7 +30,7 @@ pub(super) const ENTRIES: &str = "CREATE TABLE entry (kind TEXT NOT NULL, name T
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: usize = 100;
-const PAGE_BYTES_MAX: usize = 65_536;
+const LARGEST_PAGE: usize = 65_536;
 
 /// What is found at the path of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn found(path: &Path) -> std::io::Result<Found> {
         return Ok(Found::NoFile);
     }
     let mut page = Vec::new();
-    open(path)?.take(PAGE_BYTES_MAX as u64).read_to_end(&mut page)?;
+    open(path)?.take(LARGEST_PAGE as u64).read_to_end(&mut page)?;
     if !page.starts_with(MAGIC) || page.len() < HEADER_BYTES {
         return Ok(Found::Damaged);
     }
@@ -107,7 +107,7 @@ fn in_wal(wal: &Path, page: &[u8]) -> Option<Vec<u8>> {
     const WAL_HEADER: u64 = 32;
     const FRAME_HEADER: u64 = 24;
     let size = match u16::from_be_bytes([page[16], page[17]]) {
-        1 => PAGE_BYTES_MAX as u64,
+        1 => LARGEST_PAGE as u64,
         size => u64::from(size),
     };
     let file = open(wal).ok()?;

@@ -15,7 +15,7 @@ use crate::domain::assess::requests::RequestWindow;
 use crate::domain::assessment::{Billed, StoreOperationReport, StoreReport};
 use crate::domain::limits::{
     BILLED_HOSTS_MAX, FOLDER_PAGES_MAX, FOLDERS_MAX, KEY_BYTES_MAX, LIST_PAGE_KEYS_MAX, OBJECT_BYTES_MAX,
-    READ_BYTES_MAX,
+    QUOTED_KEY_CHARS_MAX, READ_BYTES_MAX,
 };
 use crate::domain::price::bills_refusals;
 use crate::domain::printable::printable_character;
@@ -328,9 +328,8 @@ pub(super) fn corrupt(cause: String) -> Reason {
 
 /// A key as it may stand in a message: on one line and of bounded length, whatever a store made up.
 pub(in crate::infrastructure) fn printable(key: &str) -> String {
-    const CHARACTERS_MAX: usize = 200;
-    let mut text: String = key.chars().take(CHARACTERS_MAX).flat_map(printable_character).collect();
-    if key.chars().nth(CHARACTERS_MAX).is_some() {
+    let mut text: String = key.chars().take(QUOTED_KEY_CHARS_MAX).flat_map(printable_character).collect();
+    if key.chars().nth(QUOTED_KEY_CHARS_MAX).is_some() {
         text.push('…');
     }
     text

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use super::checked::corrupt;
 use super::kind::{StoreOptions, connect_timeout};
 use super::part::Part;
+use crate::domain::limits::REFUSAL_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::http::clocks::Clocks;
 use crate::infrastructure::http::document::{is_html, web_page};
@@ -25,9 +26,6 @@ use crate::infrastructure::scrub::Scrub;
 /// How often one request is tried, and how long is waited before it is tried a second time; then twice as long.
 const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// No store needs more to say why it refuses something.
-const REFUSAL_BYTES_MAX: u64 = 64 << 10;
 
 /// The connections of one kind of store, and the clocks of its servers.
 pub(super) struct HttpClient {

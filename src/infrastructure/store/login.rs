@@ -19,13 +19,11 @@ use tokio::time::Instant;
 
 use super::http::{Answer, HttpClient};
 use super::kind::StoreOptions;
+use crate::domain::limits::TOKEN_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::clock::timer;
 use crate::infrastructure::http::failure::chain;
 use crate::infrastructure::scrub::Scrub;
-
-/// A token and what comes with it.
-pub(super) const TOKEN_BYTES_MAX: u64 = 64 << 10;
 
 /// A part of a call, which has to be left for the call itself: nobody waits long for an address at which no platform is.
 const PART: u32 = 4;

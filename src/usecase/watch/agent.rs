@@ -21,7 +21,7 @@ use super::collectors::Collectors;
 use super::doubt::Believed;
 use super::duty;
 use super::fleet::Fleet;
-use super::local::{LocalRound, LocalWatch, ROUNDS_MAX};
+use super::local::{LocalRound, LocalWatch};
 use super::series::SeriesLimit;
 use super::telling::Telling;
 use super::turn::{Duty, Shared, Turn};
@@ -29,6 +29,7 @@ use crate::domain::assess::costs::Spacing;
 use crate::domain::assessment::{AgentReport, ConfigReport};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::Recorder;
+use crate::domain::limits::WAITING_ROUNDS_MAX;
 use crate::domain::moment::Moment;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::usecase::ports::{
@@ -187,7 +188,7 @@ impl Agent {
                 read = self.reading.ended() => Event::Read(Box::new(read)),
                 saved = self.memory.written() => Event::Saved(saved),
                 Some(request) = self.reloads.recv() => Event::Reload(request),
-                count = self.rounds.recv_many(&mut rounds, ROUNDS_MAX), if self.watching => Event::Rounds(count),
+                count = self.rounds.recv_many(&mut rounds, WAITING_ROUNDS_MAX), if self.watching => Event::Rounds(count),
                 () = std::future::poll_fn(|context| poll_ended(&mut self.duties, context)) => Event::Ended,
                 () = tokio::time::sleep(wait) => Event::Due,
             };

@@ -9,13 +9,11 @@ use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, ch
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::domain::limits::WAITING_ROUNDS_MAX;
 use crate::domain::litestream::Txid;
 use crate::domain::moment::Moment;
 use crate::domain::target::{DatabaseFiles, TargetName};
 use crate::usecase::ports::{Clock, DatabaseWatch, LocalUpdate, WatchRunner};
-
-/// Rounds that may wait for the agent; the thread pauses when it is behind.
-pub(super) const ROUNDS_MAX: usize = 64;
 
 /// The outcome of one round on the thread.
 pub(super) struct LocalRound {
@@ -44,7 +42,7 @@ impl LocalWatch {
         run: WatchRunner,
     ) -> std::io::Result<(Self, Receiver<LocalRound>)> {
         let (commands, inbox) = unbounded_channel();
-        let (rounds, outbox) = channel(ROUNDS_MAX);
+        let (rounds, outbox) = channel(WAITING_ROUNDS_MAX);
         let watching = Watching { watch, clock, rounds, poll: Duration::from_secs(1), sweep_per_poll: 0 };
         run(watching.run(inbox).boxed())?;
         Ok((Self { commands }, outbox))

@@ -17,7 +17,7 @@ const BLOCK_SIZE_SIZE: usize = 4;
 /// checksum of the content at the end, nothing else; its own checksum is the last byte.
 const USUAL_DESCRIPTOR: [u8; 3] = [0x64, 0x40, 0xa7];
 /// The largest block of such a frame.
-const USUAL_BLOCK_BYTES_MAX: usize = 64 << 10;
+const USUAL_BLOCK_BYTES: usize = 64 << 10;
 
 /// The payload is an LZ4 block behind its size (Litestream 0.5.16 and later); without it, an LZ4 frame (until 0.5.15).
 pub(super) const PAGE_FLAG_BLOCK: u16 = 1;
@@ -165,7 +165,7 @@ fn decode_lz4_frame(frame: &[u8], page: &mut [u8]) -> Result<usize, Problem> {
         let length = (size & !UNCOMPRESSED) as usize;
         let (block, rest) = rest.split_at_checked(length).ok_or(Problem::Truncated)?;
         let room = page.get_mut(filled..).unwrap_or_default();
-        if length > USUAL_BLOCK_BYTES_MAX {
+        if length > USUAL_BLOCK_BYTES {
             return Err(Problem::Decompress(format!("a block of {length} bytes")));
         }
         filled += if size & UNCOMPRESSED == 0 {

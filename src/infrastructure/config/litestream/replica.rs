@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use super::keys::{Fault, Keys};
 use super::{remote, s3};
+use crate::domain::limits::SSE_KEY_FILE_BYTES_MAX;
 use crate::domain::litestream::expiry::Written;
 use crate::domain::secret::Secret;
 use crate::domain::target::{ReplicaLocation, ReplicaTarget, S3Location, StaticCredentials};
 use crate::infrastructure::config::source::text::read_text;
 use crate::infrastructure::config::value::paths::{Base, PathMapping, map_path};
 use crate::infrastructure::config::value::url::{Url, clean, is_url};
-
-/// Largest `sse-customer-key-path` file: 32 bytes in base64 and a line end.
-const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// The circumstances that a replica's place depends on besides its keys.
 #[derive(Clone, Copy)]
@@ -137,5 +135,5 @@ fn environment_credentials(environment: &BTreeMap<String, String>) -> Option<Sta
 fn read_key(path: &str, context: &Context<'_>) -> Result<Secret, String> {
     let path = map_path(context.path_map, &context.base.litestream(path)?);
     context.base.depends_on(&path);
-    Ok(Secret::new(read_text(&path, KEY_FILE_BYTES_MAX)?.trim()))
+    Ok(Secret::new(read_text(&path, SSE_KEY_FILE_BYTES_MAX)?.trim()))
 }

@@ -61,7 +61,7 @@ impl FromStr for ListenAddress {
             let path = Path::new(path);
             return match path.as_os_str().len() {
                 _ if !path.is_absolute() => Err("not an absolute path"),
-                length if length > SOCKET_PATH_BYTES_MAX => Err("longer than 107 bytes, which no socket's path may be"),
+                length if length > SOCKET_PATH_BYTES => Err("longer than 107 bytes, which no socket's path may be"),
                 _ => Ok(Self::Unix(path.to_owned())),
             };
         }
@@ -74,7 +74,7 @@ impl FromStr for ListenAddress {
 }
 
 /// unix(7): `sun_path` with the byte that ends it.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+const SOCKET_PATH_BYTES: usize = 107;
 
 /// Reads `[web]`.
 pub(crate) fn read(mut section: Section<'_>, context: &Context<'_>) -> Web {

@@ -1,7 +1,6 @@
 //! Names that become labels of series.
 
-/// Longest name: it is a label of every series.
-const CHARACTERS_MAX: usize = 128;
+use crate::domain::limits::LABEL_CHARS_MAX;
 
 /// The accepted form, for messages.
 pub(crate) const ACCEPTED: &str = "a short name without control characters";
@@ -13,7 +12,7 @@ pub(crate) const ACCEPTED: &str = "a short name without control characters";
 /// The problem with it.
 pub(crate) fn parse(name: &str) -> Result<String, &'static str> {
     let length = name.chars().count();
-    if length == 0 || length > CHARACTERS_MAX || name.chars().any(char::is_control) {
+    if length == 0 || length > LABEL_CHARS_MAX || name.chars().any(char::is_control) {
         return Err("not a name");
     }
     Ok(name.to_owned())

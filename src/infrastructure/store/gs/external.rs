@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::account::Impersonation;
 use super::grant::{SCOPE, Token, address, asked, granted, misconfigured};
+use crate::domain::limits::TOKEN_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::store::checked::corrupt;
-use crate::infrastructure::store::login::{Login, TOKEN_BYTES_MAX};
+use crate::infrastructure::store::login::Login;
 
 const OF_OTHERS: &str = "https://sts.googleapis.com/v1/token";
 

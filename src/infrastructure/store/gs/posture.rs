@@ -6,15 +6,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{Action, Bucket};
+use crate::domain::limits::BUCKET_SETTINGS_BYTES_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::checked::{Calls, Operation};
 use crate::usecase::ports::{BucketPosture, BucketStore};
 
 /// Who everybody is in a policy.
 const EVERYBODY: [&str; 2] = ["allUsers", "allAuthenticatedUsers"];
-
-/// Settings and policies are small documents.
-const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
 /// One bucket.
 pub(super) struct GsBucket {
@@ -88,7 +86,7 @@ impl GsBucket {
     }
 
     async fn ask<T: DeserializeOwned + Send>(&self, rest: &str, permission: &'static str) -> Result<T, Reason> {
-        let answer = self.bucket.json(rest, DOCUMENT_BYTES_MAX, Action::Posture(permission));
+        let answer = self.bucket.json(rest, BUCKET_SETTINGS_BYTES_MAX, Action::Posture(permission));
         self.calls.call(Operation::Posture, rest, answer, |_| Ok(Some(0))).await
     }
 

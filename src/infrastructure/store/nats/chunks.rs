@@ -11,11 +11,11 @@ use tokio::sync::Mutex;
 
 use super::link::{Get, Link, number};
 use super::object::Object;
+use crate::domain::limits::NATS_WALKS_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::store::checked::corrupt;
 
-/// Objects of which is remembered where their chunks begin, and how far these are apart.
-const WALKS_KEPT_MAX: usize = 4;
+/// How far the chunks are apart of which is remembered where they begin.
 const MARK_EVERY_BYTES: u64 = 256 << 10;
 
 /// Chunks and their bytes in one answer.
@@ -94,7 +94,7 @@ impl Chunks {
         match kept.iter().position(|chunked| chunked.nuid == object.nuid) {
             Some(index) => kept.swap(0, index),
             None => {
-                kept.truncate(WALKS_KEPT_MAX - 1);
+                kept.truncate(NATS_WALKS_MAX - 1);
                 kept.push_front(Chunked::new(&object.nuid));
             }
         }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::failure;
 use super::link::Link;
-use crate::domain::limits::CA_FILE_BYTES_MAX;
+use crate::domain::limits::{CA_FILE_BYTES_MAX, NATS_SERVERS_MAX};
 use crate::domain::places::NatsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::infrastructure::blocking::blocking;
@@ -38,9 +38,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 
 /// A connection that breaks sooner counts as one that could not be made. The first such is made anew at once.
 const SHORT_LIVED: Duration = Duration::from_secs(30);
-
-/// Servers of a cluster that are remembered.
-const OTHERS_MAX: usize = 16;
 
 /// The connections in use, each as long as a replica holds its slot.
 pub(super) struct Clients {
@@ -144,7 +141,7 @@ impl Slot {
             Ok(link) => {
                 let link = Arc::new(link);
                 let others = link.client.server_info().connect_urls;
-                state.others = others.iter().filter_map(|server| server.parse().ok()).take(OTHERS_MAX).collect();
+                state.others = others.iter().filter_map(|server| server.parse().ok()).take(NATS_SERVERS_MAX).collect();
                 state.link = Some((Arc::clone(&link), clock::timer()));
                 Ok(link)
             }

@@ -171,6 +171,6 @@ fn place(location: &ReplicaLocation) -> String {
             }
         }
         ReplicaLocation::Directory(path) => path.display().to_string(),
-        other => format!("({}) {}", other.kind(), other.url()),
+        other => format!("({}) {}", other.kind().as_str(), other.url()),
     }
 }

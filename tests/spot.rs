@@ -24,6 +24,7 @@ use serde_json::Value;
 use site::{Site, VERSION};
 use streamgauge::domain::price::usual_prices;
 use streamgauge::domain::spot::{SpotBook, SpotPolicy};
+use streamgauge::domain::target::StoreKind;
 
 /// The documentation that this test keeps true.
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/SPOT-CHECKS.md");
@@ -87,7 +88,7 @@ fn the_document_says_what_is_found_and_what_it_costs() {
     // Pages that do not compress: the most that a round receives.
     let (requests, bytes) = (u64::from(policy.pages) + 1, (u64::from(policy.pages) + 1) * 4128);
     let daily = |count: u64| (count as f64 * a_day) as u64;
-    let dollars = usual_prices("s3", "").unwrap().dollars(daily(requests), 0, daily(bytes));
+    let dollars = usual_prices(StoreKind::S3, "").unwrap().dollars(daily(requests), 0, daily(bytes));
     text += &format!(
         "\nSpot checks are not meant to find a single rotten page in a large database. For that, each object is read again in full, on
 average once a day and within 36 hours, as far as a quarter of the bytes that may be read per day allows (`content` in

@@ -35,6 +35,7 @@ pub mod shard;
 pub mod spot;
 pub mod spread;
 pub mod sqlite;
+pub mod store_kind;
 pub mod target;
 pub mod timeline;
 pub mod verdict;

@@ -207,7 +207,8 @@ mod tests {
             })),
             ReplicaLocation::Oss(Box::new(OssLocation { bucket: "b".into(), path: "p".into(), ..Default::default() })),
         ];
-        let told = places.each_ref().map(|place| format!("{} {}", place.kind(), place.identity().trim_start()));
+        let told =
+            places.each_ref().map(|place| format!("{} {}", place.kind().as_str(), place.identity().trim_start()));
         assert_eq!(
             told,
             [

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::store_kind::StoreKind::{self, Abs, File, Gs, Nats, Oss, S3, Sftp, WebDav};
+
 /// The month in which the table was read.
 pub const PRICES_READ: &str = "2026-11";
 
@@ -44,7 +46,7 @@ pub struct Terms {
 pub struct Usual {
     /// Who sends the bill.
     pub provider: &'static str,
-    pub kind: &'static str,
+    pub kind: StoreKind,
     /// Empty: any.
     pub host: &'static str,
     /// As `storage-class` names it; empty where there is only one.
@@ -53,7 +55,8 @@ pub struct Usual {
 }
 
 const fn usual(
-    [provider, kind, host, class]: [&'static str; 4],
+    kind: StoreKind,
+    [provider, host, class]: [&'static str; 3],
     [read, list, other, delete, received, stored]: [f64; 6],
     terms: Terms,
 ) -> Usual {
@@ -85,40 +88,40 @@ const fn free(free_reads: u64, free_others: u64) -> Terms {
 /// bucket's region received bytes cost nothing. `docs/COST.md` shows the same.
 #[rustfmt::skip]
 pub const USUAL: &[Usual] = &[
-    //                                                                        GET      LIST    other   delete received stored
-    usual(["Amazon S3", "s3", "amazonaws.com", "STANDARD"],                 [0.0004,  0.005,  0.005,  0.0,   0.09,  0.023],   ANY),
-    usual(["Amazon S3", "s3", "amazonaws.com", "INTELLIGENT_TIERING"],      [0.0004,  0.005,  0.005,  0.0,   0.09,  0.023],   ANY),
-    usual(["Amazon S3", "s3", "amazonaws.com", "STANDARD_IA"],              [0.001,   0.005,  0.01,   0.0,   0.10,  0.0125],  at_least(30.0, 128 << 10, ANY)),
-    usual(["Amazon S3", "s3", "amazonaws.com", "ONEZONE_IA"],               [0.001,   0.005,  0.01,   0.0,   0.10,  0.01],    at_least(30.0, 128 << 10, ANY)),
-    usual(["Amazon S3", "s3", "amazonaws.com", "GLACIER_IR"],               [0.01,    0.005,  0.02,   0.0,   0.12,  0.004],   at_least(90.0, 128 << 10, ANY)),
-    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "STANDARD"], [0.0004, 0.005, 0.005, 0.0,  0.12,  0.020],   LENIENT),
-    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "NEARLINE"], [0.001, 0.01,  0.01,   0.0,  0.13,  0.010],   at_least(30.0, 0, LENIENT)),
-    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "COLDLINE"], [0.01,  0.02,  0.02,   0.0,  0.14,  0.004],   at_least(90.0, 0, LENIENT)),
-    usual(["Google Cloud Storage", "s3", "storage.googleapis.com", "ARCHIVE"],  [0.05,  0.05,  0.05,   0.0,  0.17,  0.0012],  at_least(365.0, 0, LENIENT)),
-    usual(["Backblaze B2", "s3", "backblazeb2.com", ""],                    [0.0004,  0.004,  0.0,    0.0,   0.01,  0.005],   free(76_000, 76_000)),
-    usual(["Cloudflare R2", "s3", "r2.cloudflarestorage.com", "STANDARD"],  [0.00036, 0.0045, 0.0045, 0.0,   0.0,   0.015],   free(10_000_000, 1_000_000)),
-    usual(["Cloudflare R2", "s3", "r2.cloudflarestorage.com", "STANDARD_IA"], [0.0009, 0.009, 0.009,  0.0,   0.01,  0.01],    at_least(30.0, 0, ANY)),
-    usual(["Tigris", "s3", "fly.storage.tigris.dev", "STANDARD"],           [0.0005,  0.005,  0.005,  0.0,   0.0,   0.02],    ANY),
-    usual(["Tigris", "s3", "t3.storage.dev", "STANDARD"],                   [0.0005,  0.005,  0.005,  0.0,   0.0,   0.02],    ANY),
-    usual(["Wasabi", "s3", "wasabisys.com", ""],                            [0.0,     0.0,    0.0,    0.0,   0.0,   0.00799], at_least(90.0, 4 << 10, ANY)),
+    //                                                                      GET      LIST    other   delete received stored
+    usual(S3, ["Amazon S3", "amazonaws.com", "STANDARD"],                 [0.0004,  0.005,  0.005,  0.0,   0.09,  0.023],   ANY),
+    usual(S3, ["Amazon S3", "amazonaws.com", "INTELLIGENT_TIERING"],      [0.0004,  0.005,  0.005,  0.0,   0.09,  0.023],   ANY),
+    usual(S3, ["Amazon S3", "amazonaws.com", "STANDARD_IA"],              [0.001,   0.005,  0.01,   0.0,   0.10,  0.0125],  at_least(30.0, 128 << 10, ANY)),
+    usual(S3, ["Amazon S3", "amazonaws.com", "ONEZONE_IA"],               [0.001,   0.005,  0.01,   0.0,   0.10,  0.01],    at_least(30.0, 128 << 10, ANY)),
+    usual(S3, ["Amazon S3", "amazonaws.com", "GLACIER_IR"],               [0.01,    0.005,  0.02,   0.0,   0.12,  0.004],   at_least(90.0, 128 << 10, ANY)),
+    usual(S3, ["Google Cloud Storage", "storage.googleapis.com", "STANDARD"], [0.0004, 0.005, 0.005, 0.0,  0.12,  0.020],   LENIENT),
+    usual(S3, ["Google Cloud Storage", "storage.googleapis.com", "NEARLINE"], [0.001, 0.01,  0.01,   0.0,  0.13,  0.010],   at_least(30.0, 0, LENIENT)),
+    usual(S3, ["Google Cloud Storage", "storage.googleapis.com", "COLDLINE"], [0.01,  0.02,  0.02,   0.0,  0.14,  0.004],   at_least(90.0, 0, LENIENT)),
+    usual(S3, ["Google Cloud Storage", "storage.googleapis.com", "ARCHIVE"],  [0.05,  0.05,  0.05,   0.0,  0.17,  0.0012],  at_least(365.0, 0, LENIENT)),
+    usual(S3, ["Backblaze B2", "backblazeb2.com", ""],                    [0.0004,  0.004,  0.0,    0.0,   0.01,  0.005],   free(76_000, 76_000)),
+    usual(S3, ["Cloudflare R2", "r2.cloudflarestorage.com", "STANDARD"],  [0.00036, 0.0045, 0.0045, 0.0,   0.0,   0.015],   free(10_000_000, 1_000_000)),
+    usual(S3, ["Cloudflare R2", "r2.cloudflarestorage.com", "STANDARD_IA"], [0.0009, 0.009, 0.009,  0.0,   0.01,  0.01],    at_least(30.0, 0, ANY)),
+    usual(S3, ["Tigris", "fly.storage.tigris.dev", "STANDARD"],           [0.0005,  0.005,  0.005,  0.0,   0.0,   0.02],    ANY),
+    usual(S3, ["Tigris", "t3.storage.dev", "STANDARD"],                   [0.0005,  0.005,  0.005,  0.0,   0.0,   0.02],    ANY),
+    usual(S3, ["Wasabi", "wasabisys.com", ""],                            [0.0,     0.0,    0.0,    0.0,   0.0,   0.00799], at_least(90.0, 4 << 10, ANY)),
     // A flat fee, of which this is what goes beyond it.
-    usual(["DigitalOcean Spaces", "s3", "digitaloceanspaces.com", ""],      [0.0,     0.0,    0.0,    0.0,   0.01,  0.02],    ANY),
-    usual(["Hetzner", "s3", "your-objectstorage.com", ""],                  [0.0,     0.0,    0.0,    0.0,   0.0012, 0.006],  ANY),
-    usual(["Scaleway", "s3", "scw.cloud", ""],                              [0.0,     0.0,    0.0,    0.0,   0.011, 0.016],   ANY),
-    usual(["Google Cloud Storage", "gs", "", "STANDARD"],                   [0.0004,  0.005,  0.005,  0.0,   0.12,  0.020],   LENIENT),
-    usual(["Google Cloud Storage", "gs", "", "NEARLINE"],                   [0.001,   0.01,   0.01,   0.0,   0.13,  0.010],   at_least(30.0, 0, LENIENT)),
-    usual(["Google Cloud Storage", "gs", "", "COLDLINE"],                   [0.01,    0.02,   0.02,   0.0,   0.14,  0.004],   at_least(90.0, 0, LENIENT)),
-    usual(["Google Cloud Storage", "gs", "", "ARCHIVE"],                    [0.05,    0.05,   0.05,   0.0,   0.17,  0.0012],  at_least(365.0, 0, LENIENT)),
-    usual(["Azure", "abs", "", "HOT"],                                      [0.0004,  0.005,  0.005,  0.0,   0.087, 0.018],   ANY),
-    usual(["Azure", "abs", "", "COOL"],                                     [0.001,   0.005,  0.01,   0.0,   0.097, 0.010],   at_least(30.0, 0, ANY)),
-    usual(["Azure", "abs", "", "COLD"],                                     [0.01,    0.005,  0.018,  0.0,   0.117, 0.0045],  at_least(90.0, 0, ANY)),
+    usual(S3, ["DigitalOcean Spaces", "digitaloceanspaces.com", ""],      [0.0,     0.0,    0.0,    0.0,   0.01,  0.02],    ANY),
+    usual(S3, ["Hetzner", "your-objectstorage.com", ""],                  [0.0,     0.0,    0.0,    0.0,   0.0012, 0.006],  ANY),
+    usual(S3, ["Scaleway", "scw.cloud", ""],                              [0.0,     0.0,    0.0,    0.0,   0.011, 0.016],   ANY),
+    usual(Gs, ["Google Cloud Storage", "", "STANDARD"],                   [0.0004,  0.005,  0.005,  0.0,   0.12,  0.020],   LENIENT),
+    usual(Gs, ["Google Cloud Storage", "", "NEARLINE"],                   [0.001,   0.01,   0.01,   0.0,   0.13,  0.010],   at_least(30.0, 0, LENIENT)),
+    usual(Gs, ["Google Cloud Storage", "", "COLDLINE"],                   [0.01,    0.02,   0.02,   0.0,   0.14,  0.004],   at_least(90.0, 0, LENIENT)),
+    usual(Gs, ["Google Cloud Storage", "", "ARCHIVE"],                    [0.05,    0.05,   0.05,   0.0,   0.17,  0.0012],  at_least(365.0, 0, LENIENT)),
+    usual(Abs, ["Azure", "", "HOT"],                                      [0.0004,  0.005,  0.005,  0.0,   0.087, 0.018],   ANY),
+    usual(Abs, ["Azure", "", "COOL"],                                     [0.001,   0.005,  0.01,   0.0,   0.097, 0.010],   at_least(30.0, 0, ANY)),
+    usual(Abs, ["Azure", "", "COLD"],                                     [0.01,    0.005,  0.018,  0.0,   0.117, 0.0045],  at_least(90.0, 0, ANY)),
     // By region; this is not exceeded.
-    usual(["Alibaba OSS", "oss", "", "STANDARD"],                           [0.0004,  0.005,  0.005,  0.005, 0.12,  0.023],   LENIENT),
-    usual(["Alibaba OSS", "oss", "", "IA"],                                 [0.001,   0.005,  0.01,   0.01,  0.13,  0.015],   at_least(30.0, 64 << 10, LENIENT)),
-    usual(["directory", "file", "", ""],                                    [0.0; 6], ANY),
-    usual(["SFTP", "sftp", "", ""],                                         [0.0; 6], ANY),
-    usual(["WebDAV", "webdav", "", ""],                                     [0.0; 6], ANY),
-    usual(["NATS", "nats", "", ""],                                         [0.0; 6], ANY),
+    usual(Oss, ["Alibaba OSS", "", "STANDARD"],                           [0.0004,  0.005,  0.005,  0.005, 0.12,  0.023],   LENIENT),
+    usual(Oss, ["Alibaba OSS", "", "IA"],                                 [0.001,   0.005,  0.01,   0.01,  0.13,  0.015],   at_least(30.0, 64 << 10, LENIENT)),
+    usual(File, ["directory", "", ""],                                    [0.0; 6], ANY),
+    usual(Sftp, ["SFTP", "", ""],                                         [0.0; 6], ANY),
+    usual(WebDav, ["WebDAV", "", ""],                                     [0.0; 6], ANY),
+    usual(Nats, ["NATS", "", ""],                                         [0.0; 6], ANY),
 ];
 
 /// An average month.
@@ -126,7 +129,7 @@ pub const MONTH_SECONDS: f64 = 30.44 * 86_400.0;
 
 impl Prices {
     /// A directory costs nothing.
-    pub const FREE: Self = usual([""; 4], [0.0; 6], ANY).prices;
+    pub const FREE: Self = usual(File, [""; 3], [0.0; 6], ANY).prices;
 
     /// Dollars for so many reads and listings and so many bytes.
     pub fn dollars(&self, reads: u64, lists: u64, bytes: u64) -> f64 {
@@ -176,12 +179,12 @@ pub struct Quote {
 
 impl ConfiguredPrices {
     /// The prices of a kind of store, at a host where the kind has more than one.
-    pub(super) fn at(&self, kind: &str, authority: Option<&str>) -> Prices {
+    pub(super) fn at(&self, kind: StoreKind, authority: Option<&str>) -> Prices {
         self.quote(kind, authority, None).prices
     }
 
     /// As [`Self::at`], for a storage class.
-    pub fn quote(&self, kind: &str, authority: Option<&str>, class: Option<&str>) -> Quote {
+    pub fn quote(&self, kind: StoreKind, authority: Option<&str>, class: Option<&str>) -> Quote {
         let host = authority.map_or("", host_of);
         let row = USUAL.iter().find(|row| row.kind == kind && is_of(row, host));
         // The dearest usual case, so that an estimate is not exceeded.
@@ -218,7 +221,7 @@ impl ConfiguredPrices {
 }
 
 /// What a kind of store usually costs at a host; `None` for a kind that is not in the table.
-pub fn usual_prices(kind: &str, host: &str) -> Option<Prices> {
+pub fn usual_prices(kind: StoreKind, host: &str) -> Option<Prices> {
     let fits = USUAL.iter().find(|row| row.kind == kind && is_of(row, host));
     fits.or_else(|| USUAL.iter().find(|row| row.kind == kind)).map(|row| row.prices)
 }
@@ -231,7 +234,7 @@ pub fn provider(word: &str) -> Option<&'static Usual> {
 }
 
 /// Whether a bill has requests that a host refuses.
-pub fn bills_refusals(kind: &str, authority: Option<&str>) -> bool {
+pub fn bills_refusals(kind: StoreKind, authority: Option<&str>) -> bool {
     usual_prices(kind, authority.map_or("", host_of)).is_none_or(|prices| prices.terms.refusals_billed)
 }
 
@@ -272,21 +275,21 @@ mod tests {
             let Quote { provider, class, prices, known } = none.quote(kind, authority, class);
             (provider.unwrap_or("?"), class.unwrap_or("?"), prices.terms.minimum_days, known)
         };
-        assert_eq!(told("s3", None, None), ("Amazon S3", "STANDARD", 0.0, true));
-        assert_eq!(told("s3", None, Some("standard_ia")), ("Amazon S3", "STANDARD_IA", 30.0, true));
-        assert_eq!(told("s3", None, Some("DEEP_ARCHIVE")), ("Amazon S3", "?", 0.0, false));
-        assert_eq!(told("s3", Some("s3.wasabisys.com"), Some("STANDARD")), ("Wasabi", "", 90.0, true));
-        assert_eq!(told("gs", None, Some("COLDLINE")), ("Google Cloud Storage", "COLDLINE", 90.0, true));
-        assert_eq!(told("s3", Some("objects.example.org"), None), ("?", "STANDARD", 0.0, false));
-        assert_eq!(told("s3", Some("minio.local:9000"), None), ("?", "STANDARD", 0.0, false));
-        assert_eq!(told("file", None, None), ("directory", "", 0.0, true));
+        assert_eq!(told(S3, None, None), ("Amazon S3", "STANDARD", 0.0, true));
+        assert_eq!(told(S3, None, Some("standard_ia")), ("Amazon S3", "STANDARD_IA", 30.0, true));
+        assert_eq!(told(S3, None, Some("DEEP_ARCHIVE")), ("Amazon S3", "?", 0.0, false));
+        assert_eq!(told(S3, Some("s3.wasabisys.com"), Some("STANDARD")), ("Wasabi", "", 90.0, true));
+        assert_eq!(told(Gs, None, Some("COLDLINE")), ("Google Cloud Storage", "COLDLINE", 90.0, true));
+        assert_eq!(told(S3, Some("objects.example.org"), None), ("?", "STANDARD", 0.0, false));
+        assert_eq!(told(S3, Some("minio.local:9000"), None), ("?", "STANDARD", 0.0, false));
+        assert_eq!(told(File, None, None), ("directory", "", 0.0, true));
         let given = ConfiguredPrices { minimum_days: Some(7.0), uploads_per_thousand: Some(0.1), ..none };
-        let quote = given.quote("s3", Some("minio.local:9000"), None);
+        let quote = given.quote(S3, Some("minio.local:9000"), None);
         assert!(quote.known && quote.prices.terms.minimum_days == 7.0 && quote.prices.others_per_thousand == 0.1);
         let hosts = ["wasabi", "B2", "amazon", "storage", "nobody"].map(|word| provider(word).map(|row| row.host));
         let found = ["wasabisys.com", "backblazeb2.com", "amazonaws.com"].map(Some);
         assert_eq!(hosts, [found[0], found[1], found[2], Some("storage.googleapis.com"), None]);
-        assert!(bills_refusals("s3", None) && !bills_refusals("gs", None) && !bills_refusals("oss", Some("x.y")));
+        assert!(bills_refusals(S3, None) && !bills_refusals(Gs, None) && !bills_refusals(Oss, Some("x.y")));
     }
 
     /// The first class of each provider is the one that others are dearer or cheaper than, and no class is there twice.
@@ -301,29 +304,29 @@ mod tests {
     #[test]
     fn each_place_has_its_own_prices_unless_configured() {
         let none = ConfiguredPrices::default();
-        let check = |kind: &str, authority: Option<&str>, stored: f64, listed: f64| {
+        let check = |kind: StoreKind, authority: Option<&str>, stored: f64, listed: f64| {
             let prices = none.at(kind, authority);
             assert_eq!((prices.stored_per_gigabyte, prices.lists_per_thousand), (stored, listed), "{authority:?}");
             let configured = ConfiguredPrices { stored_per_gigabyte: Some(1.5), ..none }.at(kind, authority);
             assert_eq!(configured, Prices { stored_per_gigabyte: 1.5, ..prices }, "{authority:?}");
         };
-        check("s3", None, 0.023, 0.005);
-        check("s3", Some("s3.eu-west-1.amazonaws.com"), 0.023, 0.005);
-        check("s3", Some("s3.us-west-000.backblazeb2.com"), 0.005, 0.004);
-        check("s3", Some("account.r2.cloudflarestorage.com"), 0.015, 0.0045);
-        check("s3", Some("storage.googleapis.com"), 0.020, 0.005);
-        check("s3", Some("objects.example.org"), 0.023, 0.005);
-        check("s3", Some("notwasabisys.com"), 0.023, 0.005);
-        check("s3", Some("s3.wasabisys.com"), 0.00799, 0.0);
-        check("s3", Some("127.0.0.1:9000"), 0.0, 0.0);
-        check("s3", Some("[::1]:9000"), 0.0, 0.0);
-        check("s3", Some("minio:9000"), 0.0, 0.0);
-        check("gs", None, 0.020, 0.005);
-        check("abs", Some("account.blob.core.windows.net"), 0.018, 0.005);
-        check("abs", Some("127.0.0.1:10000"), 0.0, 0.0);
+        check(S3, None, 0.023, 0.005);
+        check(S3, Some("s3.eu-west-1.amazonaws.com"), 0.023, 0.005);
+        check(S3, Some("s3.us-west-000.backblazeb2.com"), 0.005, 0.004);
+        check(S3, Some("account.r2.cloudflarestorage.com"), 0.015, 0.0045);
+        check(S3, Some("storage.googleapis.com"), 0.020, 0.005);
+        check(S3, Some("objects.example.org"), 0.023, 0.005);
+        check(S3, Some("notwasabisys.com"), 0.023, 0.005);
+        check(S3, Some("s3.wasabisys.com"), 0.00799, 0.0);
+        check(S3, Some("127.0.0.1:9000"), 0.0, 0.0);
+        check(S3, Some("[::1]:9000"), 0.0, 0.0);
+        check(S3, Some("minio:9000"), 0.0, 0.0);
+        check(Gs, None, 0.020, 0.005);
+        check(Abs, Some("account.blob.core.windows.net"), 0.018, 0.005);
+        check(Abs, Some("127.0.0.1:10000"), 0.0, 0.0);
         let configured = ConfiguredPrices { received_per_gigabyte: Some(9.0), ..none };
-        for free in ["file", "sftp", "webdav", "nats"] {
-            assert_eq!(configured.at(free, Some("host.example.org")), Prices::FREE, "{free}");
+        for free in [File, Sftp, WebDav, Nats] {
+            assert_eq!(configured.at(free, Some("host.example.org")), Prices::FREE, "{free:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ use super::places::{AbsLocation, GsLocation, NatsLocation, OssLocation, SftpLoca
 use super::price::{ConfiguredPrices, Prices};
 use super::profile::Profile;
 use super::secret::{Secret, exposed};
+pub use super::store_kind::StoreKind;
 
 /// One database and its replicas. At least one of `database` and `replicas` is present.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,17 +171,16 @@ pub struct BucketPlace {
 }
 
 impl ReplicaLocation {
-    /// The closed set of the `store` label.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> StoreKind {
         match self {
-            Self::Directory(_) => "file",
-            Self::S3(_) => "s3",
-            Self::Gs(_) => "gs",
-            Self::Abs(_) => "abs",
-            Self::Sftp(_) => "sftp",
-            Self::WebDav(_) => "webdav",
-            Self::Nats(_) => "nats",
-            Self::Oss(_) => "oss",
+            Self::Directory(_) => StoreKind::File,
+            Self::S3(_) => StoreKind::S3,
+            Self::Gs(_) => StoreKind::Gs,
+            Self::Abs(_) => StoreKind::Abs,
+            Self::Sftp(_) => StoreKind::Sftp,
+            Self::WebDav(_) => StoreKind::WebDav,
+            Self::Nats(_) => StoreKind::Nats,
+            Self::Oss(_) => StoreKind::Oss,
         }
     }
 
@@ -237,7 +237,7 @@ impl ReplicaLocation {
             Self::WebDav(place) => &place.endpoint,
             Self::Nats(place) => &place.server,
         };
-        format!("{} {} {shared}", self.kind(), self.endpoint().unwrap_or_default())
+        format!("{} {} {shared}", self.kind().as_str(), self.endpoint().unwrap_or_default())
     }
 
     /// The store as it is reached for this replica, with the login, and without the place of the replica in it.
@@ -297,11 +297,6 @@ impl ReplicaLocation {
         self.directory().is_none()
     }
 
-    /// See [`is_atomic`].
-    pub fn is_atomic(&self) -> bool {
-        is_atomic(self.kind())
-    }
-
     /// What it costs there: what is `configured`, and else what is usual.
     pub fn prices(&self, configured: &ConfiguredPrices) -> Prices {
         configured.at(self.kind(), self.endpoint().map(authority))
@@ -311,12 +306,6 @@ impl ReplicaLocation {
         let Self::Directory(path) = self else { return None };
         Some(path)
     }
-}
-
-/// An object of that kind of store is known to appear whole, or not at all. Litestream writes files under their final names
-/// on SFTP and WebDAV servers.
-pub fn is_atomic(kind: &str) -> bool {
-    matches!(kind, "s3" | "gs" | "abs" | "oss" | "nats")
 }
 
 /// The keys of a folder begin so.

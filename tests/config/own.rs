@@ -7,6 +7,7 @@ use std::time::Duration;
 use streamgauge::domain::drill::{DrillPolicy, DrillSchedule};
 use streamgauge::domain::price::{ConfiguredPrices, usual_prices};
 use streamgauge::domain::spot::SpotPolicy;
+use streamgauge::domain::target::StoreKind;
 use streamgauge::domain::verification::VerifyDepth;
 use streamgauge::infrastructure::config::{Input, LogFormat, Problem};
 use streamgauge::usecase::ports::Pace;
@@ -376,7 +377,7 @@ fn the_commented_example_is_valid_with_every_option_on() {
     let drill = &loaded.settings.drill;
     assert_eq!(drill.limits.daily_download, defaults.drill.limits.daily_download);
     // What it costs depends on the place, and is shown for Amazon's.
-    let s3 = usual_prices("s3", "").unwrap();
+    let s3 = usual_prices(StoreKind::S3, "").unwrap();
     let shown = ConfiguredPrices {
         reads_per_thousand: Some(s3.reads_per_thousand),
         lists_per_thousand: Some(s3.lists_per_thousand),

@@ -497,7 +497,13 @@ async fn what_is_asked_is_counted_by_kind_of_store() {
             store.operations.iter().map(|operation| {
                 let timed: u64 = operation.duration.counts.iter().sum();
                 assert_eq!(timed, operation.requests);
-                format!("{} {} {} {:?}", store.store, operation.operation, operation.requests, operation.failures)
+                format!(
+                    "{} {} {} {:?}",
+                    store.store.as_str(),
+                    operation.operation,
+                    operation.requests,
+                    operation.failures
+                )
             })
         })
         .collect();

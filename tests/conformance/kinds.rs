@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use streamgauge::domain::price::usual_prices;
-use streamgauge::domain::target::ReplicaLocation;
+use streamgauge::domain::target::{ReplicaLocation, StoreKind};
 use streamgauge::infrastructure::store::{is_supported, kinds};
 
 use crate::{abs, directory, gs, nats, oss, s3, sftp, suite, webdav};
@@ -45,7 +45,9 @@ fn each_kind_runs_in_the_suite_and_has_prices() {
     }
     for kind in kinds() {
         assert!(SERVED.contains(&kind), "{kind} has no server in `served!`");
-        assert!(usual_prices(kind, "").is_some(), "{kind} has no row in domain/price.rs");
+    }
+    for kind in StoreKind::ALL {
+        assert!(usual_prices(*kind, "").is_some(), "{kind:?} has no row in domain/price.rs");
     }
 }
 
@@ -83,8 +85,8 @@ fn every_kind_of_litestream_can_be_read() {
         ReplicaLocation::Oss(Box::default()),
     ];
     for location in &locations {
-        assert!(is_supported(location), "{}", location.kind());
+        assert!(is_supported(location), "{:?}", location.kind());
     }
-    let listed = locations.iter().map(ReplicaLocation::kind);
+    let listed = locations.iter().map(|location| location.kind().as_str());
     assert_eq!(listed.collect::<BTreeSet<_>>(), kinds().collect());
 }

@@ -8,7 +8,7 @@ use streamgauge::domain::litestream::{
     Dated, Folder, Generation, Layout, LevelKeys, LtxName, ObjectName, SNAPSHOT_LEVEL, SegmentName, SnapshotName, Txid,
 };
 use streamgauge::domain::reason::{Reason, ReasonKind};
-use streamgauge::domain::target::ReplicaLocation;
+use streamgauge::domain::target::{ReplicaLocation, StoreKind};
 use streamgauge::usecase::ports::{BucketPosture, Content, ReplicaStore};
 use streamgauge::usecase::ports::{Shelves as _, Stores as _};
 
@@ -80,7 +80,7 @@ async fn replicas_below_a_place_are_found(backend: &dyn Backend, location: &Repl
         backend.put(&format!("tenants/{tenant}/{}", ltx(0, 1, 1).key(backend.keys())), b"LTX1").await;
     }
     let stores = stores(Duration::from_secs(60));
-    let Some(tenants) = location.below("tenants") else { return assert_eq!(location.kind(), "nats") };
+    let Some(tenants) = location.below("tenants") else { return assert_eq!(location.kind(), StoreKind::Nats) };
     let shelf = stores.shelf(&tenants).unwrap();
     assert_eq!(shelf.folders("").await.unwrap(), ["one", "two"]);
     assert_eq!(shelf.folders("one/").await.unwrap().len(), 1);

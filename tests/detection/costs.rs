@@ -18,6 +18,7 @@ use streamgauge::domain::moment::Moment;
 use streamgauge::domain::price::{MONTH_SECONDS, Prices, Terms, usual_prices};
 use streamgauge::domain::report::Report;
 use streamgauge::domain::sqlite::WalPosition;
+use streamgauge::domain::target::StoreKind;
 use streamgauge::domain::verification::VerifyPolicy;
 use streamgauge::infrastructure::store::MemoryStore;
 use streamgauge::usecase::ports::Pace;
@@ -88,7 +89,7 @@ impl Bill {
     }
 
     fn dollars(self) -> f64 {
-        let prices = usual_prices("s3", "").unwrap();
+        let prices = usual_prices(StoreKind::S3, "").unwrap();
         self.lists * prices.dollars(0, 1, 0) + self.reads * prices.dollars(1, 0, 0)
     }
 
@@ -504,7 +505,7 @@ fn estimated(every: i64, how: How, counted: Bill) {
         ..Settings::default()
     };
     let looks = estimate(&stock, &settings, &settings, &Terms::default()).of(Part::Looks);
-    let prices = Prices { received_per_gigabyte: 0.0, ..usual_prices("s3", "").unwrap() };
+    let prices = Prices { received_per_gigabyte: 0.0, ..usual_prices(StoreKind::S3, "").unwrap() };
     let dollars = looks.dollars(&prices) / (MONTH_SECONDS / 86_400.0);
     let ratio = dollars / counted.dollars();
     assert!((0.9..1.1).contains(&ratio), "{every} {counted:?} {looks:?}: {ratio}");

@@ -55,7 +55,7 @@ fn place_of(location: &ReplicaLocation) -> String {
         }
     }
     if !is_supported(location) {
-        let kind = printable(location.kind());
+        let kind = printable(location.kind().as_str());
         let _ = write!(place, "  unsupported: this version cannot read replicas of kind {kind}");
     }
     place

@@ -238,7 +238,7 @@ fn fill(costed: &mut Costed, stock: &Stock, is: &Settings, prices: &ConfiguredPr
     (costed.measured_seconds, costed.objects) = (Some(stock.measured_seconds()), Some(stock.objects()));
     let mut notes = Vec::new();
     let mut month = |then: &Settings| {
-        let quote = prices.quote(&then.kind, then.authority.as_deref(), then.class.as_deref());
+        let quote = prices.quote(then.kind, then.authority.as_deref(), then.class.as_deref());
         let known = quote.known.then_some(quote.prices);
         if known.is_none() {
             notes.push(unknown(then));
@@ -273,7 +273,7 @@ fn resting(count: usize) -> String {
 
 /// That nobody knows the prices of a place.
 fn unknown(settings: &Settings) -> String {
-    let place = settings.authority.as_deref().unwrap_or(&settings.kind);
+    let place = settings.authority.as_deref().unwrap_or(settings.kind.as_str());
     let class = settings.class.as_deref().map(|class| format!(", storage class {class}")).unwrap_or_default();
     format!("no prices known for {place}{class}; give them under [drill.price]")
 }

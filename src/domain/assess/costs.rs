@@ -44,14 +44,14 @@ impl Costs {
 
     /// No request to a store costs anything, as to a directory, however many there are.
     fn is_free(&self, store: &StoreReport) -> bool {
-        let free = |host: Option<&str>| self.prices.at(&store.store, host) == Prices::FREE;
+        let free = |host: Option<&str>| self.prices.at(store.store, host) == Prices::FREE;
         free(None) && store.billed.iter().all(|billed| free(billed.host.as_deref()))
     }
 
     /// What the requests to a store have cost so far.
     pub fn spent(&self, store: &StoreReport) -> f64 {
         let bill = |Billed { host, reads, lists, others, bytes }: &Billed| {
-            let prices = self.prices.at(&store.store, host.as_deref());
+            let prices = self.prices.at(store.store, host.as_deref());
             prices.dollars(*reads, *lists, *bytes) + *others as f64 * prices.upload_dollars()
         };
         store.billed.iter().map(bill).sum()
@@ -113,6 +113,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::*;
+    use crate::domain::store_kind::StoreKind;
 
     #[test]
     fn looks_are_as_rare_as_the_budget_asks_for_and_no_rarer() {
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn requests_are_projected_from_an_hour_on() {
-        let store = |billed| StoreReport { store: "s3".into(), billed, ..StoreReport::default() };
+        let store = |billed| StoreReport { store: StoreKind::S3, billed, ..StoreReport::default() };
         let costs = Costs { prices: ConfiguredPrices::default(), budget: Some(2.0), request_budget: None };
         let here = Billed { reads: 1000, lists: 360, ..Billed::default() };
         // Another endpoint of the same kind is billed by its own prices before both are summed up.
@@ -172,11 +173,11 @@ mod tests {
     #[test]
     fn directories_are_known_to_be_free_at_once() {
         let counted = vec![Billed { reads: 1000, lists: 360, ..Billed::default() }];
-        let mut stores = vec![StoreReport { store: "file".into(), billed: counted, ..StoreReport::default() }];
+        let mut stores = vec![StoreReport { store: StoreKind::File, billed: counted, ..StoreReport::default() }];
         let costs = Costs::default();
         assert_eq!(costs.report(&mut stores, Some(0.0), 1.0).dollars_per_month, Some(0.0));
         assert_eq!(costs.report(&mut stores, None, 1.0).dollars_per_month, None, "what is stored is not known yet");
-        stores.push(StoreReport { store: "s3".into(), ..StoreReport::default() });
+        stores.push(StoreReport { store: StoreKind::S3, ..StoreReport::default() });
         assert_eq!(costs.report(&mut stores, Some(0.0), 1.0).dollars_per_month, None);
         assert_eq!(costs.report(&mut [], Some(0.0), 1.0).dollars_per_month, None, "nothing was asked yet");
     }

@@ -9,6 +9,7 @@ use crate::domain::limits::{REQUEST_WINDOW_MIN, ROUND_INTERVALS_MAX, ROUND_SLACK
 use crate::domain::profile::Profile;
 use crate::domain::reason::Reason;
 use crate::domain::shard::Shard;
+use crate::domain::store_kind::StoreKind;
 
 /// The agent's own state.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -245,7 +246,8 @@ impl CollectorReport {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreReport {
     /// The kind of store, such as `file` or `s3`.
-    pub store: String,
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub store: StoreKind,
     /// Bytes received since the start.
     pub received_bytes: u64,
     /// Requests by what they ask for.

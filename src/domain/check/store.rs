@@ -57,7 +57,8 @@ fn errors(_: &Context, store: &StoreReport) -> Option<Explanation> {
     store.failure_ratio()?;
     let StoreReport { store, recent_requests, recent_failures, .. } = store;
     Some(Explanation::Known(format!(
-        "{recent_failures} of {recent_requests} requests to {store} failed in the last 15 minutes"
+        "{recent_failures} of {recent_requests} requests to {} failed in the last 15 minutes",
+        store.as_str()
     )))
 }
 
@@ -71,8 +72,8 @@ fn offset(seconds: f64) -> String {
 fn store_clock(_: &Context, store: &StoreReport) -> Option<Explanation> {
     let seconds = store.clock_offset_seconds?;
     Some(Explanation::Known(match seconds.abs() < 1.0 {
-        true => format!("{} says the same time", store.store),
-        false => format!("the clock of {} is {} this host's", store.store, offset(seconds)),
+        true => format!("{} says the same time", store.store.as_str()),
+        false => format!("the clock of {} is {} this host's", store.store.as_str(), offset(seconds)),
     }))
 }
 
@@ -90,6 +91,7 @@ mod tests {
     use super::super::Watching;
     use super::*;
     use crate::domain::number::Subject;
+    use crate::domain::store_kind::StoreKind;
     use crate::domain::verdict::Verdict;
 
     /// Status and detail of a check of a store.
@@ -105,7 +107,7 @@ mod tests {
         let store = |recent_requests, recent_failures| {
             answer(
                 "StoreErrors",
-                &StoreReport { store: "s3".into(), recent_requests, recent_failures, ..Default::default() },
+                &StoreReport { store: StoreKind::S3, recent_requests, recent_failures, ..Default::default() },
             )
         };
         assert_eq!(store(1, 1), None);
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn a_second_is_no_skew() {
         let store = |clock_offset_seconds| {
-            answer("ClockSkew", &StoreReport { store: "s3".into(), clock_offset_seconds, ..Default::default() })
+            answer("ClockSkew", &StoreReport { store: StoreKind::S3, clock_offset_seconds, ..Default::default() })
         };
         assert_eq!(store(None), None);
         assert_eq!(store(Some(0.0)).unwrap(), "pass: s3 says the same time");

@@ -2,13 +2,13 @@
 
 use super::DAY;
 use crate::domain::price;
-use crate::domain::target::is_atomic;
+use crate::domain::store_kind::StoreKind;
 
 /// What decides how much is written, kept and asked. Times are in seconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The kind of store, its server, and the storage class where it is not the usual one.
-    pub kind: String,
+    pub kind: StoreKind,
     pub authority: Option<String>,
     pub class: Option<String>,
     /// Litestream's `monitor-interval`, which decides how many objects v0.5 writes, and `sync-interval`, which does in v0.3.
@@ -28,8 +28,6 @@ pub struct Settings {
     pub reconcile: f64,
     /// How many replicas take turns in being looked at while they are at rest, itself included.
     pub turns: f64,
-    /// Looks may ask for objects by name.
-    pub named: bool,
     /// Bytes a day that verification may read.
     pub verify_bytes: f64,
     pub spot: Option<f64>,
@@ -42,7 +40,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            kind: String::new(),
+            kind: StoreKind::File,
             authority: None,
             class: None,
             monitor: 1.0,
@@ -57,7 +55,6 @@ impl Default for Settings {
             levels: f64::INFINITY,
             reconcile: f64::INFINITY,
             turns: 1.0,
-            named: true,
             verify_bytes: 0.0,
             spot: None,
             spot_pages: 0.0,
@@ -129,9 +126,8 @@ impl Settings {
     /// The place of another provider, by a word of its name: its usual storage class. `false` for a word that names none.
     pub fn move_to(&mut self, word: &str) -> bool {
         let Some(row) = price::provider(word) else { return false };
-        (self.kind, self.class) = (row.kind.to_owned(), None);
+        (self.kind, self.class) = (row.kind, None);
         self.authority = Some(row.host.to_owned()).filter(|host| !host.is_empty());
-        self.named = is_atomic(row.kind);
         true
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::litestream::{
     Dated, Generation, Layout, LevelKeys, Listed, LtxName, ObjectName, SegmentName, SnapshotName, Txid,
 };
 use crate::domain::price::{ConfiguredPrices, USUAL};
+use crate::domain::store_kind::StoreKind;
 
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -40,7 +41,7 @@ pub(crate) fn two_days(every: u64, size: u64) -> Stock {
 
 pub(crate) fn watched() -> Settings {
     Settings {
-        kind: "s3".into(),
+        kind: StoreKind::S3,
         look: 10.0,
         listing: 60.0,
         idle: 300.0,
@@ -59,7 +60,7 @@ fn month(stock: &Stock, is: &Settings) -> Estimate {
 }
 
 fn priced(is: &Settings) -> Prices {
-    ConfiguredPrices::default().quote(&is.kind, is.authority.as_deref(), is.class.as_deref()).prices
+    ConfiguredPrices::default().quote(is.kind, is.authority.as_deref(), is.class.as_deref()).prices
 }
 
 fn near(one: f64, other: f64) {

@@ -34,12 +34,12 @@ fn looks(v03: bool, flows: &[Flow; LEVELS], is: &Settings) -> Usage {
     let there = || flows.iter().filter(|flow| flow.objects > 0.0);
     let (levels, objects) = (there().count() as f64, there().map(|flow| flow.objects).sum::<f64>());
     // The folders and each of them, where all of it is not one answer.
-    let everything = match is.named && objects < LISTED_PER_REQUEST as f64 {
+    let everything = match is.kind.is_atomic() && objects < LISTED_PER_REQUEST as f64 {
         true => 1.0,
         false => 1.0 + there().map(Flow::pages).sum::<f64>(),
     };
     let whole = at_most(is.levels) * levels + everything / is.reconcile;
-    if is.named && !v03 && is.listing > is.look {
+    if is.kind.is_atomic() && !v03 && is.listing > is.look {
         // With nothing new, the newest header is read again, and the next one asked for.
         let reads = at_most(is.look) + 2.0 * idle;
         let received_bytes = (at_most(is.look) + idle) * HEADER_BYTES;

@@ -78,7 +78,7 @@ impl<'a> Subject<'a> {
             Self::Agent(_) => ["", ""],
             Self::Source(source) => [&source.source, ""],
             Self::Collector(collector) => [collector.collector, ""],
-            Self::Store(store) => [&store.store, ""],
+            Self::Store(store) => [store.store.as_str(), ""],
             Self::Bucket(bucket) => [&bucket.bucket, ""],
             Self::Receiver(receiver) => [&receiver.receiver, ""],
             Self::Database(database) => [&database.name, ""],

@@ -30,6 +30,7 @@ use crate::domain::restore::RestoredObject;
 use crate::domain::shard::Shard;
 use crate::domain::spot::{SpotMismatch, SpotReport};
 use crate::domain::sqlite::WalPosition;
+use crate::domain::store_kind::StoreKind;
 use crate::domain::timeline::{Blocked, Caveat, Span, TimelineReport};
 use crate::domain::verdict::{Breach, Severity, Status, Verdict, Verdicts};
 use crate::domain::verification::{FindingKind, ObjectFinding, VerificationReport};
@@ -436,7 +437,7 @@ pub(crate) fn full() -> Report {
             others: 2,
             bytes: 12_345,
         }],
-        store: "s3".to_owned(),
+        store: StoreKind::S3,
         received_bytes: 12_345,
         operations: vec![StoreOperationReport {
             operation: "list",

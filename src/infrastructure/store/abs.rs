@@ -19,13 +19,12 @@ use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::places::AbsLocation;
 use crate::domain::reason::Reason;
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{Content, Cursor};
 use client::{Action, Azure, Container};
 use listing::{Blob, Listing};
 
 pub(super) const KIND: Kind = Kind {
-    name: "abs",
     flat: true,
     open,
     shelf: open,
@@ -38,7 +37,7 @@ pub(super) const KIND: Kind = Kind {
         Some(Arc::new(posture::AbsContainer::new(&place.container, Container::new(place, azure(shared)), calls)))
     },
     clock_offset: |shared| azure(shared).http.clock_offset(|_| true),
-    ..Kind::PLAIN
+    ..Kind::plain(StoreKind::Abs)
 };
 
 fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Box<dyn KeyStore>, Reason> {

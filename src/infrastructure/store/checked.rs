@@ -20,6 +20,7 @@ use crate::domain::limits::{
 use crate::domain::price::bills_refusals;
 use crate::domain::printable::printable_character;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::StoreKind;
 use crate::domain::words::words;
 use crate::infrastructure::clock;
 use crate::usecase::ports::{Content, Cursor, Shelf};
@@ -73,11 +74,10 @@ impl Operation {
 }
 
 impl Meter {
-    pub(super) fn new(store: &str) -> Self {
+    pub(super) fn new(kind: StoreKind) -> Self {
         let operations =
             Operation::ALL.iter().map(|kind| StoreOperationReport { operation: kind.as_str(), ..Default::default() });
-        let report =
-            StoreReport { store: store.to_owned(), operations: operations.collect(), ..StoreReport::default() };
+        let report = StoreReport { store: kind, operations: operations.collect(), ..StoreReport::default() };
         Self { origin: clock::timer(), counts: Mutex::new((report, RequestWindow::default())) }
     }
 
@@ -93,7 +93,7 @@ impl Meter {
         let (report, window) = &mut *counts;
         window.count(clock::timer().duration_since(self.origin), outcome.is_err_and(|kind| operation.is_failure(kind)));
         let is_billed = match outcome {
-            Err(ReasonKind::NotFound | ReasonKind::Denied) => bills_refusals(&report.store, host),
+            Err(ReasonKind::NotFound | ReasonKind::Denied) => bills_refusals(report.store, host),
             // Nobody was asked.
             Err(ReasonKind::Unreachable) => false,
             _ => true,
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn reads_are_billed_apart_and_so_are_hosts() {
-        let meter = Meter::new("s3");
+        let meter = Meter::new(StoreKind::S3);
         for operation in [Operation::Read, Operation::List, Operation::Folders, Operation::Write] {
             meter.count(operation, None, Duration::ZERO, Ok(7));
         }
@@ -353,20 +353,21 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_billed_where_the_table_says_so() {
-        let billed = |kind: &str, outcome| {
+        use StoreKind::{Abs, Gs, Oss, S3};
+        let billed = |kind, outcome| {
             let meter = Meter::new(kind);
             meter.count(Operation::Read, None, Duration::ZERO, outcome);
             meter.report().billed.iter().map(|bill| bill.reads).sum::<u64>()
         };
-        assert_eq!(["s3", "abs", "gs", "oss"].map(|kind| billed(kind, Err(ReasonKind::NotFound))), [1, 1, 0, 0]);
-        assert_eq!(["s3", "gs"].map(|kind| billed(kind, Err(ReasonKind::Unreachable))), [0, 0]);
-        assert_eq!(["s3", "gs"].map(|kind| billed(kind, Ok(1))), [1, 1]);
+        assert_eq!([S3, Abs, Gs, Oss].map(|kind| billed(kind, Err(ReasonKind::NotFound))), [1, 1, 0, 0]);
+        assert_eq!([S3, Gs].map(|kind| billed(kind, Err(ReasonKind::Unreachable))), [0, 0]);
+        assert_eq!([S3, Gs].map(|kind| billed(kind, Ok(1))), [1, 1]);
     }
 
     /// Endpoints come and go with reloads.
     #[test]
     fn hosts_that_are_billed_are_bounded_and_no_request_is_lost() {
-        let meter = Meter::new("s3");
+        let meter = Meter::new(StoreKind::S3);
         let requests = BILLED_HOSTS_MAX + 7;
         for number in (0..requests).chain([0]) {
             meter.count(Operation::List, Some(&format!("host{number}")), Duration::ZERO, Ok(0));
@@ -400,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn each_page_of_folders_is_a_request_that_is_billed_and_bounded() {
         let listed = async |pages| {
-            let meter = Arc::new(Meter::new("s3"));
+            let meter = Arc::new(Meter::new(StoreKind::S3));
             let gate = Arc::new(Gate::new(Duration::from_secs(9), 1));
             let calls = Calls { place: "s3://b".to_owned(), host: None, meter: Arc::clone(&meter), gate };
             let store = Checked { backend: Box::new(Pages(pages)), calls };

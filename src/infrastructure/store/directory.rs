@@ -20,7 +20,7 @@ use super::kind::{Kind, unsupported};
 use super::reused::Buffers;
 use crate::domain::limits::{DIRECTORY_DEPTH_MAX, DIRECTORY_READS_MAX, LIST_PAGE_KEYS_MAX, READ_BYTES_MAX};
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::infrastructure::blocking::blocking;
 use crate::infrastructure::files::{read_at, timestamp};
 use crate::usecase::ports::{Content, Cursor};
@@ -41,14 +41,13 @@ const ENTRIES_BYTES: usize = 8 << 10;
 const OPEN_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 pub(super) const KIND: Kind = Kind {
-    name: "file",
     nested: true,
     whole: true,
     open: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?, true))),
     // Of a place with many replicas it is more likely that it is not mounted, or is called otherwise.
     shelf: |location, _| Ok(Box::new(DirectoryStore::new(root(location)?, false))),
     beacon: |location, _| Ok(Box::new(DirectoryBeacon::new(&root(location)?))),
-    ..Kind::PLAIN
+    ..Kind::plain(StoreKind::File)
 };
 
 fn root(location: &ReplicaLocation) -> Result<PathBuf, Reason> {

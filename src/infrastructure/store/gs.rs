@@ -25,12 +25,11 @@ use super::kind::{Kind, Shared, unsupported};
 use crate::domain::limits::ANSWER_BYTES_MAX;
 use crate::domain::places::GsLocation;
 use crate::domain::reason::Reason;
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{Content, Cursor};
 use client::{Action, Bucket, Google};
 
 pub(super) const KIND: Kind = Kind {
-    name: "gs",
     flat: true,
     open,
     shelf: open,
@@ -42,7 +41,7 @@ pub(super) const KIND: Kind = Kind {
         Some(Arc::new(posture::GsBucket::new(Bucket::new(location.gs()?, google(shared)), calls)))
     },
     clock_offset: |shared| google(shared).http.clock_offset(|_| true),
-    ..Kind::PLAIN
+    ..Kind::plain(StoreKind::Gs)
 };
 
 fn open(location: &ReplicaLocation, shared: &Shared) -> Result<Box<dyn KeyStore>, Reason> {

@@ -255,11 +255,13 @@ impl<S: KeyStore> ReplicaStore for Named<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::target::StoreKind;
 
     #[test]
     fn levels_under_both_kinds_of_keys_are_one_layout_so_that_nothing_is_listed_twice() {
         let folders = ["0000", "generations", "ltx"].map(str::to_owned);
-        let layouts = Named::over((), &Kind { keys: LevelKeys::Hex, flat: true, ..Kind::PLAIN }).learn(&folders);
+        let layouts =
+            Named::over((), &Kind { keys: LevelKeys::Hex, flat: true, ..Kind::plain(StoreKind::S3) }).learn(&folders);
         assert_eq!(layouts, [Layout::recognise(&folders)[0], Layout::V3]);
     }
 }

@@ -12,7 +12,7 @@ use super::checked::Calls;
 use super::keys::KeyStore;
 use crate::domain::litestream::LevelKeys;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{BeaconStore, BucketStore};
 
 /// Options that all stores have in common.
@@ -40,8 +40,8 @@ type Open<T> = fn(&ReplicaLocation, &Shared) -> Result<Box<T>, Reason>;
 /// One kind of store: what its backend has to offer. Nothing here does IO. What it costs stands in the table of prices
 /// (`domain::price`).
 pub(super) struct Kind {
-    /// As [`ReplicaLocation::kind`] calls it.
-    pub(super) name: &'static str,
+    /// Which one.
+    pub(super) of: StoreKind,
     /// How Litestream names levels there.
     pub(super) keys: LevelKeys,
     /// A listing of a prefix shows what is in the folders below it, too.
@@ -63,24 +63,26 @@ pub(super) struct Kind {
 impl Kind {
     /// A kind without a bucket, a clock and a place for beacons, whose levels are called as in a directory and listed one by
     /// one: what a row of the table does not say.
-    pub(super) const PLAIN: Self = Self {
-        name: "",
-        keys: LevelKeys::Plain,
-        flat: false,
-        nested: false,
-        whole: false,
-        open: |location, _| Err(unsupported(location)),
-        shelf: |location, _| {
-            let cause = format!("look for replicas below {}: not possible in this kind of store", location.url());
-            Err(Reason::new(ReasonKind::Unsupported, cause).with_hint("name each replica in a [[database]]"))
-        },
-        beacon: |location, _| {
-            let cause = format!("write a beacon beside {}: not possible in this kind of store", location.url());
-            Err(Reason::new(ReasonKind::Unsupported, cause))
-        },
-        bucket: |_, _, _| None,
-        clock_offset: |_| None,
-    };
+    pub(super) const fn plain(of: StoreKind) -> Self {
+        Self {
+            of,
+            keys: LevelKeys::Plain,
+            flat: false,
+            nested: false,
+            whole: false,
+            open: |location, _| Err(unsupported(location)),
+            shelf: |location, _| {
+                let cause = format!("look for replicas below {}: not possible in this kind of store", location.url());
+                Err(Reason::new(ReasonKind::Unsupported, cause).with_hint("name each replica in a [[database]]"))
+            },
+            beacon: |location, _| {
+                let cause = format!("write a beacon beside {}: not possible in this kind of store", location.url());
+                Err(Reason::new(ReasonKind::Unsupported, cause))
+            },
+            bucket: |_, _, _| None,
+            clock_offset: |_| None,
+        }
+    }
 }
 
 /// What the replicas of each kind have in common, known by its type to its backend alone.
@@ -108,7 +110,7 @@ impl Shared {
 
 /// Why a place cannot be opened.
 pub(super) fn unsupported(location: &ReplicaLocation) -> Reason {
-    let (url, kind) = (location.url(), location.kind());
+    let (url, kind) = (location.url(), location.kind().as_str());
     let cause = format!("open {url}: replicas of type {kind} cannot be read by this version");
     Reason::new(ReasonKind::Unsupported, cause)
 }

@@ -12,6 +12,7 @@ use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore, Named, file_dated};
 use super::kind::Kind;
 use crate::domain::limits::LIST_PAGE_KEYS_MAX;
 use crate::domain::reason::{Reason, ReasonKind};
+use crate::domain::target::StoreKind;
 use crate::usecase::ports::{Content, Cursor};
 
 /// A replica in memory. Writing is inherent and not part of the port, so that no reader can do it.
@@ -54,7 +55,7 @@ impl MemoryStore {
 
     fn holding(page_keys: usize, flat: bool) -> Self {
         let page_keys = page_keys.clamp(1, LIST_PAGE_KEYS_MAX);
-        let kind = Kind { flat, whole: !flat, ..Kind::PLAIN };
+        let kind = Kind { flat, whole: !flat, ..Kind::plain(StoreKind::S3) };
         Self::over(Memory { objects: Mutex::default(), page_keys }, &kind)
     }
 

@@ -37,7 +37,7 @@ pub use memory::MemoryStore;
 
 use crate::domain::assessment::StoreReport;
 use crate::domain::reason::Reason;
-use crate::domain::target::{ReplicaLocation, authority};
+use crate::domain::target::{ReplicaLocation, StoreKind, authority};
 use crate::usecase::ports::{self, BeaconStore, BucketStore, ReplicaStore, Shelf};
 use beacon::CheckedBeacon;
 pub(super) use checked::printable;
@@ -65,7 +65,7 @@ const KINDS: &[Kind] = &[
 
 /// Their names.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
-    KINDS.iter().map(|kind| kind.name)
+    KINDS.iter().map(|kind| kind.of.as_str())
 }
 
 /// Whether this version can read replicas of that kind.
@@ -78,7 +78,7 @@ pub fn is_supported(location: &ReplicaLocation) -> bool {
 pub struct Stores {
     gate: Arc<Gate>,
     shared: Shared,
-    meters: Mutex<BTreeMap<String, Arc<Meter>>>,
+    meters: Mutex<BTreeMap<StoreKind, Arc<Meter>>>,
 }
 
 impl Stores {
@@ -94,14 +94,14 @@ impl Stores {
     fn calls(&self, location: &ReplicaLocation) -> Calls {
         let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = location.kind();
-        let meter = meters.entry(kind.to_owned()).or_insert_with(|| Arc::new(Meter::new(kind)));
+        let meter = meters.entry(kind).or_insert_with(|| Arc::new(Meter::new(kind)));
         let host = location.endpoint().map(|endpoint| authority(endpoint).to_owned());
         Calls { place: location.url(), host, meter: Arc::clone(meter), gate: Arc::clone(&self.gate) }
     }
 }
 
 fn kind_of(location: &ReplicaLocation) -> Result<&'static Kind, Reason> {
-    KINDS.iter().find(|kind| kind.name == location.kind()).ok_or_else(|| unsupported(location))
+    KINDS.iter().find(|kind| kind.of == location.kind()).ok_or_else(|| unsupported(location))
 }
 
 impl ports::Stores for Stores {
@@ -122,8 +122,8 @@ impl ports::Stores for Stores {
 
     fn report(&self) -> Vec<StoreReport> {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        let report = |(name, meter): (&String, &Arc<Meter>)| {
-            let kind = KINDS.iter().find(|kind| kind.name == name);
+        let report = |(of, meter): (&StoreKind, &Arc<Meter>)| {
+            let kind = KINDS.iter().find(|kind| kind.of == *of);
             let clock_offset_seconds = kind.and_then(|kind| (kind.clock_offset)(&self.shared));
             StoreReport { clock_offset_seconds, ..meter.report() }
         };

@@ -24,7 +24,7 @@ use super::keys::{FolderPage, KeyInfo, KeyPage, KeyStore};
 use super::kind::{Kind, Shared, unsupported};
 use crate::domain::places::NatsLocation;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{Content, Cursor};
 use chunks::{Chunks, Walk};
 use clients::{Clients, Slot};
@@ -33,12 +33,11 @@ use link::Link;
 use object::Object;
 
 pub(super) const KIND: Kind = Kind {
-    name: "nats",
     open: |location, shared| Ok(Box::new(NatsStore::of(Bucket::open(location, shared)?))),
     shelf: |location, shared| Ok(Box::new(NatsStore::of(Bucket::all(location, shared)?))),
     beacon: |location, shared| Ok(Box::new(beacon::NatsBeacon::new(Bucket::open(location, shared)?))),
     clock_offset: |shared| clients(shared).clock_offset(),
-    ..Kind::PLAIN
+    ..Kind::plain(StoreKind::Nats)
 };
 
 /// Keys in one page.

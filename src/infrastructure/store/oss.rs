@@ -14,11 +14,11 @@ use crate::domain::litestream::LevelKeys;
 use crate::domain::places::OssLocation;
 use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::secret::Secret;
-use crate::domain::target::{ReplicaLocation, S3Location, StaticCredentials, authority};
+use crate::domain::target::{ReplicaLocation, S3Location, StaticCredentials, StoreKind, authority};
 use crate::usecase::ports::{BeaconStore, BucketPosture, BucketStore, Content, Cursor, FoundBeacon};
 
 pub(super) const KIND: Kind = Kind {
-    name: "oss",
+    of: StoreKind::Oss,
     keys: LevelKeys::Hex,
     flat: true,
     nested: false,

@@ -26,7 +26,7 @@ use super::part::Part;
 use super::reused::Buffers;
 use crate::domain::litestream::{Dated, LevelKeys};
 use crate::domain::reason::Reason;
-use crate::domain::target::{ReplicaLocation, S3Location};
+use crate::domain::target::{ReplicaLocation, S3Location, StoreKind};
 use crate::infrastructure::files::timestamp;
 use crate::infrastructure::http::failure::broken;
 use crate::usecase::ports::{BeaconStore, Content, Cursor};
@@ -34,7 +34,7 @@ use client::{ClientSlot, Clients, CustomerKey, Lent};
 use failure::Action;
 
 pub(super) const KIND: Kind = Kind {
-    name: "s3",
+    of: StoreKind::S3,
     keys: LevelKeys::Hex,
     flat: true,
     nested: false,

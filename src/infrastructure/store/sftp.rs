@@ -25,13 +25,12 @@ use crate::domain::limits::{
 };
 use crate::domain::places::SftpLocation;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{Content, Cursor};
 use link::{Link, Links};
 use session::{Entry, FileKind, Session};
 
 pub(super) const KIND: Kind = Kind {
-    name: "sftp",
     whole: true,
     open: |location, shared| open(location, shared, true),
     // Of a place with many replicas it is more likely that it is not mounted, or is called otherwise.
@@ -40,7 +39,7 @@ pub(super) const KIND: Kind = Kind {
         let (link, root) = place(location, shared)?;
         Ok(Box::new(beacon::SftpBeacon::new(link, &root)))
     },
-    ..Kind::PLAIN
+    ..Kind::plain(StoreKind::Sftp)
 };
 
 fn open(location: &ReplicaLocation, shared: &Shared, may_be_gone: bool) -> Result<Box<dyn KeyStore>, Reason> {

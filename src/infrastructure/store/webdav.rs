@@ -23,19 +23,18 @@ use crate::domain::limits::{WEBDAV_LISTED_MAX, WHOLE_FILE_BYTES_MAX};
 use crate::domain::litestream::{Dated, Layout};
 use crate::domain::places::WebDavLocation;
 use crate::domain::reason::{Reason, ReasonKind};
-use crate::domain::target::ReplicaLocation;
+use crate::domain::target::{ReplicaLocation, StoreKind};
 use crate::usecase::ports::{Content, Cursor};
 use client::{Clients, Server};
 use multistatus::{File, Member};
 
 pub(super) const KIND: Kind = Kind {
-    name: "webdav",
     whole: true,
     open: |location, shared| Ok(Box::new(DavStore::new(location, shared, false)?)),
     shelf: |location, shared| Ok(Box::new(DavStore::new(location, shared, true)?)),
     beacon: |location, shared| Ok(Box::new(beacon::DavBeacon::new(place(location)?, clients(shared)))),
     clock_offset: |shared| clients(shared).clock_offset(|_| true),
-    ..Kind::PLAIN
+    ..Kind::plain(StoreKind::WebDav)
 };
 
 /// What all replicas on WebDAV servers have in common.

@@ -64,7 +64,7 @@ impl ReplicaProbe {
 
     /// A probe that reads encrypted contents with the identities that are configured, if there are any.
     pub fn of(target: &Arc<ReplicaTarget>) -> Self {
-        let peeks = target.location.is_atomic();
+        let peeks = target.location.kind().is_atomic();
         Self { target: Some(Arc::clone(target)), peeks, ..Self::new(target.encrypted) }
     }
 
@@ -185,7 +185,7 @@ impl ReplicaProbe {
                 let identities = target.map(|target| target.age_identities.as_slice()).unwrap_or_default();
                 let identities = AgeIdentities::parse(identities)?;
                 let readable = !self.encrypted || !identities.is_empty();
-                let store = target.map_or("", |target| target.location.kind());
+                let store = target.map_or("", |target| target.location.kind().as_str());
                 let kept = target.and_then(|target| target.kept);
                 let mut segments = v3::Segments::new(store, readable.then_some(identities), kept);
                 segments.damaged = Arc::clone(&self.damaged);

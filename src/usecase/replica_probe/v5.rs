@@ -187,7 +187,7 @@ impl Levels {
         self.expired = kept.zip(all).map(|(kept, files)| expired(files, &kept, sampled.wall()));
         let listed = all.map(<[LtxFile]>::to_vec).unwrap_or_default();
         let mut map = files.map(&damaged, sampled.wall());
-        let store = target.map_or("", |target| target.location.kind());
+        let store = target.map_or("", |target| target.location.kind().as_str());
         let facts = Facts { files: &listed, generations: self.generations, store, ..Facts::default() };
         map.caveats = caveats(&facts, &map);
         self.drawn_until = map.spans.last().map(|span| span.until).unwrap_or_default();

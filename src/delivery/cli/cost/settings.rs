@@ -65,7 +65,7 @@ fn litestreams(Picked { target, replica }: &Picked, stock: &Stock) -> Settings {
         seconds(kept.map(|kept| kept.every), default.snapshot)
     };
     Settings {
-        kind: replica.location.kind().to_owned(),
+        kind: replica.location.kind(),
         authority: replica.location.endpoint().map(|endpoint| authority(endpoint).to_owned()),
         class: replica.written.class.clone(),
         monitor: seconds(replica.written.every, default.monitor),
@@ -74,7 +74,6 @@ fn litestreams(Picked { target, replica }: &Picked, stock: &Stock) -> Settings {
         retention,
         level0_retention: kept.map_or(default.level0_retention, |kept| age(kept.level0)),
         level0_check: seconds(replica.written.level0_check, default.level0_check),
-        named: replica.location.is_atomic(),
         ..default
     }
 }
@@ -90,7 +89,7 @@ fn watched(
 ) -> Settings {
     let remote = replica.location.is_remote();
     let look = if remote { pace.bucket } else { pace.directory };
-    let named = settings.named && !stock.is_v03() && pace.listing > look;
+    let named = settings.kind.is_atomic() && !stock.is_v03() && pace.listing > look;
     let levels = if named { pace.bucket_levels } else { pace.levels };
     let budget = if remote { pace.verify.bucket } else { pace.verify.directory };
     let readable = !replica.encrypted || !replica.age_identities.is_empty();

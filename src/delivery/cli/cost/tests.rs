@@ -64,7 +64,7 @@ fn the_document_shows_what_is_printed_and_the_prices() {
             let of = |count: u64| table::grouped(count as f64);
             format!("{} reads, {} others", of(free_reads), of(free_others))
         };
-        let places = if row.host.is_empty() { row.kind } else { row.host };
+        let places = if row.host.is_empty() { row.kind.as_str() } else { row.host };
         let class = if row.class.is_empty() { "the only one" } else { row.class };
         let of = row.prices;
         let prices = [

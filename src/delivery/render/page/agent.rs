@@ -113,7 +113,7 @@ fn store(store: &StoreReport) -> Markup {
     let requests: u64 = store.operations.iter().map(|operation| operation.requests).sum();
     html! {
         li {
-            strong { (store.store) } ": " (human::counted(requests, "request")) ", " (human::bytes(store.received_bytes)) " received"
+            strong { (store.store.as_str()) } ": " (human::counted(requests, "request")) ", " (human::bytes(store.received_bytes)) " received"
             @if store.recent_failures > 0 {
                 "; " span.bad { (store.recent_failures) " of the last " (store.recent_requests) " failed" }
             }

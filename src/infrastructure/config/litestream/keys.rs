@@ -7,6 +7,7 @@ use super::go::{BOOLEAN, NUMBER, SIZE, TEXT, Takes, duration_of_v03, go_duration
 use super::login::Login;
 use crate::domain::litestream::expiry::Kept;
 use crate::domain::secret::Secret;
+use crate::domain::target::StoreKind;
 use crate::infrastructure::config::problem::{Place, Problem};
 use crate::infrastructure::config::value::duration;
 use crate::infrastructure::config::value::section::Section;
@@ -228,7 +229,7 @@ impl Keys {
         match kind.as_str() {
             "webdavs" => Ok("webdav".to_owned()),
             "gcs" => Ok("gs".to_owned()),
-            "file" | "s3" | "gs" | "abs" | "sftp" | "webdav" | "nats" | "oss" => Ok(kind),
+            known if StoreKind::ALL.iter().any(|kind| kind.as_str() == known) => Ok(kind),
             _ if self.url.is_empty() => Err(self.fault("type", "unknown kind of replica", &kind, KINDS)),
             _ => Err(self.fault("url", "unknown kind of replica", &self.url, KINDS)),
         }

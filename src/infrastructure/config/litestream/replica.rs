@@ -59,7 +59,7 @@ pub(crate) fn target(keys: &Keys, relative: Option<&str>, context: &Context<'_>)
     let in_url = || in_url("storage-class").or_else(|| in_url("storageClass")).unwrap_or_default();
     let class = if keys.storage_class.is_empty() { in_url() } else { keys.storage_class.clone() };
     Ok(ReplicaTarget {
-        name: if keys.name.is_empty() { location.kind().to_owned() } else { keys.name.clone() },
+        name: if keys.name.is_empty() { location.kind().as_str().to_owned() } else { keys.name.clone() },
         location,
         sync_interval: keys.sync_interval.unwrap_or(Duration::from_secs(1)),
         encrypted: keys.age && context.v03,

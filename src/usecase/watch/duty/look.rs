@@ -55,7 +55,7 @@ fn look(shared: &mut Shared, key: ReplicaKey, now: Moment) -> Option<impl Future
     let (name, staged) = (subject.target.name.clone(), subject.staged().cloned());
     let settled = shared.fleet.is_settled(key, now);
     let (target, replica) = shared.fleet.get_mut(key)?;
-    let (watched, by_name) = (target.database.is_some(), replica.target.location.is_atomic());
+    let (watched, by_name) = (target.database.is_some(), replica.target.location.kind().is_atomic());
     let mut probe = replica.take_probe(now)?;
     let verify = replica.ledger.is_on();
     let store = replica.store.clone();

@@ -80,7 +80,7 @@ impl WatchedReplica {
         let damaged = || finding.and_then(|finding| finding.damaged.clone());
         ReplicaReport {
             name: self.target.name.clone(),
-            store: self.target.location.kind(),
+            store: self.target.location.kind().as_str(),
             url: self.target.location.url(),
             bucket: self.target.location.bucket().map(|bucket| bucket.label),
             layout: finding.and_then(|finding| finding.layout),

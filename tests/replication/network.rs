@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use streamgauge_testkit::http::{Answer, Request, Server};
 
 use super::fleet::{Group, Member, tells_no_secret, wait_until_in_sync};
-use super::lab::certificates::Certificate;
+use super::lab::agent::Agent;
 use super::lab::certificates::Certificate;
 use super::lab::{Lab, Process, command, free_port, http, wait, wait_for};
 use super::places::{NEW, Place};

@@ -205,7 +205,7 @@ async fn tls_needs_an_authority_and_perhaps_a_certificate() {
     works(known.clone()).await;
     refused(trusted(&nats), "unreachable: ").await;
     let expected = "misconfigured: read client-key ";
-    refused(NatsLocation { client_key: Some(file("extensions")), ..known }, expected).await;
+    refused(NatsLocation { client_key: Some(file("ca.pem")), ..known }, expected).await;
     drop(nats);
 
     // Litestream's `tls: true` asks for it; a server that has none is not talked to.

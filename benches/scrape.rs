@@ -36,6 +36,7 @@ use streamgauge::domain::assess::proof::Method;
 use streamgauge::domain::assess::rates::Rates;
 use streamgauge::domain::assessment::*;
 use streamgauge::domain::check::{Judge, Watching};
+use streamgauge::domain::litestream::{Layout, LevelKeys};
 use streamgauge::domain::moment::Moment;
 use streamgauge::domain::observation::{Counters, Filesystem};
 use streamgauge::domain::replacement::Replacement;
@@ -320,7 +321,7 @@ fn database(number: usize) -> DatabaseReport {
             name: "s3".to_owned(),
             store: "s3",
             url: format!("s3://backups/tenant-{number:05}"),
-            layout: Some("v0.5"),
+            layout: Some(Layout::V5(LevelKeys::Hex)),
             up: Some(true),
             method: Some(Method::Wal),
             recovery_point: Some(at),

@@ -159,7 +159,11 @@ async fn what_vanishes_is_missed_unless_retention_took_it() {
         bench.reconcile().await;
         let expected: Vec<_> = found.then(|| ("vanished", key.clone())).into_iter().collect();
         assert_eq!(bench.findings(), expected);
-        assert_eq!(bench.report().findings[0].needed, needed, "{key}");
+        let findings = bench.report().findings;
+        assert_eq!(findings[0].needed, needed, "{key}");
+        let mut after = thorough(&replica).ledger;
+        assert!(after.restore(&bench.ledger.save()));
+        assert_eq!(after.report().unwrap().findings, findings, "nor is it worse after a restart");
     }
     // Level 0 goes when level 1 holds it.
     let home = tempfile::tempdir().unwrap();

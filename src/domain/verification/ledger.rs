@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::budget::{Budget, REREADING_SHARE, VerifyDepth};
 use super::listing::Listing;
-use super::record::{Fault, Suspect};
+use super::record::{Fault, MISSED_TWICE, Suspect};
 use super::records::Records;
 use super::{FindingKind, retention};
 use crate::domain::limits::{FINDINGS_MAX, VERIFIED_OBJECTS_MAX, VERIFY_BACKLOG_MAX};
@@ -212,7 +212,7 @@ impl Ledger {
             record.missing = record.missing.saturating_add(1);
             record.again = None;
             let vanished = record.fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Vanished);
-            if record.missing >= 2 && !vanished {
+            if record.missing >= MISSED_TWICE && !vanished {
                 // A plan that ends behind it holds what was in it.
                 let ends = listed.plan.last().and_then(|last| last.name.ltx()).zip(name.ltx());
                 let reached = listed.unbroken && ends.is_some_and(|(last, name)| last.max >= name.max);

@@ -10,6 +10,9 @@ use super::job::Facts;
 use super::pages::PageSet;
 use crate::domain::litestream::{Dated, FrameIndex, Listed, ObjectName};
 
+/// How many complete listings in a row an object that has vanished is not in, at least: one alone may have been overtaken.
+pub(super) const MISSED_TWICE: u8 = 2;
+
 /// The memory of one object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {

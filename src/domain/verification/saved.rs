@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::FindingKind;
 use super::job::Facts;
 use super::ledger::Ledger;
-use super::record::{Fault, Record};
+use super::record::{Fault, MISSED_TWICE, Record};
 use crate::domain::limits::VERIFIED_OBJECTS_MAX;
 use crate::domain::litestream::{LevelKeys, ObjectName};
 
@@ -83,6 +83,9 @@ impl Ledger {
         for (name, kind, detail, seen_at, needed) in saved.faults {
             let record = ObjectName::parse(&name).and_then(|name| self.objects.get_mut(&name));
             if let Some(record) = record {
+                if kind == FindingKind::Vanished {
+                    record.missing = MISSED_TWICE;
+                }
                 record.fault = Some(Box::new(Fault { kind, detail, seen_at, needed }));
             }
         }

@@ -24,6 +24,7 @@ use streamgauge::domain::naming::Names;
 use streamgauge::domain::profile::Profile;
 use streamgauge::domain::reason::{Reason, ReasonKind};
 use streamgauge::domain::report::Report;
+use streamgauge::domain::store_kind::StoreKind;
 use streamgauge::domain::target::{
     DatabaseFiles, Objectives, ReplicaLocation, ReplicaTarget, S3Location, Target, TargetName,
 };
@@ -332,7 +333,7 @@ impl Stores for Ports {
         let billed = vec![Billed { lists: lists + folders, reads, ..Billed::default() }];
         let (recent_requests, recent_failures) = world.window.sum(Duration::from_secs(world.peer.now.unsigned_abs()));
         vec![StoreReport {
-            store: "s3".into(),
+            store: StoreKind::S3,
             operations: operations.collect(),
             recent_requests,
             recent_failures,

@@ -56,6 +56,7 @@ pub(crate) fn alert(name: &str, database: &str, severity: Severity) -> Alert {
         state: AlertState::Firing,
         active_at: ago(120),
         fired_at: Some(ago(60)),
+        ended_at: None,
         resolved_at: None,
         value: 360.0,
         suppressed: None,

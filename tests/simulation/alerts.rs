@@ -259,7 +259,7 @@ async fn an_alert_of_what_is_no_longer_watched_is_not_resolved() {
     life.pass(310);
     let report = life.wait_for_state(Some(AlertState::Resolved)).await;
     let alert = find(&report.alerts).unwrap();
-    assert!(alert.is_unwatched(), "{alert:?}");
+    assert_eq!(alert.ending(), "no longer watched", "{alert:?}");
     assert_eq!(
         (report.assessment.databases.len(), life.outlet.board.lock().unwrap().as_ref().unwrap().databases),
         (0, 0)

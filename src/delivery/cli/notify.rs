@@ -132,11 +132,12 @@ fn messages(target: &ReceiverTarget, alerting: &Alerting, severity: Severity, at
         state: AlertState::Firing,
         active_at: at,
         fired_at: Some(at),
+        ended_at: None,
         resolved_at: None,
         value: 1.0,
         suppressed: None,
     };
-    let over = Alert { state: AlertState::Resolved, resolved_at: Some(at), ..firing.clone() };
+    let over = Alert { state: AlertState::Resolved, ended_at: Some(at), resolved_at: Some(at), ..firing.clone() };
     let message = |firing: Vec<Arc<Alert>>, resolved: Vec<Arc<Alert>>| AlertMessage {
         receiver: target.name.clone(),
         at,

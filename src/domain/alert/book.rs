@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use self::seen::{asleep, watched};
+use self::seen::{asleep, subject_of};
 use super::inhibition::inhibits;
 use super::text::{annotations, description, labels};
 use super::{Alert, AlertState};
@@ -24,7 +24,7 @@ use crate::domain::check::{Check, Rule, Watching, catalogue};
 use crate::domain::limits::{ALERTS_MAX, RESOLVED_RETENTION};
 use crate::domain::moment::{Moment, signed};
 use crate::domain::number::{Scope, Subject};
-use crate::domain::verdict::Judgement;
+use crate::domain::verdict::{Judgement, Status};
 
 /// How long alerts of a target that was not looked at yet stay as they are.
 const ASLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
@@ -73,14 +73,12 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    /// It is resolved; or what it was about is no longer watched.
-    fn end(&mut self, now: Moment, unwatched: bool) {
+    /// It is over.
+    fn end(&mut self, now: Moment) -> &mut Alert {
         self.resolved = Some(now);
         let alert = Arc::make_mut(&mut self.alert);
         (alert.state, alert.resolved_at) = (AlertState::Resolved, Some(now.wall()));
-        if unwatched {
-            alert.end_unwatched();
-        }
+        alert
     }
 }
 
@@ -206,7 +204,7 @@ impl AlertBook {
             }
             *left = true;
             if tracked.fired.is_some() {
-                tracked.end(now, true);
+                tracked.end(now).end_unwatched();
             }
             tracked.fired.is_some()
         });
@@ -268,11 +266,15 @@ impl AlertBook {
             state: if fired.is_some() { AlertState::Firing } else { AlertState::Pending },
             active_at: active.wall(),
             fired_at: fired.map(|fired| fired.wall()),
+            ended_at: None,
             resolved_at: None,
             value,
             suppressed: before.and_then(|tracked| tracked.alert.suppressed.clone()),
         };
-        let same = |tracked: &Tracked| tracked.alert.state == alert.state && tracked.alert.labels == alert.labels;
+        let same = |tracked: &Tracked| {
+            let known = &tracked.alert;
+            (known.state, known.ended_at, &known.labels) == (alert.state, None, &alert.labels)
+        };
         self.changed |= !before.is_some_and(same);
         let turned = before.is_none_or(|tracked| tracked.held + 1 != self.evaluation);
         let tracked = Tracked {
@@ -331,8 +333,24 @@ impl AlertBook {
                 return false;
             }
             let ended = *tracked.ended.get_or_insert(now);
-            if now.since(ended) >= signed(rule.keep_firing) {
-                tracked.end(now, !watched(check.scope(), key, assessment));
+            let is_over = now.since(ended) >= signed(rule.keep_firing);
+            if tracked.alert.ended_at.is_some() && !is_over {
+                return true;
+            }
+            let subject = subject_of(check.scope(), key, assessment);
+            let seen = subject.and_then(|subject| check.verdict(subject, now.wall(), Watching::Continuously));
+            let unknown = seen.filter(|verdict| verdict.status == Status::Unknown);
+            if subject.is_some() && unknown.is_none() && tracked.alert.ended_at.is_none() {
+                Arc::make_mut(&mut tracked.alert).ended_at = Some(now.wall());
+                *changed = true;
+            }
+            if is_over {
+                let alert = tracked.end(now);
+                match (subject, unknown) {
+                    (None, _) => alert.end_unwatched(),
+                    (_, Some(verdict)) => alert.end_unknown(&verdict.detail),
+                    (_, None) => {}
+                }
                 *changed = true;
             }
             true

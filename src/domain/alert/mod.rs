@@ -24,7 +24,7 @@ pub struct Alert {
     /// `alertname`, `severity`, the labels of the subject, and those that the configuration adds. They identify it.
     pub labels: BTreeMap<String, String>,
     /// `summary`, `description`, `action`, `runbook_url` and, where configured, `dashboard_url`; `ended` where it is over
-    /// because its subject is no longer watched.
+    /// because its subject is no longer watched, or because what it is about is no longer known.
     pub annotations: BTreeMap<String, String>,
     /// How bad it is that the check fails.
     pub severity: Severity,
@@ -34,7 +34,10 @@ pub struct Alert {
     pub active_at: Timestamp,
     /// When the rule had held for long enough; `None` while the alert is pending.
     pub fired_at: Option<Timestamp>,
-    /// When the rule no longer held, and was not kept; `None` before.
+    /// When it was first known that the rule does not hold any more; `None` while it holds, or may hold. The alert is kept for
+    /// a while from then on, for it may hold again.
+    pub ended_at: Option<Timestamp>,
+    /// When the alert was over, for it was not kept any longer; `None` before.
     pub resolved_at: Option<Timestamp>,
     /// The number that the rule compares, when it last held.
     pub value: f64,
@@ -52,7 +55,7 @@ words! {
         Firing = "firing",
         /// The rule holds, not yet for long enough.
         Pending = "pending",
-        /// It fired, and does no longer, or its subject is no longer watched.
+        /// It fired, and does no longer, or its subject is no longer watched or known.
         Resolved = "resolved",
     }
 }
@@ -61,14 +64,45 @@ impl Alert {
     /// The annotation that says how it ended, where that is not known to be well.
     pub const ENDED: &str = "ended";
 
+    const UNWATCHED: &str = "no longer watched";
+    const UNKNOWN: &str = "no longer known";
+
     /// Notes that it is over because nobody looks at its subject any more.
     pub(super) fn end_unwatched(&mut self) {
-        self.annotations.insert(Self::ENDED.to_owned(), "no longer watched".to_owned());
+        self.end_as(Self::UNWATCHED.to_owned());
     }
 
-    /// It is over because nobody looks at its subject any more, which may be as bad as it was.
-    pub fn is_unwatched(&self) -> bool {
-        self.state == AlertState::Resolved && self.annotations.contains_key(Self::ENDED)
+    /// Notes that it is over because what it is about is not known any more, for this reason.
+    pub(super) fn end_unknown(&mut self, reason: &str) {
+        self.end_as(format!("{}: {reason}", Self::UNKNOWN));
+    }
+
+    pub(super) fn end_as(&mut self, ending: String) {
+        self.annotations.insert(Self::ENDED.to_owned(), ending);
+    }
+
+    /// How it ended, once it is over: `resolved`, unless it may be as bad as it was.
+    pub fn ending(&self) -> &'static str {
+        match self.annotations.get(Self::ENDED).map(String::as_str) {
+            None => AlertState::Resolved.as_str(),
+            Some(Self::UNWATCHED) => Self::UNWATCHED,
+            Some(_) => Self::UNKNOWN,
+        }
+    }
+
+    /// It is over, and nothing speaks against its being well.
+    pub fn is_resolved(&self) -> bool {
+        self.state == AlertState::Resolved && !self.annotations.contains_key(Self::ENDED)
+    }
+
+    /// It fires, and its rule holds still.
+    pub fn holds(&self) -> bool {
+        self.state == AlertState::Firing && self.ended_at.is_none()
+    }
+
+    /// When it was over, where it is known to be.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.ended_at.or(self.resolved_at.filter(|_| self.ending() != Self::UNKNOWN))
     }
 
     /// What was seen when it last held, without what the check says of every such alert.

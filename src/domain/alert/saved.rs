@@ -35,6 +35,12 @@ struct SavedAlert {
     suppressed: Option<String>,
     #[serde(default)]
     unwatched: bool,
+    /// Since it ended, it is not known whether its rule holds.
+    #[serde(default)]
+    unknown: bool,
+    /// How it ended, where that is not known to be well.
+    #[serde(default)]
+    ending: Option<String>,
 }
 
 /// An instant by the wall clock, and how many milliseconds before the saving it was.
@@ -71,7 +77,9 @@ impl AlertBook {
                 value: Some(tracked.alert.value).filter(|value| value.is_finite()),
                 description: tracked.description.clone(),
                 suppressed: tracked.alert.suppressed.clone(),
-                unwatched: tracked.alert.is_unwatched(),
+                unwatched: false,
+                unknown: tracked.ended.is_some() && tracked.alert.ended_at.is_none(),
+                ending: tracked.alert.annotations.get(Alert::ENDED).cloned(),
             }
         });
         serde_json::to_string(&Saved { at: now.wall(), alerts: alerts.collect() }).unwrap_or_default()
@@ -93,7 +101,7 @@ impl AlertBook {
             }
             key.values.iter_mut().zip(&alert.subject).for_each(|(value, saved)| value.clone_from(saved));
             let moment = |instant: Instant| instant.moment(down, now);
-            let (fired, resolved) = (alert.fired.map(moment), alert.resolved.map(moment));
+            let [fired, ended, resolved] = [alert.fired, alert.ended, alert.resolved].map(|at| at.map(moment));
             let active = moment(alert.active);
             let state = match (fired, resolved) {
                 (_, Some(_)) => AlertState::Resolved,
@@ -107,18 +115,21 @@ impl AlertBook {
                 state,
                 active_at: active.wall(),
                 fired_at: fired.map(|fired| fired.wall()),
+                ended_at: ended.map(|ended| ended.wall()).filter(|_| !alert.unknown),
                 resolved_at: resolved.map(|resolved| resolved.wall()),
                 value: alert.value.unwrap_or(f64::INFINITY),
                 suppressed: alert.suppressed,
             };
-            if alert.unwatched {
-                shown.end_unwatched();
+            match alert.ending {
+                Some(ending) => shown.end_as(ending),
+                None if alert.unwatched => shown.end_unwatched(),
+                None => {}
             }
             let tracked = Tracked {
                 held: 0,
                 active,
                 fired,
-                ended: alert.ended.map(moment),
+                ended,
                 resolved,
                 asleep_since: None,
                 restored: true,

@@ -598,6 +598,7 @@ fn alert(database: &str, state: AlertState, suppressed: Option<&str>) -> Arc<Ale
         state,
         active_at: now() - SignedDuration::from_secs(400),
         fired_at: ago(340).filter(|_| state != AlertState::Pending),
+        ended_at: ago(330).filter(|_| state == AlertState::Resolved),
         resolved_at: ago(30).filter(|_| state == AlertState::Resolved),
         value: 400.0,
         suppressed: suppressed.map(str::to_owned),

@@ -16,11 +16,9 @@ fn escape(text: &str) -> String {
 
 fn line(alert: &Alert) -> String {
     let summary = escape(summary(alert));
-    if alert.is_unwatched() {
-        return format!(":grey_question: *no longer watched* {summary}\n");
-    }
     if alert.state == AlertState::Resolved {
-        return format!(":white_check_mark: *resolved* {summary}\n");
+        let sign = if alert.is_resolved() { ":white_check_mark:" } else { ":grey_question:" };
+        return format!("{sign} *{}* {summary}\n", alert.ending());
     }
     let sign = match alert.severity {
         Severity::Critical => ":red_circle:",

@@ -29,11 +29,9 @@ pub(super) fn alerts(message: &AlertMessage) -> impl Iterator<Item = &Arc<Alert>
 
 /// The word for alerts that no longer fire.
 fn over(alerts: &[Arc<Alert>]) -> &'static str {
-    match alerts.iter().filter(|alert| alert.is_unwatched()).count() {
-        0 => "resolved",
-        unwatched if unwatched == alerts.len() => "no longer watched",
-        _ => "over",
-    }
+    let mut endings = alerts.iter().map(|alert| alert.ending());
+    let first = endings.next().unwrap_or(AlertState::Resolved.as_str());
+    if endings.all(|ending| ending == first) { first } else { "over" }
 }
 
 /// `CRITICAL: app is behind`, `RESOLVED: app is behind`, `2 firing, 1 resolved: app is behind …`, on one line.
@@ -60,8 +58,7 @@ pub(super) fn one_line(text: &str) -> String {
 /// One alert in a few lines, without markup.
 pub(super) fn paragraph(alert: &Alert) -> String {
     let state = match alert.state {
-        AlertState::Resolved if alert.is_unwatched() => "no longer watched",
-        AlertState::Resolved => "resolved",
+        AlertState::Resolved => alert.ending(),
         _ => alert.severity.as_str(),
     };
     let mut text = format!("[{}] {} ({})\n", state.to_uppercase(), one_line(summary(alert)), alert.name());
@@ -71,9 +68,11 @@ pub(super) fn paragraph(alert: &Alert) -> String {
         }
     };
     line("since ", &alert.fired_at.unwrap_or(alert.active_at).to_string());
-    if let Some(at) = alert.resolved_at {
+    if let Some(at) = alert.until() {
         line("until ", &at.to_string());
-    } else {
+    }
+    line("", annotation(alert, Alert::ENDED));
+    if alert.state != AlertState::Resolved {
         line("", annotation(alert, "description"));
         line("To do: ", annotation(alert, "action"));
         line("Runbook: ", annotation(alert, "runbook_url"));

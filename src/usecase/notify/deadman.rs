@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::destination::{Board, Shared, caught, chance, count, ill, well};
 use super::told::backoff;
-use crate::domain::alert::{Alert, AlertState};
+use crate::domain::alert::Alert;
 use crate::domain::alerting::DeadmanTarget;
 use crate::domain::limits::DEADMAN_TEXT_BYTES_MAX;
 use crate::domain::moment::{Moment, signed};
@@ -102,9 +102,7 @@ impl Deadman {
 
 /// The firing alerts that are severe enough, as text; `None` when there are none.
 fn why(board: &AlertBoard, target: &DeadmanTarget) -> Option<String> {
-    let bad = |alert: &&Arc<Alert>| {
-        alert.state == AlertState::Firing && alert.suppressed.is_none() && alert.severity >= target.severity
-    };
+    let bad = |alert: &&Arc<Alert>| alert.holds() && alert.suppressed.is_none() && alert.severity >= target.severity;
     let firing: Vec<_> = board.alerts.iter().filter(bad).collect();
     if firing.is_empty() {
         return None;

@@ -120,6 +120,7 @@ fn alert(name: &str, state: AlertState) -> Arc<Alert> {
         state,
         active_at: at,
         fired_at: Some(at),
+        ended_at: None,
         resolved_at: None,
         value: 1.0,
         suppressed: None,

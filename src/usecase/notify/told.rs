@@ -122,7 +122,9 @@ impl Told {
         let firing: Vec<&Arc<Alert>> = board_by_labels.values().copied().filter(fires).collect();
         let ended = self.ended(&board_by_labels, board, target, now);
         let told = |alert: &Alert| Some(self.known.get(&alert.labels).filter(|known| known.over.is_none())?.told);
-        let new = firing.iter().filter(|alert| told(alert).is_none());
+        // People are not told first of what is over by then; another Alertmanager decides that for itself.
+        let is_news = |alert: &Alert| told(alert).is_none() && (alert.holds() || style == Style::Mirror);
+        let new = firing.iter().filter(|alert| is_news(alert));
         let mut due = Due { firing: cloned(new), resolved: ended.over, repeated: false, firing_total: firing.len() };
         let waiting = due.firing.len() + due.resolved.len();
         let stale = |alert: &&&Arc<Alert>| told(alert).is_some_and(|told| now.since(told) >= repeat);
@@ -300,6 +302,7 @@ impl Told {
                 state: AlertState::Firing,
                 active_at,
                 fired_at,
+                ended_at: None,
                 resolved_at: None,
                 value: f64::NAN,
                 suppressed: None,

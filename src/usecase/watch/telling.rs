@@ -72,6 +72,8 @@ pub(super) struct Line {
     /// Up to when a replica is proven to hold everything, and what would be lost with the disk of its database.
     safe_until: Option<String>,
     at_risk: Option<String>,
+    /// What it is about is no replica, or it is proven to restore up to some time.
+    restores: bool,
 }
 
 /// Of which kind of place a line is, and of what is bad there; of what is well again, nothing.
@@ -110,7 +112,8 @@ impl Telling {
             let Some(news) = self.turn(&thing, trouble, now) else { return };
             let place = watched.map(|watched| watched.target.location.queue()).unwrap_or_default();
             let (safe_until, at_risk) = (replica.map(safe_until), replica.map(at_risk));
-            lines.push(Line { thing, place, news, safe_until, at_risk });
+            let restores = replica.is_none_or(|replica| replica.safe_until().is_some());
+            lines.push(Line { thing, place, news, safe_until, at_risk, restores });
         };
         turn(None, database.reason.as_deref());
         for (replica, watched) in database.replicas.iter().zip(&subject.replicas) {
@@ -258,7 +261,9 @@ fn one(line: &Line) {
             );
         }
         News::Well { seconds, .. } => {
-            tracing::info!(%database, replica, check, kind, after = spoken(*seconds), safe_until, "{what} is well again");
+            // Of one that holds nothing to restore, it is only known what is wrong.
+            let again = if line.restores { "is well again" } else { "can be looked at again" };
+            tracing::info!(%database, replica, check, kind, after = spoken(*seconds), safe_until, "{what} {again}");
         }
     }
 }
@@ -349,8 +354,8 @@ fn alert(alert: &Alert, count: Option<usize>) {
         let hint = format!("streamgauge why {name}");
         tracing::warn!(alert = name, severity, count, database, replica, since, reason, hint, "{what} firing");
     } else {
-        let ended = if alert.is_unwatched() { "no longer watched" } else { "resolved" };
-        let after = alert.resolved_at.map(|at| spoken(age_seconds(alert.fired_at.unwrap_or(alert.active_at), at)));
+        let ended = alert.ending();
+        let after = alert.until().map(|at| spoken(age_seconds(alert.fired_at.unwrap_or(alert.active_at), at)));
         tracing::info!(alert = name, severity, count, database, replica, after, "{what} {ended}");
     }
 }
@@ -405,7 +410,7 @@ mod tests {
         let news =
             if bad { News::Bad { trouble: trouble(), another: false } } else { News::Well { cause, seconds: 1.0 } };
         let thing = (TargetName(place.into()), Some("file".to_owned()));
-        Line { thing, place: place.to_owned(), news, safe_until: None, at_risk: None }
+        Line { thing, place: place.to_owned(), news, safe_until: None, at_risk: None, restores: true }
     }
 
     #[test]
@@ -459,6 +464,7 @@ mod tests {
             state: *state,
             active_at: at(0).wall(),
             fired_at: Some(at(60).wall()),
+            ended_at: None,
             resolved_at: None,
             value: 1.0,
             suppressed: None,

@@ -56,8 +56,8 @@ fn state(alert: &Alert) -> (u8, Word, &'static str, Option<Timestamp>) {
         AlertState::Pending if alert.suppressed.is_none() => (1, Word::Warning, "pending", Some(alert.active_at)),
         AlertState::Firing => (2, Word::Unknown, "firing", alert.fired_at),
         AlertState::Pending => (2, Word::Unknown, "pending", Some(alert.active_at)),
-        AlertState::Resolved if alert.is_unwatched() => (3, Word::Unknown, "no longer watched", alert.resolved_at),
-        AlertState::Resolved => (3, Word::Ok, "resolved", alert.resolved_at),
+        AlertState::Resolved if alert.is_resolved() => (3, Word::Ok, "resolved", alert.resolved_at),
+        AlertState::Resolved => (3, Word::Unknown, alert.ending(), alert.resolved_at),
     }
 }
 

@@ -1,17 +1,21 @@
-//! Whether what an alert is about is watched, and has been looked at.
+//! What an alert is about: whether it is watched, and has been looked at.
 
 use super::Key;
 use crate::domain::assessment::{Assessment, DatabaseState};
-use crate::domain::number::Scope;
+use crate::domain::number::{Scope, Subject};
 
-/// Whether the report has the subject at all.
-pub(super) fn watched(scope: Scope, key: &Key, assessment: &Assessment) -> bool {
-    let [name, replica] = &key.values;
+/// What an alert is about, where the report has it at all.
+pub(super) fn subject_of<'a>(scope: Scope, key: &Key, assessment: &'a Assessment) -> Option<Subject<'a>> {
+    let is_it = |subject: &Subject<'_>| subject.label_values() == key.values;
     match scope {
-        Scope::Database | Scope::Replica => assessment.position(name).is_some_and(|at| {
-            scope == Scope::Database || assessment.databases[at].replicas.iter().any(|known| known.name == *replica)
-        }),
-        _ => scope.subjects(assessment).any(|subject| subject.label_values() == key.values),
+        Scope::Database | Scope::Replica => {
+            let database = &assessment.databases[assessment.position(&key.values[0])?];
+            match scope {
+                Scope::Database => Some(Subject::Database(database)),
+                _ => Subject::replicas(database).find(is_it),
+            }
+        }
+        _ => scope.subjects(assessment).find(is_it),
     }
 }
 

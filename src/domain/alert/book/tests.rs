@@ -38,7 +38,10 @@ const fn check(name: &'static str, rules: &'static [Rule]) -> Check {
         action: "Repair {replica}.",
         unit: Unit::Seconds,
         rules,
-        explain: |_, _| Some(Explanation::Known("as seen".into())),
+        explain: |_, on| match on.replica().map(|replica| replica.lag_seconds) {
+            Some(None) => Some(Explanation::Unknown("not seen".into())),
+            _ => Some(Explanation::Known("as seen".into())),
+        },
     }
 }
 
@@ -88,7 +91,8 @@ fn book() -> AlertBook {
 fn told(book: &AlertBook) -> String {
     let one = |alert: &Arc<Alert>| {
         let suppressed = if alert.suppressed.is_some() { " suppressed" } else { "" };
-        format!("{} {} {:?}{suppressed}", alert.name(), alert.severity.as_str(), alert.state)
+        let over = if alert.state == AlertState::Firing && !alert.holds() { " over" } else { "" };
+        format!("{} {} {:?}{over}{suppressed}", alert.name(), alert.severity.as_str(), alert.state)
     };
     book.alerts().iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -102,6 +106,7 @@ fn step(book: &mut AlertBook, assessment: &Assessment, now: Moment, expected: &s
 }
 
 const WARNING: &str = "ReplicaGap warning Firing";
+const OVER: &str = "ReplicaGap warning Firing over";
 
 #[test]
 fn alerts_about_a_place_that_was_left_end_as_no_longer_watched() {
@@ -113,7 +118,7 @@ fn alerts_about_a_place_that_was_left_end_as_no_longer_watched() {
     // What is there now has not been looked at: else it would be kept as it was.
     step(&mut book, &unseen(), at(75), "ReplicaGap warning Resolved");
     let alert = Arc::clone(&book.alerts()[0]);
-    assert_eq!((alert.resolved_at, alert.is_unwatched()), (Some(at(70).wall()), true));
+    assert_eq!((alert.resolved_at, alert.ending()), (Some(at(70).wall()), "no longer watched"));
     step(&mut book, &lagging(1.0), at(90), "ReplicaGap warning Pending");
     book.leave("app", "s3", at(95));
     step(&mut book, &lagging(0.0), at(105), "");
@@ -129,11 +134,33 @@ fn holds_then_fires_then_is_kept_then_resolves_then_is_forgotten() {
     let alert = &book.alerts()[0];
     assert_eq!((alert.active_at, alert.fired_at), (at(15).wall(), Some(at(75).wall())));
     step(&mut book, &lagging(None), at(90), WARNING);
-    step(&mut book, &lagging(0.0), at(389), WARNING);
+    step(&mut book, &lagging(0.0), at(389), OVER);
     step(&mut book, &lagging(0.0), at(390), "ReplicaGap warning Resolved");
-    assert_eq!(book.alerts()[0].resolved_at, Some(at(390).wall()));
+    let alert = &book.alerts()[0];
+    assert_eq!((alert.resolved_at, alert.until()), (Some(at(390).wall()), Some(at(389).wall())));
     step(&mut book, &lagging(0.0), at(390 + 900), "ReplicaGap warning Resolved");
     step(&mut book, &lagging(0.0), at(390 + 901), "");
+}
+
+#[test]
+fn what_is_no_longer_known_is_not_well() {
+    let mut book = book();
+    step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
+    step(&mut book, &lagging(1.0), at(60), WARNING);
+    step(&mut book, &lagging(None), at(75), WARNING);
+    let (mut later, now) = restart(&book, at(80), 0);
+    step(&mut later, &lagging(None), now(294), WARNING);
+    step(&mut later, &lagging(None), now(295), "ReplicaGap warning Resolved");
+    let alert = &later.alerts()[0];
+    assert_eq!((alert.ending(), alert.until()), ("no longer known", None));
+    assert_eq!(alert.annotations[Alert::ENDED], "no longer known: not seen");
+    let _ = restart(&later, now(300), 0);
+    // It comes back within that time, and then it is known to be over.
+    step(&mut book, &lagging(1.0), at(90), WARNING);
+    step(&mut book, &lagging(None), at(105), WARNING);
+    step(&mut book, &lagging(0.0), at(300), OVER);
+    step(&mut book, &lagging(0.0), at(405), "ReplicaGap warning Resolved");
+    assert_eq!((book.alerts()[0].ending(), book.alerts()[0].until()), ("resolved", Some(at(300).wall())));
 }
 
 #[test]
@@ -141,9 +168,9 @@ fn what_comes_and_goes_is_one_alert_and_what_comes_back_later_is_another() {
     let mut book = book();
     step(&mut book, &lagging(1.0), at(0), "ReplicaGap warning Pending");
     step(&mut book, &lagging(1.0), at(60), WARNING);
-    step(&mut book, &lagging(0.0), at(75), WARNING);
+    step(&mut book, &lagging(0.0), at(75), OVER);
     step(&mut book, &lagging(1.0), at(300), WARNING);
-    step(&mut book, &lagging(0.0), at(375), WARNING);
+    step(&mut book, &lagging(0.0), at(375), OVER);
     step(&mut book, &lagging(0.0), at(675), "ReplicaGap warning Resolved");
     step(&mut book, &lagging(1.0), at(700), "ReplicaGap warning Pending");
     assert_eq!(book.alerts()[0].active_at, at(700).wall());
@@ -166,7 +193,7 @@ fn the_worse_alert_of_a_check_suppresses_the_other() {
     step(&mut book, &lagging(11.0), at(60), "ReplicaGap warning Firing, ReplicaGap critical Pending");
     step(&mut book, &lagging(11.0), at(120), "ReplicaGap critical Firing, ReplicaGap warning Firing suppressed");
     assert_eq!(book.alerts()[1].suppressed.as_deref(), Some("ReplicaGap (critical) is firing"));
-    step(&mut book, &lagging(1.0), at(135), "ReplicaGap critical Firing, ReplicaGap warning Firing suppressed");
+    step(&mut book, &lagging(1.0), at(135), "ReplicaGap critical Firing over, ReplicaGap warning Firing suppressed");
     step(&mut book, &lagging(1.0), at(435), "ReplicaGap warning Firing, ReplicaGap critical Resolved");
 }
 
@@ -250,8 +277,8 @@ fn clock_steps_neither_fire_nor_resolve() {
     step(&mut book, &lagging(1.0), stepped(15, 1), "ReplicaGap warning Pending");
     step(&mut book, &lagging(1.0), stepped(45, -1), "ReplicaGap warning Pending");
     step(&mut book, &lagging(1.0), stepped(60, -1), WARNING);
-    step(&mut book, &lagging(0.0), stepped(75, -1), WARNING);
-    step(&mut book, &lagging(0.0), stepped(90, 5), WARNING);
+    step(&mut book, &lagging(0.0), stepped(75, -1), OVER);
+    step(&mut book, &lagging(0.0), stepped(90, 5), OVER);
     step(&mut book, &lagging(0.0), stepped(375, -2), "ReplicaGap warning Resolved");
     step(&mut book, &lagging(0.0), stepped(390, 9), "ReplicaGap warning Resolved");
 }
@@ -291,7 +318,7 @@ fn firing_goes_on_over_a_restart_and_resolves_once_known_to_be_over() {
     let (mut after, now) = restart(&before, at(60), 3600);
     step(&mut after, &unseen(), now(0), WARNING);
     step(&mut after, &unseen(), now(599), WARNING);
-    step(&mut after, &lagging(0.0), now(599), WARNING);
+    step(&mut after, &lagging(0.0), now(599), OVER);
     step(&mut after, &lagging(0.0), now(600 + 299), "ReplicaGap warning Resolved");
 }
 

@@ -39,23 +39,26 @@ fn alert(name: &str, state: AlertState) -> Alert {
         state,
         active_at: at(0).wall(),
         fired_at: Some(at(0).wall()),
+        ended_at: (state == AlertState::Resolved).then(|| at(0).wall()),
         resolved_at: (state == AlertState::Resolved).then(|| at(0).wall()),
         value: 1.0,
         suppressed: None,
     }
 }
 
-/// `a b` fire, `!c` is resolved, `?d` is pending, `(e)` fires and is suppressed.
+/// `a b` fire, `!c` is resolved, `?d` is pending, `(e)` fires and is suppressed, `~f` fires still, but no longer holds.
 fn board(alerts: &str, complete: bool) -> AlertBoard {
     let one = |word: &str| {
-        let name = word.trim_matches(['!', '?', '(', ')']);
+        let name = word.trim_matches(['!', '?', '(', ')', '~']);
         let state = match word.as_bytes()[0] {
             b'!' => AlertState::Resolved,
             b'?' => AlertState::Pending,
             _ => AlertState::Firing,
         };
         let suppressed = word.starts_with('(').then(|| "silenced".to_owned());
-        Arc::new(Alert { suppressed, ..alert(name, state) })
+        let alert = alert(name, state);
+        let ended_at = alert.ended_at.or(word.starts_with('~').then(|| at(0).wall()));
+        Arc::new(Alert { suppressed, ended_at, ..alert })
     };
     AlertBoard { at: at(0).wall(), complete, databases: 1, alerts: alerts.split_whitespace().map(one).collect() }
 }
@@ -98,6 +101,17 @@ fn words(due: &Due) -> String {
         format!("!{}", alert.name())
     });
     again.into_iter().chain(firing).chain(resolved).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn people_are_not_told_first_of_what_is_over_by_then() {
+    let mut receiver = Receiver::new(Style::Group);
+    assert!(receiver.tell(0, "a").starts_with("wait"));
+    assert_eq!(receiver.tell(100, "~a b"), "b");
+    assert!(receiver.tell(400, "!a ~b").starts_with("wait"), "of a nothing was said");
+    assert_eq!((receiver.tell(800, "!a !b").as_str(), receiver.tell(810, "!a !b").as_str()), ("wait 10", "!b"));
+    let mut mirror = Receiver::new(Style::Mirror);
+    assert_eq!(mirror.tell(0, "~a"), "a");
 }
 
 #[test]

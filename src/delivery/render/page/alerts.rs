@@ -52,6 +52,7 @@ fn list(mut alerts: Vec<&Arc<Alert>>, dropped: usize, now: Timestamp) -> Markup 
 /// Its place among the others, how that looks, its state in words, and since when it is in it.
 fn state(alert: &Alert) -> (u8, Word, &'static str, Option<Timestamp>) {
     match alert.state {
+        AlertState::Firing if !alert.holds() => (2, Word::Unknown, "over, if it stays so", alert.ended_at),
         AlertState::Firing if alert.suppressed.is_none() => (0, Word::Critical, "firing", alert.fired_at),
         AlertState::Pending if alert.suppressed.is_none() => (1, Word::Warning, "pending", Some(alert.active_at)),
         AlertState::Firing => (2, Word::Unknown, "firing", alert.fired_at),
@@ -116,6 +117,16 @@ mod tests {
             rows[0]
         );
         assert!(alerts.contains("<p>and 7 more alerts.</p>"), "{alerts}");
+    }
+
+    #[test]
+    fn what_is_kept_is_not_said_to_be_so() {
+        let mut report = sample::full();
+        let alert = Arc::make_mut(&mut report.alerts[0]);
+        alert.ended_at = alert.fired_at;
+        let page = page(Some(&report));
+        let (_, alerts) = page.split_once("Alerts</h2>").expect("a section");
+        assert!(alerts.contains(" over, if it stays so</span></td>"), "{alerts}");
     }
 
     /// Whatever an alert can be about is named.

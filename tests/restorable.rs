@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use lab::agent::Agent;
 use lab::litestream::{ACCESS_KEY, SECRET_KEY, printed, quick_yaml};
 use lab::{Lab, wait_for};
 
@@ -195,6 +196,44 @@ fn a_replica_is_mapped_whole_and_broken_as_litestream_restores_it() {
     let why = "no point in time restores: there is no snapshot before it, and no file that starts at TXID 1";
     assert!(table.contains(&format!("  restorable        {why}\n")), "{table}");
     replica.compare(around(&files[1..]).into_iter().take(3));
+}
+
+/// No name tells it, and a restore would only find it when it is needed.
+#[test]
+fn what_the_agent_of_this_host_found_to_be_damaged_is_not_promised() {
+    let replica = Replica::make(3);
+    let path = replica.files(0).last().unwrap().0.clone();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&path, bytes).unwrap();
+    let key = format!("ltx/0/{}", path.file_name().unwrap().to_str().unwrap());
+    let (code, table, _) = told(&[&replica.url()]);
+    assert!(code == 0 && table.contains("  not read          contents: damage shows to check "), "{table}");
+
+    let (home, database) = (replica.home.path().join("agent"), replica.home.path().join("app.db"));
+    let storage = home.join("storage");
+    let toml = format!(
+        "[storage]\npath = {storage:?}\n[[database]]\npath = {database:?}\n[[database.replica]]\nurl = {:?}\n",
+        replica.url()
+    );
+    fs::create_dir(&home).unwrap();
+    let mut agent = Agent::start_keeping(&home, &toml, &storage, &[]);
+    let labels = [("database", "app"), ("finding", "corrupt")];
+    wait_for("the damage", || agent.metric("streamgauge_replica_corrupt_objects", &labels) == Some(1.0));
+    assert!(agent.process.stop().success());
+    let config = home.join("streamgauge.toml").display().to_string();
+    for named in ["app", &replica.url()] {
+        let told = |more: &[&str]| told(&[&[named, "--config.file", &config], more].concat());
+        let (code, table, _) = told(&[]);
+        assert!(code == 2 && table.contains(&format!("  damaged           {key}: ")), "{table}");
+        assert!(!table.contains("; no gaps"), "{table}");
+        let (code, found, _) = told(&["--at", "0s", "--format=json"]);
+        let found: Value = serde_json::from_str(&found).unwrap();
+        let (damaged, answer) = (&found[0]["damaged"], &found[0]["answer"]);
+        assert_eq!((code, &damaged[0]["key"], damaged[1].is_null()), (2, &key.as_str().into(), true), "{found}");
+        assert_eq!(answer["blocked"]["key"], key.as_str(), "{found}");
+    }
 }
 
 #[test]

@@ -137,7 +137,12 @@ impl VerificationReport {
 
     /// The keys of objects that nothing can be restored from.
     pub fn damaged(&self) -> BTreeSet<String> {
+        self.useless().map(|finding| finding.key.clone()).collect()
+    }
+
+    /// What was found of them.
+    pub fn useless(&self) -> impl Iterator<Item = &ObjectFinding> {
         let useless = |kind| matches!(kind, FindingKind::Corrupt | FindingKind::Truncated | FindingKind::Misnamed);
-        self.findings.iter().filter(|finding| useless(finding.kind)).map(|finding| finding.key.clone()).collect()
+        self.findings.iter().filter(move |finding| useless(finding.kind))
     }
 }

@@ -4,6 +4,7 @@ pub mod drill;
 pub mod notify;
 pub mod observe;
 pub mod ports;
+pub mod remembered;
 pub mod replica_probe;
 pub mod restorable;
 pub mod restore;

@@ -22,8 +22,11 @@ use crate::domain::reason::{Reason, ReasonKind};
 use crate::domain::target::ReplicaTarget;
 use crate::domain::timeline::TimelineReport;
 use crate::domain::verdict::Word;
+use crate::domain::verification::ObjectFinding;
 use crate::infrastructure::clock::SystemClock;
+use crate::infrastructure::journal;
 use crate::usecase::ports::{Clock, ReplicaStore, Stores};
+use crate::usecase::remembered::remembered_damage;
 use crate::usecase::restorable::{Answer, Counted, contents};
 
 pub const AFTER_HELP: &str = "\
@@ -36,11 +39,15 @@ that it is made of; or what blocks it. On S3, a listing has only the times of th
 files are read as well; and of a copy whose files have the time at which they were copied, all headers. Of v0.3, the names \
 of segments do not say where they end: that one is missing inside a WAL index is not seen here, and the JSON says so (named).
 
+Contents are not read. Objects that the agent of this host has found to be damaged are left out as with --without, and \
+named, where its state can be read.
+
 Exit code: 0 restorable, 2 not restorable or blocked (without --at: anywhere in the map), 3 unknown because a replica \
 could not be listed.
 
 JSON: an array with one object per replica: status (restorable, not_restorable, unknown), database (null for a URL), \
-replica, url, layout, listed_at, times (listing or header), requests, named (v0.3: as far as names show), reason (why it is unknown) and timeline {spans \
+replica, url, layout, listed_at, times (listing or header), requests, named (v0.3: as far as names show), damaged \
+[{kind, key, detail, seen_at, needed}] (null: no agent of this host reads its objects), reason (why it is unknown) and timeline {spans \
 [{from, until, points, resolution_seconds, typical_seconds, blocked {after, before, key, detail}}], gaps, \
 largest_gap_seconds, caveats [{releases, detail}], since, listed_at, cut_off_at}; with --at also at and answer \
 {restorable, position, state_at, older_seconds, objects [{key, size, created}], bytes, blocked}.
@@ -93,6 +100,8 @@ pub(super) struct Found {
     at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     answer: Option<Answer>,
+    /// What the agent of this host knows to be damaged, and restores do without; `None`: it says nothing of this replica.
+    damaged: Option<Vec<ObjectFinding>>,
     /// Only names tell: of v0.3, whether segments follow each other inside a WAL index takes reading them.
     named: bool,
     #[serde(skip)]
@@ -149,10 +158,14 @@ pub fn main(args: &RestorableArgs) -> Result<ExitCode, Reason> {
         return Err(reason.with_hint("streamgauge config check lists databases and their replicas"));
     }
     let (stores, concurrency) = (stores(&settings), settings.pace.concurrency);
+    let saved = settings.storage.as_deref().map(journal::peek).unwrap_or_default();
     // Which of the two a replica's store has is known when it is listed.
     let keys = |name: &ObjectName| [LevelKeys::Plain, LevelKeys::Hex].map(|keys| name.key(keys));
-    let damaged: BTreeSet<String> = args.without.without.iter().flat_map(keys).collect();
-    let looks = picked.into_iter().map(|picked| look(stores.as_ref(), &clock, picked, at, &damaged));
+    let without: BTreeSet<String> = args.without.without.iter().flat_map(keys).collect();
+    let looks = picked.into_iter().map(|picked| {
+        let damaged = remembered_damage(&saved, &picked.replica.location);
+        look(stores.as_ref(), &clock, picked, at, damaged, without.clone())
+    });
     let found: Vec<Found> =
         block_on(async { futures_util::stream::iter(looks).buffered(concurrency.max(1)).collect().await })?;
     match args.format {
@@ -167,9 +180,11 @@ async fn look(
     clock: &SystemClock,
     picked: Picked,
     at: Option<Timestamp>,
-    damaged: &BTreeSet<String>,
+    damaged: Option<Vec<ObjectFinding>>,
+    mut without: BTreeSet<String>,
 ) -> Found {
     let Picked { target, replica } = picked;
+    without.extend(damaged.iter().flatten().map(|finding| finding.key.clone()));
     let mut found = Found {
         database: target.as_ref().map(|target| target.name.to_string()),
         replica: replica.name.clone(),
@@ -177,6 +192,7 @@ async fn look(
         listed_at: clock.now().wall(),
         times: "listing",
         at,
+        damaged,
         retention: target.and_then(|target| target.objectives.retention),
         ..Found::default()
     };
@@ -185,7 +201,7 @@ async fn look(
         Err(reason) => return Found { reason: Some(reason), ..found },
     };
     let counted = Counted::new(store.as_ref());
-    if let Err(reason) = ask(&counted, &replica, damaged, &mut found).await {
+    if let Err(reason) = ask(&counted, &replica, &without, &mut found).await {
         found.reason = Some(reason);
     }
     found.requests = counted.requests();

@@ -19,6 +19,15 @@ const OBJECTS_SHOWN: usize = 12;
 const UNREAD: &str = "segments: that one is missing inside a WAL index shows only to those who read them, as check --verify \
                       content, a drill and restore do";
 
+/// What names never tell, and who would know.
+fn contents(found: &Found) -> &'static str {
+    match &found.damaged {
+        Some(damaged) if !damaged.is_empty() => "contents: of damage, only what the agent found is known",
+        Some(_) => "contents: the agent of this host has found no damage so far",
+        None => "contents: damage shows to check --verify content, a drill, or an agent on this host",
+    }
+}
+
 /// The blocks of a few replicas, or a line for each of many.
 pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
     let mut out = String::new();
@@ -27,6 +36,11 @@ pub(super) fn table(found: &[Found], colour: bool, width: usize) -> String {
         let column = names.max().unwrap_or(0).min(NAME_COLUMNS);
         for found in found {
             line(&mut out, found, column);
+        }
+        if found.iter().any(|found| found.damaged.is_none()) {
+            out.push_str(
+                "\nnot read: contents; damage shows to check --verify content, a drill, or an agent on this host\n",
+            );
         }
         return out;
     }
@@ -102,8 +116,15 @@ fn block(out: &mut String, found: &Found, colour: bool, width: usize) {
             row(out, "caveat", &format!("Litestream {}: {}", caveat.releases, human::printable(&caveat.detail)));
         }
     }
+    for damaged in found.damaged.iter().flatten() {
+        let (key, detail) = (human::printable(&damaged.key), human::printable(&damaged.detail));
+        row(out, "damaged", &format!("{key}: {detail} (the agent of this host, {})", human::instant(damaged.seen_at)));
+    }
+    if found.timeline.is_some() {
+        row(out, "not read", contents(found));
+    }
     if found.named {
-        row(out, "not read", UNREAD);
+        row(out, "", UNREAD);
     }
     if found.uploaded && found.times == "listing" && found.reason.is_none() && found.layout.is_some() {
         row(out, "times", "those of the uploads, seconds after Litestream's own");

@@ -65,6 +65,37 @@ fn a_configured_database_is_restored_by_name_and_the_plan_is_said_first() {
     }
 }
 
+/// The disk is gone, and somebody logs in as root.
+#[test]
+fn in_its_own_place_a_database_needs_its_owner_and_is_not_to_be_moved_away() {
+    let lab = Lab::find();
+    let home = tempfile::tempdir().unwrap();
+    let mut source = Source::new(&lab, home.path(), 4096);
+    source.sql(&rows(10));
+    source.sync("0.5.17", true);
+    let (folder, config) = (home.path().join("new"), home.path().join("litestream.yml"));
+    fs::create_dir(&folder).unwrap();
+    let yaml = format!("dbs:\n  - path: {}/app.db\n    replica: {{url: '{}'}}\n", folder.display(), source.url);
+    fs::write(&config, yaml).unwrap();
+    let root = std::os::unix::fs::chown(&folder, Some(1234), Some(1235)).is_ok();
+    let restore = |out: &std::path::Path, more: &[&str]| {
+        let mut command = super::lab::command(env!("CARGO_BIN_EXE_streamgauge"));
+        // By a path from here.
+        command.current_dir(home.path()).args(["restore", "new/app.db", "--litestream.config"]).arg(&config);
+        command.arg("-o").arg(out).args(more).output().unwrap()
+    };
+    let full = restore("/proc/app.db".as_ref(), &[]);
+    assert!(said(&full).contains(", and nothing is free there\nhint: make room"), "{}", said(&full));
+    let done = restore("new/app.db".as_ref(), &[]);
+    assert!(done.status.success(), "{}", said(&done));
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(told.contains("         then start Litestream and the application\n"), "{told}");
+    assert_eq!((told.contains("chown 1234:1235 new/app.db"), told.contains("away")), (root, false), "{told}");
+    let told = String::from_utf8(restore("other.db".as_ref(), &["--at", "0s"]).stdout).unwrap();
+    assert!(!told.contains("chown") && told.contains("put other.db in its place"), "{told}");
+    assert!(told.ends_with("this is an older state: give Litestream a new path for its replica\n"), "{told}");
+}
+
 #[test]
 fn what_cannot_be_restored_is_answered_with_what_can() {
     let lab = Lab::find();

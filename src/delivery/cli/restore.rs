@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::args::{SourceArgs, WithoutArgs};
 use super::output::say;
 use super::progress::Display;
 use super::runtime::{Signals, block_on, cores};
-use super::sources::{Picked, Sources, stores};
+use super::sources::{Picked, Sources, is_same_file, stores};
 use super::{output, restore_words as words, when};
 use crate::domain::litestream::{PlanTarget, Txid};
 use crate::domain::observation::Journal;
@@ -215,6 +216,8 @@ async fn restore(
     }
     let done = words::Done {
         path: (!is_stream(args)).then_some(&args.output),
+        in_place: picked.target.is_some_and(|target| is_live(&target, &args.output)),
+        owner: if is_stream(args) { None } else { other_owner(&args.output) },
         plan: &plan,
         restored: &restored,
         elapsed: clock::monotonic().duration_since(started),
@@ -228,6 +231,27 @@ async fn restore(
         false => output::print(&result)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a database belongs at a path.
+fn is_live(target: &Target, path: &Path) -> bool {
+    target.database.as_ref().is_some_and(|files| is_same_file(&files.path, path))
+}
+
+/// User and group of the directory of a file, where those of the file are others.
+fn other_owner(path: &Path) -> Option<(u32, u32)> {
+    let of = |path: &Path| path.metadata().ok().map(|of| (of.uid(), of.gid()));
+    of(directory(path)).filter(|owner| Some(*owner) != of(path))
+}
+
+/// Says what to do where this user may not write.
+fn if_denied(reason: Reason) -> Reason {
+    match reason.kind {
+        ReasonKind::Denied => {
+            reason.with_hint("run it as a user that may write there, or name another directory with -o")
+        }
+        _ => reason,
+    }
 }
 
 /// Has a failure say what does restore.
@@ -254,8 +278,8 @@ async fn to_file(
     plan: RestorePlan,
     options: RestoreOptions,
 ) -> Result<(Arc<RestorePlan>, Restored), Reason> {
-    refuse_full_disk(directory(&args.output), plan.database_bytes)?;
-    let scratch = ScratchFile::create(&scratch_path(&args.output)?)?;
+    refuse_full_disk(directory(&args.output), plan.database_bytes).map_err(if_denied)?;
+    let scratch = ScratchFile::create(&scratch_path(&args.output)?).map_err(if_denied)?;
     let done = shown(args, plan.bytes(), |received| {
         restore_requested(store, request, plan, scratch.file(), options, received)
     });
@@ -364,6 +388,11 @@ fn refuse_occupied(path: &Path) -> Result<(), Reason> {
         }
     }
     let directory = directory(path);
+    if let Err(error) = directory.metadata()
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return Err(if_denied(Reason::from(error).context(format!("look at {}", directory.display()))));
+    }
     if !directory.is_dir() {
         return refused(format!("restore to {shown}: {} is not a directory", directory.display()), "create it first");
     }

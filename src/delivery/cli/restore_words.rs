@@ -31,6 +31,11 @@ pub struct Words<'a> {
 pub struct Done<'a> {
     /// `None`: standard output.
     pub path: Option<&'a Path>,
+    /// It is where the live database belongs.
+    pub in_place: bool,
+    /// User and group of the directory that it is in, where the file has others: a program that runs as its owner cannot
+    /// open it.
+    pub owner: Option<(u32, u32)>,
     pub plan: &'a RestorePlan,
     pub restored: &'a Restored,
     pub elapsed: Duration,
@@ -98,9 +103,10 @@ impl Words<'_> {
 
     /// Says what was restored, and what to do with it.
     pub fn done(&self, done: &Done<'_>) -> String {
-        let Done { path, plan, restored, elapsed } = done;
+        let Done { path, in_place, owner, plan, restored, elapsed } = done;
         let size = human::bytes(restored.bytes);
-        let next = path.map_or_else(String::new, |path| next(&path.display().to_string()));
+        let next =
+            path.map_or_else(String::new, |path| next(&path.display().to_string(), *in_place, *owner, self.point));
         let path = path.map_or_else(|| "to standard output".to_owned(), |path| path.display().to_string());
         let pages = human::counted(restored.pages, "page");
         let (page_size, seconds) = (restored.page_size, elapsed.as_secs_f64());
@@ -145,12 +151,23 @@ impl Words<'_> {
     }
 }
 
-fn next(path: &str) -> String {
-    format!(
-        "next     sqlite3 {path} 'PRAGMA integrity_check'\n\
-         \x20        then stop the application and Litestream, move the old database with its -wal and -shm away, \
-         put {path} in its place, and start them again\n"
-    )
+fn next(path: &str, in_place: bool, owner: Option<(u32, u32)>, point: PlanTarget) -> String {
+    let mut steps = vec![format!("sqlite3 {path} 'PRAGMA integrity_check'")];
+    steps.extend(owner.map(|(user, group)| {
+        format!("chown {user}:{group} {path}, as its directory: nobody but you can open it so far")
+    }));
+    steps.push(match in_place {
+        true => "then start Litestream and the application".to_owned(),
+        false => format!(
+            "then stop the application and Litestream, move the old database with its -wal and -shm away, \
+             put {path} in its place, and start them again"
+        ),
+    });
+    if point != PlanTarget::Latest {
+        steps.push("this is an older state: give Litestream a new path for its replica".to_owned());
+    }
+    let lines = steps.iter().enumerate().map(|(at, step)| format!("{:<9}{step}\n", if at == 0 { "next" } else { "" }));
+    lines.collect()
 }
 
 /// The live database has more than was restored.
@@ -165,11 +182,13 @@ pub fn behind(bytes: u64) -> String {
 /// Why there is no room, with numbers.
 pub fn no_space(directory: &Path, needed: u64, free: u64, reserve: u64) -> String {
     let directory = directory.display();
-    let [needed, free, reserve] = [needed, free, reserve].map(human::bytes);
-    format!(
-        "restore to {directory}: the database takes {needed}, and of the {free} that are free, {reserve} must \
-             stay free"
-    )
+    let [needed, shown, left] = [needed, free, reserve].map(human::bytes);
+    match free {
+        0 => format!("restore to {directory}: the database takes {needed}, and nothing is free there"),
+        _ => format!(
+            "restore to {directory}: the database takes {needed}, and of the {shown} that are free, {left} must stay free"
+        ),
+    }
 }
 
 fn position(plan: &RestorePlan) -> String {

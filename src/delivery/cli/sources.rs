@@ -155,7 +155,8 @@ impl Sources {
         if let Some(reason) = unlisted.clone().filter(|_| names.is_empty()) {
             return Err(reason);
         }
-        for target in named(targets, &names).map_err(|reason| unlisted.unwrap_or_else(|| meant(reason)))? {
+        let found = resolved(&targets, &names);
+        for target in named(targets, &found).map_err(|reason| unlisted.unwrap_or_else(|| meant(reason)))? {
             let wanted = |one: &&Arc<ReplicaTarget>| replica.is_none_or(|name| name == one.name);
             let own: Vec<_> = target.replicas.iter().filter(wanted).map(|replica| (**replica).clone()).collect();
             if own.is_empty() && !names.is_empty() {
@@ -182,6 +183,29 @@ impl Sources {
             _ => Err(Reason::new(ReasonKind::NotFound, format!("{place}: no such database"))),
         }
     }
+}
+
+/// The names that a person gave, with the whole path of a database in place of a path to it from here.
+pub fn resolved(targets: &[Target], names: &[String]) -> Vec<String> {
+    let whole = |name: &String| {
+        if targets.iter().any(|target| *target.name == **name) {
+            return name.clone();
+        }
+        let databases = || targets.iter().filter_map(|target| target.database.as_ref());
+        let named = databases().find(|files| is_same_file(&files.path, Path::new(name)));
+        named.and_then(|files| files.path.to_str()).map_or_else(|| name.clone(), str::to_owned)
+    };
+    names.iter().map(whole).collect()
+}
+
+/// Whether two paths are to be of the same file, which need not be there.
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    let [one, other] = [one, other].map(|path| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let above = whole.parent().and_then(|above| above.canonicalize().ok());
+        above.and_then(|above| Some(above.join(whole.file_name()?))).unwrap_or(whole)
+    });
+    one == other
 }
 
 /// Why what was read is not all that there is.

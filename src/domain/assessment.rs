@@ -358,8 +358,16 @@ impl ReplicaReport {
         self.unreplicated_bytes.filter(|_| self.lag_seconds.is_some() && !self.is_broken())
     }
 
+    /// It was listed, and nothing is there.
+    pub fn is_empty(&self) -> bool {
+        self.coverage.as_ref().is_some_and(|coverage| coverage.is_empty())
+    }
+
     /// What would be lost, for a person, as in `at least 20.1 KiB`; that it is at least nothing says nothing.
     pub fn at_risk_words(&self) -> Option<String> {
+        if self.is_empty() {
+            return Some("everything".to_owned());
+        }
         let (at_risk, bound) = (self.at_risk()?, self.unreplicated_bytes_lower_bound);
         match (bound, bytes(at_risk)) {
             (true, _) if at_risk == 0 => None,

@@ -306,6 +306,11 @@ pub fn peek(directory: &Path) -> Entries {
     entries
 }
 
+/// Whether an agent keeps its state there now.
+pub fn is_in_use(directory: &Path) -> bool {
+    lock::is_held(directory)
+}
+
 fn damaged(error: &rusqlite::Error) -> bool {
     // The last of these is SQLite's plain error, as for a format that it does not know.
     let codes = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt, ErrorCode::Unknown];

@@ -11,12 +11,12 @@ use super::args::{CheckArgs, CheckFormat, SourceArgs};
 use super::blocks::blocks;
 use super::overview::{Drills, UNCUT, overview};
 use super::runtime::block_on;
-use super::sources::{Sources, stores};
+use super::sources::{Sources, resolved, stores};
 use super::version::{REVISION, VERSION};
 use super::{nagios, output};
 use crate::delivery::render::json::json;
 use crate::delivery::render::metrics::{openmetrics, to_text};
-use crate::domain::assessment::{AgentReport, Assessment, ConfigReport, Tally};
+use crate::domain::assessment::{AgentReport, Assessment, ConfigReport, DatabaseReport, ReplicaReport, Tally};
 use crate::domain::check::{Judge, Watching};
 use crate::domain::history::History;
 use crate::domain::limits::SPOT_ONCE_PAGES;
@@ -29,6 +29,7 @@ use crate::infrastructure::clock::SystemClock;
 use crate::infrastructure::database::Watch;
 use crate::infrastructure::journal;
 use crate::usecase::ports::{Clock, Pace, Stores};
+use crate::usecase::remembered::remembered_alerts;
 use crate::usecase::watch::{OnceParts, look_once, named, remembered_drills};
 
 /// Looks once and prints what was found.
@@ -83,9 +84,11 @@ pub struct Looked {
 pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait: Duration) -> Result<Looked, Reason> {
     super::logging::init_from(LevelFilter::ERROR);
     let loaded = Sources::new(sources).read()?;
-    let targets = named(loaded.targets, databases)?;
+    let databases = resolved(&loaded.targets, databases);
+    let targets = named(loaded.targets, &databases)?;
     let saved = loaded.settings.storage.as_deref().map(journal::peek).unwrap_or_default();
     let drills = remembered_drills(&saved, &targets);
+    let (alerting, storage) = (loaded.settings.alerting.clone(), loaded.settings.storage.clone());
     let (clock, stores) = (SystemClock::start(), stores(&loaded.settings));
     // Whoever asks once has asked for it: the budget is for what is read unasked.
     let spot = match depth {
@@ -97,7 +100,8 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     let started = clock.now();
     let mut watch = Watch::new();
     let parts = OnceParts { clock: &clock, watch: &mut watch, stores: stores.as_ref(), pace: &pace };
-    let databases = block_on(look_once(parts, targets, wait))?;
+    let mut databases = block_on(look_once(parts, targets, wait))?;
+    databases.iter_mut().for_each(without_lag);
     let now = clock.now().wall();
     let agent = AgentReport {
         version: VERSION,
@@ -113,8 +117,23 @@ pub fn look(sources: &SourceArgs, databases: &[String], depth: VerifyDepth, wait
     let assessment = Assessment { complete: true, agent, databases, states, over_limit, selection };
     let verdicts = Judge::new(Watching::Once).judge(&assessment, now);
     let (alerts, history) = (Vec::new(), History::default());
-    let report = Report { generated_at: now, assessment, verdicts, alerts, alerts_dropped: 0, history };
+    let mut report = Report { generated_at: now, assessment, verdicts, alerts, alerts_dropped: 0, history };
+    // What an agent said that ended since may be over.
+    if let Some(storage) = storage.filter(|storage| journal::is_in_use(storage)) {
+        report.heed(remembered_alerts(&journal::peek(&storage), &alerting, clock.now()));
+    }
     Ok(Looked { report: Arc::new(report), drills })
+}
+
+/// Since when a replica is empty, one look does not know: the age of its own look would be no lag.
+fn without_lag(database: &mut Arc<DatabaseReport>) {
+    if !database.replicas.iter().any(ReplicaReport::is_empty) {
+        return;
+    }
+    let replicas = Arc::make_mut(database).replicas.iter_mut();
+    for replica in replicas.filter(|replica| replica.is_empty()) {
+        (replica.lag_seconds, replica.lag_upper_bound_seconds, replica.unreplicated_since) = (None, None, None);
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +233,48 @@ mod tests {
             nothing.verdicts.agent = verdicts(agent, None);
             agree(&nothing, if agent & 0b1_0000 != 0 { 2 } else { 3 });
         }
+    }
+
+    /// What the agent of this host says, as all outputs have it; what it says of others is not asked.
+    #[test]
+    fn what_an_agent_that_runs_says_counts_as_much_as_the_look() {
+        let alert = |severity, database: &str, replica: Option<&str>| {
+            let replica = replica.map(|replica| ("replica", replica));
+            let labels = [("alertname", "ReplicationLag"), ("database", database)].into_iter().chain(replica);
+            let mut alert = sample::everything().alerts[0].as_ref().clone();
+            alert.labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            (alert.severity, alert.state) = (severity, crate::domain::alert::AlertState::Firing);
+            Arc::new(alert)
+        };
+        let heeding = |set: u8, alerts| {
+            let mut report = sample::report(vec![sample::healthy("app")]);
+            report.verdicts.databases = vec![verdicts(set, Some("s3")).into()];
+            report.heed(alerts);
+            report
+        };
+        for (severity, expected) in [(Severity::Info, 0), (Severity::Warning, 1), (Severity::Critical, 2)] {
+            agree(&heeding(1, vec![alert(severity, "app", Some("s3"))]), expected);
+            // It is about the database as a whole, of which the look said nothing.
+            agree(&heeding(1, vec![alert(severity, "app", None)]), expected);
+            agree(&heeding(1, vec![alert(severity, "other", None)]), 0);
+            agree(&heeding(0b1_0000, vec![alert(severity, "app", Some("s3"))]), 2);
+        }
+        let heeded =
+            heeding(1, vec![alert(Severity::Critical, "app", Some("s3")), alert(Severity::Critical, "b", None)]);
+        assert_eq!((heeded.alerts.len(), heeded.verdicts.databases[0].len()), (1, 1));
+        assert!(blocks(&heeded, false).contains(" (the agent of this host)"));
+    }
+
+    #[test]
+    fn of_an_empty_replica_the_lag_is_unknown_and_everything_at_risk() {
+        let mut report = sample::report(vec![sample::healthy("app")]);
+        let database = &mut report.assessment.databases[0];
+        let replica = &mut Arc::make_mut(database).replicas[0];
+        (replica.coverage, replica.lag_seconds) = (Some(Arc::default()), Some(6.6));
+        without_lag(database);
+        let table = blocks(&report, false);
+        let row = |name: &str| table.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap().trim();
+        assert_eq!((row("lag "), row("at risk ")), ("unknown", "everything"), "{table}");
     }
 
     /// How a database grows is not known for a week: that makes nothing unknown that could be lost.

@@ -91,6 +91,9 @@ are counted together, a line for each state. SAFE UNTIL is what the best replica
 be lost with this disk now, LAST DRILL is what the agent of this host remembers. A single database is shown in full. Lines \
 are as wide as the terminal; in a file or pipe nothing is cut, unless COLUMNS says how wide a line may be.
 
+Where an agent runs on this host and its state can be read, a check of which it has an alert that fires fails at least as \
+badly: it goes on watching, and sees what one look cannot. The JSON has these alerts in alerts.
+
 --format prometheus writes what the agent exports, for the textfile collector of node_exporter: cron is enough to feed \
 Prometheus. With --output, a reader never sees half a file; when the look fails it stays as it is, and \
 node_textfile_mtime_seconds tells how old it is. --format nagios writes one line with performance data, and UNKNOWN when \

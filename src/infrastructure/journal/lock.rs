@@ -57,3 +57,10 @@ pub(super) fn lock(directory: &Path) -> Result<File, Reason> {
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
+
+/// Whether anybody has the lock; where locks do not work, nobody is known to. It is tried for a moment, and agents are patient.
+pub(super) fn is_held(directory: &Path) -> bool {
+    let nofollow = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(nofollow).open(directory.join(FILE));
+    opened.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK))
+}
